@@ -1,0 +1,84 @@
+"""A real IPython kernel, driven over its own protocol."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.manager import start_new_kernel
+
+OUTPUT = {"stream", "display_data", "update_display_data", "execute_result", "clear_output", "error"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One executed cell: its seconds, and its output messages with the second at which each arrived."""
+
+    seconds: float
+    messages: list[tuple[float, dict[str, Any]]]
+
+    def first(self, text: str) -> float:
+        """Return the second at which this text was first seen as ordinary output."""
+        return next(at for at, message in self.messages if text in message["content"].get("text", ""))
+
+    def most_within(self, window: float) -> int:
+        """Return the most messages that arrived within any window of this many seconds."""
+        times = [at for at, _ in self.messages]
+        return max((sum(begin <= at < begin + window for at in times) for begin in times), default=0)
+
+
+class Kernel:
+    """A running kernel."""
+
+    def __init__(self, client: BlockingKernelClient, pid: int) -> None:
+        self._client = client
+        self.process = psutil.Process(pid)
+
+    def execute(self, code: str) -> Cell:
+        """Run a cell to its end; raises RuntimeError when it fails."""
+        began = time.perf_counter()
+        request = self.begin(code)
+        messages = [(time.perf_counter() - began, message) for message in self._outputs(request)]
+        for _, message in messages:
+            if message["msg_type"] == "error":
+                raise RuntimeError("\n".join(message["content"]["traceback"]))
+        return Cell(time.perf_counter() - began, messages)
+
+    def begin(self, code: str) -> str:
+        """Have a cell run, and return what its messages are known by."""
+        request: str = self._client.execute(code)
+        return request
+
+    def message_of(self, request: str) -> dict[str, Any]:
+        """Wait for the next message of a cell."""
+        while True:
+            message: dict[str, Any] = self._client.get_iopub_msg(timeout=300)
+            if message["parent_header"].get("msg_id") == request:
+                return message
+
+    def _outputs(self, request: str) -> Iterator[dict[str, Any]]:
+        while True:
+            message = self.message_of(request)
+            if message["msg_type"] in OUTPUT:
+                yield message
+            elif message["content"].get("execution_state") == "idle":
+                return
+
+
+@contextmanager
+def running_kernel(**env: str) -> Iterator[Kernel]:
+    """Start a kernel that sees these variables too and has the extension loaded; stop it at the end."""
+    manager, client = start_new_kernel(env={**os.environ, **env}, extra_arguments=["--log-level=ERROR"])
+    try:
+        kernel = Kernel(client, manager.provisioner.pid)
+        kernel.execute("%load_ext lk_jupyter")
+        yield kernel
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)

@@ -1,0 +1,21 @@
+// Bundles each file of src/widgets that a widget of Python names into one ES module, with Preact in React's place.
+import { build } from 'esbuild';
+import { readdirSync } from 'node:fs';
+
+const SHARED = new Set(['view.tsx', 'onEnter.ts']);
+const sources = readdirSync('src/widgets').filter(
+  name => /\.tsx?$/.test(name) && !name.includes('.test.') && !SHARED.has(name)
+);
+
+await build({
+  entryPoints: [...sources.map(name => `src/widgets/${name}`), 'style/widgets.css'],
+  outdir: '../lk_jupyter/widgets/static',
+  entryNames: '[name]',
+  bundle: true,
+  format: 'esm',
+  target: 'es2022',
+  minify: true,
+  legalComments: 'inline',
+  alias: { react: 'preact/compat', 'react-dom': 'preact/compat' },
+  logLevel: 'warning'
+});

@@ -1,0 +1,244 @@
+/**
+ * The bucket as a drive of Lab: its file browser, editors and viewers work on it as on any other.
+ *
+ * A path of the drive is a key without the slash that folders end with. There are no checkpoints: saving replaces.
+ */
+import { PathExt } from '@jupyterlab/coreutils';
+import { Contents, ServerConnection } from '@jupyterlab/services';
+import { ISignal, Signal } from '@lumino/signaling';
+
+import { Ask, open, urlOf } from './request';
+import { StorageContent, StorageItem } from './types';
+
+type Open = (path: string, ask?: Ask) => Promise<Response>;
+
+/** Most items of one answer, and of a folder that Lab shows. */
+const PAGE = 1000;
+const MOST_ITEMS = 10_000;
+
+/** Largest object that is opened in an editor or viewer, in bytes. */
+const MOST_BYTES = 50_000_000;
+
+const NO_CHECKPOINT = { id: 'none', last_modified: new Date(0).toISOString() };
+const UNTITLED = { directory: 'Untitled Folder', file: 'untitled', notebook: 'Untitled' };
+const EMPTY_NOTEBOOK = { cells: [], metadata: {}, nbformat: 4, nbformat_minor: 5 };
+
+export class BucketDrive implements Contents.IDrive {
+  readonly name = 'bucket';
+  readonly serverSettings = ServerConnection.makeSettings();
+  isDisposed = false;
+  private readonly changed = new Signal<this, Contents.IChangedArgs>(this);
+  /** What has come of uploads that come in pieces, by path. */
+  private readonly pieces = new Map<string, Blob[]>();
+
+  constructor(
+    private readonly open_: Open = open,
+    private readonly onCut: (folder: string) => void = () => undefined
+  ) {}
+
+  get fileChanged(): ISignal<this, Contents.IChangedArgs> {
+    return this.changed;
+  }
+
+  dispose(): void {
+    this.isDisposed = true;
+    Signal.clearData(this);
+  }
+
+  async get(path: string, { content = true, type, format }: Contents.IFetchOptions = {}): Promise<Contents.IModel> {
+    const item = path && type !== 'directory' ? await this.info(path) : folderItem(path);
+    const model = modelOf(item, path);
+    if (!content) {
+      return model;
+    }
+    return item.is_folder
+      ? { ...model, format: 'json', content: await this.list(path) }
+      : { ...model, ...(await this.read(item, type, format)) };
+  }
+
+  getDownloadUrl(path: string): Promise<string> {
+    return Promise.resolve(urlOf(`api/storage/download/${encodedKey(path)}`));
+  }
+
+  async newUntitled({
+    path = '',
+    type = 'file',
+    ext = '.txt'
+  }: Contents.ICreateOptions = {}): Promise<Contents.IModel> {
+    const kind = type === 'directory' || type === 'notebook' ? type : 'file';
+    const ending = { directory: '', notebook: '.ipynb', file: ext && !ext.startsWith('.') ? `.${ext}` : ext }[kind];
+    const free = PathExt.join(path, await this.freeName(path, UNTITLED[kind], ending));
+    if (kind === 'directory') {
+      await this.json('storage/folder', { method: 'POST', body: { folder: free } });
+    } else {
+      await this.put(free, new Blob(kind === 'notebook' ? [JSON.stringify(EMPTY_NOTEBOOK)] : []));
+    }
+    return this.tell('new', null, free);
+  }
+
+  async delete(path: string): Promise<void> {
+    const item = await this.info(path);
+    const kind = item.is_folder ? 'delete-folder' : 'delete';
+    await this.open_(`api/storage/${kind}/${encodedKey(item.key)}`, { method: 'DELETE' });
+    this.changed.emit({ type: 'delete', oldValue: { path }, newValue: null });
+  }
+
+  async rename(path: string, to: string): Promise<Contents.IModel> {
+    await this.move(path, to, false);
+    return this.tell('rename', { path }, to);
+  }
+
+  async copy(path: string, folder: string): Promise<Contents.IModel> {
+    const ending = PathExt.extname(path);
+    const name = await this.freeName(folder, PathExt.basename(path, ending), ending);
+    const to = PathExt.join(folder, name);
+    await this.move(path, to, true);
+    return this.tell('new', null, to);
+  }
+
+  async save(path: string, options: Partial<Contents.IModel> & { chunk?: number } = {}): Promise<Contents.IModel> {
+    const piece = blobOf(options);
+    const before = options.chunk === undefined || options.chunk === 1 ? [] : (this.pieces.get(path) ?? []);
+    if (options.chunk !== undefined && options.chunk !== -1) {
+      this.pieces.set(path, [...before, piece]);
+      return modelOf({ key: path, name: PathExt.basename(path), is_folder: false }, path);
+    }
+    this.pieces.delete(path);
+    await this.put(path, new Blob([...before, piece]));
+    return this.tell('save', null, path);
+  }
+
+  createCheckpoint(): Promise<Contents.ICheckpointModel> {
+    return Promise.resolve(NO_CHECKPOINT);
+  }
+
+  listCheckpoints(): Promise<Contents.ICheckpointModel[]> {
+    return Promise.resolve([]);
+  }
+
+  restoreCheckpoint(): Promise<void> {
+    return Promise.reject(new Error('The bucket keeps no older versions.'));
+  }
+
+  deleteCheckpoint(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  private async json<T>(path: string, ask?: Ask): Promise<T> {
+    return (await (await this.open_(path, ask)).json()) as T;
+  }
+
+  private info(path: string): Promise<StorageItem> {
+    return this.json(`storage/info?key=${encodeURIComponent(path)}`);
+  }
+
+  private async list(path: string): Promise<Contents.IModel[]> {
+    const items: StorageItem[] = [];
+    for (let whole = false; !whole;) {
+      const query = `folder=${encodeURIComponent(path)}&limit=${PAGE}&offset=${items.length}`;
+      const page = await this.json<StorageContent>(`storage/list?${query}`);
+      items.push(...page.items);
+      whole = !page.items.length || items.length >= Math.min(page.total, MOST_ITEMS);
+      if (whole && page.truncated) {
+        this.onCut(path);
+      }
+    }
+    return items.map(item => modelOf(item, item.key.replace(/\/$/, '')));
+  }
+
+  private async read(
+    item: StorageItem,
+    type?: string,
+    format?: Contents.FileFormat
+  ): Promise<Pick<Contents.IModel, 'content' | 'format'>> {
+    if ((item.size ?? 0) > MOST_BYTES) {
+      throw new Error(`${item.name} is larger than ${MOST_BYTES / 1e6} MB: download it, or read it in a cell.`);
+    }
+    const response = await this.open_(`api/storage/download/${encodedKey(item.key)}`);
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    const text = format === 'base64' ? null : textOf(bytes);
+    if (text !== null && (type === 'notebook' || (!type && item.name.endsWith('.ipynb')))) {
+      return { format: 'json', content: JSON.parse(text) as unknown };
+    }
+    return text === null ? { format: 'base64', content: base64Of(bytes) } : { format: 'text', content: text };
+  }
+
+  private async put(path: string, content: Blob): Promise<void> {
+    const form = new FormData();
+    form.append('file', content, PathExt.basename(path));
+    await this.open_(`api/storage/upload?key=${encodeURIComponent(path)}`, { method: 'POST', form });
+  }
+
+  private async move(path: string, to: string, keep: boolean): Promise<void> {
+    const end = (await this.info(path)).is_folder ? '/' : '';
+    await this.json('storage/move', { method: 'POST', body: { source: path + end, target: to + end, keep } });
+  }
+
+  private async freeName(folder: string, start: string, ending: string): Promise<string> {
+    const taken = new Set((await this.list(folder)).map(item => item.name));
+    for (let number = 0; ; number++) {
+      const name = `${start}${number || ''}${ending}`;
+      if (!taken.has(name)) {
+        return name;
+      }
+    }
+  }
+
+  private async tell(
+    type: Contents.IChangedArgs['type'],
+    oldValue: Contents.IChangedArgs['oldValue'],
+    path: string
+  ): Promise<Contents.IModel> {
+    const newValue = await this.get(path, { content: false });
+    this.changed.emit({ type, oldValue, newValue });
+    return newValue;
+  }
+}
+
+function folderItem(path: string): StorageItem {
+  return { key: path && `${path}/`, name: PathExt.basename(path), is_folder: true };
+}
+
+function modelOf(item: StorageItem, path: string): Contents.IModel {
+  const written = item.last_modified ?? ''; // a folder has no time
+  const type = item.is_folder ? 'directory' : item.name.endsWith('.ipynb') ? 'notebook' : 'file';
+  return {
+    name: item.name,
+    path,
+    type,
+    size: item.size ?? undefined,
+    created: written,
+    last_modified: written,
+    mimetype: '',
+    format: null,
+    content: null,
+    writable: true
+  };
+}
+
+function encodedKey(path: string): string {
+  return path.split('/').map(encodeURIComponent).join('/');
+}
+
+function blobOf({ content, format }: Partial<Contents.IModel>): Blob {
+  if (format === 'base64') {
+    return new Blob([Uint8Array.from(atob(content as string), letter => letter.charCodeAt(0))]);
+  }
+  return new Blob([typeof content === 'string' ? content : JSON.stringify(content, null, 1)]);
+}
+
+function textOf(bytes: Uint8Array): string | null {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+function base64Of(bytes: Uint8Array): string {
+  let letters = '';
+  for (let at = 0; at < bytes.length; at += 8192) {
+    letters += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  }
+  return btoa(letters);
+}

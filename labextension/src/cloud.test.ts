@@ -1,0 +1,64 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+
+import { Cloud, PACE } from './cloud';
+
+const SIGNED_IN = { state: 'signed-in', base_url: '', is_local: true, balance_path: 'billing/credits' };
+let asked: string[];
+let answer: (path: string) => Response;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  asked = [];
+  answer = path => Response.json(path === 'status' ? SIGNED_IN : []);
+  const network = (request: Request) => {
+    const path = /\/lk\/([^?]*)/.exec(request.url)![1];
+    asked.push(path);
+    return Promise.resolve(answer(path));
+  };
+  vi.stubGlobal('fetch', network);
+});
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+test('what is wanted is heard at once, then one request goes out in two seconds at most, and none when it is hidden', async () => {
+  const cloud = new Cloud();
+  const wish = cloud.want('running', 'journal', 'history', 'balance');
+  await vi.advanceTimersByTimeAsync(0);
+  expect(asked).toEqual(['status', 'api/workloads/list', 'journal', 'api/billing/history', 'api/billing/credits']);
+  asked = [];
+  await vi.advanceTimersByTimeAsync(60 * PACE);
+  expect(asked.length).toBeLessThanOrEqual(60);
+  expect(new Set(asked)).toContain('status');
+  wish.dispose();
+  asked = [];
+  await vi.advanceTimersByTimeAsync(60 * PACE);
+  expect(asked).toEqual([]);
+});
+
+test('a key that was revoked is a state, and nothing but the status is asked then', async () => {
+  const cloud = new Cloud();
+  answer = path =>
+    path === 'status'
+      ? Response.json(SIGNED_IN)
+      : Response.json({ state: 'revoked', detail: 'Sign in.' }, { status: 424 });
+  const wish = cloud.want('running', 'history');
+  await vi.advanceTimersByTimeAsync(0);
+  expect(cloud.signedIn).toBe(false);
+  expect(cloud.trouble).toMatchObject({ state: 'revoked', message: 'Sign in.' });
+  expect(asked).toEqual(['status', 'api/workloads/list']);
+  wish.dispose();
+});
+
+test('HTML in place of an answer is told, and forgotten with the next answer', async () => {
+  const cloud = new Cloud();
+  await cloud.hear('status');
+  answer = () => new Response('<h1>Proxy</h1>', { headers: { 'content-type': 'text/html' } });
+  await cloud.hear('machines');
+  expect(cloud.trouble?.message).toContain('text/html');
+  answer = () => Response.json({ machine_types: [] });
+  await cloud.hear('machines');
+  expect(cloud.trouble).toBeNull();
+});

@@ -1,0 +1,193 @@
+/** The only state: what was heard of the cloud, as one signal. It asks for what is shown, one request at a time. */
+import { IDisposable, DisposableDelegate } from '@lumino/disposable';
+import { ISignal, Signal } from '@lumino/signaling';
+
+import { request, Trouble } from './request';
+import {
+  CreditsBalance,
+  DeploymentList,
+  ExecutionHistory,
+  JournalContent,
+  MachineTypeList,
+  OrgBalance,
+  StatusContent,
+  VMList,
+  Workload
+} from './types';
+
+/** Milliseconds from one request to the next while something is shown. */
+export const PACE = 2000;
+
+/** How many of the newest runs of this machine are read. */
+export const MOST_RUNS = 500;
+
+/** What there is to hear, and what each answer is. */
+export interface Heard {
+  status: StatusContent;
+  balance: CreditsBalance | OrgBalance;
+  running: Workload[];
+  journal: JournalContent;
+  history: ExecutionHistory;
+  machines: MachineTypeList;
+  deployments: DeploymentList;
+  vms: VMList;
+}
+export type Topic = keyof Heard;
+
+/** Topic → path behind `lk/` and seconds after which an answer is old. */
+const TOPICS: Record<Topic, { path: (cloud: Cloud) => string | null; every: number }> = {
+  status: { path: () => 'status', every: 60 },
+  running: { path: () => 'api/workloads/list', every: 4 },
+  journal: { path: () => `journal?limit=${MOST_RUNS}`, every: 8 },
+  history: { path: () => 'api/billing/history?limit=100', every: 16 },
+  balance: { path: cloud => behindApi(cloud.data.status?.balance_path), every: 20 },
+  machines: { path: () => 'api/machine-types', every: 600 },
+  deployments: { path: () => 'api/inference/list', every: 10 },
+  vms: { path: () => 'api/vms/list', every: 10 }
+};
+
+/** States in which a request would bring nothing before the user does something. */
+const NEEDS_USER = new Set<string>(['signed-out', 'revoked']);
+
+export class Cloud {
+  /** The last answers. */
+  readonly data: Partial<Heard> = {};
+  /** The last trouble of each topic, gone with its next answer. */
+  readonly troubles: Partial<Record<Topic, Trouble>> = {};
+
+  private readonly asked: Partial<Record<Topic, number>> = {};
+  private readonly wanted = new Map<object, Topic[]>();
+  private readonly _changed = new Signal<this, Topic>(this);
+  private clock = 0;
+  private asking: Promise<void> | null = null;
+
+  constructor() {
+    document.addEventListener('visibilitychange', () => this.look());
+  }
+
+  get changed(): ISignal<this, Topic> {
+    return this._changed;
+  }
+
+  /** Whether somebody is signed in; null while that was not heard. */
+  get signedIn(): boolean | null {
+    return this.data.status ? !NEEDS_USER.has(this.data.status.state) : null;
+  }
+
+  /** Whether somebody keeps topics fresh. */
+  get isWanted(): boolean {
+    return this.wanted.size > 0;
+  }
+
+  /** What keeps the cloud from being heard, in words; null when it is heard. */
+  get trouble(): Trouble | null {
+    const status = this.data.status;
+    const told = status && status.state !== 'signed-in' ? new Trouble(status.state, status.detail ?? '') : null;
+    return this.troubles.status ?? told ?? Object.values(this.troubles)[0] ?? null;
+  }
+
+  /** Keep topics fresh until the answer is disposed, as long as the page is seen. */
+  want(...topics: Topic[]): IDisposable {
+    const key = {};
+    this.wanted.set(key, topics);
+    void this.first();
+    this.clock ||= window.setInterval(() => this.look(), PACE);
+    return new DisposableDelegate(() => {
+      this.wanted.delete(key);
+      if (!this.wanted.size) {
+        window.clearInterval(this.clock);
+        this.clock = 0;
+      }
+    });
+  }
+
+  /** Hear topics now, whatever their age, one after another. */
+  async hear(...topics: Topic[]): Promise<void> {
+    for (const topic of topics) {
+      await this.ask(topic);
+    }
+  }
+
+  /** Take a status that an action answered with; all else is heard anew, as it may be another's. */
+  async become(status: StatusContent): Promise<void> {
+    for (const topic of Object.keys(TOPICS) as Topic[]) {
+      delete this.data[topic];
+      delete this.troubles[topic];
+      delete this.asked[topic];
+    }
+    this.take('status', status);
+    await this.first();
+  }
+
+  /** Ask for what is wanted and was never heard. */
+  private async first(): Promise<void> {
+    for (const topic of ['status', ...this.topics()] as Topic[]) {
+      if (this.asked[topic] === undefined) {
+        await this.ask(topic);
+      }
+    }
+  }
+
+  private topics(): Topic[] {
+    return [...new Set([...this.wanted.values()].flat())];
+  }
+
+  /** Ask for the one that is the oldest for its kind. */
+  private look(): void {
+    if (document.hidden || this.asking || !this.wanted.size) {
+      return;
+    }
+    const age = (topic: Topic) => (Date.now() - (this.asked[topic] ?? 0)) / 1000 / TOPICS[topic].every;
+    const [oldest] = [...new Set<Topic>(['status', ...this.topics()])].sort((a, b) => age(b) - age(a));
+    if (age(oldest) >= 1) {
+      void this.ask(oldest);
+    }
+  }
+
+  private async ask(topic: Topic): Promise<void> {
+    while (this.asking) {
+      await this.asking;
+    }
+    const path = topic === 'status' || this.signedIn ? TOPICS[topic].path(this) : null;
+    if (path) {
+      this.asked[topic] = Date.now();
+      this.asking = this.answer(topic, path).finally(() => (this.asking = null));
+      await this.asking;
+    }
+  }
+
+  private async answer(topic: Topic, path: string): Promise<void> {
+    try {
+      this.take(topic, await request(path));
+    } catch (failure) {
+      if (!(failure instanceof Trouble)) {
+        throw failure;
+      }
+      if (NEEDS_USER.has(failure.state) && this.data.status) {
+        this.take('status', { ...this.data.status, state: failure.state, detail: failure.message });
+      } else {
+        this.troubles[topic] = failure;
+        this._changed.emit(topic);
+      }
+    }
+  }
+
+  private take<T extends Topic>(topic: T, answer: Heard[T]): void {
+    const left = topic === 'running' && this.hasLeft(answer as Workload[]);
+    this.data[topic] = answer;
+    delete this.troubles[topic];
+    this._changed.emit(topic);
+    if (left) {
+      void this.hear('history', 'journal', 'balance');
+    }
+  }
+
+  /** Whether a run is not in the list any more, so that others know how it ended. */
+  private hasLeft(running: Workload[]): boolean {
+    return !!this.data.running?.some(run => !running.some(still => still.execution_id === run.execution_id));
+  }
+}
+
+function behindApi(path: string | null | undefined): string | null {
+  return path ? `api/${path}` : null;
+}

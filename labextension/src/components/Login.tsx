@@ -1,0 +1,60 @@
+import React, { FormEvent, useState } from 'react';
+
+export interface LoginProps {
+  /** Where one signs in, as Python found it. */
+  server: string;
+  /** Who is signed in; empty when nobody is. */
+  account: string;
+  onSignIn: (key: string) => Promise<unknown>;
+  onLocal: () => Promise<unknown>;
+  onSignOut: () => Promise<unknown>;
+}
+
+/** Asks for a key. It leaves the field as soon as it is sent, and stands nowhere else. */
+export function Login({ server, account, onSignIn, onLocal, onSignOut }: LoginProps) {
+  const [key, setKey] = useState('');
+  const [busy, setBusy] = useState('');
+  const during = (words: string, work: Promise<unknown>) => {
+    setBusy(words);
+    void work.catch(() => undefined).finally(() => setBusy(''));
+  };
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    setKey('');
+    during('Trying the key …', onSignIn(key));
+  };
+  if (account) {
+    return (
+      <div className="lk-row">
+        <span>
+          Signed in as <strong>{account}</strong> at {server}
+        </span>
+        <button type="button" disabled={!!busy} onClick={() => during('Signing out …', onSignOut())}>
+          Sign out
+        </button>
+        <span role="status">{busy}</span>
+      </div>
+    );
+  }
+  return (
+    <form className="lk-row" onSubmit={submit}>
+      <label>
+        API key for {server}{' '}
+        <input
+          type="password"
+          autoComplete="off"
+          placeholder="lk_…"
+          value={key}
+          onInput={event => setKey((event.target as HTMLInputElement).value)}
+        />
+      </label>
+      <button type="submit" className="lk-main" disabled={!key || !!busy}>
+        Sign in
+      </button>
+      <button type="button" disabled={!!busy} onClick={() => during('Starting the local cloud …', onLocal())}>
+        Use the free local cloud
+      </button>
+      <span role="status">{busy}</span>
+    </form>
+  );
+}

@@ -1,0 +1,193 @@
+import React, { KeyboardEvent, useEffect, useId, useMemo, useRef, useState } from 'react';
+import uPlot from 'uplot';
+
+import { inTurn } from './inTurn';
+import { figure, Frame, moved, Panel, panelsOf, Span, spanLabel, Summary, summaryOf, wholeOf } from './metrics';
+import { draw, OnSpan, plotOf } from './plot';
+
+export interface MetricsPlotProps {
+  /** One for each run; several are laid over each other. */
+  frames: Frame[];
+  /** Why there is nothing to see, if so. */
+  empty: string;
+  /** Another window is looked at; null is the whole run. */
+  onWindow: (span: Span | null) => void;
+}
+
+/** Milliseconds that a window must last before its points are asked for. */
+const REST = 250;
+
+const KEYS: Record<string, [by: number, shift: number]> = {
+  ArrowLeft: [1, -0.25],
+  ArrowRight: [1, 0.25],
+  '+': [0.5, 0],
+  '-': [2, 0]
+};
+
+/** The metrics of runs as plots with one time axis, and as a table. */
+export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
+  const [span, setSpan] = useState<Span | null>(null);
+  const sync = useId();
+  const panels = useMemo(() => panelsOf(frames), [frames]);
+  const whole = useMemo(() => wholeOf(frames), [frames]);
+  const furthest = useRef<Span>(whole);
+  const clock = useRef(0);
+  if (!span) {
+    furthest.current = whole;
+  }
+  const shown = span ?? whole;
+  const show: OnSpan = next => {
+    setSpan(next);
+    window.clearTimeout(clock.current);
+    clock.current = window.setTimeout(() => onWindow(next), REST);
+  };
+  const move = (by: number, shift: number) => show(moved(shown, by, shift, furthest.current));
+  const press = (event: KeyboardEvent) => {
+    const key = event.key === '=' ? '+' : event.key;
+    if (key === '0') {
+      show(null);
+    } else if (KEYS[key]) {
+      move(...KEYS[key]);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  };
+  useEffect(() => () => window.clearTimeout(clock.current), []);
+  return (
+    <div className="lk-metrics">
+      <div className="lk-row" role="toolbar" aria-label="Window of the plots">
+        <button type="button" onClick={() => move(0.5, 0)}>
+          Zoom in
+        </button>
+        <button type="button" disabled={!span} onClick={() => move(2, 0)}>
+          Zoom out
+        </button>
+        <button type="button" disabled={!span} onClick={() => move(1, -0.5)}>
+          ◀ Earlier
+        </button>
+        <button type="button" disabled={!span} onClick={() => move(1, 0.5)}>
+          Later ▶
+        </button>
+        <button type="button" disabled={!span} onClick={() => show(null)}>
+          Whole run
+        </button>
+        <span className="lk-quiet" role="status">
+          {panels.length > 0 && `${spanLabel(shown[0])} to ${spanLabel(shown[1])}, a point every ${stepLabel(frames)}`}
+        </span>
+      </div>
+      {empty && <p role="status">{empty}</p>}
+      <div
+        className="lk-panels"
+        role="group"
+        tabIndex={0}
+        aria-label="Plots. Left and right move the window, plus and minus zoom, 0 shows the whole run."
+        onKeyDown={press}
+        hidden={!panels.length}
+      >
+        {panels.map(panel => (
+          <Plot key={panel.key} panel={panel} span={shown} sync={sync} onSpan={show} />
+        ))}
+      </div>
+      {panels.length > 0 && (
+        <>
+          <p className="lk-quiet">Drag to zoom, Shift and drag to move, double click for the whole run.</p>
+          <Figures panels={panels} />
+        </>
+      )}
+    </div>
+  );
+}
+
+type PlotProps = { panel: Panel; span: Span; sync: string; onSpan: OnSpan };
+
+function Plot({ panel, span, sync, onSpan }: PlotProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot>();
+  const ask = useRef(onSpan);
+  const [told, setTold] = useState('');
+  ask.current = onSpan;
+  useEffect(() => {
+    const made = plotOf(panel, box.current!, sync, next => ask.current(next));
+    plot.current = made;
+    const size = new ResizeObserver(() => made.setSize({ width: box.current!.clientWidth, height: made.height }));
+    const theme = new MutationObserver(() => made.redraw(false, true));
+    size.observe(box.current!);
+    theme.observe(document.body, { attributeFilter: ['data-jp-theme-light'] });
+    return () => {
+      size.disconnect();
+      theme.disconnect();
+      made.destroy();
+    };
+  }, [panel.key]);
+  const paint = () => draw(plot.current!, panel.data(span, plot.current!.width), span);
+  useEffect(() => inTurn(paint), [panel, span[0], span[1]]);
+  useEffect(() => inTurn(() => setTold(words(panel))), [panel]);
+  return (
+    <figure>
+      <figcaption>
+        {panel.title} <span className="lk-quiet">({panel.unit})</span>
+      </figcaption>
+      <div ref={box} role="img" aria-label={told || panel.title} />
+    </figure>
+  );
+}
+
+/** The same in figures, for whoever does not see the plots. */
+function Figures({ panels }: { panels: Panel[] }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details onToggle={event => setOpen((event.target as HTMLDetailsElement).open)}>
+      <summary>As a table</summary>
+      {open && (
+        <table>
+          <thead>
+            <tr>
+              {['Series', 'Last', 'Least', 'Mean', 'Most', 'Unit'].map(name => (
+                <th key={name} scope="col">
+                  {name}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>{panels.map(rowsOf)}</tbody>
+        </table>
+      )}
+    </details>
+  );
+}
+
+function rowsOf(panel: Panel) {
+  const columns = panel.samples();
+  return panel.lines.map((line, at) => {
+    const found = summaryOf(columns[at]);
+    const name = line.label === panel.title ? line.label : `${panel.title}: ${line.label}`;
+    return (
+      <tr key={panel.key + at}>
+        <th scope="row">{name}</th>
+        {(['last', 'least', 'mean', 'most'] as (keyof Summary)[]).map(part => (
+          <td key={part} className="lk-figure">
+            {found ? figure(found[part]) : '–'}
+          </td>
+        ))}
+        <td>{line.unit}</td>
+      </tr>
+    );
+  });
+}
+
+function words(panel: Panel): string {
+  const columns = panel.samples();
+  const lines = panel.lines.map((line, at) => {
+    const found = summaryOf(columns[at]);
+    return found
+      ? `${line.label}: last ${figure(found.last)}, from ${figure(found.least)} to ${figure(found.most)} ${line.unit}`
+      : `${line.label}: no samples`;
+  });
+  return `${panel.title}. ${lines.join('. ')}`;
+}
+
+function stepLabel(frames: Frame[]): string {
+  const steps = [...new Set(frames.map(frame => frame.step))];
+  return steps.map(spanLabel).join(' or ');
+}

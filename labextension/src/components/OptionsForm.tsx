@@ -1,0 +1,117 @@
+import React, { useId, useState } from 'react';
+
+/** One option, as the declaration of its magic has it. */
+export interface FormField {
+  name: string;
+  flag: string;
+  kind: 'switch' | 'choice' | 'words' | 'pairs' | 'text';
+  choices: string[];
+  placeholder: string;
+  suggestions: string[];
+  help: string;
+  open: boolean;
+}
+
+export type Entry = string | boolean;
+
+export interface OptionsFormProps {
+  fields: FormField[];
+  entries: Record<string, Entry>;
+  problems: Record<string, string>;
+  line: string;
+  onEntries: (entries: Record<string, Entry>) => void;
+}
+
+/** Whether a field has the word in its name or its help. */
+export function matches(field: FormField, word: string): boolean {
+  return `${field.flag} ${field.help}`.toLowerCase().includes(word.trim().toLowerCase());
+}
+
+export function OptionsForm({ fields, entries, problems, line, onEntries }: OptionsFormProps) {
+  const [word, setWord] = useState('');
+  const row = (field: FormField) => (
+    <FieldRow
+      key={field.name}
+      field={field}
+      entry={entries[field.name] ?? ''}
+      problem={problems[field.name] ?? ''}
+      onEntry={entry => onEntries({ ...entries, [field.name]: entry })}
+    />
+  );
+  const rest = fields.filter(field => !field.open);
+  const found = rest.filter(field => matches(field, word));
+  const wrong = rest.some(field => problems[field.name]);
+  return (
+    <form className="lk-form" onSubmit={event => event.preventDefault()}>
+      {fields.filter(field => field.open).map(row)}
+      {rest.length > 0 && (
+        <details open={wrong || undefined}>
+          <summary>{rest.length} more options</summary>
+          <input
+            type="search"
+            aria-label="Find an option"
+            placeholder="Find an option"
+            value={word}
+            onInput={event => setWord((event.target as HTMLInputElement).value)}
+          />
+          {found.length ? found.map(row) : <p>No option has “{word}” in its name or help.</p>}
+        </details>
+      )}
+      <p role="status" className="lk-quiet">
+        {line ? <code>{line}</code> : 'No option is set.'}
+      </p>
+    </form>
+  );
+}
+
+type RowProps = { field: FormField; entry: Entry; problem: string; onEntry: (entry: Entry) => void };
+
+function FieldRow({ field, entry, problem, onEntry }: RowProps) {
+  const id = useId();
+  return (
+    <div className="lk-field">
+      <label htmlFor={id}>{field.flag}</label>
+      <Control id={id} field={field} entry={entry} problem={problem} onEntry={onEntry} />
+      <div id={`${id}-help`} className={problem ? 'lk-problem' : 'lk-quiet'}>
+        {problem ? `✗ ${problem}` : field.help}
+      </div>
+    </div>
+  );
+}
+
+function Control({ id, field, entry, problem, onEntry }: RowProps & { id: string }) {
+  const said = { id, 'aria-describedby': `${id}-help`, 'aria-invalid': !!problem };
+  if (field.kind === 'switch') {
+    return <input {...said} type="checkbox" checked={entry === true} onChange={() => onEntry(entry !== true)} />;
+  }
+  if (field.kind === 'choice') {
+    return (
+      <select {...said} value={String(entry)} onChange={event => onEntry(event.target.value)}>
+        {field.choices.map(choice => (
+          <option key={choice} value={choice}>
+            {choice || 'default'}
+          </option>
+        ))}
+      </select>
+    );
+  }
+  return (
+    <>
+      <input
+        {...said}
+        type="text"
+        list={field.suggestions.length ? `${id}-list` : undefined}
+        placeholder={field.placeholder}
+        value={String(entry)}
+        onInput={event => onEntry((event.target as HTMLInputElement).value)}
+      />
+      {field.suggestions.length > 0 && (
+        <datalist id={`${id}-list`}>
+          {field.suggestions.map(name => (
+            <option key={name} value={name} />
+          ))}
+        </datalist>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,151 @@
+import React, { FormEvent, useEffect, useState } from 'react';
+
+/** A file that is looked at, as Python found it. */
+export interface Seen {
+  key: string;
+  size: string;
+  written: string;
+  words: string;
+  columns: [string, string][];
+  rows: string[][];
+  text: string;
+  image: DataView | null;
+  mime: string;
+  is_part: boolean;
+  /** What loading makes of it: a table, another value, or nothing. */
+  kind: 'table' | 'value' | '';
+  /** The path by which a run opens it. */
+  remote: string;
+  /** A name for a variable that is free. */
+  free: string;
+}
+
+/** What the last load made; `offer` is how many rows are offered where all do not fit. */
+export interface Loaded {
+  key?: string;
+  words?: string;
+  code?: string;
+  offer?: number;
+}
+
+export interface PreviewProps {
+  seen: Seen;
+  loaded: Loaded;
+  isBusy: boolean;
+  onLoad: (name: string, sample: number) => void;
+  onFetch: () => void;
+  onSave: () => void;
+  onDelete: () => void;
+}
+
+/** Shows what a file is and its begin, and what can be done with it. */
+export function Preview({ seen, loaded, isBusy, onLoad, onFetch, onSave, onDelete }: PreviewProps) {
+  return (
+    <section className="lk-preview" aria-label={`Preview of ${seen.key}`}>
+      <h4>{seen.key}</h4>
+      <p>
+        {seen.words} <span className="lk-quiet">{seen.written && `Written ${seen.written}.`}</span>
+      </p>
+      <p>
+        In a run: <code>{seen.remote}</code>
+      </p>
+      {seen.kind && <LoadForm key={seen.free} seen={seen} loaded={loaded} isBusy={isBusy} onLoad={onLoad} />}
+      {loaded.key === seen.key && loaded.words && (
+        <div className="lk-loaded" role="status">
+          {loaded.code ? '✓ ' : '⚠ '}
+          {loaded.words}
+          {loaded.code && <pre>{loaded.code}</pre>}
+        </div>
+      )}
+      <div className="lk-row">
+        <button type="button" disabled={isBusy} onClick={onFetch}>
+          Fetch beside the notebook
+        </button>
+        <button type="button" disabled={isBusy} onClick={onSave}>
+          Save to my computer
+        </button>
+        <button type="button" disabled={isBusy} onClick={onDelete}>
+          Delete …
+        </button>
+      </div>
+      {seen.columns.length > 0 && <Table columns={seen.columns} rows={seen.rows} />}
+      {seen.text && (
+        <pre className="lk-text" tabIndex={0} role="region" aria-label="Text">
+          {seen.text}
+        </pre>
+      )}
+      {seen.mime && seen.image && <Image bytes={seen.image} mime={seen.mime} name={seen.key} />}
+      {seen.is_part && <p className="lk-quiet">This is the begin; there is more.</p>}
+    </section>
+  );
+}
+
+type LoadFormProps = Pick<PreviewProps, 'seen' | 'loaded' | 'isBusy' | 'onLoad'>;
+
+function LoadForm({ seen, loaded, isBusy, onLoad }: LoadFormProps) {
+  const [name, setName] = useState(seen.free);
+  const load = (event: FormEvent) => {
+    event.preventDefault();
+    onLoad(name, 0);
+  };
+  return (
+    <form className="lk-row" onSubmit={load}>
+      <button type="submit" className="lk-main" disabled={isBusy || !name}>
+        {seen.kind === 'table' ? 'Load into pandas' : 'Load'}
+      </button>
+      <label>
+        as{' '}
+        <input
+          value={name}
+          size={14}
+          spellCheck={false}
+          onInput={event => setName((event.target as HTMLInputElement).value)}
+        />
+      </label>
+      {loaded.key === seen.key && loaded.offer && (
+        <button type="button" disabled={isBusy} onClick={() => onLoad(name, loaded.offer!)}>
+          Load the first {loaded.offer.toLocaleString()} rows
+        </button>
+      )}
+    </form>
+  );
+}
+
+function Table({ columns, rows }: Pick<Seen, 'columns' | 'rows'>) {
+  return (
+    <div className="lk-scroll" tabIndex={0} role="region" aria-label="First rows">
+      <table>
+        <thead>
+          <tr>
+            {columns.map(([name, kind], n) => (
+              <th key={n} scope="col">
+                {name}
+                <br />
+                <small className="lk-quiet">{kind}</small>
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row, n) => (
+            <tr key={n}>
+              {row.map((cell, m) => (
+                <td key={m}>{cell}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Image({ bytes, mime, name }: { bytes: DataView; mime: string; name: string }) {
+  const [url, setUrl] = useState('');
+  useEffect(() => {
+    const made = URL.createObjectURL(new Blob([bytes as DataView<ArrayBuffer>], { type: mime }));
+    setUrl(made);
+    return () => URL.revokeObjectURL(made);
+  }, [bytes, mime]);
+  return url ? <img src={url} alt={name} /> : null;
+}

@@ -1,0 +1,44 @@
+import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
+import React from 'react';
+import { afterEach, expect, test, vi } from 'vitest';
+
+import { RunCard, RunCardProps } from './RunCard';
+
+afterEach(cleanup);
+
+const RUNNING: RunCardProps = {
+  title: '3f0c2a9e',
+  facts: [['State', '● running']],
+  reason: '',
+  ended: false,
+  stopping: false,
+  held: false,
+  deaf: false,
+  onStop: () => Promise.resolve(),
+  onDetach: () => Promise.resolve()
+};
+
+test('a run is stopped once', () => {
+  const onStop = vi.fn(() => Promise.resolve());
+  const { rerender } = render(<RunCard {...RUNNING} onStop={onStop} />);
+  fireEvent.click(screen.getByRole('button', { name: /Stop/ }));
+  expect(onStop).toHaveBeenCalledTimes(1);
+  rerender(<RunCard {...RUNNING} stopping />);
+  expect(screen.getByRole('button', { name: /Stop/ })).toHaveProperty('disabled', true);
+});
+
+test('only a run that holds a cell can be let go', () => {
+  const { rerender } = render(<RunCard {...RUNNING} />);
+  expect(screen.queryByRole('button', { name: /Detach/ })).toBeNull();
+  rerender(<RunCard {...RUNNING} held />);
+  screen.getByRole('button', { name: /Detach/ });
+});
+
+test('a kernel that takes no clicks has words in place of buttons, and a run that has ended has neither', () => {
+  const { container, rerender } = render(<RunCard {...RUNNING} deaf />);
+  expect(screen.queryByRole('button')).toBeNull();
+  expect(container.textContent).toContain('%lk_abort 3f0c2a9e');
+  rerender(<RunCard {...RUNNING} deaf ended reason="run 3f0c2a9e ended with exit code 1" />);
+  expect(container.textContent).not.toContain('%lk_abort');
+  expect(container.textContent).toContain('exit code 1');
+});

@@ -1,0 +1,127 @@
+import React, { useState } from 'react';
+
+/** A run as lists show it. `since` (Unix seconds) counts on while it goes on, and so does its cost. */
+export interface RunRow {
+  id: string;
+  name: string;
+  state: string;
+  goingOn: boolean;
+  machine: string;
+  pricePerHour: number | null;
+  since: number | null;
+  seconds: number | null;
+  cost: number | null;
+  created: number;
+  notebook: string | null;
+  cellId: string | null;
+}
+
+export interface RunListProps {
+  runs: RunRow[];
+  now: number;
+  duration: (seconds: number) => string;
+  credits: (amount: number) => string;
+  onOpen: (run: RunRow) => void;
+  onAbort: (run: RunRow) => void;
+  onRerun: (run: RunRow) => void;
+  onGoToCell: (run: RunRow) => void;
+}
+
+const STEP = 50;
+const SIGNS: Record<string, string> = {
+  ended: '■',
+  completed: '✓',
+  success: '✓',
+  aborted: '■',
+  cancelled: '■',
+  refused: '✗'
+};
+
+export function signOf({ state, goingOn }: { state: string; goingOn: boolean }): string {
+  return goingOn ? (state === 'running' ? '▶' : '…') : (SIGNS[state] ?? '✗');
+}
+
+/** Seconds that a run has taken, and what that costs: as billed, or counted on here while it goes on. */
+export function soFar(run: RunRow, now: number): { seconds: number | null; cost: number | null; estimated: boolean } {
+  const seconds = run.goingOn ? run.since && now - run.since : run.seconds;
+  if (run.cost !== null && !run.goingOn) {
+    return { seconds, cost: run.cost, estimated: false };
+  }
+  const cost = seconds !== null && run.pricePerHour !== null ? (seconds / 3600) * run.pricePerHour : null;
+  return { seconds, cost, estimated: true };
+}
+
+/** Runs, those that go on first; more are shown when asked for, so that 500 are no slower than 50. */
+export function RunList(props: RunListProps) {
+  const [wanted, setWanted] = useState('');
+  const [most, setMost] = useState(STEP);
+  const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = props.runs.filter(run => {
+    const text = `${run.name} ${run.state} ${run.machine} ${run.id} ${run.notebook ?? ''}`.toLowerCase();
+    return words.every(word => text.includes(word));
+  });
+  return (
+    <>
+      {props.runs.length > 5 && (
+        <input
+          type="search"
+          className="lk-find"
+          aria-label="Find runs"
+          placeholder={`Find in ${props.runs.length} runs`}
+          value={wanted}
+          onInput={event => setWanted((event.target as HTMLInputElement).value)}
+        />
+      )}
+      {!found.length && (
+        <p className="lk-quiet">
+          {wanted ? 'No run fits.' : 'No runs yet. Put %%lk_run --gpu A100 on top of a cell, or press Run on ▾.'}
+        </p>
+      )}
+      <ul className="lk-list" aria-label="Runs">
+        {found.slice(0, most).map(run => (
+          <RunItem key={run.id} run={run} {...props} />
+        ))}
+      </ul>
+      {found.length > most && (
+        <button type="button" onClick={() => setMost(most + STEP)}>
+          Show {Math.min(STEP, found.length - most)} more of {found.length - most}
+        </button>
+      )}
+    </>
+  );
+}
+
+function RunItem({ run, now, duration, credits, ...on }: RunListProps & { run: RunRow }) {
+  const { seconds, cost, estimated } = soFar(run, now);
+  const figures = [
+    run.machine,
+    seconds === null ? null : duration(seconds),
+    cost === null ? null : `${estimated ? '≈ ' : ''}${credits(cost)} credits`
+  ];
+  return (
+    <li className={run.goingOn ? 'lk-going-on' : ''}>
+      <button type="button" className="lk-link" title="Open the log, metrics and result" onClick={() => on.onOpen(run)}>
+        <span aria-hidden="true">{signOf(run)} </span>
+        {run.name}
+      </button>
+      <div className="lk-quiet">{[run.state.replace(/_/g, ' '), ...figures.filter(Boolean)].join(' · ')}</div>
+      <div className="lk-row lk-small">
+        {run.goingOn && (
+          <button type="button" aria-label={`Abort ${run.name}`} onClick={() => on.onAbort(run)}>
+            Abort
+          </button>
+        )}
+        {run.notebook && run.cellId && (
+          <>
+            <button type="button" aria-label={`Run the cell of ${run.name} again`} onClick={() => on.onRerun(run)}>
+              Run again
+            </button>
+            <button type="button" aria-label={`Go to the cell of ${run.name}`} onClick={() => on.onGoToCell(run)}>
+              Go to cell
+            </button>
+          </>
+        )}
+      </div>
+    </li>
+  );
+}

@@ -1,0 +1,80 @@
+import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
+import React from 'react';
+import { afterEach, expect, test, vi } from 'vitest';
+
+import { chosen, RunRow, turned } from './runRows';
+import { RunsTable } from './RunsTable';
+
+afterEach(cleanup);
+
+function row(run: string, changes: Partial<RunRow> = {}): RunRow {
+  const words = {
+    run,
+    state: '✓ completed',
+    machine: 'gpu.a100',
+    started: '',
+    took: '',
+    cost: '',
+    name: '',
+    words: ''
+  };
+  return { id: run, ended: true, sort: {}, ...words, ...changes };
+}
+
+const ROWS = [
+  row('aaaa', { name: '<b>bold</b>', sort: { cost: 9 } }),
+  row('bbbb', { state: '● running', ended: false, words: 'night', sort: { cost: 10 } })
+];
+
+function table(changes: object = {}) {
+  const nothing = () => Promise.resolve('');
+  const compared = () =>
+    Promise.resolve({ titles: ['aaaa', 'bbbb'] as [string, string], facts: [], code: ['-print(1)', '+print(2)'] });
+  return render(
+    <RunsTable
+      rows={ROWS}
+      note=""
+      onOpen={nothing}
+      onAbort={nothing}
+      onRerun={nothing}
+      onCompare={compared}
+      {...changes}
+    />
+  );
+}
+
+test('every word of a filter must be in a row, its labels included', () => {
+  const order = { column: 'started' as const, down: true };
+  expect(chosen(ROWS, 'A100 night', order).map(found => found.run)).toEqual(['bbbb']);
+  expect(chosen(ROWS, 'h100', order)).toEqual([]);
+});
+
+test('figures are ordered as figures', () => {
+  expect(chosen(ROWS, '', { column: 'cost', down: true }).map(found => found.run)).toEqual(['bbbb', 'aaaa']);
+  expect(turned({ column: 'cost', down: true }, 'cost')).toEqual({ column: 'cost', down: false });
+});
+
+test('what costs or ends something is asked once more', () => {
+  const onRerun = vi.fn(() => Promise.resolve(''));
+  table({ onRerun });
+  fireEvent.click(screen.getByRole('button', { name: 'Run aaaa again' }));
+  expect(onRerun).not.toHaveBeenCalled();
+  fireEvent.click(screen.getByRole('button', { name: 'Yes' }));
+  expect(onRerun).toHaveBeenCalledWith('aaaa');
+});
+
+test('only what goes on can be stopped, and names are text', () => {
+  const { container } = table();
+  expect(screen.queryByRole('button', { name: 'Stop run aaaa' })).toBeNull();
+  screen.getByRole('button', { name: 'Stop run bbbb' });
+  expect(container.querySelector('b')).toBeNull();
+});
+
+test('two that are marked are compared', async () => {
+  table();
+  fireEvent.click(screen.getByLabelText('Mark run aaaa'));
+  fireEvent.click(screen.getByLabelText('Mark run bbbb'));
+  fireEvent.click(screen.getByRole('button', { name: /Compare/ }));
+  const code = await screen.findByText(/\+print\(2\)/, {}, { timeout: 4000 });
+  expect(code.textContent).toContain('-print(1)');
+});

@@ -1,0 +1,113 @@
+import React, { KeyboardEvent, memo, useLayoutEffect, useRef } from 'react';
+
+import { moved, Row } from './folders';
+
+export interface StorageTreeProps {
+  rows: Row[];
+  /** The row that keys are at. */
+  current: string;
+  /** The file that is looked at. */
+  seen: string;
+  onCurrent: (row: Row) => void;
+  /** Somebody wants what a row stands for: a folder opens or closes, a file is shown, more items come. */
+  onUse: (row: Row) => void;
+  onDelete: (row: Row) => void;
+}
+
+/** The bucket as a tree: arrows, Home, End and letters move; Enter opens, Delete asks whether to delete. */
+export function StorageTree({ rows, current, seen, onCurrent, onUse, onDelete }: StorageTreeProps) {
+  const tree = useRef<HTMLDivElement>(null);
+  const found = rows.findIndex(row => row.id === current);
+  const last = useRef(0);
+  const at = found < 0 ? Math.min(last.current, rows.length - 1) : found;
+  last.current = at;
+  const hasFocus = tree.current?.contains(document.activeElement); // before a row that has it may go
+  const [use, enter] = [useSteady(onUse), useSteady(onCurrent)];
+  // Before the next key: a late focus would call back the row that was left, and the two would take turns for ever.
+  useLayoutEffect(() => {
+    if (hasFocus) {
+      tree.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus();
+    }
+  }, [at, rows.length]);
+  const press = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) {
+      return;
+    }
+    const row = rows[at];
+    const target = moved(rows, at, event.key);
+    if (target) {
+      onCurrent(target);
+    } else if (event.key === 'Enter' || event.key === ' ' || turns(row, event.key)) {
+      onUse(row);
+    } else if (event.key === 'Delete' && row.item) {
+      onDelete(row);
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  return (
+    <div className="lk-tree" role="tree" aria-label="Bucket" ref={tree} onKeyDown={press}>
+      {rows.map((row, n) => (
+        <TreeRow key={row.id} {...row} isCurrent={n === at} isSeen={row.id === seen} onUse={use} onCurrent={enter} />
+      ))}
+    </div>
+  );
+}
+
+/** Whether a key opens or closes the folder of a row. */
+function turns(row: Row, key: string): boolean {
+  return row.kind === 'folder' && key === (row.isOpen ? 'ArrowLeft' : 'ArrowRight');
+}
+
+type TreeRowProps = Row & {
+  isCurrent: boolean;
+  isSeen: boolean;
+  onUse: (row: Row) => void;
+  onCurrent: (row: Row) => void;
+};
+
+const TreeRow = memo(
+  function TreeRow({ isCurrent, isSeen, onUse, onCurrent, ...row }: TreeRowProps) {
+    const { id, kind, name, level, isOpen, item } = row;
+    const use = () => {
+      onCurrent(row);
+      onUse(row);
+    };
+    return (
+      <div
+        role="treeitem"
+        className={`lk-tree-row lk-tree-${kind}`}
+        style={{ paddingLeft: `${(level - 1) * 18 + 4}px` }}
+        tabIndex={isCurrent ? 0 : -1}
+        aria-level={level}
+        aria-expanded={kind === 'folder' ? isOpen : undefined}
+        aria-selected={isSeen}
+        data-folder={kind === 'folder' ? id : row.folder}
+        onFocus={() => isCurrent || onCurrent(row)}
+        onClick={use}
+      >
+        <span className="lk-tree-sign" aria-hidden="true">
+          {kind === 'folder' ? (isOpen ? '▾' : '▸') : ''}
+        </span>
+        <span className="lk-tree-name">{shown(name)}</span>
+        {item && <span className="lk-quiet lk-figure">{item.size}</span>}
+        {item && <span className="lk-quiet lk-tree-written">{item.written}</span>}
+      </div>
+    );
+  },
+  (one, other) => (Object.keys(one) as (keyof TreeRowProps)[]).every(name => one[name] === other[name])
+);
+
+/** A name with what cannot be seen in it made visible. */
+function shown(name: string): string {
+  return name === '/' ? '(no name)/' : name.replace(/^ +| +$/g, blanks => '␣'.repeat(blanks.length));
+}
+
+/** A function that stays the same and calls the one of the latest drawing, so that rows are not drawn again. */
+function useSteady<A extends unknown[]>(call: (...args: A) => void): (...args: A) => void {
+  const latest = useRef(call);
+  latest.current = call;
+  return useRef((...args: A) => latest.current(...args)).current;
+}

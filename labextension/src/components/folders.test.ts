@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest';
+
+import { Folders, foundIn, moved, treeOf } from './folders';
+
+const item = (key: string) => ({ key, size: '', written: '' });
+const listing = (keys: string[], more = {}) => ({
+  items: keys.map(item),
+  token: '',
+  begins: '',
+  is_read: true,
+  ...more
+});
+const folders: Folders = {
+  'd/': listing(['d/a.csv', 'd/deep/', 'd/z.csv'], { token: 'next' }),
+  'd/deep/': listing(['d/deep/b.csv'])
+};
+const rows = treeOf(folders, 'd/', '');
+const names = (found: { name: string }[]) => found.map(row => row.name);
+
+test('open folders have their items below them, a level deeper, and more at the end', () => {
+  expect(names(rows)).toEqual(['a.csv', 'deep/', 'b.csv', 'z.csv', '3 shown: show more']);
+  expect(rows.map(row => row.level)).toEqual([1, 1, 2, 1, 1]);
+});
+
+test('an empty folder, one that is not read and a search without a hit say so in words', () => {
+  const said = (listed: object) => names(treeOf({ '': listing([], listed) }, '', ''))[0];
+  expect(said({})).toContain('Empty');
+  expect(said({ is_read: false })).toContain('Reading');
+  expect(treeOf({ '': listing([], { begins: 'x' }) }, '', '').map(row => row.kind)).toEqual(['all', 'words']);
+  expect(names(treeOf({ '': listing(['a']) }, '', 'nothing'))[0]).toContain('No name');
+});
+
+test('a search keeps what has the words and the folders above it, in any case', () => {
+  const found = treeOf(folders, 'd/', 'B.CSV');
+  expect(names(found).slice(0, 2)).toEqual(['deep/', 'b.csv']);
+  expect(foundIn(folders, found, 'B.CSV')).toContain('1 of 4 names that are loaded');
+});
+
+test.each([
+  [0, 'ArrowUp', 'a.csv'],
+  [0, 'ArrowDown', 'deep/'],
+  [1, 'ArrowRight', 'b.csv'],
+  [2, 'ArrowLeft', 'deep/'],
+  [0, 'End', '3 shown: show more'],
+  [4, 'Home', 'a.csv'],
+  [0, 'z', 'z.csv'],
+  [0, 'ArrowRight', undefined],
+  [1, 'ArrowLeft', undefined],
+  [0, 'Enter', undefined]
+])('from row %i the key %s leads to %s', (at, key, name) => {
+  expect(moved(rows, at, key)?.name).toBe(name);
+});
+
+test('names that look like those of objects are only names', () => {
+  expect(treeOf({ '': listing(['constructor/', '__proto__']) }, '', '').map(row => row.isOpen)).toEqual([
+    false,
+    undefined
+  ]);
+});

@@ -1,0 +1,113 @@
+/** The open folders of the bucket as the rows of a tree, and how keys move through them. */
+
+/** A file, or a folder: its key ends with a slash. */
+export interface Item {
+  key: string;
+  size: string;
+  written: string;
+}
+
+/** What is known of an open folder. `token` leads to the items after these, `begins` leaves out other names. */
+export interface Listing {
+  items: Item[];
+  token: string;
+  begins: string;
+  is_read: boolean;
+}
+
+export type Folders = Record<string, Listing>;
+
+/** One row: a folder or a file; or what stands among them: more items, all items again, words. */
+export interface Row {
+  id: string;
+  kind: 'folder' | 'file' | 'more' | 'all' | 'words';
+  /** The folder that it is in. */
+  folder: string;
+  name: string;
+  level: number;
+  isOpen?: boolean;
+  item?: Item;
+}
+
+/** The rows of the tree; there is always one. */
+export function treeOf(folders: Folders, root: string, words: string): Row[] {
+  const rows = rowsOf(folders, root, words);
+  const none: Row = { id: '\nnone', kind: 'words', folder: root, name: 'No name that is loaded has it', level: 1 };
+  return rows.length ? rows : [none];
+}
+
+/** How many names have the words, said so that it is clear where was looked. */
+export function foundIn(folders: Folders, rows: Row[], words: string): string {
+  const count = rows.filter(row => row.item && has(row.name, words)).length;
+  const all = Object.values(folders).reduce((sum, listing) => sum + listing.items.length, 0);
+  return `${count.toLocaleString()} of ${all.toLocaleString()} names that are loaded have “${words}”`;
+}
+
+/** The rows of a folder and of the open ones below it; with `words` those whose names have them. */
+function rowsOf(folders: Folders, folder: string, words: string, level = 1): Row[] {
+  const listing = folders[folder];
+  const other = (kind: Row['kind'], name: string): Row => ({ id: `${folder}\n${kind}`, kind, folder, name, level });
+  if (!listing.is_read) {
+    return [other('words', 'Reading …')];
+  }
+  const found = listing.items.flatMap(item => itemRows(folders, folder, item, words, level));
+  if (listing.begins) {
+    found.unshift(other('all', `Only names that begin with “${listing.begins}”: show all`));
+  }
+  if (listing.token) {
+    found.push(other('more', `${listing.items.length.toLocaleString()} shown: show more`));
+  } else if (!listing.items.length) {
+    found.push(other('words', listing.begins ? 'There are none' : 'Empty: drop files here'));
+  }
+  return found;
+}
+
+function itemRows(folders: Folders, folder: string, item: Item, words: string, level: number): Row[] {
+  const isFolder = item.key.endsWith('/');
+  const isOpen = isFolder && Object.hasOwn(folders, item.key);
+  const name = item.key.slice(folder.length);
+  const row: Row = { id: item.key, kind: isFolder ? 'folder' : 'file', folder, name, level, item };
+  const below = isOpen ? rowsOf(folders, item.key, words, level + 1) : [];
+  const fits = has(name, words) || below.some(each => each.item);
+  return fits ? [isFolder ? { ...row, isOpen } : row, ...below] : [];
+}
+
+/** The folder that is meant when somebody is at a row: itself or the one that it is in. */
+export function folderAt(row: Row): string {
+  return row.kind === 'folder' ? row.id : row.folder;
+}
+
+/** The row that a key leads to, as trees of ARIA have it; undefined for a key that leads nowhere. */
+export function moved(rows: Row[], at: number, key: string): Row | undefined {
+  const row = rows[at];
+  switch (key) {
+    case 'ArrowDown':
+      return rows[Math.min(at + 1, rows.length - 1)];
+    case 'ArrowUp':
+      return rows[Math.max(at - 1, 0)];
+    case 'Home':
+      return rows[0];
+    case 'End':
+      return rows[rows.length - 1];
+    case 'ArrowRight':
+      return row.isOpen ? rows[at + 1] : undefined;
+    case 'ArrowLeft':
+      return row.isOpen
+        ? undefined
+        : rows
+            .slice(0, at)
+            .reverse()
+            .find(each => each.level < row.level);
+    default:
+      return key.length === 1 && key.trim() ? startingWith(rows, at, key) : undefined;
+  }
+}
+
+function startingWith(rows: Row[], at: number, letter: string): Row | undefined {
+  const after = [...rows.slice(at + 1), ...rows.slice(0, at)];
+  return after.find(each => each.item && each.name.toLowerCase().startsWith(letter.toLowerCase()));
+}
+
+function has(name: string, words: string): boolean {
+  return name.toLowerCase().includes(words.toLowerCase());
+}

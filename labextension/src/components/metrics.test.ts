@@ -1,0 +1,72 @@
+// @vitest-environment node
+import { expect, test } from 'vitest';
+
+import { Frame, moved, panelsOf, spanLabel, summaryOf, thinned, wholeOf } from './metrics';
+
+const CPU = { label: 'CPU', unit: '%', panel: 'CPU' };
+const POWER = { label: 'GPU power', unit: 'W', panel: 'Power' };
+const LIMIT = { label: 'GPU power limit', unit: 'W', panel: 'Power' };
+
+/** A frame as Python packs it, at an odd place of a longer message. */
+function frame(run: string, series: Frame['series'], ...columns: number[][]): Frame {
+  const bytes = new Uint8Array(new Float64Array(columns.flat()).buffer);
+  const message = new Uint8Array(bytes.length + 3);
+  message.set(bytes, 3);
+  return { run, step: 1, series, points: new DataView(message.buffer, 3) };
+}
+
+test('series of one run that have one unit share a panel, and what is missing is a gap', () => {
+  const panels = panelsOf([frame('a', [CPU, POWER, LIMIT], [0, 1, 2], [5, NaN, 7], [1, 2, 3], [9, 9, 9])]);
+  expect(panels.map(({ title, unit, lines }) => [title, unit, lines.length])).toEqual([
+    ['CPU', '%', 1],
+    ['Power', 'W', 2]
+  ]);
+  expect(panels[0].data([0, 2], 100)[1]).toEqual([5, null, 7]);
+  expect(panels[1].data([0, 2], 100)[2]).toEqual([9, 9, 9]);
+});
+
+test('several runs are laid over each other, with a panel for each series', () => {
+  const panels = panelsOf([
+    frame('a', [CPU], [0, 2, 4], [1, NaN, 3]),
+    frame('b', [CPU, POWER], [0, 1], [7, 8], [100, 200])
+  ]);
+  expect(panels.map(panel => [panel.title, panel.lines.map(line => line.label)])).toEqual([
+    ['CPU', ['a', 'b']],
+    ['GPU power', ['b']]
+  ]);
+  const [x, a, b] = panels[0].data([0, 4], 100);
+  expect(Array.from(x)).toEqual([0, 1, 2, 4]);
+  expect(Array.from(a as number[])).toEqual([1, undefined, null, 3]); // undefined: the line goes on; null: it breaks
+  expect(Array.from(b as number[]).slice(0, 2)).toEqual([7, 8]);
+});
+
+test('no samples and one sample have a window', () => {
+  expect(wholeOf([])).toEqual([0, 1]);
+  expect(panelsOf([frame('a', [])])).toEqual([]);
+  expect(wholeOf([frame('a', [CPU], [0.2], [5])])).toEqual([0, 1]);
+});
+
+test('a window zooms about its middle, moves by a part of itself, and does not leave the run at its start', () => {
+  expect(moved([0, 100], 0.5, 0, [0, 100])).toEqual([25, 75]);
+  expect(moved([25, 75], 1, 0.5, [0, 100])).toEqual([50, 100]);
+  expect(moved([25, 75], 4, 0, [0, 100])).toEqual([0, 100]);
+});
+
+test('a summary leaves gaps out', () => {
+  expect(summaryOf(new Float64Array([1, NaN, 3]))).toEqual({ last: 3, least: 1, mean: 2, most: 3 });
+  expect(summaryOf(new Float64Array([NaN]))).toBeNull();
+});
+
+test('time spans are said as people write them', () => {
+  expect([0, 59.6, 185, 7800].map(spanLabel)).toEqual(['0 s', '1 min 00 s', '3 min 05 s', '2 h 10 min']);
+});
+
+test('where many samples share a pixel, no peak and no gap is lost', () => {
+  const x = Float64Array.from({ length: 10_000 }, (_, at) => at);
+  const line = x.map(at => (at === 5003 ? 99 : at === 7001 ? NaN : 1));
+  const [moments, drawn] = thinned(x, [line], [0, 10_000], 100);
+  expect(moments.length).toBeLessThanOrEqual(202);
+  expect(Math.max(...(drawn as number[]))).toBe(99);
+  expect((drawn as (number | null)[]).filter(value => value === null)).toHaveLength(1);
+  expect(thinned(x, [line], [5000, 5010], 100)[1]).toHaveLength(13);
+});

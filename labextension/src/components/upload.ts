@@ -1,0 +1,32 @@
+/** Bytes of one message to the kernel; Jupyter takes at most 10 MB. */
+export const PIECE = 2_000_000;
+
+export type Ask = <R = unknown>(action: string, args?: object, buffers?: ArrayBuffer[]) => Promise<R>;
+
+/** How a file is sent: whether it may replace another, who is told its share, and what stops it. */
+export interface How {
+  replace: boolean;
+  report: (share: number) => void;
+  signal: AbortSignal;
+}
+
+/** Send a file to the bucket piece by piece; nothing is stored of one that is stopped or cannot be read. */
+export async function upload(file: Blob, key: string, ask: Ask, how: How): Promise<'stored' | 'taken' | 'stopped'> {
+  const begun = await ask<{ id?: string }>('begin_upload', { key, size: file.size, replace: how.replace });
+  if (!begun.id) {
+    return 'taken';
+  }
+  const of = { upload_id: begun.id };
+  try {
+    for (let start = 0; start < file.size && !how.signal.aborted; start += PIECE) {
+      const piece = await file.slice(start, start + PIECE).arrayBuffer();
+      await ask('add_piece', of, [piece]);
+      how.report(Math.min(1, (start + PIECE) / file.size));
+    }
+  } catch (problem) {
+    await ask('stop_upload', of);
+    throw problem;
+  }
+  await ask(how.signal.aborted ? 'stop_upload' : 'end_upload', of);
+  return how.signal.aborted ? 'stopped' : 'stored';
+}

@@ -1,0 +1,38 @@
+/** The `%%lk_run` line of a cell, read and changed as text. */
+
+const MAGIC = /^(\s*)%%lk_run(?![\w])([^\n]*)/;
+const OTHER_MAGIC = /^\s*%%\w+/;
+const MACHINE = /\s+--(?:gpu|machine)(?:\s+|=)("[^"]*"|'[^']*'|\S+)/g;
+
+/** Whether a cell runs on the cloud. */
+export function isRemote(source: string): boolean {
+  return MAGIC.test(source);
+}
+
+/** The machine that the line of a cell names, as it is written there; null without one. */
+export function machineOf(source: string): string | null {
+  const line = MAGIC.exec(source)?.[2] ?? '';
+  const found = [...line.matchAll(MACHINE)].pop();
+  return found ? found[1].replace(/^["']|["']$/g, '') : null;
+}
+
+/** The other magic that a cell begins with, such as `%%bash`; null without one. */
+export function otherMagic(source: string): string | null {
+  return isRemote(source) ? null : (OTHER_MAGIC.exec(source)?.[0].trim() ?? null);
+}
+
+/** A cell that runs on this machine: its line is added, or its wish for a machine changed and nothing else. */
+export function onMachine(source: string, machine: string): string {
+  if (!isRemote(source)) {
+    return `%%lk_run --machine ${machine}\n${source}`;
+  }
+  return source.replace(
+    MAGIC,
+    (_, space: string, options: string) => `${space}%%lk_run --machine ${machine}${options.replace(MACHINE, '')}`
+  );
+}
+
+/** A cell that runs in the kernel of its notebook. */
+export function here(source: string): string {
+  return source.replace(/^\s*%%lk_run(?!\w)[^\n]*\n?/, '');
+}

@@ -1,0 +1,68 @@
+import React, { useEffect, useState } from 'react';
+
+import { balanceOf } from '../balance';
+import { COMMANDS } from '../commands';
+import { request } from '../request';
+import { MyOrg, StatusContent } from '../types';
+import { credits } from '../words';
+import type { Tools } from './SidePanel';
+
+/** Who is signed in, as which organization, and what is left. */
+export function AccountSection({ tools: { cloud, commands, say } }: { tools: Tools }) {
+  const [orgs, setOrgs] = useState<MyOrg[]>([]);
+  const { status } = cloud.data;
+  const asks = new AbortController();
+  useEffect(() => {
+    request<MyOrg[]>('api/orgs', { signal: asks.signal }).then(setOrgs, () => setOrgs([]));
+    return () => asks.abort();
+  }, [status?.user?.user_id]);
+  if (!status) {
+    return null;
+  }
+  const become = async (slug: string) => {
+    try {
+      const told = await request<StatusContent>('organization', { method: 'POST', body: { slug: slug || null } });
+      say({ kind: told.said?.length ? 'warning' : 'info', text: (told.said ?? []).join(' ') });
+      await cloud.become(told);
+    } catch (failure) {
+      say({ kind: 'error', text: (failure as Error).message });
+    }
+  };
+  const left = balanceOf(cloud.data.balance);
+  return (
+    <>
+      <dl className="lk-known">
+        <dt>Account</dt>
+        <dd>{status.user?.email ?? status.user?.user_id ?? 'not told'}</dd>
+        <dt>Server</dt>
+        <dd>{status.is_local ? 'Local cloud on this machine' : status.base_url}</dd>
+        <dt>Balance</dt>
+        <dd>{left === null ? '…' : `${credits(left)} credits`}</dd>
+        <dt>Key from</dt>
+        <dd>{status.key_source || 'not told'}</dd>
+      </dl>
+      {status.organization?.is_key_scoped ? (
+        <p className="lk-quiet">This key belongs to {status.organization.name ?? 'one organization'} alone.</p>
+      ) : (
+        <label>
+          Organization{' '}
+          <select value={status.organization?.slug ?? ''} onChange={event => void become(event.target.value)}>
+            {!orgs.some(org => org.slug === status.organization?.slug) && (
+              <option value={status.organization?.slug ?? ''}>{status.organization?.name ?? 'Default'}</option>
+            )}
+            {orgs.map(org => (
+              <option key={org.id} value={org.slug}>
+                {org.name}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
+      <div className="lk-row">
+        <button type="button" onClick={() => void commands.execute(COMMANDS.signOut)}>
+          Sign out
+        </button>
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,235 @@
+/** The sidebar: the sign-in, or sections of what is in the cloud. Loaded when it is first shown. */
+import { ReactWidget } from '@jupyterlab/ui-components';
+import { CommandRegistry } from '@lumino/commands';
+import { IDisposable } from '@lumino/disposable';
+import { Message } from '@lumino/messaging';
+import React, { useEffect, useState } from 'react';
+
+import { Cloud, Topic } from '../cloud';
+import { COMMANDS } from '../commands';
+import { Login } from '../components/Login';
+import { Notice, NoticeText } from '../components/Notice';
+import { Rows } from '../components/Rows';
+import { RunList } from '../components/RunList';
+import { Section } from '../components/Section';
+import { request, Trouble } from '../request';
+import { runsOf } from '../runs';
+import { StatusContent } from '../types';
+import { credits, duration, machineName } from '../words';
+import { AccountSection } from './AccountSection';
+import { StorageSection } from './StorageSection';
+
+/** What the parts of the panel work with. */
+export interface Tools {
+  cloud: Cloud;
+  commands: CommandRegistry;
+  say: (notice: NoticeText) => void;
+}
+
+export class SidePanel extends ReactWidget {
+  private wish: IDisposable | null = null;
+
+  constructor(
+    private readonly cloud: Cloud,
+    private readonly commands: CommandRegistry
+  ) {
+    super();
+    this.addClass('lk');
+    this.addClass('lk-panel');
+  }
+
+  protected render() {
+    return <Panel cloud={this.cloud} commands={this.commands} shown={this.isVisible} />;
+  }
+
+  protected onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this.listen();
+  }
+
+  protected onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this.listen();
+  }
+
+  protected onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this.listen();
+  }
+
+  /** Want news while the panel is seen, and none while it is not. */
+  private listen(): void {
+    this.wish?.dispose();
+    this.wish = this.isVisible ? this.cloud.want('running', 'journal', 'history', 'balance', 'machines') : null;
+    this.update();
+  }
+
+  dispose(): void {
+    this.wish?.dispose();
+    super.dispose();
+  }
+}
+
+/** Draw anew at every change of what was heard. */
+export function useCloud(cloud: Cloud): void {
+  const [, redraw] = useState(0);
+  useEffect(() => {
+    const changed = () => redraw(count => count + 1);
+    cloud.changed.connect(changed);
+    return () => void cloud.changed.disconnect(changed);
+  }, [cloud]);
+}
+
+function Panel({ cloud, commands, shown }: { cloud: Cloud; commands: CommandRegistry; shown: boolean }) {
+  useCloud(cloud);
+  const [notice, say] = useState<NoticeText>({ kind: 'info', text: '' });
+  const tools = { cloud, commands, say };
+  const trouble = cloud.trouble;
+  return (
+    <>
+      <h2>GPU cloud</h2>
+      <Notice notice={notice} />
+      {trouble && trouble.state !== 'signed-out' && <Broken trouble={trouble} tools={tools} />}
+      {cloud.signedIn === false && <SignIn tools={tools} />}
+      {cloud.signedIn === null && !trouble && <p role="status">Asking the cloud …</p>}
+      {cloud.signedIn && shown && <Sections tools={tools} />}
+    </>
+  );
+}
+
+function Broken({ trouble, tools: { cloud } }: { trouble: Trouble; tools: Tools }) {
+  const [busy, setBusy] = useState(false);
+  const retry = () => {
+    setBusy(true);
+    void cloud.hear('status', ...(Object.keys(cloud.troubles) as Topic[])).finally(() => setBusy(false));
+  };
+  return (
+    <div className="lk-trouble">
+      <Notice notice={{ kind: trouble.state === 'revoked' ? 'warning' : 'error', text: trouble.message }} />
+      <button type="button" disabled={busy} onClick={retry}>
+        {busy ? 'Asking …' : 'Try again'}
+      </button>
+    </div>
+  );
+}
+
+function SignIn({ tools: { cloud, say } }: { tools: Tools }) {
+  const become = async (path: string, body?: unknown) => {
+    try {
+      const status = await request<StatusContent>(path, { method: 'POST', body });
+      say({ kind: 'info', text: (status.said ?? []).join(' ') });
+      await cloud.become(status);
+    } catch (failure) {
+      say({ kind: 'error', text: (failure as Error).message });
+    }
+  };
+  return (
+    <>
+      <p>Run cells on GPUs and pay by the second. Sign in with an API key of your account, or try it for free here.</p>
+      <Login
+        server={cloud.data.status?.base_url ?? ''}
+        account=""
+        onSignIn={key => become('signin', { api_key: key })}
+        onLocal={() => become('local')}
+        onSignOut={() => become('signout')}
+      />
+    </>
+  );
+}
+
+function Sections({ tools }: { tools: Tools }) {
+  const { cloud, commands } = tools;
+  const { machines, deployments, vms } = cloud.data;
+  const wish =
+    (...topics: Topic[]) =>
+    () => {
+      const wanted = cloud.want(...topics);
+      return () => wanted.dispose();
+    };
+  return (
+    <>
+      <Section title="Runs" open>
+        <Runs tools={tools} />
+      </Section>
+      <Section title="Machines">
+        <Rows
+          label="Machines"
+          none="The cloud lists no machine."
+          rows={machines?.machine_types.map(({ hardware_profile: profile, price_per_hour: price }) => ({
+            key: profile,
+            title: machineName(profile),
+            facts: [profile, price === null || price === undefined ? 'no price' : `${price} credits/h`],
+            actions: (
+              <button
+                type="button"
+                aria-label={`Run the selected cell on ${profile}`}
+                onClick={() => void commands.execute(COMMANDS.runOn, { machine: profile })}
+              >
+                Run cell here
+              </button>
+            )
+          }))}
+        />
+      </Section>
+      <Section title="Storage">
+        <StorageSection tools={tools} />
+      </Section>
+      <Section title="Deployments" onOpen={wish('deployments')}>
+        <Rows
+          label="Deployments"
+          none="No model is deployed."
+          rows={deployments?.deployments.map(one => ({
+            key: one.deployment_id,
+            title: one.hf_model_id,
+            facts: [
+              one.status,
+              machineName(one.hardware_profile),
+              `${one.current_replicas} of ${one.min_replicas}–${one.max_replicas} replicas`
+            ]
+          }))}
+        />
+      </Section>
+      <Section title="VMs" onOpen={wish('vms')}>
+        <Rows
+          label="VMs"
+          none="No machine is rented."
+          rows={vms?.vms.map(one => ({
+            key: one.vm_id,
+            title: one.display_name || one.name || one.vm_id,
+            facts: [one.status, one.hardware_profile && machineName(one.hardware_profile), one.ip_address]
+          }))}
+        />
+      </Section>
+      <Section title="Account" open>
+        <AccountSection tools={tools} />
+      </Section>
+    </>
+  );
+}
+
+function Runs({ tools: { cloud, commands, say } }: { tools: Tools }) {
+  const [now, setNow] = useState(Date.now() / 1000);
+  const runs = cloud.data.history || cloud.data.journal || cloud.data.running ? runsOf(cloud.data) : null;
+  const live = runs?.some(run => run.goingOn);
+  useEffect(() => {
+    const clock = live ? window.setInterval(() => setNow(Date.now() / 1000), 1000) : 0;
+    return () => window.clearInterval(clock);
+  }, [live]);
+  if (!runs) {
+    return <p role="status">Asking the cloud …</p>;
+  }
+  const doing = (command: string) => (run: object) =>
+    void commands.execute(command, { ...run }).catch((failure: Error) => say({ kind: 'error', text: failure.message }));
+  return (
+    <RunList
+      runs={runs}
+      now={now}
+      duration={duration}
+      credits={credits}
+      onOpen={doing(COMMANDS.openRun)}
+      onAbort={doing(COMMANDS.abortRun)}
+      onRerun={doing(COMMANDS.rerunCell)}
+      onGoToCell={doing(COMMANDS.goToCell)}
+    />
+  );
+}

@@ -1,0 +1,66 @@
+/** What was heard of the cloud, for all other plugins; and the commands that need nothing else. */
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { Dialog, ICommandPalette, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { Cloud } from '../cloud';
+import { COMMANDS } from '../commands';
+import { request } from '../request';
+import { ICloud } from '../tokens';
+import { AbortResponse, MyOrg, StatusContent } from '../types';
+
+export const cloud: JupyterFrontEndPlugin<Cloud> = {
+  id: 'lk-jupyter:cloud',
+  description: 'Hears of the GPU cloud, signs in and out, aborts runs.',
+  autoStart: true,
+  provides: ICloud,
+  optional: [ICommandPalette, ITranslator],
+  activate: (app: JupyterFrontEnd, palette: ICommandPalette | null, translator: ITranslator | null) => {
+    const trans = (translator ?? nullTranslator).load('lk-jupyter');
+    const heard = new Cloud();
+    const become = async (path: string, body?: unknown) => {
+      const status = await request<StatusContent>(path, { method: 'POST', body });
+      await heard.become(status);
+      if (status.said?.length) {
+        Notification.info(status.said.join('\n'));
+      }
+    };
+    const add = (command: string, label: string, execute: (args: Record<string, unknown>) => Promise<unknown>) => {
+      app.commands.addCommand(command, { label, execute, describedBy: { args: { type: 'object' } } });
+      palette?.addItem({ command, category: trans.__('GPU cloud') });
+    };
+
+    add(COMMANDS.signOut, trans.__('Sign out of the GPU cloud'), () => become('signout'));
+    add(COMMANDS.useLocalCloud, trans.__('Use the free local cloud'), () => become('local'));
+    add(COMMANDS.refresh, trans.__('Ask the GPU cloud for news'), () =>
+      heard.hear('status', 'running', 'journal', 'history', 'balance')
+    );
+    add(COMMANDS.switchOrganization, trans.__('Switch organization of the GPU cloud …'), async () => {
+      const orgs = await request<MyOrg[]>('api/orgs');
+      const { value } = await InputDialog.getItem({
+        title: trans.__('Organization'),
+        items: orgs.map(org => org.slug)
+      });
+      await (value && become('organization', { slug: value }));
+    });
+    app.commands.addCommand(COMMANDS.abortRun, {
+      label: trans.__('Abort run'),
+      describedBy: { args: { type: 'object', properties: { id: { type: 'string' } } } },
+      execute: async ({ id, name }) => {
+        const { button } = await showDialog({
+          title: trans.__('Abort %1?', (name as string) || (id as string).slice(0, 8)),
+          body: trans.__('The run is killed. What it took so far is billed.'),
+          buttons: [
+            Dialog.cancelButton({ label: trans.__('Let it run') }),
+            Dialog.warnButton({ label: trans.__('Abort') })
+          ]
+        });
+        if (button.accept) {
+          await request<AbortResponse>(`api/workloads/abort/${encodeURIComponent(id as string)}`, { method: 'POST' });
+          await heard.hear('running', 'history');
+        }
+      }
+    });
+    return heard;
+  }
+};

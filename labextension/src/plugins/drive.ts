@@ -1,0 +1,89 @@
+/** The bucket in a file browser of its own; it asks for nothing before it is opened. */
+import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { Notification } from '@jupyterlab/apputils';
+import { FileBrowser, IFileBrowserFactory, Uploader } from '@jupyterlab/filebrowser';
+import { LabIcon, newFolderIcon, refreshIcon, ToolbarButton } from '@jupyterlab/ui-components';
+import { Panel } from '@lumino/widgets';
+
+import { BucketDrive } from '../bucketDrive';
+
+const ID = 'lk-jupyter-bucket';
+const NEVER = 2 ** 31 - 1;
+
+const bucketIcon = new LabIcon({
+  name: 'lk-jupyter:bucket',
+  svgstr:
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path class="jp-icon3" fill="#616161" d="M12 2C7 2 3 3.6 3 5.5L5 19c.2 1.700 3.200 3 7 3s6.800-1.300 7-3l2-13.500C21 3.600 17 2 12 2zm0 2c4.400 0 7 1.200 7 1.500S16.400 7 12 7 5 5.800 5 5.500 7.600 4 12 4z"/></svg>'
+});
+
+class BucketPanel extends Panel {
+  private browser: FileBrowser | null = null;
+
+  constructor(
+    private readonly create: () => FileBrowser,
+    bucket: BucketDrive
+  ) {
+    super();
+    this.id = ID;
+    this.title.icon = bucketIcon;
+    this.title.caption = 'Bucket of the GPU cloud';
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', this.title.caption);
+    // Lab's own model looks for changes of a drive under a name that has the drive's name twice.
+    bucket.fileChanged.connect(() => this.refresh());
+  }
+
+  protected onAfterShow(): void {
+    if (this.browser) {
+      this.refresh();
+    } else {
+      this.browser = this.create();
+      this.addWidget(this.browser);
+    }
+  }
+
+  private refresh(): void {
+    if (this.isVisible) {
+      void this.browser?.model.refresh();
+    }
+  }
+}
+
+/** Lab puts buttons on its own file browser only. */
+function withToolbar(browser: FileBrowser): FileBrowser {
+  const button = (tooltip: string, icon: LabIcon, onClick: () => void) => new ToolbarButton({ tooltip, icon, onClick });
+  const { model, toolbar } = browser;
+  toolbar.addItem(
+    'newFolder',
+    button('New folder', newFolderIcon, () => void browser.createNewDirectory())
+  );
+  toolbar.addItem('uploader', new Uploader({ model }));
+  toolbar.addItem(
+    'refresh',
+    button('Refresh', refreshIcon, () => void model.refresh())
+  );
+  return browser;
+}
+
+function warnOfCut(folder: string): void {
+  Notification.warning(`${folder || 'The bucket'} has more than 10,000 keys: only the first of them are shown.`);
+}
+
+export const drive: JupyterFrontEndPlugin<void> = {
+  id: 'lk-jupyter:drive',
+  description: "The bucket of the GPU cloud as a drive, in a file browser of Lab's own kind.",
+  autoStart: true,
+  requires: [IFileBrowserFactory],
+  optional: [ILayoutRestorer],
+  activate: (app: JupyterFrontEnd, browsers: IFileBrowserFactory, restorer: ILayoutRestorer | null) => {
+    const bucket = new BucketDrive(undefined, warnOfCut);
+    app.serviceManager.contents.addDrive(bucket);
+    const create = () => {
+      const options = { driveName: bucket.name, restore: false, refreshInterval: NEVER };
+      return withToolbar(browsers.createFileBrowser('lk-jupyter-bucket-files', options));
+    };
+    const panel = new BucketPanel(create, bucket);
+    app.shell.add(panel, 'left', { rank: 250, type: 'Bucket' });
+    restorer?.add(panel, ID);
+  }
+};

@@ -1,0 +1,52 @@
+/** Help under the pointer for the options and machines in the `%%lk_run` line of a cell. */
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { EditorExtensionRegistry, IEditorExtensionRegistry } from '@jupyterlab/codemirror';
+import { hoverTooltip } from '@codemirror/view';
+
+import { Cloud } from '../cloud';
+import { isRemote } from '../magicLine';
+import { RUN_OPTIONS } from '../options';
+import { ICloud } from '../tokens';
+
+export const editor: JupyterFrontEndPlugin<void> = {
+  id: 'lk-jupyter:editor',
+  description: 'Shows what options and machines of a %%lk_run line are, under the pointer.',
+  autoStart: true,
+  requires: [ICloud, IEditorExtensionRegistry],
+  activate: (_: JupyterFrontEnd, cloud: Cloud, extensions: IEditorExtensionRegistry) => {
+    const help = hoverTooltip((view, at) => {
+      const line = view.state.doc.lineAt(at);
+      const [start, end] = wordAt(line.text, at - line.from);
+      const words = isRemote(line.text) ? helpFor(cloud, line.text.slice(start, end)) : '';
+      return words
+        ? { pos: line.from + start, end: line.from + end, above: true, create: () => ({ dom: drawn(words) }) }
+        : null;
+    });
+    extensions.addExtension({
+      name: 'lk-jupyter:help',
+      factory: () => EditorExtensionRegistry.createImmutableExtension(help)
+    });
+  }
+};
+
+function wordAt(text: string, at: number): [number, number] {
+  const start = text.slice(0, at).search(/[^\s="'|,]*$/);
+  return [start, at + text.slice(at).search(/[\s="'|,]|$/)];
+}
+
+function helpFor(cloud: Cloud, word: string): string {
+  const name = word.toLowerCase();
+  const machine = cloud.data.machines?.machine_types.find(({ hardware_profile: profile }) =>
+    [name, `gpu.${name}`].includes(profile.toLowerCase())
+  );
+  return machine
+    ? `${machine.hardware_profile}: ${machine.price_per_hour == null ? 'no price' : `${machine.price_per_hour} credits an hour`}`
+    : (RUN_OPTIONS[word] ?? '');
+}
+
+function drawn(words: string): HTMLElement {
+  const node = document.createElement('div');
+  node.className = 'lk-help';
+  node.textContent = words;
+  return node;
+}

@@ -1,0 +1,83 @@
+/** The sidebar panel. What it draws is loaded when it is first shown. */
+import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ICommandPalette } from '@jupyterlab/apputils';
+import { ILauncher } from '@jupyterlab/launcher';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { Message } from '@lumino/messaging';
+import { PanelLayout, Widget } from '@lumino/widgets';
+
+import { Cloud } from '../cloud';
+import { COMMANDS } from '../commands';
+import { cloudIcon } from '../icon';
+import { ICloud } from '../tokens';
+
+const ID = 'lk-jupyter-panel';
+
+export const panel: JupyterFrontEndPlugin<void> = {
+  id: 'lk-jupyter:panel',
+  description: 'Shows runs, machines, storage, deployments, VMs and the account in a sidebar.',
+  autoStart: true,
+  requires: [ICloud],
+  optional: [ICommandPalette, ILauncher, ILayoutRestorer, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    cloud: Cloud,
+    palette: ICommandPalette | null,
+    launcher: ILauncher | null,
+    restorer: ILayoutRestorer | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load('lk-jupyter');
+    const widget = new LazyPanel(async () => {
+      const { SidePanel } = await import('../panels/SidePanel');
+      return new SidePanel(cloud, app.commands);
+    });
+    widget.id = ID;
+    widget.title.icon = cloudIcon;
+    widget.title.caption = trans.__('GPU cloud');
+    widget.node.setAttribute('role', 'region');
+    widget.node.setAttribute('aria-label', trans.__('GPU cloud'));
+    app.shell.add(widget, 'left', { rank: 450, type: 'GPU cloud' });
+    restorer?.add(widget, ID);
+
+    const command = COMMANDS.openPanel;
+    app.commands.addCommand(command, {
+      label: trans.__('GPU cloud'),
+      caption: trans.__('Show runs, machines, storage and account'),
+      icon: cloudIcon,
+      describedBy: { args: { type: 'object' } },
+      execute: () => app.shell.activateById(ID)
+    });
+    palette?.addItem({ command, category: trans.__('GPU cloud') });
+    launcher?.add({ command, category: trans.__('Other'), rank: 10 });
+  }
+};
+
+/** A place that fetches its widget when it is first shown. */
+class LazyPanel extends Widget {
+  private fetching = false;
+
+  constructor(private readonly fetchWidget: () => Promise<Widget>) {
+    super();
+    this.layout = new PanelLayout();
+  }
+
+  protected onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    void this.fill();
+  }
+
+  protected onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    if (this.isVisible) {
+      void this.fill();
+    }
+  }
+
+  private async fill(): Promise<void> {
+    if (!this.fetching) {
+      this.fetching = true;
+      (this.layout as PanelLayout).addWidget(await this.fetchWidget());
+    }
+  }
+}

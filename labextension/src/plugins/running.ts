@@ -1,0 +1,45 @@
+/** Runs of the cloud among Lab's own running terminals and kernels. */
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { IRunningSessionManagers } from '@jupyterlab/running';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { Cloud } from '../cloud';
+import { COMMANDS } from '../commands';
+import { cloudIcon } from '../icon';
+import { request } from '../request';
+import { runsOf } from '../runs';
+import { ICloud } from '../tokens';
+import { machineName } from '../words';
+
+export const running: JupyterFrontEndPlugin<void> = {
+  id: 'lk-jupyter:running',
+  description: 'Lists the runs of the cloud that go on beside terminals and kernels.',
+  autoStart: true,
+  requires: [ICloud, IRunningSessionManagers],
+  optional: [ITranslator],
+  activate: (app: JupyterFrontEnd, cloud: Cloud, managers: IRunningSessionManagers, translator: ITranslator | null) => {
+    const trans = (translator ?? nullTranslator).load('lk-jupyter');
+    const going = () => runsOf(cloud.data).filter(run => run.goingOn);
+    managers.add({
+      name: trans.__('GPU cloud runs'),
+      running: () =>
+        going().map(run => ({
+          open: () => void app.commands.execute(COMMANDS.openRun, { id: run.id, name: run.name }),
+          shutdown: () => void app.commands.execute(COMMANDS.abortRun, { id: run.id, name: run.name }),
+          icon: () => cloudIcon,
+          label: () => run.name,
+          labelTitle: () => trans.__('%1 on %2', run.state, run.machine),
+          detail: () => machineName(run.machine)
+        })),
+      shutdownAll: () =>
+        void Promise.all(
+          going().map(run => request(`api/workloads/abort/${encodeURIComponent(run.id)}`, { method: 'POST' }))
+        ).then(() => cloud.hear('running', 'history')),
+      refreshRunning: () => void cloud.hear('status', 'running', 'journal'),
+      runningChanged: cloud.changed,
+      shutdownLabel: trans.__('Abort'),
+      shutdownAllLabel: trans.__('Abort all'),
+      shutdownAllConfirmationText: trans.__('Abort all runs on the cloud? What they took so far is billed.')
+    });
+  }
+};

@@ -1,0 +1,105 @@
+/** Opening a run in the main area, and going to the cell that it came from. */
+import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { InputDialog, MainAreaWidget, WidgetTracker, ICommandPalette } from '@jupyterlab/apputils';
+import { PageConfig } from '@jupyterlab/coreutils';
+import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { Cloud } from '../cloud';
+import { COMMANDS } from '../commands';
+import { cloudIcon } from '../icon';
+import { ICloud } from '../tokens';
+
+export const runs: JupyterFrontEndPlugin<void> = {
+  id: 'lk-jupyter:runs',
+  description: 'Opens runs with log, metrics and result, and the cells that they came from.',
+  autoStart: true,
+  requires: [ICloud],
+  optional: [ICommandPalette, ILayoutRestorer, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    cloud: Cloud,
+    palette: ICommandPalette | null,
+    restorer: ILayoutRestorer | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load('lk-jupyter');
+    const { commands, shell } = app;
+    const tracker = new WidgetTracker<MainAreaWidget>({ namespace: 'lk-jupyter-run' });
+    const idOf = (widget: MainAreaWidget) => widget.id.slice('lk-run-'.length);
+    void restorer?.restore(tracker, {
+      command: COMMANDS.openRun,
+      args: widget => ({ id: idOf(widget) }),
+      name: idOf
+    });
+
+    const open = async (id: string, name?: string) => {
+      let widget = tracker.find(one => idOf(one) === id);
+      if (!widget) {
+        const { RunDocument } = await import('../panels/RunDocument');
+        widget = new MainAreaWidget({ content: new RunDocument(id, commands) });
+        widget.id = `lk-run-${id}`;
+        widget.title.label = name ?? trans.__('Run %1', id.slice(0, 8));
+        widget.title.icon = cloudIcon;
+        widget.title.closable = true;
+        shell.add(widget, 'main');
+        await tracker.add(widget);
+      }
+      shell.activateById(widget.id);
+    };
+    commands.addCommand(COMMANDS.openRun, {
+      label: args => (args.id ? trans.__('Open the run') : trans.__('Open a run by its id …')),
+      describedBy: { args: { type: 'object', properties: { id: { type: 'string' } } } },
+      execute: async ({ id, name }) => {
+        const wanted = (id as string) || (await InputDialog.getText({ title: trans.__('Id of the run') })).value;
+        await (wanted && open(wanted.trim(), name as string));
+      }
+    });
+    palette?.addItem({ command: COMMANDS.openRun, category: trans.__('GPU cloud') });
+
+    const cellOf = async (notebook: string, cellId: string): Promise<NotebookPanel> => {
+      const panel = (await commands.execute('docmanager:open', { path: pathOf(notebook) })) as NotebookPanel;
+      await panel.context.ready;
+      await panel.revealed;
+      const at = panel.content.widgets.findIndex(cell => cell.model.id === cellId);
+      if (at < 0) {
+        throw new Error(trans.__('The cell is not in %1 any more.', notebook));
+      }
+      panel.content.activeCellIndex = at;
+      await panel.content.scrollToItem(at);
+      return panel;
+    };
+    commands.addCommand(COMMANDS.goToCell, {
+      label: trans.__('Go to the cell of the run'),
+      describedBy: { args: { type: 'object' } },
+      execute: async ({ notebook, cellId }) => void (await cellOf(notebook as string, cellId as string))
+    });
+    commands.addCommand(COMMANDS.attach, {
+      label: trans.__('Show its whole output in a new cell'),
+      describedBy: { args: { type: 'object' } },
+      execute: async ({ id, notebook, cellId }) => {
+        const { content, sessionContext } = await cellOf(notebook as string, cellId as string);
+        NotebookActions.insertBelow(content);
+        content.activeCell!.model.sharedModel.setSource(`%load_ext lk_jupyter\n%lk_attach ${id as string}`);
+        await sessionContext.ready;
+        void NotebookActions.run(content, sessionContext);
+      }
+    });
+    commands.addCommand(COMMANDS.rerunCell, {
+      label: trans.__('Run the cell of the run again'),
+      describedBy: { args: { type: 'object' } },
+      execute: async ({ notebook, cellId }) => {
+        const { content, sessionContext } = await cellOf(notebook as string, cellId as string);
+        await sessionContext.ready;
+        void NotebookActions.run(content, sessionContext).then(() => cloud.hear('running', 'journal', 'history'));
+      }
+    });
+  }
+};
+
+/** Where a notebook is for Lab, which counts from the folder that it was started in. */
+export function pathOf(notebook: string): string {
+  const root = PageConfig.getOption('serverRoot').replace(/^~/, '');
+  const at = root ? notebook.indexOf(`${root}/`) : -1;
+  return at < 0 ? notebook.replace(/^\/+/, '') : notebook.slice(at + root.length + 1);
+}

@@ -1,0 +1,81 @@
+/** The status bar: organization, balance, what burns credits now. A click opens the panel. */
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStatusBar } from '@jupyterlab/statusbar';
+import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
+
+import { balanceOf } from '../balance';
+import { Cloud } from '../cloud';
+import { COMMANDS } from '../commands';
+import { runsOf } from '../runs';
+import { ICloud } from '../tokens';
+import { credits, machineName } from '../words';
+
+const ID = 'lk-jupyter:status';
+
+/** Milliseconds from one look to the next while runs go on and nothing else hears of them. */
+const LOOK = 30_000;
+
+export const status: JupyterFrontEndPlugin<void> = {
+  id: ID,
+  description: 'Shows organization, balance and what burns credits in the status bar.',
+  autoStart: true,
+  requires: [ICloud, IStatusBar],
+  optional: [ISettingRegistry, ITranslator],
+  activate: async (
+    app: JupyterFrontEnd,
+    cloud: Cloud,
+    bar: IStatusBar,
+    registry: ISettingRegistry | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load('lk-jupyter');
+    const settings = await registry?.load(ID);
+    const item = new Widget({ node: document.createElement('button') });
+    item.addClass('lk-statusbar');
+    item.node.setAttribute('type', 'button');
+    item.node.addEventListener('click', () => void app.commands.execute(COMMANDS.openPanel));
+    const draw = () => {
+      const lowest = Number(settings?.composite.lowBalance ?? 5);
+      item.node.textContent = wordsOf(cloud, lowest, trans);
+      item.node.title = cloud.trouble?.message || trans.__('Open the panel of the GPU cloud');
+    };
+    draw();
+    cloud.changed.connect(draw);
+    settings?.changed.connect(draw);
+    bar.registerStatusItem(ID, { item, align: 'right', rank: 900 });
+    const look = () => cloud.hear('status', 'balance', 'machines', 'running', 'journal');
+    void app.restored.then(look);
+    setInterval(() => {
+      if (!document.hidden && !cloud.isWanted && cloud.data.running?.length) {
+        void cloud.hear('running', 'balance');
+      }
+    }, LOOK);
+  }
+};
+
+/** The line; a low balance is said with a sign and in words. */
+export function wordsOf(cloud: Cloud, lowest: number, trans: TranslationBundle): string {
+  const { status: told, balance } = cloud.data;
+  if (cloud.signedIn === false) {
+    return trans.__('☁ GPU cloud: sign in');
+  }
+  if (!told || cloud.trouble) {
+    return cloud.trouble ? trans.__('⚠ GPU cloud: out of reach') : trans.__('☁ GPU cloud');
+  }
+  const left = balanceOf(balance);
+  const going = runsOf(cloud.data).filter(run => run.goingOn);
+  const burn = going.reduce((sum, run) => sum + (run.pricePerHour ?? 0), 0);
+  const parts = [
+    told.organization?.name,
+    left === null
+      ? null
+      : left < lowest
+        ? trans.__('⚠ low: %1 credits', credits(left))
+        : trans.__('%1 credits', credits(left)),
+    going.length ? trans.__('▶ %1', going.map(run => machineName(run.machine)).join(', ')) : null,
+    burn ? trans.__('%1/h', credits(burn)) : null
+  ];
+  return `☁ ${parts.filter(Boolean).join(' · ')}`;
+}

@@ -1,0 +1,46 @@
+/** Server-sent events of the Jupyter server. */
+import { open, Trouble } from './request';
+import { StreamEnd, StreamFinished, StreamOutput, StreamTrouble } from './types';
+
+type Event = StreamOutput | StreamFinished | StreamTrouble;
+
+/** Hand the output of a run on from its first line, piece by piece; return how the run ended. Raises Trouble. */
+export async function follow(id: string, signal: AbortSignal, onOutput: (text: string) => void): Promise<StreamEnd> {
+  const response = await open(`runs/${encodeURIComponent(id)}/stream`, { signal });
+  for await (const event of events(response.body!)) {
+    if ('output' in event) {
+      onOutput(event.output);
+    } else if ('finished' in event) {
+      return event.finished;
+    } else {
+      throw new Trouble(event.trouble.state, event.trouble.detail);
+    }
+  }
+  throw new Trouble('unreachable', 'The output broke off before the run ended. Open the log again to read on.');
+}
+
+/** Read events; one may be cut anywhere, within a character too. Comments and other fields are passed over. */
+export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<Event> {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let parts: string[] = []; // of a line that has not ended: joined once, as one may be megabytes long
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) {
+        return;
+      }
+      const lines = decoder.decode(value, { stream: true }).split('\n');
+      parts.push(lines[0]);
+      for (const line of lines.slice(1)) {
+        const whole = parts.join('').trimEnd();
+        if (whole.startsWith('data: ')) {
+          yield JSON.parse(whole.slice(6)) as Event;
+        }
+        parts = [line];
+      }
+    }
+  } finally {
+    await reader.cancel();
+  }
+}

@@ -1,0 +1,1585 @@
+// Made from the Python models by `make docs`: change those.
+
+/** The answer to an abort or a stop; the run may go on for a while. */
+export interface AbortResponse {
+  execution_id: string;
+  status: string;
+  message: string;
+}
+
+/** A shared model by a name that Anthropic-style clients take. */
+export interface AnthropicModel {
+  id: string;
+  type?: string | null;
+  display_name?: string | null;
+}
+
+/** The shared models, with aliases that begin with `claude-lyceum-`. */
+export interface AnthropicModelList {
+  data: AnthropicModel[];
+}
+
+/** A personal API key without its secret; `key_prefix` is how the secret begins. */
+export interface ApiKey {
+  id: string;
+  key_name: string;
+  key_prefix: string;
+  is_active: boolean;
+  created_at: string;
+  last_used_at: string | null;
+  expires_at: string | null;
+}
+
+/** Whether a key is active now. */
+export interface ApiKeyToggleResult {
+  is_active?: boolean | null;
+}
+
+/** What the model said, or in a stream a piece of it; reasoning comes under one of two names. */
+export interface AssistantMessage {
+  role?: string | null;
+  content?: string | null;
+  reasoning_content?: string | null;
+  reasoning?: string | null;
+  tool_calls?: ToolCall[] | null;
+}
+
+/** Where to ask for the answer later. */
+export interface AsyncInferenceAccepted {
+  request_id: string;
+}
+
+/** What became of an asynchronous request: pending, completed, or a failure with its `error`. */
+export interface AsyncInferenceResult {
+  status: string;
+  result?: ChatCompletion | null;
+  error?: string | null;
+}
+
+/** A volume as its machine sees it. */
+export interface AttachedVolume {
+  volume_id?: string | null;
+  size_gb?: number | null;
+  mount_path?: string | null;
+}
+
+/** Profiles that the caller may launch; an empty list means that nothing is restricted. */
+export interface AvailableHardware {
+  available_hardware_profiles: string[];
+}
+
+/**
+ * A batch: validating, in_progress, finalizing, then completed, failed, expired or cancelled. `output_file_id` names
+ * the file of answers, in any order, joined by `custom_id`; `error_file_id` that of the lines that failed.
+ */
+export interface Batch {
+  id: string;
+  object?: string | null;
+  endpoint?: string | null;
+  model?: string | null;
+  input_file_id: string;
+  completion_window?: string | null;
+  status: string;
+  output_file_id?: string | null;
+  error_file_id?: string | null;
+  created_at: number;
+  expires_at?: number | null;
+  completed_at?: number | null;
+  request_counts?: RequestCounts | null;
+  metadata?: Record<string, unknown> | null;
+  errors?: Record<string, unknown> | unknown[] | null;
+}
+
+/** A stored file; `purpose` is batch, batch_output or batch_errors. */
+export interface BatchFile {
+  id: string;
+  object?: string;
+  bytes: number;
+  created_at: number;
+  filename: string;
+  purpose: string;
+}
+
+/** What was deleted. */
+export interface BatchFileDeleted {
+  id: string;
+  object?: string | null;
+  deleted: boolean;
+}
+
+/** Stored files, newest first. */
+export interface BatchFileList {
+  has_more?: boolean | null;
+  object?: string | null;
+  data: BatchFile[];
+}
+
+/** A file of requests, one JSON object a line. */
+export interface BatchFileUpload {
+  file: string;
+  purpose?: string;
+}
+
+/** Batches, newest first. */
+export interface BatchList {
+  has_more?: boolean | null;
+  object?: string | null;
+  data: Batch[];
+  first_id?: string | null;
+  last_id?: string | null;
+}
+
+/** Charges and top-ups, newest first. */
+export interface BillingActivities {
+  activities: BillingActivity[];
+  total_activities: number;
+}
+
+/** One charge or top-up, in credits. */
+export interface BillingActivity {
+  activity_id: string;
+  created_at: string;
+  /** Such as execution or purchase. */
+  type: string;
+  description: string;
+  status: string;
+  amount?: number | null;
+  hardware_profile?: string | null;
+  local_imports?: string[] | null;
+}
+
+/** A volume; it outlives its machine and costs until it is deleted. */
+export interface BlockVolume {
+  volume_id: string;
+  name?: string | null;
+  size_gb?: number | null;
+  status?: string | null;
+  location?: string | null;
+  attached_vm_id?: string | null;
+  mount_path?: string | null;
+}
+
+/** Volumes, attached or free. */
+export interface BlockVolumeList {
+  volumes?: BlockVolume[];
+}
+
+/** Several files to store, each under its name behind `folder_prefix`. */
+export interface BulkUploadBody {
+  files: string[];
+  /** Put before every key. */
+  folder_prefix?: string | null;
+}
+
+/** What became of each file; one that failed does not fail the others. */
+export interface BulkUploadResponse {
+  total_files: number;
+  successful_uploads: number;
+  failed_uploads: number;
+  results: BulkUploadResult[];
+  message: string;
+}
+
+/** What became of one file. */
+export interface BulkUploadResult {
+  key: string;
+  size: number;
+  etag: string;
+  /** success or failed. */
+  status: string;
+  error_message?: string | null;
+}
+
+/** How much of a prompt was known already. */
+export interface CachedTokens {
+  cached_tokens?: number | null;
+}
+
+/** One answer; `finish_reason` is stop, length or tool_calls. */
+export interface ChatChoice {
+  index?: number | null;
+  message: AssistantMessage;
+  finish_reason?: string | null;
+}
+
+/** A piece of one answer. */
+export interface ChatChunkChoice {
+  index?: number | null;
+  delta?: AssistantMessage;
+  finish_reason?: string | null;
+}
+
+/** The answers to a conversation. */
+export interface ChatCompletion {
+  id?: string | null;
+  object?: string | null;
+  created?: number | null;
+  model?: string | null;
+  choices: ChatChoice[];
+  usage?: Usage | null;
+}
+
+/** A piece of the answers; the last one may have token counts and no choices. */
+export interface ChatCompletionChunk {
+  id?: string | null;
+  object?: string | null;
+  created?: number | null;
+  model?: string | null;
+  choices: ChatChunkChoice[];
+  usage?: Usage | null;
+}
+
+/** A conversation and the model that goes on with it. */
+export interface ChatCompletionRequest {
+  messages: ChatMessage[];
+  /** Most tokens of the answer, reasoning included. */
+  max_tokens?: number | null;
+  temperature?: number | null;
+  stream?: boolean;
+  stream_options?: StreamOptions | null;
+  top_p?: number | null;
+  /** The answer ends before this text. */
+  stop?: string | string[] | null;
+  seed?: number | null;
+  response_format?: Record<string, unknown> | null;
+  tools?: (Record<string, unknown>)[] | null;
+  tool_choice?: string | Record<string, unknown> | null;
+  reasoning_effort?: string | null;
+  chat_template_kwargs?: Record<string, unknown> | null;
+  /** Model id, or lyceum/router for one that is chosen by the prompt. */
+  model: string;
+}
+
+/** A piece of a message: text or an image. */
+export interface ChatContentPart {
+  type: 'text' | 'image_url';
+  text?: string | null;
+  image_url?: ImageUrl | null;
+}
+
+/** One message of a conversation; instructions go by the role `system`. */
+export interface ChatMessage {
+  role: 'system' | 'user' | 'assistant' | 'tool';
+  content?: string | ChatContentPart[] | null;
+  name?: string | null;
+  tool_calls?: (Record<string, unknown>)[] | null;
+  tool_call_id?: string | null;
+}
+
+/** Credits to buy, and where the browser goes afterwards. */
+export interface CheckoutRequest {
+  /** Credits to buy. */
+  credits_amount: number;
+  /** Where a paid checkout leads. */
+  success_url?: string | null;
+  /** Where a cancelled checkout leads. */
+  cancel_url?: string | null;
+}
+
+/** A payment to be made in a browser. */
+export interface CheckoutSession {
+  /** Page of the payment provider. */
+  checkout_url: string;
+  session_id: string;
+}
+
+/** A file of requests to answer; `endpoint` and `model` override what its lines say. */
+export interface CreateBatchRequest {
+  input_file_id: string;
+  /** Only 24h is offered. */
+  completion_window?: string;
+  /** Such as /v1/chat/completions. */
+  endpoint?: string | null;
+  model?: string | null;
+  metadata?: Record<string, string> | null;
+}
+
+/** A model to serve and the GPUs to serve it with; what is left out is the server's choice. */
+export interface CreateDeploymentRequest {
+  /** Model of the list of deployable models, by its serving_name. */
+  hf_model_id: string;
+  /** GPU profile of each replica, such as gpu.a100. */
+  hardware_profile?: string | null;
+  /** GPU type of each replica, such as h100. */
+  gpu_type?: string | null;
+  /** GPUs of each replica. */
+  gpu_count?: number | null;
+  gpu_vram_gb?: number | null;
+  vllm_args?: string | null;
+  /** Requests a second and replica above which one is added. */
+  target_rps?: number | null;
+  /** Latency above which a replica is added. */
+  target_latency_p95_ms?: number | null;
+  /** Seconds of calm before a replica is taken away. */
+  stabilisation_window?: number | null;
+  /** Hugging Face token for gated models. */
+  hf_token?: string | null;
+  min_replicas?: number;
+  max_replicas?: number;
+}
+
+/** A machine to start. `volume_ids` and `new_volume` exclude each other. */
+export interface CreateVMRequest {
+  /** OpenSSH public key line. */
+  user_public_key: string;
+  /** Card, such as a100. */
+  hardware_profile: string;
+  instance_specs?: InstanceSpecs | null;
+  /** Label; need not be unique. */
+  display_name?: string | null;
+  /** Picks the price; spot may be reclaimed at any time. */
+  instance_type?: 'on-demand' | 'spot';
+  /** Older label; display_name is used. */
+  name?: string | null;
+  /** Volumes to attach. */
+  volume_ids?: string[] | null;
+  /** With volume_ids only: they may be copied to where the machine is, which takes hours. */
+  volume_migration_allowed?: boolean | null;
+  /** A volume to make and attach. */
+  new_volume?: NewVolume | null;
+}
+
+/** The credit balance; `remaining_credits` can still be spent. */
+export interface CreditsBalance {
+  available_credits: number;
+  used_credits: number;
+  total_credits_used: number;
+  remaining_credits: number;
+  monthly_free_credits?: number;
+  purchased_credits?: number;
+  signup_grant_claimed_at?: string | null;
+}
+
+/** A conversation to go on with; `model` is a deployment's id where no header names it. */
+export interface DedicatedChatCompletionRequest {
+  messages: ChatMessage[];
+  /** Most tokens of the answer, reasoning included. */
+  max_tokens?: number | null;
+  temperature?: number | null;
+  stream?: boolean;
+  stream_options?: StreamOptions | null;
+  top_p?: number | null;
+  /** The answer ends before this text. */
+  stop?: string | string[] | null;
+  seed?: number | null;
+  response_format?: Record<string, unknown> | null;
+  tools?: (Record<string, unknown>)[] | null;
+  tool_choice?: string | Record<string, unknown> | null;
+  reasoning_effort?: string | null;
+  chat_template_kwargs?: Record<string, unknown> | null;
+  model?: string | null;
+}
+
+/**
+ * A model that can be deployed, with the GPUs it gets by default. `price_per_hour` is in credits for one replica;
+ * `is_gpu_available` is None when unknown; `ready_timeout_s` is how long to wait for the first healthy replica.
+ */
+export interface DedicatedModel {
+  serving_name: string;
+  hf_model_id: string;
+  gpu_type: string;
+  gpu_count: number;
+  price_per_hour: string | null;
+  is_gpu_available: boolean | null;
+  ready_timeout_s: number;
+}
+
+/** The models that can be deployed. */
+export interface DedicatedModelList {
+  models: DedicatedModel[];
+}
+
+/** A volume that is gone. */
+export interface DeleteVolumeResponse {
+  volume_id?: string | null;
+  message?: string | null;
+}
+
+/** A deployment in a list. */
+export interface Deployment {
+  deployment_id: string;
+  hf_model_id: string;
+  hardware_profile: string;
+  status: string;
+  current_replicas: number;
+  min_replicas: number;
+  max_replicas: number;
+  created_at?: string | null;
+}
+
+/** A deployment with its scaling and its replicas. */
+export interface DeploymentDetail {
+  deployment_id: string;
+  hf_model_id: string;
+  hardware_profile: string;
+  status: string;
+  current_replicas: number;
+  min_replicas: number;
+  max_replicas: number;
+  created_at?: string | null;
+  desired_replicas?: number | null;
+  target_rps?: number | null;
+  target_latency_p95_ms?: number | null;
+  stabilisation_window?: number | null;
+  replicas?: Replica[] | null;
+}
+
+/** The deployments of an organization. */
+export interface DeploymentList {
+  deployments: Deployment[];
+}
+
+/** A deployment and its state: pending, created (serves), paused, stopped, failed. */
+export interface DeploymentState {
+  deployment_id: string;
+  status: string;
+}
+
+/** A stack of containers to run. */
+export interface DockerComposeExecutionRequest {
+  /** Registry login: basic or aws. */
+  docker_registry_credential_type?: string | null;
+  aws_access_key_id?: string | null;
+  aws_secret_access_key?: string | null;
+  aws_session_token?: string | null;
+  /** Region of the ECR registry. */
+  aws_region?: string | null;
+  /** For a basic login. */
+  docker_username?: string | null;
+  /** For a basic login. */
+  docker_password?: string | null;
+  /** Seconds the run may take. */
+  timeout?: number;
+  /** Machine to run on. */
+  execution_type?: string;
+  /** Display name when run_name is missing. */
+  file_name?: string | null;
+  /** HTTPS addresses called when the run ends. */
+  user_callback_urls?: string[] | null;
+  /** Seconds from the stop signal to the kill when the run is stopped; else 10. */
+  graceful_timeout?: number | null;
+  /** Display name. */
+  run_name?: string | null;
+  /** Free tags for finding a run again. */
+  labels?: string[] | null;
+  /** Free key-value pairs. */
+  metadata?: Record<string, string> | null;
+  /** Text of the compose file. */
+  compose_file_code: string;
+  /** Mount the account's bucket at /mnt/s3 in each service. */
+  enable_s3_mount?: boolean;
+}
+
+/** A container image to run. */
+export interface DockerExecutionRequest {
+  /** Registry login: basic or aws. */
+  docker_registry_credential_type?: string | null;
+  aws_access_key_id?: string | null;
+  aws_secret_access_key?: string | null;
+  aws_session_token?: string | null;
+  /** Region of the ECR registry. */
+  aws_region?: string | null;
+  /** For a basic login. */
+  docker_username?: string | null;
+  /** For a basic login. */
+  docker_password?: string | null;
+  /** Seconds the run may take. */
+  timeout?: number;
+  /** Machine to run on. */
+  execution_type?: string;
+  /** Display name when run_name is missing. */
+  file_name?: string | null;
+  /** HTTPS addresses called when the run ends. */
+  user_callback_urls?: string[] | null;
+  /** Seconds from the stop signal to the kill when the run is stopped; else 10. */
+  graceful_timeout?: number | null;
+  /** Display name. */
+  run_name?: string | null;
+  /** Free tags for finding a run again. */
+  labels?: string[] | null;
+  /** Free key-value pairs. */
+  metadata?: Record<string, string> | null;
+  /** Image, such as python:3.11. */
+  docker_image_ref: string;
+  /** Command and arguments, in place of the image's own. */
+  docker_run_cmd?: string[] | null;
+  /** NAME=value pairs, one a line. */
+  docker_run_env?: string | null;
+  /** User in the container: a name, uid, or uid:gid. */
+  docker_run_user?: string | null;
+  /** customer_image, or customer_notebook for a Jupyter server. */
+  job_type?: string | null;
+  /** Mount the account's bucket. */
+  enable_s3_mount?: boolean;
+  /** Where the bucket appears in the container. */
+  s3_mount_path?: string;
+}
+
+/** The vector of one text: numbers, or base64 of little-endian 32-bit floats when that was asked for. */
+export interface Embedding {
+  object?: string | null;
+  index?: number | null;
+  embedding: number[] | string;
+}
+
+/** Texts to turn into vectors. */
+export interface EmbeddingRequest {
+  model: string;
+  input: string | string[];
+  encoding_format?: 'float' | 'base64' | null;
+}
+
+/** One vector for each text, in their order. */
+export interface EmbeddingResponse {
+  object?: string | null;
+  model?: string | null;
+  data: Embedding[];
+  usage?: Usage | null;
+}
+
+/** One variable; its value is masked. */
+export interface EnvironmentVariable {
+  id: string;
+  name: string;
+  /** Masked for secrets. */
+  value?: string | null;
+  is_secret?: boolean | null;
+  created_at?: string | null;
+  updated_at?: string | null;
+}
+
+/** Several variables, no name twice. */
+export interface EnvironmentVariableBatch {
+  environment_variables: EnvironmentVariableInput[];
+}
+
+/** One variable to create or replace. */
+export interface EnvironmentVariableInput {
+  name: string;
+  /** Stored encrypted. Meant for short values. */
+  value: string;
+  is_secret?: boolean | null;
+}
+
+/** The variables of the caller, without their values. */
+export interface EnvironmentVariableList {
+  environment_variables: EnvironmentVariable[];
+}
+
+/** Runs with their cost, newest first. */
+export interface ExecutionHistory {
+  limit: number;
+  offset: number;
+  executions: ExecutionSummary[];
+  total_executions: number;
+  total_credits_spent: number;
+  counts_by_status?: Record<string, number>;
+}
+
+/** GPU and host series of one run; a series without samples is empty. */
+export interface ExecutionMetrics {
+  executionId: string;
+  hostname?: string | null;
+  timeRange?: TimeRange | null;
+  gpuUtilizationPercent?: MetricPoint[];
+  gpuMemoryUtilizationPercent?: MetricPoint[];
+  gpuTemperatureCelsius?: MetricPoint[];
+  gpuPowerWatt?: MetricPoint[];
+  gpuPowerLimitWatt?: MetricPoint[];
+  gpuClockSmMhz?: MetricPoint[];
+  gpuClockMemMhz?: MetricPoint[];
+  gpuPcieThroughputRxBytesPerSec?: MetricPoint[];
+  gpuPcieThroughputTxBytesPerSec?: MetricPoint[];
+  systemRamTotalBytes?: MetricPoint[];
+  systemRamUsedBytes?: MetricPoint[];
+  systemCpuUsagePercent?: MetricPoint[];
+}
+
+/** All that the cloud keeps of one run. Times are UTC, `billed` is in credits. */
+export interface ExecutionRecord {
+  execution_id: string;
+  status: string;
+  /** Request received. */
+  created_at: string;
+  user_id?: string | null;
+  status_details?: string | null;
+  /** Kind of run, unlike the request field of the same name. */
+  execution_type?: string | null;
+  job_type?: string | null;
+  /** The machine asked for. */
+  hardware_profile?: string | null;
+  parent_execution_id?: string | null;
+  file_name?: string | null;
+  run_name?: string | null;
+  labels?: string[] | null;
+  metadata?: Record<string, unknown> | null;
+  /** A node took the run. */
+  execelet_start?: string | null;
+  /** The code started. */
+  start_time?: string | null;
+  /** The code ended. */
+  end_time?: string | null;
+  /** The result was processed. */
+  finish_time?: string | null;
+  /** Older name of start_time. */
+  job_start?: string | null;
+  /** Older name of end_time. */
+  job_end?: string | null;
+  return_code?: number | null;
+  /** Missing when it is very long: the stream and the logs hold it. */
+  stdout?: string | null;
+  /** Missing when it is very long. */
+  stderr?: string | null;
+  /** Both streams in order; missing when they are very long. */
+  combined_output?: string | null;
+  /** Output of the requirements install. */
+  install_log?: string | null;
+  install_return_code?: number | null;
+  errors?: string[] | null;
+  warnings?: string[] | null;
+  /** Failures of the platform. */
+  system_errors?: string[] | null;
+  errors_docker?: string | null;
+  /** Credits charged so far. */
+  billed?: number | null;
+  python_code?: string | null;
+  python_requirements?: string | null;
+  python_globals_in?: string | null;
+  /** Interpreter state after the run. */
+  python_globals_out?: string | null;
+  local_imports?: string | string[] | null;
+  docker_image_ref?: string | null;
+  docker_run_cmd?: string | string[] | null;
+  docker_run_env?: string | null;
+}
+
+/** A run, past or present, with its cost in credits. */
+export interface ExecutionSummary {
+  execution_id: string;
+  created_at: string;
+  execution_type: string;
+  status: string;
+  hardware_profile: string;
+  status_details?: string | null;
+  local_imports?: string | string[] | null;
+  billed?: number | null;
+  execelet_start?: string | null;
+  start_time?: string | null;
+  end_time?: string | null;
+  finish_time?: string | null;
+  job_start?: string | null;
+  job_end?: string | null;
+  file_name?: string | null;
+  errors_docker?: string | null;
+  parent_execution_id?: string | null;
+  job_type?: string | null;
+  metadata?: Record<string, unknown> | null;
+}
+
+/** What was read from a script before it ran. */
+export interface ExtractionResult {
+  status?: string | null;
+  memory_config?: MemoryConfig | null;
+}
+
+/** One object of the bucket. */
+export interface FileInfo {
+  key: string;
+  /** Bytes. */
+  size: number;
+  last_modified: string;
+  etag: string;
+}
+
+/** A folder to make. */
+export interface FolderBody {
+  folder: string;
+}
+
+/** What a selection has found so far; a part is missing until its phase ends. */
+export interface GpuSelectionMetadata {
+  extraction_result?: ExtractionResult | null;
+  profiling_results?: ProfilingResult[] | null;
+  selection_results?: SelectionResults | null;
+}
+
+/** A script to try on every GPU profile of the account. */
+export interface GpuSelectionRequest {
+  /** Python source. */
+  code: string;
+  /** 0 for a plain script, 1 for notebook code. */
+  nbcode?: number;
+  /** Seconds each try may take. */
+  timeout?: number;
+  /** Text of a requirements.txt, installed first. */
+  requirements_content?: string | null;
+  /** Modules or import statements to run before the code. */
+  prior_imports?: string[] | null;
+  /** Serialized interpreter state to start from. */
+  kernel_state?: string | null;
+  /** JSON text of one object: relative path to file text. */
+  import_files?: string | null;
+  /** Script name. */
+  file_name?: string | null;
+}
+
+/** A selection that was accepted; it has no stream of its own. */
+export interface GpuSelectionStartResponse {
+  execution_id: string;
+  status: string;
+  message: string;
+}
+
+/** State and results of a selection. */
+export interface GpuSelectionStatus {
+  execution_id?: string | null;
+  status: string;
+  system_errors?: string[] | null;
+  metadata?: GpuSelectionMetadata | null;
+}
+
+/** An image, by web address or as `data:image/png;base64,…`. */
+export interface ImageUrl {
+  url: string;
+}
+
+/** News of an asynchronous request: queued, then finished with a result or failed with an error. */
+export interface InferenceEvent {
+  event?: string | null;
+  inference_id?: string | null;
+  result?: unknown;
+  error?: string | Record<string, unknown> | null;
+}
+
+/** The shape of a machine: 1, 2, 4 or 8 GPUs. */
+export interface InstanceSpecs {
+  gpu_count?: number;
+  /** Given in answers. */
+  gpu_type?: string | null;
+  /** CPU cores, in older answers. */
+  cpu?: number | null;
+  /** GB, in older answers. */
+  memory?: number | null;
+  /** GB, in older answers. */
+  disk?: number | null;
+}
+
+/** What the link in an invitation stands for; every field may be missing. */
+export interface InvitePreview {
+  org_name?: string | null;
+  org_slug?: string | null;
+  email?: string | null;
+  role?: string | null;
+}
+
+/** One payment: `amount` of money for `credits`. */
+export interface Invoice {
+  id: string;
+  created_at: string;
+  amount: number;
+  status: string;
+  credits?: number | null;
+  invoice_pdf?: string | null;
+  receipt_url?: string | null;
+  payment_intent_id?: string | null;
+}
+
+/** Payments, newest first. */
+export interface Invoices {
+  invoices: Invoice[];
+  total_invoices: number;
+}
+
+/** A deployment that can be asked; `id` is its deployment id. */
+export interface IrisModel {
+  id: string;
+  object?: string | null;
+  created?: number | null;
+  meta?: IrisModelMeta | null;
+}
+
+/** The deployments that can be asked. */
+export interface IrisModelList {
+  object?: string | null;
+  data: IrisModel[];
+}
+
+/** The deployment behind a model. */
+export interface IrisModelMeta {
+  hf_model_id?: string | null;
+  hardware_profile?: string | null;
+  min_replicas?: number | null;
+  max_replicas?: number | null;
+  healthy_replicas?: number | null;
+  total_replicas?: number | null;
+}
+
+/** The code of a run as its author wrote it. */
+export interface JournalCode {
+  code: string;
+}
+
+/** Runs, newest first; `before` asks for those behind them, None at the end. */
+export interface JournalContent {
+  runs: JournalRun[];
+  before: number | null;
+}
+
+/** A run that was started on this machine; moments are Unix seconds, credits decimal text. */
+export interface JournalRun {
+  row: number;
+  execution_id: string | null;
+  base_url: string;
+  org: string | null;
+  notebook: string | null;
+  cell_id: string | null;
+  code_hash: string;
+  machine: string | null;
+  price_per_hour: string | null;
+  options: Record<string, unknown>;
+  labels: string[];
+  run_name: string | null;
+  created_at: number;
+  state: string;
+  going_on: boolean;
+  started_at: number | null;
+  ended_at: number | null;
+  seconds: number | null;
+  cost: string | null;
+  reason: string;
+  summary: Record<string, unknown>;
+  group: string | null;
+}
+
+/** The local cloud of this machine. */
+export interface LocalCloudContent {
+  installed: boolean;
+  running: boolean;
+  base_url?: string | null;
+}
+
+/** Stored lines within a window; the order is the server's. */
+export interface LogEntries {
+  logs: LogEntry[];
+  total: number;
+}
+
+/** One stored line of output; it may end in a newline. */
+export interface LogEntry {
+  timestamp: string;
+  message: string;
+  level?: string | null;
+  execution_id?: string | null;
+  user_id?: string | null;
+  hostname?: string | null;
+  /** Labels of the stream, such as stream: stderr. */
+  labels?: Record<string, unknown> | null;
+}
+
+/** One machine that a run can ask for; `price_per_hour` in credits, None when not published. */
+export interface MachineType {
+  /** Profile name, such as gpu.a100. */
+  hardware_profile: string;
+  price_per_hour?: number | null;
+}
+
+/** The catalogue. */
+export interface MachineTypeList {
+  machine_types: MachineType[];
+  count?: number | null;
+}
+
+/** The role in the organization that was joined. */
+export interface Membership {
+  role: string;
+}
+
+/** What was found out about the memory that a script needs. */
+export interface MemoryConfig {
+  memory_requirements?: MemoryRequirements | null;
+  minimal_configs?: MinimalConfig[] | null;
+}
+
+/** Memory that a model needs, in GB, by use; `parameter_count` in billions. */
+export interface MemoryRequirements {
+  parameter_count?: number | null;
+  model_weights?: number | null;
+  gradients?: number | null;
+  optimizer_states?: number | null;
+  activations?: number | null;
+  largest_layer?: number | null;
+}
+
+/** An answer in words. */
+export interface Message {
+  /** For display. */
+  message?: string | null;
+}
+
+/** One sample; a null value is a gap. */
+export interface MetricPoint {
+  timestamp: string;
+  value: number | null;
+}
+
+/** Whether MFA is on, and since when. */
+export interface MfaStatus {
+  enabled: boolean;
+  enrolled_at?: string | null;
+}
+
+/** The fewest GPUs of a type that hold a model. */
+export interface MinimalConfig {
+  gpu_type?: string | null;
+  per_gpu_vram_gb?: number | null;
+  min_gpu_count?: number | null;
+  vram_utilization_percent?: number | null;
+}
+
+/** The models that answer; their prices are in the price book. */
+export interface ModelList {
+  object?: string | null;
+  data: ServedModel[];
+}
+
+/** What to move where; a folder ends with a slash. */
+export interface MoveBody {
+  source: string;
+  target: string;
+  overwrite?: boolean;
+  /** Copy: the source stays. */
+  keep?: boolean;
+}
+
+/** A pending invitation to the caller. */
+export interface MyInvite {
+  id: string;
+  org_name: string;
+  org_slug: string;
+  role: string;
+  created_at: string;
+}
+
+/** An organization of the caller, with the role there: `owner`, `admin` or `member`. */
+export interface MyOrg {
+  slug: string;
+  name: string;
+  id: string;
+  created_at: string;
+  billing_email?: string | null;
+  billing_details?: OrgBillingDetails | null;
+  role: string;
+  is_default?: boolean | null;
+}
+
+/** A volume to make. */
+export interface NewVolume {
+  size_gb: number;
+}
+
+/** An organization; `id` stays when the slug is changed. */
+export interface Org {
+  slug: string;
+  name: string;
+  id: string;
+  created_at: string;
+  billing_email?: string | null;
+  billing_details?: OrgBillingDetails | null;
+}
+
+/** A key of an organization without its secret; `prefix` is how the secret begins. */
+export interface OrgApiKey {
+  id: string;
+  org_id: string;
+  name: string;
+  prefix: string;
+  is_active: boolean;
+  created_at: string;
+  expires_at?: string | null;
+  last_used_at?: string | null;
+}
+
+/** What an organization can still spend, in credits. */
+export interface OrgBalance {
+  org_id: string;
+  balance: string;
+  account_suspended: boolean;
+}
+
+/** Company data for invoices. */
+export interface OrgBillingDetails {
+  billing_company_name?: string | null;
+  billing_address_line1?: string | null;
+  billing_address_line2?: string | null;
+  billing_city?: string | null;
+  billing_state?: string | null;
+  billing_postal_code?: string | null;
+  billing_country?: string | null;
+  billing_tax_id?: string | null;
+  billing_tax_id_type?: string | null;
+}
+
+/** An organization to make; without a slug the server makes one up. */
+export interface OrgCreate {
+  name: string;
+  slug?: string | null;
+  billing_email?: string | null;
+}
+
+/** A pending invitation of an organization. */
+export interface OrgInvite {
+  id: string;
+  email: string;
+  role: string;
+  created_at: string;
+}
+
+/** A member; `created_at` is when the user joined. */
+export interface OrgMember {
+  user_id: string;
+  email?: string | null;
+  role: string;
+  created_at: string;
+}
+
+/** Whom to add, as `owner`, `admin` or `member`. */
+export interface OrgMemberAdd {
+  email: string;
+  role: 'owner' | 'admin' | 'member';
+}
+
+/** `added` when the e-mail address has an account; else an invitation was sent. */
+export interface OrgMemberAddResult {
+  status: string;
+}
+
+/** The role to give: `owner`, `admin` or `member`. */
+export interface OrgMemberRoleUpdate {
+  role: 'owner' | 'admin' | 'member';
+}
+
+/** One entry of an organization's ledger: a credit was given, a debit was used. */
+export interface OrgTransaction {
+  id: string;
+  kind: string;
+  amount: string;
+  created_at: string;
+  /** What caused it: source, and more by source. */
+  metadata?: Record<string, unknown> | null;
+}
+
+/** The debits that have one value in common. */
+export interface OrgTransactionAggregate {
+  group_by_value: string;
+  count: number;
+  total_amount: string;
+  first_created_at: string;
+  last_created_at: string;
+}
+
+/** Debits of a category, summed up by value. */
+export interface OrgTransactionAggregates {
+  category: string;
+  aggregates: OrgTransactionAggregate[];
+}
+
+/** Entries, newest first. */
+export interface OrgTransactionList {
+  transactions: OrgTransaction[];
+}
+
+/** What to change of an organization; what is not given stays. */
+export interface OrgUpdate {
+  name?: string | null;
+  slug?: string | null;
+  billing_email?: string | null;
+  billing_company_name?: string | null;
+  billing_address_line1?: string | null;
+  billing_address_line2?: string | null;
+  billing_city?: string | null;
+  billing_state?: string | null;
+  billing_postal_code?: string | null;
+  billing_country?: string | null;
+  billing_tax_id?: string | null;
+  billing_tax_id_type?: string | null;
+}
+
+/** The organization to act as; None for the account's default. */
+export interface OrganizationBody {
+  slug: string | null;
+}
+
+/** A volume that is made with a machine; it has no id yet. */
+export interface PendingVolume {
+  name?: string | null;
+  size_gb?: number | null;
+  status?: string;
+}
+
+/** One phase of a run; `duration` in seconds. */
+export interface Phase {
+  start_time?: string | null;
+  end_time?: string | null;
+  duration?: number | null;
+}
+
+/** The beginning of an object; `text` is None when it is none. */
+export interface PreviewContent {
+  key: string;
+  size: number | null;
+  text: string | null;
+  truncated: boolean;
+}
+
+/** All prices. */
+export interface PriceBook {
+  prices: PriceEntry[];
+  count: number;
+}
+
+/** The price of one meter for one selector, in credits. */
+export interface PriceEntry {
+  /** What is metered, such as vm_running. */
+  meter_slug: string;
+  group_by?: Record<string, unknown> | null;
+  applies_to?: Record<string, unknown> | null;
+  unit_price: string;
+  unit_price_per_hour?: string | null;
+}
+
+/** One try: `execution_time` in seconds, `cost` in credits. */
+export interface ProfilingResult {
+  profile?: string | null;
+  status?: string | null;
+  execution_time?: number | null;
+  cost?: number | null;
+  runtime_report?: RuntimeReport | null;
+}
+
+/** A new display name; empty text clears it. */
+export interface RenameVMRequest {
+  display_name: string;
+}
+
+/** The name that a machine has now. */
+export interface RenameVMResponse {
+  vm_id?: string | null;
+  display_name?: string | null;
+}
+
+/** One copy of the model; it answers when `healthy` is true. */
+export interface Replica {
+  replica_id: string;
+  status: string;
+  healthy?: boolean | null;
+  last_health_check?: string | null;
+  fail_reason?: string | null;
+}
+
+/** Last output of a replica that failed; None when there is none. */
+export interface ReplicaLogs {
+  replica_id?: string | null;
+  error_logs?: string | null;
+}
+
+/** How many lines a batch has, and how many are done. */
+export interface RequestCounts {
+  total?: number | null;
+  completed?: number | null;
+  failed?: number | null;
+}
+
+/** A prompt to find a model for. */
+export interface RoutePromptRequest {
+  input: string;
+}
+
+/** How hard a prompt looks and which model suits it. */
+export interface RoutePromptResponse {
+  complexity?: string | null;
+  score?: number | null;
+  model?: string | null;
+}
+
+/** What was measured while a script ran; times in seconds. */
+export interface RuntimeReport {
+  estimated_per_epoch_time_s?: number | null;
+  train_iteration?: TrainIteration | null;
+  training?: TrainTime | null;
+  'Peak VRAM Allocated (MB)'?: number | null;
+}
+
+/** One row of the result table; `htime` is `time` (seconds) for display. */
+export interface SelectionMetrics {
+  status?: string | null;
+  time?: number | null;
+  htime?: string | null;
+  cost?: number | null;
+  is_per_epoch?: boolean | null;
+}
+
+/** The profiles that came out on top, and the table of all by profile. */
+export interface SelectionResults {
+  best?: string | null;
+  fastest?: string | null;
+  cheapest?: string | null;
+  metrics?: Record<string, SelectionMetrics> | null;
+}
+
+/** One model that answers; ids that differ in case only are different models. */
+export interface ServedModel {
+  id: string;
+  object?: string | null;
+  created?: number | null;
+  owned_by?: string | null;
+}
+
+/** A key to try and to keep; without an address it is for the configured server. */
+export interface SignInBody {
+  api_key: string;
+  base_url?: string | null;
+}
+
+/** A run that was accepted. */
+export interface StartResponse {
+  execution_id: string;
+  status: string;
+}
+
+/** Who is signed in; `state` is a trouble's where the server did not tell. */
+export interface StatusContent {
+  state: 'signed-out' | 'revoked' | 'unreachable' | 'slow' | 'not-an-api' | 'refused' | 'not-allowed' | 'bad-request' | 'broken' | 'signed-in';
+  detail?: string;
+  base_url: string;
+  is_local: boolean;
+  /** Where the address was set. */
+  server_source?: string;
+  /** Where the key was found. */
+  key_source?: string;
+  /** Slug that requests name; else the account's default. */
+  organization_asked?: string | null;
+  user?: UserStatus | null;
+  organization?: UserOrg | null;
+  /** Goes behind lk/api/. */
+  balance_path?: string | null;
+  /** What signing in or out did, and what overrules it. */
+  said?: string[];
+}
+
+/** The deployment to stop. */
+export interface StopDeploymentRequest {
+  deployment_id: string;
+}
+
+/** A page of a folder, folders first; `truncated` when the bucket has more keys there than were read. */
+export interface StorageContent {
+  folder: string;
+  items: StorageItem[];
+  total: number;
+  truncated: boolean;
+}
+
+/** How many objects that took. */
+export interface StorageDone {
+  objects: number;
+}
+
+/** A file or a folder of the bucket; a folder's key ends with a slash. */
+export interface StorageItem {
+  key: string;
+  name: string;
+  is_folder: boolean;
+  /** Bytes. */
+  size?: number | null;
+  last_modified?: string | null;
+}
+
+/** How a run ended. */
+export interface StreamEnd {
+  return_code: number | null;
+  error: string | null;
+}
+
+/** The last event of a run. */
+export interface StreamFinished {
+  finished: StreamEnd;
+}
+
+/** What a stream carries besides the text. */
+export interface StreamOptions {
+  /** Add a last chunk with the token counts. */
+  include_usage?: boolean | null;
+}
+
+/** An event of a run: the next piece of its output. */
+export interface StreamOutput {
+  output: string;
+}
+
+/** The last event of a stream that broke. */
+export interface StreamTrouble {
+  trouble: TroubleContent;
+}
+
+/** A Python run to start. */
+export interface StreamingExecutionRequest {
+  /** Python source. */
+  code: string;
+  /** 0 for a plain script, 1 for notebook code. */
+  nbcode?: number;
+  /** Seconds the run may take. */
+  timeout?: number;
+  /** Text of a requirements.txt, installed first. */
+  requirements_content?: string | null;
+  /** Modules or import statements to run before the code. */
+  prior_imports?: string[] | null;
+  /** Serialized interpreter state to start from. */
+  kernel_state?: string | null;
+  /** JSON text of one object: relative path to file text. */
+  import_files?: string | null;
+  /** Script name, also the display name when run_name is missing. */
+  file_name?: string | null;
+  /** Machine to run on. */
+  execution_type?: string;
+  /** HTTPS addresses called when the run ends. */
+  user_callback_urls?: string[] | null;
+  /** Display name apart from the file name. */
+  run_name?: string | null;
+  /** Free tags for finding a run again. */
+  labels?: string[] | null;
+  /** Free key-value pairs. */
+  metadata?: Record<string, string> | null;
+}
+
+/** A Python run that was accepted. */
+export interface StreamingStartResponse {
+  execution_id: string;
+  status: string;
+  /** Hardware advice of the scheduler, for display. */
+  pythia_decision?: string | null;
+}
+
+/** The present state of a run. */
+export interface StreamingStatus {
+  execution_id?: string | null;
+  status: string;
+  errors?: string[] | null;
+}
+
+/** A machine that has ended; its volumes are free and go on to cost. */
+export interface TerminateVMResponse {
+  vm_id?: string | null;
+  status?: string | null;
+  message?: string | null;
+  detached_volumes?: AttachedVolume[] | null;
+}
+
+/** The window that the samples cover. */
+export interface TimeRange {
+  start?: string | null;
+  end?: string | null;
+}
+
+/** How long a run took, in seconds, by phase. */
+export interface Timing {
+  total_duration?: number | null;
+  jobRequestSent?: number | null;
+  queued?: number | null;
+  launchingContainer?: number | null;
+  executingJob?: number | null;
+  shuttingDown?: number | null;
+  total?: number | null;
+  phases?: Record<string, Phase> | null;
+}
+
+/** Timing of one run. */
+export interface TimingResponse {
+  execution_id?: string | null;
+  timing?: Timing | null;
+}
+
+/** A call that the model wants made; in a stream the pieces of one call share `index`. */
+export interface ToolCall {
+  index?: number | null;
+  id?: string | null;
+  type?: string | null;
+  function?: ToolFunction | null;
+}
+
+/** A function that the model wants called; `arguments` is JSON text. */
+export interface ToolFunction {
+  name?: string | null;
+  arguments?: string | null;
+}
+
+/** Speed of the training loop. */
+export interface TrainIteration {
+  train_iterations_per_second?: number | null;
+}
+
+/** Time of one training step. */
+export interface TrainTime {
+  avg_train_time_ms?: number | null;
+}
+
+/** What went wrong, as a state to be designed for and as one line to be shown. */
+export interface TroubleContent {
+  state: 'signed-out' | 'revoked' | 'unreachable' | 'slow' | 'not-an-api' | 'refused' | 'not-allowed' | 'bad-request' | 'broken';
+  detail: string;
+  request_id?: string | null;
+  retry_after?: string | null;
+}
+
+/** A file to store. */
+export interface UploadFileBody {
+  file: string;
+}
+
+/** What was stored. */
+export interface UploadResponse {
+  key: string;
+  /** Bytes. */
+  size: number;
+  etag: string;
+  message: string;
+}
+
+/** Tokens that were counted. */
+export interface Usage {
+  prompt_tokens?: number | null;
+  completion_tokens?: number | null;
+  total_tokens?: number | null;
+  prompt_tokens_details?: CachedTokens | null;
+}
+
+/** The credit balance with account data. */
+export interface UserCredits {
+  user_id: string;
+  email: string;
+  available_credits: number;
+  used_credits: number;
+  total_credits_used: number;
+  created_at: string;
+  last_updated: string;
+  stripe_customer_id?: string | null;
+  monthly_free_credits?: number | null;
+  purchased_credits?: number | null;
+}
+
+/** The organization that the credentials act as. */
+export interface UserOrg {
+  org_id: string;
+  slug?: string | null;
+  name?: string | null;
+  is_personal: boolean;
+  is_key_scoped: boolean;
+}
+
+/** The caller's profile; every field may be missing. */
+export interface UserStatus {
+  user_id?: string | null;
+  email?: string | null;
+}
+
+/** A machine. `ip_address` is `host` or `host:port`; the SSH user is `lyceum`. */
+export interface VM {
+  vm_id: string;
+  status: string;
+  created_at: string;
+  instance_specs: InstanceSpecs;
+  ip_address?: string | null;
+  hardware_profile?: string | null;
+  gpu_count?: number | null;
+  instance_type?: string | null;
+  name?: string | null;
+  display_name?: string | null;
+  billed?: number | null;
+  /** Credits so far; the better one of the two figures. */
+  croesus_billed?: number | null;
+  status_check_url?: string | null;
+  polling_message?: string | null;
+  user_id?: string | null;
+  org_id?: string | null;
+  volume?: PendingVolume | null;
+  volume_notice?: string | null;
+  volume_migration_in_progress?: boolean | null;
+}
+
+/** The present offer; it ages within minutes. */
+export interface VMAvailability {
+  available_instance_variants: VMInstanceVariant[];
+  available_hardware_profiles?: VMHardwareProfile[] | null;
+}
+
+/** A card with its price on demand, in credits for one GPU and hour. */
+export interface VMHardwareProfile {
+  hardware_profile: string;
+  gpu_type?: string | null;
+  price_per_hour?: number | null;
+  allowed_gpus_per_instance?: number[] | null;
+  available_gpus_per_instance?: number[] | null;
+}
+
+/** What is sold; no available counts means that nothing is free now. Price in credits for one GPU and hour. */
+export interface VMInstanceVariant {
+  hardware_profile: string;
+  instance_type: string;
+  price_per_hour: number;
+  allowed_gpus_per_instance?: number[] | null;
+  available_gpus_per_instance?: number[] | null;
+  /** GPU counts that can take a new volume. */
+  block_storage_gpu_counts?: number[] | null;
+}
+
+/** Machines of the acting organization. */
+export interface VMList {
+  vms: VM[];
+  total: number;
+}
+
+/** The present state of a machine, with its volumes; `uptime_seconds` counts from when it was up. */
+export interface VMStatus {
+  vm_id: string;
+  status: string;
+  instance_specs: InstanceSpecs;
+  created_at: string;
+  ip_address?: string | null;
+  uptime_seconds?: number | null;
+  billed?: number | null;
+  croesus_billed?: number | null;
+  hardware_profile?: string | null;
+  gpu_count?: number | null;
+  instance_type?: string | null;
+  name?: string | null;
+  display_name?: string | null;
+  volumes?: AttachedVolume[] | null;
+}
+
+/** A code to look up, and the address of the account that would use it. */
+export interface VoucherValidateRequest {
+  email: string;
+  code: string;
+}
+
+/** Whether a voucher can be used; `voucher_amount` in credits, `error` says why it cannot. */
+export interface VoucherValidation {
+  valid: boolean;
+  voucher_id?: string | null;
+  voucher_amount?: number | null;
+  error?: string | null;
+}
+
+/** A run that has not ended. */
+export interface Workload {
+  execution_id: string;
+  status: string;
+  created_at: string;
+  execution_type?: string | null;
+  job_type?: string | null;
+  hardware_profile?: string | null;
+  file_name?: string | null;
+  execution_owner?: string | null;
+  run_name?: string | null;
+  labels?: string[] | null;
+  metadata?: Record<string, unknown> | null;
+}

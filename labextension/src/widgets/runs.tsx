@@ -1,0 +1,36 @@
+import React from 'react';
+
+import { RunDetails, RunTraits } from '../components/RunDetails';
+import { RunRow } from '../components/runRows';
+import { RunsTable } from '../components/RunsTable';
+import { Props, widget } from './view';
+
+type Traits = { rows: RunRow[]; note: string; opened: Partial<RunTraits> };
+
+function RunsWidget({ rows, note, opened, ask }: Props<Traits>) {
+  return (
+    <>
+      <RunsTable
+        rows={rows}
+        note={note}
+        onOpen={run => ask('look_at', { run })}
+        onAbort={run => ask('abort', { run })}
+        onRerun={run => ask('rerun', { run })}
+        onCompare={(before, after) => ask('compare', { before, after })}
+      />
+      {opened.title && (
+        <div key={opened.title}>
+          <RunDetails
+            {...(opened as RunTraits)}
+            onAsk={(action, args = {}) => ask('opened_run', { do: action, args })}
+          />
+          <button type="button" onClick={() => void ask('look_at', { run: '' })}>
+            Close run {opened.title}
+          </button>
+        </div>
+      )}
+    </>
+  );
+}
+
+export default widget<Traits>(RunsWidget, ['rows', 'note', 'opened']);

@@ -1,0 +1,219 @@
+import React, { DragEvent, FormEvent, useEffect, useRef, useState } from 'react';
+
+import { folderAt, Folders, foundIn, Row, treeOf } from '../components/folders';
+import { Loaded, Preview, Seen } from '../components/Preview';
+import { Asked, Question } from '../components/Question';
+import { StorageTree } from '../components/StorageTree';
+import { Ask, upload } from '../components/upload';
+import { Props, widget } from './view';
+
+type Traits = { root: string; folders: Folders; seen: Partial<Seen>; loaded: Loaded; transfer: string };
+
+/** Milliseconds after which it is said that an answer is late. */
+const LATE = 3000;
+
+function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Traits>) {
+  const [{ current, folder }, setPlace] = useState({ current: '', folder: root });
+  const [words, setWords] = useState('');
+  const [asked, setAsked] = useState<Asked | null>(null);
+  const [busy, during] = useBusy();
+  const rows = treeOf(folders, root, words);
+  const { sending, send } = useUploads(ask, setAsked);
+
+  const use = (row: Row) => {
+    if (row.kind === 'folder') {
+      void (row.isOpen
+        ? during('Closing …', ask('close_folder', { folder: row.id }))
+        : during(`Opening ${row.name} …`, ask('open_folder', { folder: row.id })));
+    } else if (row.kind === 'file') {
+      void during(`Reading ${row.name} …`, ask('look', { key: row.id }));
+    } else if (row.kind === 'more') {
+      void during('Reading more …', ask('more', { folder: row.folder }));
+    } else if (row.kind === 'all') {
+      void during('Reading …', ask('open_folder', { folder: row.folder }));
+    }
+  };
+  const find = (event: FormEvent) => {
+    event.preventDefault();
+    setWords('');
+    void during('Looking for it …', ask('open_folder', { folder, begins: words }));
+  };
+  const remove = async (key: string) => {
+    const size = await during('Looking how much it is …', ask<string>('weigh', { key }));
+    if (size) {
+      const text = `Delete ${key} (${size}) for good?`;
+      const onYes = () => {
+        setPlace(place => (place.folder.startsWith(key) ? { current: '', folder: root } : place));
+        void during(`Deleting ${key} …`, ask('delete', { key }));
+      };
+      setAsked({ text, yes: 'Delete', onYes });
+    }
+  };
+  const fetch = async (key: string, replace = false) => {
+    const answer = await during(`Fetching ${key} …`, ask<{ taken?: string }>('fetch', { key, replace }));
+    if (answer?.taken) {
+      const text = `There is a ${answer.taken} beside the notebook. Replace it?`;
+      setAsked({ text, yes: 'Replace', onYes: () => void fetch(key, true) });
+    }
+  };
+  const save = async (key: string) => {
+    const content = await during(`Fetching ${key} …`, ask<string>('content', { key }));
+    if (content !== undefined) {
+      handOver(content, key);
+    }
+  };
+  const { isOver, ...target } = useDrop(folder, send);
+  return (
+    <div className={`lk-browser${isOver ? ' lk-over' : ''}`} data-lm-suppress-shortcuts {...target}>
+      <form className="lk-row" onSubmit={find}>
+        <label>
+          Find{' '}
+          <input type="search" value={words} onInput={event => setWords((event.target as HTMLInputElement).value)} />
+        </label>
+        <button type="submit" disabled={!words}>
+          Names that begin so in {folder || 'the bucket'}
+        </button>
+        <UploadButton folder={folder} onFiles={files => send(files, folder)} />
+        <button type="button" onClick={() => void during('Reading …', ask('refresh'))}>
+          Refresh
+        </button>
+      </form>
+      <p className="lk-status" role="status">
+        {[busy, transfer, words && foundIn(folders, rows, words)].filter(Boolean).join(' · ') ||
+          (isOver ? `Drop to upload to ${folder || 'the bucket'}` : '\u00a0')}
+      </p>
+      {sending}
+      {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
+      <div className="lk-panes">
+        <StorageTree
+          rows={rows}
+          current={current}
+          seen={seen.key ?? ''}
+          onCurrent={row => setPlace({ current: row.id, folder: folderAt(row) })}
+          onUse={use}
+          onDelete={row => void remove(row.id)}
+        />
+        {seen.key && (
+          <Preview
+            seen={seen as Seen}
+            loaded={loaded}
+            isBusy={!!busy}
+            onLoad={(name, sample) => void during('Loading …', ask('load_value', { key: seen.key, name, sample }))}
+            onFetch={() => void fetch(seen.key!)}
+            onSave={() => void save(seen.key!)}
+            onDelete={() => void remove(seen.key!)}
+          />
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** Words for what goes on, and a function that says them during some work. What goes wrong is told in the notice. */
+function useBusy() {
+  const [words, setWords] = useState('');
+  const [isLate, setLate] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setLate(!!words), LATE);
+    return () => {
+      clearTimeout(timer);
+      setLate(false);
+    };
+  }, [words]);
+  const during = async <R,>(what: string, work: Promise<R>): Promise<R | undefined> => {
+    setWords(what);
+    try {
+      return await work;
+    } catch {
+      return undefined;
+    } finally {
+      setWords(now => (now === what ? '' : now));
+    }
+  };
+  return [isLate ? `${words} No answer yet: it is tried again by itself.` : words, during] as const;
+}
+
+/** Sends files one after the other, shows how far it is, and asks before one replaces another. */
+function useUploads(ask: Ask, onAsk: (asked: Asked) => void) {
+  const [state, setState] = useState<{ name: string; share: number } | null>(null);
+  const queue = useRef(Promise.resolve());
+  const stop = useRef(new AbortController());
+  useEffect(() => () => stop.current.abort(), []);
+
+  const one = async (file: File, key: string, replace: boolean): Promise<void> => {
+    stop.current = new AbortController();
+    setState({ name: file.name, share: 0 });
+    const report = (share: number) => setState({ name: file.name, share });
+    const ended = await upload(file, key, ask, { replace, report, signal: stop.current.signal }).catch(() => 'failed');
+    setState(null);
+    if (ended === 'taken') {
+      const replaces = await new Promise<boolean>(answer => {
+        const text = `There is a ${key} in the bucket. Replace it?`;
+        onAsk({ text, yes: 'Replace', onYes: () => answer(true), onNo: () => answer(false) });
+      });
+      return replaces ? one(file, key, true) : undefined;
+    }
+  };
+  const send = (files: Iterable<File>, folder: string) => {
+    for (const file of files) {
+      queue.current = queue.current.then(() => one(file, folder + file.name, false));
+    }
+  };
+  const sending = state && (
+    <div className="lk-row">
+      <label>
+        Uploading {state.name} <progress value={state.share} />
+      </label>
+      <span>{Math.round(100 * state.share)} %</span>
+      <button type="button" onClick={() => stop.current.abort()}>
+        Stop
+      </button>
+    </div>
+  );
+  return { sending, send };
+}
+
+/** Handlers for files that are dropped, onto a folder or anywhere. */
+function useDrop(folder: string, send: (files: Iterable<File>, folder: string) => void) {
+  const [isOver, setOver] = useState(false);
+  const take = (event: DragEvent) => {
+    if (event.dataTransfer.types.includes('Files')) {
+      event.preventDefault();
+      event.stopPropagation();
+      setOver(event.type === 'dragover');
+    }
+  };
+  const onDrop = (event: DragEvent) => {
+    take(event);
+    const row = (event.target as HTMLElement).closest<HTMLElement>('[data-folder]');
+    send([...event.dataTransfer.files], row?.dataset.folder ?? folder);
+  };
+  return { isOver, onDragOver: take, onDragLeave: take, onDrop };
+}
+
+function UploadButton({ folder, onFiles }: { folder: string; onFiles: (files: File[]) => void }) {
+  const input = useRef<HTMLInputElement>(null);
+  const chosen = () => {
+    onFiles([...input.current!.files!]);
+    input.current!.value = '';
+  };
+  return (
+    <>
+      <button type="button" onClick={() => input.current!.click()}>
+        Upload to {folder || 'the bucket'} …
+      </button>
+      <input type="file" multiple hidden ref={input} onChange={chosen} />
+    </>
+  );
+}
+
+/** Have the browser save a file. */
+function handOver(content: string, key: string): void {
+  const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
+  const url = URL.createObjectURL(new Blob([bytes]));
+  const link = Object.assign(document.createElement('a'), { href: url, download: key.split('/').pop() });
+  link.click();
+  URL.revokeObjectURL(url);
+}
+
+export default widget<Traits>(StorageBrowser, ['root', 'folders', 'seen', 'loaded', 'transfer']);

@@ -1,0 +1,56 @@
+"""Run notebook cells on the GPUs of Lyceum Cloud.
+
+In a notebook: ``%load_ext lk_jupyter``, then ``%%lk_run --gpu A100`` on top of a cell.
+In Python: ``lk_jupyter.connect()`` gives a Session.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from lk_jupyter._lazy import lazily
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from lk_jupyter.runs.executor import Executor
+    from lk_jupyter.runs.run import Run
+    from lk_jupyter.runs.session import Session, connect, history
+    from lk_jupyter.runs.signin import login
+    from lk_jupyter.storage.remote import remote_path
+
+__version__ = "0.1.0"
+__all__ = ["Executor", "Run", "Session", "connect", "history", "login", "remote_path"]
+
+_HOMES = {
+    "Executor": "lk_jupyter.runs.executor",
+    "Run": "lk_jupyter.runs.run",
+    "Session": "lk_jupyter.runs.session",
+    "connect": "lk_jupyter.runs.session",
+    "history": "lk_jupyter.runs.session",
+    "login": "lk_jupyter.runs.signin",
+    "remote_path": "lk_jupyter.storage.remote",
+}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Add the magics to a running IPython: ``%load_ext lk_jupyter``."""
+    import_module("lk_jupyter.magics").load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take the magics away again: ``%unload_ext lk_jupyter``."""
+    import_module("lk_jupyter.magics").unload(shell)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """Tell a Jupyter server where its part of this package is."""
+    return [{"module": "lk_jupyter.serverext"}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Tell ``jupyter labextension develop`` where the built extension is."""
+    return [{"src": "labextension", "dest": "lk-jupyter"}]

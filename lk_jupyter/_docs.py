@@ -1,0 +1,147 @@
+"""Writes the tables of README.md and the types of TypeScript from the declarations: ``python -m lk_jupyter._docs``.
+
+With ``--check`` it only says what is not current.
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is a key of ``TABLES``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from lk_jupyter import _types
+from lk_jupyter.api._client import Client
+from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER, Group
+from lk_jupyter.api.states import FINAL_STATES
+from lk_jupyter.config import SETTINGS
+from lk_jupyter.magics import MAGICS, magic_named
+from lk_jupyter.magics._parser import flags, is_switch
+from lk_jupyter.options import RunOptions, extras
+
+README = Path(__file__).parent.parent / "README.md"
+DESCRIPTION = README.parent / "tests" / "contract" / "openapi.yaml"
+
+_CLIENT = Client("http://127.0.0.1")
+_MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def magics_table() -> str:
+    """Return every magic with what it does."""
+    magics = [magic_named(row.name) for row in MAGICS]
+    return _table(("Magic", "What it does"), [(f"`{m.title}`", _first_sentence(m.function)) for m in magics])
+
+
+def options_table() -> str:
+    """Return the options of ``%%lk_run``."""
+    rows = [(_on_the_line(name, field), field.description or "") for name, field in RunOptions.model_fields.items()]
+    return _table(("Option", "What it does"), rows)
+
+
+def settings_table() -> str:
+    """Return the settings with their defaults and environment variables."""
+    rows = [
+        (
+            f"`{row.name}`",
+            row.help,
+            row.default_words() if row.default else "",
+            ", ".join(f"`{name}`" for name in row.env),
+        )
+        for row in SETTINGS
+    ]
+    return _table(("Setting", "What it is", "Default", "Environment"), rows)
+
+
+def options_module() -> str:
+    """Return what Lab must know of the options and states of runs, as TypeScript."""
+    fields = RunOptions.model_fields.items()
+    rows = {flag: field.description or "" for name, field in fields for flag in flags(name, field)}
+    head = (
+        "// Made from the Python options by `make docs`: change those.\n\n/** Option of `%%lk_run` → what it does. */\n"
+    )
+    states = json.dumps(sorted(FINAL_STATES)).replace('"', "'")
+    return (
+        f"{head}export const RUN_OPTIONS: Record<string, string> = {json.dumps(rows, indent=2, ensure_ascii=False)};\n"
+        f"\n/** States of a run that has ended; any other means that it goes on. */\n"
+        f"export const FINAL_STATES = {states};\n"
+    )
+
+
+def operations_table() -> str:
+    """Return the operations of the API with the Python call of each, and how sure the description is of it."""
+    groups = {type(part): name for name in vars(Client) if isinstance(part := getattr(_CLIENT, name), Group)}
+    paths = _described_paths()
+    rows = [
+        (
+            f"`client.{groups[endpoint.owner]}.{endpoint.name}`",
+            f"`{endpoint.method} {path}`",
+            _first_sentence(endpoint.function),
+            paths[path][endpoint.method.lower()]["x-source"],
+        )
+        for endpoint in ENDPOINTS
+        for path in [PLACEHOLDER.sub(r"{\1}", endpoint.path)]
+    ]
+    return _table(("Python", "Operation", "What it does", "Source"), sorted(rows))
+
+
+def _described_paths() -> dict[str, Any]:
+    paths: dict[str, Any] = yaml.load(DESCRIPTION.read_text(encoding="utf-8"), yaml.CSafeLoader)["paths"]
+    return paths
+
+
+OPTIONS = _types.TYPES.with_name("options.ts")
+
+TABLES: dict[str, Callable[[], str]] = {
+    "magics": magics_table,
+    "options": options_table,
+    "settings": settings_table,
+    "operations": operations_table,
+}
+
+
+def render(text: str) -> str:
+    """Return the text with its tables made anew."""
+    return _MARKED.sub(lambda found: found[1] + TABLES[found[2]](), text)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _first_sentence(documented: Callable[..., object]) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def _on_the_line(name: str, field: FieldInfo) -> str:
+    if field.annotation == bool | None:
+        return f"`--{name}`, `--no-{name}`"
+    metavar = extras(field).get("metavar") or ("" if is_switch(field) else name.upper())
+    return f"`{', '.join(flags(name, field))} {metavar}".rstrip() + "`"
+
+
+def main(*, check: bool) -> str | None:
+    """Write the tables and types, or with ``check`` say what is not current."""
+    files = {
+        README: render(README.read_text(encoding="utf-8")),
+        _types.TYPES: _types.render(),
+        OPTIONS: options_module(),
+    }
+    old = [path for path, current in files.items() if not path.exists() or path.read_text(encoding="utf-8") != current]
+    if check:
+        return f"not current: {', '.join(path.name for path in old)}: make docs" if old else None
+    for path in old:
+        path.write_text(files[path], encoding="utf-8")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(check="--check" in sys.argv))

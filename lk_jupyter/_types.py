@@ -1,0 +1,107 @@
+"""Writes ``labextension/src/types.ts``: the JSON of our routes and of the API, from the Python models.
+
+``python -m lk_jupyter._docs`` calls it. A field that has a default may be missing in an answer.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, RootModel
+from pydantic.json_schema import models_json_schema
+
+from lk_jupyter.api._endpoint import ENDPOINTS
+from lk_jupyter.serverext import allowed, models
+
+TYPES = Path(__file__).parent.parent / "labextension" / "src" / "types.ts"
+
+_HEAD = "// Made from the Python models by `make docs`: change those.\n"
+_WIDTH = 120
+_SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
+
+
+def render() -> str:
+    """Return the file as it should be."""
+    wanted = sorted(set(_models()), key=lambda model: model.__name__)
+    _, schema = models_json_schema([(model, "serialization") for model in wanted])
+    named = {_name(key): part for key, part in schema["$defs"].items()}
+    return _HEAD + "".join(f"\n{_comment(part)}{_declared(name, part)}\n" for name, part in sorted(named.items()))
+
+
+def _models() -> Iterator[type[BaseModel]]:
+    for _, kind in inspect.getmembers(models, inspect.isclass):
+        if issubclass(kind, BaseModel) and kind is not BaseModel:
+            yield kind
+    for endpoint in ENDPOINTS:
+        if endpoint.title not in allowed.REFUSED and not endpoint.downloads:
+            for kind in [endpoint.returns, *(row.annotation for row in endpoint.signature.parameters.values())]:
+                yield from _of(kind)
+
+
+def _of(kind: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models in an annotation; a bare list gives those of its elements."""
+    if inspect.isclass(kind) and issubclass(kind, RootModel):
+        yield from _of(kind.model_fields["root"].annotation)
+    elif inspect.isclass(kind) and issubclass(kind, BaseModel):
+        yield kind
+    for part in get_args(kind):
+        yield from _of(part)
+
+
+def _name(key: str) -> str:
+    return key.replace("_", "")
+
+
+def _comment(schema: dict[str, Any], indent: str = "") -> str:
+    text = " ".join(str(schema.get("description", "")).replace("``", "`").split())
+    if not text:
+        return ""
+    line = f"{indent}/** {text} */\n"
+    if len(line) <= _WIDTH:
+        return line
+    lines, at = [f"{indent} *"], 0
+    for word in text.split():
+        if len(lines[at]) + len(word) >= _WIDTH:
+            lines.append(f"{indent} *")
+            at += 1
+        lines[at] += f" {word}"
+    return "\n".join([f"{indent}/**", *lines, f"{indent} */\n"])
+
+
+def _declared(name: str, schema: dict[str, Any]) -> str:
+    if schema.get("type") != "object" or "properties" not in schema:
+        return f"export type {name} = {_type(schema)};"
+    needed = schema.get("required", ())
+    rows = [
+        f"{_comment(part, '  ')}  {_key(key)}{'' if key in needed else '?'}: {_type(part)};"
+        for key, part in schema["properties"].items()
+        if key not in allowed.SECRET_FIELDS or name == models.SignInBody.__name__
+    ]
+    return "\n".join([f"export interface {name} {{", *rows, "}"])
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() else json.dumps(name).replace('"', "'")
+
+
+def _type(schema: dict[str, Any]) -> str:  # noqa: PLR0911 (one for each form of a schema)
+    if "$ref" in schema:
+        return _name(schema["$ref"].rpartition("/")[2])
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return " | ".join(dict.fromkeys(map(_type, choices)))
+    if "allOf" in schema:
+        return _type(schema["allOf"][0])
+    if "const" in schema or "enum" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return " | ".join(json.dumps(value).replace('"', "'") for value in values)
+    if schema.get("type") == "array":
+        item = _type(schema.get("items", {}))
+        return f"({item})[]" if " " in item else f"{item}[]"
+    if schema.get("type") == "object":
+        inner = schema.get("additionalProperties")
+        return f"Record<string, {_type(inner) if isinstance(inner, dict) else 'unknown'}>"
+    return _SIMPLE.get(str(schema.get("type")), "unknown")

@@ -1,0 +1,1 @@
+"""The wire: one typed method for each operation of the API."""

@@ -1,0 +1,152 @@
+"""The typed client: one attribute for each group of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import SecretStr
+
+from lk_jupyter._userfiles import DEFAULT_SERVER
+from lk_jupyter.api._endpoint import EXTERNAL, Call, Group, endpoint_of
+from lk_jupyter.api._events import StreamEvent
+from lk_jupyter.api._http import EventStream, Http, is_web_address
+from lk_jupyter.api._models import Paged
+from lk_jupyter.api._tokens import Pair, Tokens, secret
+from lk_jupyter.api.auth import Auth, RefreshRequest
+from lk_jupyter.api.batches import Batches
+from lk_jupyter.api.billing import Billing
+from lk_jupyter.api.block import Block
+from lk_jupyter.api.environment_variables import EnvironmentVariables
+from lk_jupyter.api.execution import Execution, Stream
+from lk_jupyter.api.files import Files
+from lk_jupyter.api.inference import Inference
+from lk_jupyter.api.invites import Invites
+from lk_jupyter.api.iris import Iris
+from lk_jupyter.api.logs import Logs
+from lk_jupyter.api.machine_types import MachineTypes
+from lk_jupyter.api.mfa import Mfa
+from lk_jupyter.api.openai import OpenAI
+from lk_jupyter.api.orgs import Orgs
+from lk_jupyter.api.pricing import Pricing
+from lk_jupyter.api.serverless import Serverless
+from lk_jupyter.api.storage import Storage
+from lk_jupyter.api.user import User
+from lk_jupyter.api.vms import Vms
+from lk_jupyter.api.voucher import Voucher
+from lk_jupyter.api.workloads import Workloads
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+G = TypeVar("G", bound=Group)
+
+#: Server → its Iris host, where that is not below the server's own address.
+IRIS_HOSTS = {DEFAULT_SERVER: "https://iris.lyceum.technology"}
+
+
+def _group(kind: type[G]) -> cached_property[G]:
+    return cached_property(lambda client: kind(client._send))
+
+
+class Client:
+    """The operations of one server, called as one account.
+
+    ``base_url`` is the host part, such as ``https://api.lyceum.technology``; ``iris_url`` that of
+    dedicated deployments where it is not the usual one. ``token`` is an API key (``lk_…``) or a
+    session's access token, which is renewed with ``refresh_token`` when it ends;
+    ``on_refresh(access_token, refresh_token)`` then stores the pair, and ``latest()`` returns the
+    stored one, which another program may have renewed. ``org`` is the slug of the organization to
+    act as, ``timeout`` in seconds. The pauses between tries are multiplied by ``backoff``.
+
+    May be used from several threads. Operations raise the errors of ``lk_jupyter.errors``.
+    """
+
+    auth = _group(Auth)
+    batches = _group(Batches)
+    billing = _group(Billing)
+    block = _group(Block)
+    environment_variables = _group(EnvironmentVariables)
+    execution = _group(Execution)
+    invites = _group(Invites)
+    files = _group(Files)
+    inference = _group(Inference)
+    iris = _group(Iris)
+    logs = _group(Logs)
+    machine_types = _group(MachineTypes)
+    mfa = _group(Mfa)
+    openai = _group(OpenAI)
+    orgs = _group(Orgs)
+    pricing = _group(Pricing)
+    serverless = _group(Serverless)
+    storage = _group(Storage)
+    stream = _group(Stream)
+    user = _group(User)
+    vms = _group(Vms)
+    voucher = _group(Voucher)
+    workloads = _group(Workloads)
+
+    def __init__(  # noqa: PLR0913 (what it takes to reach an account)
+        self,
+        base_url: str,
+        token: str | None = None,
+        *,
+        refresh_token: str | None = None,
+        org: str | None = None,
+        on_refresh: Callable[[str, str], None] | None = None,
+        latest: Callable[[], Pair | None] | None = None,
+        iris_url: str | None = None,
+        timeout: float = 30.0,
+        backoff: float = 1.0,
+    ) -> None:
+        tokens = Tokens(secret(token), secret(refresh_token), trade=self._trade, on_refresh=on_refresh, latest=latest)
+        iris = iris_url or IRIS_HOSTS.get(base_url.rstrip("/").removesuffix(EXTERNAL))
+        self._http = Http(base_url, tokens, iris_url=iris, org=org, timeout=timeout, backoff=backoff)
+
+    @property
+    def base_url(self) -> str:
+        """The host part of the server's address."""
+        return self._http.base_url
+
+    def __repr__(self) -> str:
+        return f"Client({self.base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def follow(self, execution_id: str, streaming_url: str | None = None) -> EventStream[StreamEvent]:
+        """Return the output of a run as events, from where the server begins.
+
+        ``streaming_url`` is the address that the server gave at the start; without one, or when it
+        is none of HTTP, the output is asked for by the run's id. It ends when the server closes it,
+        with or without a Finished event. ``close()`` ends it from any thread. Raises NotFound when
+        the run has no stream (any more), ConnectionFailed when the stream breaks.
+        """
+        call = endpoint_of(Stream.output).call(execution_id)
+        given = SecretStr(streaming_url) if streaming_url and is_web_address(streaming_url) else None
+        return self._http.stream(call, given)
+
+    def _send(self, call: Call) -> Any:
+        if call.endpoint.streams:
+            return self._http.stream(call)
+        answer = self._http.send(call)
+        if isinstance(answer, Paged):
+            answer._query = call.query
+            answer._fetch = lambda changes: self._send(replace(call, query={**call.query, **changes}))
+        return answer
+
+    def _trade(self, refresh_token: SecretStr) -> tuple[str, str | None]:
+        pair = self.auth.refresh(RefreshRequest(refresh_token=refresh_token.get_secret_value()))
+        return pair.access_token, pair.refresh_token

@@ -1,0 +1,290 @@
+"""A typed signature becomes a Call: what the client sends and the local cloud mounts.
+
+Placeholders of the path are filled from the arguments of the same name, a model is the body (a form
+when it holds an ``Upload``), ``InHeader`` marks a header, the rest is the query. A return type of
+``Iterator[…]`` is a stream of server-sent events, ``Download`` the bytes of a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from inspect import Signature, isclass, signature
+from typing import Any, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+from urllib.parse import quote
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from lk_jupyter.api._files import Download, Upload
+from lk_jupyter.errors import UsageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# The servers, as prefixes of the path. Iris is a host of its own, found below its prefix where no address is given.
+EXTERNAL = "/api/v2/external"
+V1 = "/api/v1"
+OPENAI = "/openai/v1"
+IRIS = "/iris"
+
+#: ``{name}``, or ``{name:path}`` for a value whose slashes are part of the path.
+PLACEHOLDER = re.compile(r"{(\w+)(:path)?}")
+
+
+@dataclass(frozen=True)
+class InHeader:
+    """Marks an argument that travels as this header: ``Annotated[str | None, InHeader("X-Deployment-ID")]``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, complete but not sent."""
+
+    endpoint: Endpoint
+    path: str
+    query: dict[str, Any]
+    headers: dict[str, str]
+    body: BaseModel | None
+
+
+class Endpoint:
+    """One operation: method, path and the signature that declares it.
+
+    ``servers`` are the path prefixes of the servers that offer it (the client asks the first),
+    ``auth`` is whether a token is sent, ``status`` that of success, ``repeatable`` whether sending
+    it twice does the same as sending it once, ``timeout`` the seconds for each of its steps where
+    they are not the client's.
+    """
+
+    def __init__(  # noqa: PLR0913 (one row of facts)
+        self,
+        method: str,
+        path: str,
+        function: Callable[..., Any],
+        *,
+        servers: tuple[str, ...],
+        auth: bool,
+        status: int,
+        repeatable: bool,
+        timeout: float | None,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.function = function
+        self.servers = servers
+        self.server = servers[0]
+        self.auth = auth
+        self.status = status
+        self.repeatable = repeatable
+        self.timeout = timeout
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner = owner
+        self.name = name
+        ENDPOINTS.append(self)
+
+    def __get__(self, group: Group | None, owner: type | None = None) -> Any:
+        return self if group is None else _bound(self, group)
+
+    def __repr__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def title(self) -> str:
+        """Name of the operation for messages, such as ``Workloads.abort``."""
+        return f"{self.owner.__name__}.{self.name}"
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self.function, include_extras=True)
+
+    @cached_property
+    def signature(self) -> Signature:
+        """The declared arguments with their types resolved, without ``self``."""
+        declared = signature(self.function)
+        arguments = list(declared.parameters.values())[1:]
+        return Signature([a.replace(annotation=self._hints[a.name]) for a in arguments], return_annotation=self.returns)
+
+    @cached_property
+    def returns(self) -> Any:
+        """The declared type of the answer."""
+        return self._hints["return"]
+
+    @cached_property
+    def answer_type(self) -> TypeAdapter[Any]:
+        """What reads an answer."""
+        return TypeAdapter(self.returns)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is a stream of server-sent events."""
+        return get_origin(self.returns) is Iterator
+
+    @property
+    def downloads(self) -> bool:
+        """Whether the answer is the bytes of a file."""
+        return self.returns is Download
+
+    @cached_property
+    def _checks(self) -> dict[str, TypeAdapter[Any]]:
+        return {name: TypeAdapter(argument.annotation) for name, argument in self.signature.parameters.items()}
+
+    def place(self, name: str) -> str:
+        """Where an argument travels: ``path``, ``header``, ``body`` or ``query``."""
+        if any(name == placeholder for placeholder, _ in PLACEHOLDER.findall(self.path)):
+            return "path"
+        if self.header(name):
+            return "header"
+        return "body" if _is_model(self.signature.parameters[name].annotation) else "query"
+
+    def header(self, name: str) -> str | None:
+        """Return the header that an argument travels as, if it does."""
+        marks = getattr(self.signature.parameters[name].annotation, "__metadata__", ())
+        return next((mark.name for mark in marks if isinstance(mark, InHeader)), None)
+
+    def call(self, *args: Any, **kwargs: Any) -> Call:
+        """Build the request for these arguments.
+
+        Raises TypeError for arguments that the signature does not have, UsageError for a value
+        that does not fit.
+        """
+        by_place: dict[str, dict[str, Any]] = {"path": {}, "header": {}, "body": {}, "query": {}}
+        for name, value in self._bind(*args, **kwargs).items():
+            if value is not None:
+                by_place[self.place(name)][name] = self._checked(name, value)
+        return Call(
+            self,
+            self.server + self._filled(by_place["path"]),
+            by_place["query"],
+            {str(self.header(name)): self._line(name, value) for name, value in by_place["header"].items()},
+            self._streamed(next(iter(by_place["body"].values()), None)),
+        )
+
+    def _bind(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            return self.signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{self.title}: {error}. It takes {self.signature}.") from None
+
+    def _checked(self, name: str, value: Any) -> Any:
+        try:
+            return self._checks[name].validate_python(value)
+        except ValidationError as error:
+            what = explain(error, name)
+        raise UsageError(f"{self.title}: {what}.")
+
+    def _line(self, name: str, value: Any) -> str:
+        """Return a value as the text of a header."""
+        text = str(value)
+        if not (text.isascii() and text.isprintable()):
+            raise UsageError(f"{self.title}: {name} goes into a header, which holds printable ASCII only.")
+        return text
+
+    def _streamed(self, body: BaseModel | None) -> BaseModel | None:
+        """Return the body with its field ``stream``, if it has one, as the declared answer wants it."""
+        if body is None or "stream" not in type(body).model_fields:
+            return body
+        if self.streams:
+            return body.model_copy(update={"stream": True})
+        if getattr(body, "stream", None):
+            raise UsageError(f"{self.title} answers as a whole: leave stream out, or call the operation that streams.")
+        return body
+
+    def _filled(self, values: dict[str, Any]) -> str:
+        """Return the path with its placeholders filled; ``{name:path}`` keeps the slashes of its value."""
+        if empty := [name for name, value in values.items() if value == ""]:
+            raise UsageError(f"{self.title}: {empty[0]} is empty.")
+        return PLACEHOLDER.sub(lambda found: _quoted(str(values[found[1]]), safe="/" if found[2] else ""), self.path)
+
+
+def explain(error: ValidationError, *place: str) -> str:
+    """Say which value does not fit, and never what it is: ``limit: Input should be …``."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    return ": ".join(filter(None, (".".join(map(str, (*place, *first["loc"]))), first["msg"])))
+
+
+def _is_model(annotation: Any) -> bool:
+    return any(isclass(kind) and issubclass(kind, BaseModel) for kind in (annotation, *get_args(annotation)))
+
+
+def is_form(body: type[BaseModel]) -> bool:
+    """Whether a body travels as a form of several parts, since it holds files."""
+    fields = [field.annotation for model in get_args(body) or (body,) for field in model.model_fields.values()]
+    return any(Upload in (kind, *get_args(kind)) for kind in fields)
+
+
+def _quoted(value: str, safe: str) -> str:
+    """Quote a value for a path; steps such as ``..`` too, which would lead to another address."""
+    steps = quote(value, safe=safe).split("/")
+    return "/".join(step if step.strip(".") else step.replace(".", "%2E") for step in steps)
+
+
+ENDPOINTS: list[Endpoint] = []
+
+
+class Group:
+    """Operations that share the first segment of their path."""
+
+    def __init__(self, send: Callable[[Call], Any]) -> None:
+        self._send = send
+
+
+def _bound(endpoint: Endpoint, group: Group) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return group._send(endpoint.call(*args, **kwargs))
+
+    call.__doc__ = endpoint.__doc__
+    call.__name__ = endpoint.name
+    call.__signature__ = endpoint.signature  # type: ignore[attr-defined]
+    return call
+
+
+def endpoint_of(method: Callable[..., Any]) -> Endpoint:
+    """Return the declaration behind ``Group.method``, which type checkers see as a function."""
+    return cast("Endpoint", method)
+
+
+@dataclass(frozen=True)
+class _Verb:
+    """Decorator that declares an operation; the function's signature is the operation's."""
+
+    method: str
+    repeatable: bool
+
+    def __call__(  # noqa: PLR0913 (one row of facts)
+        self,
+        path: str,
+        *,
+        server: str | tuple[str, ...] = EXTERNAL,
+        auth: bool = True,
+        status: int = 200,
+        repeatable: bool | None = None,
+        timeout: float | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        def declare(function: Callable[P, R]) -> Callable[P, R]:
+            again = self.repeatable if repeatable is None else repeatable
+            endpoint = Endpoint(
+                self.method,
+                path,
+                function,
+                servers=(server,) if isinstance(server, str) else server,
+                auth=auth,
+                status=status,
+                repeatable=again,
+                timeout=timeout,
+            )
+            return cast("Callable[P, R]", endpoint)
+
+        return declare
+
+
+GET = _Verb("GET", repeatable=True)
+PUT = _Verb("PUT", repeatable=True)
+DELETE = _Verb("DELETE", repeatable=True)
+PATCH = _Verb("PATCH", repeatable=False)
+POST = _Verb("POST", repeatable=False)

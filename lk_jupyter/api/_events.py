@@ -1,0 +1,182 @@
+"""Streams as events: the output of a run, in all the forms that servers have been seen to send, and JSON objects.
+
+The parser of the bytes is httpx-sse; here a ``data:`` payload becomes an event. What no source
+tells for sure (see the forms below) is decided in this file and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from lk_jupyter.api._detail import status_of, words
+from lk_jupyter.api._endpoint import explain
+from lk_jupyter.api._models import Model
+from lk_jupyter.errors import BadAnswer, ConnectionFailed, LkError, error_for
+
+#: The data that ends a stream of chunks.
+DONE = "[DONE]"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A chunk of output: several lines, or part of one, colour codes included."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event: how the run ended."""
+
+    return_code: int | None
+    error: str | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the code ran to a clean end."""
+        return not self.error and not self.return_code
+
+
+StreamEvent = Output | Finished
+
+
+class Event(Model):
+    """One JSON object of a stream. A name that only the frame tells is its field ``event``."""
+
+    def is_last(self) -> bool:
+        """Whether the stream ends with it; one that never tells ends with ``[DONE]``."""
+        return False
+
+
+class Frame(Protocol):
+    """One server-sent event as it was parsed."""
+
+    @property
+    def event(self) -> str:
+        """Its name; ``message`` where it has none."""
+
+    @property
+    def data(self) -> str:
+        """Its payload."""
+
+
+#: Yields the events of a stream; returns what broke it, if something did.
+Reader = Callable[[Iterator[Frame]], Generator[Any, None, "LkError | None"]]
+
+
+def reader_of(kind: Any, host: str) -> Reader:
+    """Return what reads the streams of a host whose events are of this type."""
+    return _read_output if kind == StreamEvent else partial(_read_objects, kind, host)
+
+
+def _read_output(frames: Iterator[Frame]) -> Generator[StreamEvent, None, None]:
+    for frame in frames:
+        yield from parse(frame.data)
+
+
+def _read_objects(kind: type[Event], host: str, frames: Iterator[Frame]) -> Generator[Event, None, LkError | None]:
+    """Read JSON objects up to the last one; an end without it, and an object that is an error, break the stream."""
+    for frame in frames:
+        if frame.data.strip() == DONE:
+            return None
+        message = _message(kind, frame)
+        if not message and not frame.data:
+            continue
+        if "error" not in kind.model_fields and message.get("error"):
+            return error_for(status_of(message), words(message))
+        try:
+            event = kind.model_validate(message)
+        except ValidationError as error:
+            return BadAnswer(f"{host} sent an event in a form that is not the API's: {explain(error)}.")
+        yield event
+        if event.is_last():
+            return None
+    return ConnectionFailed(f"{host} ended the stream before its end: what came may be incomplete. Try again.")
+
+
+def _message(kind: type[Event], frame: Frame) -> dict[str, Any]:
+    """Return the object of a frame with its name, where its events have one."""
+    named = frame.event != "message" and "event" in kind.model_fields
+    return {**({"event": frame.event} if named else {}), **_object(_decoded(frame.data))}
+
+
+def _decoded(data: str) -> Any:
+    try:
+        return from_json(data)
+    except ValueError:
+        return _decode_leniently(data)
+
+
+def parse(data: str) -> Sequence[StreamEvent]:
+    """Read the events of one ``data:`` payload; what is not an event is passed over.
+
+    Several ``data:`` lines of one event are joined by the standard. Should they be one JSON
+    object each, every one counts.
+    """
+    message = _decoded(data)
+    if isinstance(message, dict):
+        event = _event(message)
+        return () if event is None else (event,)
+    return [event for line in data.split("\n") for event in parse(line)] if "\n" in data else ()
+
+
+def _decode_leniently(data: str) -> Any:
+    """Read what the fast decoder refuses: output cut in the middle of a surrogate pair."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _event(message: dict[str, Any]) -> StreamEvent | None:
+    if isinstance(output := message.get("output"), dict):
+        return _output(output)
+    if isinstance(finished := message.get("jobFinished"), dict):
+        return _finished(finished)
+    if isinstance(envelope := message.get("Message"), dict):
+        return _event({"output": envelope.get("Output"), "jobFinished": envelope.get("JobFinished")})
+    legacy = _LEGACY.get(str(message.get("type")))
+    return legacy(message) if legacy else None
+
+
+def _output(message: dict[str, Any]) -> Output:
+    return Output(str(message.get("content") or ""))
+
+
+def _finished(finished: dict[str, Any]) -> Finished:
+    """A missing code means 0: proto-style JSON drops zero values."""
+    result = _object(_object(finished.get("job")).get("result"))
+    code = result.get("returnCode", result.get("return_code")) or 0
+    error = result.get("error")
+    try:
+        return Finished(int(code), str(error) if error else None)
+    except (ValueError, TypeError):
+        return Finished(None, str(error or f"exit code {code}"))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _legacy_completed(message: dict[str, Any]) -> Finished:
+    error = message.get("errors")
+    failed = bool(error) or str(message.get("status", "completed")).lower() not in {"completed", "success"}
+    return Finished(None, str(error or message.get("status"))) if failed else Finished(0)
+
+
+def _legacy_error(message: dict[str, Any]) -> Finished:
+    return Finished(None, str(message.get("message") or "the platform gave no reason"))
+
+
+_LEGACY: dict[str, Callable[[dict[str, Any]], StreamEvent]] = {
+    "output": _output,
+    "completed": _legacy_completed,
+    "error": _legacy_error,
+}

@@ -1,0 +1,487 @@
+"""The one room of httpx: how a Call travels, and what becomes of its failures.
+
+Nothing of httpx leaves this file. A failure becomes a value first and an error of ours later, outside
+of the ``except`` block: so no error drags along the frames of httpx, whose locals hold the token.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import ssl
+from asyncio import to_thread
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
+from itertools import takewhile
+from threading import Event
+from typing import Any, Generic, TypeVar, cast, get_args
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+import httpx
+from httpx_sse import EventSource
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import to_jsonable_python
+
+from lk_jupyter import __version__
+from lk_jupyter.api._detail import said
+from lk_jupyter.api._endpoint import EXTERNAL, IRIS, Call, Endpoint, explain, is_form
+from lk_jupyter.api._events import StreamEvent, reader_of
+from lk_jupyter.api._files import Download, Upload
+from lk_jupyter.api._joined import joined
+from lk_jupyter.api._retry import AGAIN, Loss, Outcome, retrying, unknown
+from lk_jupyter.api._tokens import Tokens
+from lk_jupyter.errors import ApiError, BadAnswer, ConnectionFailed, LkError, OutcomeUnknown, UsageError, error_for
+
+#: Seconds of silence after which a stream is given up; a quiet run may say nothing for minutes.
+STREAM_TIMEOUT = 600.0
+
+E = TypeVar("E")
+
+#: Longest piece of a server's text in a message.
+CLIP = 300
+
+_USER_AGENT = {"User-Agent": f"lk_jupyter/{__version__}"}
+_REQUEST_ID_HEADERS = ("x-request-id", "x-correlation-id", "cf-ray")
+
+#: A proxy is for the world outside, never for this machine.
+_NO_PROXY: dict[str, httpx.BaseTransport | None] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
+
+#: Failures that come before a request has left.
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+
+_CHECK = "Check your network and LK_BASE_URL."
+
+#: Cause of a failure → what happened and what to do. The first row that fits counts.
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (ssl.SSLCertVerificationError, "its certificate is not trusted. Name your own authority's in SSL_CERT_FILE."),
+    (ssl.SSLError, "it speaks no TLS. Check whether LK_BASE_URL should begin with http://."),
+    (socket.gaierror, f"its name is not known. {_CHECK}"),
+    (ConnectionRefusedError, f"nothing listens there. {_CHECK}"),
+    (httpx.ConnectTimeout, f"it took too long to connect. {_CHECK}"),
+    (httpx.ConnectError, f"there is no way to it. {_CHECK}"),
+    (httpx.ProxyError, "the proxy refused. Check HTTPS_PROXY and HTTP_PROXY."),
+    (httpx.UnsupportedProtocol, f"its address is malformed. {_CHECK}"),
+    (httpx.InvalidURL, f"its address is malformed. {_CHECK}"),
+    (httpx.TimeoutException, "it took too long. Try again in a minute."),
+    (Exception, "the connection broke. Try again."),
+)
+
+#: Whether httpx is at work for us: its log would fill the cells of those who log, and name the address of
+#: a stream, which is the only secret that a stream has.
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
+logging.getLogger("httpx").addFilter(lambda _: not _silent.get())
+
+
+class Http:
+    """Sends Calls to one server over connections that are kept open; safe to use from several threads.
+
+    ``iris_url`` is the address of the Iris host, None where it is below ``base_url``. ``timeout`` is in
+    seconds and for one step (connect, read, write); the pauses between tries are multiplied by
+    ``backoff``.
+    """
+
+    def __init__(  # noqa: PLR0913 (the facts of one client)
+        self, base_url: str, tokens: Tokens, *, iris_url: str | None, org: str | None, timeout: float, backoff: float
+    ) -> None:
+        self.base_url = _checked_url(base_url, "base URL", "LK_BASE_URL").removesuffix(EXTERNAL)
+        self._iris_url = _checked_url(iris_url, "Iris URL", "LK_IRIS_URL") if iris_url else None
+        self.backoff = backoff
+        self._tokens = tokens
+        self._bearer = _Bearer(tokens)
+        self._timeout = timeout
+        verify = httpx.create_ssl_context()
+        self._org = _org_header(org)
+        self._calls = _calls_client(verify, timeout, self._org)
+        self._streams = _streams_client(verify, timeout)
+        self._closed = Event()
+        self._wires: WeakSet[_Wire[Any]] = WeakSet()
+
+    def send(self, call: Call) -> Any:
+        """Return the answer, of the type that the operation declares.
+
+        Raises the ApiError of the status, ConnectionFailed, OutcomeUnknown or BadAnswer.
+        """
+        host = _host(self._url(call))
+        outcome = retrying(call.endpoint, backoff=self.backoff, given_up=self._closed)(self._try, call)
+        if error := self._error(call.endpoint, outcome, host):
+            raise error
+        answer: httpx.Response = outcome.carries
+        if call.endpoint.downloads:
+            return _download(answer, host)
+        if answer.content and not _is_json(answer):
+            raise self._bad_answer(answer, host)
+        return self._parsed(call.endpoint, answer, host)
+
+    def stream(self, call: Call, url: SecretStr | None = None) -> EventStream[Any]:
+        """Return the events of a stream, from ``url`` where the server gave one.
+
+        It connects when the first event is asked for.
+        """
+        wire: _Wire[Any] = _Wire(self, call, url or SecretStr(self._url(call)))
+        self._wires.add(wire)
+        return EventStream(wire)
+
+    def close(self) -> None:
+        """End the streams and close the connections; calls that wait for their next try give up."""
+        self._closed.set()
+        for wire in list(self._wires):
+            wire.cut()
+        self._calls.close()
+        self._streams.close()
+
+    def attempt(self, request: Callable[[], httpx.Response], host: str) -> Outcome:
+        """Send once."""
+        if self._closed.is_set():
+            return Outcome(Loss.NEVER_SENT, "This client was closed. Make a new one.")
+        silence = _silent.set(True)
+        try:
+            response = request()
+        except (httpx.RequestError, httpx.InvalidURL) as failure:
+            return _lost(failure, host)
+        finally:
+            _silent.reset(silence)
+        return Outcome(response.status_code, response, response.headers.get("retry-after"))
+
+    def _url(self, call: Call) -> str:
+        if call.endpoint.server == IRIS and self._iris_url:
+            return self._iris_url + call.path.removeprefix(IRIS)
+        return self.base_url + call.path
+
+    def signer(self, endpoint: Endpoint) -> httpx.Auth | None:
+        """Return what signs a request of an operation, if it is to be signed."""
+        return self._bearer if endpoint.auth else None
+
+    def _try(self, call: Call) -> Outcome:
+        return self.attempt(lambda: self._answer(call), _host(self._url(call)))
+
+    def _answer(self, call: Call) -> httpx.Response:
+        endpoint = call.endpoint
+        with _content(call) as content:
+            request = self._calls.build_request(
+                endpoint.method,
+                self._url(call),
+                params=to_jsonable_python(call.query),
+                timeout=endpoint.timeout or self._timeout,
+                **content,
+            )
+            if endpoint.downloads:
+                request.headers.update({"Accept": "*/*", "Accept-Encoding": "identity"})
+            response = self._calls.send(request, auth=self.signer(endpoint), stream=endpoint.downloads)
+        if not response.is_success:
+            response.read()
+        return response
+
+    def _parsed(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> Any:
+        try:
+            return endpoint.answer_type.validate_json(answer.content or b"null")
+        except ValidationError as error:
+            what = explain(error)
+        raise BadAnswer(
+            f"{host} answered {endpoint} in a form that is not the API's: {what}.\n"
+            "Check LK_BASE_URL. If it is right, a newer lk_jupyter may know the form."
+        )
+
+    def _error(self, endpoint: Endpoint, outcome: Outcome, host: str) -> LkError | None:
+        """Return what the last try of a request is to be raised as, if it went wrong."""
+        if unknown(endpoint, outcome):
+            how = outcome.carries if isinstance(outcome.end, Loss) else f"{host} answered HTTP {outcome.end}."
+            return OutcomeUnknown(f"{how}\n{endpoint} may have taken effect: look before you send it again (%lk_runs).")
+        if isinstance(outcome.end, Loss):
+            return ConnectionFailed(outcome.carries)
+        answer: httpx.Response = outcome.carries
+        if answer.is_success:
+            return None
+        if answer.is_error and (outcome.end in AGAIN or not _is_page(answer)):
+            return error_for(outcome.end, self._detail(answer), _request_id(answer))
+        return self._bad_answer(answer, host)
+
+    def _detail(self, answer: httpx.Response) -> str:
+        """Return the server's own words for an error, without secrets and never as a web page."""
+        text = "" if _is_page(answer) else said(answer.content)
+        return self.clean(text) or answer.reason_phrase or "The server gave no reason"
+
+    def clean(self, text: str) -> str:
+        """Return a server's text as a message may hold it."""
+        return self._tokens.hide(text)[:CLIP]
+
+    def _bad_answer(self, answer: httpx.Response, host: str) -> BadAnswer:
+        kind = answer.headers.get("content-type", "").partition(";")[0] or "text of no stated kind"
+        moved = ", a redirect" if answer.is_redirect else ""
+        return BadAnswer(
+            f"{host} answered HTTP {answer.status_code}{moved} with {kind[:80]}, which is not this API.\n"
+            "Check LK_BASE_URL, and whether a proxy or a sign-in page stands between."
+        )
+
+
+class _Bearer(httpx.Auth):
+    """Signs a request, and once more with a renewed token when the server does not take the first."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        token = self._tokens.usable()
+        request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+        response = yield request
+        if response.status_code == 401 and self._tokens.renewable:
+            request.headers["Authorization"] = f"Bearer {self._tokens.renewed(token).get_secret_value()}"
+            yield request
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Do the same in an event loop, which does not wait while a token is renewed."""
+        token = await to_thread(self._tokens.usable)
+        request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+        response = yield request
+        if response.status_code == 401 and self._tokens.renewable:
+            renewed = await to_thread(self._tokens.renewed, token)
+            request.headers["Authorization"] = f"Bearer {renewed.get_secret_value()}"
+            yield request
+
+
+class EventStream(Iterator[E]):
+    """The events of one stream.
+
+    It connects when the first event is asked for, and ends with its last event, when the server
+    closes an output stream, or when ``close`` is called, from whichever thread. Raises the ApiError
+    of the status, ConnectionFailed when the stream breaks, BadAnswer.
+    """
+
+    def __init__(self, wire: _Wire[E]) -> None:
+        self._wire = wire
+        self._events: Iterator[E] = wire.events()
+
+    def __iter__(self) -> Iterator[E]:  # noqa: PYI034 (the generator itself is faster)
+        return self._events
+
+    def __next__(self) -> E:
+        return next(self._events)
+
+    def close(self) -> None:
+        """End the stream; a thread that waits for its next event sees the end at once."""
+        self._wire.cut()
+        self._events = iter(())  # let go of the generator: closing one that another thread runs can crash Python
+
+
+class _Wire(Generic[E]):
+    """The connection under an EventStream; apart from it, so that dropping the stream closes the connection."""
+
+    def __init__(self, http: Http, call: Call, url: SecretStr) -> None:
+        self._http = http
+        self._call = call
+        self._url = url
+        self._host = _host(url.get_secret_value())
+        kind = get_args(call.endpoint.returns)[0]
+        self._reader = reader_of(kind, self._host)
+        self._is_output = kind == StreamEvent
+        self._closed = Event()
+        self._socket: socket.socket | None = None
+
+    def cut(self) -> None:
+        """Shut the connection down: unlike closing it, this wakes a thread that reads from it."""
+        self._closed.set()
+        if self._socket is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def events(self) -> Generator[E, None, None]:
+        endpoint = self._call.endpoint
+        opening = retrying(endpoint, backoff=self._http.backoff, given_up=self._closed)(self._try)
+        error = self._http._error(endpoint, opening, self._host)
+        if error is None:
+            error = yield from self._read(opening.carries)
+        if isinstance(error, ApiError):  # an event in the server's words
+            error = error_for(error.status, self._http.clean(error.detail), error.request_id)
+        if error is not None and not self._closed.is_set():
+            raise error
+
+    def _try(self) -> Outcome:
+        return self._http.attempt(self._open, self._host)
+
+    def _open(self) -> httpx.Response:
+        client, signer = self._http._streams, self._http.signer(self._call.endpoint)
+        with _content(self._call) as content:
+            request = client.build_request(
+                self._call.endpoint.method,
+                self._url.get_secret_value(),
+                params=to_jsonable_python(self._call.query) or None,
+                extensions={"trace": self._watch},
+                **content,
+            )
+            if signer:
+                request.headers.update(self._http._org)
+            response = client.send(request, auth=signer, stream=True)
+        if not response.is_success:
+            response.read()
+        return response
+
+    def _watch(self, step: str, info: dict[str, Any]) -> None:
+        """Learn of the connection as soon as there is one."""
+        if step in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+            self._socket = info["return_value"].get_extra_info("socket")
+            if self._closed.is_set():
+                self.cut()
+
+    def _read(self, response: httpx.Response) -> Generator[E, None, LkError | None]:
+        """Yield the events; return what broke the stream, if something did."""
+        response.encoding = "utf-8"
+        response.stream = _Events(cast("httpx.SyncByteStream", response.stream), is_output=self._is_output)
+        try:
+            if "text/event-stream" not in response.headers.get("content-type", ""):
+                return self._http._bad_answer(response, self._host)
+            frames = takewhile(lambda _: not self._closed.is_set(), EventSource(response).iter_sse())
+            return (yield from self._reader(frames))
+        except httpx.RequestError as failure:
+            return ConnectionFailed(_lost(failure, self._host).carries)
+        finally:
+            response.close()
+
+
+class _Events(httpx.SyncByteStream):
+    """The bytes of a stream and a blank line: so a last event that lacks it counts. Much output is few events."""
+
+    def __init__(self, stream: httpx.SyncByteStream, *, is_output: bool) -> None:
+        self._stream = stream
+        self._is_output = is_output
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from joined(self._stream) if self._is_output else self._stream
+        yield b"\n\n"
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+@contextmanager
+def _content(call: Call) -> Iterator[dict[str, Any]]:
+    """Give the headers and the body of a request, as httpx takes them; files are open while it is sent."""
+    body = call.body
+    if body is None:
+        yield {"headers": call.headers}
+    elif is_form(type(body)):
+        with ExitStack() as opened:
+            files = [(name, _part(opened, upload)) for name, upload in _uploads(body)]
+            data = body.model_dump(
+                mode="json", by_alias=True, exclude_none=True, exclude={n for n, _ in _uploads(body)}
+            )
+            yield {"headers": call.headers, "files": files, "data": data}
+    else:
+        text = body.model_dump_json(by_alias=True, exclude_none=True)
+        yield {"headers": {**call.headers, "Content-Type": "application/json"}, "content": text}
+
+
+def _uploads(body: BaseModel) -> Iterator[tuple[str, Upload]]:
+    for name, value in body:
+        for upload in value if isinstance(value, list) else [value]:
+            if isinstance(upload, Upload):
+                yield name, upload
+
+
+def _part(opened: ExitStack, upload: Upload) -> tuple[str, Any, str]:
+    return upload.name, opened.enter_context(upload.open()), upload.content_type
+
+
+def _download(answer: httpx.Response, host: str) -> Download:
+    """Return the bytes of an answer that is still on its way."""
+    length = None if "content-encoding" in answer.headers else answer.headers.get("content-length")
+    kind = answer.headers.get("content-type", "")
+    size = int(length) if length else None
+    return Download(_pieces(answer, host), size=size, content_type=kind, close=answer.close)
+
+
+def _pieces(answer: httpx.Response, host: str) -> Generator[bytes, None, None]:
+    error = yield from _read_pieces(answer, host)
+    if error:
+        raise error
+
+
+def _read_pieces(answer: httpx.Response, host: str) -> Generator[bytes, None, LkError | None]:
+    try:
+        yield from answer.iter_bytes()
+    except httpx.RequestError as failure:
+        return ConnectionFailed(_lost(failure, host).carries)
+    except httpx.StreamError:
+        return UsageError("This download was read before, or closed: ask for it again.")
+    finally:
+        answer.close()
+    return None
+
+
+def _calls_client(verify: ssl.SSLContext, timeout: float, org: dict[str, str]) -> httpx.Client:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    headers = {**_USER_AGENT, **org, "Accept": "application/json"}
+    return httpx.Client(verify=verify, headers=headers, timeout=timeout, limits=limits, mounts=_NO_PROXY)
+
+
+def _streams_client(verify: ssl.SSLContext, timeout: float) -> httpx.Client:
+    """Return a client that knows no token, and opens a connection per stream, so that each can be cut."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    headers = {
+        **_USER_AGENT,
+        "Accept": "text/event-stream",
+        "Accept-Encoding": "identity",
+        "Cache-Control": "no-cache",
+    }
+    patient = httpx.Timeout(timeout, read=STREAM_TIMEOUT)
+    return httpx.Client(verify=verify, headers=headers, timeout=patient, limits=limits, mounts=_NO_PROXY)
+
+
+def is_web_address(text: str) -> bool:
+    """Whether this is a complete address of HTTP."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _checked_url(url: str, name: str, variable: str) -> str:
+    if not is_web_address(url) or "@" in url:
+        raise UsageError(f"The {name} must be a plain address such as https://api.lyceum.technology ({variable}).")
+    return url.rstrip("/")
+
+
+def _org_header(org: str | None) -> dict[str, str]:
+    if not org:
+        return {}
+    if not re.fullmatch("[a-z0-9-]+", org):
+        raise UsageError(f"{org!r} is no organization slug: use lower-case letters, digits and dashes (LK_ORG).")
+    return {"X-Org-Slug": org}
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _lost(failure: Exception, host: str) -> Outcome:
+    loss = Loss.NEVER_SENT if isinstance(failure, _NEVER_SENT) else Loss.ANSWER
+    causes = list(_causes(failure))
+    reason = next(words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes))
+    return Outcome(loss, f"{loss.value} {host}: {reason}")
+
+
+def _causes(failure: BaseException | None) -> Iterator[BaseException]:
+    while failure is not None:
+        yield failure
+        failure = failure.__cause__ or failure.__context__
+
+
+def _is_json(answer: httpx.Response) -> bool:
+    return "json" in answer.headers.get("content-type", "")
+
+
+def _is_page(answer: httpx.Response) -> bool:
+    return "html" in answer.headers.get("content-type", "") or answer.content.lstrip()[:1] == b"<"
+
+
+def _request_id(answer: httpx.Response) -> str | None:
+    return next((answer.headers[name][:80] for name in _REQUEST_ID_HEADERS if name in answer.headers), None)

@@ -1,0 +1,120 @@
+"""When a request is sent again, and after which pause. Rules only: nothing here does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from threading import Event
+from typing import Any
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_result,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+
+from lk_jupyter.api._endpoint import Endpoint
+
+TRIES = 4
+
+#: Longest pause between two tries in seconds, whatever the server asks for.
+LONGEST_PAUSE = 60.0
+
+
+class Loss(Enum):
+    """The ways to get no answer."""
+
+    NEVER_SENT = "Could not reach"
+    ANSWER = "No answer from"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one try ended: with an HTTP status or a loss; ``carries`` is what the sender makes of it."""
+
+    end: int | Loss
+    carries: Any = None
+    retry_after: str | None = None
+
+
+def _always(_: Endpoint) -> bool:
+    return True
+
+
+def _repeatable(endpoint: Endpoint) -> bool:
+    return endpoint.repeatable
+
+
+def _reading(endpoint: Endpoint) -> bool:
+    return endpoint.method == "GET"
+
+
+#: What is worth another try, and for which operations. After an end that only repeatable ones
+#: may try again, nobody knows whether the request took effect.
+AGAIN: dict[int | Loss, Callable[[Endpoint], bool]] = {
+    Loss.NEVER_SENT: _always,
+    Loss.ANSWER: _repeatable,
+    429: _always,
+    500: _reading,
+    **dict.fromkeys((502, 503, 504, 520, 522, 524), _repeatable),  # a gateway's word for an answer that did not come
+}
+
+
+def again(endpoint: Endpoint, outcome: Outcome) -> bool:
+    """Whether this end of a try calls for another one."""
+    rule = AGAIN.get(outcome.end)
+    return rule is not None and rule(endpoint)
+
+
+def unknown(endpoint: Endpoint, outcome: Outcome) -> bool:
+    """Whether the request may have taken effect although it was not answered."""
+    return AGAIN.get(outcome.end) is _repeatable and not endpoint.repeatable
+
+
+def asked_pause(retry_after: str | None, now: datetime) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for, as a number or as a date; None when it does not tell."""
+    if not retry_after:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    with suppress(ValueError, TypeError):
+        return max(0.0, (parsedate_to_datetime(retry_after) - now).total_seconds())
+    return None
+
+
+_own_pause = wait_random_exponential(multiplier=0.5, max=8)
+
+
+def pause(state: RetryCallState) -> float:
+    """Seconds to wait before the next try: what the server asks for within reason, or our own growing pause."""
+    outcome = _last(state)
+    asked = asked_pause(outcome.retry_after, datetime.now(timezone.utc))
+    return _own_pause(state) if asked is None else min(asked, LONGEST_PAUSE)
+
+
+def _last(state: RetryCallState) -> Outcome:
+    assert state.outcome is not None  # noqa: S101 (tenacity calls back after a try only)
+    result: Outcome = state.outcome.result()
+    return result
+
+
+def retrying(endpoint: Endpoint, *, backoff: float, given_up: Event) -> Retrying:
+    """Return what calls a function of one try until its Outcome is final, or until ``given_up`` is set.
+
+    Pauses are multiplied by ``backoff``.
+    """
+    return Retrying(
+        retry=retry_if_result(lambda outcome: again(endpoint, outcome)),
+        wait=lambda state: backoff * pause(state),
+        stop=stop_after_attempt(TRIES) | stop_when_event_set(given_up),
+        sleep=sleep_using_event(given_up),
+        retry_error_callback=_last,
+    )

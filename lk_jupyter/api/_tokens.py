@@ -1,0 +1,152 @@
+"""The caller's credential: an API key, or a session (JWT) that is renewed before it ends."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import SecretStr
+
+from lk_jupyter.errors import ApiError, ConnectionFailed, NotSignedIn, OutcomeUnknown, UsageError
+
+#: A session is renewed when this many seconds or fewer remain.
+MARGIN = 300
+
+#: Trades a refresh token for an access token and, when the server gives one, a new refresh token.
+Trade = Callable[[SecretStr], tuple[str, str | None]]
+
+
+#: An access token and its refresh token.
+Pair = tuple[str, "str | None"]
+
+
+def secret(text: str | None) -> SecretStr | None:
+    """Wrap a token so that no message or traceback shows it; an empty one is none.
+
+    Raises UsageError when it holds characters that no token has.
+    """
+    stripped = SecretStr((text or "").strip())
+    del text
+    if not all("!" <= letter <= "~" for letter in stripped.get_secret_value()):
+        raise UsageError("The API key holds spaces or other characters that no key has. Copy it again: %lk_login.")
+    return stripped or None
+
+
+def expiry(token: SecretStr) -> float | None:
+    """When a JWT ends, in seconds since 1970, by its own unverified word; None when it does not tell."""
+    try:
+        return float(_claims(token)["exp"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _claims(token: SecretStr) -> dict[str, Any]:
+    """What a JWT says of itself; nothing for another token."""
+    try:
+        payload = token.get_secret_value().split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (ValueError, IndexError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+class Tokens:
+    """What a request signs itself with; safe to use from several threads.
+
+    ``on_refresh(access_token, refresh_token)`` is called after each renewal, to store the pair.
+    ``latest()`` returns the stored pair: when another program has renewed the session, its pair is
+    the good one, since a refresh token works once.
+    """
+
+    def __init__(
+        self,
+        access: SecretStr | None,
+        refresh: SecretStr | None,
+        *,
+        trade: Trade,
+        on_refresh: Callable[[str, str], None] | None,
+        latest: Callable[[], Pair | None] | None = None,
+    ) -> None:
+        is_key = access is not None and access.get_secret_value().startswith("lk_")
+        self._access = access
+        self._refresh = None if is_key else refresh
+        self._ends = expiry(access) if access and not is_key else None
+        self._trade = trade
+        self._on_refresh = on_refresh
+        self._latest = latest
+        self._renewing = threading.Lock()
+
+    @property
+    def renewable(self) -> bool:
+        """Whether there is a refresh token to renew with."""
+        return self._refresh is not None
+
+    def usable(self) -> SecretStr:
+        """Return the token to send, renewed first when it is about to end.
+
+        Raises NotSignedIn when there is none.
+        """
+        token = self._access
+        if token is None:
+            raise NotSignedIn("You are not signed in. Sign in with %lk_login, or set LK_API_KEY.")
+        due = self._ends is not None and self._ends - time.time() <= MARGIN
+        return self.renewed(token) if due and self.renewable else token
+
+    def renewed(self, used: SecretStr) -> SecretStr:
+        """Return a newer token than ``used``; of several threads that ask, one renews for all.
+
+        Raises NotSignedIn when the server does not renew the session.
+        """
+        with self._renewing:
+            if (self._access is None or self._access == used) and not self._adopt_newer():
+                self._access = self._renew()
+            return self._access or used
+
+    def hide(self, text: str) -> str:
+        """Remove the tokens from a text that a server sent."""
+        for token in filter(None, (self._access, self._refresh)):
+            text = text.replace(token.get_secret_value(), "…")
+        return text
+
+    def _adopt_newer(self) -> bool:
+        """Take over the stored pair when it is a newer one of the same user; tell whether it can be used as it is."""
+        access, refresh = map(secret, (self._latest and self._latest()) or (None, None))
+        if access is None or refresh is None or access == self._access or not self._same_user(access):
+            return False
+        self._access, self._refresh, self._ends = access, refresh, _useful_end(access)
+        ends = expiry(access)
+        return ends is None or ends > time.time()
+
+    def _same_user(self, access: SecretStr) -> bool:
+        return self._access is None or _claims(access).get("sub") == _claims(self._access).get("sub")
+
+    def _renew(self) -> SecretStr:
+        assert self._refresh is not None  # noqa: S101 (callers ask renewable first)
+        try:
+            access, refresh = map(secret, self._trade(self._refresh))
+        except ApiError as error:
+            if self._adopt_newer() and self._access:  # another program was faster
+                return self._access
+            raise NotSignedIn(f"Your session has ended (HTTP {error.status}). Sign in again: %lk_login.") from None
+        except OutcomeUnknown:
+            raise ConnectionFailed("Your session could not be renewed: the answer was lost. Try again.") from None
+        if access is None:
+            raise NotSignedIn("Your session was not renewed: the server gave no token. Sign in again: %lk_login.")
+        self._refresh = refresh or self._refresh
+        self._ends = _useful_end(access)
+        if self._on_refresh:
+            self._on_refresh(access.get_secret_value(), self._refresh.get_secret_value())
+        return access
+
+
+def _useful_end(fresh: SecretStr) -> float | None:
+    """When a token that just came is to be renewed; None when it looks due at once.
+
+    Then this machine's clock is wrong or tokens are short-lived, and the server's 401 tells better.
+    """
+    ends = expiry(fresh)
+    return ends if ends is not None and ends - time.time() > MARGIN else None

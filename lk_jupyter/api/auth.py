@@ -1,0 +1,144 @@
+"""Sessions and personal API keys (``/auth``)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from lk_jupyter.api._endpoint import DELETE, GET, PATCH, POST, Group
+from lk_jupyter.api._models import Model, Page, Timestamp
+
+
+class LoginRequest(Model):
+    """E-mail and password of a user."""
+
+    email: str
+    password: str = Field(repr=False)
+
+
+class LoginResponse(Model):
+    """The tokens of a new session; ``expires_in`` seconds is the life of the access token."""
+
+    access_token: str = Field(repr=False)
+    refresh_token: str = Field(repr=False)
+    expires_in: int | None = None
+    user_id: str | None = None
+    email: str | None = None
+
+
+class RefreshRequest(Model):
+    """A refresh token to trade in."""
+
+    refresh_token: str = Field(repr=False)
+
+
+class RefreshResponse(Model):
+    """A new pair of tokens; without a new refresh token the old one stays good."""
+
+    access_token: str = Field(repr=False)
+    refresh_token: str | None = Field(None, repr=False)
+    expires_in: int | None = None
+
+
+class ApiKey(Model):
+    """A personal API key without its secret; ``key_prefix`` is how the secret begins."""
+
+    id: str
+    key_name: str
+    key_prefix: str
+    is_active: bool
+    created_at: Timestamp
+    last_used_at: Timestamp | None
+    expires_at: Timestamp | None
+
+
+class ApiKeyCreate(Model):
+    """A personal API key to make; without ``expires_at`` it never ends."""
+
+    key_name: Annotated[str, Field(min_length=1, max_length=255)]
+    expires_at: Timestamp | None = None
+
+
+class ApiKeyCreated(Model):
+    """A new personal API key with its secret, which is never told again."""
+
+    api_key: str = Field(repr=False)
+    id: str
+    key_name: str
+    key_prefix: str
+    created_at: Timestamp
+    expires_at: Timestamp | None
+
+
+class ApiKeyToggleResult(Model):
+    """Whether a key is active now."""
+
+    is_active: bool | None = None
+
+
+class ApiKeyValidateRequest(Model):
+    """A key to look at."""
+
+    api_key: str = Field(repr=False)
+
+
+class ApiKeyValidation(Model):
+    """Whether a key is good, and whose it is when it is."""
+
+    valid: bool
+    user_id: str | None = None
+    email: str | None = None
+    key_name: str | None = None
+    created_at: Timestamp | None = None
+    expires_at: Timestamp | None = None
+    last_used_at: Timestamp | None = None
+
+
+class Auth(Group):
+    """Sessions and personal API keys."""
+
+    @POST("/auth/login", auth=False)
+    def login(self, request: LoginRequest) -> LoginResponse:
+        """Sign in with e-mail and password.
+
+        A wrong password raises Unauthorized or BadRequest. An account with MFA has to verify a code
+        next: ``client.mfa.verify``, with the access token of this answer.
+        """
+        ...
+
+    @POST("/auth/refresh", auth=False, timeout=15)
+    def refresh(self, request: RefreshRequest) -> RefreshResponse:
+        """Trade a refresh token for a new pair; for JWT sessions only, never for ``lk_`` keys."""
+        ...
+
+    @GET("/auth/api-keys/")
+    def list_api_keys(self) -> Page[ApiKey]:
+        """List the caller's personal API keys."""
+        ...
+
+    @POST("/auth/api-keys/")
+    def create_api_key(self, request: ApiKeyCreate) -> ApiKeyCreated:
+        """Make a personal API key; this answer alone holds its secret."""
+        ...
+
+    @DELETE("/auth/api-keys/{api_key_id}")
+    def revoke_api_key(self, api_key_id: str) -> Any:
+        """Revoke a personal API key for good, at once. What the answer holds is not specified.
+
+        Raises NotFound when the caller has no such key.
+        """
+        ...
+
+    @PATCH("/auth/api-keys/{api_key_id}/toggle")
+    def toggle_api_key(self, api_key_id: str) -> ApiKeyToggleResult:
+        """Switch an active personal API key off, or an inactive one on.
+
+        Raises NotFound when the caller has no such key.
+        """
+        ...
+
+    @POST("/auth/api-keys/validate")
+    def validate_api_key(self, request: ApiKeyValidateRequest) -> ApiKeyValidation:
+        """Tell whether a key is good, without using it."""
+        ...

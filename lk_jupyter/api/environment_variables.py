@@ -1,0 +1,69 @@
+"""Secrets that runs find in their environment (``/environment-variables``)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lk_jupyter.api._endpoint import DELETE, GET, POST, Group
+from lk_jupyter.api._models import Listing, Message, Model
+
+
+class EnvironmentVariable(Model):
+    """One variable; its value is masked."""
+
+    id: str
+    name: str
+    value: str | None = Field(None, repr=False, description="Masked for secrets.")
+    is_secret: bool | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+class EnvironmentVariableList(Listing[EnvironmentVariable]):
+    """The variables of the caller, without their values."""
+
+    _key = "environment_variables"
+    environment_variables: list[EnvironmentVariable]
+
+
+class EnvironmentVariableInput(Model):
+    """One variable to create or replace."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    value: str = Field(repr=False, description="Stored encrypted. Meant for short values.")
+    is_secret: bool | None = None
+
+
+class EnvironmentVariableBatch(Model):
+    """Several variables, no name twice."""
+
+    environment_variables: list[EnvironmentVariableInput]
+
+
+class EnvironmentVariables(Group):
+    """Variables that every run of the organization finds in its environment."""
+
+    @GET("/environment-variables/")
+    def list(self) -> EnvironmentVariableList:
+        """List the variables, without their values."""
+        ...
+
+    @POST("/environment-variables/", repeatable=True)
+    def upsert(self, body: EnvironmentVariableBatch | EnvironmentVariableInput) -> EnvironmentVariableList:
+        """Create or replace variables by name, and list what there is then.
+
+        Raises BadRequest or Invalid for a bad or repeated name; nothing is changed then.
+        """
+        ...
+
+    @DELETE("/environment-variables/")
+    def delete_all(self) -> Message:
+        """Delete every variable."""
+        ...
+
+    @DELETE("/environment-variables/{env_var_id}")
+    def delete(self, env_var_id: str) -> Message:
+        """Delete one variable by its id. Raises NotFound."""
+        ...

@@ -1,0 +1,436 @@
+"""Runs: start, status, record, timing, metrics, output stream (``/execution``, ``/stream``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from lk_jupyter.api._endpoint import DELETE, GET, POST, V1, Group
+from lk_jupyter.api._events import StreamEvent
+from lk_jupyter.api._models import Credits, Message, Model, Texts, Timestamp
+from lk_jupyter.api.states import FINAL_STATES as FINAL_STATES  # noqa: PLC0414 (known by this place too)
+from lk_jupyter.api.states import SUCCEEDED_STATES as SUCCEEDED_STATES  # noqa: PLC0414
+from lk_jupyter.api.states import is_final as is_final  # noqa: PLC0414
+
+DEFAULT_TIMEOUT = 60
+MAX_TIMEOUT = 600
+
+
+def _object(value: Any) -> Any:
+    """Read metadata that came as JSON text."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+Metadata = Annotated[dict[str, Any], BeforeValidator(_object, json_schema_input_type=dict[str, Any] | str)]
+
+
+class StreamingExecutionRequest(Model):
+    """A Python run to start."""
+
+    code: str = Field(description="Python source.")
+    nbcode: int = Field(0, description="0 for a plain script, 1 for notebook code.")
+    timeout: int = Field(
+        DEFAULT_TIMEOUT, ge=1, le=MAX_TIMEOUT, description="Seconds the run may take.", json_schema_extra={"unit": "s"}
+    )
+    requirements_content: str | None = Field(None, description="Text of a requirements.txt, installed first.")
+    prior_imports: list[str] | None = Field(None, description="Modules or import statements to run before the code.")
+    kernel_state: str | None = Field(None, description="Serialized interpreter state to start from.")
+    import_files: str | None = Field(None, description="JSON text of one object: relative path to file text.")
+    file_name: str | None = Field(None, description="Script name, also the display name when run_name is missing.")
+    execution_type: str = Field("cpu", pattern=r"^[a-zA-Z0-9_.]+$", description="Machine to run on.")
+    user_callback_urls: list[str] | None = Field(None, description="HTTPS addresses called when the run ends.")
+    run_name: str | None = Field(None, description="Display name apart from the file name.")
+    labels: list[str] | None = Field(None, description="Free tags for finding a run again.")
+    metadata: dict[str, str] | None = Field(None, description="Free key-value pairs.")
+
+
+class _Container(Model):
+    """What every start of containers may hold."""
+
+    docker_registry_credential_type: str | None = Field(None, description="Registry login: basic or aws.")
+    aws_access_key_id: str | None = Field(None, repr=False)
+    aws_secret_access_key: str | None = Field(None, repr=False)
+    aws_session_token: str | None = Field(None, repr=False)
+    aws_region: str | None = Field("us-east-1", description="Region of the ECR registry.")
+    docker_username: str | None = Field(None, description="For a basic login.")
+    docker_password: str | None = Field(None, repr=False, description="For a basic login.")
+    timeout: int = Field(
+        DEFAULT_TIMEOUT, ge=1, le=MAX_TIMEOUT, description="Seconds the run may take.", json_schema_extra={"unit": "s"}
+    )
+    execution_type: str = Field("cpu", pattern=r"^[a-zA-Z0-9_.]+$", description="Machine to run on.")
+    file_name: str | None = Field(None, description="Display name when run_name is missing.")
+    user_callback_urls: list[str] | None = Field(None, description="HTTPS addresses called when the run ends.")
+    graceful_timeout: int | None = Field(
+        None, ge=1, le=300, description="Seconds from the stop signal to the kill when the run is stopped; else 10."
+    )
+    run_name: str | None = Field(None, description="Display name.")
+    labels: list[str] | None = Field(None, description="Free tags for finding a run again.")
+    metadata: dict[str, str] | None = Field(None, description="Free key-value pairs.")
+
+
+class DockerExecutionRequest(_Container):
+    """A container image to run."""
+
+    docker_image_ref: str = Field(description="Image, such as python:3.11.")
+    docker_run_cmd: list[str] | None = Field(None, description="Command and arguments, in place of the image's own.")
+    docker_run_env: str | None = Field(None, repr=False, description="NAME=value pairs, one a line.")
+    docker_run_user: str | None = Field(None, description="User in the container: a name, uid, or uid:gid.")
+    job_type: str | None = Field(None, description="customer_image, or customer_notebook for a Jupyter server.")
+    enable_s3_mount: bool = Field(default=True, description="Mount the account's bucket.")
+    s3_mount_path: str = Field("/mnt/s3", description="Where the bucket appears in the container.")
+
+
+class DockerComposeExecutionRequest(_Container):
+    """A stack of containers to run."""
+
+    compose_file_code: str = Field(description="Text of the compose file.")
+    enable_s3_mount: bool = Field(default=False, description="Mount the account's bucket at /mnt/s3 in each service.")
+
+
+class GpuSelectionRequest(Model):
+    """A script to try on every GPU profile of the account."""
+
+    code: str = Field(description="Python source.")
+    nbcode: int = Field(0, description="0 for a plain script, 1 for notebook code.")
+    timeout: int = Field(
+        DEFAULT_TIMEOUT, ge=1, le=MAX_TIMEOUT, description="Seconds each try may take.", json_schema_extra={"unit": "s"}
+    )
+    requirements_content: str | None = Field(None, description="Text of a requirements.txt, installed first.")
+    prior_imports: list[str] | None = Field(None, description="Modules or import statements to run before the code.")
+    kernel_state: str | None = Field(None, description="Serialized interpreter state to start from.")
+    import_files: str | None = Field(None, description="JSON text of one object: relative path to file text.")
+    file_name: str | None = Field(None, description="Script name.")
+
+
+class StartResponse(Model):
+    """A run that was accepted."""
+
+    execution_id: str
+    status: str
+    streaming_url: str = Field(description="Address of the output stream; treat it as a secret.", repr=False)
+
+
+class StreamingStartResponse(StartResponse):
+    """A Python run that was accepted."""
+
+    pythia_decision: str | None = Field(None, description="Hardware advice of the scheduler, for display.")
+
+
+class StreamingStatus(Model):
+    """The present state of a run."""
+
+    execution_id: str | None = None
+    status: str
+    errors: Texts | None = None
+
+
+class AbortResponse(Model):
+    """The answer to an abort or a stop; the run may go on for a while."""
+
+    execution_id: str
+    status: str
+    message: str
+
+
+class GpuSelectionStartResponse(Model):
+    """A selection that was accepted; it has no stream of its own."""
+
+    execution_id: str
+    status: str
+    message: str
+
+
+class MemoryRequirements(Model):
+    """Memory that a model needs, in GB, by use; ``parameter_count`` in billions."""
+
+    parameter_count: float | None = None
+    model_weights: float | None = None
+    gradients: float | None = None
+    optimizer_states: float | None = None
+    activations: float | None = None
+    largest_layer: float | None = None
+
+
+class MinimalConfig(Model):
+    """The fewest GPUs of a type that hold a model."""
+
+    gpu_type: str | None = None
+    per_gpu_vram_gb: float | None = None
+    min_gpu_count: int | None = None
+    vram_utilization_percent: float | None = None
+
+
+class MemoryConfig(Model):
+    """What was found out about the memory that a script needs."""
+
+    memory_requirements: MemoryRequirements | None = None
+    minimal_configs: list[MinimalConfig] | None = None
+
+
+class ExtractionResult(Model):
+    """What was read from a script before it ran."""
+
+    status: str | None = None
+    memory_config: MemoryConfig | None = None
+
+
+class TrainIteration(Model):
+    """Speed of the training loop."""
+
+    train_iterations_per_second: float | None = None
+
+
+class TrainTime(Model):
+    """Time of one training step."""
+
+    avg_train_time_ms: float | None = None
+
+
+class RuntimeReport(Model):
+    """What was measured while a script ran; times in seconds."""
+
+    estimated_per_epoch_time_s: float | None = None
+    train_iteration: TrainIteration | None = None
+    training: TrainTime | None = None
+    peak_vram_mb: float | None = Field(None, alias="Peak VRAM Allocated (MB)")
+
+
+class ProfilingResult(Model):
+    """One try: ``execution_time`` in seconds, ``cost`` in credits."""
+
+    profile: str | None = None
+    status: str | None = None
+    execution_time: float | None = None
+    cost: Credits | None = None
+    runtime_report: RuntimeReport | None = None
+
+
+class SelectionMetrics(Model):
+    """One row of the result table; ``htime`` is ``time`` (seconds) for display."""
+
+    status: str | None = None
+    time: float | None = None
+    htime: str | None = None
+    cost: Credits | None = None
+    is_per_epoch: bool | None = None
+
+
+class SelectionResults(Model):
+    """The profiles that came out on top, and the table of all by profile."""
+
+    best: str | None = None
+    fastest: str | None = None
+    cheapest: str | None = None
+    metrics: dict[str, SelectionMetrics] | None = None
+
+
+class GpuSelectionMetadata(Model):
+    """What a selection has found so far; a part is missing until its phase ends."""
+
+    extraction_result: ExtractionResult | None = None
+    profiling_results: list[ProfilingResult] | None = None
+    selection_results: SelectionResults | None = None
+
+
+class GpuSelectionStatus(Model):
+    """State and results of a selection."""
+
+    execution_id: str | None = None
+    status: str
+    system_errors: list[str] | None = None
+    metadata: Annotated[
+        GpuSelectionMetadata | None,
+        BeforeValidator(_object, json_schema_input_type=GpuSelectionMetadata | str | None),
+    ] = None
+
+
+class ExecutionRecord(Model):
+    """All that the cloud keeps of one run. Times are UTC, ``billed`` is in credits."""
+
+    execution_id: str
+    status: str
+    created_at: Timestamp = Field(description="Request received.")
+    user_id: str | None = None
+    status_details: str | None = None
+    execution_type: str | None = Field(None, description="Kind of run, unlike the request field of the same name.")
+    job_type: str | None = None
+    hardware_profile: str | None = Field(None, description="The machine asked for.")
+    parent_execution_id: str | None = None
+    file_name: str | None = None
+    run_name: str | None = None
+    labels: list[str] | None = None
+    metadata: Metadata | None = None
+    execelet_start: Timestamp | None = Field(None, description="A node took the run.")
+    start_time: Timestamp | None = Field(None, description="The code started.")
+    end_time: Timestamp | None = Field(None, description="The code ended.")
+    finish_time: Timestamp | None = Field(None, description="The result was processed.")
+    job_start: Timestamp | None = Field(None, description="Older name of start_time.")
+    job_end: Timestamp | None = Field(None, description="Older name of end_time.")
+    return_code: int | None = None
+    stdout: str | None = Field(None, description="Missing when it is very long: the stream and the logs hold it.")
+    stderr: str | None = Field(None, description="Missing when it is very long.")
+    combined_output: str | None = Field(None, description="Both streams in order; missing when they are very long.")
+    install_log: str | None = Field(None, description="Output of the requirements install.")
+    install_return_code: int | None = None
+    errors: Texts | None = None
+    warnings: Texts | None = None
+    system_errors: list[str] | None = Field(None, description="Failures of the platform.")
+    errors_docker: str | None = None
+    billed: Credits | None = Field(None, description="Credits charged so far.")
+    python_code: str | None = None
+    python_requirements: str | None = None
+    python_globals_in: str | None = None
+    python_globals_out: str | None = Field(None, description="Interpreter state after the run.")
+    local_imports: str | list[str] | None = None
+    docker_image_ref: str | None = None
+    docker_run_cmd: str | list[str] | None = None
+    docker_run_env: str | None = Field(None, repr=False)
+
+
+class Phase(Model):
+    """One phase of a run; ``duration`` in seconds."""
+
+    start_time: Timestamp | None = None
+    end_time: Timestamp | None = None
+    duration: float | None = None
+
+
+class Timing(Model):
+    """How long a run took, in seconds, by phase."""
+
+    total_duration: float | None = None
+    jobRequestSent: float | None = None  # noqa: N815
+    queued: float | None = None
+    launchingContainer: float | None = None  # noqa: N815
+    executingJob: float | None = None  # noqa: N815
+    shuttingDown: float | None = None  # noqa: N815
+    total: float | None = None
+    phases: dict[str, Phase] | None = None
+
+
+class TimingResponse(Model):
+    """Timing of one run."""
+
+    execution_id: str | None = None
+    timing: Timing | None = None
+
+
+class MetricPoint(Model):
+    """One sample; a null value is a gap."""
+
+    timestamp: Timestamp
+    value: float | None
+
+
+class TimeRange(Model):
+    """The window that the samples cover."""
+
+    start: Timestamp | None = None
+    end: Timestamp | None = None
+
+
+class ExecutionMetrics(Model):
+    """GPU and host series of one run; a series without samples is empty."""
+
+    executionId: str  # noqa: N815
+    hostname: str | None = None
+    timeRange: TimeRange | None = None  # noqa: N815
+    gpuUtilizationPercent: list[MetricPoint] = []  # noqa: N815
+    gpuMemoryUtilizationPercent: list[MetricPoint] = []  # noqa: N815
+    gpuTemperatureCelsius: list[MetricPoint] = []  # noqa: N815
+    gpuPowerWatt: list[MetricPoint] = []  # noqa: N815
+    gpuPowerLimitWatt: list[MetricPoint] = []  # noqa: N815
+    gpuClockSmMhz: list[MetricPoint] = []  # noqa: N815
+    gpuClockMemMhz: list[MetricPoint] = []  # noqa: N815
+    gpuPcieThroughputRxBytesPerSec: list[MetricPoint] = []  # noqa: N815
+    gpuPcieThroughputTxBytesPerSec: list[MetricPoint] = []  # noqa: N815
+    systemRamTotalBytes: list[MetricPoint] = []  # noqa: N815
+    systemRamUsedBytes: list[MetricPoint] = []  # noqa: N815
+    systemCpuUsagePercent: list[MetricPoint] = []  # noqa: N815
+
+
+class Execution(Group):
+    """Starts of every kind of run, and the record of any run."""
+
+    @POST("/execution/streaming/start")
+    def start_streaming(self, request: StreamingExecutionRequest) -> StreamingStartResponse:
+        """Submit a Python run; answers at once with its id and the address of its output."""
+        ...
+
+    @GET("/execution/streaming/{execution_id}/status")
+    def status(self, execution_id: str) -> StreamingStatus:
+        """Read the present state of a run, cheaply."""
+        ...
+
+    @POST("/execution/streaming/abort/{execution_id}", repeatable=True)
+    def abort_streaming(self, execution_id: str) -> AbortResponse:
+        """Abort a Python run; an older form of ``workloads.abort``."""
+        ...
+
+    @POST("/execution/streaming/complete/{execution_id}", repeatable=True)
+    def complete_streaming(self, execution_id: str) -> AbortResponse:
+        """Mark a run complete from the client side; an older call."""
+        ...
+
+    @POST("/execution/image/start")
+    def start_image(self, request: DockerExecutionRequest) -> StartResponse:
+        """Submit a container image run, or a hosted Jupyter server (``job_type`` customer_notebook)."""
+        ...
+
+    @POST("/execution/image/abort/{execution_id}", repeatable=True)
+    def abort_image(self, execution_id: str) -> AbortResponse:
+        """Abort a container run; an older form of ``workloads.abort``."""
+        ...
+
+    @POST("/execution/compose/start")
+    def start_compose(self, request: DockerComposeExecutionRequest) -> StartResponse:
+        """Submit a stack of containers, described by the text of a compose file."""
+        ...
+
+    @POST("/execution/gpu_selection/start")
+    def start_gpu_selection(self, request: GpuSelectionRequest) -> GpuSelectionStartResponse:
+        """Try one script on every GPU profile of the account, each try billed as a run of its own."""
+        ...
+
+    @GET("/execution/gpu_selection/{execution_id}/status")
+    def gpu_selection_status(self, execution_id: str) -> GpuSelectionStatus:
+        """Read the phase of a selection and what it has found so far."""
+        ...
+
+    @GET("/execution/{execution_id}")
+    def get(self, execution_id: str) -> ExecutionRecord:
+        """Read the full record of one run: state, output, result and cost."""
+        ...
+
+    @DELETE("/execution/{execution_id}")
+    def delete(self, execution_id: str) -> Message | None:
+        """Remove the record of one run."""
+        ...
+
+    @GET("/execution/{execution_id}/timing")
+    def timing(self, execution_id: str) -> TimingResponse:
+        """Read start, end, duration and phases of one run, in seconds."""
+        ...
+
+    @GET("/execution/{execution_id}/metrics")
+    def metrics(
+        self, execution_id: str, start: str | None = None, end: str | None = None, step: str = "15s"
+    ) -> ExecutionMetrics:
+        """Read the GPU and host series of one run.
+
+        ``start`` and ``end`` are ISO 8601 times and default to the whole run; ``step`` is a
+        Prometheus duration such as ``5s`` or ``1m``.
+        """
+        ...
+
+
+class Stream(Group):
+    """The output of a run while it is written, and again from its beginning later."""
+
+    @POST("/stream/{execution_id}", server=V1, auth=False, repeatable=True)
+    def output(self, execution_id: str) -> Iterator[StreamEvent]:
+        """Follow the output of a run; ends after the event that says how the run ended."""
+        ...

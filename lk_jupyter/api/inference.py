@@ -1,0 +1,168 @@
+"""Models on GPUs of one's own (``/inference``): deployments, their replicas, and asynchronous requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+
+from lk_jupyter.api._endpoint import DELETE, GET, POST, Group
+from lk_jupyter.api._events import Event
+from lk_jupyter.api._models import DecimalString, Listing, Model, Timestamp
+
+
+class CreateDeploymentRequest(Model):
+    """A model to serve and the GPUs to serve it with; what is left out is the server's choice."""
+
+    hf_model_id: str = Field(description="Model of the list of deployable models, by its serving_name.")
+    hardware_profile: str | None = Field(None, description="GPU profile of each replica, such as gpu.a100.")
+    gpu_type: str | None = Field(None, description="GPU type of each replica, such as h100.")
+    gpu_count: int | None = Field(None, ge=1, description="GPUs of each replica.")
+    gpu_vram_gb: int | None = None
+    vllm_args: str | None = None
+    target_rps: float | None = Field(None, description="Requests a second and replica above which one is added.")
+    target_latency_p95_ms: float | None = Field(None, description="Latency above which a replica is added.")
+    stabilisation_window: int | None = Field(None, description="Seconds of calm before a replica is taken away.")
+    hf_token: str | None = Field(None, repr=False, description="Hugging Face token for gated models.")
+    min_replicas: int = Field(1, ge=1)
+    max_replicas: int = Field(1, ge=1)
+
+
+class DeploymentState(Model):
+    """A deployment and its state: pending, created (serves), paused, stopped, failed."""
+
+    deployment_id: str
+    status: str
+
+
+class Replica(Model):
+    """One copy of the model; it answers when ``healthy`` is true."""
+
+    replica_id: str
+    status: str
+    healthy: bool | None = None
+    last_health_check: Timestamp | None = None
+    fail_reason: str | None = None
+
+
+class Deployment(Model):
+    """A deployment in a list."""
+
+    deployment_id: str
+    hf_model_id: str
+    hardware_profile: str
+    status: str
+    current_replicas: int
+    min_replicas: int
+    max_replicas: int
+    created_at: Timestamp | None = None
+
+
+class DeploymentDetail(Deployment):
+    """A deployment with its scaling and its replicas."""
+
+    desired_replicas: int | None = None
+    target_rps: float | None = None
+    target_latency_p95_ms: float | None = None
+    stabilisation_window: int | None = None
+    replicas: list[Replica] | None = None
+
+
+class DeploymentList(Listing[Deployment]):
+    """The deployments of an organization."""
+
+    _key = "deployments"
+    deployments: list[Deployment]
+
+
+class StopDeploymentRequest(Model):
+    """The deployment to stop."""
+
+    deployment_id: str
+
+
+class DedicatedModel(Model):
+    """A model that can be deployed, with the GPUs it gets by default.
+
+    ``price_per_hour`` is in credits for one replica; ``is_gpu_available`` is None when unknown;
+    ``ready_timeout_s`` is how long to wait for the first healthy replica.
+    """
+
+    serving_name: str
+    hf_model_id: str
+    gpu_type: str
+    gpu_count: int
+    price_per_hour: DecimalString | None
+    is_gpu_available: bool | None
+    ready_timeout_s: int
+
+
+class DedicatedModelList(Listing[DedicatedModel]):
+    """The models that can be deployed."""
+
+    _key = "models"
+    models: list[DedicatedModel]
+
+
+class ReplicaLogs(Model):
+    """Last output of a replica that failed; None when there is none."""
+
+    replica_id: str | None = None
+    error_logs: str | None = None
+
+
+class InferenceEvent(Event):
+    """News of an asynchronous request: queued, then finished with a result or failed with an error."""
+
+    event: str | None = None
+    inference_id: str | None = None
+    result: Any = None
+    error: str | dict[str, Any] | None = None
+
+    def is_last(self) -> bool:
+        """Whether nothing follows."""
+        return self.event in {"finished", "failed"}
+
+
+class Inference(Group):
+    """Deployments and asynchronous requests."""
+
+    @POST("/inference/create")
+    def create(self, request: CreateDeploymentRequest) -> DeploymentState:
+        """Request replicas for a model; read the deployment until one is healthy.
+
+        Billed by the second for each replica. Raises PaymentRequired without credits, Forbidden
+        without access to the GPU.
+        """
+        ...
+
+    @GET("/inference/get", timeout=15)
+    def get(self, deployment_id: str, include_terminated: bool = False) -> DeploymentDetail:  # noqa: FBT001, FBT002
+        """Read a deployment with its replicas; a stopped one only when asked for."""
+        ...
+
+    @GET("/inference/list", timeout=15)
+    def list(self, include_terminated: bool = False) -> DeploymentList:  # noqa: FBT001, FBT002
+        """List the deployments; stopped ones only when asked for."""
+        ...
+
+    @DELETE("/inference/stop")
+    def stop(self, request: StopDeploymentRequest) -> DeploymentState:
+        """Stop a deployment and all its replicas."""
+        ...
+
+    @GET("/inference/models", timeout=20)
+    def models(self) -> DedicatedModelList:
+        """List the models that can be deployed."""
+        ...
+
+    @GET("/inference/replica/{replica_id}/logs", timeout=15)
+    def replica_logs(self, replica_id: str) -> ReplicaLogs:
+        """Read the last output of a replica that failed."""
+        ...
+
+    @GET("/inference/streaming/stream/{inference_id}")
+    def follow(self, inference_id: str) -> Iterator[InferenceEvent]:
+        """Follow an asynchronous request: queued at once, then finished or failed."""
+        ...

@@ -1,0 +1,149 @@
+"""Chat with deployments of one's own, through the Iris proxy, which is a server of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from lk_jupyter.api._endpoint import GET, IRIS, POST, Group, InHeader
+from lk_jupyter.api._models import Listing, Model
+from lk_jupyter.api.serverless import ChatCompletion, ChatCompletionChunk, ChatCompletionParameters
+
+#: Seconds that the proxy waits for an answer, at least and at most.
+TIMEOUT_RANGE = (10, 60)
+
+
+class DedicatedChatCompletionRequest(ChatCompletionParameters):
+    """A conversation to go on with; ``model`` is a deployment's id where no header names it."""
+
+    model: str | None = None
+
+
+class AsyncInferenceAccepted(Model):
+    """Where to ask for the answer later."""
+
+    request_id: str
+
+
+class AsyncInferenceResult(Model):
+    """What became of an asynchronous request: pending, completed, or a failure with its ``error``."""
+
+    status: str
+    result: ChatCompletion | None = None
+    error: str | None = None
+
+
+class IrisModelMeta(Model):
+    """The deployment behind a model."""
+
+    hf_model_id: str | None = None
+    hardware_profile: str | None = None
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    healthy_replicas: int | None = None
+    total_replicas: int | None = None
+
+
+class IrisModel(Model):
+    """A deployment that can be asked; ``id`` is its deployment id."""
+
+    id: str
+    object: str | None = None
+    created: int | None = None
+    meta: IrisModelMeta | None = None
+
+
+class IrisModelList(Listing[IrisModel]):
+    """The deployments that can be asked."""
+
+    _key = "data"
+    object: str | None = None
+    data: list[IrisModel]
+
+
+class AnthropicModel(Model):
+    """A shared model by a name that Anthropic-style clients take."""
+
+    id: str
+    type: str | None = None
+    display_name: str | None = None
+
+
+class AnthropicModelList(Listing[AnthropicModel]):
+    """The shared models, with aliases that begin with ``claude-lyceum-``."""
+
+    _key = "data"
+    data: list[AnthropicModel]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _wrap(cls, value: Any) -> Any:
+        """Accept the bare list too."""
+        return {"data": value} if isinstance(value, list) else value
+
+
+def _within_range(seconds: Any) -> Any:
+    """Bring a number of seconds into the range, as the proxy does."""
+    low, high = TIMEOUT_RANGE
+    try:
+        return min(max(int(seconds), low), high)
+    except (TypeError, ValueError, OverflowError):
+        return seconds
+
+
+DeploymentId = Annotated[str | None, InHeader("X-Deployment-ID")]
+TimeoutSeconds = Annotated[
+    int, InHeader("X-Timeout-S"), Field(ge=TIMEOUT_RANGE[0], le=TIMEOUT_RANGE[1]), BeforeValidator(_within_range)
+]
+
+Later = Annotated[Literal["true"] | None, InHeader("X-Async")]
+
+#: Seconds for one step of the call, since the proxy itself waits up to a minute.
+_PATIENCE = TIMEOUT_RANGE[1] + 10
+
+
+class Iris(Group):
+    """Deployments, asked through the proxy."""
+
+    @POST("/openai/v1/chat/completions", server=IRIS, timeout=_PATIENCE)
+    def chat_completions(
+        self,
+        request: DedicatedChatCompletionRequest,
+        deployment_id: DeploymentId = None,
+        timeout_s: TimeoutSeconds = 60,
+        x_async: Later = None,
+    ) -> ChatCompletion | AsyncInferenceAccepted:
+        """Answer a conversation; a paused deployment is woken up first.
+
+        ``timeout_s`` is brought into 10 to 60. With ``x_async="true"`` the answer is a request id at
+        once, for ``chat_result``. NotFound: no such deployment. OutcomeUnknown: no answer in time.
+        """
+        ...
+
+    @POST("/openai/v1/chat/completions", server=IRIS, timeout=_PATIENCE)
+    def stream_chat_completions(
+        self,
+        request: DedicatedChatCompletionRequest,
+        deployment_id: DeploymentId = None,
+        timeout_s: TimeoutSeconds = 60,
+        x_async: Later = None,
+    ) -> Iterator[ChatCompletionChunk]:
+        """Answer a conversation piece by piece; ``x_async`` does not go with that."""
+        ...
+
+    @GET("/openai/v1/chat/completions/{request_id}", server=IRIS)
+    def chat_result(self, request_id: str) -> AsyncInferenceResult:
+        """Read the answer to an asynchronous request. NotFound: unknown, or too long ago."""
+        ...
+
+    @GET("/openai/v1/models", server=IRIS)
+    def models(self) -> IrisModelList:
+        """List the deployments that can be asked."""
+        ...
+
+    @GET("/anthropic/v1/models", server=IRIS)
+    def anthropic_models(self) -> AnthropicModelList:
+        """List the shared models as Anthropic-style clients read them."""
+        ...

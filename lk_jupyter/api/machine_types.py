@@ -1,0 +1,57 @@
+"""The hardware catalogue (``/machine-types``)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lk_jupyter.api._endpoint import GET, Group
+from lk_jupyter.api._models import Credits, Listing, Model
+
+#: GPU memory in GiB by card, as measured on the cloud's machines; the API does not tell it.
+CARD_MEMORY_GIB = {"t4": 15, "l40s": 45, "a100": 80, "h100": 80, "h200": 140, "b200": 179, "b300": 282}
+
+#: Name of a card as people write it, where upper case alone does not give it.
+CARD_NAMES = {"rtx6000pro": "RTX 6000 Pro"}
+
+
+class MachineType(Model):
+    """One machine that a run can ask for; ``price_per_hour`` in credits, None when not published."""
+
+    hardware_profile: str = Field(description="Profile name, such as gpu.a100.")
+    price_per_hour: Credits | None = None
+
+    @property
+    def card(self) -> str | None:
+        """Short name of its GPU, such as ``a100``; None for a machine without one."""
+        parts = self.hardware_profile.lower().split(".")
+        return parts[1] if parts[0] == "gpu" and len(parts) > 1 else None
+
+    @property
+    def card_name(self) -> str:
+        """Name of its GPU for display, such as ``A100``."""
+        return CARD_NAMES.get(self.card, self.card.upper()) if self.card else "none"
+
+    @property
+    def memory_gib(self) -> int | None:
+        """GPU memory in GiB, where it is known."""
+        size = self.hardware_profile.lower().rpartition(".")[2]
+        if size.endswith("gb") and size[:-2].isdigit():
+            return int(size[:-2])
+        return CARD_MEMORY_GIB.get(self.card) if self.card else None
+
+
+class MachineTypeList(Listing[MachineType]):
+    """The catalogue."""
+
+    _key = "machine_types"
+    machine_types: list[MachineType]
+    count: int | None = None
+
+
+class MachineTypes(Group):
+    """The hardware catalogue."""
+
+    @GET("/machine-types")
+    def list(self) -> MachineTypeList:
+        """List the machines with their prices per hour."""
+        ...

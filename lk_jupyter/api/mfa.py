@@ -1,0 +1,100 @@
+"""The second factor: one-time codes of an authenticator app, and backup codes (``/mfa``)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from lk_jupyter.api._endpoint import GET, POST, Group
+from lk_jupyter.api._models import Model, Timestamp
+
+
+class MfaStatus(Model):
+    """Whether MFA is on, and since when."""
+
+    enabled: bool
+    enrolled_at: Timestamp | None = None
+
+
+class MfaEnrollment(Model):
+    """What an authenticator app and its owner need; MFA is off until a code was verified.
+
+    ``secret`` is the TOTP seed in base32 and ``qr_code_url`` the same for a camera: an image
+    or an ``otpauth://`` address. Older servers name it ``qr_code``. The backup codes are shown once.
+    """
+
+    secret: str = Field(repr=False)
+    qr_code_url: str | None = Field(None, repr=False)
+    qr_code: str | None = Field(None, repr=False)
+    backup_codes: list[str] = Field(repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either_name(cls, value: Any) -> Any:
+        """Read the QR code under its older name too."""
+        if isinstance(value, dict) and value.get("qr_code") and not value.get("qr_code_url"):
+            return {**value, "qr_code_url": value["qr_code"]}
+        return value
+
+
+class MfaCode(Model):
+    """The six digits that the authenticator app shows."""
+
+    code: Annotated[str, Field(pattern=r"^[0-9]{6}$", repr=False)]
+
+
+class MfaLoginCode(Model):
+    """The six digits of the authenticator app, or one backup code of eight characters."""
+
+    code: Annotated[str, Field(min_length=6, max_length=8, repr=False)]
+
+
+class MfaResult(Model):
+    """Whether it worked; ``remaining_backup_codes`` comes when one was used."""
+
+    success: bool
+    message: str
+    remaining_backup_codes: int | None = None
+
+
+class MfaBackupCodes(Model):
+    """New backup codes, shown once."""
+
+    success: bool
+    message: str
+    backup_codes: list[str] = Field(repr=False)
+
+
+class Mfa(Group):
+    """The caller's second factor. A wrong code raises BadRequest."""
+
+    @GET("/mfa/status")
+    def status(self) -> MfaStatus:
+        """Tell whether MFA is on."""
+        ...
+
+    @POST("/mfa/enroll")
+    def enroll(self) -> MfaEnrollment:
+        """Begin: return a seed and backup codes. Nothing changes until ``verify_enrollment``."""
+        ...
+
+    @POST("/mfa/verify-enrollment")
+    def verify_enrollment(self, request: MfaCode) -> MfaResult:
+        """Switch MFA on with a code of the app."""
+        ...
+
+    @POST("/mfa/verify")
+    def verify(self, request: MfaLoginCode) -> MfaResult:
+        """Verify a code while signing in; the access token in use stays the session's."""
+        ...
+
+    @POST("/mfa/disable")
+    def disable(self, request: MfaCode) -> MfaResult:
+        """Switch MFA off."""
+        ...
+
+    @POST("/mfa/regenerate-backup-codes")
+    def regenerate_backup_codes(self, request: MfaCode) -> MfaBackupCodes:
+        """Replace all backup codes; the old ones work no more."""
+        ...

@@ -1,0 +1,39 @@
+"""Shared models at the address that OpenAI's own clients take (``/openai/v1``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lk_jupyter.api._endpoint import EXTERNAL, GET, OPENAI, POST, Group
+from lk_jupyter.api.serverless import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionRequest,
+    EmbeddingRequest,
+    EmbeddingResponse,
+    ModelList,
+)
+
+
+class OpenAI(Group):
+    """Shared models, billed per token."""
+
+    @GET("/models", server=OPENAI)
+    def models(self) -> ModelList:
+        """List the chat and embedding models."""
+        ...
+
+    @POST("/chat/completions", server=(OPENAI, EXTERNAL))
+    def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
+        """Answer a conversation. NotFound: no such model. PaymentRequired: no credits are left."""
+        ...
+
+    @POST("/chat/completions", server=(OPENAI, EXTERNAL))
+    def stream_chat_completions(self, request: ChatCompletionRequest) -> Iterator[ChatCompletionChunk]:
+        """Answer a conversation piece by piece."""
+        ...
+
+    @POST("/embeddings", server=OPENAI, timeout=60)
+    def embeddings(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """Turn texts into vectors. NotFound: no such model."""
+        ...

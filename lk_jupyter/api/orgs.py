@@ -1,0 +1,316 @@
+"""Organizations: members, invitations, keys and the ledger (``/orgs``)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from lk_jupyter.api._endpoint import DELETE, GET, PATCH, POST, Group
+from lk_jupyter.api._models import DecimalString, Listing, Model, Page, Timestamp
+
+
+def _address(text: str) -> str:
+    """Refuse what cannot be an e-mail address."""
+    name, _, host = text.rpartition("@")
+    if not name or not host:
+        raise ValueError("give an e-mail address, such as name@example.com")
+    return text
+
+
+Email = Annotated[str, Field(json_schema_extra={"format": "email"}), AfterValidator(_address)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Slug = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+Role = Literal["owner", "admin", "member"]
+
+
+class OrgBillingDetails(Model):
+    """Company data for invoices."""
+
+    billing_company_name: str | None = None
+    billing_address_line1: str | None = None
+    billing_address_line2: str | None = None
+    billing_city: str | None = None
+    billing_state: str | None = None
+    billing_postal_code: str | None = None
+    billing_country: str | None = None
+    billing_tax_id: str | None = None
+    billing_tax_id_type: str | None = None
+
+
+class Org(Model):
+    """An organization; ``id`` stays when the slug is changed."""
+
+    slug: str
+    name: str
+    id: str
+    created_at: Timestamp
+    billing_email: str | None = None
+    billing_details: OrgBillingDetails | None = None
+
+
+class MyOrg(Org):
+    """An organization of the caller, with the role there: ``owner``, ``admin`` or ``member``."""
+
+    role: str
+    is_default: bool | None = None
+
+
+class OrgCreate(Model):
+    """An organization to make; without a slug the server makes one up."""
+
+    name: Name
+    slug: Slug | None = None
+    billing_email: Email | None = None
+
+
+class OrgUpdate(Model):
+    """What to change of an organization; what is not given stays."""
+
+    name: Name | None = None
+    slug: Slug | None = None
+    billing_email: Email | None = None
+    billing_company_name: Annotated[str, Field(max_length=255)] | None = None
+    billing_address_line1: Annotated[str, Field(max_length=255)] | None = None
+    billing_address_line2: Annotated[str, Field(max_length=255)] | None = None
+    billing_city: Annotated[str, Field(max_length=128)] | None = None
+    billing_state: Annotated[str, Field(max_length=128)] | None = None
+    billing_postal_code: Annotated[str, Field(max_length=32)] | None = None
+    billing_country: Annotated[str, Field(max_length=2)] | None = None
+    billing_tax_id: Annotated[str, Field(max_length=64)] | None = None
+    billing_tax_id_type: Annotated[str, Field(max_length=32)] | None = None
+
+
+class OrgMember(Model):
+    """A member; ``created_at`` is when the user joined."""
+
+    user_id: str
+    email: str | None = None
+    role: str
+    created_at: Timestamp
+
+
+class OrgMemberAdd(Model):
+    """Whom to add, as ``owner``, ``admin`` or ``member``."""
+
+    email: Email
+    role: Role = Field(json_schema_extra={"default": "member"})
+
+
+class OrgMemberAddResult(Model):
+    """``added`` when the e-mail address has an account; else an invitation was sent."""
+
+    status: str
+
+
+class OrgMemberRoleUpdate(Model):
+    """The role to give: ``owner``, ``admin`` or ``member``."""
+
+    role: Role
+
+
+class OrgApiKey(Model):
+    """A key of an organization without its secret; ``prefix`` is how the secret begins."""
+
+    id: str
+    org_id: str
+    name: str
+    prefix: str
+    is_active: bool
+    created_at: Timestamp
+    expires_at: Timestamp | None = None
+    last_used_at: Timestamp | None = None
+
+
+class OrgApiKeyCreate(Model):
+    """A key to make; without ``expires_at`` it never ends."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    expires_at: Timestamp | None = None
+
+
+class OrgApiKeyCreated(Model):
+    """A key of an organization with its secret, which is never told again."""
+
+    id: str
+    org_id: str
+    name: str
+    prefix: str
+    plaintext_key: str = Field(repr=False)
+    created_at: Timestamp
+    expires_at: Timestamp | None = None
+
+
+class OrgInvite(Model):
+    """A pending invitation of an organization."""
+
+    id: str
+    email: str
+    role: str
+    created_at: Timestamp
+
+
+class OrgBalance(Model):
+    """What an organization can still spend, in credits."""
+
+    org_id: str
+    balance: DecimalString
+    account_suspended: bool
+
+
+class OrgTransaction(Model):
+    """One entry of an organization's ledger: a credit was given, a debit was used."""
+
+    id: str
+    kind: str
+    amount: DecimalString
+    created_at: Timestamp
+    metadata: dict[str, Any] | None = Field(None, description="What caused it: source, and more by source.")
+
+
+class OrgTransactionList(Listing[OrgTransaction]):
+    """Entries, newest first."""
+
+    _key = "transactions"
+    transactions: list[OrgTransaction]
+
+
+class OrgTransactionAggregate(Model):
+    """The debits that have one value in common."""
+
+    group_by_value: str
+    count: int
+    total_amount: DecimalString
+    first_created_at: Timestamp
+    last_created_at: Timestamp
+
+
+class OrgTransactionAggregates(Listing[OrgTransactionAggregate]):
+    """Debits of a category, summed up by value."""
+
+    _key = "aggregates"
+    category: str
+    aggregates: list[OrgTransactionAggregate]
+
+
+class Orgs(Group):
+    """Organizations, their members, invitations, keys and ledger.
+
+    Members may read, admins manage members and keys, owners everything; what the caller's role
+    does not allow raises Forbidden, and so does an organization that the caller is no member of.
+    """
+
+    @GET("/orgs")
+    def list(self) -> Page[MyOrg]:
+        """List the caller's organizations."""
+        ...
+
+    @POST("/orgs", status=201)
+    def create(self, request: OrgCreate) -> Org:
+        """Make an organization that the caller owns. Raises Conflict for a slug that is taken."""
+        ...
+
+    @GET("/orgs/{slug}")
+    def get(self, slug: str) -> Org:
+        """Read one organization."""
+        ...
+
+    @PATCH("/orgs/{slug}")
+    def update(self, slug: str, request: OrgUpdate) -> Org:
+        """Change name, slug or billing data; go on with the slug of the answer.
+
+        Raises Conflict for a slug that is taken.
+        """
+        ...
+
+    @DELETE("/orgs/{slug}", status=204)
+    def delete(self, slug: str) -> None:
+        """Delete an organization for good, with all that is in it; for owners."""
+        ...
+
+    @GET("/orgs/{slug}/members")
+    def list_members(self, slug: str) -> Page[OrgMember]:
+        """List the members."""
+        ...
+
+    @POST("/orgs/{slug}/members", status=201)
+    def add_member(self, slug: str, request: OrgMemberAdd) -> OrgMemberAddResult:
+        """Add a user by e-mail address, or send an invitation to one who has no account yet.
+
+        Raises Conflict for one who is a member already.
+        """
+        ...
+
+    @PATCH("/orgs/{slug}/members/{user_id}")
+    def set_role(self, slug: str, user_id: str, request: OrgMemberRoleUpdate) -> OrgMember:
+        """Give a member another role; for owners."""
+        ...
+
+    @DELETE("/orgs/{slug}/members/{user_id}", status=204)
+    def remove_member(self, slug: str, user_id: str) -> None:
+        """Remove a member, or leave; the last owner stays."""
+        ...
+
+    @GET("/orgs/{slug}/balance")
+    def balance(self, slug: str) -> OrgBalance:
+        """Read the balance of one organization."""
+        ...
+
+    @GET("/orgs/{slug}/transactions")
+    def transactions(
+        self,
+        slug: str,
+        limit: int | None = None,
+        kind: Literal["credit", "debit"] | None = None,
+        source: str | None = None,
+    ) -> OrgTransactionList:
+        """List the ledger of one organization, newest first; ``source`` is such as ``executions``."""
+        ...
+
+    @GET("/orgs/{slug}/transactions/aggregate")
+    def aggregate_transactions(self, slug: str, category: str, group_by: str) -> OrgTransactionAggregates:
+        """Sum up what one category has cost.
+
+        ``category`` is such as ``executions`` or ``vms``, ``group_by`` a key of the metadata such as
+        ``hardware_profile``, ``vm_id`` or ``deployment_id``.
+        """
+        ...
+
+    @GET("/orgs/{slug}/api-keys")
+    def list_api_keys(self, slug: str) -> Page[OrgApiKey]:
+        """List the organization's keys."""
+        ...
+
+    @POST("/orgs/{slug}/api-keys", status=201)
+    def create_api_key(self, slug: str, request: OrgApiKeyCreate) -> OrgApiKeyCreated:
+        """Make a key that always acts as the organization; this answer alone holds its secret.
+
+        Raises BadRequest for a name that is taken.
+        """
+        ...
+
+    @DELETE("/orgs/{slug}/api-keys/{key_id}", status=204)
+    def revoke_api_key(self, slug: str, key_id: str) -> None:
+        """Switch a key off until it is regenerated."""
+        ...
+
+    @POST("/orgs/{slug}/api-keys/{key_id}/regenerate")
+    def regenerate_api_key(self, slug: str, key_id: str) -> OrgApiKeyCreated:
+        """Give a key a new secret, also one that was revoked; the old secret works no more."""
+        ...
+
+    @POST("/orgs/{slug}/api-keys/{key_id}/delete", status=204)
+    def delete_api_key(self, slug: str, key_id: str) -> None:
+        """Delete a key for good; its name is free again."""
+        ...
+
+    @GET("/orgs/{slug}/invites")
+    def list_invites(self, slug: str) -> Page[OrgInvite]:
+        """List the invitations that were not accepted yet."""
+        ...
+
+    @DELETE("/orgs/{slug}/invites/{invite_id}", status=204)
+    def revoke_invite(self, slug: str, invite_id: str) -> None:
+        """Withdraw an invitation."""
+        ...

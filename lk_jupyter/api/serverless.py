@@ -1,0 +1,252 @@
+"""Shared models without GPUs of one's own (``/serverless``): chat, embeddings, routing, billed per token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from lk_jupyter.api._endpoint import GET, POST, Group
+from lk_jupyter.api._events import Event
+from lk_jupyter.api._models import Listing, Model
+
+#: Most tokens that one answer may be asked to have.
+MAX_TOKENS = 65_536
+
+
+class ServedModel(Model):
+    """One model that answers; ids that differ in case only are different models."""
+
+    id: str
+    object: str | None = None
+    created: int | None = None
+    owned_by: str | None = None
+
+
+class ModelList(Listing[ServedModel]):
+    """The models that answer; their prices are in the price book."""
+
+    _key = "data"
+    object: str | None = None
+    data: list[ServedModel]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _wrap(cls, value: Any) -> Any:
+        """Accept the bare list too."""
+        return {"data": value} if isinstance(value, list) else value
+
+
+class ImageUrl(Model):
+    """An image, by web address or as ``data:image/png;base64,…``."""
+
+    url: str
+
+
+class ChatContentPart(Model):
+    """A piece of a message: text or an image."""
+
+    type: Literal["text", "image_url"]
+    text: str | None = None
+    image_url: ImageUrl | None = None
+
+
+class ChatMessage(Model):
+    """One message of a conversation; instructions go by the role ``system``."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | list[ChatContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+
+class StreamOptions(Model):
+    """What a stream carries besides the text."""
+
+    include_usage: bool | None = Field(None, description="Add a last chunk with the token counts.")
+
+
+class ChatCompletionParameters(Model):
+    """A conversation to go on with; fields that are not named here travel too (``n``, for example)."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_tokens: int | None = Field(
+        None, ge=1, le=MAX_TOKENS, description="Most tokens of the answer, reasoning included."
+    )
+    temperature: float | None = Field(None, ge=0, le=2)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    top_p: float | None = None
+    stop: str | list[str] | None = Field(None, description="The answer ends before this text.")
+    seed: int | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class ChatCompletionRequest(ChatCompletionParameters):
+    """A conversation and the model that goes on with it."""
+
+    model: str = Field(description="Model id, or lyceum/router for one that is chosen by the prompt.")
+
+
+class ToolFunction(Model):
+    """A function that the model wants called; ``arguments`` is JSON text."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCall(Model):
+    """A call that the model wants made; in a stream the pieces of one call share ``index``."""
+
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: ToolFunction | None = None
+
+
+class AssistantMessage(Model):
+    """What the model said, or in a stream a piece of it; reasoning comes under one of two names."""
+
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class CachedTokens(Model):
+    """How much of a prompt was known already."""
+
+    cached_tokens: int | None = None
+
+
+class Usage(Model):
+    """Tokens that were counted."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: CachedTokens | None = None
+
+
+class ChatChoice(Model):
+    """One answer; ``finish_reason`` is stop, length or tool_calls."""
+
+    index: int | None = None
+    message: AssistantMessage
+    finish_reason: str | None = None
+
+
+class ChatCompletion(Model):
+    """The answers to a conversation."""
+
+    id: str | None = None
+    object: str | None = None
+    created: int | None = None
+    model: str | None = None
+    choices: list[ChatChoice]
+    usage: Usage | None = None
+
+    @property
+    def text(self) -> str:
+        """The first answer."""
+        return self.choices[0].message.content or "" if self.choices else ""
+
+
+class ChatChunkChoice(Model):
+    """A piece of one answer."""
+
+    index: int | None = None
+    delta: AssistantMessage = Field(default_factory=AssistantMessage)
+    finish_reason: str | None = None
+
+
+class ChatCompletionChunk(Event):
+    """A piece of the answers; the last one may have token counts and no choices."""
+
+    id: str | None = None
+    object: str | None = None
+    created: int | None = None
+    model: str | None = None
+    choices: list[ChatChunkChoice]
+    usage: Usage | None = None
+
+    @property
+    def text(self) -> str:
+        """What this piece adds to the first answer."""
+        return "".join(choice.delta.content or "" for choice in self.choices if not choice.index)
+
+
+class EmbeddingRequest(Model):
+    """Texts to turn into vectors."""
+
+    model: str
+    input: str | list[str]
+    encoding_format: Literal["float", "base64"] | None = None
+
+
+class Embedding(Model):
+    """The vector of one text: numbers, or base64 of little-endian 32-bit floats when that was asked for."""
+
+    object: str | None = None
+    index: int | None = None
+    embedding: list[float] | str
+
+
+class EmbeddingResponse(Listing[Embedding]):
+    """One vector for each text, in their order."""
+
+    _key = "data"
+    object: str | None = None
+    model: str | None = None
+    data: list[Embedding]
+    usage: Usage | None = None
+
+
+class RoutePromptRequest(Model):
+    """A prompt to find a model for."""
+
+    input: str
+
+
+class RoutePromptResponse(Model):
+    """How hard a prompt looks and which model suits it."""
+
+    complexity: str | None = None
+    score: float | None = None
+    model: str | None = None
+
+
+class Serverless(Group):
+    """Shared models, billed per token."""
+
+    @GET("/serverless/models")
+    def models(self) -> ModelList:
+        """List the chat and embedding models."""
+        ...
+
+    @POST("/serverless/chat/completions")
+    def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
+        """Answer a conversation. NotFound: no such model. PaymentRequired: no credits are left."""
+        ...
+
+    @POST("/serverless/chat/completions")
+    def stream_chat_completions(self, request: ChatCompletionRequest) -> Iterator[ChatCompletionChunk]:
+        """Answer a conversation piece by piece."""
+        ...
+
+    @POST("/serverless/embeddings", timeout=60)
+    def embeddings(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """Turn texts into vectors. NotFound: no such model."""
+        ...
+
+    @POST("/serverless/route", repeatable=True)
+    def route(self, request: RoutePromptRequest) -> RoutePromptResponse:
+        """Name a model that suits a prompt; asking it is a call of its own."""
+        ...

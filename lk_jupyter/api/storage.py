@@ -1,0 +1,118 @@
+"""Files in the bucket, small ones by REST, and credentials for S3 (``/storage``)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lk_jupyter.api._endpoint import DELETE, GET, POST, Group
+from lk_jupyter.api._files import Download, Upload
+from lk_jupyter.api._models import Listing, Message, Model, Page, Timestamp
+
+
+class FileInfo(Model):
+    """One object of the bucket."""
+
+    key: str
+    size: int = Field(description="Bytes.")
+    last_modified: Timestamp
+    etag: str
+
+
+class UploadFileBody(Model):
+    """A file to store."""
+
+    file: Upload
+
+
+class UploadResponse(Model):
+    """What was stored."""
+
+    key: str
+    size: int = Field(description="Bytes.")
+    etag: str
+    message: str
+
+
+class BulkUploadBody(Model):
+    """Several files to store, each under its name behind ``folder_prefix``."""
+
+    files: list[Upload]
+    folder_prefix: str | None = Field(None, description="Put before every key.")
+
+
+class BulkUploadResult(Model):
+    """What became of one file."""
+
+    key: str
+    size: int
+    etag: str
+    status: str = Field(description="success or failed.")
+    error_message: str | None = None
+
+
+class BulkUploadResponse(Listing[BulkUploadResult]):
+    """What became of each file; one that failed does not fail the others."""
+
+    _key = "results"
+    total_files: int
+    successful_uploads: int
+    failed_uploads: int
+    results: list[BulkUploadResult]
+    message: str
+
+
+class StorageCredentials(Model):
+    """Temporary S3 credentials for the bucket; sign with version 4, and ask again before ``expires_at``."""
+
+    access_key: str
+    secret_key: str = Field(repr=False)
+    session_token: str | None = Field(None, repr=False, description="Requests fail without it.")
+    endpoint: str = Field(description="S3 host; add https:// when the scheme is missing.")
+    bucket_name: str
+    region: str = "us-east-1"
+    expires_at: Timestamp
+
+
+class Storage(Group):
+    """The bucket of the organization."""
+
+    @GET("/storage/list-files")
+    def list_files(self, prefix: str = "", max_files: int = 1000) -> Page[FileInfo]:
+        """List the objects whose key starts with ``prefix``, at most ``max_files``; folders are no objects."""
+        ...
+
+    @POST("/storage/upload")
+    def upload(self, body: UploadFileBody, key: str | None = None) -> UploadResponse:
+        """Store one file under ``key``, or under its own name; an older one is replaced.
+
+        Raises BadRequest when the key is none or there is no room.
+        """
+        ...
+
+    @POST("/storage/upload-bulk")
+    def upload_bulk(self, body: BulkUploadBody) -> BulkUploadResponse:
+        """Store several files; read in the answer what became of each."""
+        ...
+
+    @GET("/storage/download/{file_key:path}")
+    def download(self, file_key: str) -> Download:
+        """Read one object, as it comes. Raises NotFound."""
+        ...
+
+    @DELETE("/storage/delete/{file_key:path}")
+    def delete(self, file_key: str) -> Message:
+        """Delete one object. Raises NotFound."""
+        ...
+
+    @DELETE("/storage/delete-folder/{folder_prefix:path}")
+    def delete_folder(self, folder_prefix: str) -> Message:
+        """Delete every object under a prefix; end it with a slash, or siblings that start alike go too.
+
+        Raises NotFound when there is none.
+        """
+        ...
+
+    @POST("/storage/credentials", repeatable=True)
+    def credentials(self) -> StorageCredentials:
+        """Issue temporary S3 credentials for the bucket, for large or many files."""
+        ...

@@ -1,0 +1,221 @@
+"""Virtual machines with GPUs, reached over SSH (``/vms``)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from lk_jupyter.api._endpoint import DELETE, GET, PATCH, POST, Group
+from lk_jupyter.api._models import Credits, Listing, Model, Timestamp
+
+#: States of a machine that can be used once it has an address.
+UP_STATES = frozenset({"running", "ready"})
+
+#: States of a machine that has ended. Every other word, known or not, means that it lives and costs.
+ENDED_STATES = frozenset({"terminated", "failed", "error"})
+
+InstanceType = Literal["on-demand", "spot"]
+
+
+class InstanceSpecs(Model):
+    """The shape of a machine: 1, 2, 4 or 8 GPUs."""
+
+    gpu_count: int = 1
+    gpu_type: str | None = Field(None, description="Given in answers.")
+    cpu: int | None = Field(None, description="CPU cores, in older answers.")
+    memory: int | None = Field(None, description="GB, in older answers.")
+    disk: int | None = Field(None, description="GB, in older answers.")
+
+
+class NewVolume(Model):
+    """A volume to make."""
+
+    size_gb: int = Field(ge=1)
+
+
+class CreateVMRequest(Model):
+    """A machine to start. ``volume_ids`` and ``new_volume`` exclude each other."""
+
+    user_public_key: str = Field(min_length=1, description="OpenSSH public key line.")
+    hardware_profile: str = Field(description="Card, such as a100.")
+    instance_specs: InstanceSpecs | None = None
+    display_name: str | None = Field(None, description="Label; need not be unique.")
+    instance_type: InstanceType = Field("on-demand", description="Picks the price; spot may be reclaimed at any time.")
+    name: str | None = Field(None, description="Older label; display_name is used.")
+    volume_ids: list[str] | None = Field(None, description="Volumes to attach.")
+    volume_migration_allowed: bool | None = Field(
+        None, description="With volume_ids only: they may be copied to where the machine is, which takes hours."
+    )
+    new_volume: NewVolume | None = Field(None, description="A volume to make and attach.")
+
+
+class PendingVolume(Model):
+    """A volume that is made with a machine; it has no id yet."""
+
+    name: str | None = None
+    size_gb: int | None = None
+    status: str = "pending"
+
+
+class AttachedVolume(Model):
+    """A volume as its machine sees it."""
+
+    volume_id: str | None = None
+    size_gb: int | None = None
+    mount_path: str | None = None
+
+
+class VM(Model):
+    """A machine. ``ip_address`` is ``host`` or ``host:port``; the SSH user is ``lyceum``."""
+
+    vm_id: str
+    status: str
+    created_at: Timestamp
+    instance_specs: InstanceSpecs
+    ip_address: str | None = None
+    hardware_profile: str | None = None
+    gpu_count: int | None = None
+    instance_type: str | None = None
+    name: str | None = None
+    display_name: str | None = None
+    billed: Credits | None = None
+    croesus_billed: Credits | None = Field(None, description="Credits so far; the better one of the two figures.")
+    status_check_url: str | None = None
+    polling_message: str | None = None
+    user_id: str | None = None
+    org_id: str | None = None
+    volume: PendingVolume | None = None
+    volume_notice: str | None = None
+    volume_migration_in_progress: bool | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is up and has an address."""
+        return self.status in UP_STATES and bool(self.ip_address)
+
+
+class VMList(Listing[VM]):
+    """Machines of the acting organization."""
+
+    _key = "vms"
+    vms: list[VM]
+    total: int
+
+
+class VMStatus(Model):
+    """The present state of a machine, with its volumes; ``uptime_seconds`` counts from when it was up."""
+
+    vm_id: str
+    status: str
+    instance_specs: InstanceSpecs
+    created_at: Timestamp
+    ip_address: str | None = None
+    uptime_seconds: int | None = None
+    billed: Credits | None = None
+    croesus_billed: Credits | None = None
+    hardware_profile: str | None = None
+    gpu_count: int | None = None
+    instance_type: str | None = None
+    name: str | None = None
+    display_name: str | None = None
+    volumes: list[AttachedVolume] | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is up and has an address."""
+        return self.status in UP_STATES and bool(self.ip_address)
+
+
+class VMHardwareProfile(Model):
+    """A card with its price on demand, in credits for one GPU and hour."""
+
+    hardware_profile: str
+    gpu_type: str | None = None
+    price_per_hour: Credits | None = None
+    allowed_gpus_per_instance: list[int] | None = None
+    available_gpus_per_instance: list[int] | None = None
+
+
+class VMInstanceVariant(Model):
+    """What is sold; no available counts means that nothing is free now. Price in credits for one GPU and hour."""
+
+    hardware_profile: str
+    instance_type: str
+    price_per_hour: Credits
+    allowed_gpus_per_instance: list[int] | None = None
+    available_gpus_per_instance: list[int] | None = None
+    block_storage_gpu_counts: list[int] | None = Field(None, description="GPU counts that can take a new volume.")
+
+
+class VMAvailability(Model):
+    """The present offer; it ages within minutes."""
+
+    available_instance_variants: list[VMInstanceVariant]
+    available_hardware_profiles: list[VMHardwareProfile] | None = None
+
+
+class RenameVMRequest(Model):
+    """A new display name; empty text clears it."""
+
+    display_name: str
+
+
+class RenameVMResponse(Model):
+    """The name that a machine has now."""
+
+    vm_id: str | None = None
+    display_name: str | None = None
+
+
+class TerminateVMResponse(Model):
+    """A machine that has ended; its volumes are free and go on to cost."""
+
+    vm_id: str | None = None
+    status: str | None = None
+    message: str | None = None
+    detached_volumes: list[AttachedVolume] | None = None
+
+
+class Vms(Group):
+    """Virtual machines. They cost from ``running`` on until ``delete``."""
+
+    @POST("/vms/create", timeout=300)
+    def create(self, request: CreateVMRequest) -> VM:
+        """Ask for a machine; it comes up while you poll ``status``.
+
+        Raises BadRequest for a profile or a shape that is not sold, PaymentRequired without credits,
+        ServerError when the cloud has none left: ask for another shape then.
+        """
+        ...
+
+    @GET("/vms/list")
+    def list(
+        self,
+        include_provisioning: bool = True,  # noqa: FBT001, FBT002 (filters as the API names them)
+        include_ready: bool = True,  # noqa: FBT001, FBT002
+        include_failed: bool = True,  # noqa: FBT001, FBT002
+        include_terminated: bool = True,  # noqa: FBT001, FBT002
+    ) -> VMList:
+        """List machines, ended ones too; those that run count as provisioning."""
+        ...
+
+    @GET("/vms/availability")
+    def availability(self) -> VMAvailability:
+        """Read which machines are sold, their prices and what is free now."""
+        ...
+
+    @GET("/vms/{vm_id}/status")
+    def status(self, vm_id: str) -> VMStatus:
+        """Read the state of one machine."""
+        ...
+
+    @PATCH("/vms/{vm_id}", repeatable=True)
+    def rename(self, vm_id: str, request: RenameVMRequest) -> RenameVMResponse:
+        """Set or clear the display name."""
+        ...
+
+    @DELETE("/vms/{vm_id}")
+    def delete(self, vm_id: str) -> TerminateVMResponse:
+        """End a machine for good: its disk is wiped, its volumes are released."""
+        ...

@@ -1,0 +1,33 @@
+"""Vouchers (``/voucher``)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lk_jupyter.api._endpoint import POST, Group
+from lk_jupyter.api._models import Credits, Model
+
+
+class VoucherValidateRequest(Model):
+    """A code to look up, and the address of the account that would use it."""
+
+    email: str
+    code: str = Field(repr=False)
+
+
+class VoucherValidation(Model):
+    """Whether a voucher can be used; ``voucher_amount`` in credits, ``error`` says why it cannot."""
+
+    valid: bool
+    voucher_id: str | None = None
+    voucher_amount: Credits | None = None
+    error: str | None = None
+
+
+class Voucher(Group):
+    """Vouchers: codes that are worth credits."""
+
+    @POST("/voucher/validate", repeatable=True)
+    def validate(self, request: VoucherValidateRequest) -> VoucherValidation:
+        """Check a voucher code; this does not use it."""
+        ...

@@ -1,0 +1,119 @@
+"""The rows of the journal, and reading them where nothing is written: for whoever only looks.
+
+What writes them, and how they are kept, is ``lk_jupyter.runs.journal``.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field, fields
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.api.states import FINAL_STATES
+
+#: States of an entry before the cloud has told one: the request is on its way, or was refused.
+SUBMITTING, REFUSED = "submitting", "refused"
+
+ENDED = FINAL_STATES | {REFUSED}
+TABLE = "runs"
+
+
+@dataclass
+class Entry:
+    """One run: where it was started, what was sent, how it went.
+
+    Moments are Unix seconds. ``code`` is the cell as its author wrote it, ``request`` the JSON that
+    was sent, ``seconds`` how long the code ran by the server's own stamps, ``group`` what runs that
+    were started together share, ``log_size`` the bytes of the log once the file at ``log_path`` has all
+    of it, ``shown`` whether its end was shown to the user.
+    """
+
+    token: str
+    base_url: str
+    execution_id: str | None = None
+    org: str | None = None
+    notebook: str | None = None
+    cell_id: str | None = None
+    session: str | None = None
+    code: str = ""
+    code_hash: str = ""
+    request: dict[str, Any] = field(default_factory=dict, repr=False)
+    machine: str | None = None
+    price_per_hour: Decimal | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    run_name: str | None = None
+    created_at: float = 0.0
+    state: str = SUBMITTING
+    started_at: float | None = None
+    ended_at: float | None = None
+    seconds: float | None = None
+    cost: Decimal | None = None
+    reason: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
+    log_path: str | None = None
+    log_size: int | None = None
+    group: str | None = None
+    shown: bool = False
+
+    @property
+    def going_on(self) -> bool:
+        """Whether the run had not ended when it was last heard of."""
+        return self.state not in ENDED
+
+
+FIELDS = {known.name: known for known in fields(Entry)}
+JSON = {name for name, known in FIELDS.items() if str(known.type).startswith(("dict", "list"))}
+MONEY = {name for name, known in FIELDS.items() if "Decimal" in str(known.type)}
+LARGE = ("code", "request")  # the last in a row: what stands before them is read without them
+
+
+def read(path: Path, *, limit: int, before: int | None = None, notebook: str | None = None) -> list[tuple[int, Entry]]:
+    """Return the newest entries with their numbers, without what is large; ``before`` is the number of one.
+
+    An empty list where there is no journal. Raises sqlite3.Error when it cannot be read.
+    """
+    if not path.exists():
+        return []
+    names = ", ".join(f'"{name}"' for name in FIELDS if name not in LARGE)
+    query = f"SELECT rowid AS _row, {names} FROM {TABLE} WHERE rowid < ? AND (notebook = ? OR ?) ORDER BY rowid DESC LIMIT ?"  # noqa: E501, S608
+    values = (1 << 62 if before is None else before, notebook, notebook is None, limit)
+    return [(row["_row"], entry) for row in _rows(path, query, values) if (entry := entry_of_row(row))]
+
+
+def code_of(path: Path, execution_id: str) -> str | None:
+    """Return the code of one run as its author wrote it; None where the journal does not know the run."""
+    rows = _rows(path, f"SELECT code FROM {TABLE} WHERE execution_id = ?", (execution_id,)) if path.exists() else []  # noqa: S608
+    return next((str(row["code"]) for row in rows), None)
+
+
+def _rows(path: Path, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.text_factory = lambda kept: kept.decode(errors="replace")
+        return connection.execute(query, tuple(values)).fetchall()
+
+
+def entry_of_row(row: sqlite3.Row) -> Entry | None:
+    """Read a row; None when a damage has made nonsense of it."""
+    try:
+        known = {name: _read(name, row[name]) for name in row.keys() if name in FIELDS}  # noqa: SIM118 (a Row is no dict)
+        return Entry(**{name: value for name, value in known.items() if value is not None})
+    except (ValueError, TypeError, InvalidOperation):
+        return None
+
+
+def _read(name: str, kept: Any) -> Any:
+    if kept is None:
+        return None
+    if name in JSON:
+        return json.loads(kept)
+    if name in MONEY:
+        return Decimal(kept)
+    return bool(kept) if name == "shown" else kept

@@ -1,0 +1,131 @@
+"""``python -m lk_jupyter.localcloud``: start a local cloud, or add a user to one."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lk_jupyter.errors import LocalCloudError
+from lk_jupyter.localcloud.money.catalogue import GPUS, PRICES
+from lk_jupyter.localcloud.options import MOST_CREDITS, MOST_SPEED, Options
+from lk_jupyter.localcloud.runs.engine import PROGRAMS
+
+
+def main() -> int:
+    """Start a cloud and serve until a signal ends it, or add a user; return the exit code."""
+    arguments = vars(_parser().parse_args())
+    data, port, email = arguments.pop("data"), arguments.pop("port"), arguments.pop("add_user")
+    data, options = data.expanduser().absolute(), Options(**arguments)
+    try:
+        _add_user(data, options, email) if email else _serve(data, port, options)
+    except LocalCloudError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _serve(data: Path, port: int, options: Options) -> None:
+    from lk_jupyter.localcloud.server import serve  # noqa: PLC0415 (--help answers without it)
+
+    serve(data, port, options)
+
+
+def _add_user(data: Path, options: Options, email: str) -> None:
+    from lk_jupyter.localcloud.people.signup import sign_up  # noqa: PLC0415
+
+    print(json.dumps(sign_up(data, options, email, _password(email))))  # noqa: T201
+
+
+def _password(email: str) -> str:
+    """Ask for a password without showing it, or read one line where nobody is asked."""
+    if sys.stdin.isatty():
+        return getpass.getpass(f"Password for {email}: ")
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lk_jupyter.localcloud",
+        description="A cloud on this machine with the API of the real one. When it is ready it prints one JSON line "
+        "with base_url, api_key and data. It listens on the loopback interface only; a signal ends it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--port", type=int, default=0, help="port to listen on; 0 finds a free one")
+    add("--data", type=Path, required=True, help="folder that holds all state; made when missing")
+    add("--add-user", metavar="EMAIL", help="add a user with a personal organization and --credits, or give one a new "
+        "password, and end: also while the cloud runs. Asks for the password, or reads one line")  # fmt: skip
+    add("--credits", type=_credits, default=Options.credits, help="credits that a new data folder starts with")
+    add("--voucher", dest="vouchers", action="append", type=_voucher, default=[], metavar="CODE=CREDITS",
+        help="a voucher that can be redeemed once; may be repeated")  # fmt: skip
+    add("--quota", type=_profiles, default=Options.quota, metavar="PROFILE,…", help="machines that runs may use")
+    add("--no-capacity", type=_cards, default=(), metavar="CARD,…", help="cards that no VM gets, such as b200")
+    add("--access-seconds", type=int, default=Options.access_seconds, help="life of an access token")
+    add("--refresh-seconds", type=int, default=Options.refresh_seconds, help="life of a refresh token")
+    add("--clock-speed", type=_speed, default=Options.clock_speed, metavar="TIMES",
+        help="how much faster than a clock the states of deployments, VMs and batches follow each other")  # fmt: skip
+    add("--inference-upstream", type=_web_address, default=Options.inference_upstream, metavar="URL",
+        help="base URL of an OpenAI-compatible service that answers for its models, such as "
+        "http://127.0.0.1:8000/v1; its key comes from LK_INFERENCE_UPSTREAM_KEY")  # fmt: skip
+    add("--s3-credential-seconds", type=int, default=Options.s3_credential_seconds,
+        help="life of temporary credentials for the storage")  # fmt: skip
+    add("--storage-bytes", type=int, default=Options.storage_bytes, metavar="BYTES",
+        help="room for files that are uploaded by REST, per organization, as if the disk were full then")  # fmt: skip
+    add("--simulate-gpu", action="store_true", help="make up GPU figures for runs on gpu.* machines, and say so")
+    add("--engine", choices=("auto", *PROGRAMS, "none"), default=Options.engine, help="what runs container images")
+    add("--faults", action="store_true", help="let tests order faults at /_faults")
+    return parser
+
+
+def _credits(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or not 0 <= amount <= MOST_CREDITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of credits from 0 to {MOST_CREDITS}")
+    return amount
+
+
+def _voucher(text: str) -> tuple[str, Decimal]:
+    code, _, amount = text.partition("=")
+    if not code or not amount:
+        raise argparse.ArgumentTypeError(f"{text!r}: write it as CODE=CREDITS")
+    return code, _credits(amount)
+
+
+def _speed(text: str) -> float:
+    speed = float(text)
+    if not 0 < speed <= MOST_SPEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, up to {MOST_SPEED:g}")
+    return speed
+
+
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"{text!r} is no web address: write it as http://127.0.0.1:8000/v1")
+    return text
+
+
+def _cards(text: str) -> tuple[str, ...]:
+    cards = tuple(text.split(","))
+    if unknown := set(cards) - set(GPUS):
+        raise argparse.ArgumentTypeError(f"no card {', '.join(sorted(unknown))}; there are {', '.join(GPUS)}")
+    return cards
+
+
+def _profiles(text: str) -> tuple[str, ...]:
+    profiles = tuple(text.split(","))
+    if unknown := set(profiles) - set(PRICES):
+        raise argparse.ArgumentTypeError(f"no machine {', '.join(sorted(unknown))}; there are {', '.join(PRICES)}")
+    return profiles
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The web application: the groups with behaviour, mounted, and errors in the API's form."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from lk_jupyter.localcloud._mount import mount
+from lk_jupyter.localcloud.cloud import Cloud
+from lk_jupyter.localcloud.faults import Faults
+from lk_jupyter.localcloud.groups import (
+    auth,
+    batches,
+    billing,
+    block,
+    environment_variables,
+    execution,
+    files,
+    inference,
+    invites,
+    iris,
+    logs,
+    machine_types,
+    metrics,
+    mfa,
+    orgs,
+    orgs_ledger,
+    pricing,
+    serverless,
+    starts,
+    storage,
+    stream,
+    user,
+    vms,
+    voucher,
+    workloads,
+)
+from lk_jupyter.localcloud.models import envelope
+from lk_jupyter.localcloud.oversize import Oversize
+from lk_jupyter.localcloud.pages import checkout, cli_login
+from lk_jupyter.localcloud.runs.ports import Ports
+from lk_jupyter.localcloud.strict_json import StrictRoute
+
+#: Importing a group registers its handlers.
+GROUPS = (
+    auth,
+    batches,
+    billing,
+    block,
+    environment_variables,
+    execution,
+    files,
+    inference,
+    invites,
+    iris,
+    logs,
+    machine_types,
+    metrics,
+    mfa,
+    orgs,
+    orgs_ledger,
+    pricing,
+    serverless,
+    starts,
+    storage,
+    stream,
+    user,
+    vms,
+    voucher,
+    workloads,
+)
+
+
+def create_app(cloud: Cloud) -> ASGIApp:
+    """Return the application of a cloud."""
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app.router.route_class = StrictRoute
+    app.state.cloud = cloud
+    app.add_exception_handler(RequestValidationError, _unprocessable)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(envelope.Refusal, _refused)
+    app.add_exception_handler(Exception, _failed)
+    mount(app)
+    app.include_router(cli_login.pages)
+    app.include_router(checkout.pages)
+    if cloud.options.storage_bytes is not None:
+        app.add_middleware(Oversize, most=cloud.options.storage_bytes)
+    served = Ports(app, cloud)
+    return Faults(served) if cloud.options.faults else served
+
+
+async def _unprocessable(request: Request, error: Exception) -> JSONResponse:
+    """Answer 422 with place, message and type; never with the input, which may hold a secret."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 (FastAPI's own type is too wide)
+    rows = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
+    if envelope.speaks_openai(request.url.path) or envelope.refused_by_model(rows):
+        return envelope.answer(envelope.refusal_of(rows))
+    return JSONResponse({"detail": rows}, 422)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Answer in the form that the caller's kind of client reads."""
+    if isinstance(error, envelope.Refusal):
+        return envelope.answer(error)
+    assert isinstance(error, HTTPException)  # noqa: S101
+    if envelope.speaks_openai(request.url.path):
+        return envelope.answer(envelope.Refusal(error.status_code, error.detail))
+    return await http_exception_handler(request, error)
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    logging.getLogger("uvicorn.error").error("unexpected", exc_info=error)
+    return JSONResponse({"detail": f"The local cloud failed: {type(error).__name__}. Its log tells more."}, 500)

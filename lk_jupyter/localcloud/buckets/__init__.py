@@ -1,0 +1,1 @@
+"""Objects: the S3 server, and a bucket for each organization."""

@@ -1,0 +1,228 @@
+"""Buckets: one for each organization, on the S3 server of this cloud, and credentials for one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlencode
+
+from fastapi import HTTPException
+
+from lk_jupyter.localcloud.buckets.weed import REGION, ROLE, Server, Weed
+
+if TYPE_CHECKING:
+    from obstore import GetResult, ObjectMeta
+    from obstore.store import S3Store
+
+#: What the holder of temporary credentials may do in his bucket; not with it, such as deleting or opening it.
+_ACTIONS = ("s3:Get*", "s3:Put*", "s3:Delete*", "s3:List*", "s3:AbortMultipartUpload")
+_NEVER = ("s3:DeleteBucket*", "s3:PutBucket*", "s3:PutEncryption*", "s3:PutLifecycle*", "s3:PutReplication*")
+
+_PART_BYTES = 8 * 1024 * 1024
+_PARTS_AT_ONCE = 4
+
+
+class Storage:
+    """The storage of one data folder. It runs from its first use on.
+
+    ``capacity`` is the most bytes that a bucket takes through REST, None for as many as the disk.
+    """
+
+    def __init__(self, folder: Path, credential_seconds: int, capacity: int | None) -> None:
+        self._weed = Weed(folder, credential_seconds)
+        self._capacity = capacity
+        self._made: set[tuple[str, str]] = set()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there has ever been something to store."""
+        return self._weed.is_used
+
+    def bucket(self, org_id: str) -> Bucket:
+        """Return the bucket of an organization, made when it is not there yet."""
+        server, name = self._weed.server(), _name(org_id)
+        if (server.endpoint, name) not in self._made:
+            _make_bucket(server, name)
+            self._made.add((server.endpoint, name))
+        return Bucket(name, _objects(server, name), self._capacity)
+
+    def credentials(self, org_id: str) -> dict[str, Any]:
+        """Issue temporary credentials for the bucket of an organization, and for nothing else."""
+        name = self.bucket(org_id).name
+        server = self._weed.server()
+        answer = _assume_role(server, _policy(name))
+        return {
+            "access_key": answer["AccessKeyId"],
+            "secret_key": answer["SecretAccessKey"],
+            "session_token": answer["SessionToken"],
+            "endpoint": server.endpoint,
+            "bucket_name": name,
+            "region": REGION,
+            "expires_at": answer["Expiration"],
+        }
+
+    def folder(self, org_id: str) -> Path | None:
+        """Return the folder that is the bucket of an organization, or None where the system can show none."""
+        name = self.bucket(org_id).name
+        buckets = self._weed.folder()
+        return buckets / name if buckets else None
+
+    def forget(self, org_id: str) -> None:
+        """Remove the files of an organization that is deleted, in the background; called in the event loop."""
+        if self.is_used:
+            asyncio.get_running_loop().run_in_executor(None, lambda: self.bucket(org_id).delete_folder(""))
+
+    def recover(self) -> None:
+        """Clear up after an unclean end."""
+        self._weed.recover()
+
+    def close(self) -> None:
+        """End it; what was acknowledged is on disk."""
+        self._weed.close()
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The objects of one organization. FileNotFoundError for a key without an object."""
+
+    name: str
+    _store: S3Store
+    _capacity: int | None
+
+    def put(self, key: str, file: BinaryIO) -> ObjectMeta:
+        """Store a file piece by piece; it is there when this returns, and not before. 400 when there is no room."""
+        self._check_room(file)
+        self._store.put(_checked(key), file, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
+        return self._store.head(key)
+
+    def open(self, key: str) -> GetResult:
+        """Return an object, to be read piece by piece."""
+        return self._store.get(_readable(key))
+
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+        self._store.head(_readable(key))
+        self._store.delete(key)
+
+    def delete_folder(self, prefix: str) -> int:
+        """Remove all objects whose key starts like this and return how many there were."""
+        keys = [found["path"] for found in self.list(prefix)]
+        if keys:
+            self._store.delete(keys)
+        return len(keys)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectMeta]:
+        """Iterate over the objects whose key starts like this."""
+        folder = prefix.rpartition("/")[0]
+        if folder and not _is_key(folder):
+            return
+        for page in self._store.list(folder or None):
+            yield from (found for found in page if found["path"].startswith(prefix))
+
+    def _check_room(self, file: BinaryIO) -> None:
+        if self._capacity is None:
+            return
+        room = self._capacity - sum(found["size"] for found in self.list())
+        size = file.seek(0, 2)
+        file.seek(0)
+        if size > room:
+            raise no_room(size, room)
+
+
+def no_room(size: int | None, room: int) -> HTTPException:
+    """Return the answer to a file that does not fit."""
+    wanted = "The file is larger" if size is None else f"The file has {size} bytes"
+    return HTTPException(400, f"{wanted}: the storage has room for {max(0, room)} more. Delete files, then try again")
+
+
+def _is_key(key: str) -> bool:
+    """Whether the server keeps a key as it is; it would drop or refuse other slashes and dots."""
+    parts = key.split("/")
+    plain = key.isprintable() and "\\" not in key and all(part.strip(".") or len(part) > len("..") for part in parts)
+    return plain and all(0 < len(part.encode("utf-8", "replace")) <= 255 for part in parts) and len(key) <= 1024
+
+
+def _checked(key: str) -> str:
+    if not _is_key(key):
+        raise HTTPException(
+            400, f"{key[:100]!r} is no key: give a relative path such as data/train.csv, with names up to 255 bytes"
+        )
+    return key
+
+
+def _readable(key: str) -> str:
+    if not _is_key(key):
+        raise FileNotFoundError(key)
+    return key
+
+
+def _name(org_id: str) -> str:
+    return f"org-{org_id}"
+
+
+def _objects(server: Server, bucket: str) -> S3Store:
+    from obstore.store import S3Store  # noqa: PLC0415 (most starts of a cloud never need it)
+
+    # A proxy of the environment is for the world outside, and naming one is how that is said.
+    direct: Any = {"allow_http": True, "proxy_url": server.endpoint, "proxy_excludes": "127.0.0.1"}
+    return S3Store(
+        bucket,
+        endpoint=server.endpoint,
+        access_key_id=server.access_key,
+        secret_access_key=server.secret_key,
+        region=REGION,
+        virtual_hosted_style_request=False,
+        client_options=direct,
+    )
+
+
+def _policy(bucket: str) -> str:
+    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    rows = [
+        {"Effect": effect, "Action": actions, "Resource": resources}
+        for effect, actions in (("Allow", _ACTIONS), ("Deny", _NEVER))
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": rows})
+
+
+def _make_bucket(server: Server, name: str) -> None:
+    status, body = _ask(server, "s3", "PUT", f"/{name}", "")
+    if status not in {200, 409}:
+        raise HTTPException(503, f"The storage could not make a bucket: {_said(body, 'Message') or status}")
+
+
+def _assume_role(server: Server, policy: str) -> dict[str, str]:
+    wanted = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": ROLE, "RoleSessionName": "storage"}
+    status, body = _ask(server, "sts", "POST", "/", urlencode({**wanted, "Policy": policy}))
+    if status != http.client.OK:
+        raise HTTPException(503, f"The storage gave no credentials: {_said(body, 'Message') or status}")
+    return {name: _said(body, name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")}
+
+
+def _said(body: str, name: str) -> str:
+    found = re.search(f"<{name}>(.*?)</{name}>", body)
+    return found[1] if found else ""
+
+
+def _ask(server: Server, service: str, method: str, path: str, body: str) -> tuple[int, str]:
+    """Send what the library for objects has no word for, signed; return status and body."""
+    from botocore.auth import S3SigV4Auth, SigV4Auth  # noqa: PLC0415
+    from botocore.awsrequest import AWSRequest  # noqa: PLC0415
+    from botocore.credentials import Credentials  # noqa: PLC0415
+
+    request = AWSRequest(method, server.endpoint + path, {"Content-Type": "application/x-www-form-urlencoded"}, body)
+    sign = S3SigV4Auth if service == "s3" else SigV4Auth
+    sign(Credentials(server.access_key, server.secret_key), service, REGION).add_auth(request)
+    connection = http.client.HTTPConnection(server.endpoint.removeprefix("http://"), timeout=30)
+    try:
+        connection.request(method, path, body, dict(request.headers.items()))
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()

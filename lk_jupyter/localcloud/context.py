@@ -1,0 +1,65 @@
+"""Who asks, and as which organization: what every handler is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import HTTPException, Request
+
+from lk_jupyter.api._endpoint import endpoint_of
+from lk_jupyter.api.mfa import Mfa
+from lk_jupyter.localcloud.people.accounts import ORGANIZATION_KEY, Caller
+from lk_jupyter.localcloud.people.members import Org
+from lk_jupyter.localcloud.people.users import User
+
+if TYPE_CHECKING:
+    from lk_jupyter.localcloud.cloud import Cloud
+
+#: What a session may ask for before its second factor. The API does not tell how a sign-in with MFA goes:
+#: here the first token opens nothing else until a code was verified with it, and is the session's token then.
+_BEFORE_SECOND_FACTOR = {
+    endpoint.server + endpoint.path for endpoint in (endpoint_of(Mfa.verify), endpoint_of(Mfa.status))
+}
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A request that needs no token."""
+
+    cloud: Cloud
+
+
+@dataclass(frozen=True)
+class Context(Visitor):
+    """A request of a known user."""
+
+    caller: Caller
+
+    @property
+    def person(self) -> User:
+        """The user, for what only a person may do; 401 for a key that stands for an organization."""
+        if self.caller.via == ORGANIZATION_KEY:
+            raise HTTPException(401, "This key stands for an organization: sign in, or use a personal key")
+        return self.caller.user
+
+    def org(self, slug: str, right: str = "read") -> Org:
+        """Return the organization of a path; 403 unless the caller's role there has a right of members.RIGHTS."""
+        return self.cloud.accounts.org_of(self.caller, slug, right)[0]
+
+
+async def visitor(request: Request) -> Visitor:
+    """Give a public handler its context."""
+    return Visitor(request.app.state.cloud)
+
+
+async def caller(request: Request) -> Context:
+    """Give a handler its context; 401 without a good token, 403 for a foreign organization."""
+    cloud: Cloud = request.app.state.cloud
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise HTTPException(401, "Missing token: send the header Authorization: Bearer <key>")
+    found = cloud.accounts.caller(token.strip(), request.headers.get("x-org-slug"))
+    if not found.verified and request.url.path not in _BEFORE_SECOND_FACTOR:
+        raise HTTPException(401, "The second factor is missing: send a code to POST /mfa/verify, with this token")
+    return Context(cloud, found)

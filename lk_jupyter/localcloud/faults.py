@@ -1,0 +1,132 @@
+"""Faults on request, for tests: ``POST /_faults`` orders them, ``DELETE /_faults`` clears them.
+
+A row says which requests it hits and what happens to them; see Fault. This wraps the application
+where bytes pass, so that streams are cut while they flow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PATH = "/_faults"
+
+_PROXY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+class Fault(BaseModel):
+    """One row: the requests it hits, and what happens to them.
+
+    It hits requests whose path contains ``path``, from the ``nth`` on, ``times`` times (None:
+    always). ``status`` or ``html`` answer in place of the application. ``cut_after`` lets it
+    answer and closes the connection after so many bytes of the body, ``lose_answer`` before the
+    first. ``delay`` seconds pass before any of it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    method: str | None = None
+    nth: int = 1
+    times: int | None = 1
+    status: int | None = None
+    headers: dict[str, str] = {}
+    html: bool = False
+    cut_after: int | None = None
+    delay: float = 0
+    lose_answer: bool = False
+
+    def hits(self, method: str, path: str) -> bool:
+        """Count a request that is meant, and say whether the fault is due."""
+        if self.path not in path or self.method not in {None, method}:
+            return False
+        self.nth -= 1
+        if self.nth > 0 or self.times == 0:
+            return False
+        self.times = self.times and self.times - 1
+        return True
+
+
+class Faults:
+    """The application with faults in front of it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._rows: list[Fault] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request, with the first fault that hits it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == PATH:
+            response = await self._order(Request(scope, receive))
+            await response(scope, receive, send)
+        elif fault := next((row for row in self._rows if row.hits(scope["method"], scope["path"])), None):
+            await self._fail(fault, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _order(self, request: Request) -> Response:
+        """Add the rows of the body, one or a list; or forget all."""
+        if request.method == "DELETE":
+            self._rows = []
+            return JSONResponse([])
+        try:
+            rows = await request.json()
+            self._rows += [Fault(**row) for row in (rows if isinstance(rows, list) else [rows])]
+        except (ValueError, TypeError, ValidationError) as error:
+            return JSONResponse({"detail": f"Send rows of faults: {error}"}, 400)
+        return JSONResponse([row.model_dump() for row in self._rows])
+
+    async def _fail(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(fault.delay)
+        if fault.html:
+            await HTMLResponse(_PROXY_PAGE, fault.status or 502, fault.headers)(scope, receive, send)
+        elif fault.status is not None:
+            body = {"detail": "A fault that was asked for"}
+            await JSONResponse(body, fault.status, fault.headers)(scope, receive, send)
+        elif fault.lose_answer or fault.cut_after is not None:
+            await self._app(scope, receive, _Cut(send, fault.cut_after))
+            await _until_disconnected(receive)
+        else:
+            await self._app(scope, receive, send)
+
+
+class _Cut:
+    """Sends so many bytes of the body and hangs up; without a number it sends nothing at all."""
+
+    def __init__(self, send: Send, budget: int | None) -> None:
+        self._send = send
+        self._budget = budget
+        self._is_over = False
+
+    async def __call__(self, message: Message) -> None:
+        if self._is_over:
+            return
+        if self._budget is None:
+            self._hang_up()
+        elif message["type"] != "http.response.body":
+            await self._send(message)
+        else:
+            await self._send_body(message["body"], self._budget)
+
+    async def _send_body(self, body: bytes, budget: int) -> None:
+        self._budget = budget - len(body)
+        await self._send({"type": "http.response.body", "body": body[:budget], "more_body": True})
+        if self._budget <= 0:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close the connection after what was sent; ASGI has no word for that, so ask the server's own object."""
+        self._is_over = True
+        cast("Any", self._send).__self__.transport.close()
+
+
+async def _until_disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,52 @@
+"""Files of batches: upload, list, read, delete, download."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import HTTPException
+from fastapi.responses import FileResponse
+
+from lk_jupyter.api.files import BatchFileUpload, Files
+from lk_jupyter.localcloud._mount import implements
+from lk_jupyter.localcloud.context import Context
+from lk_jupyter.localcloud.models.batch_files import MOST_ROWS
+
+Json = dict[str, Any]
+
+
+@implements(Files.upload)
+def upload(ctx: Context, upload: BatchFileUpload, purpose: str) -> Json:
+    """Keep a file of requests; its purpose may come in the form or in the query."""
+    for name in (purpose, upload.purpose):
+        if name != "batch":
+            raise HTTPException(400, f"Files are uploaded for the purpose batch, not {name[:50]!r}")
+    with upload.file.open() as source:
+        return ctx.cloud.files.upload(ctx.caller.org_id, upload.file.name, source)
+
+
+@implements(Files.list)
+def list_(ctx: Context, purpose: str | None, limit: int | None, after: str | None) -> Json:
+    """List files, newest first."""
+    size = min(limit or MOST_ROWS, MOST_ROWS)
+    found = ctx.cloud.files.page(ctx.caller.org_id, size, after, purpose)
+    return {"object": "list", "data": found[:size], "has_more": len(found) > size}
+
+
+@implements(Files.get)
+def get(ctx: Context, file_id: str) -> Json:
+    """Read what is known of a file."""
+    return ctx.cloud.files.get(ctx.caller.org_id, file_id)
+
+
+@implements(Files.delete)
+def delete(ctx: Context, file_id: str) -> Json:
+    """Remove a file; a batch that has read it goes on."""
+    ctx.cloud.files.delete(ctx.caller.org_id, file_id)
+    return {"id": file_id, "object": "file", "deleted": True}
+
+
+@implements(Files.content)
+def content(ctx: Context, file_id: str) -> FileResponse:
+    """Send the bytes of a file."""
+    return FileResponse(ctx.cloud.files.path(ctx.caller.org_id, file_id), media_type="application/jsonl")

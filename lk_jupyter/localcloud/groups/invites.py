@@ -1,0 +1,29 @@
+"""Invitations to the caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lk_jupyter.api.invites import InvitePreview, Invites, MyInvite
+from lk_jupyter.localcloud._mount import implements
+from lk_jupyter.localcloud.context import Context
+
+
+@implements(Invites.mine)
+def mine(ctx: Context) -> list[dict[str, Any]]:
+    """List what was sent to the caller's e-mail address."""
+    found = ctx.cloud.accounts.invitations.to(ctx.person["email"])
+    return [{field: invitation[field] for field in MyInvite.model_fields} for invitation in found]
+
+
+@implements(Invites.accept)
+def accept(ctx: Context, invite_id: str) -> dict[str, str]:
+    """Join the organization."""
+    return {"role": ctx.cloud.accounts.accept(ctx.person, invite_id)}
+
+
+@implements(Invites.get)
+def get(ctx: Context, token: str) -> dict[str, str]:
+    """Look an invitation up; the token is the secret that opens it."""
+    invitation = ctx.cloud.accounts.invitations.by_token(token)
+    return {field: invitation[field] for field in InvitePreview.model_fields}

@@ -1,0 +1,1 @@
+"""Models, deployments and batches: what answers chats and embeddings."""

@@ -1,0 +1,112 @@
+"""Chats that are answered later: accepted, kept, worked off in the background, looked up, followed.
+
+No source tells which call gives an ``inference_id`` for ``/inference/streaming/stream/{inference_id}``.
+Here it is the ``request_id`` of an asynchronous chat, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+from fastapi import HTTPException
+
+from lk_jupyter.api.iris import DedicatedChatCompletionRequest
+from lk_jupyter.localcloud.models.dedicated import DedicatedChat
+from lk_jupyter.localcloud.models.envelope import Refusal
+from lk_jupyter.localcloud.runs.runs import Bells
+from lk_jupyter.localcloud.store import Store
+
+Json = dict[str, Any]
+
+KIND = "async_chat"
+
+#: Seconds for which an answer is waited for, and for which it can be looked up.
+PATIENCE = 600.0
+KEPT_SECONDS = 86_400.0
+
+
+class AsyncChats:
+    """All asynchronous chats of this cloud; ``speed`` is that of its clock."""
+
+    def __init__(self, store: Store, chat: DedicatedChat, speed: float) -> None:
+        self._store = store
+        self._chat = chat
+        self._speed = speed
+        self._bells = Bells()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def accept(self, org_id: str, deployment: Json, request: DedicatedChatCompletionRequest) -> str:
+        """Keep a request and answer it in the background; return its id."""
+        body = request.model_dump(mode="json", exclude_unset=True)
+        facts = {"org": org_id, "status": "pending", "created": time.time(), "deployment": deployment, "request": body}
+        request_id = str(uuid4())
+        self._store.put(KIND, request_id, {**facts, "id": request_id})
+        self._begin({**facts, "id": request_id})
+        return request_id
+
+    def result(self, org_id: str, request_id: str) -> Json | None:
+        """Return what became of a request; None when it is unknown, too old, or another organization's."""
+        kept = self._store.get(KIND, request_id)
+        if kept is None or kept["org"] != org_id or self._is_old(kept):
+            return None
+        return {key: kept[key] for key in ("status", "result", "error") if key in kept}
+
+    async def follow(self, org_id: str, request_id: str) -> AsyncIterator[Json]:
+        """Yield that a request is queued, and what came of it once it is over."""
+        yield {"event": "queued", "inference_id": request_id}
+        while True:
+            news = self._bells.of(request_id)
+            result = self.result(org_id, request_id) or {"status": "failed", "error": "the request is too old"}
+            if result["status"] == "completed":
+                yield {"event": "finished", "inference_id": request_id, "result": result["result"]}
+                return
+            if result["status"] != "pending":
+                yield {"event": "failed", "inference_id": request_id, "error": result["error"]}
+                return
+            await news.wait()
+
+    def forget(self, org_id: str) -> None:
+        """Remove the requests of an organization."""
+        for kept in self._store.all(KIND):
+            if kept["org"] == org_id:
+                self._store.take(KIND, kept["id"])
+
+    def recover(self) -> None:
+        """Go on with the requests that the last server left, and forget old ones."""
+        for kept in self._store.all(KIND):
+            if self._is_old(kept):
+                self._store.take(KIND, kept["id"])
+            elif kept["status"] == "pending":
+                self._begin(kept)
+
+    async def close(self) -> None:
+        """Stop working; what is not answered yet goes on after the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, kept: Json) -> None:
+        task = asyncio.create_task(self._work(kept))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, kept: Json) -> None:
+        request = DedicatedChatCompletionRequest.model_validate(kept["request"])
+        try:
+            found: Json = {
+                "status": "completed",
+                "result": await self._chat.complete(kept["deployment"], request, PATIENCE),
+            }
+        except Refusal as refusal:
+            found = {"status": "failed", "error": refusal.message}
+        except HTTPException as refusal:
+            found = {"status": "failed", "error": refusal.detail}
+        self._store.put(KIND, kept["id"], {**kept, **found})
+        self._bells.ring(kept["id"])
+
+    def _is_old(self, kept: Json) -> bool:
+        return bool(time.time() - kept["created"] > KEPT_SECONDS / self._speed)

@@ -1,0 +1,154 @@
+"""Lines of a batch: read and checked one by one, answered one by one, written as lines again."""
+
+from __future__ import annotations
+
+import json
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import HTTPException
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from lk_jupyter.api._endpoint import explain
+from lk_jupyter.api.serverless import ChatCompletionRequest, EmbeddingRequest
+from lk_jupyter.localcloud.models.envelope import Refusal
+from lk_jupyter.localcloud.models.models import Models
+
+Json = dict[str, Any]
+
+CHAT = "/v1/chat/completions"
+EMBEDDINGS = "/v1/embeddings"
+ENDPOINTS = (CHAT, EMBEDDINGS)
+
+MOST_LINES = 50_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One request of a file; ``number`` counts from 1."""
+
+    number: int
+    custom_id: str
+    url: str
+    body: Json
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a line, or with number 0 a file, is refused."""
+
+    number: int
+    custom_id: str
+    code: str
+    message: str
+    param: str | None = None
+
+    def row(self) -> Json:
+        """Return it as a row of the batch's list of errors."""
+        return {"code": self.code, "line": self.number or None, "message": self.message, "param": self.param}
+
+    def line(self) -> str:
+        """Return it as a line of the file of errors."""
+        error = {"code": self.code, "message": self.message, "line": self.number}
+        return json.dumps({"id": None, "custom_id": self.custom_id, "response": None, "error": error})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a line; ``model`` and ``usage`` are what is billed, where something is."""
+
+    status: int
+    body: Json
+    model: str | None = None
+    usage: Json | None = None
+
+
+def read(lines: Iterable[bytes], endpoint: str | None) -> Iterator[Line | Fault]:
+    """Yield each line as a request or as the fault that it has; blank lines are passed over."""
+    seen: set[str] = set()
+    for number, text in enumerate(lines, 1):
+        if text.strip():
+            found = _read_line(number, text, endpoint)
+            if isinstance(found, Line) and found.custom_id in seen:
+                found = Fault(number, found.custom_id, "duplicate_custom_id", "Another line has this custom_id")
+            seen.add(found.custom_id)
+            yield found
+    if not seen:
+        yield Fault(0, "", "empty_file", "The file has no lines: write one JSON object a line")
+    elif len(seen) > MOST_LINES:
+        yield Fault(0, "", "too_many_lines", f"The file has more than {MOST_LINES} lines: cut it up")
+
+
+def _read_line(number: int, text: bytes, endpoint: str | None) -> Line | Fault:
+    try:
+        row = from_json(text.removeprefix(BOM_UTF8), allow_inf_nan=False)
+    except ValueError:
+        return Fault(number, f"line-{number}", "invalid_json_line", "This line is not JSON")
+    if not isinstance(row, dict):
+        return Fault(number, f"line-{number}", "invalid_json_line", "This line is no JSON object")
+    custom_id, url, body = row.get("custom_id"), endpoint or row.get("url"), row.get("body")
+    is_named = isinstance(custom_id, str) and custom_id != ""
+    name = str(custom_id) if is_named else f"line-{number}"
+    checks = (
+        (is_named, "custom_id", "give a text that no other line has"),
+        (row.get("method") == "POST", "method", "it must be POST"),
+        (url in ENDPOINTS, "url", f"it must be {' or '.join(ENDPOINTS)}"),
+        (isinstance(body, dict), "body", "give the JSON object to send there"),
+    )
+    for is_good, field, wish in checks:
+        if not is_good:
+            return Fault(number, name, f"invalid_{field}", f"{field}: {wish}", field)
+    return Line(number, name, str(url), row["body"])
+
+
+async def answer(line: Line, models: Models, model: str | None) -> Answer:
+    """Answer a line as its address would; ``model`` overrides that of its body."""
+    body = {**line.body, **({"model": model} if model else {})}
+    try:
+        return await (_chat(body, models) if line.url == CHAT else _embeddings(body, models))
+    except ValidationError as error:
+        return refused(Refusal(400, explain(error)))
+    except Refusal as refusal:
+        return refused(refusal)
+
+
+def refused(refusal: Refusal) -> Answer:
+    """Return a refusal as the answer to a line."""
+    return Answer(refusal.status, refusal.body)
+
+
+def unpaid(problem: HTTPException) -> Answer:
+    """Return that nothing is left to pay a line."""
+    return refused(Refusal(problem.status_code, problem.detail))
+
+
+async def _chat(body: Json, models: Models) -> Answer:
+    request = ChatCompletionRequest.model_validate(body)
+    if request.stream:
+        raise Refusal(400, "stream: a batch answers as a whole, leave it out", "stream")
+    chosen = await models.for_chat(request.model)
+    completion = await chosen.complete(request)
+    return Answer(200, completion, chosen.id, completion["usage"])
+
+
+async def _embeddings(body: Json, models: Models) -> Answer:
+    chosen, vectors = await models.embed(EmbeddingRequest.model_validate(body))
+    return Answer(200, vectors, chosen.id, vectors["usage"])
+
+
+def written(row: Json) -> str:
+    """Return an answered line as a line of the file of answers, or of errors."""
+    body = json.loads(row["answer"])
+    problem = body.get("error") if row["status"] != 200 else None
+    request_id = f"batch_req_{row['batch'].removeprefix('batch_')}_{row['line']}"
+    return json.dumps(
+        {
+            "id": request_id,
+            "custom_id": row["custom_id"],
+            "response": {"status_code": row["status"], "request_id": request_id, "body": body},
+            "error": problem and {"code": problem["type"], "message": problem["message"]},
+        }
+    )

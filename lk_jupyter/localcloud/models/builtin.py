@@ -1,0 +1,177 @@
+"""The two models that this cloud brings along: one repeats what it is told, one hashes words to a vector.
+
+Both are there so that programs can be tried without a GPU and without a bill elsewhere. They say
+what they are, and give the same answer to the same request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import struct
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+from uuid import uuid4
+
+from lk_jupyter.api.serverless import ChatCompletionParameters
+from lk_jupyter.localcloud.models import tokens
+from lk_jupyter.localcloud.models.envelope import Refusal
+
+ECHO = "local/echo"
+HASH_EMBEDDING = "local/hash-embedding"
+
+#: A model that never comes up when it is deployed, to see what a failure looks like.
+BROKEN = "local/broken"
+
+DIMENSIONS = 512
+MOST_CHOICES = 16
+MOST_DIMENSIONS = 4096
+MOST_INPUTS = 2048
+
+#: Places of a vector that one word adds to.
+_PLACES = 8
+
+_OPENINGS = ("You said:", "I was told:", "Here it is again:", "Word for word:")
+_FORMATS = ("text", "json_object")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer, in tokens, and why it ends."""
+
+    tokens: list[str]
+    finish_reason: str
+
+
+class Echo:
+    """The chat model: a sentence about itself and the last message of the user."""
+
+    async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
+        """Return the whole completion."""
+        replies = _replies(request)
+        choices = [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": "".join(reply.tokens)},
+                "finish_reason": reply.finish_reason,
+            }
+            for index, reply in enumerate(replies)
+        ]
+        return {**_head(model, "chat.completion"), "choices": choices, "usage": _usage(request, replies)}
+
+    async def stream(self, model: str, request: ChatCompletionParameters) -> AsyncIterator[Json]:
+        """Yield the completion token by token, and its token counts last."""
+        replies = _replies(request)
+        head = _head(model, "chat.completion.chunk")
+        for index, reply in enumerate(replies):
+            for place, token in enumerate(reply.tokens):
+                delta = {"content": token} if place else {"role": "assistant", "content": token}
+                yield {**head, "choices": [_piece(index, delta)]}
+                await asyncio.sleep(0)  # others have their turn, and a client that hangs up is noticed
+            yield {**head, "choices": [_piece(index, {}, reply.finish_reason)]}
+        yield {**head, "choices": [], "usage": _usage(request, replies)}
+
+    async def embed(self, model: str, texts: list[str], options: Json) -> Json:
+        """Return the vectors of some texts, in the order of the texts."""
+        dimensions = _whole_number(options, "dimensions", DIMENSIONS, MOST_DIMENSIONS)
+        if len(texts) > MOST_INPUTS:
+            raise Refusal(400, f"At most {MOST_INPUTS} texts at once, not {len(texts)}", "input")
+        rows = [
+            {"object": "embedding", "index": index, "embedding": vector(text, dimensions)}
+            for index, text in enumerate(texts)
+        ]
+        counted = sum(map(tokens.count, texts))
+        usage = {"prompt_tokens": counted, "total_tokens": counted}
+        return {"object": "list", "model": model, "data": rows, "usage": usage}
+
+
+def vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
+    """Return the direction of a text, of length 1: each word adds to the places that its hash names.
+
+    Texts that share words point in similar directions. One without words has a direction too.
+    """
+    sums = [0.0] * dimensions
+    for word, times in Counter(token.strip().lower() for token in tokens.split(text)).items():
+        for number in struct.unpack(f">{_PLACES}I", blake2b(word.encode(), digest_size=4 * _PLACES).digest()):
+            sums[(number >> 1) % dimensions] += times if number & 1 else -times
+    length = math.hypot(*sums)
+    return [x / length for x in sums] if length else [1.0, *sums[1:]]
+
+
+def _replies(request: ChatCompletionParameters) -> list[Reply]:
+    _check(request)
+    extra = request.model_extra or {}
+    choices = _whole_number(extra, "n", 1, MOST_CHOICES)
+    return [_cut(_text(request, index), request) for index in range(choices)]
+
+
+def _check(request: ChatCompletionParameters) -> None:
+    """Refuse what this model cannot do."""
+    for message in request.messages:
+        if isinstance(message.content, list) and any(part.type == "image_url" for part in message.content):
+            raise Refusal(400, f"{ECHO} reads text only: it takes no images", "messages")
+    if request.tool_choice == "required" or isinstance(request.tool_choice, dict):
+        raise Refusal(400, f"{ECHO} calls no tools", "tool_choice")
+    if (kind := (request.response_format or {}).get("type", "text")) not in _FORMATS:
+        raise Refusal(400, f"{ECHO} answers as {' or '.join(_FORMATS)}, not as {kind!r}", "response_format")
+
+
+def _text(request: ChatCompletionParameters, index: int) -> str:
+    told = next((tokens.text_of(m) for m in reversed(request.messages) if m.role == "user"), "")
+    if request.response_format and request.response_format.get("type") == "json_object":
+        return json.dumps({"model": ECHO, "is_a_stand_in": True, "echo": told}, ensure_ascii=False)
+    opening = _OPENINGS[((request.seed or 0) + index) % len(_OPENINGS)]
+    return f"I am {ECHO}, a stand-in that repeats. {opening} {told}".rstrip()
+
+
+def _cut(text: str, request: ChatCompletionParameters) -> Reply:
+    """End a text before its first stop word, and at the token budget."""
+    stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    ends = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
+    pieces = tokens.split(text[: min(ends, default=len(text))])
+    budget = _budget(request)
+    if budget is not None and len(pieces) > budget:
+        return Reply(pieces[:budget], "length")
+    return Reply(pieces, "stop")
+
+
+def _budget(request: ChatCompletionParameters) -> int | None:
+    """Return the most tokens that are wanted; newer clients have another name for them."""
+    extra = request.model_extra or {}
+    if request.max_tokens is None and extra.get("max_completion_tokens") is not None:
+        return _whole_number(extra, "max_completion_tokens", 1, 65_536)
+    return request.max_tokens
+
+
+def _whole_number(fields: Json, name: str, default: int, most: int) -> int:
+    value = fields.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise Refusal(400, f"{name}: give a whole number from 1 to {most}", name)
+    return value
+
+
+def _head(model: str, kind: str) -> Json:
+    return {"id": f"chatcmpl-{uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
+
+
+def _piece(index: int, delta: Json, finish_reason: str | None = None) -> Json:
+    return {"index": index, "delta": delta, "finish_reason": finish_reason}
+
+
+def _usage(request: ChatCompletionParameters, replies: list[Reply]) -> Json:
+    prompt, completion = tokens.count_messages(request.messages), sum(len(reply.tokens) for reply in replies)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }

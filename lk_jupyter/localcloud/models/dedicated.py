@@ -1,0 +1,78 @@
+"""Chat with a deployment: found, woken up, waited for, asked, each within the time that the caller gives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
+
+from lk_jupyter.api.iris import DedicatedChatCompletionRequest
+from lk_jupyter.localcloud.models.deployments import Deployments
+from lk_jupyter.localcloud.models.envelope import Refusal
+from lk_jupyter.localcloud.models.models import Chosen, Models
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.05
+
+
+class DedicatedChat:
+    """Answers from deployments; its tokens cost nothing, since the replicas are paid."""
+
+    def __init__(self, deployments: Deployments, models: Models) -> None:
+        self._deployments = deployments
+        self._models = models
+
+    def find(self, org_id: str, header: str | None, request: DedicatedChatCompletionRequest) -> Json:
+        """Return the deployment that a request means, by its header or else by its model."""
+        name = header or request.model
+        if not name:
+            raise Refusal(400, "name a deployment in the header X-Deployment-ID, or in model", "model")
+        deployment = self._deployments.named(org_id, name)
+        if deployment is None:
+            raise Refusal(404, f"deployment not found: {name[:100]!r}", "model")
+        return deployment
+
+    async def complete(self, deployment: Json, request: DedicatedChatCompletionRequest, seconds: float) -> Json:
+        """Return the whole completion; 504 when it takes longer than so many seconds of the cloud's clock."""
+        return await self._within(seconds, self._complete(deployment, request))
+
+    async def stream(
+        self, deployment: Json, request: DedicatedChatCompletionRequest, seconds: float
+    ) -> AsyncIterator[Json]:
+        """Yield the completion piece by piece; the time limit is that of the first piece."""
+        start = time.monotonic()
+        chosen = await self._within(seconds, self._ready(deployment))
+        pieces = chosen.stream(request, lambda _: None)
+        yield await self._within(seconds, anext(pieces))
+        async for piece in pieces:
+            yield piece
+        self._count(deployment, start)
+
+    async def _complete(self, deployment: Json, request: DedicatedChatCompletionRequest) -> Json:
+        chosen = await self._ready(deployment)
+        start = time.monotonic()
+        completion = await chosen.complete(request)
+        self._count(deployment, start)
+        return completion
+
+    async def _ready(self, deployment: Json) -> Chosen:
+        """Wake a deployment up and wait for its first replica that serves."""
+        current = self._deployments.wake(self._deployments.latest(deployment))
+        while (status := self._deployments.status(current)) == "pending":
+            await asyncio.sleep(_POLL_SECONDS)
+            current = self._deployments.latest(current)
+        if status != "created":
+            raise Refusal(503, f"no healthy replica: the deployment is {status}")
+        return await self._models.for_chat(current["serving_name"])
+
+    def _count(self, deployment: Json, start: float) -> None:
+        self._deployments.demand.add(deployment["deployment_id"], time.time(), time.monotonic() - start)
+
+    async def _within(self, seconds: float, work: Awaitable[T]) -> T:
+        try:
+            return await asyncio.wait_for(work, seconds / self._deployments.speed)
+        except asyncio.TimeoutError:
+            raise Refusal(504, f"request timed out: no answer within {seconds:g} s") from None

@@ -1,0 +1,276 @@
+"""Deployments: kept, started, scaled, paused, woken up, stopped, billed by the second of each replica."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from fastapi import HTTPException
+
+from lk_jupyter.localcloud.clock import now as now_text
+from lk_jupyter.localcloud.models import replicas
+from lk_jupyter.localcloud.models.scaling import Demand
+from lk_jupyter.localcloud.money import catalogue
+from lk_jupyter.localcloud.money.ledger import Ledger
+from lk_jupyter.localcloud.store import Store
+
+Json = dict[str, Any]
+
+#: Seconds without a request after which a deployment is paused.
+IDLE_SECONDS = 3600.0
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS deployments (
+    id TEXT PRIMARY KEY, org TEXT NOT NULL, is_live INTEGER NOT NULL, body TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS deployments_live ON deployments (org, is_live);
+"""
+
+_KEPT_ENDED = 10
+_TICK_SECONDS = 1.0
+_FASTEST_TICK = 0.02
+
+
+class Deployments:
+    """All deployments of this cloud; ``speed`` is that of its clock."""
+
+    def __init__(self, store: Store, ledger: Ledger, speed: float) -> None:
+        self._store = store
+        self._ledger = ledger
+        self.speed = speed
+        self.demand = Demand(speed)
+        store.add_tables(_TABLES)
+        ledger.add_meter(self.accruing)
+
+    def create(self, org_id: str, wanted: Json) -> Json:
+        """Keep a new deployment and ask for its first replicas."""
+        moment = time.time()
+        deployment = {
+            **wanted,
+            "deployment_id": str(uuid4()),
+            "created_at": now_text(),
+            "asked": moment,
+            "calm_since": moment,
+            "is_paused": False,
+            "is_stopped": False,
+            "desired_replicas": wanted["min_replicas"],
+            "replicas": [replicas.new(moment) for _ in range(wanted["min_replicas"])],
+        }
+        with self._store.write() as db:
+            row = (deployment["deployment_id"], org_id, True, json.dumps(deployment))
+            db.execute("INSERT INTO deployments VALUES (?, ?, ?, ?)", row)
+        return deployment
+
+    def get(self, org_id: str, deployment_id: str) -> Json:
+        """Return one deployment; 404 when it is unknown, or of another organization."""
+        rows = self._store.read("SELECT body FROM deployments WHERE id = ? AND org = ?", deployment_id, org_id)
+        if not rows:
+            raise HTTPException(404, f"Deployment {deployment_id} not found")
+        return _read(rows[0])
+
+    def all(self, org_id: str, *, with_stopped: bool = False) -> list[Json]:
+        """Return the deployments of an organization, oldest first."""
+        query = "SELECT body FROM deployments WHERE org = ? AND is_live >= ?"
+        rows = self._store.read(query, org_id, not with_stopped)
+        return sorted(map(_read, rows), key=lambda deployment: str(deployment["created_at"]))
+
+    def named(self, org_id: str, name: str) -> Json | None:
+        """Return the live deployment with this id, or the first one that serves this model."""
+        live = self.all(org_id)
+        by_id = (d for d in live if d["deployment_id"] == name)
+        by_model = (d for d in live if name in {d["serving_name"], d["hf_model_id"]})
+        return next(by_id, None) or next(by_model, None)
+
+    def with_replica(self, org_id: str, replica_id: str) -> tuple[Json, Json]:
+        """Return a replica and its deployment; 404 when it is unknown, or of another organization."""
+        for deployment in self.all(org_id, with_stopped=True):
+            for replica in deployment["replicas"]:
+                if replica["replica_id"] == replica_id:
+                    return deployment, replica
+        raise HTTPException(404, f"Replica {replica_id} not found")
+
+    def latest(self, deployment: Json) -> Json:
+        """Return a deployment as it is by now; one whose organization was deleted counts as stopped."""
+        rows = self._store.read("SELECT body FROM deployments WHERE id = ?", deployment["deployment_id"])
+        return _read(rows[0]) if rows else {**deployment, "is_stopped": True}
+
+    def stop(self, org_id: str, deployment_id: str) -> Json:
+        """End a deployment for good; one that has ended stays as it is."""
+        self.get(org_id, deployment_id)
+        return self._change(deployment_id, _stop)
+
+    def forget(self, org_id: str) -> None:
+        """End and remove all deployments of an organization."""
+        for deployment in self.all(org_id):
+            self._change(deployment["deployment_id"], _stop)
+        with self._store.write() as db:
+            db.execute("DELETE FROM deployments WHERE org = ?", (org_id,))
+
+    def wake(self, deployment: Json) -> Json:
+        """Note a request; a paused deployment gets its replicas again, when they can be paid."""
+        if deployment["is_paused"]:
+            self._ledger.require_credits(self._org(deployment))
+        return self._change(deployment["deployment_id"], _wake)
+
+    def status(self, deployment: Json) -> str:
+        """Return the state of a deployment."""
+        if deployment["is_stopped"]:
+            return "stopped"
+        if deployment["is_paused"]:
+            return "paused"
+        states = self.states(deployment)
+        if "running" in states:
+            return "created"
+        return "failed" if states and set(states) == {"failed"} else "pending"
+
+    def states(self, deployment: Json) -> list[str]:
+        """Return the states of the replicas that were not ended."""
+        moment, model = time.time(), deployment["serving_name"]
+        return [replicas.state(replica, model, moment, self.speed) for replica in _open(deployment)]
+
+    def accruing(self, org_id: str) -> Decimal:
+        """Return what the replicas that go on have cost an organization so far."""
+        moment = time.time()
+        return sum(
+            (self._cost(d, replica, moment) for d in self.all(org_id) for replica in _open(d)),
+            Decimal(0),
+        )
+
+    async def tick_forever(self) -> None:
+        """Scale and pause deployments by the clock."""
+        while True:
+            for row in self._store.read("SELECT id, org, body FROM deployments WHERE is_live"):
+                try:
+                    self._tick(_read(row), row["org"])
+                except Exception:  # the next tick may do better, and the others are not at fault
+                    logging.getLogger("uvicorn.error").exception("deployment %s", row["id"])
+            await asyncio.sleep(max(_TICK_SECONDS / self.speed, _FASTEST_TICK))
+
+    def _tick(self, deployment: Json, org_id: str) -> None:
+        if deployment["is_paused"] or "running" not in self.states(deployment):
+            return
+        moment, deployment_id = time.time(), deployment["deployment_id"]
+        idle_from = max(deployment["asked"], self._up_since(deployment)) + IDLE_SECONDS / self.speed
+        if moment > idle_from:
+            self._change(deployment_id, lambda d, _: _pause(d, idle_from))
+        elif self._ledger.standing(org_id).remaining <= 0:
+            self._change(deployment_id, _pause)
+        elif (wanted := self._scaled(deployment, moment)) != deployment["desired_replicas"]:
+            self._change(deployment_id, lambda d, now: _scale(d, now, wanted))
+        elif self.demand.wanted(deployment, moment) == wanted > deployment["min_replicas"]:
+            self._change(deployment_id, _stay)
+
+    def _scaled(self, deployment: Json, moment: float) -> int:
+        """Return how many replicas there should be now: more at once, fewer after some calm, one by one."""
+        wanted, have = self.demand.wanted(deployment, moment), int(deployment["desired_replicas"])
+        if wanted >= have:
+            return wanted
+        calm = (moment - deployment["calm_since"]) * self.speed
+        return have - 1 if calm >= deployment["stabilisation_window"] else have
+
+    def _org(self, deployment: Json) -> str:
+        (row,) = self._store.read("SELECT org FROM deployments WHERE id = ?", deployment["deployment_id"])
+        return str(row["org"])
+
+    def _up_since(self, deployment: Json) -> float:
+        return min(replicas.serves_from(replica, self.speed) for replica in _open(deployment))
+
+    def _change(self, deployment_id: str, change: Callable[[Json, float], None]) -> Json:
+        """Change a live deployment, and bill the replicas that ended, together."""
+        with self._store.write() as db:
+            row = db.execute("SELECT org, is_live, body FROM deployments WHERE id = ?", (deployment_id,)).fetchone()
+            deployment = _read(row)
+            if not row["is_live"]:
+                return deployment
+            change(deployment, time.time())
+            self._bill_ended(db, row["org"], deployment)
+            deployment["replicas"] = _without_old(deployment)
+            body = json.dumps(deployment)
+            db.execute(
+                "UPDATE deployments SET is_live = ?, body = ? WHERE id = ?",
+                (not deployment["is_stopped"], body, deployment_id),
+            )
+        return deployment
+
+    def _bill_ended(self, db: sqlite3.Connection, org_id: str, deployment: Json) -> None:
+        """Bill each replica that was ended; what was billed before is not billed again."""
+        for replica in deployment["replicas"]:
+            if replica["until"] is not None:
+                self._ledger.charge(
+                    db,
+                    org_id,
+                    "dedicated_inference",
+                    replica["replica_id"],
+                    self._cost(deployment, replica, replica["until"]),
+                    deployment_id=deployment["deployment_id"],
+                    hardware_profile=deployment["hardware_profile"],
+                    description=f"{deployment['serving_name']} on {deployment['hardware_profile']}",
+                )
+
+    def _cost(self, deployment: Json, replica: Json, moment: float) -> Decimal:
+        return replicas.cost(replica, deployment["serving_name"], price_per_hour(deployment), moment, self.speed)
+
+
+def price_per_hour(deployment: Json) -> Decimal:
+    """Return what one replica costs in credits an hour."""
+    return catalogue.vm_price("on-demand", deployment["gpu_type"], deployment["gpu_count"])
+
+
+def _stop(deployment: Json, moment: float) -> None:
+    deployment["is_stopped"] = True
+    deployment["desired_replicas"] = 0
+    _end(_open(deployment), moment)
+
+
+def _pause(deployment: Json, moment: float) -> None:
+    deployment["is_paused"] = True
+    deployment["desired_replicas"] = 0
+    _end(_open(deployment), moment)
+
+
+def _wake(deployment: Json, moment: float) -> None:
+    deployment["asked"] = moment
+    if deployment["is_paused"]:
+        deployment["is_paused"] = False
+        _scale(deployment, moment, deployment["min_replicas"])
+
+
+def _scale(deployment: Json, moment: float, wanted: int) -> None:
+    """Have so many replicas: the newest go first."""
+    deployment["desired_replicas"] = wanted
+    _stay(deployment, moment)
+    have = _open(deployment)
+    _end(have[wanted:], moment)
+    deployment["replicas"] += [replicas.new(moment) for _ in range(wanted - len(have))]
+
+
+def _stay(deployment: Json, moment: float) -> None:
+    """Note that all replicas are needed."""
+    deployment["calm_since"] = moment
+
+
+def _end(ending: list[Json], moment: float) -> None:
+    for replica in ending:
+        replica["until"] = moment
+
+
+def _open(deployment: Json) -> list[Json]:
+    return [replica for replica in deployment["replicas"] if replica["until"] is None]
+
+
+def _without_old(deployment: Json) -> list[Json]:
+    """Return the replicas without those that ended long ago."""
+    ended = [replica for replica in deployment["replicas"] if replica["until"] is not None]
+    return [*ended[-_KEPT_ENDED:], *_open(deployment)]
+
+
+def _read(row: sqlite3.Row) -> Json:
+    deployment: Json = json.loads(row["body"])
+    return deployment

@@ -1,0 +1,201 @@
+"""Which models answer, who answers for them, and what their tokens cost."""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+import struct
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from lk_jupyter.api.serverless import ChatCompletion, ChatCompletionParameters, EmbeddingRequest, EmbeddingResponse
+from lk_jupyter.localcloud.models import tokens
+from lk_jupyter.localcloud.models.builtin import BROKEN, ECHO, HASH_EMBEDDING, Echo
+from lk_jupyter.localcloud.models.envelope import Refusal
+from lk_jupyter.localcloud.models.upstream import Upstream
+from lk_jupyter.localcloud.money import catalogue
+from lk_jupyter.localcloud.money.ledger import Ledger
+
+Json = dict[str, Any]
+
+#: Told of the tokens of an answer.
+Bill = Callable[[Json], None]
+
+#: Names that stand for a model that suits the prompt.
+ROUTES = ("lyceum/router", "lyceum/simple", "lyceum/complex", "lyceum/reasoning")
+
+_CREATED = 1_767_225_600  # the built-in models are as old as 2026
+
+
+class Engine(Protocol):
+    """Somebody who answers for models."""
+
+    async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
+        """Return the whole completion."""
+        ...
+
+    def stream(self, model: str, request: ChatCompletionParameters) -> AsyncIterator[Json]:
+        """Yield the completion piece by piece, token counts among them."""
+        ...
+
+    async def embed(self, model: str, texts: list[str], options: Json) -> Json:
+        """Return one vector for each text."""
+        ...
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A model that is there, and who answers for it."""
+
+    id: str
+    engine: Engine
+
+    async def complete(self, request: ChatCompletionParameters) -> Json:
+        """Return the whole completion, with token counts."""
+        answer = _checked(ChatCompletion, await self.engine.complete(self.id, request))
+        said = [choice.get("message", {}).get("content") or "" for choice in answer["choices"]]
+        return {**answer, "usage": answer.get("usage") or count(request, said)}
+
+    async def stream(self, request: ChatCompletionParameters, bill: Bill) -> AsyncIterator[Json]:
+        """Yield the completion piece by piece; token counts come last, in a piece of their own.
+
+        They are billed before that, and also when nobody wants the rest.
+        """
+        usage, said = None, []
+        try:
+            async for piece in self.engine.stream(self.id, request):
+                usage = piece.get("usage") or usage
+                if piece.get("choices"):
+                    said += _texts(piece)
+                    yield {key: value for key, value in piece.items() if key != "usage"}
+        finally:
+            usage = usage or count(request, said)
+            if said:
+                bill(usage)
+        yield {**_chunk_head(self.id), "choices": [], "usage": usage}
+
+    async def embed(self, texts: list[str], options: Json) -> Json:
+        """Return one vector for each text, with token counts."""
+        answer = _checked(EmbeddingResponse, await self.engine.embed(self.id, texts, options))
+        counted = sum(map(tokens.count, texts))
+        return {**answer, "usage": answer.get("usage") or {"prompt_tokens": counted, "total_tokens": counted}}
+
+
+class Models:
+    """The models of this cloud: its own, and those of the upstream when there is one."""
+
+    def __init__(self, upstream: Upstream | None) -> None:
+        self._upstream = upstream
+        self._builtin = Echo()
+
+    async def all(self) -> list[Json]:
+        """List them; an upstream that does not answer adds none."""
+        own = [_row(name, "local") for name in (ECHO, HASH_EMBEDDING)]
+        return [*own, *(await self._listed()), *(_row(name, "lyceum") for name in ROUTES)]
+
+    async def priced(self) -> list[str]:
+        """Name the models that have a price: all but the routes, which cost what they lead to."""
+        return [row["id"] for row in await self.all() if row["id"] not in ROUTES]
+
+    async def for_chat(self, name: str) -> Chosen:
+        """Return the model of a name, or that which a route stands for; 404 when there is none."""
+        if name in ROUTES:
+            name = await self.suited()
+        if name == HASH_EMBEDDING:
+            raise Refusal(400, f"{HASH_EMBEDDING} makes embeddings: ask it at /embeddings", "model")
+        return await self._find(name)
+
+    async def for_embeddings(self, name: str) -> Chosen:
+        """Return the model of a name; 404 when there is none."""
+        if name in {ECHO, *ROUTES}:
+            raise Refusal(400, f"{name} makes no embeddings: ask for {HASH_EMBEDDING}", "model")
+        return await self._find(name)
+
+    async def embed(self, request: EmbeddingRequest) -> tuple[Chosen, Json]:
+        """Return the vectors of a request in the form that it asks for, and the model that made them."""
+        texts = [request.input] if isinstance(request.input, str) else request.input
+        if not texts:
+            raise Refusal(400, "input: give at least one text", "input")
+        chosen = await self.for_embeddings(request.model)
+        answer = await chosen.embed(texts, request.model_extra or {})
+        if request.encoding_format == "base64":
+            answer["data"] = [{**row, "embedding": _base64(row["embedding"])} for row in answer["data"]]
+        return chosen, answer
+
+    async def suited(self) -> str:
+        """Name the model that routes lead to: the first of the upstream that chats, else the one built in."""
+        return next((row["id"] for row in await self._listed() if not _embeds(row["id"])), ECHO)
+
+    async def deployable(self) -> list[str]:
+        """Name the models that can be deployed."""
+        return [ECHO, BROKEN, *(row["id"] for row in await self._listed() if not _embeds(row["id"]))]
+
+    async def _find(self, name: str) -> Chosen:
+        if name in {ECHO, HASH_EMBEDDING}:
+            return Chosen(name, self._builtin)
+        known = [row["id"] for row in await self._upstream.models()] if self._upstream else []
+        if self._upstream is None or name not in known:
+            near = get_close_matches(name, [ECHO, HASH_EMBEDDING, *known], n=3) or [ECHO, HASH_EMBEDDING]
+            raise Refusal(404, f"model not found: {name[:100]!r}; near: {', '.join(near)}", "model")
+        return Chosen(name, self._upstream)
+
+    async def _listed(self) -> list[Json]:
+        try:
+            return await self._upstream.models() if self._upstream else []
+        except Refusal:
+            return []
+
+
+def charge(  # noqa: PLR0913 (one bill)
+    db: sqlite3.Connection, ledger: Ledger, org_id: str, *, source: str, model: str, usage: Json
+) -> None:
+    """Bill the tokens of one request, once, within the transaction that keeps its answer."""
+    price = catalogue.tokens_of(model)
+    prompt, completion = (max(0, usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
+    facts = {"model": model, "deployment_id": f"serverless:{model}", "description": model}
+    for category, tokens_used, unit_price in (
+        ("serverless_inference_prompt_tokens", prompt, price.prompt),
+        ("serverless_inference_completion_tokens", completion, price.completion),
+    ):
+        ledger.charge(db, org_id, category, source, tokens_used * unit_price, tokens=tokens_used, **facts)  # type: ignore[arg-type]
+
+
+def count(request: ChatCompletionParameters, said: list[str]) -> Json:
+    """Count the tokens of a completion whose engine did not."""
+    prompt, completion = tokens.count_messages(request.messages), tokens.count("".join(said))
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _base64(vector: list[float]) -> str:
+    """Pack numbers as the OpenAI clients unpack them: little-endian, 32 bits each."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def _texts(piece: Json) -> list[str]:
+    return [(choice.get("delta") or {}).get("content") or "" for choice in piece["choices"]]
+
+
+def _chunk_head(model: str) -> Json:
+    return {"object": "chat.completion.chunk", "created": int(time.time()), "model": model}
+
+
+def _embeds(model: str) -> bool:
+    return "embed" in model.lower()
+
+
+def _row(name: str, owner: str) -> Json:
+    return {"id": name, "object": "model", "created": _CREATED, "owned_by": owner}
+
+
+def _checked(kind: type[BaseModel], answer: Json) -> Json:
+    """Refuse an answer that no client could read."""
+    try:
+        kind.model_validate(answer)
+    except ValidationError:
+        raise Refusal(503, "the upstream answered in a form that is not the API's") from None
+    return answer

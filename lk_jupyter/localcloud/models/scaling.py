@@ -1,0 +1,40 @@
+"""How many replicas a deployment should have, from what was asked of it lately."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from typing import Any
+
+Json = dict[str, Any]
+
+#: Seconds over which requests are counted.
+WINDOW = 10.0
+
+_MOST_REQUESTS = 10_000
+
+
+class Demand:
+    """The latest requests of each deployment; a restart forgets them."""
+
+    def __init__(self, speed: float) -> None:
+        self._window = WINDOW / speed
+        self._requests: defaultdict[str, deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=_MOST_REQUESTS))
+
+    def add(self, deployment_id: str, now: float, seconds: float) -> None:
+        """Count a request that took some seconds."""
+        self._requests[deployment_id].append((now, seconds))
+
+    def wanted(self, deployment: Json, now: float) -> int:
+        """Return the number of replicas that the targets ask for, within the bounds."""
+        requests = self._requests[deployment["deployment_id"]]
+        while requests and requests[0][0] < now - self._window:
+            requests.popleft()
+        wanted = math.ceil(len(requests) / self._window / deployment["target_rps"])
+        if _p95([seconds for _, seconds in requests]) * 1000 > deployment["target_latency_p95_ms"]:
+            wanted = max(wanted, deployment["desired_replicas"] + 1)
+        return int(min(max(wanted, deployment["min_replicas"]), deployment["max_replicas"]))
+
+
+def _p95(values: list[float]) -> float:
+    return sorted(values)[math.ceil(len(values) * 0.95) - 1] if values else 0.0

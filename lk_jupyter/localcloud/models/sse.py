@@ -1,0 +1,44 @@
+"""Server-sent events, as chat clients and followers of requests read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi.responses import StreamingResponse
+
+from lk_jupyter.localcloud.models.envelope import Refusal
+
+Json = dict[str, Any]
+
+_DONE = "data: [DONE]\n\n"
+
+
+def event(data: Json, name: str | None = None) -> str:
+    """Write one event."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(data)}\n\n"
+
+
+def answer(events: AsyncIterator[str]) -> StreamingResponse:
+    """Answer with events as they come."""
+    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+
+
+async def chat(pieces: AsyncIterator[Json], *, with_usage: bool) -> StreamingResponse:
+    """Answer with the pieces of a completion; what fails before the first of them is no stream."""
+    first = await anext(pieces)
+    return answer(_chat_events(first, pieces, with_usage=with_usage))
+
+
+async def _chat_events(first: Json, rest: AsyncIterator[Json], *, with_usage: bool) -> AsyncIterator[str]:
+    try:
+        yield event(first)
+        async for piece in rest:
+            if piece["choices"] or with_usage:
+                yield event(piece)
+    except Refusal as refusal:
+        yield event(refusal.body)
+    else:
+        yield _DONE

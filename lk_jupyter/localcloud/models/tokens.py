@@ -1,0 +1,43 @@
+"""How the built-in models count text, since they have no vocabulary of their own.
+
+A token is a run of up to eight letters and digits, or one other sign, with the blanks before it. A
+message costs its text and three tokens more, for its role and its frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from lk_jupyter.api.serverless import ChatMessage
+
+FRAME_TOKENS = 3
+
+_TOKEN = re.compile(r"\s*(?:\w{1,8}|[^\w\s])|\s+")
+
+
+def split(text: str) -> list[str]:
+    """Cut a text into its tokens; joined they are the text again."""
+    return _TOKEN.findall(text)
+
+
+def count(text: str) -> int:
+    """Return the number of tokens of a text."""
+    return sum(1 for _ in _TOKEN.finditer(text))
+
+
+def count_messages(messages: Iterable[ChatMessage]) -> int:
+    """Return the number of tokens of a conversation."""
+    return sum(FRAME_TOKENS + count(text_of(message)) for message in messages)
+
+
+def text_of(message: ChatMessage) -> str:
+    """Return the text of a message."""
+    return "".join(_texts(message))
+
+
+def _texts(message: ChatMessage) -> Iterator[str]:
+    if isinstance(message.content, str):
+        yield message.content
+    elif message.content:
+        yield from (part.text or "" for part in message.content)

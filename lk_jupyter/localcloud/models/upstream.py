@@ -1,0 +1,151 @@
+"""The one room of httpx on this side: an OpenAI-compatible service whose answers this cloud passes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.api.serverless import ChatCompletionParameters
+from lk_jupyter.localcloud.models.envelope import Refusal
+
+if TYPE_CHECKING:
+    import httpx
+
+Json = dict[str, Any]
+
+#: Statuses that travel on as they are; a key that the upstream refuses, say, is not the caller's fault.
+_PASSED_ON = {400: 400, 404: 404, 413: 400, 422: 400, 429: 429}
+
+_LIST_SECONDS = 30.0
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 600.0
+
+
+class Upstream:
+    """A service at a base URL that ends where ``/chat/completions`` begins; its key never leaves this object."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._listed: tuple[float, list[Json]] = (0.0, [])
+        self._listing = asyncio.Lock()
+
+    async def models(self) -> list[Json]:
+        """Return its models, as it lists them; asked for again after a while."""
+        async with self._listing:
+            if self._listed[0] < time.monotonic():
+                answer = await self._get("/models")
+                rows = answer.get("data") if isinstance(answer, dict) else answer
+                models = [row for row in rows or [] if isinstance(row, dict) and isinstance(row.get("id"), str)]
+                self._listed = (time.monotonic() + _LIST_SECONDS, models)
+        return self._listed[1]
+
+    async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
+        """Return the whole completion."""
+        return await self._post("/chat/completions", _body(model, request, stream=False))
+
+    async def stream(self, model: str, request: ChatCompletionParameters) -> AsyncIterator[Json]:
+        """Yield the frames of the completion as they come, token counts among them."""
+        from httpx_sse import EventSource  # noqa: PLC0415 (loads what most clouds never need)
+
+        body = _body(model, request, stream=True) | {"stream_options": {"include_usage": True}}
+        async with self._sent("POST", "/chat/completions", body) as response:
+            async for event in EventSource(response).aiter_sse():
+                if event.data == "[DONE]":
+                    return
+                yield _frame(event.data)
+        raise Refusal(503, "the upstream broke off its answer")
+
+    async def embed(self, model: str, texts: list[str], options: Json) -> Json:
+        """Return the vectors of some texts."""
+        return await self._post("/embeddings", {**options, "model": model, "input": texts, "encoding_format": "float"})
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if "_client" in self.__dict__:
+            await self._client.aclose()
+
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        import httpx  # noqa: PLC0415
+
+        timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+        headers = {"Content-Type": "application/json", **self._headers}
+        return httpx.AsyncClient(headers=headers, timeout=timeout)
+
+    async def _get(self, path: str) -> Any:
+        async with self._sent("GET", path) as response:
+            return _parsed(await response.aread())
+
+    async def _post(self, path: str, body: Json) -> Json:
+        async with self._sent("POST", path, body) as response:
+            answer = _parsed(await response.aread())
+        if not isinstance(answer, dict):
+            raise Refusal(503, "the upstream answered in a form that is not the API's")
+        return answer
+
+    @asynccontextmanager
+    async def _sent(self, method: str, path: str, body: Json | None = None) -> AsyncIterator[httpx.Response]:
+        """Open an answer that is a success; whatever else happens becomes a refusal."""
+        import httpx  # noqa: PLC0415
+
+        content = None if body is None else _written(body)
+        try:
+            async with self._client.stream(method, self._url + path, content=content) as response:
+                if not response.is_success:
+                    raise _refusal(response.status_code, await response.aread())
+                yield response
+        except (httpx.RequestError, httpx.InvalidURL) as failure:
+            raise Refusal(503, f"the upstream cannot be reached: {type(failure).__name__}") from None
+
+
+def _body(model: str, request: ChatCompletionParameters, *, stream: bool) -> Json:
+    """Return what the caller sent, for the upstream's own name of the model."""
+    sent = request.model_dump(mode="json", exclude_unset=True, exclude={"stream_options"})
+    return {**sent, "model": model, "stream": stream}
+
+
+def _written(body: Json) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        raise Refusal(400, "the request holds a number or a text that JSON cannot carry") from None
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise Refusal(503, "the upstream answered with something that is not JSON") from None
+
+
+def _frame(data: str) -> Json:
+    frame = _parsed(data.encode())
+    if not isinstance(frame, dict) or "error" in frame:
+        raise Refusal(503, _message(frame) or "the upstream failed in the middle of its answer")
+    return frame
+
+
+def _refusal(status: int, text: bytes) -> Refusal:
+    try:
+        said = _message(json.loads(text))
+    except ValueError:
+        said = None
+    if status in _PASSED_ON:
+        return Refusal(_PASSED_ON[status], said or f"the upstream refused with HTTP {status}")
+    if status in {401, 403}:
+        return Refusal(503, "the upstream does not accept this cloud's key (LK_INFERENCE_UPSTREAM_KEY)")
+    return Refusal(503, f"the upstream answered HTTP {status}: {said or 'no reason given'}")
+
+
+def _message(body: Any) -> str | None:
+    """Return the words of an error, in whichever form it is."""
+    error = body.get("error", body.get("detail")) if isinstance(body, dict) else None
+    if isinstance(error, dict):
+        error = error.get("message")
+    return str(error)[:500] if error else None

@@ -1,0 +1,1 @@
+"""The ledger, prices, and money that comes in."""

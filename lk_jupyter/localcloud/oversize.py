@@ -1,0 +1,59 @@
+"""Refuses files that can never fit while they come: nothing of them is kept, on disk or in memory."""
+
+from __future__ import annotations
+
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lk_jupyter.api._endpoint import EXTERNAL
+from lk_jupyter.localcloud.buckets.s3 import no_room
+
+_UPLOADS = f"{EXTERNAL}/storage/upload"
+
+#: What the form around a file may take.
+_FORM_BYTES = 16 * 1024
+
+
+class Oversize:
+    """The application, with a limit to the size of uploads in front of it."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request; an upload that is too large is answered when its last byte has come."""
+        if scope["type"] != "http" or not scope["path"].startswith(_UPLOADS):
+            await self._app(scope, receive, send)
+            return
+        body = _Counted(receive, self._most + _FORM_BYTES)
+        try:
+            await self._app(scope, body, send)
+        except _TooLargeError:
+            await body.drain()
+            refusal = no_room(None, self._most)
+            await JSONResponse({"detail": refusal.detail}, refusal.status_code)(scope, receive, send)
+
+
+class _TooLargeError(BaseException):
+    """More came than may; no other handler than ours is meant."""
+
+
+class _Counted:
+    """What comes of a request, up to a limit."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._left = most
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise _TooLargeError
+        return message
+
+    async def drain(self) -> None:
+        """Let the rest pass by, so that the sender gets to read the answer."""
+        while (await self._receive()).get("more_body"):
+            pass

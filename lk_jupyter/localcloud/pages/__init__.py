@@ -1,0 +1,1 @@
+"""Pages in a browser, where the real cloud has pages of its own."""

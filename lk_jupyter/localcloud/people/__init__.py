@@ -1,0 +1,1 @@
+"""Users, organizations, their keys and sessions."""

@@ -1,0 +1,1 @@
+"""Runs: how each kind lives, what it prints, what it uses, what it is given."""

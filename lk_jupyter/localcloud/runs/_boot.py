@@ -1,0 +1,100 @@
+"""Runs a script as ``python -u script.py`` would, with its two output streams kept in order.
+
+Started as ``python -u _boot.py IMPORTS SCRIPT``, where IMPORTS is source to run before. It runs in
+the interpreter of the run and delays its start, so it imports next to nothing. It shows in no
+traceback.
+
+Two pipes do not tell which was written first. So a write to one waits until the other was read.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from importlib.machinery import SourceFileLoader
+
+TYPE_CHECKING = False  # as in typing, which takes long to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WAIT_SECONDS = 0.5
+_PAUSE_SECONDS = 0.00002
+
+
+def main() -> None:
+    """Become the script."""
+    _, imports, script = sys.argv
+    path = os.path.abspath(script)  # noqa: PTH100 (pathlib would slow every start down)
+    _order_streams()
+    sys.argv = [script]
+    sys.path[0] = os.path.dirname(path)  # noqa: PTH120
+    module = type(sys)("__main__")
+    module.__dict__.update(
+        __file__=path, __builtins__=__builtins__, __annotations__={}, __loader__=SourceFileLoader("__main__", path)
+    )
+    sys.modules["__main__"] = module
+    with open(path, "rb") as file:  # noqa: PTH123
+        source = file.read()
+    _run(imports.encode(), "<prior_imports>", module.__dict__)
+    _run(source, script, module.__dict__)
+
+
+def _run(source: bytes, name: str, namespace: dict[str, object]) -> None:
+    """Run source; an exception is shown without our frames, then ends the process as usual."""
+    try:
+        exec(compile(source, name, "exec", dont_inherit=True), namespace)  # noqa: S102
+    except SystemExit:
+        raise
+    except BaseException as error:
+        shown = error.__traceback__.tb_next if error.__traceback__ else None
+        sys.excepthook(type(error), error.with_traceback(shown), shown)
+        sys.excepthook = lambda *_: None
+        raise
+
+
+def _order_streams() -> None:
+    """Make writes to one stream wait until what was written to the other was read."""
+    try:
+        from fcntl import ioctl  # noqa: PLC0415 (not on Windows)
+        from termios import FIONREAD  # noqa: PLC0415
+    except ImportError:
+        return
+    last = [1]
+    write_at_once = io.FileIO.write
+
+    class Ordered(io.FileIO):
+        """One of the two streams."""
+
+        fd = 0
+
+        def write(self, data):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            if last[0] != self.fd:
+                _wait_for_a_read(lambda: int.from_bytes(ioctl(last[0], FIONREAD, bytes(4)), sys.byteorder))
+                last[0] = self.fd
+            return write_at_once(self, data)
+
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        raw = Ordered(fd, "w", closefd=False)
+        raw.fd, raw.name = fd, f"<{name}>"
+        like = getattr(sys, name)
+        text = io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", write_through=True)
+        text.mode = "w"  # type: ignore[misc]
+        setattr(sys, name, text)
+        setattr(sys, f"__{name}__", text)
+
+
+def _wait_for_a_read(unread: Callable[[], int]) -> None:
+    """Wait until fewer bytes are left, as a read takes all there are; not for long, as the reader may be gone."""
+    try:
+        deadline, before = time.monotonic() + _WAIT_SECONDS, unread()
+        while before and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+            left = unread()
+            before = left if left >= before else 0
+    except OSError:  # the script closed the other stream
+        return
+
+
+main()

@@ -1,0 +1,170 @@
+"""Compose runs: a stack of containers through the engine's compose program.
+
+The program writes to files and not to pipes, since daemons of the network that it starts keep its
+output open after it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lk_jupyter.localcloud.clock import now
+from lk_jupyter.localcloud.errors import invalid
+from lk_jupyter.localcloud.runs import registry
+from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, PROJECT_LABEL, Engine, compose_program, project_of_run
+from lk_jupyter.localcloud.runs.image_run import POLL_SECONDS, addresses, has_started
+from lk_jupyter.localcloud.runs.live_run import ProcessRun
+from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, Outcome
+from lk_jupyter.localcloud.runs.output import STDERR, STDOUT
+from lk_jupyter.localcloud.secret import write_private
+
+MOUNT = "/mnt/s3"
+
+_READ_BYTES = 1 << 16
+_FIELD = "compose_file_code"
+
+#: What a service may get its image from; ``<<`` merges another map in.
+_SOURCES = {"image", "build", "extends", "<<"}
+
+
+def check(request: Any) -> None:
+    """Refuse a compose file that could never run, with the place of the fault."""
+    registry.check_login(request)
+    services_of(request.compose_file_code)
+
+
+def services_of(text: str) -> dict[str, Any]:
+    """Return the services of a compose file; 422 for a text that is none."""
+    try:
+        stack = yaml.load(text, yaml.BaseLoader)  # noqa: S506 (it makes texts, lists and maps only)
+    except yaml.YAMLError as error:
+        raise invalid("body", _FIELD, f"Not YAML: {_place(error)}") from None
+    except (RecursionError, ValueError, TypeError):
+        raise invalid("body", _FIELD, "Not YAML that can be read: it is nested too deeply or malformed") from None
+    services = stack.get("services") if isinstance(stack, dict) else None
+    if not isinstance(services, dict) or not services:
+        raise invalid("body", _FIELD, "A compose file has a map 'services' with one service at least")
+    for name, service in services.items():
+        if not isinstance(service, dict) or not (_SOURCES & set(service)):
+            raise invalid("body", _FIELD, f"services.{name}: a service is a map with an image")
+    return services
+
+
+def _place(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
+
+
+class ComposeRun(ProcessRun):
+    """One stack; it ends when all its containers have ended."""
+
+    kind = "docker compose"
+    job_type = "customer_compose"
+    _engine: Engine | None = None
+    _login: dict[str, str]
+
+    async def _prepare(self) -> list[str]:
+        self._engine = engine = await self._runs.engines.get()
+        self._compose = [*await compose_program(engine), "--project-name", project_of_run(self.id)]
+        services = services_of(self._request.compose_file_code)
+        images = [service["image"] for service in services.values() if isinstance(service.get("image"), str)]
+        self._login = await registry.login(self._request, images, self._folder, self._execute)
+        await self._write_files(services)
+        command = [*self._compose, "up", "--no-start"]
+        code, said = await self._unless_ended(self._execute(command, self._variables()))
+        if code != 0 or not await engine.containers(self._label):
+            self._update(errors_docker=said)
+            last = said.strip().splitlines()[-1:] or ["it said nothing"]
+            raise Ended(Outcome("failed", reason=f"the containers could not be made: {last[0]}"))
+        return [*self._compose, "up", "--no-color"]
+
+    @property
+    def _label(self) -> str:
+        return f"{PROJECT_LABEL}={project_of_run(self.id)}"
+
+    def _variables(self) -> dict[str, str]:
+        return {**(self._engine.environment if self._engine else {}), **self._login}
+
+    async def _write_files(self, services: dict[str, Any]) -> None:
+        """Write the stack, and beside it what each service is given."""
+        given: dict[str, Any] = {}
+        if secrets := self._runs.secrets(self._caller.org_id):
+            given["environment"] = {name: value.replace("$", "$$") for name, value in secrets.items()}
+        if bucket := await self._bucket():
+            given["volumes"] = [f"{bucket}:{MOUNT}"]
+        write_private(self._folder / "compose.yaml", self._request.compose_file_code)
+        write_private(self._folder / "given.yaml", yaml.safe_dump({"services": dict.fromkeys(services, given)}))
+        self._compose += ["-f", "compose.yaml", *(["-f", "given.yaml"] if given else [])]
+
+    async def _spawn(self, command: list[str], stdout: int, stderr: int) -> asyncio.subprocess.Process:
+        paths = [self._folder / STDOUT, self._folder / STDERR]
+        files = [os.open(path, os.O_WRONLY | os.O_CREAT, 0o600) for path in paths]
+        process = await super()._spawn(command, *files)
+        self._pumps = [
+            asyncio.create_task(_pump(path, fd, process)) for path, fd in zip(paths, (stdout, stderr), strict=True)
+        ]
+        return process
+
+    def _began(self, spawned: str) -> str:  # noqa: ARG002 (the engine takes its time first)
+        return now()
+
+    async def _came_up(self, process: asyncio.subprocess.Process) -> bool:
+        while True:
+            is_last = process.returncode is not None or self._verdict.done()
+            started = [state for state in await self._states() if has_started(state)]
+            if started or is_last:
+                self.pid = next((state["State"]["Pid"] for state in started if state["State"]["Pid"]), None)
+                return bool(started)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def hosts(self) -> list[str]:
+        """Return the addresses of the containers that run now."""
+        return [address for state in await self._states() for address in addresses(state)]
+
+    async def _states(self) -> list[dict[str, Any]]:
+        if self._engine and (found := await self._engine.containers(self._label)):
+            return await self._engine.inspect(*found)
+        return []
+
+    async def _ask_to_end(self, exited: asyncio.Future[int]) -> None:
+        assert self._engine  # noqa: S101 (the containers run)
+        await self._engine.stop(await self._engine.containers(self._label), self._request.graceful_timeout)
+        await asyncio.wait({exited}, timeout=GRACE_SECONDS)
+
+    async def _outcome_of(self, code: int) -> Outcome:
+        await asyncio.wait(self._pumps)
+        states = await self._states()
+        if not all(map(has_started, states)):
+            return Outcome("failed", reason=f"not all containers could start (exit code {code}): its log tells why")
+        failed = {_service(state): state["State"]["ExitCode"] for state in states if state["State"]["ExitCode"]}
+        for service, exit_code in failed.items():
+            return Outcome("failed", exit_code, f"service {service} ended with exit code {exit_code}")
+        return COMPLETED
+
+    async def _clear(self) -> None:
+        if engine := self._engine:
+            self._engine = None
+            await engine.remove_project(project_of_run(self.id))
+
+
+def _service(state: dict[str, Any]) -> str:
+    return str(state["Config"]["Labels"].get("com.docker.compose.service", state["Name"]))
+
+
+async def _pump(path: Path, fd: int, process: asyncio.subprocess.Process) -> None:
+    """Copy what a process writes into a file to a pipe, until it has ended."""
+    with path.open("rb") as file, suppress(BrokenPipeError):
+        is_last = False
+        while not is_last:
+            is_last = process.returncode is not None
+            while data := file.read(_READ_BYTES):
+                await asyncio.to_thread(os.write, fd, data)
+            await asyncio.sleep(0 if is_last else POLL_SECONDS)
+    os.close(fd)

@@ -1,0 +1,179 @@
+"""Podman or Docker, whichever this machine has, and the compose program that goes with it.
+
+Every container of a run carries a label with the run's id, by which it is found again, also after
+a crash of this server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.localcloud.runs import processes
+from lk_jupyter.localcloud.runs.outcome import missing
+
+GRACE_SECONDS = 10.0
+
+PROGRAMS = ("podman", "docker")
+
+RUN_LABEL = "lk.execution"
+PROJECT_LABEL = "com.docker.compose.project"
+
+#: Options of ``rm`` that leave a container no time to end by itself; Docker gives it none.
+_AT_ONCE = {"podman": ["--time", "0"], "docker": []}
+
+
+#: Podman fails to remove a container whose monitor has died, and does it when asked again.
+_REMOVALS = 3
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command said."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def reason(self) -> str:
+        """The last line of its complaint."""
+        lines = (self.stderr.strip() or self.stdout.strip() or "it said nothing").splitlines()
+        return lines[-1].removeprefix("Error: ").removeprefix("Error response from daemon: ").strip()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A program that runs containers; ``options`` go before its subcommands."""
+
+    name: str
+    program: str
+    options: list[str] = field(default_factory=list)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return a command line."""
+        return [self.program, *self.options, *arguments]
+
+    async def call(self, *arguments: str) -> Result:
+        """Run a subcommand to its end."""
+        process = await processes.spawn(
+            self.command(*arguments),
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return Result(process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+
+    async def inspect(self, *containers: str) -> list[dict[str, Any]]:
+        """Return the state of containers."""
+        result = await self.call("container", "inspect", *containers)
+        found: list[dict[str, Any]] = json.loads(result.stdout or "[]")
+        return found
+
+    async def has_image(self, reference: str) -> bool:
+        """Whether an image is on this machine."""
+        return (await self.call("image", "inspect", "--format", "{{.Id}}", reference)).code == 0
+
+    async def containers(self, label: str) -> list[str]:
+        """Return the ids of the containers with a label."""
+        return (await self.call("ps", "--all", "--quiet", "--filter", f"label={label}")).stdout.split()
+
+    async def stop(self, containers: list[str], grace_seconds: int | None) -> None:
+        """Send containers their stop signal, and kill those that are still there after a while."""
+        if containers:
+            await self.call("stop", "--time", str(grace_seconds or int(GRACE_SECONDS)), *containers)
+
+    async def remove_containers(self, label: str) -> None:
+        """Kill and remove the containers with a label."""
+        for _ in range(_REMOVALS):
+            found = await self.containers(label)
+            if not found or (await self.call("rm", "--force", "--volumes", *_AT_ONCE[self.name], *found)).code == 0:
+                return
+
+    async def remove_project(self, project: str) -> None:
+        """Kill and remove all that a compose project has made."""
+        label = f"{PROJECT_LABEL}={project}"
+        await self.remove_containers(label)
+        for kind in ("network", "volume"):
+            if found := (await self.call(kind, "ls", "--quiet", "--filter", f"label={label}")).stdout.split():
+                await self.call(kind, "rm", *found)
+
+
+def label_of_run(run_id: str) -> str:
+    """Return the label of an image run's container."""
+    return f"{RUN_LABEL}={run_id}"
+
+
+def project_of_run(run_id: str) -> str:
+    """Return the compose project of a run."""
+    return f"lk-{run_id}"
+
+
+class Engines:
+    """Finds what this machine has; ``wanted`` is one of PROGRAMS, ``auto`` for the first that works, or ``none``."""
+
+    def __init__(self, wanted: str) -> None:
+        self._programs = {"auto": PROGRAMS, "none": ()}.get(wanted, (wanted,))
+        self._found: Engine | None = None
+
+    async def find(self) -> Engine | None:
+        """Return the engine, or None; what was found is kept, what was missing may have been installed since."""
+        for program in self._programs if self._found is None else ():
+            engine = _engine(program)
+            if engine and (await engine.call("version", "--format", "{{.Server.Version}}")).code == 0:
+                self._found = engine
+                break
+        return self._found
+
+    async def get(self) -> Engine:
+        """Return the engine; a run that needs one ends when there is none."""
+        engine = await self.find()
+        if engine is None:
+            raise missing(
+                f"{' or '.join(self._programs or PROGRAMS)} is missing on this machine, or does not answer: "
+                "images run where one of them does" + ("" if self._programs else " and --engine none is not given")
+            )
+        return engine
+
+    async def remove(self, run_id: str) -> None:
+        """Remove all containers of a run that a crash left behind."""
+        if engine := await self.find():
+            await engine.remove_containers(label_of_run(run_id))
+            await engine.remove_project(project_of_run(run_id))
+
+
+def _engine(name: str) -> Engine | None:
+    program = shutil.which(name)
+    if program is None:
+        return None
+    runtime = ["--runtime", "runc"] if name == "podman" and sys.platform == "linux" and shutil.which("runc") else []
+    quiet = {"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"} if name == "podman" else {}
+    return Engine(name, program, runtime, quiet)
+
+
+async def compose_program(engine: Engine) -> list[str]:
+    """Return the compose program of an engine; a run that needs one ends when there is none."""
+    if engine.name == "podman":
+        if found := _beside_python("podman-compose"):
+            podman = ["--podman-path", engine.program]
+            return [found, *podman, *(["--podman-args", " ".join(engine.options)] if engine.options else [])]
+        raise missing("podman-compose is missing on this machine: install it with pip, beside lk_jupyter")
+    if (await engine.call("compose", "version")).code == 0:
+        return engine.command("compose")
+    if found := shutil.which("docker-compose"):
+        return [found]
+    raise missing("docker compose is missing on this machine: install Docker's compose plugin")
+
+
+def _beside_python(name: str) -> str | None:
+    """Find a program in this server's own environment, then on the path."""
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)

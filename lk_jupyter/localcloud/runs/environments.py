@@ -1,0 +1,80 @@
+"""Python environments for requirements: one for each requirements text, made once, then reused.
+
+The packages of the server's own environment are visible in each, so only what is missing there
+or wanted in another version is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+#: Runs a command and returns its exit code and its output.
+Execute = Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The outcome of an install; ``python`` runs code in the environment."""
+
+    python: str
+    return_code: int
+    log: str
+
+
+class Environments:
+    """The environments below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def get(self, requirements: str, execute: Execute) -> Installed:
+        """Return the environment for a requirements text, installing it when it is new."""
+        name = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()[:24]
+        async with self._locks[name]:
+            folder = self._folder / name
+            log = folder / "install.log"
+            if log.exists():
+                return Installed(_python(folder), 0, await asyncio.to_thread(log.read_text, "utf-8"))
+            return await self._install(folder, requirements, execute)
+
+    async def _install(self, folder: Path, requirements: str, execute: Execute) -> Installed:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        code, log = await execute([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+        if code == 0:
+            _show_own_packages(folder)
+            (folder / "requirements.txt").write_text(requirements, "utf-8")
+            code, log = await execute(_install_command(folder))
+        if code == 0:
+            (folder / "install.log").write_text(log, "utf-8")
+        return Installed(_python(folder), code, log)
+
+
+def _python(folder: Path) -> str:
+    return str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+
+
+def _show_own_packages(folder: Path) -> None:
+    """Add the server's package folders behind the environment's own, editable installs included."""
+    own = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
+    target = next(folder.rglob("site-packages"))
+    (target / "_own_packages.pth").write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in own))
+
+
+def _install_command(folder: Path) -> list[str]:
+    requirements = str(folder / "requirements.txt")
+    if find_spec("pip"):
+        pip = [sys.executable, "-m", "pip", "--python", _python(folder)]
+        return [*pip, "install", "--disable-pip-version-check", "--no-input", "-r", requirements]
+    if uv := shutil.which("uv"):
+        return [uv, "pip", "install", "--python", _python(folder), "-r", requirements]
+    return [sys.executable, "-c", "raise SystemExit('neither pip nor uv is here: install pip beside lk_jupyter')"]

@@ -1,0 +1,94 @@
+"""GPUs of this machine as NVML sees them, and figures made up for those that it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from lk_jupyter.localcloud.money.catalogue import is_gpu
+
+Figures = dict[str, float]
+
+
+@cache
+def _nvml() -> Any | None:
+    """Return the NVML library when it and a GPU are there."""
+    try:
+        import pynvml  # type: ignore[import-untyped] # noqa: PLC0415 (loaded when a GPU is first asked for)
+
+        pynvml.nvmlInit()
+        return pynvml if pynvml.nvmlDeviceGetCount() else None
+    except Exception:  # noqa: BLE001 (no library, no driver, no card: all mean no GPU)
+        return None
+
+
+def are_here() -> bool:
+    """Whether this machine has a GPU."""
+    return _nvml() is not None
+
+
+def advice(profile: str, *, simulated: bool) -> str | None:
+    """Say what a GPU profile means on a machine without one."""
+    if not is_gpu(profile) or are_here():
+        return None
+    figures = " Its GPU figures are simulated." if simulated else ""
+    return f"No GPU on this machine: {profile} runs on the CPU here, at the price of {profile}.{figures}"
+
+
+def figures() -> Figures:
+    """Return the present figures of all GPUs together; empty without one, or where it tells nothing."""
+    nvml = _nvml()
+    if nvml is None:
+        return {}
+    found: Figures = {}
+    for name, (merge, read) in _SERIES.items():
+        with suppress(nvml.NVMLError):  # not every card tells everything
+            cards = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
+            found[name] = merge([read(nvml, card) for card in cards])
+    return found
+
+
+def simulated(load: float) -> Figures:
+    """Return made-up figures of a GPU that is as busy as the run's CPU; ``load`` is 0 to 1."""
+    return {
+        "gpuUtilizationPercent": round(100 * load, 1),
+        "gpuMemoryUtilizationPercent": round(10 + 40 * load, 1),
+        "gpuTemperatureCelsius": round(35 + 35 * load, 1),
+        "gpuPowerWatt": round(60 + 240 * load, 1),
+        "gpuPowerLimitWatt": 350.0,
+        "gpuClockSmMhz": round(600 + 1200 * load),
+        "gpuClockMemMhz": 9001.0,
+        "gpuPcieThroughputRxBytesPerSec": round(2e8 * load),
+        "gpuPcieThroughputTxBytesPerSec": round(5e7 * load),
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _memory_percent(nvml: Any, card: Any) -> float:
+    memory = nvml.nvmlDeviceGetMemoryInfo(card)
+    return float(100 * memory.used / memory.total)
+
+
+#: Series → how several GPUs become one figure, and how NVML tells it of one.
+_SERIES: dict[str, tuple[Callable[[list[float]], float], Callable[[Any, Any], float]]] = {
+    "gpuUtilizationPercent": (_mean, lambda nvml, card: nvml.nvmlDeviceGetUtilizationRates(card).gpu),
+    "gpuMemoryUtilizationPercent": (_mean, _memory_percent),
+    "gpuTemperatureCelsius": (max, lambda nvml, card: nvml.nvmlDeviceGetTemperature(card, nvml.NVML_TEMPERATURE_GPU)),
+    "gpuPowerWatt": (sum, lambda nvml, card: nvml.nvmlDeviceGetPowerUsage(card) / 1000),
+    "gpuPowerLimitWatt": (sum, lambda nvml, card: nvml.nvmlDeviceGetEnforcedPowerLimit(card) / 1000),
+    "gpuClockSmMhz": (_mean, lambda nvml, card: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM)),
+    "gpuClockMemMhz": (_mean, lambda nvml, card: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_MEM)),
+    "gpuPcieThroughputRxBytesPerSec": (
+        sum,
+        lambda nvml, card: 1024 * nvml.nvmlDeviceGetPcieThroughput(card, nvml.NVML_PCIE_UTIL_RX_BYTES),
+    ),
+    "gpuPcieThroughputTxBytesPerSec": (
+        sum,
+        lambda nvml, card: 1024 * nvml.nvmlDeviceGetPcieThroughput(card, nvml.NVML_PCIE_UTIL_TX_BYTES),
+    ),
+}

@@ -1,0 +1,176 @@
+"""Image runs: one container of Podman or Docker."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from lk_jupyter.localcloud.clock import now
+from lk_jupyter.localcloud.errors import invalid
+from lk_jupyter.localcloud.money.catalogue import is_gpu
+from lk_jupyter.localcloud.runs import gpus, registry
+from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, Engine, label_of_run
+from lk_jupyter.localcloud.runs.live_run import ProcessRun
+from lk_jupyter.localcloud.runs.outcome import Ended, Outcome, outcome_of
+from lk_jupyter.localcloud.runs.processes import RUN_ID_VARIABLE
+from lk_jupyter.localcloud.secret import write_private
+
+POLL_SECONDS = 0.05
+_NOT_STARTED = {"created", "configured", "initialized"}
+_IMAGE = re.compile(r"[a-zA-Z0-9][\w.\-/:@]*", re.ASCII)
+_USER = re.compile(r"\w[\w.\-]*(:\w[\w.\-]*)?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+def check(request: Any) -> None:
+    """Refuse what could never run, before it is accepted."""
+    registry.check_login(request)
+    parse_environment(request.docker_run_env)
+    _check_match("docker_image_ref", _IMAGE, request.docker_image_ref, "is no image reference such as python:3.11")
+    if request.docker_run_user:
+        _check_match("docker_run_user", _USER, request.docker_run_user, "is no user: give a name, a uid or uid:gid")
+    if any("\0" in part for part in request.docker_run_cmd or ()):
+        raise invalid("body", "docker_run_cmd", "A command holds no null bytes")
+    path = request.s3_mount_path
+    if request.enable_s3_mount and not (re.fullmatch(r"/[^:,\0\n]+", path) and ".." not in path.split("/")):
+        raise invalid("body", "s3_mount_path", f"{path!r}: give an absolute path such as /mnt/s3")
+
+
+def _check_match(field: str, pattern: re.Pattern[str], text: str, complaint: str) -> None:
+    if not pattern.fullmatch(text):
+        raise invalid("body", field, f"{text!r} {complaint}")
+
+
+def parse_environment(text: str | None) -> dict[str, str]:
+    """Read NAME=value lines."""
+    found = {}
+    for number, line in enumerate((text or "").split("\n"), 1):
+        name, equals, value = line.rstrip("\r").partition("=")
+        if line.strip() and not (equals and _NAME.fullmatch(name) and "\0" not in value):
+            raise invalid("body", "docker_run_env", f"Line {number} is not NAME=value")
+        if line.strip():
+            found[name] = value
+    return found
+
+
+class ImageRun(ProcessRun):
+    """One container."""
+
+    kind = "docker"
+    job_type = "customer_image"
+    _engine: Engine | None = None
+    _hosts: list[str] = []
+
+    async def _prepare(self) -> list[str]:
+        self._engine = engine = await self._runs.engines.get()
+        login = await registry.login(self._request, [self._request.docker_image_ref], self._folder, self._execute)
+        variables = self._given()
+        creation = await self._creation(engine, variables)
+        code, said = await self._unless_ended(
+            self._execute(creation, {**_with_lines(variables), **engine.environment, **login})
+        )
+        if code != 0:
+            self._update(errors_docker=said)
+            last = said.strip().splitlines()[-1:] or ["it said nothing"]
+            raise Ended(Outcome("system_failure", reason=f"the container could not be made: {last[0]}"))
+        return engine.command("start", "--attach", self._container)
+
+    @property
+    def _container(self) -> str:
+        return f"lk-{self.id}"
+
+    def _variables(self) -> dict[str, str]:
+        return dict(self._engine.environment) if self._engine else {}
+
+    async def _creation(self, engine: Engine, variables: dict[str, str]) -> list[str]:
+        """Return the command that pulls the image when it is missing, and makes the container.
+
+        It holds no values of variables: a file has them, or its own environment where they have several lines.
+        """
+        request, file = self._request, self._folder / "env"
+        write_private(file, "".join(f"{name}={value}\n" for name, value in variables.items() if "\n" not in value))
+        return engine.command(
+            "create",
+            *("--name", self._container, "--label", label_of_run(self.id), "--env-file", str(file)),
+            *(f"--env={name}" for name in _with_lines(variables)),
+            *(["--user", request.docker_run_user] if request.docker_run_user else []),
+            *(["--volume", f"{bucket}:{request.s3_mount_path}"] if (bucket := await self._bucket()) else []),
+            *(["--gpus", "all"] if is_gpu(request.execution_type) and gpus.are_here() else []),
+            *("--", await _full_reference(engine, request.docker_image_ref)),
+            *(request.docker_run_cmd or ()),
+        )
+
+    def _given(self) -> dict[str, str]:
+        return {
+            "PYTHONUNBUFFERED": "1",
+            **self._runs.secrets(self._caller.org_id),
+            **parse_environment(self._request.docker_run_env),
+            RUN_ID_VARIABLE: self.id,
+        }
+
+    def _began(self, spawned: str) -> str:  # noqa: ARG002 (the engine takes its time first)
+        return now()
+
+    async def _came_up(self, process: asyncio.subprocess.Process) -> bool:
+        while True:
+            is_last = process.returncode is not None or self._verdict.done()
+            state = await self._state()
+            if state and has_started(state):
+                self.pid, self._hosts = state["State"]["Pid"] or None, addresses(state)
+                return True
+            if is_last:
+                return False
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def hosts(self) -> list[str]:
+        """Return the address of the container."""
+        return self._hosts
+
+    async def _state(self) -> dict[str, Any] | None:
+        found = await self._engine.inspect(self._container) if self._engine else []
+        return found[0] if found else None
+
+    async def _ask_to_end(self, exited: asyncio.Future[int]) -> None:
+        assert self._engine  # noqa: S101 (the container runs)
+        await self._engine.stop([self._container], self._request.graceful_timeout)
+        await asyncio.wait({exited}, timeout=GRACE_SECONDS)
+
+    async def _outcome_of(self, code: int) -> Outcome:
+        found = await self._state()
+        if found is None or not has_started(found):
+            reason = (found and found["State"].get("Error")) or f"exit code {code}"
+            return Outcome("failed", reason=f"the container could not start: {reason}")
+        state = found["State"]
+        if state.get("OOMKilled"):
+            return Outcome("failed", state["ExitCode"], "the container was killed: out of memory")
+        return outcome_of(state["ExitCode"])
+
+    async def _clear(self) -> None:
+        if engine := self._engine:
+            self._engine = None
+            await engine.remove_containers(label_of_run(self.id))
+
+
+def _with_lines(variables: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if "\n" in value}
+
+
+def has_started(state: dict[str, Any]) -> bool:
+    """Whether a container runs or has run."""
+    return state["State"]["Status"] not in _NOT_STARTED
+
+
+def addresses(state: dict[str, Any]) -> list[str]:
+    """Return the addresses of a container on the networks of its engine."""
+    networks = state["NetworkSettings"]["Networks"] or {}
+    return [network["IPAddress"] for network in networks.values() if network.get("IPAddress")]
+
+
+async def _full_reference(engine: Engine, reference: str) -> str:
+    """Name Docker Hub for an image without a registry that is not here, as Docker does by itself."""
+    known = "/" in reference and registry.host_of(reference) != registry.DOCKER_HUB
+    if known or engine.name == "docker" or await engine.has_image(reference):
+        return reference
+    path = reference if "/" in reference else f"library/{reference}"
+    return f"{registry.DOCKER_HUB}/{path.removeprefix('docker.io/')}"

@@ -1,0 +1,228 @@
+"""The life of one run: accepted, prepared, running, ended, billed. What a kind of run does is its subclass's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from lk_jupyter.localcloud.clock import now
+from lk_jupyter.localcloud.people.accounts import Caller
+from lk_jupyter.localcloud.runs import processes
+from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS
+from lk_jupyter.localcloud.runs.outcome import Ended, Outcome, outcome_of
+from lk_jupyter.localcloud.runs.output import STDERR, STDOUT
+
+if TYPE_CHECKING:
+    from lk_jupyter.localcloud.runs.runs import Runs
+
+T = TypeVar("T")
+
+_DRAIN_SECONDS = 5.0
+
+
+class LiveRun(ABC):
+    """One run that goes on.
+
+    ``pid`` is the process whose session is measured, ``ports`` the places of those of its ports that
+    are elsewhere on this machine than it thinks.
+    """
+
+    kind: ClassVar[str]
+    job_type: ClassVar[str]
+    first_state: ClassVar[str] = "starting"
+    task: asyncio.Task[None]
+
+    def __init__(self, runs: Runs, run_id: str, request: Any, caller: Caller, folder: Path) -> None:
+        self.id = run_id
+        self.pid: int | None = None
+        self.ports: dict[int, int] = {}
+        self._runs = runs
+        self._request = request
+        self._caller = caller
+        self._folder = folder
+        self._verdict: asyncio.Future[tuple[Outcome, bool]] = asyncio.get_running_loop().create_future()
+
+    def end(self, outcome: Outcome, *, gracefully: bool = False) -> None:
+        """Decide how the run ends; the first decision stands."""
+        if not self._verdict.done():
+            self._verdict.set_result((outcome, gracefully))
+
+    async def hosts(self) -> list[str]:
+        """Return the addresses of its containers; without any it runs on this machine's own."""
+        return []
+
+    async def live(self) -> None:
+        """Go from the first state to the last."""
+        self._update(status=self.first_state, execelet_start=now())
+        try:
+            outcome = await self._steps()
+        except Ended as end:
+            outcome = end.outcome
+        except Exception as error:  # noqa: BLE001 (whatever fails here is a fault of the platform)
+            outcome = Outcome("system_failure", reason=f"the local cloud could not run it: {error!r}")
+        self._runs.records.finish(self.id, **outcome.facts())
+        self._runs.bells.ring(self.id)
+        self._runs.webhooks.wake()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)  # a machine's disk goes with the run
+
+    @abstractmethod
+    async def _steps(self) -> Outcome:
+        """Do what this kind of run does; Ended may be raised at any step."""
+
+    def _update(self, **facts: Any) -> None:
+        self._runs.records.update(self.id, **facts)
+
+    def _begin(self, start: str) -> None:
+        """Note that the code runs, since then."""
+        self._update(status="running", start_time=start, job_start=start)
+
+    def _check_verdict(self) -> None:
+        if self._verdict.done():
+            raise Ended(self._verdict.result()[0])
+
+    async def _until(self, work: asyncio.Future[Any], timeout: float | None = None) -> None:
+        """Wait for a piece of work, at most until its time is up or somebody ends the run."""
+        ends: set[asyncio.Future[Any]] = {work, self._verdict}
+        await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do a piece of work, and give it up when somebody ends the run."""
+        task = asyncio.create_task(work)
+        await self._until(task)
+        if self._verdict.done():
+            task.cancel()
+            await asyncio.wait({task})
+        self._check_verdict()
+        return task.result()
+
+    async def _execute(
+        self, command: Sequence[str], variables: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[int, str]:
+        """Run a command that prepares the run; when this is given up, so is the command."""
+        process = await processes.start(
+            command,
+            run_id=self.id,
+            folder=self._folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            variables=variables,
+        )
+        try:
+            output, _ = await process.communicate()
+            return process.returncode or 0, output.decode("utf-8", "replace")
+        finally:
+            await asyncio.to_thread(processes.kill_run, self.id, process.pid)
+            await process.wait()
+
+
+class ProcessRun(LiveRun):
+    """A run with one process of this machine, which writes its output."""
+
+    async def _steps(self) -> Outcome:
+        await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+        try:
+            return await self._run(await self._prepare())
+        finally:
+            await self._clear()
+
+    @abstractmethod
+    async def _prepare(self) -> list[str]:
+        """Make all ready and return the command."""
+
+    def _variables(self) -> Mapping[str, str]:
+        """Return what the process finds in its environment beside what all find there."""
+        return self._runs.secrets(self._caller.org_id)
+
+    async def _bucket(self) -> Path | None:
+        """Return the folder of the bucket where the run is to have it and the system can show it."""
+        folder = None
+        if self._request.enable_s3_mount:
+            folder = await asyncio.to_thread(self._runs.bucket, self._caller.org_id)
+            if folder is None:
+                self._update(errors_docker="The bucket is not mounted: this machine cannot show it as a folder.")
+        return folder
+
+    async def _came_up(self, process: asyncio.subprocess.Process) -> bool:
+        """Wait until the code runs; False when it never did."""
+        self.pid = process.pid
+        return True
+
+    def _began(self, spawned: str) -> str:
+        """Tell when the code began to run, once it does: here with its process."""
+        return spawned
+
+    async def _ask_to_end(self, exited: asyncio.Future[int]) -> None:
+        """Ask the code to end, and return when it has ended or its time for that is over."""
+        if self.pid:
+            processes.ask_to_end(self.pid)
+        await asyncio.wait({exited}, timeout=GRACE_SECONDS)
+
+    async def _outcome_of(self, code: int) -> Outcome:
+        return outcome_of(code)
+
+    async def _clear(self) -> None:
+        """End and remove what the run made outside of its processes and its folder; again it does nothing."""
+
+    async def _run(self, command: list[str]) -> Outcome:
+        streams = [self._open_pipe(STDOUT), self._open_pipe(STDERR)]
+        spawned = now()
+        process = await self._spawn(command, *(fd for fd, _ in streams))
+        exited = asyncio.create_task(process.wait())
+        try:
+            ran = await self._came_up(process)
+            if ran:
+                self._begin(self._began(spawned))
+            outcome = await self._outcome(exited)
+        finally:
+            end = now()
+            self.pid = None
+            await self._clear()
+            await asyncio.to_thread(processes.kill_run, self.id, process.pid)
+            await exited
+            await asyncio.wait({read for _, read in streams}, timeout=_DRAIN_SECONDS)
+        if ran:
+            self._update(end_time=end, job_end=end)
+        return outcome
+
+    async def _spawn(self, command: list[str], stdout: int, stderr: int) -> asyncio.subprocess.Process:
+        """Start the process; the ends of the pipes that it writes to are its own."""
+        try:
+            return await processes.start(
+                command,
+                run_id=self.id,
+                folder=self._folder,
+                stdout=stdout,
+                stderr=stderr,
+                variables=self._variables(),
+            )
+        finally:
+            os.close(stdout)
+            os.close(stderr)
+
+    def _open_pipe(self, stream: str) -> tuple[int, asyncio.Future[None]]:
+        """Return where a stream is to be written, and what tells that all of it was read."""
+        loop = asyncio.get_running_loop()
+        closed: asyncio.Future[None] = loop.create_future()
+        read_end, write_end = os.pipe()
+        self._runs.reader.add(self.id, stream, read_end, partial(loop.call_soon_threadsafe, closed.set_result, None))
+        return write_end, closed
+
+    async def _outcome(self, exited: asyncio.Task[int]) -> Outcome:
+        """Wait for the first of: the code ends, its time is up, somebody ends it."""
+        await self._until(exited, self._request.timeout)
+        if self._verdict.done():
+            outcome, gracefully = self._verdict.result()
+            if gracefully:
+                await self._ask_to_end(exited)
+            return outcome
+        if exited.done():
+            return await self._outcome_of(exited.result())
+        return Outcome("timeout", reason=f"the time limit of {self._request.timeout} s was reached")

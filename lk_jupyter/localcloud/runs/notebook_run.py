@@ -1,0 +1,74 @@
+"""Notebook servers on a machine without containers: Jupyter of this server's own environment, on a free port."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+from lk_jupyter.localcloud.runs.live_run import ProcessRun
+
+JOB_TYPE = "customer_notebook"
+DEFAULT_PORT = 8888
+
+_SERVER = "jupyterlab" if find_spec("jupyterlab") else "jupyter_server"
+_OWN = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
+_OPEN = ["--ServerApp.allow_remote_access=True"]  # it is reached through this server, under the run's own name
+_REPLACED = re.compile(r"--((\w+\.)?(ip|port|port_retries)=.*|no-browser|allow-root)")
+_TOKEN = re.compile(r"--\w+\.token=(.*)", re.DOTALL)
+_PORT = re.compile(r"--(?:\w+\.)?port=(\d{1,5})", re.ASCII)
+
+
+def stands_in_for(request: Any) -> bool:
+    """Whether a run asks for a Jupyter server that can be had without its image."""
+    is_notebook = request.job_type == JOB_TYPE and "jupyter" in request.docker_image_ref.lower()
+    return is_notebook and find_spec("jupyter_server") is not None
+
+
+def advice(request: Any) -> str:
+    """Say what runs in place of the image."""
+    return (
+        f"No container engine on this machine: in place of {request.docker_image_ref}, a Jupyter server of this "
+        "machine's own Python environment runs as a plain process, with its packages and its files."
+    )
+
+
+class NotebookRun(ProcessRun):
+    """One Jupyter server; it thinks that its port is the one that was asked for."""
+
+    kind = "docker"
+    job_type = JOB_TYPE
+
+    async def _prepare(self) -> list[str]:
+        self._update(status_details=advice(self._request))
+        arguments = [part.replace("--NotebookApp.", "--ServerApp.") for part in (self._request.docker_run_cmd or ())]
+        kept = [part for part in arguments if part.startswith("--") and not _is_replaced(part)]
+        port = _free_port()
+        self.ports[_asked_port(arguments)] = port
+        return [sys.executable, "-m", _SERVER, *_OWN, *_OPEN, f"--port={port}", *kept]
+
+    def _variables(self) -> dict[str, str]:
+        """Keep the token off the command line, and the user's own Jupyter settings out."""
+        folders = {f"JUPYTER_{kind}_DIR": str(self._folder / ".jupyter" / kind.lower()) for kind in _FOLDERS}
+        tokens = [found[1] for part in (self._request.docker_run_cmd or ()) if (found := _TOKEN.fullmatch(part))]
+        return {**super()._variables(), **folders, **({"JUPYTER_TOKEN": tokens[-1]} if tokens else {})}
+
+
+_FOLDERS = ("CONFIG", "DATA", "RUNTIME")
+
+
+def _is_replaced(part: str) -> bool:
+    return bool(_REPLACED.fullmatch(part) or _TOKEN.fullmatch(part))
+
+
+def _asked_port(arguments: list[str]) -> int:
+    ports = [int(found[1]) for part in arguments if (found := _PORT.fullmatch(part))]
+    return ports[-1] if ports else DEFAULT_PORT
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

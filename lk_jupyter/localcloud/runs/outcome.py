@@ -1,0 +1,58 @@
+"""How a run ends."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+STOPPED_WITH_SERVER = "the local cloud was stopped while the run was going on"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    status: str
+    return_code: int | None = None
+    reason: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return it as facts of the record."""
+        system = [self.reason] if self.status == "system_failure" else []
+        errors = [self.reason] if self.reason else None
+        return {
+            "status": self.status,
+            "return_code": self.return_code,
+            "status_details": self.reason,
+            "errors": errors,
+            "system_errors": system,
+        }
+
+
+COMPLETED = Outcome("completed", 0)
+ABORTED = Outcome("aborted", reason="aborted on request")
+CANCELLED = Outcome("cancelled", reason="stopped on request")
+SERVER_STOPPED = Outcome("system_failure", reason=STOPPED_WITH_SERVER)
+
+
+class Ended(Exception):
+    """Raised inside a run to end it here."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+def outcome_of(code: int) -> Outcome:
+    """Tell how code ended from its exit code, which is negative for a signal."""
+    if code == 0:
+        return COMPLETED
+    if code < 0:
+        return Outcome("failed", 128 - code, f"the code was ended by signal {-code} ({signal.strsignal(-code)})")
+    return Outcome("failed", code, f"the code ended with exit code {code}")
+
+
+def missing(what: str) -> Ended:
+    """Return what ends a run that needs a program that is not here."""
+    return Ended(Outcome("system_failure", reason=what))

@@ -1,0 +1,127 @@
+"""Kept output of runs: chunks in the order written, as text for records and as lines for logs."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lk_jupyter.localcloud.store import Store
+
+STDOUT, STDERR = "stdout", "stderr"
+
+#: A record shows a stream of output up to this size; the stream of events and the logs have all of it.
+MOST_BYTES = 4 << 20
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS chunks (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, stream TEXT NOT NULL, time REAL NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS chunks_of_run ON chunks (run, seq);
+"""
+
+_OF_USER = "EXISTS (SELECT 1 FROM runs WHERE runs.id = chunks.run AND runs.user = ? AND runs.org = ?)"
+_AFTER_ALL = (1 << 63) - 1
+
+
+@dataclass
+class Line:
+    """One line of output, without its end."""
+
+    run_id: str
+    stream: str
+    time: float
+    text: str = ""
+
+
+class Output:
+    """The kept output of runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        store.add_tables(_TABLES)
+
+    def append(self, chunks: Sequence[Sequence[Any]]) -> None:
+        """Keep chunks, each a run, a stream, a time and a text."""
+        with self._store.write() as db:
+            db.executemany("INSERT INTO chunks (run, stream, time, text) VALUES (?, ?, ?, ?)", chunks)
+
+    def after(self, run_id: str, seq: int, limit: int = 16) -> list[tuple[int, str]]:
+        """Return the next chunks of a run as (seq, text)."""
+        query = "SELECT seq, text FROM chunks WHERE run = ? AND seq > ? ORDER BY seq LIMIT ?"
+        return [(row["seq"], row["text"]) for row in self._store.read(query, run_id, seq, limit)]
+
+    def last_time(self, run_id: str) -> float | None:
+        """Return when a run last wrote something."""
+        rows = self._store.read("SELECT time FROM chunks WHERE run = ? ORDER BY seq DESC LIMIT 1", run_id)
+        return rows[0]["time"] if rows else None
+
+    def texts(self, run_id: str) -> dict[str, str | None]:
+        """Return the output of a run as its record shows it: each stream and both, None for what is too long."""
+        wanted = {STDOUT: (STDOUT,), STDERR: (STDERR,), "combined_output": (STDOUT, STDERR)}
+        return {name: self._text(run_id, streams) for name, streams in wanted.items()}
+
+    def _text(self, run_id: str, streams: tuple[str, ...]) -> str | None:
+        """Return a text, reading no further than it may be long."""
+        texts, size, seq = [], 0, 0
+        query = "SELECT seq, text FROM chunks WHERE run = ? AND seq > ? AND stream IN (?, ?) ORDER BY seq LIMIT 16"
+        while rows := self._store.read(query, run_id, seq, streams[0], streams[-1]):
+            texts += [row["text"] for row in rows]
+            size += sum(len(row["text"].encode()) for row in rows)
+            seq = rows[-1]["seq"]
+            if size > MOST_BYTES:
+                return None
+        return "".join(texts)
+
+    def lines(
+        self, limit: int, hours: float, *, run_id: str | None = None, user_id: str = "", org_id: str = ""
+    ) -> list[Line]:
+        """Return the newest lines of a run, or of all runs of a user, oldest first."""
+        since, chunks, ends = time.time() - 3600 * hours, deque[sqlite3.Row](), 0
+        found = self._backwards("run = ?", run_id) if run_id else self._backwards(_OF_USER, user_id, org_id)
+        for chunk in found:
+            if chunk["time"] < since or ends > limit:
+                break
+            chunks.appendleft(chunk)
+            ends += chunk["text"].count("\n")
+        return _lines(chunks)[-limit:]
+
+    def delete(self, run_id: str) -> None:
+        """Remove the output of a run."""
+        with self._store.write() as db:
+            db.execute("DELETE FROM chunks WHERE run = ?", (run_id,))
+
+    def _backwards(self, condition: str, *values: str | None) -> Iterator[sqlite3.Row]:
+        """Read chunks from the newest to the oldest, a few at a time."""
+        query = f"SELECT * FROM chunks WHERE {condition} AND seq < ? ORDER BY seq DESC LIMIT 16"  # noqa: S608
+        rows = self._store.read(query, *values, _AFTER_ALL)
+        while rows:
+            yield from rows
+            rows = self._store.read(query, *values, rows[-1]["seq"])
+
+
+def _lines(chunks: Iterable[sqlite3.Row]) -> list[Line]:
+    """Join chunks to lines, in the order in which they began; streams do not break each other's lines."""
+    lines: list[Line] = []
+    unfinished: dict[tuple[str, str], Line] = {}
+    for chunk in chunks:
+        key = (chunk["run"], chunk["stream"])
+        for piece in _pieces(chunk["text"]):
+            line = unfinished.pop(key, None)
+            if line is None:
+                line = Line(*key, chunk["time"])
+                lines.append(line)
+            line.text += piece.removesuffix("\n")
+            if not piece.endswith("\n"):
+                unfinished[key] = line
+    return lines
+
+
+def _pieces(text: str) -> list[str]:
+    """Cut text behind each line feed, and nowhere else."""
+    return [piece for piece in re.split(r"(?<=\n)", text) if piece]

@@ -1,0 +1,257 @@
+"""The ports of runs: requests and web sockets passed on to what listens there.
+
+Two forms of address stand in for ``https://{id}-{port}.port.lyceum.technology/``. Programs use
+``/ports/{id}/{port}/`` of this server. For pages with links of their own a browser is led on to
+``http://{id}-{port}.port.localhost``, which belongs to the port alone and which browsers take for
+this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from fastapi import HTTPException
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from lk_jupyter.localcloud.cloud import Cloud
+from lk_jupyter.localcloud.runs import processes
+from lk_jupyter.localcloud.runs.live_run import LiveRun
+
+if TYPE_CHECKING:
+    import httpx
+
+_PATH = re.compile(rb"/ports/([\w-]+)/(\d{1,5})(/.*)?", re.DOTALL)
+_HOST = re.compile(r"([\w-]+)-(\d{1,5})\.port\.localhost(:\d+)?", re.ASCII)
+
+#: Headers that speak of one connection only.
+_HOP_BY_HOP = {
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
+    "upgrade",
+}  # fmt: skip
+_CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A port of a run, and what is wanted of it; ``prefix`` is what the port does not know of its path."""
+
+    run_id: str
+    port: int
+    prefix: str
+    path: str
+
+    @property
+    def host(self) -> str:
+        """The name that belongs to the port alone."""
+        return f"{self.run_id}-{self.port}.port.localhost"
+
+
+class Ports:
+    """The application, with the ports of runs in front of it."""
+
+    def __init__(self, app: ASGIApp, cloud: Cloud) -> None:
+        self._app = app
+        self._cloud = cloud
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on to where it belongs."""
+        asked = asked_of(scope) if scope["type"] in {"http", "websocket"} else None
+        if asked is None:
+            if scope["type"] == "websocket":
+                await WebSocket(scope, receive, send).close()
+            else:
+                await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._pass_socket(asked, WebSocket(scope, receive, send))
+        else:
+            await self._pass_request(asked, scope, receive, send)
+
+    async def _pass_request(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
+        if asked.prefix and Headers(scope=scope).get("sec-fetch-mode") == "navigate":
+            own = f"http://{asked.host}:{scope['server'][1]}{asked.path}"
+            await RedirectResponse(own)(scope, receive, send)
+            return
+        try:
+            place = await self._place(asked)
+            await self._forward(asked, place, Request(scope, receive), send)
+        except HTTPException as error:
+            await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
+
+    async def _place(self, asked: Asked) -> tuple[str, int]:
+        """Return where a port of a run is; 404 without such a run, 502 where nothing listens."""
+        run = self._cloud.runs.live(asked.run_id)
+        if run is None:
+            raise HTTPException(404, f"No run {asked.run_id} goes on")
+        place = await _place_of(run, asked.port)
+        if place is None:
+            raise HTTPException(502, f"Nothing in run {asked.run_id} listens on port {asked.port} (yet)")
+        return place
+
+    async def _forward(self, asked: Asked, place: tuple[str, int], request: Request, send: Send) -> None:
+        """Pass a request and its answer on as they come, until either side hangs up."""
+        import httpx  # noqa: PLC0415 (most clouds never pass anything on)
+
+        has_body = {"content-length", "transfer-encoding"} & set(request.headers)
+        outgoing = self._client.build_request(
+            request.method,
+            _url("http", place, asked.path),
+            headers=_passed(request.headers.raw),
+            content=request.stream() if has_body else None,
+        )
+        try:
+            answer = await self._client.send(outgoing, stream=True)
+        except ClientDisconnect:
+            return
+        except httpx.TransportError as error:
+            raise HTTPException(502, f"Port {asked.port} of run {asked.run_id} does not answer: {error!r}") from None
+        try:
+            await _send_answer(answer, asked, request, send)
+        finally:
+            await answer.aclose()
+
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        import httpx  # noqa: PLC0415
+
+        return httpx.AsyncClient(
+            trust_env=False, follow_redirects=False, timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS)
+        )
+
+    async def _pass_socket(self, asked: Asked, socket: WebSocket) -> None:
+        from websockets.asyncio.client import connect  # noqa: PLC0415
+        from websockets.exceptions import WebSocketException  # noqa: PLC0415
+
+        try:
+            host, port = await self._place(asked)
+            outer = _url("ws", (socket.headers.get("host", "localhost"), None), asked.path)
+            async with connect(
+                outer,
+                host=host,
+                port=port,
+                additional_headers=_passed_to_socket(socket),
+                subprotocols=cast("Any", socket.scope["subprotocols"]) or None,
+                origin=cast("Any", socket.headers.get("origin")),
+                proxy=None,
+                max_size=None,
+                compression=None,
+                open_timeout=_CONNECT_SECONDS,
+            ) as inner:
+                await socket.accept(inner.subprotocol)
+                await _first_of(_copy_in(socket, inner), _copy_out(inner, socket))
+        except (HTTPException, OSError, WebSocketException, TimeoutError):
+            with suppress(RuntimeError):  # it was closed from the other side
+                await socket.close(1011)
+
+
+def asked_of(scope: Scope) -> Asked | None:
+    """Read which port of which run a request is for; None for one to this cloud itself."""
+    query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    if found := _HOST.fullmatch(Headers(scope=scope).get("host", "")):
+        return Asked(found[1], int(found[2]), "", raw.decode("latin-1") + query)
+    if in_path := _PATH.fullmatch(raw):
+        run_id, port, path = (part.decode("latin-1") for part in (in_path[1], in_path[2], in_path[3] or b"/"))
+        return Asked(run_id, int(port), f"/ports/{run_id}/{port}", path + query)
+    return None
+
+
+async def _place_of(run: LiveRun, port: int) -> tuple[str, int] | None:
+    port = run.ports.get(port, port)
+    for host in await run.hosts():
+        if await _answers(host, port):
+            return host, port
+    host_here = await asyncio.to_thread(processes.listens, run.id, run.pid, port)
+    return (host_here, port) if host_here else None
+
+
+async def _answers(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _CONNECT_SECONDS)
+    except (OSError, asyncio.TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+def _url(scheme: str, place: tuple[str, int | None], path: str) -> str:
+    host, port = place
+    shown = f"[{host}]" if ":" in host and port else host
+    return f"{scheme}://{shown}{f':{port}' if port else ''}{path}"
+
+
+def _passed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in headers if name.decode("latin-1").lower() not in _HOP_BY_HOP]
+
+
+def _passed_to_socket(socket: WebSocket) -> list[tuple[str, str]]:
+    """Return the headers of a socket that are not its handshake."""
+    own = _HOP_BY_HOP | {"host", "origin"}
+    return [
+        (name, value)
+        for name, value in socket.headers.items()
+        if name not in own and not name.startswith("sec-websocket-")
+    ]
+
+
+async def _send_answer(answer: httpx.Response, asked: Asked, request: Request, send: Send) -> None:
+    headers = [_in_place(name, value, asked) for name, value in _passed(answer.headers.raw)]
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+    await _first_of(_send_body(answer, send), _hung_up(request))
+
+
+async def _send_body(answer: httpx.Response, send: Send) -> None:
+    import httpx  # noqa: PLC0415
+
+    with suppress(httpx.TransportError):  # it broke off, and so does this
+        async for part in answer.aiter_raw():
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _in_place(name: bytes, value: bytes, asked: Asked) -> tuple[bytes, bytes]:
+    """Lead a redirect within the port to where the port is here."""
+    if name.lower() == b"location" and value.startswith(b"/") and not value.startswith(b"//"):
+        return name, asked.prefix.encode() + value
+    return name, value
+
+
+async def _copy_in(socket: WebSocket, inner: Any) -> None:
+    with suppress(WebSocketDisconnect):
+        while True:
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            await inner.send(text if text is not None else message["bytes"])
+
+
+async def _copy_out(inner: Any, socket: WebSocket) -> None:
+    async for message in inner:
+        await (socket.send_text(message) if isinstance(message, str) else socket.send_bytes(message))
+    await socket.close(inner.close_code if inner.close_code in range(1000, 5000) and inner.close_code != 1006 else 1011)
+
+
+async def _first_of(*works: Any) -> None:
+    """Do several things until one of them is done; what it raises is raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    for task in done:
+        task.result()

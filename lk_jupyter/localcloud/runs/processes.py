@@ -1,0 +1,178 @@
+"""Processes of runs: started in a session of their own, killed as whole trees, reaped to the last."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import psutil
+
+#: Marks every process of a run, also those that left its session.
+RUN_ID_VARIABLE = "LK_EXECUTION_ID"
+
+_PRIVATE = ("LK_", "LYCEUM_", "JPY_", "JUPYTER_", "MPLBACKEND", "PYTHONSTARTUP", "PYTEST_")
+_KILL_SECONDS = 5.0
+_KILL_PAUSE_SECONDS = 0.005
+_NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows has it
+_PR_SET_CHILD_SUBREAPER = 36
+
+#: Our own children, with what waits until asyncio has reaped them; and starts whose process has no known id yet.
+_started: dict[int, asyncio.Task[int]] = {}
+_starting: set[object] = set()
+
+
+def adopt_orphans() -> None:
+    """Make orphans of runs our children, where the system can, so that they are reaped and not left to others."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+async def start(  # noqa: PLR0913 (what a process takes)
+    command: Sequence[str],
+    *,
+    run_id: str,
+    folder: Path,
+    stdout: int,
+    stderr: int,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> asyncio.subprocess.Process:
+    """Start a process of a run as the leader of a session of its own, without input.
+
+    ``variables`` are its own part of the environment.
+    """
+    return await spawn(
+        command,
+        cwd=folder,
+        env=_environment(run_id, variables),
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+        creationflags=_NEW_GROUP,
+    )
+
+
+async def spawn(command: Sequence[str], **how: Any) -> asyncio.subprocess.Process:
+    """Start a child without input. What is started otherwise may be taken for an orphan, and its exit code with it."""
+    this = object()
+    _starting.add(this)
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL, **how)
+        _started[process.pid] = asyncio.create_task(_reaped(process))
+    finally:
+        _starting.discard(this)
+    return process
+
+
+async def _reaped(process: asyncio.subprocess.Process) -> int:
+    code = await process.wait()
+    del _started[process.pid]
+    return code
+
+
+def ask_to_end(pid: int) -> None:
+    """Ask a run's processes to end by themselves."""
+    with suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "win32":
+            os.kill(pid, signal.CTRL_BREAK_EVENT)
+        else:
+            os.killpg(pid, signal.SIGTERM)
+
+
+def kill_run(run_id: str, pid: int | None = None) -> None:
+    """Kill every process of a run and wait until they are gone; ``pid`` leads its session.
+
+    A process may start another while it is looked for, so this looks again until none is left.
+    """
+    deadline = time.monotonic() + _KILL_SECONDS
+    while (found := list(_processes_of(run_id, pid))) and time.monotonic() < deadline:
+        for process in found:
+            with suppress(psutil.Error):
+                process.kill()
+        time.sleep(_KILL_PAUSE_SECONDS)
+    _reap_orphans()
+
+
+def listens(run_id: str, leader: int | None, port: int) -> str | None:
+    """Return the address at which a process of a run listens on a port, or None."""
+    for process in _processes_of(run_id, leader):
+        with suppress(psutil.Error):
+            for connection in process.net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return _own_address(connection.laddr.ip)
+    return None
+
+
+def _own_address(listened: str) -> str:
+    """Return the address that reaches a listener of this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listened, listened)  # noqa: S104 (read, not bound)
+
+
+def session_of(leader: int) -> Iterator[psutil.Process]:
+    """Return the living processes of a run's session."""
+    return _living(pid for pid in psutil.pids() if _is_in_session(pid, leader))
+
+
+def _environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return this server's environment without what belongs to kernels and clients, and the run's own variables."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
+    return {**inherited, **variables, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", RUN_ID_VARIABLE: run_id}
+
+
+def _processes_of(run_id: str, leader: int | None) -> Iterator[psutil.Process]:
+    return _living(pid for pid in psutil.pids() if (leader and _is_in_session(pid, leader)) or _is_marked(pid, run_id))
+
+
+def _living(pids: Iterable[int]) -> Iterator[psutil.Process]:
+    for pid in pids:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+
+
+def _is_in_session(pid: int, leader: int) -> bool:
+    if sys.platform == "win32":
+        return pid == leader or leader in _ancestors(pid)
+    with suppress(OSError):
+        return os.getsid(pid) == leader
+    return False
+
+
+def _ancestors(pid: int) -> list[int]:
+    try:
+        return [parent.pid for parent in psutil.Process(pid).parents()]
+    except psutil.Error:
+        return []
+
+
+def _is_marked(pid: int, run_id: str) -> bool:
+    """Whether a process carries the mark of a run in its environment."""
+    with suppress(OSError, psutil.Error):
+        if sys.platform == "linux":  # a hundred times faster than psutil, and asked of every process
+            return f"{RUN_ID_VARIABLE}={run_id}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        return bool(psutil.Process(pid).environ().get(RUN_ID_VARIABLE) == run_id)
+    return False
+
+
+def _reap_orphans() -> None:
+    """Take the exit codes of adopted processes, so that none stays as a zombie.
+
+    While a start goes on it cannot be told which child is adopted; the end of that run looks again.
+    """
+    children = psutil.Process().children()
+    if sys.platform == "win32" or _starting:
+        return
+    for child in children:
+        with suppress(psutil.Error, ChildProcessError):
+            if child.status() == psutil.STATUS_ZOMBIE and child.pid not in _started:
+                os.waitpid(child.pid, os.WNOHANG)

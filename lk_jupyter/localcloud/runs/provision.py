@@ -1,0 +1,79 @@
+"""What a run is given beside its code: the secrets of its organization, and its storage as a folder.
+
+The folder is at ``/mnt/s3`` where the system lets a process have mounts of its own; LK_STORAGE
+names it in any case. A run gets it when its code or its secrets name one of the two, or when the
+storage is in use already, since it takes a server. Where FUSE is missing there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from lk_jupyter.localcloud.buckets.s3 import Storage
+from lk_jupyter.localcloud.runs.variables import Variables
+
+#: Names the folder with the files of the bucket.
+FOLDER_VARIABLE = "LK_STORAGE"
+
+MOUNT = Path("/mnt/s3")
+
+#: Puts a folder at MOUNT for one command and becomes it. To make room, /mnt is covered by a copy with the same folders.
+_AT_MOUNT = """
+if ! [ -d "$1" ]; then
+    (cd /mnt && mount -t tmpfs none /mnt && for each in *; do
+        [ -d "$each" ] && mkdir "/mnt/$each" && mount --no-canonicalize --rbind "./$each" "/mnt/$each"
+    done; mkdir "$1")
+fi && mount --bind "$0" "$1" && shift && exec "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Provision:
+    """Variables of the run's environment, and what its command is put behind."""
+
+    variables: dict[str, str] = field(default_factory=dict, repr=False)
+    prefix: tuple[str, ...] = ()
+
+
+class Provider:
+    """Gives runs what their organization has."""
+
+    def __init__(self, variables: Variables, storage: Storage) -> None:
+        self._variables = variables
+        self._storage = storage
+
+    def provide(self, org_id: str, code: str) -> Provision:
+        """Return what a run of this code is given; may start the storage."""
+        secrets = self._variables.values(org_id)
+        told = code + " ".join(secrets.values())
+        if not (self._storage.is_used or FOLDER_VARIABLE in told or str(MOUNT) in told):
+            return Provision(secrets)
+        folder = self._storage.folder(org_id)
+        if folder is None:
+            return Provision(secrets)
+        prefix = _prefix(folder)
+        return Provision({**secrets, FOLDER_VARIABLE: str(MOUNT if prefix else folder)}, prefix)
+
+
+def _prefix(folder: Path) -> tuple[str, ...]:
+    """Return what makes a command see a folder at MOUNT; nothing where that does not work."""
+    if (how := _unsharing()) is None:
+        return ()
+    return (*how, "/bin/sh", "-c", _AT_MOUNT, str(folder), str(MOUNT))
+
+
+@cache
+def _unsharing() -> tuple[str, ...] | None:
+    """Return the command that gives a process mounts of its own and then becomes it, if it works here."""
+    program = shutil.which("unshare")
+    if program is None:
+        return None
+    anybody = () if os.geteuid() == 0 else ("--user", "--map-current-user", "--keep-caps")
+    how = (program, *anybody, "--mount")
+    trial = [*how, "/bin/sh", "-c", _AT_MOUNT, "/", str(MOUNT), "true"]
+    return how if subprocess.run(trial, check=False, capture_output=True).returncode == 0 else None

@@ -1,0 +1,75 @@
+"""Python runs: a script, its files and its requirements, in an interpreter of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from asyncio import to_thread
+from collections.abc import Mapping
+from pathlib import Path
+
+from lk_jupyter.localcloud.runs.environments import Installed
+from lk_jupyter.localcloud.runs.live_run import ProcessRun
+from lk_jupyter.localcloud.runs.outcome import Ended, Outcome
+
+_BOOT = str(Path(__file__).with_name("_boot.py"))
+
+#: A file name is cut to so many characters: systems have limits.
+_NAME_CHARACTERS = 100
+
+
+class PythonRun(ProcessRun):
+    """One script."""
+
+    kind = "python code"
+    job_type = "python"
+
+    async def _prepare(self) -> list[str]:
+        await to_thread(self._write_files)
+        python = await self._python()
+        source = self._request.code + (self._request.import_files or "")
+        self._given = await to_thread(self._runs.provide, self._caller.org_id, source)
+        return [*self._given.prefix, python, "-u", _BOOT, _imports(self._request.prior_imports), self._script]
+
+    def _variables(self) -> Mapping[str, str]:
+        return self._given.variables
+
+    async def _python(self) -> str:
+        """Return the interpreter with the requirements."""
+        requirements = (self._request.requirements_content or "").strip()
+        if not requirements:
+            return sys.executable
+        installed = await self._unless_ended(self._runs.environments.get(requirements, self._execute))
+        self._update(install_log=installed.log, install_return_code=installed.return_code)
+        _check_install(installed)
+        return installed.python
+
+    @property
+    def _script(self) -> str:
+        return script_name(self._request.file_name)
+
+    def _write_files(self) -> None:
+        for name, text in json.loads(self._request.import_files or "{}").items():
+            path = self._folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8", newline="")
+        (self._folder / self._script).write_text(self._request.code, "utf-8", newline="")
+
+
+def _check_install(installed: Installed) -> None:
+    if installed.return_code != 0:
+        last = (installed.log.strip().splitlines() or ["it said nothing"])[-1].strip()
+        raise Ended(Outcome("failed", reason=f"the requirements could not be installed: {last}"))
+
+
+def script_name(file_name: str | None) -> str:
+    """Return a plain file name for the script."""
+    name = re.split(r"[/\\]", file_name or "")[-1]
+    name = re.sub(r"[^\w.\- ]", "_", name).strip(". ")[-_NAME_CHARACTERS:] or "main.py"
+    return name if name.endswith(".py") else name + ".py"
+
+
+def _imports(prior: list[str] | None) -> str:
+    """Turn module names into import statements, and leave statements as they are."""
+    return "\n".join(line if re.match(r"\s*(import|from)\s", line) else f"import {line}" for line in prior or [])

@@ -1,0 +1,79 @@
+"""Registry logins of a run: in a private file of its folder, never on a command line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.localcloud.errors import invalid
+from lk_jupyter.localcloud.runs.outcome import Ended, Outcome, missing
+from lk_jupyter.localcloud.secret import write_private
+
+Execute = Callable[[Sequence[str], Mapping[str, str]], Awaitable[tuple[int, str]]]
+
+DOCKER_HUB = "docker.io"
+
+_NEEDED = {
+    None: (),
+    "basic": ("docker_username", "docker_password"),
+    "aws": ("aws_access_key_id", "aws_secret_access_key"),
+}
+_HUB_NAMES = (DOCKER_HUB, "https://index.docker.io/v1/")
+
+
+def check_login(request: Any) -> None:
+    """Refuse a login of an unknown type, or without what its type needs."""
+    kind = request.docker_registry_credential_type or None
+    if kind not in _NEEDED:
+        raise invalid("body", "docker_registry_credential_type", f"{kind!r} is no type of login: use basic or aws")
+    for name in _NEEDED[kind]:
+        if not getattr(request, name):
+            raise invalid("body", name, f"A login of type {kind} needs it")
+
+
+def host_of(image: str) -> str:
+    """Return the registry of an image reference; Docker Hub where it names none."""
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else DOCKER_HUB
+
+
+async def login(request: Any, images: Collection[str], folder: Path, execute: Execute) -> dict[str, str]:
+    """Write the login for the registries of images; return the variables that make an engine use it."""
+    kind = request.docker_registry_credential_type or None
+    if kind is None:
+        return {}
+    password = request.docker_password if kind == "basic" else await _aws_password(request, execute)
+    user = request.docker_username if kind == "basic" else "AWS"
+    auth = base64.b64encode(f"{user}:{password}".encode()).decode()
+    hosts = {name for image in images for name in _names(host_of(image))}
+    plugins = str(Path.home() / ".docker" / "cli-plugins")
+    config = {"auths": {host: {"auth": auth} for host in hosts}, "cliPluginsExtraDirs": [plugins]}
+    write_private(folder / "config.json", json.dumps(config))
+    return {"REGISTRY_AUTH_FILE": str(folder / "config.json"), "DOCKER_CONFIG": str(folder)}
+
+
+def _names(host: str) -> tuple[str, ...]:
+    return _HUB_NAMES if host == DOCKER_HUB else (host,)
+
+
+async def _aws_password(request: Any, execute: Execute) -> str:
+    """Trade AWS keys for a password of the registry, with Amazon's own program."""
+    program = shutil.which("aws")
+    if program is None:
+        raise missing("aws is missing on this machine: install the AWS command line for a login of type aws")
+    keys = {
+        "AWS_ACCESS_KEY_ID": request.aws_access_key_id,
+        "AWS_SECRET_ACCESS_KEY": request.aws_secret_access_key,
+        "AWS_SESSION_TOKEN": request.aws_session_token or "",
+        "PATH": os.environ.get("PATH", os.defpath),
+    }
+    region = request.aws_region or "us-east-1"
+    code, said = await execute([program, "ecr", "get-login-password", "--region", region], keys)
+    if code != 0:
+        raise Ended(Outcome("failed", reason=f"the registry login failed: {said.strip().splitlines()[-1:] or code}"))
+    return said.strip()

@@ -1,0 +1,115 @@
+"""GPU selection: one script, tried on one GPU profile after the other, each try a run of its own.
+
+They run one at a time, so that they do not slow each other down on this one machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lk_jupyter.api.execution import GpuSelectionRequest, StreamingExecutionRequest
+from lk_jupyter.localcloud.clock import now
+from lk_jupyter.localcloud.money.catalogue import is_gpu
+from lk_jupyter.localcloud.runs.live_run import LiveRun
+from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, Outcome
+from lk_jupyter.localcloud.runs.python_run import PythonRun, script_name
+from lk_jupyter.localcloud.runs.records import Facts, seconds_run
+
+Row = dict[str, Any]
+
+
+def gpu_profiles(quota: tuple[str, ...]) -> list[str]:
+    """Return the profiles that a selection tries."""
+    return [profile for profile in quota if is_gpu(profile)]
+
+
+class SelectionRun(LiveRun):
+    """One selection; its ``metadata`` fill as its phases end."""
+
+    kind = "gpu selection"
+    job_type = "gpu_selection"
+    first_state = "initializing"
+    _request: GpuSelectionRequest
+
+    async def _steps(self) -> Outcome:
+        found: dict[str, Any] = {}
+        self._update(status="extracting", start_time=now())
+        try:
+            found["extraction_result"] = self._extract()
+            self._update(status="profiling", metadata=found)
+            rows = found["profiling_results"] = []
+            for profile in gpu_profiles(self._runs.quota):
+                rows.append(await self._try(profile))
+                self._update(metadata=found)
+            self._update(status="processing")
+            found["selection_results"] = select(rows)
+            self._update(metadata=found)
+        finally:
+            self._update(end_time=now())
+        return COMPLETED if any(_succeeded(row) for row in rows) else _NONE_SUCCEEDED
+
+    def _extract(self) -> dict[str, Any]:
+        """Read the script; what memory its model needs shows only when it runs."""
+        try:
+            compile(self._request.code, script_name(self._request.file_name), "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            self._update(metadata={"extraction_result": {"status": "failed"}})
+            raise Ended(Outcome("failed", reason=f"the code cannot be compiled: {error}")) from None
+        return {"status": "completed"}
+
+    async def _try(self, profile: str) -> Row:
+        request = StreamingExecutionRequest(**self._request.model_dump(), execution_type=profile)
+        run = self._runs.start(PythonRun, request, self._caller, parent_execution_id=self.id)
+        await self._until(run.task)
+        if self._verdict.done():
+            outcome, gracefully = self._verdict.result()
+            run.end(outcome, gracefully=gracefully)
+            await run.task
+            raise Ended(outcome)
+        return _row(self._runs.records.facts(run.id))
+
+
+_NONE_SUCCEEDED = Outcome("failed", reason="the code ended well on none of the profiles")
+
+
+def _row(facts: Facts) -> Row:
+    return {
+        "profile": facts["hardware_profile"],
+        "status": "success" if facts["status"] == "completed" else facts["status"],
+        "execution_id": facts["execution_id"],
+        "execution_time": seconds_run(facts),
+        "cost": float(facts["billed"]),
+        "runtime_report": None,
+    }
+
+
+def select(rows: list[Row]) -> dict[str, Any]:
+    """Return the table of all tries, and the winners among those that ended well.
+
+    The best is the one with the least product of time and cost.
+    """
+    metrics = {row["profile"]: _metrics(row) for row in rows}
+    good = [row for row in rows if _succeeded(row)]
+    if not good:
+        return {"metrics": metrics}
+    orders = {
+        "best": lambda row: row["execution_time"] * row["cost"],
+        "fastest": lambda row: row["execution_time"],
+        "cheapest": lambda row: row["cost"],
+    }
+    return {**{name: min(good, key=order)["profile"] for name, order in orders.items()}, "metrics": metrics}
+
+
+def _metrics(row: Row) -> Row:
+    minutes, seconds = divmod(round(row["execution_time"]), 60)
+    return {
+        "status": "OK" if _succeeded(row) else row["status"].upper(),
+        "time": row["execution_time"],
+        "htime": f"{minutes}:{seconds:02}",
+        "cost": row["cost"],
+        "is_per_epoch": False,
+    }
+
+
+def _succeeded(row: Row) -> bool:
+    return bool(row["status"] == "success")

@@ -1,0 +1,107 @@
+"""The server process: one data folder, one port of the loopback interface, one line when ready."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from lk_jupyter.errors import LocalCloudError
+from lk_jupyter.localcloud.app import create_app
+from lk_jupyter.localcloud.cloud import Cloud
+from lk_jupyter.localcloud.launch import ADDRESS_FILE
+from lk_jupyter.localcloud.options import Options
+from lk_jupyter.localcloud.secret import write_private
+
+_GOODBYE_SECONDS = 3
+_KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 1024
+
+
+def serve(data: Path, port: int, options: Options) -> None:
+    """Run a cloud until a signal ends it.
+
+    Raises LocalCloudError when the data folder is in use or the port is taken.
+    """
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = _lock(data)
+    listener = _listen(port) if port else _listen_again(data)
+    cloud = Cloud(data, options, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: None)  # uvicorn handles them, and raises them again when it is done
+    config = uvicorn.Config(
+        create_app(cloud),
+        log_level="warning",
+        lifespan="off",
+        ws="websockets-sansio",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GOODBYE_SECONDS,
+    )
+    try:
+        asyncio.run(_Server(config, cloud).serve(sockets=[listener]))
+    finally:
+        (data / ADDRESS_FILE).unlink(missing_ok=True)
+        cloud.store.close()
+        lock.close()
+
+
+class _Server(uvicorn.Server):
+    """Starts and ends the cloud with the web server."""
+
+    def __init__(self, config: uvicorn.Config, cloud: Cloud) -> None:
+        super().__init__(config)
+        self._cloud = cloud
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._cloud.start()
+        await super().startup(sockets)
+        self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._cloud.close()
+        await super().shutdown(sockets)
+
+    def _announce(self) -> None:
+        address: dict[str, Any] = {
+            "base_url": self._cloud.base_url,
+            "api_key": self._cloud.accounts.api_key,
+            "data": str(self._cloud.data),
+        }
+        write_private(self._cloud.data / ADDRESS_FILE, json.dumps({**address, "pid": os.getpid()}))
+        print(json.dumps(address), flush=True)  # noqa: T201 (the line that starters wait for)
+
+
+def _lock(data: Path) -> sqlite3.Connection:
+    """Hold the data folder for this process; the system frees it however the process ends."""
+    lock = sqlite3.connect(data / "lock.sqlite", timeout=0, isolation_level=None)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        raise LocalCloudError(f"A local cloud already runs on {data}. Use it, or give another --data folder.") from None
+    return lock
+
+
+def _listen_again(data: Path) -> socket.socket:
+    """Listen where the cloud did that crashed, so that whoever follows a run finds it again; else on a free port."""
+    with suppress(OSError, ValueError, KeyError, LocalCloudError):
+        left = json.loads((data / ADDRESS_FILE).read_text())
+        return _listen(urlsplit(left["base_url"]).port or 0)
+    return _listen(0)
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+    except OSError as error:
+        raise LocalCloudError(f"Port {port} cannot be used: {error.strerror}. --port 0 finds a free one.") from None
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so only for sockets that name TCP
+    return listener

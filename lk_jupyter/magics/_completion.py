@@ -1,0 +1,139 @@
+"""What may stand next on a magic's line. Nothing here raises, and nothing waits long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate  # its own class before Python 3.11
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from threading import Thread
+
+from IPython.core.getipython import get_ipython
+from pydantic.fields import FieldInfo
+
+from lk_jupyter.config import SETTINGS
+from lk_jupyter.magics import magic_named
+from lk_jupyter.magics._parser import Magic, flags, is_switch, takes_many
+from lk_jupyter.options import extras
+from lk_jupyter.runs import session
+from lk_jupyter.runs.ids import known_ids
+from lk_jupyter.storage.storage import SCHEME
+
+_MOST = 2000  # names: more are no help
+PATIENCE = 0.8  # seconds: a slower answer comes too late for a menu
+
+
+def complete(name: str, typed: str) -> tuple[str, list[str]]:
+    """Return the piece that is being typed in the line of a magic, and what may replace it."""
+    *before, word = typed.split(" ")
+    magic = magic_named(name)
+    if word.startswith("-") and "=" not in word:
+        return word, _starting(word, [flag for flag in _flags(magic) if flag.startswith("--") or word == "-"])
+    *option, value = word.split("=", 1)
+    field = _field_for(magic, [*before, *option])
+    name = extras(field).get("completer") or "" if field else ""
+    fragment = re.split(r"[|,]" if name in LISTED else r"\|", value)[-1].lstrip("'\"")
+    source = partial(BY_WHAT_IS_TYPED[name], fragment) if name in BY_WHAT_IS_TYPED else COMPLETERS.get(name)
+    return fragment, _starting(fragment, _soon(source)) if source else []
+
+
+def _starting(fragment: str, words: Iterable[str]) -> list[str]:
+    return [word for word in words if word.lower().startswith(fragment.lower())]
+
+
+def _flags(magic: Magic) -> list[str]:
+    return [flag for action in magic.parser._actions for flag in action.option_strings]
+
+
+def _field_for(magic: Magic, before: list[str]) -> FieldInfo | None:
+    """Return the field whose value stands after these words."""
+    fields = magic.model.model_fields
+    options = {flag: field for name, field in fields.items() for flag in flags(name, field)}
+    positional = [field for field in fields.values() if extras(field).get("positional")]
+    pending = None
+    for word in filter(None, before):
+        if word in options:
+            pending = None if is_switch(options[word]) else options[word]
+        elif pending is None:
+            positional = positional[1:]
+        elif not takes_many(pending):
+            pending = None
+    return pending or next(iter(positional), None)
+
+
+def _soon(source: Callable[[], Iterable[str]]) -> list[str]:
+    """Return what the source gives, or nothing when it fails or takes too long."""
+    answer: Future[list[str]] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(list(source()))
+        except Exception:  # noqa: BLE001 (no sign-in, no network: then there is nothing to offer)
+            answer.set_result([])
+
+    Thread(target=work, name="lk_jupyter completion", daemon=True).start()
+    try:
+        return answer.result(PATIENCE)
+    except TooLate:
+        return []
+
+
+def _machines() -> Iterable[str]:
+    return (machine.hardware_profile for machine in session.current(start=False).machines())
+
+
+def _gpus() -> Iterable[str]:
+    return dict.fromkeys(m.card_name for m in session.current(start=False).machines() if m.card)
+
+
+def _runs() -> Iterable[str]:
+    return known_ids(session.current(start=False).client)
+
+
+def _settings() -> Iterable[str]:
+    return (row.name for row in SETTINGS)
+
+
+def _keys(typed: str) -> Iterable[str]:
+    """Return what the folder of the bucket holds that is being typed, a page of it."""
+    scheme = SCHEME if typed.startswith(SCHEME) else ""
+    folder = typed.removeprefix(scheme).rpartition("/")[0]
+    page = next(session.current(start=False).storage.pages(folder, recursive=False), [])
+    return (scheme + found.key for found in page)
+
+
+def _paths(typed: str) -> Iterable[str]:
+    """Return the files and folders here that begin so; the folders with a slash."""
+    here = Path(typed if typed.endswith("/") else Path(typed).parent)
+    prefix = typed if typed.endswith("/") else typed.rpartition("/")[0] + "/" if "/" in typed else ""
+    found = sorted(islice(here.expanduser().iterdir(), _MOST))
+    return (f"{prefix}{path.name}{'/' if path.is_dir() else ''}" for path in found)
+
+
+def _places(typed: str) -> Iterable[str]:
+    return _keys(typed) if typed.startswith(SCHEME) else [SCHEME, *_paths(typed)]
+
+
+#: What is completed from what is typed so far, since there is too much to offer all.
+BY_WHAT_IS_TYPED: dict[str, Callable[[str], Iterable[str]]] = {"keys": _keys, "paths": _paths, "places": _places}
+
+
+def _variables() -> list[str]:
+    """Return the variables of the user, those of IPython left out."""
+    shell = get_ipython()
+    return [name for name in shell.user_ns if name not in shell.user_ns_hidden] if shell else []
+
+
+#: What may be several, with commas between.
+LISTED = {"gpus", "machines", "variables"}
+
+COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
+    "gpus": _gpus,
+    "machines": _machines,
+    "runs": _runs,
+    "settings": _settings,
+    "variables": _variables,
+}

@@ -1,0 +1,70 @@
+"""What a run shows besides text: which frames become which outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from lk_jupyter.config import setting
+from lk_jupyter.magics._bars import Bars
+from lk_jupyter.magics._bundles import Bundles
+from lk_jupyter.runs.frames import Frame
+
+
+class RichOutput:
+    """Shows the frames of a run in order; ``before`` is called before a new output, to bring the text up to it."""
+
+    def __init__(self, shell: InteractiveShell, before: Callable[[], None]) -> None:
+        most: int = setting("rich_outputs")
+        self._before = before
+        self._bundles = Bundles(shell, most)
+        self._bars = Bars(shell, most)
+
+    def show(self, frame: Frame) -> None:
+        """Show one frame, if it is one to be shown."""
+        payload = frame.payload
+        if frame.kind == "display":
+            self._bundles.display(payload, self._before)
+        elif frame.kind == "update":
+            self._bundles.update(payload)
+        elif frame.kind == "clear":
+            self._bundles.clear(wait=bool(payload.get("wait")))
+        elif frame.kind == "bar":
+            if self._bars.begins_output(payload):
+                self._before()
+            self._bars.show(payload)
+
+    def saw_text(self) -> None:
+        """Take note that text was shown."""
+        self._bars.saw_text()
+
+    def tick(self) -> None:
+        """Bring up to date what was not shown because it came too soon."""
+        self._bars.tick()
+
+    def end(self, damaged: int) -> list[str]:
+        """Settle everything; return what is left to say. ``damaged`` is how many frames came broken."""
+        self._bars.end()
+        self._bundles.end()
+        left_out = self._bundles.left_out
+        said = (
+            [f"… {left_out:,} more outputs of the run are not kept here: %lk_config rich_outputs"] if left_out else []
+        )
+        return [*said, *([f"… {damaged:,} outputs of the run were damaged on their way here"] if damaged else [])]
+
+
+def newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
+    """Leave out updates of an output that a later one among the items replaces."""
+    kept: list[str | Frame] = []
+    seen: set[str] = set()
+    for item in reversed(list(items)):
+        if isinstance(item, Frame) and item.kind == "update":
+            name = str(item.payload.get("id"))
+            if name in seen:
+                continue
+            seen.add(name)
+        elif isinstance(item, Frame) and item.kind in {"display", "clear"}:
+            seen.clear()
+        kept.append(item)
+    return kept[::-1]

@@ -1,0 +1,144 @@
+"""Looking back: the ledger of runs, two of them side by side, one sent again, one as a script."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.magics._line import Note
+from lk_jupyter.magics._parser import magic
+from lk_jupyter.magics._run_view import RunView
+from lk_jupyter.magics._views import Table, say
+from lk_jupyter.magics.run import send
+from lk_jupyter.options import DiffOptions, ExportOptions, HistoryOptions, RerunOptions
+from lk_jupyter.runs.company import company_of
+from lk_jupyter.runs.diff import Diff, compare, side_of
+from lk_jupyter.runs.export import script_of
+from lk_jupyter.runs.history import history, known_run
+from lk_jupyter.runs.redact import LineRedactor, redact
+from lk_jupyter.runs.rerun import again, kept_request
+from lk_jupyter.runs.session import current
+
+_SIGNS = {"+": "--jp-success-color1", "-": "--jp-error-color1"}
+
+
+@magic(HistoryOptions)
+def lk_history(options: HistoryOptions, shell: InteractiveShell) -> Any:  # noqa: ARG001 (every magic takes both)
+    """Give your runs as a DataFrame, newest first: of every notebook, and of what the cloud has billed.
+
+    Examples::
+
+        %lk_history
+        %lk_history accuracy --since 7d --machine a100
+        runs = %lk_history --state failed --label baseline
+    """
+    found = history(current(), options)
+    note = found.note or ("" if found.runs else "No run fits. Put %%lk_run on top of a cell, or ask for less.")
+    if note:
+        display(Note(note))
+    table = found.table()
+    return _plain_table(table) if isinstance(table, list) else table
+
+
+def _plain_table(rows: list[dict[str, Any]]) -> Table:
+    """Show the rows where pandas is missing."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return Table(columns, [["" if row.get(name) is None else str(row[name]) for name in columns] for row in rows])
+
+
+@magic(DiffOptions)
+def lk_diff(options: DiffOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+    """Put two runs side by side: code, packages, machine, options, and what came of them.
+
+    Example: ``%lk_diff 3f0c 8a1b``
+    """
+    session = current()
+    display(DiffView(compare(side_of(session, options.before), side_of(session, options.after))))
+
+
+@magic(RerunOptions)
+def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
+    """Send the identical request of a run again, and follow it.
+
+    Its code, files, packages and options are those of then, not those of now.
+
+    Examples::
+
+        %lk_rerun 3f0c
+        %lk_rerun 3f0c --machine H100 --detach
+    """
+    session = current()
+    package = again(session, *known_run(session, options.run), options.machine)
+    view = RunView(
+        shell,
+        package.machine,
+        quiet=options.quiet,
+        company=company_of(session, options, package, namespace=shell.user_ns),
+    )
+    send(session, package, view, shell, options)
+
+
+@magic(ExportOptions)
+def lk_export(options: ExportOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+    """Give a shell script that does a run again with curl alone; it reads the key from LK_API_KEY.
+
+    Examples::
+
+        %lk_export 3f0c
+        %lk_export 3f0c train.sh
+    """
+    session = current()
+    name, entry = known_run(session, options.run)
+    request = kept_request(name, entry)
+    script = script_of(request, session.base_url, org=session.target.org, title=f"Does run {name} again.")
+    if options.file is None:
+        say(script)
+        return
+    path = _written(Path(options.file).expanduser(), script)
+    say(f"Wrote {path}. Do the run again: LK_API_KEY=… sh {path}")
+
+
+def _written(path: Path, script: str) -> Path:
+    if path.exists():
+        raise UsageError(f"{path} is there already. Give another name, or delete it first.")
+    try:
+        path.write_text(script, encoding="utf-8")
+        path.chmod(0o755)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from None
+    return path
+
+
+class DiffView:
+    """Shows a comparison; what differs has a sign, beside its colour."""
+
+    def __init__(self, diff: Diff) -> None:
+        self._diff = diff
+        rows = [("" if fact.same else "≠", *map(redact, fact)) for fact in diff.facts]
+        different = sum(not fact.same for fact in diff.facts)
+        code = "" if diff.code else "The code is the same."
+        note = f"{code} ≠ marks what differs: {different} of {len(rows)}.".strip()
+        self._table = Table(("", "What", diff.before.title, diff.after.title), rows, note=note)
+        self._code = LineRedactor().lines(diff.code)
+
+    def __str__(self) -> str:
+        return "\n".join([str(self._table), *(["", *self._code] if self._code else [])])
+
+    def _html(self) -> str:
+        lines = "".join(f"<span{_style(line)}>{escape(line)}\n</span>" for line in self._code)
+        title = f"Code: {self._diff.before.title} (-) against {self._diff.after.title} (+)"
+        code = f"<details open><summary>{escape(title)}</summary><pre>{lines}</pre></details>" if self._code else ""
+        return self._table._repr_html_() + code
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._html()}
+
+
+def _style(line: str) -> str:
+    colour = None if line[:3] in {"+++", "---"} else _SIGNS.get(line[:1])
+    return f' style="background: color-mix(in srgb, var({colour}) 18%, transparent)"' if colour else ""

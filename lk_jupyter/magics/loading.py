@@ -1,0 +1,76 @@
+"""``%lk_load``: an object of the bucket becomes a value of the notebook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.errors import DoesNotFit, UsageError
+from lk_jupyter.magics._ask import ask
+from lk_jupyter.magics._line import Line
+from lk_jupyter.magics._parser import magic
+from lk_jupyter.options import LoadOptions
+from lk_jupyter.runs.session import current
+from lk_jupyter.storage.load import SAMPLE, Wish, code_for, load
+from lk_jupyter.storage.progress import size_label
+from lk_jupyter.storage.remote import remote_path
+from lk_jupyter.storage.storage import SCHEME
+
+
+@magic(LoadOptions)
+def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
+    """Load an object of the bucket: a table as DataFrame, an array, an image, a text.
+
+    The suffix tells which: csv, tsv, json, jsonl, parquet, feather, xlsx, npy, npz, png, jpg, txt and
+    more, also packed (gz, bz2, xz, zst, zip). Of parquet only the columns that are wanted travel.
+
+    Examples::
+
+        %lk_load data/train.parquet --as df
+        %lk_load data/train.csv.gz --as head --sample 1000
+        %lk_load data/train.parquet --columns price size --as df
+    """
+    if options.save is not None and not options.save.isidentifier():
+        raise UsageError(f"--as takes the name of a variable, not {options.save!r}.")
+    key = options.key.removeprefix(SCHEME).lstrip("/")
+    wish = Wish(options.columns or None, options.sample)
+    storage = current().storage
+    try:
+        value = load(storage, key, columns=wish.columns, sample=wish.sample)
+    except DoesNotFit as problem:
+        if not ask(f"{problem}\nLoad the first {SAMPLE:,} rows instead? [y/N] "):
+            raise
+        wish = Wish(wish.columns, SAMPLE)
+        value = load(storage, key, columns=wish.columns, sample=wish.sample)
+    if options.save is None:
+        return value
+    shell.user_ns[options.save] = value
+    _tell(options.save, value, key, wish)
+    return None
+
+
+def _tell(name: str, value: Any, key: str, wish: Wish) -> None:
+    part = f"the first {wish.sample:,} at most" if wish.sample is not None else ""
+    code = code_for(key, wish)
+    line = Line(name, [_shape(value), part, f"from {SCHEME}{key}", f"in a run: {remote_path(key)}"])
+    line.remark = f"{name} = {code}" if code else ""
+    line.mark = "✓"
+    display(line)
+
+
+def _shape(value: Any) -> str:
+    """Return what a value is, in words."""
+    kind = type(value).__name__
+    if hasattr(value, "memory_usage"):
+        rows, columns = value.shape
+        size = size_label(int(value.memory_usage(deep=False).sum()))
+        return f"{kind}, {rows:,} rows, {columns:,} columns, {size} in memory"
+    if hasattr(value, "dtype"):
+        return f"array of {value.dtype}, {' by '.join(f'{n:,}' for n in value.shape)}"
+    if isinstance(value, str):
+        return f"text, {len(value):,} letters"
+    if isinstance(value, dict):
+        return f"{kind} of {', '.join(map(str, list(value)[:5]))}{' …' if len(value) > 5 else ''}"
+    return f"{kind}, {' by '.join(map(str, value.size))} pixels" if hasattr(value, "size") else kind

@@ -1,0 +1,148 @@
+"""Looking at runs and machines: lists, states, stored logs, and the emergency brake."""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.api.billing import ExecutionSummary
+from lk_jupyter.api.execution import is_final
+from lk_jupyter.api.logs import LogEntry
+from lk_jupyter.api.workloads import Workload
+from lk_jupyter.magics._line import Line, Note, mark_of
+from lk_jupyter.magics._parser import magic
+from lk_jupyter.magics._run_view import receipt
+from lk_jupyter.magics._views import Table
+from lk_jupyter.options import LogsOptions, NoOptions, RunIdOptions, RunsOptions
+from lk_jupyter.runs.cost import credits_label, duration_label
+from lk_jupyter.runs.frames import NO_NONCE, Splitter, text_of
+from lk_jupyter.runs.machines import price_label
+from lk_jupyter.runs.outcome import SHORT_ID, duration_of, failure_of
+from lk_jupyter.runs.redact import LineRedactor
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.session import Session, current
+from lk_jupyter.runs.terminal import TerminalText
+
+
+@magic(NoOptions)
+def lk_machines(options: NoOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
+    """List the machines that a run can ask for, cheapest first, with prices in credits per hour."""
+    machines = current().machines()
+    priced = sorted(machines, key=lambda machine: (machine.price_per_hour is None, machine.price_per_hour))
+    rows = [
+        (
+            machine.hardware_profile,
+            machine.card_name,
+            str(machine.memory_gib or "") if machine.card else "",
+            price_label(machine),
+            "yes" if machines.allows(machine) else "no",
+        )
+        for machine in priced
+    ]
+    columns = ("Machine", "GPU", "Memory GiB", "Price", "You may use it")
+    display(Table(columns, rows, right=frozenset({"Memory GiB", "Price"})))
+
+
+@magic(RunsOptions)
+def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+    """List your runs: those that go on, then the latest that ended.
+
+    Example: ``%lk_runs -n 50``
+    """
+    runs = _latest(current(), options.limit)
+    columns = ("Run", "State", "Machine", "Started", "Took", "Cost", "Name")
+    note = "" if runs else "No runs yet. Put %%lk_run on top of a cell."
+    display(Table(columns, [_row(run) for run in runs], note=note, right=frozenset({"Took", "Cost"})))
+
+
+def _latest(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
+    """Return what goes on, then what ended; a run that stands in both lists counts once."""
+    ended = {run.execution_id: run for run in session.client.billing.history(limit=limit)}
+    going_on = [run for run in session.client.workloads.list() if not _has_ended(ended.get(run.execution_id))]
+    for run in going_on:
+        ended.pop(run.execution_id, None)
+    return [*going_on, *ended.values()]
+
+
+def _has_ended(run: ExecutionSummary | None) -> bool:
+    return run is not None and is_final(run.status)
+
+
+def _row(run: Workload | ExecutionSummary) -> tuple[str, ...]:
+    summary = run if isinstance(run, ExecutionSummary) else None
+    took = duration_of(summary) if summary else None
+    return (
+        run.execution_id[:SHORT_ID],
+        f"{mark_of(run.status)} {run.status}",
+        run.hardware_profile or "",
+        f"{run.created_at.astimezone():%d %b %H:%M:%S}",
+        duration_label(took) if took is not None else "",
+        credits_label(summary.billed) if summary and summary.billed is not None else "",
+        _name(run),
+    )
+
+
+def _name(run: Workload | ExecutionSummary) -> str:
+    """Return the display name; in the history some servers give it beyond what the API tells."""
+    named = run.run_name if isinstance(run, Workload) else (run.model_extra or {}).get("run_name")
+    return named or run.file_name or ""
+
+
+@magic(RunIdOptions)
+def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+    """Tell the state of a run, its time and its cost.
+
+    Example: ``%lk_status 3f0c``
+    """
+    run = Run.attach(current(), options.run)
+    record, machine = run.record, run.machine
+    line = receipt(record, machine)
+    reason = str(failure_of(record)) if line.mark in "✗■" else ""
+    profile = f"{record.hardware_profile} at {price_label(machine)}" if machine else record.hardware_profile or ""
+    display(Line(record.status, [profile, *line.facts], reason))
+
+
+@magic(LogsOptions)
+def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+    """Print the stored log of a run; what it wrote to stderr goes to stderr.
+
+    Example: ``%lk_logs 3f0c --limit 200``
+    """
+    run = Run.attach(current(), options.run)
+    entries = run.logs(options.limit, options.hours)
+    redactor, splitter = LineRedactor(), Splitter(run.nonce or NO_NONCE)
+    for on_stderr, lines in groupby(entries, key=_on_stderr):
+        stream = sys.stderr if on_stderr else sys.stdout
+        texts = (text_of(splitter.feed(line.message.rstrip("\r\n") + "\n")) for line in lines)
+        shown = redactor.lines(line for text in texts for line in _plain(text))
+        stream.write("".join(line + "\n" for line in shown))
+        stream.flush()
+    if not entries:
+        display(Note(f"No stored lines in the last {options.hours} hours. A run that just ended may need a moment."))
+    elif len(entries) == options.limit:
+        display(Note(f"{options.limit} lines; there may be more: --limit takes up to 10000."))
+
+
+def _on_stderr(entry: LogEntry) -> bool:
+    return (entry.labels or {}).get("stream") == "stderr"
+
+
+def _plain(text: str) -> list[str]:
+    """Return stored text as a notebook may show it."""
+    seen = TerminalText()
+    seen.feed(text)
+    return [*seen.take()[0], *seen.end()]
+
+
+@magic(RunIdOptions)
+def lk_abort(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+    """Kill a run, and tell what it cost.
+
+    Example: ``%lk_abort 3f0c``
+    """
+    run = Run.attach(current(), options.run)
+    run.abort()
+    display(receipt(run.wait(), run.machine))

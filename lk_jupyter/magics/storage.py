@@ -1,0 +1,203 @@
+"""``%lk_ls``, ``%lk_put``, ``%lk_get``, ``%lk_sync``, ``%lk_rm``: the bucket from a notebook."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.errors import NoSuchObject, UsageError
+from lk_jupyter.magics._ask import ask
+from lk_jupyter.magics._line import Note, Text
+from lk_jupyter.magics._parser import magic
+from lk_jupyter.magics._transfer_view import TransferView
+from lk_jupyter.magics._views import Table, say
+from lk_jupyter.options import GetOptions, LsOptions, PutOptions, RmOptions, SyncOptions
+from lk_jupyter.runs.session import current
+from lk_jupyter.storage.objects import ObjectInfo
+from lk_jupyter.storage.progress import size_label
+from lk_jupyter.storage.remote import remote_path
+from lk_jupyter.storage.storage import SCHEME, Storage
+
+_PATTERN = set("*?[")
+
+
+@magic(LsOptions)
+def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
+    """List a folder of the bucket: sizes, times, and the path by which a run opens each object.
+
+    Examples::
+
+        %lk_ls
+        %lk_ls data/ -r
+        %lk_ls "data/*.csv"
+        %lk_ls --tree
+    """
+    storage, folder = current().storage, _key(options.folder)
+    if options.tree:
+        display(Text(storage.tree(folder, most=options.limit).lines))
+        return
+    found = list(islice(_found(storage, folder, recursive=options.recursive), options.limit + 1))
+    rows = [_row(info) for info in found[: options.limit]]
+    note = f"{options.limit} shown; there are more: --limit takes up to 100000." if len(found) > options.limit else ""
+    if not rows:
+        note = f"Nothing in {folder or 'the bucket'} yet. %lk_put FILE {folder or 'data/'} puts a file there."
+    display(Table(("Name", "Size", "Written", "In a run"), rows, note=note, right=frozenset({"Size"})))
+
+
+@magic(PutOptions)
+def lk_put(options: PutOptions, shell: InteractiveShell) -> None:
+    """Store files of this machine in the bucket; what is there already is not sent again.
+
+    A large file that was cut off goes on where it was: run the line again.
+
+    Examples::
+
+        %lk_put train.csv data/
+        %lk_put images data/images
+        %lk_put "*.parquet" data/
+    """
+    storage, key = current().storage, _key(options.key)
+    paths, is_pattern = _sources(options.source)
+    for path in paths:
+        to = _key_for(path, key, is_one_of_many=is_pattern)
+        with TransferView(shell, path.name or str(path)) as view:
+            done = storage.put(path, to, progress=view.show)
+            view.end("stored", [SCHEME + to, str(done), f"in a run: {remote_path(to)}"], done.left_out)
+
+
+@magic(GetOptions)
+def lk_get(options: GetOptions, shell: InteractiveShell) -> None:
+    """Fetch an object or a folder of the bucket; what is here already is not fetched again with a folder.
+
+    Examples::
+
+        %lk_get results/model.pt
+        %lk_get results/ results
+    """
+    storage, key = current().storage, _key(options.key)
+    target = Path(options.target).expanduser()
+    if key.endswith("/") and options.target == ".":
+        target = Path(key.rstrip("/").rpartition("/")[2])
+    with TransferView(shell, key) as view:
+        if key.endswith("/"):
+            done = storage.sync(SCHEME + key, target, checksum=options.checksum, progress=view.show)
+            view.end("fetched", [f"{target}/", str(done)], done.left_out)
+        else:
+            path = storage.get(key, _kept_slash(options.target, target), progress=view.show, checksum=options.checksum)
+            view.end("fetched", [str(path), size_label(path.stat().st_size)])
+
+
+@magic(SyncOptions)
+def lk_sync(options: SyncOptions, shell: InteractiveShell) -> None:
+    """Make a folder like another one; the one in the bucket begins with lk://.
+
+    Only what differs in size or is newer travels. Nothing is removed without --delete.
+
+    Examples::
+
+        %lk_sync data lk://data
+        %lk_sync lk://results results --delete
+    """
+    storage = current().storage
+    with TransferView(shell, f"{options.source} → {options.target}") as view:
+        how = {"delete": options.delete, "checksum": options.checksum}
+        done = storage.sync(_place(options.source), _place(options.target), progress=view.show, **how)
+        seen = [f"in a run: {remote_path(options.target)}"] if options.target.startswith(SCHEME) else []
+        view.end("in sync", [options.target, str(done), *seen], done.left_out)
+
+
+@magic(RmOptions)
+def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+    """Remove objects of the bucket, or a folder with all that is in it. Asks first.
+
+    Examples::
+
+        %lk_rm data/old.csv
+        %lk_rm data/old/ "tmp/*.csv" --yes
+    """
+    storage = current().storage
+    found = [info for key in options.keys for info in _to_remove(storage, _key(key))]
+    size = size_label(sum(info.size for info in found))
+    what = found[0].key if len(found) == 1 else f"{len(found):,} objects, such as {found[0].key}"
+    if not options.yes and not ask(f"Remove {what} ({size}) for good? [y/N] "):
+        say("Nothing was removed. --yes removes without asking.")
+        return
+    count = storage.remove_all(info.key for info in found)
+    display(Note(f"Removed {'1 object' if count == 1 else f'{count:,} objects'} ({size})."))
+
+
+def _key(text: str) -> str:
+    return text.removeprefix(SCHEME).lstrip("/")
+
+
+def _place(text: str) -> str | Path:
+    return text if text.startswith(SCHEME) else Path(text).expanduser()
+
+
+def _kept_slash(text: str, path: Path) -> str:
+    """Return a path as text, with the slash that makes it a folder."""
+    return f"{path}/" if text.endswith("/") else str(path)
+
+
+def _sources(text: str) -> tuple[list[Path], bool]:
+    """Return the files that a path or a pattern names, and which of the two it is. Raises UsageError for none."""
+    path = Path(text).expanduser()
+    if path.exists():
+        return [path], False
+    found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (of any folder)
+    if not found:
+        raise UsageError(f"There is no file or folder {text!r} here ({Path.cwd()}).")
+    return found, True
+
+
+def _key_for(path: Path, key: str, *, is_one_of_many: bool) -> str:
+    """Return where a file goes; what is in a folder goes right below the key."""
+    name = path.resolve().name
+    if not key or is_one_of_many or (key.endswith("/") and not path.is_dir()):
+        return f"{key.rstrip('/')}/{name}".lstrip("/")
+    return key.rstrip("/")
+
+
+def _found(storage: Storage, folder: str, *, recursive: bool) -> Iterator[ObjectInfo]:
+    """Iterate over what a folder, a pattern or a key names."""
+    if not _PATTERN.isdisjoint(folder) and not storage.exists(folder):
+        yield from _matching(storage, folder)
+        return
+    is_empty = True
+    for info in storage.ls(folder, recursive=recursive):
+        is_empty = False
+        yield info
+    if is_empty and folder and not folder.endswith("/") and storage.exists(folder):
+        yield storage.info(folder)
+
+
+def _matching(storage: Storage, pattern: str) -> Iterator[ObjectInfo]:
+    steady = pattern[: min(pattern.index(sign) for sign in _PATTERN if sign in pattern)]
+    below = storage.ls(steady.rpartition("/")[0])
+    return (info for info in below if fnmatchcase(info.key, pattern))
+
+
+def _to_remove(storage: Storage, key: str) -> Iterable[ObjectInfo]:
+    """Return the objects that are meant. Raises UsageError for all of them, NoSuchObject for none."""
+    if not key.strip("/"):
+        raise UsageError("%lk_rm: name what is to be removed; the whole bucket is not removed by it.")
+    if key.endswith("/"):
+        found = list(storage.ls(key))
+    elif not _PATTERN.isdisjoint(key) and not storage.exists(key):
+        found = list(_matching(storage, key))
+    else:
+        found = [storage._object(key)]
+    if not found:
+        raise NoSuchObject(f"There is nothing like {key!r} in the bucket.")
+    return found
+
+
+def _row(info: ObjectInfo) -> tuple[str, ...]:
+    written = f"{info.modified.astimezone():%d %b %Y %H:%M}" if info.modified else ""
+    return (info.key, "" if info.is_folder else size_label(info.size), written, remote_path(info.key))

@@ -1,0 +1,193 @@
+"""Budgets of a day and of a notebook: a run that might go beyond one is refused before it is sent.
+
+What counts is what runs that were started from here have cost, and the most that those which go on
+may still cost. Two kernels cannot both take the last credits: the run that stands first in the
+journal has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_UP, Decimal
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lk_jupyter import config
+from lk_jupyter._userfiles import CONFIG_FILE
+from lk_jupyter.api.execution import is_final
+from lk_jupyter.errors import NotFound, UsageError
+from lk_jupyter.runs.bundle import Bundle
+from lk_jupyter.runs.cost import cost_at, credits_label
+from lk_jupyter.runs.entries import end_of_entry
+from lk_jupyter.runs.journal import Charge, Journal, journal
+from lk_jupyter.runs.place import Place, here
+from lk_jupyter.runs.start import find_started
+
+if TYPE_CHECKING:
+    from lk_jupyter.runs.session import Session
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One budget: its setting, what it is called, when it begins (Unix seconds), whose runs it counts."""
+
+    setting: str
+    name: str
+    spent: str
+    begins: Callable[[], float]
+    of_notebook: bool = False
+
+
+def _midnight() -> float:
+    return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+BUDGETS = (
+    Budget("day_budget", "The budget of this day", "spent since midnight", _midnight),
+    Budget("notebook_budget", "The budget of this notebook", "spent by its runs", lambda: 0.0, of_notebook=True),
+)
+
+
+@dataclass(frozen=True)
+class Use:
+    """What of a budget is used, in credits: by runs that ended, and at most by those that go on."""
+
+    spent: Decimal
+    open: Decimal
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The most that what is to be sent may cost, in credits, and what that is in words."""
+
+    amount: Decimal
+    words: str = "this run"
+
+
+def keep_budgets(session: Session, package: Bundle, *, kept: Journal | None = None) -> None:
+    """Refuse a run that might go beyond a budget; its entry is in the journal. Raises UsageError."""
+    kept = kept or journal()
+    for budget, limit in _set():
+        wanted = Wanted(_priced(package, budget))
+        _keep(
+            budget,
+            limit,
+            wanted,
+            partial(_charges, session, kept, budget, package.token),
+            partial(_look_again, session, kept),
+        )
+
+
+def keep_budgets_for_all(session: Session, packages: Sequence[Bundle], max_cost: Decimal | None) -> None:
+    """Refuse runs that are to be started together when all of them might go beyond a budget.
+
+    ``max_cost`` is what they may cost together. None of them is in the journal yet. Raises UsageError.
+    """
+    kept = journal()
+    for budget, limit in _set():
+        wanted = sum((_priced(package, budget) for package in packages), Decimal(0))
+        wanted = wanted if max_cost is None else min(wanted, max_cost)
+        total = Wanted(wanted, f"these {len(packages)} runs")
+        _keep(budget, limit, total, partial(_charges, session, kept, budget), partial(_look_again, session, kept))
+
+
+def standings(session: Session) -> list[str]:
+    """Return for each budget that is set how much of it is used, in words."""
+    kept = journal()
+    uses = [(use_of(_charges(session, kept, budget)), budget, limit) for budget, limit in _set()]
+    return [f"{credits_label(use.spent)} of {limit:f} {budget.spent}{_open(use)}" for use, budget, limit in uses]
+
+
+def _open(use: Use) -> str:
+    return f", {credits_label(use.open)} may be used by runs that go on" if use.open else ""
+
+
+def _set() -> Iterator[tuple[Budget, Decimal]]:
+    """Yield the budgets that are set, with their limits."""
+    for budget in BUDGETS:
+        limit: Decimal | None = config.setting(budget.setting)
+        if limit is not None:
+            yield budget, limit
+
+
+def _priced(package: Bundle, budget: Budget) -> Decimal:
+    if package.worst_case is None:
+        raise UsageError(
+            f"{budget.name} cannot be kept: {package.machine.hardware_profile} has no published price. Nothing was "
+            f"sent. %lk_machines lists those with a price; %lk_config {budget.setting} --unset does without it."
+        )
+    return package.worst_case
+
+
+def _keep(
+    budget: Budget,
+    limit: Decimal,
+    wanted: Wanted,
+    charges_now: Callable[[], list[Charge]],
+    look_again: Callable[[Charge], None],
+) -> None:
+    charges = charges_now()
+    if _fits(use_of(charges), wanted, limit):
+        return
+    for charge in charges:  # before a refusal: what ended while nobody looked has cost less than it might have
+        if charge.going_on:
+            look_again(charge)
+    use = use_of(charges_now())
+    if not _fits(use, wanted, limit):
+        raise UsageError(_refusal(budget, limit, use, wanted))
+
+
+def _charges(session: Session, kept: Journal, budget: Budget, before: str = "") -> list[Charge]:
+    """Return what counts for a budget: all there is, or what stands before the run with a token."""
+    entry = kept.get(before) if before else None
+    place = Place(entry.notebook) if entry else here()
+    of = place if budget.of_notebook else None
+    return _trusted(kept, budget, kept.charges(session.base_url, since=budget.begins(), of=of, before=before))
+
+
+def _trusted(kept: Journal, budget: Budget, found: list[Charge]) -> list[Charge]:
+    if kept.trouble:
+        raise UsageError(f"{budget.name} cannot be kept, so nothing was sent. {kept.trouble}")
+    return found
+
+
+def use_of(charges: Iterable[Charge]) -> Use:
+    """Sum up charges. A run that ended without a bill counts with the most that it may have cost."""
+    spent, open_ = Decimal(0), Decimal(0)
+    for charge in charges:
+        if charge.cost is not None and not charge.going_on:
+            spent += charge.cost
+        else:
+            open_ += cost_at(charge.price_per_hour, charge.timeout) or Decimal(0)
+    return Use(spent, open_)
+
+
+def _fits(use: Use, wanted: Wanted, limit: Decimal) -> bool:
+    return use.spent + use.open + wanted.amount <= limit
+
+
+def _look_again(session: Session, kept: Journal, charge: Charge) -> None:
+    """Ask the server for a run that went on when it was last heard of, and put what it says in the journal."""
+    execution_id = charge.execution_id or find_started(session.client, charge.token)
+    if execution_id is None:
+        return
+    try:
+        record = session.client.execution.get(execution_id)
+    except NotFound:
+        kept.update(charge.token, state="failed", cost=Decimal(0), reason="The server does not know this run any more.")
+        return
+    if is_final(record.status):
+        kept.update(charge.token, execution_id=execution_id, **end_of_entry(record))
+
+
+def _refusal(budget: Budget, limit: Decimal, use: Use, wanted: Wanted) -> str:
+    enough = (use.spent + use.open + wanted.amount).quantize(Decimal("0.01"), ROUND_UP)
+    source = config.resolve(budget.setting).source
+    how = f"%lk_config {budget.setting} {enough:f}" if source == CONFIG_FILE else f"%env {source}={enough:f}"
+    return (
+        f"{budget.name} is {credits_label(limit)}: {credits_label(use.spent)} were {budget.spent}{_open(use)}, and "
+        f"{wanted.words} may cost {credits_label(wanted.amount)}. Nothing was sent.\n"
+        f"Raise it with {how}, or let it take less: --timeout SECONDS, --max-cost CREDITS."
+    )

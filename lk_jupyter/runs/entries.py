@@ -1,0 +1,73 @@
+"""What the journal keeps of a run, made from what was sent and from the record of the end."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
+from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle
+from lk_jupyter.runs.journal import Entry
+from lk_jupyter.runs.outcome import duration_of, failure_of
+from lk_jupyter.runs.parts import FRAMES_KEY
+from lk_jupyter.runs.place import here
+from lk_jupyter.runs.redact import MARK
+
+if TYPE_CHECKING:
+    from lk_jupyter.runs.session import Session
+
+
+def code_hash(code: str) -> str:
+    """Return the name of a code by its content; blank lines at its ends do not count."""
+    return hashlib.sha256(code.strip().encode(errors="replace")).hexdigest()
+
+
+def entry_of(session: Session, package: Bundle, group: str | None = None) -> Entry:
+    """Return the entry of a run that is about to be sent from here."""
+    place, request = here(), package.request
+    return Entry(
+        token=package.token,
+        base_url=session.base_url,
+        org=session.target.org,
+        notebook=place.notebook,
+        cell_id=place.cell_id,
+        session=place.session,
+        code=package.source.code,
+        code_hash=code_hash(package.source.code),
+        request=_kept(package),
+        machine=package.machine.hardware_profile,
+        price_per_hour=package.machine.price_per_hour,
+        options=package.options.model_dump(mode="json", exclude_defaults=True),
+        labels=request.labels or [],
+        metadata={
+            key: value for key, value in (request.metadata or {}).items() if key not in {REQUEST_KEY, FRAMES_KEY}
+        },
+        run_name=request.run_name,
+        created_at=time.time(),
+        group=group,
+    )
+
+
+def _kept(package: Bundle) -> dict[str, Any]:
+    """Return the request as it is kept: without its files if there is a secret, which may be packed in any of them."""
+    request = package.request.model_dump(mode="json", exclude_none=True)
+    return {**request, "import_files": MARK} if package.secrets and "import_files" in request else request
+
+
+def end_of_entry(record: ExecutionRecord) -> dict[str, Any]:
+    """Return what the end of a run changes in its entry; all moments are the server's."""
+    succeeded = record.status.lower() in SUCCEEDED_STATES
+    return {
+        "state": record.status.lower(),
+        "started_at": _seconds(record.start_time or record.job_start),
+        "ended_at": _seconds(record.end_time or record.job_end or record.finish_time),
+        "seconds": duration_of(record),
+        "cost": record.billed,
+        "reason": "" if succeeded else str(failure_of(record)),
+    }
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None

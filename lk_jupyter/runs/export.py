@@ -1,0 +1,48 @@
+"""A run as a shell script that does it again with curl alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.runs.bundle import REQUEST_KEY
+from lk_jupyter.runs.parts import FRAMES_KEY, SETTINGS
+
+#: Settings of parts that name what a run reads from the bucket.
+_FROM_BUCKET = ("blobs", "resume")
+
+TEMPLATE = Path(__file__).with_name("export.sh")
+
+
+def script_of(request: dict[str, Any], base_url: str, *, org: str | None = None, title: str = "") -> str:
+    """Return the script that sends this request, follows its output and tells how it ended.
+
+    It reads the key from LK_API_KEY and holds none. Raises UsageError for a run that reads from the
+    bucket: links to it are made when a run is sent, and soon end.
+    """
+    _check_needs_no_bucket(request)
+    metadata = {key: value for key, value in (request.get("metadata") or {}).items() if key != REQUEST_KEY}
+    body = json.dumps({**request, "metadata": metadata}, indent=1)
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=re.sub(r"\s+", " ", title),
+        base_url=shlex.quote(base_url),
+        org=shlex.quote(org or ""),
+        nonce=shlex.quote(metadata.get(FRAMES_KEY) or ""),
+        body=body,  # one line of JSON never is the end mark: its lines begin with a brace, a space or a bracket
+    )
+
+
+def _check_needs_no_bucket(request: dict[str, Any]) -> None:
+    files = json.loads(request.get("import_files") or "{}")
+    parts = json.loads(files.get(SETTINGS) or "{}").get("parts", {})
+    for settings in parts.values():
+        if any(settings.get(name) for name in _FROM_BUCKET):
+            raise UsageError(
+                "This run reads what it needs from your bucket, by links that soon end: a script cannot make them. "
+                "%lk_rerun sends it again with new ones."
+            )

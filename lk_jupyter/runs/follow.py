@@ -1,0 +1,215 @@
+"""A run as its follower sees it: one sequence of events, whatever happens to the connection.
+
+A stream that breaks is not a failed run. It is opened again for as long as the run goes on, and
+what its replay or the stored log has is joined to what came before, every line once.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.api._events import Finished, Output, StreamEvent
+from lk_jupyter.api._http import EventStream
+from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
+from lk_jupyter.errors import BadAnswer, ConnectionFailed, LkError, NotFound, RateLimited, ServerError
+from lk_jupyter.runs.join import Join
+from lk_jupyter.runs.log import RunLog
+
+#: Seconds to wait before each new connection; the last holds from then on.
+PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+#: Seconds without a sign from the server after which following is given up. The run is not.
+PATIENCE = 900.0
+
+#: The same for a server that is there and does not know the run (yet).
+PATIENCE_UNKNOWN = 10.0
+
+#: Failures that may be over in a while.
+BROKEN = (ConnectionFailed, NotFound, BadAnswer, RateLimited, ServerError)
+
+
+@dataclass
+class Follower:
+    """Follows one run to its end.
+
+    ``log`` may have the output from an earlier following, cut anywhere: it comes first. ``late`` is
+    whether the run was started by somebody else or before, ``whole`` whether the log has all of it;
+    ``on_whole`` is called with its size once it has. ``squeeze`` takes runs of newlines for one, as the
+    cloud's own client does with the extra ones that its workers send. ``stop`` set from another thread
+    ends the waits between connections.
+    """
+
+    client: Client
+    execution_id: str
+    log: RunLog
+    streaming_url: str | None = field(default=None, repr=False)
+    squeeze: bool = False
+    late: bool = False
+    whole: bool = False
+    on_whole: Callable[[int], None] = lambda _: None
+    stop: threading.Event = field(default_factory=threading.Event)
+    recalls: bool = False  # what comes now was kept by an earlier following
+    _broke: bool = False
+    _fruitless: int = 0  # connections in a row that brought nothing new
+    _finished: Finished | None = None
+    _stream: EventStream[StreamEvent] | None = None
+
+    def close(self) -> None:
+        """End the following, from whichever thread; the run goes on."""
+        self.stop.set()
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of the connection, so that the state of the run is looked at and a new one is made."""
+        if self._stream:
+            self._stream.close()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the last connections brought nothing: the server is out of reach, or silent about this run."""
+        return self._fruitless > 1
+
+    def events(self) -> Iterator[StreamEvent]:
+        """Yield the output as it comes, every line once, then how the run ended.
+
+        Raises ConnectionFailed when there was no sign of the server for 15 minutes.
+        """
+        yield from self._recalled()
+        if not self.whole:
+            yield from self._followed()
+        elif record := self._record():
+            yield end_of(record)
+
+    def _recalled(self) -> Iterator[Output]:
+        """Yield what an earlier following has kept; a line that it did not finish comes again."""
+        if not self.whole:
+            self.log.forget_unfinished_line()
+        self.recalls = self.log.size > 0
+        self._broke = self.recalls or self.late
+        decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+        for piece in self.log.pieces():
+            yield Output(decode(piece))
+        self.recalls = False
+
+    def _followed(self) -> Iterator[StreamEvent]:
+        join = Join(self.log, self._stored, late=self.late)
+        heard = time.monotonic()
+        while not self.stop.is_set():
+            yield from self._connection(join)
+            try:
+                if self._finished or self._ended():
+                    break
+                heard = time.monotonic()
+            except BROKEN as error:
+                self._check_patience(error, heard)
+            self.stop.wait(PAUSES[min(self._fruitless, len(PAUSES) - 1)])
+            self._fruitless += 1
+            self._broke = True
+        yield from self._last(join)
+
+    def _connection(self, join: Join) -> Iterator[Output]:
+        """Yield what is new in one connection; return where it ends or breaks."""
+        join.connect()
+        squeeze = _Squeeze() if self.squeeze else None
+        self._stream = self.client.follow(self.execution_id, self.streaming_url)
+        try:
+            for event in self._stream:
+                if isinstance(event, Finished):
+                    self._finished = event
+                    return
+                sent = event.content if squeeze is None else squeeze(event.content)
+                data = sent.encode(errors="replace")
+                new = join.feed(data)
+                if new is not data or squeeze:
+                    event = Output(new.decode(errors="replace"))  # noqa: PLW2901 (what is new of it)
+                if new:
+                    self._fruitless = 0
+                    yield event
+        except BROKEN:
+            return
+
+    def _ended(self) -> bool:
+        return is_final(self.client.execution.status(self.execution_id).status)
+
+    def _check_patience(self, error: LkError, heard: float) -> None:
+        check_patience(error, heard, f"The run was not stopped; follow it again: %lk_attach {self.execution_id}")
+
+    def _record(self) -> ExecutionRecord | None:
+        """Return the record, however long that takes; None when following was ended meanwhile."""
+        heard, tries = time.monotonic(), 0
+        while not self.stop.is_set():
+            try:
+                return self.client.execution.get(self.execution_id)
+            except BROKEN as error:
+                self._check_patience(error, heard)
+            self.stop.wait(PAUSES[min(tries, len(PAUSES) - 1)])
+            tries += 1
+        return None
+
+    def _last(self, join: Join) -> Iterator[StreamEvent]:
+        """Yield what only the record has, and the end."""
+        if self._finished and not self._broke:
+            self.on_whole(self.log.size)
+            yield self._finished
+        elif record := self._record():
+            text = _text_of(record)
+            if rest := join.complete(text or b""):
+                yield Output(rest.decode(errors="replace"))
+            if text is not None or self._finished:
+                self.on_whole(self.log.size)
+            yield self._finished or end_of(record)
+
+    def _stored(self) -> bytes:
+        """Return the output that the cloud has stored so far; nothing if it is more than one answer holds."""
+        limit = 10_000
+        entries = self.client.logs.execution(self.execution_id, limit=limit)
+        if len(entries) >= limit:
+            return b""
+        lines = sorted(entries, key=lambda entry: entry.timestamp)
+        return b"".join(line.message.rstrip("\r\n").encode(errors="replace") + b"\n" for line in lines)
+
+
+class _Squeeze:
+    """Takes runs of newlines for one, across chunks too."""
+
+    def __init__(self) -> None:
+        self._at_line_start = False
+
+    def __call__(self, text: str) -> str:
+        squeezed = re.sub(r"\n{2,}", "\n", text)
+        if self._at_line_start:
+            squeezed = squeezed.removeprefix("\n")
+        self._at_line_start = text.endswith("\n") or (self._at_line_start and not text)
+        return squeezed
+
+
+def check_patience(error: LkError, heard: float, advice: str) -> None:
+    """Let a failure pass that may be over in a while; ``heard`` is when the server last gave a sign.
+
+    Raises ConnectionFailed, with the advice, after 15 minutes; the error itself when the server is
+    there and goes on not to know the run.
+    """
+    waited = time.monotonic() - heard
+    if isinstance(error, NotFound) and waited > PATIENCE_UNKNOWN:
+        raise error
+    if waited > PATIENCE:
+        raise ConnectionFailed(f"No sign of the server for {PATIENCE / 60:.0f} minutes. {advice}")
+
+
+def _text_of(record: ExecutionRecord) -> bytes | None:
+    """Return the output that the record holds; None when it does not tell."""
+    text = record.combined_output if record.combined_output is not None else record.stdout
+    return None if text is None else text.encode(errors="replace")
+
+
+def end_of(record: ExecutionRecord) -> Finished:
+    """Return the end of a run as its record tells it."""
+    if record.status.lower() in SUCCEEDED_STATES:
+        return Finished(0)
+    return Finished(record.return_code, None if record.return_code else record.status_details or record.status)

@@ -1,0 +1,118 @@
+"""What a run would carry that looks like a secret, and whether it may go.
+
+A secret in a run's code stays in its record on the cloud, for all of the organization to read. So
+it is asked about before anything is sent; a finding names place and kind, never the secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lk_jupyter.config import setting
+from lk_jupyter.errors import UsageError
+from lk_jupyter.runs.secret_shapes import find
+
+if TYPE_CHECKING:
+    from lk_jupyter.runs.bundle import Bundle
+
+#: Values of one variable that are looked through; the rest of a larger one is taken on trust.
+_VALUES = 100_000
+
+#: Places that a message names.
+_NAMED = 5
+
+BETTER = (
+    "Keep it on the cloud instead, where every run finds it in os.environ: lk_jupyter.connect().client"
+    ".environment_variables.upsert({'name': 'MY_TOKEN', 'value': getpass.getpass()})"
+)
+
+
+class Finding(NamedTuple):
+    """Where something looks like a secret, and what kind; never the secret itself."""
+
+    where: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.where} ({self.kind})"
+
+
+def in_run(package: Bundle, known: tuple[str, ...] = ()) -> tuple[Finding, ...]:
+    """Return what looks like a secret in code, files and words of a run. ``known`` are secrets of any shape."""
+    if setting("secret_guard") == "off":
+        return ()
+    source, options = package.source, package.options
+    found = [*_in_text(source.code, "line {}", known, source.first_line)]
+    for name, text in package.files.items():
+        found += _in_text(text, f"{name} line {{}}", known)
+    found += _in_text(package.request.requirements_content or "", "-r line {}", known)
+    words: dict[str, Any] = {name: getattr(options, name) for name in ("name", "label", "arg", "metadata")}
+    words["sweep"] = source.values
+    found += [finding for name, value in words.items() for finding in _in_value(value, f"--{name}", known)]
+    return tuple(dict.fromkeys(found))
+
+
+def in_variable(name: str, value: Any) -> tuple[Finding, ...]:
+    """Return what looks like a secret in the strings of a variable: in containers at any depth, keys included."""
+    return () if setting("secret_guard") == "off" else tuple(dict.fromkeys(_in_value(value, f"variable {name}", ())))
+
+
+def permitted(packages: Iterable[Bundle], ask: Callable[[str], bool] | None = None) -> list[Bundle]:
+    """Return the bundles as ones that may be sent, after asking once if there is something to ask about.
+
+    ``ask`` gets a question and tells whether the answer is yes. Raises UsageError where the answer
+    is no, or nobody can be asked.
+    """
+    packages = list(packages)
+    unasked = [package for package in packages if not (package.secrets_allowed or package.options.allow_secrets)]
+    findings = dict.fromkeys(finding for package in unasked for finding in package.secrets)
+    if not findings:
+        return packages
+    if ask and setting("secret_guard") == "ask" and ask(f"{_carries(findings)} Send it all the same? [y/N] "):
+        return [replace(package, secrets_allowed=True) for package in packages]
+    raise UsageError(
+        f"{_carries(findings)} Nothing was sent.\n{BETTER}\nIf it is meant to go, or is no secret: "
+        "--allow-secrets (in Python allow_secrets=True)."
+    )
+
+
+def _carries(findings: Iterable[Finding]) -> str:
+    named = list(map(str, findings))
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return f"The run would carry what looks like a secret: {', '.join(named[:_NAMED])}{more}."
+
+
+def _in_text(text: str, where: str, known: tuple[str, ...], first_line: int = 1) -> Iterator[Finding]:
+    for secret in find(text, known):
+        yield Finding(where.format(text.count("\n", 0, secret.start) + first_line), secret.kind)
+
+
+def _in_value(value: Any, where: str, known: tuple[str, ...]) -> Iterator[Finding]:
+    """Look through a value and what it holds; one that holds itself is looked through once."""
+    waiting: list[tuple[Any, str]] = [(value, where)]
+    seen: set[int] = set()
+    for _ in range(_VALUES):
+        if not waiting:
+            return
+        inner, path = waiting.pop()
+        if isinstance(inner, bytes):
+            inner = inner.decode("latin-1")  # keys are ASCII
+        if isinstance(inner, str):
+            yield from (Finding(path, secret.kind) for secret in find(inner, known))
+        elif id(inner) not in seen:
+            seen.add(id(inner))
+            waiting += _held_by(inner, path)
+
+
+def _held_by(value: Any, path: str) -> Iterator[tuple[Any, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            shown = f"{path}[{key!r}]" if isinstance(key, int) or (isinstance(key, str) and not find(key)) else path
+            yield from ((key, f"a key of {path}"), (inner, shown))
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from ((inner, path) for inner in value)
+    elif hasattr(value, "select_dtypes"):  # a data frame, without importing its library
+        texts = value.select_dtypes(include=["object", "string", "category"])
+        yield from ((list(map(str, texts[column].unique())), f"{path}[{column!r}]") for column in texts.columns)

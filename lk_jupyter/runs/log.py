@@ -1,0 +1,159 @@
+"""The whole log of a run, in a file on this machine that outlives the kernel."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from lk_jupyter._lock import take
+from lk_jupyter.config import setting
+from lk_jupyter.errors import LkError
+
+_PIECE = 1 << 16
+
+
+def log_path(execution_id: str) -> Path:
+    """Return the file that holds the whole log of a run."""
+    return Path(setting("log_dir")) / f"{execution_id}.log"
+
+
+class RunLog:
+    """Text that only grows, or is replaced by a truer one; kept on disk, never whole in memory.
+
+    It goes on from what the file has, less what a crash has torn at its end. While somebody else
+    writes the file, this is a copy of it, which takes the file's place if the other did not finish.
+    Positions count characters of the text as UTF-8 bytes on disk. ``is_kept`` is whether the file
+    itself is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[bytes] = self._open()
+        self.is_kept = take(self._file.fileno())
+        if not self.is_kept:
+            self._file = _copied(self._file)
+        self.size = _sound_size(self._file)
+        self._file.truncate(self.size)
+        self._at_end = False
+
+    def _open(self) -> IO[bytes]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.touch(mode=0o600)
+            return self.path.open("r+b")
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def _lost(self, error: OSError) -> LkError:
+        return LkError(
+            f"The log cannot be kept in {self.path} ({error.strerror}). The run was not stopped: make room there, or "
+            f"choose another folder (%lk_config log_dir FOLDER), then %lk_attach {self.path.stem}"
+        )
+
+    def append(self, data: bytes) -> None:
+        """Add text at the end. Raises LkError where there is no room."""
+        try:
+            if not self._at_end:
+                self._file.seek(self.size)
+                self._at_end = True
+            self._file.write(data)
+        except OSError as error:
+            raise self._lost(error) from None
+        self.size += len(data)
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return a part of the text."""
+        self._at_end = False
+        self._file.seek(start)
+        return self._file.read(length)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Iterate over the text as it is now, in pieces that fit memory."""
+        end = self.size
+        for start in range(0, end, _PIECE):
+            yield self.read(start, min(_PIECE, end - start))
+
+    def lines(self) -> Iterator[bytes]:
+        """Iterate over the lines, without their ends, from the first; nothing else may be read meanwhile."""
+        self._at_end = False
+        self._file.seek(0)
+        for line in self._file:
+            yield line.rstrip(b"\r\n")
+
+    def replace(self, data: bytes) -> None:
+        """Put a truer text in place of this one."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._at_end = True
+        self.size = 0
+        self.append(data)
+        self.flush()
+
+    def forget_unfinished_line(self) -> None:
+        """Leave out the part of a line at the end, from which nothing could be told; not one of many pages."""
+        start = max(0, self.size - _PIECE)
+        ended = self.read(start, self.size - start).rfind(b"\n")
+        if ended >= 0 or start == 0:
+            self.size = start + ended + 1
+            self._file.truncate(self.size)
+
+    def flush(self) -> None:
+        """Hand everything to the file, for other readers. Raises LkError where there is no room."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def close(self) -> None:
+        """Close the file; it stays where it is. Raises LkError where there is no room for the last of it."""
+        if not self.is_kept and not self._file.closed:
+            self._give_back()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def _give_back(self) -> None:
+        """Let the copy take the file's place when nobody writes that any more and it has less."""
+        with self.path.open("r+b") as file:
+            if take(file.fileno()) and _sound_size(file) < self.size:
+                self._file.seek(0)
+                file.seek(0)
+                shutil.copyfileobj(self._file, file)
+                file.truncate()
+
+
+def _copied(file: IO[bytes]) -> IO[bytes]:
+    """Return a copy that has no name, and let go of the file."""
+    copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the log closes it)
+    with file:
+        shutil.copyfileobj(file, copy)
+    return copy
+
+
+def _sound_size(file: IO[bytes]) -> int:
+    """Return the size of a file without what a crash may leave at its end: zeros, and part of a character."""
+    size = file.seek(0, 2)
+    while size:
+        start = max(0, size - _PIECE)
+        file.seek(start)
+        text = file.read(size - start).rstrip(b"\0")
+        size = start + len(text)
+        if text:
+            return size - _torn(text)
+    return 0
+
+
+def _torn(text: bytes) -> int:
+    """Return how many bytes at the end are the beginning of a character of UTF-8."""
+    for length in range(1, min(4, len(text) + 1)):
+        byte = text[-length]
+        if byte >= 0xC0:
+            needed = 2 + (byte >= 0xE0) + (byte >= 0xF0)
+            return length if length < needed else 0
+        if byte < 0x80:
+            return 0
+    return 0

@@ -1,0 +1,149 @@
+"""How a run ended, in words that say what to do next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from decimal import Decimal
+
+from lk_jupyter.api.billing import ExecutionSummary
+from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
+from lk_jupyter.errors import RunAborted, RunError, RunFailed
+from lk_jupyter.runs.frames import ERROR, split
+from lk_jupyter.runs.parts import DRIVER, FRAMES_KEY
+from lk_jupyter.runs.redact import redact, redact_values
+
+SHORT_ID = 8
+
+STOPPED_STATES = frozenset({"aborted", "cancelled"})
+
+TRACEBACK = "Traceback (most recent call last):"
+_CHAINED = (
+    "During handling of the above exception, another exception occurred:",
+    "The above exception was the direct cause of the following exception:",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that ended well. ``duration`` in seconds, ``cost`` in credits; None where the cloud did not tell."""
+
+    execution_id: str
+    stdout: str | None
+    stderr: str | None
+    return_code: int | None
+    duration: float | None
+    cost: Decimal | None
+
+    def __repr__(self) -> str:
+        shown = (f"{field.name}={redact_values(getattr(self, field.name))!r}" for field in fields(self))
+        return f"Result({', '.join(shown)})"
+
+
+def duration_of(record: ExecutionRecord | ExecutionSummary) -> float | None:
+    """Return how long the code ran, in seconds."""
+    start, end = record.start_time or record.job_start, record.end_time or record.job_end
+    return (end - start).total_seconds() if start and end else None
+
+
+def result_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: str | None = None) -> Result:
+    """Return the result of a run that ended well; raise RunFailed or RunAborted for any other."""
+    if record.status.lower() not in SUCCEEDED_STATES:
+        raise failure_of(record, line_shift=line_shift, stopped_because=stopped_because)
+    stdout, stderr = printed(record, "stdout"), printed(record, "stderr")
+    return Result(record.execution_id, stdout, stderr, record.return_code, duration_of(record), record.billed)
+
+
+def printed(record: ExecutionRecord, stream: str, *, keeps_hidden: bool = True) -> str | None:
+    """Return what the code wrote to stdout or stderr, as the record has it, without the frames between.
+
+    ``keeps_hidden`` is whether text stays in of which a frame shows more, such as a progress bar.
+    """
+    text: str | None = getattr(record, stream)
+    return text and split(text, (record.metadata or {}).get(FRAMES_KEY), keeps_hidden=keeps_hidden)[0]
+
+
+def _shown_error(record: ExecutionRecord) -> str:
+    """Return the error as the run itself wants it shown, with colours; empty when it did not say."""
+    _, frames = split(record.stderr or "", (record.metadata or {}).get(FRAMES_KEY))
+    errors = [frame.payload.get("traceback") for frame in frames if frame.kind == ERROR]
+    return "\n".join(map(str, errors[-1])) if errors and isinstance(errors[-1], list) else ""
+
+
+def failure_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: str | None = None) -> RunError:
+    """Return the error that tells why a run did not end well and what to do next.
+
+    ``stopped_because`` is why it was stopped from here, which the server does not know.
+    """
+    known = stopped_because and record.status.lower() in STOPPED_STATES | {"timeout"}
+    reason = f"was stopped: {stopped_because}." if known else _reason(record)
+    message = redact(f"run {record.execution_id[:SHORT_ID]} {reason}")
+    if known or record.status.lower() in STOPPED_STATES:
+        return RunAborted(message, execution_id=record.execution_id)
+    traceback = redact(remote_traceback(printed(record, "stderr") or "", record.file_name or "", line_shift))
+    return RunFailed(
+        message,
+        execution_id=record.execution_id,
+        return_code=record.return_code,
+        traceback=traceback,
+        shown=redact(_shown_error(record)),
+    )
+
+
+def _reason(record: ExecutionRecord) -> str:
+    if record.install_return_code:
+        log = (record.install_log or "").rstrip().splitlines()
+        return "could not install its requirements:\n" + "\n".join(log[-8:]) + "\nMend the -r option, then run again."
+    return _REASONS.get(record.status.lower(), _failed)(record)
+
+
+def _failed(record: ExecutionRecord) -> str:
+    cause = remote_traceback(printed(record, "stderr") or "", "", 0).rstrip().rpartition("\n")[2]
+    if f"'{DRIVER}'" in cause:
+        return "could not find the files that go along with a cell.\nThis cloud takes the code only: add --no-rich."
+    code = f"exit code {record.return_code}" if record.return_code else f"state {record.status}"
+    return (
+        f"ended with {code}{f' ({cause})' if cause else ''}.\nRead the log: %lk_logs {record.execution_id[:SHORT_ID]}"
+    )
+
+
+def _timed_out(record: ExecutionRecord) -> str:
+    return f"ran out of time{_details(record)}.\nGive it longer with --timeout SECONDS."
+
+
+def _stopped(record: ExecutionRecord) -> str:
+    return f"was stopped{_details(record)}."
+
+
+def _platform(record: ExecutionRecord) -> str:
+    return f"failed on the cloud's side{_details(record)}.\nThe code is not to blame; run the cell again."
+
+
+def _details(record: ExecutionRecord) -> str:
+    said = record.status_details or "; ".join([*(record.system_errors or []), *(record.errors or [])])
+    return f": {said.rstrip('.')}" if said else ""
+
+
+_REASONS: dict[str, Callable[[ExecutionRecord], str]] = {
+    "timeout": _timed_out,
+    "aborted": _stopped,
+    "cancelled": _stopped,
+    "system_failure": _platform,
+    "failed_system": _platform,
+    "error": _platform,
+}
+
+
+def remote_traceback(stderr: str, file_name: str, line_shift: int) -> str:
+    """Return the last traceback of the text, its script lines numbered as the author sees them."""
+    start = stderr.rfind(TRACEBACK)
+    if start < 0:
+        return ""
+    while stderr[:start].rstrip().endswith(_CHAINED):
+        start = stderr.rfind(TRACEBACK, 0, start)
+    script = re.compile(rf'File "(?:[^"]*[/\\])?{re.escape(file_name)}", line (\d+)') if file_name else None
+    text = stderr[start:].rstrip("\n")
+    if script is None:
+        return text
+    return script.sub(lambda match: f'File "{file_name}", line {int(match[1]) + line_shift}', text)

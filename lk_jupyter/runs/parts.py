@@ -1,0 +1,82 @@
+"""What travels with the code of a run, to work for it over there.
+
+A part is a module of ``lk_jupyter/shipped``. There the driver ``_lk_run`` imports it and calls
+``before(settings, namespace)``, ``rewritten(tree)`` with the syntax tree of the code, and
+``after(settings, namespace, error)``, where it has them; a part
+speaks to the notebook with ``_lk_run.frame``. Without a part the code goes alone, as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SHIPPED = Path(__file__).parent.parent / "shipped"
+DRIVER = "_lk_run"
+SETTINGS = "_lk_settings.json"
+CODE = "_lk_code.txt"
+
+#: What the names of our files begin with; no file of the author's may.
+PREFIX = "_lk_"
+
+#: Key in a run's metadata that holds the nonce of its frames.
+FRAMES_KEY = "lk_frames"
+
+#: What the script becomes.
+SCRIPT = f"import {DRIVER}\n{DRIVER}.main(globals())\n"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module of ``shipped``, the settings that it is called with (JSON), and the modules that it needs beside it.
+
+    ``files`` are others that it needs, path to text.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The author's file as the driver runs it.
+
+    ``source`` is what the author wrote, where that is more than Python. ``first`` is a line to run
+    before it; ``show_last`` is whether its last expression is shown.
+    """
+
+    name: str
+    text: str
+    source: str = ""
+    first: str = ""
+    show_last: bool = False
+
+
+def shipped_files(cell: Cell, parts: Sequence[Part], nonce: str) -> dict[str, str]:
+    """Return the files that go along: the driver, its settings, the author's file and the parts."""
+    modules = [DRIVER, *(name for part in parts for name in (part.name, *part.needs))]
+    settings = {
+        "nonce": nonce,
+        "cell": cell.name,
+        "source": cell.source if cell.source != cell.text else "",
+        "first": cell.first,
+        "show_last": cell.show_last,
+        "parts": {part.name: part.settings for part in parts},
+    }
+    return {
+        **{path: text for part in parts for path, text in part.files.items()},
+        **{f"{name}.py": _module(SHIPPED / f"{name}.py") for name in modules},
+        SETTINGS: json.dumps(settings, ensure_ascii=False),
+        CODE: cell.text,
+    }
+
+
+@cache
+def _module(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

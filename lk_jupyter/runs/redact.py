@@ -1,0 +1,97 @@
+"""Text as a notebook may keep it: without what looks like a secret.
+
+A notebook is committed, mailed and published, so whatever is shown there goes through here: log,
+rich output, stderr, messages of errors. The log file is not touched: it holds what the run
+printed, byte for byte, because a new connection is joined to it byte by byte; it is in a folder
+that only its owner can read, and in no notebook.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lk_jupyter.config import setting
+from lk_jupyter.runs.secret_shapes import SHAPES, Shape, find, possible
+
+MARK = "…[redacted]"
+
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_BEGIN, _END = "PRIVATE KEY", "-----END "
+
+#: A last word that may become a secret when its rest comes: marks that no ordinary word holds, and passwords.
+_TELLING = (mark for shape in SHAPES for mark in shape.marks if re.search(r"[_=-]|[a-z][A-Z]|[A-Z]{4}", mark))
+_BEGUN = re.compile(rf"(?:{'|'.join(map(re.escape, _TELLING))})\S*\Z|(?<=://)[^\s/@]+:[^\s/@]*\Z")
+
+
+def redact(text: str, shapes: Iterable[Shape] = SHAPES) -> str:
+    """Return the text with a mark in place of each secret; as it is when the setting secret_guard is off."""
+    clean = without_secrets(text, shapes)
+    return text if clean is text or setting("secret_guard") == "off" else clean
+
+
+def without_secrets(text: str, shapes: Iterable[Shape] = SHAPES) -> str:
+    """Return the text with a mark in place of each secret, whatever the settings are.
+
+    Text with secrets loses its colours: they may stand in the middle of one.
+    """
+    plain = _COLOUR.sub("", text) if "\x1b" in text else text
+    secrets = find(plain, shapes=shapes)
+    if not secrets:
+        return text
+    parts, at = [], 0
+    for secret in secrets:
+        parts += [plain[at : secret.start], secret.keep, MARK]
+        at = secret.end
+    return "".join([*parts, plain[at:]])
+
+
+def redact_bundle(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a MIME bundle with its texts redacted, at any depth; pictures are left as they are."""
+    return {mime: value if _is_picture(mime) else redact_values(value) for mime, value in data.items()}
+
+
+def _is_picture(mime: str) -> bool:
+    return mime.startswith("image/") and mime != "image/svg+xml"
+
+
+def redact_values(value: Any, clean: Callable[[str], str] = redact) -> Any:
+    """Return JSON with every text in it cleaned, names included."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(str(name)): redact_values(inner, clean) for name, inner in value.items()}
+    return [redact_values(inner, clean) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+class LineRedactor:
+    """Redacts lines as they come, a private key over many of them too."""
+
+    def __init__(self) -> None:
+        self._in_key = False
+
+    def lines(self, lines: Iterable[str]) -> list[str]:
+        """Return finished lines as they may be shown; a key's own lines are one."""
+        waiting = list(lines)
+        text = "\n".join(waiting)
+        shapes = possible(_COLOUR.sub("", text) if "\x1b" in text else text)
+        if not shapes and not self._in_key:
+            return waiting
+        return [shown for line in waiting for shown in self._line(line, shapes)]
+
+    def live(self, line: str) -> str:
+        """Return an unfinished line as it may be shown: nothing of what may become a secret."""
+        if self._in_key:
+            return ""
+        shown = redact(line)
+        begun = _BEGUN.search(shown)
+        return shown[: begun.start()] if begun and MARK not in begun[0] else shown
+
+    def _line(self, line: str, shapes: tuple[Shape, ...]) -> list[str]:
+        if self._in_key:
+            self._in_key = _END not in line
+            return []
+        shown = redact(line, shapes)
+        self._in_key = _BEGIN in line and shown is not line and _END not in line
+        return [shown]

@@ -1,0 +1,110 @@
+"""A run of the journal, made ready to be sent again as it was."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from lk_jupyter.api.execution import StreamingExecutionRequest
+from lk_jupyter.config import setting
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options import RunOptions
+from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle, Source
+from lk_jupyter.runs.cost import seconds_for
+from lk_jupyter.runs.journal import Entry
+from lk_jupyter.runs.parts import FRAMES_KEY, PREFIX
+from lk_jupyter.runs.redact import MARK
+
+if TYPE_CHECKING:
+    from lk_jupyter.runs.session import Session
+
+#: What ties a run to those that were started with it.
+_COMPANY = {"lk_group", "lk_lane"}
+
+
+def kept_request(name: str, entry: Entry | None) -> dict[str, Any]:
+    """Return the request of a run as it was sent.
+
+    Raises UsageError where it was sent from elsewhere, or held what the journal does not keep.
+    """
+    if entry is None or not entry.request:
+        raise UsageError(
+            f"Run {name[:8]} was not started from this machine, and the cloud does not keep the whole request of a "
+            "run. Its code is session.client.execution.get(...).python_code."
+        )
+    text = json.dumps(entry.request, ensure_ascii=False)
+    if "X-Amz-" in text or f"?{MARK}" in text:
+        raise UsageError(
+            f"Run {name[:8]} read its variables from addresses that were good for a time only, and they are not kept. "
+            "Run its cell again: what is stored already is not sent twice."
+        )
+    if MARK in text:
+        raise UsageError(
+            f"Run {name[:8]} was sent with what looked like a secret, and the journal keeps none. Run its cell again, "
+            "or keep the secret as an environment variable of the cloud."
+        )
+    return entry.request
+
+
+def again(session: Session, name: str, entry: Entry | None, machine: str | None = None) -> Bundle:
+    """Return the same run as one that was not sent yet, on the same machine or on another. Raises UsageError."""
+    request = _renewed(kept_request(name, entry))
+    code, options = (entry.code, _options(entry)) if entry else ("", RunOptions())
+    found = session.machines().resolve(machine or request.execution_type)
+    asked = options.timeout or setting("timeout")
+    seconds = request.timeout
+    if machine and options.max_cost is not None:
+        seconds = min(asked, seconds_for(found, options.max_cost))
+    return Bundle(
+        _source(request, code),
+        options,
+        request.model_copy(update={"execution_type": found.hardware_profile, "timeout": seconds}),
+        found,
+        _author_files(request),
+        _line_shift(request, code),
+        options.max_cost,
+        cost_binds=options.max_cost is not None and seconds < asked,
+        secrets_allowed=True,  # the journal keeps none
+    )
+
+
+def _renewed(kept: dict[str, Any]) -> StreamingExecutionRequest:
+    """Return the request with names of its own for itself and for its frames."""
+    metadata = {key: value for key, value in (kept.get("metadata") or {}).items() if key not in _COMPANY}
+    files = kept.get("import_files")
+    if nonce := metadata.get(FRAMES_KEY):
+        metadata[FRAMES_KEY] = uuid.uuid4().hex
+        files = files and files.replace(nonce, metadata[FRAMES_KEY])
+    metadata[REQUEST_KEY] = uuid.uuid4().hex
+    request = {**kept, "metadata": metadata, "import_files": files}
+    # Accounts differ in their longest run, so the limit is a setting and not the model's.
+    timeout = request.pop("timeout")
+    return StreamingExecutionRequest.model_validate(request).model_copy(update={"timeout": timeout})
+
+
+def _options(entry: Entry) -> RunOptions:
+    """Return the options that the run was started with, as far as there are such options still."""
+    with suppress(ValidationError):
+        return RunOptions.model_validate(entry.options)
+    return RunOptions()
+
+
+def _source(request: StreamingExecutionRequest, code: str) -> Source:
+    name = request.file_name or Source.file_name
+    is_cell = name != Source.file_name
+    return Source(code, name, first_line=2 if is_cell else 1, is_cell=is_cell)
+
+
+def _author_files(request: StreamingExecutionRequest) -> dict[str, str]:
+    files: dict[str, str] = json.loads(request.import_files or "{}")
+    return {name: text for name, text in files.items() if not name.startswith(PREFIX)}
+
+
+def _line_shift(request: StreamingExecutionRequest, code: str) -> int:
+    """Return what to add to line numbers of the script: a script, unlike a cell, has no line to spare for arguments."""
+    before = request.code.partition(code)[0] if code else ""
+    return -1 if request.file_name == Source.file_name and before.count("\n") == 1 else 0

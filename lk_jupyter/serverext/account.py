@@ -1,0 +1,179 @@
+"""Who is signed in, and changing that: ``lk/status``, ``signin``, ``signout``, ``organization``, ``local``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.errors import NotSignedIn
+from lk_jupyter.serverext.base import Handler, guarded
+from lk_jupyter.serverext.trouble import Trouble
+
+if TYPE_CHECKING:
+    from lk_jupyter.serverext.upstream import Upstream
+
+
+class _Account(Handler):
+    """Answers with the status."""
+
+    async def tell(self, said: list[str] | None = None) -> None:
+        """Tell who is signed in now; a trouble is an answer here too, with status 200."""
+        try:
+            upstream = await self.desk.upstream()
+        except Trouble as trouble:
+            facts = {**trouble.content(), **await asyncio.to_thread(_server)}
+        else:
+            facts = {**_who(upstream), **await _told(upstream)}
+        self.finish({**facts, "said": said or []})
+
+    async def change(self, work: Callable[..., list[str]], *given: Any) -> None:
+        """Do what changes who is signed in, then tell who that is."""
+        try:
+            said = await asyncio.to_thread(work, *given)
+        except NotSignedIn as problem:
+            raise Trouble("refused", str(problem)) from None
+        finally:
+            await self.desk.look_again()
+        await self.tell(said)
+
+
+class Status(_Account):
+    """Who is signed in."""
+
+    @guarded
+    async def get(self) -> None:
+        """Tell it."""
+        await self.tell()
+
+
+class SignIn(_Account):
+    """A key, tried and kept as ``%lk_login`` keeps it."""
+
+    @guarded
+    async def post(self) -> None:
+        """Sign in."""
+        from lk_jupyter.serverext.models import SignInBody  # noqa: PLC0415 (at first use, like all below)
+
+        body = self.read(SignInBody)
+        await self.change(_sign_in, body.api_key, body.base_url)
+
+
+class SignOut(_Account):
+    """The kept key, forgotten."""
+
+    @guarded
+    async def post(self) -> None:
+        """Sign out."""
+        await self.change(_sign_out)
+
+
+class Organization(_Account):
+    """The organization that requests name."""
+
+    @guarded
+    async def post(self) -> None:
+        """Act as another one from now on, kernels included."""
+        from lk_jupyter.serverext.models import OrganizationBody  # noqa: PLC0415
+
+        await self.change(_act_as, self.read(OrganizationBody).slug)
+
+
+class LocalCloud(_Account):
+    """The free cloud on this machine."""
+
+    @guarded
+    async def get(self) -> None:
+        """Tell whether it runs."""
+        self.finish(await asyncio.to_thread(_found))
+
+    @guarded
+    async def post(self) -> None:
+        """Start it where it does not run, and use it."""
+        await self.change(_use_local)
+
+    @guarded
+    async def delete(self) -> None:
+        """End it; its data stays."""
+        await self.change(_stop_local)
+
+
+def _server() -> dict[str, Any]:
+    """Tell the server that a sign-in would be for."""
+    from lk_jupyter import config, signing  # noqa: PLC0415
+
+    return {"base_url": signing.server_of(), "is_local": config.setting("base_url") == config.LOCAL}
+
+
+def _who(upstream: Upstream) -> dict[str, Any]:
+    target = upstream.connection.target
+    return {
+        "base_url": upstream.connection.base_url,
+        "is_local": upstream.connection.is_local,
+        "server_source": target.server_source,
+        "key_source": target.key.source,
+        "organization_asked": target.org,
+    }
+
+
+async def _told(upstream: Upstream) -> dict[str, Any]:
+    """Ask the server who that is."""
+    from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
+    from lk_jupyter.api.user import User  # noqa: PLC0415
+
+    try:
+        user, org = await asyncio.gather(*(upstream.call(endpoint_of(way)) for way in (User.status, User.org)))
+    except Trouble as trouble:
+        return trouble.content()
+    return {"state": "signed-in", "detail": "", "user": user, "organization": org, "balance_path": _balance_path(org)}
+
+
+def _balance_path(org: dict[str, Any]) -> str:
+    """Return where behind ``lk/api/`` the balance is: a team's is in its ledger."""
+    slug = org.get("slug")
+    return "billing/credits" if org.get("is_personal") or not slug else f"orgs/{slug}/balance"
+
+
+def _sign_in(api_key: str, base_url: str | None) -> list[str]:
+    from lk_jupyter import signing  # noqa: PLC0415
+
+    return str(signing.sign_in(api_key, base_url, typed_in="the panel")).splitlines()
+
+
+def _sign_out() -> list[str]:
+    from lk_jupyter import signing  # noqa: PLC0415
+
+    return signing.logout()
+
+
+def _act_as(slug: str | None) -> list[str]:
+    from lk_jupyter import config  # noqa: PLC0415
+
+    config.save("org", slug)
+    used, source = config.resolve("org")
+    return [] if used == slug else [f"But {source} is used in its place, which names {used}."]
+
+
+def _found() -> dict[str, Any]:
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    from lk_jupyter import config  # noqa: PLC0415
+    from lk_jupyter.localcloud import launch  # noqa: PLC0415
+
+    found = launch.find(config.setting("local_data"))
+    facts = {"installed": find_spec("uvicorn") is not None, "running": found is not None}
+    return {**facts, "base_url": found.base_url if found else None}
+
+
+def _use_local() -> list[str]:
+    from lk_jupyter import signing  # noqa: PLC0415
+
+    return str(signing.use_local()).splitlines()
+
+
+def _stop_local() -> list[str]:
+    from lk_jupyter import config  # noqa: PLC0415
+    from lk_jupyter.localcloud import launch  # noqa: PLC0415
+
+    stopped = launch.stop(config.setting("local_data"))
+    return ["The local cloud has ended; its data stays." if stopped else "The local cloud did not run."]

@@ -1,0 +1,132 @@
+"""What all our handlers do: who may ask, JSON both ways, and troubles as states."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from jupyter_core.utils import ensure_async
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from lk_jupyter.errors import LkError
+from lk_jupyter.serverext.trouble import Trouble
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from tornado.http1connection import HTTP1Connection
+
+    from lk_jupyter.serverext.desk import Desk
+
+
+M = TypeVar("M", bound="BaseModel")
+
+
+def guarded(method: Any) -> Any:
+    """Let a verb through for a user who is signed in to Jupyter and may use this extension."""
+    return web.authenticated(authorized(method))
+
+
+class Handler(APIHandler):
+    """JSON for a page of this server; a Trouble becomes its state, an error of ours a bad request."""
+
+    auth_resource = "lk_jupyter"
+
+    def initialize(self, desk: Desk) -> None:
+        """Take what all handlers share."""
+        self.desk = desk
+        self._work: asyncio.Future[Any] | None = None
+        self._gone = False
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Refuse what another site sends, reading included: an address is no permission."""
+        await super().prepare()
+        if self.request.method in {"GET", "HEAD"}:
+            self.check_xsrf_cookie()
+
+    async def check_may_ask(self) -> None:
+        """Do what the guard of a verb does, for what begins before the verb."""
+        may = self.current_user and await ensure_async(
+            self.authorizer.is_authorized(self, self.current_user, "write", self.auth_resource)
+        )
+        if not may:
+            raise web.HTTPError(403)
+
+    @property
+    def wire(self) -> HTTP1Connection:
+        """The connection that the request came by."""
+        return cast("HTTP1Connection", self.request.connection)
+
+    def break_off(self) -> None:
+        """Let a browser see that an answer which has begun is not whole."""
+        self.wire.stream.close()
+
+    def read(self, kind: type[M]) -> M:
+        """Return the body of the request. Raises Trouble, which tells the field and never its value."""
+        from lk_jupyter.api._endpoint import explain  # noqa: PLC0415 (at first use)
+
+        try:
+            return kind.model_validate_json(self.request.body or b"{}")
+        except ValueError as error:
+            raise Trouble(
+                "bad-request", f"The body of the request does not fit: {explain(cast('Any', error))}."
+            ) from None
+
+    def number(self, name: str, default: Any, most: int = 1 << 53) -> Any:
+        """Return a whole number of the query. Raises Trouble."""
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdecimal() and int(text) <= most):
+            raise Trouble("bad-request", f"{name} takes a whole number up to {most}.")
+        return int(text)
+
+    async def while_wanted(self, work: Awaitable[None]) -> None:
+        """Do this until the browser goes."""
+        self._work = asyncio.ensure_future(work)
+        try:
+            await self._work
+        except asyncio.CancelledError:
+            if not self._gone:
+                raise
+
+    def on_connection_close(self) -> None:
+        """End what is done for a browser that has gone."""
+        self._gone = True
+        if self._work is not None:
+            self._work.cancel()
+        super().on_connection_close()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with what went wrong, in words and as a state."""
+        error = (kwargs.get("exc_info") or (None, None, None))[1]
+        if isinstance(error, LkError):
+            error = Trouble("bad-request", str(error))
+        if isinstance(error, Trouble):
+            self.set_status(error.status)
+            self.finish(error.content())
+        elif isinstance(error, web.HTTPError):
+            words = error.log_message or HTTPStatus(status_code).phrase
+            self.finish({"state": "not-allowed", "detail": words})
+        else:
+            words = "The server extension failed: the log of the Jupyter server tells more."
+            self.finish({"state": "broken", "detail": words})
+
+    def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Keep what was foreseen out of the log."""
+        if not isinstance(error, (Trouble, LkError)):
+            super().log_exception(kind, error, traceback)
+
+
+class Unknown(Handler):
+    """What is none of our routes."""
+
+    @guarded
+    async def get(self) -> None:
+        """Say so."""
+        raise Trouble("not-allowed", "There is no such route: see the documentation of lk_jupyter.serverext.")
+
+    post = put = patch = delete = get

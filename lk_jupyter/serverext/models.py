@@ -1,0 +1,182 @@
+"""The JSON of our own routes, as a page gets it; the TypeScript types are made from here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from lk_jupyter.api.user import UserOrg, UserStatus
+
+State = Literal[
+    "signed-out",
+    "revoked",
+    "unreachable",
+    "slow",
+    "not-an-api",
+    "refused",
+    "not-allowed",
+    "bad-request",
+    "broken",
+]
+
+
+class TroubleContent(BaseModel):
+    """What went wrong, as a state to be designed for and as one line to be shown."""
+
+    state: State
+    detail: str
+    request_id: str | None = None
+    retry_after: str | None = None
+
+
+class StatusContent(BaseModel):
+    """Who is signed in; ``state`` is a trouble's where the server did not tell."""
+
+    state: State | Literal["signed-in"]
+    detail: str = ""
+    base_url: str
+    is_local: bool
+    server_source: str = Field("", description="Where the address was set.")
+    key_source: str = Field("", description="Where the key was found.")
+    organization_asked: str | None = Field(None, description="Slug that requests name; else the account's default.")
+    user: UserStatus | None = None
+    organization: UserOrg | None = None
+    balance_path: str | None = Field(None, description="Goes behind lk/api/.")
+    said: list[str] = Field([], description="What signing in or out did, and what overrules it.")
+
+
+class SignInBody(BaseModel):
+    """A key to try and to keep; without an address it is for the configured server."""
+
+    api_key: str = Field(repr=False)
+    base_url: str | None = None
+
+
+class OrganizationBody(BaseModel):
+    """The organization to act as; None for the account's default."""
+
+    slug: str | None
+
+
+class LocalCloudContent(BaseModel):
+    """The local cloud of this machine."""
+
+    installed: bool
+    running: bool
+    base_url: str | None = None
+
+
+class JournalRun(BaseModel):
+    """A run that was started on this machine; moments are Unix seconds, credits decimal text."""
+
+    row: int
+    execution_id: str | None
+    base_url: str
+    org: str | None
+    notebook: str | None
+    cell_id: str | None
+    code_hash: str
+    machine: str | None
+    price_per_hour: str | None
+    options: dict[str, Any]
+    labels: list[str]
+    run_name: str | None
+    created_at: float
+    state: str
+    going_on: bool
+    started_at: float | None
+    ended_at: float | None
+    seconds: float | None
+    cost: str | None
+    reason: str
+    summary: dict[str, Any]
+    group: str | None
+
+
+class JournalContent(BaseModel):
+    """Runs, newest first; ``before`` asks for those behind them, None at the end."""
+
+    runs: list[JournalRun]
+    before: int | None
+
+
+class JournalCode(BaseModel):
+    """The code of a run as its author wrote it."""
+
+    code: str
+
+
+class StorageItem(BaseModel):
+    """A file or a folder of the bucket; a folder's key ends with a slash."""
+
+    key: str
+    name: str
+    is_folder: bool
+    size: int | None = Field(None, description="Bytes.")
+    last_modified: datetime | None = None
+
+
+class StorageContent(BaseModel):
+    """A page of a folder, folders first; ``truncated`` when the bucket has more keys there than were read."""
+
+    folder: str
+    items: list[StorageItem]
+    total: int
+    truncated: bool
+
+
+class MoveBody(BaseModel):
+    """What to move where; a folder ends with a slash."""
+
+    source: str
+    target: str
+    overwrite: bool = False
+    keep: bool = Field(default=False, description="Copy: the source stays.")
+
+
+class FolderBody(BaseModel):
+    """A folder to make."""
+
+    folder: str
+
+
+class StorageDone(BaseModel):
+    """How many objects that took."""
+
+    objects: int
+
+
+class PreviewContent(BaseModel):
+    """The beginning of an object; ``text`` is None when it is none."""
+
+    key: str
+    size: int | None
+    text: str | None
+    truncated: bool
+
+
+class StreamOutput(BaseModel):
+    """An event of a run: the next piece of its output."""
+
+    output: str
+
+
+class StreamEnd(BaseModel):
+    """How a run ended."""
+
+    return_code: int | None
+    error: str | None
+
+
+class StreamFinished(BaseModel):
+    """The last event of a run."""
+
+    finished: StreamEnd
+
+
+class StreamTrouble(BaseModel):
+    """The last event of a stream that broke."""
+
+    trouble: TroubleContent

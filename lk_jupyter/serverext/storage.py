@@ -1,0 +1,260 @@
+"""``lk/storage/…``: what a file browser needs of the bucket beyond the API's own operations.
+
+The API lists keys, from one prefix on, and knows neither folders nor moving. A folder that is empty
+is kept by an object of its own, ``.keep``, which no listing shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from uuid import uuid4
+
+from lk_jupyter.serverext.base import Handler, guarded
+from lk_jupyter.serverext.trouble import Trouble
+
+if TYPE_CHECKING:
+    import httpx
+
+    from lk_jupyter.serverext.upstream import Upstream
+
+#: Most keys of a folder that are read, and most items of one answer.
+MOST_KEYS, MOST_ITEMS = 10_000, 1000
+
+#: Most bytes of a preview.
+MOST_BYTES = 1_000_000
+
+KEEP = ".keep"
+
+
+class Listing(Handler):
+    """A folder."""
+
+    @guarded
+    async def get(self) -> None:
+        """Tell what is in ``folder``: ``limit`` items from ``offset`` on, folders first, each group by name."""
+        folder = _checked_folder(self.get_query_argument("folder", "", strip=False))
+        limit, offset = self.number("limit", 200, MOST_ITEMS), self.number("offset", 0)
+        files = await _files(await self.desk.upstream(), folder)
+        items = _items(folder, files)
+        content = {"folder": folder, "total": len(items), "truncated": len(files) >= MOST_KEYS}
+        self.finish({**content, "items": items[offset : offset + limit]})
+
+
+class Info(Handler):
+    """What a name stands for."""
+
+    @guarded
+    async def get(self) -> None:
+        """Tell the file ``key``, or the folder of that name."""
+        key = _checked_key(self.get_query_argument("key", strip=False).rstrip("/"))
+        upstream = await self.desk.upstream()
+        if (found := await _files(upstream, key, 1)) and found[0]["key"] == key:
+            self.finish(_file(found[0], key.rpartition("/")[2]))
+        elif await _files(upstream, f"{key}/", 1):
+            self.finish({"key": f"{key}/", "name": key.rpartition("/")[2], "is_folder": True})
+        else:
+            raise Trouble("refused", f"There is no {key} in the bucket.", 404)
+
+
+class Folder(Handler):
+    """A new folder."""
+
+    @guarded
+    async def post(self) -> None:
+        """Make it."""
+        from lk_jupyter.serverext.models import FolderBody  # noqa: PLC0415 (at first use)
+
+        folder = _checked_folder(self.read(FolderBody).folder)
+        if not folder:
+            raise Trouble("bad-request", "Give the folder a name.")
+        upstream = await self.desk.upstream()
+        if await _files(upstream, folder, 1):
+            raise Trouble("refused", f"There is a folder {folder} already.", 409)
+        await _put(upstream, folder + KEEP, 0, _nothing())
+        self.finish({"objects": 1})
+
+
+class Move(Handler):
+    """A file or a folder under another name, or under two."""
+
+    @guarded
+    async def post(self) -> None:
+        """Copy, then delete: what fails in between leaves the older one whole."""
+        from lk_jupyter.serverext.models import MoveBody  # noqa: PLC0415 (at first use)
+
+        body = self.read(MoveBody)
+        upstream = await self.desk.upstream()
+        moves = await _moves(upstream, body.source, body.target)
+        if not body.overwrite:
+            await _refuse_taken(upstream, body.target)
+        for source, target in moves:
+            await _copy(upstream, source, target)
+        for source, _ in () if body.keep else moves:
+            await _delete(upstream, source)
+        self.finish({"objects": len(moves)})
+
+
+class Preview(Handler):
+    """The beginning of an object."""
+
+    @guarded
+    async def get(self) -> None:
+        """Tell the first ``bytes`` of ``key`` as text, if they are text."""
+        key = _checked_key(self.get_query_argument("key", strip=False))
+        most = self.number("bytes", 65_536, MOST_BYTES)
+        upstream = await self.desk.upstream()
+        async with _download(upstream, key) as response:
+            start, size = await _start(response, most), _size(response)
+        whole = len(start) <= most
+        self.finish(json.dumps({"key": key, "size": size, "text": _text(start[:most], whole), "truncated": not whole}))
+
+
+async def _files(upstream: Upstream, folder: str, most: int = MOST_KEYS) -> list[dict[str, Any]]:
+    from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (at first use, like all below)
+    from lk_jupyter.api.storage import Storage  # noqa: PLC0415
+
+    found: list[dict[str, Any]] = await upstream.call(endpoint_of(Storage.list_files), prefix=folder, max_files=most)
+    return found
+
+
+def _items(folder: str, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    folders: dict[str, dict[str, Any]] = {}
+    own = []
+    for file in files:
+        name, slash, _ = file["key"][len(folder) :].partition("/")
+        if slash:
+            folders[name] = {"key": f"{folder}{name}/", "name": name, "is_folder": True}
+        elif name not in {"", KEEP}:
+            own.append(_file(file, name))
+    return [*sorted(folders.values(), key=_by_name), *sorted(own, key=_by_name)]
+
+
+def _file(file: dict[str, Any], name: str) -> dict[str, Any]:
+    facts = {"size": file["size"], "last_modified": file["last_modified"]}
+    return {"key": file["key"], "name": name, "is_folder": False, **facts}
+
+
+def _by_name(item: dict[str, Any]) -> tuple[str, str]:
+    return item["name"].casefold(), item["name"]
+
+
+async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str, str]]:
+    """Return every key with the one that it gets."""
+    if source.endswith("/") != target.endswith("/"):
+        raise Trouble("bad-request", "A folder ends with a slash, a file does not: name both alike.")
+    if not source.endswith("/"):
+        return [(_checked_key(source), _checked_key(target))]
+    source, target = _checked_folder(source), _checked_folder(target)
+    if not source or not target or target.startswith(source):
+        raise Trouble("bad-request", "A folder cannot be moved into itself, nor the bucket anywhere.")
+    files = await _files(upstream, source)
+    if len(files) >= MOST_KEYS:
+        raise Trouble("refused", f"This folder has {MOST_KEYS:,} files or more: move it with %lk_mv.")
+    if not files:
+        raise Trouble("refused", f"There is no folder {source}.", 404)
+    return [(file["key"], target + file["key"][len(source) :]) for file in files]
+
+
+async def _refuse_taken(upstream: Upstream, target: str) -> None:
+    found = await _files(upstream, target, 1)
+    if found and (target.endswith("/") or found[0]["key"] == target):
+        raise Trouble("refused", f"There is {target} already.", 409)
+
+
+async def _copy(upstream: Upstream, source: str, target: str) -> None:
+    async with _download(upstream, source) as response:
+        size = _size(response)
+        if size is None:
+            raise Trouble("refused", f"The server does not tell how large {source} is, so it cannot be moved.")
+        await _put(upstream, target, size, response.aiter_raw())
+
+
+async def _delete(upstream: Upstream, key: str) -> None:
+    from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
+    from lk_jupyter.api.storage import Storage  # noqa: PLC0415
+
+    await upstream.call(endpoint_of(Storage.delete), file_key=key)
+
+
+def _download(upstream: Upstream, key: str) -> Any:
+    from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
+    from lk_jupyter.api.storage import Storage  # noqa: PLC0415
+
+    call = endpoint_of(Storage.download).call(key)
+    return upstream.open(call.endpoint, call.path, headers={"Accept": "*/*", "Accept-Encoding": "identity"})
+
+
+async def _put(upstream: Upstream, key: str, size: int, pieces: AsyncIterator[bytes]) -> None:
+    """Store an object, piece by piece as they come."""
+    from lk_jupyter.api._endpoint import EXTERNAL, endpoint_of  # noqa: PLC0415
+    from lk_jupyter.api.storage import Storage  # noqa: PLC0415
+
+    boundary = uuid4().hex
+    name = quote(key.rpartition("/")[2], safe=" ")
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    ).encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+
+    async def form() -> AsyncIterator[bytes]:
+        yield head
+        async for piece in pieces:
+            yield piece
+        yield tail
+
+    endpoint = endpoint_of(Storage.upload)
+    headers = {
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+        "Content-Length": str(len(head) + size + len(tail)),
+    }
+    await upstream.json(endpoint, EXTERNAL + endpoint.path, query={"key": key}, headers=headers, content=form())
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+async def _start(response: httpx.Response, most: int) -> bytes:
+    """Return the first bytes, one more than asked for when there are more."""
+    start = bytearray()
+    async for piece in response.aiter_raw():
+        start += piece
+        if len(start) > most:
+            break
+    return bytes(start[: most + 1])
+
+
+def _size(response: httpx.Response) -> int | None:
+    told = response.headers.get("content-length", "")
+    return int(told) if told.isdecimal() else None
+
+
+def _text(start: bytes, whole: bool) -> str | None:  # noqa: FBT001 (one fact of two)
+    """Return bytes as text, None when they are none; a last character that was cut is left out."""
+    if b"\0" in start:
+        return None
+    for cut in range(1 if whole else 4):
+        try:
+            return start[: len(start) - cut].decode()
+        except UnicodeDecodeError:
+            continue
+    return None
+
+
+def _checked_folder(folder: str) -> str:
+    return _checked_key(folder.rstrip("/")) + "/" if folder.strip("/") else ""
+
+
+def _checked_key(key: str) -> str:
+    """Return a key that a path can carry. Raises Trouble."""
+    parts = key.split("/")
+    if not all(parts) or not all(part.strip(".") for part in parts) or not key.isprintable():
+        raise Trouble(
+            "bad-request", f"{key[:100]!r} is no name for a file here: no empty parts, dots alone or controls."
+        )
+    return key

@@ -1,0 +1,122 @@
+"""``lk/runs/ID/stream``: the output of a run as it comes; where it comes from stays here.
+
+It is read in a thread, with the client's own reader. What has come by the time that the browser has
+taken what was before travels as one event: so a flood of lines is few events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from tornado.iostream import StreamClosedError
+
+from lk_jupyter.errors import ApiError, BadAnswer, LkError
+from lk_jupyter.serverext.base import Handler, guarded
+from lk_jupyter.serverext.trouble import Trouble
+
+if TYPE_CHECKING:
+    from lk_jupyter.api._events import StreamEvent
+    from lk_jupyter.api._http import EventStream
+
+#: Seconds of silence after which a comment is sent, so that nothing between takes the stream for dead.
+HEARTBEAT = 15.0
+
+#: Characters that may wait for the browser before the reader waits, too.
+MOST_WAITING = 4_000_000
+
+
+class Stream(Handler):
+    """The output of a run, from its beginning."""
+
+    @guarded
+    async def get(self, execution_id: str) -> None:
+        """Follow it as server-sent events: see ``StreamOutput``, ``StreamFinished`` and ``StreamTrouble``."""
+        upstream = await self.desk.upstream()
+        follow = upstream.client.follow
+        stream = await asyncio.to_thread(follow, execution_id, upstream.addresses.get(execution_id))
+        try:
+            await self.while_wanted(self._pass_on(_Reader(stream, upstream.hide)))
+        finally:
+            stream.close()
+
+    async def _pass_on(self, reader: _Reader) -> None:
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("X-Accel-Buffering", "no")
+        try:
+            async for event in reader.events():
+                self.write(f"data: {json.dumps(event)}\n\n" if event else ":\n\n")
+                await self.flush()
+        except StreamClosedError:
+            return
+        await self.finish(set_content_type="text/event-stream")
+
+
+class _Reader:
+    """Reads a stream in a thread of its own; ``events`` gives what has come, outputs joined."""
+
+    def __init__(self, stream: EventStream[StreamEvent], clean: Callable[[str], str]) -> None:
+        self._stream = stream
+        self._clean = clean
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._room = threading.Condition()
+        self._waiting: list[str] = []
+        self._size = 0
+        self._last: dict[str, Any] | None = None
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield events up to the last; an empty one after a silence."""
+        threading.Thread(target=self._read, name="lk_jupyter stream", daemon=True).start()
+        while True:
+            try:
+                await asyncio.wait_for(self._news.wait(), HEARTBEAT)
+            except asyncio.TimeoutError:
+                yield {}
+                continue
+            self._news.clear()
+            text, last = self._taken()
+            if text:
+                yield {"output": self._clean(text)}
+            if last is not None:
+                yield last
+                return
+
+    def _taken(self) -> tuple[str, dict[str, Any] | None]:
+        with self._room:
+            text, last = "".join(self._waiting), self._last
+            self._waiting, self._size = [], 0
+            self._room.notify()
+        return text, last
+
+    def _read(self) -> None:
+        last: dict[str, Any] = {"finished": {"return_code": None, "error": None}}
+        try:
+            for event in self._stream:
+                content = getattr(event, "content", None)
+                if content is None:
+                    last = {"finished": {"return_code": event.return_code, "error": event.error}}  # type: ignore[union-attr]
+                else:
+                    self._put(content)
+        except LkError as error:
+            last = {"trouble": _trouble(error).content()}
+        self._put("", last)
+
+    def _put(self, text: str, last: dict[str, Any] | None = None) -> None:
+        with self._room:
+            self._room.wait_for(lambda: self._size < MOST_WAITING, timeout=60)
+            self._waiting.append(text)
+            self._size += len(text)
+            self._last = last
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._news.set)
+
+
+def _trouble(error: LkError) -> Trouble:
+    if isinstance(error, ApiError):
+        return Trouble("refused", error.detail, error.status)
+    return Trouble("not-an-api" if isinstance(error, BadAnswer) else "unreachable", str(error))

@@ -1,0 +1,168 @@
+"""The one room of httpx here: a request goes to the API as the user, and what comes back is looked at first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic_core import from_json
+
+from lk_jupyter.api import _http
+from lk_jupyter.api._client import Client
+from lk_jupyter.api._detail import said
+from lk_jupyter.api._endpoint import Call, Endpoint
+from lk_jupyter.connection import Connection, Target
+from lk_jupyter.errors import LkError, NotSignedIn
+from lk_jupyter.serverext.allowed import secret_fields, without
+from lk_jupyter.serverext.trouble import Trouble
+
+#: Seconds to wait for an answer: a page that asks again and again wants to know early.
+PATIENCE = {"GET": 10.0}
+ELSE_PATIENCE = 60.0
+
+#: A gateway's words for an API that is not there.
+_GATEWAY = {502, 503, 504, 520, 521, 522, 523, 524}
+
+#: Most bytes of an answer that is read as a whole.
+MOST_BYTES = 64 * 1024 * 1024
+
+
+class Upstream:
+    """Asks one server as one account. ``aclose`` ends its connections."""
+
+    def __init__(self, target: Target) -> None:
+        self.connection = Connection(target)
+        self.addresses: dict[str, str] = {}  # of the output of runs, by their ids
+        self._http = httpx.AsyncClient(
+            verify=httpx.create_ssl_context(),
+            headers={**_http._USER_AGENT, **_http._org_header(target.org)},
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            mounts=dict.fromkeys(_http._NO_PROXY),
+        )
+
+    @property
+    def client(self) -> Client:
+        """The typed client of the same account."""
+        return self.connection.client
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+        self.connection.close()
+
+    @asynccontextmanager
+    async def open(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
+    ) -> AsyncIterator[httpx.Response]:
+        """Send a request and give the answer, whose body is still on its way. Raises Trouble."""
+        url = self.client._http._url(Call(endpoint, path, {}, {}, None))
+        response = await self._sent(endpoint, url, params=query or None, headers=headers, content=content)
+        try:
+            if not response.is_success:
+                raise await self._trouble(response)
+            yield response
+        except httpx.RequestError as failure:
+            raise lost(failure, url, endpoint) from None
+        finally:
+            await response.aclose()
+
+    async def json(self, endpoint: Endpoint, path: str, **request: Any) -> Any:
+        """Return the JSON of an answer, without what a browser may not see. Raises Trouble."""
+        async with self.open(endpoint, path, **request) as response:
+            return await self.content(endpoint, response)
+
+    async def call(self, endpoint: Endpoint, **arguments: Any) -> Any:
+        """Return the JSON of an operation that needs no body. Raises Trouble."""
+        call = endpoint.call(**arguments)
+        return await self.json(endpoint, call.path, query=call.query)
+
+    async def content(self, endpoint: Endpoint, response: httpx.Response) -> Any:
+        """Return the JSON of an answer that was opened, without what a browser may not see. Raises Trouble."""
+        body = await _whole(response)
+        if not body:
+            return None
+        if "json" not in response.headers.get("content-type", ""):
+            raise _no_api(response)
+        try:
+            content = from_json(self.hide(body.decode(errors="replace")), allow_inf_nan=False)
+        except ValueError:
+            raise _no_api(response) from None
+        if isinstance(content, dict) and "streaming_url" in content:
+            self.addresses[str(content.get("execution_id"))] = str(content["streaming_url"])
+        return without(content, secret_fields(endpoint))
+
+    def hide(self, text: str) -> str:
+        """Return a text of the server without the tokens that it was asked with."""
+        return self.client._http._tokens.hide(text)
+
+    async def _sent(self, endpoint: Endpoint, url: str, **parts: Any) -> httpx.Response:
+        patience = endpoint.timeout or PATIENCE.get(endpoint.method, ELSE_PATIENCE)
+        timeout = httpx.Timeout(patience, read=_http.STREAM_TIMEOUT if endpoint.streams else patience)
+        silence = _http._silent.set(True)
+        try:
+            client = await asyncio.to_thread(lambda: self.client)
+            request = self._http.build_request(endpoint.method, url, timeout=timeout, **parts)
+            return await self._http.send(request, auth=client._http.signer(endpoint), stream=True)
+        except NotSignedIn as problem:
+            raise Trouble("revoked", str(problem)) from None
+        except LkError as problem:
+            raise Trouble("unreachable", str(problem)) from None
+        except (httpx.RequestError, httpx.InvalidURL) as failure:
+            raise lost(failure, url, endpoint) from None
+        finally:
+            _http._silent.reset(silence)
+
+    async def _trouble(self, response: httpx.Response) -> Trouble:
+        try:
+            body = await _whole(response)
+        except httpx.RequestError:
+            body = b""
+        host, status = urlsplit(str(response.url)).netloc, response.status_code
+        page = "html" in response.headers.get("content-type", "") or body.lstrip()[:1] == b"<"
+        if status == httpx.codes.UNAUTHORIZED and not page:
+            return Trouble("revoked", f"{host} does not accept your key any more. Sign in again.")
+        if status in _GATEWAY:
+            return Trouble("unreachable", f"{host} is not there (HTTP {status}). Try again in a minute.")
+        if page or response.is_redirect:
+            return _no_api(response)
+        words = self.client._http.clean(said(body)) or response.reason_phrase or "the server gave no reason"
+        request_id = _http._request_id(response)
+        return Trouble("refused", words, status, request_id=request_id, retry_after=response.headers.get("retry-after"))
+
+
+async def _whole(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise _no_api(response)
+    return bytes(body)
+
+
+def _no_api(response: httpx.Response) -> Trouble:
+    host = urlsplit(str(response.url)).netloc
+    kind = response.headers.get("content-type", "").partition(";")[0][:80] or "text of no stated kind"
+    return Trouble(
+        "not-an-api",
+        f"{host} answered HTTP {response.status_code} with {kind}, which is not the API. Check the address of the "
+        "server (setting base_url), and whether a proxy or a sign-in page stands between.",
+    )
+
+
+def lost(failure: Exception, url: str, endpoint: Endpoint) -> Trouble:
+    """Return what to say of a request that got no answer."""
+    host = urlsplit(url).netloc
+    if isinstance(failure, httpx.ReadTimeout | httpx.WriteTimeout):
+        effect = "" if endpoint.method == "GET" else " It may have taken effect: look before you send it again."
+        return Trouble("slow", f"{host} takes very long to answer.{effect}")
+    return Trouble("unreachable", str(_http._lost(failure, host).carries))

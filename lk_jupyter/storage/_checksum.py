@@ -1,0 +1,66 @@
+"""Whether a file holds what an object does, by the name that S3 gives to its content (the ETag)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from lk_jupyter.storage._multipart import etag_of
+from lk_jupyter.storage._parts import AT_ONCE, MIB, part_size, ranges
+from lk_jupyter.storage._work import Halt, each
+
+_PLAIN = re.compile(r"[0-9a-f]{32}")
+_IN_PARTS = re.compile(r"[0-9a-f]{32}-(\d+)")
+
+#: Bytes of the parts that others cut objects into.
+_USUAL_PARTS = (8 * MIB, 5 * MIB, 64 * MIB)
+
+
+def digest(content: bytes | bytearray | memoryview) -> str:
+    """Return the name of some content."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def differs(content: bytes | bytearray | memoryview, etag: str) -> bool:
+    """Whether content is certainly not what its name says; a name of another kind says nothing."""
+    return bool(_PLAIN.fullmatch(etag)) and digest(content) != etag
+
+
+def matches(path: Path, etag: str) -> bool | None:
+    """Whether a file holds what the name says; None where the name cannot be made here."""
+    size = path.stat().st_size
+    if _PLAIN.fullmatch(etag):
+        return _whole(path) == etag
+    found = _IN_PARTS.fullmatch(etag)
+    count = int(found[1]) if found else 0
+    sizes = [part for part in dict.fromkeys((part_size(size), *_USUAL_PARTS)) if len(ranges(size, part)) == count]
+    return any(_in_parts(path, size, part) == etag for part in sizes) if sizes else None
+
+
+def _whole(path: Path) -> str:
+    found = hashlib.md5(usedforsecurity=False)
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(MIB):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def _in_parts(path: Path, size: int, part: int) -> str:
+    found: dict[int, str] = {}
+
+    def take(where: tuple[int, int]) -> None:
+        found[where[0]] = digest(read_range(path, *where))
+
+    each(ranges(size, part), take, AT_ONCE, halt=Halt())
+    return etag_of([found[start] for start in sorted(found)])
+
+
+def read_range(path: Path, start: int, end: int) -> bytes:
+    """Return a range of a file, less of it where the file ends before; nothing is copied on the way."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        content = file.read(end - start)
+        while len(content) < end - start and (piece := file.read(end - start - len(content))):
+            content += piece
+        return content

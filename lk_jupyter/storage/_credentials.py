@@ -1,0 +1,58 @@
+"""Temporary credentials of the bucket, renewed before they end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+from lk_jupyter.api.storage import StorageCredentials
+from lk_jupyter.errors import ConnectionFailed, ServerError
+
+#: Credentials are used no longer than until so long before their end.
+MARGIN = timedelta(seconds=60)
+
+#: No credentials are asked for again within so short a time, however soon they end.
+_REST = timedelta(seconds=1)
+
+
+class Credentials:
+    """Gives credentials that are good for some time yet; safe to use from several threads."""
+
+    def __init__(self, issue: Callable[[], StorageCredentials]) -> None:
+        self._issue = issue
+        self._lock = threading.Lock()
+        self._present: StorageCredentials | None = None
+        self._asked = datetime.min.replace(tzinfo=timezone.utc)
+
+    def present(self) -> StorageCredentials:
+        """Return credentials for a request that is sent now."""
+        return self.lasting(timedelta(0))
+
+    def lasting(self, time: timedelta) -> StorageCredentials:
+        """Return credentials that last so long, or as long as the server gives them."""
+        with self._lock:
+            now = datetime.now(timezone.utc)
+            if self._present is None or (self._ends_before(now + time) and now - self._asked > _REST):
+                self._present, self._asked = self._renewed(now), now
+            return self._present
+
+    def forget(self, given: StorageCredentials) -> None:
+        """Take note that the storage does not accept these any more."""
+        with self._lock:
+            if self._present == given:
+                self._present = None
+
+    def _renewed(self, now: datetime) -> StorageCredentials:
+        """Return new credentials; the old ones, as long as they are good, when the server cannot be reached."""
+        try:
+            return self._issue()
+        except (ConnectionFailed, ServerError):
+            if self._present is None or self._present.expires_at <= now:
+                raise
+            return self._present
+
+    def _ends_before(self, moment: datetime) -> bool:
+        assert self._present  # noqa: S101 (asked only when there are some)
+        life = self._present.expires_at - self._asked
+        return self._present.expires_at - min(MARGIN, life / 5) < moment

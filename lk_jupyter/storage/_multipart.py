@@ -1,0 +1,104 @@
+"""One upload in parts: it can be asked how far it is, gone on with, completed, or taken back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from lk_jupyter.errors import NoSuchObject, StorageError
+from lk_jupyter.storage._sign import Request, quoted
+from lk_jupyter.storage._wire import Wire
+from lk_jupyter.storage._work import Halt
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that the bucket has: its number from 1 on, its bytes, and the server's name for its content."""
+
+    number: int
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Multipart:
+    """An upload that was begun; the object is there when it is complete, and not before."""
+
+    wire: Wire
+    key: str
+    upload_id: str
+
+    @classmethod
+    def begin(cls, wire: Wire, key: str, others: list[str]) -> Multipart:
+        """Begin an upload, one and not two where an answer was lost; ``others`` were there before."""
+        answer = wire.need(Request("POST", key, {"uploads": ""}))
+        begun = cls(wire, key, answer.xml.findtext("UploadId", ""))
+        if answer.tries > 1:
+            for upload_id in {*uploads_of(wire, key)} - {*others, begun.upload_id}:
+                cls(wire, key, upload_id).abort()
+        return begun
+
+    def parts(self) -> Iterator[Part]:
+        """Iterate over the parts that the bucket has. Raises NoSuchObject when it forgot the upload."""
+        query = {"uploadId": self.upload_id}
+        while True:
+            page = self.wire.need(Request("GET", self.key, query)).xml
+            for part in page.iter("Part"):
+                number, size = (int(part.findtext(name, "0")) for name in ("PartNumber", "Size"))
+                yield Part(number, size, part.findtext("ETag", "").strip('"'))
+            if page.findtext("IsTruncated") != "true":
+                return
+            query["part-number-marker"] = page.findtext("NextPartNumberMarker", "")
+
+    def send(self, number: int, body: bytes, halt: Halt) -> Part:
+        """Send one part; the server refuses it when it comes damaged."""
+        query = {"partNumber": str(number), "uploadId": self.upload_id}
+        answer = self.wire.need(Request("PUT", self.key, query, body), halt)
+        return Part(number, len(body), answer.headers.get("etag", "").strip('"'))
+
+    def copy(self, number: int, source: str, start: int, end: int) -> Part:
+        """Take a range of another object as a part, without it travelling here."""
+        headers = {
+            "x-amz-copy-source": quoted(f"/{self.wire.bucket_name}/{source}", "/"),
+            "x-amz-copy-source-range": f"bytes={start}-{end - 1}",
+        }
+        query = {"partNumber": str(number), "uploadId": self.upload_id}
+        answer = self.wire.need(Request("PUT", self.key, query, headers=headers))
+        return Part(number, end - start, answer.xml.findtext("ETag", "").strip('"'))
+
+    def complete(self, parts: Mapping[int, Part]) -> None:
+        """Make the object of its parts."""
+        rows = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(parts[number].etag)}</ETag></Part>"
+            for number in sorted(parts)
+        )
+        body = f"<CompleteMultipartUpload>{rows}</CompleteMultipartUpload>".encode()
+        try:
+            self.wire.need(Request("POST", self.key, {"uploadId": self.upload_id}, body))
+        except NoSuchObject:
+            if not self._is_there(parts):
+                raise StorageError(f"The bucket lost the upload of {self.key!r}. Send it again.") from None
+
+    def _is_there(self, parts: Mapping[int, Part]) -> bool:
+        """Whether an earlier try has completed it, and its answer was lost."""
+        found = self.wire.ask(Request("HEAD", self.key))
+        etags = [parts[number].etag for number in sorted(parts)]
+        return found.status == 200 and found.headers.get("etag", "").strip('"') == etag_of(etags)
+
+    def abort(self) -> None:
+        """Take the upload back, with the parts that the bucket has."""
+        self.wire.ask(Request("DELETE", self.key, {"uploadId": self.upload_id}))
+
+
+def uploads_of(wire: Wire, key: str) -> list[str]:
+    """Return the ids of the unfinished uploads of exactly this key, whoever began them."""
+    page = wire.need(Request("GET", "", {"uploads": "", "prefix": key})).xml
+    return [row.findtext("UploadId", "") for row in page.iter("Upload") if row.findtext("Key") == key]
+
+
+def etag_of(parts: list[str]) -> str:
+    """Return the name that S3 gives to the content of an object in parts, from those of the parts."""
+    joined = b"".join(bytes.fromhex(part) for part in parts if len(part) == 32)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"

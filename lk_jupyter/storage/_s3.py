@@ -1,0 +1,123 @@
+"""The library that speaks S3: one store for a bucket, and its errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import obstore
+from obstore import exceptions
+from obstore.store import S3Store
+
+from lk_jupyter.api.storage import StorageCredentials
+from lk_jupyter.config import LOOPBACK
+from lk_jupyter.errors import LkError, NoSuchObject, StorageError
+from lk_jupyter.storage._credentials import Credentials
+
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
+
+
+get = obstore.get
+put = obstore.put
+head = obstore.head
+delete = obstore.delete
+sign = obstore.sign
+rename = obstore.rename
+copy = obstore.copy
+
+#: A minute without a network is waited out: the time ends the tries, not their number. Pauses are drawn by chance
+#: from the first one up to ``base`` times the last, so that with a small base they would hardly grow.
+_RETRIES: Any = {
+    "max_retries": 1000,
+    "retry_timeout": timedelta(seconds=90),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 4},
+}
+
+
+class Denied(StorageError):
+    """The bucket refused the credentials; others may do."""
+
+
+#: What the library raised → what we say of a key.
+_WORDS: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
+    (FileNotFoundError, NoSuchObject, "There is no {key!r} in the bucket."),
+    (exceptions.PermissionDeniedError, Denied, "The bucket does not let you use {key!r}."),
+    (exceptions.UnauthenticatedError, Denied, "The bucket does not accept its own credentials for {key!r}."),
+    (exceptions.PreconditionError, StorageError, "{key!r} changed while it was read. Try again."),
+    (exceptions.InvalidPathError, StorageError, "{key!r} is no key: give a relative path such as data/train.csv."),
+    (ValueError, StorageError, "{key!r} is no key: give a relative path such as data/train.csv."),
+    (exceptions.BaseError, StorageError, "The bucket failed at {key!r}: {reason}"),
+)
+
+
+def store_of(credentials: Credentials) -> S3Store:
+    """Return the bucket, opened with credentials that are renewed while it is used."""
+    given = credentials.present()
+    return _store(given, credential_provider=lambda: _as_pair(credentials.present()))
+
+
+def fixed_store(given: StorageCredentials) -> S3Store:
+    """Return the bucket, opened with these credentials and no others."""
+    return _store(given, credential_provider=lambda: _as_pair(given))
+
+
+def _store(given: StorageCredentials, **how: Any) -> S3Store:
+    endpoint = given.endpoint if "://" in given.endpoint else f"https://{given.endpoint}"
+    return S3Store(
+        given.bucket_name,
+        endpoint=endpoint,
+        region=given.region,
+        virtual_hosted_style_request=False,
+        client_options=_connection(endpoint),
+        retry_config=_RETRIES,
+        **how,
+    )
+
+
+def _connection(endpoint: str) -> Any:
+    options: dict[str, Any] = {"timeout": "10 minutes", "connect_timeout": "10 seconds"}
+    if (urlsplit(endpoint).hostname or "") in LOOPBACK:
+        # A proxy of the environment is for the world outside, and naming one is how that is said.
+        options |= {"allow_http": True, "proxy_url": endpoint, "proxy_excludes": "127.0.0.1,localhost"}
+    return options
+
+
+def _as_pair(given: StorageCredentials) -> S3Credential:
+    return {
+        "access_key_id": given.access_key,
+        "secret_access_key": given.secret_key,
+        "token": given.session_token,
+        "expires_at": given.expires_at,
+    }
+
+
+def read_range(store: S3Store, key: str, etag: str, start: int, end: int) -> memoryview:
+    """Return a range of an object, as long as it is the one that this name of a content belongs to."""
+    options: Any = {"range": (start, end)}
+    if etag:
+        options["if_match"] = f'"{etag}"'
+    return memoryview(obstore.get(store, key, options=options).bytes())
+
+
+@contextmanager
+def in_our_words(key: str) -> Iterator[None]:
+    """Turn what the library raises into our errors. Nothing of ours is changed."""
+    try:
+        yield
+    except LkError:
+        raise
+    except Exception as error:
+        for kind, ours, words in _WORDS:
+            if isinstance(error, kind):
+                raise ours(words.format(key=key, reason=_reason(error))) from None
+        raise
+
+
+def _reason(error: Exception) -> str:
+    """Return the innermost cause in one line; the library nests them, requests and all."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0].rpartition(": ")[2].strip('"').rstrip(".")[:200] + "."

@@ -1,0 +1,66 @@
+"""Signatures of S3 requests, version 4: from a request to its headers, without sending anything."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from urllib.parse import quote
+
+from lk_jupyter.api.storage import StorageCredentials
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+
+
+def quoted(text: str, safe: str = "") -> str:
+    """Return text as it stands in an address and in what is signed."""
+    return quote(text, safe=f"-_.~{safe}")
+
+
+def query_of(query: Mapping[str, str]) -> str:
+    """Return a query in the order in which it is signed."""
+    return "&".join(f"{quoted(name)}={quoted(value)}" for name, value in sorted(query.items()))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of S3: of an object, or of the bucket where the key is empty."""
+
+    method: str
+    key: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | bytearray | memoryview = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the body: the server refuses another one."""
+        return hashlib.sha256(self.body).hexdigest()
+
+    def path(self, bucket: str) -> str:
+        """Return the path on the server."""
+        return quoted(f"/{bucket}/{self.key}" if self.key else f"/{bucket}", "/")
+
+
+def signed(request: Request, host: str, given: StorageCredentials, now: datetime) -> dict[str, str]:
+    """Return the headers of a request."""
+    moment, region = f"{now:%Y%m%dT%H%M%SZ}", given.region
+    headers = {"host": host, "x-amz-content-sha256": request.digest, "x-amz-date": moment, **request.headers}
+    if given.session_token:
+        headers["x-amz-security-token"] = given.session_token
+    names = ";".join(sorted(headers))
+    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+    asked = [request.method, request.path(given.bucket_name), query_of(request.query), lines, names, request.digest]
+    scope = f"{now:%Y%m%d}/{region}/s3/aws4_request"
+    told = "\n".join([_ALGORITHM, moment, scope, hashlib.sha256("\n".join(asked).encode()).hexdigest()])
+    key = f"AWS4{given.secret_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.new(key, told.encode(), "sha256").hexdigest()
+    headers["authorization"] = (
+        f"{_ALGORITHM} Credential={given.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
+    return headers

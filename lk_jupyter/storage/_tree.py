@@ -1,0 +1,59 @@
+"""A folder as a drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from lk_jupyter.storage.objects import ObjectInfo
+from lk_jupyter.storage.progress import size_label
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One item of a folder: its name, its size in words (empty for a folder), and what is below it."""
+
+    name: str
+    size: str = ""
+    below: tuple[Branch, ...] = ()
+
+
+@dataclass(frozen=True, repr=False)
+class Tree:
+    """Folders and objects below ``top``, as far down as was asked for."""
+
+    top: str
+    branches: tuple[Branch, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """The drawing."""
+        return [self.top, *_drawn(self.branches)]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    __repr__ = __str__
+
+
+def grow(top: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, most: int) -> Tree:
+    """Draw what is in a folder; ``ls`` gives the items of one, of which ``most`` are asked for."""
+    root = "" if top.endswith("://") else top
+    return Tree(top, tuple(_below(root, ls, depth, most)))
+
+
+def _below(folder: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, most: int) -> Iterator[Branch]:
+    items = list(islice(ls(folder), most + 1))
+    for item in items[:most]:
+        deeper = _below(item.key, ls, depth - 1, most) if item.is_folder and depth > 1 else ()
+        yield Branch(item.name, "" if item.is_folder else size_label(item.size), tuple(deeper))
+    if len(items) > most:
+        yield Branch("and more")
+
+
+def _drawn(branches: tuple[Branch, ...]) -> Iterator[str]:
+    for number, branch in enumerate(branches, start=1):
+        is_last = number == len(branches)
+        yield f"{'└── ' if is_last else '├── '}{branch.name}{f'  {branch.size}' if branch.size else ''}"
+        yield from (("    " if is_last else "│   ") + line for line in _drawn(branch.below))

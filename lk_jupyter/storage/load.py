@@ -1,0 +1,302 @@
+"""Objects as values of Python: tables as DataFrames, arrays, images, text, by the suffix of the key."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import importlib
+import io
+import json
+import lzma
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from lk_jupyter.errors import DoesNotFit, LkError, StorageError
+from lk_jupyter.storage._memory import free_memory
+from lk_jupyter.storage.progress import size_label
+from lk_jupyter.storage.storage import Storage
+
+#: Rows that are offered where all do not fit.
+SAMPLE = 100_000
+
+#: The share of the free memory that one object may take.
+_SHARE = 0.7
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of an object: some columns, the first rows; None for all."""
+
+    columns: list[str] | None = None
+    sample: int | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a kind of file is read: a function of an open file, and how many times its bytes it takes in memory."""
+
+    name: str
+    read: Callable[[Any, Wish], Any]
+    growth: float = 1.0
+    has_columns: bool = True
+
+
+def load(storage: Storage, key: str, *, columns: list[str] | None = None, sample: int | None = None) -> Any:
+    """Return what is in an object, as its suffix says: a DataFrame, an array, an image, or text.
+
+    ``columns`` and ``sample`` (the first rows or lines) read no more than they need where the format
+    allows it. Raises DoesNotFit before anything that is larger than the free memory is loaded,
+    StorageError for a suffix that is not known and for a file that is broken.
+    """
+    key = key.removeprefix("lk://").lstrip("/")
+    kind, unpack = _kind_of(key)
+    wish = Wish(columns or None, sample)
+    if columns and not kind.has_columns:
+        raise StorageError(f"{key!r} is {kind.name}, which has no columns.")
+    with ExitStack() as stack:
+        file = stack.enter_context(storage.open(key))
+        if not file.size and kind.name != "text":
+            raise StorageError(f"{key!r} is empty, so there is no {kind.name} to load.")
+        if sample is None:
+            _check_memory(key, kind, file, wish, packed=unpack is not None)
+        with _as_broken(key, kind):
+            return kind.read(stack.enter_context(unpack(file)) if unpack else file, wish)
+
+
+def code_for(key: str, wish: Wish) -> str:
+    """Return what a user would type to load an object without us, as far as there is such a line; else nothing."""
+    kind, _ = _kind_of(key)
+    call = _CALLS.get(kind.name)
+    if not call or (wish.sample is not None and not call.rows):
+        return ""
+    chosen = f", {call.columns}={wish.columns!r}" if wish.columns else ""
+    part = f", {call.rows}={wish.sample}" if wish.sample is not None else ""
+    return f"pd.{call.name}({json.dumps('lk://' + key, ensure_ascii=False)}{call.always}{chosen}{part})"
+
+
+def is_loadable(key: str) -> bool:
+    """Whether the suffix of a key tells how to load it."""
+    with suppress(StorageError):
+        return bool(_kind_of(key))
+    return False
+
+
+def is_table(key: str) -> bool:
+    """Whether an object of this key becomes a DataFrame."""
+    return is_loadable(key) and _kind_of(key)[0].name in {*_CALLS, "json"}
+
+
+def _kind_of(key: str) -> tuple[Format, Callable[[Any], Any] | None]:
+    suffixes = [suffix.lower() for suffix in PurePosixPath(key).suffixes]
+    unpack = PACKED.get(suffixes[-1]) if suffixes else None
+    inner = suffixes[:-1] if unpack else suffixes
+    kind = FORMATS.get(inner[-1] if inner else "")
+    if kind is None:
+        known = " ".join(sorted([*FORMATS, *PACKED]))
+        raise StorageError(f"{key!r} has no suffix that tells how to load it. Known are: {known}. %lk_get fetches it.")
+    return kind, unpack
+
+
+def _check_memory(key: str, kind: Format, file: Any, wish: Wish, *, packed: bool) -> None:
+    free = free_memory()
+    needed = _parquet_size(file, wish) if kind.name == "parquet" and not packed else 0
+    needed = needed or int(file.size * kind.growth * (4 if packed else 1))
+    if free is not None and needed > free * _SHARE:
+        less = " or fewer --columns" if kind.has_columns else ""
+        raise DoesNotFit(
+            f"{key!r} has {size_label(file.size)} and takes about {size_label(needed)} in memory, where "
+            f"{size_label(free)} are free. Load a sample, such as --sample {SAMPLE}{less}."
+        )
+
+
+def _parquet_size(file: Any, wish: Wish) -> int:
+    """Return the bytes of the wanted columns when they are unpacked; 0 where that cannot be told."""
+    try:
+        meta = _library("pyarrow.parquet").ParquetFile(file).metadata
+    except LkError:
+        raise
+    except Exception:  # noqa: BLE001 (that it is broken is said when it is read)
+        return 0
+    finally:
+        file.seek(0)
+    chunks = (meta.row_group(group).column(n) for group in range(meta.num_row_groups) for n in range(meta.num_columns))
+    wanted = set(wish.columns or ())
+    return sum(c.total_uncompressed_size for c in chunks if not wanted or c.path_in_schema.partition(".")[0] in wanted)
+
+
+@contextmanager
+def _as_broken(key: str, kind: Format) -> Iterator[None]:
+    """Say in one line that a file is not what its suffix says, or lacks what was asked for."""
+    try:
+        yield
+    except (LkError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 (each library has its own)
+        said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        raise StorageError(f"{key!r} cannot be read as {kind.name}: {said}.") from None
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = {"PIL": "pillow"}.get(name.partition(".")[0], '"lk-jupyter[pandas]"')
+        raise StorageError(f"This needs {name.partition('.')[0]}: %pip install {package}") from None
+
+
+def _csv(file: Any, wish: Wish, separator: str = ",") -> Any:
+    return _library("pandas").read_csv(file, sep=separator, usecols=wish.columns, nrows=wish.sample)
+
+
+def _tsv(file: Any, wish: Wish) -> Any:
+    return _csv(file, wish, "\t")
+
+
+def _json(file: Any, wish: Wish) -> Any:
+    content = bytes(file.read())
+    try:
+        table = _library("pandas").read_json(io.BytesIO(content))
+    except ValueError:
+        return json.loads(content)  # a document, and no table
+    return _part(table, wish)
+
+
+def _jsonl(file: Any, wish: Wish) -> Any:
+    if wish.sample is not None:
+        file = io.BytesIO(b"".join(islice(file, wish.sample)))
+    return _part(_library("pandas").read_json(file, lines=True), wish)
+
+
+def _parquet(file: Any, wish: Wish) -> Any:
+    parquet = _library("pyarrow.parquet")
+    if wish.sample is None:
+        return parquet.read_table(file, columns=wish.columns).to_pandas()
+    batches = parquet.ParquetFile(file).iter_batches(batch_size=max(1, wish.sample), columns=wish.columns)
+    return _part(_frame(islice(batches, 1), parquet.ParquetFile(file).schema_arrow, wish), wish)
+
+
+def _frame(batches: Any, schema: Any, wish: Wish) -> Any:
+    arrow = _library("pyarrow")
+    found = list(batches)
+    table = arrow.Table.from_batches(found) if found else schema.empty_table()
+    return (table.select(wish.columns) if wish.columns else table).to_pandas()
+
+
+def _feather(file: Any, wish: Wish) -> Any:
+    if wish.sample is None:
+        return _library("pyarrow.feather").read_feather(file, columns=wish.columns)
+    reader = _library("pyarrow").ipc.open_file(file)
+    batches, rows = list[Any](), 0
+    while rows < wish.sample and len(batches) < reader.num_record_batches:
+        batches.append(reader.get_batch(len(batches)))
+        rows += batches[-1].num_rows
+    return _part(_frame(batches, reader.schema, wish), wish)
+
+
+def _excel(file: Any, wish: Wish) -> Any:
+    return _library("pandas").read_excel(io.BytesIO(file.read()), usecols=wish.columns, nrows=wish.sample)
+
+
+def _part(table: Any, wish: Wish) -> Any:
+    """Return the wanted part of a table that was read as a whole."""
+    found = table if wish.columns is None or list(table.columns) == wish.columns else table[wish.columns]
+    return found if wish.sample is None else found.head(wish.sample)
+
+
+def _npy(file: Any, wish: Wish) -> Any:
+    numpy = _library("numpy")
+    if wish.sample is None:
+        return numpy.load(io.BytesIO(file.read()), allow_pickle=False)
+    version = numpy.lib.format.read_magic(file)
+    read = numpy.lib.format.read_array_header_1_0 if version == (1, 0) else numpy.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read(file)
+    if is_fortran or not shape or dtype.hasobject:
+        file.seek(0)
+        return numpy.load(io.BytesIO(file.read()), allow_pickle=False)[: wish.sample]
+    shape = (min(shape[0], wish.sample), *shape[1:])
+    count = int(numpy.prod(shape))
+    return numpy.frombuffer(bytearray(file.read(count * dtype.itemsize)), dtype, count).reshape(shape)
+
+
+def _npz(file: Any, wish: Wish) -> Any:
+    with _library("numpy").load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name][: wish.sample] for name in wish.columns or arrays.files}
+
+
+def _image(file: Any, _: Wish) -> Any:
+    image = _library("PIL.Image").open(io.BytesIO(file.read()))
+    image.load()
+    return image
+
+
+def _text(file: Any, wish: Wish) -> str:
+    content = file.read() if wish.sample is None else b"".join(islice(file, wish.sample))
+    return bytes(content).decode("utf-8-sig")
+
+
+def _zip(file: Any) -> Any:
+    archive = zipfile.ZipFile(file)
+    if len(archive.namelist()) != 1:
+        raise StorageError(
+            f"A zip with one file can be loaded; this has {len(archive.namelist())}. %lk_get fetches it."
+        )
+    return archive.open(archive.namelist()[0])
+
+
+def _zst(file: Any) -> Any:
+    return _library("zstandard").ZstdDecompressor().stream_reader(file)
+
+
+PACKED: dict[str, Callable[[Any], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zip": _zip,
+    ".zst": _zst,
+}
+
+_IMAGE = Format("an image", _image, 8, has_columns=False)
+_TEXT = Format("text", _text, 2, has_columns=False)
+
+FORMATS: dict[str, Format] = {
+    ".csv": Format("csv", _csv, 2.5),
+    ".tsv": Format("tsv", _tsv, 2.5),
+    ".json": Format("json", _json, 5),
+    ".jsonl": Format("jsonl", _jsonl, 5),
+    ".ndjson": Format("jsonl", _jsonl, 5),
+    ".parquet": Format("parquet", _parquet, 5),
+    ".pq": Format("parquet", _parquet, 5),
+    ".feather": Format("feather", _feather, 3),
+    ".arrow": Format("feather", _feather, 3),
+    ".xlsx": Format("excel", _excel, 20),
+    ".xls": Format("excel", _excel, 10),
+    ".npy": Format("npy", _npy, 2, has_columns=False),
+    ".npz": Format("npz", _npz, 2),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"), _IMAGE),
+    **dict.fromkeys((".txt", ".md", ".log", ".py", ".yaml", ".yml", ".toml", ".ini", ".xml", ".html", ".sql"), _TEXT),
+}
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A function of pandas, what it always takes, and the names by which it takes columns and the first rows."""
+
+    name: str
+    columns: str
+    rows: str = ""
+    always: str = ""
+
+
+_CALLS = {
+    "csv": _Call("read_csv", "usecols", "nrows"),
+    "tsv": _Call("read_csv", "usecols", "nrows", r', sep="\t"'),
+    "parquet": _Call("read_parquet", "columns"),
+    "feather": _Call("read_feather", "columns"),
+    "jsonl": _Call("read_json", "", "nrows", ", lines=True"),
+    "excel": _Call("read_excel", "usecols", "nrows"),
+}

@@ -1,0 +1,231 @@
+"""The begin of an object, so that people see what it is: read by range, and never the whole of a large one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from lk_jupyter.errors import LkError
+from lk_jupyter.storage.load import PACKED, _library
+from lk_jupyter.storage.objects import ObjectInfo
+from lk_jupyter.storage.progress import size_label
+from lk_jupyter.storage.storage import Storage
+
+#: The most that is shown: rows and columns of a table, letters of a cell, bytes of text, of a notebook, of an image.
+ROWS, COLUMNS, LETTERS = 20, 50, 200
+TEXT, NOTEBOOK, IMAGE = 64_000, 4_000_000, 10_000_000
+
+_IMAGES = {
+    "image/png": b"\x89PNG\r\n\x1a\n",
+    "image/jpeg": b"\xff\xd8\xff",
+    "image/gif": b"GIF8",
+    "image/webp": b"RIFF",
+    "image/bmp": b"BM",
+}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What can be shown of an object.
+
+    ``words`` says in one line what it is, or why nothing more is shown. ``columns`` are names and types of a
+    table, ``rows`` its first rows as text; ``text`` is a text's begin, or the cells of a notebook;
+    ``image`` is a picture as browsers take it, and ``mime`` its type. ``is_part`` tells that there is more.
+    """
+
+    info: ObjectInfo
+    words: str
+    columns: Sequence[tuple[str, str]] = ()
+    rows: Sequence[Sequence[str]] = ()
+    text: str = field(default="", repr=False)
+    image: bytes = field(default=b"", repr=False)
+    mime: str = ""
+    is_part: bool = False
+
+
+def preview(storage: Storage, key: str) -> Preview:
+    """Return what can be shown of an object. Raises NoSuchObject, and StorageError when the bucket cannot be read.
+
+    A file that is broken, or of a kind that cannot be shown, is no error: its ``words`` say so.
+    """
+    with storage.open(key) as file:
+        info: ObjectInfo = file.info
+        if not info.size:
+            return Preview(info, "An empty file: it has no bytes.")
+        show, suffix, unpack = _way(info.key)
+        try:
+            return show(info, unpack(file) if unpack else file)
+        except LkError:
+            raise
+        except Exception as error:  # noqa: BLE001 (each library has its own)
+            said = " ".join(str(error).split())[:LETTERS].rstrip(".") or type(error).__name__
+            return Preview(info, f"This cannot be read as {suffix.lstrip('.') or 'text'}: {said}.")
+
+
+Show = Callable[[ObjectInfo, Any], Preview]
+
+
+def _way(key: str) -> tuple[Show, str, Callable[[Any], Any] | None]:
+    """Return how a kind of file is shown, its suffix, and how it is unpacked first."""
+    *others, last = ["", *(suffix.lower() for suffix in PurePosixPath(key).suffixes)]
+    inner = others[-1] if others else ""
+    if last in PACKED and inner in _TEXTS:
+        return _SHOWN.get(inner, _text), inner, PACKED[last]
+    return _SHOWN.get(last, _text), last, None
+
+
+def _csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Preview:
+    text, is_part = _head(file, TEXT)
+    separator = max(separators, key=text.partition("\n")[0].count)
+    records = list(csv.reader(io.StringIO(text), delimiter=separator))
+    if is_part and len(records) > 1:
+        del records[-1]  # cut off in the middle
+    names, rows = records[0], [row for row in records[1:] if row]
+    columns = [(name, _type_of(row[n] for row in rows if n < len(row))) for n, name in enumerate(names)]
+    counted = "" if is_part else f"{len(rows):,} rows, "
+    words = f"A table, {counted}{len(names):,} columns, {size_label(info.size)}. Types are those of the first rows."
+    return _table(info, words, columns, rows, is_part=is_part or len(rows) > ROWS)
+
+
+def _tsv(info: ObjectInfo, file: Any) -> Preview:
+    return _csv(info, file, "\t")
+
+
+def _parquet(info: ObjectInfo, file: Any) -> Preview:
+    found = _library("pyarrow.parquet").ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
+    schema, count = found.schema_arrow, found.metadata.num_rows
+    batches = found.iter_batches(batch_size=ROWS, columns=schema.names[:COLUMNS])
+    return _arrow(info, schema, next(iter(batches), None), count)
+
+
+def _feather(info: ObjectInfo, file: Any) -> Preview:
+    found = _library("pyarrow").ipc.open_file(file)
+    batch = found.get_batch(0) if found.num_record_batches else None
+    return _arrow(info, found.schema, batch, None if found.num_record_batches > 1 else batch and batch.num_rows)
+
+
+def _arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None) -> Preview:
+    columns = [(each.name, str(each.type)) for each in schema]
+    cells = [column.slice(0, ROWS).to_pylist() for column in batch.columns[:COLUMNS]] if batch else []
+    rows = [["" if value is None else _short(str(value)) for value in row] for row in zip(*cells, strict=True)]
+    counted = "" if count is None else f"{count:,} rows, "
+    words = f"A table, {counted}{len(columns):,} columns, {size_label(info.size)}."
+    return _table(info, words, columns, rows, is_part=count is None or count > len(rows))
+
+
+def _table(
+    info: ObjectInfo, words: str, columns: list[tuple[str, str]], rows: list[list[str]], *, is_part: bool
+) -> Preview:
+    shown = [[_short(cell) for cell in row[:COLUMNS]] for row in rows[:ROWS]]
+    return Preview(info, words, columns, shown, is_part=is_part or len(columns) > COLUMNS)
+
+
+def _text(info: ObjectInfo, file: Any) -> Preview:
+    text, is_part = _head(file, TEXT)
+    if "\0" in text or text.count("\ufffd") > len(text) // 20:
+        suffix = PurePosixPath(info.key).suffix
+        kind = f"Files of the kind {suffix}" if suffix else "Files of bytes"
+        return Preview(info, f"{kind} cannot be shown ({size_label(info.size)}). %lk_get fetches it.")
+    return Preview(info, f"Text, {size_label(info.size)}.", text=text, is_part=is_part)
+
+
+def _json(info: ObjectInfo, file: Any) -> Preview:
+    found = _text(info, file)
+    with suppress(ValueError):
+        if not found.is_part:
+            return replace(found, text=json.dumps(json.loads(found.text), indent=2, ensure_ascii=False)[:TEXT])
+    return found
+
+
+def _notebook(info: ObjectInfo, file: Any) -> Preview:
+    if info.size > NOTEBOOK:
+        return _text(info, file)
+    cells = json.loads(file.read())["cells"]
+    texts = (f"# %% [{cell['cell_type']}]\n{''.join(cell['source'])}\n" for cell in cells)
+    text = "\n".join(texts)
+    words = f"A notebook, {len(cells):,} cells, {size_label(info.size)}. Outputs are not shown."
+    return Preview(info, words, text=text[:TEXT], is_part=len(text) > TEXT)
+
+
+def _image(info: ObjectInfo, file: Any) -> Preview:
+    size = size_label(info.size)
+    if info.size > IMAGE:
+        return Preview(info, f"An image of {size}: up to {size_label(IMAGE)} are shown. %lk_load opens it.")
+    content = bytes(file.read())
+    mime = next((mime for mime, begin in _IMAGES.items() if content.startswith(begin)), "")
+    if not mime:
+        return Preview(info, f"An image that browsers do not show, or none at all ({size}). %lk_load tries to open it.")
+    return Preview(info, f"An image, {size}.", image=content, mime=mime)
+
+
+def _zip(info: ObjectInfo, file: Any) -> Preview:
+    names = zipfile.ZipFile(file).namelist()
+    text = "\n".join(names)
+    words = f"An archive, {len(names):,} files, {size_label(info.size)}."
+    return Preview(info, words, text=text[:TEXT], is_part=len(text) > TEXT)
+
+
+def _npy(info: ObjectInfo, file: Any) -> Preview:
+    format_ = _library("numpy").lib.format
+    version = format_.read_magic(file)
+    read = format_.read_array_header_1_0 if version == (1, 0) else format_.read_array_header_2_0
+    shape, _, dtype = read(file)
+    by = " by ".join(f"{n:,}" for n in shape) or "one value"
+    return Preview(info, f"An array of {dtype}, {by}, {size_label(info.size)}. %lk_load loads it.")
+
+
+def _workbook(info: ObjectInfo, _: Any) -> Preview:
+    return Preview(info, f"A workbook of Excel, {size_label(info.size)}. %lk_load makes a table of it.")
+
+
+def _head(file: Any, size: int) -> tuple[str, bool]:
+    """Return the begin of a file as text, and whether there is more."""
+    content = bytes(file.read(size + 1))
+    is_part = len(content) > size
+    text = content[:size].decode("utf-8-sig", "replace")
+    return (text[:-1] if is_part and text.endswith("\ufffd") else text), is_part
+
+
+#: The type of a column of text → what every value of it looks like.
+_TYPES = (
+    ("bool", re.compile(r"true|false", re.IGNORECASE)),
+    ("int", re.compile(r"[+-]?\d+")),
+    ("float", re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|[+-]?inf", re.IGNORECASE)),
+    ("date", re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?")),
+)
+
+
+def _type_of(values: Iterable[str]) -> str:
+    found = [value for value in values if value]
+    return next((name for name, look in _TYPES if found and all(map(look.fullmatch, found))), "text")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
+
+
+_TEXTS = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".log", ".md"}
+
+#: Suffix → how it is shown; any other is text where it looks like that.
+_SHOWN: dict[str, Show] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".parquet": _parquet,
+    ".pq": _parquet,
+    ".feather": _feather,
+    ".arrow": _feather,
+    ".json": _json,
+    ".ipynb": _notebook,
+    ".npy": _npy,
+    ".zip": _zip,
+    **dict.fromkeys((".xlsx", ".xls"), _workbook),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"), _image),
+}

@@ -1,0 +1,119 @@
+"""How far a transfer is: what was moved, how fast, and how long the rest takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+#: Seconds over which the speed is taken.
+_WINDOW = 5.0
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One moment of a transfer: files and bytes that are done, of how many, and ``seconds`` since its begin.
+
+    ``speed`` is in bytes a second, over the last few seconds. ``seconds_left`` is None where nothing can be said yet.
+    """
+
+    files: int
+    files_done: int
+    bytes: int
+    bytes_done: int
+    seconds: float
+    speed: float
+
+    @property
+    def share(self) -> float:
+        """What is done, from 0 to 1."""
+        if self.bytes:
+            return min(1.0, self.bytes_done / self.bytes)
+        return self.files_done / self.files if self.files else 1.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at the present speed."""
+        left = max(0, self.bytes - self.bytes_done)
+        return left / self.speed if self.speed else (None if left else 0.0)
+
+    def __str__(self) -> str:
+        files = f"{self.files_done:,} of {self.files:,} files" if self.files != 1 else ""
+        parts = [f"{self.share:.0%}", f"{size_label(self.bytes_done)} of {size_label(self.bytes)}", files]
+        parts.append(f"{size_label(self.speed)}/s" if self.speed else "")
+        if self.seconds_left and self.share < 1:
+            parts.append(f"{time_label(self.seconds_left)} left")
+        return " · ".join(filter(None, parts))
+
+
+Watcher = Callable[[Progress], object]
+
+
+class Meter:
+    """Counts what several threads move; ``tell`` gives the present state to who watches."""
+
+    def __init__(self, files: int, size: int, watcher: Watcher | None = None) -> None:
+        self._files = files
+        self._size = size
+        self._watcher = watcher
+        self._lock = threading.Lock()
+        self._files_done = 0
+        self._bytes_done = 0
+        self._began = time.monotonic()
+        self._marks: deque[tuple[float, int]] = deque([(self._began, 0)])
+
+    def add(self, size: int) -> None:
+        """Count bytes that were moved now."""
+        with self._lock:
+            self._bytes_done += size
+
+    def found(self, size: int) -> None:
+        """Count bytes that an earlier transfer has moved; they are not fast."""
+        with self._lock:
+            self._bytes_done += size
+            self._marks = deque((moment, done + size) for moment, done in self._marks)
+
+    def end_file(self) -> None:
+        """Count a file that is whole."""
+        with self._lock:
+            self._files_done += 1
+
+    def tell(self) -> None:
+        """Hand the present state to the one who watches."""
+        if self._watcher:
+            self._watcher(self.state())
+
+    def state(self) -> Progress:
+        """Return the present state."""
+        with self._lock:
+            now = time.monotonic()
+            self._marks.append((now, self._bytes_done))
+            while len(self._marks) > 2 and now - self._marks[0][0] > _WINDOW:
+                self._marks.popleft()
+            since, before = self._marks[0]
+            span = now - since
+            speed = (self._bytes_done - before) / span if span > 0 else 0.0
+            size = max(self._size, self._bytes_done)
+            return Progress(self._files, self._files_done, size, self._bytes_done, now - self._began, speed)
+
+
+def size_label(size: float) -> str:
+    """Return bytes as people read them: 12.3 MB."""
+    for unit in _UNITS:
+        if size < 999.5 or unit == _UNITS[-1]:
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+
+
+def time_label(seconds: float) -> str:
+    """Return a time as people read it: 3 min 20 s."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"

@@ -1,0 +1,49 @@
+"""Variables of the notebook: which names are free, and setting one."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Container
+from itertools import count
+from pathlib import PurePosixPath
+from typing import Any
+from unicodedata import normalize
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.widgets._publish import _shell
+
+
+def free_name(key: str) -> str:
+    """Return a name for what is in a file that no variable has yet."""
+    return _free(key, _shell().user_ns)
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a new variable. Raises UsageError for what is none, and for one that is taken."""
+    name = normalize("NFKC", name.strip())
+    if not _is_name(name):
+        raise UsageError(
+            f"{name!r} is no name for a variable: use letters, digits and _, no digit first, and no word of Python."
+        )
+    if name in _shell().user_ns:
+        raise UsageError(f"There is a variable {name} already. Choose another name.")
+    return name
+
+
+def set_variable(name: str, value: Any) -> None:
+    """Set a variable of the notebook."""
+    _shell().user_ns[name] = value
+
+
+def _free(key: str, taken: Container[str]) -> str:
+    stem = PurePosixPath(key).name.lstrip(".").partition(".")[0]
+    name = re.sub(r"\W+", "_", normalize("NFKC", stem)).strip("_")
+    name = name if _is_name(name) else f"data_{name}".rstrip("_")
+    names = (name if n == 1 else f"{name}_{n}" for n in count(1))
+    return next(each for each in names if each not in taken)
+
+
+def _is_name(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name) and not hasattr(builtins, name)

@@ -1,0 +1,64 @@
+"""A file that comes from the browser in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, Full, Queue
+
+from lk_jupyter.errors import LkError, StorageError
+from lk_jupyter.storage.objects import Outcome
+from lk_jupyter.storage.storage import Storage
+
+#: Seconds for which the next piece is awaited.
+PATIENCE = 60.0
+
+
+class Upload:
+    """Stores an object while its pieces come; it is there when all have come, and not at all else."""
+
+    def __init__(self, storage: Storage, key: str, size: int) -> None:
+        self.key = key
+        self._size = size
+        self._pieces: Queue[bytes | None] = Queue(maxsize=4)
+        worker = ThreadPoolExecutor(1, thread_name_prefix="lk-upload")
+        self._stored = worker.submit(storage.put, self._come(), key)
+        worker.shutdown(wait=False)
+
+    def add(self, piece: bytes) -> None:
+        """Take the next piece, as soon as there is room. Raises what has ended the upload."""
+        self._hand_over(piece)
+
+    def end(self) -> Outcome:
+        """Wait until all is stored. Raises what has gone wrong."""
+        self._hand_over(None)
+        return self._stored.result()
+
+    def stop(self) -> None:
+        """Store nothing."""
+        self._size = -1
+        with suppress(LkError):
+            self.end()
+
+    def _hand_over(self, piece: bytes | None) -> None:
+        while True:
+            if self._stored.done():
+                self._stored.result()
+            with suppress(Full):
+                self._pieces.put(piece, timeout=1)
+                return
+
+    def _come(self) -> Iterator[bytes]:
+        count = 0
+        while (piece := self._next()) is not None:
+            count += len(piece)
+            yield piece
+        if count != self._size:
+            raise StorageError(f"{self.key!r} was not stored: it did not come whole.")
+
+    def _next(self) -> bytes | None:
+        try:
+            return self._pieces.get(timeout=PATIENCE)
+        except Empty:
+            raise StorageError(f"{self.key!r} was not stored: the browser sent no more of it.") from None

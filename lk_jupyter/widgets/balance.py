@@ -1,0 +1,118 @@
+"""Credits: what is left, what uses them now, how long they last, and what they were spent on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from traitlets import Bool, Int, List, Unicode
+
+from lk_jupyter.runs import account
+from lk_jupyter.runs.burning import counted
+from lk_jupyter.runs.cost import credits_label
+from lk_jupyter.runs.session import Session, current
+from lk_jupyter.runs.spending import Spending, Sum, organizations, shares, spending
+from lk_jupyter.widgets._picture import Picture
+from lk_jupyter.widgets._view import View, action
+from lk_jupyter.widgets.pictures import credits as pictures
+from lk_jupyter.widgets.pictures.table import Table, picture
+
+
+class Balance(View):
+    """Credits of an organization: left, used by the hour, until when, and spent by day, kind and hardware.
+
+    ``org`` is the slug of another organization than the session's; ``days`` how far back it looks.
+    """
+
+    component = "balance"
+
+    org = Unicode(help="slug of the organization; empty for that of the session").tag(sync=True)
+    orgs: List[Any] = List(help="slug and name of those that can be switched to").tag(sync=True)
+    days = Int(30, help="days of spending").tag(sync=True)
+    left = Unicode(help="credits that are left").tag(sync=True)
+    running = Unicode(help="what uses credits now").tag(sync=True)
+    per_hour = Unicode(help="what that costs an hour").tag(sync=True)
+    runs_out = Unicode(help="when the credits end, ISO 8601; empty when nothing runs").tag(sync=True)
+    burning: List[Any] = List(help="name, kind, hardware and price of each thing that runs").tag(sync=True)
+    suspended = Bool(help="whether the account is").tag(sync=True)
+    spent = Unicode(help="credits that were spent").tag(sync=True)
+    by_day: List[Any] = List(help="label, credits, share of the largest").tag(sync=True)
+    by_kind: List[Any] = List(help="label, credits, share of the largest").tag(sync=True)
+    by_hardware: List[Any] = List(help="label, credits, share of the largest").tag(sync=True)
+
+    def __init__(self, org: str = "", *, days: int = 30) -> None:
+        super().__init__(every=30_000, org=org, days=days)
+        self._other: Session | None = None
+
+    def load(self) -> None:
+        """Read the balance, what runs, and the ledger."""
+        session = self._session()
+        found, past = account.balance(session), spending(session, self.days)
+        self.orgs = [list(each) for each in organizations(session)]
+        self.org = self.org or past.organization
+        self._show_now(found)
+        self._show_past(past)
+        self.suspended = found.suspended
+
+    @action
+    def switch(self, org: str) -> None:
+        """Show another organization. The session of the notebook stays where it is."""
+        self.org = org
+        self.refresh()
+
+    def close(self) -> None:
+        """End the connections of another organization."""
+        if self._other:
+            self._other.close()
+        super().close()
+
+    def picture(self) -> Picture:
+        """Tell what was left, and what was spent."""
+        ends = [("Lasts until", self.runs_out[:16].replace("T", " "))] if self.runs_out else []
+        rows = [("Left", self.left), ("Running now", self.running), ("An hour", self.per_hour), *ends]
+        note = "The account is suspended." if self.suspended else ""
+        now = Table(("Credits", "Amount"), rows, note, caption=f"Credits of {self.org}" if self.org else "Credits")
+        total = Table(("Spent", "Credits"), [(f"Last {self.days} days", self.spent)], right=frozenset({"Credits"}))
+        parts = {
+            "By day": [row for row in self.by_day if row[2]],
+            "By kind": self.by_kind,
+            "By hardware": self.by_hardware,
+        }
+        sums = [_table(caption, shown) for caption, shown in parts.items() if shown]
+        return picture(now, total, *sums)
+
+    def _session(self) -> Session:
+        """Return the session of the notebook, or one of another organization beside it."""
+        shared = current(start=False)
+        if not self.org:
+            return shared
+        target = replace(shared.target, org=self.org)
+        if self._other is None or self._other.target != target:
+            if self._other:
+                self._other.close()
+            self._other = Session(target)
+        return self._other
+
+    def _show_now(self, found: account.Balance) -> None:
+        self.left = credits_label(found.credits)
+        self.running = counted(found.burning)
+        self.per_hour = credits_label(found.per_hour) if found.running else "nothing"
+        self.runs_out = found.runs_out.astimezone().isoformat(timespec="minutes") if found.runs_out else ""
+        self.burning = [
+            [thing.name or thing.id[:8], thing.kind, thing.hardware, credits_label(thing.per_hour)]
+            for thing in found.burning
+        ]
+
+    def _show_past(self, found: Spending) -> None:
+        self.spent = credits_label(found.total)
+        self.by_day, self.by_kind = _bars(found.by_day()), _bars(found.by_kind())
+        self.by_hardware = _bars(found.by_hardware())
+
+
+def _bars(sums: list[Sum]) -> list[list[Any]]:
+    return [[each.label, credits_label(each.amount).removesuffix(" credits"), share] for each, share in shares(sums)]
+
+
+def _table(caption: str, rows: list[list[Any]]) -> Table:
+    cells = [(label, amount, pictures.bar(share)) for label, amount, share in rows]
+    return Table((caption[3:].capitalize(), "Credits", "Share"), cells, "", frozenset({"Credits"}), caption)

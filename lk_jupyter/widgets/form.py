@@ -1,0 +1,150 @@
+"""The options of a magic as a form, made of the declaration that its line is read by."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from html import escape
+from typing import Any, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from traitlets import Dict, List, Unicode, observe
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options import Options, check, extras, line_of, on_the_line
+from lk_jupyter.runs import session
+from lk_jupyter.widgets._picture import Picture
+from lk_jupyter.widgets._view import View
+
+#: How many fields stand open; the declarations begin with what is wanted most.
+OPEN = 5
+
+
+def form_for(options: type[Options] | Options) -> Form:
+    """Return a form of these options: a class, such as RunOptions, or one whose values it begins with.
+
+    ``.value`` is what was filled in, ``.line`` what stands on the magic's line for it, so
+    ``%%lk_run $form`` runs a cell with it.
+    """
+    return Form(options)
+
+
+class Form(View):
+    """A form of one of the models in ``lk_jupyter.options``; what does not fit is told at its field."""
+
+    component = "form"
+
+    fields: List[Any] = List([], help="what is asked: name, flag, kind, choices, suggestions, help").tag(sync=True)
+    entries: Dict[str, Any] = Dict({}, help="what stands in each field, as typed; switches are booleans").tag(sync=True)
+    problems: Dict[str, str] = Dict({}, help="what does not fit, by field").tag(sync=True)
+    line = Unicode("", help="what stands on the magic's line").tag(sync=True)
+
+    def __init__(self, options: type[Options] | Options) -> None:
+        self._model = options if isinstance(options, type) else type(options)
+        begun = {} if isinstance(options, type) else options.model_dump(exclude_defaults=True)
+        super().__init__(fields=[_field(self._model, name) for name in self._model.model_fields])
+        self.entries = {name: _entry(value) for name, value in begun.items()}
+
+    @property
+    def value(self) -> Any:
+        """The options as the model has them. Raises UsageError when an entry does not fit."""
+        return check(self._model, self._raw())
+
+    def __str__(self) -> str:
+        return line_of(self.value)
+
+    def load(self) -> None:
+        """Fetch the names of machines that may be typed."""
+        machines = list(session.current(start=False).machines())
+        known = {
+            "machines": [machine.hardware_profile for machine in machines],
+            "gpus": list(dict.fromkeys(machine.card_name for machine in machines if machine.card)),
+        }
+        self.fields = [{**field, "suggestions": known.get(field["completer"], [])} for field in self.fields]
+
+    def picture(self) -> Picture:
+        """Tell what was filled in."""
+        text = self.line or "No option is set."
+        return Picture(text, f"<p>Options: <code>{escape(text)}</code></p>")
+
+    @observe("entries")
+    def _check(self, _: object) -> None:
+        self.problems = {}
+        try:
+            raw = self._raw()
+            self.line = line_of(self._model(**raw))
+        except ValidationError as error:
+            self.problems = {str(each["loc"][0]): each["msg"] for each in error.errors() if each["loc"]}
+        except UsageError as error:
+            name, _, problem = str(error).partition(": ")
+            self.problems = {name: problem}
+
+    def _raw(self) -> dict[str, Any]:
+        typed = {name: entry for name, entry in self.entries.items() if entry not in ("", False, None)}
+        return {name: _read(name, _kind(self._model.model_fields[name]), entry) for name, entry in typed.items()}
+
+
+def _field(model: type[Options], name: str) -> dict[str, Any]:
+    field = model.model_fields[name]
+    extra = extras(field)
+    return {
+        "name": name,
+        "flag": on_the_line(model, name),
+        "kind": _kind(field),
+        "choices": _choices(field),
+        "placeholder": extra.get("metavar") or "",
+        "completer": extra.get("completer") or "",
+        "suggestions": [],
+        "help": field.description or "",
+        "open": list(model.model_fields).index(name) < OPEN,
+    }
+
+
+def _kind(field: FieldInfo) -> str:
+    """Return how a field is asked for: as a switch, a choice, words, pairs or text."""
+    if bool in _types(field):
+        return "switch"
+    if _choices(field):
+        return "choice"
+    return {list: "words", dict: "pairs"}.get(get_origin(field.annotation), "text")  # type: ignore[arg-type]
+
+
+def _types(field: FieldInfo) -> tuple[Any, ...]:
+    return get_args(field.annotation) or (field.annotation,)
+
+
+def _choices(field: FieldInfo) -> list[str]:
+    allowed = [value for kind in _types(field) for value in (get_args(kind) or (kind,)) if isinstance(value, str)]
+    return [""] + [value for value in allowed if value != field.default] if allowed else []
+
+
+def _entry(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, dict):
+        return shlex.join(f"{key}={text}" for key, text in value.items())
+    return shlex.join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _read(name: str, kind: str, entry: Any) -> Any:
+    reader: Callable[[str, Any], Any] = {"words": _words, "pairs": _pairs}.get(kind, _as_typed)
+    return reader(name, entry)
+
+
+def _as_typed(_: str, entry: Any) -> Any:
+    return entry
+
+
+def _words(name: str, entry: str) -> list[str]:
+    try:
+        return shlex.split(entry)
+    except ValueError:
+        raise UsageError(f"{name}: a quote is not closed.") from None
+
+
+def _pairs(name: str, entry: str) -> dict[str, str]:
+    words = _words(name, entry)
+    if not all("=" in word for word in words):
+        raise UsageError(f"{name}: give key=value pairs.")
+    return dict(word.split("=", 1) for word in words)

@@ -1,0 +1,97 @@
+"""One run: its state and cost, its log, its metrics, and the buttons that stop it or let its cell go."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from traitlets import Bool, Int, List, Unicode
+
+from lk_jupyter.api.execution import is_final
+from lk_jupyter.runs.held import is_held, let_go
+from lk_jupyter.runs.redact import redact
+from lk_jupyter.runs.run import Run
+from lk_jupyter.widgets._log import LogLines
+from lk_jupyter.widgets._picture import Picture
+from lk_jupyter.widgets._publish import hears_while_busy
+from lk_jupyter.widgets._view import action
+from lk_jupyter.widgets.pictures.run import facts, reason
+from lk_jupyter.widgets.pictures.table import Table, picture
+from lk_jupyter.widgets.run_metrics import RunMetrics
+
+#: Lines of the log that stay in the notebook, and that travel to the browser at once.
+_TAIL = 20
+_PAGE = 5_000
+
+
+class RunView(RunMetrics):
+    """A run as it goes on: state, cost, log with search, metrics, and buttons that stop it or let its cell go.
+
+    Takes a run or its id. ``.df`` and ``.plot()`` are those of its metrics.
+    """
+
+    component = "run_view"
+    pace = 2_000
+
+    title = Unicode(help="the first characters of the id").tag(sync=True)
+    facts: List[list[str]] = List(help="names and words").tag(sync=True)
+    reason = Unicode(help="why it did not end well").tag(sync=True)
+    ended = Bool(help="whether it has ended").tag(sync=True)
+    stopping = Bool(help="whether it is being stopped from here").tag(sync=True)
+    held = Bool(help="whether a cell of this kernel waits for it").tag(sync=True)
+    deaf = Bool(help="whether clicks do not reach the kernel while a cell runs").tag(sync=True)
+    total = Int(help="how many lines the log has").tag(sync=True)
+    live = Unicode(help="the line that is being written").tag(sync=True)
+
+    def __init__(self, run: Run | str) -> None:
+        super().__init__(run)
+        self._run = self._runs[0]
+        self._log = LogLines(self._run, self._lines_came)
+        self.title = self._run.short_id
+        self.deaf = not hears_while_busy()
+
+    def load(self) -> None:
+        """Look at the run, its log and its metrics."""
+        record = self._run.record
+        was_ended, self.ended = self.ended, is_final(record.status)
+        self._log.look(ended=self.ended)
+        with self.hold_sync():
+            self.facts = [[name, redact(words)] for name, words in facts(self._run, record) if words]
+            self.reason = redact(reason(record))
+            self.held = is_held(self._run.execution_id)
+        self._lines_came()
+        super().load()
+        if self.ended and not was_ended:
+            for place in self._places:  # whoever saves the notebook now finds the end in it
+                place.settle()
+
+    def _lines_came(self) -> None:
+        with self.hold_sync():
+            self.live = self._log.live
+            self.total = self._log.total
+
+    @action
+    def lines(self, start: int) -> dict[str, Any]:
+        """Return lines of the log from this one on, as many as travel well, and the number of the first."""
+        first, lines = self._log.page(start, _PAGE)
+        return {"first": first, "lines": lines}
+
+    @action
+    def stop(self) -> None:
+        """Kill the run; it is tried for as long as the server is out of reach."""
+        self.stopping = True
+        self._run.abort_soon()
+
+    @action
+    def detach(self) -> None:
+        """Let the cell go that waits for the run, which goes on."""
+        let_go(self._run.execution_id)
+        self.held = False
+
+    def picture(self) -> Picture:
+        """Show the facts, the end of the log, and the metrics."""
+        state = picture(Table(("Run", self.title), self.facts, self.reason))
+        tail = "\n".join(self._log.lines[-_TAIL:])
+        log = f"<pre>{escape(tail)}</pre>" if tail else ""
+        metrics = super().picture()
+        return Picture("\n\n".join(filter(None, [state.text, tail, metrics.text])), state.html + log + metrics.html)

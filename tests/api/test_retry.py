@@ -1,0 +1,89 @@
+from datetime import datetime, timezone
+
+import pytest
+
+from lk_jupyter.api._endpoint import endpoint_of
+from lk_jupyter.api._retry import LONGEST_PAUSE, TRIES, Loss, Outcome, again, asked_pause, retrying, unknown
+from lk_jupyter.api.execution import Execution
+from lk_jupyter.api.workloads import Workloads
+
+READ = endpoint_of(Execution.get)
+ABORT = endpoint_of(Workloads.abort)
+START = endpoint_of(Execution.start_streaming)
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("end", "endpoints_tried_again"),
+    [
+        (Loss.NEVER_SENT, [READ, ABORT, START]),
+        (429, [READ, ABORT, START]),
+        (Loss.ANSWER, [READ, ABORT]),
+        (502, [READ, ABORT]),
+        (503, [READ, ABORT]),
+        (504, [READ, ABORT]),
+        (500, [READ]),
+        (200, []),
+        (401, []),
+        (404, []),
+        (422, []),
+    ],
+)
+def test_what_is_tried_again(end, endpoints_tried_again):
+    assert [endpoint for endpoint in (READ, ABORT, START) if again(endpoint, Outcome(end))] == endpoints_tried_again
+
+
+def test_the_outcome_of_a_start_is_unknown_after_a_lost_answer_or_a_gateway_error_only():
+    ends = [Loss.NEVER_SENT, Loss.ANSWER, 429, 500, 502, 503, 504, 401, 422]
+    assert [end for end in ends if unknown(START, Outcome(end))] == [Loss.ANSWER, 502, 503, 504]
+    assert not any(unknown(endpoint, Outcome(end)) for end in ends for endpoint in (READ, ABORT))
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        ("0", 0),
+        ("Sun, 01 Nov 2026 12:00:30 GMT", 30),
+        ("Sun, 01 Nov 2026 11:00:00 GMT", 0),
+        ("soon", None),
+        ("-3", None),
+        ("Sun, 01 Nov 2026 12:00:30", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_and_as_a_date(header, seconds):
+    assert asked_pause(header, NOW) == seconds
+
+
+class Waits:
+    """Stands where a given-up event stands and notes how long it is waited for."""
+
+    def __init__(self):
+        self.seconds = []
+
+    def wait(self, timeout):
+        self.seconds.append(timeout)
+
+    def is_set(self):
+        return False
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("3600", LONGEST_PAUSE)])
+def test_a_try_waits_as_long_as_the_server_asks_within_reason(header, seconds):
+    waits = Waits()
+    last = retrying(START, backoff=1, given_up=waits)(lambda: Outcome(429, retry_after=header))
+    assert waits.seconds == [seconds] * (TRIES - 1)
+    assert last.end == 429
+
+
+def test_own_pauses_stay_short_and_can_be_switched_off():
+    waits = Waits()
+    retrying(READ, backoff=1, given_up=waits)(lambda: Outcome(503))
+    assert len(waits.seconds) == TRIES - 1
+    assert all(0 <= seconds <= 8 for seconds in waits.seconds)
+
+    waits = Waits()
+    retrying(READ, backoff=0, given_up=waits)(lambda: Outcome(503))
+    assert waits.seconds == [0] * (TRIES - 1)

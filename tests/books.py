@@ -1,0 +1,122 @@
+"""The notebooks of the guide: executed on a local cloud, and kept with the outputs that this gave.
+
+python tests/books.py [NAME…] executes them and stores their outputs; ``make docs`` does it for all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+GUIDE = NOTEBOOKS / "life"
+WIDGETS = NOTEBOOKS / "widgets.ipynb"
+AT_ONCE = 2
+SECONDS = 100
+
+_TEMPORARY = re.compile(re.escape(tempfile.gettempdir()) + r"/tmp\w+")
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_WORD = re.compile(r"(?<![\w.])[A-Za-z]{3,}(?![\w])")
+
+
+def paths() -> list[Path]:
+    """Return the notebooks of the guide in order."""
+    return [*sorted(GUIDE.glob("*.ipynb")), WIDGETS]
+
+
+def execute(path: Path, home: Path, base_url: str, api_key: str) -> nbformat.NotebookNode:
+    """Execute a notebook in a kernel whose user has this home; a cell that fails does not end it."""
+    book = nbformat.read(path, as_version=4)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("LK_", "LYCEUM_", "XDG_"))}
+    user = {"HOME": str(home), "USERPROFILE": str(home), "IPYTHONDIR": str(home / ".ipython")}
+    env |= {**user, "LK_BASE_URL": base_url, "LK_API_KEY": api_key}
+    work = home / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    resources = {"metadata": {"path": str(work)}}
+    client = NotebookClient(
+        book, timeout=SECONDS, allow_errors=True, resources=resources, extra_arguments=["--log-level=ERROR"]
+    )
+    client.execute(env=env)
+    return without_traces(book, home)
+
+
+def without_traces(book: nbformat.NotebookNode, home: Path) -> nbformat.NotebookNode:
+    """Take out what only says where and when the notebook was executed."""
+    for cell in book.cells:
+        cell.metadata.pop("execution", None)
+    book.metadata.pop("widgets", None)
+    text = nbformat.writes(book).replace(str(home), "~")
+    return nbformat.reads(_TEMPORARY.sub("/tmp/folder", text), as_version=4)
+
+
+def failures(book: nbformat.NotebookNode) -> list[str]:
+    """Return the errors of cells that were not meant to fail, and the cells that were and did not."""
+    found = []
+    for cell in (cell for cell in book.cells if cell.cell_type == "code"):
+        errors = ["\n".join(output.traceback) for output in cell.outputs if output.output_type == "error"]
+        meant = "raises-exception" in cell.metadata.get("tags", ())
+        if bool(errors) != meant:
+            found.append("\n".join(errors) or f"This was meant to fail:\n{cell.source}")
+    return found
+
+
+def shape(book: nbformat.NotebookNode) -> list[list[set[str]]]:
+    """Return the kinds of what each code cell shows, text apart: how often that is sent is chance."""
+    return [
+        [set(output.data) for output in cell.outputs if "data" in output]
+        for cell in book.cells
+        if cell.cell_type == "code"
+    ]
+
+
+def words(book: nbformat.NotebookNode) -> set[str]:
+    """Return the words that the code cells show."""
+    texts = (text for cell in book.cells if cell.cell_type == "code" for text in _texts(cell))
+    return {word for text in texts for word in _WORD.findall(_COLOUR.sub("", text))}
+
+
+def _texts(cell: nbformat.NotebookNode) -> Iterator[str]:
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            yield output.text
+        elif output.output_type == "error":
+            yield "\n".join(output.traceback)
+        else:
+            yield output.data.get("text/plain", "")
+
+
+def main(names: list[str]) -> int:
+    """Execute notebooks and store them with their outputs; 1 when one fails."""
+    chosen = [path for path in paths() if not names or path.stem in names]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as threads:
+        return max(threads.map(lambda path: _store(path, Path(folder, path.stem)), chosen), default=0)
+
+
+def _store(path: Path, home: Path) -> int:
+    """Execute one on a cloud of its own."""
+    command = [sys.executable, Path(__file__), "--one", path, home]
+    serve = [sys.executable, NOTEBOOKS / "on_local_cloud.py", "--fresh", home / "cloud", *command]
+    return subprocess.run(serve, check=False).returncode
+
+
+def _store_one(path: Path, home: Path) -> int:
+    book = execute(path, home, os.environ["LK_BASE_URL"], os.environ["LK_API_KEY"])
+    failed = failures(book)
+    print(f"{path.name}: {'ok' if not failed else chr(10).join(failed)}")
+    if not failed:
+        nbformat.write(book, path)
+    return len(failed[:1])
+
+
+if __name__ == "__main__":
+    one = sys.argv[1:2] == ["--one"]
+    sys.exit(_store_one(Path(sys.argv[2]), Path(sys.argv[3])) if one else main(sys.argv[1:]))

@@ -1,0 +1,175 @@
+"""Fixtures of all tests: local clouds, as real servers on ports of their own."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from functools import cached_property
+
+import cloud_process
+import httpx
+import keyring
+import pytest
+from keyring.backend import KeyringBackend
+from keyring.backends.fail import Keyring as NoKeyring
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.config import SETTINGS
+from lk_jupyter.localcloud.options import Options
+from lk_jupyter.localcloud.people.signup import sign_up
+from lk_jupyter.runs import journal, session
+
+#: Where there is fork, clouds are forked from a process that has imported all of them: they start five times as fast.
+FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+PROCESSES = multiprocessing.get_context("forkserver" if FORKS else "spawn")
+if FORKS:
+    PROCESSES.set_forkserver_preload(["lk_jupyter.localcloud.server"])
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long, the tests with a time limit of their own, so that none goes on alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+class RunningCloud:
+    """A local cloud in a process of its own; it can be stopped, killed and started again on its data."""
+
+    def __init__(self, data, *options):
+        self.data = data
+        self.options = options
+        self.start()
+
+    def start(self):
+        reader, writer = PROCESSES.Pipe(duplex=False)
+        arguments = ["--data", str(self.data), *self.options]
+        self.process = PROCESSES.Process(target=cloud_process.serve, args=(arguments, dict(os.environ), writer))
+        self.process.daemon = True  # it ends with the tests
+        self.process.start()
+        writer.close()
+        with reader, open(reader.fileno(), closefd=False) as stdout:
+            self.address = json.loads(stdout.readline())
+        self.base_url = self.address["base_url"]
+        self.api_key = self.address["api_key"]
+
+    def is_running(self):
+        return self.process.is_alive()
+
+    def stop(self):
+        """End it cleanly; return its exit code."""
+        self.process.terminate()
+        return self._gone()
+
+    def kill(self):
+        """End it as a crash would."""
+        self.process.kill()
+        return self._gone()
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def add_user(self, email, password="correct horse"):
+        """Add a user, or give one a new password, as the command --add-user does; return what it tells."""
+        return sign_up(self.data, Options(), email, password)
+
+    def _gone(self):
+        for name in ("client", "http"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+        self.process.join(30)
+        code = self.process.exitcode
+        assert code is not None, "the cloud does not end"
+        return code
+
+    @cached_property
+    def client(self):
+        """The package's own client."""
+        return Client(self.base_url, self.api_key)
+
+    @cached_property
+    def http(self):
+        """A plain client below the API's path."""
+        headers = {"Authorization": f"Bearer {self.api_key}"}
+        return httpx.Client(base_url=f"{self.base_url}/api/v2/external", headers=headers, timeout=30)
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory):
+    """One local cloud for all tests of a worker."""
+    running = RunningCloud(tmp_path_factory.mktemp("cloud"), "--clock-speed", "20")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def make_cloud(tmp_path_factory):
+    """Start fresh local clouds with options; all are stopped at the end of the test."""
+    made = []
+
+    def make(*options):
+        made.append(RunningCloud(tmp_path_factory.mktemp("cloud"), *options))
+        return made[-1]
+
+    yield make
+    for running in made:
+        if running.is_running():
+            running.stop()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A user's empty home: no settings, no key, no keyring."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for kind in ("CONFIG", "DATA", "STATE", "CACHE"):
+        monkeypatch.delenv(f"XDG_{kind}_HOME", raising=False)
+    for variable in (name for row in SETTINGS for name in row.env):
+        monkeypatch.delenv(variable, raising=False)
+    found = keyring.get_keyring()
+    keyring.set_keyring(NoKeyring())
+    yield tmp_path
+    session.close_all()
+    journal.close_all()
+    keyring.set_keyring(found)
+
+
+@pytest.fixture
+def signed_in(cloud, home, monkeypatch):
+    """The test session's cloud, set in the environment of its user."""
+    monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
+    monkeypatch.setenv("LK_API_KEY", cloud.api_key)
+    return cloud
+
+
+@pytest.fixture
+def local_data(cloud, home, monkeypatch):
+    """The test session's cloud as the local cloud of its user, who has not signed in yet."""
+    monkeypatch.setenv("LK_LOCAL_DATA", str(cloud.data))
+    return cloud
+
+
+class MemoryKeyring(KeyringBackend):
+    """A keyring that works as those of desktops do, without a desktop."""
+
+    priority = 1
+
+    def __init__(self):
+        super().__init__()
+        self.kept = {}
+
+    def set_password(self, service, username, password):
+        self.kept[service, username] = password
+
+    def get_password(self, service, username):
+        return self.kept.get((service, username))
+
+    def delete_password(self, service, username):
+        del self.kept[service, username]
+
+
+@pytest.fixture
+def memory_keyring(home):
+    """The keyring of a user who has one."""
+    keyring.set_keyring(MemoryKeyring())
+    return keyring.get_keyring()

@@ -1,0 +1,115 @@
+"""A real kernel, read as a front end reads it."""
+
+import queue
+import time
+
+WAIT = 60
+RICH = {"display_data", "update_display_data"}
+
+
+class Cell:
+    """What one executed cell has shown."""
+
+    def __init__(self):
+        self.messages = []
+
+    @property
+    def text(self):
+        """Ordinary output, as it was sent."""
+        return "".join(content["text"] for kind, content in self.messages if kind == "stream")
+
+    @property
+    def shown(self):
+        """Rich outputs in order, updates in the place of what they update."""
+        outputs = {}
+        for kind, content in self.messages:
+            if kind in {*RICH, "execute_result"}:
+                key = content.get("transient", {}).get("display_id") or len(outputs)
+                outputs[key] = content["data"]
+        return [data["text/plain"] for data in outputs.values()]
+
+    @property
+    def metadata(self):
+        """What the rich outputs carry for programs, in order."""
+        return [content["metadata"] for kind, content in self.messages if kind in RICH and content["metadata"]]
+
+    @property
+    def error(self):
+        return next((content for kind, content in self.messages if kind == "error"), None)
+
+
+class Kernel:
+    """A kernel with the extension loaded, whose user lives in the folder ``home``."""
+
+    def __init__(self, manager, client, home):
+        self.manager = manager
+        self.client = client
+        self.home = home
+
+    def run(self, code, *, on=None, cell_id=None):
+        """Execute a cell; ``on(cell)`` is called after every message, until it returns True."""
+        sent = self._send(code, cell_id)
+        cell = Cell()
+        end = time.monotonic() + WAIT
+        while time.monotonic() < end:
+            try:
+                message = self.client.get_iopub_msg(timeout=WAIT)
+            except queue.Empty:
+                break
+            if message["parent_header"].get("msg_id") != sent:
+                continue
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                return cell
+            cell.messages.append((message["msg_type"], message["content"]))
+            if on and on(cell):
+                on = None
+        raise AssertionError(f"the cell did not end: {cell.messages}")
+
+    def _send(self, code, cell_id):
+        """Send a cell as a front end does, with its id; return the id of the message."""
+        if cell_id is None:
+            return self.client.execute(code)
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        message = self.client.session.msg("execute_request", content, metadata={"cellId": cell_id})
+        self.client.shell_channel.send(message)
+        return message["header"]["msg_id"]
+
+    def crash(self):
+        """End the kernel as a crash does, and start another one in its place with the extension loaded."""
+        self.manager.restart_kernel(now=True)
+        self.client.wait_for_ready(timeout=WAIT)
+        return self.run("%load_ext lk_jupyter")
+
+    def restart(self):
+        """Restart the kernel as the button of a front end does, and load the extension again."""
+        self.manager.restart_kernel(now=False)
+        self.client.wait_for_ready(timeout=WAIT)
+        return self.run("%load_ext lk_jupyter")
+
+    def texts_until(self, cell, last):
+        """Return the texts of all rich outputs since the cell began, up to the one that is the last."""
+        texts = [content["data"]["text/plain"] for kind, content in cell.messages if kind in RICH]
+        while not any(map(last, texts)):
+            message = self.client.get_iopub_msg(timeout=WAIT)
+            if message["msg_type"] in RICH:
+                texts.append(message["content"]["data"]["text/plain"])
+        return texts
+
+    def value(self, expression):
+        """Return the text of an expression in the kernel."""
+        return self.run(expression).shown[-1]
+
+    def interrupt_when(self, ready):
+        """Return what ``run`` takes to interrupt once the cell is ready."""
+
+        def on(cell):
+            if ready(cell):
+                self.manager.interrupt_kernel()
+                return True
+            return False
+
+        return on
+
+
+def fail(cloud, **fault):
+    cloud.http.post(f"{cloud.base_url}/_faults", json=fault).raise_for_status()

@@ -1,0 +1,112 @@
+"""A run that saves itself before its time is up, and the next one that goes on from there."""
+
+import json
+import re
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("kernel")
+
+COUNTING = """
+import json, time
+
+def lk_checkpoint(folder):
+    (folder / "inner").mkdir()
+    (folder / "inner" / "step.json").write_text(json.dumps(step))
+
+step = json.loads((lk_resume / "inner" / "step.json").read_text()) if lk_resume else 0
+print("from", step)
+for step in range(step, {steps}):
+    time.sleep(.02)
+print("done")
+"""
+
+
+def test_a_run_out_of_time_ends_with_the_line_that_goes_on_from_what_it_saved(kernel):
+    cell = kernel.run("%%lk_run --gpu A100 --timeout 6 --label long --save first" + COUNTING.format(steps=500))
+    assert cell.error["ename"] == "RunFailed"
+    said = next(line.strip() for line in cell.shown[-1].splitlines() if "Saved" in line)
+    saved, _, line = said.partition(" To go on from there: ")
+    assert re.fullmatch(r"Saved 1 file, [23] bytes, after 4\.\d s\.", saved)
+    short_id = kernel.value("first.short_id").strip("'")
+    assert line == f"%%lk_run --gpu A100 --timeout 6 --label=long --save first --resume {short_id}"
+
+    cell = kernel.run(line + COUNTING.format(steps=260))
+    assert cell.error is None
+    begun = int(cell.text.splitlines()[0].removeprefix("from "))
+    assert 50 < begun < 260
+    assert cell.text.splitlines()[-1] == "done"
+
+
+def test_a_run_that_ends_in_time_saves_nothing(kernel):
+    cell = kernel.run("%%lk_run --timeout 20" + COUNTING.format(steps=3))
+    assert cell.text == "from 0\ndone\n"
+    assert "Saved" not in cell.shown[-1]
+
+
+def test_systemexit_in_the_checkpoint_ends_the_run_after_it_is_saved(kernel):
+    code = (
+        "import time\ndef lk_checkpoint(folder):\n    (folder / 'a').write_text('x')\n    raise SystemExit\n"
+        "time.sleep(30)\nprint('never')"
+    )
+    cell = kernel.run(f"%%lk_run --timeout 4 --save run\n{code}")
+    assert cell.error is None
+    assert cell.text == ""
+    assert re.search(r"Saved 1 file, 1 byte, after 3\.\d s\.", cell.shown[-1])
+    assert float(kernel.value("run.result().duration")) < 4
+    assert kernel.run(f"%%lk_run --resume {_id(kernel)}\nprint((lk_resume / 'a').read_text())").text == "x\n"
+
+
+def _id(kernel):
+    return kernel.value("run.execution_id").strip("'")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("1 / 0", "lk_checkpoint failed (ZeroDivisionError: division by zero)"),
+        ("pass", "lk_checkpoint left nothing in its folder"),
+    ],
+)
+def test_a_checkpoint_that_does_not_work_is_told_and_does_not_end_the_run(kernel, body, words):
+    code = (
+        f"import time\ncalled = []\ndef lk_checkpoint(folder):\n    called.append(1)\n    {body}\n"
+        "while not called: time.sleep(.01)\nprint('went on')"
+    )
+    cell = kernel.run(f"%%lk_run --timeout 5\n{code}")
+    assert cell.text == "went on\n"
+    assert f"⚠ Nothing was saved: {words}." in cell.shown[-1]
+
+
+def test_the_link_to_the_bucket_shows_nowhere(kernel):
+    cell = kernel.run("%%lk_run --timeout 1 --save run" + COUNTING.format(steps=500))
+    kernel.run("from lk_jupyter.runs.journal import journal")
+    entry = kernel.value("str(vars(journal().get(run.execution_id)))")
+    assert "_lk_checkpoint" in entry
+    kept = [json.dumps(cell.messages), entry, kernel.value("run.record.stdout"), kernel.value("str(run.bundle)")]
+    assert [text for text in kept if "X-Amz" in text or "Signature" in text] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("", "def lk_checkpoint():\n    pass", "def lk_checkpoint(folder)"),
+        ("--resume zzzz", "1", "No run of yours begins with 'zzzz'"),
+        ("--resume {id}", "1", "has saved nothing"),
+    ],
+)
+def test_what_cannot_be_saved_or_resumed_is_refused_before_anything_is_sent(kernel, cloud, line, code, words):
+    kernel.run("%%lk_run --save run\n1")
+    before = cloud.client.billing.history().total
+    cell = kernel.run(f"%%lk_run {line.format(id=_id(kernel))}\n{code}")
+    assert cell.error["ename"] == "UsageError"
+    assert words in cell.error["evalue"]
+    assert cloud.client.billing.history().total == before
+
+
+def test_a_run_in_the_background_tells_what_it_saved_too(kernel):
+    code = "import time\ndef lk_checkpoint(folder):\n    (folder / 'a').write_text('x')\ntime.sleep(30)"
+    cell = kernel.run(f"%%lk_run --detach --timeout 4 --save run\n{code}")
+    last = kernel.texts_until(cell, lambda text: "timeout" in text)[-1]
+    assert "Saved 1 file, 1 byte" in last
+    assert f"--resume {re.search('run ([0-9a-f]{8})', last)[1]}" in last

@@ -1,0 +1,120 @@
+"""Runs in the background: their outputs, their ends, and waiting for them."""
+
+import re
+
+import pytest
+from magics.kernels import RICH, WAIT
+
+pytestmark = pytest.mark.xdist_group("kernel")
+
+
+def held(go, words):
+    """Code that prints its words once it is let go on."""
+    return (
+        f"import pathlib, time\nprint('before', flush=True)\n"
+        f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)\nprint({words!r})"
+    )
+
+
+def until_ended(kernel, displays):
+    """Return the messages up to the one that ends the run, and see that all are of its own outputs."""
+    messages = []
+    while True:
+        message = kernel.client.get_iopub_msg(timeout=WAIT)
+        if message["msg_type"] not in RICH:
+            continue
+        messages.append(message)
+        content = message["content"]
+        assert content["transient"]["display_id"] in displays
+        if content["data"]["text/plain"].startswith("✓ completed"):
+            return messages
+
+
+def test_a_detached_run_only_updates_what_its_own_cell_has_shown(kernel, tmp_path):
+    go = tmp_path / "go"
+    cell = kernel.run(f"%%lk_run --detach\n{held(go, 'from behind')}")
+    made = {c["transient"]["display_id"] for kind, c in cell.messages if kind == "display_data"}
+    other = kernel.run(f"import pathlib; pathlib.Path({str(go)!r}).touch(); print('mine')")
+    assert other.text == "mine\n"
+    assert [kind for kind, _ in other.messages if kind == "display_data"] == []
+    texts = [message["content"]["data"]["text/plain"] for message in until_ended(kernel, made)]
+    assert any("from behind" in text for text in texts)
+
+
+def test_a_cell_that_captures_its_output_takes_none_of_another_cells_run(kernel, tmp_path):
+    go = tmp_path / "go"
+    kernel.run(f"%%lk_run --detach --save run\n{held(go, 'from behind')}")
+    waits = f"import pathlib\npathlib.Path({str(go)!r}).touch()\n_ = [task.done.wait() for task in BACKGROUND.tasks]"
+    kernel.run("from lk_jupyter.magics._detached import BACKGROUND")
+    other = kernel.run(f"%%capture kept\n{waits}")
+    texts = [content["data"]["text/plain"] for kind, content in other.messages if kind == "update_display_data"]
+    assert any(text.startswith("✓ completed") for text in texts)
+    assert kernel.value("kept.outputs") == "[]"
+
+
+def test_the_end_is_told_on_the_desktop_too(kernel):
+    cell = kernel.run("%%lk_run --detach --save run\nprint(1)")
+    asks = [c["data"] for kind, c in cell.messages if kind == "display_data" and "desktop" in c["data"]["text/plain"]]
+    assert "requestPermission" in asks[0]["text/html"]
+    run_id = kernel.value("run.short_id").strip("'")
+    told = None
+    while told is None:
+        message = kernel.client.get_iopub_msg(timeout=WAIT)
+        if message["msg_type"] == "update_display_data" and "new Notification" in str(message["content"]["data"]):
+            told = message["content"]["data"]
+    assert told["text/plain"] == f"Run {run_id}: completed"
+
+
+def test_waiting_shows_the_ends_of_all_that_go_on(kernel, tmp_path):
+    kernel.run("%lk_wait")
+    go = tmp_path / "go"
+    for name in ("one", "two"):
+        kernel.run(f"%%lk_run --detach --quiet --save {name}\n{held(go, name)}")
+    ids = [kernel.value(f"{name}.short_id").strip("'") for name in ("one", "two")]
+
+    def release(cell):
+        if any("Waiting for 2 runs" in text for text in cell.shown):
+            go.touch()
+        return go.exists()
+
+    cell = kernel.run("%lk_wait", on=release)
+    table = next(text for text in cell.shown if text.startswith("Run "))
+    for run_id in ids:
+        assert re.search(rf"{run_id} +✓ completed +gpu.l40s +\S+ s +.*credits", table)
+    assert "Nothing goes on in the background here." in kernel.run("%lk_wait").shown
+
+
+def test_waiting_for_a_run_that_fails_stops_run_all(kernel):
+    kernel.run("%%lk_run --detach --quiet --save bad\n1 / 0")
+    cell = kernel.run("%lk_wait {bad.short_id}")
+    assert any("✗ failed" in text for text in cell.shown)
+    assert cell.error["ename"] == "RunFailed"
+    assert "ZeroDivisionError" in cell.error["evalue"]
+    kernel.run("%lk_wait")
+
+
+def test_an_interrupt_ends_the_waiting_and_not_the_run(kernel, tmp_path):
+    go, begun = tmp_path / "go", tmp_path / "begun"
+    code = f"import pathlib\npathlib.Path({str(begun)!r}).touch()\n{held(go, 'x')}"
+    kernel.run(f"%%lk_run --detach --quiet --save run\n{code}")
+    kernel.run(f"import pathlib, time\nwhile not pathlib.Path({str(begun)!r}).exists(): time.sleep(0.01)")
+    waits = kernel.interrupt_when(lambda cell: any("Waiting for 1 run" in text for text in cell.shown))
+    cell = kernel.run("%lk_wait", on=waits)
+    assert "the runs go on" in cell.error["evalue"]
+    assert kernel.value("run.status") == "'running'"
+    go.touch()
+    assert kernel.run("%lk_wait").error is None
+
+
+def test_many_runs_in_the_background_share_their_threads(kernel, tmp_path):
+    go = tmp_path / "go"
+    for _ in range(6):
+        kernel.run(f"%%lk_run --detach --quiet\n{held(go, 'x')}")
+    names = (
+        "sorted(t.name.rpartition('-')[0] or t.name for t in __import__('threading').enumerate() if 'lk-' in t.name)"
+    )
+    threads = kernel.value(names)
+    assert threads.count("lk-read") == 6
+    assert threads.count("'lk'") <= 2  # lk-show and lk-watch
+    go.touch()
+    assert kernel.run("%lk_wait").error is None

@@ -1,0 +1,53 @@
+"""Hints under the receipt of a run that went wrong."""
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("kernel")
+
+OUT_OF_MEMORY = """%%lk_run --gpu L40S
+class OutOfMemoryError(RuntimeError):
+    __module__ = "torch"
+raise OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 44.39 GiB of "
+    "which 12.81 GiB is free. Including non-PyTorch memory, this process has 31.57 GiB memory in use.")
+"""
+
+
+def hint(cell):
+    return cell.shown[-1].partition("\n")[2].strip()
+
+
+def test_a_missing_module_is_answered_with_the_option_that_adds_it(kernel):
+    cell = kernel.run("%%lk_run\nimport cv2")
+    assert cell.error["ename"] == "RunFailed"
+    assert hint(cell) == "⚠ cv2 is not installed there: add -r opencv-python-headless."
+
+
+def test_too_little_gpu_memory_is_answered_with_the_next_machine_up_and_its_price(kernel):
+    assert hint(kernel.run(OUT_OF_MEMORY)).endswith("more has --gpu A100: 80 GiB, 1.59/h.")
+
+
+def test_a_killed_run_is_answered_with_its_memory(kernel):
+    assert "Killed by the system (signal 9)" in hint(kernel.run("%%lk_run\nimport os; os.kill(os.getpid(), 9)"))
+
+
+def test_native_code_that_crashed_is_answered_with_the_way_to_its_line(kernel):
+    cell = kernel.run("%%lk_run\nimport os; os.kill(os.getpid(), 11)")
+    assert "Native code failed (segmentation fault)" in hint(cell)
+    cell = kernel.run("%%lk_run\nimport faulthandler; faulthandler.enable()\nimport os\nos.kill(os.getpid(), 11)")
+    assert "line 4 in <module>" in cell.text
+
+
+def test_a_run_out_of_time_is_answered_with_a_longer_one_and_its_price(kernel):
+    cell = kernel.run("%%lk_run --gpu A100 --timeout 1\nimport time; time.sleep(30)")
+    assert hint(cell) == "⚠ Its 1 s were not enough: --timeout 2 gives it twice as long, at most 0.0009 credits."
+
+
+def test_a_run_that_went_well_gets_no_hint(kernel):
+    assert hint(kernel.run("%%lk_run\nprint('CUDA out of memory')")) == ""
+
+
+def test_the_doctor_can_be_silenced(kernel):
+    assert hint(kernel.run("%%lk_run --no-doctor\nimport cv2")) == ""
+    kernel.run("%env LK_DOCTOR=off")
+    assert hint(kernel.run("%%lk_run\nimport cv2")) == ""
+    kernel.run("%env LK_DOCTOR=")

@@ -1,0 +1,128 @@
+"""Looking back from a cell: the ledger, two runs side by side, one again, one as a script."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lk_jupyter.runs.journal import journal
+from lk_jupyter.runs.redact import MARK
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+KEY = "lk_" + "3fA9" * 8
+
+
+@pytest.fixture
+def ran(signed_in, shell, run_cell):
+    """A function that runs a cell, and gives its Run."""
+
+    def ran(code, line=""):
+        run_cell(f"%%lk_run --save run {line}\n{code}")
+        return shell.user_ns["run"]
+
+    return ran
+
+
+def test_the_history_is_the_value_of_the_cell(ran, shell, run_cell):
+    run = ran("print('accuracy')", "--gpu A100 --label from-a-cell")
+    shell.run_cell("runs = %lk_history accuracy --label from-a-cell --since 1h -n 5")
+    runs = shell.user_ns["runs"]
+    assert isinstance(runs, pd.DataFrame)
+    assert runs.loc[run.short_id].machine == "gpu.a100"
+    assert run.short_id in run_cell("%lk_history --label from-a-cell")
+
+
+def test_without_pandas_it_is_a_table(ran, run_cell, monkeypatch):
+    run = ran("print(1)")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    shown = run_cell("%lk_history -n 1")
+    head, rule, row = shown.splitlines()[-3:]
+    assert head.split()[:4] == ["run", "started", "state", "machine"]
+    assert set(rule) == {"-", " "}
+    assert row.startswith(run.short_id)
+
+
+def test_a_slip_is_one_line(signed_in, run_cell):
+    shown = run_cell("%lk_history --since yesterday")
+    assert shown.startswith("UsageError: --since takes a time span such as 7d")
+    assert len(shown.splitlines()) == 1
+    assert "No run fits" in run_cell("%lk_history nowhere-to-be-found")
+
+
+def test_two_runs_stand_side_by_side(ran, run_cell):
+    first, second = ran("x = 1"), ran("x = 2", "--gpu H100")
+    shown = run_cell(f"%lk_diff {first.short_id} {second.short_id}")
+    assert "≠  Machine" in shown
+    assert "-x = 1" in shown
+    assert "+x = 2" in shown
+
+
+def test_a_run_is_sent_again_and_followed(ran, shell, run_cell):
+    run = ran("print('once more')", "--gpu A100")
+    shown = run_cell(f"%lk_rerun {run.short_id} --machine H100 --save repeated")
+    assert "once more" in shown
+    assert "gpu.h100" in shown
+    assert shell.user_ns["repeated"].execution_id != run.execution_id
+    assert shell.user_ns["repeated"].record.python_code == run.record.python_code
+
+
+def test_a_run_that_failed_fails_again(ran, run_cell):
+    run = ran("x = 1\n1/0")
+    shown = _COLOUR.sub("", run_cell(f"%lk_rerun {run.short_id}"))
+    assert "cell.py:3" in shown
+    assert "RunFailed" in shown
+
+
+def test_a_run_is_sent_again_in_the_background(ran, shell, run_cell):
+    run = ran("print('later')")
+    run_cell(f"%lk_rerun {run.short_id} --detach --save repeated")
+    assert "completed" in run_cell("%lk_wait")
+    assert shell.user_ns["repeated"].result().stdout == "later\n"
+
+
+def test_a_secret_is_not_sent_again(ran, run_cell):
+    run = ran(f"key = '{KEY}'", "--allow-secrets")
+    shown = run_cell(f"%lk_rerun {run.short_id}\n")
+    assert "UsageError" in shown
+    assert "the journal keeps none" in shown
+    assert "UsageError" in run_cell(f"%lk_export {run.short_id}")
+
+
+def test_the_script_is_shown_or_written_and_never_written_over(ran, run_cell, tmp_path, signed_in):
+    run = ran("print('from the script')")
+    assert run_cell(f"%lk_export {run.short_id}").startswith("#!/bin/sh\n# Does run")
+    path = tmp_path / "again.sh"
+    assert f"Wrote {path}" in run_cell(f"%lk_export {run.short_id} {path}")
+    environment = {"PATH": "/usr/bin:/bin", "LK_API_KEY": signed_in.api_key}
+    done = subprocess.run([path], env=environment, capture_output=True, check=True, timeout=60)
+    assert done.stdout == b"from the script\n"
+    assert "is there already" in run_cell(f"%lk_export {run.short_id} {path}")
+    assert "cannot be written" in run_cell(f"%lk_export {run.short_id} {tmp_path}/no/such/folder.sh")
+
+
+def test_variables_go_along_and_come_back_again(signed_in, shell, run_cell):
+    shell.user_ns["small"] = [1, 2, 3]
+    shell.user_ns["large"] = np.arange(300_000.0)
+    run_cell("%%lk_run --in small,large --out total --save run\ntotal = sum(small) + int(large.sum())")
+    run, total = shell.user_ns["run"], shell.user_ns.pop("total")
+    shell.user_ns["small"] = [0]
+    shown = run_cell(f"%lk_rerun {run.short_id}")
+    assert "Set here: total" in shown
+    assert shell.user_ns["total"] == total == 6 + 299_999 * 150_000
+    assert "links that soon end" in run_cell(f"%lk_export {run.short_id}")
+
+
+def test_a_secret_in_a_variable_is_asked_about_and_kept_nowhere(signed_in, shell, run_cell):
+    shell.user_ns["frame"] = pd.DataFrame({"token": [KEY] * 3})
+    shown = run_cell("%%lk_run --in frame\nprint(len(frame))")
+    assert "variable frame['token'] (API key of Lyceum Cloud)" in shown
+    assert "Nothing was sent" in shown
+    assert KEY[3:] not in shown
+    shown = run_cell("%%lk_run --in frame --allow-secrets --save run\nprint(frame)")
+    assert f"lk_{MARK}" in shown
+    assert KEY[3:] not in shown
+    assert journal().get(shell.user_ns["run"].execution_id).request["import_files"] == MARK
+    assert "the journal keeps none" in run_cell(f"%lk_rerun {shell.user_ns['run'].short_id}")

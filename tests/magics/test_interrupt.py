@@ -1,0 +1,206 @@
+"""The interrupt contract of lk_jupyter.magics._interrupt, line by line."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from magics.kernels import WAIT, fail
+
+from lk_jupyter.api.execution import is_final
+from lk_jupyter.runs.journal import SUBMITTING, Journal
+
+pytestmark = pytest.mark.xdist_group("kernel")
+
+SLEEPER = "%%lk_run --save run {options}\nimport time\nprint('on', flush=True); time.sleep(100)"
+
+
+def is_on(cell):
+    return "on" in cell.text
+
+
+def says(word):
+    return lambda cell: any(word in text for text in cell.shown)
+
+
+def is_sent(kernel):
+    """Whether the start of the next run is on its way; once the cell has begun, it is waited for."""
+
+    def newest():
+        with closing(Journal(kernel.home / "journal.sqlite")) as journal:
+            return next(iter(journal.entries(limit=1)), None)
+
+    before = newest()
+
+    def kept():
+        entry = newest()
+        return entry and entry.state == SUBMITTING and entry.token != (before and before.token)
+
+    return lambda cell: (says("submitting")(cell) or is_on(cell)) and until(kept)
+
+
+def until(true):
+    end = time.monotonic() + WAIT
+    while not (found := true()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found
+
+
+def one_run(cloud):
+    """The only run that a cloud ever had, once it has ended."""
+    return until(lambda: next((run for run in cloud.client.billing.history() if is_final(run.status)), None))
+
+
+class Interrupts:
+    """Interrupts a kernel at several points of a cell, one after the other; knows when the last was."""
+
+    def __init__(self, kernel, *points):
+        self.kernel = kernel
+        self.points = list(points)
+        self.last = 0.0
+
+    def __call__(self, cell):
+        if self.points and self.points[0](cell):
+            self.points.pop(0)
+            self.kernel.manager.interrupt_kernel()
+            self.last = time.monotonic()
+        return not self.points
+
+
+def test_once_stops_the_run_and_shows_its_bill(kernel):
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_on))
+    assert cell.error["ename"] == "KeyboardInterrupt"
+    assert cell.error["evalue"].startswith("the run was stopped: ")
+    assert "credits" in cell.error["evalue"]
+    assert len(cell.error["traceback"]) == 1
+    assert cell.shown[-1].startswith("■ aborted")
+
+
+def test_twice_ends_the_cell_at_once_and_names_the_way_back(kernel, faulty):
+    fail(faulty, method="POST", path="/workloads/abort/", delay=20)
+    twice = Interrupts(kernel, is_on, says("stopping"))
+    cell = kernel.run(SLEEPER.format(options=""), on=twice)
+    assert time.monotonic() - twice.last < 2
+    run_id = kernel.value("run.execution_id").strip("'")
+    assert f"%lk_attach {run_id}" in cell.error["evalue"]
+
+
+@pytest.mark.parametrize("how", ["option", "setting"])
+def test_detach_lets_the_run_go_on_in_the_background(kernel, cloud, tmp_path, how):
+    go = tmp_path / "go"
+    kernel.run(f"%env LK_ON_INTERRUPT={'detach' if how == 'setting' else ''}")
+    option = "--on-interrupt detach" if how == "option" else ""
+    code = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)\nprint('went on')"
+    cell = kernel.run(f"%%lk_run --save run {option}\nprint('on', flush=True)\n{code}", on=Interrupts(kernel, is_on))
+    kernel.run("%env LK_ON_INTERRUPT=")
+    assert "goes on in the background" in cell.error["evalue"]
+    run_id = kernel.value("run.execution_id").strip("'")
+    assert cloud.client.execution.status(run_id).status == "running"
+    go.touch()
+    texts = kernel.texts_until(cell, lambda text: text.startswith("✓ completed"))
+    assert any("went on" in text for text in texts)
+
+
+def test_before_the_run_is_sent_nothing_is_started(kernel, faulty):
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, says("submitting")))
+    assert cell.error["ename"] == "KeyboardInterrupt"
+    until(lambda: not list(faulty.client.workloads.list()))
+
+
+def test_a_run_that_is_being_sent_is_stopped_once_it_is_known(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(kernel)))
+    assert cell.error["evalue"].startswith("the run was stopped: ")
+    assert cell.shown[-1].startswith("■ aborted")
+    assert one_run(faulty).status == "aborted"
+
+
+def test_a_run_whose_answer_is_lost_is_found_and_stopped(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", lose_answer=True, delay=1)
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(kernel)))
+    assert cell.error["evalue"].startswith("the run was stopped: ")
+    assert one_run(faulty).status == "aborted"
+
+
+def test_twice_while_it_is_sent_ends_the_cell_and_the_run_is_stopped_all_the_same(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", delay=3)
+    twice = Interrupts(kernel, is_sent(kernel), says("stopping"))
+    cell = kernel.run(SLEEPER.format(options=""), on=twice)
+    assert time.monotonic() - twice.last < 2
+    assert "it is stopped as soon as the server answers" in cell.error["evalue"]
+    assert one_run(faulty).status == "aborted"
+
+
+def test_a_start_that_was_refused_leaves_nothing_to_stop(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", status=402, delay=1)
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(kernel)))
+    assert cell.error["evalue"] == "nothing was started."
+
+
+def test_a_run_that_is_being_sent_can_be_let_go_on(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
+    cell = kernel.run("%%lk_run --on-interrupt detach\nprint('on')", on=Interrupts(kernel, is_sent(kernel)))
+    assert "goes on in the background" in cell.error["evalue"]
+    assert one_run(faulty).status == "completed"
+
+
+def test_while_reconnecting_the_run_is_stopped(kernel, faulty):
+    fail(faulty, path="/stream/", cut_after=60, times=1)
+    fail(faulty, path="/stream/", status=503, times=None)
+    code = "%%lk_run\nimport time\nfor i in range(1000): print('on', i, flush=True); time.sleep(.05)"
+    cell = kernel.run(code, on=Interrupts(kernel, says("reconnecting")))
+    assert cell.error["evalue"].startswith("the run was stopped: ")
+    assert one_run(faulty).status == "aborted"
+
+
+def test_a_cloud_that_is_away_stops_the_run_when_it_is_back(kernel, faulty):
+    fail(faulty, method="POST", path="/workloads/abort/", status=503, times=6)
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_on))
+    assert cell.error["evalue"].startswith("the run was stopped: ")
+    assert one_run(faulty).status == "aborted"
+
+
+def test_after_the_end_there_is_nothing_to_stop_and_the_cell_ends_at_once(kernel, faulty, tmp_path):
+    go = tmp_path / "go"
+    interrupted = []
+
+    def interrupt_late(run_id):
+        until(lambda: is_final(faulty.http.get(f"/execution/{run_id}").json()["status"]))
+        until(lambda: not faulty.client.workloads.list().root)
+        time.sleep(0.5)  # for the stream's last event to arrive: nothing shows it
+        interrupted.append(time.monotonic())
+        os.kill(kernel.manager.provisioner.process.pid, signal.SIGINT)
+
+    def end_slowly(cell):
+        if not is_on(cell):
+            return False
+        (run,) = faulty.client.workloads.list()
+        fail(faulty, path=f"/streaming/{run.execution_id}/status", delay=20)
+        go.touch()
+        threading.Thread(target=interrupt_late, args=(run.execution_id,)).start()
+        return True
+
+    code = (
+        f"import pathlib, time\nprint('on', flush=True)\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)"
+    )
+    cell = kernel.run(f"%%lk_run\n{code}", on=end_slowly)
+    assert time.monotonic() - interrupted[0] < 2
+    assert "the run has ended" in cell.error["evalue"]
+    assert one_run(faulty).status == "completed"
+
+
+def test_in_plain_python_an_interrupt_of_a_start_stops_the_run(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
+    code = "import lk_jupyter\nprint('on', flush=True)\nlk_jupyter.connect().run('import time; time.sleep(100)')"
+    cell = kernel.run(code, on=Interrupts(kernel, is_sent(kernel)))
+    assert cell.error["ename"] == "KeyboardInterrupt"
+    assert one_run(faulty).status == "aborted"
+
+
+def test_another_word_than_abort_and_detach_is_refused(kernel):
+    error = kernel.run("%%lk_run --on-interrupt ignore\n1").error
+    assert error["ename"] == "UsageError"
+    assert "'abort' or 'detach'" in error["evalue"]

@@ -1,0 +1,183 @@
+"""A run that outlives its kernel, its cloud or its reader, and is shown whole all the same."""
+
+import pytest
+from magics.kernels import fail
+
+pytestmark = pytest.mark.xdist_group("kernel")
+
+LINES = 40
+
+
+def counting(go, options="--gpu A100"):
+    """A cell that prints half of its lines, and the rest when it is let go on."""
+    return "\n".join(
+        [
+            f"%%lk_run {options}",
+            "import pathlib, time",
+            f"for number in range({LINES}):",
+            "    print('line é', number, flush=True)",
+            f"    while number == {LINES // 2} and not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)",
+        ]
+    )
+
+
+WHOLE = "".join(f"line é {number}\n" for number in range(LINES))
+HALF = f"line é {LINES // 2}\n"
+
+
+class Leave(Exception):
+    """Ends the reading of a cell that goes on."""
+
+
+def leave_when(ready):
+    def on(cell):
+        if ready(cell):
+            raise Leave
+        return False
+
+    return on
+
+
+@pytest.fixture
+def left_behind(kernel, cloud, tmp_path):
+    """A run whose kernel crashed in the middle: its id, and what lets it go on."""
+    go = tmp_path / "go"
+    with pytest.raises(Leave):
+        kernel.run(counting(go), on=leave_when(lambda cell: HALF in cell.text))
+    kernel.crash()
+    (run,) = (run for run in cloud.client.workloads.list() if run.status == "running")
+    return run.execution_id, go
+
+
+def test_a_kernel_that_is_restarted_by_its_user_leaves_the_run_alone(kernel, cloud, tmp_path):
+    go = tmp_path / "go"
+    with pytest.raises(Leave):
+        kernel.run(counting(go, "--name left-alone"), on=leave_when(lambda cell: HALF in cell.text))
+    (run,) = (run for run in cloud.client.workloads.list() if run.run_name == "left-alone")
+    kernel.restart()
+    go.touch()
+    cell = kernel.run(f"%lk_attach {run.execution_id}")
+    assert cell.error is None
+    assert cell.text == WHOLE
+
+
+def test_after_a_kernel_restart_attaching_shows_every_line_once(kernel, left_behind):
+    run_id, go = left_behind
+
+    def release(cell):
+        if HALF in cell.text:
+            go.touch()
+        return go.exists()
+
+    cell = kernel.run(f"%lk_attach {run_id[:8]}", on=release)
+    assert cell.text == WHOLE
+    assert cell.shown[-1].startswith("✓ completed")
+    assert kernel.run(f"%lk_attach {run_id[:8]}").text == WHOLE
+
+
+def test_attaching_shows_the_kept_log_though_the_server_is_silent(kernel, faulty, tmp_path):
+    go = tmp_path / "go"
+    with pytest.raises(Leave):
+        kernel.run(counting(go), on=leave_when(lambda cell: HALF in cell.text))
+    loaded = kernel.crash()
+    assert loaded.error is None
+    kernel.run(f"%env LK_BASE_URL={faulty.base_url}\n%env LK_API_KEY={faulty.api_key}")
+    (run,) = faulty.client.workloads.list()
+    fail(faulty, path="/stream/", status=503, times=8)
+
+    def release(cell):
+        if HALF in cell.text:
+            go.touch()
+        return go.exists()
+
+    assert kernel.run(f"%lk_attach {run.execution_id}", on=release).text == WHOLE
+
+
+def test_a_log_whose_end_was_torn_is_shown_whole(kernel):
+    kernel.run("%%lk_run --save run\nfor i in range(9): print('zeile ü', i)")
+    kernel.run("with open(run.log_path, 'r+b') as f: f.truncate(f.seek(0, 2) - 12)")
+    cell = kernel.run("%lk_attach {run.short_id}")
+    assert cell.text == "".join(f"zeile ü {i}\n" for i in range(9))
+
+
+def test_two_followers_of_one_run_both_end_whole(kernel, left_behind):
+    run_id, go = left_behind
+    kernel.run(f"%lk_attach {run_id} --detach --save first")
+
+    def release(cell):
+        if HALF in cell.text:
+            go.touch()
+        return go.exists()
+
+    assert kernel.run(f"%lk_attach {run_id}", on=release).text == WHOLE
+    kernel.run("first.wait()")
+    assert kernel.value("first.log_path.read_text()").count("line") == LINES
+
+
+def test_a_run_knows_its_notebook_and_cell(kernel):
+    kernel.run("%env JPY_SESSION_NAME=/home/me/train.ipynb")
+    kernel.run("%%lk_run --save run --gpu A100\nprint(1)")
+    kernel.run("%env JPY_SESSION_NAME=")
+    kernel.run("from lk_jupyter.runs.journal import journal; entry = journal().get(run.execution_id)")
+    assert kernel.value("entry.notebook") == "'/home/me/train.ipynb'"
+    assert kernel.value("entry.code, entry.options") == r"('print(1)\n', {'gpu': 'A100', 'save': 'run'})"
+    assert kernel.value("entry.state, bool(entry.session)") == "('completed', True)"
+
+
+def test_a_cell_that_is_run_again_attaches_to_its_run_that_goes_on(kernel, cloud, tmp_path):
+    go = tmp_path / "go"
+    code = counting(go, "--gpu A100 --attach auto")
+    with pytest.raises(Leave):
+        kernel.run(code, on=leave_when(lambda cell: HALF in cell.text), cell_id="a")
+    kernel.crash()
+
+    def release(cell):
+        if HALF in cell.text:
+            go.touch()
+        return go.exists()
+
+    before = cloud.client.billing.history().total
+    cell = kernel.run(code, on=release, cell_id="a")
+    assert cell.error is None, (cell.error, cell.shown)
+    assert cell.text == WHOLE
+    assert any("Attached to the run that this cell has started before." in text for text in cell.shown)
+    assert cloud.client.billing.history().total == before
+
+
+def test_a_run_that_ended_unseen_is_shown_once_and_then_started_anew(kernel, cloud, tmp_path):
+    go = tmp_path / "go"
+    code = counting(go, "--attach auto")
+    with pytest.raises(Leave):
+        kernel.run(code, on=leave_when(lambda cell: HALF in cell.text), cell_id="a")
+    kernel.crash()
+    (run,) = cloud.client.workloads.list()
+    go.touch()
+    list(cloud.client.follow(run.execution_id))
+    assert kernel.run(code, cell_id="b").text == WHOLE  # another cell: a run of its own
+    again = kernel.run(code, cell_id="a")
+    assert again.text == WHOLE
+    assert run.execution_id in again.shown[-1]
+    assert run.execution_id not in kernel.run(code, cell_id="a").shown[-1]
+
+
+def test_a_cell_whose_code_has_changed_starts_a_run_of_its_own(kernel):
+    kernel.run("%%lk_run --detach --attach auto --save first\nimport time; time.sleep(100)", cell_id="c")
+    kernel.run("%%lk_run --attach auto --save second\nprint(2)", cell_id="c")
+    assert kernel.value("first.execution_id == second.execution_id") == "False"
+    kernel.run("first.abort()")
+
+
+def test_at_loading_the_runs_that_go_on_are_named_with_one_line_each(kernel, cloud, tmp_path):
+    go = tmp_path / "go"
+    kernel.run("%env JPY_SESSION_NAME=/home/me/train.ipynb")
+    with pytest.raises(Leave):
+        kernel.run(counting(go), on=leave_when(lambda cell: HALF in cell.text))
+    loaded = kernel.crash()
+    (run,) = cloud.client.workloads.list()
+    assert f"run {run.execution_id[:8]} · last heard of as running · gpu.a100 · from train.ipynb · " in loaded.shown[0]
+    kernel.texts_until(loaded, lambda text: f"run {run.execution_id[:8]} · running · " in text)
+    go.touch()
+    list(cloud.client.follow(run.execution_id))
+    ended = kernel.crash()
+    kernel.texts_until(ended, lambda text: f"run {run.execution_id[:8]} · completed, not looked at yet" in text)
+    assert kernel.crash().shown == []

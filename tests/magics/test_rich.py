@@ -1,0 +1,225 @@
+"""What a run shows besides text, in a real kernel, read as a front end reads it."""
+
+import re
+
+import pytest
+from magics.kernels import RICH, fail
+
+pytestmark = pytest.mark.xdist_group("kernel")
+
+
+def outputs(cell):
+    """Text, and the last state of each rich output in its place; status line and receipt left out."""
+    places = {}
+    for kind, content in cell.messages:
+        if kind == "stream":
+            text = content["text"]
+            last = next(reversed(places), None)
+            if isinstance(places.get(last), str):
+                places[last] += text
+            else:
+                places[len(places)] = text
+        elif kind in RICH:
+            places[content.get("transient", {}).get("display_id") or len(places)] = content["data"]
+    shown = list(places.values())
+    return [item for item in shown if isinstance(item, str) or 'role="status"' not in item.get("text/html", "")]
+
+
+def updates(cell):
+    return [content["data"] for kind, content in cell.messages if kind == "update_display_data"]
+
+
+def test_text_and_outputs_come_in_order(kernel):
+    code = "print('a')\ndisplay({'x': 1})\nprint('b')\nimport pandas as pd\npd.DataFrame({'c': [1]})"
+    first, shown, second, frame = outputs(kernel.run(f"%%lk_run\n{code}"))
+    assert (first, shown, second) == ("a\n", {"text/plain": "{'x': 1}"}, "b\n")
+    assert "<table" in frame["text/html"]
+    assert frame["text/plain"] == "   c\n0  1"
+
+
+def test_a_figure_is_kept_as_a_picture_with_its_text(kernel):
+    (figure,) = outputs(kernel.run("%%lk_run\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);"))
+    assert set(figure) == {"image/png", "text/plain"}
+
+
+def test_an_output_is_updated_in_its_place(kernel):
+    cell = kernel.run("%%lk_run\nh = display('one', display_id=True)\nprint('then')\nh.update('two')")
+    assert outputs(cell) == [{"text/plain": "'two'"}, "then\n"]
+
+
+def test_what_comes_after_a_clear_takes_the_place_of_what_was_before(kernel):
+    code = (
+        "from IPython.display import clear_output\nfor i in range(3):\n    clear_output(wait=True)\n    display(i)\n"
+        "    display(-i)\nclear_output(wait=True)\ndisplay('last')"
+    )
+    assert outputs(kernel.run(f"%%lk_run\n{code}")) == [{"text/plain": "'last'"}, {"text/plain": ""}]
+
+
+def test_a_large_output_arrives_whole(kernel):
+    code = "import random\nclass Big:\n    def _repr_html_(self): return random.randbytes(300_000).hex()\nBig()"
+    (shown,) = outputs(kernel.run(f"%%lk_run\n{code}"))
+    assert len(shown["text/html"]) == 600_000
+
+
+@pytest.mark.parametrize("cut", [333, 5000])
+def test_a_stream_that_is_cut_shows_every_output_once(kernel, faulty, cut):
+    fail(faulty, path="/stream/", cut_after=cut, times=3)
+    cell = kernel.run("%%lk_run\nimport time\nfor i in range(30): print('line', i); display(i); time.sleep(.01)")
+    texts = [item if isinstance(item, str) else item["text/plain"] + "\n" for item in outputs(cell)]
+    assert "".join(texts) == "".join(f"line {i}\n{i}\n" for i in range(30))
+
+
+def test_only_so_many_outputs_are_kept_and_the_rest_is_counted(kernel):
+    kernel.run("%env LK_RICH_OUTPUTS=3")
+    shown = outputs(kernel.run("%%lk_run\nfor i in range(10): display(i)"))
+    kernel.run("%env LK_RICH_OUTPUTS=")
+    assert [item["text/plain"] for item in shown[:3]] == ["0", "1", "2"]
+    assert shown[3]["text/plain"] == "… 7 more outputs of the run are not kept here: %lk_config rich_outputs"
+
+
+def test_secrets_in_an_output_are_redacted(kernel):
+    (shown,) = outputs(kernel.run("%%lk_run --allow-secrets\ndisplay('lk_' + 'a1B2c3D4' * 5)"))
+    assert "a1B2c3D4" not in shown["text/plain"]
+
+
+def test_a_forged_frame_stays_harmless(kernel):
+    code = r"print('a\x1b]7411;' + '0' * 32 + ';1-1;0/1;eJyLVkrJLC7ISaxU0lGoVspTslIwrI0FAErlBnQ=;00000000\x07b')"
+    assert outputs(kernel.run(f"%%lk_run\n{code}")) == ["ab\n"]
+
+
+def test_ipythons_syntax_works_in_a_cell(kernel):
+    cell = kernel.run("%%lk_run\n!echo from the shell\nimport asyncio\nawait asyncio.sleep(0)\n%time 6 * 7")
+    assert cell.text.startswith("from the shell\nCPU times: ")
+    assert outputs(cell)[-1] == {"text/plain": "42"}
+
+
+def test_without_rich_the_cell_is_plain_python(kernel):
+    cell = kernel.run("%%lk_run --no-rich\nprint(1)\n2")
+    assert outputs(cell) == ["1\n"]
+    assert "display" in kernel.run("%%lk_run --no-rich\ndisplay(1)").error["evalue"]
+
+
+def test_a_bar_is_one_output_and_settles_at_its_end(kernel):
+    code = (
+        "from tqdm.auto import tqdm\nimport time\nprint('a')\nfor i in tqdm(range(8), desc='load'): time.sleep(.2)\n"
+        "print('b')"
+    )
+    cell = kernel.run(f"%%lk_run --save run\n{code}")
+    first, bar, second = outputs(cell)
+    assert (first, second) == ("a\n", "b\n")
+    assert re.fullmatch(r"load: 100%\|.*\| 8/8 \[.*", bar["text/plain"])
+    progress = re.search("<progress [^>]*>", bar["text/html"])[0]
+    assert 'role="progressbar"' in progress
+    assert 'aria-label="load"' in progress
+    assert 'max="8" value="8"' in progress
+    assert len([data for data in updates(cell) if "<progress" in data["text/html"]]) <= 4
+    assert "8/8" in kernel.value("open(run.log_path).read()")
+
+
+def test_nested_bars_are_rows_of_one_output(kernel):
+    code = (
+        "from tqdm import tqdm\nimport time\nfor i in tqdm(range(2), desc='epoch'):\n"
+        "    for j in tqdm(range(2), desc='step'): time.sleep(.1)"
+    )
+    (bars,) = outputs(kernel.run(f"%%lk_run\n{code}"))
+    assert [line.partition(":")[0] for line in bars["text/plain"].splitlines()] == ["epoch", "step", "step"]
+    assert bars["text/html"].count("<progress") == 3
+
+
+def test_a_bar_after_text_stands_below_that_text(kernel):
+    code = "from tqdm import trange\nfor i in range(2):\n    print('epoch', i)\n    for j in trange(2): pass"
+    shown = outputs(kernel.run(f"%%lk_run\n{code}"))
+    assert [isinstance(item, str) for item in shown] == [True, False, True, False]
+
+
+def test_a_bar_of_a_run_that_fails_has_stopped(kernel):
+    cell = kernel.run("%%lk_run\nfrom tqdm import trange\nfor i in trange(4):\n    if i == 2: raise ValueError('no')")
+    (bar,) = outputs(cell)
+    assert bar["text/plain"].endswith("(stopped)")
+    assert "ValueError: no" in cell.error["evalue"]
+
+
+def test_a_run_in_the_background_shows_its_outputs_in_one(kernel):
+    code = (
+        "import matplotlib.pyplot as plt\nfrom tqdm import trange\nprint('begun')\nfor i in trange(2): pass\n"
+        "display({'x': 1})\nplt.plot([1]);"
+    )
+    cell = kernel.run(f"%%lk_run --detach --save run\n{code}")
+    texts = kernel.texts_until(cell, lambda text: text.startswith("✓ completed"))
+    assert any(text.startswith("100%|") for text in texts)
+    assert "{'x': 1}\n<Figure size 640x480 with 1 Axes>" in texts
+    other = kernel.run("1")
+    assert [kind for kind, _ in other.messages if kind == "display_data"] == []
+
+
+def test_an_attached_run_shows_its_outputs(kernel):
+    kernel.run("%%lk_run --save run\nprint('a')\ndisplay(1)")
+    assert outputs(kernel.run("%lk_attach {run.short_id}")) == ["a\n", {"text/plain": "1"}]
+
+
+def test_stored_logs_hold_no_frames(kernel):
+    kernel.run("%%lk_run --save run\nprint('a')\ndisplay(1)\nprint('b')")
+    assert kernel.run("%lk_logs {run.short_id}").text == "a\nb\n"
+
+
+def test_the_result_of_a_run_is_what_it_printed(kernel):
+    kernel.run("%%lk_run --save run\nprint('a')\ndisplay(1)")
+    assert kernel.value("run.result().stdout") == r"'a\n'"
+
+
+def test_in_the_background_an_error_is_told(kernel):
+    cell = kernel.run("%%lk_run --detach\nprint('a')\n1/0")
+    texts = kernel.texts_until(cell, lambda text: text.startswith("✗ failed"))
+    assert any("ZeroDivisionError: division by zero" in text for text in texts)
+
+
+def test_a_larger_output_comes_through_the_bucket(kernel):
+    code = (
+        "import os\nclass Big:\n    def _repr_html_(self): return 'x' * 3_000_000\n    __repr__ = lambda self: 'Big'\n"
+        "print(bool(os.environ.get('LK_STORAGE')))\nBig()"
+    )
+    cell = kernel.run(f"%%lk_run --save run\n{code}")
+    if cell.text == "False\n":
+        pytest.skip("this machine cannot show the bucket as a folder")
+    assert len(outputs(cell)[-1]["text/html"]) == 3_000_000
+    assert kernel.value("run.log_path.stat().st_size < 5000") == "True"
+    kernel.run("for found in run._session.storage.ls('.lk_jupyter/outputs'): run._session.storage.remove(found.key)")
+    shown = outputs(kernel.run("%lk_attach {run.short_id}"))[-1]
+    assert shown["text/plain"].startswith("Big\n(an output of ")
+
+
+def test_a_lane_shows_its_outer_bar_while_it_goes_on(kernel):
+    code = (
+        "import time\nfrom tqdm import tqdm\nfor i in tqdm(range(3), desc='epochs'):\n"
+        "    for j in tqdm(range(2), desc='steps'): time.sleep(.5)"
+    )
+    cell = kernel.run(f"%%lk_run --gpu A100,H100\n{code}")
+    boards = [content["data"]["text/html"] for kind, content in cell.messages if kind in RICH]
+    with_bars = [html for html in boards if 'aria-label="lane 1 · epochs"' in html]
+    assert any('aria-label="lane 2 · epochs"' in html for html in with_bars)
+    assert "steps" not in "".join(re.findall("<progress[^>]*>", "".join(with_bars)))
+
+
+def test_outputs_survive_a_crash_of_the_kernel(kernel):
+    code = "import time\nfor i in range(20): print('line', i); display(i); time.sleep(.1)"
+    cell = kernel.run(f"%%lk_run --detach --save run\n{code}")
+    kernel.texts_until(cell, lambda text: "line 3" in text)
+    run_id = kernel.value("run.execution_id").strip("'")
+    kernel.crash()
+    shown = outputs(kernel.run(f"%lk_attach {run_id}"))
+    texts = [item if isinstance(item, str) else item["text/plain"] + "\n" for item in shown]
+    named = [text for text in texts if "%lk_attach" not in text]  # that a run goes on is told at load time
+    assert "".join(named) == "".join(f"line {i}\n{i}\n" for i in range(20))
+
+
+def test_frames_that_make_no_sense_do_no_harm(kernel):
+    code = (
+        "import _lk_run\npayloads = {}, {'bar': 1, 'n': 'x'}, {'data': 5}, {'data': {'text/html': 5}, 'metadata': {}}\n"
+        "for payload in payloads:\n"
+        "    for kind in ('bar', 'display', 'update', 'clear', 'error', 'stored', 'what', 'hide'):\n"
+        "        _lk_run.frame(kind, payload)\nprint('done')"
+    )
+    cell = kernel.run(f"%%lk_run\n{code}")
+    assert cell.error is None
+    assert "done\n" in cell.text
+    assert cell.shown[-1].startswith("✓ completed")

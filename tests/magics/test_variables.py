@@ -1,0 +1,121 @@
+"""``--in`` and ``--out`` in a real kernel, read as a front end reads it."""
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("kernel")
+
+
+@pytest.fixture(scope="module")
+def kernel(kernel):
+    made = kernel.run(
+        "import numpy as np\nimport pandas as pd\nimport threading\n"
+        "df = pd.DataFrame({'x': [1.0, 2.0, 3.0]})\ncfg = {'factor': 10, 'größe': (1, 2)}\nlock = threading.Lock()\n"
+        "big = np.arange(400_000.0)\ndef helper(): pass"
+    )
+    assert made.error is None
+    return kernel
+
+
+def forget(kernel, *names):
+    kernel.run(f"for name in {names!r}: globals().pop(name, None)")
+
+
+def test_variables_go_along_and_come_back_into_the_notebook(kernel):
+    forget(kernel, "best", "history")
+    code = "best = df.x.sum() * cfg['factor']\nhistory = big * 2\nprint('ran')"
+    cell = kernel.run(f"%%lk_run --in df,cfg,big --out best,history\n{code}")
+    assert cell.text == "ran\n"
+    assert cell.shown[-1].splitlines()[-1].strip() == "Set here: best, history"
+    assert (
+        kernel.value("best, history[-1], type(history).__name__")
+        == "(np.float64(60.0), np.float64(799998.0), 'ndarray')"
+    )
+
+
+def test_what_goes_along_is_shown_before_it_is_sent(kernel):
+    first = []
+    kernel.run("%%lk_run --in df,big\npass", on=lambda cell: first.extend(cell.shown))
+    assert "brings df, big (3.2 MB)" in first[0]
+
+
+def test_the_plan_names_each_with_its_kind_and_size_and_no_link(kernel):
+    (plan,) = kernel.run("%%lk_run --in df,big,cfg --out best --plan\npass").shown
+    assert "df (DataFrame, " in plan
+    assert "big (ndarray, 3.2 MB)" in plan
+    assert "cfg (dict, " in plan
+    assert "Variables out" in plan
+    assert "X-Amz" not in plan
+
+
+def test_all_that_the_cell_reads_goes_along_by_itself(kernel):
+    cell = kernel.run("%%lk_run --in-all\nfor row in df.x:\n    row = row * cfg['factor']\nprint(np.sum(big), row)")
+    assert cell.error is None
+    assert "brings big, cfg, df, np" in str(cell.messages)
+    assert cell.text == "79999800000.0 30.0\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("--in dff", "pass", "--in: there is no variable dff here. Did you mean df?"),
+        ("--in lock", "pass", "lock is a lock, which belongs to this process\nNothing was sent."),
+        ("--in-all", "helper()", "helper is a function of this notebook: define it in the cell"),
+        ("--out 1a", "pass", "--out takes names of variables"),
+    ],
+)
+def test_what_cannot_be_is_one_line_before_anything_is_sent(kernel, line, code, said):
+    cell = kernel.run(f"%%lk_run {line}\n{code}")
+    assert cell.error["ename"] == "UsageError"
+    assert said in "\n".join(cell.error["traceback"])
+    assert cell.shown == []
+
+
+def test_what_did_not_come_is_named_and_the_rest_is_set(kernel):
+    forget(kernel, "good", "bad", "never")
+    receipt = kernel.run("%%lk_run --out good,bad,never\ngood = 1\nbad = open('/dev/null')").shown[-1]
+    assert "Set here: good" in receipt
+    assert (
+        "⚠ bad is an open file, which belongs to this process: send its path, or what you have read from it." in receipt
+    )
+    assert "⚠ never was not set." in receipt
+    assert kernel.value("good, 'bad' in dir()") == "(1, False)"
+
+
+def test_after_an_error_what_was_there_is_set_and_that_is_said(kernel):
+    forget(kernel, "best")
+    cell = kernel.run("%%lk_run --out best\nbest = 5\n1 / 0")
+    assert cell.error["ename"] == "RunFailed"
+    assert "Set here: best, as they were when it failed" in cell.shown[-1]
+    assert kernel.value("best") == "5"
+
+
+def test_a_detached_run_gives_its_variables_when_it_is_asked(kernel):
+    forget(kernel, "later")
+    kernel.run("%%lk_run --out later --detach --save run\nlater = {'a': [1, 2]}")
+    assert kernel.value("run.outputs()") == "{'later': {'a': [1, 2]}}"
+    assert kernel.value("'later' in dir()") == "False"
+
+
+def test_whoever_attaches_gets_the_variables_too(kernel):
+    kernel.run("%%lk_run --out later --detach --save run\nlater = 7")
+    run_id = kernel.value("run.execution_id").strip("'")
+    kernel.run("run.wait()")
+    forget(kernel, "later")
+    cell = kernel.run(f"%lk_attach {run_id}")
+    assert "Set here: later" in cell.shown[-1]
+    assert kernel.value("later") == "7"
+
+
+def test_the_identical_run_brings_and_returns_the_same_again(kernel):
+    kernel.run("%%lk_run --in big,cfg --out total --save run\ntotal = float(big.sum()) * cfg['factor']")
+    run_id = kernel.value("run.execution_id").strip("'")
+    kernel.run("cfg = {'factor': 0}; total = None")
+    assert "Set here: total" in kernel.run(f"%lk_rerun {run_id}").shown[-1]
+    assert kernel.value("total") == "799998000000.0"
+
+
+def test_a_sweep_brings_the_same_to_each_of_its_runs(kernel):
+    code = "%%lk_run --sweep lr=1,2 --in df --out total --save fan --detach\ntotal = float(df.x.sum() * lr)"
+    assert kernel.run(code).error is None
+    assert kernel.run("fan.wait()").error is None
+    assert kernel.value("[lane.run.outputs()['total'] for lane in fan.lanes]") == "[6.0, 12.0]"

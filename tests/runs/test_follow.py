@@ -1,0 +1,173 @@
+"""A run that is followed over a real socket, with all that can happen to its stream."""
+
+import threading
+
+import pytest
+from api.scripted import RESET, answer
+
+from lk_jupyter.api._events import Finished, Output
+from lk_jupyter.errors import ConnectionFailed, NotFound
+from lk_jupyter.runs import follow
+from lk_jupyter.runs.log import RunLog
+
+from .conftest import DONE, RUN, STREAM, not_found, output
+
+LINES = [f"line {number}\n" for number in range(6)]
+
+
+def seen(follower):
+    """All text that is shown, and how the run ended."""
+    *outputs, last = follower.events()
+    assert all(isinstance(event, Output) for event in outputs)
+    return "".join(event.content for event in outputs), last
+
+
+def kept(follower):
+    return follower.log.read(0, follower.log.size).decode()
+
+
+def test_a_whole_stream_is_passed_on(follower, scripted_run):
+    scripted_run.connections = [(STREAM, output(*LINES), DONE)]
+    assert seen(follower) == ("".join(LINES), Finished(0))
+    assert kept(follower) == "".join(LINES)
+
+
+@pytest.mark.parametrize("cut", range(0, 200, 9))
+@pytest.mark.parametrize("end", [b"", RESET], ids=["closed", "reset"])
+def test_a_stream_cut_at_any_byte_and_replayed_shows_every_line_once(follower, scripted_run, cut, end):
+    whole = output(*LINES)
+    scripted_run.connections = [(STREAM, whole[:cut], end), (STREAM, whole, DONE)]
+    assert seen(follower) == ("".join(LINES), Finished(0))
+
+
+def test_a_stream_that_is_cut_again_and_again_shows_every_line_once(follower, scripted_run):
+    whole = output(*LINES)
+    scripted_run.connections = [(STREAM, whole[:cut]) for cut in (50, 30, 120, 60, 200)] + [(STREAM, whole, DONE)]
+    assert seen(follower) == ("".join(LINES), Finished(0))
+
+
+def test_a_replay_in_other_chunks_shows_every_line_once(follower, scripted_run):
+    scripted_run.connections = [(STREAM, output(*LINES[:4])), (STREAM, output("".join(LINES)), DONE)]
+    assert seen(follower) == ("".join(LINES), Finished(0))
+
+
+def test_a_replay_of_the_last_lines_shows_every_line_once(follower, scripted_run):
+    scripted_run.connections = [(STREAM, output(*LINES[:4])), (STREAM, output(*LINES[2:]), DONE)]
+    assert seen(follower) == ("".join(LINES), Finished(0))
+
+
+def test_lines_printed_while_the_stream_was_cut_come_from_the_stored_log(follower, scripted_run):
+    scripted_run.connections = [(STREAM, output(*LINES[:2])), (STREAM, output(*LINES[4:]), DONE)]
+    scripted_run.store(*LINES[:5])
+    scripted_run.record["combined_output"] = "".join(LINES)
+    assert seen(follower) == ("".join(LINES), Finished(0))
+
+
+def test_a_stream_that_ends_silently_is_completed_from_the_record(follower, scripted_run):
+    scripted_run.connections = [(STREAM, output(*LINES[:3]))]
+    scripted_run.statuses = ["running", "completed"]
+    scripted_run.record["combined_output"] = "".join(LINES)
+    assert seen(follower) == ("".join(LINES), Finished(0))
+    assert kept(follower) == "".join(LINES)
+
+
+def test_a_run_without_a_stream_any_more_is_read_from_the_record(follower, scripted_run):
+    scripted_run.statuses = ["failed"]
+    scripted_run.record |= {"status": "failed", "return_code": 3, "combined_output": "a\nb\n"}
+    assert seen(follower) == ("a\nb\n", Finished(3))
+
+
+def test_a_platform_failure_is_told_from_the_record(follower, scripted_run):
+    scripted_run.statuses = ["system_failure"]
+    scripted_run.record |= {"status": "system_failure", "status_details": "node lost"}
+    assert seen(follower) == ("", Finished(None, "node lost"))
+
+
+def test_the_newlines_that_workers_add_are_squeezed(follower, scripted_run):
+    follower.squeeze = True
+    scripted_run.connections = [(STREAM, output("a\n\n", "\n", "b\n", "\n\nc\n\n"), DONE)]
+    assert seen(follower) == ("a\nb\nc\n", Finished(0))
+
+
+def test_an_unknown_state_means_that_the_run_goes_on(follower, scripted_run):
+    scripted_run.statuses = ["warming the oven"]
+    scripted_run.connections = [(STREAM, output("a\n")), (STREAM, output("a\n"), DONE)]
+    assert seen(follower) == ("a\n", Finished(0))
+
+
+def test_without_a_sign_of_the_server_following_is_given_up_but_not_the_run(follower, server, monkeypatch):
+    monkeypatch.setattr(follow, "PATIENCE", -1)
+    server.handler = lambda _request: ()
+    with pytest.raises(ConnectionFailed, match=f"was not stopped.*%lk_attach {follower.execution_id}"):
+        seen(follower)
+
+
+def test_closing_from_another_thread_ends_a_silent_stream(follower, scripted_run):
+    hold = threading.Event()
+    scripted_run.connections = [(STREAM, output("a\n"), hold)]
+    events = follower.events()
+    assert next(events) == Output("a\n")
+    closing = threading.Thread(target=follower.close)
+    closing.start()
+    assert list(events) == []
+    closing.join()
+    hold.set()
+
+
+WHOLE = "".join(f"line é {number}\n" for number in range(6))
+
+
+def again(follower, tmp_path, kept):
+    """The same follower in a later kernel, which finds this much of the log."""
+    follower.log.close()
+    (tmp_path / "run.log").write_bytes(kept)
+    follower.log = RunLog(tmp_path / "run.log")
+    return follower
+
+
+@pytest.mark.parametrize("cut", range(len(WHOLE.encode()) + 1))
+def test_a_log_that_a_crash_cut_at_any_byte_is_shown_at_once_and_then_completed(follower, scripted_run, tmp_path, cut):
+    scripted_run.connections = [(STREAM, output(*WHOLE.splitlines(keepends=True)), DONE)]
+    scripted_run.record["combined_output"] = WHOLE
+    follower.late = True
+    assert seen(again(follower, tmp_path, WHOLE.encode()[:cut])) == (WHOLE, Finished(0))
+    assert kept(follower) == WHOLE
+
+
+@pytest.mark.parametrize("cut", [0, 1, 20, 33, 50])
+def test_a_log_is_completed_from_the_store_where_the_stream_does_not_replay(follower, scripted_run, tmp_path, cut):
+    lines = WHOLE.splitlines(keepends=True)
+    scripted_run.connections = [(STREAM, output(*lines[5:]), DONE)]
+    scripted_run.store(*lines[:5])
+    scripted_run.record["combined_output"] = WHOLE
+    follower.late = True
+    assert seen(again(follower, tmp_path, WHOLE.encode()[:cut])) == (WHOLE, Finished(0))
+    assert kept(follower) == WHOLE
+
+
+def test_a_whole_log_is_shown_and_no_stream_is_asked_for(follower, scripted_run, tmp_path):
+    scripted_run.record |= {"status": "failed", "return_code": 3}
+    follower.whole = True
+    assert seen(again(follower, tmp_path, WHOLE.encode())) == (WHOLE, Finished(3))
+
+
+def test_the_end_is_waited_for_though_the_record_cannot_be_read_at_first(follower, scripted_run, server):
+    scripted_run.connections = [(STREAM, output(*LINES[:2]))]
+    scripted_run.statuses = ["completed"]
+    scripted_run.record["combined_output"] = "".join(LINES)
+    refusals = iter(range(9))
+
+    def busy(request):
+        if request.path.endswith(RUN) and "/stream/" not in request.path and next(refusals, None) is not None:
+            return (answer(503, "{}", "application/json"),)
+        return scripted_run(request)
+
+    server.handler = busy
+    assert seen(follower) == ("".join(LINES), Finished(0))
+
+
+def test_a_run_that_the_server_does_not_know_is_not_waited_for(follower, scripted_run, server, monkeypatch):
+    monkeypatch.setattr(follow, "PATIENCE_UNKNOWN", -1)
+    server.handler = lambda _request: not_found("Execution not found")
+    with pytest.raises(NotFound):
+        seen(follower)

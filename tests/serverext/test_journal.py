@@ -1,0 +1,90 @@
+"""The runs of this machine, as a page sees them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from serverext.conftest import running
+
+from lk_jupyter.runs.journal import Entry, Journal
+
+HOSTILE = "<img src=x onerror=alert(1)>\u202e.ipynb"
+
+
+@pytest.fixture(scope="module")
+def with_runs(cloud, tmp_path_factory):
+    """A Jupyter server of a user who has started 600 runs."""
+    home = tmp_path_factory.mktemp("journal")
+    journal = Journal(home / "journal.sqlite")
+    for number in range(600):
+        journal.add(
+            Entry(
+                f"token-{number}",
+                cloud.base_url,
+                execution_id=f"run-{number}",
+                notebook=HOSTILE if number % 100 == 0 else "work/train.ipynb",
+                cell_id=f"cell-{number}",
+                code=f"print({number})",
+                request={"code": "x" * 1000},
+                cost=Decimal("0.000000600"),
+                created_at=float(number),
+                state="running" if number == 599 else "completed",
+            )
+        )
+    journal.close()
+    variables = {"LK_JOURNAL": str(journal.path), "LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
+    with running(home, **variables) as server:
+        server.path = journal.path
+        yield server
+
+
+def test_the_newest_runs_come_first_with_the_cell_that_they_came_from(with_runs):
+    first = with_runs.get("journal", params={"limit": 2}).json()["runs"][0]
+    assert (first["execution_id"], first["notebook"], first["cell_id"]) == ("run-599", "work/train.ipynb", "cell-599")
+    assert (first["going_on"], first["cost"]) == (True, "0.000000600")
+    assert not {"token", "request", "code", "session", "log_path"} & set(first)
+
+
+def test_all_runs_come_page_by_page_each_once(with_runs):
+    seen, before = [], None
+    while True:
+        page = with_runs.get("journal", params={"limit": 250, **({"before": before} if before else {})}).json()
+        seen += [run["execution_id"] for run in page["runs"]]
+        before = page["before"]
+        if before is None:
+            break
+    assert seen == [f"run-{number}" for number in reversed(range(600))]
+
+
+def test_five_hundred_runs_come_in_one_answer_soon(with_runs):
+    answer = with_runs.get("journal", params={"limit": 500})
+    assert len(answer.json()["runs"]) == 500
+    assert answer.elapsed.total_seconds() < 2
+
+
+def test_runs_of_one_notebook_are_found_by_its_name_however_hostile(with_runs):
+    runs = with_runs.get("journal", params={"notebook": HOSTILE}).json()["runs"]
+    assert {run["notebook"] for run in runs} == {HOSTILE}
+    assert len(runs) == 6
+
+
+def test_the_code_of_a_run_is_told_by_itself(with_runs):
+    assert with_runs.get("journal/run-7/code").json() == {"code": "print(7)"}
+    assert with_runs.get("journal/run-x/code").status_code == 404
+
+
+@pytest.mark.parametrize("query", [{"limit": "501"}, {"limit": "-1"}, {"limit": "x"}, {"before": "1;DROP TABLE runs"}])
+def test_a_number_that_is_none_is_told(with_runs, query):
+    answer = with_runs.get("journal", params=query)
+    assert (answer.status_code, answer.json()["state"]) == (400, "bad-request")
+
+
+def test_looking_changes_nothing(with_runs):
+    before = with_runs.path.read_bytes()
+    with_runs.get("journal")
+    assert with_runs.path.read_bytes() == before
+
+
+def test_without_a_journal_there_are_no_runs(jupyter):
+    assert jupyter.get("journal").json() == {"runs": [], "before": None}

@@ -1,0 +1,309 @@
+"""Operations of the API through the Jupyter server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+
+import httpx
+import psutil
+import pytest
+from serverext.conftest import running
+
+SLOW_RUN = "import time\nprint('first', flush=True)\ntime.sleep(60)"
+
+
+def test_the_status_tells_who_is_signed_in_and_where(jupyter, cloud):
+    status = jupyter.get("status").json()
+    assert status["state"] == "signed-in"
+    assert status["user"]["email"] == "local@localhost"
+    assert (status["base_url"], status["is_local"]) == (cloud.base_url, True)
+    assert jupyter.get(f"api/{status['balance_path']}").json()["remaining_credits"] > 0
+
+
+def test_an_operation_answers_as_the_api_does(jupyter, cloud):
+    assert jupyter.get("api/machine-types").json() == cloud.http.get("machine-types").json()
+
+
+def test_what_the_api_refuses_comes_with_its_status_and_words(jupyter):
+    answer = jupyter.get("api/execution/00000000-0000-0000-0000-000000000000")
+    assert answer.status_code == 404
+    assert answer.json()["state"] == "refused"
+    assert answer.json()["detail"]
+
+
+# Who may ask
+
+
+def test_without_a_token_nothing_is_told(jupyter):
+    for method, path in [("GET", "status"), ("GET", "api/machine-types"), ("POST", "signout"), ("GET", "nothing")]:
+        answer = httpx.request(method, f"{jupyter.url}lk/{path}")
+        assert answer.status_code == 403
+        assert set(answer.json()) == {"state", "detail"}
+
+
+def test_without_the_header_against_forgery_nothing_is_done(jupyter):
+    cookies = dict(jupyter.page.cookies)
+    for path in ("signout", "api/workloads/abort/x", "storage/move"):
+        answer = httpx.post(f"{jupyter.url}lk/{path}", cookies=cookies, json={})
+        assert answer.status_code == 403
+        assert "_xsrf" in answer.json()["detail"]
+
+
+def test_another_site_gets_nothing_not_even_by_reading(jupyter):
+    cookies = dict(jupyter.page.cookies)
+    evil = {"Origin": "https://evil.example", "Referer": "https://evil.example/"}
+    for headers in (evil, {"Referer": "https://evil.example/"}, {}):
+        answer = httpx.get(f"{jupyter.url}lk/status", cookies=cookies, headers=headers)
+        assert answer.status_code in {403, 404}
+        assert "local@localhost" not in answer.text
+    stolen = {**evil, "X-XSRFToken": cookies["_xsrf"]}
+    assert httpx.post(f"{jupyter.url}lk/signout", cookies=cookies, headers=stolen).status_code == 404
+
+
+def test_a_page_of_the_server_itself_may_read_by_its_address_alone(jupyter):
+    answer = httpx.get(f"{jupyter.url}lk/status", cookies=dict(jupyter.page.cookies), headers={"Referer": jupyter.url})
+    assert answer.json()["state"] == "signed-in"
+
+
+# What may be asked
+
+
+def as_it_is(jupyter, method, path):
+    """Send a path that no client would put so."""
+    connection = http.client.HTTPConnection(httpx.URL(jupyter.url).netloc.decode(), timeout=30)
+    try:
+        connection.request(method, path, headers={"Authorization": f"token {jupyter.token}"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nothing",
+        "",
+        "machine-types/",
+        "/machine-types",
+        "v1/stream/x",
+        "stream/x",
+        "storage/credentials",
+        "auth/login",
+        "orgs/../machine-types",
+        "orgs/%2e%2e/machine-types",
+        "execution/..%2fmachine-types",
+        "execution/a%2Fb",
+        "execution/a%5Cb",
+        "execution/a%00b",
+        "execution/a%3Fb",
+        "execution/%ff",
+        "storage/download/a/%2e%2e/b",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_path_that_is_not_on_the_list_is_refused(jupyter, method, path):
+    status, content = as_it_is(jupyter, method, f"/lk/api/{path}")
+    assert (status, content["state"]) in {(404, "not-allowed"), (405, "not-allowed"), (400, "not-allowed")}
+
+
+def test_a_verb_that_is_not_declared_is_refused(jupyter):
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        answer = jupyter.send(method, "api/machine-types")
+        assert (answer.status_code, answer.json()["state"]) == (405, "not-allowed")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "auth/api-keys/"),
+        ("POST", "auth/refresh"),
+        ("POST", "mfa/enroll"),
+        ("POST", "storage/credentials"),
+        ("POST", "orgs/local/api-keys"),
+        ("POST", "orgs/local/api-keys/x/regenerate"),
+    ],
+)
+def test_what_would_hand_out_a_secret_is_refused_with_a_reason(jupyter, method, path):
+    answer = jupyter.send(method, f"api/{path}", json={})
+    assert answer.status_code == 404
+    assert "not for a browser" in answer.json()["detail"]
+
+
+# What passes
+
+
+@pytest.fixture(scope="module")
+def beside_recorder(recorder, tmp_path_factory):
+    home = tmp_path_factory.mktemp("recorded")
+    with running(home, LK_BASE_URL=recorder.base_url, LK_API_KEY="lk_the_users_key", LK_ORG="team-a") as server:
+        yield server
+
+
+def test_only_what_the_api_needs_of_a_request_goes_on_to_it(beside_recorder, recorder):
+    headers = {"X-Forwarded-For": "10.0.0.1", "Authorization": f"token {beside_recorder.token}", "X-Org-Slug": "other"}
+    recorder.answer = {"executions": [], "total_executions": 0, "total_credits_spent": 0}
+    beside_recorder.get("api/billing/history", params={"limit": 5, "token": "secret", "x": "y"}, headers=headers)
+    path, sent = recorder.requests[-1]
+    assert path == "/api/v2/external/billing/history?limit=5"
+    names = {name.lower() for name in sent}
+    assert names == {"host", "accept", "accept-encoding", "connection", "user-agent", "x-org-slug", "authorization"}
+    assert sent["Authorization"] == "Bearer lk_the_users_key"
+    assert sent["X-Org-Slug"] == "team-a"
+
+
+def test_only_what_the_page_needs_of_an_answer_comes_back(beside_recorder, recorder):
+    recorder.answer = {
+        "execution_id": "x",
+        "status": "completed",
+        "streaming_url": "http://secret",
+        "docker_run_env": "PASSWORD=x",
+        "stdout": "my key is lk_the_users_key",
+        "nested": [{"api_key": "lk_other", "kept": 1}],
+    }
+    answer = beside_recorder.get("api/execution/x")
+    assert answer.json() == {
+        "execution_id": "x",
+        "status": "completed",
+        "stdout": "my key is …",
+        "nested": [{"kept": 1}],
+    }
+    assert not {"x-upstream", "set-cookie"} & set(answer.headers) or "evil" not in answer.headers.get("set-cookie", "")
+    assert "access-control-allow-origin" not in answer.headers
+
+
+# Troubles as states
+
+
+def test_a_page_of_html_is_no_api(jupyter, faults):
+    faults(path="/machine-types", html=True, status=200)
+    answer = jupyter.get("api/machine-types")
+    assert (answer.status_code, answer.json()["state"]) == (502, "not-an-api")
+
+
+def test_a_gateway_without_an_api_behind_it_is_unreachable(jupyter, faults):
+    faults(path="/machine-types", html=True)
+    assert jupyter.get("api/machine-types").json()["state"] == "unreachable"
+
+
+def test_an_api_that_takes_longer_than_ten_seconds_is_slow(jupyter, faults):
+    faults(path="/machine-types", delay=12)
+    answer = jupyter.get("api/machine-types")
+    assert (answer.status_code, answer.json()["state"]) == (504, "slow")
+    assert answer.elapsed.total_seconds() < 12
+
+
+def test_a_status_of_a_slow_api_is_a_state_of_its_own(jupyter, faults):
+    faults(path="/user/", status=503, times=2)
+    status = jupyter.get("status")
+    assert (status.status_code, status.json()["state"]) == (200, "unreachable")
+
+
+# Streams and files
+
+
+@pytest.fixture
+def run(cloud):
+    """A function that starts code on the cloud; what still runs is aborted at the end."""
+    started = []
+
+    def start(code):
+        body = {"code": code, "execution_type": "cpu", "timeout": 100}
+        started.append(cloud.http.post("execution/streaming/start", json=body).json()["execution_id"])
+        return started[-1]
+
+    yield start
+    for execution_id in started:
+        cloud.http.post(f"workloads/abort/{execution_id}")
+
+
+def events(lines):
+    return (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+
+
+def test_the_output_of_a_run_comes_while_it_runs_and_without_its_address(jupyter, run):
+    with jupyter.page.stream("GET", f"lk/runs/{run(SLOW_RUN)}/stream") as answer:
+        assert answer.headers["content-type"] == "text/event-stream"
+        assert "first" in next(events(answer.iter_lines()))["output"]
+
+
+def test_the_stream_ends_with_how_the_run_ended(jupyter, run):
+    with jupyter.page.stream("GET", f"lk/runs/{run('print(1); raise SystemExit(3)')}/stream") as answer:
+        *_, last = events(answer.iter_lines())
+    assert last == {"finished": {"return_code": 3, "error": None}}
+
+
+def test_a_run_that_has_no_stream_is_told_in_the_stream(jupyter):
+    with jupyter.page.stream("GET", "lk/runs/no-such-run/stream") as answer:
+        (only,) = events(answer.iter_lines())
+    assert only["trouble"]["state"] == "refused"
+
+
+def test_a_run_that_a_page_starts_never_shows_its_address(jupyter):
+    body = {"code": "print(2)", "execution_type": "cpu"}
+    answer = jupyter.send("POST", "api/execution/streaming/start", json=body)
+    assert "streaming_url" not in answer.text
+    with jupyter.page.stream("GET", f"lk/runs/{answer.json()['execution_id']}/stream") as stream:
+        *_, last = events(stream.iter_lines())
+    assert last == {"finished": {"return_code": 0, "error": None}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("GET", "runs/endless/stream", None), ("POST", "api/serverless/chat/completions", {"stream": True})],
+)
+def test_a_stream_comes_as_it_is_sent_and_ends_upstream_when_the_page_goes(
+    beside_recorder, recorder, method, path, body
+):
+    recorder.reader_has_gone.clear()
+    with beside_recorder.page.stream(method, f"lk/{path}", json=body) as answer:
+        lines = answer.iter_lines()
+        assert "tick" in next(lines)
+        assert not recorder.reader_has_gone.is_set()
+    assert recorder.reader_has_gone.wait(10)
+
+
+def test_a_download_that_breaks_is_no_whole_file(jupyter, cloud, faults):
+    cloud.http.post("storage/upload", params={"key": "big.bin"}, files={"file": b"x" * 3_000_000}).raise_for_status()
+    faults(path="/storage/download/big.bin", cut_after=100_000)
+    with pytest.raises(httpx.RemoteProtocolError):
+        jupyter.get("api/storage/download/big.bin")
+    whole = jupyter.get("api/storage/download/big.bin")
+    assert len(whole.content) == 3_000_000
+    assert whole.headers["content-disposition"] == "attachment; filename*=utf-8''big.bin"
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    cloud.http.delete("storage/delete/big.bin").raise_for_status()
+
+
+def test_a_large_file_goes_up_in_pieces_and_is_never_held(jupyter, cloud):
+    size, piece = 200_000_000, b"0123456789abcdef" * 65536
+    before = memory_of(jupyter)
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+    tail = b"\r\n--b--\r\n"
+
+    def form():
+        yield head
+        yield from (piece[: min(len(piece), size - at)] for at in range(0, size, len(piece)))
+        yield tail
+
+    headers = {
+        "Content-Type": "multipart/form-data; boundary=b",
+        "Content-Length": str(len(head) + size + len(tail)),
+    }
+    answer = jupyter.send("POST", "api/storage/upload?key=up/large.bin", content=form(), headers=headers)
+    assert answer.json()["size"] == size
+    assert memory_of(jupyter) - before < 60_000_000
+    cloud.http.delete("storage/delete/up/large.bin").raise_for_status()
+
+
+def memory_of(jupyter):
+    return psutil.Process(jupyter.pid).memory_info().rss
+
+
+def test_a_server_under_a_prefix_answers_there_alone(cloud, tmp_path):
+    with running(tmp_path, prefix="/user/ada/", LK_BASE_URL=cloud.base_url, LK_API_KEY=cloud.api_key) as server:
+        assert server.get("status").json()["state"] == "signed-in"
+        assert server.get("api/machine-types").json()["count"] > 0
+        outside = httpx.get(server.url.removesuffix("user/ada/") + "lk/status", headers=server.page.headers)
+        assert outside.status_code == 404

@@ -1,0 +1,140 @@
+"""The bucket as a page sees it, and that no answer of any route holds a secret."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import pytest
+
+HOSTILE = 'h/<img src=x onerror=alert(1)> "a" ü %2e&?#.txt'
+
+
+@pytest.fixture
+def put(cloud):
+    """A function that stores text; all is deleted at the end."""
+
+    def put(key, text="x"):
+        cloud.http.post("storage/upload", params={"key": key}, files={"file": text.encode()}).raise_for_status()
+
+    yield put
+    for row in cloud.http.get("storage/list-files").json():
+        cloud.http.delete(f"storage/delete/{quote(row['key'])}")
+
+
+def names(jupyter, folder="", **query):
+    return [item["key"] for item in jupyter.get("storage/list", params={"folder": folder, **query}).json()["items"]]
+
+
+def keys(cloud):
+    return [row["key"] for row in cloud.http.get("storage/list-files").json()]
+
+
+def test_a_folder_lists_its_folders_then_its_files(jupyter, put):
+    for key in ("b.txt", "A.txt", "data/1.txt", "data/deep/2.txt", "zoo/3.txt"):
+        put(key)
+    assert names(jupyter) == ["data/", "zoo/", "A.txt", "b.txt"]
+    assert names(jupyter, "data/") == ["data/deep/", "data/1.txt"]
+    assert names(jupyter, "data") == ["data/deep/", "data/1.txt"]
+    page = jupyter.get("storage/list", params={"limit": 2, "offset": 1}).json()
+    assert ([item["key"] for item in page["items"]], page["total"]) == (["zoo/", "A.txt"], 4)
+
+
+def test_a_new_folder_is_empty_and_there_once(jupyter):
+    assert jupyter.send("POST", "storage/folder", json={"folder": "fresh"}).status_code == 200
+    assert names(jupyter) == ["fresh/"]
+    assert names(jupyter, "fresh/") == []
+    assert jupyter.send("POST", "storage/folder", json={"folder": "fresh/"}).status_code == 409
+    assert jupyter.send("DELETE", "api/storage/delete-folder/fresh/").status_code == 200
+    assert names(jupyter) == []
+
+
+def test_a_file_moves_and_never_over_another_unasked(jupyter, put, cloud):
+    put("a.txt", "first")
+    put("b.txt", "second")
+    taken = jupyter.send("POST", "storage/move", json={"source": "a.txt", "target": "b.txt"})
+    assert (taken.status_code, keys(cloud)) == (409, ["a.txt", "b.txt"])
+    move = {"source": "a.txt", "target": "b.txt", "overwrite": True}
+    assert jupyter.send("POST", "storage/move", json=move).json() == {"objects": 1}
+    assert keys(cloud) == ["b.txt"]
+    assert jupyter.get("api/storage/download/b.txt").text == "first"
+
+
+def test_a_folder_moves_with_all_that_is_in_it(jupyter, put, cloud):
+    for key in ("old/1", "old/deep/2", "older/3"):
+        put(key)
+    assert jupyter.send("POST", "storage/move", json={"source": "old/", "target": "new/"}).json() == {"objects": 2}
+    assert keys(cloud) == ["new/1", "new/deep/2", "older/3"]
+    inside = jupyter.send("POST", "storage/move", json={"source": "new/", "target": "new/x/"})
+    assert inside.json()["state"] == "bad-request"
+
+
+def test_a_hostile_name_is_listed_read_moved_and_deleted_as_any_other(jupyter, put, cloud):
+    put(HOSTILE, "text")
+    assert names(jupyter, "h/") == [HOSTILE]
+    answer = jupyter.get(f"api/storage/download/{quote(HOSTILE)}")
+    assert answer.text == "text"
+    assert "<img" not in answer.headers["content-disposition"]
+    jupyter.send("POST", "storage/move", json={"source": HOSTILE, "target": f"{HOSTILE}2"})
+    assert jupyter.send("DELETE", f"api/storage/delete/{quote(HOSTILE)}2").status_code == 200
+    assert keys(cloud) == []
+
+
+@pytest.mark.parametrize("key", ["../x", "a//b", "a/./b", "", "a\nb"])
+def test_a_name_that_leads_elsewhere_is_refused(jupyter, key):
+    assert jupyter.get("storage/preview", params={"key": key}).json()["state"] == "bad-request"
+    move = jupyter.send("POST", "storage/move", json={"source": key, "target": "b"})
+    assert move.json()["state"] == "bad-request"
+
+
+def test_a_preview_is_the_beginning_of_a_text(jupyter, put):
+    put("long.txt", "ä" * 100)
+    preview = jupyter.get("storage/preview", params={"key": "long.txt", "bytes": 5}).json()
+    assert preview == {"key": "long.txt", "size": 200, "text": "ää", "truncated": True}
+    put("image.bin", "\0\1")
+    assert jupyter.get("storage/preview", params={"key": "image.bin"}).json()["text"] is None
+
+
+SECRETS = re.compile(
+    r"lk_[A-Za-z0-9]{6,}|eyJ[\w-]+\.[\w-]+\.|/api/v1/stream/|X-Amz-|secret_?key|session_token", re.IGNORECASE
+)
+
+
+def test_no_answer_of_any_route_holds_a_secret(jupyter, cloud, put):
+    put("a.txt", "plain")
+    started = jupyter.send(
+        "POST", "api/execution/streaming/start", json={"code": "print('done')", "execution_type": "cpu"}
+    )
+    run = started.json()["execution_id"]
+    answers = [started, jupyter.get(f"runs/{run}/stream")]
+    routes = ["status", "local", "journal", "storage/list", "storage/preview?key=a.txt", "api/storage/download/a.txt"]
+    read = ["machine-types", "user/status", "user/org", "workloads/list", "billing/history", "orgs", "auth/api-keys/"]
+    read += ["storage/list-files", "environment-variables/", "vms/list", "inference/list", "mfa/status", "pricing"]
+    read += [
+        f"execution/{run}",
+        f"execution/{run}/metrics",
+        f"logs/execution/{run}",
+        "orgs/local/api-keys",
+        "openai/v1/models",
+    ]
+    answers += [jupyter.get(path) for path in [*routes, *(f"api/{path}" for path in read)]]
+    for method, path in [("POST", "storage/credentials"), ("POST", "auth/api-keys/"), ("POST", "mfa/enroll")]:
+        answers.append(jupyter.send(method, f"api/{path}", json={"key_name": "x"}))
+    answers += [jupyter.send("POST", path, json={}) for path in ("signin", "storage/move", "storage/folder")]
+    for answer in answers:
+        everything = answer.text + str(answer.headers)
+        assert cloud.api_key not in everything
+        assert not SECRETS.search(everything), f"{answer.url}: {SECRETS.search(everything)}"
+
+
+def test_a_name_is_told_to_be_a_file_a_folder_or_nothing(jupyter, put):
+    put("d/a.txt", "x")
+    assert jupyter.get("storage/info", params={"key": "d/a.txt"}).json()["is_folder"] is False
+    assert jupyter.get("storage/info", params={"key": "d"}).json()["key"] == "d/"
+    assert jupyter.get("storage/info", params={"key": "d/a"}).status_code == 404
+
+
+def test_a_copy_leaves_its_source(jupyter, put, cloud):
+    put("a.txt", "x")
+    assert jupyter.send("POST", "storage/move", json={"source": "a.txt", "target": "b.txt", "keep": True}).is_success
+    assert keys(cloud) == ["a.txt", "b.txt"]

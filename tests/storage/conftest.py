@@ -1,0 +1,50 @@
+import boto3
+import pytest
+from botocore.config import Config
+from storage.between import Network
+
+from lk_jupyter.storage.storage import Storage
+
+
+@pytest.fixture
+def issue(cloud, home):
+    return cloud.client.storage.credentials
+
+
+@pytest.fixture
+def storage(issue):
+    """The bucket of the shared cloud, for a user who has an empty home."""
+    return Storage(issue)
+
+
+@pytest.fixture
+def network(issue):
+    with Network(issue().endpoint) as network:
+        yield network
+
+
+@pytest.fixture
+def watched(network, issue):
+    """The bucket behind a network that counts bytes and can fail."""
+    return Storage(network.through(issue))
+
+
+@pytest.fixture
+def uploads(issue):
+    """The keys that have uploads in parts which were not ended."""
+    given = issue()
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=given.endpoint,
+        aws_access_key_id=given.access_key,
+        aws_secret_access_key=given.secret_key,
+        aws_session_token=given.session_token,
+        region_name=given.region,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+
+    def keys():
+        return [row["Key"] for row in s3.list_multipart_uploads(Bucket=given.bucket_name).get("Uploads", ())]
+
+    yield keys
+    s3.close()

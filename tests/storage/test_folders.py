@@ -1,0 +1,222 @@
+"""Folders, both ways, and what is in the bucket."""
+
+import os
+import time
+
+import pytest
+
+from lk_jupyter.errors import NoSuchObject, StorageError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with names that need care."""
+    made = tmp_path / "here"
+    for name in (
+        "a.csv",
+        "deep/er/b.csv",
+        "with 'quotes' \"two\".txt",
+        "ünï 日本.txt",
+        "100%.txt",
+        "empty",
+        "a=b&c?d#e",
+    ):
+        path = made / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("" if name == "empty" else name * 10)
+    return made
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_comes_back_as_it_went(storage, folder, tmp_path):
+    assert storage.put(folder, "fo/all").files == 7
+    storage.get("fo/all/", tmp_path / "back")
+    assert content(tmp_path / "back") == content(folder)
+
+
+def test_what_is_there_is_not_sent_again(network, watched, folder):
+    (folder / "large").write_bytes(os.urandom(100_000))
+    watched.put(folder, "fo/twice")
+    network.up = 0
+    again = watched.put(folder, "fo/twice")
+    assert (again.files, again.same) == (0, 8)
+    assert network.up < 20_000
+
+
+def test_a_file_that_was_only_touched_is_not_sent_and_one_that_changed_is(storage, folder):
+    storage.put(folder, "fo/touched")
+    later = time.time() + 100
+    os.utime(folder / "a.csv", (later, later))
+    (folder / "empty").write_text("now not")
+    assert storage.sync(folder, "lk://fo/touched").files == 1
+    assert storage.get_bytes("fo/touched/empty") == b"now not"
+
+
+def test_a_change_that_size_and_time_do_not_tell_is_found_by_checksum(storage, folder):
+    storage.put(folder, "fo/sly")
+    (folder / "a.csv").write_text("b" * (folder / "a.csv").stat().st_size)
+    os.utime(folder / "a.csv", (1, 1))
+    assert storage.sync(folder, "lk://fo/sly").files == 0
+    assert storage.sync(folder, "lk://fo/sly", checksum=True).files == 1
+
+
+def test_a_folder_here_follows_one_of_the_bucket(storage, folder, tmp_path):
+    target = tmp_path / "there"
+    storage.put(folder, "fo/down")
+    assert storage.sync("lk://fo/down", target).files == 7
+    assert storage.sync("lk://fo/down", target).files == 0
+    (target / "a.csv").write_text("older and shorter")
+    assert storage.sync("lk://fo/down", target).files == 1
+    assert content(target) == content(folder)
+
+
+def test_nothing_is_removed_unless_asked_for(storage, folder, tmp_path):
+    target = tmp_path / "there"
+    storage.put(folder, "fo/gone")
+    storage.get("fo/gone/", target)
+    (folder / "a.csv").unlink()
+    (target / "own.txt").write_text("mine")
+    assert storage.sync(folder, "lk://fo/gone").removed == 0
+    assert storage.exists("fo/gone/a.csv")
+    assert storage.sync(folder, "lk://fo/gone", delete=True).removed == 1
+    assert not storage.exists("fo/gone/a.csv")
+    assert storage.sync("lk://fo/gone", target, delete=True).removed == 2
+    assert content(target) == content(folder)
+
+
+def test_an_empty_source_does_not_empty_the_target(storage, folder, tmp_path):
+    storage.put(folder, "fo/kept")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(StorageError, match="Nothing was"):
+        storage.sync(tmp_path / "nothing", "lk://fo/kept", delete=True)
+    with pytest.raises(StorageError, match="There is nothing in"):
+        storage.sync("lk://fo/missing", folder, delete=True)
+    assert len(list(storage.ls("fo/kept"))) == 7
+    assert len(content(folder)) == 7
+
+
+@pytest.mark.parametrize(("source", "target"), [("here", "there"), ("lk://a", "lk://b")])
+def test_a_sync_needs_a_side_here_and_a_side_there(storage, source, target):
+    with pytest.raises(StorageError, match="One of the two"):
+        storage.sync(source, target)
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_goes(storage, folder):
+    (folder / "broken").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe")
+    done = storage.put(folder, "fo/odd")
+    assert done.files == 7
+    assert sorted(line.partition(":")[0].split("'")[-2 if "'" in line else 0] for line in done.left_out) == [
+        "broken",
+        "pipe",
+    ]
+
+
+def test_progress_ends_with_all_files_and_bytes(storage, folder, tmp_path):
+    told = []
+    storage.put(folder, "fo/told", progress=told.append)
+    storage.get("fo/told/", tmp_path / "back", progress=told.append)
+    size = sum(map(len, content(folder).values()))
+    assert (told[-1].files_done, told[-1].bytes_done, told[-1].share) == (7, size, 1)
+    assert "7 of 7 files" in str(told[-1])
+
+
+def test_one_level_lists_folders_once(storage, folder):
+    storage.put(folder, "fo/level")
+    names = [found.name for found in storage.ls("fo/level", recursive=False)]
+    assert "deep/" in names
+    assert "a.csv" in names
+    assert len(names) == 7
+    assert [found.key for found in storage.ls("fo/level/deep")] == ["fo/level/deep/er/b.csv"]
+
+
+def test_a_long_listing_is_asked_for_page_by_page(network, watched):
+    for n in range(25):
+        watched.put(b"", f"fo/many/{n:03}")
+    asked = watched.pages("fo/many", size=10)
+    assert len(next(asked)) == 10
+    assert [found.key for page in asked for found in page] == [f"fo/many/{n:03}" for n in range(10, 25)]
+
+
+def test_a_tree_shows_folders_and_sizes(storage, folder):
+    storage.put(folder, "fo/tree")
+    drawn = str(storage.tree("fo/tree"))
+    assert drawn.splitlines()[0] == "fo/tree/"
+    assert "└── er/" in drawn
+    assert "b.csv  130 B" in drawn
+    assert "er/" not in str(storage.tree("fo/tree", depth=1)).replace("deep/", "")
+    assert "and more" in str(storage.tree("fo/tree", most=2))
+
+
+def test_a_folder_is_removed_and_its_neighbours_stay(storage, folder):
+    storage.put(folder, "fo/rm")
+    storage.put(b"x", "fo/rm-not")
+    assert storage.remove("fo/rm/") == 7
+    assert storage.exists("fo/rm-not")
+    for nothing in ("", "/", "lk://"):
+        with pytest.raises(StorageError, match="nothing was"):
+            storage.remove(nothing)
+
+
+def test_objects_and_folders_move(storage, folder):
+    storage.put(folder, "fo/mv")
+    assert storage.move("fo/mv/a.csv", "fo/mv/z.csv") == 1
+    assert storage.get_bytes("fo/mv/z.csv") == (folder / "a.csv").read_bytes()
+    assert storage.move("fo/mv/", "fo/moved") == 7
+    assert not list(storage.ls("fo/mv"))
+    assert storage.exists("fo/moved/deep/er/b.csv")
+    with pytest.raises(StorageError, match="inside"):
+        storage.move("fo/moved/", "fo/moved/deeper/")
+
+
+def test_a_file_may_be_given_a_folder_for_a_target(storage, folder, tmp_path):
+    storage.put(folder / "a.csv", "fo/one/")
+    assert storage.get("lk://fo/one/a.csv", tmp_path).name == "a.csv"
+
+
+def test_a_folder_that_is_named_like_an_object_is_told_from_nothing(storage, folder, tmp_path):
+    storage.put(folder, "fo/named")
+    with pytest.raises(NoSuchObject, match="'fo/named/' for all that is in it"):
+        storage.get("fo/named", tmp_path / "x")
+    with pytest.raises(NoSuchObject, match="There is no 'fo/nothing'"):
+        storage.get("fo/nothing", tmp_path / "x")
+    assert storage.get("fo/named/a.csv", tmp_path / "new" / "folder" / "b.csv").exists()
+
+
+def test_an_object_is_read_as_a_file_by_range(network, watched):
+    watched.put(bytes(range(256)) * 40_000, "fo/ranges")
+    network.down = 0
+    with watched.open("fo/ranges") as file:
+        file.seek(-256, os.SEEK_END)
+        assert file.read() == bytes(range(256))
+        file.seek(256 * 100)
+        assert file.read(4) == b"\0\1\2\3"
+    assert network.down < 500_000
+
+
+def test_lines_are_read_and_written_as_text(storage):
+    with storage.open("fo/text", "w") as file:
+        file.writelines(f"line {n} ü\n" for n in range(100_000))
+    with storage.open("fo/text", "r") as file:
+        lines = file.read().splitlines()
+    assert (len(lines), lines[99_999]) == (100_000, "line 99999 ü")
+
+
+def test_a_file_whose_block_fails_is_not_there(storage):
+    def fail():
+        with storage.open("fo/half", "wb") as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with pytest.raises(NoSuchObject):
+        storage.info("fo/half")
+
+
+def test_a_mode_that_no_object_has_is_said(storage):
+    with pytest.raises(StorageError, match="can be read"):
+        storage.open("fo/text", "a")

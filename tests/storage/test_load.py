@@ -1,0 +1,150 @@
+"""Objects as values, by their suffix."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lk_jupyter.errors import DoesNotFit, NoSuchObject, StorageError
+from lk_jupyter.storage import load as load_module
+from lk_jupyter.storage.load import code_for, load
+
+TABLE = pd.DataFrame({"a": range(50), "b": [n / 2 for n in range(50)], "c": [f"ü{n}" for n in range(50)]})
+
+
+def written(write):
+    file = io.BytesIO()
+    write(file)
+    return file.getvalue()
+
+
+CSV = TABLE.to_csv(index=False).encode()
+TABLES = {
+    "t.csv": CSV,
+    "t.tsv": TABLE.to_csv(index=False, sep="\t").encode(),
+    "t.json": TABLE.to_json(orient="records").encode(),
+    "t.jsonl": TABLE.to_json(orient="records", lines=True).encode(),
+    "t.parquet": written(TABLE.to_parquet),
+    "t.feather": written(TABLE.to_feather),
+    "t.xlsx": written(lambda file: TABLE.to_excel(file, index=False)),
+    "T.CSV": CSV,
+    "t.csv.gz": gzip.compress(CSV),
+    "t.csv.bz2": bz2.compress(CSV),
+    "t.v2.csv.xz": lzma.compress(CSV),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_comes_back_whole_in_part_and_by_column(storage, name):
+    storage.put(TABLES[name], f"ld/{name}")
+    pd.testing.assert_frame_equal(load(storage, f"ld/{name}"), TABLE, check_dtype=False)
+    some = load(storage, f"lk://ld/{name}", columns=["c", "a"], sample=7)
+    assert sorted(some) == ["a", "c"]
+    assert list(some["c"]) == [f"ü{n}" for n in range(7)]
+
+
+def test_arrays_images_and_text(storage):
+    array = np.arange(60).reshape(20, 3)
+    storage.put(written(lambda file: np.save(file, array)), "ld/a.npy")
+    storage.put(written(lambda file: np.savez(file, x=array, y=array * 2)), "ld/a.npz")
+    storage.put(written(lambda file: Image.new("RGB", (4, 3)).save(file, "png")), "ld/i.png")
+    storage.put(b"one\ntwo\nthree\n", "ld/t.txt")
+    assert (load(storage, "ld/a.npy") == array).all()
+    assert load(storage, "ld/a.npy", sample=5).tolist() == array[:5].tolist()
+    assert list(load(storage, "ld/a.npz", columns=["y"])) == ["y"]
+    assert load(storage, "ld/i.png").size == (4, 3)
+    assert load(storage, "ld/t.txt") == "one\ntwo\nthree\n"
+    assert load(storage, "ld/t.txt", sample=2) == "one\ntwo\n"
+
+
+def test_json_that_is_no_table_is_what_it_is(storage):
+    storage.put(json.dumps({"name": "x", "deep": 1}).encode(), "ld/d.json")
+    assert load(storage, "ld/d.json") == {"name": "x", "deep": 1}
+
+
+def test_a_zip_is_loaded_when_it_holds_one_file(storage):
+    def pack(*names):
+        def write(file):
+            with zipfile.ZipFile(file, "w") as archive:
+                for name in names:
+                    archive.writestr(name, CSV)
+
+        return written(write)
+
+    storage.put(pack("t.csv"), "ld/one.csv.zip")
+    storage.put(pack("t.csv", "u.csv"), "ld/two.csv.zip")
+    assert len(load(storage, "ld/one.csv.zip")) == 50
+    with pytest.raises(StorageError, match="this has 2"):
+        load(storage, "ld/two.csv.zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("b.parquet", b"PAR1 no more", "cannot be read as parquet"),
+        ("cut.parquet", TABLES["t.parquet"][:-20], "cannot be read as parquet"),
+        ("b.csv.gz", b"no gzip", "cannot be read as csv"),
+        ("b.npy", b"no array", "cannot be read as npy"),
+        ("b.png", b"no image", "cannot be read as an image"),
+        ("b.txt", b"\xff\xfe\xfa", "cannot be read as text"),
+        ("empty.csv", b"", "is empty"),
+        ("empty.parquet", b"", "is empty"),
+        ("what.bin", b"x", "no suffix that tells"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_in_one_line(storage, name, content, said):
+    storage.put(content, f"ld/{name}")
+    with pytest.raises(StorageError, match=said) as error:
+        load(storage, f"ld/{name}")
+    assert "\n" not in str(error.value)
+
+
+def test_an_array_of_objects_runs_no_code(storage):
+    storage.put(written(lambda file: np.save(file, np.array([{}], dtype=object), allow_pickle=True)), "ld/o.npy")
+    with pytest.raises(StorageError, match="cannot be read"):
+        load(storage, "ld/o.npy")
+
+
+def test_a_column_that_is_not_there_is_said(storage):
+    for name in ("t.csv", "t.parquet", "t.jsonl"):
+        storage.put(TABLES[name], f"ld/{name}")
+        with pytest.raises(StorageError, match="nope"):
+            load(storage, f"ld/{name}", columns=["nope"])
+    with pytest.raises(StorageError, match="no columns"):
+        load(storage, "ld/t.txt", columns=["a"])
+
+
+def test_what_is_not_there_is_said_by_name(storage):
+    with pytest.raises(NoSuchObject, match=r"gone\.csv"):
+        load(storage, "ld/gone.csv")
+
+
+def test_what_does_not_fit_the_memory_is_not_loaded_and_a_sample_is(network, watched, monkeypatch):
+    watched.put(CSV * 20_000, "ld/long.csv")
+    monkeypatch.setattr(load_module, "free_memory", lambda: 10_000_000)
+    network.down = 0
+    with pytest.raises(DoesNotFit, match="--sample"):
+        load(watched, "ld/long.csv")
+    assert len(load(watched, "ld/long.csv", sample=10)) == 10
+    assert network.down < 2_000_000
+
+
+def test_the_wanted_columns_of_parquet_decide_whether_it_fits(storage, monkeypatch):
+    wide = pd.DataFrame({f"c{n}": np.random.default_rng(n).random(10_000) for n in range(20)})
+    storage.put(written(wide.to_parquet), "ld/wide.parquet")
+    monkeypatch.setattr(load_module, "free_memory", lambda: 1_000_000)
+    with pytest.raises(DoesNotFit, match="--columns"):
+        load(storage, "ld/wide.parquet")
+    assert list(load(storage, "ld/wide.parquet", columns=["c3"])) == ["c3"]
+
+
+def test_the_code_that_does_the_same_is_told():
+    assert code_for("x.parquet", load_module.Wish(["a"])) == "pd.read_parquet(\"lk://x.parquet\", columns=['a'])"
+    assert code_for("x.npy", load_module.Wish()) == ""

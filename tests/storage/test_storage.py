@@ -1,0 +1,201 @@
+"""The bucket as an object, on the local cloud's S3."""
+
+import _thread
+import os
+import signal
+import threading
+import urllib.request
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from urllib.error import HTTPError
+
+import pytest
+
+import lk_jupyter
+from lk_jupyter.errors import NoSuchObject, StorageError
+from lk_jupyter.storage import _down, _parts
+from lk_jupyter.storage.storage import Storage
+
+LARGE = os.urandom(1024 * 1024) * 40  # three parts
+
+
+@pytest.fixture(scope="module")
+def session(cloud):
+    with closing(lk_jupyter.connect(cloud.base_url, api_key=cloud.api_key)) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def storage(session):
+    return session.storage
+
+
+@pytest.fixture
+def interruptible():
+    """Interrupts as a terminal has them, also where the tests run in the background without."""
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, found)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"small", LARGE, bytearray(b"changeable"), memoryview(LARGE)[7:]],
+    ids=["nothing", "little", "three parts", "changeable", "a view"],  # names that are the same in each process
+)
+def test_bytes_come_back_as_they_went(storage, content):
+    storage.put(content, "st/bytes")
+    assert storage.get_bytes("st/bytes") == content
+    assert storage.info("st/bytes").size == len(content)
+
+
+def test_a_part_of_an_object_is_read_into_place(storage):
+    storage.put(LARGE, "st/part")
+    room = bytearray(30_000_000)
+    storage.get_into("st/part", memoryview(room), start=123)
+    assert room == LARGE[123 : 123 + len(room)]
+
+
+def test_files_travel_both_ways(storage, tmp_path):
+    (tmp_path / "here").write_bytes(LARGE)
+    storage.put(tmp_path / "here", "st/file")
+    assert storage.get("st/file", tmp_path / "back").read_bytes() == LARGE
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "here"]
+
+
+def test_pieces_that_are_made_meanwhile_become_one_object(storage):
+    storage.put((bytes([n]) * 1000 for n in range(50)), "st/pieces")
+    assert storage.get_bytes("st/pieces") == b"".join(bytes([n]) * 1000 for n in range(50))
+
+
+@pytest.mark.parametrize("key", ["st/ü x+%.bin", "st/日本/語 'quoted' \"too\".csv", "st/a=b&c?d#e"])
+def test_a_key_may_hold_any_letter(storage, key):
+    storage.put(b"x", key)
+    assert storage.exists(key)
+    assert key in [found.key for found in storage.ls("st")]
+    assert urllib.request.urlopen(storage.presign(key).url).read() == b"x"
+
+
+def test_a_folder_is_listed_with_sizes_and_nothing_beside_it(storage):
+    for key in ("st-list/a", "st-list/b/c", "st-listed"):
+        storage.put(key.encode(), key)
+    assert {found.key: found.size for found in storage.ls("st-list/")} == {"st-list/a": 9, "st-list/b/c": 11}
+
+
+def test_a_folder_is_opened_page_by_page_and_by_the_begin_of_a_name(storage):
+    for name in ("a", "b/1", "b/2", "c", "c.csv"):
+        storage.put(b"x", f"st-paged/{name}")
+    first = storage.ls_page("st-paged", size=2)
+    assert [found.name for found in first.items] == ["a", "b/"]
+    rest = storage.ls_page("lk://st-paged/", size=2, token=first.token)
+    assert [found.name for found in rest.items] == ["c", "c.csv"]
+    assert rest.token is None
+    assert [found.name for found in storage.ls_page("st-paged", begins="c").items] == ["c", "c.csv"]
+    assert storage.ls_page("st-paged/none").items == []
+
+
+def test_what_is_not_there_is_said_by_name(storage, tmp_path):
+    assert not storage.exists("st/nothing")
+    for act in (storage.info, storage.get_bytes, lambda key: storage.get(key, tmp_path / "x")):
+        with pytest.raises(NoSuchObject, match="st/nothing"):
+            act("st/nothing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_removing_twice_is_no_error(storage):
+    storage.put(b"x", "st/removed")
+    storage.remove("st/removed")
+    storage.remove("st/removed")
+    assert not storage.exists("st/removed")
+
+
+def test_a_local_file_that_is_not_there_is_said_before_anything_is_sent(storage, tmp_path):
+    with pytest.raises(StorageError, match="cannot be read"):
+        storage.put(tmp_path / "missing", "st/missing")
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(storage, tmp_path, monkeypatch):
+    storage.put(b"12345678", "st/eight")
+    usage = _down.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(_down.shutil, "disk_usage", lambda _: usage._replace(free=7))
+    with pytest.raises(StorageError, match=r"8 bytes.*room for 7 only"):
+        storage.get("st/eight", tmp_path / "eight")
+
+
+def test_a_link_writes_and_reads_without_credentials_and_its_repr_hides_it(storage):
+    link = storage.presign("st/linked", "PUT")
+    urllib.request.urlopen(urllib.request.Request(link.url, data=b"by link", method="PUT"))
+    assert storage.get_bytes("st/linked") == b"by link"
+    assert "http" not in repr(link) + str(link)
+
+
+def test_a_link_is_for_its_object_and_its_way_only(storage):
+    storage.put(b"x", "st/readable")
+    link = storage.presign("st/readable").url
+    for url, method in ((link, "PUT"), (link.replace("readable", "file"), "GET")):
+        with pytest.raises(HTTPError, match="403"):
+            urllib.request.urlopen(urllib.request.Request(url, data=b"y" if method == "PUT" else None, method=method))
+
+
+def test_credentials_are_asked_for_when_the_last_ones_end_soon_and_not_before(session):
+    given = []
+
+    def issue():
+        given.append(session.client.storage.credentials())
+        return given[-1]
+
+    storage = Storage(issue)
+    for key in ("st/one", "st/two"):
+        storage.put(b"x", key)
+        storage.presign(key, life=timedelta(minutes=10))
+    assert len(given) == 1
+    link = storage.presign("st/one", life=timedelta(days=30))
+    assert link.expires_at <= given[-1].expires_at
+
+
+def test_credentials_that_end_in_mid_transfer_are_renewed(make_cloud):
+    cloud = make_cloud("--s3-credential-seconds", "2")
+    storage = Storage(cloud.client.storage.credentials)
+    first = storage._credentials.present()
+
+    def pieces():
+        yield LARGE
+        threading.Event().wait((first.expires_at - datetime.now(timezone.utc)).total_seconds() + 1.1)
+        yield LARGE
+
+    storage.put(pieces(), "long")
+    assert storage._credentials.present() != first
+    assert storage.get_bytes("long") == LARGE * 2
+
+
+def test_pieces_that_fail_leave_nothing_behind(storage):
+    def pieces():
+        yield LARGE
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        storage.put(pieces(), "st/half")
+    assert not storage.exists("st/half")
+
+
+def test_an_interrupted_upload_leaves_nothing_behind(storage, interruptible):
+    sending = threading.Event()
+
+    def pieces():
+        yield LARGE
+        sending.set()
+        while True:
+            yield LARGE[: _parts.PART]
+
+    threading.Thread(target=lambda: sending.wait(30) and _thread.interrupt_main(), daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        storage.put(pieces(), "st/interrupted")
+    assert not storage.exists("st/interrupted")
+
+
+def test_an_interrupted_download_leaves_no_half_file(storage, tmp_path, monkeypatch, interruptible):
+    storage.put(LARGE, "st/long")
+    monkeypatch.setattr(_down, "write_at", lambda *_: _thread.interrupt_main())
+    with pytest.raises(KeyboardInterrupt):
+        storage.get("st/long", tmp_path / "long")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,32 @@
+"""The guide: every notebook runs to its end, and shows what it is kept with."""
+
+from __future__ import annotations
+
+import books
+import nbformat
+import pytest
+
+PATHS = [pytest.param(path, id=path.stem) for path in books.paths()]
+
+
+#: Of a hundred words that a notebook shows, so many may be others the next time: the machine that was fastest, ...
+CHANCE = 5
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_notebook_of_the_guide_shows_what_it_is_kept_with(path, make_cloud, tmp_path):
+    cloud = make_cloud()
+    kept = nbformat.read(path, as_version=4)
+    book = books.execute(path, tmp_path, cloud.base_url, cloud.api_key)
+    assert books.failures(book) == []
+    assert books.shape(book) == books.shape(kept)
+    words = books.words(kept)
+    changed = words ^ books.words(book)
+    assert 100 * len(changed) <= CHANCE * len(words), changed
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_guide_has_a_plain_text_twin_of_every_picture_and_table(path):
+    book = nbformat.read(path, as_version=4)
+    rich = [output.data for cell in book.cells for output in cell.get("outputs", ()) if "data" in output]
+    assert all(data.get("text/plain", "").strip() for data in rich if data.get("text/html", "x").strip())

@@ -1,0 +1,64 @@
+"""What is loaded when, and who may import whom."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+HEAVY = {
+    "anywidget",
+    "fastapi",
+    "fsspec",
+    "httpx",
+    "ipywidgets",
+    "matplotlib",
+    "numpy",
+    "obstore",
+    "pandas",
+    "PIL",
+    "pyarrow",
+    "pydantic",
+    "tenacity",
+    "uvicorn",
+}
+
+REPORT = "import json, sys; print(json.dumps({name: getattr(m, '__file__', None) for name, m in sys.modules.items()}))"
+
+
+def loaded_by(program):
+    """Return the modules that a fresh interpreter has loaded after a program, with their files."""
+    command = [sys.executable, "-c", f"{program}\n{REPORT}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def third_party(modules):
+    site = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    return {name.partition(".")[0] for name, file in modules.items() if file and any(file.startswith(p) for p in site)}
+
+
+def test_importing_the_package_loads_nothing_of_others():
+    before, after = loaded_by("pass"), loaded_by("import lk_jupyter; assert lk_jupyter.__version__")
+    assert third_party(after) - third_party(before) - {"lk_jupyter"} == set()
+
+
+def test_loading_the_extension_is_light():
+    start = "from IPython.testing.globalipapp import start_ipython; shell = start_ipython()"
+    before = loaded_by(start)
+    after = loaded_by(
+        f"{start}\nshell.run_line_magic('load_ext', 'lk_jupyter')\nassert shell.find_cell_magic('lk_run')"
+    )
+    added = {name.partition(".")[0] for name in set(after) - set(before)}
+    assert "lk_jupyter" in added
+    assert added & HEAVY == set()
+
+
+def test_rooms_import_only_what_they_may():
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout

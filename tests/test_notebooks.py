@@ -1,0 +1,178 @@
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import books
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+pytestmark = pytest.mark.xdist_group("notebooks")
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NAMES = [path.name for path in FOLDER.glob("*.ipynb") if path not in books.paths()]
+RUN_ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+@pytest.fixture(scope="session")
+def executed(cloud, tmp_path_factory):
+    """A function that executes a notebook by name, once a session."""
+    home = tmp_path_factory.mktemp("kernel")
+    env = {
+        **os.environ,
+        "LK_BASE_URL": cloud.base_url,
+        "LK_API_KEY": cloud.api_key,
+        "LK_LOG_DIR": str(home / "logs"),
+        "LK_JOURNAL": str(home / "journal.sqlite"),
+        "IPYTHONDIR": str(home / "ipython"),
+    }
+
+    @cache
+    def execute(name):
+        book = nbformat.read(FOLDER / name, as_version=4)
+        NotebookClient(book, timeout=100, allow_errors=True).execute(env=env)
+        return book
+
+    return execute
+
+
+@pytest.fixture
+def cell(executed):
+    """A function that gives an executed cell of the quickstart, or of another notebook."""
+    return lambda cell_id, book="quickstart.ipynb": next(cell for cell in executed(book).cells if cell.id == cell_id)
+
+
+def stream_of(cell):
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
+
+
+def shown_by(cell):
+    return [output.data["text/plain"] for output in cell.outputs if "data" in output]
+
+
+def receipt_of(cell):
+    (receipt,) = (text for text in shown_by(cell) if re.search(RUN_ID, text))
+    return receipt
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_notebook_is_kept_without_outputs(name):
+    book = nbformat.read(FOLDER / name, as_version=4)
+    assert all(not cell.outputs and cell.execution_count is None for cell in book.cells if cell.cell_type == "code")
+    assert book.metadata.kernelspec.name == "python3"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_cell_fails_but_those_that_are_meant_to(executed, name):
+    code = [cell for cell in executed(name).cells if cell.cell_type == "code"]
+    failed = [cell.id for cell in code if any(output.output_type == "error" for output in cell.outputs)]
+    assert failed == [cell.id for cell in code if "raises-exception" in cell.metadata.get("tags", ())]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_rich_output_has_a_plain_text_twin(executed, name):
+    rich = [output.data for cell in executed(name).cells for output in cell.get("outputs", ()) if "data" in output]
+    assert any("text/html" in data for data in rich)
+    assert all(data.get("text/plain", "").strip() for data in rich if data.get("text/html", "").strip())
+
+
+def test_the_lines_of_a_run_are_ordinary_output_in_order(cell):
+    lines = stream_of(cell("first")).splitlines()
+    assert lines[0].startswith("Hello from Python")
+    assert lines[1:] == [f"step {step} of 5" for step in range(1, 6)]
+
+
+def test_a_run_ends_with_a_receipt_of_state_time_cost_and_id(cell):
+    assert re.fullmatch(rf"✓ completed · \S+ s · [\d.]+ credits · run {RUN_ID}", receipt_of(cell("first")))
+
+
+def test_a_plan_names_the_machine_and_the_most_it_costs(cell):
+    (plan,) = shown_by(cell("plan"))
+    assert "gpu.h100" in plan
+    assert "300" in plan
+    assert not stream_of(cell("plan"))
+
+
+def test_the_bars_of_a_training_end_full_and_each_epoch_has_its_line(cell):
+    bars = [shown for shown in shown_by(cell("train")) if "100%" in shown]
+    scores = [float(line.rpartition(" ")[2]) for line in stream_of(cell("train")).splitlines()]
+    assert [bar.partition(":")[0] for bar in bars] == [f"epoch {epoch}" for epoch in range(1, 6)]
+    assert len(scores) == 5
+    assert scores[-1] > 0.9
+
+
+def test_a_saved_run_is_there_for_python(cell):
+    first, last = stream_of(cell("result")).splitlines()
+    assert re.fullmatch(r"digits ended as completed on gpu\.a100 for 0\.\d{4} credits", first)
+    assert last.startswith("epoch 5: accuracy")
+
+
+def test_a_failing_cell_shows_the_line_that_failed(cell):
+    (error,) = (output for output in cell("fail").outputs if output.output_type == "error")
+    shown = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
+    lines = cell("fail").source.splitlines()
+    assert error.ename == "RunFailed"
+    for line in ("print(mean([]))", "    return sum(values) / len(values)"):
+        number = lines.index(line) + 1
+        assert f"cell.py:{number}" in shown
+        assert f"----> {number} {line}" in shown
+    assert "ZeroDivisionError: division by zero" in shown
+    assert "the mean of nothing is ..." in stream_of(cell("fail"))
+
+
+def test_a_failure_can_be_handled_in_python(cell):
+    assert stream_of(cell("session")).splitlines()[-1] == "exit code: 3"
+
+
+def test_looking_back_shows_the_run_and_its_log(cell):
+    run_id = re.search(RUN_ID, receipt_of(cell("train")))[0]
+    assert run_id[:8] in shown_by(cell("runs"))[0]
+    assert "epoch 5: accuracy" in str(cell("logs").outputs)
+
+
+def test_an_experiment_shows_its_figure_and_brings_its_variables_back(cell):
+    train, back = cell("train", "experiment.ipynb"), cell("back", "experiment.ipynb")
+    kinds = [set(output.data) for output in train.outputs if "data" in output]
+    assert {"image/png", "text/plain"} in kinds
+    assert "100%" in "".join(shown_by(train))
+    assert shown_by(train)[-1].endswith("Set here: history, best")
+    assert re.match(r"The best of 8 epochs reached 0\.\d{3}\.", stream_of(back))
+    assert "epoch" in shown_by(back)[0]
+
+
+def test_an_experiment_compares_three_machines_and_decides(cell):
+    (table,) = (text for text in shown_by(cell("fan", "experiment.ipynb")) if "Remark" in text)
+    assert [name in table for name in ("gpu.a100", "gpu.h100", "gpu.l40s")] == [True] * 3
+    assert "cheapest that finished" in table
+    assert re.match(
+        r"Go on with gpu\.\w+: [\d.]+ s for 0\.\d{4} credits", stream_of(cell("decide", "experiment.ipynb"))
+    )
+    assert shown_by(cell("history", "experiment.ipynb"))[0].count("completed") == 4
+
+
+def test_the_demo_shows_lines_while_the_run_goes_on(tmp_path):
+    source = "%%lk_run --gpu A100\nimport time\nprint('first')\ntime.sleep(1.5)\nprint('second')"
+    cells = [nbformat.v4.new_code_cell(text) for text in ("%load_ext lk_jupyter", source)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "book.ipynb")
+    show = [sys.executable, FOLDER / "show.py", tmp_path / "book.ipynb", tmp_path / "executed.ipynb"]
+    command = [sys.executable, FOLDER / "on_local_cloud.py", "--fresh", tmp_path / "cloud", *show]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (first, second) = (
+        float(re.search(rf"([\d.]+) s \| {word}$", shown, re.MULTILINE)[1]) for word in ("first", "second")
+    )
+    assert second - first > 1
+    assert "completed" in str(nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells[1].outputs)
+    assert not (tmp_path / "cloud" / "server.json").exists()
+
+
+def test_the_demo_fails_when_a_cell_does(tmp_path):
+    cells = [nbformat.v4.new_code_cell("raise ValueError('told so')")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "book.ipynb")
+    show = [sys.executable, FOLDER / "show.py", tmp_path / "book.ipynb", tmp_path / "executed.ipynb"]
+    ended = subprocess.run(show, check=False, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "stopped at ValueError: told so" in ended.stdout
+    assert (tmp_path / "executed.ipynb").exists()

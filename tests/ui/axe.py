@@ -1,0 +1,24 @@
+"""What axe-core finds wrong with the accessibility of a page, https://github.com/dequelabs/axe-core."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Locator, Page
+
+#: npm puts it there with all that the Lab extension needs.
+NPM = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
+COUNTS = ("serious", "critical")
+RUN = "element => window.axe.run(element, {resultTypes: ['violations']})"
+
+
+def findings(where: Page | Locator) -> list[str]:
+    """Return what is serious or critical in a page, or in a part of it, and where."""
+    page, part = (where.page, where) if isinstance(where, Locator) else (where, where.locator("html"))
+    page.evaluate(Path(os.environ.get("AXE", NPM)).read_text("utf-8"))
+    return [_named(found) for found in part.evaluate(RUN)["violations"] if found["impact"] in COUNTS]
+
+
+def _named(found: dict[str, Any]) -> str:
+    places = "".join(f"\n  {node['html']}\n  {node['failureSummary']}" for node in found["nodes"])
+    return f"{found['impact']}: {found['id']}: {found['help']}, {found['helpUrl']}{places}"

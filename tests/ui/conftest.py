@@ -1,0 +1,85 @@
+"""One Lab and one browser for all tests of this folder; a page and a notebook for each."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+
+from ui import axe, lab, notebook
+from ui import browser as installed
+
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+#: Lab says it of what it had asked a kernel that was restarted.
+LABS_OWN = "Canceled future for"
+
+
+def pytest_itemcollected(item):
+    """Run all tests of this folder in one process, so that they share what takes long to start."""
+    if Path(__file__).parent in item.path.parents:
+        item.add_marker(pytest.mark.xdist_group("ui"))
+
+
+@pytest.fixture(scope="package")
+def running_lab(cloud, tmp_path_factory):
+    """JupyterLab with settings of its own, its kernels signed in to the local cloud."""
+    settings, root = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("notebooks")
+    signed_in = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
+    with lab.running(settings, root, {**signed_in, "LK_JOURNAL": str(settings / "journal.sqlite")}) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")  # not longer: while it lives, its thread has a running event loop
+def chromium():
+    """A browser with its cache; it asks for nothing and opens no window."""
+    with sync_playwright() as playwright:
+        program = installed.find()
+        assert program, installed.ADVICE
+        with playwright.chromium.launch(executable_path=program, args=FLAGS) as browser:
+            yield browser.new_context(viewport={"width": 1280, "height": 900})
+
+
+@pytest.fixture
+def page(chromium: BrowserContext):
+    """An empty page; the test fails when a script of it did."""
+    expect.set_options(timeout=40_000)
+    page = chromium.new_page()
+    faults = []
+    page.on("pageerror", lambda fault: faults.append(fault))  # noqa: PLW0108 (Playwright marks its handlers)
+    yield page
+    page.close()
+    assert not [fault for fault in faults if not fault.message.startswith(LABS_OWN)]
+
+
+@pytest.fixture
+def open_notebook(running_lab: lab.Lab, page: Page, request: pytest.FixtureRequest):
+    """A function that opens a notebook of these cells in Lab."""
+
+    def opened(*cells: str) -> notebook.OpenNotebook:
+        name = f"{request.node.name}/notebook.ipynb"
+        (running_lab.root / name).parent.mkdir()
+        book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+        book.cells = [nbformat.v4.new_code_cell(source) for source in cells]
+        nbformat.write(book, running_lab.root / name)
+        running_lab.start_kernel(name)
+        found = notebook.OpenNotebook(page)
+        found.load(f"{running_lab.url}/lab/tree/{name}?token={running_lab.token}&reset")
+        return found
+
+    yield opened
+    page.close()  # before its kernels end, which it would tell
+    running_lab.end_kernels()
+
+
+@pytest.fixture(scope="session")
+def accessible():
+    """A function that fails on what hinders users in a page or a part of it, and names it."""
+
+    def check(where: Page | Locator) -> None:
+        found = axe.findings(where)
+        assert not found, "\n\n".join(found)
+
+    return check

@@ -1,0 +1,93 @@
+"""A JupyterLab of the tests, with settings of its own."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+FOLDERS = (
+    *("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"),
+    *("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "LK_LOG_DIR"),
+)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running JupyterLab."""
+
+    url: str
+    token: str
+    root: Path
+
+    @cached_property
+    def http(self) -> httpx.Client:
+        """A client of the server, signed in."""
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"token {self.token}"}, timeout=30)
+
+    def start_kernel(self, path: str) -> None:
+        """Start the kernel of a notebook, so that it does while the page loads."""
+        asked = {"path": path, "name": Path(path).name, "type": "notebook", "kernel": {"name": "python3"}}
+        self.http.post("/api/sessions", json=asked).raise_for_status()
+
+    def end_kernels(self) -> None:
+        """End all kernels; what they run in the cloud goes on."""
+        for session in self.http.get("/api/sessions").json():
+            self.http.delete(f"/api/sessions/{session['id']}").raise_for_status()
+
+
+@contextmanager
+def running(settings: Path, root: Path, signed_in: dict[str, str]) -> Iterator[Lab]:
+    """Start JupyterLab on this folder, its kernels signed in to a cloud; end it."""
+    _be_quiet(settings)
+    lab = Lab(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16), root)
+    env = {**os.environ, **dict.fromkeys(FOLDERS, str(settings)), **signed_in}
+    with (
+        (settings / "lab.log").open("w") as log,
+        subprocess.Popen(_command(lab), env=env, stdout=log, stderr=log) as it,
+    ):
+        try:
+            _await_answer(lab)
+            yield lab
+        finally:
+            lab.http.close()
+            it.terminate()
+
+
+def _command(lab: Lab) -> list[str]:
+    return [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--IdentityProvider.token={lab.token}"),
+        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={lab.url.rpartition(':')[2]}", "--ServerApp.port_retries=0"),
+        *(f"--ServerApp.root_dir={lab.root}", "--LabApp.expose_app_in_browser=True"),
+    ]
+
+
+def _be_quiet(settings: Path) -> None:
+    """Keep the question about Jupyter news from covering the page."""
+    folder = settings / "@jupyterlab" / "apputils-extension"
+    folder.mkdir(parents=True)
+    chosen = {"fetchNews": "false", "checkForUpdates": False}
+    (folder / "notification.jupyterlab-settings").write_text(json.dumps(chosen))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _await_answer(lab: Lab) -> None:
+    for attempt in Retrying(
+        stop=stop_after_delay(60), wait=wait_fixed(0.1), retry=retry_if_exception_type(httpx.TransportError)
+    ):
+        with attempt:
+            lab.http.get("/api").raise_for_status()

@@ -1,0 +1,117 @@
+"""What a user does with an open notebook, and sees of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+#: The indicator in the toolbar says idle before a kernel exists; the session knows better.
+KERNEL_IS_READY = """() => {
+    const context = window.jupyterapp?.shell?.currentWidget?.sessionContext;
+    const kernel = context?.session?.kernel;
+    return context?.isReady && kernel?.connectionStatus === 'connected' && kernel?.status === 'idle';
+}"""
+KERNEL_IS_CONNECTED = """() => {
+    const kernel = window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel;
+    return kernel?.connectionStatus === 'connected';
+}"""
+#: Started but not awaited: a command that runs a cell ends with the cell.
+COMMAND = """([id, args]) => {
+    window.unended = (window.unended ?? 0) + 1;
+    window.jupyterapp.commands.execute(id, args).finally(() => { window.unended -= 1; });
+}"""
+COMMANDS_ENDED = "() => !window.unended"
+SELECT = "cell => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = cell; }"
+#: Where pictures are kept, to be looked at.
+SCREENS = Path(__file__).parents[2] / ".out" / "screens"
+#: Milliseconds from one look at the page to the next; the default is every frame, which takes a core.
+LOOK = 50
+
+
+@dataclass(frozen=True)
+class OpenNotebook:
+    """A notebook that is open in Lab, with its kernel running."""
+
+    page: Page
+
+    def command(self, name: str, **args: str) -> None:
+        """Start a command of Lab."""
+        self.page.evaluate(COMMAND, [name, args])
+
+    def run_all(self) -> None:
+        """Start all cells; ``ended`` waits for the last."""
+        self.command("notebook:run-all-cells")
+
+    def run(self, cell: int) -> Locator:
+        """Start a cell, which ``ended`` waits for; return where its output appears."""
+        self.page.evaluate(SELECT, cell)
+        self.command("notebook:run-cell")
+        return self.output(cell)
+
+    def ended(self, seconds: float = 60) -> None:
+        """Wait until all that was started here has ended."""
+        self.page.wait_for_function(COMMANDS_ENDED, timeout=1000 * seconds, polling=LOOK)
+
+    def interrupt(self) -> None:
+        """Press the button in the toolbar."""
+        self.page.locator(".jp-NotebookPanel:visible [data-jp-item-name='interrupt'] jp-button").click()
+
+    def load(self, url: str) -> None:
+        """Load the page of this notebook and wait for its kernel."""
+        self.page.goto(url)
+        self._loaded(KERNEL_IS_READY)
+
+    def reload(self) -> None:
+        """Load the page again; the kernel goes on with what it does."""
+        self.page.reload()
+        self._loaded(KERNEL_IS_CONNECTED)
+
+    def save(self) -> None:
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+
+    def keeps(self, words: str) -> None:
+        """Wait until these words are in what would be saved."""
+        kept = "words => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON()).includes(words)"
+        self.page.wait_for_function(kept, arg=words, timeout=40_000, polling=LOOK)
+
+    def reopen_without_kernel(self) -> None:
+        """Shut the kernel down and load the page anew, which starts none."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        self.page.reload()
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=60_000)
+
+    def restart_kernel(self) -> None:
+        """Restart the kernel, which may be busy, and say yes when asked."""
+        self.command("notebook:restart-kernel")
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        self.page.wait_for_function(KERNEL_IS_READY, timeout=60_000, polling=LOOK)
+
+    def output(self, cell: int) -> Locator:
+        """What a cell shows below itself."""
+        return self.page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(cell).locator(".jp-Cell-outputArea")
+
+    def themes(self) -> Iterator[str]:
+        """Show the page in light, then in dark; it ends as it began."""
+        for theme in ("light", "dark"):
+            self._show_in(theme)
+            yield theme
+        self._show_in("light")
+
+    def picture(self, name: str) -> None:
+        """Take a picture of the notebook."""
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # a new theme comes with one
+        self.page.locator(".jp-NotebookPanel:visible").screenshot(path=SCREENS / f"{name}.png")
+
+    def pictures(self, name: str) -> None:
+        """Take two pictures, NAME-light and NAME-dark."""
+        for theme in self.themes():
+            self.picture(f"{name}-{theme}")
+
+    def _show_in(self, theme: str) -> None:
+        self.command("apputils:change-theme", theme=f"JupyterLab {theme.capitalize()}")
+        expect(self.page.locator("body")).to_have_attribute("data-jp-theme-light", str(theme == "light").lower())
+
+    def _loaded(self, kernel: str) -> None:
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=60_000)
+        self.page.wait_for_function(kernel, timeout=60_000, polling=LOOK)

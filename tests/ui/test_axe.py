@@ -1,0 +1,22 @@
+"""The check that other tests trust: it finds what hinders users, names it, and leaves the rest alone."""
+
+import pytest
+
+GOOD = "<html lang='en'><title>A page</title><main><h1>Words</h1><button>Press</button></main></html>"
+BAD = "<p style='color: #bbb; background: #fff'>Pale words</p><button id='nameless'></button>"
+
+
+def test_what_hinders_users_is_named_with_its_place(page, accessible):
+    page.set_content(GOOD.replace("</main>", f"{BAD}</main>"))
+    with pytest.raises(AssertionError, match=r"(?s)button-name.*nameless.*color-contrast.*Pale words"):
+        accessible(page)
+
+
+def test_a_page_that_hinders_nobody_passes(page, accessible):
+    page.set_content(GOOD)
+    accessible(page)
+
+
+def test_a_part_is_checked_without_the_rest(page, accessible):
+    page.set_content(GOOD.replace("</main>", f"{BAD}</main>"))
+    accessible(page.get_by_role("button", name="Press"))

@@ -1,0 +1,67 @@
+"""Choosing a machine as a user does: with the mouse, with keys, and while the network is away."""
+
+import re
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+GONE = re.compile("connection|answer|reach")
+OPEN = "%load_ext lk_jupyter\nfrom lk_jupyter.widgets import MachinePicker\npicker = MachinePicker()\n"
+
+
+def signed_in_to(cloud):
+    return f'import os\nos.environ.update(LK_BASE_URL="{cloud.base_url}", LK_API_KEY="{cloud.api_key}")\n'
+
+
+@pytest.mark.timeout(300)  # a whole path, on machines that do much else
+def test_a_machine_is_found_chosen_made_the_default_and_run_on(open_notebook, accessible, make_cloud):
+    cloud = make_cloud("--faults", "--no-capacity", "h100")
+    run = "%%lk_run --machine $picker --plan\nprint(1)"
+    book = open_notebook(
+        f"{signed_in_to(cloud)}{OPEN}picker.every = 300\npicker",
+        run,
+        "picker.value, __import__('os').environ['LK_MACHINE']",
+    )
+    shown, page = book.run(0), book.page
+    book.ended()
+    expect(shown.get_by_role("radio")).to_have_count(7)
+
+    shown.get_by_label("GPU memory at least").fill("lots")
+    expect(shown.get_by_role("alert").first).to_contain_text("Memory 'lots' is not understood")
+    shown.get_by_label("GPU memory at least").fill("60 GB")
+    shown.get_by_label("Time limit").fill("10 min")
+    expect(shown.get_by_role("row").nth(1)).to_contain_text("0.2650 credits")
+    shown.get_by_label("Only what I can have now").check()
+    expect(shown.get_by_role("radio", name="gpu.h100")).to_have_count(0)
+
+    shown.get_by_role("button", name="Cheapest that fits").focus()
+    page.keyboard.press("Enter")
+    expect(shown.get_by_role("radio", name="gpu.a100")).to_be_checked()
+    shown.get_by_role("button", name="Price/h").press("Enter")
+    expect(shown.get_by_role("columnheader", name="Price/h")).to_have_attribute("aria-sort", "descending")
+    expect(shown.get_by_role("radio").first).to_have_accessible_name("gpu.b300")
+    shown.get_by_role("radio", name="gpu.h200").press("Space")
+    expect(shown.get_by_text("Chosen: gpu.h200.")).to_be_visible()
+    shown.get_by_role("button", name="Make gpu.h200 the default here").press("Enter")
+    expect(shown.get_by_role("button", name="gpu.h200 is the default here")).to_be_disabled()
+
+    for theme in book.themes():
+        accessible(shown)
+        book.picture(f"machine-picker-{theme}")
+
+    faults = [{"path": "/vms/availability", "times": None, "lose_answer": True}]
+    httpx.post(f"{cloud.base_url}/_faults", json=faults).raise_for_status()
+    expect(shown.get_by_role("alert")).to_contain_text(GONE)
+    expect(shown.get_by_role("radio", name="gpu.h200")).to_be_checked()
+    httpx.delete(f"{cloud.base_url}/_faults").raise_for_status()
+    expect(shown.get_by_role("alert")).to_have_count(0)
+
+    expect(book.run(1)).to_contain_text("gpu.h200")
+    expect(book.run(2)).to_contain_text("('gpu.h200', 'gpu.h200')")
+    book.ended()
+    book.keeps("Chosen: gpu.h200.")
+    book.save()
+    book.reopen_without_kernel()
+    expect(book.output(0).get_by_role("row").filter(has_text="✓")).to_contain_text("gpu.h200")
+    assert "not found" not in book.output(0).inner_text()

@@ -1,0 +1,89 @@
+import io
+
+import pandas as pd
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from lk_jupyter.storage.storage import Storage
+
+FILES = """() => {
+    const files = new DataTransfer();
+    files.items.add(new File(['city,price\\nUlm,1\\nKöln,2\\n'], "it's 100% new.csv"));
+    return files;
+}"""
+
+
+@pytest.fixture
+def bucket(cloud, tmp_path):
+    """A bucket with a folder of everything."""
+    storage = Storage(cloud.client.storage.credentials)
+    image, table = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (60, 40), "teal").save(image, "PNG")
+    pd.DataFrame({"price": [1.5, 2.5], "city": ["Ulm", "Köln"]}).to_parquet(table)
+    files = {
+        "images/logo.png": image.getvalue(),
+        "images/deep/none.txt": b"",
+        "train.parquet": table.getvalue(),
+        "broken.parquet": b"PAR1 not really",
+        "notes.md": b"# Notes\n\nof the bucket\n",
+        "zero.csv": b"",
+    }
+    for name, content in files.items():
+        storage.put(content, f"ui/{name}")
+    for n in range(300):
+        (tmp_path / f"{n:04}.txt").write_bytes(b"x")
+    storage.put(tmp_path, "ui/many")
+    yield storage
+    storage.remove("ui/")
+
+
+@pytest.mark.timeout(200)
+def test_somebody_looks_around_in_the_bucket_drops_a_file_and_loads_tables(open_notebook, page, bucket, accessible):
+    book = open_notebook(
+        "from lk_jupyter.widgets import StorageBrowser\nStorageBrowser('ui')",
+        "print(it_s_100_new.shape, cities['city'].tolist())",
+    )
+    book.run(0)
+    browser = book.output(0)
+    rows = browser.get_by_role("treeitem")
+    expect(rows).to_have_count(6)
+
+    browser.get_by_role("treeitem", name="broken.parquet").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(rows).to_have_count(6 + 2)
+    for key in ("ArrowRight", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    expect(browser.get_by_role("img", name="ui/images/logo.png")).to_be_visible()
+
+    browser.get_by_role("treeitem", name="many/").click()
+    expect(rows).to_have_count(6 + 2 + 201)
+    browser.get_by_role("treeitem", name="200 shown").click()
+    expect(rows).to_have_count(6 + 2 + 300)
+    browser.get_by_label("Find").fill("0123")
+    expect(browser.get_by_text("1 of ")).to_be_visible()
+    browser.get_by_label("Find").fill("012")
+    page.keyboard.press("Enter")
+    expect(browser.get_by_role("treeitem", name="Only names that begin with “012”")).to_be_visible()
+    expect(rows).to_have_count(6 + 2 + 11)
+    browser.get_by_role("treeitem", name="many/").press("ArrowLeft")
+
+    browser.get_by_role("treeitem", name="notes.md").dispatch_event(
+        "drop", {"dataTransfer": page.evaluate_handle(FILES)}
+    )
+    expect(browser.get_by_text("A run opens it as /mnt/s3/ui/it's 100% new.csv")).to_be_visible()
+    browser.get_by_role("treeitem", name="it's 100% new.csv").click()
+    expect(browser.get_by_role("region", name="First rows")).to_contain_text("Köln")
+    browser.get_by_role("button", name="Load into pandas").click()
+    expect(browser.get_by_text('read_csv("lk://ui/it\'s 100% new.csv")')).to_be_visible()
+
+    browser.get_by_role("treeitem", name="train.parquet").click()
+    expect(browser.get_by_role("region", name="Preview of ui/train.parquet")).to_be_visible()
+    expect(browser.get_by_role("region", name="First rows")).to_contain_text("Köln")
+    browser.get_by_label("as", exact=True).fill("cities")
+    page.keyboard.press("Enter")
+    expect(browser.get_by_text("✓ cities: DataFrame, 2 rows, 2 columns")).to_be_visible()
+    book.pictures("storage-browser")
+    accessible(browser)
+    expect(book.run(1)).to_contain_text("(2, 2) ['Ulm', 'Köln']")

@@ -1,0 +1,70 @@
+"""A run as a widget: its facts, its log, and what lets its cell go."""
+
+import threading
+import time
+
+import pytest
+
+from lk_jupyter.errors import RunDetached
+from lk_jupyter.runs import session
+from lk_jupyter.runs.held import is_held
+from lk_jupyter.widgets import RunView
+
+pytestmark = pytest.mark.usefixtures("signed_in")
+
+REST = "abcdefghijklmnopqrstuvwxyzABCDEFGH"
+CODE = f"""print("\\x1b[31m<b>red</b>\\x1b[0m")
+print("hf_" + "{REST}")
+for line in range(30): print("line", line)
+raise SystemExit(3)"""
+
+
+def wait_for_lines(view, count):
+    came = threading.Event()
+    view.observe(lambda change: change["new"] >= count and came.set(), "total")
+    view.load()
+    assert view.total >= count or came.wait(20)
+
+
+def test_a_run_that_failed_is_shown_with_its_log_and_the_reason():
+    run = session.current().run(CODE, timeout=60)
+    run.wait()
+    view = RunView(run)
+    wait_for_lines(view, 32)
+    assert view.ended
+    assert ["State", "✗ failed"] in view.facts
+    assert "exit code 3" in view.reason
+    shown = view.lines(0)
+    assert shown["lines"][0] == "<b>red</b>"
+    assert view.lines(30) == {"first": 30, "lines": ["line 28", "line 29"]}
+    picture = view.picture()
+    assert "line 29" in picture.text
+    assert REST not in str(shown) + picture.text + picture.html
+
+
+def test_what_a_run_writes_is_text_in_the_picture():
+    run = session.current().run("print('<img src=x onerror=alert(1)>')", timeout=60)
+    run.wait()
+    view = RunView(run)
+    wait_for_lines(view, 1)
+    assert "&lt;img" in view.picture().html
+    assert "<img" not in view.picture().html
+
+
+def test_a_cell_that_waits_is_let_go_and_the_run_goes_on():
+    run = session.current().run("import time; time.sleep(60)", timeout=120)
+    view = RunView(run)
+    view.load()
+    assert not view.held
+    threading.Thread(target=let_go_as_soon_as_held, args=(run, view)).start()
+    with pytest.raises(RunDetached, match=f"%lk_wait {run.short_id}"):
+        run.wait()
+    assert not is_held(run.execution_id)
+    view.stop()
+    assert run.wait().status == "aborted"
+
+
+def let_go_as_soon_as_held(run, view):
+    while not is_held(run.execution_id):
+        time.sleep(0.01)
+    view.detach()
