@@ -29,8 +29,8 @@ demo: $(VENV)/demo.stamp
 		$(BIN)/python notebooks/show.py notebooks/quickstart.ipynb .out/quickstart.ipynb
 
 lab: $(VENV)/demo.stamp $(VENV)/browser.stamp
-	@mkdir -p .out/notebooks/life
-	@for book in notebooks/*.ipynb notebooks/life/*.ipynb; do test -e .out/$$book || cp $$book .out/$$book; done
+	@for book in notebooks/*.ipynb notebooks/*/*.ipynb; do \
+		mkdir -p .out/$${book%/*}; test -e .out/$$book || cp $$book .out/$$book; done
 	@$(BIN)/python notebooks/on_local_cloud.py .out/lab \
 		$(BIN)/python -m jupyterlab -y --allow-root .out/notebooks
 
