@@ -24,7 +24,8 @@ from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER, Group
 from lk_jupyter.api.states import FINAL_STATES
 from lk_jupyter.config import SETTINGS
 from lk_jupyter.magics import MAGICS, magic_named
-from lk_jupyter.magics._parser import flags, is_switch
+from lk_jupyter.magics._operations import NO_MAGIC, magics_of
+from lk_jupyter.magics._parser import Magic, Verbs, first_sentence, flags, is_switch
 from lk_jupyter.options import RunOptions, extras
 
 README = Path(__file__).parent.parent / "README.md"
@@ -37,7 +38,12 @@ _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 def magics_table() -> str:
     """Return every magic with what it does."""
     magics = [magic_named(row.name) for row in MAGICS]
-    return _table(("Magic", "What it does"), [(f"`{m.title}`", _first_sentence(m.function)) for m in magics])
+    return _table(("Magic", "What it does"), [(f"`{magic.title}`", _doc(magic)) for magic in magics])
+
+
+def _doc(magic: Magic | Verbs) -> str:
+    verbs = f" Verbs: {', '.join(f'`{name}`' for name in magic.verbs)}." if isinstance(magic, Verbs) else ""
+    return first_sentence(magic.doc) + verbs
 
 
 def options_table() -> str:
@@ -76,7 +82,7 @@ def options_module() -> str:
 
 
 def operations_table() -> str:
-    """Return the operations of the API with the Python call of each, and how sure the description is of it."""
+    """Return the operations of the API: Python call, magic, and how sure the description is of it."""
     groups = {type(part): name for name in vars(Client) if isinstance(part := getattr(_CLIENT, name), Group)}
     paths = _described_paths()
     rows = [
@@ -84,12 +90,17 @@ def operations_table() -> str:
             f"`client.{groups[endpoint.owner]}.{endpoint.name}`",
             f"`{endpoint.method} {path}`",
             _first_sentence(endpoint.function),
+            _magic_for(f"{groups[endpoint.owner]}.{endpoint.name}"),
             paths[path][endpoint.method.lower()]["x-source"],
         )
         for endpoint in ENDPOINTS
         for path in [PLACEHOLDER.sub(r"{\1}", endpoint.path)]
     ]
-    return _table(("Python", "Operation", "What it does", "Source"), sorted(rows))
+    return _table(("Python", "Operation", "What it does", "Magic", "Source"), sorted(rows))
+
+
+def _magic_for(operation: str) -> str:
+    return ", ".join(f"`{magic}`" for magic in magics_of(operation)[:2]) or NO_MAGIC.get(operation, "")
 
 
 def _described_paths() -> dict[str, Any]:
@@ -118,7 +129,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _first_sentence(documented: Callable[..., object]) -> str:
-    return (inspect.getdoc(documented) or "").partition("\n\n")[0].replace("\n", " ")
+    return first_sentence(inspect.getdoc(documented) or "")
 
 
 def _on_the_line(name: str, field: FieldInfo) -> str:

@@ -18,7 +18,7 @@ from lk_jupyter.magics import _going_on, _pictures
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from lk_jupyter.magics._parser import Magic
+    from lk_jupyter.magics._parser import Magic, Verbs
 
 
 class Row(NamedTuple):
@@ -53,13 +53,14 @@ MAGICS = (
     Row("lk_sync", "storage"),
     Row("lk_rm", "storage"),
     Row("lk_load", "loading"),
+    Row("lk_secrets", "secrets"),
 )
 _ROWS = {row.name: row for row in MAGICS}
 
 
-def magic_named(name: str) -> Magic:
+def magic_named(name: str) -> Magic | Verbs:
     """Return a magic by its name, importing it."""
-    found: Magic = getattr(import_module(f"{__name__}.{_ROWS[name].module}"), name)
+    found: Magic | Verbs = getattr(import_module(f"{__name__}.{_ROWS[name].module}"), name)
     return found
 
 
@@ -82,7 +83,7 @@ class LazyMagic:
             raise
 
     @cached_property
-    def magic(self) -> Magic:
+    def magic(self) -> Magic | Verbs:
         """The magic itself, imported on first use."""
         return magic_named(self.row.name)
 
@@ -98,6 +99,8 @@ def load(shell: InteractiveShell) -> None:
         shell.register_magic_function(LazyMagic(row, shell), row.kind, row.name)  # type: ignore[arg-type]
     if _matcher not in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.append(_matcher)
+    if _asked_of_verb not in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.append(_asked_of_verb)
     _pictures.register(shell)
     _going_on.tell(shell)
 
@@ -108,7 +111,20 @@ def unload(shell: InteractiveShell) -> None:
         shell.magics_manager.magics[row.kind].pop(row.name, None)
     if _matcher in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(_matcher)
+    if _asked_of_verb in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.remove(_asked_of_verb)
     _pictures.unregister(shell)
+
+
+_ASKED = re.compile(r"\s*(?P<words>%(?P<name>lk_\w+) +[\w-]+) *\?{1,2}\s*")
+
+
+def _asked_of_verb(lines: list[str]) -> list[str]:
+    """Turn ``%lk_vm create?`` into what asks for the help of the verb; IPython would look for an object ``create``."""
+    found = _ASKED.fullmatch("".join(lines))
+    if not found or found["name"] not in _ROWS or not hasattr(magic_named(found["name"]), "verbs"):
+        return lines
+    return [f"{found['words']} --help\n"]
 
 
 _LINE = re.compile(r"(?:^|=)\s*%{1,2}(?P<name>lk_\w+)[ \t](?P<rest>.*)$", re.DOTALL)

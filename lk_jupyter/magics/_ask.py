@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
+import warnings
+
 from IPython.core.error import StdinNotImplementedError
+
+from lk_jupyter.errors import UsageError
 
 
 def ask(question: str) -> bool:
@@ -15,3 +20,19 @@ def ask(question: str) -> bool:
     except (EOFError, KeyboardInterrupt, OSError, StdinNotImplementedError):
         return False
     return answer.strip().lower() in {"y", "yes"}
+
+
+def ask_hidden(question: str, otherwise: str) -> str:
+    """Return what is typed without being shown.
+
+    Raises UsageError where nothing is, or nobody can be asked; ``otherwise`` says what to do then.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            answer = getpass.getpass(question).strip()
+    except (EOFError, NotImplementedError, getpass.GetPassWarning):
+        raise UsageError(f"Nobody can be asked here without showing the answer: {otherwise}.") from None
+    if not answer:
+        raise UsageError("Nothing was entered; nothing has changed.")
+    return answer

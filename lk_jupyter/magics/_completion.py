@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from lk_jupyter.config import SETTINGS
 from lk_jupyter.magics import magic_named
-from lk_jupyter.magics._parser import Magic, flags, is_switch, takes_many
+from lk_jupyter.magics._parser import Magic, Verbs, flags, is_switch, takes_many
 from lk_jupyter.options import extras
 from lk_jupyter.runs import session
 from lk_jupyter.runs.ids import known_ids
@@ -28,8 +28,15 @@ PATIENCE = 0.8  # seconds: a slower answer comes too late for a menu
 
 def complete(name: str, typed: str) -> tuple[str, list[str]]:
     """Return the piece that is being typed in the line of a magic, and what may replace it."""
-    *before, word = typed.split(" ")
     magic = magic_named(name)
+    if isinstance(magic, Verbs):
+        verb, space, rest = typed.lstrip().partition(" ")
+        if not space:
+            return verb, _starting(verb, magic.verbs)
+        if verb not in magic.verbs:
+            return "", []
+        magic, typed = magic.verbs[verb], rest
+    *before, word = typed.split(" ")
     if word.startswith("-") and "=" not in word:
         return word, _starting(word, [flag for flag in _flags(magic) if flag.startswith("--") or word == "-"])
     *option, value = word.split("=", 1)
@@ -127,6 +134,10 @@ def _variables() -> list[str]:
     return [name for name in shell.user_ns if name not in shell.user_ns_hidden] if shell else []
 
 
+def _secrets() -> Iterable[str]:
+    return (each.name for each in session.current(start=False).client.environment_variables.list())
+
+
 #: What may be several, with commas between.
 LISTED = {"gpus", "machines", "variables"}
 
@@ -134,6 +145,7 @@ COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "gpus": _gpus,
     "machines": _machines,
     "runs": _runs,
+    "secrets": _secrets,
     "settings": _settings,
     "variables": _variables,
 }

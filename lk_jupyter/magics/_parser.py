@@ -15,6 +15,16 @@ may be None has a ``--no-its-name`` beside it, list
 takes several values and may be repeated, dict takes ``key=value`` pairs. ``_flag(...)`` on a field
 adds a short form, a metavar, a completer (a name in ``_completion.COMPLETERS``), or makes the
 field a positional argument. Row the magic up in ``lk_jupyter.magics.MAGICS`` and it is there.
+
+A magic of several verbs is made of one function for each, of which the first does ``%lk_vm`` alone::
+
+    lk_vm = Verbs("lk_vm", "Machines with GPUs, reached over SSH.")
+
+    @lk_vm.verb("list", NoOptions)
+    def _list(options: NoOptions, shell: InteractiveShell) -> None:
+        '''List the machines.'''
+
+``%lk_vm?`` tells of all verbs, ``%lk_vm list?`` of one; each is completed as a magic of its own is.
 """
 
 from __future__ import annotations
@@ -31,6 +41,7 @@ from typing import Any, NoReturn, cast, get_origin
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic_arguments import MagicArgumentParser
+from IPython.core.page import page
 from pydantic.fields import FieldInfo
 
 from lk_jupyter.errors import UsageError
@@ -43,6 +54,7 @@ class Magic:
 
     model: type[Options]
     function: Callable[..., Any]
+    name: str
 
     def __call__(self, shell: InteractiveShell, line: str, cell: str | None = None) -> Any:
         options = self.parse(line)
@@ -52,7 +64,12 @@ class Magic:
     def title(self) -> str:
         """The name as it is typed, such as ``%%lk_run``."""
         takes_cell = "cell" in inspect.signature(self.function).parameters
-        return ("%%" if takes_cell else "%") + self.function.__name__
+        return ("%%" if takes_cell else "%") + self.name
+
+    @property
+    def doc(self) -> str:
+        """What it does, and examples."""
+        return inspect.getdoc(self.function) or ""
 
     def parse(self, line: str) -> Any:
         """Read a line into the options. Raises UsageError with what does not fit."""
@@ -65,10 +82,14 @@ class Magic:
         """Usage, what it does, options with their defaults, examples."""
         return "Usage" + self.parser.format_help()
 
+    def usage(self) -> str:
+        """How it stands on a line: its name, options and arguments."""
+        return self.parser.format_usage().removeprefix("::").strip()
+
     @cached_property
     def parser(self) -> MagicArgumentParser:
         """IPython's own argument parser, with an argument for each field of the model."""
-        parser: Any = _Parser(self.title[1:], description=inspect.getdoc(self.function))  # type: ignore[no-untyped-call]
+        parser: Any = _Parser(self.title[1:], description=self.doc)  # type: ignore[no-untyped-call]
         parser.allow_abbrev = False
         parser.color = False  # 3.14 colours help for terminals; this one is also shown in notebooks
         for name, field in self.model.model_fields.items():
@@ -94,7 +115,60 @@ class Magic:
 
 def magic(model: type[Options]) -> Callable[[Callable[..., Any]], Magic]:
     """Make a function the magic of its name, with the model's fields as its options."""
-    return lambda function: Magic(model, function)
+    return lambda function: Magic(model, function, function.__name__)
+
+
+class Verbs:
+    """A magic of several verbs, such as ``%lk_vm create``; a verb is a magic itself."""
+
+    def __init__(self, name: str, doc: str) -> None:
+        self.name = name
+        self.title = "%" + name
+        self.doc = doc
+        self.verbs: dict[str, Magic] = {}
+
+    def verb(self, name: str, model: type[Options]) -> Callable[[Callable[..., Any]], Magic]:
+        """Make a function the verb of this name, with the model's fields as its options."""
+
+        def declare(function: Callable[..., Any]) -> Magic:
+            self.verbs[name] = Magic(model, function, f"{self.name} {name}")
+            return self.verbs[name]
+
+        return declare
+
+    def __call__(self, shell: InteractiveShell, line: str, cell: str | None = None) -> Any:
+        verb, rest = self.split(line)
+        if rest.strip() in HELP:
+            page(verb.help())
+            return None
+        return verb(shell, rest, cell)
+
+    def split(self, line: str) -> tuple[Magic, str]:
+        """Return the verb of a line, and what stands after it. Raises UsageError."""
+        name, _, rest = line.strip().partition(" ")
+        if not name:
+            return next(iter(self.verbs.values())), ""
+        if name in self.verbs:
+            return self.verbs[name], rest
+        near = get_close_matches(name, self.verbs, n=1)
+        hint = f"Did you mean {self.title} {near[0]}?" if near else f"It has: {', '.join(self.verbs)}."
+        raise UsageError(f"{self.title} has no verb {name}. {hint}")
+
+    def help(self) -> str:
+        """What it is, and each verb with its usage and what it does."""
+        verbs = "\n\n".join(f"{magic.usage()}\n    {first_sentence(magic.doc)}" for magic in self.verbs.values())
+        first = next(iter(self.verbs))
+        more = f"{self.title} alone is {self.title} {first}. {self.title} {first}? tells the options of a verb."
+        return f"Usage::\n\n  {self.title} VERB\n\n{self.doc}\n\n{more}\n\n{verbs}\n"
+
+
+#: What asks for the help of a verb in place of its options.
+HELP = frozenset({"--help", "-h"})
+
+
+def first_sentence(doc: str) -> str:
+    """Return what a docstring begins with, in one line."""
+    return doc.partition("\n\n")[0].replace("\n", " ")
 
 
 def split(line: str) -> list[str]:

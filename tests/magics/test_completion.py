@@ -42,6 +42,11 @@ def test_variables_of_the_user_are_completed_one_after_the_other(complete, shell
     assert complete("%%lk_run --out frame,grö▮\npass") == ["%%lk_run --out frame,größe\npass"]
 
 
+def test_verbs_are_completed_and_then_their_options(complete):
+    assert complete("%lk_secrets s▮") == ["%lk_secrets set"]
+    assert complete("%lk_secrets set --e▮") == ["%lk_secrets set --env"]
+
+
 @pytest.mark.usefixtures("signed_in")
 def test_cards_are_completed_in_any_case(complete):
     assert complete("%%lk_run --gpu a1▮\nprint(1)") == ["%%lk_run --gpu A100\nprint(1)"]

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics import MAGICS, _parser, magic_named
-from lk_jupyter.magics._parser import magic, split
+from lk_jupyter.magics._parser import Verbs, magic, split
 from lk_jupyter.options import NoOptions, Options, RunOptions, _flag, line_of
 
 
@@ -38,6 +38,24 @@ def lk_compute(options: RunOptions, _shell: Any, cell: str) -> tuple[RunOptions,
 @magic(NoOptions)
 def lk_rest(options: NoOptions, _shell: Any) -> None:
     """Do nothing."""
+
+
+lk_ship = Verbs("lk_ship", "Ships, and where they are.")
+
+
+@lk_ship.verb("list", NoOptions)
+def _list(_options: NoOptions, _shell: Any) -> str:
+    """List the ships."""
+    return "list"
+
+
+@lk_ship.verb("send", EveryKind)
+def _send(options: EveryKind, _shell: Any) -> EveryKind:
+    """Send a ship away.
+
+    Example: ``%lk_ship send home``
+    """
+    return options
 
 
 def test_each_kind_of_field_is_read_from_the_line():
@@ -170,3 +188,41 @@ def test_options_can_be_written_as_the_line_that_they_were_read_from(line):
     options = magic.parse(line)
     assert magic.parse(line_of(options)) == options
     assert line_of(magic.parse(line_of(options))) == line_of(options)
+
+
+def test_a_verb_takes_the_rest_of_the_line_as_a_magic_does():
+    assert lk_ship(None, "send 'the sea' -n 3") == EveryKind(where="the sea", limit=3)
+
+
+def test_without_a_verb_the_first_is_done():
+    assert lk_ship(None, "") == "list"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("sned home", "%lk_ship has no verb sned. Did you mean %lk_ship send?"),
+        ("home", "%lk_ship has no verb home. It has: list, send."),
+        ("send home --limt 3", "%lk_ship send has no option --limt. Did you mean --limit?"),
+        ("send", "%lk_ship send: the following arguments are required: WHERE. %lk_ship send? shows what it takes."),
+    ],
+)
+def test_a_slip_in_a_verb_is_told_in_one_line(line, message):
+    with pytest.raises(UsageError) as caught:
+        lk_ship(None, line)
+    assert str(caught.value) == message
+
+
+def test_help_of_a_magic_of_verbs_has_the_usage_of_each():
+    said = lk_ship.help()
+    assert "%lk_ship send [-n N] [--dry-run]" in said
+    assert "    Send a ship away.\n" in said
+
+
+@pytest.mark.parametrize(
+    "line", ["%lk_secrets set?", "%lk_secrets set ?", "%lk_secrets set --help", " %lk_secrets set??"]
+)
+def test_a_question_mark_behind_a_verb_tells_its_options(run_cell, line):
+    shown = run_cell(line)
+    assert "%lk_secrets set [--env VARIABLE]" in shown
+    assert "Example" in shown

@@ -1,0 +1,128 @@
+"""Which magic calls which operation, found in the code: what a magic's function reaches, call by call."""
+
+import ast
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import lk_jupyter
+from lk_jupyter.api._client import Client
+from lk_jupyter.api._endpoint import ENDPOINTS, Group
+from lk_jupyter.magics import MAGICS, magic_named
+from lk_jupyter.magics._operations import CALLS, NO_MAGIC, magics_of
+from lk_jupyter.magics._parser import Verbs
+
+ROOT = Path(lk_jupyter.__file__).parent
+CLIENT = Client("http://127.0.0.1")
+GROUPS = {type(part): name for name in vars(Client) if isinstance(part := getattr(CLIENT, name), Group)}
+CLASSES = {group.__name__: name for group, name in GROUPS.items()}
+OPERATIONS = {f"{GROUPS[endpoint.owner]}.{endpoint.name}" for endpoint in ENDPOINTS}
+
+#: Rooms that a magic does not call, or calls over the wire only.
+ELSEWHERE = {"localcloud", "shipped", "serverext"}
+
+
+class Index(ast.NodeVisitor):
+    """Functions of the package: the operations that each calls, the names it uses, and where these come from."""
+
+    def __init__(self):
+        self.defined = defaultdict(list)  # name of a function, a class or a method → its nodes
+        self.homes = {}  # node → its module
+        self.imports = defaultdict(dict)  # module → what a name in it is called at home
+        self.module = None
+
+    def visit_FunctionDef(self, node):
+        self.defined[node.name].append(node)
+        self.homes[node] = self.module
+        self.generic_visit(node)
+
+    visit_ClassDef = visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
+
+    def visit_ImportFrom(self, node):
+        for name in node.names:
+            self.imports[self.module][name.asname or name.name] = (node.module, name.name)
+
+    def uses(self, node):
+        """Iterate over the definitions that a function uses: a name as its module knows it, a method by its name."""
+        for part in ast.walk(node):
+            if isinstance(part, ast.Attribute):
+                yield from (found for found in self.defined[part.attr] if not isinstance(found, ast.ClassDef))
+            elif isinstance(part, ast.Name):
+                home, name = self.imports[self.homes[node]].get(part.id, (self.homes[node], part.id))
+                found = [each for each in self.defined[name] if self.homes[each] == home]
+                yield from (each if not isinstance(each, ast.ClassDef) else _made(each) for each in found)
+
+
+def _made(node):
+    """Return what runs when an object of the class is made; a class without such a method is its own."""
+    methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+    return next((part for part in methods if part.name in {"__init__", "__post_init__"}), node)
+
+
+def _operations_in(node):
+    """Return the operations that stand in a function: ``….vms.create``, or ``create`` of a name that is the group."""
+    groups = {
+        target.id: each.value.attr
+        for each in ast.walk(node)
+        if isinstance(each, ast.Assign) and isinstance(each.value, ast.Attribute)
+        for target in each.targets
+        if isinstance(target, ast.Name)
+    }
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Attribute):
+            yield f"{part.value.attr}.{part.attr}"
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+            yield f"{groups.get(part.value.id) or CLASSES.get(part.value.id, part.value.id)}.{part.attr}"
+
+
+@cache
+def index():
+    found = Index()
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        if parts[1] not in ELSEWHERE:
+            found.module = ".".join(part for part in parts if part != "__init__")
+            found.visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+@cache
+def called_by(title):
+    """Return the operations that the code below a magic calls."""
+    name, _, verb = title.lstrip("%").partition(" ")
+    magic = magic_named(name)
+    function = (magic.verbs[verb] if verb else magic).function
+    module = function.__module__
+    todo = [node for node in index().defined[function.__name__] if index().homes[node] == module]
+    seen = set(todo)
+    while todo:
+        for node in index().uses(todo.pop()):
+            if node not in seen:
+                seen.add(node)
+                todo.append(node)
+    return {operation for node in seen for operation in _operations_in(node)} & OPERATIONS
+
+
+def titles():
+    for row in MAGICS:
+        magic = magic_named(row.name)
+        verbs = magic.verbs.values() if isinstance(magic, Verbs) else [magic]
+        yield from (each.title for each in verbs)
+
+
+@pytest.mark.parametrize("title", CALLS)
+def test_a_magic_calls_the_operations_of_its_row(title):
+    assert title in set(titles())
+    assert set(CALLS[title].split()) <= called_by(title)
+
+
+def test_a_call_that_a_magic_does_not_make_is_found_out():
+    assert "vms.create" not in called_by("%lk_secrets list")
+    assert "mfa.enroll" not in called_by("%lk_whoami")
+
+
+def test_what_has_no_magic_is_an_operation_with_a_reason():
+    assert set(NO_MAGIC) <= OPERATIONS
+    assert not [operation for operation in NO_MAGIC if magics_of(operation)]
