@@ -14,6 +14,7 @@ from asyncio import to_thread
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from itertools import takewhile
 from threading import Event
 from typing import Any, Generic, TypeVar, cast, get_args
@@ -102,7 +103,7 @@ class Http:
         verify = httpx.create_ssl_context()
         self._org = _org_header(org)
         self._calls = _calls_client(verify, timeout, self._org)
-        self._streams = _streams_client(verify, timeout)
+        self.stream_client = partial(_stream_client, verify, timeout)
         self._closed = Event()
         self._wires: WeakSet[_Wire[Any]] = WeakSet()
 
@@ -137,7 +138,6 @@ class Http:
         for wire in list(self._wires):
             wire.cut()
         self._calls.close()
-        self._streams.close()
 
     def attempt(self, request: Callable[[], httpx.Response], host: str) -> Outcome:
         """Send once."""
@@ -273,10 +273,15 @@ class EventStream(Iterator[E]):
 
 
 class _Wire(Generic[E]):
-    """The connection under an EventStream; apart from it, so that dropping the stream closes the connection."""
+    """The connection under an EventStream; apart from it, so that dropping the stream closes the connection.
+
+    Each has an httpx client of its own: a dropped stream may be closed by the garbage collector, in the
+    middle of another request, and would wait for ever for the lock that this request has of its client.
+    """
 
     def __init__(self, http: Http, call: Call, url: SecretStr) -> None:
         self._http = http
+        self._client = http.stream_client()
         self._call = call
         self._url = url
         self._host = _host(url.get_secret_value())
@@ -308,9 +313,9 @@ class _Wire(Generic[E]):
         return self._http.attempt(self._open, self._host)
 
     def _open(self) -> httpx.Response:
-        client, signer = self._http._streams, self._http.signer(self._call.endpoint)
+        signer = self._http.signer(self._call.endpoint)
         with _content(self._call) as content:
-            request = client.build_request(
+            request = self._client.build_request(
                 self._call.endpoint.method,
                 self._url.get_secret_value(),
                 params=to_jsonable_python(self._call.query) or None,
@@ -319,7 +324,7 @@ class _Wire(Generic[E]):
             )
             if signer:
                 request.headers.update(self._http._org)
-            response = client.send(request, auth=signer, stream=True)
+            response = self._client.send(request, auth=signer, stream=True)
         if not response.is_success:
             response.read()
         return response
@@ -422,8 +427,8 @@ def _calls_client(verify: ssl.SSLContext, timeout: float, org: dict[str, str]) -
     return httpx.Client(verify=verify, headers=headers, timeout=timeout, limits=limits, mounts=_NO_PROXY)
 
 
-def _streams_client(verify: ssl.SSLContext, timeout: float) -> httpx.Client:
-    """Return a client that knows no token, and opens a connection per stream, so that each can be cut."""
+def _stream_client(verify: ssl.SSLContext, timeout: float) -> httpx.Client:
+    """Return a client that knows no token, for one stream and its connection."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     headers = {
         **_USER_AGENT,

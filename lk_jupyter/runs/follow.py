@@ -133,6 +133,8 @@ class Follower:
                     yield event
         except BROKEN:
             return
+        finally:
+            self.drop()
 
     def _ended(self) -> bool:
         return is_final(self.client.execution.status(self.execution_id).status)

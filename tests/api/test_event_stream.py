@@ -2,6 +2,7 @@
 
 import gc
 import threading
+from itertools import count
 
 import pytest
 from api.scripted import KEY, RESET, ScriptedServer
@@ -201,7 +202,7 @@ def _read_in_a_thread(stream):
         events.extend(stream)
         ended.set()
 
-    threading.Thread(target=read).start()
+    threading.Thread(target=read, daemon=True).start()
     return events, ended
 
 
@@ -263,6 +264,36 @@ def test_a_stream_that_is_left_closes_its_connection(server, client, how):
         assert server.left.wait(5)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("moment", range(0, 60, 4))
+def test_a_dropped_stream_holds_up_no_other_when_the_garbage_collector_closes_it(server, client, moment):
+    server.reply(CHUNKED, chunk(HELLO * 3), UNTIL_THE_CLIENT_LEAVES)
+    server.reply(OPEN, HELLO)
+    gc.disable()
+    try:
+        dropped = [client.follow("e1")]
+        next(dropped[0])
+        dropped.append(dropped)  # so that only the collector frees it
+        del dropped
+        threading.setprofile(_collect_in_call(moment, "httpcore"))
+        events, ended = _read_in_a_thread(client.follow("e2"))
+        assert ended.wait(10)
+    finally:
+        threading.setprofile(None)
+        gc.enable()
+    assert events == [Output("hello\n")]
+
+
+def _collect_in_call(moment, package):
+    """Return a profiler that collects garbage in the call with this number that a thread makes into a package."""
+    calls = count()
+
+    def profile(frame, event, _):
+        if event == "call" and f"/{package}/" in frame.f_code.co_filename and next(calls) == moment:
+            gc.collect()
+
+    return profile
 
 
 def test_a_stream_that_is_closed_within_its_loop_ends_there(server, client):

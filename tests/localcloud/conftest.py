@@ -144,6 +144,15 @@ class Api:
                 return text.partition("\n")[0]
         raise AssertionError(f"no line, only {text!r}")
 
+    def shown(self, run, text):
+        """Wait until a run has written a text; an engine may have something to say before."""
+        seen = ""
+        for event in self.events(run):
+            seen += event.get("output", {}).get("content", "")
+            if text in seen:
+                return
+        raise AssertionError(f"no {text!r}, only {seen!r}")
+
 
 def until(condition, seconds=60):
     """Wait until a condition of another process holds and return what it gave."""

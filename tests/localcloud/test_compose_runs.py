@@ -63,7 +63,7 @@ def test_secrets_reach_each_service_as_they_are(api, image):
 
 def test_output_comes_while_a_stack_runs_and_abort_kills_it(api, image):
     run = start(api, stack(image, one="echo up; sleep 600"))
-    assert "up" in next(api.events(run))["output"]["content"]
+    api.shown(run, "up")
     api.post(f"/workloads/abort/{run}")
     assert (ended(api, run)["status"], left_of(run)) == ("aborted", "")
 
@@ -71,7 +71,7 @@ def test_output_comes_while_a_stack_runs_and_abort_kills_it(api, image):
 def test_stop_lets_services_say_goodbye(api, image):
     patient = "trap 'echo bye; exit 0' TERM; echo up; while true; do sleep 0.1; done"
     run = start(api, stack(image, one=patient), graceful_timeout=5)
-    api.first_line(run)
+    api.shown(run, "up")
     api.post(f"/workloads/stop/{run}")
     record = ended(api, run)
     assert (record["status"], left_of(run)) == ("cancelled", "")
