@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -83,18 +83,17 @@ def _on_interrupt() -> Any:
     )
 
 
-class RunOptions(Options):
-    """Options of ``%%lk_run`` and ``Session.run``."""
+class StartOptions(Options):
+    """What every run may be asked for, whatever it runs."""
 
     gpu: str | None = Field(
         None,
-        description='GPU to run on: A100, a100 or gpu.a100. "A100|H100" takes the first that you may use, A100,H100 '
-        "all of them, each in a run of its own.",
+        description='GPU to run on: A100, a100 or gpu.a100. "A100|H100" takes the first that you may use.',
         json_schema_extra=_flag(metavar="NAME", completer="gpus"),
     )
     machine: str | None = Field(
         None,
-        description="Machine profile to run on, such as gpu.a100 or cpu, in place of --gpu; several with commas.",
+        description="Machine profile to run on, such as gpu.a100 or cpu, in place of --gpu.",
         json_schema_extra=_flag(metavar="PROFILE", completer="machines"),
     )
     timeout: int | None = Field(
@@ -110,6 +109,36 @@ class RunOptions(Options):
         description="Credits at which the run is stopped, before its time limit. Default: the setting max_cost.",
         json_schema_extra=_flag(metavar="CREDITS"),
     )
+    name: str | None = Field(None, description="Display name of the run.")
+    label: list[str] = Field([], description="Tag for finding the run again; may be repeated.")
+    metadata: dict[str, str] = Field(
+        {}, description="key=value to keep with the run; may be repeated.", json_schema_extra=_flag(metavar="K=V")
+    )
+    save: str | None = Field(
+        None, description="Variable that receives the Run object.", json_schema_extra=_flag(metavar="VAR")
+    )
+    detach: bool = Field(False, description="Start the run and return at once; the log goes on in the background.")  # noqa: FBT003
+    on_interrupt: Literal["abort", "detach"] | None = _on_interrupt()
+    quiet: bool = Field(False, description="Show the receipt only, not the log.")  # noqa: FBT003
+    no_doctor: bool = Field(False, description="Show no hints on what went wrong or slowly; or set doctor to off.")  # noqa: FBT003
+    allow_secrets: bool = Field(False, description="Send the run though it holds what looks like a secret.")  # noqa: FBT003
+    plan: bool = Field(False, description="Show what would be sent and what it may cost; send nothing.")  # noqa: FBT003
+
+
+class RunOptions(StartOptions):
+    """Options of ``%%lk_run`` and ``Session.run``."""
+
+    gpu: str | None = Field(
+        None,
+        description='GPU to run on: A100, a100 or gpu.a100. "A100|H100" takes the first that you may use, A100,H100 '
+        "all of them, each in a run of its own.",
+        json_schema_extra=_flag(metavar="NAME", completer="gpus"),
+    )
+    machine: str | None = Field(
+        None,
+        description="Machine profile to run on, such as gpu.a100 or cpu, in place of --gpu; several with commas.",
+        json_schema_extra=_flag(metavar="PROFILE", completer="machines"),
+    )
     requirements: list[str] = Field(
         [],
         description='Packages to install first: a requirements file, names such as "torch>=2.4", or auto for the '
@@ -121,11 +150,6 @@ class RunOptions(Options):
         description="Text files to ship beside the code, as paths or globs. Local modules that the cell imports go "
         "by themselves.",
         json_schema_extra=_flag(metavar="GLOB"),
-    )
-    name: str | None = Field(None, description="Display name of the run.")
-    label: list[str] = Field([], description="Tag for finding the run again; may be repeated.")
-    metadata: dict[str, str] = Field(
-        {}, description="key=value to keep with the run; may be repeated.", json_schema_extra=_flag(metavar="K=V")
     )
     arg: list[str] = Field(
         [], description="Argument for sys.argv; may be repeated.", json_schema_extra=_flag(metavar="VALUE")
@@ -176,23 +200,89 @@ class RunOptions(Options):
         description="Run whose checkpoint to go on from: the code finds the folder with what it saved in lk_resume.",
         json_schema_extra=_flag(metavar="ID", completer="runs"),
     )
-    detach: bool = Field(False, description="Start the run and return at once; the log goes on in the background.")  # noqa: FBT003
     attach: Literal["never", "auto"] = Field(
         "never",
         description="auto: follow the run that this cell has started with the same code before, if it goes on or ended "
         "unseen, and start it else.",
         json_schema_extra=_flag(metavar="WHEN"),
     )
-    on_interrupt: Literal["abort", "detach"] | None = _on_interrupt()
-    quiet: bool = Field(False, description="Show the receipt only, not the log.")  # noqa: FBT003
-    no_doctor: bool = Field(False, description="Show no hints on what went wrong or slowly; or set doctor to off.")  # noqa: FBT003
-    allow_secrets: bool = Field(False, description="Send the run though it holds what looks like a secret.")  # noqa: FBT003
     rich: bool | None = Field(
         None,
         description="Show figures, tables and display() as they are made, and understand IPython's syntax. "
         "Default: on for a cell, off for a script.",
     )
-    plan: bool = Field(False, description="Show what would be sent and what it may cost; send nothing.")  # noqa: FBT003
+
+
+class ContainerOptions(StartOptions):
+    """What a run of containers may be asked for."""
+
+    login: str | None = Field(
+        None,
+        description="User of the image's registry. The password comes from the keyring of your system, and is asked "
+        "for the first time. aws takes the AWS_ variables of this kernel's environment, for ECR.",
+        json_schema_extra=_flag(metavar="USER"),
+    )
+    new_login: bool = Field(False, description="Ask for the password of --login, and keep it in place of the kept one.")  # noqa: FBT003
+    mount: bool | None = Field(
+        None, description="Show the bucket in the containers. Default: on for an image, off for a stack."
+    )
+    grace: int | None = Field(
+        None,
+        ge=1,
+        le=300,
+        description="Seconds from the stop signal to the kill when the run is stopped. Default: 10.",
+        json_schema_extra=_flag(metavar="SECONDS"),
+    )
+    port: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
+        [],
+        description="Port that something in the run listens on, whose address is to be shown; may be repeated.",
+        json_schema_extra=_flag("-p", metavar="PORT"),
+    )
+
+
+class DockerOptions(ContainerOptions):
+    """Options of ``%%lk_docker`` and ``Session.run_image``."""
+
+    image: str = Field(
+        description="Image to run, such as python:3.11-slim or ghcr.io/team/app:1.",
+        json_schema_extra=_flag(metavar="IMAGE", positional=True),
+    )
+    env: list[str] = Field(
+        [],
+        description="NAME=value for the container's environment, or NAME to take its value from this kernel's; may be "
+        "repeated.",
+        json_schema_extra=_flag("-e", metavar="NAME[=value]"),
+    )
+    user: str | None = Field(None, description="User in the container: a name, a uid or uid:gid.")
+    mount_path: str | None = Field(
+        None, description="Where the bucket appears. Default: /mnt/s3.", json_schema_extra=_flag(metavar="PATH")
+    )
+    shell: bool | None = Field(
+        None,
+        description="Run the cell as a script of the image's sh. With --no-shell it is one command with its arguments, "
+        "for images without a shell. Default: on.",
+    )
+
+
+class ComposeOptions(ContainerOptions):
+    """Options of ``%%lk_compose`` and ``Session.run_compose``."""
+
+
+class OpenOptions(Options):
+    """Options of ``%lk_open``."""
+
+    run: str = Field(
+        description="Id of the run, or its first characters.",
+        json_schema_extra=_flag(metavar="ID", positional=True, completer="runs"),
+    )
+    port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port that listens in the run. Default: the one that the run was started with.",
+        json_schema_extra=_flag(metavar="PORT", positional=True),
+    )
+    no_browser: bool = Field(False, description="Show the address only.")  # noqa: FBT003
 
 
 class NoOptions(Options):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
@@ -50,6 +50,8 @@ class StreamingExecutionRequest(Model):
 class _Container(Model):
     """What every start of containers may hold."""
 
+    import_files: ClassVar[str | None] = None  # what a Python run may have, and containers never
+    requirements_content: ClassVar[str | None] = None
     docker_registry_credential_type: str | None = Field(None, description="Registry login: basic or aws.")
     aws_access_key_id: str | None = Field(None, repr=False)
     aws_secret_access_key: str | None = Field(None, repr=False)
@@ -75,7 +77,9 @@ class DockerExecutionRequest(_Container):
     """A container image to run."""
 
     docker_image_ref: str = Field(description="Image, such as python:3.11.")
-    docker_run_cmd: list[str] | None = Field(None, description="Command and arguments, in place of the image's own.")
+    docker_run_cmd: list[str] | None = Field(
+        None, repr=False, description="Command and arguments, in place of the image's own."
+    )
     docker_run_env: str | None = Field(None, repr=False, description="NAME=value pairs, one a line.")
     docker_run_user: str | None = Field(None, description="User in the container: a name, uid, or uid:gid.")
     job_type: str | None = Field(None, description="customer_image, or customer_notebook for a Jupyter server.")
@@ -88,6 +92,9 @@ class DockerComposeExecutionRequest(_Container):
 
     compose_file_code: str = Field(description="Text of the compose file.")
     enable_s3_mount: bool = Field(default=False, description="Mount the account's bucket at /mnt/s3 in each service.")
+
+
+StartRequest = StreamingExecutionRequest | DockerExecutionRequest | DockerComposeExecutionRequest
 
 
 class GpuSelectionRequest(Model):
@@ -286,7 +293,7 @@ class ExecutionRecord(Model):
     python_globals_out: str | None = Field(None, description="Interpreter state after the run.")
     local_imports: str | list[str] | None = None
     docker_image_ref: str | None = None
-    docker_run_cmd: str | list[str] | None = None
+    docker_run_cmd: str | list[str] | None = Field(None, repr=False)
     docker_run_env: str | None = Field(None, repr=False)
 
 

@@ -37,7 +37,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.magics._detached import follow_detached
 from lk_jupyter.magics._pump import Pump
 from lk_jupyter.magics._run_view import RunView, receipt
-from lk_jupyter.options import AttachOptions, RerunOptions, RunOptions
+from lk_jupyter.options import AttachOptions, RerunOptions, StartOptions
 from lk_jupyter.runs.outcome import STOPPED_STATES
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.sending import Sending, wait_for
@@ -52,7 +52,7 @@ _LAST_CALL = 0.4
 _LAST_WORDS = 3.0
 
 
-def detaches(options: RunOptions | AttachOptions | RerunOptions) -> bool:
+def detaches(options: StartOptions | AttachOptions | RerunOptions) -> bool:
     """Whether an interrupt lets the run go on."""
     chosen: str = options.on_interrupt or setting("on_interrupt")
     return chosen == DETACH

@@ -22,8 +22,17 @@ PACE = 1.0
 #: Lines of stderr that a folded output holds: the last ones.
 STDERR_LINES = 200
 
+_ADDRESS = re.compile(r"https?://[^\s<>&]+(?<![.,;:)])")
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
-_MARKS = {"running": "●", "aborted": "■", "cancelled": "■", "submitting": "◌", "refused": "✗", "lost": "✗"}
+_MARKS = {
+    "running": "●",
+    "listening": "●",
+    "aborted": "■",
+    "cancelled": "■",
+    "submitting": "◌",
+    "refused": "✗",
+    "lost": "✗",
+}
 _COLOURS = {"✓": "--jp-success-color1", "✗": "--jp-error-color1", "●": "--jp-brand-color1"}
 FONT = "font-family: var(--jp-ui-font-family); font-size: var(--jp-ui-font-size1); padding-left: 8px"
 
@@ -47,9 +56,9 @@ class Line:
 
     def _html(self) -> str:
         colour = f"var({_COLOURS.get(self.mark, '--jp-ui-font-color2')})"
-        facts = "".join(f' <span aria-hidden="true">·</span> {escape(fact)}' for fact in self.facts)
+        facts = "".join(f' <span aria-hidden="true">·</span> {linked(fact)}' for fact in self.facts)
         remark = "".join(
-            f'<div style="color: var(--jp-ui-font-color2)">{escape(part)}</div>' for part in self.remark.splitlines()
+            f'<div style="color: var(--jp-ui-font-color2)">{linked(part)}</div>' for part in self.remark.splitlines()
         )
         return (
             f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">'
@@ -59,6 +68,11 @@ class Line:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         return {"text/plain": str(self), "text/html": self._html()}, self.metadata
+
+
+def linked(text: str) -> str:
+    """Return text as HTML, in which web addresses can be clicked."""
+    return _ADDRESS.sub(r'<a href="\g<0>" target="_blank" rel="noopener noreferrer">\g<0></a>', escape(text))
 
 
 class Note:

@@ -92,8 +92,10 @@ class Magic:
         parser: Any = _Parser(self.title[1:], description=self.doc)  # type: ignore[no-untyped-call]
         parser.allow_abbrev = False
         parser.color = False  # 3.14 colours help for terminals; this one is also shown in notebooks
-        for name, field in self.model.model_fields.items():
-            parser.add_argument(*flags(name, field), **_settings(name, field))
+        fields = self.model.model_fields.items()
+        greedy = not any(extras(field).get("positional") and field.is_required() for _, field in fields)
+        for name, field in fields:
+            parser.add_argument(*flags(name, field), **_settings(name, field, greedy=greedy))
         return cast("MagicArgumentParser", parser)
 
     def _value(self, name: str, given: Any) -> Any:
@@ -209,7 +211,8 @@ class _Parser(MagicArgumentParser):
         raise UsageError(f"%{self.prog}: {message}. %{self.prog}? shows what it takes.")
 
 
-def _settings(name: str, field: FieldInfo) -> dict[str, Any]:
+def _settings(name: str, field: FieldInfo, *, greedy: bool) -> dict[str, Any]:
+    """Return how an argument is read; ``greedy`` is whether a list may take all the words that follow."""
     extra = extras(field)
     said: dict[str, Any] = {"help": _help(field).replace("%", "%%"), "default": SUPPRESS}
     if is_switch(field):
@@ -219,6 +222,8 @@ def _settings(name: str, field: FieldInfo) -> dict[str, Any]:
         said["dest"] = name
     if takes_many(field):
         positional = extra.get("positional")
+        if not (greedy or positional):
+            return {**said, "action": "append"}
         return {**said, "action": "extend", "nargs": "*" if positional and not field.is_required() else "+"}
     if extra.get("positional") and not field.is_required():
         said["nargs"] = "?"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from lk_jupyter.magics._views import Table
+from lk_jupyter.runs.addresses import PORTS_KEY
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle
 from lk_jupyter.runs.machines import price_label
 from lk_jupyter.runs.parts import FRAMES_KEY
@@ -20,9 +21,10 @@ def plan_view(package: Bundle, budgets: Sequence[str] = ()) -> Table:
 def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
     request = package.request
     memory = f", {package.machine.memory_gib} GiB" if package.machine.memory_gib else ""
-    ours = {REQUEST_KEY, FRAMES_KEY, *package.parcel.metadata}
+    ours = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, *package.parcel.metadata}
     metadata = {key: value for key, value in (request.metadata or {}).items() if key not in ours}
     rows = {
+        "Image": getattr(request, "docker_image_ref", ""),
         "Machine": f"{package.machine.hardware_profile}{memory}, {price_label(package.machine)}",
         "Time limit": f"{package.timeout} s",
         "Cost": package.at_most,
@@ -33,6 +35,7 @@ def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
         "Variables in": ", ".join(map(str, package.parcel.inputs)),
         "Variables out": ", ".join(package.parcel.outputs),
         "Requirements": ", ".join((request.requirements_content or "").split("\n")).strip(", "),
+        "Ports": ", ".join(map(str, package.ports)),
         "Name": request.run_name or "",
         "Labels": ", ".join(request.labels or []),
         "Metadata": ", ".join(f"{key}={value}" for key, value in metadata.items()),

@@ -18,7 +18,7 @@ from lk_jupyter.magics._parser import magic
 from lk_jupyter.magics._plan_view import plan_view
 from lk_jupyter.magics._pump import Pump
 from lk_jupyter.magics._run_view import RunView
-from lk_jupyter.options import AttachOptions, RerunOptions, RunOptions
+from lk_jupyter.options import AttachOptions, RerunOptions, RunOptions, StartOptions
 from lk_jupyter.runs.budget import standings
 from lk_jupyter.runs.bundle import Bundle, Source
 from lk_jupyter.runs.company import company_of
@@ -51,7 +51,7 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
         %%lk_run --in df,model --out history
         %%lk_run --plan
     """
-    _check_name(options.save)
+    check_name(options.save)
     session = current()
     if is_several(options):
         if options.attach == "auto":
@@ -59,19 +59,13 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
         fan_out(session, _prepared(prepare_lanes, session, cell, options, shell), options, shell)
         return
     package = _prepared(prepare, session, cell, options, shell)
-    if options.plan:
-        display(plan_view(package, standings(session)))
-        return
-    if options.attach == "auto" and (run := same_run(session, package)):
+    if options.attach == "auto" and not options.plan and (run := same_run(session, package)):
         run.note = "Attached to the run that this cell has started before."
         company = company_of(session, options, namespace=shell.user_ns)
         view = RunView(shell, run.machine, quiet=options.quiet, company=company)
         show(run, view, shell, options)
         return
-    (package,) = permitted([package], ask)
-    company = company_of(session, options, package, namespace=shell.user_ns)
-    view = RunView(shell, package.machine, quiet=options.quiet, company=company)
-    send(session, package, view, shell, options)
+    start(session, package, options, shell)
 
 
 @magic(AttachOptions)
@@ -80,7 +74,7 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
 
     Example: ``%lk_attach 3f0c``
     """
-    _check_name(options.save)
+    check_name(options.save)
     session = current()
     run = Run.attach(session, options.run)
     company = company_of(session, options, attached=run, namespace=shell.user_ns)
@@ -88,8 +82,19 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
     show(run, view, shell, options)
 
 
+def start(session: Session, package: Bundle, options: StartOptions, shell: InteractiveShell) -> None:
+    """Start what was prepared and follow it, or show what it would be, as the options say."""
+    if options.plan:
+        display(plan_view(package, standings(session)))
+        return
+    (package,) = permitted([package], ask)
+    company = company_of(session, options, package, namespace=shell.user_ns)
+    view = RunView(shell, package.machine, quiet=options.quiet, company=company)
+    send(session, package, view, shell, options)
+
+
 def send(
-    session: Session, package: Bundle, view: RunView, shell: InteractiveShell, options: RunOptions | RerunOptions
+    session: Session, package: Bundle, view: RunView, shell: InteractiveShell, options: StartOptions | RerunOptions
 ) -> None:
     """Start a run and follow it, as the options say."""
     sending = Sending(session, package)
@@ -102,7 +107,9 @@ def send(
         raise
 
 
-def show(run: Run, view: RunView, shell: InteractiveShell, options: RunOptions | AttachOptions | RerunOptions) -> None:
+def show(
+    run: Run, view: RunView, shell: InteractiveShell, options: StartOptions | AttachOptions | RerunOptions
+) -> None:
     """Follow a run in the output of the cell, or in the background, as the options say."""
     if options.save:
         shell.user_ns[options.save] = run
@@ -112,7 +119,8 @@ def show(run: Run, view: RunView, shell: InteractiveShell, options: RunOptions |
         follow(run, view, detach=detaches(options))
 
 
-def _check_name(name: str | None) -> None:
+def check_name(name: str | None) -> None:
+    """Refuse what cannot be the name of a variable. Raises UsageError."""
     if name is not None and not name.isidentifier():
         raise UsageError(f"--save takes the name of a variable, not {name!r}.")
 

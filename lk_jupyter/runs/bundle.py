@@ -16,10 +16,10 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from lk_jupyter.api.execution import StreamingExecutionRequest
+from lk_jupyter.api.execution import StartRequest, StreamingExecutionRequest
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options import RunOptions
+from lk_jupyter.options import RunOptions, StartOptions
 from lk_jupyter.runs.cost import cost_of, credits_label, seconds_for
 from lk_jupyter.runs.guard import Finding
 from lk_jupyter.runs.imports import imported_names, installed_requirements, local_files
@@ -70,11 +70,12 @@ class Bundle:
     ``cost_binds`` is whether the time limit is that at which the run would cost ``max_cost``.
     ``secrets`` tells where it holds what looks like one; it is only sent if they are allowed.
     ``parcel`` are the variables that it brings, and the names of those that it sends back.
+    ``ports`` are those whose addresses are shown, ``hidden`` the words of the request that are kept nowhere.
     """
 
     source: Source
-    options: RunOptions
-    request: StreamingExecutionRequest
+    options: StartOptions
+    request: StartRequest
     machine: MachineType
     files: dict[str, str]
     line_shift: int
@@ -83,6 +84,8 @@ class Bundle:
     secrets: tuple[Finding, ...] = ()
     secrets_allowed: bool = False
     parcel: Parcel = field(default_factory=Parcel)
+    ports: tuple[int, ...] = ()
+    hidden: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def timeout(self) -> int:
@@ -168,7 +171,7 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     return Bundle(source, options, request, machine, files, line_shift, limits.max_cost, cost_binds, parcel=parcel)
 
 
-def time_limit(options: RunOptions, machine: MachineType, limits: Limits) -> tuple[int, bool]:
+def time_limit(options: StartOptions, machine: MachineType, limits: Limits) -> tuple[int, bool]:
     """Return the seconds that a run may take, and whether it is its maximum cost that limits them.
 
     Raises UsageError for more than the account allows, and for a cost that cannot be kept.

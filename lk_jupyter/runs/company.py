@@ -8,6 +8,7 @@ from typing import Any
 
 from lk_jupyter.config import setting
 from lk_jupyter.options import Options
+from lk_jupyter.runs.addresses import Addresses
 from lk_jupyter.runs.bundle import Bundle
 from lk_jupyter.runs.companion import Companion, Company
 from lk_jupyter.runs.countdown import Countdown
@@ -35,8 +36,9 @@ def company_of(
     where variables come back to.
     """
     limits = _of_started(package) if package else _of_attached(attached) if attached else ()
+    ports = package.ports if package else attached.ports if attached else ()
     returned = Returned(None if getattr(options, "detach", False) else namespace)
-    return Company([*limits, *_of_all(session, options, package), returned])
+    return Company([*limits, *_of_all(session, options, package), Addresses(ports), returned])
 
 
 def _of_started(package: Bundle) -> Iterator[Companion]:

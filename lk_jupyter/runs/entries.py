@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
+from lk_jupyter.runs.addresses import PORTS_KEY
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle
 from lk_jupyter.runs.journal import Entry
 from lk_jupyter.runs.outcome import duration_of, failure_of
 from lk_jupyter.runs.parts import FRAMES_KEY
 from lk_jupyter.runs.place import here
-from lk_jupyter.runs.redact import MARK
+from lk_jupyter.runs.redact import MARK, redact_values
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.session import Session
@@ -42,7 +43,9 @@ def entry_of(session: Session, package: Bundle, group: str | None = None) -> Ent
         options=package.options.model_dump(mode="json", exclude_defaults=True),
         labels=request.labels or [],
         metadata={
-            key: value for key, value in (request.metadata or {}).items() if key not in {REQUEST_KEY, FRAMES_KEY}
+            key: value
+            for key, value in (request.metadata or {}).items()
+            if key not in {REQUEST_KEY, FRAMES_KEY, PORTS_KEY}
         },
         run_name=request.run_name,
         created_at=time.time(),
@@ -51,9 +54,20 @@ def entry_of(session: Session, package: Bundle, group: str | None = None) -> Ent
 
 
 def _kept(package: Bundle) -> dict[str, Any]:
-    """Return the request as it is kept: without its files if there is a secret, which may be packed in any of them."""
-    request = package.request.model_dump(mode="json", exclude_none=True)
+    """Return the request as it is kept: without its files if there is a secret, which may be packed in any of them.
+
+    Words that are to be kept nowhere have a mark in their place.
+    """
+    request: dict[str, Any] = redact_values(
+        package.request.model_dump(mode="json", exclude_none=True), lambda text: _without(text, package.hidden)
+    )
     return {**request, "import_files": MARK} if package.secrets and "import_files" in request else request
+
+
+def _without(text: str, hidden: tuple[str, ...]) -> str:
+    for word in sorted(hidden, key=len, reverse=True):
+        text = text.replace(word, MARK)
+    return text
 
 
 def end_of_entry(record: ExecutionRecord) -> dict[str, Any]:

@@ -33,8 +33,15 @@ def script_of(request: dict[str, Any], base_url: str, *, org: str | None = None,
         base_url=shlex.quote(base_url),
         org=shlex.quote(org or ""),
         nonce=shlex.quote(metadata.get(FRAMES_KEY) or ""),
+        start=_start_of(request),
         body=body,  # one line of JSON never is the end mark: its lines begin with a brace, a space or a bracket
     )
+
+
+def _start_of(request: dict[str, Any]) -> str:
+    """Return the path that starts such a run."""
+    kinds = {"docker_image_ref": "image", "compose_file_code": "compose"}
+    return f"/execution/{next((kind for name, kind in kinds.items() if name in request), 'streaming')}/start"
 
 
 def _check_needs_no_bucket(request: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ call() { curl -sS --fail-with-body --retry 3 -K "$$work/auth" "$$@"; }
 field() { sed -n 's/.*"'"$$1"'"[[:space:]]*:[[:space:]]*"\{0,1\}\([^",}]*\).*/\1/p' | head -n 1; }
 
 call --retry 0 -H 'Content-Type: application/json' --data-binary "@$$work/request.json" \
-    "$$api/execution/streaming/start" >"$$work/started" || { cat "$$work/started" >&2; exit 1; }
+    "$$api$start" >"$$work/started" || { cat "$$work/started" >&2; exit 1; }
 id=$$(field execution_id <"$$work/started")
 stream=$$(field streaming_url <"$$work/started" | sed 's/\\u0026/\&/g; s/\\//g')
 echo "run $$id" >&2

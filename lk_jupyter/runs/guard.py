@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Values of one variable that are looked through; the rest of a larger one is taken on trust.
 _VALUES = 100_000
 
+#: Options whose words go with a run.
+_WORDS = ("name", "label", "arg", "metadata", "env")
+
 #: Places that a message names.
 _NAMED = 5
 
@@ -48,7 +51,7 @@ def in_run(package: Bundle, known: tuple[str, ...] = ()) -> tuple[Finding, ...]:
     for name, text in package.files.items():
         found += _in_text(text, f"{name} line {{}}", known)
     found += _in_text(package.request.requirements_content or "", "-r line {}", known)
-    words: dict[str, Any] = {name: getattr(options, name) for name in ("name", "label", "arg", "metadata")}
+    words: dict[str, Any] = {name: getattr(options, name, None) for name in _WORDS}
     words["sweep"] = source.values
     found += [finding for name, value in words.items() for finding in _in_value(value, f"--{name}", known)]
     return tuple(dict.fromkeys(found))

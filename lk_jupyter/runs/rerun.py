@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from lk_jupyter.api.execution import StreamingExecutionRequest
+from lk_jupyter.api.execution import (
+    DockerComposeExecutionRequest,
+    DockerExecutionRequest,
+    StartRequest,
+    StreamingExecutionRequest,
+)
 from lk_jupyter.config import setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options import RunOptions
+from lk_jupyter.options import ComposeOptions, DockerOptions, RunOptions, StartOptions
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle, Source
+from lk_jupyter.runs.containers import ports_in
 from lk_jupyter.runs.cost import seconds_for
 from lk_jupyter.runs.journal import Entry
 from lk_jupyter.runs.parts import FRAMES_KEY, PREFIX
@@ -53,7 +59,7 @@ def kept_request(name: str, entry: Entry | None) -> dict[str, Any]:
 def again(session: Session, name: str, entry: Entry | None, machine: str | None = None) -> Bundle:
     """Return the same run as one that was not sent yet, on the same machine or on another. Raises UsageError."""
     request = _renewed(kept_request(name, entry))
-    code, options = (entry.code, _options(entry)) if entry else ("", RunOptions())
+    code, options = (entry.code, _options(entry, request)) if entry else ("", RunOptions())
     found = session.machines().resolve(machine or request.execution_type)
     asked = options.timeout or setting("timeout")
     seconds = request.timeout
@@ -69,10 +75,19 @@ def again(session: Session, name: str, entry: Entry | None, machine: str | None 
         options.max_cost,
         cost_binds=options.max_cost is not None and seconds < asked,
         secrets_allowed=True,  # the journal keeps none
+        ports=ports_in(request.metadata),
     )
 
 
-def _renewed(kept: dict[str, Any]) -> StreamingExecutionRequest:
+#: The field that tells a kind of request from the others → that kind, and the options that made it.
+_KINDS: dict[str, tuple[type[StartRequest], type[StartOptions]]] = {
+    "code": (StreamingExecutionRequest, RunOptions),
+    "docker_image_ref": (DockerExecutionRequest, DockerOptions),
+    "compose_file_code": (DockerComposeExecutionRequest, ComposeOptions),
+}
+
+
+def _renewed(kept: dict[str, Any]) -> StartRequest:
     """Return the request with names of its own for itself and for its frames."""
     metadata = {key: value for key, value in (kept.get("metadata") or {}).items() if key not in _COMPANY}
     files = kept.get("import_files")
@@ -80,31 +95,35 @@ def _renewed(kept: dict[str, Any]) -> StreamingExecutionRequest:
         metadata[FRAMES_KEY] = uuid.uuid4().hex
         files = files and files.replace(nonce, metadata[FRAMES_KEY])
     metadata[REQUEST_KEY] = uuid.uuid4().hex
-    request = {**kept, "metadata": metadata, "import_files": files}
+    request = {**kept, "metadata": metadata, **({"import_files": files} if files else {})}
     # Accounts differ in their longest run, so the limit is a setting and not the model's.
     timeout = request.pop("timeout")
-    return StreamingExecutionRequest.model_validate(request).model_copy(update={"timeout": timeout})
+    kind = next(kind for name, (kind, _) in _KINDS.items() if name in kept)
+    return kind.model_validate(request).model_copy(update={"timeout": timeout})
 
 
-def _options(entry: Entry) -> RunOptions:
+def _options(entry: Entry, request: StartRequest) -> StartOptions:
     """Return the options that the run was started with, as far as there are such options still."""
+    kind = next(options for made, options in _KINDS.values() if isinstance(request, made))
     with suppress(ValidationError):
-        return RunOptions.model_validate(entry.options)
+        return kind.model_validate(entry.options)
     return RunOptions()
 
 
-def _source(request: StreamingExecutionRequest, code: str) -> Source:
+def _source(request: StartRequest, code: str) -> Source:
     name = request.file_name or Source.file_name
     is_cell = name != Source.file_name
     return Source(code, name, first_line=2 if is_cell else 1, is_cell=is_cell)
 
 
-def _author_files(request: StreamingExecutionRequest) -> dict[str, str]:
+def _author_files(request: StartRequest) -> dict[str, str]:
     files: dict[str, str] = json.loads(request.import_files or "{}")
     return {name: text for name, text in files.items() if not name.startswith(PREFIX)}
 
 
-def _line_shift(request: StreamingExecutionRequest, code: str) -> int:
+def _line_shift(request: StartRequest, code: str) -> int:
     """Return what to add to line numbers of the script: a script, unlike a cell, has no line to spare for arguments."""
+    if not isinstance(request, StreamingExecutionRequest):
+        return 0
     before = request.code.partition(code)[0] if code else ""
     return -1 if request.file_name == Source.file_name and before.count("\n") == 1 else 0

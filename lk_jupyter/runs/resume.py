@@ -48,7 +48,7 @@ def _is_same(entry: Entry, session: Session, package: Bundle, place: Place) -> b
         and entry.group is None
         and session.speaks_to(entry.base_url)
         and entry.machine == package.machine.hardware_profile
-        and entry.options.get("arg", []) == package.options.arg
+        and entry.options.get("arg", []) == getattr(package.options, "arg", [])
         and (entry.request.get("requirements_content") or "") == _kept(package.request.requirements_content)
         and _brings_the_same(entry.request.get("import_files"), package.request.import_files)
         and all(

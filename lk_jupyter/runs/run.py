@@ -18,7 +18,7 @@ from lk_jupyter.api.logs import LogEntry
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config import setting
 from lk_jupyter.errors import NotFound, RunDetached, UsageError
-from lk_jupyter.options import RunOptions
+from lk_jupyter.options import RunOptions, StartOptions
 from lk_jupyter.runs import guard
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle, Limits, Source, bundle, time_limit
 from lk_jupyter.runs.checkpoint import checkpoint_parts
@@ -72,7 +72,7 @@ def prepare(session: Session, source: Source, options: RunOptions, parts: Sequen
     return replace(package, secrets=(*secrets, *secrets_in(inputs, parcel)))
 
 
-def limits_of(options: RunOptions) -> Limits:
+def limits_of(options: StartOptions) -> Limits:
     """Return the limits of a run: those of its options go before those of the settings."""
     max_cost = setting("max_cost") if options.max_cost is None else options.max_cost
     return Limits(setting("timeout"), setting("max_timeout"), max_cost)
@@ -232,6 +232,16 @@ class Run:
         entry = journal().get(self.execution_id)
         metadata = entry.request.get("metadata") if entry else self.record.metadata
         return (metadata or {}).get(FRAMES_KEY)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports that it was started with, as far as that was told."""
+        from lk_jupyter.runs.containers import ports_in  # noqa: PLC0415 (it needs this module)
+
+        if self.bundle:
+            return self.bundle.ports
+        entry = journal().get(self.execution_id)
+        return ports_in(entry.request.get("metadata") if entry else self.record.metadata)
 
     def frames(self, kind: str) -> list[Frame]:
         """Return what the parts that went along have said so far, of one kind; for a run that was followed here."""

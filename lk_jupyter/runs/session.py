@@ -97,6 +97,27 @@ class Session(Connection):
 
         return Run.start(self, code, _run_options(inputs, outputs, options), inputs)
 
+    def run_image(self, image: str, script: str | list[str] = "", **options: Any) -> Run:
+        """Start a container image, with a script of its shell or with a command and its arguments as a list.
+
+        Without either it runs its own command. The options are those of ``%%lk_docker``, such as ``gpu="A100"``,
+        ``env=["MODE=test", "HF_TOKEN"]`` (the second has its value from the environment here) and ``port=[8000]``.
+
+        Raises UsageError for what does not fit, before anything is sent.
+        """
+        from lk_jupyter.runs.containers import start_image  # noqa: PLC0415 (it needs this module)
+
+        return start_image(self, image, script, options)
+
+    def run_compose(self, text: str, **options: Any) -> Run:
+        """Start a stack of containers, given the text of its compose file; the options are those of ``%%lk_compose``.
+
+        Raises UsageError for what does not fit, before anything is sent.
+        """
+        from lk_jupyter.runs.containers import start_compose  # noqa: PLC0415 (it needs this module)
+
+        return start_compose(self, text, options)
+
     def fan_out(
         self,
         code: str,

@@ -7,7 +7,12 @@ from collections.abc import Iterable
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.billing import ExecutionSummary
-from lk_jupyter.api.execution import StreamingStartResponse
+from lk_jupyter.api.execution import (
+    DockerComposeExecutionRequest,
+    DockerExecutionRequest,
+    StartRequest,
+    StreamingStartResponse,
+)
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import OutcomeUnknown
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle
@@ -25,7 +30,7 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     """
     for _ in range(_TRIES):
         try:
-            return client.execution.start_streaming(bundle.request)
+            return _start(client, bundle.request)
         except OutcomeUnknown:
             if found := _look(client, bundle.token):
                 return found
@@ -33,6 +38,14 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
         "The server took the start of the run and did not answer, three times over, and lists no such run. "
         "Look before you start it again: %lk_runs"
     )
+
+
+def _start(client: Client, request: StartRequest) -> StreamingStartResponse:
+    if isinstance(request, DockerExecutionRequest):
+        return StreamingStartResponse.model_validate(client.execution.start_image(request).model_dump())
+    if isinstance(request, DockerComposeExecutionRequest):
+        return StreamingStartResponse.model_validate(client.execution.start_compose(request).model_dump())
+    return client.execution.start_streaming(request)
 
 
 def _look(client: Client, token: str) -> StreamingStartResponse | None:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from lk_jupyter.api.execution import StreamingExecutionRequest
+from lk_jupyter.api.execution import StartRequest
 from lk_jupyter.errors import LkError, NoSuchObject, UsageError
 from lk_jupyter.runs.call_links import CALLS
 from lk_jupyter.runs.checkpoint import CHECKPOINTS
@@ -51,7 +51,7 @@ def returned_key(token: str, what: str | int) -> str:
     return f"{RETURNED}{token}/{what}"
 
 
-def sealed(session: Session, package: Bundle, tell: Callable[[str], None]) -> StreamingExecutionRequest:
+def sealed(session: Session, package: Bundle, tell: Callable[[str], None]) -> StartRequest:
     """Return the request as it is sent, after everything is in the bucket that it needs there.
 
     ``tell`` is called meanwhile with how far it is; what it raises ends it. Raises StorageError, and

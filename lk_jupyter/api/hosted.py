@@ -1,0 +1,99 @@
+"""A Jupyter server on a port of a run: whether it answers, and its kernels.
+
+It is no part of the cloud's API: its token is its own, and the account's key never goes there. As in
+``_http``, a failure becomes an error of ours outside of the ``except`` block: httpx's locals hold the token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from lk_jupyter.errors import ConnectionFailed, error_for
+
+#: A proxy is for the world outside, never for this machine.
+_NO_PROXY: dict[str, httpx.BaseTransport | None] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
+
+#: Seconds for one answer; starting a kernel may take longer than all else.
+PATIENCE = 10.0
+_START_PATIENCE = 60.0
+
+
+def answers(url: str) -> bool:
+    """Whether something behind this address of a port answers HTTP."""
+    try:
+        with httpx.Client(timeout=PATIENCE, mounts=_NO_PROXY) as client:
+            return client.get(url).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+class HostedServer:
+    """A Jupyter server at ``url``, which ends with a slash."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self._token = token
+        self._http = httpx.Client(base_url=url, headers=self.headers, timeout=PATIENCE, mounts=_NO_PROXY)
+
+    def close(self) -> None:
+        """End the connections."""
+        self._http.close()
+
+    def __repr__(self) -> str:
+        return f"HostedServer({self.url!r})"
+
+    @property
+    def signed_url(self) -> str:
+        """The address that signs a browser in; it is a secret."""
+        return f"{self.url}?{urlencode({'token': self._token})}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What signs a request in; it is a secret."""
+        return {"Authorization": f"token {self._token}"}
+
+    def is_ready(self) -> bool:
+        """Whether the server answers, to this token."""
+        try:
+            self._send("GET", "api/kernels")
+        except ConnectionFailed:
+            return False
+        return True
+
+    def start_kernel(self, name: str | None = None) -> str:
+        """Start a kernel, by default of the server's own kind, and return its id."""
+        made = self._send("POST", "api/kernels", {"name": name} if name else {}, patience=_START_PATIENCE)
+        return str(made["id"])
+
+    def has_kernel(self, kernel: str) -> bool:
+        """Whether the server knows this kernel still."""
+        return any(found["id"] == kernel for found in self._send("GET", "api/kernels"))
+
+    def interrupt(self, kernel: str) -> None:
+        """Interrupt what a kernel does."""
+        self._send("POST", f"api/kernels/{quote(kernel)}/interrupt")
+
+    def restart(self, kernel: str) -> None:
+        """Restart a kernel; its variables are gone."""
+        self._send("POST", f"api/kernels/{quote(kernel)}/restart", patience=_START_PATIENCE)
+
+    def channels_url(self, kernel: str, session: str) -> str:
+        """Return the address of a kernel's web socket."""
+        return f"ws{self.url.removeprefix('http')}api/kernels/{quote(kernel)}/channels?session_id={quote(session)}"
+
+    def _send(self, method: str, path: str, body: Any = None, patience: float = PATIENCE) -> Any:
+        try:
+            answer = self._http.request(method, path, json=body, timeout=patience)
+        except httpx.HTTPError as error:
+            problem = type(error).__name__
+        else:
+            if answer.status_code in {502, 503, 504}:  # it does not listen yet
+                problem = f"HTTP {answer.status_code}"
+            elif answer.is_success:
+                return answer.json() if answer.content else None
+            else:
+                raise error_for(answer.status_code, f"The Jupyter server refused {method} {path}")
+        raise ConnectionFailed(f"The Jupyter server at {self.url} does not answer ({problem}).")

@@ -1,0 +1,88 @@
+"""Containers: an image or a stack runs on the cloud as a cell does, and its ports are opened."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+from getpass import getpass
+
+from IPython.core.error import StdinNotImplementedError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.magics._line import Line
+from lk_jupyter.magics._parser import magic
+from lk_jupyter.magics.run import FIRST_LINE, check_name, start
+from lk_jupyter.options import ComposeOptions, DockerOptions, OpenOptions
+from lk_jupyter.runs.addresses import listens, open_address
+from lk_jupyter.runs.bundle import Source
+from lk_jupyter.runs.containers import prepare_compose, prepare_image
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.session import current
+
+
+@magic(DockerOptions)
+def lk_docker(options: DockerOptions, shell: InteractiveShell, cell: str) -> None:
+    """Run a container image on the cloud, with the cell as a script of its shell.
+
+    A cell of comments only runs the image's own command. The bucket is at /mnt/s3. All else is as with
+    %%lk_run: log, cost, interrupt, --detach, %lk_attach.
+
+    Examples::
+
+        %%lk_docker python:3.11-slim --gpu A100
+        %%lk_docker ghcr.io/team/app:1 --login me -e MODE=test -e HF_TOKEN
+        %%lk_docker nginx --port 80 --timeout 600 --detach
+    """
+    check_name(options.save)
+    session = current()
+    source = Source(cell, "cell.sh", first_line=FIRST_LINE)
+    start(session, prepare_image(session, source, options, ask_hidden), options, shell)
+
+
+@magic(ComposeOptions)
+def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> None:
+    """Run a stack of containers on the cloud; the cell is its compose file, checked before it is sent.
+
+    Examples::
+
+        %%lk_compose --gpu A100
+        %%lk_compose --mount --timeout 600 --detach
+    """
+    check_name(options.save)
+    session = current()
+    source = Source(cell, "compose.yaml", first_line=FIRST_LINE)
+    start(session, prepare_compose(session, source, options, ask_hidden), options, shell)
+
+
+@magic(OpenOptions)
+def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
+    """Show the address of a port of a run, and open it in a browser.
+
+    Examples::
+
+        %lk_open 3f0c 8000
+        %lk_open 3f0c 8000 --no-browser
+    """
+    run = Run.attach(current(), options.run)
+    url = open_address(run, options.port)
+    ready = listens(url)
+    if ready and not options.no_browser:
+        open_browser(url)
+    display(Line("listening" if ready else "not listening yet", [url], "" if ready else _WAIT))
+
+
+_WAIT = "Nothing answers there so far: a program that starts may take its time. The address stays the same."
+
+
+def open_browser(url: str) -> None:
+    """Open an address in a browser of this machine, if it has one."""
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+
+def ask_hidden(question: str) -> str:
+    """Ask for what is not to be shown; nothing where nobody can answer."""
+    try:
+        return getpass(question)
+    except (EOFError, KeyboardInterrupt, OSError, StdinNotImplementedError):
+        return ""

@@ -1,0 +1,103 @@
+"""Logins of image registries: from the keyring, from the environment, or by a hidden question; never on a line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from lk_jupyter import _keystore
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options import ContainerOptions
+
+Ask = Callable[[str], str]
+
+AWS = "aws"
+DOCKER_HUB = "docker.io"
+
+#: Field of the request → variable of the environment.
+_AWS = {
+    "aws_access_key_id": "AWS_ACCESS_KEY_ID",
+    "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "aws_session_token": "AWS_SESSION_TOKEN",
+}
+_OPTIONAL = "aws_session_token"
+_ECR = re.compile(r"\d+\.dkr\.ecr\.([\w-]+)\.amazonaws\.com(\.cn)?")
+
+
+@dataclass(frozen=True)
+class Login:
+    """What a request holds to sign in to a registry, and which words of that are secrets."""
+
+    fields: dict[str, Any] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+def host_of(image: str) -> str:
+    """Return the registry of an image."""
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else DOCKER_HUB
+
+
+def login_for(images: Sequence[str], options: ContainerOptions, ask: Ask | None) -> Login:
+    """Return the login that the options ask for.
+
+    ``ask`` puts a question whose answer is not shown. Raises UsageError where a password is not kept
+    and nobody can be asked, and where the images have several registries.
+    """
+    if options.login is None:
+        if options.new_login:
+            raise UsageError("--new-login needs to know whose password to ask for: add --login USER.")
+        return Login()
+    hosts = list(dict.fromkeys(map(host_of, images)))
+    if options.login == AWS:
+        return _aws(hosts)
+    if len(private := [host for host in hosts if host != DOCKER_HUB] or hosts) > 1:
+        raise UsageError(f"--login is for one registry, and the images come from {', '.join(private)}.")
+    return _basic(private[0], options.login, ask, anew=options.new_login)
+
+
+def _basic(host: str, user: str, ask: Ask | None, *, anew: bool) -> Login:
+    password = None if anew else _kept(host, user)
+    if password is None:
+        password = _asked(host, user, ask)
+    fields = {"docker_registry_credential_type": "basic", "docker_username": user, "docker_password": password}
+    return Login(fields, (password,))
+
+
+def _name(host: str, user: str) -> str:
+    return f"registry {host} {user}"
+
+
+def _kept(host: str, user: str) -> str | None:
+    try:
+        return _keystore.get(_name(host, user))
+    except _keystore.KeyringUnusable:
+        return None
+
+
+def _asked(host: str, user: str, ask: Ask | None) -> str:
+    password = ask(f"Password or token of {user} at {host} (it is not shown): ") if ask else ""
+    if not password:
+        raise UsageError(
+            f"No password of {user} at {host} is in the keyring, and none was given. Nothing was sent.\n"
+            f'Keep it there: keyring set {_keystore.SERVICE} "{_name(host, user)}"'
+        )
+    with suppress(_keystore.KeyringUnusable):  # it is asked for again the next time
+        _keystore.put(_name(host, user), password)
+    return password
+
+
+def _aws(hosts: list[str]) -> Login:
+    found = {name: os.environ.get(variable, "") for name, variable in _AWS.items()}
+    if missing := [_AWS[name] for name, value in found.items() if not value and name != _OPTIONAL]:
+        raise UsageError(f"--login aws reads {' and '.join(missing)}, not set here: %env, or start Jupyter with them.")
+    regions = [match[1] for host in hosts if (match := _ECR.fullmatch(host))]
+    if not regions:
+        raise UsageError("--login aws is for images like 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.")
+    given = {name: value for name, value in found.items() if value}
+    fields = {"docker_registry_credential_type": AWS, "aws_region": regions[0], **given}
+    return Login(fields, tuple(given.values()))
