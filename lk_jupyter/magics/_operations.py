@@ -9,6 +9,8 @@ CALLS: dict[str, str] = {
     "%lk_whoami": "user.status user.org",
     "%lk_balance": "billing.credits orgs.balance",
     "%%lk_run": "execution.start_streaming stream.output execution.get execution.status",
+    "%%lk_docker": "execution.start_image",
+    "%%lk_compose": "execution.start_compose",
     "%lk_runs": "billing.history workloads.list",
     "%lk_status": "execution.get",
     "%lk_logs": "logs.execution",

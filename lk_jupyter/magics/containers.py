@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 import webbrowser
-from getpass import getpass
 
-from IPython.core.error import StdinNotImplementedError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.magics._ask import ask_hidden
 from lk_jupyter.magics._line import Line
 from lk_jupyter.magics._parser import magic
 from lk_jupyter.magics.run import FIRST_LINE, check_name, start
@@ -78,11 +77,3 @@ _WAIT = "Nothing answers there so far: a program that starts may take its time. 
 def open_browser(url: str) -> None:
     """Open an address in a browser of this machine, if it has one."""
     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-
-
-def ask_hidden(question: str) -> str:
-    """Ask for what is not to be shown; nothing where nobody can answer."""
-    try:
-        return getpass(question)
-    except (EOFError, KeyboardInterrupt, OSError, StdinNotImplementedError):
-        return ""

@@ -28,7 +28,7 @@ _ENV = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:=(.*))?", re.DOTALL | re.ASCII)
 
 
 def prepare_image(session: Session, source: Source, options: DockerOptions, ask: Ask | None = None) -> Bundle:
-    """Put together a run of an image; ``ask`` gets the question for a password that is not kept.
+    """Put together a run of an image; ``ask`` is asked for a password that is not kept.
 
     Raises UsageError for what would not run.
     """

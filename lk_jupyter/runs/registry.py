@@ -13,7 +13,8 @@ from lk_jupyter import _keystore
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options import ContainerOptions
 
-Ask = Callable[[str], str]
+#: Puts a question whose answer is not shown; its second argument says what to do where nobody can be asked.
+Ask = Callable[[str, str], str]
 
 AWS = "aws"
 DOCKER_HUB = "docker.io"
@@ -45,7 +46,7 @@ def host_of(image: str) -> str:
 def login_for(images: Sequence[str], options: ContainerOptions, ask: Ask | None) -> Login:
     """Return the login that the options ask for.
 
-    ``ask`` puts a question whose answer is not shown. Raises UsageError where a password is not kept
+    Raises UsageError where a password is not kept
     and nobody can be asked, and where the images have several registries.
     """
     if options.login is None:
@@ -80,12 +81,10 @@ def _kept(host: str, user: str) -> str | None:
 
 
 def _asked(host: str, user: str, ask: Ask | None) -> str:
-    password = ask(f"Password or token of {user} at {host} (it is not shown): ") if ask else ""
-    if not password:
-        raise UsageError(
-            f"No password of {user} at {host} is in the keyring, and none was given. Nothing was sent.\n"
-            f'Keep it there: keyring set {_keystore.SERVICE} "{_name(host, user)}"'
-        )
+    otherwise = f'keep the password in the keyring, keyring set {_keystore.SERVICE} "{_name(host, user)}"'
+    if ask is None:
+        raise UsageError(f"No password of {user} at {host} is in the keyring: {otherwise}. Nothing was sent.")
+    password = ask(f"Password or token of {user} at {host} (it is not shown): ", otherwise)
     with suppress(_keystore.KeyringUnusable):  # it is asked for again the next time
         _keystore.put(_name(host, user), password)
     return password

@@ -175,9 +175,7 @@ def test_a_login_is_asked_for_once_and_comes_from_the_keyring_then(
     signed_in, run_cell, memory_keyring, image, monkeypatch
 ):
     asked = []
-    monkeypatch.setattr(
-        "lk_jupyter.magics.containers.getpass", lambda question: asked.append(question) or "pass-unsaid"
-    )
+    monkeypatch.setattr(getpass, "getpass", lambda question: asked.append(question) or "pass-unsaid")
     shown = run_cell(f"%%lk_docker {image} --no-mount --login me --save run\necho in")
     shown += run_cell(f"%%lk_docker {image} --no-mount --login me\necho in again")
     assert "in again\n" in shown
@@ -193,7 +191,6 @@ def test_a_login_that_nobody_can_give_is_refused(signed_in, run_cell, monkeypatc
         raise EOFError
 
     monkeypatch.setattr(getpass, "getpass", nobody)
-    monkeypatch.setattr("lk_jupyter.magics.containers.getpass", nobody)
     shown = run_cell("%%lk_docker ghcr.io/team/app:1 --login me\necho x")
     assert 'keyring set lk_jupyter "registry ghcr.io me"' in shown
 
