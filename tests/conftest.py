@@ -13,6 +13,7 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends.fail import Keyring as NoKeyring
+from upstream_stub import UpstreamStub
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.config import SETTINGS
@@ -102,6 +103,32 @@ def cloud(tmp_path_factory):
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def session_upstream():
+    stub = UpstreamStub()
+    yield stub
+    stub.close()
+
+
+@pytest.fixture
+def upstream(session_upstream):
+    """The service behind ``talkative``, as it was at its start."""
+    session_upstream.requests.clear()
+    session_upstream.headers.clear()
+    session_upstream.answer = session_upstream.cut = None
+    session_upstream.hold.set()
+    return session_upstream
+
+
+@pytest.fixture(scope="session")
+def talkative(session_upstream, tmp_path_factory):
+    """One local cloud for all tests of a worker whose models are its own and those of the upstream."""
+    options = ("--inference-upstream", session_upstream.url, "--clock-speed", "20", "--faults")
+    running = RunningCloud(tmp_path_factory.mktemp("talkative"), *options)
+    yield running
+    running.stop()
+
+
 @pytest.fixture
 def make_cloud(tmp_path_factory):
     """Start fresh local clouds with options; all are stopped at the end of the test."""
@@ -147,6 +174,14 @@ def local_data(cloud, home, monkeypatch):
     """The test session's cloud as the local cloud of its user, who has not signed in yet."""
     monkeypatch.setenv("LK_LOCAL_DATA", str(cloud.data))
     return cloud
+
+
+@pytest.fixture
+def talking(talkative, upstream, home, monkeypatch):
+    """The talkative cloud, set in the environment of its user."""
+    monkeypatch.setenv("LK_BASE_URL", talkative.base_url)
+    monkeypatch.setenv("LK_API_KEY", talkative.api_key)
+    return talkative
 
 
 class MemoryKeyring(KeyringBackend):

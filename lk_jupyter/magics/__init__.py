@@ -57,6 +57,8 @@ MAGICS = (
     Row("lk_rm", "storage"),
     Row("lk_load", "loading"),
     Row("lk_secrets", "secrets"),
+    Row("lk_models", "chat"),
+    Row("lk_chat", "chat", "cell"),
 )
 _ROWS = {row.name: row for row in MAGICS}
 

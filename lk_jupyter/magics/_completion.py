@@ -15,6 +15,7 @@ from IPython.core.getipython import get_ipython
 from pydantic.fields import FieldInfo
 
 from lk_jupyter.config import SETTINGS
+from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.magics import magic_named
 from lk_jupyter.magics._parser import Magic, Verbs, flags, is_switch, takes_many
 from lk_jupyter.options import extras
@@ -100,6 +101,10 @@ def _runs() -> Iterable[str]:
     return known_ids(session.current(start=False).client)
 
 
+def _models() -> Iterable[str]:
+    return (offer.id for offer in catalogue(session.current(start=False)))
+
+
 def _settings() -> Iterable[str]:
     return (row.name for row in SETTINGS)
 
@@ -144,6 +149,7 @@ LISTED = {"gpus", "machines", "variables"}
 COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "gpus": _gpus,
     "machines": _machines,
+    "models": _models,
     "runs": _runs,
     "secrets": _secrets,
     "settings": _settings,

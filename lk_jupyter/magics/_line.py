@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -158,23 +159,24 @@ def show_updated(shell: InteractiveShell, content: object) -> Callable[[object],
 
 
 class Updated:
-    """An output that is updated in place, not more than once a second.
+    """An output that is updated in place, not more than once a second, or every ``pace`` seconds.
 
     In a terminal, where nothing can be updated, only what is shown with ``now`` appears.
     """
 
-    def __init__(self, shell: InteractiveShell) -> None:
+    def __init__(self, shell: InteractiveShell, pace: float = PACE) -> None:
+        self.pace = pace
         self._in_place = getattr(shell, "kernel", None) is not None
         self._shell = shell
         self._update: Callable[[object], None] | None = None
         self._shown: str | None = None
-        self._shown_at = -PACE
+        self._shown_at = -math.inf
 
     def show(self, content: object, *, now: bool = False) -> None:
         """Show the content in place of the last; it may be passed over, unless ``now``."""
         moment = time.monotonic()
         said = self._said(content)
-        if said == self._shown or not (now or (self._in_place and moment - self._shown_at >= PACE)):
+        if said == self._shown or not (now or (self._in_place and moment - self._shown_at >= self.pace)):
             return
         if self._update is None or not self._in_place:
             self._update = show_updated(self._shell, Redacted(content))

@@ -39,6 +39,8 @@ VIEWS = (
     View("lk_jupyter.api.execution", "ExecutionMetrics", f"{_PICTURES}.metrics", "answer"),
     View("lk_jupyter.runs.metrics", "Metrics", f"{_PICTURES}.metrics", "metrics"),
     View("lk_jupyter.runs.run", "Run", f"{_PICTURES}.run", "run"),
+    View("lk_jupyter.inference.catalogue", "ModelCatalogue", f"{_HERE}.chat", "models_table"),
+    View("lk_jupyter.inference.talk", "Answer", f"{_HERE}._chat_view", "Said"),
     View("lk_jupyter.storage.objects", "Objects", f"{_PICTURES}.storage", "listing"),
     View("lk_jupyter.storage._tree", "Tree", f"{_PICTURES}.storage", "tree"),
 )

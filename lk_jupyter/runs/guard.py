@@ -81,6 +81,17 @@ def permitted(packages: Iterable[Bundle], ask: Callable[[str], bool] | None = No
     )
 
 
+def permit_text(text: str, what: str, ask: Callable[[str], bool] | None = None, *, allowed: bool = False) -> None:
+    """Ask before a text goes that holds what looks like a secret. Raises UsageError as ``permitted`` does."""
+    if allowed or setting("secret_guard") == "off":
+        return
+    named = ", ".join(dict.fromkeys(map(str, _in_text(text, "line {}", ()))))
+    said = f"{what} holds what looks like a secret: {named}."
+    if not named or (ask and setting("secret_guard") == "ask" and ask(f"{said} Send it all the same? [y/N] ")):
+        return
+    raise UsageError(f"{said} Nothing was sent.\nTake it out. If it is meant to go, or is no secret: --allow-secrets.")
+
+
 def _carries(findings: Iterable[Finding]) -> str:
     named = list(map(str, findings))
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""

@@ -29,6 +29,10 @@ HASH_EMBEDDING = "local/hash-embedding"
 BROKEN = "local/broken"
 
 DIMENSIONS = 512
+
+#: Tokens that the chat model takes at once.
+CONTEXT = 131_072
+
 MOST_CHOICES = 16
 MOST_DIMENSIONS = 4096
 MOST_INPUTS = 2048
@@ -117,6 +121,8 @@ def _check(request: ChatCompletionParameters) -> None:
     for message in request.messages:
         if isinstance(message.content, list) and any(part.type == "image_url" for part in message.content):
             raise Refusal(400, f"{ECHO} reads text only: it takes no images", "messages")
+    if (prompt := tokens.count_messages(request.messages)) > CONTEXT:
+        raise Refusal(400, f"The context of {ECHO} is {CONTEXT} tokens, and the prompt has {prompt}", "messages")
     if request.tool_choice == "required" or isinstance(request.tool_choice, dict):
         raise Refusal(400, f"{ECHO} calls no tools", "tool_choice")
     if (kind := (request.response_format or {}).get("type", "text")) not in _FORMATS:

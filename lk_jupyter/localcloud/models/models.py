@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from lk_jupyter.api.serverless import ChatCompletion, ChatCompletionParameters, EmbeddingRequest, EmbeddingResponse
 from lk_jupyter.localcloud.models import tokens
-from lk_jupyter.localcloud.models.builtin import BROKEN, ECHO, HASH_EMBEDDING, Echo
+from lk_jupyter.localcloud.models.builtin import BROKEN, CONTEXT, ECHO, HASH_EMBEDDING, Echo
 from lk_jupyter.localcloud.models.envelope import Refusal
 from lk_jupyter.localcloud.models.upstream import Upstream
 from lk_jupyter.localcloud.money import catalogue
@@ -95,7 +95,7 @@ class Models:
 
     async def all(self) -> list[Json]:
         """List them; an upstream that does not answer adds none."""
-        own = [_row(name, "local") for name in (ECHO, HASH_EMBEDDING)]
+        own = [_row(ECHO, "local") | {"max_model_len": CONTEXT}, _row(HASH_EMBEDDING, "local")]
         return [*own, *(await self._listed()), *(_row(name, "lyceum") for name in ROUTES)]
 
     async def priced(self) -> list[str]:

@@ -1,0 +1,172 @@
+"""Who answers a talk: a shared model, or a deployment of one's own that may have to wake up first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any, Protocol
+
+from lk_jupyter.api.inference import Deployment, DeploymentDetail
+from lk_jupyter.api.iris import DedicatedChatCompletionRequest
+from lk_jupyter.api.serverless import ChatCompletionChunk, ChatCompletionParameters, ChatCompletionRequest, Usage
+from lk_jupyter.errors import ApiError, ConnectionFailed, LkError, OutcomeUnknown, ServerError, UsageError
+from lk_jupyter.inference.catalogue import ModelOffer, catalogue, near
+from lk_jupyter.runs.outcome import SHORT_ID
+from lk_jupyter.runs.session import Session
+
+#: Seconds for which a deployment may take to wake up, where nothing tells.
+READY_SECONDS = 600.0
+
+_ENDED = {"failed", "stopped"}
+
+
+class Pieces:
+    """An answer as it comes; ``close`` ends it from any thread."""
+
+    def __init__(self, ask: Callable[[], Any], again: Callable[[LkError], bool] | None = None) -> None:
+        self._ask = ask
+        self._again = again or (lambda _: False)
+        self._stream: Any = None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[ChatCompletionChunk]:
+        came = False
+        while not self._closed:
+            self._stream = self._ask()
+            try:
+                for piece in self._stream:
+                    came = True
+                    yield piece
+            except (OutcomeUnknown, ServerError, ConnectionFailed) as problem:
+                if came or self._closed or not self._again(problem):
+                    raise
+            else:
+                return
+
+    def close(self) -> None:
+        """End it."""
+        self._closed = True
+        if self._stream is not None:
+            self._stream.close()
+
+
+class Answerer(Protocol):
+    """Somebody to talk to."""
+
+    @property
+    def name(self) -> str:
+        """What it is called on the line of the magic."""
+
+    @property
+    def label(self) -> str:
+        """What it is called in words."""
+
+    def ask(self, request: ChatCompletionParameters) -> Pieces:
+        """Return the answer, which is asked for when it is read."""
+
+    def cost(self, usage: Usage | None) -> Decimal | None:
+        """Return what an answer costs; None when that is not known."""
+
+    def waiting(self) -> str:
+        """Return in words what is waited for while nothing comes."""
+
+
+class SharedModel:
+    """A model that is billed by its tokens."""
+
+    def __init__(self, session: Session, offer: ModelOffer) -> None:
+        self._client = session.client
+        self.offer = offer
+        self.name = self.label = offer.id
+
+    def ask(self, request: ChatCompletionParameters) -> Pieces:
+        """Return the answer, which is asked for when it is read."""
+        asked = ChatCompletionRequest(model=self.name, **dict(request))
+        return Pieces(lambda: self._client.serverless.stream_chat_completions(asked))
+
+    def cost(self, usage: Usage | None) -> Decimal | None:
+        """Return what an answer costs; None when a price is not known."""
+        return self.offer.prices.cost(usage)
+
+    def waiting(self) -> str:
+        """Say that nothing has come yet."""
+        return "waiting"
+
+
+class OwnDeployment:
+    """A deployment, asked through Iris; its replicas are billed by the hour, its tokens cost nothing."""
+
+    def __init__(self, session: Session, deployment: Deployment, *, ready_seconds: float = READY_SECONDS) -> None:
+        self._client = session.client
+        self.deployment_id = deployment.deployment_id
+        self.name = self.deployment_id[:SHORT_ID]
+        self.label = f"{deployment.hf_model_id} ({self.name})"
+        self._ready_seconds = ready_seconds
+
+    def ask(self, request: ChatCompletionParameters) -> Pieces:
+        """Return the answer; while the deployment wakes up, it is asked again."""
+        asked = DedicatedChatCompletionRequest(**dict(request))
+        until = time.monotonic() + self._ready_seconds
+
+        def again(_: LkError) -> bool:
+            return time.monotonic() < until and self.state().status in {"pending", "paused"}
+
+        return Pieces(lambda: self._client.iris.stream_chat_completions(asked, self.deployment_id), again)
+
+    def cost(self, usage: Usage | None) -> Decimal | None:  # noqa: ARG002 (the same for any)
+        """Return that the tokens cost nothing beyond the replicas."""
+        return Decimal(0)
+
+    def state(self) -> DeploymentDetail:
+        """Read the deployment as it is now."""
+        return self._client.inference.get(self.deployment_id)
+
+    def waiting(self) -> str:
+        """Say how far it is, when it does not serve yet."""
+        with suppress(ApiError, ConnectionFailed):
+            found = self.state()
+            if found.status != "created":
+                states = dict.fromkeys(
+                    replica.status for replica in found.replicas or [] if replica.status != "stopped"
+                )
+                return " · ".join(["waking up", *(state.replace("_", " ") for state in states)])
+        return "waiting"
+
+
+def answerer(session: Session, name: str) -> Answerer:
+    """Return the shared model or the deployment of a name. Raises UsageError for none, and for one that has ended."""
+    offers = catalogue(session)
+    if offers.get(name):
+        return SharedModel(session, offers.find(name, "chat"))
+    deployments = list(session.client.inference.list(include_terminated=True))
+    fitting = [each for each in deployments if is_called(each, name)]
+    alive = [each for each in fitting if each.status not in _ENDED] or fitting
+    if not alive:
+        known = [offer.id for offer in offers if offer.kind == "chat"]
+        own = [each.deployment_id[:SHORT_ID] for each in deployments if each.status not in _ENDED]
+        raise UsageError(
+            f"There is no model or deployment {name!r}. {near(name, [*known, *own])} "
+            "%lk_models and %lk_deployments list all."
+        )
+    if len(alive) > 1:
+        raise UsageError(f"{name!r} may be several deployments: {', '.join(each.deployment_id for each in alive)}.")
+    if alive[0].status in _ENDED:
+        raise UsageError(_ended(alive[0]))
+    return OwnDeployment(session, alive[0])
+
+
+def is_called(deployment: Deployment, name: str) -> bool:
+    """Whether a name means a deployment: its id, the beginning of it, or its model."""
+    return bool(name) and (deployment.deployment_id.startswith(name) or deployment.hf_model_id == name)
+
+
+def _ended(deployment: Deployment) -> str:
+    short = deployment.deployment_id[:SHORT_ID]
+    if deployment.status == "failed":
+        return (
+            f"Deployment {short} of {deployment.hf_model_id} has failed: none of its replicas serves.\n"
+            f"%lk_deployments {short} shows why, %lk_undeploy {short} takes it away."
+        )
+    return f"Deployment {short} was stopped. Start it anew: %lk_deploy {deployment.hf_model_id}"

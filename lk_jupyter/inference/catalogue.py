@@ -1,0 +1,162 @@
+"""The models that answer: what their tokens cost, and how much they read at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from lk_jupyter.api.pricing import PriceEntry
+from lk_jupyter.api.serverless import ServedModel, Usage
+from lk_jupyter.errors import UsageError
+from lk_jupyter.runs._tables import pandas
+from lk_jupyter.runs.session import Session
+
+#: Seconds for which the list of models is kept.
+FRESH = 60.0
+
+MILLION = 1_000_000
+_NEAR = 3
+
+#: Names under which servers tell how many tokens a model takes at once; the API's own list has none.
+_CONTEXT = ("context_length", "max_model_len", "context_window")
+
+#: Field of a price → its meter in the price book.
+_METERS = {
+    "prompt": "serverless_inference_prompt_tokens",
+    "completion": "serverless_inference_completion_tokens",
+    "cached": "serverless_inference_cached_prompt_tokens",
+}
+
+
+@dataclass(frozen=True)
+class TokenPrices:
+    """What one token costs, in credits; None where the price book has no row."""
+
+    prompt: Decimal | None = None
+    completion: Decimal | None = None
+    cached: Decimal | None = None
+
+    def cost(self, usage: Usage | None) -> Decimal | None:
+        """Return what an answer costs; None when a price or the count is not known."""
+        if usage is None or self.prompt is None or usage.prompt_tokens is None:
+            return None
+        answered = usage.completion_tokens or 0
+        if answered and self.completion is None:
+            return None
+        known = usage.prompt_tokens_details.cached_tokens or 0 if usage.prompt_tokens_details else 0
+        at_once = known * (self.prompt if self.cached is None else self.cached)
+        return (usage.prompt_tokens - known) * self.prompt + at_once + answered * (self.completion or Decimal(0))
+
+
+@dataclass(frozen=True)
+class ModelOffer:
+    """A model that answers; ``context`` is how many tokens it takes at once, None where that is not told."""
+
+    id: str
+    owner: str
+    context: int | None
+    prices: TokenPrices
+
+    @property
+    def kind(self) -> str:
+        """What it is for, as far as its name tells."""
+        return "embedding" if "embed" in self.id.lower() else "chat"
+
+
+@dataclass(frozen=True)
+class ModelCatalogue:
+    """The models that an account can ask."""
+
+    offers: tuple[ModelOffer, ...]
+
+    def __iter__(self) -> Iterator[ModelOffer]:
+        return iter(self.offers)
+
+    def __len__(self) -> int:
+        return len(self.offers)
+
+    def get(self, name: str) -> ModelOffer | None:
+        """Return the model of this id; ids that differ in case only are different models."""
+        return next((offer for offer in self.offers if offer.id == name), None)
+
+    def find(self, name: str, kind: str) -> ModelOffer:
+        """Return the model of this id. Raises UsageError for none, and for one that is for something else."""
+        offer = self.get(name)
+        if offer is None:
+            raise UsageError(f"There is no model {name!r}. {near(name, self._ids(kind))} %lk_models lists all.")
+        if offer.kind != kind:
+            use = "%lk_embed" if offer.kind == "embedding" else "%%lk_chat"
+            raise UsageError(f"{name} is for {use}. {near('', self._ids(kind))}")
+        return offer
+
+    @property
+    def df(self) -> Any:
+        """The same as a DataFrame; prices in credits for a million tokens."""
+        return pandas().DataFrame([_record(offer) for offer in self.offers])
+
+    def _ids(self, kind: str) -> list[str]:
+        return [offer.id for offer in self.offers if offer.kind == kind]
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the names that somebody may have meant, or else some that there are."""
+    names = list(known)
+    short = {each.rpartition("/")[2]: each for each in names}
+    close = get_close_matches(name, names, _NEAR) or [short[n] for n in get_close_matches(name, short, _NEAR)]
+    return f"Near: {', '.join(close)}." if close else f"There are: {', '.join(names[:_NEAR]) or 'none'}."
+
+
+_kept: WeakKeyDictionary[Session, tuple[float, ModelCatalogue]] = WeakKeyDictionary()
+
+
+def catalogue(session: Session) -> ModelCatalogue:
+    """Return the models of a session's server with their prices; kept for a minute."""
+    read, found = _kept.get(session, (0.0, None))
+    if found is None or time.monotonic() - read > FRESH:
+        found = ModelCatalogue(tuple(_offers(session)))
+        _kept[session] = time.monotonic(), found
+    return found
+
+
+def _offers(session: Session) -> Iterator[ModelOffer]:
+    prices = prices_by_model(session.client.pricing.get())
+    for model in session.client.serverless.models():
+        yield ModelOffer(model.id, model.owned_by or "", context_of(model), prices.get(model.id, TokenPrices()))
+
+
+def prices_by_model(book: Iterable[PriceEntry]) -> dict[str, TokenPrices]:
+    """Return the price of each model's tokens."""
+    fields = {meter: name for name, meter in _METERS.items()}
+    found: dict[str, dict[str, Decimal]] = {}
+    for entry in book:
+        model = str(entry.selector.get("deployment_id") or "")
+        if entry.meter_slug in fields and model.startswith("serverless:"):
+            found.setdefault(model.removeprefix("serverless:"), {})[fields[entry.meter_slug]] = entry.unit_price
+    return {model: TokenPrices(**prices) for model, prices in found.items()}
+
+
+def context_of(model: ServedModel) -> int | None:
+    """Return how many tokens a model takes at once, where the server tells."""
+    told = model.model_extra or {}
+    return next((told[name] for name in _CONTEXT if isinstance(told.get(name), int)), None)
+
+
+def per_million(price: Decimal | None) -> Decimal | None:
+    """Return what a million tokens cost."""
+    return None if price is None else price * MILLION
+
+
+def _record(offer: ModelOffer) -> dict[str, Any]:
+    prices = {name: per_million(getattr(offer.prices, name)) for name in _METERS}
+    return {
+        "model": offer.id,
+        "kind": offer.kind,
+        **{name: None if price is None else float(price) for name, price in prices.items()},
+        "context": offer.context,
+        "owner": offer.owner,
+    }

@@ -1,0 +1,105 @@
+"""What is asked: the text of a cell with variables filled in, and images beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import mimetypes
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.api.serverless import ChatContentPart, ImageUrl
+from lk_jupyter.errors import UsageError
+
+#: ``{{name}}``, or a name with what may follow it: attributes, items, a conversion, a format.
+_FIELD = re.compile(
+    r"\{(?P<braced>\{[^\W\d]\w*[^{}]*\})\}"
+    r"|\{(?P<name>[^\W\d]\w*)(?P<path>(?:\.\w+|\[[^\]{}]*\])*)(?P<form>(?:![rsa])?(?::[^{}]*)?)\}"
+)
+
+#: Most bytes of one image.
+MOST_BYTES = 20_000_000
+
+Content = str | list[ChatContentPart]
+
+
+def filled(text: str, values: Mapping[str, Any]) -> str:
+    """Return the text with ``{name}`` replaced by the value of that name, and ``{{name}}`` by ``{name}``.
+
+    Braces around anything but a name, as in JSON, stay. Raises UsageError for a name that has no value.
+    """
+    return _FIELD.sub(lambda found: _filled(found, values), text)
+
+
+def fields(text: str) -> set[str]:
+    """Return the names that a text wants filled in."""
+    return {found["name"] for found in _FIELD.finditer(text) if found["name"]}
+
+
+def _filled(found: re.Match[str], values: Mapping[str, Any]) -> str:
+    braced, name, path, form = found.groups()
+    if braced:
+        return str(braced)
+    if name not in values:
+        close = get_close_matches(name, values, 1)
+        hint = f" Did you mean {{{close[0]}}}?" if close else ""
+        raise UsageError(f"There is no {name!r} to put into the prompt.{hint} Write {{{{{name}}}}} for the braces.")
+    try:
+        if not path and not form:
+            return _text(values[name])
+        return f"{{0{path}{form}}}".format(values[name])
+    except (AttributeError, LookupError, TypeError, ValueError) as problem:
+        raise UsageError(f"{found[0]} in the prompt cannot be filled in: {problem}.") from None
+
+
+def _text(value: Any) -> str:
+    """Return a value as text; a table whole, where str() would leave its middle out."""
+    return value.to_string() if hasattr(value, "to_string") else str(value)
+
+
+def question(text: str, images: list[str], values: Mapping[str, Any]) -> Content:
+    """Return what to ask. Raises UsageError for an empty question, and an image that cannot be read."""
+    asked = filled(text.strip(), values)
+    if not asked and not images:
+        raise UsageError("The cell is empty: write below the magic what to ask.")
+    if not images:
+        return asked
+    shown = [ChatContentPart(type="image_url", image_url=ImageUrl(url=image(each, values))) for each in images]
+    return [*([ChatContentPart(type="text", text=asked)] if asked else []), *shown]
+
+
+def image(what: str, values: Mapping[str, Any]) -> str:
+    """Return the address of an image: as it is, or as data of a file or a variable."""
+    if what.startswith(("http://", "https://", "data:image/")):
+        return what
+    if what in values:
+        return _data(_png(what, values[what]), "image/png")
+    path = Path(what).expanduser()
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    if not path.is_file():
+        raise UsageError(f"There is no file and no variable {what!r} for --image.")
+    if not kind.startswith("image/"):
+        raise UsageError(f"{what} is no image, by its name. Images end with .png, .jpg, .gif or .webp.")
+    if path.stat().st_size > MOST_BYTES:
+        raise UsageError(f"{what} has more than {MOST_BYTES // 1_000_000} MB. Make it smaller.")
+    return _data(path.read_bytes(), kind)
+
+
+def _png(name: str, value: Any) -> bytes:
+    """Return a figure of matplotlib or an image of Pillow as PNG."""
+    figure = getattr(value, "figure", value)
+    file = io.BytesIO()
+    if hasattr(figure, "savefig"):
+        figure.savefig(file, format="png", bbox_inches="tight")
+    elif hasattr(value, "save") and hasattr(value, "getbbox"):
+        value.save(file, format="png")
+    else:
+        raise UsageError(f"The variable {name} holds no figure and no image, but {type(value).__name__}.")
+    return file.getvalue()
+
+
+def _data(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

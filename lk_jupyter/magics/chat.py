@@ -1,0 +1,126 @@
+"""``%lk_models`` and ``%%lk_chat``: which models there are, and talking to one."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.inference.answerer import Answerer, answerer
+from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, catalogue, near, per_million
+from lk_jupyter.inference.options import ChatOptions, ModelsOptions
+from lk_jupyter.inference.prompt import Content, question
+from lk_jupyter.inference.talk import Coming, Talk
+from lk_jupyter.magics._ask import ask
+from lk_jupyter.magics._chat_view import ChatView
+from lk_jupyter.magics._interrupt import interrupt
+from lk_jupyter.magics._parser import magic
+from lk_jupyter.magics._views import Table
+from lk_jupyter.magics.run import _check_name
+from lk_jupyter.runs.guard import permit_text
+from lk_jupyter.runs.session import Session, current
+
+_FIGURES = frozenset({"Prompt", "Cached", "Answer", "Context"})
+
+#: Seconds after which the view is looked at again while nothing comes.
+_STEP = 0.1
+
+_talks: WeakKeyDictionary[InteractiveShell, Talk] = WeakKeyDictionary()
+
+
+@magic(ModelsOptions)
+def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
+    """List the models that answer, with the price of a million tokens in credits, and how many they take at once.
+
+    Examples::
+
+        %lk_models
+        %lk_models qwen
+        %lk_models --save models
+    """
+    _check_name(options.save)
+    found = catalogue(current())
+    wanted = (options.text or "").lower()
+    chosen = ModelCatalogue(tuple(offer for offer in found if wanted in offer.id.lower()))
+    if options.save:
+        shell.user_ns[options.save] = chosen.df
+    note = "" if chosen else f"No id holds {options.text!r}. {near(wanted, [offer.id for offer in found])}"
+    display(models_table(chosen, note))
+
+
+@magic(ChatOptions)
+def lk_chat(options: ChatOptions, shell: InteractiveShell, cell: str) -> None:
+    """Ask a model; the answer streams in below the cell, with its speed and its cost.
+
+    {name} in the cell is the value of a variable. The next cell goes on with the talk; --new begins another.
+    An interrupt stops the answer and keeps what came.
+
+    Examples::
+
+        %%lk_chat moonshotai/kimi-k3
+        %%lk_chat --new --system "Answer in one sentence." --save answer
+        %%lk_chat qwen/qwen3-vl --image plot.png
+    """
+    _check_name(options.save)
+    session, talk = current(), _talks.setdefault(shell, Talk())
+    if options.new:
+        talk.forget()
+    who = _who(session, options.model or talk.model)
+    content = question(cell, options.image, shell.user_ns)
+    permit_text(_words(content, options.system), "The prompt", ask, allowed=options.allow_secrets)
+    talk.model, talk.system = who.name, options.system or talk.system
+    _answer(who, talk, content, options, shell)
+
+
+def models_table(models: ModelCatalogue, note: str = "") -> Table:
+    """Show models with their prices."""
+    columns = ("Model", "For", "Prompt", "Cached", "Answer", "Context")
+    prices = "Prices in credits for a million tokens." if models else ""
+    return Table(columns, [_row(offer) for offer in models], "\n".join(filter(None, [prices, note])), _FIGURES)
+
+
+def _row(offer: ModelOffer) -> tuple[str, ...]:
+    prices = (per_million(price) for price in (offer.prices.prompt, offer.prices.cached, offer.prices.completion))
+    context = "not told" if offer.context is None else f"{offer.context:,}"
+    return (offer.id, offer.kind, *("" if price is None else f"{price:,.2f}" for price in prices), context)
+
+
+def _who(session: Session, name: str | None) -> Answerer:
+    if name is None:
+        known = [offer.id for offer in catalogue(session) if offer.kind == "chat"]
+        raise UsageError(f"Name the model to talk to: %%lk_chat MODEL. {near('', known)} %lk_models lists all.")
+    return answerer(session, name)
+
+
+def _words(content: Content, system: str | None) -> str:
+    text = content if isinstance(content, str) else "".join(part.text or "" for part in content)
+    return f"{text}\n{system}" if system else text
+
+
+def _answer(who: Answerer, talk: Talk, content: Content, options: ChatOptions, shell: InteractiveShell) -> None:
+    """Ask, show what comes, and keep it, whole or not."""
+    request = talk.asking(
+        content,
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        reasoning_effort=options.effort,
+    )
+    view, state = ChatView(shell, who), "failed"
+    view.begin()
+    coming = Coming(who, request)
+    try:
+        for answer in coming.steps(_STEP):
+            view.show(answer)
+        state = "answered"
+    except KeyboardInterrupt:
+        state = "stopped"
+        raise interrupt("the answer was stopped; what came is kept.") from None
+    finally:
+        coming.close()
+        view.end(coming.answer, state)
+        if coming.answer.text:
+            talk.keep(content, coming.answer)
+        if options.save and (coming.answer.text or state == "answered"):
+            shell.user_ns[options.save] = coming.answer
