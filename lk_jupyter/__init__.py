@@ -14,6 +14,7 @@ from lk_jupyter._lazy import lazily
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from lk_jupyter.inference.clients import anthropic, openai
     from lk_jupyter.runs.executor import Executor
     from lk_jupyter.runs.run import Run
     from lk_jupyter.runs.session import Session, connect, history
@@ -21,15 +22,17 @@ if TYPE_CHECKING:
     from lk_jupyter.storage.remote import remote_path
 
 __version__ = "0.1.0"
-__all__ = ["Executor", "Run", "Session", "connect", "history", "login", "remote_path"]
+__all__ = ["Executor", "Run", "Session", "anthropic", "connect", "history", "login", "openai", "remote_path"]
 
 _HOMES = {
     "Executor": "lk_jupyter.runs.executor",
     "Run": "lk_jupyter.runs.run",
     "Session": "lk_jupyter.runs.session",
+    "anthropic": "lk_jupyter.inference.clients",
     "connect": "lk_jupyter.runs.session",
     "history": "lk_jupyter.runs.session",
     "login": "lk_jupyter.runs.signin",
+    "openai": "lk_jupyter.inference.clients",
     "remote_path": "lk_jupyter.storage.remote",
 }
 

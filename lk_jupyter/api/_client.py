@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -110,6 +110,22 @@ class Client:
     def base_url(self) -> str:
         """The host part of the server's address."""
         return self._http.base_url
+
+    def address(self, path: str) -> str:
+        """Return the whole address of a path that begins with the prefix of a server."""
+        return self._http.address(path)
+
+    def sign(self, headers: MutableMapping[str, str], *, keys_apart: bool = False) -> None:
+        """Sign the request of another client, with the session's token, renewed first when it is about to end.
+
+        ``keys_apart`` sends an API key as X-Api-Key, as Anthropic-style clients do.
+        """
+        self._http.sign(headers, keys_apart=keys_apart)
+
+    @property
+    def org_headers(self) -> dict[str, str]:
+        """The headers that say which organization is acted for; none where it is the default one."""
+        return dict(self._http.org_headers)
 
     def __repr__(self) -> str:
         return f"Client({self.base_url!r})"

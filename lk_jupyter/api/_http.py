@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 from asyncio import to_thread
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
@@ -104,6 +104,9 @@ class Http:
         self._org = _org_header(org)
         self._calls = _calls_client(verify, timeout, self._org)
         self.stream_client = partial(_stream_client, verify, timeout)
+        self.org_headers = _org_header(org)
+        self._calls = _calls_client(verify, timeout, self.org_headers)
+        self._streams = _streams_client(verify, timeout)
         self._closed = Event()
         self._wires: WeakSet[_Wire[Any]] = WeakSet()
 
@@ -153,9 +156,22 @@ class Http:
         return Outcome(response.status_code, response, response.headers.get("retry-after"))
 
     def _url(self, call: Call) -> str:
-        if call.endpoint.server == IRIS and self._iris_url:
-            return self._iris_url + call.path.removeprefix(IRIS)
-        return self.base_url + call.path
+        return self.address(call.path)
+
+    def address(self, path: str) -> str:
+        """Return the whole address of a path that begins with the prefix of a server."""
+        if path.startswith(f"{IRIS}/") and self._iris_url:
+            return self._iris_url + path.removeprefix(IRIS)
+        return self.base_url + path
+
+    def sign(self, headers: MutableMapping[str, str], *, keys_apart: bool) -> None:
+        """Sign the request of another client; ``keys_apart`` is whether an API key has a header of its own."""
+        token = self._tokens.usable().get_secret_value()
+        if keys_apart and token.startswith("lk_"):
+            headers.pop("Authorization", None)
+            headers["X-Api-Key"] = token
+        else:
+            headers["Authorization"] = f"Bearer {token}"
 
     def signer(self, endpoint: Endpoint) -> httpx.Auth | None:
         """Return what signs a request of an operation, if it is to be signed."""
@@ -325,6 +341,8 @@ class _Wire(Generic[E]):
             if signer:
                 request.headers.update(self._http._org)
             response = self._client.send(request, auth=signer, stream=True)
+                request.headers.update(self._http.org_headers)
+            response = client.send(request, auth=signer, stream=True)
         if not response.is_success:
             response.read()
         return response

@@ -15,6 +15,7 @@ from lk_jupyter.localcloud._mount import mount
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.faults import Faults
 from lk_jupyter.localcloud.groups import (
+    anthropic,
     auth,
     batches,
     billing,
@@ -42,6 +43,7 @@ from lk_jupyter.localcloud.groups import (
     workloads,
 )
 from lk_jupyter.localcloud.models import envelope
+from lk_jupyter.localcloud.models.anthropic import error_of
 from lk_jupyter.localcloud.oversize import Oversize
 from lk_jupyter.localcloud.pages import checkout, cli_login
 from lk_jupyter.localcloud.runs.ports import Ports
@@ -87,6 +89,7 @@ def create_app(cloud: Cloud) -> ASGIApp:
     app.add_exception_handler(envelope.Refusal, _refused)
     app.add_exception_handler(Exception, _failed)
     mount(app)
+    app.include_router(anthropic.router)
     app.include_router(cli_login.pages)
     app.include_router(checkout.pages)
     if cloud.options.storage_bytes is not None:
@@ -100,18 +103,24 @@ async def _unprocessable(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (FastAPI's own type is too wide)
     rows = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
     if envelope.speaks_openai(request.url.path) or envelope.refused_by_model(rows):
-        return envelope.answer(envelope.refusal_of(rows))
+        return _refusal(request, envelope.refusal_of(rows))
     return JSONResponse({"detail": rows}, 422)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """Answer in the form that the caller's kind of client reads."""
     if isinstance(error, envelope.Refusal):
-        return envelope.answer(error)
+        return _refusal(request, error)
     assert isinstance(error, HTTPException)  # noqa: S101
     if envelope.speaks_openai(request.url.path):
-        return envelope.answer(envelope.Refusal(error.status_code, error.detail))
+        return _refusal(request, envelope.Refusal(error.status_code, error.detail))
     return await http_exception_handler(request, error)
+
+
+def _refusal(request: Request, refusal: envelope.Refusal) -> JSONResponse:
+    if request.url.path == anthropic.MESSAGES:
+        return JSONResponse(error_of(refusal), refusal.status)
+    return envelope.answer(refusal)
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import HTTPException, Request
 
-from lk_jupyter.api._endpoint import endpoint_of
+from lk_jupyter.api._endpoint import IRIS, endpoint_of
 from lk_jupyter.api.mfa import Mfa
 from lk_jupyter.localcloud.people.accounts import ORGANIZATION_KEY, Caller
 from lk_jupyter.localcloud.people.members import Org
@@ -53,10 +53,17 @@ async def visitor(request: Request) -> Visitor:
     return Visitor(request.app.state.cloud)
 
 
+def _authorization(request: Request) -> str:
+    """Return how a request is signed; Anthropic-style clients have a header of their own for a key."""
+    if request.url.path.startswith(f"{IRIS}/anthropic/") and (key := request.headers.get("x-api-key")):
+        return f"Bearer {key}"
+    return request.headers.get("authorization", "")
+
+
 async def caller(request: Request) -> Context:
     """Give a handler its context; 401 without a good token, 403 for a foreign organization."""
     cloud: Cloud = request.app.state.cloud
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = _authorization(request).partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise HTTPException(401, "Missing token: send the header Authorization: Bearer <key>")
     found = cloud.accounts.caller(token.strip(), request.headers.get("x-org-slug"))

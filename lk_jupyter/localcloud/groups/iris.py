@@ -59,7 +59,7 @@ def list_models(ctx: Context) -> Json:
 async def anthropic_models(ctx: Context) -> Json:
     """List the shared models, each by its own name and by an alias."""
     names = [row["id"] for row in await ctx.cloud.models.all()]
-    return {"data": [_anthropic(alias, name) for name in names for alias in (name, _alias(name))]}
+    return {"data": [_anthropic(alias, name) for name in names for alias in (name, alias_of(name))]}
 
 
 def _row(deployment: Json, states: list[str]) -> Json:
@@ -73,7 +73,8 @@ def _row(deployment: Json, states: list[str]) -> Json:
     }
 
 
-def _alias(name: str) -> str:
+def alias_of(name: str) -> str:
+    """Return the name of a model for clients that insist on such names."""
     return f"claude-lyceum-{name.rpartition('/')[2]}"
 
 

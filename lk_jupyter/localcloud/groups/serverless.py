@@ -35,10 +35,10 @@ async def chat(ctx: Context, request: ChatCompletionRequest) -> Json | Streaming
     chosen = await ctx.cloud.models.for_chat(request.model)
     source = str(uuid4())
     if request.stream:
-        pieces = chosen.stream(request, lambda usage: _charge(ctx, source, chosen.id, usage))
+        pieces = chosen.stream(request, lambda usage: charge(ctx, source, chosen.id, usage))
         return await sse.chat(pieces, with_usage=wants_usage(request))
     completion = await chosen.complete(request)
-    _charge(ctx, source, chosen.id, completion["usage"])
+    charge(ctx, source, chosen.id, completion["usage"])
     return completion
 
 
@@ -47,7 +47,7 @@ async def embeddings(ctx: Context, request: EmbeddingRequest) -> Json:
     """Turn texts into vectors."""
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
     chosen, answer = await ctx.cloud.models.embed(request)
-    _charge(ctx, str(uuid4()), chosen.id, answer["usage"])
+    charge(ctx, str(uuid4()), chosen.id, answer["usage"])
     return answer
 
 
@@ -64,7 +64,8 @@ def wants_usage(request: Any) -> bool:
     return bool(request.stream_options and request.stream_options.include_usage)
 
 
-def _charge(ctx: Context, source: str, model: str, usage: Json) -> None:
+def charge(ctx: Context, source: str, model: str, usage: Json) -> None:
+    """Bill the tokens of an answer to whoever asked."""
     with ctx.cloud.store.write() as db:
         models.charge(db, ctx.cloud.ledger, ctx.caller.org_id, source=source, model=model, usage=usage)
 
