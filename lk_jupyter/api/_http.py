@@ -101,12 +101,9 @@ class Http:
         self._bearer = _Bearer(tokens)
         self._timeout = timeout
         verify = httpx.create_ssl_context()
-        self._org = _org_header(org)
-        self._calls = _calls_client(verify, timeout, self._org)
-        self.stream_client = partial(_stream_client, verify, timeout)
         self.org_headers = _org_header(org)
         self._calls = _calls_client(verify, timeout, self.org_headers)
-        self._streams = _streams_client(verify, timeout)
+        self.stream_client = partial(_stream_client, verify, timeout)
         self._closed = Event()
         self._wires: WeakSet[_Wire[Any]] = WeakSet()
 
@@ -339,10 +336,8 @@ class _Wire(Generic[E]):
                 **content,
             )
             if signer:
-                request.headers.update(self._http._org)
-            response = self._client.send(request, auth=signer, stream=True)
                 request.headers.update(self._http.org_headers)
-            response = client.send(request, auth=signer, stream=True)
+            response = self._client.send(request, auth=signer, stream=True)
         if not response.is_success:
             response.read()
         return response

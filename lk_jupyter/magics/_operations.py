@@ -17,6 +17,8 @@ CALLS: dict[str, str] = {
     "%lk_abort": "workloads.abort",
     "%lk_machines": "machine_types.list user.available_hardware",
     "%lk_ls": "storage.credentials",
+    "%lk_models": "serverless.models pricing.get",
+    "%%lk_chat": "serverless.stream_chat_completions iris.stream_chat_completions inference.list inference.get",
     "%lk_secrets list": "environment_variables.list",
     "%lk_secrets set": "environment_variables.upsert",
     "%lk_secrets delete": "environment_variables.delete environment_variables.delete_all",
@@ -24,6 +26,14 @@ CALLS: dict[str, str] = {
 
 #: Why an operation has no magic.
 NO_MAGIC: dict[str, str] = {
+    "serverless.chat_completions": "None: `%%lk_chat` has the answer as it comes. `lk_jupyter.openai()`",
+    "iris.chat_completions": "None: `%%lk_chat` has the answer as it comes. `lk_jupyter.openai(deployment=…)`",
+    "openai.chat_completions": "`lk_jupyter.openai()`",
+    "openai.stream_chat_completions": "`lk_jupyter.openai()`",
+    "openai.embeddings": "`lk_jupyter.openai()`",
+    "openai.models": "`lk_jupyter.openai()`",
+    "iris.models": "`lk_jupyter.openai(deployment=…)`",
+    "iris.anthropic_models": "`lk_jupyter.anthropic()`",
     "execution.complete_streaming": "None: an older call, for which a run that ends has no need.",
 }
 

@@ -18,7 +18,7 @@ from lk_jupyter.magics._chat_view import ChatView
 from lk_jupyter.magics._interrupt import interrupt
 from lk_jupyter.magics._parser import magic
 from lk_jupyter.magics._views import Table
-from lk_jupyter.magics.run import _check_name
+from lk_jupyter.magics.run import check_name
 from lk_jupyter.runs.guard import permit_text
 from lk_jupyter.runs.session import Session, current
 
@@ -40,7 +40,7 @@ def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
         %lk_models qwen
         %lk_models --save models
     """
-    _check_name(options.save)
+    check_name(options.save)
     found = catalogue(current())
     wanted = (options.text or "").lower()
     chosen = ModelCatalogue(tuple(offer for offer in found if wanted in offer.id.lower()))
@@ -63,7 +63,7 @@ def lk_chat(options: ChatOptions, shell: InteractiveShell, cell: str) -> None:
         %%lk_chat --new --system "Answer in one sentence." --save answer
         %%lk_chat qwen/qwen3-vl --image plot.png
     """
-    _check_name(options.save)
+    check_name(options.save)
     session, talk = current(), _talks.setdefault(shell, Talk())
     if options.new:
         talk.forget()
