@@ -36,7 +36,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import ClassVar
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
@@ -92,7 +91,7 @@ class ApiError(LkError):
     the request when it gave one.
     """
 
-    next_step: ClassVar[str] = ""
+    next_step = ""
 
     def __init__(self, status: int, detail: str, request_id: str | None = None) -> None:
         self.status = status

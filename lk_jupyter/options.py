@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from lk_jupyter.errors import UsageError
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Options(BaseModel):
@@ -30,6 +32,15 @@ def check(model: type[Options], values: dict[str, Any]) -> Any:  # the given mod
         first = error.errors()[0]
         name = on_the_line(model, str(first["loc"][0])) if first["loc"] else model.__name__
         raise UsageError(f"{name}: {first['msg']} (got {first['input']!r}).") from None
+
+
+def check_model(model: type[M], values: dict[str, Any]) -> M:
+    """Make what is sent from options, or say in one line which one does not fit. Raises UsageError."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{first['loc'][0]}: {first['msg']} (got {first['input']!r}).") from None
 
 
 def on_the_line(model: type[Options], name: str) -> str:
@@ -294,6 +305,11 @@ class LoginOptions(Options):
 
     local: bool = Field(False, description="Use the local cloud on this machine; start it when it does not run.")  # noqa: FBT003
     browser: bool = Field(False, description="Sign in on the web site, in a browser on this machine.")  # noqa: FBT003
+    email: str | None = Field(
+        None,
+        description="Sign in with the password of this account, which is asked for, in place of a key.",
+        json_schema_extra=_flag(metavar="ADDRESS"),
+    )
     base_url: str | None = Field(
         None,
         description="Server to sign in to, in place of the setting base_url.",

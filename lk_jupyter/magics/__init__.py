@@ -59,6 +59,11 @@ MAGICS = (
     Row("lk_secrets", "secrets"),
     Row("lk_models", "chat"),
     Row("lk_chat", "chat", "cell"),
+    Row("lk_keys", "keys"),
+    Row("lk_org", "orgs"),
+    Row("lk_mfa", "mfa"),
+    Row("lk_billing", "billing"),
+    Row("lk_pricing", "billing"),
 )
 _ROWS = {row.name: row for row in MAGICS}
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
-import warnings
-
 from IPython.core.error import StdinNotImplementedError
 
 from lk_jupyter.errors import UsageError
+from lk_jupyter.runs.hidden import hidden
 
 
 def ask(question: str) -> bool:
@@ -15,11 +13,15 @@ def ask(question: str) -> bool:
 
     It is no where nobody can answer, as in a notebook that runs by itself, and when the user interrupts.
     """
+    return answered(question).lower() in {"y", "yes"}
+
+
+def answered(question: str) -> str:
+    """Return what is typed; nothing where nobody can answer, and when the user interrupts."""
     try:
-        answer = input(question)
+        return input(question).strip()
     except (EOFError, KeyboardInterrupt, OSError, StdinNotImplementedError):
-        return False
-    return answer.strip().lower() in {"y", "yes"}
+        return ""
 
 
 def ask_hidden(question: str, otherwise: str) -> str:
@@ -27,12 +29,9 @@ def ask_hidden(question: str, otherwise: str) -> str:
 
     Raises UsageError where nothing is, or nobody can be asked; ``otherwise`` says what to do then.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", getpass.GetPassWarning)
-            answer = getpass.getpass(question).strip()
-    except (EOFError, NotImplementedError, getpass.GetPassWarning):
-        raise UsageError(f"Nobody can be asked here without showing the answer: {otherwise}.") from None
+    answer = hidden(question)
+    if answer is None:
+        raise UsageError(f"Nobody can be asked here without showing the answer: {otherwise}.")
     if not answer:
         raise UsageError("Nothing was entered; nothing has changed.")
     return answer

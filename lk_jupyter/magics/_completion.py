@@ -21,6 +21,8 @@ from lk_jupyter.magics._parser import Magic, Verbs, flags, is_switch, takes_many
 from lk_jupyter.options import extras
 from lk_jupyter.runs import session
 from lk_jupyter.runs.ids import known_ids
+from lk_jupyter.runs.keys import keys
+from lk_jupyter.runs.orgs import slug_of, team_slug
 from lk_jupyter.storage.storage import SCHEME
 
 _MOST = 2000  # names: more are no help
@@ -143,6 +145,20 @@ def _secrets() -> Iterable[str]:
     return (each.name for each in session.current(start=False).client.environment_variables.list())
 
 
+def _orgs() -> Iterable[str]:
+    return (org.slug for org in session.current(start=False).client.orgs.list())
+
+
+def _members() -> Iterable[str]:
+    client = session.current(start=False).client
+    return (each.email or each.user_id for each in client.orgs.list_members(slug_of(client, None)))
+
+
+def _api_keys() -> Iterable[str]:
+    client = session.current(start=False).client
+    return (key.name for key in keys(client, team_slug(client)))
+
+
 #: What may be several, with commas between.
 LISTED = {"gpus", "machines", "variables"}
 
@@ -151,6 +167,9 @@ COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "machines": _machines,
     "models": _models,
     "runs": _runs,
+    "orgs": _orgs,
+    "members": _members,
+    "api_keys": _api_keys,
     "secrets": _secrets,
     "settings": _settings,
     "variables": _variables,

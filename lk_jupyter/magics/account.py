@@ -30,6 +30,7 @@ def lk_login(options: LoginOptions, _shell: InteractiveShell) -> None:
         %lk_login
         %lk_login --local
         %lk_login --browser
+        %lk_login --email mira@example.com
     """
     say(str(signin.login(**options.model_dump())))
     display(session.current().whoami())

@@ -12,10 +12,10 @@ from lk_jupyter.runs.metrics import EMPTY, Metrics
 from lk_jupyter.runs.series import BY_COLUMN, SERIES, Series, known
 
 #: Colours that people of any colour vision tell apart (Okabe and Ito, 2008), and lines that need no colour.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
-_STYLE = {
+STYLE = {
     "axes.edgecolor": "#444444",
     "axes.facecolor": "white",
     "axes.grid": True,
@@ -42,7 +42,7 @@ def draw(runs: Sequence[Metrics], columns: Sequence[str]) -> Any:
     """Return a Figure of these series of the runs; of all that have samples where none are named."""
     plt = pyplot()
     panels = _panels(runs, _chosen(runs, columns))
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
             max(1, len(panels)),
             figsize=(_WIDTH, _PANEL * max(1, len(panels)) + _FOOT),
@@ -91,7 +91,7 @@ def _draw_panel(axis: Any, panel: Sequence[Series], runs: Sequence[Metrics], uni
             [(moment - begin) / unit for moment, _ in found],
             [value for _, value in found],
             label=run.label if len(runs) > 1 else series.label,
-            color=_COLOURS[number % len(_COLOURS)],
+            color=COLOURS[number % len(COLOURS)],
             linestyle=_LINES[number % len(_LINES)],
             marker="o" if len(known(found)) == 1 else None,
         )

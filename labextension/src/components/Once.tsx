@@ -1,0 +1,81 @@
+import React, { useState } from 'react';
+
+/** What is shown: rows of label and value, an image, and what to do with it. */
+export interface OnceContent {
+  rows: [string, string][];
+  image: string | null;
+  advice: string;
+}
+
+export interface OnceProps {
+  title: string;
+  /** Whether it was shown, here or in another view. */
+  isOver: boolean;
+  onReveal: () => Promise<OnceContent>;
+}
+
+/** Shows a secret when asked, and forgets it when told so. It stands in the page only, never in the notebook. */
+export function Once({ title, isOver, onReveal }: OnceProps) {
+  const [content, setContent] = useState<OnceContent | null>(null);
+  if (content) {
+    return (
+      <section className="lk-once" aria-label={title}>
+        <strong>{title}</strong>
+        {content.image && <img src={content.image} alt="QR code for an authenticator app" />}
+        <Rows rows={content.rows} />
+        <p>{content.advice}</p>
+        <div className="lk-row">
+          <Copy text={content.rows.map(([, value]) => value).join('\n')} />
+          <button type="button" onClick={() => setContent(null)}>
+            I have it: hide it
+          </button>
+        </div>
+      </section>
+    );
+  }
+  return (
+    <div className="lk-row">
+      <strong>{title}</strong>
+      {isOver ? (
+        <span>It was shown once, and is gone.</span>
+      ) : (
+        <button type="button" className="lk-main" onClick={() => void onReveal().then(setContent, () => undefined)}>
+          Show it once
+        </button>
+      )}
+      <span className="lk-quiet">It is not saved in the notebook.</span>
+    </div>
+  );
+}
+
+function Rows({ rows }: { rows: [string, string][] }) {
+  return (
+    <dl>
+      {rows.map(([label, value]) => (
+        <div key={label}>
+          <dt>{label}</dt>
+          <dd>
+            <code>{value}</code>
+          </dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Copy({ text }: { text: string }) {
+  const [said, setSaid] = useState('');
+  const copy = () =>
+    void navigator.clipboard.writeText(text).then(
+      () => setSaid('Copied'),
+      () => setSaid('The browser does not let this page copy: select the text.')
+    );
+  return (
+    <>
+      <button type="button" className="lk-main" onClick={copy}>
+        Copy
+      </button>
+      <span role="status">{said}</span>
+    </>
+  );
+}

@@ -1,0 +1,11 @@
+"""The magic that the modules beside this one add their verbs to."""
+
+from __future__ import annotations
+
+from lk_jupyter.magics._parser import Verbs
+
+lk_org = Verbs(
+    "lk_org",
+    "Work as a team: organizations, their members, roles and invitations, and their ledger.\n\n"
+    "--org SLUG names another organization than the one in use.",
+)

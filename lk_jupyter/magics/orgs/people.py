@@ -1,0 +1,169 @@
+"""Who is in an organization, who is asked to come, and what each may do."""
+
+from __future__ import annotations
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.orgs import OrgInvite, OrgMemberAdd, OrgMemberRoleUpdate
+from lk_jupyter.errors import Conflict, Forbidden, UsageError
+from lk_jupyter.magics._ask import ask, ask_hidden
+from lk_jupyter.magics._line import Note
+from lk_jupyter.magics._rights import may
+from lk_jupyter.magics._views import Table, say
+from lk_jupyter.magics.orgs._options import (
+    AcceptOptions,
+    InviteOptions,
+    InvitesOptions,
+    LeaveOptions,
+    MemberOptions,
+    OrgOptions,
+    RoleOptions,
+    WithdrawOptions,
+)
+from lk_jupyter.magics.orgs._verbs import lk_org
+from lk_jupyter.options import check_model
+from lk_jupyter.runs.orgs import member, own_invite, sent_invite, slug_of
+from lk_jupyter.runs.session import current
+
+
+@lk_org.verb("members", OrgOptions)
+def _members(options: OrgOptions, _shell: InteractiveShell) -> None:
+    """List the members of an organization and their roles."""
+    client = current().client
+    slug = slug_of(client, options.org)
+    rows = [
+        (each.email or each.user_id, each.role, f"{each.created_at.astimezone():%d %b %Y}", each.user_id[:8])
+        for each in client.orgs.list_members(slug)
+    ]
+    display(Table((f"Members of {slug}", "Role", "Since", "Id"), rows))
+
+
+@lk_org.verb("invite", InviteOptions)
+def _invite(options: InviteOptions, _shell: InteractiveShell) -> None:
+    """Add somebody by e-mail address; who has no account yet gets an invitation by mail.
+
+    Example: ``%lk_org invite mira@example.com --role admin``
+    """
+    client = current().client
+    slug = slug_of(client, options.org)
+    request = check_model(OrgMemberAdd, {"email": options.email, "role": options.role})
+    try:
+        with may(slug, "members"):
+            status = client.orgs.add_member(slug, request).status
+    except Conflict:
+        raise UsageError(f"{options.email} is in {slug} already. %lk_org role changes what they may do.") from None
+    if status == "added":
+        display(Note(f"{options.email} is in {slug} now, as {options.role}."))
+    else:
+        display(
+            Note(f"Invited {options.email} to {slug} as {options.role}. %lk_org invites lists who has not come yet.")
+        )
+
+
+@lk_org.verb("invites", InvitesOptions)
+def _invites(options: InvitesOptions, _shell: InteractiveShell) -> None:
+    """List the invitations that wait for you, and those of your organization that wait for others.
+
+    Examples::
+
+        %lk_org invites
+        %lk_org invites --link
+    """
+    client = current().client
+    if options.link:
+        _preview(client)
+        return
+    slug = slug_of(client, options.org)
+    rows = [("you", each.org_slug, each.role, f"%lk_org accept {each.org_slug}") for each in client.invites.mine()]
+    rows += [(each.email, slug, each.role, f"%lk_org withdraw {each.email}") for each in _sent(client, slug)]
+    display(Table(("Who", "To", "As", "To do"), rows, note="" if rows else "No invitations wait."))
+
+
+def _sent(client: Client, slug: str) -> list[OrgInvite]:
+    try:
+        return list(client.orgs.list_invites(slug))
+    except Forbidden:  # members see only what was sent to them
+        return []
+
+
+def _preview(client: Client) -> None:
+    """Tell what the link of an invitation is for; whoever has the link may use it, so it is not shown."""
+    link = ask_hidden("Link of the invitation (it is not shown): ", "%lk_org invites lists those to your address")
+    told = client.invites.get(link.rstrip("/").rpartition("/")[2].rpartition("=")[2])
+    say(f"An invitation of {told.org_name or told.org_slug} to {told.email or 'you'}, as {told.role or 'member'}.")
+
+
+@lk_org.verb("accept", AcceptOptions)
+def _accept(options: AcceptOptions, _shell: InteractiveShell) -> None:
+    """Join the organization that invited you.
+
+    Example: ``%lk_org accept my-team``
+    """
+    client = current().client
+    invite = own_invite(client, options.invite)
+    role = client.invites.accept(invite.id).role
+    display(Note(f"You are in {invite.org_name} as {role}. %lk_org use {invite.org_slug} acts as it."))
+
+
+@lk_org.verb("withdraw", WithdrawOptions)
+def _withdraw(options: WithdrawOptions, _shell: InteractiveShell) -> None:
+    """Withdraw an invitation: its link works no more.
+
+    Example: ``%lk_org withdraw mira@example.com``
+    """
+    client = current().client
+    slug = slug_of(client, options.org)
+    with may(slug, "members"):
+        invite = sent_invite(client, slug, options.invite)
+        client.orgs.revoke_invite(slug, invite.id)
+    display(Note(f"Withdrew the invitation of {invite.email} to {slug}."))
+
+
+@lk_org.verb("role", RoleOptions)
+def _role(options: RoleOptions, _shell: InteractiveShell) -> None:
+    """Give a member another role; for owners.
+
+    Example: ``%lk_org role mira@example.com admin``
+    """
+    client = current().client
+    slug = slug_of(client, options.org)
+    found = member(client, slug, options.member)
+    with may(slug, "roles"):
+        changed = client.orgs.set_role(slug, found.user_id, OrgMemberRoleUpdate(role=options.role))
+    display(Note(f"{found.email or found.user_id} is {changed.role} of {slug} now."))
+
+
+@lk_org.verb("remove", MemberOptions)
+def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
+    """Remove a member: what they started goes on, and they see it no more. Asks first.
+
+    Example: ``%lk_org remove mira@example.com``
+    """
+    client = current().client
+    slug = slug_of(client, options.org)
+    found = member(client, slug, options.member)
+    if not options.yes and not ask(f"Remove {found.email or found.user_id} from {slug}? [y/N] "):
+        say("Nobody was removed. --yes removes without asking.")
+        return
+    with may(slug, "members"):
+        client.orgs.remove_member(slug, found.user_id)
+    display(Note(f"Removed {found.email or found.user_id} from {slug}."))
+
+
+@lk_org.verb("leave", LeaveOptions)
+def _leave(options: LeaveOptions, _shell: InteractiveShell) -> None:
+    """Leave an organization yourself; its last owner stays. Asks first.
+
+    Example: ``%lk_org leave --org old-team``
+    """
+    client = current().client
+    slug = slug_of(client, options.org)
+    me = client.user.status()
+    found = member(client, slug, me.user_id or me.email or "")
+    if not options.yes and not ask(f"Leave {slug}? [y/N] "):
+        say("You stay. --yes leaves without asking.")
+        return
+    client.orgs.remove_member(slug, found.user_id)
+    display(Note(f"You left {slug}."))

@@ -1,0 +1,71 @@
+"""What an organization got and spent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.api.orgs import OrgTransaction
+from lk_jupyter.magics._frames import frame
+from lk_jupyter.magics.orgs._options import SpendingOptions, TransactionsOptions
+from lk_jupyter.magics.orgs._verbs import lk_org
+from lk_jupyter.runs.orgs import slug_of, transactions
+from lk_jupyter.runs.session import current
+
+
+@lk_org.verb("transactions", TransactionsOptions)
+def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any:
+    """Give the ledger of an organization as a DataFrame, newest first; credits given are positive.
+
+    Examples::
+
+        %lk_org transactions --plot
+        spent = %lk_org transactions -n 1000 --kind debit
+    """
+    client = current().client
+    slug = slug_of(client, options.org)
+    found = transactions(client, slug, options.limit, options.kind, options.source)
+    if options.plot:
+        from lk_jupyter.runs.ledger_plot import draw  # noqa: PLC0415 (matplotlib is loaded for a plot)
+
+        display(draw(found, slug))
+    return frame([_row(entry) for entry in found], ("time", "credits", "source", "hardware", "description", "id"))
+
+
+@lk_org.verb("spending", SpendingOptions)
+def _spending(options: SpendingOptions, _shell: InteractiveShell) -> Any:
+    """Give the sums of what one category has cost, as a DataFrame.
+
+    Examples::
+
+        %lk_org spending
+        %lk_org spending vms --by vm_id
+    """
+    client = current().client
+    slug = slug_of(client, options.org)
+    sums = client.orgs.aggregate_transactions(slug, category=options.category, group_by=options.by)
+    rows = [
+        {
+            options.by: each.group_by_value,
+            "count": each.count,
+            "credits": float(each.total_amount),
+            "first": each.first_created_at,
+            "last": each.last_created_at,
+        }
+        for each in sums
+    ]
+    return frame(rows, (options.by, "count", "credits", "first", "last"))
+
+
+def _row(entry: OrgTransaction) -> dict[str, Any]:
+    facts = entry.metadata or {}
+    return {
+        "time": entry.created_at,
+        "credits": float(-abs(entry.amount) if entry.kind == "debit" else abs(entry.amount)),
+        "source": facts.get("source") or "",
+        "hardware": facts.get("hardware_profile") or "",
+        "description": facts.get("description") or "",
+        "id": entry.id,
+    }

@@ -1,0 +1,72 @@
+"""The ledger of an organization, drawn by day."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from lk_jupyter.api.orgs import OrgTransaction
+from lk_jupyter.runs._plot import COLOURS, STYLE
+from lk_jupyter.runs._tables import pyplot
+
+_HATCHES = ("", "//", "..", "xx", "--", "\\\\", "oo")
+_EMPTY = "Nothing was spent."
+
+
+def draw(entries: Sequence[OrgTransaction], title: str) -> Any:
+    """Return a Figure: what was spent each day, by source; hatching tells the sources apart without colour."""
+    plt = pyplot()
+    spent = _by_source(entries)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7.0, 2.4), layout="constrained")
+        days = _days(spent)
+        ground = [0.0] * len(days)
+        for number, (source, sums) in enumerate(spent.items()):
+            heights = [float(sums[day]) for day in days]
+            axis.bar(
+                [f"{day:%d %b}" for day in days],
+                heights,
+                bottom=ground,
+                label=source,
+                color=COLOURS[number % len(COLOURS)],
+                hatch=_HATCHES[number % len(_HATCHES)],
+                edgecolor="white",
+                width=0.7,
+            )
+            ground = [low + height for low, height in zip(ground, heights, strict=True)]
+        _finish(axis, title, is_empty=not spent)
+        plt.close(figure)  # the cell shows it once
+    return figure
+
+
+def _by_source(entries: Sequence[OrgTransaction]) -> dict[str, Counter[date]]:
+    """Return the debits of each source by day, the largest source first."""
+    found: defaultdict[str, Counter[date]] = defaultdict(Counter)
+    for entry in entries:
+        if entry.kind == "debit":
+            source = str((entry.metadata or {}).get("source") or "other").replace("_", " ")
+            found[source][entry.created_at.astimezone().date()] += abs(entry.amount)  # type: ignore[assignment]
+    return dict(sorted(found.items(), key=lambda each: -sum(each[1].values(), Decimal(0))))
+
+
+def _days(spent: dict[str, Counter[date]]) -> list[date]:
+    """Return every day from the first debit to the last; days without one too."""
+    seen = {day for sums in spent.values() for day in sums}
+    first, last = min(seen, default=None), max(seen, default=None)
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)] if first and last else []
+
+
+def _finish(axis: Any, title: str, *, is_empty: bool) -> None:
+    axis.set_title(f"Spent by {title}", loc="left", fontsize=10)
+    axis.set_ylabel("credits a day")
+    axis.grid(visible=False, axis="x")
+    axis.set_axisbelow(True)
+    if is_empty:
+        axis.text(0.5, 0.5, _EMPTY, ha="center", va="center", transform=axis.transAxes)
+        axis.set_yticks([])
+    else:
+        axis.figure.autofmt_xdate()
+        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)

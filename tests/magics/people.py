@@ -1,0 +1,22 @@
+"""Users of a local cloud beside its own, for whom lines of magics are run."""
+
+from uuid import uuid4
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.auth import ApiKeyCreate, LoginRequest
+
+
+def add_person(cloud):
+    """Add a user; return the e-mail address and a key of theirs."""
+    email = f"{uuid4().hex[:10]}@example.com"
+    cloud.add_user(email, "correct horse")
+    with Client(cloud.base_url) as stranger:
+        token = stranger.auth.login(LoginRequest(email=email, password="correct horse")).access_token
+    with Client(cloud.base_url, token) as client:
+        return email, client.auth.create_api_key(ApiKeyCreate(key_name="first")).api_key
+
+
+def answers(*typed):
+    """Return a stand-in for somebody who types these answers, one after the other."""
+    left = list(typed)
+    return lambda *_: left.pop(0)
