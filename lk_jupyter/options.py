@@ -94,8 +94,8 @@ def _on_interrupt() -> Any:
     )
 
 
-class StartOptions(Options):
-    """What every run may be asked for, whatever it runs."""
+class MachineOptions(Options):
+    """The machine of a run, and how long and for how much it may be used."""
 
     gpu: str | None = Field(
         None,
@@ -120,6 +120,11 @@ class StartOptions(Options):
         description="Credits at which the run is stopped, before its time limit. Default: the setting max_cost.",
         json_schema_extra=_flag(metavar="CREDITS"),
     )
+
+
+class StartOptions(MachineOptions):
+    """What every run that is followed may be asked for, whatever it runs."""
+
     name: str | None = Field(None, description="Display name of the run.")
     label: list[str] = Field([], description="Tag for finding the run again; may be repeated.")
     metadata: dict[str, str] = Field(
@@ -277,6 +282,24 @@ class DockerOptions(ContainerOptions):
 
 class ComposeOptions(ContainerOptions):
     """Options of ``%%lk_compose`` and ``Session.run_compose``."""
+
+
+class ServerOptions(MachineOptions):
+    """What a hosted Jupyter server may be asked for, as in ``Session.start_notebook``."""
+
+    timeout: int | None = Field(
+        None,
+        ge=1,
+        description="Seconds until it is stopped. Default: the setting max_timeout, which is the most that it may be.",
+        json_schema_extra=_flag(metavar="SECONDS"),
+    )
+    image: str = Field(
+        "jupyter/base-notebook:latest",
+        description="Image with a Jupyter server, of the kind of Jupyter's own.",
+        json_schema_extra=_flag(metavar="IMAGE"),
+    )
+    name: str | None = Field(None, description="Display name of the run.")
+    mount: bool | None = Field(None, description="Show the bucket at /mnt/s3. Default: on.")
 
 
 class OpenOptions(Options):

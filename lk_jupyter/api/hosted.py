@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from lk_jupyter.errors import ConnectionFailed, error_for
+from lk_jupyter.errors import BadAnswer, ConnectionFailed
 
 #: A proxy is for the world outside, never for this machine.
 _NO_PROXY: dict[str, httpx.BaseTransport | None] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
@@ -56,12 +56,14 @@ class HostedServer:
         return {"Authorization": f"token {self._token}"}
 
     def is_ready(self) -> bool:
-        """Whether the server answers, to this token."""
+        """Whether the server answers, to this token. Raises BadAnswer when it does not take it."""
         try:
-            self._send("GET", "api/kernels")
-        except ConnectionFailed:
+            status = self._http.get("api/kernels").status_code
+        except httpx.HTTPError:
             return False
-        return True
+        if status in {401, 403}:
+            raise BadAnswer(f"The Jupyter server at {self.url} does not take the token of its run.")
+        return status == 200
 
     def start_kernel(self, name: str | None = None) -> str:
         """Start a kernel, by default of the server's own kind, and return its id."""
@@ -95,5 +97,7 @@ class HostedServer:
             elif answer.is_success:
                 return answer.json() if answer.content else None
             else:
-                raise error_for(answer.status_code, f"The Jupyter server refused {method} {path}")
+                raise BadAnswer(
+                    f"The Jupyter server at {self.url} refused {method} {path} (HTTP {answer.status_code})."
+                )
         raise ConnectionFailed(f"The Jupyter server at {self.url} does not answer ({problem}).")

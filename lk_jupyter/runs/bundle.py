@@ -19,7 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from lk_jupyter.api.execution import StartRequest, StreamingExecutionRequest
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options import RunOptions, StartOptions
+from lk_jupyter.options import MachineOptions, RunOptions
 from lk_jupyter.runs.cost import cost_of, credits_label, seconds_for
 from lk_jupyter.runs.guard import Finding
 from lk_jupyter.runs.imports import imported_names, installed_requirements, local_files
@@ -74,7 +74,7 @@ class Bundle:
     """
 
     source: Source
-    options: StartOptions
+    options: MachineOptions
     request: StartRequest
     machine: MachineType
     files: dict[str, str]
@@ -171,7 +171,7 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     return Bundle(source, options, request, machine, files, line_shift, limits.max_cost, cost_binds, parcel=parcel)
 
 
-def time_limit(options: StartOptions, machine: MachineType, limits: Limits) -> tuple[int, bool]:
+def time_limit(options: MachineOptions, machine: MachineType, limits: Limits) -> tuple[int, bool]:
     """Return the seconds that a run may take, and whether it is its maximum cost that limits them.
 
     Raises UsageError for more than the account allows, and for a cost that cannot be kept.

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import DockerComposeExecutionRequest, DockerExecutionRequest, StartRequest
+from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config import setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options import ComposeOptions, ContainerOptions, DockerOptions, check
+from lk_jupyter.options import ComposeOptions, ContainerOptions, DockerOptions, MachineOptions, check
 from lk_jupyter.runs import guard
 from lk_jupyter.runs.addresses import PORTS_KEY
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle, Source, time_limit
@@ -64,7 +65,7 @@ def prepare_compose(session: Session, source: Source, options: ComposeOptions, a
 
 
 def package(
-    session: Session, source: Source, options: ContainerOptions, request: StartRequest, hidden: tuple[str, ...] = ()
+    session: Session, source: Source, options: MachineOptions, request: StartRequest, hidden: tuple[str, ...] = ()
 ) -> Bundle:
     """Return the run with its limits, and with what it holds that looks like a secret.
 
@@ -90,7 +91,7 @@ def package(
     return replace(made, secrets=guard.in_run(made, known=(session.target.key.token,)))
 
 
-def machine_of(session: Session, options: ContainerOptions) -> Any:
+def machine_of(session: Session, options: MachineOptions) -> MachineType:
     """Return the machine that the options or the settings name. Raises UsageError."""
     if options.gpu and options.machine:
         raise UsageError("--gpu and --machine both name a machine; give one of them.")

@@ -69,7 +69,11 @@ def permitted(packages: Iterable[Bundle], ask: Callable[[str], bool] | None = No
     is no, or nobody can be asked.
     """
     packages = list(packages)
-    unasked = [package for package in packages if not (package.secrets_allowed or package.options.allow_secrets)]
+    unasked = [
+        package
+        for package in packages
+        if not (package.secrets_allowed or getattr(package.options, "allow_secrets", False))
+    ]
     findings = dict.fromkeys(finding for package in unasked for finding in package.secrets)
     if not findings:
         return packages

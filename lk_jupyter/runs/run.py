@@ -18,7 +18,7 @@ from lk_jupyter.api.logs import LogEntry
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config import setting
 from lk_jupyter.errors import NotFound, RunDetached, UsageError
-from lk_jupyter.options import RunOptions, StartOptions
+from lk_jupyter.options import MachineOptions, RunOptions
 from lk_jupyter.runs import guard
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle, Limits, Source, bundle, time_limit
 from lk_jupyter.runs.checkpoint import checkpoint_parts
@@ -72,7 +72,7 @@ def prepare(session: Session, source: Source, options: RunOptions, parts: Sequen
     return replace(package, secrets=(*secrets, *secrets_in(inputs, parcel)))
 
 
-def limits_of(options: StartOptions) -> Limits:
+def limits_of(options: MachineOptions) -> Limits:
     """Return the limits of a run: those of its options go before those of the settings."""
     max_cost = setting("max_cost") if options.max_cost is None else options.max_cost
     return Limits(setting("timeout"), setting("max_timeout"), max_cost)

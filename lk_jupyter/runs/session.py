@@ -118,6 +118,17 @@ class Session(Connection):
 
         return start_compose(self, text, options)
 
+    def start_notebook(self, **options: Any) -> Run:
+        """Start a hosted Jupyter server, such as ``gpu="A100"``; the options are those of ``%lk_notebook start``.
+
+        ``lk_jupyter.runs.notebooks.wait_for_server(run)`` waits until it answers. Raises UsageError for what does
+        not fit, before anything is sent.
+        """
+        from lk_jupyter.options import ServerOptions, check  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.runs.notebooks import start_server  # noqa: PLC0415
+
+        return start_server(self, check(ServerOptions, options))
+
     def fan_out(
         self,
         code: str,

@@ -47,6 +47,7 @@ def test_the_token_guards_it_and_is_on_no_command_line(notebook):
     _, _, url = notebook
     assert httpx.get(f"{url}api/kernels").status_code == 403
     assert httpx.get(f"{url}api/kernels", params={"token": "own-token"}).json() == []
+    assert httpx.get(f"{url}api/kernels").status_code == 403  # the cookie was the other caller's
     lines = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert not [line for line in lines if "own-token" in line]
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import HTTPException
@@ -123,9 +124,11 @@ class Ports:
     def _client(self) -> httpx.AsyncClient:
         import httpx  # noqa: PLC0415
 
-        return httpx.AsyncClient(
+        client = httpx.AsyncClient(
             trust_env=False, follow_redirects=False, timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS)
         )
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one caller's are not the next one's
+        return client
 
     async def _pass_socket(self, asked: Asked, socket: WebSocket) -> None:
         from websockets.asyncio.client import connect  # noqa: PLC0415

@@ -1,0 +1,88 @@
+"""``%lk_notebook`` on a local cloud without containers, where Jupyter of this environment stands in for the image."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import httpx
+import pytest
+from conftest import RunningCloud
+from localcloud.conftest import until
+
+from lk_jupyter.runs.journal import journal
+
+pytestmark = pytest.mark.xdist_group("hosted")
+
+
+@pytest.fixture(scope="module")
+def hosting(tmp_path_factory):
+    """A local cloud without an engine."""
+    running = RunningCloud(tmp_path_factory.mktemp("hosting"), "--engine", "none", "--clock-speed", "20")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def signed_in(hosting, home, monkeypatch):
+    monkeypatch.setenv("LK_BASE_URL", hosting.base_url)
+    monkeypatch.setenv("LK_API_KEY", hosting.api_key)
+    return hosting
+
+
+def going_on(cloud):
+    return list(cloud.client.workloads.list())
+
+
+def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shell, tmp_path, monkeypatch):
+    opened = tmp_path / "opened"
+    program = tmp_path / "browser.py"
+    program.write_text(f"import sys, pathlib; pathlib.Path({str(opened)!r}).write_text(sys.argv[1])")
+    monkeypatch.setenv("BROWSER", f"{sys.executable} {program} %s")
+    shown = run_cell("%lk_notebook start --gpu A100 --name mine")
+    (run,) = going_on(signed_in)
+    url = f"{signed_in.base_url}/ports/{run.execution_id}/8888/"
+    assert (
+        f"● listening · gpu.a100 at 1.59/h · at most 0.2650 credits (time limit 600 s) · run {run.execution_id[:8]}"
+        in shown
+    )
+    assert until(lambda: opened.exists() and opened.read_text()).startswith(f"{url}?token=")
+    listed = run_cell("%lk_notebook")
+    assert run.execution_id[:8] in listed
+    assert url in listed
+    shown += run_cell(f"%lk_notebook open {run.execution_id[:8]} --save url")
+    token = re.search("token=(.+)", shell.user_ns["url"])[1]
+    assert len(token) > 40
+    assert httpx.get(f"{url}api/kernels").status_code == 403
+    assert httpx.get(f"{url}api/kernels", headers={"Authorization": f"token {token}"}).json() == []
+    assert token not in shown + listed + repr(journal().entries()) + str(
+        [entry.request for entry in journal().entries()]
+    )
+    assert token not in repr(signed_in.client.execution.get(run.execution_id))
+    stopped = run_cell(f"%lk_notebook stop {run.execution_id[:8]}")
+    assert "■ cancelled" in stopped
+    assert "credits" in stopped
+    assert going_on(signed_in) == []
+    assert "No Jupyter server goes on." in run_cell("%lk_notebook list")
+
+
+def test_a_server_that_cannot_start_fails_with_the_reason_and_leaves_nothing(signed_in, run_cell):
+    shown = run_cell("%lk_notebook start --image python:3.11 --no-browser")
+    assert "RunFailed" in shown
+    assert "podman or docker is missing" in shown
+    assert going_on(signed_in) == []
+
+
+def test_a_plan_starts_nothing_and_a_maximum_cost_limits_the_time(signed_in, run_cell):
+    shown = run_cell("%lk_notebook start --gpu A100 --max-cost 0.1 --plan")
+    assert "jupyter/base-notebook:latest" in shown
+    assert "at most 0.1000 credits (the maximum cost, reached in 225 s)" in shown
+    assert going_on(signed_in) == []
+
+
+def test_a_run_of_another_kind_is_no_server(signed_in, run_cell, shell):
+    run_cell("%%lk_run --quiet --save run\n1")
+    short = shell.user_ns["run"].short_id
+    assert f"UsageError: Run {short} is no hosted Jupyter server" in run_cell(f"%lk_notebook open {short}")
+    assert f"UsageError: Run {short} is no hosted Jupyter server" in run_cell(f"%lk_notebook stop {short}")
+    assert "is no image" in run_cell("%lk_notebook start --image 'a b'")
