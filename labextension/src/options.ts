@@ -32,7 +32,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--first": "Of several runs keep the first that completes, and abort the others.",
   "--strict": "Raise when one of several runs fails, not only when all do.",
   "--resume": "Run whose checkpoint to go on from: the code finds the folder with what it saved in lk_resume.",
-  "--attach": "auto: follow the run that this cell has started with the same code before, if it goes on or ended unseen, and start it else.",
+  "--attach": "auto: follow the run, or the several, that this cell has started with the same code before, if it goes on or ended unseen, and start it else.",
   "--rich": "Show figures, tables and display() as they are made, and understand IPython's syntax. Default: on for a cell, off for a script."
 };
 

@@ -39,6 +39,8 @@ def fan_out(session: Session, lanes: Sequence[Lane], options: RunOptions, shell:
     packages = permitted((lane.package for lane in lanes), ask)
     lanes = [replace(lane, package=package) for lane, package in zip(lanes, packages, strict=True)]
     fan = FanOut(session, lanes, options)
+    if options.attach == "auto":
+        fan.attach()
     fan.check()
     view = LanesView(fan, options, shell)
     if options.detach:
@@ -117,6 +119,7 @@ class LanesView:
     def end(self) -> None:
         """Show how all ended, compare them, and keep the table in its variable."""
         fan = self._fan
+        fan.seen()
         self._board.show(Board(fan), now=True)
         self._table.show(Decision(fan, self._note()), now=True)
         if not self._options.quiet:
@@ -162,4 +165,6 @@ class LanesView:
             )
         names = ", ".join(self._fan.variables())
         by_lane = f"In each of {names} is a dict: the number of a lane → what it sent back.\n" if names else ""
-        return f"{by_lane}{total(self._fan)}."
+        before = self._fan.attached
+        again = f"{before} of them were started by this cell before. " if before else ""
+        return f"{by_lane}{again}{total(self._fan)}."

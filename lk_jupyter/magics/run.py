@@ -54,8 +54,6 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
     check_name(options.save)
     session = current()
     if is_several(options):
-        if options.attach == "auto":
-            raise UsageError("--attach auto is for one run: leave it out with several machines or a sweep.")
         fan_out(session, _prepared(prepare_lanes, session, cell, options, shell), options, shell)
         return
     package = _prepared(prepare, session, cell, options, shell)

@@ -19,7 +19,7 @@ from lk_jupyter.runs.fan import Lane
 from lk_jupyter.runs.follow import Follower
 from lk_jupyter.runs.frames import BAR, NO_NONCE, Frame, Splitter, words_of
 from lk_jupyter.runs.log import RunLog
-from lk_jupyter.runs.meter import now
+from lk_jupyter.runs.meter import began, now
 from lk_jupyter.runs.outcome import duration_of
 from lk_jupyter.runs.redact import LineRedactor
 from lk_jupyter.runs.run import Run
@@ -101,6 +101,8 @@ class LaneRun:
     def follow(self, run: Run) -> None:
         """Follow the run to its end, with its log in its file."""
         self._company.started(run)
+        if run.bundle is None:  # it was started before
+            self.running_since = began(run.record, None)
         with closing(RunLog(run.log_path)) as log:
             self._follower = run.follower(log)
             splitter = Splitter(run.nonce or NO_NONCE)
@@ -158,7 +160,7 @@ class LaneRun:
         if self.error or self.run is None or self.record is None:
             return self.error
         try:
-            self.run.result()
+            self.run.judged(self.record)
         except RunError as error:
             return error
         return None

@@ -21,6 +21,7 @@ from lk_jupyter.runs.decision import Outcome, table_of
 from lk_jupyter.runs.fan import Lane, prepare_lanes
 from lk_jupyter.runs.guard import permitted
 from lk_jupyter.runs.lane import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, LaneRun
+from lk_jupyter.runs.resume import same_runs
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.score import Score
 from lk_jupyter.runs.session import Session
@@ -60,7 +61,7 @@ class FanOut:
 
     def check(self) -> None:
         """Raise UsageError for secrets that nobody has allowed, and when all might go beyond a budget."""
-        packages = permitted(lane.lane.package for lane in self.lanes)
+        packages = permitted(lane.lane.package for lane in self.lanes if lane.run is None)
         keep_budgets_for_all(self._session, packages, self.max_cost)
 
     def start(self) -> FanOut:
@@ -73,6 +74,22 @@ class FanOut:
             threading.Thread(target=work, args=(self._work,), name=f"lk-lane-{number}", daemon=True).start()
         threading.Thread(target=self._watch, name="lk-lanes", daemon=True).start()
         return self
+
+    def attach(self) -> None:
+        """Let lanes be the runs that this cell has started before, as far as there are any; before ``start``."""
+        found = same_runs(self._session, [lane.lane for lane in self.lanes])
+        for lane in self.lanes:
+            lane.run = found.get(lane.lane.number)
+
+    @property
+    def attached(self) -> int:
+        """How many lanes are runs that were started before."""
+        return sum(lane.run is not None and lane.run.bundle is None for lane in self.lanes)
+
+    def seen(self) -> None:
+        """Take note that the ends of all were looked at."""
+        for run in (lane.run for lane in self.lanes if lane.run and lane.record):
+            run.seen()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until every lane has ended, and tell whether they have."""
@@ -153,7 +170,7 @@ class FanOut:
 
     def _run(self, lane: LaneRun) -> None:
         try:
-            lane.run = run = Run.submit(self._session, lane.lane.package, group=lane.lane.group)
+            lane.run = run = lane.run or Run.submit(self._session, lane.lane.package, group=lane.lane.group)
             lane.state = STARTED
             if self._stopping.is_set():  # asked for while the start was on its way
                 lane.abort(self._because)

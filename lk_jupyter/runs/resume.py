@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import NotFound
 from lk_jupyter.runs.bundle import Bundle
 from lk_jupyter.runs.entries import code_hash
+from lk_jupyter.runs.fan import MOST_LANES, Lane
 from lk_jupyter.runs.journal import REFUSED, SUBMITTING, Entry, journal
 from lk_jupyter.runs.parts import PREFIX
 from lk_jupyter.runs.place import Place, here
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
 #: Seconds after which a start that nobody has answered, and that no list has, counts as never made.
 _LONG_LOST = 600.0
 
+#: Entries of one code that are looked at for its lanes.
+_MOST_LOOKED_AT = 2 * MOST_LANES
+
 
 def same_run(session: Session, package: Bundle) -> Run | None:
     """Return the run that this cell has started with this code on this machine, unless its end was seen."""
     place = here()
     for entry in journal().entries(code_hash=code_hash(package.source.code), limit=50):
-        if not _is_same(entry, session, package, place):
+        if entry.group or not _is_same(entry, session, package, place):
             continue
         if entry.shown:
             return None
@@ -41,11 +45,31 @@ def same_run(session: Session, package: Bundle) -> Run | None:
     return None
 
 
+def same_runs(session: Session, lanes: Sequence[Lane]) -> dict[int, Run]:
+    """Return the runs that this cell has started as several and whose ends were not seen, by the numbers of lanes."""
+    place, code = here(), code_hash(lanes[0].package.source.code)
+    entries = [entry for entry in journal().entries(code_hash=code, limit=_MOST_LOOKED_AT) if entry.group]
+    found = {}
+    for lane in lanes:
+        entry = next((entry for entry in entries if _is_of_lane(entry, session, lane, place)), None)
+        if entry is None or entry.shown:
+            continue
+        with suppress(NotFound):
+            if run := run_of(session, entry):
+                _ = run.status
+                found[lane.number] = run
+    return found
+
+
+def _is_of_lane(entry: Entry, session: Session, lane: Lane, place: Place) -> bool:
+    values = {name: str(value) for name, value in lane.values.items()}
+    return _is_same(entry, session, lane.package, place) and values.items() <= entry.metadata.items()
+
+
 def _is_same(entry: Entry, session: Session, package: Bundle, place: Place) -> bool:
     """Whether an entry is of this cell, as far as both places are known."""
     return (
         entry.state != REFUSED
-        and entry.group is None
         and session.speaks_to(entry.base_url)
         and entry.machine == package.machine.hardware_profile
         and entry.options.get("arg", []) == getattr(package.options, "arg", [])

@@ -320,6 +320,10 @@ class Run:
         """Wait for the end and return what the run left. Raises RunFailed or RunAborted."""
         record = self.wait(timeout)
         self.seen()
+        return self.judged(record)
+
+    def judged(self, record: ExecutionRecord) -> Result:
+        """Return what the run left, as its final record tells it. Raises RunFailed or RunAborted."""
         reason = self.stopped_because
         if self.stopped_by_cost(record) and not reason and self.bundle:
             reason = f"its maximum cost of {credits_label(self.bundle.max_cost)} was reached"

@@ -181,3 +181,23 @@ def test_at_loading_the_runs_that_go_on_are_named_with_one_line_each(kernel, clo
     ended = kernel.crash()
     kernel.texts_until(ended, lambda text: f"run {run.execution_id[:8]} · completed, not looked at yet" in text)
     assert kernel.crash().shown == []
+
+
+def test_several_runs_that_lost_their_kernel_are_followed_by_their_cell_again(kernel, cloud, tmp_path):
+    go = tmp_path / "go"
+    code = counting(go, "--gpu A100,L40S --sweep step=1,2 --parallel 3 --attach auto --save table") + "\nstep"
+    with pytest.raises(Leave):
+        kernel.run(code, on=leave_when(lambda cell: any(text.startswith("4 runs: 3 running") for text in cell.shown)))
+    kernel.crash()
+    before = {run.execution_id for run in cloud.client.workloads.list()}
+    assert len(before) == 3
+    go.touch()
+    cell = kernel.run(code)
+    assert cell.error is None, cell.error
+    assert "3 of them were started by this cell before" in cell.shown[-2]
+    assert all(run in kernel.value("table['run'].tolist()") for run in before)
+    assert kernel.value("set(table['state'])") == "{'completed'}"
+    assert (
+        kernel.value(f"[open(log).read().startswith({WHOLE!r}) for log in table['log']]") == "[True, True, True, True]"
+    )
+    assert "before" not in kernel.run(code).shown[-2]
