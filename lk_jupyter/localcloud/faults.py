@@ -23,7 +23,7 @@ class Fault(BaseModel):
     """One row: the requests it hits, and what happens to them.
 
     It hits requests whose path contains ``path``, from the ``nth`` on, ``times`` times (None:
-    always). ``status`` or ``html`` answer in place of the application. ``cut_after`` lets it
+    always). ``status`` with ``detail``, or ``html``, answer in place of the application. ``cut_after`` lets it
     answer and closes the connection after so many bytes of the body, ``lose_answer`` before the
     first. ``delay`` seconds pass before any of it.
     """
@@ -35,6 +35,7 @@ class Fault(BaseModel):
     nth: int = 1
     times: int | None = 1
     status: int | None = None
+    detail: str = "A fault that was asked for"
     headers: dict[str, str] = {}
     html: bool = False
     cut_after: int | None = None
@@ -88,8 +89,7 @@ class Faults:
         if fault.html:
             await HTMLResponse(_PROXY_PAGE, fault.status or 502, fault.headers)(scope, receive, send)
         elif fault.status is not None:
-            body = {"detail": "A fault that was asked for"}
-            await JSONResponse(body, fault.status, fault.headers)(scope, receive, send)
+            await JSONResponse({"detail": fault.detail}, fault.status, fault.headers)(scope, receive, send)
         elif fault.lose_answer or fault.cut_after is not None:
             await self._app(scope, receive, _Cut(send, fault.cut_after))
             await _until_disconnected(receive)

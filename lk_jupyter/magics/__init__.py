@@ -57,6 +57,8 @@ MAGICS = (
     Row("lk_sync", "storage"),
     Row("lk_rm", "storage"),
     Row("lk_load", "loading"),
+    Row("lk_vm", "vms"),
+    Row("lk_volumes", "vms"),
     Row("lk_secrets", "secrets"),
     Row("lk_models", "chat"),
     Row("lk_chat", "chat", "cell"),

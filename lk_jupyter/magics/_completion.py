@@ -20,9 +20,12 @@ from lk_jupyter.magics import magic_named
 from lk_jupyter.magics._parser import Magic, Verbs, flags, is_switch, takes_many
 from lk_jupyter.options import extras
 from lk_jupyter.runs import session
+from lk_jupyter.runs.burning import hardware_label
 from lk_jupyter.runs.ids import known_ids
 from lk_jupyter.runs.keys import keys
 from lk_jupyter.runs.orgs import slug_of, team_slug
+from lk_jupyter.runs.vm import living
+from lk_jupyter.runs.vm_offers import offers
 from lk_jupyter.storage.storage import SCHEME
 
 _MOST = 2000  # names: more are no help
@@ -159,6 +162,19 @@ def _api_keys() -> Iterable[str]:
     return (key.name for key in keys(client, team_slug(client)))
 
 
+def _vms() -> Iterable[str]:
+    return (each.display_name or each.vm_id for each in living(session.current(start=False).client))
+
+
+def _vm_gpus() -> Iterable[str]:
+    offered = offers(session.current(start=False).client.vms.availability())
+    return dict.fromkeys(hardware_label(offer.profile) for offer in offered)
+
+
+def _volumes() -> Iterable[str]:
+    return (each.volume_id for each in session.current(start=False).client.block.list())
+
+
 #: What may be several, with commas between.
 LISTED = {"gpus", "machines", "variables"}
 
@@ -168,6 +184,9 @@ COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "models": _models,
     "runs": _runs,
     "orgs": _orgs,
+    "vms": _vms,
+    "vm_gpus": _vm_gpus,
+    "volumes": _volumes,
     "members": _members,
     "api_keys": _api_keys,
     "secrets": _secrets,

@@ -219,7 +219,7 @@ def _settings(name: str, field: FieldInfo, *, greedy: bool) -> dict[str, Any]:
         return {**said, "action": "store_true" if field.annotation is bool else BooleanOptionalAction}
     said["metavar"] = extra.get("metavar") or name.upper()
     if not extra.get("positional"):
-        said["dest"] = name
+        said |= {"dest": name, "required": field.is_required()}
     if takes_many(field):
         positional = extra.get("positional")
         if not (greedy or positional):

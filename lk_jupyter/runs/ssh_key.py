@@ -1,0 +1,99 @@
+"""The user's public key, and how a machine is reached with it."""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from lk_jupyter.errors import UsageError
+
+USER = "lyceum"
+PORT = 22
+
+#: Names that ssh itself looks for, the best kind first.
+_USUAL = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
+_LINE = re.compile(r"(ssh-|ecdsa-|sk-)[\w@.-]+ [A-Za-z0-9+/=]+( .*)?")
+_MAKE = "Make one, then run this line again: !ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A line of OpenSSH, and the file that it stands in."""
+
+    path: Path
+    line: str
+
+    @property
+    def private(self) -> Path:
+        """The file that ssh needs beside it."""
+        return self.path.with_suffix("")
+
+
+def find_key(given: str | None = None) -> PublicKey:
+    """Return the key in this file, else the user's own from ``~/.ssh``. Raises UsageError."""
+    if given:
+        path = Path(given).expanduser()
+        public = path if path.suffix == ".pub" else path.with_name(path.name + ".pub")
+        if not public.is_file():
+            raise UsageError(f"There is no public key {public}. {_MAKE}")
+        return _read(public)
+    folder = Path("~/.ssh").expanduser()
+    usual = [folder / name for name in _USUAL if (folder / name).is_file()]
+    found = usual or sorted(folder.glob("*.pub"))
+    if not found:
+        raise UsageError(f"There is no public key in {folder}. {_MAKE}")
+    return _read(found[0])
+
+
+def _read(path: Path) -> PublicKey:
+    line = path.read_text(encoding="utf-8", errors="replace").strip()
+    if not _LINE.fullmatch(line):
+        raise UsageError(f"{path} holds no public key of OpenSSH (a line such as ssh-ed25519 AAAA…). {_MAKE}")
+    return PublicKey(path, line)
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where a machine listens: ``host`` or ``host:port`` as the API tells it."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, address: str) -> Door:
+        """Read an address."""
+        host, _, port = address.partition(":")
+        return cls(host, int(port) if port.isdigit() else PORT)
+
+    def line(self, key: PublicKey | None) -> str:
+        """Return the command that leads in."""
+        port = "" if self.port == PORT else f"-p {self.port} "
+        identity = f"-i {_short(key.private)} " if key and key.path.name not in _USUAL else ""
+        return f"ssh {identity}{port}{USER}@{self.host}"
+
+    def config(self, name: str, key: PublicKey | None) -> str:
+        """Return a block for ``~/.ssh/config``, after which ``ssh NAME`` is enough."""
+        facts = {
+            "HostName": self.host,
+            "Port": self.port,
+            "User": USER,
+            **({"IdentityFile": _short(key.private)} if key else {}),
+            "StrictHostKeyChecking": "accept-new",
+            "ServerAliveInterval": 30,
+        }
+        return "\n".join([f"Host {name}", *(f"    {word} {value}" for word, value in facts.items())])
+
+    def answers(self, seconds: float = 3) -> bool:
+        """Whether something listens there."""
+        try:
+            with socket.create_connection((self.host, self.port), seconds):
+                return True
+        except OSError:
+            return False
+
+
+def _short(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)

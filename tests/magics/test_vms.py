@@ -1,0 +1,162 @@
+"""``%lk_vm`` and ``%lk_volumes``: rented once, with the price told before, and ended for good."""
+
+import re
+
+import pytest
+from conftest import RunningCloud
+from magics.kernels import fail
+from magics.people import answers
+
+PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7vW3k1Hb2m4k8mY1pJmZ3q mira@laptop"
+
+
+@pytest.fixture(scope="module")
+def vms(tmp_path_factory):
+    """A cloud that has no H200, and fails as asked."""
+    options = ("--clock-speed", "20", "--no-capacity", "h200", "--faults", "--credits", "1000")
+    running = RunningCloud(tmp_path_factory.mktemp("vms"), *options)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def user(vms, home, monkeypatch):
+    monkeypatch.setenv("LK_BASE_URL", vms.base_url)
+    monkeypatch.setenv("LK_API_KEY", vms.api_key)
+    (home / ".ssh").mkdir()
+    (home / ".ssh" / "id_ed25519.pub").write_text(PUBLIC + "\n")
+    yield
+    for each in vms.client.vms.list():
+        vms.client.vms.delete(each.vm_id)
+    for each in vms.client.block.list():
+        vms.client.block.delete(each.volume_id)
+
+
+def living(vms):
+    return [each for each in vms.client.vms.list() if each.status != "terminated"]
+
+
+def test_a_plan_tells_availability_price_and_key_and_rents_nothing(run_cell, vms):
+    shown = run_cell("%lk_vm create --gpu A100 --count 2 --plan")
+    assert re.search(r"Machine +2 A100 at 3\.18/h", shown)
+    assert re.search(r"Free now +yes", shown)
+    assert re.search(r"Cost +3\.18 credits an hour, 76\.32 a day, until %lk_vm delete", shown)
+    assert re.search(r"Your key +\S+/\.ssh/id_ed25519\.pub \(ssh-ed25519\)", shown)
+    assert living(vms) == []
+
+
+def test_a_vm_is_rented_when_the_user_says_so_and_told_how_to_log_in(run_cell, shell, vms, monkeypatch):
+    monkeypatch.setattr("builtins.input", answers("n", "y"))
+    assert "Nothing was rented." in run_cell("%lk_vm create --gpu L40S --name 'my train'")
+    shown = run_cell("%lk_vm create --gpu L40S --name 'my train' --save vm")
+    assert "ssh lyceum@127.0.0.1" in shown
+    assert (
+        "Host my-train\n    HostName 127.0.0.1\n    Port 22\n    User lyceum\n    IdentityFile ~/.ssh/id_ed25519"
+        in shown
+    )
+    assert shell.user_ns["vm"].usable
+    (made,) = living(vms)
+    assert re.search(rf"{made.vm_id[:8]} +my train +running +1 L40S +127\.0\.0\.1", run_cell("%lk_vm"))
+    assert "running" in run_cell("%lk_vm status 'my train'")
+    assert f"VM {made.vm_id[:8]} is other now." in run_cell(f"%lk_vm rename {made.vm_id[:6]} other")
+    assert "Host other" in run_cell("%lk_vm ssh other")
+    assert re.search(r"Ended other after [\d.]+ credits\.", run_cell("%lk_vm delete other --yes"))
+    assert living(vms) == []
+    assert "terminated" in run_cell("%lk_vm list --all")
+
+
+def test_without_waiting_it_returns_at_once(run_cell, vms):
+    shown = run_cell("%lk_vm create --gpu A100 --yes --no-wait --name soon")
+    assert "%lk_vm ssh" in shown
+    assert len(living(vms)) == 1
+
+
+def test_who_has_no_key_is_told_how_to_make_one(run_cell, home, vms):
+    (home / ".ssh" / "id_ed25519.pub").unlink()
+    shown = run_cell("%lk_vm create --gpu A100 --yes")
+    assert shown == (
+        f"UsageError: There is no public key in {home}/.ssh. Make one, then run this line again: "
+        "!ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519\n"
+    )
+    (home / ".ssh" / "id_rsa.pub").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    assert "holds no public key of OpenSSH" in run_cell("%lk_vm create --gpu A100 --yes")
+    assert living(vms) == []
+
+
+def test_another_key_is_taken_by_its_name(run_cell, home):
+    (home / "work.pub").write_text(PUBLIC)
+    shown = run_cell(f"%lk_vm create --gpu A100 --key {home}/work --yes")
+    assert "ssh -i ~/work lyceum@127.0.0.1" in shown
+    assert "There is no public key" in run_cell("%lk_vm create --gpu A100 --key ~/gone --yes")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--gpu A10", "There is no VM with A10. Did you mean A100? Sold are: A100, "),
+        ("--gpu A100 --count 3", "--count: a VM with A100 has 1, 2, 4, 8 GPUs, not 3."),
+        ("--gpu L40S --spot", "L40S is not sold as spot: leave --spot out."),
+        ("--gpu A100 --volume a --new-volume 5", "give --new-volume or --volume, not both"),
+        ("--gpu A100 --volume gone", "No volume is meant by gone. %lk_volumes lists them."),
+        ("", "the following arguments are required: --gpu"),
+    ],
+)
+def test_a_shape_that_is_not_sold_is_refused_before_anything_is_sent(run_cell, vms, options, message):
+    assert message in run_cell(f"%lk_vm create {options} --yes")
+    assert living(vms) == []
+
+
+def test_no_capacity_offers_what_can_be_had_with_prices(run_cell, vms):
+    shown = run_cell("%lk_vm create --gpu H200 --yes")
+    assert "No H200 at 4.29/h is free now; nothing was asked for. Free now: H100 at 2.79/h (--gpu H100);" in shown
+    assert living(vms) == []
+
+
+def test_capacity_that_ends_meanwhile_offers_the_same_and_asks_once(run_cell, vms):
+    detail = "The instance could not be provisioned right now. Please try another shape."
+    fail(vms, path="/vms/create", status=500, detail=detail)
+    shown = run_cell("%lk_vm create --gpu A100 --yes")
+    assert "could not be provisioned right now. Please try another shape (HTTP 500" in shown
+    assert "Free now: " in shown.splitlines()[-1]
+    assert living(vms) == []
+
+
+def test_a_vm_whose_answer_was_lost_is_found_and_not_rented_twice(run_cell, vms):
+    fail(vms, path="/vms/create", lose_answer=True)
+    assert "ssh lyceum@127.0.0.1" in run_cell("%lk_vm create --gpu A100 --yes")
+    assert len(living(vms)) == 1
+
+
+def test_a_gateway_that_hides_the_outcome_does_not_make_it_ask_again(run_cell, vms, monkeypatch):
+    monkeypatch.setattr("lk_jupyter.runs.vm._LOOK_PAUSE", 0)
+    fail(vms, path="/vms/create", status=502, times=1)
+    assert "It was not asked again: look with %lk_vm list" in run_cell("%lk_vm create --gpu A100 --yes")
+    assert living(vms) == []
+
+
+def test_reads_that_fail_now_and_then_do_not_end_the_waiting(run_cell, vms):
+    fail(vms, path="/status", method="GET", status=503, times=2)
+    assert "ssh lyceum@127.0.0.1" in run_cell("%lk_vm create --gpu A100 --yes")
+
+
+def test_a_volume_outlives_its_vm(run_cell, vms):
+    run_cell("%lk_vm create --gpu A100 --name keeper --new-volume 200 --yes")
+    (disk,) = vms.client.block.list()
+    assert f"{disk.size_gb} GB at {disk.mount_path}" in run_cell("%lk_vm status keeper")
+    assert "nothing was deleted. %lk_vm delete" in run_cell(f"%lk_volumes delete {disk.volume_id} --yes")
+    assert "1 of its volumes stay and cost: %lk_volumes" in run_cell("%lk_vm delete keeper --yes")
+    assert re.search(rf"{disk.volume_id} +200 GB +active +free", run_cell("%lk_volumes"))
+    run_cell(f"%lk_vm create --gpu A100 --name again --volume {disk.volume_id[:7]} --yes")
+    run_cell("%lk_vm delete again --yes")
+    assert f"Deleted {disk.volume_id} (200 GB)." in run_cell(f"%lk_volumes delete {disk.volume_id} --yes")
+    assert "No volumes." in run_cell("%lk_volumes")
+
+
+def test_a_vm_that_is_none_is_told(run_cell):
+    assert "There is no VM gone. %lk_vm list --all lists all." in run_cell("%lk_vm ssh gone")
+
+
+def test_offers_tell_what_is_free(run_cell):
+    shown = run_cell("%lk_vm offers")
+    assert re.search(r"^H200 +1 +on-demand +4\.29 +no$", shown, re.MULTILINE)
+    assert re.search(r"^A100 +1 +spot +0\.80 +yes$", shown, re.MULTILINE)
