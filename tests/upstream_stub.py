@@ -49,6 +49,8 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     stub: UpstreamStub
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # a whole answer is one packet
 
     def do_GET(self):
         rows = [{"id": name, "object": "model", "owned_by": "stub"} for name in self.stub.models]
@@ -74,6 +76,7 @@ class Handler(BaseHTTPRequestHandler):
     def stream(self, body):
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
         self.end_headers()
         for place, word in enumerate(said(body).split(" ")):
             if place:

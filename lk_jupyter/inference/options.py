@@ -68,3 +68,39 @@ class ChatOptions(Options):
     temperature: float | None = _temperature()
     effort: str | None = Field(None, description="How long the model is to think, in the words that it knows.")
     allow_secrets: bool = _allow_secrets()
+
+
+def _column() -> Any:
+    return Field(
+        description="Texts by row: df.column, df[column], a Series or a list.",
+        json_schema_extra=_flag(metavar="COLUMN", positional=True, completer="variables"),
+    )
+
+
+def _named_model() -> Any:
+    return Field(description="Model by its id.", json_schema_extra=_flag("-m", completer="models"))
+
+
+class BatchOptions(Options):
+    """Options of ``%lk_batch``."""
+
+    column: str = _column()
+    model: str = _named_model()
+    prompt: str | None = Field(
+        None,
+        description="What to ask for each row, with {text} for its text and {other} for what stands in another column.",
+        json_schema_extra=_flag("-p", metavar="TEXT"),
+    )
+    system: str | None = Field(None, description="Instructions for every row.", json_schema_extra=_flag("-s"))
+    max_tokens: int | None = _max_tokens("each answer; it bounds the cost")
+    temperature: float | None = _temperature()
+    effort: str | None = Field(None, description="How long the model is to think, in the words that it knows.")
+    retries: int = Field(
+        3, ge=0, le=10, description="How often a row is asked again that failed.", json_schema_extra=_flag(metavar="N")
+    )
+    save: str | None = _save("the DataFrame with the answers by row")
+    plan: bool = Field(False, description="Show what it may cost; send nothing.")  # noqa: FBT003
+    yes: bool = Field(False, description="Start without asking.", json_schema_extra=_flag("-y"))  # noqa: FBT003
+    again: bool = Field(False, description="Ask all rows anew, though they were answered before.")  # noqa: FBT003
+    cancel: bool = Field(False, description="Cancel what goes on of this batch; answers that came are kept.")  # noqa: FBT003
+    allow_secrets: bool = _allow_secrets()

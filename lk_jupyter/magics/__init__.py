@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One magic: its name, the module here that holds the function of that name, and its kind (line, cell)."""
+    """One magic: its name, the module here that holds the function of that name, and its kind (line, cell).
+
+    ``fills`` is whether IPython puts variables in place of ``{name}`` and ``$name`` on its line.
+    """
 
     name: str
     module: str
     kind: str = "line"
+    fills: bool = True
 
 
 MAGICS = (
@@ -67,6 +71,7 @@ MAGICS = (
     Row("lk_mfa", "mfa"),
     Row("lk_billing", "billing"),
     Row("lk_pricing", "billing"),
+    Row("lk_batch", "batches", fills=False),
 )
 _ROWS = {row.name: row for row in MAGICS}
 
@@ -83,6 +88,7 @@ class LazyMagic:
     def __init__(self, row: Row, shell: InteractiveShell) -> None:
         self.row = row
         self._shell = shell
+        self._ipython_magic_no_var_expand = not row.fills
 
     def __repr__(self) -> str:
         return f"<magic {self.row.name}>"

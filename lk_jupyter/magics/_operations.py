@@ -32,6 +32,7 @@ CALLS: dict[str, str] = {
     "%lk_vm delete": "vms.delete",
     "%lk_volumes list": "block.list",
     "%lk_volumes delete": "block.delete",
+    "%lk_batch": "files.upload files.content batches.create batches.get batches.list batches.cancel",
     "%lk_secrets list": "environment_variables.list",
     "%lk_secrets set": "environment_variables.upsert",
     "%lk_secrets delete": "environment_variables.delete environment_variables.delete_all",

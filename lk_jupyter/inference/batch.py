@@ -1,0 +1,282 @@
+"""Many rows asked as one batch: priced, sent, followed, read, and what failed asked again.
+
+A row has one answer, whatever happens: what was sent is on disk before it goes, under a token that travels with it;
+after the end of the process its batch is found by that token. Answers are joined to their rows by ``custom_id``.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.api._files import Upload
+from lk_jupyter.api.batches import Batch, CreateBatchRequest
+from lk_jupyter.api.files import BatchFileUpload
+from lk_jupyter.api.serverless import Usage
+from lk_jupyter.errors import BadAnswer, LkError, OutcomeUnknown
+from lk_jupyter.inference.batch_file import BatchFile, Part, RowAnswer, RowFailure, key_of
+from lk_jupyter.inference.catalogue import ModelOffer
+from lk_jupyter.runs.session import Session
+
+CHAT = "/v1/chat/completions"
+
+#: Most lines and bytes of one file; the API tells none, so these are OpenAI's.
+MOST_LINES, MOST_BYTES = 50_000, 90_000_000
+
+#: Seconds between two looks at a batch: few at first, at most this many.
+LONGEST_PACE = 10.0
+
+#: Letters of a token, on average over English prose: for estimates alone.
+LETTERS = 4
+
+#: Name of the token in the metadata of a batch.
+TOKEN = "lk_jupyter"  # noqa: S105 (no secret)
+
+_FOR_NOTHING = frozenset({400, 401, 402, 403, 404, 413, 422})
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked: a prompt for each row, and how the model is to answer."""
+
+    offer: ModelOffer
+    prompts: list[str]
+    system: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The same for the same question about the same rows."""
+        return key_of([self.offer.id, self.system, self.parameters], self.prompts)
+
+    def body(self, row: int) -> dict[str, Any]:
+        """Return the request of a row."""
+        told = [{"role": "system", "content": self.system}] if self.system else []
+        messages = [*told, {"role": "user", "content": self.prompts[row]}]
+        return {"model": self.offer.id, "messages": messages, **self.parameters}
+
+    def line(self, row: int) -> bytes:
+        """Return the line of a row."""
+        line = {"custom_id": f"row-{row}", "method": "POST", "url": CHAT, "body": self.body(row)}
+        return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+    def estimate(self, rows: Iterable[int]) -> Estimate:
+        """Return what these rows may cost; their tokens are only guessed from their letters."""
+        numbers = list(rows)
+        letters = sum(len(self.prompts[row]) + len(self.system or "") for row in numbers)
+        tokens, prices = letters // LETTERS + 4 * len(numbers), self.offer.prices
+        most = self.parameters.get("max_tokens")
+        answers = None if most is None or prices.completion is None else most * len(numbers) * prices.completion
+        return Estimate(len(numbers), tokens, None if prices.prompt is None else tokens * prices.prompt, answers)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What rows may cost in credits: their prompts about, their answers at most; None where that is not known."""
+
+    rows: int
+    prompt_tokens: int
+    prompts: Decimal | None
+    answers: Decimal | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: rows answered, rows that failed, those of them that are asked again now."""
+
+    answered: int
+    failed: int
+    total: int
+    state: str
+    again: int = 0
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1."""
+        return min(1.0, (self.answered + self.failed) / self.total) if self.total else 1.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a job: answers and failures by row, how many rows were asked again, and what it cost."""
+
+    answers: dict[int, RowAnswer]
+    failures: dict[int, RowFailure]
+    cost: Decimal | None
+
+    def reasons(self) -> list[str]:
+        """Return why rows have no answer, the most frequent first."""
+        counted = Counter(failure.message for failure in self.failures.values())
+        return [f"{count:,} rows: {message}" for message, count in counted.most_common(3)]
+
+
+class Work:
+    """A job on its way. ``steps`` brings it to its end; it may be begun in one process and ended in another."""
+
+    def __init__(
+        self,
+        session: Session,
+        job: Job,
+        file: BatchFile,
+        *,
+        retries: int = 3,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = session.client
+        self._job = job
+        self._file = file
+        self._retries = retries
+        self._pause = pause
+
+    def missing(self) -> list[int]:
+        """Return the rows that are to be asked: those without answer that may get one, and are not on their way."""
+        failures, answered = self._file.failures(), self._file.answers()
+        sent = {row for part in self._file.open_parts() for row in part.rows}
+        open_rows = (row for row in range(len(self._job.prompts)) if row not in answered and row not in sent)
+        return [row for row in open_rows if row not in failures or self._again(failures[row])]
+
+    def steps(self) -> Iterator[Progress]:
+        """Do what is left to do, and tell how far it is. Raises the error of a batch that the cloud refused."""
+        for part in self._file.open_parts():
+            self._send(part)
+        while (missing := self.missing()) or self._file.open_parts():
+            for rows in self._cut(missing):
+                self._send(self._file.plan(rows))
+            yield from self._follow()
+        yield self._progress([], "completed")
+
+    def result(self) -> Result:
+        """Return what came of it so far."""
+        answers = self._file.answers()
+        costs = [self._cost(answer) for answer in answers.values()]
+        known = [cost for cost in costs if cost is not None]
+        return Result(answers, self._file.failures(), sum(known, Decimal(0)) if len(known) == len(costs) else None)
+
+    def cancel(self) -> int:
+        """Cancel what is on its way; return how many rows that were."""
+        parts = [self._found(part) for part in self._file.open_parts()]
+        for part in parts:
+            if part.batch:
+                self._client.batches.cancel(part.batch)
+        return sum(len(part.rows) for part in parts)
+
+    def _again(self, failure: RowFailure) -> bool:
+        return failure.status not in _FOR_NOTHING and failure.tries <= self._retries
+
+    def _cut(self, rows: list[int]) -> Iterator[list[int]]:
+        """Yield rows in files that are not too large."""
+        part: list[int] = []
+        size = 0
+        for row in rows:
+            size += len(self._job.line(row))
+            if part and (len(part) == MOST_LINES or size > MOST_BYTES):
+                yield part
+                part, size = [], len(self._job.line(row))
+            part.append(row)
+        if part:
+            yield part
+
+    def _send(self, part: Part) -> None:
+        """Send a part whose batch is not there yet."""
+        part = self._found(part)
+        if part.batch:
+            return
+        if not part.file:
+            with self._written(part) as path:
+                upload = Upload(path, content_type="application/jsonl")
+                part = self._file.note(part, file=self._client.files.upload(BatchFileUpload(file=upload)).id)
+        wanted = CreateBatchRequest(input_file_id=str(part.file), endpoint=CHAT, metadata={TOKEN: part.token})
+        try:
+            self._file.note(part, batch=self._client.batches.create(wanted).id)
+        except OutcomeUnknown:
+            if not self._found(part).batch:
+                raise
+
+    def _found(self, part: Part) -> Part:
+        """Return a part with its batch, if the cloud has it though its answer never came."""
+        if part.batch or not part.file:
+            return part
+        mine = (batch for batch in self._client.batches.list(limit=100).all() if batch.input_file_id == part.file)
+        found = next((batch for batch in mine if (batch.metadata or {}).get(TOKEN) == part.token), None)
+        return self._file.note(part, batch=found.id) if found else part
+
+    @contextmanager
+    def _written(self, part: Part) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="lk_batch") as folder:
+            path = Path(folder, "requests.jsonl")
+            with path.open("wb") as file:
+                file.writelines(self._job.line(row) for row in part.rows)
+            yield path
+
+    def _follow(self) -> Iterator[Progress]:
+        """Look at what is on its way until it has come, and read it."""
+        began = time.monotonic()
+        while parts := self._file.open_parts():
+            batches = {part: self._client.batches.get(str(part.batch)) for part in parts}
+            for part, batch in batches.items():
+                if batch.is_over:
+                    self._read(part, batch)
+            going = [batch for batch in batches.values() if not batch.is_over]
+            if going:
+                yield self._progress(going, going[0].status)
+                self._pause(min(LONGEST_PACE, 0.2 + (time.monotonic() - began) / 10))
+
+    def _read(self, part: Part, batch: Batch) -> None:
+        if batch.status == "failed":
+            self._file.keep(part, ())
+            raise LkError(f"The cloud refused the batch {batch.id}: {_faults(batch)}. Nothing of it was answered.")
+        found = {each.row: each for each in self._downloaded(batch)}
+        lost = (RowFailure(row, None, f"the batch was {batch.status}") for row in part.rows if row not in found)
+        self._file.keep(part, [*found.values(), *lost])
+        if batch.status == "cancelled":
+            raise LkError(f"The batch {batch.id} was cancelled. Run the cell again to ask the rows that are left.")
+
+    def _downloaded(self, batch: Batch) -> Iterator[RowAnswer | RowFailure]:
+        for file_id in filter(None, (batch.error_file_id, batch.output_file_id)):
+            with tempfile.TemporaryDirectory(prefix="lk_batch") as folder:
+                path = self._client.files.content(file_id).save(Path(folder, "answers.jsonl"))
+                with path.open("rb") as lines:
+                    yield from (outcome(line) for line in lines if line.strip())
+
+    def _progress(self, going: list[Batch], state: str) -> Progress:
+        counts = [batch.request_counts for batch in going if batch.request_counts]
+        sent = {row for part in self._file.open_parts() for row in part.rows}
+        failed = self._file.failures().keys()
+        answered = len(self._file.answers()) + sum(count.completed or 0 for count in counts)
+        fallen = len(failed - sent) + sum(count.failed or 0 for count in counts)
+        return Progress(answered, fallen, len(self._job.prompts), state, len(failed & sent))
+
+    def _cost(self, answer: RowAnswer) -> Decimal | None:
+        usage = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens)
+        return self._job.offer.prices.cost(usage)
+
+
+def outcome(line: bytes) -> RowAnswer | RowFailure:
+    """Return what a line of answers or of errors says of its row. Raises BadAnswer."""
+    try:
+        found = json.loads(line)
+        row = int(found["custom_id"].removeprefix("row-"))
+        response = found.get("response") or {}
+        body = response.get("body") or {}
+        if response.get("status_code") != 200 or found.get("error"):
+            error = found.get("error") or body.get("error") or {}
+            return RowFailure(row, response.get("status_code"), str(error.get("message") or "no reason was given"))
+        usage = body.get("usage") or {}
+        text = body["choices"][0]["message"].get("content") or ""
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise BadAnswer("A line of the batch's answers is in a form that is not the API's.") from None
+    return RowAnswer(row, text, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+
+
+def _faults(batch: Batch) -> str:
+    listed = batch.errors.get("data", []) if isinstance(batch.errors, dict) else batch.errors or []
+    messages = [str(fault.get("message")) for fault in listed if isinstance(fault, dict)]
+    return "; ".join(messages[:3]) or "no reason was given"

@@ -1,0 +1,178 @@
+"""A batch on disk: its parts, and the answer to each row, once; so it goes on after the end of its process.
+
+One file for each job, named after what is asked: the same question about the same rows finds it again. It holds
+answers and no prompts.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from lk_jupyter._lock import beside
+from lk_jupyter.config import setting
+from lk_jupyter.errors import UsageError
+
+#: Seconds for which the answers of a batch are kept.
+KEPT = 30 * 86_400
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS parts (
+    token TEXT PRIMARY KEY, rows TEXT NOT NULL, file TEXT, batch TEXT, is_read INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS answers (
+    row INTEGER PRIMARY KEY, text TEXT NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER
+);
+CREATE TABLE IF NOT EXISTS failures (
+    row INTEGER PRIMARY KEY, status INTEGER, message TEXT NOT NULL, tries INTEGER NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that were sent, or are to be, as one batch of the cloud."""
+
+    token: str
+    rows: tuple[int, ...]
+    file: str | None
+    batch: str | None
+
+
+@dataclass(frozen=True)
+class RowAnswer:
+    """What a model said to a row."""
+
+    row: int
+    text: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class RowFailure:
+    """Why a row has no answer; ``status`` is None where it was not asked at all."""
+
+    row: int
+    status: int | None
+    message: str
+    tries: int = 1
+
+
+class BatchFile:
+    """What is known of one job."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        path.chmod(0o600)
+        self._database.executescript(_TABLES)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def plan(self, rows: Sequence[int]) -> Part:
+        """Note rows that are about to be sent; the token travels with them, so that their batch is found again."""
+        part = Part(uuid4().hex, tuple(rows), None, None)
+        self._execute("INSERT INTO parts (token, rows) VALUES (?, ?)", part.token, json.dumps(part.rows))
+        return part
+
+    def note(self, part: Part, *, file: str | None = None, batch: str | None = None) -> Part:
+        """Note under which ids a part is known to the cloud."""
+        known = Part(part.token, part.rows, file or part.file, batch or part.batch)
+        self._execute("UPDATE parts SET file = ?, batch = ? WHERE token = ?", known.file, known.batch, known.token)
+        return known
+
+    def open_parts(self) -> list[Part]:
+        """Return the parts whose answers were not read."""
+        rows = self._execute("SELECT token, rows, file, batch FROM parts WHERE NOT is_read ORDER BY rowid")
+        return [Part(token, tuple(json.loads(numbers)), file, batch) for token, numbers, file, batch in rows]
+
+    def is_new(self) -> bool:
+        """Whether nothing was ever sent."""
+        return not self._execute("SELECT 1 FROM parts LIMIT 1")
+
+    def keep(self, part: Part, found: Iterable[RowAnswer | RowFailure]) -> None:
+        """Keep what came of a part, all or nothing; a row that has an answer keeps the first."""
+        with self._transaction():
+            for each in found:
+                (self._keep_answer if isinstance(each, RowAnswer) else self._keep_failure)(each)  # type: ignore[arg-type]
+            self._database.execute("UPDATE parts SET is_read = 1 WHERE token = ?", (part.token,))
+
+    def answers(self) -> dict[int, RowAnswer]:
+        """Return the answers by row."""
+        rows = self._execute("SELECT row, text, prompt_tokens, completion_tokens FROM answers")
+        return {row[0]: RowAnswer(*row) for row in rows}
+
+    def failures(self) -> dict[int, RowFailure]:
+        """Return the rows that were asked and have no answer."""
+        query = "SELECT row, status, message, tries FROM failures WHERE row NOT IN (SELECT row FROM answers)"
+        return {row[0]: RowFailure(*row) for row in self._execute(query)}
+
+    def forget(self) -> None:
+        """Begin anew."""
+        with self._transaction():
+            for table in ("parts", "answers", "failures"):
+                self._database.execute(f"DELETE FROM {table}")  # noqa: S608 (ours)
+
+    def _keep_answer(self, answer: RowAnswer) -> None:
+        row = (answer.row, answer.text, answer.prompt_tokens, answer.completion_tokens)
+        self._database.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", row)
+
+    def _keep_failure(self, failure: RowFailure) -> None:
+        query = """
+            INSERT INTO failures VALUES (?, ?, ?, 1)
+            ON CONFLICT (row) DO UPDATE SET status = excluded.status, message = excluded.message, tries = tries + 1
+        """
+        self._database.execute(query, (failure.row, failure.status, failure.message))
+
+    def _execute(self, statement: str, *values: Any) -> list[Any]:
+        return self._database.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            yield
+
+
+def folder() -> Path:
+    """Return where batches are kept: beside the journal."""
+    return Path(setting("journal")).with_name("batches")
+
+
+def key_of(facts: Any, prompts: Iterable[str]) -> str:
+    """Return the name of a job: the same for the same question about the same rows."""
+    digest = sha256(json.dumps(facts, sort_keys=True).encode())
+    for prompt in prompts:
+        digest.update(len(prompt).to_bytes(8, "big") + prompt.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]
+
+
+@contextmanager
+def opened(key: str) -> Iterator[BatchFile]:
+    """Open the file of a job for one process at a time, and let old ones go. Raises UsageError."""
+    path = folder() / f"{key}.sqlite"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _let_go(path.parent)
+    with beside(path) as is_ours:
+        if not is_ours:
+            raise UsageError("Another kernel works on this batch. Wait for it, or interrupt it there.")
+        with closing(BatchFile(path)) as file:
+            yield file
+
+
+def _let_go(kept: Path) -> None:
+    for path in kept.glob("*.sqlite"):
+        if time.time() - path.stat().st_mtime > KEPT:
+            path.unlink(missing_ok=True)

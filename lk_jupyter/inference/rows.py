@@ -1,0 +1,97 @@
+"""A column of texts to work through: of a DataFrame, a Series, or a list, with the other columns beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.inference.prompt import fields, filled
+from lk_jupyter.runs._tables import pandas
+
+#: ``name``, ``name.column`` or ``name[column]``; quotes are gone from the line of a magic.
+_PLACE = re.compile(r"""(?P<name>[^\W\d]\w*)(?:\.(?P<attribute>\w+)|\[["']?(?P<item>.+?)["']?\])?""")
+
+#: The name under which a prompt has the text itself.
+TEXT = "text"
+
+
+@dataclass(frozen=True)
+class Column:
+    """Texts by row; ``index`` is that of their DataFrame, ``others`` its columns, None for a list."""
+
+    name: str
+    texts: Sequence[str]
+    index: Any = None
+    others: Any = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def prompts(self, template: str | None) -> list[str]:
+        """Return what to ask for each row: the text, or the template with ``{text}`` and other columns filled in."""
+        if template is None:
+            return list(self.texts)
+        names = fields(template)
+        if not names:
+            raise UsageError("--prompt has no {text} in it, so each row would ask the same.")
+        columns = [] if self.others is None else [name for name in self.others.columns if name in names]
+        beside = {name: self.others[name].tolist() for name in columns}
+        return [
+            filled(template, {**{name: values[row] for name, values in beside.items()}, TEXT: text, self.name: text})
+            for row, text in enumerate(self.texts)
+        ]
+
+    def joined(self, columns: Mapping[str, Sequence[Any]]) -> Any:
+        """Return a DataFrame with the texts and these columns beside them, by row."""
+        return pandas().DataFrame({self.name: list(self.texts), **columns}, index=self.index)
+
+
+def column(expression: str, values: Mapping[str, Any]) -> Column:
+    """Return the column that an expression such as ``df.review`` names.
+
+    Raises UsageError when there is none, and for a row that is no text or an empty one.
+    """
+    found = _PLACE.fullmatch(expression)
+    if not found:
+        raise UsageError(f"{expression!r} names no column. Write df.column, or df[column], or the name of a list.")
+    name, part = found["name"], found["attribute"] or found["item"]
+    if name not in values:
+        close = get_close_matches(name, values, 1, cutoff=0.5)
+        raise UsageError(f"There is no variable {name!r}.{f' Did you mean {close[0]}?' if close else ''}")
+    return _checked(_of_frame(values[name], name, part) if part else _of_list(values[name], name), expression)
+
+
+def _of_frame(frame: Any, name: str, part: str) -> Column:
+    if not hasattr(frame, "columns"):
+        raise UsageError(f"{name} is no DataFrame, but {type(frame).__name__}.")
+    if part not in frame.columns:
+        close = get_close_matches(part, map(str, frame.columns), 1) or [", ".join(map(str, frame.columns))]
+        raise UsageError(f"{name} has no column {part!r}. It has: {close[0]}.")
+    return Column(part, frame[part].tolist(), frame.index, frame)
+
+
+def _of_list(found: Any, name: str) -> Column:
+    if hasattr(found, "columns"):
+        raise UsageError(
+            f"{name} is a whole DataFrame. Name one of its columns: {name}.{next(iter(found.columns), 'x')}"
+        )
+    if hasattr(found, "index") and hasattr(found, "tolist"):
+        return Column(str(found.name or TEXT), found.tolist(), found.index)
+    if isinstance(found, (list, tuple)):
+        return Column(TEXT, list(found))
+    raise UsageError(f"{name} is no column, but {type(found).__name__}. Give texts: df.column, a Series or a list.")
+
+
+def _checked(found: Column, expression: str) -> Column:
+    if not len(found):
+        raise UsageError(f"{expression} has no rows.")
+    for row, text in enumerate(found.texts):
+        if not isinstance(text, str) or not text.strip():
+            what = "is empty" if isinstance(text, str) else f"holds no text, but {text!r}"
+            place = row if found.index is None else found.index[row]
+            raise UsageError(f"Row {place} of {expression} {what}. Fill or drop such rows first. Nothing was sent.")
+    return found
