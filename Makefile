@@ -11,7 +11,7 @@ NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix labextension
 BROWSER_SOURCES := $(shell find labextension -type f -not -path '*/node_modules/*' -not -path 'labextension/lib/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test contract check docs bench clean
+.PHONY: help demo lab test contract check docs site bench clean
 
 help:
 	@echo "make demo    run notebooks/quickstart.ipynb on a cloud on this machine, shown as it happens"
@@ -20,6 +20,7 @@ help:
 	@echo "make contract  made-up requests by the thousand, every answer held against the API description"
 	@echo "make check   format, lint, types, import rules, generated docs"
 	@echo "make docs    write the generated tables of README.md and the outputs of the guide anew"
+	@echo "make site    build the guide as a web site, from those outputs"
 	@echo "make bench   speed, beside a bare HTTP client in the same run"
 	@echo "make clean   remove the environment and everything that was made"
 	@echo "Another Python: make PYTHON=python3.13 VENV=.venv313 test"
@@ -53,6 +54,10 @@ check: $(VENV)/dev.stamp $(VENV)/browser.stamp
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m lk_jupyter._docs
 	$(BIN)/python tests/books.py
+
+site: $(VENV)/docs.stamp
+	$(BIN)/python -m sphinx -W --keep-going -q -b html notebooks .out/site
+	@echo "The guide: .out/site/index.html"
 
 bench: $(VENV)/dev.stamp
 	@$(BIN)/python benchmarks/report.py

@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +118,9 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def render(text: str) -> str:
+def render(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     """Return the text with its tables made anew."""
-    return _MARKED.sub(lambda found: found[1] + TABLES[found[2]](), text)
+    return _MARKED.sub(lambda found: found[1] + tables[found[2]](), text)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -49,7 +49,6 @@ def execute(path: Path, home: Path, base_url: str, api_key: str) -> nbformat.Not
         book,
         timeout=SECONDS,
         allow_errors=True,
-        coalesce_streams=True,
         resources=resources,
         extra_arguments=["--log-level=ERROR"],
     )
@@ -61,9 +60,22 @@ def without_traces(book: nbformat.NotebookNode, home: Path) -> nbformat.Notebook
     """Take out what only says where and when the notebook was executed."""
     for cell in book.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
     book.metadata.pop("widgets", None)
     text = nbformat.writes(book).replace(str(home), "~")
     return nbformat.reads(_TEMPORARY.sub("/tmp/folder", text), as_version=4)
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Join what was printed in pieces, as a browser does when it comes in."""
+    joined = []
+    for output in outputs:
+        if joined and output.output_type == "stream" and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def failures(book: nbformat.NotebookNode) -> list[str]:

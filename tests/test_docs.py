@@ -49,7 +49,9 @@ def _public_parts(thing):
 
 def test_every_magic_can_be_asked_for_help():
     for row in import_module("lk_jupyter.magics").MAGICS:
-        assert "usage" in import_module("lk_jupyter.magics").magic_named(row.name).help().lower()
+        shown = import_module("lk_jupyter.magics").magic_named(row.name).help()
+        assert "usage" in shown.lower()
+        assert "Undefined" not in shown
 
 
 def test_the_error_tree_is_drawn_whole():

@@ -232,4 +232,5 @@ def _settings(name: str, field: FieldInfo, *, greedy: bool) -> dict[str, Any]:
 
 def _help(field: FieldInfo) -> str:
     said = field.description or ""
-    return said if field.default in (None, False, ...) or takes_many(field) else f"{said} Default: {field.default}."
+    told = field.is_required() or field.default in (None, False, "") or takes_many(field)
+    return said if told else f"{said} Default: {field.default}."

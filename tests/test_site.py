@@ -1,0 +1,108 @@
+"""The site of the guide: built without a warning, and every link in it leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import books
+import pytest
+
+from lk_jupyter.magics import MAGICS
+
+pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[1]
+LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src"}
+
+
+def build(sources, site):
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-c", ROOT / "notebooks"]
+    return subprocess.run([*command, sources, site], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site."""
+    folder = tmp_path_factory.mktemp("site")
+    built = build(ROOT / "notebooks", folder)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+class Page(HTMLParser):
+    """What a page links to and loads, and the places in it that can be linked to."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.loaded, self.places = [], [], set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.places |= {given[name] for name in ("id", "name") if given.get(name)}
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        if given.get(LOADED.get(tag)):
+            self.loaded.append(given[LOADED[tag]])
+
+
+read = cache(Page)
+
+
+def dead(page, link):
+    """Whether a link of a page leads to a file, or a place in it, that there is not."""
+    parts = urlsplit(link)
+    if parts.scheme or link in {"#", ""}:
+        return False
+    target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+    if not target.is_file():
+        return True
+    return bool(parts.fragment) and target.suffix == ".html" and unquote(parts.fragment) not in read(target).places
+
+
+def test_every_link_within_the_site_leads_to_a_place(site):
+    pages = list(site.rglob("*.html"))
+    found = [f"{page.relative_to(site)}: {link}" for page in pages for link in read(page).links if dead(page, link)]
+    assert pages
+    assert found == []
+
+
+def test_the_site_loads_nothing_from_elsewhere(site):
+    loaded = {address for page in site.rglob("*.html") for address in read(page).loaded}
+    styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
+    assert [address for address in loaded if urlsplit(address).netloc] == []
+    assert re.findall(r"@import|url\(['\"]?(?:https?:)?//", styles) == []
+
+
+def test_every_notebook_is_a_page_that_the_contents_list(site):
+    listed = {(site / "index.html").parent / link for link in read(site / "index.html").links}
+    pages = [path.relative_to(books.NOTEBOOKS).with_suffix(".html") for path in [*books.TOLD, *books.paths()]]
+    assert [str(page) for page in pages if site / page not in listed] == []
+
+
+def test_the_reference_has_every_magic_with_its_options(site):
+    places = read(site / "reference" / "magics.html").places
+    assert {row.name for row in MAGICS} <= places
+    assert "--max-cost CREDITS" in re.sub(r"<[^>]+>", "", (site / "reference" / "magics.html").read_text("utf-8"))
+
+
+def test_a_dead_link_and_a_page_that_is_not_listed_fail_the_build(tmp_path):
+    (tmp_path / "index.md").write_text("# Start\n\n[page](no-such-page.md) and [place](#no-such-place)\n")
+    (tmp_path / "page.md").write_text("# Page\n")
+    built = build(tmp_path, tmp_path / "site")
+    assert built.returncode != 0
+    assert "no-such-page" in built.stderr
+    assert "no-such-place" in built.stderr
+    assert "page.md: WARNING: document isn't included in any toctree" in built.stderr
+
+
+def test_the_links_of_the_readme_lead_to_files():
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
