@@ -23,9 +23,9 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER, Group
 from lk_jupyter.api.states import FINAL_STATES
 from lk_jupyter.config import SETTINGS
-from lk_jupyter.magics import MAGICS, magic_named
+from lk_jupyter.magics._about import magics
 from lk_jupyter.magics._operations import NO_MAGIC, magics_of
-from lk_jupyter.magics._parser import Magic, Verbs, first_sentence, flags, is_switch
+from lk_jupyter.magics._parser import first_sentence, flags, is_switch
 from lk_jupyter.options import RunOptions, extras
 
 README = Path(__file__).parent.parent / "README.md"
@@ -37,13 +37,7 @@ _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 def magics_table() -> str:
     """Return every magic with what it does."""
-    magics = [magic_named(row.name) for row in MAGICS]
-    return _table(("Magic", "What it does"), [(f"`{magic.title}`", _doc(magic)) for magic in magics])
-
-
-def _doc(magic: Magic | Verbs) -> str:
-    verbs = f" Verbs: {', '.join(f'`{name}`' for name in magic.verbs)}." if isinstance(magic, Verbs) else ""
-    return first_sentence(magic.doc) + verbs
+    return _table(("Magic", "What it does"), [(f"`{entry.name}`", entry.text) for entry in magics()])
 
 
 def options_table() -> str:

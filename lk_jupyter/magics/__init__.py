@@ -34,6 +34,7 @@ class Row(NamedTuple):
 
 
 MAGICS = (
+    Row("lk_help", "help"),
     Row("lk_login", "account"),
     Row("lk_logout", "account"),
     Row("lk_whoami", "account"),

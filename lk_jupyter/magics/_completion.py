@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from lk_jupyter.config import SETTINGS
 from lk_jupyter.inference.catalogue import catalogue
-from lk_jupyter.magics import magic_named
+from lk_jupyter.magics import MAGICS, magic_named
 from lk_jupyter.magics._parser import Magic, Verbs, flags, is_switch, takes_many
 from lk_jupyter.options import extras
 from lk_jupyter.runs import session
@@ -175,6 +175,10 @@ def _volumes() -> Iterable[str]:
     return (each.volume_id for each in session.current(start=False).client.block.list())
 
 
+def _magics() -> Iterable[str]:
+    return (row.name for row in MAGICS)
+
+
 #: What may be several, with commas between.
 LISTED = {"gpus", "machines", "variables"}
 
@@ -183,6 +187,7 @@ COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "machines": _machines,
     "models": _models,
     "runs": _runs,
+    "magics": _magics,
     "orgs": _orgs,
     "vms": _vms,
     "vm_gpus": _vm_gpus,

@@ -1,0 +1,61 @@
+import re
+
+import pytest
+
+import lk_jupyter
+from lk_jupyter.api._endpoint import ENDPOINTS
+from lk_jupyter.config import SETTINGS
+from lk_jupyter.magics import MAGICS, magic_named
+
+
+def test_the_page_has_every_magic_every_setting_and_every_name_of_python(run_cell):
+    shown = run_cell("%lk_help")
+    for title in (magic_named(row.name).title for row in MAGICS):
+        assert re.search(rf"^{title} ", shown, re.MULTILINE), title
+    assert all(f"%lk_config {row.name} " in shown for row in SETTINGS)
+    assert all(f"lk_jupyter.{name} " in shown for name in lk_jupyter.__all__)
+    assert f"and {len(ENDPOINTS)} operations" in shown
+
+
+def test_all_has_every_option_and_every_operation(run_cell):
+    shown = run_cell("%lk_help --all")
+    assert shown.count("session.client.") == len(ENDPOINTS)
+    assert "%%lk_run --max-cost" in shown
+    assert "%lk_vm create --new-volume" in shown
+
+
+def test_words_find_what_has_all_of_them(run_cell):
+    shown = run_cell("%lk_help voucher")
+    assert re.search(r"^%lk_billing voucher +Tell what a voucher is worth", shown, re.MULTILINE)
+    assert "session.client.voucher.validate" in shown
+    assert "%lk_ls" not in shown
+    assert "%lk_config day_budget" in run_cell("%lk_help budget day")
+
+
+@pytest.mark.parametrize("words", ["vm create", "%lk_vm create", "lk_vm create"])
+def test_the_name_of_a_magic_or_verb_gives_its_help(run_cell, words):
+    assert "%lk_vm create --gpu NAME" in run_cell(f"%lk_help {words}")
+
+
+def test_a_word_that_nothing_has_is_told_with_one_that_is_like_it(run_cell):
+    shown = run_cell("%lk_help vocher")
+    assert shown.startswith("UsageError: Nothing here has vocher. Did you mean voucher")
+    assert "%lk_help alone shows all." in run_cell("%lk_help qqqqqqqq")
+
+
+def test_the_page_is_rich_with_a_twin_in_text(shell, monkeypatch):
+    published = []
+    monkeypatch.setattr(shell.display_pub, "publish", lambda data, *_, **__: published.append(data))
+    shell.run_cell("%lk_help spot")
+    (bundle,) = published
+    text = re.sub(r"<[^>]+>", " ", bundle["text/html"])
+    assert "%lk_vm create --spot" in bundle["text/plain"]
+    assert "%lk_vm create --spot" in text
+
+
+def test_every_option_says_what_it_does():
+    for row in MAGICS:
+        magic = magic_named(row.name)
+        for each in getattr(magic, "verbs", {"": magic}).values():
+            for name, field in each.model.model_fields.items():
+                assert field.description, (each.title, name)
