@@ -97,7 +97,7 @@ def _checked(options: SetOptions) -> str:
     if has_value or options.value:
         raise UsageError(
             f"%lk_secrets set {name}: a value never stands on the line, since notebook and history keep it. Run it "
-            "with the name alone, which asks for the value. Was this a real one, replace it where it comes from."
+            "with the name alone, which asks for the value. If this was a real one, replace it at its source."
         )
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot name a variable: letters, digits and underscores, no digit first.")

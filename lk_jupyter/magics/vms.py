@@ -9,7 +9,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.api._client import Client
-from lk_jupyter.api.vms import VM, RenameVMRequest, VMStatus
+from lk_jupyter.api.vms import VM, RenameVMRequest, VMInstanceVariant, VMStatus
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._line import Line, Note, Updated
@@ -60,13 +60,10 @@ def _list(options: ListOptions, _shell: InteractiveShell) -> None:
 @lk_vm.verb("offers", NoOptions)
 def _offers(_: NoOptions, _shell: InteractiveShell) -> None:
     """List the VMs that are sold with their prices, and which of them are free now."""
-    rows = [
-        (hardware_label(offer.profile), str(offer.count), offer.instance_type, f"{offer.per_hour:.2f}", _freedom(offer))
-        for offer in offers(current().client.vms.availability())
-    ]
-    display(
-        Table(("GPU", "GPUs", "Sold as", "Credits an hour", "Free now"), rows, right=frozenset({"Credits an hour"}))
-    )
+    variants = current().client.vms.availability().available_instance_variants
+    rows = [_offer_row(variant) for variant in sorted(variants, key=lambda variant: variant.price_per_hour)]
+    columns = ("GPU", "Sold as", "Credits per GPU and hour", "GPUs sold", "Free now")
+    display(Table(columns, rows, right=frozenset({"Credits per GPU and hour"})))
 
 
 @lk_vm.verb("create", CreateOptions)
@@ -287,6 +284,13 @@ def _cost(each: VM | VMStatus) -> Decimal | None:
 
 def _name(each: VM | VMStatus) -> str:
     return each.display_name or each.vm_id[:SHORT]
+
+
+def _offer_row(variant: VMInstanceVariant) -> tuple[str, ...]:
+    sold, free = variant.allowed_gpus_per_instance or [1], variant.available_gpus_per_instance
+    counts = "not told" if free is None else ", ".join(map(str, free)) or "none"
+    price = f"{variant.price_per_hour:.2f}"
+    return (hardware_label(variant.hardware_profile), variant.instance_type, price, ", ".join(map(str, sold)), counts)
 
 
 def _freedom(offer: Offer) -> str:

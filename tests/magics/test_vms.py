@@ -158,5 +158,5 @@ def test_a_vm_that_is_none_is_told(run_cell):
 
 def test_offers_tell_what_is_free(run_cell):
     shown = run_cell("%lk_vm offers")
-    assert re.search(r"^H200 +1 +on-demand +4\.29 +no$", shown, re.MULTILINE)
-    assert re.search(r"^A100 +1 +spot +0\.80 +yes$", shown, re.MULTILINE)
+    assert re.search(r"^H200 +on-demand +4\.29 +1, 2, 4, 8 +none$", shown, re.MULTILINE)
+    assert re.search(r"^A100 +spot +0\.80 +1, 2, 4, 8 +1, 2, 4, 8$", shown, re.MULTILINE)
