@@ -15,6 +15,9 @@ from docutils.nodes import SkipNode
 from ipython_pygments_lexers import IPython3Lexer
 from latex2mathml.converter import convert
 from pygments.lexer import bygroups, using
+from pygments.lexers.data import YamlLexer
+from pygments.lexers.shell import BashLexer
+from pygments.lexers.special import TextLexer
 from pygments.token import Keyword, Operator, Text
 
 import lk_jupyter
@@ -61,14 +64,21 @@ pygments_style = "tango"
 pygments_dark_style = "github-dark"
 
 
+#: What stands in a cell below the line of a magic.
+LANGUAGES = {"lk_run": IPython3Lexer, "lk_compose": YamlLexer, "lk_docker": BashLexer, "lk_chat": TextLexer}
+
+
 class CellLexer(IPython3Lexer):  # type: ignore[misc]
-    """IPython, with Python below the first line of our cell magics."""
+    """IPython, with our cell magics."""
 
     tokens = IPython3Lexer.tokens | {
         "root": [
-            (
-                r"(?s)(\s*)(%%)(lk_run)([^\n]*\n)(.*)",
-                bygroups(Text, Operator, Keyword, Text, using(IPython3Lexer)),
+            *(
+                (
+                    rf"(?s)(\s*)(%%)({magic})([^\n]*\n)(?!%%)(.*)",
+                    bygroups(Text, Operator, Keyword, Text, using(language)),
+                )
+                for magic, language in LANGUAGES.items()
             ),
             *IPython3Lexer.tokens["root"],
         ]
