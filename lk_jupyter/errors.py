@@ -9,6 +9,7 @@
     ├── OutcomeUnknown          sent, but the answer was lost
     ├── BadAnswer               an answer that is not this API's (HTML, a proxy's page)
     ├── LocalCloudError         the local cloud did not start or stop
+    ├── DeploymentFailed        a model on GPUs of one's own does not serve
     ├── StorageError            an object of the bucket could not be read or written
     │   ├── NoSuchObject        there is none of that key
     │   └── DoesNotFit          it is larger than the free memory
@@ -70,6 +71,10 @@ class BadAnswer(LkError):
 
 class LocalCloudError(LkError):
     """The local cloud did not start, or did not stop."""
+
+
+class DeploymentFailed(LkError):
+    """A model on GPUs of one's own does not serve."""
 
 
 class StorageError(LkError):

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +21,7 @@ from lk_jupyter.api._files import Upload
 from lk_jupyter.api.batches import Batch, CreateBatchRequest
 from lk_jupyter.api.files import BatchFileUpload
 from lk_jupyter.api.serverless import Usage
-from lk_jupyter.errors import BadAnswer, LkError, OutcomeUnknown
+from lk_jupyter.errors import ApiError, BadAnswer, LkError, OutcomeUnknown
 from lk_jupyter.inference.batch_file import BatchFile, Part, RowAnswer, RowFailure, key_of
 from lk_jupyter.inference.catalogue import ModelOffer
 from lk_jupyter.runs.session import Session
@@ -236,6 +236,8 @@ class Work:
         found = {each.row: each for each in self._downloaded(batch)}
         lost = (RowFailure(row, None, f"the batch was {batch.status}") for row in part.rows if row not in found)
         self._file.keep(part, [*found.values(), *lost])
+        with suppress(ApiError):  # the prompts need not lie there any longer
+            self._client.files.delete(batch.input_file_id)
         if batch.status == "cancelled":
             raise LkError(f"The batch {batch.id} was cancelled. Run the cell again to ask the rows that are left.")
 

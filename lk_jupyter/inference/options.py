@@ -104,3 +104,51 @@ class BatchOptions(Options):
     again: bool = Field(False, description="Ask all rows anew, though they were answered before.")  # noqa: FBT003
     cancel: bool = Field(False, description="Cancel what goes on of this batch; answers that came are kept.")  # noqa: FBT003
     allow_secrets: bool = _allow_secrets()
+
+
+class EmbedOptions(Options):
+    """Options of ``%lk_embed``."""
+
+    column: str = _column()
+    model: str = _named_model()
+    save: str | None = _save("the vectors as an array, a row for each text")
+    allow_secrets: bool = _allow_secrets()
+
+
+class DeployOptions(Options):
+    """Options of ``%lk_deploy``."""
+
+    model: str = Field(
+        description="Model to deploy, by its id.", json_schema_extra=_flag(positional=True, completer="deployable")
+    )
+    gpu: str | None = Field(
+        None, description="Card of each replica. Default: the model's.", json_schema_extra=_flag(completer="gpus")
+    )
+    count: int | None = Field(
+        None, ge=1, description="GPUs of each replica. Default: the model's.", json_schema_extra=_flag(metavar="N")
+    )
+    replicas: str = Field("1", description="How many replicas, or the least and the most: 1-3.")
+    plan: bool = Field(False, description="Show what it costs; start nothing.")  # noqa: FBT003
+    yes: bool = Field(False, description="Start without asking.", json_schema_extra=_flag("-y"))  # noqa: FBT003
+    no_wait: bool = Field(False, description="Return at once; do not wait until a replica serves.")  # noqa: FBT003
+    save: str | None = _save("the id of the deployment")
+
+
+class DeploymentsOptions(Options):
+    """Options of ``%lk_deployments``."""
+
+    deployment: str | None = Field(
+        None,
+        description="One to look at with its replicas: its id, the beginning of it, or its model.",
+        json_schema_extra=_flag(metavar="ID", positional=True, completer="deployments"),
+    )
+    all: bool = Field(False, description="List those that were stopped too.", json_schema_extra=_flag("-a"))  # noqa: FBT003
+
+
+class UndeployOptions(Options):
+    """Options of ``%lk_undeploy``."""
+
+    deployments: list[str] = Field(
+        description="Ids of deployments, the beginnings of them, or their models.",
+        json_schema_extra=_flag(metavar="ID", positional=True, completer="deployments"),
+    )

@@ -73,6 +73,10 @@ MAGICS = (
     Row("lk_billing", "billing"),
     Row("lk_pricing", "billing"),
     Row("lk_batch", "batches", fills=False),
+    Row("lk_embed", "embeddings"),
+    Row("lk_deploy", "deployments"),
+    Row("lk_deployments", "deployments"),
+    Row("lk_undeploy", "deployments"),
 )
 _ROWS = {row.name: row for row in MAGICS}
 

@@ -110,6 +110,14 @@ def _models() -> Iterable[str]:
     return (offer.id for offer in catalogue(session.current(start=False)))
 
 
+def _deployable() -> Iterable[str]:
+    return (model.serving_name for model in session.current(start=False).client.inference.models())
+
+
+def _deployments() -> Iterable[str]:
+    return (each.deployment_id for each in session.current(start=False).client.inference.list())
+
+
 def _settings() -> Iterable[str]:
     return (row.name for row in SETTINGS)
 
@@ -183,6 +191,8 @@ def _magics() -> Iterable[str]:
 LISTED = {"gpus", "machines", "variables"}
 
 COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
+    "deployable": _deployable,
+    "deployments": _deployments,
     "gpus": _gpus,
     "machines": _machines,
     "models": _models,

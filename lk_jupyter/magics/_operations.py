@@ -32,7 +32,11 @@ CALLS: dict[str, str] = {
     "%lk_vm delete": "vms.delete",
     "%lk_volumes list": "block.list",
     "%lk_volumes delete": "block.delete",
-    "%lk_batch": "files.upload files.content batches.create batches.get batches.list batches.cancel",
+    "%lk_embed": "serverless.embeddings",
+    "%lk_deploy": "inference.models inference.create inference.get",
+    "%lk_deployments": "inference.list inference.get inference.replica_logs",
+    "%lk_undeploy": "inference.stop",
+    "%lk_batch": "files.upload files.content files.delete batches.create batches.get batches.list batches.cancel",
     "%lk_secrets list": "environment_variables.list",
     "%lk_secrets set": "environment_variables.upsert",
     "%lk_secrets delete": "environment_variables.delete environment_variables.delete_all",
@@ -76,6 +80,11 @@ CALLS: dict[str, str] = {
 
 #: Why an operation has no magic.
 NO_MAGIC: dict[str, str] = {
+    "inference.follow": "None: no call is known that starts what it follows.",
+    "serverless.route": "None: `%%lk_chat lyceum/router` asks and answers in one.",
+    "iris.chat_result": "None: `%%lk_chat` waits for its answer.",
+    "files.get": "None: `%lk_batch` keeps what it needs to know of its files.",
+    "files.list": "None: `%lk_batch` keeps what it needs to know of its files.",
     "serverless.chat_completions": "None: `%%lk_chat` has the answer as it comes. `lk_jupyter.openai()`",
     "iris.chat_completions": "None: `%%lk_chat` has the answer as it comes. `lk_jupyter.openai(deployment=…)`",
     "openai.chat_completions": "`lk_jupyter.openai()`",

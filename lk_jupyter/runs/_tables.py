@@ -13,6 +13,11 @@ def pandas() -> Any:
     return _library("pandas", "pandas", "A table")
 
 
+def numpy() -> Any:
+    """Return numpy. Raises UsageError where it is missing."""
+    return _library("numpy", "pandas", "An array")
+
+
 def pyplot() -> Any:
     """Return matplotlib.pyplot. Raises UsageError where it is missing."""
     return _library("matplotlib.pyplot", "plot", "A plot")

@@ -1,0 +1,79 @@
+"""Texts as vectors: asked for in pieces, in order, counted."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from lk_jupyter.api.serverless import EmbeddingRequest, EmbeddingResponse, Usage
+from lk_jupyter.errors import BadAnswer
+from lk_jupyter.inference.catalogue import ModelOffer
+from lk_jupyter.inference.talk import explained
+from lk_jupyter.runs.session import Session
+
+#: Most texts, and about how many letters, of one request.
+TEXTS, LETTERS = 256, 200_000
+
+
+@dataclass
+class Vectors:
+    """The vectors that have come, in the order of their texts, each of the same length."""
+
+    offer: ModelOffer
+    rows: list[array[float]] = field(default_factory=list)
+    tokens: int = 0
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What they cost in credits; None when the price is not known."""
+        return self.offer.prices.cost(Usage(prompt_tokens=self.tokens, completion_tokens=0))
+
+    def take(self, answer: EmbeddingResponse, count: int) -> None:
+        """Add the vectors of one request for so many texts. Raises BadAnswer when some are missing."""
+        found = sorted(enumerate(answer), key=lambda pair: pair[0] if pair[1].index is None else pair[1].index)
+        rows = [_numbers(each.embedding) for _, each in found]
+        if len(rows) != count or len({len(row) for row in [*self.rows[:1], *rows]}) > 1:
+            raise BadAnswer(f"{self.offer.id} gave {len(rows)} vectors for {count} texts, or not all of one length.")
+        self.rows += rows
+        self.tokens += (answer.usage.prompt_tokens or 0) if answer.usage else 0
+
+
+def embed(session: Session, offer: ModelOffer, texts: Sequence[str]) -> Iterator[Vectors]:
+    """Yield the vectors as they grow, after each request."""
+    found = Vectors(offer)
+    for piece in pieces(texts):
+        request = EmbeddingRequest(model=offer.id, input=piece, encoding_format="base64")
+        try:
+            answer = session.client.serverless.embeddings(request)
+        except Exception as problem:  # noqa: BLE001 (told with what to do)
+            raise explained(problem) from None
+        found.take(answer, len(piece))
+        yield found
+
+
+def pieces(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts in pieces that fit into one request each."""
+    piece: list[str] = []
+    for text in texts:
+        if piece and (len(piece) == TEXTS or sum(map(len, piece)) + len(text) > LETTERS):
+            yield piece
+            piece = []
+        piece.append(text)
+    if piece:
+        yield piece
+
+
+def _numbers(vector: Any) -> array[float]:
+    """Return a vector as 32-bit numbers, whichever of its two forms it came in."""
+    if not isinstance(vector, str):
+        return array("f", vector)
+    numbers = array("f")
+    numbers.frombytes(base64.b64decode(vector))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
