@@ -54,7 +54,7 @@ def test_nothing_starts_before_it_was_agreed(ask, talking, monkeypatch):
     [
         (
             "%lk_deploy local/ecko",
-            "There is no model 'local/ecko' to deploy. Near: local/echo, local/broken. Nothing was started.",
+            "There is no model 'local/ecko' to deploy. Near: local/echo",
         ),
         ("%lk_deploy local/echo --gpu A1000 -y", "No machine is called 'A1000'. Near: gpu.a100"),
         ("%lk_deploy local/echo --replicas 3-1 -y", "--replicas takes a number, or the least and the most"),
