@@ -27,6 +27,7 @@ from lk_jupyter.magics._about import magics
 from lk_jupyter.magics._operations import NO_MAGIC, magics_of
 from lk_jupyter.magics._parser import first_sentence, flags, is_switch
 from lk_jupyter.options import RunOptions, extras
+from lk_jupyter.runs.series import SERIES
 
 README = Path(__file__).parent.parent / "README.md"
 DESCRIPTION = README.parent / "tests" / "contract" / "openapi.yaml"
@@ -61,17 +62,20 @@ def settings_table() -> str:
 
 
 def options_module() -> str:
-    """Return what Lab must know of the options and states of runs, as TypeScript."""
+    """Return what Lab must know of the options, states and metrics of runs, as TypeScript."""
     fields = RunOptions.model_fields.items()
     rows = {flag: field.description or "" for name, field in fields for flag in flags(name, field)}
     head = (
         "// Made from the Python options by `make docs`: change those.\n\n/** Option of `%%lk_run` → what it does. */\n"
     )
     states = json.dumps(sorted(FINAL_STATES)).replace('"', "'")
+    series = [{name: value for name, value in each._asdict().items() if name != "column"} for each in SERIES]
     return (
         f"{head}export const RUN_OPTIONS: Record<string, string> = {json.dumps(rows, indent=2, ensure_ascii=False)};\n"
         f"\n/** States of a run that has ended; any other means that it goes on. */\n"
         f"export const FINAL_STATES = {states};\n"
+        f"\n/** Series of metrics: field of the API, words, unit, the panel that it is drawn in, factor to the unit. */\n"
+        f"export const SERIES = {json.dumps(series, indent=2, ensure_ascii=False)} as const;\n"
     )
 
 

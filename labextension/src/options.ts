@@ -38,3 +38,91 @@ export const RUN_OPTIONS: Record<string, string> = {
 
 /** States of a run that has ended; any other means that it goes on. */
 export const FINAL_STATES = ['aborted', 'cancelled', 'completed', 'error', 'failed', 'failed_system', 'failed_user', 'success', 'system_failure', 'timeout'];
+
+/** Series of metrics: field of the API, words, unit, the panel that it is drawn in, factor to the unit. */
+export const SERIES = [
+  {
+    "field": "gpuUtilizationPercent",
+    "label": "GPU utilization",
+    "unit": "%",
+    "panel": "GPU",
+    "factor": 1.0
+  },
+  {
+    "field": "gpuMemoryUtilizationPercent",
+    "label": "GPU memory",
+    "unit": "%",
+    "panel": "GPU",
+    "factor": 1.0
+  },
+  {
+    "field": "gpuTemperatureCelsius",
+    "label": "GPU temperature",
+    "unit": "°C",
+    "panel": "Temperature",
+    "factor": 1.0
+  },
+  {
+    "field": "gpuPowerWatt",
+    "label": "GPU power",
+    "unit": "W",
+    "panel": "Power",
+    "factor": 1.0
+  },
+  {
+    "field": "gpuPowerLimitWatt",
+    "label": "GPU power limit",
+    "unit": "W",
+    "panel": "Power",
+    "factor": 1.0
+  },
+  {
+    "field": "gpuClockSmMhz",
+    "label": "GPU clock",
+    "unit": "MHz",
+    "panel": "Clocks",
+    "factor": 1.0
+  },
+  {
+    "field": "gpuClockMemMhz",
+    "label": "GPU memory clock",
+    "unit": "MHz",
+    "panel": "Clocks",
+    "factor": 1.0
+  },
+  {
+    "field": "gpuPcieThroughputRxBytesPerSec",
+    "label": "PCIe to the GPU",
+    "unit": "MB/s",
+    "panel": "PCIe",
+    "factor": 1e-06
+  },
+  {
+    "field": "gpuPcieThroughputTxBytesPerSec",
+    "label": "PCIe from the GPU",
+    "unit": "MB/s",
+    "panel": "PCIe",
+    "factor": 1e-06
+  },
+  {
+    "field": "systemCpuUsagePercent",
+    "label": "CPU",
+    "unit": "%",
+    "panel": "CPU",
+    "factor": 1.0
+  },
+  {
+    "field": "systemRamUsedBytes",
+    "label": "RAM used",
+    "unit": "GiB",
+    "panel": "RAM",
+    "factor": 9.313225746154785e-10
+  },
+  {
+    "field": "systemRamTotalBytes",
+    "label": "RAM total",
+    "unit": "GiB",
+    "panel": "RAM",
+    "factor": 9.313225746154785e-10
+  }
+] as const;

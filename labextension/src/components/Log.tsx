@@ -1,71 +1,180 @@
-import React, { UIEvent, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import React, { KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+
+import { LogLines, pieces, Search } from './logLines';
 
 export interface LogProps {
+  log: LogLines;
+  /** Lines of it, so that it is drawn anew when there are more. */
   count: number;
-  line: (at: number) => { text: string; colour: number; bold: boolean }[];
-  /** Lines that were found; the one at `current` is shown. */
-  found: number[];
-  current: number;
-  label: string;
-  /** Stay at the end while lines come. */
-  follows: boolean;
+  ended: boolean;
+  /** Lines before the first that are in the log file only. */
+  left?: number;
 }
 
-const HEIGHT = 18; // pixels of a line, as in the style
+const LINE = 18; // pixels, as in the style
+/** Lines beyond the edges that are drawn, so that scrolling shows no white. */
 const SPARE = 20;
 /** Browsers draw nothing below some ten million pixels: a longer log scrolls by parts of lines. */
 const TALLEST = 8_000_000;
 
-/** A log of any length: the lines that are seen are drawn, no others. */
-export function Log({ count, line, found, current, label, follows }: LogProps) {
+/** A log of any length with a search: the lines that are seen are in the page, no others. */
+export function Log({ log, count, ended, left = 0 }: LogProps) {
+  const [query, setQuery] = useState('');
+  const [current, setCurrent] = useState(0);
+  const [only, setOnly] = useState(false);
+  const [follows, setFollows] = useState(true);
+  const search = useMemo(() => (query ? new Search(log.lines, query) : null), [log, query]);
+  const hits = search && search.hits();
+  const at = hits?.[current];
+  const step = (by: number) => {
+    if (hits?.length) {
+      setFollows(false);
+      setCurrent((current + by + hits.length) % hits.length);
+    }
+  };
+  const seek = (words: string) => {
+    setQuery(words);
+    setCurrent(0);
+    setFollows(follows && !words);
+  };
+  const press = (event: KeyboardEvent) => {
+    if (event.key === 'Enter') {
+      event.preventDefault();
+      step(event.shiftKey ? -1 : 1);
+    }
+  };
+  return (
+    <div className="lk-log">
+      <div className="lk-row">
+        <label>
+          Search the log{' '}
+          <input
+            type="search"
+            value={query}
+            onInput={event => seek((event.target as HTMLInputElement).value)}
+            onKeyDown={press}
+          />
+        </label>
+        {hits && (
+          <>
+            <button type="button" aria-label="Previous line that has it" onClick={() => step(-1)}>
+              ↑
+            </button>
+            <button type="button" aria-label="Next line that has it" onClick={() => step(1)}>
+              ↓
+            </button>
+            <label>
+              <input type="checkbox" checked={only} onChange={event => setOnly(event.currentTarget.checked)} /> Only
+              these
+            </label>
+          </>
+        )}
+        {!ended && (
+          <label>
+            <input type="checkbox" checked={follows} onChange={event => setFollows(event.currentTarget.checked)} />{' '}
+            Follow
+          </label>
+        )}
+        <span className="lk-quiet" role="status">
+          {hits ? hitsSaid(hits, count, at) : said(left, count, ended)}
+        </span>
+      </div>
+      <Lines
+        count={hits && only ? hits.length : count}
+        line={place => log.lines[hits && only ? hits[place] : place]}
+        query={query}
+        marked={hits && only ? current : at}
+        follows={follows}
+        onFollows={setFollows}
+      />
+    </div>
+  );
+}
+
+interface LinesProps {
+  count: number;
+  line: (place: number) => string;
+  query: string;
+  /** The line that is to be seen, if one is. */
+  marked: number | undefined;
+  follows: boolean;
+  onFollows: (follows: boolean) => void;
+}
+
+function Lines({ count, line, query, marked, follows, onFollows }: LinesProps) {
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
-  const [height, setHeight] = useState(400);
-  const wanted = count * HEIGHT;
+  const height = useHeight(box);
+  const wanted = count * LINE;
   const tall = Math.min(wanted, TALLEST);
   const scale = wanted > tall && tall > height ? (wanted - height) / (tall - height) : 1;
-  const atEnd = useRef(follows);
-
-  useEffect(() => {
-    const observer = new ResizeObserver(() => setHeight(box.current?.clientHeight ?? 400));
-    observer.observe(box.current!);
-    return () => observer.disconnect();
-  }, []);
   useLayoutEffect(() => {
-    if (atEnd.current && box.current) {
-      box.current.scrollTop = tall;
+    if (follows) {
+      box.current!.scrollTop = tall;
     }
-  }, [count]);
+  }, [tall, follows, height]);
   useEffect(() => {
-    if (found.length && box.current) {
-      atEnd.current = false;
-      box.current.scrollTop = Math.max(0, found[current] * HEIGHT - height / 2) / scale;
+    if (marked !== undefined) {
+      box.current!.scrollTop = Math.max(0, marked * LINE - height / 2) / scale;
     }
-  }, [found, current]);
-
-  const scrolled = (event: UIEvent<HTMLDivElement>) => {
-    const { scrollTop, clientHeight, scrollHeight } = event.currentTarget;
-    atEnd.current = follows && scrollTop + clientHeight > scrollHeight - 2 * HEIGHT;
+  }, [marked, query]);
+  const scrolled = () => {
+    const { scrollTop, clientHeight, scrollHeight } = box.current!;
     setTop(scrollTop);
+    onFollows(scrollTop + clientHeight > scrollHeight - 2 * LINE);
   };
-  const first = Math.max(0, Math.floor((top * scale) / HEIGHT) - SPARE);
-  const last = Math.min(count, Math.ceil((top * scale + height) / HEIGHT) + SPARE);
-  const marked = found[current];
+  const first = Math.min(count, Math.max(0, Math.floor((top * scale) / LINE) - SPARE));
+  const last = Math.min(count, first + Math.ceil(height / LINE) + 2 * SPARE);
+  const shown = Array.from({ length: last - first }, (_, place) => first + place);
   return (
-    <div ref={box} className="lk-paper" role="region" aria-label={label} tabIndex={0} onScroll={scrolled}>
+    <div ref={box} className="lk-lines" role="log" aria-live="off" aria-label="Log" tabIndex={0} onScroll={scrolled}>
       <div style={{ height: tall }}>
-        <div className="lk-paper-lines" style={{ transform: `translateY(${first * HEIGHT - top * (scale - 1)}px)` }}>
-          {Array.from({ length: Math.max(0, last - first) }, (_, at) => first + at).map(at => (
-            <div key={at} className={at === marked ? 'lk-paper-line lk-found' : 'lk-paper-line'}>
-              {line(at).map((piece, part) => (
-                <span key={part} className={`lk-ansi${piece.colour}${piece.bold ? ' lk-bold' : ''}`}>
-                  {piece.text}
-                </span>
-              ))}
+        <div style={{ transform: `translateY(${first * LINE - top * (scale - 1)}px)` }}>
+          {shown.map(place => (
+            <div key={place} className={`lk-line${place === marked ? ' lk-found' : ''}`}>
+              {pieces(line(place), query).map(({ text, colour, bold, found }, part) => {
+                const name = `lk-ansi${colour}${bold ? ' lk-bold' : ''}`;
+                return found ? (
+                  <mark key={part}>{text}</mark>
+                ) : (
+                  <span key={part} className={name}>
+                    {text}
+                  </span>
+                );
+              })}
             </div>
           ))}
         </div>
       </div>
     </div>
   );
+}
+
+function useHeight(box: React.RefObject<HTMLDivElement>): number {
+  const [height, setHeight] = useState(400);
+  useEffect(() => {
+    const observer = new ResizeObserver(() => setHeight(box.current?.clientHeight ?? 400));
+    observer.observe(box.current!);
+    return () => observer.disconnect();
+  }, []);
+  return height;
+}
+
+function hitsSaid(hits: number[], count: number, at: number | undefined): string {
+  const found = `${hits.length.toLocaleString('en')} of ${counted(count)}`;
+  return at === undefined ? found : `${found}, at line ${(at + 1).toLocaleString('en')}`;
+}
+
+function said(left: number, count: number, ended: boolean): string {
+  if (left) {
+    return `${counted(count)}; ${left.toLocaleString('en')} before them are in the log file`;
+  }
+  if (!count) {
+    return ended ? 'The run wrote nothing.' : 'Nothing written yet.';
+  }
+  return ended ? counted(count) : `${counted(count)}, more are coming`;
+}
+
+function counted(lines: number): string {
+  return lines === 1 ? '1 line' : `${lines.toLocaleString('en')} lines`;
 }

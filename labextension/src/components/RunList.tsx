@@ -43,7 +43,7 @@ export function signOf({ state, goingOn }: { state: string; goingOn: boolean }):
 
 /** Seconds that a run has taken, and what that costs: as billed, or counted on here while it goes on. */
 export function soFar(run: RunRow, now: number): { seconds: number | null; cost: number | null; estimated: boolean } {
-  const seconds = run.goingOn ? run.since && now - run.since : run.seconds;
+  const seconds = run.goingOn ? run.since && Math.max(0, now - run.since) : run.seconds;
   if (run.cost !== null && !run.goingOn) {
     return { seconds, cost: run.cost, estimated: false };
   }

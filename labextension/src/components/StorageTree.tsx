@@ -1,4 +1,4 @@
-import React, { KeyboardEvent, memo, useLayoutEffect, useRef } from 'react';
+import React, { DragEvent, KeyboardEvent, memo, useLayoutEffect, useRef } from 'react';
 
 import { moved, Row } from './folders';
 
@@ -12,10 +12,12 @@ export interface StorageTreeProps {
   /** Somebody wants what a row stands for: a folder opens or closes, a file is shown, more items come. */
   onUse: (row: Row) => void;
   onDelete: (row: Row) => void;
+  /** Somebody drags a file out of the tree. */
+  onDrag?: (row: Row, event: DragEvent) => void;
 }
 
 /** The bucket as a tree: arrows, Home, End and letters move; Enter opens, Delete asks whether to delete. */
-export function StorageTree({ rows, current, seen, onCurrent, onUse, onDelete }: StorageTreeProps) {
+export function StorageTree({ rows, current, seen, onCurrent, onUse, onDelete, onDrag }: StorageTreeProps) {
   const tree = useRef<HTMLDivElement>(null);
   const found = rows.findIndex(row => row.id === current);
   const last = useRef(0);
@@ -23,6 +25,7 @@ export function StorageTree({ rows, current, seen, onCurrent, onUse, onDelete }:
   last.current = at;
   const hasFocus = tree.current?.contains(document.activeElement); // before a row that has it may go
   const [use, enter] = [useSteady(onUse), useSteady(onCurrent)];
+  const drag = useSteady(onDrag ?? (() => undefined));
   // Before the next key: a late focus would call back the row that was left, and the two would take turns for ever.
   useLayoutEffect(() => {
     if (hasFocus) {
@@ -50,7 +53,15 @@ export function StorageTree({ rows, current, seen, onCurrent, onUse, onDelete }:
   return (
     <div className="lk-tree" role="tree" aria-label="Bucket" ref={tree} onKeyDown={press}>
       {rows.map((row, n) => (
-        <TreeRow key={row.id} {...row} isCurrent={n === at} isSeen={row.id === seen} onUse={use} onCurrent={enter} />
+        <TreeRow
+          key={row.id}
+          {...row}
+          isCurrent={n === at}
+          isSeen={row.id === seen}
+          onUse={use}
+          onCurrent={enter}
+          onDrag={onDrag && drag}
+        />
       ))}
     </div>
   );
@@ -66,10 +77,11 @@ type TreeRowProps = Row & {
   isSeen: boolean;
   onUse: (row: Row) => void;
   onCurrent: (row: Row) => void;
+  onDrag?: (row: Row, event: DragEvent) => void;
 };
 
 const TreeRow = memo(
-  function TreeRow({ isCurrent, isSeen, onUse, onCurrent, ...row }: TreeRowProps) {
+  function TreeRow({ isCurrent, isSeen, onUse, onCurrent, onDrag, ...row }: TreeRowProps) {
     const { id, kind, name, level, isOpen, item } = row;
     const use = () => {
       onCurrent(row);
@@ -85,6 +97,8 @@ const TreeRow = memo(
         aria-expanded={kind === 'folder' ? isOpen : undefined}
         aria-selected={isSeen}
         data-folder={kind === 'folder' ? id : row.folder}
+        draggable={!!onDrag && kind === 'file'}
+        onDragStart={event => onDrag?.(row, event)}
         onFocus={() => isCurrent || onCurrent(row)}
         onClick={use}
       >

@@ -5,10 +5,13 @@ import { COMMANDS } from '../commands';
 import { request } from '../request';
 import { MyOrg, StatusContent } from '../types';
 import { credits } from '../words';
+import { Section } from '../components/Section';
+import { KeysList } from './KeysList';
 import type { Tools } from './SidePanel';
 
 /** Who is signed in, as which organization, and what is left. */
-export function AccountSection({ tools: { cloud, commands, say } }: { tools: Tools }) {
+export function AccountSection({ tools }: { tools: Tools }) {
+  const { cloud, commands, say } = tools;
   const [orgs, setOrgs] = useState<MyOrg[]>([]);
   const { status } = cloud.data;
   const asks = new AbortController();
@@ -63,6 +66,9 @@ export function AccountSection({ tools: { cloud, commands, say } }: { tools: Too
           Sign out
         </button>
       </div>
+      <Section title="Keys">
+        <KeysList tools={tools} />
+      </Section>
     </>
   );
 }

@@ -1,17 +1,19 @@
 /** A run in the main area: its log, metrics and result. Loaded when the first is opened. */
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
-import React, { useEffect, useMemo, useRef, useState } from 'react';
+import React, { useEffect, useState } from 'react';
 
 import { COMMANDS } from '../commands';
 import { Log } from '../components/Log';
+import { Span } from '../components/metrics';
+import { MetricsPlot } from '../components/MetricsPlot';
 import { Notice } from '../components/Notice';
-import { Series } from '../components/Series';
-import { LogLines, pieces } from '../logLines';
-import { request } from '../request';
-import { follow } from '../stream';
-import { ExecutionMetrics, ExecutionRecord, JournalCode, MetricPoint, StreamEnd } from '../types';
-import { bytes, credits, duration, machineName, moment } from '../words';
+import { RunCard } from '../components/RunCard';
+import { FINAL_STATES } from '../options';
+import { Trouble } from '../request';
+import { ExecutionRecord, JournalCode } from '../types';
+import { bytes, credits, duration, moment } from '../words';
+import { Answer, IsSeen, Output, useAnswer, useMetrics, useOutput, useRecord } from './useRun';
 
 export class RunDocument extends ReactWidget {
   constructor(
@@ -24,31 +26,34 @@ export class RunDocument extends ReactWidget {
   }
 
   protected render() {
-    return <Run id={this.runId} commands={this.commands} />;
+    return <Run id={this.runId} commands={this.commands} isSeen={() => this.isVisible} />;
   }
 }
 
 type Part = 'Log' | 'Metrics' | 'Result';
 const PARTS: Part[] = ['Log', 'Metrics', 'Result'];
 
-function Run({ id, commands }: { id: string; commands: CommandRegistry }) {
+function Run({ id, commands, isSeen }: { id: string; commands: CommandRegistry; isSeen: IsSeen }) {
   const [part, setPart] = useState<Part>('Log');
   const output = useOutput(id);
-  const record = useAnswer<ExecutionRecord>(`api/execution/${encodeURIComponent(id)}`, output.end);
-  const code = useAnswer<JournalCode>(`journal/${encodeURIComponent(id)}/code`, null); // as its author wrote it
+  const record = useRecord(id, output.end, isSeen);
   const run = record.answer;
-  const goesOn = !output.end && !output.trouble;
+  const ended = run ? FINAL_STATES.includes(run.status) : !!output.end;
+  const now = useClock(!ended);
   return (
     <>
-      <header className="lk-row">
-        <strong>{run?.run_name || run?.file_name || `Run ${id.slice(0, 8)}`}</strong>
-        <span className="lk-quiet">{factsOf(run).join(' · ')}</span>
-        {goesOn && (
-          <button type="button" onClick={() => void commands.execute(COMMANDS.abortRun, { id })}>
-            Abort
-          </button>
-        )}
-      </header>
+      <h2>{run?.run_name || run?.file_name || `Run ${id.slice(0, 8)}`}</h2>
+      <RunCard
+        title={id.slice(0, 8)}
+        facts={factsOf(run, now)}
+        reason=""
+        ended={ended || !run}
+        stopping={false}
+        held={false}
+        deaf={false}
+        onStop={() => commands.execute(COMMANDS.abortRun, { id })}
+        onDetach={() => Promise.resolve()}
+      />
       <div
         role="tablist"
         aria-label="Parts of the run"
@@ -69,11 +74,9 @@ function Run({ id, commands }: { id: string; commands: CommandRegistry }) {
         ))}
       </div>
       <div role="tabpanel" aria-label={part} className="lk-part">
-        {part === 'Log' && <LogPart output={output} goesOn={goesOn} />}
-        {part === 'Metrics' && <MetricsPart id={id} end={output.end} />}
-        {part === 'Result' && (
-          <ResultPart run={run} code={code.answer?.code ?? run?.python_code} trouble={record.trouble} />
-        )}
+        {part === 'Log' && <LogPart output={output} ended={ended} />}
+        {part === 'Metrics' && <MetricsPart record={record} isSeen={isSeen} />}
+        {part === 'Result' && <ResultPart id={id} record={record} isSeen={isSeen} />}
       </div>
     </>
   );
@@ -88,147 +91,52 @@ function move(event: React.KeyboardEvent<HTMLElement>, part: Part, setPart: (par
   }
 }
 
-interface Output {
-  lines: LogLines;
-  count: number;
-  end: StreamEnd | null;
-  trouble: string;
-}
-
-/** Follow the output while the document is open. It is drawn once in a frame, however fast it comes. */
-function useOutput(id: string): Output {
-  const lines = useMemo(() => new LogLines(), [id]);
-  const [state, setState] = useState<Omit<Output, 'lines'>>({ count: 0, end: null, trouble: '' });
+/** Seconds since 1970, counted while something goes on. */
+function useClock(runs: boolean): number {
+  const [now, setNow] = useState(Date.now() / 1000);
   useEffect(() => {
-    const asks = new AbortController();
-    let frame = 0;
-    const draw = () => {
-      frame = 0;
-      setState(old => ({ ...old, count: lines.count }));
-    };
-    follow(id, asks.signal, text => {
-      lines.add(text);
-      frame ||= requestAnimationFrame(draw);
-    }).then(
-      end => setState({ count: lines.count, end, trouble: '' }),
-      (failure: Error) => asks.signal.aborted || setState({ count: lines.count, end: null, trouble: failure.message })
-    );
-    return () => {
-      asks.abort();
-      cancelAnimationFrame(frame);
-    };
-  }, [id]);
-  return { lines, ...state };
+    const clock = runs ? window.setInterval(() => setNow(Date.now() / 1000), 1000) : 0;
+    return () => window.clearInterval(clock);
+  }, [runs]);
+  return now;
 }
 
-/** Ask once, and once more whenever `again` changes. */
-function useAnswer<T>(path: string, again: unknown): { answer: T | null; trouble: string } {
-  const [state, setState] = useState<{ answer: T | null; trouble: string }>({ answer: null, trouble: '' });
-  useEffect(() => {
-    const asks = new AbortController();
-    request<T>(path, { signal: asks.signal }).then(
-      answer => setState({ answer, trouble: '' }),
-      (failure: Error) => asks.signal.aborted || setState(old => ({ ...old, trouble: failure.message }))
-    );
-    return () => asks.abort();
-  }, [path, again]);
-  return state;
-}
-
-function LogPart({ output: { lines, count, trouble }, goesOn }: { output: Output; goesOn: boolean }) {
-  const [text, setText] = useState('');
-  const [current, setCurrent] = useState(0);
-  const found = useMemo(() => lines.find(text), [lines, text]);
-  const field = useRef<HTMLInputElement>(null);
-  const step = (by: number) => found.length && setCurrent((current + by + found.length) % found.length);
+function LogPart({ output: { log, count, trouble, end }, ended }: { output: Output; ended: boolean }) {
   return (
     <>
-      <div className="lk-row">
-        <input
-          ref={field}
-          type="search"
-          aria-label="Find in the log"
-          placeholder="Find in the log"
-          value={text}
-          onInput={event => {
-            setText((event.target as HTMLInputElement).value);
-            setCurrent(0);
-          }}
-          onKeyDown={event => event.key === 'Enter' && step(event.shiftKey ? -1 : 1)}
-        />
-        <span role="status" className="lk-quiet">
-          {text
-            ? found.length
-              ? `${current + 1} of ${found.length.toLocaleString('en')} lines`
-              : 'not found'
-            : `${count.toLocaleString('en')} lines${goesOn ? ', more are coming' : ''}`}
-        </span>
-      </div>
-      <Notice notice={{ kind: 'error', text: trouble }} />
-      <Log
-        label="Log"
-        count={count}
-        line={at => pieces(lines.lines[at])}
-        found={found}
-        current={current}
-        follows={goesOn}
-      />
+      <Notice notice={{ kind: 'error', text: trouble?.message ?? '' }} />
+      <Log log={log} count={count} ended={!!end || (ended && !!trouble)} />
     </>
   );
 }
 
-/** Series of the API → title, unit, and what its values are multiplied with. */
-const SERIES: [keyof ExecutionMetrics, string, string, number][] = [
-  ['gpuUtilizationPercent', 'GPU use', '%', 1],
-  ['gpuMemoryUtilizationPercent', 'GPU memory', '%', 1],
-  ['gpuTemperatureCelsius', 'GPU temperature', '°C', 1],
-  ['gpuPowerWatt', 'GPU power', 'W', 1],
-  ['systemCpuUsagePercent', 'CPU use', '%', 1],
-  ['systemRamUsedBytes', 'Memory', 'GB', 1e-9]
-];
+type RecordProps = { record: Answer<ExecutionRecord>; isSeen: IsSeen };
 
-function MetricsPart({ id, end }: { id: string; end: StreamEnd | null }) {
-  const { answer, trouble } = useAnswer<ExecutionMetrics>(
-    `api/execution/${encodeURIComponent(id)}/metrics?step=5s`,
-    end
-  );
-  if (!answer) {
-    return trouble ? <Notice notice={{ kind: 'error', text: trouble }} /> : <p role="status">Asking the cloud …</p>;
-  }
-  const rows = SERIES.map(([name, title, unit, scale]) => ({
-    title,
-    unit,
-    points: ((answer[name] ?? []) as MetricPoint[]).map(({ timestamp, value }) => ({
-      at: moment(timestamp)!,
-      value: value === null ? null : value * scale
-    }))
-  })).filter(row => row.points.some(point => point.value !== null));
-  return rows.length ? (
+function MetricsPart({ record, isSeen }: RecordProps) {
+  const [span, setSpan] = useState<Span | null>(null);
+  const { frames, heard, trouble } = useMetrics(record.answer, span, isSeen);
+  const empty = heard ? 'No samples: the run was shorter than the cloud measures, or has just begun.' : ASKING;
+  return (
     <>
-      {rows.map(row => (
-        <Series key={row.title} {...row} />
-      ))}
+      <Told trouble={trouble ?? record.trouble} />
+      <MetricsPlot frames={frames} empty={frames.length || trouble ? '' : empty} onWindow={setSpan} />
     </>
-  ) : (
-    <p className="lk-quiet">No samples: the run was shorter than the cloud measures, or has not begun.</p>
   );
 }
 
-type ResultProps = { run: ExecutionRecord | null; code?: string | null; trouble: string };
+const ASKING = 'Asking the cloud …';
 
-function ResultPart({ run, code, trouble }: ResultProps) {
+function ResultPart({ id, record: { answer: run, trouble }, isSeen }: RecordProps & { id: string }) {
+  const path = `journal/${encodeURIComponent(id)}/code`; // as its author wrote it
+  const code = useAnswer<JournalCode>(path, null, isSeen, () => false).answer?.code ?? run?.python_code;
   if (!run) {
-    return trouble ? <Notice notice={{ kind: 'error', text: trouble }} /> : <p role="status">Asking the cloud …</p>;
+    return trouble ? <Told trouble={trouble} /> : <p role="status">{ASKING}</p>;
   }
   const rows: [string, string | null | undefined][] = [
-    ['State', run.status],
-    ['Machine', run.hardware_profile],
-    ['Exit code', run.return_code?.toString()],
+    ['Run', run.execution_id],
     ['Started', startOf(run)],
-    ['Time', timeOf(run)],
-    ['Cost', typeof run.billed === 'number' ? `${credits(run.billed)} credits` : null],
-    ['Output', run.stdout ? bytes(run.stdout.length) : null],
-    ['Run', run.execution_id]
+    ['Exit code', run.return_code?.toString()],
+    ['Output', run.stdout ? bytes(run.stdout.length) : null]
   ];
   const errors = [...(run.errors ?? []), ...(run.system_errors ?? [])].filter(Boolean);
   return (
@@ -259,21 +167,27 @@ function ResultPart({ run, code, trouble }: ResultProps) {
   );
 }
 
+function Told({ trouble }: { trouble: Trouble | null }) {
+  return <Notice notice={{ kind: 'error', text: trouble?.message ?? '' }} />;
+}
+
 function startOf(run: ExecutionRecord): string | null {
   const start = moment(run.start_time);
   return start === null ? null : new Date(start * 1000).toLocaleString();
 }
 
-function timeOf(run: ExecutionRecord): string | null {
-  const [start, end] = [moment(run.start_time), moment(run.end_time)];
-  return start !== null && end !== null ? duration(end - start) : null;
-}
-
-function factsOf(run: ExecutionRecord | null): string[] {
+function factsOf(run: ExecutionRecord | null, now: number): [string, string][] {
   if (!run) {
     return [];
   }
-  const cost = typeof run.billed === 'number' ? `${credits(run.billed)} credits` : null;
-  const facts = [run.status, run.hardware_profile && machineName(run.hardware_profile), timeOf(run), cost];
-  return facts.filter((fact): fact is string => !!fact);
+  const [start, end] = [moment(run.start_time), moment(run.end_time)];
+  const goesOn = !FINAL_STATES.includes(run.status);
+  const seconds = start === null ? null : end !== null ? end - start : goesOn ? now - start : null;
+  const facts: [string, string | null][] = [
+    ['State', run.status.replace(/_/g, ' ')],
+    ['Machine', run.hardware_profile ?? null],
+    ['Time', seconds === null ? null : duration(seconds)],
+    ['Cost', typeof run.billed === 'number' && !goesOn ? `${credits(run.billed)} credits` : null]
+  ];
+  return facts.filter((fact): fact is [string, string] => !!fact[1]);
 }

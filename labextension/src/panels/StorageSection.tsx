@@ -1,21 +1,20 @@
 import React, { DragEvent, useEffect, useRef, useState } from 'react';
 
 import { COMMANDS } from '../commands';
+import { folderAt, Row, treeOf } from '../components/folders';
+import { Asked, Question } from '../components/Question';
+import { StorageTree } from '../components/StorageTree';
 import { open, request, urlOf } from '../request';
-import { PreviewContent, StorageContent, StorageItem } from '../types';
-import { bytes } from '../words';
+import { PreviewContent } from '../types';
 import type { Tools } from './SidePanel';
+import { useFolders } from './useFolders';
 
-const MOST = 200;
-
-/** A folder of the bucket: go through it, look into a file, take it into a cell, fetch, add and remove files. */
+/** The bucket as a tree: look into a file, take it into a cell, fetch, add and remove files. */
 export function StorageSection({ tools: { commands, say } }: { tools: Tools }) {
-  const [folder, setFolder] = useState('');
-  const [most, setMost] = useState(MOST);
-  const [age, setAge] = useState(0);
-  const [content, setContent] = useState<StorageContent | null>(null);
+  const { folders, ...bucket } = useFolders();
+  const [{ current, folder }, setPlace] = useState({ current: '', folder: '' });
   const [preview, setPreview] = useState<PreviewContent | null>(null);
-  const file = useRef<HTMLInputElement>(null);
+  const [asked, setAsked] = useState<Asked | null>(null);
   const attempt = async (work: () => Promise<void>) => {
     try {
       await work();
@@ -23,117 +22,126 @@ export function StorageSection({ tools: { commands, say } }: { tools: Tools }) {
       say({ kind: 'error', text: (failure as Error).message });
     }
   };
-  useEffect(() => {
-    const asks = new AbortController();
-    const path = `storage/list?folder=${encodeURIComponent(folder)}&limit=${most}`;
-    void attempt(async () => setContent(await request<StorageContent>(path, { signal: asks.signal })));
-    return () => asks.abort();
-  }, [folder, most, age]);
-  const goTo = (where: string) => {
-    setMost(MOST);
-    setPreview(null);
-    setFolder(where);
+  useEffect(() => void attempt(() => bucket.open('')), []);
+
+  const use = (row: Row) => {
+    if (row.kind === 'folder') {
+      void attempt(async () => (row.isOpen ? bucket.close(row.id) : bucket.open(row.id)));
+    } else if (row.kind === 'file') {
+      const path = `storage/preview?key=${encodeURIComponent(row.id)}&bytes=4096`;
+      void attempt(async () => setPreview(await request<PreviewContent>(path)));
+    } else if (row.kind === 'more') {
+      void attempt(() => bucket.more(row.folder));
+    }
   };
-  const upload = (files: FileList | null) =>
+  const upload = (files: FileList | null, to: string) =>
     attempt(async () => {
       for (const one of files ?? []) {
         say({ kind: 'info', text: `Uploading ${one.name} …` });
-        await send(folder + one.name, one);
-        say({ kind: 'info', text: `${one.name} is in the bucket.` });
+        await send(to + one.name, one);
+        say({ kind: 'info', text: `${one.name} is in the bucket: a run opens it as /mnt/s3/${to}${one.name}.` });
       }
-      setAge(age + 1);
+      await bucket.refresh();
     });
-  const remove = (item: StorageItem) =>
-    attempt(async () => {
-      if (window.confirm(`Remove ${item.key} from the bucket? This cannot be undone.`)) {
-        await request(`api/storage/delete/${encoded(item.key)}`, { method: 'DELETE' });
-        setAge(age + 1);
-      }
-    });
-  const look = (item: StorageItem) =>
-    attempt(async () => setPreview(await request(`storage/preview?key=${encodeURIComponent(item.key)}&bytes=4096`)));
-
+  const remove = (key: string) => {
+    const path = key.endsWith('/') ? `api/storage/delete-folder/${encoded(key)}` : `api/storage/delete/${encoded(key)}`;
+    const onYes = () =>
+      void attempt(async () => {
+        await request(path, { method: 'DELETE' });
+        setPreview(null);
+        await bucket.refresh();
+      });
+    setAsked({ text: `Delete ${key} for good?`, yes: 'Delete', onYes });
+  };
   return (
     <div
       onDragOver={event => event.preventDefault()}
       onDrop={event => {
         event.preventDefault();
-        void upload(event.dataTransfer.files);
+        void upload(event.dataTransfer.files, folderUnder(event));
       }}
     >
-      <nav aria-label="Folders" className="lk-row lk-small">
-        <button type="button" onClick={() => goTo('')}>
-          Bucket
+      <div className="lk-row lk-small">
+        <Upload folder={folder} onFiles={files => void upload(files, folder)} />
+        <button type="button" onClick={() => void attempt(bucket.refresh)}>
+          Refresh
         </button>
-        {folder
-          .split('/')
-          .slice(0, -1)
-          .map((name, at, all) => (
-            <button type="button" key={at} onClick={() => goTo(`${all.slice(0, at + 1).join('/')}/`)}>
-              {name}/
-            </button>
-          ))}
-        <button type="button" onClick={() => file.current?.click()}>
-          Upload
-        </button>
-        <input
-          ref={file}
-          type="file"
-          multiple
-          hidden
-          aria-label="Files to upload"
-          onChange={event => void upload(event.target.files)}
+      </div>
+      {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
+      <StorageTree
+        rows={treeOf(folders, '', '')}
+        current={current}
+        seen={preview?.key ?? ''}
+        onCurrent={row => setPlace({ current: row.id, folder: folderAt(row) })}
+        onUse={use}
+        onDelete={row => remove(row.id)}
+        onDrag={(row, { dataTransfer }) => {
+          dataTransfer.setData('text/plain', loading(row.id));
+          dataTransfer.effectAllowed = 'copy';
+        }}
+      />
+      {preview && (
+        <Peek
+          preview={preview}
+          onInsert={() => void commands.execute(COMMANDS.insert, { code: loading(preview.key) })}
+          onRemove={() => remove(preview.key)}
+          onClose={() => setPreview(null)}
         />
-      </nav>
-      {!content && <p role="status">Asking the cloud …</p>}
-      {content && !content.items.length && (
-        <p className="lk-quiet">Nothing here. Drop files to upload them, or use %lk_put in a cell.</p>
-      )}
-      <ul className="lk-list" aria-label="Files">
-        {content?.items.map(item =>
-          item.is_folder ? (
-            <li key={item.key}>
-              <button type="button" className="lk-link" onClick={() => goTo(item.key)}>
-                {item.name}/
-              </button>
-            </li>
-          ) : (
-            <li key={item.key} draggable onDragStart={event => carry(event, item)} title="Drag into a cell to load it">
-              <button type="button" className="lk-link" onClick={() => void look(item)}>
-                {item.name}
-              </button>
-              <span className="lk-quiet"> {typeof item.size === 'number' ? bytes(item.size) : ''}</span>
-              <div className="lk-row lk-small">
-                <button
-                  type="button"
-                  aria-label={`Insert code that loads ${item.name}`}
-                  onClick={() => void commands.execute(COMMANDS.insert, { code: loading(item.key) })}
-                >
-                  Insert
-                </button>
-                <a href={urlOf(`api/storage/download/${encoded(item.key)}`)} download={item.name}>
-                  Download<span className="lk-unseen"> {item.name}</span>
-                </a>
-                <button type="button" aria-label={`Remove ${item.name}`} onClick={() => void remove(item)}>
-                  Remove
-                </button>
-              </div>
-              {preview?.key === item.key && (
-                <pre className="lk-peek" tabIndex={0} aria-label={`The beginning of ${item.name}`}>
-                  {preview.text ?? 'This is no text.'}
-                </pre>
-              )}
-            </li>
-          )
-        )}
-      </ul>
-      {content && content.total > content.items.length && (
-        <button type="button" onClick={() => setMost(most + MOST)}>
-          Show more of {content.total}
-        </button>
       )}
     </div>
   );
+}
+
+function Upload({ folder, onFiles }: { folder: string; onFiles: (files: FileList | null) => void }) {
+  const field = useRef<HTMLInputElement>(null);
+  return (
+    <>
+      <button type="button" title={`To ${folder || 'the bucket'}`} onClick={() => field.current?.click()}>
+        Upload
+      </button>
+      <input
+        ref={field}
+        type="file"
+        multiple
+        hidden
+        aria-label="Files to upload"
+        onChange={event => onFiles(event.target.files)}
+      />
+    </>
+  );
+}
+
+type PeekProps = { preview: PreviewContent; onInsert: () => void; onRemove: () => void; onClose: () => void };
+
+/** The beginning of a file, and what can be done with it. */
+function Peek({ preview: { key, text, truncated }, onInsert, onRemove, onClose }: PeekProps) {
+  const name = key.split('/').pop()!;
+  return (
+    <section aria-label={`Preview of ${key}`}>
+      <pre className="lk-peek" tabIndex={0} aria-label={`The beginning of ${name}`}>
+        {text === null ? 'This is no text.' : truncated ? `${text}\n…` : text || 'The file is empty.'}
+      </pre>
+      <div className="lk-row lk-small">
+        <button type="button" title="Drag the file into a cell to do the same" onClick={onInsert}>
+          Insert code
+        </button>
+        <a href={urlOf(`api/storage/download/${encoded(key)}`)} download={name}>
+          Download
+        </a>
+        <button type="button" onClick={onRemove}>
+          Delete
+        </button>
+        <button type="button" onClick={onClose}>
+          Close
+        </button>
+      </div>
+    </section>
+  );
+}
+
+/** The folder of the tree that something is dropped on. */
+function folderUnder(event: DragEvent): string {
+  return (event.target as HTMLElement).closest<HTMLElement>('[data-folder]')?.dataset.folder ?? '';
 }
 
 function encoded(key: string): string {
@@ -155,11 +163,6 @@ export function loading(key: string): string {
   return reader
     ? `import pandas as pd\n\ndata = pd.${reader}(${JSON.stringify(`lk://${key}`)})\n`
     : `import lk_jupyter\n\ndata = lk_jupyter.connect().storage.get_bytes(${JSON.stringify(key)})\n`;
-}
-
-function carry(event: DragEvent, item: StorageItem): void {
-  event.dataTransfer.setData('text/plain', loading(item.key));
-  event.dataTransfer.effectAllowed = 'copy';
 }
 
 async function send(key: string, content: File): Promise<void> {

@@ -5,12 +5,17 @@ import { CodeCell } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/translation';
+import { IDisposable } from '@lumino/disposable';
 import { Menu } from '@lumino/widgets';
 
+import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
-import { signOf } from '../components/RunList';
+import { RunRow, signOf, soFar } from '../components/RunList';
 import { isRemote, machineOf } from '../magicLine';
+import { runsOf } from '../runs';
+import { ICloud } from '../tokens';
 import { credits, duration, machineName } from '../words';
+import { pathOf } from './runs';
 
 const ID = 'lk-jupyter:badges';
 
@@ -27,17 +32,18 @@ export const badges: JupyterFrontEndPlugin<void> = {
   id: ID,
   description: 'Marks cells that run or ran on the cloud, and tells when a run ends that nobody looks at.',
   autoStart: true,
-  requires: [INotebookTracker],
+  requires: [ICloud, INotebookTracker],
   optional: [ISettingRegistry, ITranslator],
   activate: async (
     app: JupyterFrontEnd,
+    cloud: Cloud,
     notebooks: INotebookTracker,
     registry: ISettingRegistry | null,
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load('lk-jupyter');
     const settings = await registry?.load(ID);
-    const marked = new WeakMap<CodeCell, Badge>();
+    const marked = new Map<CodeCell, Badge>();
     const ended = (panel: NotebookPanel, cell: CodeCell, receipt: Receipt) => {
       const after = Number(settings?.composite.notifyAfter ?? 30);
       if (document.hidden || !panel.isVisible || (receipt.seconds ?? 0) >= after) {
@@ -47,7 +53,11 @@ export const badges: JupyterFrontEndPlugin<void> = {
     const mark = (panel: NotebookPanel) => {
       for (const cell of panel.content.widgets) {
         if (cell instanceof CodeCell && !marked.has(cell)) {
-          marked.set(cell, new Badge(app, panel, cell, trans, receipt => ended(panel, cell, receipt)));
+          marked.set(cell, new Badge(app, cloud, panel, cell, trans, receipt => ended(panel, cell, receipt)));
+          cell.disposed.connect(() => {
+            marked.get(cell)?.end();
+            marked.delete(cell);
+          });
         }
       }
     };
@@ -56,19 +66,28 @@ export const badges: JupyterFrontEndPlugin<void> = {
         mark(panel);
         panel.content.model?.cells.changed.connect(() => requestAnimationFrame(() => mark(panel)));
       });
+    cloud.changed.connect(() => {
+      const going = runsOf(cloud.data).filter(run => run.goingOn && run.cellId);
+      marked.forEach(badge => badge.hear(going));
+    });
     notebooks.forEach(watch);
     notebooks.widgetAdded.connect((_, panel) => watch(panel));
     NotebookActions.executionScheduled.connect((_, { cell }) => marked.get(cell as CodeCell)?.starts());
-    NotebookActions.executed.connect((_, { cell }) => marked.get(cell as CodeCell)?.draw());
+    NotebookActions.executed.connect((_, { cell }) => marked.get(cell as CodeCell)?.hasRun());
   }
 };
 
 class Badge {
   private readonly button = document.createElement('button');
   private known: string | undefined;
+  /** The run of the cell that goes on, as it was heard last. */
+  private live: RunRow | null = null;
+  private wish: IDisposable | null = null;
+  private clock = 0;
 
   constructor(
     private readonly app: JupyterFrontEnd,
+    private readonly cloud: Cloud,
     private readonly panel: NotebookPanel,
     private readonly cell: CodeCell,
     private readonly trans: TranslationBundle,
@@ -92,19 +111,68 @@ class Badge {
     if (isRemote(source)) {
       const machine = machineOf(source);
       this.show(machine ? this.trans.__('▶ on %1', machineName(machine)) : this.trans.__('▶ on the cloud'));
+      this.wish ??= this.cloud.want('running', 'journal', 'machines');
     }
   }
 
-  /** Tell what the last run of the cell was. */
+  /** The cell has ended; its run may go on. */
+  hasRun(): void {
+    if (this.wish) {
+      void this.cloud.hear('running', 'journal').then(() => this.live || this.end());
+    }
+    this.draw();
+  }
+
+  /** Count on while the run of the cell goes on, which one that was detached does after its cell. */
+  hear(going: RunRow[]): void {
+    const before = this.live;
+    this.live = going.find(run => this.isMine(run)) ?? null;
+    if (this.live) {
+      this.wish ??= this.cloud.want('running', 'journal', 'machines');
+      this.clock ||= window.setInterval(() => this.draw(), 1000);
+      this.draw();
+    } else if (before) {
+      this.end();
+      this.draw();
+    }
+  }
+
+  private isMine({ cellId, notebook }: RunRow): boolean {
+    return cellId === this.cell.model.id && !!notebook && pathOf(notebook) === this.panel.context.path;
+  }
+
+  /** Ask for no more news. */
+  end(): void {
+    this.wish?.dispose();
+    this.wish = null;
+    window.clearInterval(this.clock);
+    this.clock = 0;
+  }
+
+  /** Tell what the run of the cell is, or what the last one was. */
   draw(): void {
     const receipt = receiptOf(this.cell);
-    const facts = receipt && [
-      `${signOf({ state: receipt.state, goingOn: false })} ${receipt.state.replace(/_/g, ' ')}`,
-      receipt.machine && machineName(receipt.machine),
-      receipt.seconds !== undefined && duration(receipt.seconds),
-      receipt.cost && this.trans.__('%1 credits', credits(Number(receipt.cost)))
-    ];
-    this.show(facts ? facts.filter(Boolean).join(' · ') : '');
+    const live = this.live?.id === receipt?.execution_id ? null : this.live; // a receipt knows the end first
+    this.show(live ? this.liveWords(live) : receipt ? this.words(receipt) : '');
+  }
+
+  private liveWords(run: RunRow): string {
+    const { seconds, cost } = soFar(run, Date.now() / 1000);
+    return joined(
+      `${signOf(run)} ${run.state.replace(/_/g, ' ')}`,
+      run.machine && machineName(run.machine),
+      seconds !== null && duration(seconds),
+      cost !== null && this.trans.__('≈ %1 credits', credits(cost))
+    );
+  }
+
+  private words({ state, machine, seconds, cost }: Receipt): string {
+    return joined(
+      `${signOf({ state, goingOn: false })} ${state.replace(/_/g, ' ')}`,
+      machine && machineName(machine),
+      seconds !== undefined && duration(seconds),
+      cost && this.trans.__('%1 credits', credits(Number(cost)))
+    );
   }
 
   private look(): void {
@@ -124,11 +192,14 @@ class Badge {
 
   private open(): void {
     const menu = new Menu({ commands: this.app.commands });
-    const id = receiptOf(this.cell)?.execution_id;
+    const id = this.live?.id ?? receiptOf(this.cell)?.execution_id;
     const place = { notebook: this.panel.context.path, cellId: this.cell.model.id };
     if (id) {
       menu.addItem({ command: COMMANDS.openRun, args: { id } });
       menu.addItem({ command: COMMANDS.attach, args: { id, ...place } });
+      if (this.live) {
+        menu.addItem({ command: COMMANDS.abortRun, args: { id, name: this.live.name } });
+      }
     } else {
       menu.addItem({ command: COMMANDS.openPanel });
     }
@@ -136,6 +207,10 @@ class Badge {
     const { left, bottom } = this.button.getBoundingClientRect();
     menu.open(left, bottom);
   }
+}
+
+function joined(...facts: (string | false | undefined)[]): string {
+  return facts.filter(Boolean).join(' · ');
 }
 
 function receiptOf({ model: { outputs } }: CodeCell): Receipt | null {

@@ -1,0 +1,47 @@
+/** The metrics of a run as the API gives them, made into what plots are drawn from. */
+import { SERIES } from './options';
+import { ExecutionMetrics, MetricPoint } from './types';
+import { moment } from './words';
+import { Frame } from './components/metrics';
+
+/** Points of a series that are asked for, at most. */
+const MOST_POINTS = 1000;
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
+
+/** Two samples that are further apart than this many steps have a gap between them. */
+const GAP = 1.5;
+
+/** The step, in seconds, at which a window has no more points than one sees. */
+export function stepFor(seconds: number): number {
+  const needed = seconds / MOST_POINTS;
+  return STEPS.find(step => step >= needed) ?? Math.ceil(needed / 86400) * 86400;
+}
+
+/** `start` is when the code of the run began, in Unix seconds. */
+export function frameOf(answer: ExecutionMetrics, start: number, step: number): Frame {
+  const columns = SERIES.map(each => ({ ...each, samples: samplesOf(answer[each.field] ?? [], each.factor) }));
+  const told = columns.filter(({ samples }) => samples.size);
+  const times = withGaps(
+    [...new Set(told.flatMap(({ samples }) => [...samples.keys()]))].sort((a, b) => a - b),
+    step
+  );
+  const points = new Float64Array([
+    ...times.map(time => time - start),
+    ...told.flatMap(({ samples }) => times.map(time => samples.get(time) ?? NaN))
+  ]);
+  return {
+    run: answer.executionId.slice(0, 8),
+    step,
+    series: told.map(({ label, unit, panel }) => ({ label, unit, panel })),
+    points: new DataView(points.buffer)
+  };
+}
+
+function samplesOf(points: MetricPoint[], factor: number): Map<number, number> {
+  return new Map(points.map(({ timestamp, value }) => [moment(timestamp)!, value === null ? NaN : value * factor]));
+}
+
+/** One moment more where some are missing, so that lines break there. */
+function withGaps(times: number[], step: number): number[] {
+  return times.flatMap((time, at) => (at && time - times[at - 1] > step * GAP ? [times[at - 1] + step, time] : [time]));
+}

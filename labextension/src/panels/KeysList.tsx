@@ -1,0 +1,56 @@
+import React, { useEffect, useState } from 'react';
+
+import { Asked, Question } from '../components/Question';
+import { Rows } from '../components/Rows';
+import { request } from '../request';
+import { ApiKey } from '../types';
+import type { Tools } from './SidePanel';
+
+/** The API keys of the account, by their beginnings. None is made here: it would have to pass through the page. */
+export function KeysList({ tools: { say } }: { tools: Tools }) {
+  const [keys, setKeys] = useState<ApiKey[]>();
+  const [asked, setAsked] = useState<Asked | null>(null);
+  const attempt = async (work: () => Promise<unknown>) => {
+    try {
+      await work();
+      setKeys(await request<ApiKey[]>('api/auth/api-keys/'));
+    } catch (failure) {
+      say({ kind: 'error', text: (failure as Error).message });
+    }
+  };
+  useEffect(() => void attempt(() => Promise.resolve()), []);
+  const revoke = ({ id, key_name: name }: ApiKey) =>
+    setAsked({
+      text: `Revoke the key ${name}? What uses it is signed out.`,
+      yes: 'Revoke',
+      onYes: () => void attempt(() => request(`api/auth/api-keys/${encodeURIComponent(id)}`, { method: 'DELETE' }))
+    });
+  return (
+    <>
+      {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
+      <Rows
+        label="Keys"
+        none="The account has no key. Make one in the dashboard."
+        rows={keys?.map(key => ({
+          key: key.id,
+          title: key.key_name,
+          facts: [
+            `${key.key_prefix}…`,
+            key.is_active ? null : 'switched off',
+            key.last_used_at ? `used ${dateOf(key.last_used_at)}` : 'never used',
+            key.expires_at && `until ${dateOf(key.expires_at)}`
+          ],
+          actions: (
+            <button type="button" aria-label={`Revoke the key ${key.key_name}`} onClick={() => revoke(key)}>
+              Revoke
+            </button>
+          )
+        }))}
+      />
+    </>
+  );
+}
+
+function dateOf(moment: string): string {
+  return new Date(moment).toLocaleDateString();
+}

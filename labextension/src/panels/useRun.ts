@@ -1,0 +1,149 @@
+/** What a document asks of its run: the output as it comes, the record, the metrics. */
+import { useEffect, useMemo, useState } from 'react';
+
+import { LogLines } from '../components/logLines';
+import { Frame, Span } from '../components/metrics';
+import { frameOf, stepFor } from '../frames';
+import { FINAL_STATES } from '../options';
+import { request, Trouble } from '../request';
+import { follow } from '../stream';
+import { ExecutionMetrics, ExecutionRecord, StreamEnd } from '../types';
+import { moment } from '../words';
+
+/** Milliseconds from one look at a run that goes on to the next. */
+const PACE = 5000;
+/** Milliseconds until a stream that broke off is opened again. */
+const REST = 3000;
+const PASSES = new Set(['unreachable', 'slow', 'not-an-api']);
+
+/** Asked whether somebody sees the document. */
+export type IsSeen = () => boolean;
+
+export interface Output {
+  log: LogLines;
+  count: number;
+  end: StreamEnd | null;
+  trouble: Trouble | null;
+}
+
+/** Follow the output while the document is open, over breaks too. It is drawn once in a frame, however fast it comes. */
+export function useOutput(id: string): Output {
+  const log = useMemo(() => new LogLines(), [id]);
+  const [state, setState] = useState<Omit<Output, 'log'>>({ count: 0, end: null, trouble: null });
+  useEffect(() => {
+    const asks = new AbortController();
+    let frame = 0;
+    let taken = 0;
+    const draw = () => {
+      frame = 0;
+      setState({ count: log.count, end: null, trouble: null });
+    };
+    const read = async () => {
+      let left = taken; // a stream begins with the first line each time
+      const end = await follow(id, asks.signal, text => {
+        const fresh = text.slice(left);
+        left = Math.max(0, left - text.length);
+        taken += fresh.length;
+        log.add(fresh);
+        frame ||= requestAnimationFrame(draw);
+      });
+      setState({ count: log.count, end, trouble: null });
+    };
+    const failed = async (failure: Trouble) => {
+      setState({ count: log.count, end: null, trouble: failure });
+      if (PASSES.has(failure.state)) {
+        await new Promise(done => setTimeout(done, REST));
+        await attempt();
+      }
+    };
+    const attempt = async (): Promise<void> => {
+      try {
+        await read();
+      } catch (failure) {
+        await (asks.signal.aborted || failed(failure as Trouble));
+      }
+    };
+    void attempt();
+    return () => {
+      asks.abort();
+      cancelAnimationFrame(frame);
+    };
+  }, [id]);
+  return { log, ...state };
+}
+
+export interface Answer<T> {
+  answer: T | null;
+  trouble: Trouble | null;
+}
+
+/** Ask now, whenever `again` changes, and every few seconds while the document is seen and `live` says so. */
+export function useAnswer<T>(
+  path: string | null,
+  again: unknown,
+  isSeen: IsSeen,
+  live: (answer: T | null) => boolean
+): Answer<T> {
+  const [state, setState] = useState<Answer<T>>({ answer: null, trouble: null });
+  useEffect(() => {
+    const asks = new AbortController();
+    let clock = 0;
+    const ask = () =>
+      request<T>(path!, { signal: asks.signal }).then(
+        answer => {
+          setState({ answer, trouble: null });
+          plan(answer);
+        },
+        (trouble: Trouble) => {
+          if (!asks.signal.aborted) {
+            setState(old => ({ ...old, trouble }));
+            plan(null);
+          }
+        }
+      );
+    const look = () => (isSeen() && !document.hidden ? void ask() : plan(null));
+    const plan = (answer: T | null) => {
+      clock = live(answer) ? window.setTimeout(look, PACE) : 0;
+    };
+    if (path) {
+      void ask();
+    }
+    return () => {
+      asks.abort();
+      clearTimeout(clock);
+    };
+  }, [path, again]);
+  return state;
+}
+
+/** The record, again and again until it is final. */
+export function useRecord(id: string, end: unknown, isSeen: IsSeen): Answer<ExecutionRecord> {
+  return useAnswer<ExecutionRecord>(
+    `api/execution/${encodeURIComponent(id)}`,
+    end,
+    isSeen,
+    run => !run || !FINAL_STATES.includes(run.status)
+  );
+}
+
+/** The metrics of a window of a run, or of the whole; again and again while it goes on. */
+export function useMetrics(run: ExecutionRecord | null, span: Span | null, isSeen: IsSeen) {
+  const start = moment(run?.start_time ?? run?.job_start ?? run?.created_at) ?? 0;
+  const last = moment(run?.end_time ?? run?.job_end ?? run?.finish_time);
+  const [first, end] = span ? [start + span[0], start + span[1]] : [start, last ?? Date.now() / 1000];
+  const step = stepFor(end - first);
+  const query = new URLSearchParams({ step: `${step}s` });
+  if (span) {
+    query.set('start', isoOf(first));
+    query.set('end', isoOf(end));
+  }
+  const path = run && `api/execution/${encodeURIComponent(run.execution_id)}/metrics?${query.toString()}`;
+  const { answer, trouble } = useAnswer<ExecutionMetrics>(path, last, isSeen, () => last === null);
+  const frames = useMemo<Frame[]>(() => {
+    const frame = answer && frameOf(answer, start, step);
+    return frame?.series.length ? [frame] : [];
+  }, [answer]);
+  return { frames, heard: !!answer, trouble };
+}
+
+const isoOf = (seconds: number) => new Date(1000 * seconds).toISOString();
