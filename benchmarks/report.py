@@ -17,6 +17,7 @@ BENCHES = (
     "cloud_load",
     "first_line",
     "flood",
+    "lab",
     "many",
     "s3",
     "serverext",

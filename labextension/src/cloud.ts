@@ -108,6 +108,11 @@ export class Cloud {
     }
   }
 
+  /** Take topics for old, so that they are heard next: something has begun or ended. */
+  expect(...topics: Topic[]): void {
+    topics.forEach(topic => (this.asked[topic] = 0));
+  }
+
   /** Take a status that an action answered with; all else is heard anew, as it may be another's. */
   async become(status: StatusContent): Promise<void> {
     for (const topic of Object.keys(TOPICS) as Topic[]) {
@@ -174,12 +179,20 @@ export class Cloud {
 
   private take<T extends Topic>(topic: T, answer: Heard[T]): void {
     const left = topic === 'running' && this.hasLeft(answer as Workload[]);
+    if (topic === 'running' && this.hasCome(answer as Workload[])) {
+      this.expect('journal'); // it knows of which cell that is
+    }
     this.data[topic] = answer;
     delete this.troubles[topic];
     this._changed.emit(topic);
     if (left) {
       void this.hear('history', 'journal', 'balance');
     }
+  }
+
+  /** Whether a run is in the list that was not. */
+  private hasCome(running: Workload[]): boolean {
+    return running.some(run => !this.data.running?.some(before => before.execution_id === run.execution_id));
   }
 
   /** Whether a run is not in the list any more, so that others know how it ended. */

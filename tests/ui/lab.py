@@ -46,14 +46,22 @@ class Lab:
 
 
 @contextmanager
-def running(settings: Path, root: Path, signed_in: dict[str, str]) -> Iterator[Lab]:
+def running(settings: Path, root: Path, signed_in: dict[str, str], *options: str) -> Iterator[Lab]:
     """Start JupyterLab on this folder, its kernels signed in to a cloud; end it."""
     _be_quiet(settings)
-    lab = Lab(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16), root)
+    with serving(
+        Lab(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16), root), settings, signed_in, *options
+    ) as lab:
+        yield lab
+
+
+@contextmanager
+def serving(lab: Lab, settings: Path, signed_in: dict[str, str], *options: str) -> Iterator[Lab]:
+    """Start the server of a Lab, for the first time or again; end it."""
     env = {**os.environ, **dict.fromkeys(FOLDERS, str(settings)), **signed_in}
     with (
-        (settings / "lab.log").open("w") as log,
-        subprocess.Popen(_command(lab), env=env, stdout=log, stderr=log) as it,
+        (settings / "lab.log").open("a") as log,
+        subprocess.Popen([*_command(lab), *options], env=env, stdout=log, stderr=log) as it,
     ):
         try:
             _await_answer(lab)

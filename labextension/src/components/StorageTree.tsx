@@ -105,7 +105,9 @@ const TreeRow = memo(
         <span className="lk-tree-sign" aria-hidden="true">
           {kind === 'folder' ? (isOpen ? '▾' : '▸') : ''}
         </span>
-        <span className="lk-tree-name">{shown(name)}</span>
+        <span className="lk-tree-name" title={name}>
+          {shown(name)}
+        </span>
         {item && <span className="lk-quiet lk-figure">{item.size}</span>}
         {item && <span className="lk-quiet lk-tree-written">{item.written}</span>}
       </div>

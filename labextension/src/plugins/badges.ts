@@ -8,7 +8,7 @@ import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/tran
 import { IDisposable } from '@lumino/disposable';
 import { Menu } from '@lumino/widgets';
 
-import { Cloud } from '../cloud';
+import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
 import { RunRow, signOf, soFar } from '../components/RunList';
 import { isRemote, machineOf } from '../magicLine';
@@ -66,9 +66,9 @@ export const badges: JupyterFrontEndPlugin<void> = {
         mark(panel);
         panel.content.model?.cells.changed.connect(() => requestAnimationFrame(() => mark(panel)));
       });
-    cloud.changed.connect(() => {
+    cloud.changed.connect((_, topic) => {
       const going = runsOf(cloud.data).filter(run => run.goingOn && run.cellId);
-      marked.forEach(badge => badge.hear(going));
+      marked.forEach(badge => badge.hear(going, topic));
     });
     notebooks.forEach(watch);
     notebooks.widgetAdded.connect((_, panel) => watch(panel));
@@ -84,6 +84,8 @@ class Badge {
   private live: RunRow | null = null;
   private wish: IDisposable | null = null;
   private clock = 0;
+  /** When the cell was sent, while it is not done. */
+  private sent = 0;
 
   constructor(
     private readonly app: JupyterFrontEnd,
@@ -105,18 +107,18 @@ class Badge {
     });
   }
 
-  /** Mark the cell as one that runs now. */
+  /** The cell is sent: count on until its run is heard of. */
   starts(): void {
-    const source = this.cell.model.sharedModel.source;
-    if (isRemote(source)) {
-      const machine = machineOf(source);
-      this.show(machine ? this.trans.__('▶ on %1', machineName(machine)) : this.trans.__('▶ on the cloud'));
-      this.wish ??= this.cloud.want('running', 'journal', 'machines');
+    if (isRemote(this.cell.model.sharedModel.source)) {
+      this.sent = Date.now();
+      this.cloud.expect('running');
+      this.follow();
     }
   }
 
   /** The cell has ended; its run may go on. */
   hasRun(): void {
+    this.sent = 0;
     if (this.wish) {
       void this.cloud.hear('running', 'journal').then(() => this.live || this.end());
     }
@@ -124,13 +126,13 @@ class Badge {
   }
 
   /** Count on while the run of the cell goes on, which one that was detached does after its cell. */
-  hear(going: RunRow[]): void {
+  hear(going: RunRow[], topic: Topic): void {
     const before = this.live;
     this.live = going.find(run => this.isMine(run)) ?? null;
     if (this.live) {
-      this.wish ??= this.cloud.want('running', 'journal', 'machines');
-      this.clock ||= window.setInterval(() => this.draw(), 1000);
-      this.draw();
+      this.follow();
+    } else if (this.sent) {
+      this.cloud.expect(topic === 'running' ? 'journal' : 'running'); // the two by turns, until both know it
     } else if (before) {
       this.end();
       this.draw();
@@ -139,6 +141,12 @@ class Badge {
 
   private isMine({ cellId, notebook }: RunRow): boolean {
     return cellId === this.cell.model.id && !!notebook && pathOf(notebook) === this.panel.context.path;
+  }
+
+  private follow(): void {
+    this.wish ??= this.cloud.want('running', 'journal', 'machines');
+    this.clock ||= window.setInterval(() => this.draw(), 1000);
+    this.draw();
   }
 
   /** Ask for no more news. */
@@ -153,7 +161,13 @@ class Badge {
   draw(): void {
     const receipt = receiptOf(this.cell);
     const live = this.live?.id === receipt?.execution_id ? null : this.live; // a receipt knows the end first
-    this.show(live ? this.liveWords(live) : receipt ? this.words(receipt) : '');
+    this.show(live ? this.liveWords(live) : this.sent ? this.sentWords() : receipt ? this.words(receipt) : '');
+  }
+
+  private sentWords(): string {
+    const machine = machineOf(this.cell.model.sharedModel.source);
+    const words = machine ? this.trans.__('▶ on %1', machineName(machine)) : this.trans.__('▶ on the cloud');
+    return joined(words, duration((Date.now() - this.sent) / 1000));
   }
 
   private liveWords(run: RunRow): string {

@@ -1,0 +1,43 @@
+"""All that passes between a browser and its server from some moment on."""
+
+import re
+
+from playwright.sync_api import Error, Page
+
+#: Keys, tokens of a session, addresses of output, credentials of a bucket.
+SECRETS = re.compile(
+    r"lk_\w{12,}|eyJ[\w-]{8,}\.[\w-]+\.|streaming_url|/api/v1/stream/|X-Amz-|secret_?(access_)?key\b|session_token|AKIA\w{8,}",
+    re.IGNORECASE,
+)
+#: Files of Lab itself, which are the same for everybody.
+STATIC = ("/static/", "/lab/extensions/")
+
+
+class Traffic:
+    """Requests and answers with headers and bodies, streams too, and the messages of web sockets both ways."""
+
+    def __init__(self, page: Page):
+        self._heard, self._answers = [], []
+        page.on("request", lambda asked: self._heard.append(f"{asked.url} {asked.headers} {asked.post_data or ''}"))
+        page.on("response", lambda answer: self._answers.append(answer))  # noqa: PLW0108 (Playwright marks its handlers)
+        page.on("websocket", self._listen)
+
+    def is_without_secrets(self, key):
+        """Fail when anything has held a secret, or this key; or when there was nothing to look at."""
+        everything = [*self._heard, *map(self._whole, self._answers)]
+        kinds = ("/lk/runs/", "/lk/api/", "/lk/journal", "socket")
+        assert all(any(kind in words for words in everything) for kind in kinds)
+        found = [words for words in everything if key in words or SECRETS.search(words)]
+        assert not found, [SECRETS.search(words) or words[:200] for words in found]
+
+    def _listen(self, socket):
+        for event in ("framesent", "framereceived"):
+            socket.on(event, lambda frame: self._heard.append(f"socket {frame}"))
+
+    def _whole(self, answer):
+        if any(part in answer.url for part in STATIC):
+            return answer.url
+        try:
+            return f"{answer.url} {answer.headers} {answer.text()}"
+        except (Error, UnicodeDecodeError):  # a redirect has no body, and an image no text
+            return f"{answer.url} {answer.headers}"
