@@ -20,6 +20,7 @@ from lk_jupyter.magics._interrupt import interrupt
 from lk_jupyter.magics._line import Line, Note, Updated
 from lk_jupyter.magics._parser import magic
 from lk_jupyter.magics.run import check_name
+from lk_jupyter.runs._tables import pandas
 from lk_jupyter.runs.cost import credits_label, duration_label
 from lk_jupyter.runs.guard import permit_text
 from lk_jupyter.runs.session import current
@@ -39,6 +40,8 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
         %lk_batch df.review --model moonshotai/kimi-k3 --cancel
     """
     check_name(options.save)
+    if not (options.plan or options.cancel):
+        pandas()  # where it is missing, that is told before anything is paid
     session, rows = current(), column(options.column, shell.user_ns)
     job = _job(options, catalogue(session).find(options.model, "chat"), rows)
     with opened(job.key) as file:

@@ -55,6 +55,14 @@ class Rows:
         return 200, {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
 
 
+def test_a_missing_pandas_is_told_before_anything_is_asked(ask, shell, upstream, monkeypatch):
+    upstream.answer = Rows()
+    shell.user_ns["texts"] = REVIEWS
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert 'A table needs pandas: %pip install "lk-jupyter[pandas]"' in ask("%lk_batch texts -m up/large -y")
+    assert not upstream.answer.answered
+
+
 def test_answers_are_joined_by_row_and_priced(ask, shell, upstream):
     upstream.answer = Rows()
     shown = ask('%lk_batch df.review -m up/large --prompt "{stars} stars: {text}" --save answers --max-tokens 50 --yes')
