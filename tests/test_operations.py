@@ -24,21 +24,32 @@ OPERATIONS = {f"{GROUPS[endpoint.owner]}.{endpoint.name}" for endpoint in ENDPOI
 ELSEWHERE = {"localcloud", "shipped", "serverext"}
 
 
+#: Names that say nothing of whose method is meant: those of Python's own types, and of operations.
+COMMON = {name for kind in (dict, list, set, str, bytes, Path) for name in dir(kind)} | {
+    endpoint.name for endpoint in ENDPOINTS
+}
+
+
 class Index(ast.NodeVisitor):
     """Functions of the package: the operations that each calls, the names it uses, and where these come from."""
 
     def __init__(self):
         self.defined = defaultdict(list)  # name of a function, a class or a method → its nodes
+        self.methods = {}  # node → the name of its class
         self.homes = {}  # node → its module
         self.imports = defaultdict(dict)  # module → what a name in it is called at home
         self.module = None
+
+    def visit_ClassDef(self, node):
+        self.methods.update({part: node.name for part in node.body if isinstance(part, ast.FunctionDef)})
+        self.visit_FunctionDef(node)
 
     def visit_FunctionDef(self, node):
         self.defined[node.name].append(node)
         self.homes[node] = self.module
         self.generic_visit(node)
 
-    visit_ClassDef = visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
     def visit_ImportFrom(self, node):
         for name in node.names:
@@ -48,11 +59,30 @@ class Index(ast.NodeVisitor):
         """Iterate over the definitions that a function uses: a name as its module knows it, a method by its name."""
         for part in ast.walk(node):
             if isinstance(part, ast.Attribute):
-                yield from (found for found in self.defined[part.attr] if not isinstance(found, ast.ClassDef))
+                if not OPERATIONS.intersection(_operations_in(part)):
+                    yield from self._members(part, self.homes[node])
             elif isinstance(part, ast.Name):
                 home, name = self.imports[self.homes[node]].get(part.id, (self.homes[node], part.id))
                 found = [each for each in self.defined[name] if self.homes[each] == home]
                 yield from (each if not isinstance(each, ast.ClassDef) else _made(each) for each in found)
+
+    def _members(self, part, module):
+        """Return what an attribute may be: a function of an imported module, a method of a class known here, or the
+        one method of its name."""
+        owner = self.imports[module].get(part.value.id) if isinstance(part.value, ast.Name) else None
+        named = self.defined[part.attr]
+        of_module = [each for each in named if owner and self.homes[each] == ".".join(owner)]
+        known = [each for each in named if each in self.methods and self._knows(module, each)]
+        alone = [each for each in named if each in self.methods] if part.attr not in COMMON else []
+        return of_module or (alone if len(alone) == 1 else known)
+
+    def _knows(self, module, method):
+        """Whether a module has the class of a method, or the module that it is in."""
+        home, name = self.homes[method], self.methods[method]
+        return home == module or any(
+            name == what if where == home else f"{where}.{what}" == home
+            for where, what in self.imports[module].values()
+        )
 
 
 def _made(node):
