@@ -387,10 +387,27 @@ class WaitOptions(Options):
     )
 
 
+class MachinesOptions(Options):
+    """Options of ``%lk_machines``."""
+
+    all: bool = Field(False, description="List the profiles too that only the quotas of your account name.")  # noqa: FBT003
+
+
+class ForgetOptions(Options):
+    """Options of ``%lk_forget``."""
+
+    run: str = _run_field()
+    yes: bool = Field(False, description="Remove without asking.", json_schema_extra=_flag("-y"))  # noqa: FBT003
+
+
 class LogsOptions(Options):
     """Options of ``%lk_logs``."""
 
-    run: str = _run_field()
+    run: str | None = Field(
+        None,
+        description="Id of the run, or its first characters. Default: the newest lines of all your runs.",
+        json_schema_extra=_flag(metavar="ID", positional=True, completer="runs"),
+    )
     limit: int = Field(1000, ge=1, le=10_000, description="Most lines to show.", json_schema_extra=_flag(metavar="N"))
     hours: int = Field(
         24, ge=1, le=168, description="Age limit of the lines, counted from now.", json_schema_extra=_flag(metavar="H")

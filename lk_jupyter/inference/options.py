@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -48,6 +48,12 @@ class ModelsOptions(Options):
         None, description="List the models whose id holds this.", json_schema_extra=_flag(positional=True)
     )
     save: str | None = _save("the list as a DataFrame")
+    at: Literal["openai", "iris", "anthropic"] | None = Field(
+        None,
+        description="List what stock clients find in place of that: openai and anthropic, shared models; iris, your "
+        "deployments.",
+        json_schema_extra=_flag(metavar="CLIENT"),
+    )
 
 
 class ChatOptions(Options):

@@ -187,6 +187,10 @@ def _magics() -> Iterable[str]:
     return (row.name for row in MAGICS)
 
 
+def _batch_files() -> Iterable[str]:
+    return (each.id for each in session.current(start=False).client.files.list())
+
+
 #: What may be several, with commas between.
 LISTED = {"gpus", "machines", "variables"}
 
@@ -197,6 +201,7 @@ COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "machines": _machines,
     "models": _models,
     "runs": _runs,
+    "batch_files": _batch_files,
     "magics": _magics,
     "orgs": _orgs,
     "vms": _vms,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.api._client import Client
 from lk_jupyter.errors import UsageError
 from lk_jupyter.inference.answerer import Answerer, answerer
 from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, catalogue, near, per_million
@@ -39,8 +42,12 @@ def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
         %lk_models
         %lk_models qwen
         %lk_models --save models
+        %lk_models --at iris
     """
     check_name(options.save)
+    if options.at:
+        display(_ids(current().client, options))
+        return
     found = catalogue(current())
     wanted = (options.text or "").lower()
     chosen = ModelCatalogue(tuple(offer for offer in found if wanted in offer.id.lower()))
@@ -48,6 +55,20 @@ def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
         shell.user_ns[options.save] = chosen.df
     note = "" if chosen else f"No id holds {options.text!r}. {near(wanted, [offer.id for offer in found])}"
     display(models_table(chosen, note))
+
+
+def _ids(client: Client, options: ModelsOptions) -> Table:
+    """List the ids that the clients of ``lk_jupyter.openai()`` and ``.anthropic()`` find."""
+    read: dict[str, Callable[[], Any]] = {
+        "openai": client.openai.models,
+        "iris": client.iris.models,
+        "anthropic": client.iris.anthropic_models,
+    }
+    found = [model.id for model in read[options.at or "openai"]() if (options.text or "").lower() in model.id.lower()]
+    note = (
+        "" if found else "There is none. %lk_deploy makes a deployment." if options.at == "iris" else "There is none."
+    )
+    return Table((f"Model, as {options.at} names it",), [(name,) for name in found], note=note)
 
 
 @magic(ChatOptions)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -12,11 +14,13 @@ from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.logs import LogEntry
 from lk_jupyter.api.workloads import Workload
+from lk_jupyter.errors import ApiError, UsageError
+from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._line import Line, Note, mark_of
 from lk_jupyter.magics._parser import magic
 from lk_jupyter.magics._run_view import receipt
 from lk_jupyter.magics._views import Table
-from lk_jupyter.options import LogsOptions, NoOptions, RunIdOptions, RunsOptions
+from lk_jupyter.options import ForgetOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
 from lk_jupyter.runs.cost import credits_label, duration_label
 from lk_jupyter.runs.frames import NO_NONCE, Splitter, text_of
 from lk_jupyter.runs.machines import price_label
@@ -27,12 +31,12 @@ from lk_jupyter.runs.session import Session, current
 from lk_jupyter.runs.terminal import TerminalText
 
 
-@magic(NoOptions)
-def lk_machines(options: NoOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
+@magic(MachinesOptions)
+def lk_machines(options: MachinesOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
     """List the machines that a run can ask for, cheapest first, with prices in credits per hour."""
     machines = current().machines()
     priced = sorted(machines, key=lambda machine: (machine.price_per_hour is None, machine.price_per_hour))
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             machine.hardware_profile,
             machine.card_name,
@@ -42,8 +46,16 @@ def lk_machines(options: NoOptions, shell: InteractiveShell) -> None:  # noqa: A
         )
         for machine in priced
     ]
+    if options.all:
+        rows += _only_in_quotas({row[0] for row in rows})
     columns = ("Machine", "GPU", "Memory GiB", "Price", "You may use it")
     display(Table(columns, rows, right=frozenset({"Memory GiB", "Price"})))
+
+
+def _only_in_quotas(listed: set[str]) -> list[tuple[str, ...]]:
+    """Return rows of the profiles that the account has a quota for and no price is published of."""
+    quotas = current().client.user.quotas().root
+    return [(name, "", "", "", "yes" if may else "no") for name, may in sorted(quotas.items()) if name not in listed]
 
 
 @magic(RunsOptions)
@@ -102,15 +114,46 @@ def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: 
     line = receipt(record, machine)
     reason = str(failure_of(record)) if line.mark in "✗■" else ""
     profile = f"{record.hardware_profile} at {price_label(machine)}" if machine else record.hardware_profile or ""
-    display(Line(record.status, [profile, *line.facts], reason))
+    display(Line(record.status, [profile, *line.facts], "\n".join(filter(None, [" · ".join(_phases(run)), reason]))))
+
+
+def _phases(run: Run) -> list[str]:
+    """Return how long each phase took, where the server tells."""
+    with suppress(ApiError):
+        timing = run.session.client.execution.timing(run.execution_id).timing
+        told = timing.phases if timing and timing.phases else {}
+        return [f"{name} {duration_label(phase.duration)}" for name, phase in told.items() if phase.duration]
+    return []
+
+
+@magic(ForgetOptions)
+def lk_forget(options: ForgetOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+    """Remove the record of a run that has ended from the cloud: its code, output and result. Asks first.
+
+    Example: ``%lk_forget 3f0c --yes``
+    """
+    run = Run.attach(current(), options.run)
+    if not is_final(run.record.status):
+        raise UsageError(f"Run {run.execution_id[:SHORT_ID]} goes on. %lk_abort {run.execution_id[:SHORT_ID]} ends it.")
+    if not options.yes and not ask(f"Remove the record of run {run.execution_id}? What it cost stays. [y/N] "):
+        display(Note("Nothing was removed. --yes removes without asking."))
+        return
+    run.session.client.execution.delete(run.execution_id)
+    display(Note(f"Removed the record of run {run.execution_id}."))
 
 
 @magic(LogsOptions)
 def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Print the stored log of a run; what it wrote to stderr goes to stderr.
+    """Print the stored log of a run, or of all; what was written to stderr goes to stderr.
 
-    Example: ``%lk_logs 3f0c --limit 200``
+    Examples::
+
+        %lk_logs 3f0c --limit 200
+        %lk_logs --hours 2
     """
+    if options.run is None:
+        _print_all_logs(options)
+        return
     run = Run.attach(current(), options.run)
     entries = run.logs(options.limit, options.hours)
     redactor, splitter = LineRedactor(), Splitter(run.nonce or NO_NONCE)
@@ -124,6 +167,18 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         display(Note(f"No stored lines in the last {options.hours} hours. A run that just ended may need a moment."))
     elif len(entries) == options.limit:
         display(Note(f"{options.limit} lines; there may be more: --limit takes up to 10000."))
+
+
+def _print_all_logs(options: LogsOptions) -> None:
+    """Print the newest lines of all runs, each behind the id of its run."""
+    entries = current().client.logs.user(min(options.limit, 5000), min(options.hours, 24))
+    redactor, splitter = LineRedactor(), Splitter(NO_NONCE)
+    for entry in sorted(entries, key=lambda entry: entry.timestamp):
+        stream = sys.stderr if _on_stderr(entry) else sys.stdout
+        shown: Sequence[str] = redactor.lines(_plain(text_of(splitter.feed(entry.message.rstrip("\r\n") + "\n"))))
+        stream.write("".join(f"{(entry.execution_id or '')[:SHORT_ID]}  {line}\n" for line in shown))
+    if not entries:
+        display(Note(f"No stored lines in the last {min(options.hours, 24)} hours."))
 
 
 def _on_stderr(entry: LogEntry) -> bool:
