@@ -52,7 +52,10 @@ export function panelsOf(frames: Frame[]): Panel[] {
 
 /** The window from the start of the runs to the last sample of any. */
 export function wholeOf(frames: Frame[]): Span {
-  const ends = frames.map(frame => seconds(frame).at(-1) ?? 0);
+  const ends = frames.map(frame => {
+    const count = rowsIn(frame);
+    return count ? frame.points.getFloat64(8 * (count - 1), true) : 0;
+  });
   return [0, Math.max(1, ...ends)];
 }
 
@@ -120,36 +123,38 @@ function ofSeveral(frames: Frame[]): Panel[] {
 type Part = { frame: Frame; places: number[] };
 
 function panel(title: string, unit: string, lines: Line[], parts: Part[]): Panel {
-  const tables = parts.map(({ frame, places }) => [0, ...places.map(at => at + 1)].map(at => columnsOf(frame)[at]));
+  const tables = () => parts.map(({ frame, places }) => [column(frame, 0), ...places.map(at => column(frame, at + 1))]);
   return {
     key: [title, ...lines.map(line => line.label)].join('\n'),
     title,
     unit,
     lines,
-    samples: () => tables.flatMap(([, ...values]) => values),
+    samples: () => tables().flatMap(([, ...values]) => values),
     data: (span, most) => {
-      const drawn = tables.map(([x, ...values]) => thinned(x, values, span, most));
+      const drawn = tables().map(([x, ...values]) => thinned(x, values, span, most));
       return drawn.length === 1 ? drawn[0] : uPlot.join(drawn);
     }
   };
 }
 
-const columns = new WeakMap<Frame, Float64Array[]>();
+const columns = new WeakMap<Frame, Map<number, Float64Array>>();
 
-function columnsOf(frame: Frame): Float64Array[] {
-  let found = columns.get(frame);
+/** A column of a frame, taken when it is first wanted: a day of all at once would hold up the page. */
+function column(frame: Frame, at: number): Float64Array {
+  const known = columns.get(frame) ?? new Map<number, Float64Array>();
+  columns.set(frame, known);
+  let found = known.get(at);
   if (!found) {
-    const { buffer, byteOffset, byteLength } = frame.points;
-    const all = new Float64Array(buffer.slice(byteOffset, byteOffset + byteLength)); // a view may start anywhere
-    const rows = all.length / (frame.series.length + 1);
-    found = Array.from({ length: frame.series.length + 1 }, (_, at) => all.subarray(at * rows, (at + 1) * rows));
-    columns.set(frame, found);
+    const size = 8 * rowsIn(frame);
+    const begin = frame.points.byteOffset + at * size;
+    found = new Float64Array(frame.points.buffer.slice(begin, begin + size)); // a view may start anywhere
+    known.set(at, found);
   }
   return found;
 }
 
-function seconds(frame: Frame): Float64Array {
-  return columnsOf(frame)[0];
+function rowsIn(frame: Frame): number {
+  return frame.points.byteLength / 8 / (frame.series.length + 1);
 }
 
 /**
