@@ -15,51 +15,53 @@ from lk_jupyter.runs.series import BY_COLUMN, SERIES, Series, known
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
-STYLE = {
-    "axes.edgecolor": "#444444",
-    "axes.facecolor": "white",
-    "axes.grid": True,
-    "axes.labelcolor": "#222222",
-    "axes.labelsize": 9,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.facecolor": "white",
-    "font.size": 9,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "savefig.dpi": 300,
-    "text.color": "#222222",
-    "xtick.color": "#222222",
-    "ytick.color": "#222222",
-}
-_WIDTH, _PANEL, _FOOT = 7.0, 1.45, 0.6
+_DARK, _INK, _PALE = "#444444", "#222222", "#dddddd"
+_WIDTH, _PANEL, _FOOT, _LINE = 7.0, 1.45, 0.6, 0.15
 
 
 def draw(runs: Sequence[Metrics], columns: Sequence[str]) -> Any:
     """Return a Figure of these series of the runs; of all that have samples where none are named."""
     plt = pyplot()
-    panels = _panels(runs, _chosen(runs, columns))
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            max(1, len(panels)),
-            figsize=(_WIDTH, _PANEL * max(1, len(panels)) + _FOOT),
-            sharex=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        axes = [row[0] for row in grid]
-        unit, seconds = _time_unit(runs)
-        for axis, panel in zip(axes, panels, strict=False):
-            _draw_panel(axis, panel, runs, seconds)
-        axes[-1].set_xlabel(f"Time since the start ({unit})")
-        if not panels:
-            axes[0].text(0.5, 0.5, EMPTY, ha="center", va="center", transform=axes[0].transAxes)
-            axes[0].set_yticks([])
-        plt.close(figure)  # the last value of a cell is shown once, not again as an open figure
+    figure = fill(plt.figure(), runs, columns)
+    plt.close(figure)  # the last value of a cell is shown once, not again as an open figure
     return figure
+
+
+def fill(figure: Any, runs: Sequence[Metrics], columns: Sequence[str] = (), head: str = "") -> Any:
+    """Draw these series into a figure, below some lines of text; it looks the same whatever style is set."""
+    panels = _panels(runs, _chosen(runs, columns))
+    high = _PANEL * max(1, len(panels)) + _FOOT + _LINE * len(head.splitlines())
+    blank(figure, high, head)
+    axes = [row[0] for row in figure.subplots(max(1, len(panels)), sharex=True, squeeze=False)]
+    unit, seconds = _time_unit(runs)
+    for axis, panel in zip(axes, panels, strict=False):
+        _draw_panel(axis, panel, runs, seconds)
+    axes[-1].set_xlabel(f"Time since the start ({unit})", color=_INK, fontsize=9)
+    if not panels:
+        dress(axes[0])
+        axes[0].text(0.5, 0.5, EMPTY, ha="center", va="center", color=_INK, transform=axes[0].transAxes)
+        axes[0].set_yticks([])
+    return figure
+
+
+def blank(figure: Any, high: float, head: str) -> None:
+    """Make a figure a white page of this height in inches, with lines of text at its top."""
+    figure.set_size_inches(_WIDTH, high)
+    figure.set_layout_engine("constrained")
+    figure.set_facecolor("white")
+    if head:
+        words = {"family": "monospace", "fontsize": 8, "color": _INK, "parse_math": False}
+        figure.suptitle(head, x=0.01, ha="left", **words)
+
+
+def dress(axis: Any) -> None:
+    """Give an axis its colours and sizes; the style that is set is the user's, and so is the thread that sets it."""
+    axis.set_facecolor("white")
+    axis.set_axisbelow(True)
+    axis.grid(visible=True, color=_PALE, linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color(_DARK)
+    axis.tick_params(colors=_INK, labelsize=9)
 
 
 def _chosen(runs: Sequence[Metrics], columns: Sequence[str]) -> list[Series]:
@@ -84,6 +86,7 @@ def _time_unit(runs: Sequence[Metrics]) -> tuple[str, float]:
 
 
 def _draw_panel(axis: Any, panel: Sequence[Series], runs: Sequence[Metrics], unit: float) -> None:
+    dress(axis)
     lines = [(run, series) for run in runs for series in panel]
     for number, (run, series) in enumerate(lines):
         begin, found = run.start.timestamp(), run.broken(series.column)
@@ -93,13 +96,15 @@ def _draw_panel(axis: Any, panel: Sequence[Series], runs: Sequence[Metrics], uni
             label=run.label if len(runs) > 1 else series.label,
             color=COLOURS[number % len(COLOURS)],
             linestyle=_LINES[number % len(_LINES)],
+            linewidth=1.4,
             marker="o" if len(known(found)) == 1 else None,
         )
     title = panel[0].label if len(panel) == 1 else panel[0].panel
-    axis.set_ylabel(f"{title}\n({panel[0].unit})")
+    axis.set_ylabel(f"{title}\n({panel[0].unit})", color=_INK, fontsize=9)
     if panel[0].unit == "%":
         axis.set_ylim(-3, 103)
     else:
         axis.set_ylim(bottom=0)
     if len(lines) > 1:
-        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0}
+        axis.legend(**beside, frameon=False, fontsize=8, labelcolor=_INK)

@@ -9,18 +9,38 @@ from decimal import Decimal
 from typing import Any
 
 from lk_jupyter.api.orgs import OrgTransaction
-from lk_jupyter.runs._plot import COLOURS, STYLE
+from lk_jupyter.runs._plot import COLOURS
 from lk_jupyter.runs._tables import pyplot
 
 _HATCHES = ("", "//", "..", "xx", "--", "\\\\", "oo")
 _EMPTY = "Nothing was spent."
+_STYLE = {
+    "axes.edgecolor": "#444444",
+    "axes.facecolor": "white",
+    "axes.grid": True,
+    "axes.labelcolor": "#222222",
+    "axes.labelsize": 9,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "white",
+    "font.size": 9,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "savefig.dpi": 300,
+    "text.color": "#222222",
+    "xtick.color": "#222222",
+    "ytick.color": "#222222",
+}
 
 
 def draw(entries: Sequence[OrgTransaction], title: str) -> Any:
     """Return a Figure: what was spent each day, by source; hatching tells the sources apart without colour."""
     plt = pyplot()
     spent = _by_source(entries)
-    with plt.rc_context(STYLE):
+    with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(7.0, 2.4), layout="constrained")
         days = _days(spent)
         ground = [0.0] * len(days)

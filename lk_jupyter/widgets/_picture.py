@@ -1,18 +1,26 @@
-"""What a widget leaves in the notebook, for where it does not live: as HTML and as text."""
+"""What a widget leaves in the notebook, for where it does not live: as HTML, as text, and as PNG where it is drawn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The last state of a widget: the same facts in each form."""
+    """The last state of a widget: the same facts in each form.
+
+    ``png`` draws plots for what shows no HTML, such as PDF; tables are text there, to be searched and copied.
+    """
 
     text: str
     html: str
+    png: Callable[[], bytes] | None = field(default=None, compare=False)
 
     def bundle(self) -> dict[str, Any]:
         """Return it by media type."""
-        return {"text/plain": self.text, "text/html": self.html}
+        drawn = self.png() if self.png else b""
+        image = {"image/png": b64encode(drawn).decode()} if drawn else {}
+        return {"text/plain": self.text, "text/html": self.html, **image}

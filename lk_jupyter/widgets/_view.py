@@ -3,8 +3,8 @@
 A widget is a subclass of :class:`View`. Its traits (``.tag(sync=True)``) are the state, which the
 component of the same name in ``labextension/src/widgets`` draws. The browser asks for ``refresh``
 every ``every`` milliseconds while somebody sees the widget, and for other actions when somebody
-uses it: each is a method marked with :func:`action`, runs in a thread of its own, and what it raises is
-told in ``notice``. After each the picture of the widget in the notebook is made anew.
+uses it: each is a method marked with :func:`action` or :func:`errand`, runs in a thread of its own, and what it
+raises is told in ``notice``. After each the picture of the widget in the notebook is made anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import anywidget
-from traitlets import Dict, Int
+from traitlets import Bool, Dict, Int
 
 from lk_jupyter.errors import LkError
 from lk_jupyter.runs.redact import redact
@@ -39,8 +39,14 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def action(method: _Method) -> _Method:
-    """Let the browser ask for this method by its name."""
-    method.__lk_action__ = True  # type: ignore[attr-defined]
+    """Let somebody ask for this method by its name; what was said before is no longer said."""
+    method.__lk_action__ = "somebody"  # type: ignore[attr-defined]
+    return method
+
+
+def errand(method: _Method) -> _Method:
+    """Let the browser ask for this method by itself; what was said before stays."""
+    method.__lk_action__ = "itself"  # type: ignore[attr-defined]
     return method
 
 
@@ -56,6 +62,7 @@ class View(anywidget.AnyWidget):
     _css = STATIC / "widgets.css"
 
     every = Int(0, help="milliseconds between two refreshes while it is seen; 0 for none").tag(sync=True)
+    lost = Bool(help="whether the last loading failed; the browser tries again soon").tag(sync=True)
     notice = Dict({"kind": "info", "text": ""}, help="what is to be said in words").tag(sync=True)
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -67,6 +74,7 @@ class View(anywidget.AnyWidget):
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         self._places: list[Place] = []
+        self._last: tuple[Picture | None, dict[str, Any]] = (None, {})
         self.on_msg(lambda _, content, buffers: _workers.submit(self._answer, content, buffers))
 
     def load(self) -> None:
@@ -76,11 +84,17 @@ class View(anywidget.AnyWidget):
         """Return what the widget leaves in the notebook, made of the traits alone."""
         raise NotImplementedError
 
-    @action
+    @errand
     def refresh(self) -> None:
-        """Load anew; what was wrong before is no longer said."""
-        self.load()
-        self.say("")
+        """Load anew; that it failed before is no longer said, other words stay."""
+        was_lost, is_lost = self.lost, True
+        try:
+            self.load()
+            is_lost = False
+        finally:
+            self.lost = is_lost
+        if was_lost:
+            self.say("")
 
     def say(self, text: str, kind: str = "info") -> None:
         """Say something in words below the widget: as ``info``, ``warning`` or ``error``."""
@@ -102,13 +116,23 @@ class View(anywidget.AnyWidget):
     def _bundle(self) -> dict[str, Any]:
         living = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         types = {LIVING: living} if _elsewhere() else {OURS: {"model_id": self.model_id}}
-        return {**types, **self.picture().bundle()}
+        return {**types, **self._left()}
+
+    def _left(self) -> dict[str, Any]:
+        """Return the picture by media type; what is plotted is so once for each state."""
+        picture = self.picture()
+        if picture != self._last[0]:
+            self._last = picture, picture.bundle()
+        return self._last[1]
 
     def _answer(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
         """Do what the browser asks for, and tell it what came of it."""
         method = getattr(type(self), str(content.get("do")), None)
-        if method is None or not getattr(method, "__lk_action__", False):
+        asked_by = getattr(method, "__lk_action__", "")
+        if method is None or not asked_by:
             return
+        if asked_by == "somebody":
+            self.say("")
         arguments = dict(content.get("args") or {})
         if buffers:
             arguments["content"] = buffers

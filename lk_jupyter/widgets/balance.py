@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from traitlets import Bool, Int, List, Unicode
@@ -13,6 +15,7 @@ from lk_jupyter.runs.cost import credits_label
 from lk_jupyter.runs.session import Session, current
 from lk_jupyter.runs.spending import Spending, Sum, organizations, shares, spending
 from lk_jupyter.widgets._picture import Picture
+from lk_jupyter.widgets._png import Part, bars
 from lk_jupyter.widgets._view import View, action
 from lk_jupyter.widgets.pictures import credits as pictures
 from lk_jupyter.widgets.pictures.table import Table, picture
@@ -73,13 +76,14 @@ class Balance(View):
         note = "The account is suspended." if self.suspended else ""
         now = Table(("Credits", "Amount"), rows, note, caption=f"Credits of {self.org}" if self.org else "Credits")
         total = Table(("Spent", "Credits"), [(f"Last {self.days} days", self.spent)], right=frozenset({"Credits"}))
-        parts = {
-            "By day": [row for row in self.by_day if row[2]],
-            "By kind": self.by_kind,
-            "By hardware": self.by_hardware,
-        }
-        sums = [_table(caption, shown) for caption, shown in parts.items() if shown]
-        return picture(now, total, *sums)
+        parts = self._parts()
+        shown = picture(now, total, *(_table(caption, rows) for caption, rows in parts))
+        return replace(shown, png=partial(bars, parts, picture(now, total).text)) if parts else shown
+
+    def _parts(self) -> list[Part]:
+        days = [row for row in self.by_day if row[2]]
+        parts = (("By day", days), ("By kind", self.by_kind), ("By hardware", self.by_hardware))
+        return [(caption, rows) for caption, rows in parts if rows]
 
     def _session(self) -> Session:
         """Return the session of the notebook, or one of another organization beside it."""
@@ -113,6 +117,6 @@ def _bars(sums: list[Sum]) -> list[list[Any]]:
     return [[each.label, credits_label(each.amount).removesuffix(" credits"), share] for each, share in shares(sums)]
 
 
-def _table(caption: str, rows: list[list[Any]]) -> Table:
+def _table(caption: str, rows: Sequence[Sequence[Any]]) -> Table:
     cells = [(label, amount, pictures.bar(share)) for label, amount, share in rows]
     return Table((caption[3:].capitalize(), "Credits", "Share"), cells, "", frozenset({"Credits"}), caption)

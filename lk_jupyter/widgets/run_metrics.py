@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from html import escape
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ from lk_jupyter.runs.metrics import EMPTY, Metrics, Overlay, read
 from lk_jupyter.runs.run import Run
 from lk_jupyter.widgets._frames import frame_of
 from lk_jupyter.widgets._picture import Picture
+from lk_jupyter.widgets._png import plots
 from lk_jupyter.widgets._view import View, action
 from lk_jupyter.widgets.pictures.metrics import metrics as picture_of
 
@@ -54,6 +57,7 @@ class RunMetrics(View):
         self._runs = [session.current().get(run) if isinstance(run, str) else run for run in runs]
         self._step = step
         self._found: list[Metrics] = []
+        self._ended = False
         super().__init__(every=self.pace)
 
     def load(self) -> None:
@@ -64,7 +68,7 @@ class RunMetrics(View):
         if window != self.window:
             return
         records = [run.record for run in self._runs]
-        self._found = found
+        self._found, self._ended = found, all(is_final(record.status) for record in records)
         with self.hold_sync():
             self.frames = [frame_of(metrics) for metrics in found]
             self.empty = "" if any(found) else _why(records, window)
@@ -100,10 +104,15 @@ class RunMetrics(View):
         return self._found
 
     def picture(self) -> Picture:
-        """Show each series as figures with a small curve."""
+        """Show each series as figures with a small curve; once all have ended, as a plot too."""
         pictures = [picture_of(metrics) for metrics in self._found]
-        text = "\n\n".join(each.text for each in pictures)
-        return Picture(text or self.empty, "".join(each.html for each in pictures) or f"<p>{escape(self.empty)}</p>")
+        text = "\n\n".join(each.text for each in pictures) or self.empty
+        html = "".join(each.html for each in pictures) or f"<p>{escape(self.empty)}</p>"
+        return Picture(text, html, self._plotted("\n".join(f"Run {each.label}" for each in self._found)))
+
+    def _plotted(self, head: str) -> Callable[[], bytes] | None:
+        """Return what plots the metrics of runs that have ended; while one goes on that is too much to do for ever."""
+        return partial(plots, self._found, head) if self._ended and any(self._found) else None
 
 
 def _is_settled(record: ExecutionRecord) -> bool:

@@ -14,7 +14,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.widgets._log import LogLines
 from lk_jupyter.widgets._picture import Picture
 from lk_jupyter.widgets._publish import hears_while_busy
-from lk_jupyter.widgets._view import action
+from lk_jupyter.widgets._view import action, errand
 from lk_jupyter.widgets.pictures.run import facts, reason
 from lk_jupyter.widgets.pictures.table import Table, picture
 from lk_jupyter.widgets.run_metrics import RunMetrics
@@ -70,7 +70,7 @@ class RunView(RunMetrics):
             self.live = self._log.live
             self.total = self._log.total
 
-    @action
+    @errand
     def lines(self, start: int) -> dict[str, Any]:
         """Return lines of the log from this one on, as many as travel well, and the number of the first."""
         first, lines = self._log.page(start, _PAGE)
@@ -94,4 +94,5 @@ class RunView(RunMetrics):
         tail = "\n".join(self._log.lines[-_TAIL:])
         log = f"<pre>{escape(tail)}</pre>" if tail else ""
         metrics = super().picture()
-        return Picture("\n\n".join(filter(None, [state.text, tail, metrics.text])), state.html + log + metrics.html)
+        text = "\n\n".join(filter(None, [state.text, tail, metrics.text]))
+        return Picture(text, state.html + log + metrics.html, self._plotted(f"{state.text}\n\n{tail}"))

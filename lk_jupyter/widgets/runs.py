@@ -17,7 +17,7 @@ from lk_jupyter.runs.redact import redact, redact_values
 from lk_jupyter.runs.rerun import again
 from lk_jupyter.runs.run import Run
 from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._view import View, action
+from lk_jupyter.widgets._view import View, action, errand
 from lk_jupyter.widgets.pictures.run import state_label
 from lk_jupyter.widgets.pictures.table import MOST, Table, picture, rest
 from lk_jupyter.widgets.run_view import RunView
@@ -74,7 +74,7 @@ class Runs(View):
             self._view.load()
         self._show_opened()
 
-    @action
+    @errand
     def opened_run(self, do: str, args: dict[str, Any]) -> Any:
         """Have the run that is open do what its own buttons ask for."""
         if self._view is None or do not in _ASKED:

@@ -29,7 +29,7 @@ from lk_jupyter.widgets import _browser_picture
 from lk_jupyter.widgets._namespace import checked_name, free_name, set_variable
 from lk_jupyter.widgets._picture import Picture
 from lk_jupyter.widgets._upload import Upload
-from lk_jupyter.widgets._view import View, action
+from lk_jupyter.widgets._view import View, action, errand
 
 #: Items of a folder that are fetched at a time, and the most that one request of S3 brings.
 PAGE, MOST = 200, 1000
@@ -62,7 +62,6 @@ class StorageBrowser(View):
         super().__init__(root=root, folders={root: _unread()}, **traits)
         self._changing = threading.Lock()
         self._uploads: dict[str, Upload] = {}
-        self._is_lost = False
 
     def load(self) -> None:
         """List again what is open, as far as it was listed."""
@@ -70,18 +69,8 @@ class StorageBrowser(View):
             self._list(folder, listing["begins"], len(listing["items"]))
 
     @action
-    def refresh(self) -> None:
-        """Load anew; that the bucket could not be read is no longer said, other words stay."""
-        was_lost, self._is_lost = self._is_lost, True
-        self.load()
-        self._is_lost = False
-        if was_lost:
-            self.say("")
-
-    @action
     def open_folder(self, folder: str, begins: str = "") -> None:
         """Open a folder, or show only names in it that begin so."""
-        self.say("")
         with self._changing:
             self.folders = {**self.folders, folder: self.folders.get(folder) or _unread()}
         self._list(folder, begins)
@@ -103,7 +92,6 @@ class StorageBrowser(View):
     @action
     def look(self, key: str) -> None:
         """Show what is in a file: its schema and first rows, an image, or the begin of a text."""
-        self.say("")
         found = preview(self._storage, key)
         facts = {name: value for name, value in asdict(found).items() if name != "info"}
         facts |= {"text": redact(found.text), "rows": [[redact(cell) for cell in row] for row in found.rows]}
@@ -114,7 +102,6 @@ class StorageBrowser(View):
     @action
     def load_value(self, key: str, name: str, sample: int = 0) -> None:
         """Load a file into a new variable of the notebook; a sample is offered where it does not fit."""
-        self.say("")
         name, wish = checked_name(name), Wish(None, sample or None)
         try:
             value = value_of(self._storage, key, sample=wish.sample)
@@ -150,14 +137,13 @@ class StorageBrowser(View):
     @action
     def begin_upload(self, key: str, size: int, *, replace: bool = False) -> dict[str, Any]:
         """Get ready for a file that comes in pieces; return its id, or that there is an object of that key."""
-        self.say("")
         if not replace and self._storage.exists(_plain(key)):
             return {"taken": True}
         upload_id = uuid4().hex
         self._uploads[upload_id] = Upload(self._storage, key, size)
         return {"id": upload_id}
 
-    @action
+    @errand
     def add_piece(self, upload_id: str, content: list[memoryview]) -> None:
         """Take the next piece of a file."""
         for piece in content:
@@ -181,7 +167,6 @@ class StorageBrowser(View):
     @action
     def fetch(self, key: str, *, replace: bool = False) -> dict[str, Any]:
         """Write a file or a folder beside the notebook; or return that there is something of that name."""
-        self.say("")
         name = _plain(key).rstrip("/").rpartition("/")[2]
         if not is_file_name(name):
             raise UsageError(f"{name!r} can be no file here: %lk_get takes the name that it shall have.")

@@ -103,6 +103,11 @@ class OpenNotebook:
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # a new theme comes with one
         self.page.locator(".jp-NotebookPanel:visible").screenshot(path=SCREENS / f"{name}.png")
 
+    def picture_of(self, cell: int, name: str) -> None:
+        """Take a picture of what a cell shows."""
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
+        self.output(cell).locator(".jp-OutputArea-output").last.screenshot(path=SCREENS / f"{name}.png")
+
     def pictures(self, name: str) -> None:
         """Take two pictures, NAME-light and NAME-dark."""
         for theme in self.themes():

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from lk_jupyter.errors import UsageError
+from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.widgets import Balance, MachinePicker
 
 
@@ -45,6 +45,24 @@ def test_a_default_is_one_of_the_machines(picker):
     picker.value = "gpu.h100"
     picker.make_default()
     assert os.environ["LK_MACHINE"] == picker.default == "gpu.h100"
+
+
+def test_what_cannot_be_loaded_is_tried_again_and_then_no_longer_said(picker, monkeypatch):
+    with monkeypatch.context() as away:
+        away.setattr(picker, "load", lambda: (_ for _ in ()).throw(LkError("The cloud cannot be reached.")))
+        picker._answer({"do": "refresh"}, [])
+    assert (picker.lost, picker.notice["kind"]) == (True, "error")
+    picker._answer({"do": "refresh"}, [])
+    assert (picker.lost, picker.notice["text"]) == (False, "")
+
+
+def test_what_is_said_of_a_click_stays_until_the_next_one(picker):
+    picker.value = "gpu.zzz"
+    picker._answer({"do": "make_default"}, [])
+    picker._answer({"do": "refresh"}, [])
+    assert "There is no machine" in picker.notice["text"]
+    picker._answer({"do": "choose_cheapest"}, [])
+    assert picker.notice["text"] == "gpu.a100 is the cheapest that fits."
 
 
 def test_a_picker_leaves_its_table_and_its_choice(picker):

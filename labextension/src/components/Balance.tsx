@@ -28,7 +28,7 @@ export function Balance(props: BalanceProps) {
   return (
     <div>
       <Organization {...props} />
-      <dl className="lk-row">
+      <dl className="lk-facts">
         <Fact name="Left" value={props.left} />
         <Fact name="Running now" value={props.running} />
         <Fact name="An hour" value={props.per_hour} />
@@ -76,8 +76,8 @@ function Organization({ org, orgs, onSwitch }: BalanceProps) {
 
 function Fact({ name, value }: { name: string; value: string }) {
   return (
-    <div className="lk-fact">
-      <dt className="lk-quiet">{name}</dt>
+    <div>
+      <dt>{name}</dt>
       <dd>{value}</dd>
     </div>
   );

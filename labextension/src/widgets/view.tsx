@@ -96,20 +96,29 @@ class Line {
   }
 }
 
+/** Milliseconds after which it is tried again when Python could not load, and after which no answer is awaited. */
+const AGAIN = 5_000;
+const GIVEN_UP = 60_000;
+
 /** Ask for news every so often, but only while somebody sees the widget, and never twice at once. */
 function askWhileSeen(el: HTMLElement, model: Model, line: Line, signal: AbortSignal): void {
   let onScreen = false;
   let asking = false;
-  let asked = -Infinity;
-  const look = () => {
+  let asked = Number.MIN_SAFE_INTEGER;
+  const pause = () => {
     const every = model.get('every') as number;
-    if (asking || !every || !onScreen || document.hidden || performance.now() - asked < every) {
+    const again = model.get('lost') ? Math.min(every || AGAIN, AGAIN) : every || Infinity;
+    return asking ? GIVEN_UP : again; // an answer is lost when the line to the kernel was
+  };
+  const look = () => {
+    const now = performance.now();
+    if (!onScreen || document.hidden || now - asked < pause()) {
       return;
     }
     asking = true;
-    asked = performance.now();
+    asked = now;
     const done = () => {
-      asking = false;
+      asking = asked !== now && asking;
     };
     void line.ask('refresh').then(done, done);
   };

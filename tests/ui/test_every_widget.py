@@ -1,0 +1,181 @@
+"""Each widget in one notebook: seen, checked, without a network, cleared, saved, exported, opened again."""
+
+import json
+import re
+
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+from playwright.sync_api import expect
+from storage.between import Network
+
+#: The call of each widget, and words of it that stay in the notebook.
+WIDGETS = {
+    "login": ("Login()", "Signed in as"),
+    "machine-picker": ("MachinePicker(memory='60 GB', limit='10 min')", "gpu.h100"),
+    "form": ("form_for(RunOptions(gpu='A100', timeout=120))", "--gpu A100 --timeout 120"),
+    "run-view": ("RunView(run)", "epoch 40"),
+    "run-metrics": ("RunMetrics(run)", "GPU power"),
+    "runs": ("Runs()", "gpu.a100"),
+    "balance": ("Balance()", "Running now"),
+    "storage-browser": ("StorageBrowser('shop')", "cities.parquet"),
+}
+FIRST = 1  # the cell of the first of them
+
+START = """import os
+os.environ["LK_BASE_URL"], os.environ["LK_API_KEY"] = {api!r}, {api_key!r}
+import lk_jupyter
+from lk_jupyter.options import RunOptions
+from lk_jupyter.widgets import *
+session = lk_jupyter.connect()
+storage = lk_jupyter.runs.session.current().storage
+given = storage._credentials._issue
+storage._credentials._issue = lambda: given().model_copy(update=dict(endpoint={s3!r}))
+storage._wire._pauses = ()
+storage.put(b"PAR1 not really", "shop/cities.parquet")
+storage.put(b"# Notes", "shop/notes.md")
+session.run("print('short')", gpu="H100", timeout=60).wait()
+code = '''import math, time
+for epoch in range(1, 41):
+    print(f"epoch {{epoch}}: loss {{2 * math.exp(-epoch / 15):.3f}}", flush=True)
+while True:
+    end = time.time() + 2
+    while time.time() < end: sum(range(10**5))
+    time.sleep(2)'''
+run = session.run(code, gpu="A100", timeout=500)"""
+OFTEN = "shown = {call}\nshown.every = 1000\nshown"
+CLEARED = "for more in (MachinePicker(), Balance()):\n    more.every = 300\n    display(more)"
+
+AWAY = re.compile("reach|connect|answer")
+TALL = {"width": 1280, "height": 1800}  # so that what one sees of a widget is all of it
+OURS = "application/vnd.lk-jupyter.view+json"
+SAVED = "() => window.jupyterapp.shell.currentWidget.context.model.dirty === false"
+
+
+@pytest.fixture
+def network(make_cloud):
+    """The ways to a cloud and to its storage, which can be cut and given back."""
+    cloud = make_cloud("--simulate-gpu")
+    with Network(cloud.base_url) as api, Network(cloud.client.storage.credentials().endpoint) as s3:
+        yield cloud, (api, s3)
+
+
+@pytest.mark.timeout(600)  # all widgets, on machines that do much else
+def test_each_widget_is_accessible_recovers_stops_when_cleared_and_leaves_its_state(
+    network, open_notebook, running_lab, accessible
+):
+    cloud, ways = network
+    start = START.format(api=ways[0].endpoint, api_key=cloud.api_key, s3=ways[1].endpoint)
+    book = open_notebook(start, *(OFTEN.format(call=call) for call, _ in WIDGETS.values()), CLEARED)
+    book.page.set_viewport_size(TALL)
+    asked = asking(book.page)
+    book.command("application:toggle-left-area")
+    for cell in range(FIRST + len(WIDGETS)):
+        book.run(cell)
+    book.ended()
+
+    shows_all(book)
+    for theme in book.themes():
+        for name, (cell, _) in zip(WIDGETS, cells_and_words(), strict=True):
+            accessible(live(book, cell))
+            book.picture_of(cell, f"widget-{name}-{theme}")
+
+    for way in ways:
+        way.go_away()
+    for cell, _ in cells_and_words():
+        until(book, lambda: AWAY.search(live(book, cell).inner_text()), f"that the network is away in cell {cell}")  # noqa: B023
+    for way in ways:
+        way.come_back()
+    for cell, _ in cells_and_words():
+        until(book, lambda: not AWAY.search(live(book, cell).inner_text()), f"recovery of cell {cell}")  # noqa: B023
+    shows_all(book)
+
+    for _, words in cells_and_words():
+        book.keeps(words)
+    book.save()
+    book.page.wait_for_function(SAVED)
+    saved = next(running_lab.root.glob("*/notebook.ipynb"))
+    exported_whole(nbformat.read(saved, 4))
+    asks_no_more_when_cleared(book, asked)
+
+    book.page.once("dialog", lambda dialog: dialog.accept())
+    book.reopen_without_kernel()
+    for cell, words in cells_and_words():
+        left = book.output(cell)
+        expect(left).to_contain_text(words)
+        expect(left.get_by_role("button")).to_have_count(0)
+        assert "not found" not in left.inner_text()
+    book.picture("widgets-reopened")
+
+
+def cells_and_words():
+    return [(FIRST + at, words) for at, (_, words) in enumerate(WIDGETS.values())]
+
+
+def live(book, cell):
+    """Scroll to the widget of a cell: it lives while it is seen, and those above may push it away."""
+    shown = book.output(cell).locator(".lk")
+    shown.scroll_into_view_if_needed()
+    return shown
+
+
+def shows_all(book):
+    for cell, words in cells_and_words():
+        until(book, lambda: words in live(book, cell).inner_text(), words)  # noqa: B023 (called at once)
+
+
+def asking(page):
+    """Gather the ids of widgets whose page asks for news."""
+    asked = []
+
+    def sent(frame):
+        text = frame.decode("utf-8", "replace") if isinstance(frame, bytes) else frame
+        if '"do":"refresh"' in text:
+            asked.extend(re.findall(r'"comm_id":"(\w+)"', text))
+
+    page.on("websocket", lambda socket: socket.on("framesent", sent))
+    return asked
+
+
+def asks_no_more_when_cleared(book, asked):
+    """Show two widgets more, and clear their cell; those that stay asked often, all the while."""
+    cell = FIRST + len(WIDGETS)
+    book.run(cell)
+    book.ended()
+    expect(book.output(cell).locator(".lk")).to_have_count(2)
+    book.output(cell).locator(".lk").last.scroll_into_view_if_needed()
+    cleared = ids(book, cell)
+    until(book, lambda: cleared <= set(asked), "widgets that ask")
+    book.command("notebook:clear-cell-output")
+    expect(book.output(cell).locator(".lk")).to_have_count(0)
+    asked.clear()
+    balance = ids(book, FIRST + list(WIDGETS).index("balance"))
+    live(book, FIRST + list(WIDGETS).index("balance"))
+    until(book, lambda: sum(each in balance for each in asked) >= 5, "a widget that asks on")
+    assert not cleared & set(asked)
+
+
+def ids(book, cell):
+    kept = book.page.evaluate(
+        "cell => JSON.stringify(window.jupyterapp.shell.currentWidget.content.widgets[cell].model.toJSON().outputs)",
+        cell,
+    )
+    return {output["data"][OURS]["model_id"] for output in json.loads(kept)}
+
+
+def until(book, holds, what):
+    for _ in range(400):
+        if holds():
+            return
+        book.page.wait_for_timeout(100)
+    raise AssertionError(what)
+
+
+def exported_whole(saved):
+    """Check that an export, which has no kernel, shows each widget as it was left."""
+    for cell, words in cells_and_words():
+        alone = nbformat.v4.new_notebook(cells=[saved.cells[cell]], metadata=saved.metadata)
+        page, _ = HTMLExporter().from_notebook_node(alone)
+        output = page.partition("jp-Cell-outputWrapper")[2]
+        assert words in output, words
+        assert "widget-view+json" not in page
