@@ -59,7 +59,8 @@ site: $(VENV)/docs.stamp
 	$(BIN)/python -m sphinx -W --keep-going -q -b html notebooks .out/site
 	@echo "The guide: .out/site/index.html"
 
-bench: $(VENV)/dev.stamp
+bench: $(VENV)/dev.stamp $(VENV)/browser.stamp
+	@$(BIN)/python tests/ui/browser.py
 	@$(BIN)/python benchmarks/report.py
 
 clean:

@@ -19,9 +19,11 @@ BENCHES = (
     "flood",
     "lab",
     "many",
+    "plots",
     "s3",
     "serverext",
     "storage",
+    "browser",
     "variables",
 )
 

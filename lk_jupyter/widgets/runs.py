@@ -35,7 +35,11 @@ _ASKED = {"lines", "look", "stop", "detach"}
 
 
 class Runs(View):
-    """Your runs, newest first: filter, sort, open, stop, compare, run again. ``.df`` has them as a DataFrame."""
+    """Your runs, newest first: filter, sort, open, stop, compare, run again. ``.df`` has them as a DataFrame.
+
+    Words and options choose as those of ``%lk_history`` do: ``Runs("accuracy", since="7d", machine="a100")``.
+    ``limit`` is how many it shows at most.
+    """
 
     component = "runs"
 

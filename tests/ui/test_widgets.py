@@ -1,16 +1,34 @@
+import re
+
 from playwright.sync_api import expect
 
+#: Somebody who has not signed in, and whose home is empty.
+NOBODY = """import os
+os.environ.pop("LK_API_KEY")
+os.environ.update(HOME={home!r}, XDG_CONFIG_HOME={home!r}, PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring")
+from lk_jupyter.widgets import Login
+Login()"""
 
-def test_a_widget_lives_with_its_kernel_and_leaves_its_last_state_without_it(open_notebook, accessible):
-    book = open_notebook("from lk_jupyter.widgets import Login\nLogin()")
-    book.run_all()
-    expect(book.output(0).get_by_role("button", name="Sign out")).to_be_visible()
-    accessible(book.output(0))
+
+def test_a_key_that_is_typed_signs_in_and_stands_nowhere(open_notebook, running_lab, cloud, tmp_path):
+    book = open_notebook(NOBODY.format(home=str(tmp_path)))
+    login = book.run(0)
+    field = login.get_by_label(re.compile("^API key for"))
+    field.fill("lk_" + "wrong" * 8)
+    field.press("Enter")
+    expect(login.get_by_role("alert")).to_contain_text("does not accept this key")
+    expect(field).to_have_value("")
+    field.fill(cloud.api_key)
+    login.get_by_role("button", name="Sign in").press("Enter")
+    expect(login).to_contain_text("Signed in as")
+    expect(login.get_by_role("alert")).to_have_count(0)
+    book.keeps("Signed in as")
     book.save()
-    book.reopen_without_kernel()
-    expect(book.output(0)).to_contain_text("Signed in as")
-    expect(book.output(0).get_by_role("button")).to_have_count(0)
-    assert "not found" not in book.output(0).inner_text()
+    (saved,) = running_lab.root.glob("test_a_key*/notebook.ipynb")
+    assert cloud.api_key not in saved.read_text("utf-8")
+    assert cloud.api_key not in book.page.content()
+    login.get_by_role("button", name="Sign out").click()
+    expect(field).to_be_visible()
 
 
 def test_options_are_filled_in_by_keyboard_and_run_a_cell(open_notebook, accessible):

@@ -122,32 +122,34 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
                     </td>
                   )
                 )}
-                <td className="lk-row">
-                  <button type="button" aria-label={`Open run ${row.run}`} onClick={() => during(onOpen(row.id))}>
-                    Open
-                  </button>
-                  {row.ended ? (
-                    <button
-                      type="button"
-                      aria-label={`Run ${row.run} again`}
-                      onClick={() =>
-                        setAsked({
-                          words: `Start run ${row.run} again on ${row.machine}? It costs what it runs.`,
-                          work: () => onRerun(row.id)
-                        })
-                      }
-                    >
-                      Run again
+                <td>
+                  <div className="lk-row">
+                    <button type="button" aria-label={`Open run ${row.run}`} onClick={() => during(onOpen(row.id))}>
+                      Open
                     </button>
-                  ) : (
-                    <button
-                      type="button"
-                      aria-label={`Stop run ${row.run}`}
-                      onClick={() => setAsked({ words: `Stop run ${row.run}?`, work: () => onAbort(row.id) })}
-                    >
-                      Stop
-                    </button>
-                  )}
+                    {row.ended ? (
+                      <button
+                        type="button"
+                        aria-label={`Run ${row.run} again`}
+                        onClick={() =>
+                          setAsked({
+                            words: `Start run ${row.run} again on ${row.machine}? It costs what it runs.`,
+                            work: () => onRerun(row.id)
+                          })
+                        }
+                      >
+                        Run again
+                      </button>
+                    ) : (
+                      <button
+                        type="button"
+                        aria-label={`Stop run ${row.run}`}
+                        onClick={() => setAsked({ words: `Stop run ${row.run}?`, work: () => onAbort(row.id) })}
+                      >
+                        Stop
+                      </button>
+                    )}
+                  </div>
                 </td>
               </tr>
             ))}
