@@ -8,6 +8,7 @@ from lk_jupyter._lazy import lazily
 
 if TYPE_CHECKING:
     from lk_jupyter.widgets.balance import Balance
+    from lk_jupyter.widgets.chat import Chat
     from lk_jupyter.widgets.form import form_for
     from lk_jupyter.widgets.login import Login
     from lk_jupyter.widgets.machine_picker import MachinePicker
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from lk_jupyter.widgets.runs import Runs
     from lk_jupyter.widgets.storage_browser import StorageBrowser
 
-__all__ = ["Balance", "Login", "MachinePicker", "RunMetrics", "RunView", "Runs", "StorageBrowser", "form_for"]
+__all__ = ["Balance", "Chat", "Login", "MachinePicker", "RunMetrics", "RunView", "Runs", "StorageBrowser", "form_for"]
 
 _HOMES = {
     "Balance": "lk_jupyter.widgets.balance",
+    "Chat": "lk_jupyter.widgets.chat",
     "Login": "lk_jupyter.widgets.login",
     "MachinePicker": "lk_jupyter.widgets.machine_picker",
     "RunMetrics": "lk_jupyter.widgets.run_metrics",

@@ -1,0 +1,124 @@
+import React, { useEffect, useRef, useState } from 'react';
+
+export interface Turn {
+  who: string;
+  text: string;
+  reasoning: string;
+  facts: string;
+}
+
+export interface ChatProps {
+  model: string;
+  models: string[];
+  turns: Turn[];
+  answering: boolean;
+  spent: string;
+  onModel: (model: string) => void;
+  onAsk: (text: string) => Promise<unknown>;
+  onStop: () => Promise<unknown>;
+  onClear: () => Promise<unknown>;
+}
+
+const nothing = () => undefined;
+
+/** A talk with a model. Enter sends, Shift Enter breaks the line, Escape stops the answer. */
+export function Chat(props: ChatProps) {
+  const { model, turns, answering, spent, onStop, onClear } = props;
+  return (
+    <section
+      aria-label={`Chat with ${model}`}
+      onKeyDown={event => {
+        if (event.key === 'Escape' && answering) {
+          void onStop().catch(nothing);
+        }
+      }}
+    >
+      <div className="lk-row">
+        <ModelChoice {...props} />
+        <button type="button" disabled={!turns.length} onClick={() => void onClear().catch(nothing)}>
+          New talk
+        </button>
+        <span className="lk-quiet">{spent}</span>
+      </div>
+      <Turns turns={turns} answering={answering} />
+      <Question {...props} />
+    </section>
+  );
+}
+
+function ModelChoice({ model, models, answering, onModel }: ChatProps) {
+  const names = models.includes(model) || !model ? models : [model, ...models];
+  return (
+    <label>
+      Model{' '}
+      <select value={model} disabled={answering} onChange={event => onModel(event.target.value)}>
+        {names.map(name => (
+          <option key={name}>{name}</option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function Turns({ turns, answering }: Pick<ChatProps, 'turns' | 'answering'>) {
+  const place = useRef<HTMLDivElement>(null);
+  const last = turns[turns.length - 1];
+  useEffect(() => {
+    place.current?.scrollTo?.({ top: place.current.scrollHeight });
+  }, [last?.text, last?.reasoning]);
+  return (
+    <div className="lk-turns" ref={place} role="log" aria-label="What was said" aria-busy={answering} tabIndex={0}>
+      {turns.map((turn, index) => (
+        <article key={index} className={turn.who === 'you' ? 'lk-turn lk-mine' : 'lk-turn'}>
+          <header>
+            <strong>{turn.who === 'you' ? 'You' : turn.who}</strong> <span className="lk-quiet">{turn.facts}</span>
+          </header>
+          {turn.reasoning && (
+            <details open={!turn.text}>
+              <summary>Reasoning</summary>
+              <p className="lk-said lk-quiet">{turn.reasoning}</p>
+            </details>
+          )}
+          <p className="lk-said">{turn.text}</p>
+        </article>
+      ))}
+    </div>
+  );
+}
+
+function Question({ answering, model, onAsk, onStop }: ChatProps) {
+  const [text, setText] = useState('');
+  const ask = () => {
+    if (text.trim() && !answering) {
+      setText('');
+      onAsk(text).catch(() => setText(text)); // what could not be asked is there to be asked again
+    }
+  };
+  return (
+    <div className="lk-row lk-question">
+      <textarea
+        aria-label="Question"
+        placeholder={`Ask ${model}: Enter sends, Shift Enter breaks the line`}
+        rows={2}
+        value={text}
+        onInput={event => setText((event.target as HTMLTextAreaElement).value)}
+        onKeyDown={event => {
+          if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent?.isComposing) {
+            event.preventDefault();
+            event.stopPropagation();
+            ask();
+          }
+        }}
+      />
+      {answering ? (
+        <button type="button" onClick={() => void onStop().catch(nothing)}>
+          Stop
+        </button>
+      ) : (
+        <button type="button" className="lk-main" disabled={!text.trim()} onClick={ask}>
+          Ask
+        </button>
+      )}
+    </div>
+  );
+}

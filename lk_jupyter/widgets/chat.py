@@ -1,0 +1,147 @@
+"""A talk with a model, in a widget: questions, answers as they come, and what they cost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from decimal import Decimal
+from html import escape
+from typing import Any
+
+from traitlets import Bool, List, Unicode
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.inference.answerer import answerer
+from lk_jupyter.inference.catalogue import catalogue
+from lk_jupyter.inference.talk import Answer, Coming, Talk
+from lk_jupyter.runs.cost import credits_label, duration_label
+from lk_jupyter.runs.guard import permit_text
+from lk_jupyter.runs.redact import redact
+from lk_jupyter.runs.session import current
+from lk_jupyter.widgets._picture import Picture
+from lk_jupyter.widgets._view import View, action
+
+#: Seconds between two updates of an answer that comes.
+_PACE = 0.15
+
+#: Letters of a talk for which an update waits a second longer: the talk is sent whole each time.
+_LETTERS = 400_000
+
+
+class Chat(View):
+    """A talk with a model: type, see the answer come, stop it, go on, begin anew.
+
+    ``model`` is a model or the beginning of a deployment's id, ``system`` are instructions. ``.messages`` is what was
+    said, as the API takes it.
+    """
+
+    component = "chat"
+
+    model = Unicode(help="the model or deployment that is asked").tag(sync=True)
+    models: List[Any] = List(help="the models that can be chosen").tag(sync=True)
+    turns: List[Any] = List(help="who, text, reasoning and facts of each turn").tag(sync=True)
+    answering = Bool(help="whether an answer is coming").tag(sync=True)
+    spent = Unicode(help="what the talk has cost so far").tag(sync=True)
+
+    def __init__(self, model: str = "", *, system: str | None = None) -> None:
+        super().__init__(model=model)
+        self._talk = Talk(system=system)
+        self._coming: Coming | None = None
+        self._one = threading.Lock()
+        self._cost: Decimal | None = Decimal(0)
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What was said, as the API takes it."""
+        return [message.model_dump(exclude_none=True) for message in self._talk.messages]
+
+    def load(self) -> None:
+        """Ask which models there are."""
+        self.models = [offer.id for offer in catalogue(current(start=False)) if offer.kind == "chat"]
+        self.model = self.model or next(iter(self.models), "")
+
+    @action
+    def ask(self, text: str) -> None:
+        """Ask, and show the answer as it comes. Raises UsageError for nothing to ask, and while another comes."""
+        if not text.strip():
+            raise UsageError("There is nothing to ask yet: type a question.")
+        permit_text(text, "The question")
+        if not self._one.acquire(blocking=False):
+            raise UsageError("An answer is still coming. Stop it first, or wait for its end.")
+        try:
+            self.say("")
+            self._asked(text)
+        finally:
+            self.answering = False
+            self._one.release()
+
+    @action
+    def stop(self) -> None:
+        """End the answer that comes; what came is kept."""
+        if self._coming:
+            self._coming.close()
+
+    @action
+    def clear(self) -> None:
+        """Begin anew."""
+        self.stop()
+        self._talk.messages.clear()
+        self.turns, self._cost, self.spent = [], Decimal(0), ""
+
+    def picture(self) -> Picture:
+        """Tell what was said."""
+        lines = [f"{_who(turn)}: {turn['text']}" for turn in self.turns]
+        title = f"Chat with {self.model}"
+        body = "".join(_drawn(turn) for turn in self.turns)
+        note = f"<p>{escape(self.spent)}</p>" if self.spent else ""
+        html = f"<div><strong>{escape(title)}</strong>{body}{note}</div>"
+        return Picture("\n".join(filter(None, [title, *lines, self.spent])), html)
+
+    def _asked(self, text: str) -> None:
+        who = answerer(current(), self.model)
+        self.turns = [*self.turns, _turn("you", text), _turn(who.label, "", facts="waiting")]
+        self.answering = True
+        coming = self._coming = Coming(who, self._talk.asking(text))
+        try:
+            for answer in coming.steps(_PACE):
+                waits = who.waiting() if answer.first is None else ""
+                self._show(who.label, answer, waits or duration_label(answer.seconds))
+                time.sleep(_PACE + self._size() / _LETTERS)
+        finally:
+            coming.close()
+            self._show(who.label, coming.answer, _facts(coming.answer))
+            if coming.answer.text:
+                self._talk.keep(text, coming.answer)
+            self._add(coming.answer.cost)
+
+    def _size(self) -> int:
+        return sum(len(turn["text"]) + len(turn["reasoning"]) for turn in self.turns)
+
+    def _show(self, label: str, answer: Answer, facts: str) -> None:
+        self.turns = [*self.turns[:-1], _turn(label, answer.text, answer.reasoning, facts)]
+
+    def _add(self, cost: Decimal | None) -> None:
+        self._cost = None if cost is None or self._cost is None else self._cost + cost
+        self.spent = "Cost so far: " + (credits_label(self._cost) if self._cost is not None else "not known")
+
+
+def _turn(who: str, text: str, reasoning: str = "", facts: str = "") -> dict[str, str]:
+    return {"who": who, "text": redact(text), "reasoning": redact(reasoning.strip()), "facts": facts}
+
+
+def _facts(answer: Answer) -> str:
+    usage, speed = answer.usage, answer.tokens_per_second
+    counted = f"{usage.prompt_tokens or 0:,} + {usage.completion_tokens or 0:,} tokens" if usage else "not whole"
+    cost = credits_label(answer.cost) if answer.cost else ""
+    fast = f"{speed:,.0f} tokens/s" if speed else ""
+    return " · ".join(filter(None, [counted, fast, duration_label(answer.seconds), cost]))
+
+
+def _who(turn: dict[str, str]) -> str:
+    return "You" if turn["who"] == "you" else turn["who"]
+
+
+def _drawn(turn: dict[str, str]) -> str:
+    facts = f"<small>{escape(turn['facts'])}</small>" if turn["facts"] else ""
+    text = f'<pre style="white-space:pre-wrap;background:transparent">{escape(turn["text"])}</pre>'
+    return f"<p><strong>{escape(_who(turn))}</strong> {facts}</p>{text}"
