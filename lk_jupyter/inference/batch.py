@@ -115,7 +115,7 @@ class Result:
     def reasons(self) -> list[str]:
         """Return why rows have no answer, the most frequent first."""
         counted = Counter(failure.message for failure in self.failures.values())
-        return [f"{count:,} rows: {message}" for message, count in counted.most_common(3)]
+        return [f"{count:,} {'row' if count == 1 else 'rows'}: {message}" for message, count in counted.most_common(3)]
 
 
 class Work:
@@ -143,12 +143,16 @@ class Work:
         open_rows = (row for row in range(len(self._job.prompts)) if row not in answered and row not in sent)
         return [row for row in open_rows if row not in failures or self._again(failures[row])]
 
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.missing() or self._file.open_parts())
+
     def steps(self) -> Iterator[Progress]:
         """Do what is left to do, and tell how far it is. Raises the error of a batch that the cloud refused."""
         for part in self._file.open_parts():
             self._send(part)
-        while (missing := self.missing()) or self._file.open_parts():
-            for rows in self._cut(missing):
+        while not self.is_done():
+            for rows in self._cut(self.missing()):
                 self._send(self._file.plan(rows))
             yield from self._follow()
         yield self._progress([], "completed")

@@ -25,6 +25,9 @@ from lk_jupyter.inference.prompt import Content
 
 _TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,40}tokens", re.IGNORECASE)
 
+#: Seconds within which an answer comes too fast to tell how fast.
+_TOO_FAST = 0.05
+
 
 @dataclass
 class Answer:
@@ -47,9 +50,9 @@ class Answer:
     def __str__(self) -> str:
         return self.text
 
-    def take(self, piece: ChatCompletionChunk) -> None:
-        """Add what a piece brings."""
-        self.last = time.monotonic()
+    def take(self, piece: ChatCompletionChunk, came: float) -> None:
+        """Add what a piece brings that came at this moment of the monotonic clock."""
+        self.last = came
         self.usage = piece.usage or self.usage
         for choice in (choice for choice in piece.choices if not choice.index):
             said, thought = choice.delta.content or "", choice.delta.reasoning_content or choice.delta.reasoning or ""
@@ -66,9 +69,12 @@ class Answer:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens of the answer by the time from its first piece to its last; None while they are not counted."""
+        """Tokens of the answer by the time from its first piece to its last.
+
+        None while they are not counted, and for an answer that came too fast to tell.
+        """
         counted = self.usage.completion_tokens if self.usage else None
-        if not counted or self.first is None or self.last is None or self.last <= self.first:
+        if not counted or self.first is None or self.last is None or self.last - self.first < _TOO_FAST:
             return None
         return counted / (self.last - self.first)
 
@@ -101,6 +107,10 @@ class Talk:
         self.system = None
 
 
+#: A piece, and the moment of the monotonic clock at which it came.
+_Arrival = tuple[ChatCompletionChunk, float]
+
+
 class Coming:
     """An answer that a thread reads, so that the reader can look around meanwhile."""
 
@@ -109,7 +119,7 @@ class Coming:
         self.answer = Answer(who.name)
         self.problem: Exception | None = None
         self._pieces: Pieces = who.ask(request)
-        self._queue: queue.SimpleQueue[ChatCompletionChunk | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, name="lk_jupyter answer", daemon=True).start()
 
     def steps(self, pace: float) -> Iterator[Answer]:
@@ -119,8 +129,8 @@ class Coming:
         """
         while True:
             pieces = self._came(pace)
-            for piece in filter(None, pieces):
-                self.answer.take(piece)
+            for arrival in filter(None, pieces):
+                self.answer.take(*arrival)
             if None in pieces:
                 break
             yield self.answer
@@ -135,15 +145,15 @@ class Coming:
     def _read(self) -> None:
         try:
             for piece in self._pieces:
-                self._queue.put(piece)
+                self._queue.put((piece, time.monotonic()))
         except Exception as problem:  # noqa: BLE001 (raised where the answer is waited for)
             self.problem = problem
         finally:
             self._queue.put(None)
 
-    def _came(self, pace: float) -> list[ChatCompletionChunk | None]:
+    def _came(self, pace: float) -> list[_Arrival | None]:
         """Return what has come by now; waits so many seconds for the first of it."""
-        found: list[ChatCompletionChunk | None] = []
+        found: list[_Arrival | None] = []
         with suppress(queue.Empty):
             found.append(self._queue.get(timeout=pace))
             while found[-1] is not None:

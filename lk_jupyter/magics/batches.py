@@ -25,6 +25,8 @@ from lk_jupyter.runs.cost import credits_label, duration_label
 from lk_jupyter.runs.guard import permit_text
 from lk_jupyter.runs.session import current
 
+_KNOWN = "Asked before: nothing was asked or billed now. --again asks anew."
+
 
 @magic(BatchOptions)
 def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
@@ -98,7 +100,7 @@ def _unbounded(job: Job, estimate: Estimate) -> str:
 
 def _followed(work: Work, job: Job, shell: InteractiveShell) -> Result:
     """Bring a batch to its end in the output of the cell."""
-    output, began = Updated(shell), time.monotonic()
+    output, began, is_known = Updated(shell), time.monotonic(), work.is_done()
     try:
         for progress in work.steps():
             output.show(Rows([_bar(progress, job.offer.id)]))
@@ -111,7 +113,10 @@ def _followed(work: Work, job: Job, shell: InteractiveShell) -> Result:
         output.settle(Line("failed", [job.offer.id]))
         raise
     result = work.result()
-    output.show(_receipt(result, job, time.monotonic() - began), now=True)
+    line = _receipt(result, job, time.monotonic() - began)
+    if is_known:
+        line.remark = "\n".join(filter(None, [_KNOWN, line.remark]))
+    output.show(line, now=True)
     return result
 
 
@@ -148,7 +153,7 @@ def _given(rows: Column, result: Result, options: BatchOptions, shell: Interacti
     """Return the answers by row, or set the variable that is to have them."""
     numbers = range(len(rows))
     answers = [answer.text if (answer := result.answers.get(row)) else None for row in numbers]
-    errors = [failure.message if (failure := result.failures.get(row)) else None for row in numbers]
+    errors = [failure.message if (failure := result.failures.get(row)) else "" for row in numbers]
     frame = rows.joined({"answer": answers, "error": errors})
     if options.save is None:
         return frame

@@ -75,7 +75,7 @@ def test_answers_are_joined_by_row_and_priced(ask, shell, upstream):
     assert frame.index.tolist() == [10, 20, 30]
     assert frame.review.tolist() == REVIEWS
     assert frame.answer.tolist() == ["re: 5 stars: good", "re: 1 stars: bad", "re: 3 stars: so so"]
-    assert frame.error.isna().all()
+    assert (frame.error == "").all()
     assert upstream.requests[0]["max_tokens"] == 50
 
 
@@ -91,7 +91,9 @@ def test_it_tells_the_price_and_asks_first(ask, upstream, answer):
 def test_the_same_line_asks_no_row_twice_unless_it_is_told_to(ask, upstream):
     upstream.answer = rows = Rows()
     ask("%lk_batch df.review -m up/large -y")
-    assert "re: so so" in ask("%lk_batch df.review -m up/large -y")
+    shown = ask("%lk_batch df.review -m up/large -y")
+    assert "re: so so" in shown
+    assert "Asked before: nothing was asked or billed now. --again asks anew." in shown
     assert rows.answered == {"good": 1, "bad": 1, "so so": 1}
     ask("%lk_batch df.review -m up/large -y --again")
     assert rows.answered == {"good": 2, "bad": 2, "so so": 2}
@@ -104,7 +106,7 @@ def test_rows_that_fail_are_asked_again_and_what_is_left_is_told(ask, shell, ups
     upstream.answer = Rows(["bad"], times=2)
     shown = ask("%lk_batch df.review -m up/large -y --save answers --retries 0 --system two")
     assert "✗ failed · up/large · 2 of 3 rows answered" in shown
-    assert "1 rows: the upstream answered HTTP 500: out of memory" in shown
+    assert "1 row: the upstream answered HTTP 500: out of memory" in shown
     assert shell.user_ns["answers"].error.tolist()[1].endswith("out of memory")
     upstream.answer = rows = Rows(["bad"], times=9, status=400)
     assert "✗ failed" in ask("%lk_batch df.review -m up/large -y --save answers --system three")
@@ -141,7 +143,7 @@ def test_lists_and_series_are_columns_too(ask, shell, upstream):
         ("df.review -m up/embed", "up/embed is for %lk_embed."),
         ('df.review -m up/large --prompt "Is it kind?"', "--prompt has no {text} in it"),
         ('df.review -m up/large --prompt "{txt}"', "There is no 'txt' to put into the prompt. Did you mean {text}?"),
-        ("df.review", "--model: Field required"),
+        ("df.review", "the following arguments are required: -m/--model"),
     ],
 )
 def test_a_slip_is_one_line_and_nothing_is_sent(ask, shell, upstream, line, told):
