@@ -1,6 +1,6 @@
-"""Writes the tables of README.md and the types of TypeScript from the declarations: ``python -m lk_jupyter._docs``.
+"""Writes the tables of README.md and of the operations, and the types of TypeScript, from the declarations.
 
-With ``--check`` it only says what is not current.
+``python -m lk_jupyter._docs`` does it; with ``--check`` it only says what is not current.
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is a key of ``TABLES``.
 """
@@ -30,6 +30,7 @@ from lk_jupyter.options import RunOptions, extras
 from lk_jupyter.runs.series import SERIES
 
 README = Path(__file__).parent.parent / "README.md"
+OPERATIONS = README.with_name("notebooks") / "reference" / "operations.md"
 DESCRIPTION = README.parent / "tests" / "contract" / "openapi.yaml"
 
 _CLIENT = Client("http://127.0.0.1")
@@ -74,7 +75,7 @@ def options_module() -> str:
         f"{head}export const RUN_OPTIONS: Record<string, string> = {json.dumps(rows, indent=2, ensure_ascii=False)};\n"
         f"\n/** States of a run that has ended; any other means that it goes on. */\n"
         f"export const FINAL_STATES = {states};\n"
-        f"\n/** Series of metrics: field of the API, words, unit, the panel that it is drawn in, factor to the unit. */\n"
+        "\n/** Series of metrics: field of the API, words, unit, the panel that it is drawn in, factor to the unit. */\n"
         f"export const SERIES = {json.dumps(series, indent=2, ensure_ascii=False)} as const;\n"
     )
 
@@ -108,6 +109,9 @@ def _described_paths() -> dict[str, Any]:
 
 OPTIONS = _types.TYPES.with_name("options.ts")
 
+#: Pages that are kept with their tables; those of the guide's other pages are made when it is built.
+PAGES = (README, OPERATIONS)
+
 TABLES: dict[str, Callable[[], str]] = {
     "magics": magics_table,
     "options": options_table,
@@ -140,7 +144,7 @@ def _on_the_line(name: str, field: FieldInfo) -> str:
 def main(*, check: bool) -> str | None:
     """Write the tables and types, or with ``check`` say what is not current."""
     files = {
-        README: render(README.read_text(encoding="utf-8")),
+        **{page: render(page.read_text(encoding="utf-8")) for page in PAGES},
         _types.TYPES: _types.render(),
         OPTIONS: options_module(),
     }

@@ -218,8 +218,8 @@ class RunOptions(StartOptions):
     )
     attach: Literal["never", "auto"] = Field(
         "never",
-        description="auto: follow the run, or the several, that this cell has started with the same code before, if it goes "
-        "on or ended unseen, and start it else.",
+        description="auto: follow the run, or the several, that this cell has started with the same code before, if it "
+        "goes on or ended unseen, and start it else.",
         json_schema_extra=_flag(metavar="WHEN"),
     )
     rich: bool | None = Field(

@@ -8,8 +8,9 @@ import lk_jupyter
 from lk_jupyter import _docs, _types, errors
 
 
-def test_the_tables_of_the_readme_are_current():
-    written = _docs.README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", _docs.PAGES, ids=lambda page: page.name)
+def test_the_tables_of_a_page_are_current(page):
+    written = page.read_text(encoding="utf-8")
     assert written == _docs.render(written), "run: make docs"
 
 
@@ -18,8 +19,9 @@ def test_the_types_of_the_pages_are_current():
 
 
 @pytest.mark.parametrize("name", _docs.TABLES)
-def test_the_readme_has_every_table(name):
-    assert f"<!-- table: {name} -->\n|" in _docs.README.read_text(encoding="utf-8")
+def test_every_table_stands_on_a_page(name):
+    pages = "".join(page.read_text(encoding="utf-8") for page in _docs.PAGES)
+    assert f"<!-- table: {name} -->\n|" in pages
 
 
 def test_all_lists_what_the_package_serves_on_demand():
