@@ -75,7 +75,7 @@ def options_module() -> str:
         f"{head}export const RUN_OPTIONS: Record<string, string> = {json.dumps(rows, indent=2, ensure_ascii=False)};\n"
         f"\n/** States of a run that has ended; any other means that it goes on. */\n"
         f"export const FINAL_STATES = {states};\n"
-        "\n/** Series of metrics: field of the API, words, unit, the panel that it is drawn in, factor to the unit. */\n"
+        "\n/** Series of metrics: field of the API, words, unit, the panel of its plot, factor to the unit. */\n"
         f"export const SERIES = {json.dumps(series, indent=2, ensure_ascii=False)} as const;\n"
     )
 

@@ -39,7 +39,7 @@ export const RUN_OPTIONS: Record<string, string> = {
 /** States of a run that has ended; any other means that it goes on. */
 export const FINAL_STATES = ['aborted', 'cancelled', 'completed', 'error', 'failed', 'failed_system', 'failed_user', 'success', 'system_failure', 'timeout'];
 
-/** Series of metrics: field of the API, words, unit, the panel that it is drawn in, factor to the unit. */
+/** Series of metrics: field of the API, words, unit, the panel of its plot, factor to the unit. */
 export const SERIES = [
   {
     "field": "gpuUtilizationPercent",
