@@ -59,7 +59,7 @@ def python() -> Iterator[Entry]:
 
     for name in lk_jupyter.__all__:
         said = inspect.getdoc(getattr(lk_jupyter, name)) or ""
-        yield Entry("Python", f"lk_jupyter.{name}", first_sentence(said))
+        yield Entry("Python", f"lk_jupyter.{name}", first_sentence(said).replace("``", ""))
 
 
 def operations() -> Iterator[Entry]:
@@ -71,8 +71,8 @@ def operations() -> Iterator[Entry]:
     groups = {type(part): name for name in vars(Client) if isinstance(part := getattr(client, name), Group)}
     for endpoint in ENDPOINTS:
         name = f"{groups[endpoint.owner]}.{endpoint.name}"
-        magic = ", ".join(magics_of(name)) or NO_MAGIC.get(name, "")
-        said = first_sentence(inspect.cleandoc(endpoint.__doc__ or ""))
+        magic = ", ".join(magics_of(name)) or NO_MAGIC.get(name, "").replace("`", "")
+        said = first_sentence(inspect.cleandoc(endpoint.__doc__ or "")).replace("``", "")
         yield Entry("Operations", f"session.client.{name}", f"{said} ({magic})" if magic else said)
 
 

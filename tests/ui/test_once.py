@@ -11,8 +11,8 @@ from playwright.sync_api import expect
 def test_codes_are_shown_once_and_not_saved(open_notebook, running_lab, accessible, cloud):
     email, key = add_person(cloud)
     sign_in = f"%env LK_API_KEY={key}\n%load_ext lk_jupyter"
-    pages = ("%lk_help", "%lk_vm create --gpu A100 --count 2 --plan --key ~/key.pub", "%lk_org", "%lk_pricing spot")
-    made = "!echo ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oW me > ~/key.pub"
+    pages = ("%lk_help", "%lk_vm create --gpu A100 --count 2 --plan --key key.pub", "%lk_org", "%lk_pricing spot")
+    made = "!echo ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oW me > key.pub"
     book = open_notebook(sign_in, "%lk_mfa enrol", "%lk_keys create laptop", made, *pages)
     book.run(0)
     book.ended()
