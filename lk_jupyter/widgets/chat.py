@@ -48,7 +48,8 @@ class Chat(View):
         self._talk = Talk(system=system)
         self._coming: Coming | None = None
         self._one = threading.Lock()
-        self._cost: Decimal | None = Decimal(0)
+        self._cost = Decimal(0)
+        self._is_counted = True
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -86,7 +87,8 @@ class Chat(View):
         """Begin anew."""
         self.stop()
         self._talk.messages.clear()
-        self.turns, self._cost, self.spent = [], Decimal(0), ""
+        self.turns, self.spent = [], ""
+        self._cost, self._is_counted = Decimal(0), True
 
     def picture(self) -> Picture:
         """Tell what was said."""
@@ -121,8 +123,11 @@ class Chat(View):
         self.turns = [*self.turns[:-1], _turn(label, answer.text, answer.reasoning, facts)]
 
     def _add(self, cost: Decimal | None) -> None:
-        self._cost = None if cost is None or self._cost is None else self._cost + cost
-        self.spent = "Cost so far: " + (credits_label(self._cost) if self._cost is not None else "not known")
+        """Count the cost of an answer; one that was stopped, or whose model has no price, tells none."""
+        self._cost += cost or 0
+        self._is_counted = self._is_counted and cost is not None
+        rest = "" if self._is_counted else ", and what was not counted"
+        self.spent = f"Cost so far: {credits_label(self._cost)}{rest}"
 
 
 def _turn(who: str, text: str, reasoning: str = "", facts: str = "") -> dict[str, str]:

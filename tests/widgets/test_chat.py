@@ -42,6 +42,7 @@ def test_an_answer_can_be_stopped_and_what_came_stays(chat, upstream):
     asking.join(60)
     assert not chat.answering
     assert chat.messages[-1]["content"] == "ONE"
+    assert chat.spent == "Cost so far: 0.0000 credits, and what was not counted"
 
 
 def test_its_picture_tells_what_was_said_without_markup_and_keys(chat):

@@ -95,7 +95,7 @@ function Question({ answering, model, onAsk, onStop }: ChatProps) {
     }
   };
   return (
-    <div className="lk-row lk-question">
+    <div className="lk-row lk-typing">
       <textarea
         aria-label="Question"
         placeholder={`Ask ${model}: Enter sends, Shift Enter breaks the line`}
