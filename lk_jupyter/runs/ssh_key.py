@@ -15,7 +15,8 @@ PORT = 22
 #: Names that ssh itself looks for, the best kind first.
 _USUAL = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 _LINE = re.compile(r"(ssh-|ecdsa-|sk-)[\w@.-]+ [A-Za-z0-9+/=]+( .*)?")
-_MAKE = "Make one, then run this line again: !ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
+_KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
+_MAKE = f"Make one, then run this line again: !{_KEYGEN}"
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def test_who_has_no_key_is_told_how_to_make_one(run_cell, home, vms):
     shown = run_cell("%lk_vm create --gpu A100 --yes")
     assert shown == (
         f"UsageError: There is no public key in {home}/.ssh. Make one, then run this line again: "
-        "!ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519\n"
+        "!mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519\n"
     )
     (home / ".ssh" / "id_rsa.pub").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     assert "holds no public key of OpenSSH" in run_cell("%lk_vm create --gpu A100 --yes")
