@@ -55,6 +55,7 @@ MAGICS = (
     Row("lk_compose", "containers", "cell"),
     Row("lk_open", "containers"),
     Row("lk_notebook", "notebook"),
+    Row("lk_kernel", "kernel"),
     Row("lk_machines", "runs"),
     Row("lk_ls", "storage"),
     Row("lk_put", "storage"),

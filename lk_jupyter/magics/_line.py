@@ -28,6 +28,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _MARKS = {
     "running": "●",
     "listening": "●",
+    "added": "✓",
     "aborted": "■",
     "cancelled": "■",
     "submitting": "◌",

@@ -1,0 +1,231 @@
+"""The process that a Jupyter here takes for the kernel: ``python -m lk_jupyter.kernels.bridge -f FILE --run ID …``.
+
+It passes messages as they are between the sockets of a kernel and the web socket of the hosted
+server, whose kernel does the work. When the machine is gone (idle for too long, its time or credits
+used up, stopped elsewhere) it stays, says so to whoever runs a cell, and starts nothing: only a
+restart by the user takes a new machine. When the Jupyter that started it is gone, it stops the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import uuid
+from collections import OrderedDict
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from lk_jupyter.api.execution import is_final
+from lk_jupyter.errors import LkError
+from lk_jupyter.kernels.hosted_kernel import HostedKernel
+from lk_jupyter.kernels.lease import Lease
+from lk_jupyter.kernels.sockets import CHANNELS, Message, Sockets
+from lk_jupyter.runs.session import current
+
+PROTOCOL = "v1.kernel.websocket.jupyter.org"
+
+#: Seconds between two looks at the lease and the parent, at the run, and before a new connection.
+TICK, LOOK, PAUSE = 0.5, 5.0, 0.5
+
+#: What counts as work.
+_WORK = {"execute_request", "comm_msg", "comm_open"}
+
+#: Requests whose senders are remembered.
+_REMEMBERED = 10_000
+
+_ANEW = "Restart the kernel to get a new one; the variables went with the machine."
+
+
+class Bridge:
+    """Passes messages between a Jupyter here and a kernel there."""
+
+    def __init__(self, sockets: Sockets, kernel: HostedKernel, lease: Lease, limit: str) -> None:
+        self._sockets = sockets
+        self._kernel = kernel
+        self._lease = lease
+        self._limit = limit
+        self._senders: OrderedDict[str, list[bytes]] = OrderedDict()
+        self._socket: ClientConnection | None = None
+        self._ready = asyncio.Event()  # there is a connection, or never will be
+        self._done = asyncio.Event()
+        self._gone = ""
+        self._info: dict[str, Any] = {"status": "ok", "protocol_version": "5.3", "implementation": "lk_jupyter"}
+        self._parent = int(os.environ.get("JPY_PARENT_PID") or os.getppid())
+
+    async def run(self) -> None:
+        """Pass messages until the kernel is shut down."""
+        works: list[Coroutine[Any, Any, None]] = [self._sockets.beat(), self._link(), self._watch(), self._look()]
+        works += [self._listen(channel) for channel in CHANNELS]
+        tasks = [asyncio.create_task(work) for work in [*works, self._wait()]]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._sockets.close()
+
+    async def _wait(self) -> None:
+        await self._done.wait()
+
+    async def _listen(self, channel: str) -> None:
+        """Take what the Jupyter here sends on a channel."""
+        while True:
+            message = await self._sockets.receive(channel)
+            kind = message.header["msg_type"]
+            if kind == "shutdown_request":
+                await self._shut_down(channel, message)
+            elif kind == "interrupt_request":
+                await self._interrupt(channel, message)
+            else:
+                await self._forward(channel, message)
+
+    async def _shut_down(self, channel: str, message: Message) -> None:
+        restart = bool(json.loads(message.parts[3]).get("restart"))
+        await self._reply(channel, message, {"status": "ok", "restart": restart})
+        self._done.set()
+
+    async def _interrupt(self, channel: str, message: Message) -> None:
+        content: dict[str, Any] = {"status": "ok"}
+        try:
+            if not self._gone:
+                await asyncio.to_thread(self._kernel.interrupt)
+        except LkError as error:
+            content = _failure(str(error))
+        await self._reply(channel, message, content)
+
+    async def _forward(self, channel: str, message: Message) -> None:
+        """Send a message to the kernel there, or say that it is gone."""
+        self._senders[message.header["msg_id"]] = message.identities
+        if len(self._senders) > _REMEMBERED:
+            self._senders.popitem(last=False)
+        if message.header["msg_type"] in _WORK:
+            self._lease.work()
+        while not self._gone:
+            await self._ready.wait()
+            if self._socket:
+                with suppress(WebSocketException, OSError):
+                    await self._socket.send(serialize_msg_to_ws_v1(message.parts, channel))
+                    return
+                self._ready.clear()
+        await self._answer(channel, message)
+
+    async def _link(self) -> None:
+        """Keep a connection to the kernel there; the server keeps what it says meanwhile for the same session."""
+        url = self._kernel.server.channels_url(self._kernel.kernel_id, uuid.uuid4().hex)
+        settings: dict[str, Any] = {"proxy": None} if url.startswith("ws://") else {}
+        while True:
+            with suppress(WebSocketException, OSError, asyncio.TimeoutError):
+                async with connect(
+                    url,
+                    additional_headers=self._kernel.server.headers,
+                    subprotocols=[PROTOCOL],  # type: ignore[list-item] # a str of its own kind
+                    max_size=None,
+                    **settings,
+                ) as self._socket:
+                    self._ready.set()
+                    async for data in self._socket:
+                        await self._take(data)
+            self._socket = None
+            if not self._gone:
+                self._ready.clear()
+            await asyncio.sleep(PAUSE)
+
+    async def _take(self, data: str | bytes) -> None:
+        """Hand on what the kernel there says."""
+        if isinstance(data, str):
+            return  # a server without this protocol is refused at the start
+        channel, parts = deserialize_msg_from_ws_v1(data)
+        message = Message([], parts)
+        if channel == "iopub":
+            self._notice(message)
+            await self._sockets.publish(message._replace(identities=[message.header["msg_type"].encode()]))
+            return
+        if message.header["msg_type"] == "kernel_info_reply":
+            self._info = json.loads(parts[3])
+        sender = self._senders.get(message.parent.get("msg_id", ""))
+        if sender is not None:
+            await self._sockets.send(channel, message._replace(identities=sender))
+
+    def _notice(self, message: Message) -> None:
+        """Take note of whether the kernel there works."""
+        if message.header["msg_type"] == "status" and message.parent.get("msg_type") in _WORK:
+            state = json.loads(message.parts[3]).get("execution_state")
+            (self._lease.rest if state == "idle" else self._lease.work)()
+
+    async def _watch(self) -> None:
+        """Give the machine back when its lease is over, or nobody is left to use it."""
+        while True:
+            await asyncio.sleep(TICK)
+            if os.name != "nt" and os.getppid() != self._parent:  # on Windows the time limit of the run is left
+                await asyncio.to_thread(self._kernel.stop)
+                self._done.set()
+            elif self._lease.is_over and not self._gone:
+                self._end(f"The machine was given back after {self._lease.label} without work.")
+                await asyncio.to_thread(self._kernel.stop)
+
+    async def _look(self) -> None:
+        """Find out when the machine was stopped elsewhere, or has reached its limit."""
+        while True:
+            await asyncio.sleep(LOOK if self._ready.is_set() else PAUSE)
+            if self._gone:
+                continue
+            with suppress(LkError):
+                state = await asyncio.to_thread(lambda: self._kernel.run.status)
+                if is_final(state):
+                    self._end(f"The machine is gone: {self._limit if state == 'timeout' else state}.")
+
+    def _end(self, reason: str) -> None:
+        self._gone = f"{reason} {_ANEW}"
+        self._ready.set()  # those who wait are told
+
+    async def _answer(self, channel: str, message: Message) -> None:
+        """Answer in place of the kernel that is gone."""
+        header, identities = message.header, [b"lk"]
+        await self._sockets.publish(self._sockets.made("status", {"execution_state": "busy"}, header, identities))
+        if header["msg_type"] == "kernel_info_request":
+            await self._reply(channel, message, self._info)
+        else:
+            failure = _failure(self._gone)
+            if header["msg_type"] == "execute_request":
+                await self._sockets.publish(self._sockets.made("error", failure, header, identities))
+            await self._reply(channel, message, {**failure, "execution_count": 0})
+        await self._sockets.publish(self._sockets.made("status", {"execution_state": "idle"}, header, identities))
+
+    async def _reply(self, channel: str, message: Message, content: dict[str, Any]) -> None:
+        kind = message.header["msg_type"].replace("_request", "_reply")
+        await self._sockets.send(channel, self._sockets.made(kind, content, message.header, message.identities))
+
+
+def _failure(text: str) -> dict[str, Any]:
+    return {"status": "error", "ename": "MachineGone", "evalue": text, "traceback": [f"MachineGone: {text}"]}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-f", dest="file", required=True, help="connection file")
+    parser.add_argument("--run", required=True, help="run of the hosted server")
+    parser.add_argument("--kernel", required=True, help="kernel of that server")
+    parser.add_argument("--idle", type=float, required=True, help="minutes without work that end the lease")
+    parser.add_argument("--limit", required=True, help="what it means when the time of the run is up")
+    return parser.parse_args()
+
+
+async def _main(connection: dict[str, Any], arguments: argparse.Namespace) -> None:
+    kernel = HostedKernel.attach(current(), arguments.run, arguments.kernel)
+    await Bridge(Sockets(connection), kernel, Lease(60 * arguments.idle), arguments.limit).run()
+
+
+if __name__ == "__main__":
+    given = _arguments()
+    asyncio.run(_main(json.loads(Path(given.file).read_text(encoding="utf-8")), given))

@@ -1,0 +1,95 @@
+"""The five sockets of a kernel, as Jupyter's messaging protocol has them."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from contextlib import suppress
+from typing import Any, NamedTuple, cast
+
+import zmq
+import zmq.asyncio
+from jupyter_client.session import DELIM, Session
+
+CHANNELS = ("shell", "control", "stdin")
+
+#: Milliseconds in which the last messages may leave.
+_LINGER = 1000
+
+
+class Message(NamedTuple):
+    """Who sent a message, and its parts: header, parent header, metadata, content, buffers."""
+
+    identities: list[bytes]
+    parts: list[bytes]
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The header, read."""
+        return _read(self.parts[0])
+
+    @property
+    def parent(self) -> dict[str, Any]:
+        """The header of the message that this one answers; empty when it answers none."""
+        return _read(self.parts[1])
+
+
+class Sockets:
+    """The sockets that a connection file names, bound."""
+
+    def __init__(self, connection: dict[str, Any]) -> None:
+        self.session = Session(
+            key=connection["key"].encode(), signature_scheme=connection.get("signature_scheme", "hmac-sha256")
+        )
+        self._context = zmq.asyncio.Context()
+        self._routers = {name: self._bound(connection, name, zmq.ROUTER) for name in CHANNELS}
+        self._iopub = self._bound(connection, "iopub", zmq.PUB)
+        self._heart = self._bound(connection, "hb", zmq.REP)
+
+    def _bound(self, connection: dict[str, Any], name: str, kind: int) -> zmq.asyncio.Socket:
+        socket = self._context.socket(kind)
+        socket.linger = _LINGER
+        port, transport = connection[f"{name}_port"], connection["transport"]
+        socket.bind(f"{transport}://{connection['ip']}{'-' if transport == 'ipc' else ':'}{port}")
+        return socket
+
+    async def beat(self) -> None:
+        """Answer those who ask whether this kernel lives."""
+        while True:
+            await self._heart.send(await self._heart.recv())
+
+    async def receive(self, channel: str) -> Message:
+        """Return the next message of a channel that is signed as it should be."""
+        while True:
+            raw: Any = await self._routers[channel].recv_multipart()
+            with suppress(ValueError):  # no message at all
+                identities, signed = self.session.feed_identities(raw)
+                signature, *parts = cast("list[bytes]", signed)
+                if len(parts) >= 4 and hmac.compare_digest(signature, self.session.sign(parts[:4])):
+                    return Message(identities, parts)
+
+    async def send(self, channel: str, message: Message) -> None:
+        """Send a message to one who asked."""
+        await self._routers[channel].send_multipart(self._signed(message))
+
+    async def publish(self, message: Message) -> None:
+        """Send a message to all who listen."""
+        await self._iopub.send_multipart(self._signed(message))
+
+    def _signed(self, message: Message) -> list[bytes]:
+        return [*message.identities, DELIM, self.session.sign(message.parts[:4]), *message.parts]
+
+    def made(self, kind: str, content: dict[str, Any], parent: dict[str, Any], identities: list[bytes]) -> Message:
+        """Return a message of this kernel's own."""
+        packed = self.session.serialize(self.session.msg(kind, content, parent=parent))
+        return Message(identities, packed[2:])
+
+    async def close(self) -> None:
+        """Close all, after the last messages have left."""
+        await asyncio.to_thread(self._context.destroy, _LINGER)
+
+
+def _read(part: bytes) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(part)
+    return read

@@ -1,0 +1,70 @@
+"""Kernel specs: what makes a machine of the cloud appear in launcher and kernel picker."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jupyter_client.kernelspec import KernelSpecManager
+
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.errors import UsageError
+from lk_jupyter.runs.machines import price_label
+
+PROVISIONER = "lk-cloud"
+_PREFIX = "lk-"
+
+
+class Installed(NamedTuple):
+    """A kernel of ours: the name of its spec, the name that it shows, and what its provisioner is told."""
+
+    name: str
+    title: str
+    config: dict[str, Any]
+
+
+def add(machine: MachineType, config: dict[str, Any], title: str | None = None) -> Installed:
+    """Install the kernel of a machine for this user, in place of the one that it had."""
+    price = f", {price_label(machine)}" if machine.price_per_hour is not None else ""
+    title = title or f"Python on {machine.card_name if machine.card else machine.hardware_profile}{price}"
+    name = _PREFIX + re.sub(r"[^a-z0-9.-]", "-", machine.hardware_profile.lower())
+    made = Installed(name, title, {"machine": machine.hardware_profile, **config})
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "kernel.json").write_text(json.dumps(_spec(made), indent=1), encoding="utf-8")
+        KernelSpecManager().install_kernel_spec(folder, name, user=True)
+    return made
+
+
+def installed() -> Iterator[Installed]:
+    """Yield the kernels of ours."""
+    for name, found in KernelSpecManager().get_all_specs().items():
+        told = found["spec"].get("metadata", {}).get("kernel_provisioner", {})
+        if told.get("provisioner_name") == PROVISIONER:
+            yield Installed(name, found["spec"]["display_name"], told.get("config", {}))
+
+
+def remove(wish: str) -> Installed:
+    """Take a kernel of ours away, named by its spec, its machine or its card. Raises UsageError."""
+    known = list(installed())
+    names = {wish.lower(), f"{_PREFIX}{wish.lower()}", f"{_PREFIX}gpu.{wish.lower()}"}
+    found = next((kernel for kernel in known if kernel.name in names), None)
+    if found is None:
+        there = ", ".join(kernel.config.get("machine", kernel.name) for kernel in known) or "none"
+        raise UsageError(f"There is no kernel for {wish!r}. There are: {there}.")
+    KernelSpecManager().remove_kernel_spec(found.name)
+    return found
+
+
+def _spec(kernel: Installed) -> dict[str, Any]:
+    return {
+        "argv": [sys.executable, "-m", "lk_jupyter.kernels.bridge", "-f", "{connection_file}"],
+        "display_name": kernel.title,
+        "language": "python",
+        "interrupt_mode": "message",
+        "metadata": {"kernel_provisioner": {"provisioner_name": PROVISIONER, "config": kernel.config}},
+    }

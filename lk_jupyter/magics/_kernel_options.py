@@ -1,0 +1,55 @@
+"""What the verbs of ``%lk_kernel`` take."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pydantic import Field
+
+from lk_jupyter.options import Options, ServerOptions, _flag
+
+
+def _machine(completer: str) -> str:
+    field: str = Field(
+        description="GPU or machine profile, such as A100 or cpu.",
+        json_schema_extra=_flag(metavar="MACHINE", positional=True, completer=completer),
+    )
+    return field
+
+
+class AddOptions(Options):
+    """Options of ``%lk_kernel add``."""
+
+    machine: str = _machine("gpus")
+    idle: float = Field(
+        20,
+        gt=0,
+        allow_inf_nan=False,
+        description="Minutes without work after which the machine is given back.",
+        json_schema_extra=_flag(metavar="MINUTES"),
+    )
+    max_cost: Decimal | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Credits at which the machine is given back. Default: the setting max_cost.",
+        json_schema_extra=_flag(metavar="CREDITS"),
+    )
+    timeout: int | None = Field(
+        None,
+        ge=1,
+        description="Seconds after which the machine is given back. Default: the setting max_timeout.",
+        json_schema_extra=_flag(metavar="SECONDS"),
+    )
+    image: str = Field(
+        ServerOptions.model_fields["image"].default,
+        description="Image with a Jupyter server, of the kind of Jupyter's own.",
+        json_schema_extra=_flag(metavar="IMAGE"),
+    )
+    title: str | None = Field(None, description='Name in the launcher. Default: such as "Python on A100, 1.59/h".')
+
+
+class RemoveOptions(Options):
+    """Options of ``%lk_kernel remove``."""
+
+    machine: str = _machine("gpus")

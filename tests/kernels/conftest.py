@@ -1,0 +1,79 @@
+"""A local cloud whose notebook runs are Jupyter servers of this environment, and a user with kernels of it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from conftest import RunningCloud
+from jupyter_client.manager import KernelManager
+from localcloud.conftest import until
+
+
+@pytest.fixture(scope="module")
+def hosting(tmp_path_factory):
+    """A local cloud without an engine."""
+    running = RunningCloud(tmp_path_factory.mktemp("hosting"), "--engine", "none", "--clock-speed", "20")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def user(hosting, home, monkeypatch):
+    """A user signed in to it, whose own Jupyter folders are empty."""
+    monkeypatch.setenv("LK_BASE_URL", hosting.base_url)
+    monkeypatch.setenv("LK_API_KEY", hosting.api_key)
+    for kind in ("CONFIG", "DATA", "RUNTIME"):
+        monkeypatch.setenv(f"JUPYTER_{kind}_DIR", str(home / "jupyter" / kind.lower()))
+    return hosting
+
+
+class Used:
+    """A kernel in use."""
+
+    def __init__(self, name):
+        self.manager = KernelManager(kernel_name=name)
+        self.manager.start_kernel(env=dict(os.environ))
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def run(self, code):
+        """Run code and return what it shows: text, and the error if there is one."""
+        shown = []
+
+        def show(message):
+            content = message["content"]
+            shown.append(content.get("text") or content.get("evalue") or content.get("data", {}).get("text/plain", ""))
+
+        self.client.execute_interactive(code, timeout=60, output_hook=show)
+        return "".join(shown)
+
+    def close(self):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def use():
+    """Start kernels by their names; all are shut down at the end of the test."""
+    made = []
+
+    def started(name):
+        made.append(Used(name))
+        return made[-1]
+
+    yield started
+    for used in made:
+        used.close()
+
+
+@pytest.fixture
+def going_on(hosting):
+    """A function that returns the runs that go on."""
+    return lambda: list(hosting.client.workloads.list())
+
+
+@pytest.fixture(name="until")
+def until_fixture():
+    return until

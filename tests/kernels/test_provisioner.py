@@ -1,0 +1,120 @@
+"""A kernel on a machine of the cloud: used as any kernel is, and its bill ends with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import lk_jupyter
+from lk_jupyter.kernels import specs
+from lk_jupyter.runs.journal import journal
+
+pytestmark = [
+    pytest.mark.xdist_group("hosted"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in.*(socket|event_loop|EventLoop)"
+    ),  # jupyter_client's own loop
+]
+
+
+def added(machine="A100", **config):
+    with lk_jupyter.connect() as session:
+        return specs.add(session.machines().resolve(machine), {"idle": 20, **config}).name
+
+
+def billed(cloud, run):
+    return cloud.client.execution.get(run).billed
+
+
+def test_it_is_used_interrupted_restarted_and_shut_down_and_then_bills_no_more(user, use, going_on, until):
+    kernel = use(added())
+    (run,) = going_on()
+    assert (run.hardware_profile, run.run_name) == ("gpu.a100", "Python on A100, 1.59/h")
+    assert kernel.run("x = 6 * 7; print(x)") == "42\n"
+    assert kernel.run("'value'") == "'value'"
+    assert "ZeroDivisionError" in kernel.run("1/0") or "division by zero" in kernel.run("1/0")
+    assert kernel.client.complete("impo", reply=True, timeout=30)["content"]["matches"] == ["import"]
+
+    def answer(message):
+        kernel.client.input("typed")
+
+    kernel.client.execute_interactive("got = input('what? ')", allow_stdin=True, stdin_hook=answer, timeout=60)
+    assert kernel.run("print(got)") == "typed\n"
+
+    threading.Timer(1, kernel.manager.interrupt_kernel).start()
+    kernel.run("import time\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    caught = True")
+    assert kernel.run("print(caught, x)") == "True 42\n"
+
+    kernel.manager.restart_kernel()
+    kernel.client.wait_for_ready(timeout=60)
+    assert "name 'x' is not defined" in kernel.run("x")
+    assert [still.execution_id for still in going_on()] == [run.execution_id]
+
+    kernel.manager.shutdown_kernel()
+    record = until(lambda: (now := user.client.execution.get(run.execution_id)).status == "cancelled" and now)
+    assert going_on() == []
+    assert record.billed == billed(user, run.execution_id) > 0
+
+
+def test_a_machine_is_given_back_when_nothing_ran_for_a_while_and_a_restart_takes_a_new_one(user, use, going_on, until):
+    kernel = use(added("cpu", idle=0.05))
+    assert kernel.run("import time; time.sleep(4); print('done')") == "done\n"  # it works for longer than that
+    until(lambda: not going_on())
+    assert kernel.manager.is_alive()
+    shown = kernel.run("1")
+    assert shown.startswith("The machine was given back after 0.05 minutes without work. Restart the kernel")
+    assert going_on() == []
+    kernel.manager.restart_kernel()
+    kernel.client.wait_for_ready(timeout=60)
+    until(lambda: not going_on())  # and that one too
+
+
+def test_a_machine_that_was_stopped_elsewhere_is_missed_and_its_credits_limit_its_time(user, use, going_on, until):
+    kernel = use(added(max_cost="0.05"))
+    (run,) = going_on()
+    assert journal().get(run.execution_id).request["timeout"] == 113  # what 0.05 credits are good for at 1.59 an hour
+    user.client.workloads.abort(run.execution_id)
+    until(lambda: "The machine is gone: aborted. Restart the kernel" in kernel.run("1"))
+    assert kernel.manager.is_alive()
+
+
+def test_a_machine_stops_when_the_jupyter_that_started_it_is_killed(user, going_on, until):
+    name = added("cpu")
+    program = f"""
+import os, time
+from jupyter_client.manager import KernelManager
+manager = KernelManager(kernel_name={name!r})
+manager.start_kernel()
+print("up", flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "up\n"
+        assert len(going_on()) == 1
+        process.kill()
+    until(lambda: not going_on())
+
+
+def test_a_start_that_fails_says_why_and_leaves_no_machine(user, going_on):
+    from jupyter_client.manager import KernelManager  # noqa: PLC0415
+
+    name = added("cpu", image="python:3.11")  # no Jupyter server, and here no engine either
+    with pytest.raises(Exception, match="podman or docker is missing"):
+        KernelManager(kernel_name=name).start_kernel()
+    assert going_on() == []
+
+
+def test_a_kernel_is_added_listed_and_removed(user, home):
+    name = added("A100", max_cost="2")
+    spec = json.loads((home / "jupyter" / "data" / "kernels" / name / "kernel.json").read_text())
+    assert spec["display_name"] == "Python on A100, 1.59/h"
+    assert spec["metadata"]["kernel_provisioner"]["provisioner_name"] == "lk-cloud"
+    assert [kernel.title for kernel in specs.installed()] == ["Python on A100, 1.59/h"]
+    assert specs.remove("A100").name == name
+    assert list(specs.installed()) == []
+    with pytest.raises(lk_jupyter.errors.UsageError, match="There is no kernel for 'A100'"):
+        specs.remove("A100")

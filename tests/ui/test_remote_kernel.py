@@ -1,0 +1,87 @@
+"""A kernel on a machine of the cloud, in Lab: from the launcher to the end of its bill."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import RunningCloud
+from localcloud.conftest import until
+from playwright.sync_api import expect
+
+import lk_jupyter
+from lk_jupyter.kernels import specs
+from ui import lab, notebook
+
+
+@pytest.fixture(scope="module")
+def hosting(tmp_path_factory):
+    """A local cloud whose notebook runs are Jupyter servers of this environment."""
+    running = RunningCloud(tmp_path_factory.mktemp("hosting"), "--engine", "none", "--clock-speed", "20")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def lab_with_kernel(hosting, tmp_path_factory):
+    """A Lab of a user who has added a kernel on an A100."""
+    settings, root = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("notebooks")
+    with pytest.MonkeyPatch.context() as patch, lk_jupyter.connect(hosting.base_url, hosting.api_key) as session:
+        patch.setenv("JUPYTER_DATA_DIR", str(settings))
+        specs.add(session.machines().resolve("A100"), {"idle": 20})
+    signed_in = {"LK_BASE_URL": hosting.base_url, "LK_API_KEY": hosting.api_key}
+    with lab.running(settings, root, {**signed_in, "LK_JOURNAL": str(settings / "journal.sqlite")}) as running:
+        yield running
+
+
+@pytest.mark.timeout(300)
+def test_it_is_started_used_interrupted_restarted_and_shut_down_and_bills_no_more(hosting, lab_with_kernel, page):
+    def going_on():
+        return list(hosting.client.workloads.list())
+
+    page.goto(f"{lab_with_kernel.url}/lab?token={lab_with_kernel.token}&reset")
+    page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=60_000)
+    card = page.locator(".jp-LauncherCard[data-category='Notebook']", has_text="Python on A100, 1.59/h")
+    expect(card).to_be_visible()
+    page.screenshot(path=notebook.SCREENS / "kernel-launcher.png")
+    assert going_on() == []
+
+    card.click()
+    page.wait_for_function(notebook.KERNEL_IS_READY, timeout=90_000, polling=notebook.LOOK)
+    (run,) = going_on()
+    assert run.hardware_profile == "gpu.a100"
+    book = notebook.OpenNotebook(page)
+    typed(page, 0, "x = 6 * 7; print(x)")
+    output = book.run(0)
+    expect(output).to_contain_text("42")
+    book.ended()
+
+    typed(page, 1, "import time; print('at work'); time.sleep(600)")
+    output = book.run(1)
+    expect(output).to_contain_text("at work")
+    book.interrupt()
+    expect(output).to_contain_text("KeyboardInterrupt")
+    book.ended()
+    book.picture("kernel-used")
+
+    book.restart_kernel()
+    book.ended()
+    typed(page, 2, "x")
+    expect(book.run(2)).to_contain_text("name 'x' is not defined")
+    book.ended()
+    assert [still.execution_id for still in going_on()] == [run.execution_id]
+
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    record = until(lambda: (now := hosting.client.execution.get(run.execution_id)).status == "cancelled" and now)
+    assert going_on() == []
+    assert hosting.client.execution.get(run.execution_id).billed == record.billed > 0
+
+
+def typed(page, cell, code):
+    """Put code into a cell, which is made where it is missing."""
+    page.evaluate(
+        """([cell, code]) => {
+            const cells = window.jupyterapp.shell.currentWidget.content.model.sharedModel;
+            if (cells.cells.length <= cell) cells.insertCell(cell, {cell_type: 'code'});
+            cells.getCell(cell).setSource(code);
+        }""",
+        [cell, code],
+    )
