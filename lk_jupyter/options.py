@@ -302,6 +302,43 @@ class ServerOptions(MachineOptions):
     mount: bool | None = Field(None, description="Show the bucket at /mnt/s3. Default: on.")
 
 
+class NotebookRunOptions(StartOptions):
+    """Options of ``%lk_run_notebook`` and ``Session.run_notebook``."""
+
+    notebook: str = Field(
+        description="Path of the notebook.",
+        json_schema_extra=_flag(metavar="PATH", positional=True, completer="paths"),
+    )
+    parameter: dict[str, str] = Field(
+        {},
+        description="Variable to set, behind the cell that is tagged parameters or else at the top: a Python literal "
+        "or text; may be repeated.",
+        json_schema_extra=_flag("-p", metavar="NAME=VALUE"),
+    )
+    output: str | None = Field(
+        None,
+        description="Path of the executed notebook. Default: beside the notebook, as NAME.out.ipynb.",
+        json_schema_extra=_flag("-o", metavar="PATH", completer="paths"),
+    )
+    requirements: list[str] = Field(
+        [],
+        description='Packages to install first: a requirements file or names such as "torch>=2.4"; may be repeated. '
+        "nbclient and ipykernel, which execute it, are added.",
+        json_schema_extra=_flag("-r", metavar="WHAT"),
+    )
+    files: list[str] = Field(
+        [],
+        description="Text files to ship beside it, as paths or globs in its folder, such as modules that it imports.",
+        json_schema_extra=_flag(metavar="GLOB"),
+    )
+    attach: Literal["never", "auto"] = Field(
+        "never",
+        description="auto: follow the run of this notebook with these parameters that was started before, if it goes "
+        "on or ended unseen, and start it else.",
+        json_schema_extra=_flag(metavar="WHEN"),
+    )
+
+
 class OpenOptions(Options):
     """Options of ``%lk_open``."""
 

@@ -13,7 +13,6 @@ import asyncio
 import json
 import os
 import uuid
-from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -38,9 +37,6 @@ TICK, LOOK, PAUSE = 0.5, 5.0, 0.5
 #: What counts as work.
 _WORK = {"execute_request", "comm_msg", "comm_open"}
 
-#: Requests whose senders are remembered.
-_REMEMBERED = 10_000
-
 _ANEW = "Restart the kernel to get a new one; the variables went with the machine."
 
 
@@ -52,7 +48,7 @@ class Bridge:
         self._kernel = kernel
         self._lease = lease
         self._limit = limit
-        self._senders: OrderedDict[str, list[bytes]] = OrderedDict()
+        self._asked: dict[str, tuple[str, Message]] = {}  # requests that were not answered yet
         self._socket: ClientConnection | None = None
         self._ready = asyncio.Event()  # there is a connection, or never will be
         self._done = asyncio.Event()
@@ -106,10 +102,10 @@ class Bridge:
 
     async def _forward(self, channel: str, message: Message) -> None:
         """Send a message to the kernel there, or say that it is gone."""
-        self._senders[message.header["msg_id"]] = message.identities
-        if len(self._senders) > _REMEMBERED:
-            self._senders.popitem(last=False)
-        if message.header["msg_type"] in _WORK:
+        header = message.header
+        if header["msg_type"].endswith("_request"):
+            self._asked[header["msg_id"]] = channel, message
+        if header["msg_type"] in _WORK:
             self._lease.work()
         while not self._gone:
             await self._ready.wait()
@@ -118,7 +114,7 @@ class Bridge:
                     await self._socket.send(serialize_msg_to_ws_v1(message.parts, channel))
                     return
                 self._ready.clear()
-        await self._answer(channel, message)
+        await self._answer_all()
 
     async def _link(self) -> None:
         """Keep a connection to the kernel there; the server keeps what it says meanwhile for the same session."""
@@ -153,9 +149,11 @@ class Bridge:
             return
         if message.header["msg_type"] == "kernel_info_reply":
             self._info = json.loads(parts[3])
-        sender = self._senders.get(message.parent.get("msg_id", ""))
-        if sender is not None:
-            await self._sockets.send(channel, message._replace(identities=sender))
+        asked = message.parent.get("msg_id", "")
+        if asked in self._asked:
+            await self._sockets.send(channel, message._replace(identities=self._asked[asked][1].identities))
+        if message.header["msg_type"].endswith("_reply"):
+            self._asked.pop(asked, None)
 
     def _notice(self, message: Message) -> None:
         """Take note of whether the kernel there works."""
@@ -171,7 +169,7 @@ class Bridge:
                 await asyncio.to_thread(self._kernel.stop)
                 self._done.set()
             elif self._lease.is_over and not self._gone:
-                self._end(f"The machine was given back after {self._lease.label} without work.")
+                await self._end(f"The machine was given back after {self._lease.label} without work.")
                 await asyncio.to_thread(self._kernel.stop)
 
     async def _look(self) -> None:
@@ -183,11 +181,18 @@ class Bridge:
             with suppress(LkError):
                 state = await asyncio.to_thread(lambda: self._kernel.run.status)
                 if is_final(state):
-                    self._end(f"The machine is gone: {self._limit if state == 'timeout' else state}.")
+                    await self._end(f"The machine is gone: {self._limit if state == 'timeout' else state}.")
 
-    def _end(self, reason: str) -> None:
+    async def _end(self, reason: str) -> None:
+        """Say from now on that the machine is gone, to those who wait for it too."""
         self._gone = f"{reason} {_ANEW}"
-        self._ready.set()  # those who wait are told
+        self._ready.set()
+        await self._answer_all()
+
+    async def _answer_all(self) -> None:
+        while self._asked:
+            _, (channel, message) = self._asked.popitem()
+            await self._answer(channel, message)
 
     async def _answer(self, channel: str, message: Message) -> None:
         """Answer in place of the kernel that is gone."""

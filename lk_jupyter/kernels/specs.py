@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from lk_jupyter.runs.machines import price_label
 
 PROVISIONER = "lk-cloud"
 _PREFIX = "lk-"
+_LOGO = Path(__file__).with_name("logo-svg.svg")
 
 
 class Installed(NamedTuple):
@@ -36,6 +38,7 @@ def add(machine: MachineType, config: dict[str, Any], title: str | None = None) 
     made = Installed(name, title, {"machine": machine.hardware_profile, **config})
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "kernel.json").write_text(json.dumps(_spec(made), indent=1), encoding="utf-8")
+        shutil.copy(_LOGO, folder)
         KernelSpecManager().install_kernel_spec(folder, name, user=True)
     return made
 

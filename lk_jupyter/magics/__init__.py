@@ -54,6 +54,7 @@ MAGICS = (
     Row("lk_docker", "containers", "cell"),
     Row("lk_compose", "containers", "cell"),
     Row("lk_open", "containers"),
+    Row("lk_run_notebook", "run_notebook"),
     Row("lk_notebook", "notebook"),
     Row("lk_kernel", "kernel"),
     Row("lk_machines", "runs"),

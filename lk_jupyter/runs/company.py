@@ -36,9 +36,13 @@ def company_of(
     where variables come back to.
     """
     limits = _of_started(package) if package else _of_attached(attached) if attached else ()
+    from lk_jupyter.runs.notebook import executed  # noqa: PLC0415 (most runs are no notebook)
+
     ports = package.ports if package else attached.ports if attached else ()
     returned = Returned(None if getattr(options, "detach", False) else namespace)
-    return Company([*limits, *_of_all(session, options, package), Addresses(ports), returned])
+    return Company(
+        [*limits, *_of_all(session, options, package), Addresses(ports), *executed(attached, package), returned]
+    )
 
 
 def _of_started(package: Bundle) -> Iterator[Companion]:

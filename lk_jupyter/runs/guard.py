@@ -57,6 +57,14 @@ def in_run(package: Bundle, known: tuple[str, ...] = ()) -> tuple[Finding, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def in_texts(texts: Mapping[str, str], known: tuple[str, ...] = ()) -> tuple[Finding, ...]:
+    """Return what looks like a secret in texts, each by the name of its place."""
+    if setting("secret_guard") == "off":
+        return ()
+    found = [finding for where, text in texts.items() for finding in _in_text(text, f"{where} line {{}}", known)]
+    return tuple(dict.fromkeys(found))
+
+
 def in_variable(name: str, value: Any) -> tuple[Finding, ...]:
     """Return what looks like a secret in the strings of a variable: in containers at any depth, keys included."""
     return () if setting("secret_guard") == "off" else tuple(dict.fromkeys(_in_value(value, f"variable {name}", ())))

@@ -118,6 +118,17 @@ class Session(Connection):
 
         return start_compose(self, text, options)
 
+    def run_notebook(self, path: str, **options: Any) -> Run:
+        """Start a whole notebook; the options are those of ``%lk_run_notebook``, such as ``parameter={"lr": "0.1"}``.
+
+        ``%lk_attach`` follows it and writes the executed notebook, cell by cell. Raises UsageError for what does not
+        fit, before anything is sent.
+        """
+        from lk_jupyter.options import NotebookRunOptions, check  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.runs.notebook import start_notebook_run  # noqa: PLC0415
+
+        return start_notebook_run(self, check(NotebookRunOptions, {**options, "notebook": path}))
+
     def start_notebook(self, **options: Any) -> Run:
         """Start a hosted Jupyter server, such as ``gpu="A100"``; the options are those of ``%lk_notebook start``.
 

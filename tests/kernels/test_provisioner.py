@@ -76,7 +76,7 @@ def test_a_machine_is_given_back_when_nothing_ran_for_a_while_and_a_restart_take
 def test_a_machine_that_was_stopped_elsewhere_is_missed_and_its_credits_limit_its_time(user, use, going_on, until):
     kernel = use(added(max_cost="0.05"))
     (run,) = going_on()
-    assert journal().get(run.execution_id).request["timeout"] == 113  # what 0.05 credits are good for at 1.59 an hour
+    assert journal().get(run.execution_id).request["timeout"] == 112  # what 0.05 credits are good for at 1.59 an hour
     user.client.workloads.abort(run.execution_id)
     until(lambda: "The machine is gone: aborted. Restart the kernel" in kernel.run("1"))
     assert kernel.manager.is_alive()

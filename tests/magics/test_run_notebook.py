@@ -1,0 +1,115 @@
+"""``%lk_run_notebook``: a notebook goes with its parameters, and comes back executed."""
+
+from __future__ import annotations
+
+import json
+
+import nbformat
+import pytest
+
+import lk_jupyter
+
+pytestmark = pytest.mark.xdist_group("notebooks")
+
+
+@pytest.fixture(autouse=True)
+def folder(signed_in, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(name, *cells):
+    book = nbformat.v4.new_notebook()
+    book.cells = [nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+    nbformat.write(book, name)
+
+
+def parameters(code):
+    return nbformat.v4.new_code_cell(code, metadata={"tags": ["parameters"]})
+
+
+def outputs(name):
+    book = nbformat.read(name, as_version=4)
+    nbformat.validate(book)
+    return [
+        "".join(
+            output.get("text") or output.get("data", {}).get("text/plain") or output["ename"] for output in cell.outputs
+        )
+        for cell in book.cells
+        if cell.cell_type == "code"
+    ]
+
+
+def test_a_notebook_runs_with_parameters_and_comes_back_beside_it(run_cell, folder):
+    (folder / "shapes.py").write_text("SIDES = 4")
+    write(
+        "train.ipynb",
+        nbformat.v4.new_markdown_cell("# A title"),
+        parameters("lr = 0.5\nname = 'none'"),
+        "import shapes\n%time rate = lr * shapes.SIDES\nprint('rate', rate)",
+        "from IPython.display import HTML\nHTML('<b>' + name + '</b>')",
+        "rate",
+    )
+    shown = run_cell("%lk_run_notebook train.ipynb --gpu A100 -p lr=0.25 -p name=mine --timeout 300")
+    assert "rate 1.0\n" in shown
+    assert "✓ completed" in shown
+    assert f"The executed notebook: {folder / 'train.out.ipynb'}" in shown
+    _, injected, third, html, last = outputs("train.out.ipynb")
+    assert (injected, last) == ("", "1.0")
+    assert third.endswith("rate 1.0\n")
+    assert html == "<IPython.core.display.HTML object>"
+    book = nbformat.read("train.out.ipynb", as_version=4)
+    assert book.cells[2].source == "# Parameters\nlr = 0.25\nname = 'mine'"
+    assert [cell.execution_count for cell in book.cells if cell.cell_type == "code"] == [1, 2, 3, 4, 5]
+    assert outputs("train.ipynb") == ["", "", "", ""]
+
+
+def test_a_cell_that_fails_ends_the_run_and_the_cells_before_it_are_kept(run_cell, folder):
+    write("bad.ipynb", "print('before')", "1 / 0", "print('never')")
+    shown = run_cell("%lk_run_notebook bad.ipynb -o out.ipynb --timeout 300")
+    assert "ZeroDivisionError" in shown
+    assert "RunFailed: run" in shown
+    assert f"The executed notebook: {folder / 'out.ipynb'}, 2 of 3 cells" in shown
+    assert outputs("out.ipynb") == ["before\n", "ZeroDivisionError", ""]
+
+
+def test_another_kernel_goes_on_with_it(run_cell, shell, folder):
+    write("long.ipynb", "print('one')", "print('two')")
+    with lk_jupyter.connect() as session:
+        run = session.run_notebook("long.ipynb", timeout=300)
+        run.wait()
+    assert not (folder / "long.out.ipynb").exists()  # nobody has followed it
+    shown = run_cell("%lk_run_notebook long.ipynb --timeout 300 --attach auto --save again")
+    assert shell.user_ns["again"].execution_id == run.execution_id
+    assert "Attached to the run of this notebook" in shown
+    assert outputs("long.out.ipynb") == ["one\n", "two\n"]
+    (folder / "long.out.ipynb").unlink()
+    run_cell(f"%lk_attach {run.short_id}")
+    assert outputs("long.out.ipynb") == ["one\n", "two\n"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("trian.ipynb", "There is no trian.ipynb. Did you mean train.ipynb?"),
+        ("text.ipynb", "text.ipynb cannot be read as a notebook"),
+        ("old.ipynb", "old.ipynb is no notebook of version 4"),
+        ("empty.ipynb", "empty.ipynb has no code to run."),
+        ("train.ipynb -p lrr=1", "-p lrr: the notebook's cell of parameters does not set it. Did you mean lr?"),
+        ("train.ipynb -p 1x=1", "'1x' is no name of a variable"),
+        ("train.ipynb -p lr", "takes key=value"),
+        ("train.ipynb -o train.ipynb", "--output would overwrite train.ipynb"),
+        ("train.ipynb -o none/x.ipynb", "there is no folder none"),
+        ("train.ipynb --gpu A100,H100", "Several machines"),
+        ("secret.ipynb", "cell 1 line 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_sent(run_cell, folder, line, said):
+    write("train.ipynb", parameters("lr = 0.5"))
+    write("empty.ipynb", nbformat.v4.new_markdown_cell("words"))
+    write("secret.ipynb", f"key = 'AKIA{'Q3EXAMPLE7XYZABC'[:16]}'")
+    (folder / "text.ipynb").write_text("words")
+    (folder / "old.ipynb").write_text(json.dumps({"nbformat": 3, "worksheets": []}))
+    shown = run_cell(f"%lk_run_notebook {line}")
+    assert "UsageError: " in shown
+    assert said in shown
