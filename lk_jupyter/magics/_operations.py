@@ -9,12 +9,8 @@ CALLS: dict[str, str] = {
     "%lk_login": "auth.login auth.refresh mfa.verify",
     "%lk_whoami": "user.status user.org",
     "%lk_balance": "billing.credits orgs.balance",
-<<<<<<< HEAD
     "%%lk_run": "execution.start_streaming stream.output execution.get execution.status execution.metrics",
-=======
-    "%%lk_run": "execution.start_streaming stream.output execution.get execution.status",
     "%lk_run_notebook": "execution.start_streaming",
->>>>>>> b0b86b7 (Run whole notebooks with parameters, and bring them back executed)
     "%%lk_docker": "execution.start_image",
     "%%lk_compose": "execution.start_compose",
     "%lk_notebook start": "execution.start_image",
