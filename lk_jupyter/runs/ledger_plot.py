@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 from lk_jupyter.api.orgs import OrgTransaction
@@ -13,6 +14,7 @@ from lk_jupyter.runs._plot import COLOURS
 from lk_jupyter.runs._tables import pyplot
 
 _HATCHES = ("", "//", "..", "xx", "--", "\\\\", "oo")
+_LEAST = 7
 _EMPTY = "Nothing was spent."
 _STYLE = {
     "axes.edgecolor": "#444444",
@@ -47,7 +49,7 @@ def draw(entries: Sequence[OrgTransaction], title: str) -> Any:
         for number, (source, sums) in enumerate(spent.items()):
             heights = [float(sums[day]) for day in days]
             axis.bar(
-                [f"{day:%d %b}" for day in days],
+                days,
                 heights,
                 bottom=ground,
                 label=source,
@@ -73,10 +75,13 @@ def _by_source(entries: Sequence[OrgTransaction]) -> dict[str, Counter[date]]:
 
 
 def _days(spent: dict[str, Counter[date]]) -> list[date]:
-    """Return every day from the first debit to the last; days without one too."""
+    """Return every day from the first debit to the last, a week at least; days without one too."""
     seen = {day for sums in spent.values() for day in sums}
     first, last = min(seen, default=None), max(seen, default=None)
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)] if first and last else []
+    if not (first and last):
+        return []
+    first = min(first, last - timedelta(days=_LEAST - 1))
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def _finish(axis: Any, title: str, *, is_empty: bool) -> None:
@@ -86,7 +91,10 @@ def _finish(axis: Any, title: str, *, is_empty: bool) -> None:
     axis.set_axisbelow(True)
     if is_empty:
         axis.text(0.5, 0.5, _EMPTY, ha="center", va="center", transform=axis.transAxes)
+        axis.set_xticks([])
         axis.set_yticks([])
     else:
-        axis.figure.autofmt_xdate()
+        dates = import_module("matplotlib.dates")
+        axis.xaxis.set_major_locator(dates.AutoDateLocator(maxticks=10, interval_multiples=False))
+        axis.xaxis.set_major_formatter(dates.DateFormatter("%d %b"))
         axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)

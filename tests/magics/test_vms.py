@@ -60,7 +60,7 @@ def test_a_vm_is_rented_when_the_user_says_so_and_told_how_to_log_in(run_cell, s
     assert "running" in run_cell("%lk_vm status 'my train'")
     assert f"VM {made.vm_id[:8]} is other now." in run_cell(f"%lk_vm rename {made.vm_id[:6]} other")
     assert "Host other" in run_cell("%lk_vm ssh other")
-    assert re.search(r"Ended other after [\d.]+ credits\.", run_cell("%lk_vm delete other --yes"))
+    assert re.search(r"Ended other after (under )?[\d.]+ credits\.", run_cell("%lk_vm delete other --yes"))
     assert living(vms) == []
     assert "terminated" in run_cell("%lk_vm list --all")
 
