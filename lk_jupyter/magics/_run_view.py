@@ -80,6 +80,10 @@ class RunView:
         """Say what is sent before the run."""
         self._status.show(Line("submitting", [priced(self._machine), doing]))
 
+    def refused(self) -> None:
+        """Say that the run was not started."""
+        self._status.settle(Line("refused", [priced(self._machine)]))
+
     def follow(self, run: Run, pump: Pump) -> bool:
         """Show the log and the meter until the pump is done; False when somebody lets the cell go before."""
         self.begin(run)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.errors import RunError, UsageError
+from lk_jupyter.errors import ApiError, RunError, UsageError
 from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._detached import follow_detached
 from lk_jupyter.magics._fan_out import fan_out
@@ -98,10 +98,18 @@ def send(
     sending = Sending(session, package)
     try:
         view.submitting(package)
-        show(Run.sent(session, sending, view.sending), view, shell, options)
+        show(_sent(session, sending, view), view, shell, options)
     except KeyboardInterrupt as error:
         if not is_told(error):
             while_sending(session, sending, view, detach=detaches(options))
+        raise
+
+
+def _sent(session: Session, sending: Sending, view: RunView) -> Run:
+    try:
+        return Run.sent(session, sending, view.sending)
+    except (ApiError, UsageError):
+        view.refused()
         raise
 
 

@@ -126,6 +126,7 @@ def test_a_run_beyond_a_budget_is_refused_in_one_line_that_says_how_to_raise_it(
     before = cloud.client.billing.history().total
     cell = kernel.run("%%lk_run --gpu A100\nprint(1)")
     kernel.run("%env LK_NOTEBOOK_BUDGET=")
+    assert cell.shown == ["✗ refused · gpu.a100 at 1.59/h"]
     assert cell.error["ename"] == "UsageError"
     assert "The budget of this notebook is 0.0100 credits" in cell.error["evalue"]
     assert "%env LK_NOTEBOOK_BUDGET=" in cell.error["evalue"]
