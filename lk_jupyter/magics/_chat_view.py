@@ -42,6 +42,8 @@ class Said:
         return f"[reasoning]\n{self.reasoning}\n[answer]\n{self.text}" if self.reasoning else self.text
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        if not str(self):
+            return {"text/plain": "", "text/html": ""}
         return {"text/plain": str(self), "text/markdown": self._thought() + self.text}
 
     def _thought(self) -> str:

@@ -40,5 +40,5 @@ def test_a_question_is_asked_with_keys_and_its_answer_comes_piece_by_piece(
     expect(shown.get_by_text("Cost so far")).to_be_visible()
     for theme in book.themes():
         accessible(shown)
-        book.picture(f"chat-{theme}")
+        book.picture_of(2, f"widget-chat-{theme}")
     expect(book.run(3)).to_contain_text("4")
