@@ -62,3 +62,16 @@ test('HTML in place of an answer is told, and forgotten with the next answer', a
   await cloud.hear('machines');
   expect(cloud.trouble).toBeNull();
 });
+
+test('what was out of reach is asked for again soon, however seldom it is else', async () => {
+  const cloud = new Cloud();
+  const wish = cloud.want('machines');
+  await vi.advanceTimersByTimeAsync(0);
+  answer = () => new Response('<h1>Proxy</h1>', { headers: { 'content-type': 'text/html' } });
+  await cloud.hear('status', 'machines');
+  expect(Object.keys(cloud.troubles)).toEqual(['status', 'machines']);
+  answer = path => Response.json(path === 'status' ? SIGNED_IN : {});
+  await vi.advanceTimersByTimeAsync(6 * PACE);
+  expect(cloud.trouble).toBeNull();
+  wish.dispose();
+});

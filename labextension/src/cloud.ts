@@ -46,6 +46,9 @@ const TOPICS: Record<Topic, { path: (cloud: Cloud) => string | null; every: numb
   vms: { path: () => 'api/vms/list', every: 10 }
 };
 
+/** Seconds after which a topic in trouble is asked for again, so that what is over is not told any longer. */
+const AGAIN = 4;
+
 /** States in which a request would bring nothing before the user does something. */
 const NEEDS_USER = new Set<string>(['signed-out', 'revoked']);
 
@@ -142,7 +145,8 @@ export class Cloud {
     if (document.hidden || this.asking || !this.wanted.size) {
       return;
     }
-    const age = (topic: Topic) => (Date.now() - (this.asked[topic] ?? 0)) / 1000 / TOPICS[topic].every;
+    const every = (topic: Topic) => (this.troubles[topic] ? AGAIN : TOPICS[topic].every);
+    const age = (topic: Topic) => (Date.now() - (this.asked[topic] ?? 0)) / 1000 / every(topic);
     const [oldest] = [...new Set<Topic>(['status', ...this.topics()])].sort((a, b) => age(b) - age(a));
     if (age(oldest) >= 1) {
       void this.ask(oldest);

@@ -46,12 +46,11 @@ class Lab:
 
 
 @contextmanager
-def running(settings: Path, root: Path, signed_in: dict[str, str], *options: str) -> Iterator[Lab]:
+def running(settings: Path, root: Path, signed_in: dict[str, str], *options: str, at: str = "") -> Iterator[Lab]:
     """Start JupyterLab on this folder, its kernels signed in to a cloud; end it."""
     _be_quiet(settings)
-    with serving(
-        Lab(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16), root), settings, signed_in, *options
-    ) as lab:
+    lab = Lab(f"http://127.0.0.1:{_free_port()}{at}", secrets.token_hex(16), root)
+    with serving(lab, settings, signed_in, *options):
         yield lab
 
 
@@ -74,7 +73,7 @@ def serving(lab: Lab, settings: Path, signed_in: dict[str, str], *options: str) 
 def _command(lab: Lab) -> list[str]:
     return [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--IdentityProvider.token={lab.token}"),
-        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={lab.url.rpartition(':')[2]}", "--ServerApp.port_retries=0"),
+        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={httpx.URL(lab.url).port}", "--ServerApp.port_retries=0"),
         *(f"--ServerApp.root_dir={lab.root}", "--LabApp.expose_app_in_browser=True"),
     ]
 
@@ -98,4 +97,4 @@ def _await_answer(lab: Lab) -> None:
         stop=stop_after_delay(60), wait=wait_fixed(0.1), retry=retry_if_exception_type(httpx.TransportError)
     ):
         with attempt:
-            lab.http.get("/api").raise_for_status()
+            lab.http.get("api").raise_for_status()

@@ -34,7 +34,7 @@ export const badges: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   requires: [ICloud, INotebookTracker],
   optional: [ISettingRegistry, ITranslator],
-  activate: async (
+  activate: (
     app: JupyterFrontEnd,
     cloud: Cloud,
     notebooks: INotebookTracker,
@@ -42,7 +42,8 @@ export const badges: JupyterFrontEndPlugin<void> = {
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load('lk-jupyter');
-    const settings = await registry?.load(ID);
+    let settings: ISettingRegistry.ISettings | undefined;
+    void registry?.load(ID).then(loaded => (settings = loaded));
     const marked = new Map<CodeCell, Badge>();
     const ended = (panel: NotebookPanel, cell: CodeCell, receipt: Receipt) => {
       const after = Number(settings?.composite.notifyAfter ?? 30);

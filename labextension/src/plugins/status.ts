@@ -6,7 +6,7 @@ import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/tran
 import { Widget } from '@lumino/widgets';
 
 import { balanceOf } from '../balance';
-import { Cloud } from '../cloud';
+import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
 import { runsOf } from '../runs';
 import { ICloud } from '../tokens';
@@ -14,7 +14,7 @@ import { credits, machineName } from '../words';
 
 const ID = 'lk-jupyter:status';
 
-/** Milliseconds from one look to the next while runs go on and nothing else hears of them. */
+/** Milliseconds from one look to the next while runs go on, or something is wrong, and nothing else hears of it. */
 const LOOK = 30_000;
 
 export const status: JupyterFrontEndPlugin<void> = {
@@ -23,7 +23,7 @@ export const status: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   requires: [ICloud, IStatusBar],
   optional: [ISettingRegistry, ITranslator],
-  activate: async (
+  activate: (
     app: JupyterFrontEnd,
     cloud: Cloud,
     bar: IStatusBar,
@@ -31,7 +31,7 @@ export const status: JupyterFrontEndPlugin<void> = {
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load('lk-jupyter');
-    const settings = await registry?.load(ID);
+    let settings: ISettingRegistry.ISettings | undefined;
     const item = new Widget({ node: document.createElement('button') });
     item.addClass('lk-statusbar');
     item.node.setAttribute('type', 'button');
@@ -43,13 +43,18 @@ export const status: JupyterFrontEndPlugin<void> = {
     };
     draw();
     cloud.changed.connect(draw);
-    settings?.changed.connect(draw);
+    void registry?.load(ID).then(loaded => {
+      settings = loaded;
+      settings.changed.connect(draw);
+      draw();
+    });
     bar.registerStatusItem(ID, { item, align: 'right', rank: 900 });
     const look = () => cloud.hear('status', 'balance', 'machines', 'running', 'journal');
     void app.restored.then(look);
     setInterval(() => {
-      if (!document.hidden && !cloud.isWanted && cloud.data.running?.length) {
-        void cloud.hear('running', 'balance');
+      const troubled = Object.keys(cloud.troubles) as Topic[];
+      if (!document.hidden && !cloud.isWanted && (cloud.data.running?.length || troubled.length)) {
+        void cloud.hear(...new Set<Topic>([...troubled, 'running', 'balance']));
       }
     }, LOOK);
   }
