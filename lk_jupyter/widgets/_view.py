@@ -121,9 +121,11 @@ class View(anywidget.AnyWidget):
     def _left(self) -> dict[str, Any]:
         """Return the picture by media type; what is plotted is so once for each state."""
         picture = self.picture()
-        if picture != self._last[0]:
-            self._last = picture, picture.bundle()
-        return self._last[1]
+        last, bundle = self._last
+        if last != picture or (picture.png and not last.png):
+            bundle = picture.bundle()
+            self._last = picture, bundle
+        return bundle
 
     def _answer(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
         """Do what the browser asks for, and tell it what came of it."""

@@ -62,8 +62,14 @@ class RunView(RunMetrics):
         self._lines_came()
         super().load()
         if self.ended and not was_ended:
-            for place in self._places:  # whoever saves the notebook now finds the end in it
-                place.settle()
+            self._leave_at_once()
+
+    def _leave_at_once(self) -> None:
+        """Leave the end before it is plotted: whoever saves the notebook now finds it there."""
+        self._ended = False
+        for place in self._places:
+            place.settle()
+        self._ended = True
 
     def _lines_came(self) -> None:
         with self.hold_sync():
