@@ -129,6 +129,8 @@ class Bridge:
                     max_size=None,
                     **settings,
                 ) as self._socket:
+                    if self._socket.subprotocol != PROTOCOL:
+                        await self._refuse()
                     self._ready.set()
                     async for data in self._socket:
                         await self._take(data)
@@ -137,10 +139,17 @@ class Bridge:
                 self._ready.clear()
             await asyncio.sleep(PAUSE)
 
-    async def _take(self, data: str | bytes) -> None:
+    async def _refuse(self) -> None:
+        """Give the machine back, whose server cannot pass messages on as they are, and stay to say so."""
+        self._socket = None
+        await self._end(
+            "The Jupyter server of this image is older than 2.0: name another one with %lk_kernel add --image."
+        )
+        await asyncio.to_thread(self._kernel.stop)
+        await self._done.wait()
+
+    async def _take(self, data: Any) -> None:
         """Hand on what the kernel there says."""
-        if isinstance(data, str):
-            return  # a server without this protocol is refused at the start
         channel, parts = deserialize_msg_from_ws_v1(data)
         message = Message([], parts)
         if channel == "iopub":

@@ -112,7 +112,7 @@ def stop_server(run: Run) -> None:
     try:
         run.stop()
     except LkError:
-        run.abort_soon().join()
+        run.abort_soon().join(_GRACE)  # it goes on to be tried
     with suppress(LkError):
         _ = run.record  # so that the journal knows, if it has ended already
 
