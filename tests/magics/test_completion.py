@@ -29,7 +29,7 @@ def test_options_are_completed_in_the_first_line_of_a_cell(complete):
 
 def test_all_options_are_offered_after_two_dashes(complete):
     choices = complete("%lk_login --▮")
-    assert choices == ["%lk_login --local", "%lk_login --browser", "%lk_login --base-url"]
+    assert choices == [f"%lk_login --{name}" for name in ("local", "browser", "email", "base-url")]
 
 
 def test_the_name_of_a_magic_is_completed_by_ipython(complete):
