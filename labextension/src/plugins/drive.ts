@@ -73,9 +73,11 @@ export const drive: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:drive',
   description: "The bucket of the GPU cloud as a drive, in a file browser of Lab's own kind.",
   autoStart: true,
-  requires: [IFileBrowserFactory],
-  optional: [ILayoutRestorer],
-  activate: (app: JupyterFrontEnd, browsers: IFileBrowserFactory, restorer: ILayoutRestorer | null) => {
+  optional: [IFileBrowserFactory, ILayoutRestorer],
+  activate: (app: JupyterFrontEnd, browsers: IFileBrowserFactory | null, restorer: ILayoutRestorer | null) => {
+    if (!browsers) {
+      return; // Notebook has none beside a notebook
+    }
     const bucket = new BucketDrive(undefined, warnOfCut);
     app.serviceManager.contents.addDrive(bucket);
     const create = () => {

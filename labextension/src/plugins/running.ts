@@ -15,12 +15,17 @@ export const running: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:running',
   description: 'Lists the runs of the cloud that go on beside terminals and kernels.',
   autoStart: true,
-  requires: [ICloud, IRunningSessionManagers],
-  optional: [ITranslator],
-  activate: (app: JupyterFrontEnd, cloud: Cloud, managers: IRunningSessionManagers, translator: ITranslator | null) => {
+  requires: [ICloud],
+  optional: [IRunningSessionManagers, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    cloud: Cloud,
+    managers: IRunningSessionManagers | null,
+    translator: ITranslator | null
+  ) => {
     const trans = (translator ?? nullTranslator).load('lk-jupyter');
     const going = () => runsOf(cloud.data).filter(run => run.goingOn);
-    managers.add({
+    managers?.add({
       name: trans.__('GPU cloud runs'),
       running: () =>
         going().map(run => ({

@@ -21,15 +21,18 @@ export const status: JupyterFrontEndPlugin<void> = {
   id: ID,
   description: 'Shows organization, balance and what burns credits in the status bar.',
   autoStart: true,
-  requires: [ICloud, IStatusBar],
-  optional: [ISettingRegistry, ITranslator],
+  requires: [ICloud],
+  optional: [IStatusBar, ISettingRegistry, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     cloud: Cloud,
-    bar: IStatusBar,
+    bar: IStatusBar | null,
     registry: ISettingRegistry | null,
     translator: ITranslator | null
   ) => {
+    if (!bar) {
+      return; // Notebook has none
+    }
     const trans = (translator ?? nullTranslator).load('lk-jupyter');
     let settings: ISettingRegistry.ISettings | undefined;
     const item = new Widget({ node: document.createElement('button') });
