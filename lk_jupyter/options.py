@@ -75,14 +75,20 @@ def _words(name: str, value: Any) -> Iterator[str]:
 
 
 def _flag(
-    *flags: str, metavar: str | None = None, positional: bool = False, completer: str | None = None
+    *flags: str,
+    metavar: str | None = None,
+    positional: bool = False,
+    completer: str | None = None,
+    greedy: bool = False,
 ) -> dict[str, Any]:
     """How a field looks on a magic's line, where its name alone does not tell.
 
     ``completer`` names what its values are completed from: machines, gpus, runs, settings, keys, paths or
-    places (either of the last two).
+    places (either of the last two). ``greedy`` lets a list take all the words that follow, where the
+    magic's own words stand before.
     """
-    return {"flags": list(flags), "metavar": metavar, "positional": positional, "completer": completer}
+    said = {"flags": list(flags), "metavar": metavar, "positional": positional, "completer": completer}
+    return {**said, "greedy": greedy}
 
 
 def _on_interrupt() -> Any:
@@ -599,5 +605,5 @@ class LoadOptions(Options):
         None, ge=1, description="Load the first rows or lines only.", json_schema_extra=_flag(metavar="N")
     )
     columns: list[str] = Field(
-        [], description="Load these columns only.", json_schema_extra=_flag("-c", metavar="NAME")
+        [], description="Load these columns only.", json_schema_extra=_flag("-c", metavar="NAME", greedy=True)
     )

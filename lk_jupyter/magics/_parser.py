@@ -212,7 +212,7 @@ class _Parser(MagicArgumentParser):
 
 
 def _settings(name: str, field: FieldInfo, *, greedy: bool) -> dict[str, Any]:
-    """Return how an argument is read; ``greedy`` is whether a list may take all the words that follow."""
+    """Return how an argument is read; ``greedy`` is whether any list may take all the words that follow."""
     extra = extras(field)
     said: dict[str, Any] = {"help": _help(field).replace("%", "%%"), "default": SUPPRESS}
     if is_switch(field):
@@ -222,7 +222,7 @@ def _settings(name: str, field: FieldInfo, *, greedy: bool) -> dict[str, Any]:
         said |= {"dest": name, "required": field.is_required()}
     if takes_many(field):
         positional = extra.get("positional")
-        if not (greedy or positional):
+        if not (greedy or positional or extra.get("greedy")):
             return {**said, "action": "append"}
         return {**said, "action": "extend", "nargs": "*" if positional and not field.is_required() else "+"}
     if extra.get("positional") and not field.is_required():

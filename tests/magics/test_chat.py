@@ -180,14 +180,16 @@ def test_an_interrupt_stops_the_answer_and_keeps_what_came(live, upstream):
     assert [message["content"] for message in last(upstream)] == ["one two", "ONE", "three"]
 
 
-def test_a_deployment_is_shown_waking_up_and_answers(live, talkative):
-    made = talkative.client.inference.create({"hf_model_id": "local/echo", "gpu_type": "a100"})
+def test_a_deployment_is_shown_waking_up_and_answers(live, make_cloud):
+    slow = make_cloud("--clock-speed", "4")
+    live.run(f"%env LK_BASE_URL={slow.base_url}\n%env LK_API_KEY={slow.api_key}")
+    made = slow.client.inference.create({"hf_model_id": "local/echo", "gpu_type": "a100"})
     short = made.deployment_id[:8]
     cell = live.run(f"%%lk_chat {short}\nhello")
     assert cell.error is None, cell.error
     assert any(text.startswith("◌ waking up · ") for text in texts(cell)), texts(cell)
     assert "You said: hello" in cell.shown[0]
     assert "no cost beyond its GPUs" in cell.shown[1]
-    talkative.client.inference.stop({"deployment_id": made.deployment_id})
+    slow.client.inference.stop({"deployment_id": made.deployment_id})
     error = live.run(f"%%lk_chat {short}\nhello").error
     assert "was stopped. Start it anew: %lk_deploy local/echo" in error["evalue"]

@@ -87,9 +87,9 @@ def test_removing_asks_first(run_cell, bucket, here, answer):
 
 def test_a_table_is_loaded_into_a_variable_with_the_code_that_does_the_same(run_cell, bucket, shell):
     TABLE.to_parquet("lk://mg/t.parquet")
-    shown = run_cell("%lk_load mg/t.parquet --as df --columns b")
-    assert shown.startswith("✓ df · DataFrame, 5 rows, 1 columns")
-    assert "df = pd.read_parquet(\"lk://mg/t.parquet\", columns=['b'])" in shown
+    shown = run_cell("%lk_load mg/t.parquet --as df --columns b a")
+    assert shown.startswith("✓ df · DataFrame, 5 rows, 2 columns")
+    assert "df = pd.read_parquet(\"lk://mg/t.parquet\", columns=['b', 'a'])" in shown
     assert list(shell.user_ns["df"]["b"]) == list("vwxyz")
     run_cell("some = %lk_load mg/t.parquet --sample 2")
     assert len(shell.user_ns["some"]) == 2
