@@ -84,6 +84,9 @@ def _be_quiet(settings: Path) -> None:
     folder.mkdir(parents=True)
     chosen = {"fetchNews": "false", "checkForUpdates": False}
     (folder / "notification.jupyterlab-settings").write_text(json.dumps(chosen))
+    (settings / "profile_default").mkdir(exist_ok=True)
+    history = "c.HistoryManager.hist_file = ':memory:'\n"  # of one kernel: another's cells may hold a key
+    (settings / "profile_default" / "ipython_kernel_config.py").write_text(history)
 
 
 def _free_port() -> int:

@@ -1,5 +1,6 @@
 """Somebody who has not signed in yet, on a server under a prefix, with a journal of many runs and two tabs."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -29,7 +30,7 @@ def home(tmp_path, cloud):
                 cell_id="cell",
                 code="print(1)",
                 request={},
-                created_at=float(number),
+                created_at=time.time() - RUNS + number,
                 state="completed",
             )
         )

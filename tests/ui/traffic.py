@@ -28,7 +28,7 @@ class Traffic:
         kinds = ("/lk/runs/", "/lk/api/", "/lk/journal", "socket")
         assert all(any(kind in words for words in everything) for kind in kinds)
         found = [words for words in everything if key in words or SECRETS.search(words)]
-        assert not found, [SECRETS.search(words) or words[:200] for words in found]
+        assert not found, [_around(words) for words in found]
 
     def _listen(self, socket):
         for event in ("framesent", "framereceived"):
@@ -41,3 +41,8 @@ class Traffic:
             return f"{answer.url} {answer.headers} {answer.text()}"
         except (Error, UnicodeDecodeError):  # a redirect has no body, and an image no text
             return f"{answer.url} {answer.headers}"
+
+
+def _around(words):
+    """Return where a secret was found, and the text beside it, without the secret."""
+    return SECRETS.sub("[secret]", words)[:1200]
