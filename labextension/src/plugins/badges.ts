@@ -121,7 +121,7 @@ class Badge {
   hasRun(): void {
     this.sent = 0;
     if (this.wish) {
-      void this.cloud.hear('running', 'journal').then(() => this.live || this.end());
+      void this.cloud.hear('running', 'journal').then(() => this.live || this.sent || this.end()); // sent anew, it counts on
     }
     this.draw();
   }
