@@ -14,8 +14,9 @@ from lk_jupyter import widgets
 PATHS = [pytest.param(path, id=path.stem) for path in books.paths()]
 
 
-#: Of a hundred words that a notebook shows, so many may be others the next time: the machine that was fastest, ...
-CHANCE = 5
+#: Of a hundred words that a notebook shows, so many may be others the next time, or so few where it shows
+#: not many: the machine that was fastest, whether a run waited, ...
+CHANCE, FEW = 5, 3
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -27,7 +28,7 @@ def test_a_notebook_of_the_guide_shows_what_it_is_kept_with(path, make_cloud, tm
     assert books.shape(book) == books.shape(kept)
     words = books.words(kept)
     changed = words ^ books.words(book)
-    assert 100 * len(changed) <= CHANCE * len(words), changed
+    assert len(changed) <= max(FEW, CHANCE * len(words) / 100), changed
 
 
 @pytest.mark.parametrize("path", PATHS)

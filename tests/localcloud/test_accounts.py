@@ -72,13 +72,14 @@ def test_a_user_is_not_added_without_an_address_and_a_password(cloud, email, pas
     assert complaint in told.stderr
 
 
-def test_the_data_folder_holds_no_secret_but_its_own_key(make_person):
-    mira = make_person()
+def test_the_data_folder_holds_no_secret_but_its_own_key(make_cloud):
+    mira = Person.added(make_cloud())
     tokens = mira.post("/auth/login", {"email": mira.email, "password": PASSWORD}).json()
     key = mira.post("/auth/api-keys/", {"key_name": "kept"}).json()["api_key"]
     codes = mira.post("/mfa/enroll").json()["backup_codes"]
     kept = b"".join(path.read_bytes() for path in mira.cloud.data.rglob("*.sqlite*"))
     secrets = [PASSWORD, tokens["access_token"], tokens["refresh_token"], key, mira.cloud.api_key, *codes]
+    mira.close()
     assert [secret for secret in secrets if secret.encode() in kept] == []
 
 
