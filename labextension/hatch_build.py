@@ -30,6 +30,8 @@ class BrowserBuild(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 (hatchling's signature)
         """Build before files are collected."""
+        # An installation over one whose folder is linked to this one leaves its own here; the sources have the one.
+        Path(self.root, "lk_jupyter/labextension/install.json").unlink(missing_ok=True)
         if self._is_built():
             return
         npm = shutil.which("npm")
