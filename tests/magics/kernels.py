@@ -61,6 +61,8 @@ class Kernel:
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 return cell
             cell.messages.append((message["msg_type"], message["content"]))
+            if message["msg_type"] == "error":
+                print("\n".join(message["content"]["traceback"]))  # pytest shows it where the test fails
             if on and on(cell):
                 on = None
         raise AssertionError(f"the cell did not end: {cell.messages}")
