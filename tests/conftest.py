@@ -33,6 +33,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Show what failed once, though it passed when it was tried again: it is to be mended too."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"{report.nodeid}, tried again")
+        terminalreporter.write_line(report.longreprtext)
+        for title, text in report.sections:
+            terminalreporter.write_line(f"{title}:\n{text}")
+
+
 class RunningCloud:
     """A local cloud in a process of its own; it can be stopped, killed and started again on its data."""
 
@@ -125,6 +134,14 @@ def talkative(session_upstream, tmp_path_factory):
     """One local cloud for all tests of a worker whose models are its own and those of the upstream."""
     options = ("--inference-upstream", session_upstream.url, "--clock-speed", "20", "--faults")
     running = RunningCloud(tmp_path_factory.mktemp("talkative"), *options)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def hosting(tmp_path_factory):
+    """A local cloud without an engine, whose notebook runs are Jupyter servers of this environment."""
+    running = RunningCloud(tmp_path_factory.mktemp("hosting"), "--engine", "none", "--clock-speed", "20")
     yield running
     running.stop()
 

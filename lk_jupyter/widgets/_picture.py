@@ -1,4 +1,4 @@
-"""What a widget leaves in the notebook, for where it does not live: as HTML, as text, and as PNG where it is drawn."""
+"""What a widget leaves in the notebook, for where it does not live: as HTML, as text and as PNG."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lk_jupyter.widgets._png import words
+
 
 @dataclass(frozen=True)
 class Picture:
     """The last state of a widget: the same facts in each form.
 
-    ``png`` draws plots for what shows no HTML, such as PDF; tables are text there, to be searched and copied.
+    ``png`` draws plots for what shows no HTML, such as PDF; where there is none, the PNG is a picture of the text.
     """
 
     text: str
@@ -21,6 +23,6 @@ class Picture:
 
     def bundle(self) -> dict[str, Any]:
         """Return it by media type."""
-        drawn = self.png() if self.png else b""
+        drawn = self.png() if self.png else words(self.text)
         image = {"image/png": b64encode(drawn).decode()} if drawn else {}
         return {"text/plain": self.text, "text/html": self.html, **image}

@@ -1,4 +1,4 @@
-"""Plots of widgets as PNG, drawn by matplotlib where it is installed, in any thread."""
+"""Widgets as PNG, plots and words, drawn with what matplotlib brings where it is installed, in any thread."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from lk_jupyter.runs.metrics import Metrics
 _DPI, _SHADES = 110, 64
 _COLOUR = "#0072B2"
 _HEAD, _BAR, _GAP = 0.15, 0.25, 0.45
+_SIZE, _MARGIN, _SPACING, _MOST_LINES = 14, 12, 5, 200  # pixels, and lines of words
+_INK, _PAPER = "#222222", "#ffffff"
 
 #: A caption, and label, credits and share of the largest for each bar.
 Part = tuple[str, Sequence[Sequence[Any]]]
@@ -28,6 +30,21 @@ def bars(parts: Sequence[Part], head: str) -> bytes:
     return _drawn(lambda figure: _draw_bars(figure, parts, _known(head)))
 
 
+def words(text: str) -> bytes:
+    """Return lines of text as a picture of them; of very many, the first."""
+    try:
+        from matplotlib.font_manager import findfont  # noqa: PLC0415 (where something is to be drawn)
+        from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 (as above)
+    except ImportError:
+        return b""
+    font = ImageFont.truetype(findfont("monospace"), _SIZE)
+    lines = "\n".join(_known(text).splitlines()[:_MOST_LINES])
+    _, _, wide, high = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), lines, font, spacing=_SPACING)
+    image = Image.new("RGB", (int(wide) + 2 * _MARGIN, int(high) + 2 * _MARGIN), _PAPER)
+    ImageDraw.Draw(image).multiline_text((_MARGIN, _MARGIN), lines, _INK, font, spacing=_SPACING)
+    return _stored(image)
+
+
 def _drawn(draw: Callable[[Any], object]) -> bytes:
     """Return a figure of its own, which pyplot and the user's style do not know of; empty without matplotlib."""
     try:
@@ -39,9 +56,12 @@ def _drawn(draw: Callable[[Any], object]) -> bytes:
     canvas: Any = FigureCanvasAgg(Figure(dpi=_DPI))
     draw(canvas.figure)
     canvas.draw()
-    image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
+    return _stored(Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB"))
+
+
+def _stored(image: Any) -> bytes:
     file = BytesIO()
-    image.convert("RGB").quantize(_SHADES).save(file, "PNG", optimize=True)
+    image.quantize(_SHADES).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

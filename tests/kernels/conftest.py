@@ -1,21 +1,12 @@
-"""A local cloud whose notebook runs are Jupyter servers of this environment, and a user with kernels of it."""
+"""A user with kernels of a local cloud whose notebook runs are Jupyter servers of this environment."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
-from conftest import RunningCloud
 from jupyter_client.manager import KernelManager
 from localcloud.conftest import until
-
-
-@pytest.fixture(scope="module")
-def hosting(tmp_path_factory):
-    """A local cloud without an engine."""
-    running = RunningCloud(tmp_path_factory.mktemp("hosting"), "--engine", "none", "--clock-speed", "20")
-    yield running
-    running.stop()
 
 
 @pytest.fixture

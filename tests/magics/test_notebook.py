@@ -7,20 +7,11 @@ import sys
 
 import httpx
 import pytest
-from conftest import RunningCloud
 from localcloud.conftest import until
 
 from lk_jupyter.runs.journal import journal
 
 pytestmark = pytest.mark.xdist_group("hosted")
-
-
-@pytest.fixture(scope="module")
-def hosting(tmp_path_factory):
-    """A local cloud without an engine."""
-    running = RunningCloud(tmp_path_factory.mktemp("hosting"), "--engine", "none", "--clock-speed", "20")
-    yield running
-    running.stop()
 
 
 @pytest.fixture

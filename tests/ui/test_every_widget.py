@@ -186,8 +186,10 @@ def until(book, holds, what):
 
 
 def exported_whole(saved):
-    """Check that an export, which has no kernel, shows each widget as it was left."""
+    """Check that each widget was left in every form, and that an export, which has no kernel, shows it so."""
     for cell, words in cells_and_words():
+        (left,) = (output["data"] for output in saved.cells[cell].outputs if OURS in output.get("data", {}))
+        assert {"text/plain", "text/html", "image/png"} <= set(left)
         alone = nbformat.v4.new_notebook(cells=[saved.cells[cell]], metadata=saved.metadata)
         page, _ = HTMLExporter().from_notebook_node(alone)
         output = page.partition("jp-Cell-outputWrapper")[2]

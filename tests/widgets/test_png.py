@@ -2,7 +2,7 @@
 
 import math
 import sys
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from io import BytesIO
@@ -14,7 +14,7 @@ from PIL import Image
 from lk_jupyter.runs import session
 from lk_jupyter.runs.metrics import Metrics
 from lk_jupyter.widgets import Balance, RunMetrics, RunView
-from lk_jupyter.widgets._png import bars, plots
+from lk_jupyter.widgets._png import bars, plots, words
 
 START = datetime(2026, 6, 2, tzinfo=timezone.utc)
 SAMPLES = {"cpu_percent": [(START.timestamp(), 10.0), (START.timestamp() + 5, math.nan)]}
@@ -35,25 +35,38 @@ def test_a_plot_is_the_same_in_any_thread_and_style_and_leaves_none_of_either(dr
     assert len(plain) < 30_000
 
 
-def test_where_nothing_can_plot_there_is_none(monkeypatch):
+def test_words_are_a_picture_as_wide_as_the_longest_line_and_as_high_as_all_of_them():
+    small, wide, high = (Image.open(BytesIO(words(text))) for text in ("a", "a" * 100, "a\n" * 50))
+    assert wide.width > 50 * small.width // 3
+    assert wide.height == small.height
+    assert high.height > 30 * small.height // 3
+    assert Image.open(BytesIO(words("a\n" * 100_000))).height < 5000
+    assert words(HEAD), "letters that the font lacks"
+    assert words("")
+
+
+@pytest.mark.parametrize("draw", [lambda: plots([METRICS], HEAD), lambda: words(HEAD)])
+def test_where_nothing_can_draw_there_is_no_png(draw, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert plots([METRICS], HEAD) == b""
+    monkeypatch.setitem(sys.modules, "matplotlib.font_manager", None)
+    assert draw() == b""
 
 
 @pytest.mark.usefixtures("signed_in")
-def test_a_run_that_has_ended_leaves_a_plot_with_its_facts_and_one_that_goes_on_none():
+def test_a_run_that_has_ended_leaves_a_plot_with_its_facts_and_one_that_goes_on_its_words():
     run = session.current().run("import time\nprint('on', flush=True)\ntime.sleep(3)", gpu="A100", timeout=60)
     views = [RunMetrics(run), RunView(run)]
     next(iter(run.follow()))
     for view in views:
         view.load()
-        assert set(view.picture().bundle()) == {"text/plain", "text/html"}
+        left = view.picture().bundle()
+        assert left["image/png"] == b64encode(words(left["text/plain"])).decode()
     run.wait()
     high = []
     for view in views:
         view.load()
         view._ended = False
-        assert "image/png" not in view._left(), "the end is left at once"
+        assert view._left()["image/png"] == b64encode(words(view._left()["text/plain"])).decode(), "at once"
         view._ended = True
         drawn = b64decode(view._left()["image/png"])
         high.append(Image.open(BytesIO(drawn)).height)
