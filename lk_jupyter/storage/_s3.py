@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import obstore
 from obstore import exceptions
 from obstore.store import S3Store
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.config import LOOPBACK
@@ -38,8 +39,25 @@ _RETRIES: Any = {
 }
 
 
+#: In what the library says where no answer came.
+_NO_ANSWER = " - HTTP error: "
+
+
 class Denied(StorageError):
     """The bucket refused the credentials; others may do."""
+
+
+class Unanswered(StorageError):
+    """There was no answer from the bucket."""
+
+
+#: The library does not try again where a connection is closed between its making and the request: we do, for as long.
+persistent = Retrying(
+    retry=retry_if_exception_type(Unanswered),
+    wait=wait_random_exponential(multiplier=0.1, max=1),
+    stop=stop_after_delay(_RETRIES["retry_timeout"]),
+    reraise=True,
+)
 
 
 #: What the library raised → what we say of a key.
@@ -113,7 +131,8 @@ def in_our_words(key: str) -> Iterator[None]:
     except Exception as error:
         for kind, ours, words in _WORDS:
             if isinstance(error, kind):
-                raise ours(words.format(key=key, reason=_reason(error))) from None
+                told = Unanswered if _NO_ANSWER in str(error) else ours
+                raise told(words.format(key=key, reason=_reason(error))) from None
         raise
 
 

@@ -326,15 +326,17 @@ class Storage:
         """Return what ``act`` makes of the library; credentials that are refused are replaced once."""
         from lk_jupyter.storage import _s3  # noqa: PLC0415 (the library is loaded when it is used)
 
-        given = self._credentials.present()
-        try:
+        def once() -> T:
             with _s3.in_our_words(key):
                 return interruptible(lambda: act(_s3))
+
+        given = self._credentials.present()
+        try:
+            return _s3.persistent(once)
         except _s3.Denied:
             self._credentials.forget(given)
             self.__dict__.pop("_store", None)
-        with _s3.in_our_words(key):
-            return interruptible(lambda: act(_s3))
+        return _s3.persistent(once)
 
 
 def _key(text: str) -> str:

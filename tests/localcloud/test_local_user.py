@@ -20,7 +20,8 @@ def test_without_a_good_token_nothing_answers(api, header):
         assert re.match("Missing token|Invalid or expired token", answer.json()["detail"])
 
 
-def test_the_key_is_kept_in_a_private_file_and_only_as_a_hash_in_the_database(api):
+def test_the_key_is_kept_in_a_private_file_and_only_as_a_hash_in_the_database(make_api):
+    api = make_api()
     key_file = api.cloud.data / "api_key"
     assert api.cloud.api_key.startswith("lk_")
     assert key_file.read_text() == api.cloud.api_key

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.xdist_group("hosted")
 def signed_in(hosting, home, monkeypatch):
     monkeypatch.setenv("LK_BASE_URL", hosting.base_url)
     monkeypatch.setenv("LK_API_KEY", hosting.api_key)
-    return hosting
+    yield hosting
+    for run in going_on(hosting):
+        hosting.client.workloads.abort(run.execution_id)
 
 
 def going_on(cloud):

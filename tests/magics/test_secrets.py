@@ -9,6 +9,7 @@ SECRET = "hf_SentinelSentinelSentinelSentinel42"
 
 @pytest.fixture(autouse=True)
 def without_secrets(signed_in):
+    signed_in.client.environment_variables.delete_all()
     yield
     signed_in.client.environment_variables.delete_all()
 
