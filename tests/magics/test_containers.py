@@ -69,21 +69,26 @@ def test_a_script_that_fails_fails_the_cell(signed_in, run_cell, image):
 
 
 def test_a_plan_shows_the_image_and_sends_nothing(signed_in, run_cell):
+    before = {run.execution_id for run in signed_in.client.workloads.list()}  # of other tests
     shown = run_cell("%%lk_docker python:3.11 --gpu H100 --timeout 600 --port 8000 --plan\npython train.py")
     for words in ("python:3.11", "gpu.h100", "0.4650 credits", "8000"):
         assert words in shown
-    assert not list(signed_in.client.workloads.list())
+    assert {run.execution_id for run in signed_in.client.workloads.list()} <= before
 
 
 def test_an_interrupt_stops_the_run_and_its_bill(signed_in, run_cell, image, session):
+    def going_on():
+        return {run.execution_id for run in session.client.workloads.list() if run.status == "running"}
+
     def interrupt():
-        until(lambda: any(run.status == "running" for run in session.client.workloads.list()))
+        until(lambda: going_on() - before)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = going_on()  # of other tests
     threading.Thread(target=interrupt).start()
     shown = run_cell(f"%%lk_docker {image} --no-mount --timeout 600\necho up; sleep 600")
     assert "KeyboardInterrupt: the run was stopped" in shown
-    assert not list(session.client.workloads.list())
+    assert going_on() <= before
 
 
 def test_a_port_is_shown_as_an_address_and_opened(run_cell, image, session, tmp_path, monkeypatch):
