@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics import _going_on, _pictures
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class LazyMagic:
 
     def __call__(self, line: str, cell: str | None = None) -> Any:  # noqa: D102 (IPython's help would show it)
         try:
-            return self.magic(self._shell, line, cell)
+            with true_interrupts():
+                return self.magic(self._shell, line, cell)
         except KeyboardInterrupt as interrupt:
             if not hasattr(interrupt, "_render_traceback_"):  # one line, as all of ours, wherever it came
                 interrupt._render_traceback_ = lambda: ["KeyboardInterrupt"]  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from dataclasses import replace
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._detached import BACKGROUND
 from lk_jupyter.magics._interrupt import detaches, interrupt, kernel_ends
@@ -52,8 +53,9 @@ def fan_out(session: Session, lanes: Sequence[Lane], options: RunOptions, shell:
 
 def _follow(fan: FanOut, view: LanesView, *, detach: bool) -> None:
     try:
-        view.begin()
-        view.follow()
+        with true_interrupts():
+            view.begin()
+            view.follow()
     except KeyboardInterrupt:
         raise interrupt(_let_go_on(view) if detach else _stop(fan, view)) from None
     view.end()
@@ -67,12 +69,13 @@ def _let_go_on(view: LanesView) -> str:
 def _stop(fan: FanOut, view: LanesView) -> str:
     """Abort all lanes, wait for their ends and say what they cost; a second interrupt leaves at once."""
     try:
-        view.show(STOPPING)
-        if kernel_ends():
-            raise KeyboardInterrupt  # noqa: TRY301 (as a second interrupt does)
-        fan.abort()
-        view.follow(STOPPING)
-        view.end()
+        with true_interrupts():
+            view.show(STOPPING)
+            if kernel_ends():
+                raise KeyboardInterrupt  # noqa: TRY301 (as a second interrupt does)
+            fan.abort()
+            view.follow(STOPPING)
+            view.end()
     except KeyboardInterrupt:
         return _left(fan)
     return f"the runs were stopped: {total(fan)}"

@@ -34,6 +34,7 @@ from IPython.core.getipython import get_ipython
 
 from lk_jupyter.config import setting
 from lk_jupyter.errors import LkError
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._detached import follow_detached
 from lk_jupyter.magics._pump import Pump
 from lk_jupyter.magics._run_view import RunView, receipt
@@ -84,22 +85,28 @@ def kernel_ends() -> bool:
 def while_sending(session: Session, sending: Sending, view: RunView, *, detach: bool) -> NoReturn:
     """Deal with an interrupt before the run is followed."""
     try:
-        if detach:
-            run = Run.sent(session, sending)
-            follow_detached(run, view)
-            line = _detached(run)
-        elif kernel_ends():
-            line = _LEFT
-        else:
-            view.stopping()
-            answer = sending.abort()
-            line = _stopped(Run(session, answer.execution_id, bundle=sending.package), view) if answer else _NOTHING
+        with true_interrupts():
+            line = _detached_while_sending(session, sending, view) if detach else _stop_sending(session, sending, view)
     except KeyboardInterrupt:
         what = "it goes on" if detach else "it is stopped as soon as the server answers"
         line = f"left the run while it was being sent; {what}. Look with: %lk_runs"
     except LkError as error:
         line = f"whether the run was started is not known: {error}"
     raise interrupt(line) from None
+
+
+def _detached_while_sending(session: Session, sending: Sending, view: RunView) -> str:
+    run = Run.sent(session, sending)
+    follow_detached(run, view)
+    return _detached(run)
+
+
+def _stop_sending(session: Session, sending: Sending, view: RunView) -> str:
+    if kernel_ends():
+        return _LEFT
+    view.stopping()
+    answer = sending.abort()
+    return _stopped(Run(session, answer.execution_id, bundle=sending.package), view) if answer else _NOTHING
 
 
 def while_following(run: Run, view: RunView, pump: Pump, *, detach: bool) -> NoReturn:
@@ -122,14 +129,15 @@ _LEFT = "the kernel ends; what was started goes on. Follow it with: %lk_attach"
 def _stop(run: Run, view: RunView, pump: Pump) -> str:
     """Abort the run, wait for its end and say what it cost; a second interrupt leaves at once."""
     try:
-        view.stopping()
-        if kernel_ends():
-            return f"{_LEFT} {run.execution_id}"
-        wait_for(run.abort_soon())
-        run.wait()
-        pump.done.wait(_LAST_WORDS)
-        view.catch_up(pump)
-        return _ended(run, view)
+        with true_interrupts():
+            view.stopping()
+            if kernel_ends():
+                return f"{_LEFT} {run.execution_id}"
+            wait_for(run.abort_soon())
+            run.wait()
+            pump.done.wait(_LAST_WORDS)
+            view.catch_up(pump)
+            return _ended(run, view)
     except KeyboardInterrupt:
         return f"left the run; it may go on. Follow it with: %lk_attach {run.execution_id}"
     except LkError as error:

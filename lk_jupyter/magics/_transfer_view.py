@@ -6,6 +6,7 @@ from types import TracebackType
 
 from IPython.core.interactiveshell import InteractiveShell
 
+from lk_jupyter.interrupts import is_interrupt
 from lk_jupyter.magics._bars import Bar, Rows
 from lk_jupyter.magics._line import Line, Updated
 from lk_jupyter.storage.progress import Progress
@@ -27,7 +28,7 @@ class TransferView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, KeyboardInterrupt):
+        if is_interrupt(error):
             self._output.show(Line("cancelled", [self._label], "Nothing that is not whole was kept."), now=True)
         elif error is not None:
             self._output.settle(Line("failed", [self._label]))

@@ -14,6 +14,7 @@ from lk_jupyter.inference.batch_file import opened
 from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.inference.options import BatchOptions
 from lk_jupyter.inference.rows import Column, column
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._bars import Bar, Rows
 from lk_jupyter.magics._interrupt import interrupt
@@ -102,8 +103,9 @@ def _followed(work: Work, job: Job, shell: InteractiveShell) -> Result:
     """Bring a batch to its end in the output of the cell."""
     output, began, is_known = Updated(shell), time.monotonic(), work.is_done()
     try:
-        for progress in work.steps():
-            output.show(Rows([_bar(progress, job.offer.id)]))
+        with true_interrupts():
+            for progress in work.steps():
+                output.show(Rows([_bar(progress, job.offer.id)]))
     except KeyboardInterrupt:
         output.settle(Line("left", [job.offer.id, "the batch goes on"]))
         raise interrupt(

@@ -16,6 +16,7 @@ from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, catalogue
 from lk_jupyter.inference.options import ChatOptions, ModelsOptions
 from lk_jupyter.inference.prompt import Content, question
 from lk_jupyter.inference.talk import Coming, Talk
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._chat_view import ChatView
 from lk_jupyter.magics._interrupt import interrupt
@@ -132,8 +133,9 @@ def _answer(who: Answerer, talk: Talk, content: Content, options: ChatOptions, s
     view.begin()
     coming = Coming(who, request)
     try:
-        for answer in coming.steps(_STEP):
-            view.show(answer)
+        with true_interrupts():
+            for answer in coming.steps(_STEP):
+                view.show(answer)
         state = "answered"
     except KeyboardInterrupt:
         state = "stopped"

@@ -12,6 +12,7 @@ from lk_jupyter.api.inference import Deployment, DeploymentDetail, StopDeploymen
 from lk_jupyter.errors import DeploymentFailed
 from lk_jupyter.inference.deploy import Plan, find, logs, plan, serves, starting
 from lk_jupyter.inference.options import DeploymentsOptions, DeployOptions, UndeployOptions
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._interrupt import interrupt
 from lk_jupyter.magics._line import FONT, Line, Note, Updated
@@ -144,8 +145,9 @@ def _watched(session: Session, deployment_id: str, wanted: Plan, shell: Interact
     """Show the replicas until one serves."""
     output, found = Updated(shell), None
     try:
-        for found in starting(session, deployment_id, wanted.ready_seconds):
-            output.show(replicas_table(found))
+        with true_interrupts():
+            for found in starting(session, deployment_id, wanted.ready_seconds):
+                output.show(replicas_table(found))
     except KeyboardInterrupt:
         short = deployment_id[:SHORT_ID]
         raise interrupt(

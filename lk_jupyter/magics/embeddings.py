@@ -12,6 +12,7 @@ from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.inference.embed import Vectors, embed
 from lk_jupyter.inference.options import EmbedOptions
 from lk_jupyter.inference.rows import column
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._bars import Bar, Rows
 from lk_jupyter.magics._line import Line, Updated
@@ -38,8 +39,9 @@ def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
     permit_text("\n".join(rows.texts), options.column, ask, allowed=options.allow_secrets)
     output, began, found = Updated(shell), time.monotonic(), Vectors(offer)
     try:
-        for found in embed(session, offer, rows.texts):
-            output.show(Rows([_bar(found, len(rows))]))
+        with true_interrupts():
+            for found in embed(session, offer, rows.texts):
+                output.show(Rows([_bar(found, len(rows))]))
     except (KeyboardInterrupt, LkError) as problem:
         state = "cancelled" if isinstance(problem, KeyboardInterrupt) else "failed"
         output.show(Line(state, [offer.id, f"{len(found.rows):,} of {len(rows):,} texts", _cost(found)]), now=True)

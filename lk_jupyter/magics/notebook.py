@@ -8,6 +8,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.errors import LkError
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._interrupt import interrupt
 from lk_jupyter.magics._line import Line, Updated
 from lk_jupyter.magics._notebook_options import OpenServerOptions, StartServerOptions, StopServerOptions
@@ -114,7 +115,8 @@ def _started(session: Session, package: Bundle, status: Updated) -> Run:
     run = Run.submit(session, package)
     facts.append(f"run {run.short_id}")
     try:
-        server = wait_for_server(run, lambda state: status.show(Line(state, facts, run.note or "")))
+        with true_interrupts():
+            server = wait_for_server(run, lambda state: status.show(Line(state, facts, run.note or "")))
     except KeyboardInterrupt:
         stop_server(run)
         raise interrupt(f"the server was stopped: run {run.execution_id}") from None

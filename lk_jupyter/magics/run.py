@@ -10,6 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.errors import ApiError, RunError, UsageError
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._detached import follow_detached
 from lk_jupyter.magics._fan_out import fan_out
@@ -97,8 +98,9 @@ def send(
     """Start a run and follow it, as the options say."""
     sending = Sending(session, package)
     try:
-        view.submitting(package)
-        show(_sent(session, sending, view), view, shell, options)
+        with true_interrupts():
+            view.submitting(package)
+            show(_sent(session, sending, view), view, shell, options)
     except KeyboardInterrupt as error:
         if not is_told(error):
             while_sending(session, sending, view, detach=detaches(options))
@@ -171,10 +173,11 @@ def follow(run: Run, view: RunView, *, detach: bool = False) -> None:
     """
     pump = Pump(run).start()
     try:
-        if view.follow(run, pump):
-            _conclude(run, view, pump)
-        else:
-            follow_detached(run, view, pump)
+        with true_interrupts():
+            if view.follow(run, pump):
+                _conclude(run, view, pump)
+            else:
+                follow_detached(run, view, pump)
     except KeyboardInterrupt:
         while_following(run, view, pump, detach=detach)
 

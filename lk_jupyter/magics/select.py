@@ -10,6 +10,7 @@ from IPython.display import display
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.execution import GpuSelectionRequest, GpuSelectionStatus, ProfilingResult, is_final
 from lk_jupyter.errors import RunAborted, RunFailed, UsageError
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._fields import option, switch, yes
 from lk_jupyter.magics._line import Line, Updated
@@ -79,13 +80,15 @@ def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> Gpu
     """Show how far it is until it has ended; an interrupt aborts it with the try that goes on."""
     line = Updated(shell)
     try:
-        while True:
-            status = client.execution.gpu_selection_status(execution_id)
-            done = [each.profile or "" for each in _tries(status)]
-            line.show(Line(status.status, [f"{len(done)} tried: {', '.join(done)}" if done else "", execution_id[:8]]))
-            if is_final(status.status):
-                return status
-            time.sleep(_PAUSE)
+        with true_interrupts():
+            while True:
+                status = client.execution.gpu_selection_status(execution_id)
+                done = ", ".join(each.profile or "" for each in _tries(status))
+                tried = f"{len(_tries(status))} tried: {done}" if done else ""
+                line.show(Line(status.status, [tried, execution_id[:8]]))
+                if is_final(status.status):
+                    return status
+                time.sleep(_PAUSE)
     except KeyboardInterrupt:
         client.workloads.abort(execution_id)
         line.show(Line("aborted", [execution_id[:8]]), now=True)

@@ -11,6 +11,7 @@ from IPython.display import display
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.vms import VM, RenameVMRequest, VMInstanceVariant, VMStatus
 from lk_jupyter.errors import UsageError
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._ask import ask
 from lk_jupyter.magics._line import Line, Note, Updated
 from lk_jupyter.magics._parser import Verbs
@@ -228,9 +229,10 @@ def _waited_for(client: Client, made: VM, offer: Offer, shell: InteractiveShell)
     """Show the states of a machine until it is ready. An interrupt leaves it, and says so."""
     line, name = Updated(shell), made.display_name or made.vm_id[:SHORT]
     try:
-        for status in vm.states(client, made.vm_id):
-            shown = _line(status, [str(offer), "interrupt: it goes on"] if not status.usable else [str(offer)])
-            line.show(shown)
+        with true_interrupts():
+            for status in vm.states(client, made.vm_id):
+                shown = _line(status, [str(offer), "interrupt: it goes on"] if not status.usable else [str(offer)])
+                line.show(shown)
     except KeyboardInterrupt:
         line.show(Line("running", [f"{name} goes on, and costs: %lk_vm status {name}, %lk_vm delete {name}"]), now=True)
         raise

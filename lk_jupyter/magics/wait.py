@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.errors import RunError
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.magics._detached import BACKGROUND, PACE
 from lk_jupyter.magics._interrupt import interrupt
 from lk_jupyter.magics._line import Note, Updated, mark_of
@@ -33,7 +34,8 @@ def lk_wait(options: WaitOptions, shell: InteractiveShell) -> None:
     """
     status = Updated(shell)
     try:
-        runs = _named(options.runs, status) if options.runs else _detached(status)
+        with true_interrupts():
+            runs = _named(options.runs, status) if options.runs else _detached(status)
     except KeyboardInterrupt:
         raise interrupt("the waiting was ended; the runs go on. %lk_wait waits for them again.") from None
     status.show(_table(runs) if runs else Note("Nothing goes on in the background here."), now=True)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 from lk_jupyter.config import setting
 from lk_jupyter.errors import LkError, UsageError
+from lk_jupyter.interrupts import is_interrupt
 from lk_jupyter.options import RunOptions, check
 from lk_jupyter.runs import guard
 from lk_jupyter.runs.bundle import Source
@@ -128,7 +129,7 @@ class Executor(concurrent.futures.Executor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if isinstance(error, KeyboardInterrupt):
+        if is_interrupt(error):
             self.abort()
         return super().__exit__(kind, error, traceback)
 

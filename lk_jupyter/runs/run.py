@@ -18,6 +18,7 @@ from lk_jupyter.api.logs import LogEntry
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config import setting
 from lk_jupyter.errors import NotFound, RunDetached, UsageError
+from lk_jupyter.interrupts import true_interrupts
 from lk_jupyter.options import MachineOptions, RunOptions
 from lk_jupyter.runs import guard
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle, Limits, Source, bundle, time_limit
@@ -138,7 +139,8 @@ class Run:
         """
         sending = Sending(session, package, group)
         try:
-            return cls.sent(session, sending)
+            with true_interrupts():
+                return cls.sent(session, sending)
         except KeyboardInterrupt:
             sending.abort()
             raise

@@ -17,6 +17,21 @@ pytestmark = pytest.mark.xdist_group("kernel")
 SLEEPER = "%%lk_run --save run {options}\nimport time\nprint('on', flush=True); time.sleep(100)"
 
 
+#: Interrupts the next cell when it has printed "on", where Condition.wait of CPython takes its lock back.
+WRONG_MOMENT = """
+import sys, threading
+restore = threading.Condition._acquire_restore
+def interrupted(self, state):
+    here = threading.current_thread() is threading.main_thread()
+    if not here or "run" not in globals() or not run.log_path.exists() or "on" not in run.log_path.read_text():
+        return restore(self, state)
+    threading.Condition._acquire_restore = restore
+    raise KeyboardInterrupt
+globals().pop("run", None)
+threading.Condition._acquire_restore = interrupted
+"""
+
+
 def is_on(cell):
     return "on" in cell.text
 
@@ -161,6 +176,13 @@ def test_a_cloud_that_is_away_stops_the_run_when_it_is_back(kernel, faulty):
     cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_on))
     assert cell.error["evalue"].startswith("the run was stopped: ")
     assert one_run(faulty).status == "aborted"
+
+
+def test_an_interrupt_that_python_turns_into_another_error_stops_the_run(kernel, cloud):
+    kernel.run(WRONG_MOMENT)
+    cell = kernel.run(SLEEPER.format(options=""))
+    assert cell.error["evalue"].startswith("the run was stopped: ")
+    assert cloud.client.execution.status(kernel.value("run.execution_id").strip("'")).status == "aborted"
 
 
 def test_after_the_end_there_is_nothing_to_stop_and_the_cell_ends_at_once(kernel, faulty, tmp_path):
