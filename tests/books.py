@@ -24,6 +24,7 @@ SECONDS = 100
 
 _TEMPORARY = re.compile(re.escape(tempfile.gettempdir()) + r"/tmp\w+")
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_ID = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _WORD = re.compile(r"(?<![\w.])[A-Za-z]{3,}(?![\w])")
 
 
@@ -101,7 +102,7 @@ def shape(book: nbformat.NotebookNode) -> list[list[set[str]]]:
 def words(book: nbformat.NotebookNode) -> set[str]:
     """Return the words that the code cells show."""
     texts = (text for cell in book.cells if cell.cell_type == "code" for text in _texts(cell))
-    return {word for text in texts for word in _WORD.findall(_COLOUR.sub("", text))}
+    return {word for text in texts for word in _WORD.findall(_ID.sub("", _COLOUR.sub("", text)))}
 
 
 def _texts(cell: nbformat.NotebookNode) -> Iterator[str]:
