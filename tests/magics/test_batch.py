@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections import Counter
 
 import pandas as pd
@@ -119,6 +120,25 @@ def test_a_batch_whose_answer_was_lost_is_found_again(ask, shell, upstream, talk
     shown = ask("%lk_batch df.review -m up/large -y --save answers")
     assert "✓ completed" in shown, shown
     assert rows.answered == {"good": 1, "bad": 1, "so so": 1}
+
+
+def test_an_interrupt_lets_it_go_on_and_cancelling_ends_it(ask, shell, upstream, talkative):
+    line, rows, gate = "%lk_batch df.review -m up/large -y --save answers --system left", Rows(), threading.Event()
+
+    def interrupting(body):
+        if body["messages"][-1]["content"] == "so so" and not gate.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+            gate.wait(30)
+        return rows(body)
+
+    upstream.answer = interrupting
+    assert "KeyboardInterrupt: the waiting was ended; the batch goes on." in ask(line)
+    assert "3 rows were on their way; the batch is cancelled." in ask(f"{line} --cancel")
+    gate.set()
+    assert "was cancelled. Run the cell again to ask the rows that are left." in ask(line)
+    assert next(iter(talkative.client.batches.list().all())).status == "cancelled"
+    assert "✓ completed" in ask(line)
+    assert shell.user_ns["answers"].answer.tolist() == ["re: good", "re: bad", "re: so so"]
 
 
 def test_lists_and_series_are_columns_too(ask, shell, upstream):
