@@ -39,7 +39,7 @@ lab: $(VENV)/demo.stamp $(VENV)/browser.stamp
 test: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	@$(NPM) test --silent
 	@$(BIN)/python tests/ui/browser.py
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --reruns 1
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --reruns 2
 
 contract: $(VENV)/dev.stamp
 	$(BIN)/python tests/contract/against_local_cloud.py

@@ -60,7 +60,7 @@ def open_notebook(running_lab: lab.Lab, page: Page, request: pytest.FixtureReque
 
     def opened(*cells: str) -> notebook.OpenNotebook:
         name = f"{request.node.name}/notebook.ipynb"
-        (running_lab.root / name).parent.mkdir()
+        (running_lab.root / name).parent.mkdir(exist_ok=True)  # when it is tried again
         book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
         book.cells = [nbformat.v4.new_code_cell(source) for source in cells]
         nbformat.write(book, running_lab.root / name)
