@@ -43,7 +43,7 @@ def execute(path: Path, home: Path, base_url: str, api_key: str) -> nbformat.Not
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LK_", "LYCEUM_", "XDG_"))}
     user = {"HOME": str(home), "USERPROFILE": str(home), "IPYTHONDIR": str(home / ".ipython")}
     env |= {**user, "LK_BASE_URL": base_url, "LK_API_KEY": api_key}
-    work = home / "work"
+    work = home / "project"
     work.mkdir(parents=True, exist_ok=True)
     resources = {"metadata": {"path": str(work)}}
     client = NotebookClient(

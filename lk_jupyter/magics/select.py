@@ -83,8 +83,8 @@ def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> Gpu
         with true_interrupts():
             while True:
                 status = client.execution.gpu_selection_status(execution_id)
-                done = ", ".join(each.profile or "" for each in _tries(status))
-                tried = f"{len(_tries(status))} tried: {done}" if done else ""
+                done = [each.profile or "" for each in _tries(status)]
+                tried = f"{len(done)} tried: {', '.join(done)}" if done else ""
                 line.show(Line(status.status, [tried, execution_id[:8]]))
                 if is_final(status.status):
                     return status

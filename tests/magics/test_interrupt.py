@@ -19,7 +19,7 @@ SLEEPER = "%%lk_run --save run {options}\nimport time\nprint('on', flush=True); 
 
 #: Interrupts the next cell when it has printed "on", where Condition.wait of CPython takes its lock back.
 WRONG_MOMENT = """
-import sys, threading
+import threading
 restore = threading.Condition._acquire_restore
 def interrupted(self, state):
     here = threading.current_thread() is threading.main_thread()
