@@ -876,6 +876,32 @@ export interface LogEntry {
   labels?: Record<string, unknown> | null;
 }
 
+/** The machine of runs that name none, from now on. */
+export interface MachineBody {
+  machine: string;
+}
+
+/** The machine that runs take which name none, and what overrules the choice. */
+export interface MachineDefault {
+  default: string;
+  said: string[];
+}
+
+/** A machine as a row of a picker, in words; prices in credits. */
+export interface MachineRow {
+  profile: string;
+  gpu: string;
+  memory_gib: string;
+  gpus: string;
+  vcpus: string;
+  ram_gib: string;
+  price_per_hour: string;
+  /** The most that a run costs which takes all of its time limit. */
+  worst: string;
+  allowed: string;
+  free: string;
+}
+
 /** One machine that a run can ask for; `price_per_hour` in credits, None when not published. */
 export interface MachineType {
   /** Profile name, such as gpu.a100. */
@@ -887,6 +913,19 @@ export interface MachineType {
 export interface MachineTypeList {
   machine_types: MachineType[];
   count?: number | null;
+}
+
+/** The machines that fit a wish; `rows` is None where it was not understood, and `problem` says why. */
+export interface MachinesContent {
+  rows: MachineRow[] | null;
+  total: string;
+  problem: string;
+  /** Profile of the cheapest that fits and can be had. */
+  cheapest: string | null;
+  /** Why there is no cheapest. */
+  none_fits: string;
+  /** Machine of runs that name none. */
+  default: string;
 }
 
 /** The role in the organization that was joined. */

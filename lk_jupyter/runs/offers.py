@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.errors import ApiError, UsageError
+from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.cost import cost_at, duration_label
 
 if TYPE_CHECKING:
-    from lk_jupyter.runs.session import Session
+    from lk_jupyter.api.vms import VMAvailability
+    from lk_jupyter.runs.machines import Catalogue
 
 _GIB = {"": 1.0, "gib": 1.0, "gi": 1.0, "gb": 10**9 / 2**30, "g": 10**9 / 2**30, "mib": 1 / 1024, "mb": 10**6 / 2**30}
 _SECONDS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "hours": 3600}
@@ -73,22 +73,15 @@ class Need:
         )
 
 
-def offers(session: Session) -> list[Offer]:
-    """Return every machine type, as the account of the session may use it now."""
-    catalogue, free = session.machines(), _free_cards(session)
+def offers_of(catalogue: Catalogue, sold: VMAvailability | None) -> list[Offer]:
+    """Return every machine type with whether its card is free now; None where the server does not tell that."""
+    free: dict[str, bool] = {}
+    for variant in sold.available_instance_variants if sold else ():
+        card = variant.hardware_profile.lower()
+        free[card] = free.get(card, False) or bool(variant.available_gpus_per_instance)
     return [
         offer_of(machine, allowed=catalogue.allows(machine), free=free.get(machine.card or "")) for machine in catalogue
     ]
-
-
-def _free_cards(session: Session) -> dict[str, bool]:
-    """Return card → whether one of them is free; empty where the server does not tell."""
-    found: dict[str, bool] = {}
-    with suppress(ApiError):
-        for variant in session.client.vms.availability().available_instance_variants:
-            card = variant.hardware_profile.lower()
-            found[card] = found.get(card, False) or bool(variant.available_gpus_per_instance)
-    return found
 
 
 def offer_of(machine: MachineType, *, allowed: bool = True, free: bool | None = None) -> Offer:

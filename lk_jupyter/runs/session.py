@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lk_jupyter.options import RunOptions
     from lk_jupyter.runs.account import Balance, Identity
     from lk_jupyter.runs.lanes import FanOut
+    from lk_jupyter.runs.offers import Offer
     from lk_jupyter.runs.run import Run
     from lk_jupyter.storage.storage import Storage
 
@@ -59,6 +60,15 @@ class Session(Connection):
             self._catalogue = Catalogue.of(self.client.machine_types.list(), self._available())
             self._read = time.monotonic()
         return self._catalogue
+
+    def offers(self) -> list[Offer]:
+        """Return every machine type with what of it this account may launch and what is free now."""
+        from lk_jupyter.runs.offers import offers_of  # noqa: PLC0415 (few need it)
+
+        sold = None
+        with suppress(ApiError):
+            sold = self.client.vms.availability()
+        return offers_of(self.machines(), sold)
 
     def _available(self) -> list[str]:
         """Profiles that the account may launch; empty when nothing is restricted, or the server does not tell."""

@@ -68,6 +68,45 @@ class LocalCloudContent(BaseModel):
     base_url: str | None = None
 
 
+class MachineRow(BaseModel):
+    """A machine as a row of a picker, in words; prices in credits."""
+
+    profile: str
+    gpu: str
+    memory_gib: str
+    gpus: str
+    vcpus: str
+    ram_gib: str
+    price_per_hour: str
+    worst: str = Field(description="The most that a run costs which takes all of its time limit.")
+    allowed: str
+    free: str
+
+
+class MachinesContent(BaseModel):
+    """The machines that fit a wish; ``rows`` is None where it was not understood, and ``problem`` says why."""
+
+    rows: list[MachineRow] | None
+    total: str
+    problem: str
+    cheapest: str | None = Field(description="Profile of the cheapest that fits and can be had.")
+    none_fits: str = Field(description="Why there is no cheapest.")
+    default: str = Field(description="Machine of runs that name none.")
+
+
+class MachineBody(BaseModel):
+    """The machine of runs that name none, from now on."""
+
+    machine: str
+
+
+class MachineDefault(BaseModel):
+    """The machine that runs take which name none, and what overrules the choice."""
+
+    default: str
+    said: list[str]
+
+
 class JournalRun(BaseModel):
     """A run that was started on this machine; moments are Unix seconds, credits decimal text."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lk_jupyter.serverext import account, journal, storage, stream
+from lk_jupyter.serverext import account, journal, machines, storage, stream
 from lk_jupyter.serverext.base import Handler, Unknown
 from lk_jupyter.serverext.proxy import Proxy
 
@@ -17,6 +17,8 @@ ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     ("journal", journal.Journal),
     (f"journal/{_ID}/code", journal.Code),
     (f"runs/{_ID}/stream", stream.Stream),
+    ("machines", machines.Machines),
+    ("machines/default", machines.Default),
     ("storage/list", storage.Listing),
     ("storage/info", storage.Info),
     ("storage/folder", storage.Folder),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from lk_jupyter.api import _http
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._detail import said
-from lk_jupyter.api._endpoint import Call, Endpoint
+from lk_jupyter.api._endpoint import Call, Endpoint, explain
 from lk_jupyter.connection import Connection, Target
 from lk_jupyter.errors import LkError, NotSignedIn
 from lk_jupyter.serverext.allowed import secret_fields, without
@@ -85,6 +85,16 @@ class Upstream:
         """Return the JSON of an operation that needs no body. Raises Trouble."""
         call = endpoint.call(**arguments)
         return await self.json(endpoint, call.path, query=call.query)
+
+    async def answer(self, endpoint: Endpoint, **arguments: Any) -> Any:
+        """Return the typed answer of an operation that needs no body. Raises Trouble."""
+        content = await self.call(endpoint, **arguments)
+        try:
+            return endpoint.answer_type.validate_python(content)
+        except ValueError as error:
+            raise Trouble(
+                "not-an-api", f"The answer to {endpoint.title} is not the API's: {explain(cast('Any', error))}."
+            ) from None
 
     async def content(self, endpoint: Endpoint, response: httpx.Response) -> Any:
         """Return the JSON of an answer that was opened, without what a browser may not see. Raises Trouble."""

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import os
-from decimal import Decimal
 from typing import Any
 
 from traitlets import Dict, List, Unicode
 
 from lk_jupyter.config import setting
 from lk_jupyter.errors import LkError, UsageError
-from lk_jupyter.runs.cost import credits_label
-from lk_jupyter.runs.offers import Need, Offer, cheapest, fitting, offers, ordered, seconds_of, worst_case
+from lk_jupyter.runs.offer_table import Wish, table
+from lk_jupyter.runs.offers import Offer, cheapest
 from lk_jupyter.runs.session import current
 from lk_jupyter.widgets._picture import Picture
 from lk_jupyter.widgets._view import View, action
 from lk_jupyter.widgets.pictures.table import Table, picture
 
-WISH: dict[str, Any] = {
-    "memory": "",
-    "price": "",
-    "available": False,
-    "text": "",
-    "limit": "",
-    "by": "price_per_hour",
-    "descending": False,
-}
+WISH = Wish().as_dict()
 _COLUMNS = (
     "Chosen",
     "Machine",
@@ -80,13 +71,13 @@ class MachinePicker(View):
     def load(self) -> None:
         """Ask which machines there are, and which of them can be had."""
         self.default = setting("machine")
-        self._offers = offers(current(start=False))
+        self._offers = current(start=False).offers()
         self._fit()
 
     @action
     def choose_cheapest(self) -> None:
         """Choose the cheapest machine that fits, may be launched and is not taken."""
-        self.value = cheapest(self._offers, self._need()).profile
+        self.value = cheapest(self._offers, self._wish.need).profile
         self.say(f"{self.value} is the cheapest that fits.")
 
     @action
@@ -109,47 +100,19 @@ class MachinePicker(View):
         for place in self._places:
             place.changed()
 
-    def _need(self) -> Need:
-        wish = {**WISH, **self.wish}
-        return Need.of(wish["memory"], wish["price"], available=bool(wish["available"]), text=str(wish["text"]))
+    @property
+    def _wish(self) -> Wish:
+        return Wish.of(self.wish)
 
     def _fit(self) -> None:
         """Find what fits what was typed; while that cannot be read, the table stays as it is."""
-        wish = {**WISH, **self.wish}
         try:
-            seconds = seconds_of(wish["limit"] or setting("timeout"), setting("max_timeout"))
-            found = fitting(self._offers, self._need())
-            shown = ordered(found, str(wish["by"]), descending=bool(wish["descending"]))
+            shown = table(self._offers, self._wish)
         except LkError as problem:
             self.problem = str(problem)
             return
-        self.problem = "" if shown or not self._offers else "No machine fits: ask for less memory or a higher price."
-        self.total = f"{len(shown)} of {len(self._offers)} machines."
-        self.rows = [_row(offer, seconds) for offer in shown]
-
-
-def _row(offer: Offer, seconds: int) -> dict[str, Any]:
-    return {
-        "profile": offer.profile,
-        "gpu": offer.gpu,
-        "memory_gib": _figure(offer.memory_gib),
-        "gpus": str(offer.gpus),
-        "vcpus": _figure(offer.vcpus),
-        "ram_gib": _figure(offer.ram_gib),
-        "price_per_hour": _price(offer.price_per_hour),
-        "worst": "not told" if (cost := worst_case(offer, seconds)) is None else credits_label(cost),
-        "allowed": "yes" if offer.allowed else "no",
-        "free": {True: "yes", False: "no", None: "not told"}[offer.free],
-    }
+        self.problem, self.total, self.rows = shown.problem, shown.total, shown.rows
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(str(cell) for cell in row.values())
-
-
-def _figure(figure: int | None) -> str:
-    return "–" if figure is None else str(figure)  # noqa: RUF001 (a dash where nothing is told)
-
-
-def _price(price: Decimal | None) -> str:
-    return "no price" if price is None else f"{price:.2f}"

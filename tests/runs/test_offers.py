@@ -14,7 +14,6 @@ from lk_jupyter.runs.offers import (
     fitting,
     gib,
     offer_of,
-    offers,
     ordered,
     row,
     seconds_of,
@@ -119,7 +118,7 @@ def test_what_cannot_be_read_is_told_in_one_line(read, said):
 def test_the_rows_are_what_the_server_tells(make_cloud):
     cloud = make_cloud("--no-capacity", "h100", "--quota", "cpu,gpu.l40s,gpu.h100")
     with session.connect(cloud.base_url, cloud.api_key) as connected:
-        found = {offer.profile: offer for offer in offers(connected)}
+        found = {offer.profile: offer for offer in connected.offers()}
     assert found["gpu.l40s"] == Offer("gpu.l40s", "L40S", 1, 45, None, None, Decimal("1.19"), allowed=True, free=True)
     assert (found["gpu.h100"].allowed, found["gpu.h100"].free) == (True, False)
     assert not found["gpu.b200"].allowed

@@ -1,0 +1,109 @@
+"""``lk/machines``: the machine picker's table, made where the widget's is; ``lk/machines/default``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.serverext.base import Handler, guarded
+from lk_jupyter.serverext.trouble import Trouble
+
+if TYPE_CHECKING:
+    from lk_jupyter.runs.offer_table import Wish
+    from lk_jupyter.runs.offers import Offer
+    from lk_jupyter.serverext.upstream import Upstream
+
+#: Seconds for which the offer of an account is kept, so that typing asks nobody.
+KEPT = 30.0
+
+_offers: WeakKeyDictionary[Upstream, tuple[float, list[Offer]]] = WeakKeyDictionary()
+
+
+class Machines(Handler):
+    """The machines that fit a wish."""
+
+    @guarded
+    async def get(self) -> None:
+        """Tell them in order; the names of the query are those of a wish, ``available`` and ``descending`` take 1."""
+        from lk_jupyter.runs.offer_table import Wish  # noqa: PLC0415 (at first use, like all below)
+
+        typed = {name: self.get_query_argument(name, str(value)) for name, value in Wish().as_dict().items()}
+        flags = {name: typed[name] == "1" for name in ("available", "descending")}
+        self.finish(_content(await _offered(await self.desk.upstream()), Wish.of({**typed, **flags})))
+
+
+class Default(Handler):
+    """The machine of runs that name none."""
+
+    @guarded
+    async def post(self) -> None:
+        """Keep it for this user, kernels included."""
+        from lk_jupyter.serverext.models import MachineBody  # noqa: PLC0415
+
+        machine = self.read(MachineBody).machine
+        if machine not in {offer.profile for offer in await _offered(await self.desk.upstream())}:
+            raise Trouble("bad-request", f"There is no machine {machine[:100]!r}. Choose one of the table.")
+        self.finish(await asyncio.to_thread(_keep, machine))
+
+
+async def _offered(upstream: Upstream) -> list[Offer]:
+    """Return what the account may have now, as it was told at most half a minute ago. Raises Trouble."""
+    read, found = _offers.get(upstream, (0.0, []))
+    if not found or time.monotonic() - read > KEPT:
+        found = await _asked(upstream)
+        _offers[upstream] = time.monotonic(), found
+    return found
+
+
+async def _asked(upstream: Upstream) -> list[Offer]:
+    from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
+    from lk_jupyter.api.machine_types import MachineTypes  # noqa: PLC0415
+    from lk_jupyter.api.user import User  # noqa: PLC0415
+    from lk_jupyter.api.vms import Vms  # noqa: PLC0415
+    from lk_jupyter.runs.machines import Catalogue  # noqa: PLC0415
+    from lk_jupyter.runs.offers import offers_of  # noqa: PLC0415
+
+    types, quota, sold = await asyncio.gather(
+        upstream.answer(endpoint_of(MachineTypes.list)),
+        _if_told(upstream.answer(endpoint_of(User.available_hardware))),
+        _if_told(upstream.answer(endpoint_of(Vms.availability))),
+    )
+    return offers_of(Catalogue.of(types, quota.available_hardware_profiles if quota else ()), sold)
+
+
+async def _if_told(answer: Awaitable[Any]) -> Any:
+    """Return what refines a table; None where the server does not tell it."""
+    with suppress(Trouble):
+        return await answer
+
+
+def _content(found: list[Offer], wish: Wish) -> dict[str, Any]:
+    from lk_jupyter.config import setting  # noqa: PLC0415
+    from lk_jupyter.runs.offer_table import table  # noqa: PLC0415
+    from lk_jupyter.runs.offers import cheapest  # noqa: PLC0415
+
+    content: dict[str, Any] = {"rows": None, "total": "", "problem": "", "cheapest": None, "none_fits": ""}
+    content["default"] = setting("machine")
+    try:
+        content.update(asdict(table(found, wish)))
+    except UsageError as problem:
+        return {**content, "problem": str(problem), "none_fits": str(problem)}
+    try:
+        content["cheapest"] = cheapest(found, wish.need).profile
+    except UsageError as problem:
+        content["none_fits"] = str(problem)
+    return content
+
+
+def _keep(machine: str) -> dict[str, Any]:
+    from lk_jupyter import config  # noqa: PLC0415
+
+    config.save("machine", machine)
+    used, source = config.resolve("machine")
+    return {"default": used, "said": [] if used == machine else [f"But {source} is used in its place: {used}."]}
