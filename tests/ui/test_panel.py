@@ -78,6 +78,7 @@ def test_the_sections_of_the_panel_do_what_they_say(open_notebook, page, cloud, 
     assert made["id"] not in {key["id"] for key in cloud.http.get("auth/api-keys/").json()}
     panel.get_by_role("button", name="Storage", exact=True).click()
     panel.get_by_role("button", name="Machines", exact=True).click()
+    expect(panel.get_by_role("radio")).to_have_count(7)
     _pictures(book, page, "panel")
     accessible(panel)
     _machine(book, page, panel)
@@ -110,7 +111,21 @@ def _bucket(panel, page, tmp_path, accessible):
 
 
 def _machine(book: OpenNotebook, page, panel):
-    """Run a cell from the list of machines, see it among what runs in Lab, abort it, run it again from its badge."""
+    """Choose a machine by keys and run a cell there, see it among what runs in Lab, abort it, run it from its badge."""
+    panel.get_by_label("GPU memory at least").fill("lots")
+    expect(panel.get_by_role("alert").first).to_contain_text("Memory 'lots' is not understood")
+    panel.get_by_label("GPU memory at least").fill("40 GB")
+    panel.get_by_label("Time limit").fill("10 min")
+    expect(panel.get_by_role("radio", name="cpu")).to_have_count(0)
+    expect(panel.get_by_role("row").filter(has_text="gpu.a100")).to_contain_text("0.2650 credits")
+    panel.get_by_role("button", name="Cheapest that fits").press("Enter")
+    expect(panel.get_by_role("radio", name="gpu.l40s")).to_be_checked()
+    panel.get_by_role("radio", name="gpu.l40s").press("ArrowDown")
+    expect(panel.get_by_role("radio", name="gpu.a100")).to_be_checked()
+    page.get_by_role("tab", name="File Browser").click()
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
+    expect(panel.get_by_role("radio", name="gpu.a100")).to_be_checked()
+    panel.get_by_role("radio", name="gpu.a100").press("ArrowUp")
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
     panel.get_by_role("button", name="Run the selected cell on gpu.l40s").click()
     badge = page.locator(".lk-badge:visible")

@@ -47,3 +47,12 @@ test('what is not understood is said, and the default is not offered again', () 
   expect(screen.getByRole('alert').textContent).toContain('Memory is not understood.');
   expect(screen.getByRole<HTMLButtonElement>('button', { name: /is the default here/ }).disabled).toBe(true);
 });
+
+test('where little room is, other columns come first, and the machine that is chosen is of more use', () => {
+  const actions = <button type="button">Run on it</button>;
+  show({ columns: ['profile', 'free'], where: 'everywhere', value: 'gpu.a100', actions });
+  expect(screen.getAllByRole('columnheader').map(head => head.textContent)).toEqual(['Machine', 'Free now']);
+  expect(screen.getAllByRole('cell').map(cell => cell.textContent)).toEqual(['yes']);
+  screen.getByRole('button', { name: 'Run on it' });
+  screen.getByRole('button', { name: 'Make gpu.a100 the default everywhere' });
+});

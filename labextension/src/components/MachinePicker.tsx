@@ -1,4 +1,4 @@
-import React from 'react';
+import React, { ReactNode, useId } from 'react';
 
 /** What is asked for, as it was typed; Python reads it. */
 export interface Wish {
@@ -26,7 +26,7 @@ const COLUMNS = {
   allowed: 'Quota',
   free: 'Free now'
 };
-type Column = keyof typeof COLUMNS;
+export type Column = keyof typeof COLUMNS;
 
 const FIGURES = new Set<Column>(['memory_gib', 'gpus', 'vcpus', 'ram_gib', 'price_per_hour', 'worst']);
 
@@ -37,6 +37,12 @@ export interface MachinePickerProps {
   value: string;
   default: string;
   problem: string;
+  /** Those that are shown, in order; without it all of them. */
+  columns?: Column[];
+  /** Where the default holds that can be chosen. */
+  where?: string;
+  /** What else can be done with the machine that is chosen. */
+  actions?: ReactNode;
   onWish: (wish: Wish) => void;
   onChoose: (profile: string) => void;
   onCheapest: () => Promise<unknown>;
@@ -45,11 +51,11 @@ export interface MachinePickerProps {
 
 /** All machines that fit what is asked for, one of them chosen. */
 export function MachinePicker(props: MachinePickerProps) {
-  const { wish, rows, total, value, problem, onWish, onCheapest, onDefault } = props;
+  const { wish, rows, total, value, problem, where = 'here', onWish, onCheapest, onDefault } = props;
   const change = (part: Partial<Wish>) => onWish({ ...wish, ...part });
   return (
     <div>
-      <div className="lk-row">
+      <div className="lk-row lk-wish">
         <Field label="GPU memory at least" hint="40 GB" value={wish.memory} onType={memory => change({ memory })} />
         <Field label="Price per hour at most" hint="2.50" value={wish.price} onType={price => change({ price })} />
         <Field label="Name" hint="a100" value={wish.text} onType={text => change({ text })} />
@@ -72,13 +78,14 @@ export function MachinePicker(props: MachinePickerProps) {
       <Machines {...props} change={change} />
       <div className="lk-row">
         <span role="status">{rows.length ? `${total} Chosen: ${value}.` : problem ? '' : 'Asking for machines …'}</span>
+        {props.actions}
         <button
           type="button"
-          className="lk-main"
+          className={props.actions ? '' : 'lk-main'}
           disabled={!value || value === props.default}
           onClick={() => void onDefault().catch(() => undefined)}
         >
-          {value === props.default ? `${value} is the default here` : `Make ${value} the default here`}
+          {value === props.default ? `${value} is the default ${where}` : `Make ${value} the default ${where}`}
         </button>
       </div>
     </div>
@@ -87,21 +94,24 @@ export function MachinePicker(props: MachinePickerProps) {
 
 type MachinesProps = MachinePickerProps & { change: (part: Partial<Wish>) => void };
 
-function Machines({ wish, rows, value, onChoose, change }: MachinesProps) {
+const ALL = Object.keys(COLUMNS) as Column[];
+
+function Machines({ wish, rows, value, columns = ALL, onChoose, change }: MachinesProps) {
+  const group = useId();
   return (
     <div className="lk-wide" tabIndex={0} role="region" aria-label="Machines">
       <table>
         <caption className="lk-quiet">Prices in credits; "at most" is the whole time limit at that price.</caption>
         <thead>
           <tr>
-            {(Object.keys(COLUMNS) as Column[]).map(column => (
+            {columns.map(column => (
               <Head key={column} column={column} wish={wish} change={change} />
             ))}
           </tr>
         </thead>
         <tbody>
           {rows.map(machine => (
-            <Row key={machine.profile} machine={machine} chosen={machine.profile === value} onChoose={onChoose} />
+            <Row key={machine.profile} {...{ group, machine, columns, onChoose }} chosen={machine.profile === value} />
           ))}
         </tbody>
       </table>
@@ -126,18 +136,24 @@ function Head({ column, wish, change }: HeadProps) {
   );
 }
 
-type RowProps = { machine: Machine; chosen: boolean; onChoose: (profile: string) => void };
+type RowProps = {
+  group: string;
+  machine: Machine;
+  columns: Column[];
+  chosen: boolean;
+  onChoose: (profile: string) => void;
+};
 
-function Row({ machine, chosen, onChoose }: RowProps) {
-  const columns = (Object.keys(COLUMNS) as Column[]).slice(1);
+function Row({ group, machine, columns, chosen, onChoose }: RowProps) {
   return (
     <tr className={chosen ? 'lk-chosen' : ''} onClick={() => onChoose(machine.profile)}>
       <th scope="row">
         <label>
-          <input type="radio" checked={chosen} onChange={() => onChoose(machine.profile)} /> {machine.profile}
+          <input type="radio" name={group} checked={chosen} onChange={() => onChoose(machine.profile)} />{' '}
+          {machine.profile}
         </label>
       </th>
-      {columns.map(column => (
+      {columns.slice(1).map(column => (
         <td key={column} className={FIGURES.has(column) ? 'lk-figure' : ''}>
           {machine[column]}
         </td>

@@ -5,7 +5,7 @@ export interface SectionProps {
   /** Said beside the title, such as a count. */
   aside?: string;
   open?: boolean;
-  /** Called when it opens; what it gives is called when it closes. */
+  /** Called when it opens or is open when this is given; what it gives is called when it closes, or this is taken. */
   onOpen?: () => () => void;
   children: ReactNode;
 }
@@ -13,7 +13,7 @@ export interface SectionProps {
 /** A part of a panel that can be folded; what is folded is not drawn. */
 export function Section({ title, aside, open = false, onOpen, children }: SectionProps) {
   const [isOpen, setOpen] = useState(open);
-  useEffect(() => (isOpen ? onOpen?.() : undefined), [isOpen]);
+  useEffect(() => (isOpen ? onOpen?.() : undefined), [isOpen, !onOpen]);
   return (
     <section className="lk-section" aria-label={title}>
       <h3>

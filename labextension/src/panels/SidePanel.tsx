@@ -17,6 +17,7 @@ import { runsOf } from '../runs';
 import { StatusContent } from '../types';
 import { credits, duration, machineName } from '../words';
 import { AccountSection } from './AccountSection';
+import { MachinesSection } from './MachinesSection';
 import { StorageSection } from './StorageSection';
 
 /** What the parts of the panel work with. */
@@ -24,6 +25,8 @@ export interface Tools {
   cloud: Cloud;
   commands: CommandRegistry;
   say: (notice: NoticeText) => void;
+  /** Whether the panel is seen; what is not asks for nothing. */
+  shown: boolean;
 }
 
 export class SidePanel extends ReactWidget {
@@ -70,20 +73,22 @@ export class SidePanel extends ReactWidget {
   }
 }
 
-/** Draw anew at every change of what was heard. */
-export function useCloud(cloud: Cloud): void {
+/** Draw anew at every change of what was heard, while it is seen. */
+function useCloud(cloud: Cloud, shown: boolean): void {
   const [, redraw] = useState(0);
   useEffect(() => {
     const changed = () => redraw(count => count + 1);
-    cloud.changed.connect(changed);
+    if (shown) {
+      cloud.changed.connect(changed);
+    }
     return () => void cloud.changed.disconnect(changed);
-  }, [cloud]);
+  }, [cloud, shown]);
 }
 
 function Panel({ cloud, commands, shown }: { cloud: Cloud; commands: CommandRegistry; shown: boolean }) {
-  useCloud(cloud);
+  useCloud(cloud, shown);
   const [notice, say] = useState<NoticeText>({ kind: 'info', text: '' });
-  const tools = { cloud, commands, say };
+  const tools = { cloud, commands, say, shown };
   const trouble = cloud.trouble;
   return (
     <>
@@ -92,7 +97,7 @@ function Panel({ cloud, commands, shown }: { cloud: Cloud; commands: CommandRegi
       {trouble && trouble.state !== 'signed-out' && <Broken trouble={trouble} tools={tools} />}
       {cloud.signedIn === false && <SignIn tools={tools} />}
       {cloud.signedIn === null && !trouble && <p role="status">Asking the cloud …</p>}
-      {cloud.signedIn && shown && <Sections tools={tools} />}
+      {cloud.signedIn && <Sections tools={tools} />}
     </>
   );
 }
@@ -138,38 +143,20 @@ function SignIn({ tools: { cloud, say } }: { tools: Tools }) {
 }
 
 function Sections({ tools }: { tools: Tools }) {
-  const { cloud, commands } = tools;
-  const { machines, deployments, vms } = cloud.data;
-  const wish =
-    (...topics: Topic[]) =>
-    () => {
-      const wanted = cloud.want(...topics);
-      return () => wanted.dispose();
-    };
+  const { cloud, shown } = tools;
+  const { deployments, vms } = cloud.data;
+  const listening = (topic: Topic) => {
+    const wanted = cloud.want(topic);
+    return () => wanted.dispose();
+  };
+  const wish = (topic: Topic) => (shown ? () => listening(topic) : undefined);
   return (
     <>
       <Section title="Runs" open>
         <Runs tools={tools} />
       </Section>
       <Section title="Machines">
-        <Rows
-          label="Machines"
-          none="The cloud lists no machine."
-          rows={machines?.machine_types.map(({ hardware_profile: profile, price_per_hour: price }) => ({
-            key: profile,
-            title: machineName(profile),
-            facts: [profile, price === null || price === undefined ? 'no price' : `${price} credits/h`],
-            actions: (
-              <button
-                type="button"
-                aria-label={`Run the selected cell on ${profile}`}
-                onClick={() => void commands.execute(COMMANDS.runOn, { machine: profile })}
-              >
-                Run cell here
-              </button>
-            )
-          }))}
-        />
+        <MachinesSection tools={tools} />
       </Section>
       <Section title="Storage">
         <StorageSection tools={tools} />
@@ -207,10 +194,10 @@ function Sections({ tools }: { tools: Tools }) {
   );
 }
 
-function Runs({ tools: { cloud, commands, say } }: { tools: Tools }) {
+function Runs({ tools: { cloud, commands, say, shown } }: { tools: Tools }) {
   const [now, setNow] = useState(Date.now() / 1000);
   const runs = cloud.data.history || cloud.data.journal || cloud.data.running ? runsOf(cloud.data) : null;
-  const live = runs?.some(run => run.goingOn);
+  const live = shown && runs?.some(run => run.goingOn);
   useEffect(() => {
     const clock = live ? window.setInterval(() => setNow(Date.now() / 1000), 1000) : 0;
     return () => window.clearInterval(clock);

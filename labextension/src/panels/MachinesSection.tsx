@@ -1,0 +1,102 @@
+import React, { useEffect, useState } from 'react';
+
+import { COMMANDS } from '../commands';
+import { Column, MachinePicker, Wish } from '../components/MachinePicker';
+import { request } from '../request';
+import { MachineDefault, MachinesContent } from '../types';
+import type { Tools } from './SidePanel';
+
+/** What matters most comes first: a sidebar is narrow. */
+const COLUMNS: Column[] = [
+  ...(['profile', 'price_per_hour', 'memory_gib', 'free', 'allowed', 'worst'] as Column[]),
+  ...(['gpus', 'gpu', 'vcpus', 'ram_gib'] as Column[])
+];
+
+const ANY: Wish = {
+  ...{ memory: '', price: '', available: false, text: '', limit: '' },
+  ...{ by: 'price_per_hour', descending: false }
+};
+
+/** Milliseconds without a key after which what was typed is asked for, and from one look at what is free to the next. */
+const PAUSE = 250;
+const EVERY = 60_000;
+
+/** The machine picker: the selected cell runs on what is chosen. */
+export function MachinesSection({ tools: { cloud, commands, say, shown } }: { tools: Tools }) {
+  const [wish, setWish] = useState(ANY);
+  const [table, setTable] = useState<MachinesContent | null>(null);
+  const [chosen, choose] = useState('');
+  const account = cloud.data.status?.organization?.slug;
+  useEffect(() => {
+    const asking = new AbortController();
+    const ask = async () => {
+      const path = `machines?${queryOf(wish)}`;
+      try {
+        const told = await request<MachinesContent>(path, { signal: asking.signal });
+        setTable(now => (told.rows || !now ? told : { ...told, rows: now.rows, total: now.total }));
+      } catch (failure) {
+        if (!asking.signal.aborted) {
+          say({ kind: 'error', text: (failure as Error).message });
+        }
+      }
+    };
+    const soon = shown ? window.setTimeout(() => void ask(), table ? PAUSE : 0) : 0;
+    const again = shown ? window.setInterval(() => !document.hidden && void ask(), EVERY) : 0;
+    return () => {
+      window.clearTimeout(soon);
+      window.clearInterval(again);
+      asking.abort();
+    };
+  }, [wish, shown, account]);
+
+  const makeDefault = async () => {
+    try {
+      const kept = await request<MachineDefault>('machines/default', { method: 'POST', body: { machine: value } });
+      setTable(now => now && { ...now, default: kept.default });
+      const words = kept.said.join(' ') || `Runs that name no machine take ${kept.default} from now on.`;
+      say({ kind: kept.said.length ? 'warning' : 'info', text: words });
+    } catch (failure) {
+      say({ kind: 'error', text: (failure as Error).message });
+    }
+  };
+  const chooseCheapest = () => {
+    if (table?.cheapest) {
+      choose(table.cheapest);
+    } else if (table) {
+      say({ kind: 'error', text: table.none_fits });
+    }
+    return Promise.resolve();
+  };
+  const value = chosen || (table?.default ?? '');
+  return (
+    <MachinePicker
+      wish={wish}
+      rows={table?.rows ?? []}
+      total={table?.total ?? ''}
+      value={value}
+      default={table?.default ?? ''}
+      problem={table?.problem ?? ''}
+      columns={COLUMNS}
+      where="everywhere"
+      onWish={setWish}
+      onChoose={choose}
+      onCheapest={chooseCheapest}
+      onDefault={makeDefault}
+      actions={
+        <button
+          type="button"
+          className="lk-main"
+          disabled={!value}
+          onClick={() => void commands.execute(COMMANDS.runOn, { machine: value })}
+        >
+          Run the selected cell on {value || '…'}
+        </button>
+      }
+    />
+  );
+}
+
+function queryOf({ available, descending, ...words }: Wish): string {
+  const flags = { available: available ? '1' : '', descending: descending ? '1' : '' };
+  return new URLSearchParams({ ...words, ...flags }).toString();
+}
