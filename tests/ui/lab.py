@@ -23,11 +23,12 @@ FOLDERS = (
 
 @dataclass(frozen=True)
 class Lab:
-    """A running JupyterLab."""
+    """A running JupyterLab, or the ``program`` that is one."""
 
     url: str
     token: str
     root: Path
+    program: tuple[str, ...] = ("jupyterlab", "--LabApp.expose_app_in_browser=True")
 
     @cached_property
     def http(self) -> httpx.Client:
@@ -46,10 +47,12 @@ class Lab:
 
 
 @contextmanager
-def running(settings: Path, root: Path, signed_in: dict[str, str], *options: str, at: str = "") -> Iterator[Lab]:
+def running(
+    settings: Path, root: Path, signed_in: dict[str, str], *options: str, at: str = "", program: tuple[str, ...] = ()
+) -> Iterator[Lab]:
     """Start JupyterLab on this folder, its kernels signed in to a cloud; end it."""
     _be_quiet(settings)
-    lab = Lab(f"http://127.0.0.1:{_free_port()}{at}", secrets.token_hex(16), root)
+    lab = Lab(f"http://127.0.0.1:{_free_port()}{at}", secrets.token_hex(16), root, program or Lab.program)
     with serving(lab, settings, signed_in, *options):
         yield lab
 
@@ -72,9 +75,9 @@ def serving(lab: Lab, settings: Path, signed_in: dict[str, str], *options: str) 
 
 def _command(lab: Lab) -> list[str]:
     return [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--IdentityProvider.token={lab.token}"),
+        *(sys.executable, "-m", *lab.program, "--no-browser", "--allow-root"),
+        *(f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={lab.root}"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={httpx.URL(lab.url).port}", "--ServerApp.port_retries=0"),
-        *(f"--ServerApp.root_dir={lab.root}", "--LabApp.expose_app_in_browser=True"),
     ]
 
 

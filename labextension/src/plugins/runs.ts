@@ -1,8 +1,8 @@
 /** Opening a run in the main area, and going to the cell that it came from. */
-import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ILabShell, ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { InputDialog, MainAreaWidget, WidgetTracker, ICommandPalette } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
-import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Cloud } from '../cloud';
@@ -15,10 +15,12 @@ export const runs: JupyterFrontEndPlugin<void> = {
   description: 'Opens runs with log, metrics and result, and the cells that they came from.',
   autoStart: true,
   requires: [ICloud],
-  optional: [ICommandPalette, ILayoutRestorer, ITranslator],
+  optional: [ILabShell, INotebookTracker, ICommandPalette, ILayoutRestorer, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     cloud: Cloud,
+    lab: ILabShell | null,
+    notebooks: INotebookTracker | null,
     palette: ICommandPalette | null,
     restorer: ILayoutRestorer | null,
     translator: ITranslator | null
@@ -42,7 +44,10 @@ export const runs: JupyterFrontEndPlugin<void> = {
         widget.title.label = name ?? trans.__('Run %1', id.slice(0, 8));
         widget.title.icon = cloudIcon;
         widget.title.closable = true;
-        shell.add(widget, 'main');
+        if (!lab) {
+          widget.addClass('lk-down'); // the main area of Notebook 7 is taken: it holds one document
+        }
+        shell.add(widget, lab ? 'main' : 'down');
         await tracker.add(widget);
       }
       shell.activateById(widget.id);
@@ -58,7 +63,13 @@ export const runs: JupyterFrontEndPlugin<void> = {
     palette?.addItem({ command: COMMANDS.openRun, category: trans.__('GPU cloud') });
 
     const cellOf = async (notebook: string, cellId: string): Promise<NotebookPanel> => {
-      const panel = (await commands.execute('docmanager:open', { path: pathOf(notebook) })) as NotebookPanel;
+      const path = pathOf(notebook);
+      const shown = notebooks?.find(one => one.context.path === path);
+      const panel = shown ?? ((await commands.execute('docmanager:open', { path })) as NotebookPanel | undefined);
+      if (!panel) {
+        throw new Error(trans.__('%1 is open in another tab of the browser now: find the cell there.', notebook));
+      }
+      shell.activateById(panel.id);
       await panel.context.ready;
       await panel.revealed;
       const at = panel.content.widgets.findIndex(cell => cell.model.id === cellId);

@@ -1,0 +1,58 @@
+"""The cloud as a part of Jupyter Notebook 7, as far as it has the places."""
+
+import re
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+from ui import lab, notebook7
+from ui.notebook import SCREENS
+
+
+@pytest.fixture
+def forgiven(forgiven):
+    """Notebook has a fault of its own when it starts, without our extension too."""
+    return (*forgiven, "Cannot read properties of undefined (reading 'schema')")
+
+
+@pytest.fixture
+def notebook(cloud, tmp_path):
+    """A server of Notebook 7 with an open notebook in its folder."""
+    settings, root = tmp_path / "settings", tmp_path / "notebooks"
+    root.mkdir()
+    book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    book.cells = [nbformat.v4.new_code_cell("print('hello from', 6 * 7)")]
+    nbformat.write(book, root / "notebook.ipynb")
+    signed_in = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key, "LK_JOURNAL": str(settings / "journal")}
+    with lab.running(settings, root, {**signed_in, **notebook7.variables()}, program=notebook7.PROGRAM) as running:
+        yield running
+
+
+@pytest.mark.timeout(300)
+def test_a_cell_runs_on_a_machine_and_the_panel_shows_the_run(notebook, page, accessible):
+    page.goto(f"{notebook.url}/notebooks/notebook.ipynb?token={notebook.token}")
+    page.get_by_role("button", name="Run on").click(timeout=60_000)
+    page.get_by_role("menuitemcheckbox").or_(page.get_by_role("menuitem")).filter(has_text="H100").click()
+    output = page.locator(".jp-Cell-outputArea").first
+    expect(output).to_contain_text("hello from 42")
+    expect(output).to_contain_text("completed")
+    badge = page.locator(".lk-badge:visible")
+    expect(badge).to_contain_text("✓ completed · H100 · ")
+    page.get_by_role("menuitem", name="View", exact=True).click()
+    menu = page.locator(".lm-Menu")
+    menu.get_by_text("Left Sidebar").click()
+    menu.get_by_text("Show GPU cloud").click()
+    panel = page.locator("#lk-jupyter-panel")
+    run = panel.get_by_role("list", name="Runs").get_by_role("listitem").first
+    expect(run).to_contain_text("completed · gpu.h100")
+    accessible(panel)
+    badge.click()
+    page.get_by_role("menuitem", name="Open the run").click()
+    document = page.locator(".lk-document")
+    log = document.get_by_role("log", name="Log")
+    expect(log).to_contain_text("hello from 42")
+    expect(log.get_by_text("hello from 42")).to_be_in_viewport()
+    page.screenshot(path=SCREENS / "notebook7.png")
+    run.get_by_role("button", name="Go to").click()
+    expect(page.locator(".jp-Cell").first).to_have_class(re.compile("jp-mod-active"))
