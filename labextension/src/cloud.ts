@@ -43,7 +43,7 @@ const TOPICS: Record<Topic, { path: (cloud: Cloud) => string | null; every: numb
   balance: { path: cloud => behindApi(cloud.data.status?.balance_path), every: 20 },
   machines: { path: () => 'api/machine-types', every: 600 },
   deployments: { path: () => 'api/inference/list', every: 10 },
-  vms: { path: () => 'api/vms/list', every: 10 }
+  vms: { path: () => 'api/vms/list?include_failed=false&include_terminated=false', every: 10 }
 };
 
 /** Seconds after which a topic in trouble is asked for again, so that what is over is not told any longer. */

@@ -46,7 +46,9 @@ export async function request<T>(path: string, ask: Ask = {}): Promise<T> {
 
 /** Ask and return the answer with its body still on its way. */
 export async function open(path: string, { method = 'GET', body, form, signal }: Ask = {}): Promise<Response> {
-  const init = { method, signal, body: form ?? (body === undefined ? undefined : JSON.stringify(body)) };
+  const json =
+    body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
+  const init: RequestInit = { method, signal, body: form, ...json };
   let response: Response;
   try {
     response = await ServerConnection.makeRequest(urlOf(path), init, ServerConnection.makeSettings());

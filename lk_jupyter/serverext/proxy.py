@@ -43,7 +43,7 @@ class Proxy(Handler):
         await super().prepare()
         self._pieces: asyncio.Queue[bytes] = asyncio.Queue(1)
         self._opened = AsyncExitStack()
-        if self.request.method in _WITH_BODY:
+        if self._has_body():
             await self.check_may_ask()
             self.wire.set_max_body_size(MOST_BYTES)
             self._opening = asyncio.ensure_future(self._open(self._body()))
@@ -65,15 +65,20 @@ class Proxy(Handler):
         """Pass a question on."""
         await self.while_wanted(self._answer())
 
-    delete = get
-
     @guarded
     async def post(self, _path: str) -> None:
-        """Pass a request with a body on."""
-        await self.data_received(b"")
+        """Pass a request on, with its body if it has one."""
+        if self._opening is not None:
+            await self.data_received(b"")
         await self.while_wanted(self._answer())
 
-    put = patch = post
+    put = patch = delete = post
+
+    def _has_body(self) -> bool:
+        """Whether a body comes; that of DELETE is named in the headers if there is one."""
+        headers = self.request.headers
+        announced = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+        return self.request.method in _WITH_BODY or (self.request.method == "DELETE" and announced)
 
     async def _body(self) -> AsyncIterator[bytes]:
         while piece := await self._pieces.get():

@@ -25,6 +25,14 @@ def test_an_operation_answers_as_the_api_does(jupyter, cloud):
     assert jupyter.get("api/machine-types").json() == cloud.http.get("machine-types").json()
 
 
+def test_a_deletion_goes_on_with_its_body_and_without_one(jupyter, cloud):
+    made = cloud.http.post("inference/create", json={"hf_model_id": "local/echo"}).json()["deployment_id"]
+    answer = jupyter.send("DELETE", "api/inference/stop", json={"deployment_id": made})
+    assert (answer.status_code, answer.json()["status"]) == (200, "stopped")
+    assert jupyter.send("DELETE", "api/inference/stop").status_code == 422
+    assert jupyter.send("DELETE", "api/environment-variables/NONE").status_code == 404
+
+
 def test_what_the_api_refuses_comes_with_its_status_and_words(jupyter):
     answer = jupyter.get("api/execution/00000000-0000-0000-0000-000000000000")
     assert answer.status_code == 404

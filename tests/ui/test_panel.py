@@ -57,13 +57,17 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     expect(run).to_contain_text("completed")
     run.get_by_role("button", name="Go to").click()
     expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(1)).to_have_class(re.compile("jp-mod-active"))
-    traffic.is_without_secrets(cloud.api_key)
+    traffic.is_without_secrets(cloud.api_key, "/lk/runs/")
 
 
 @pytest.mark.timeout(500)
 def test_the_sections_of_the_panel_do_what_they_say(open_notebook, page, cloud, accessible, tmp_path):
     cloud.http.post("storage/upload", params={"key": "ui-panel/table.csv"}, files={"file": b"city\nUlm\n"})
     made = cloud.http.post("auth/api-keys/", json={"key_name": "laptop"}).json()
+    rented = {"user_public_key": "ssh-ed25519 AAAA user@host", "hardware_profile": "a100", "display_name": "box"}
+    vm = cloud.http.post("vms/create", json=rented).json()["vm_id"]
+    model = cloud.http.post("inference/create", json={"hf_model_id": "local/echo"}).json()["deployment_id"]
+    traffic = Traffic(page)
     book = open_notebook("", "import time\ntime.sleep(300)  # elsewhere")
     page.get_by_role("tab", name="GPU cloud", exact=True).click()
     panel = page.locator("#lk-jupyter-panel")
@@ -77,11 +81,13 @@ def test_the_sections_of_the_panel_do_what_they_say(open_notebook, page, cloud, 
     expect(panel.get_by_role("button", name="Revoke the key laptop")).to_have_count(0)
     assert made["id"] not in {key["id"] for key in cloud.http.get("auth/api-keys/").json()}
     panel.get_by_role("button", name="Storage", exact=True).click()
+    _rented(panel, cloud, vm, model)
     panel.get_by_role("button", name="Machines", exact=True).click()
     expect(panel.get_by_role("radio")).to_have_count(7)
     _pictures(book, page, "panel")
     accessible(panel)
     _machine(book, page, panel)
+    traffic.is_without_secrets(cloud.api_key, "/lk/storage/", "/lk/machines")
 
 
 def _bucket(panel, page, tmp_path, accessible):
@@ -108,6 +114,26 @@ def _bucket(panel, page, tmp_path, accessible):
     expect(new).to_have_count(0)
     panel.get_by_role("button", name="Refresh").press("Enter")
     expect(table).to_be_visible()
+
+
+def _rented(panel, cloud, vm, model):
+    """See what costs until it is ended, and end it; the first answer to the question changes nothing."""
+    machine = panel.get_by_role("list", name="VMs").get_by_role("listitem").filter(has_text="box")
+    expect(machine).to_contain_text("A100")
+    panel.page.screenshot(path=SCREENS / "panel-rented.png")
+    machine.get_by_role("button", name="Terminate box").press("Enter")
+    panel.get_by_role("alertdialog").get_by_role("button", name="Cancel").press("Enter")
+    expect(machine).to_be_visible()
+    machine.get_by_role("button", name="Terminate box").press("Enter")
+    panel.get_by_role("alertdialog").get_by_role("button", name="Terminate").press("Enter")
+    expect(machine).to_have_count(0)
+    assert cloud.http.get(f"vms/{vm}/status").json()["status"] in {"terminating", "terminated"}
+    served = panel.get_by_role("list", name="Deployments").get_by_role("listitem").filter(has_text="local/echo")
+    expect(served).to_contain_text("replicas")
+    served.get_by_role("button", name="Stop local/echo").press("Enter")
+    panel.get_by_role("alertdialog").get_by_role("button", name="Stop").press("Enter")
+    expect(panel).to_contain_text("No model is deployed.")
+    assert model not in cloud.http.get("inference/list").text
 
 
 def _machine(book: OpenNotebook, page, panel):

@@ -22,11 +22,11 @@ class Traffic:
         page.on("response", lambda answer: self._answers.append(answer))  # noqa: PLW0108 (Playwright marks its handlers)
         page.on("websocket", self._listen)
 
-    def is_without_secrets(self, key):
-        """Fail when anything has held a secret, or this key; or when there was nothing to look at."""
+    def is_without_secrets(self, key, *kinds):
+        """Fail when anything has held a secret, or this key; or when there was nothing of some kind to look at."""
         everything = [*self._heard, *map(self._whole, self._answers)]
-        kinds = ("/lk/runs/", "/lk/api/", "/lk/journal", "socket")
-        assert all(any(kind in words for words in everything) for kind in kinds)
+        for kind in ("/lk/api/", "/lk/journal", "socket", *kinds):
+            assert any(kind in words for words in everything), kind
         found = [words for words in everything if key in words or SECRETS.search(words)]
         assert not found, [_around(words) for words in found]
 

@@ -9,15 +9,15 @@ import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
 import { Login } from '../components/Login';
 import { Notice, NoticeText } from '../components/Notice';
-import { Rows } from '../components/Rows';
 import { RunList } from '../components/RunList';
 import { Section } from '../components/Section';
 import { request, Trouble } from '../request';
 import { runsOf } from '../runs';
 import { StatusContent } from '../types';
-import { credits, duration, machineName } from '../words';
+import { credits, duration } from '../words';
 import { AccountSection } from './AccountSection';
 import { MachinesSection } from './MachinesSection';
+import { DeploymentsSection, VmsSection } from './RentedSections';
 import { StorageSection } from './StorageSection';
 
 /** What the parts of the panel work with. */
@@ -144,7 +144,6 @@ function SignIn({ tools: { cloud, say } }: { tools: Tools }) {
 
 function Sections({ tools }: { tools: Tools }) {
   const { cloud, shown } = tools;
-  const { deployments, vms } = cloud.data;
   const listening = (topic: Topic) => {
     const wanted = cloud.want(topic);
     return () => wanted.dispose();
@@ -162,30 +161,10 @@ function Sections({ tools }: { tools: Tools }) {
         <StorageSection tools={tools} />
       </Section>
       <Section title="Deployments" onOpen={wish('deployments')}>
-        <Rows
-          label="Deployments"
-          none="No model is deployed."
-          rows={deployments?.deployments.map(one => ({
-            key: one.deployment_id,
-            title: one.hf_model_id,
-            facts: [
-              one.status,
-              machineName(one.hardware_profile),
-              `${one.current_replicas} of ${one.min_replicas}–${one.max_replicas} replicas`
-            ]
-          }))}
-        />
+        <DeploymentsSection tools={tools} />
       </Section>
       <Section title="VMs" onOpen={wish('vms')}>
-        <Rows
-          label="VMs"
-          none="No machine is rented."
-          rows={vms?.vms.map(one => ({
-            key: one.vm_id,
-            title: one.display_name || one.name || one.vm_id,
-            facts: [one.status, one.hardware_profile && machineName(one.hardware_profile), one.ip_address]
-          }))}
-        />
+        <VmsSection tools={tools} />
       </Section>
       <Section title="Account" open>
         <AccountSection tools={tools} />

@@ -1,0 +1,134 @@
+/** What costs until somebody ends it: deployments and VMs. */
+import React, { useState } from 'react';
+
+import { Topic } from '../cloud';
+import { COMMANDS } from '../commands';
+import { Asked, Question } from '../components/Question';
+import { Row, Rows } from '../components/Rows';
+import { Ask, request } from '../request';
+import { Deployment, VM } from '../types';
+import { credits, machineName } from '../words';
+import type { Tools } from './SidePanel';
+
+export function DeploymentsSection({ tools }: { tools: Tools }) {
+  const found = tools.cloud.data.deployments?.deployments;
+  const stop = ({ deployment_id: id, hf_model_id: model }: Deployment): Ending => ({
+    text: `Stop ${model}? It answers no more, and costs nothing from then on.`,
+    yes: 'Stop',
+    path: 'api/inference/stop',
+    ask: { method: 'DELETE', body: { deployment_id: id } }
+  });
+  return (
+    <Rented
+      label="Deployments"
+      none="No model is deployed."
+      topic="deployments"
+      tools={tools}
+      rows={found?.map(one => ({
+        key: one.deployment_id,
+        title: one.hf_model_id,
+        facts: [
+          one.status,
+          machineName(one.hardware_profile),
+          `${one.current_replicas} of ${one.min_replicas}–${one.max_replicas} replicas`
+        ],
+        ending: stop(one)
+      }))}
+    />
+  );
+}
+
+export function VmsSection({ tools }: { tools: Tools }) {
+  const found = tools.cloud.data.vms?.vms;
+  const terminate = (vm: VM): Ending => ({
+    text: `Terminate ${nameOf(vm)} for good? Its disk is wiped; its volumes stay.`,
+    yes: 'Terminate',
+    path: `api/vms/${encodeURIComponent(vm.vm_id)}`,
+    ask: { method: 'DELETE' }
+  });
+  return (
+    <Rented
+      label="VMs"
+      none="No machine is rented."
+      topic="vms"
+      tools={tools}
+      rows={found?.map(vm => ({
+        key: vm.vm_id,
+        title: nameOf(vm),
+        facts: [vm.status, cardsOf(vm), vm.ip_address, costOf(vm) === null ? null : `${credits(costOf(vm)!)} credits`],
+        ending: terminate(vm),
+        use: { name: 'Log in', code: `%load_ext lk_jupyter\n%lk_vm ssh ${vm.vm_id}` }
+      }))}
+    />
+  );
+}
+
+/** What ends a thing, and the question before it. */
+type Ending = { text: string; yes: string; path: string; ask: Ask };
+
+interface RentedProps {
+  label: string;
+  none: string;
+  topic: Topic;
+  tools: Tools;
+  rows: (Row & { ending: Ending; use?: { name: string; code: string } })[] | undefined;
+}
+
+/** A list of things, each with a button that ends it. */
+function Rented({ label, none, topic, tools: { cloud, commands, say }, rows }: RentedProps) {
+  const [asked, setAsked] = useState<Asked | null>(null);
+  const end = async ({ path, ask }: Ending) => {
+    try {
+      await request(path, ask);
+      await cloud.hear(topic, 'running', 'balance');
+    } catch (failure) {
+      say({ kind: 'error', text: (failure as Error).message });
+    }
+  };
+  return (
+    <>
+      {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
+      <Rows
+        label={label}
+        none={none}
+        rows={rows?.map(({ ending, use, ...row }) => ({
+          ...row,
+          actions: (
+            <>
+              {use && (
+                <button
+                  type="button"
+                  aria-label={`${use.name}: insert the code for ${row.title} into a cell`}
+                  onClick={() => void commands.execute(COMMANDS.insert, { code: use.code })}
+                >
+                  {use.name}
+                </button>
+              )}
+              <button
+                type="button"
+                aria-label={`${ending.yes} ${row.title}`}
+                onClick={() => setAsked({ ...ending, onYes: () => void end(ending) })}
+              >
+                {ending.yes}
+              </button>
+            </>
+          )
+        }))}
+      />
+    </>
+  );
+}
+
+function nameOf(vm: VM): string {
+  return vm.display_name || vm.name || vm.vm_id;
+}
+
+/** The GPUs of a machine, whose profile is the bare name of their kind. */
+function cardsOf({ hardware_profile: profile, gpu_count: count }: VM): string | null {
+  return profile ? `${count ? `${count} × ` : ''}${machineName(profile).toUpperCase()}` : null;
+}
+
+/** Credits that a machine has cost so far. */
+function costOf(vm: VM): number | null {
+  return vm.croesus_billed ?? vm.billed ?? null;
+}
