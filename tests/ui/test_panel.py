@@ -129,7 +129,7 @@ def _rented(panel, cloud, vm, model):
     expect(machine).to_have_count(0)
     assert cloud.http.get(f"vms/{vm}/status").json()["status"] in {"terminating", "terminated"}
     served = panel.get_by_role("list", name="Deployments").get_by_role("listitem").filter(has_text="local/echo")
-    expect(served).to_contain_text("replicas")
+    expect(served).to_contain_text("of 1 replica")
     served.get_by_role("button", name="Stop local/echo").press("Enter")
     panel.get_by_role("alertdialog").get_by_role("button", name="Stop").press("Enter")
     expect(panel).to_contain_text("No model is deployed.")

@@ -30,7 +30,7 @@ export function KeysList({ tools: { say } }: { tools: Tools }) {
       {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
       <Rows
         label="Keys"
-        none="The account has no key. Make one in the dashboard."
+        none="The account has no key. %lk_keys create makes one."
         rows={keys?.map(key => ({
           key: key.id,
           title: key.key_name,

@@ -27,11 +27,7 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
       rows={found?.map(one => ({
         key: one.deployment_id,
         title: one.hf_model_id,
-        facts: [
-          one.status,
-          machineName(one.hardware_profile),
-          `${one.current_replicas} of ${one.min_replicas}–${one.max_replicas} replicas`
-        ],
+        facts: [one.status, machineName(one.hardware_profile), replicasOf(one)],
         ending: stop(one)
       }))}
     />
@@ -117,6 +113,10 @@ function Rented({ label, none, topic, tools: { cloud, commands, say }, rows }: R
       />
     </>
   );
+}
+
+function replicasOf({ current_replicas: now, min_replicas: min, max_replicas: max }: Deployment): string {
+  return `${now} of ${min === max ? max : `${min}–${max}`} ${max === 1 ? 'replica' : 'replicas'}`;
 }
 
 function nameOf(vm: VM): string {
