@@ -7,6 +7,7 @@ import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { request } from '../request';
 import { ICloud } from '../tokens';
+import { speak, trans } from '../trans';
 import { AbortResponse, MyOrg, StatusContent } from '../types';
 
 export const cloud: JupyterFrontEndPlugin<Cloud> = {
@@ -16,7 +17,7 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
   provides: ICloud,
   optional: [ICommandPalette, ITranslator],
   activate: (app: JupyterFrontEnd, palette: ICommandPalette | null, translator: ITranslator | null) => {
-    const trans = (translator ?? nullTranslator).load('lk-jupyter');
+    speak((translator ?? nullTranslator).load('lk-jupyter'));
     const heard = new Cloud();
     const become = async (path: string, body?: unknown) => {
       const status = await request<StatusContent>(path, { method: 'POST', body });
