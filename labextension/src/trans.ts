@@ -6,7 +6,7 @@ type Words = Pick<TranslationBundle, '__' | '_n'>;
 /** English as it stands in the source; `%1` is the first of the values, in plurals the number. */
 const ENGLISH: Words = {
   __: format,
-  _n: (one, many, count, ...values) => format(count === 1 ? one : many, count, ...values)
+  _n: (one, many, count, ...values: unknown[]) => format(count === 1 ? one : many, count, ...values)
 };
 
 /** Ask it when something is drawn, never when a module is loaded: the language comes later. */
