@@ -39,7 +39,7 @@ lab: $(VENV)/demo.stamp $(VENV)/browser.stamp
 test: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	@$(NPM) test --silent
 	@$(BIN)/python tests/ui/browser.py
-	@$(BIN)/python tests/ui/notebook7.py
+	@$(BIN)/python tests/ui/beside.py
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --reruns 2
 
 contract: $(VENV)/dev.stamp

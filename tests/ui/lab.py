@@ -52,7 +52,7 @@ def running(
 ) -> Iterator[Lab]:
     """Start JupyterLab on this folder, its kernels signed in to a cloud; end it."""
     _be_quiet(settings)
-    lab = Lab(f"http://127.0.0.1:{_free_port()}{at}", secrets.token_hex(16), root, program or Lab.program)
+    lab = Lab(f"http://127.0.0.1:{free_port()}{at}", secrets.token_hex(16), root, program or Lab.program)
     with serving(lab, settings, signed_in, *options):
         yield lab
 
@@ -92,7 +92,7 @@ def _be_quiet(settings: Path) -> None:
     (settings / "profile_default" / "ipython_kernel_config.py").write_text(history)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -6,8 +6,11 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from ui import lab, notebook7
+from ui import lab
+from ui.beside import NOTEBOOK
 from ui.notebook import SCREENS
+
+PROGRAM = ("notebook", "--JupyterNotebookApp.expose_app_in_browser=True")
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def notebook(cloud, tmp_path):
     book.cells = [nbformat.v4.new_code_cell("print('hello from', 6 * 7)")]
     nbformat.write(book, root / "notebook.ipynb")
     signed_in = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key, "LK_JOURNAL": str(settings / "journal")}
-    with lab.running(settings, root, {**signed_in, **notebook7.variables()}, program=notebook7.PROGRAM) as running:
+    with lab.running(settings, root, {**signed_in, **NOTEBOOK.variables}, program=PROGRAM) as running:
         yield running
 
 
