@@ -8,6 +8,7 @@ import { Contents, ServerConnection } from '@jupyterlab/services';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { Ask, open, urlOf } from './request';
+import { trans } from './trans';
 import { StorageContent, StorageItem } from './types';
 
 type Open = (path: string, ask?: Ask) => Promise<Response>;
@@ -117,7 +118,7 @@ export class BucketDrive implements Contents.IDrive {
   }
 
   restoreCheckpoint(): Promise<void> {
-    return Promise.reject(new Error('The bucket keeps no older versions.'));
+    return Promise.reject(new Error(trans.__('The bucket keeps no older versions.')));
   }
 
   deleteCheckpoint(): Promise<void> {
@@ -152,7 +153,8 @@ export class BucketDrive implements Contents.IDrive {
     format?: Contents.FileFormat
   ): Promise<Pick<Contents.IModel, 'content' | 'format'>> {
     if ((item.size ?? 0) > MOST_BYTES) {
-      throw new Error(`${item.name} is larger than ${MOST_BYTES / 1e6} MB: download it, or read it in a cell.`);
+      const most = MOST_BYTES / 1e6;
+      throw new Error(trans.__('%1 is larger than %2 MB: download it, or read it in a cell.', item.name, most));
     }
     const response = await this.open_(`api/storage/download/${encodedKey(item.key)}`);
     const bytes = new Uint8Array(await response.arrayBuffer());

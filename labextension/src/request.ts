@@ -2,6 +2,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import { trans } from './trans';
 import { TroubleContent } from './types';
 
 export type TroubleState = TroubleContent['state'];
@@ -23,10 +24,6 @@ export interface Ask {
   form?: FormData;
   signal?: AbortSignal;
 }
-
-const NO_SERVER = 'The Jupyter server does not answer. It may be restarting; this goes on by itself when it is back.';
-const NO_EXTENSION =
-  'The Jupyter server has no lk_jupyter extension. Install lk_jupyter where the server runs, then restart it.';
 
 /** Address of one of our routes. `path` is what stands behind `lk/`, encoded. */
 export function urlOf(path: string): string {
@@ -54,7 +51,7 @@ export async function open(path: string, { method = 'GET', body, form, signal }:
     response = await ServerConnection.makeRequest(urlOf(path), init, ServerConnection.makeSettings());
   } catch (failure) {
     signal?.throwIfAborted();
-    throw failure instanceof ServerConnection.NetworkError ? new Trouble('unreachable', NO_SERVER) : failure;
+    throw failure instanceof ServerConnection.NetworkError ? noServer() : failure;
   }
   if (!response.ok) {
     throw await troubleOf(response);
@@ -68,18 +65,41 @@ async function troubleOf(response: Response): Promise<Trouble> {
     if (state) {
       return new Trouble(state, detail ?? '');
     }
-    return response.status === 404
-      ? new Trouble('not-allowed', NO_EXTENSION)
-      : new Trouble('not-allowed', `Jupyter refused (${message || response.statusText}). Sign in to Jupyter again.`);
+    return response.status === 404 ? noExtension() : refused(message || response.statusText);
   } catch {
-    return response.status === 404 ? new Trouble('not-allowed', NO_EXTENSION) : noApi(response);
+    return response.status === 404 ? noExtension() : noApi(response);
   }
 }
 
-function noApi(response: Response): Trouble {
-  const kind = response.headers.get('content-type')?.split(';')[0] || 'text of no stated kind';
-  return new Trouble(
-    'not-an-api',
-    `The Jupyter server answered HTTP ${response.status} with ${kind}. A proxy or a sign-in page may stand between: reload the page.`
+function noServer(): Trouble {
+  const words = trans.__(
+    'The Jupyter server does not answer. It may be restarting; this goes on by itself when it is back.'
   );
+  return new Trouble('unreachable', words);
+}
+
+function noExtension(): Trouble {
+  const words = trans.__(
+    'The Jupyter server has no lk_jupyter extension. Install lk_jupyter where the server runs, then restart it.'
+  );
+  return new Trouble('not-allowed', words);
+}
+
+function refused(why: string): Trouble {
+  return new Trouble('not-allowed', trans.__('Jupyter refused (%1). Sign in to Jupyter again.', why));
+}
+
+function noApi({ status, headers }: Response): Trouble {
+  const kind = headers.get('content-type')?.split(';')[0];
+  const words = kind
+    ? trans.__(
+        'The Jupyter server answered HTTP %1 with %2. A proxy or a sign-in page may stand between: reload the page.',
+        status,
+        kind
+      )
+    : trans.__(
+        'The Jupyter server answered HTTP %1 with text of no stated kind. A proxy or a sign-in page may stand between: reload the page.',
+        status
+      );
+  return new Trouble('not-an-api', words);
 }

@@ -1,5 +1,6 @@
 /** Server-sent events of the Jupyter server. */
 import { open, Trouble } from './request';
+import { trans } from './trans';
 import { StreamEnd, StreamFinished, StreamOutput, StreamTrouble } from './types';
 
 type Event = StreamOutput | StreamFinished | StreamTrouble;
@@ -16,7 +17,10 @@ export async function follow(id: string, signal: AbortSignal, onOutput: (text: s
       throw new Trouble(event.trouble.state, event.trouble.detail);
     }
   }
-  throw new Trouble('unreachable', 'The output broke off before the run ended. Open the log again to read on.');
+  throw new Trouble(
+    'unreachable',
+    trans.__('The output broke off before the run ended. Open the log again to read on.')
+  );
 }
 
 /** Read events; one may be cut anywhere, within a character too. Comments and other fields are passed over. */

@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 type Words = Pick<TranslationBundle, '__' | '_n'>;
 
 /** English as it stands in the source; `%1` is the first of the values, in plurals the number. */
-const ENGLISH: Words = {
+export const ENGLISH: Words = {
   __: format,
   _n: (one, many, count, ...values: unknown[]) => format(count === 1 ? one : many, count, ...values)
 };

@@ -1,5 +1,7 @@
 import React, { useState } from 'react';
 
+import { trans } from '../trans';
+
 /** A label, credits in words, and the share of the largest from 0 to 1. */
 export type Bar = [label: string, credits: string, share: number];
 
@@ -23,26 +25,29 @@ export interface BalanceProps {
 /** Credits of an organization: what is left, what uses it, and what it was spent on. */
 export function Balance(props: BalanceProps) {
   if (!props.left) {
-    return <p role="status">Asking for the balance …</p>;
+    return <p role="status">{trans.__('Asking for the balance …')}</p>;
   }
   return (
     <div>
       <Organization {...props} />
       <dl className="lk-facts">
-        <Fact name="Left" value={props.left} />
-        <Fact name="Running now" value={props.running} />
-        <Fact name="An hour" value={props.per_hour} />
-        <Fact name="Runs out" value={props.runs_out ? moment(props.runs_out) : 'not while nothing runs'} />
-        <Fact name={`Spent in ${props.days} days`} value={props.spent} />
+        <Fact name={trans.__('Left')} value={props.left} />
+        <Fact name={trans.__('Running now')} value={props.running} />
+        <Fact name={trans.__('An hour')} value={props.per_hour} />
+        <Fact
+          name={trans.__('Runs out')}
+          value={props.runs_out ? moment(props.runs_out) : trans.__('not while nothing runs')}
+        />
+        <Fact name={trans._n('Spent in %1 days', 'Spent in %1 days', props.days)} value={props.spent} />
       </dl>
       <p className="lk-notice lk-warning" role="alert" hidden={!props.suspended}>
-        {props.suspended && '⚠ The account is suspended: top up in the dashboard.'}
+        {props.suspended && trans.__('⚠ The account is suspended: top up in the dashboard.')}
       </p>
       <Burning things={props.burning} />
       <Days days={props.by_day} />
       <div className="lk-row lk-top">
-        <Bars what="Kind" bars={props.by_kind} />
-        <Bars what="Hardware" bars={props.by_hardware} />
+        <Bars title={trans.__('By kind')} what={trans.__('Kind')} bars={props.by_kind} />
+        <Bars title={trans.__('By hardware')} what={trans.__('Hardware')} bars={props.by_hardware} />
       </div>
     </div>
   );
@@ -62,7 +67,7 @@ function Organization({ org, orgs, onSwitch }: BalanceProps) {
   };
   return (
     <label hidden={!orgs.length}>
-      Organization{' '}
+      {trans.__('Organization')}{' '}
       <select value={org} disabled={busy || orgs.length < 2} onInput={event => change(event.currentTarget.value)}>
         {orgs.map(([slug, name]) => (
           <option key={slug} value={slug}>
@@ -89,10 +94,10 @@ function Burning({ things }: { things: string[][] }) {
   }
   return (
     <table>
-      <caption>Running now</caption>
+      <caption>{trans.__('Running now')}</caption>
       <thead>
         <tr>
-          {['What', 'Kind', 'Hardware', 'An hour'].map(name => (
+          {[trans.__('What'), trans.__('Kind'), trans.__('Hardware'), trans.__('An hour')].map(name => (
             <th key={name} scope="col">
               {name}
             </th>
@@ -117,44 +122,48 @@ function Burning({ things }: { things: string[][] }) {
 function Days({ days }: { days: Bar[] }) {
   const spent = days.filter(([, , share]) => share);
   if (!spent.length) {
-    return <p className="lk-quiet">Nothing was spent in these {days.length} days.</p>;
+    const words = trans._n('Nothing was spent in these %1 days.', 'Nothing was spent in these %1 days.', days.length);
+    return <p className="lk-quiet">{words}</p>;
   }
   const wide = 600 / days.length;
   const [first, last] = [days[0][0], days[days.length - 1][0]];
   return (
     <figure>
-      <figcaption>
-        By day, {first} to {last}
-      </figcaption>
-      <svg className="lk-chart" viewBox="0 0 600 80" role="img" aria-label={`Credits by day, ${first} to ${last}`}>
+      <figcaption>{trans.__('By day, %1 to %2', first, last)}</figcaption>
+      <svg
+        className="lk-chart"
+        viewBox="0 0 600 80"
+        role="img"
+        aria-label={trans.__('Credits by day, %1 to %2', first, last)}
+      >
         {days.map(([day, credits, share], at) => (
           <rect key={day} x={at * wide + 1} y={79 - share * 76} width={wide - 2} height={share * 76 + 1}>
-            <title>{`${day}: ${credits} credits`}</title>
+            <title>{trans.__('%1: %2 credits', day, credits)}</title>
           </rect>
         ))}
       </svg>
       <details>
-        <summary>{spent.length === 1 ? '1 day' : `${spent.length} days`} as a table</summary>
-        <Bars what="Day" bars={spent} />
+        <summary>{trans._n('%1 day as a table', '%1 days as a table', spent.length)}</summary>
+        <Bars title={trans.__('By day')} what={trans.__('Day')} bars={spent} />
       </details>
     </figure>
   );
 }
 
-function Bars({ what, bars }: { what: string; bars: Bar[] }) {
+function Bars({ title, what, bars }: { title: string; what: string; bars: Bar[] }) {
   if (!bars.length) {
     return null;
   }
   return (
     <table>
-      <caption>By {what.toLowerCase()}</caption>
+      <caption>{title}</caption>
       <thead>
         <tr>
           <th scope="col">{what}</th>
           <th scope="col" className="lk-figure">
-            Credits
+            {trans.__('Credits')}
           </th>
-          <th scope="col">Share</th>
+          <th scope="col">{trans.__('Share')}</th>
         </tr>
       </thead>
       <tbody>

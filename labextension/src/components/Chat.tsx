@@ -1,5 +1,7 @@
 import React, { useEffect, useRef, useState } from 'react';
 
+import { trans } from '../trans';
+
 export interface Turn {
   who: string;
   text: string;
@@ -26,7 +28,7 @@ export function Chat(props: ChatProps) {
   const { model, turns, answering, spent, onStop, onClear } = props;
   return (
     <section
-      aria-label={`Chat with ${model}`}
+      aria-label={trans.__('Chat with %1', model)}
       onKeyDown={event => {
         if (event.key === 'Escape' && answering) {
           void onStop().catch(nothing);
@@ -36,7 +38,7 @@ export function Chat(props: ChatProps) {
       <div className="lk-row">
         <ModelChoice {...props} />
         <button type="button" disabled={!turns.length} onClick={() => void onClear().catch(nothing)}>
-          New talk
+          {trans.__('New talk')}
         </button>
         <span className="lk-quiet">{spent}</span>
       </div>
@@ -50,7 +52,7 @@ function ModelChoice({ model, models, answering, onModel }: ChatProps) {
   const names = models.includes(model) || !model ? models : [model, ...models];
   return (
     <label>
-      Model{' '}
+      {trans.__('Model')}{' '}
       <select value={model} disabled={answering} onChange={event => onModel(event.target.value)}>
         {names.map(name => (
           <option key={name}>{name}</option>
@@ -67,15 +69,23 @@ function Turns({ turns, answering }: Pick<ChatProps, 'turns' | 'answering'>) {
     place.current?.scrollTo?.({ top: place.current.scrollHeight });
   }, [last?.text, last?.reasoning]);
   return (
-    <div className="lk-turns" ref={place} role="log" aria-label="What was said" aria-busy={answering} tabIndex={0}>
+    <div
+      className="lk-turns"
+      ref={place}
+      role="log"
+      aria-label={trans.__('What was said')}
+      aria-busy={answering}
+      tabIndex={0}
+    >
       {turns.map((turn, index) => (
         <article key={index} className={turn.who === 'you' ? 'lk-turn lk-mine' : 'lk-turn'}>
           <header>
-            <strong>{turn.who === 'you' ? 'You' : turn.who}</strong> <span className="lk-quiet">{turn.facts}</span>
+            <strong>{turn.who === 'you' ? trans.__('You') : turn.who}</strong>{' '}
+            <span className="lk-quiet">{turn.facts}</span>
           </header>
           {turn.reasoning && (
             <details open={!turn.text}>
-              <summary>Reasoning</summary>
+              <summary>{trans.__('Reasoning')}</summary>
               <p className="lk-said lk-quiet">{turn.reasoning}</p>
             </details>
           )}
@@ -97,8 +107,8 @@ function Question({ answering, model, onAsk, onStop }: ChatProps) {
   return (
     <div className="lk-row lk-typing">
       <textarea
-        aria-label="Question"
-        placeholder={`Ask ${model}: Enter sends, Shift Enter breaks the line`}
+        aria-label={trans.__('Question')}
+        placeholder={trans.__('Ask %1: Enter sends, Shift Enter breaks the line', model)}
         rows={2}
         value={text}
         onInput={event => setText((event.target as HTMLTextAreaElement).value)}
@@ -112,11 +122,11 @@ function Question({ answering, model, onAsk, onStop }: ChatProps) {
       />
       {answering ? (
         <button type="button" onClick={() => void onStop().catch(nothing)}>
-          Stop
+          {trans.__('Stop')}
         </button>
       ) : (
         <button type="button" className="lk-main" disabled={!text.trim()} onClick={ask}>
-          Ask
+          {trans.__('Ask')}
         </button>
       )}
     </div>

@@ -1,5 +1,6 @@
 import React, { KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 
+import { trans } from '../trans';
 import { LogLines, pieces, Search } from './logLines';
 
 export interface LogProps {
@@ -47,7 +48,7 @@ export function Log({ log, count, ended, left = 0 }: LogProps) {
     <div className="lk-log">
       <div className="lk-row">
         <label>
-          Search the log{' '}
+          {trans.__('Search the log')}{' '}
           <input
             type="search"
             value={query}
@@ -57,22 +58,22 @@ export function Log({ log, count, ended, left = 0 }: LogProps) {
         </label>
         {hits && (
           <>
-            <button type="button" aria-label="Previous line that has it" onClick={() => step(-1)}>
+            <button type="button" aria-label={trans.__('Previous line that has it')} onClick={() => step(-1)}>
               ↑
             </button>
-            <button type="button" aria-label="Next line that has it" onClick={() => step(1)}>
+            <button type="button" aria-label={trans.__('Next line that has it')} onClick={() => step(1)}>
               ↓
             </button>
             <label>
-              <input type="checkbox" checked={only} onChange={event => setOnly(event.currentTarget.checked)} /> Only
-              these
+              <input type="checkbox" checked={only} onChange={event => setOnly(event.currentTarget.checked)} />{' '}
+              {trans.__('Only these')}
             </label>
           </>
         )}
         {!ended && (
           <label>
             <input type="checkbox" checked={follows} onChange={event => setFollows(event.currentTarget.checked)} />{' '}
-            Follow
+            {trans.__('Follow')}
           </label>
         )}
         <span className="lk-quiet" role="status">
@@ -127,7 +128,15 @@ function Lines({ count, line, query, marked, follows, onFollows }: LinesProps) {
   const last = Math.min(count, first + Math.ceil(height / LINE) + 2 * SPARE);
   const shown = Array.from({ length: last - first }, (_, place) => first + place);
   return (
-    <div ref={box} className="lk-lines" role="log" aria-live="off" aria-label="Log" tabIndex={0} onScroll={scrolled}>
+    <div
+      ref={box}
+      className="lk-lines"
+      role="log"
+      aria-live="off"
+      aria-label={trans.__('Log')}
+      tabIndex={0}
+      onScroll={scrolled}
+    >
       <div style={{ height: tall }}>
         <div style={{ transform: `translateY(${first * LINE - top * (scale - 1)}px)` }}>
           {shown.map(place => (
@@ -161,20 +170,31 @@ function useHeight(box: React.RefObject<HTMLDivElement>): number {
 }
 
 function hitsSaid(hits: number[], count: number, at: number | undefined): string {
-  const found = `${hits.length.toLocaleString('en')} of ${counted(count)}`;
-  return at === undefined ? found : `${found}, at line ${(at + 1).toLocaleString('en')}`;
+  const [found, all] = [figure(hits.length), figure(count)];
+  return at === undefined
+    ? trans._n('%2 of %3 line', '%2 of %3 lines', count, found, all)
+    : trans._n('%2 of %3 line, at line %4', '%2 of %3 lines, at line %4', count, found, all, figure(at + 1));
 }
 
 function said(left: number, count: number, ended: boolean): string {
+  const lines = figure(count);
   if (left) {
-    return `${counted(count)}; ${left.toLocaleString('en')} before them are in the log file`;
+    return trans._n(
+      '%2 line; %3 before them are in the log file',
+      '%2 lines; %3 before them are in the log file',
+      count,
+      lines,
+      figure(left)
+    );
   }
   if (!count) {
-    return ended ? 'The run wrote nothing.' : 'Nothing written yet.';
+    return ended ? trans.__('The run wrote nothing.') : trans.__('Nothing written yet.');
   }
-  return ended ? counted(count) : `${counted(count)}, more are coming`;
+  return ended
+    ? trans._n('%2 line', '%2 lines', count, lines)
+    : trans._n('%2 line, more are coming', '%2 lines, more are coming', count, lines);
 }
 
-function counted(lines: number): string {
-  return lines === 1 ? '1 line' : `${lines.toLocaleString('en')} lines`;
+function figure(count: number): string {
+  return count.toLocaleString('en');
 }

@@ -1,5 +1,8 @@
 import React, { FormEvent, useState } from 'react';
 
+import { trans } from '../trans';
+import { HERE, Sentence } from './Sentence';
+
 export interface LoginProps {
   /** Where one signs in, as Python found it. */
   server: string;
@@ -21,16 +24,18 @@ export function Login({ server, account, onSignIn, onLocal, onSignOut }: LoginPr
   const submit = (event: FormEvent) => {
     event.preventDefault();
     setKey('');
-    during('Trying the key …', onSignIn(key));
+    during(trans.__('Trying the key …'), onSignIn(key));
   };
   if (account) {
     return (
       <div className="lk-row">
         <span>
-          Signed in as <strong>{account}</strong> at {server}
+          <Sentence text={trans.__('Signed in as %1 at %2', HERE, server)}>
+            <strong>{account}</strong>
+          </Sentence>
         </span>
-        <button type="button" disabled={!!busy} onClick={() => during('Signing out …', onSignOut())}>
-          Sign out
+        <button type="button" disabled={!!busy} onClick={() => during(trans.__('Signing out …'), onSignOut())}>
+          {trans.__('Sign out')}
         </button>
         <span role="status">{busy}</span>
       </div>
@@ -39,7 +44,7 @@ export function Login({ server, account, onSignIn, onLocal, onSignOut }: LoginPr
   return (
     <form className="lk-row" onSubmit={submit}>
       <label>
-        API key for {server}{' '}
+        {trans.__('API key for %1', server)}{' '}
         <input
           type="password"
           autoComplete="off"
@@ -49,10 +54,10 @@ export function Login({ server, account, onSignIn, onLocal, onSignOut }: LoginPr
         />
       </label>
       <button type="submit" className="lk-main" disabled={!key || !!busy}>
-        Sign in
+        {trans.__('Sign in')}
       </button>
-      <button type="button" disabled={!!busy} onClick={() => during('Starting the local cloud …', onLocal())}>
-        Use the free local cloud
+      <button type="button" disabled={!!busy} onClick={() => during(trans.__('Starting the local cloud …'), onLocal())}>
+        {trans.__('Use the free local cloud')}
       </button>
       <span role="status">{busy}</span>
     </form>

@@ -1,5 +1,7 @@
 import React, { ReactNode, useId } from 'react';
 
+import { trans } from '../trans';
+
 /** What is asked for, as it was typed; Python reads it. */
 export interface Wish {
   memory: string;
@@ -14,19 +16,19 @@ export interface Wish {
 /** One machine, in words. */
 export type Machine = Record<Column, string>;
 
-const COLUMNS = {
-  profile: 'Machine',
-  gpu: 'GPU',
-  memory_gib: 'Memory GiB',
-  gpus: 'GPUs',
-  vcpus: 'vCPU',
-  ram_gib: 'RAM GiB',
-  price_per_hour: 'Price/h',
-  worst: 'At most',
-  allowed: 'Quota',
-  free: 'Free now'
-};
-export type Column = keyof typeof COLUMNS;
+const headings = () => ({
+  profile: trans.__('Machine'),
+  gpu: trans.__('GPU'),
+  memory_gib: trans.__('Memory GiB'),
+  gpus: trans.__('GPUs'),
+  vcpus: trans.__('vCPU'),
+  ram_gib: trans.__('RAM GiB'),
+  price_per_hour: trans.__('Price/h'),
+  worst: trans.__('At most'),
+  allowed: trans.__('Quota'),
+  free: trans.__('Free now')
+});
+export type Column = keyof ReturnType<typeof headings>;
 
 const FIGURES = new Set<Column>(['memory_gib', 'gpus', 'vcpus', 'ram_gib', 'price_per_hour', 'worst']);
 
@@ -40,7 +42,7 @@ export interface MachinePickerProps {
   /** Those that are shown, in order; without it all of them. */
   columns?: Column[];
   /** Where the default holds that can be chosen. */
-  where?: string;
+  where?: 'here' | 'everywhere';
   /** What else can be done with the machine that is chosen. */
   actions?: ReactNode;
   onWish: (wish: Wish) => void;
@@ -51,25 +53,35 @@ export interface MachinePickerProps {
 
 /** All machines that fit what is asked for, one of them chosen. */
 export function MachinePicker(props: MachinePickerProps) {
-  const { wish, rows, total, value, problem, where = 'here', onWish, onCheapest, onDefault } = props;
+  const { wish, rows, total, value, problem, onWish, onCheapest, onDefault } = props;
   const change = (part: Partial<Wish>) => onWish({ ...wish, ...part });
   return (
     <div>
       <div className="lk-row lk-wish">
-        <Field label="GPU memory at least" hint="40 GB" value={wish.memory} onType={memory => change({ memory })} />
-        <Field label="Price per hour at most" hint="2.50" value={wish.price} onType={price => change({ price })} />
-        <Field label="Name" hint="a100" value={wish.text} onType={text => change({ text })} />
-        <Field label="Time limit" hint="10 min" value={wish.limit} onType={limit => change({ limit })} />
+        <Field
+          label={trans.__('GPU memory at least')}
+          hint="40 GB"
+          value={wish.memory}
+          onType={memory => change({ memory })}
+        />
+        <Field
+          label={trans.__('Price per hour at most')}
+          hint="2.50"
+          value={wish.price}
+          onType={price => change({ price })}
+        />
+        <Field label={trans.__('Name')} hint="a100" value={wish.text} onType={text => change({ text })} />
+        <Field label={trans.__('Time limit')} hint="10 min" value={wish.limit} onType={limit => change({ limit })} />
         <label>
           <input
             type="checkbox"
             checked={wish.available}
             onChange={event => change({ available: event.target.checked })}
           />{' '}
-          Only what I can have now
+          {trans.__('Only what I can have now')}
         </label>
         <button type="button" onClick={() => void onCheapest().catch(() => undefined)}>
-          Cheapest that fits
+          {trans.__('Cheapest that fits')}
         </button>
       </div>
       <p className="lk-notice lk-error" role="alert" hidden={!problem}>
@@ -77,7 +89,9 @@ export function MachinePicker(props: MachinePickerProps) {
       </p>
       <Machines {...props} change={change} />
       <div className="lk-row">
-        <span role="status">{rows.length ? `${total} Chosen: ${value}.` : problem ? '' : 'Asking for machines …'}</span>
+        <span role="status">
+          {rows.length ? trans.__('%1 Chosen: %2.', total, value) : problem ? '' : trans.__('Asking for machines …')}
+        </span>
         {props.actions}
         <button
           type="button"
@@ -85,33 +99,51 @@ export function MachinePicker(props: MachinePickerProps) {
           disabled={!value || value === props.default}
           onClick={() => void onDefault().catch(() => undefined)}
         >
-          {value === props.default ? `${value} is the default ${where}` : `Make ${value} the default ${where}`}
+          {defaultWords(props)}
         </button>
       </div>
     </div>
   );
 }
 
+function defaultWords({ value, where, default: current }: MachinePickerProps): string {
+  if (value === current) {
+    return where === 'everywhere'
+      ? trans.__('%1 is the default everywhere', value)
+      : trans.__('%1 is the default here', value);
+  }
+  return where === 'everywhere'
+    ? trans.__('Make %1 the default everywhere', value)
+    : trans.__('Make %1 the default here', value);
+}
+
 type MachinesProps = MachinePickerProps & { change: (part: Partial<Wish>) => void };
 
-const ALL = Object.keys(COLUMNS) as Column[];
-
-function Machines({ wish, rows, value, columns = ALL, onChoose, change }: MachinesProps) {
+function Machines({ wish, rows, value, columns, onChoose, change }: MachinesProps) {
   const group = useId();
+  const names = headings();
+  const shown = columns ?? (Object.keys(names) as Column[]);
   return (
-    <div className="lk-wide" tabIndex={0} role="region" aria-label="Machines">
+    <div className="lk-wide" tabIndex={0} role="region" aria-label={trans.__('Machines')}>
       <table>
-        <caption className="lk-quiet">Prices in credits; "at most" is the whole time limit at that price.</caption>
+        <caption className="lk-quiet">
+          {trans.__('Prices in credits; "at most" is the whole time limit at that price.')}
+        </caption>
         <thead>
           <tr>
-            {columns.map(column => (
-              <Head key={column} column={column} wish={wish} change={change} />
+            {shown.map(column => (
+              <Head key={column} column={column} name={names[column]} wish={wish} change={change} />
             ))}
           </tr>
         </thead>
         <tbody>
           {rows.map(machine => (
-            <Row key={machine.profile} {...{ group, machine, columns, onChoose }} chosen={machine.profile === value} />
+            <Row
+              key={machine.profile}
+              {...{ group, machine, onChoose }}
+              columns={shown}
+              chosen={machine.profile === value}
+            />
           ))}
         </tbody>
       </table>
@@ -119,9 +151,9 @@ function Machines({ wish, rows, value, columns = ALL, onChoose, change }: Machin
   );
 }
 
-type HeadProps = { column: Column; wish: Wish; change: (part: Partial<Wish>) => void };
+type HeadProps = { column: Column; name: string; wish: Wish; change: (part: Partial<Wish>) => void };
 
-function Head({ column, wish, change }: HeadProps) {
+function Head({ column, name, wish, change }: HeadProps) {
   const by = column === 'worst' ? 'price_per_hour' : column;
   const sorted = wish.by === column;
   const order = wish.descending ? 'descending' : 'ascending';
@@ -129,7 +161,7 @@ function Head({ column, wish, change }: HeadProps) {
   return (
     <th scope="col" className={FIGURES.has(column) ? 'lk-figure' : ''} aria-sort={sorted ? order : 'none'}>
       <button type="button" className="lk-plain" onClick={turn}>
-        {COLUMNS[column]}
+        {name}
         <span aria-hidden="true">{sorted ? (wish.descending ? ' ▼' : ' ▲') : ''}</span>
       </button>
     </th>

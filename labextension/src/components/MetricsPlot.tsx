@@ -1,6 +1,7 @@
 import React, { KeyboardEvent, useEffect, useId, useMemo, useRef, useState } from 'react';
 import uPlot from 'uplot';
 
+import { trans } from '../trans';
 import { inTurn } from './inTurn';
 import { figure, Frame, moved, Panel, panelsOf, Span, spanLabel, Summary, summaryOf, wholeOf } from './metrics';
 import { draw, OnSpan, plotOf } from './plot';
@@ -56,24 +57,25 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
   useEffect(() => () => window.clearTimeout(clock.current), []);
   return (
     <div className="lk-metrics">
-      <div className="lk-row" role="toolbar" aria-label="Window of the plots">
+      <div className="lk-row" role="toolbar" aria-label={trans.__('Window of the plots')}>
         <button type="button" onClick={() => move(0.5, 0)}>
-          Zoom in
+          {trans.__('Zoom in')}
         </button>
         <button type="button" disabled={!span} onClick={() => move(2, 0)}>
-          Zoom out
+          {trans.__('Zoom out')}
         </button>
         <button type="button" disabled={!span} onClick={() => move(1, -0.5)}>
-          ◀ Earlier
+          {trans.__('◀ Earlier')}
         </button>
         <button type="button" disabled={!span} onClick={() => move(1, 0.5)}>
-          Later ▶
+          {trans.__('Later ▶')}
         </button>
         <button type="button" disabled={!span} onClick={() => show(null)}>
-          Whole run
+          {trans.__('Whole run')}
         </button>
         <span className="lk-quiet" role="status">
-          {panels.length > 0 && `${spanLabel(shown[0])} to ${spanLabel(shown[1])}, a point every ${stepLabel(frames)}`}
+          {panels.length > 0 &&
+            trans.__('%1 to %2, a point every %3', spanLabel(shown[0]), spanLabel(shown[1]), stepLabel(frames))}
         </span>
       </div>
       {empty && <p role="status">{empty}</p>}
@@ -81,7 +83,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
         className="lk-panels"
         role="group"
         tabIndex={0}
-        aria-label="Plots. Left and right move the window, plus and minus zoom, 0 shows the whole run."
+        aria-label={trans.__('Plots. Left and right move the window, plus and minus zoom, 0 shows the whole run.')}
         onKeyDown={press}
         hidden={!panels.length}
       >
@@ -91,7 +93,9 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
       </div>
       {panels.length > 0 && (
         <>
-          <p className="lk-quiet">Drag to zoom, Shift and drag to move, double click for the whole run.</p>
+          <p className="lk-quiet">
+            {trans.__('Drag to zoom, Shift and drag to move, double click for the whole run.')}
+          </p>
           <Figures panels={panels} />
         </>
       )}
@@ -138,12 +142,12 @@ function Figures({ panels }: { panels: Panel[] }) {
   const [open, setOpen] = useState(false);
   return (
     <details onToggle={event => setOpen((event.target as HTMLDetailsElement).open)}>
-      <summary>As a table</summary>
+      <summary>{trans.__('As a table')}</summary>
       {open && (
         <table>
           <thead>
             <tr>
-              {['Series', 'Last', 'Least', 'Mean', 'Most', 'Unit'].map(name => (
+              {headings().map(name => (
                 <th key={name} scope="col">
                   {name}
                 </th>
@@ -155,6 +159,13 @@ function Figures({ panels }: { panels: Panel[] }) {
       )}
     </details>
   );
+}
+
+function headings(): string[] {
+  return [
+    ...[trans.__('Series'), trans.__('Last'), trans.__('Least')],
+    ...[trans.__('Mean'), trans.__('Most'), trans.__('Unit')]
+  ];
 }
 
 function rowsOf(panel: Panel) {
@@ -180,14 +191,16 @@ function words(panel: Panel): string {
   const columns = panel.samples();
   const lines = panel.lines.map((line, at) => {
     const found = summaryOf(columns[at]);
-    return found
-      ? `${line.label}: last ${figure(found.last)}, from ${figure(found.least)} to ${figure(found.most)} ${line.unit}`
-      : `${line.label}: no samples`;
+    if (!found) {
+      return trans.__('%1: no samples', line.label);
+    }
+    const [last, least, most] = [found.last, found.least, found.most].map(figure);
+    return trans.__('%1: last %2, from %3 to %4 %5', line.label, last, least, most, line.unit);
   });
   return `${panel.title}. ${lines.join('. ')}`;
 }
 
 function stepLabel(frames: Frame[]): string {
   const steps = [...new Set(frames.map(frame => frame.step))];
-  return steps.map(spanLabel).join(' or ');
+  return steps.map(spanLabel).reduce((some, other) => trans.__('%1 or %2', some, other));
 }

@@ -1,5 +1,7 @@
 import React, { useState } from 'react';
 
+import { trans } from '../trans';
+
 /** What is shown: rows of label and value, an image, and what to do with it. */
 export interface OnceContent {
   rows: [string, string][];
@@ -21,13 +23,13 @@ export function Once({ title, isOver, onReveal }: OnceProps) {
     return (
       <section className="lk-once" aria-label={title}>
         <strong>{title}</strong>
-        {content.image && <img src={content.image} alt="QR code for an authenticator app" />}
+        {content.image && <img src={content.image} alt={trans.__('QR code for an authenticator app')} />}
         <Rows rows={content.rows} />
         <p>{content.advice}</p>
         <div className="lk-row">
           <Copy text={content.rows.map(([, value]) => value).join('\n')} />
           <button type="button" onClick={() => setContent(null)}>
-            I have it: hide it
+            {trans.__('I have it: hide it')}
           </button>
         </div>
       </section>
@@ -37,13 +39,13 @@ export function Once({ title, isOver, onReveal }: OnceProps) {
     <div className="lk-row">
       <strong>{title}</strong>
       {isOver ? (
-        <span>It was shown once, and is gone.</span>
+        <span>{trans.__('It was shown once, and is gone.')}</span>
       ) : (
         <button type="button" className="lk-main" onClick={() => void onReveal().then(setContent, () => undefined)}>
-          Show it once
+          {trans.__('Show it once')}
         </button>
       )}
-      <span className="lk-quiet">It is not saved in the notebook.</span>
+      <span className="lk-quiet">{trans.__('It is not saved in the notebook.')}</span>
     </div>
   );
 }
@@ -67,13 +69,13 @@ function Copy({ text }: { text: string }) {
   const [said, setSaid] = useState('');
   const copy = () =>
     void navigator.clipboard.writeText(text).then(
-      () => setSaid('Copied'),
-      () => setSaid('The browser does not let this page copy: select the text.')
+      () => setSaid(trans.__('Copied')),
+      () => setSaid(trans.__('The browser does not let this page copy: select the text.'))
     );
   return (
     <>
       <button type="button" className="lk-main" onClick={copy}>
-        Copy
+        {trans.__('Copy')}
       </button>
       <span role="status">{said}</span>
     </>

@@ -1,5 +1,7 @@
 import React, { useId, useState } from 'react';
 
+import { trans } from '../trans';
+
 /** One option, as the declaration of its magic has it. */
 export interface FormField {
   name: string;
@@ -46,19 +48,19 @@ export function OptionsForm({ fields, entries, problems, line, onEntries }: Opti
       {fields.filter(field => field.open).map(row)}
       {rest.length > 0 && (
         <details open={wrong || undefined}>
-          <summary>{rest.length} more options</summary>
+          <summary>{trans._n('%1 more options', '%1 more options', rest.length)}</summary>
           <input
             type="search"
-            aria-label="Find an option"
-            placeholder="Find an option"
+            aria-label={trans.__('Find an option')}
+            placeholder={trans.__('Find an option')}
             value={word}
             onInput={event => setWord((event.target as HTMLInputElement).value)}
           />
-          {found.length ? found.map(row) : <p>No option has “{word}” in its name or help.</p>}
+          {found.length ? found.map(row) : <p>{trans.__('No option has “%1” in its name or help.', word)}</p>}
         </details>
       )}
       <p role="status" className="lk-quiet">
-        {line ? <code>{line}</code> : 'No option is set.'}
+        {line ? <code>{line}</code> : trans.__('No option is set.')}
       </p>
     </form>
   );
@@ -89,7 +91,7 @@ function Control({ id, field, entry, problem, onEntry }: RowProps & { id: string
       <select {...said} value={String(entry)} onChange={event => onEntry(event.target.value)}>
         {field.choices.map(choice => (
           <option key={choice} value={choice}>
-            {choice || 'default'}
+            {choice || trans.__('default')}
           </option>
         ))}
       </select>

@@ -1,5 +1,8 @@
 import React, { FormEvent, useEffect, useState } from 'react';
 
+import { trans } from '../trans';
+import { HERE, Sentence } from './Sentence';
+
 /** A file that is looked at, as Python found it. */
 export interface Seen {
   key: string;
@@ -41,13 +44,15 @@ export interface PreviewProps {
 /** Shows what a file is and its begin, and what can be done with it. */
 export function Preview({ seen, loaded, isBusy, onLoad, onFetch, onSave, onDelete }: PreviewProps) {
   return (
-    <section className="lk-preview" aria-label={`Preview of ${seen.key}`}>
+    <section className="lk-preview" aria-label={trans.__('Preview of %1', seen.key)}>
       <h4>{seen.key}</h4>
       <p>
-        {seen.words} <span className="lk-quiet">{seen.written && `Written ${seen.written}.`}</span>
+        {seen.words} <span className="lk-quiet">{seen.written && trans.__('Written %1.', seen.written)}</span>
       </p>
       <p>
-        In a run: <code>{seen.remote}</code>
+        <Sentence text={trans.__('In a run: %1', HERE)}>
+          <code>{seen.remote}</code>
+        </Sentence>
       </p>
       {seen.kind && <LoadForm key={seen.free} seen={seen} loaded={loaded} isBusy={isBusy} onLoad={onLoad} />}
       {loaded.key === seen.key && loaded.words && (
@@ -59,23 +64,23 @@ export function Preview({ seen, loaded, isBusy, onLoad, onFetch, onSave, onDelet
       )}
       <div className="lk-row">
         <button type="button" disabled={isBusy} onClick={onFetch}>
-          Fetch beside the notebook
+          {trans.__('Fetch beside the notebook')}
         </button>
         <button type="button" disabled={isBusy} onClick={onSave}>
-          Save to my computer
+          {trans.__('Save to my computer')}
         </button>
         <button type="button" disabled={isBusy} onClick={onDelete}>
-          Delete …
+          {trans.__('Delete …')}
         </button>
       </div>
       {seen.columns.length > 0 && <Table columns={seen.columns} rows={seen.rows} />}
       {seen.text && (
-        <pre className="lk-text" tabIndex={0} role="region" aria-label="Text">
+        <pre className="lk-text" tabIndex={0} role="region" aria-label={trans.__('Text')}>
           {seen.text}
         </pre>
       )}
       {seen.mime && seen.image && <Image bytes={seen.image} mime={seen.mime} name={seen.key} />}
-      {seen.is_part && <p className="lk-quiet">This is the begin; there is more.</p>}
+      {seen.is_part && <p className="lk-quiet">{trans.__('This is the begin; there is more.')}</p>}
     </section>
   );
 }
@@ -91,10 +96,10 @@ function LoadForm({ seen, loaded, isBusy, onLoad }: LoadFormProps) {
   return (
     <form className="lk-row" onSubmit={load}>
       <button type="submit" className="lk-main" disabled={isBusy || !name}>
-        {seen.kind === 'table' ? 'Load into pandas' : 'Load'}
+        {seen.kind === 'table' ? trans.__('Load into pandas') : trans.__('Load')}
       </button>
       <label>
-        as{' '}
+        {trans.__('as')}{' '}
         <input
           value={name}
           size={14}
@@ -104,7 +109,7 @@ function LoadForm({ seen, loaded, isBusy, onLoad }: LoadFormProps) {
       </label>
       {loaded.key === seen.key && loaded.offer && (
         <button type="button" disabled={isBusy} onClick={() => onLoad(name, loaded.offer!)}>
-          Load the first {loaded.offer.toLocaleString()} rows
+          {trans._n('Load the first %2 rows', 'Load the first %2 rows', loaded.offer, loaded.offer.toLocaleString())}
         </button>
       )}
     </form>
@@ -113,7 +118,7 @@ function LoadForm({ seen, loaded, isBusy, onLoad }: LoadFormProps) {
 
 function Table({ columns, rows }: Pick<Seen, 'columns' | 'rows'>) {
   return (
-    <div className="lk-scroll" tabIndex={0} role="region" aria-label="First rows">
+    <div className="lk-scroll" tabIndex={0} role="region" aria-label={trans.__('First rows')}>
       <table>
         <thead>
           <tr>

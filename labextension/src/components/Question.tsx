@@ -1,5 +1,7 @@
 import React, { KeyboardEvent, useEffect, useRef } from 'react';
 
+import { trans } from '../trans';
+
 /** Something that is done only when somebody says yes. */
 export interface Asked {
   text: string;
@@ -34,7 +36,7 @@ export function Question({ asked, onEnd }: { asked: Asked; onEnd: () => void }) 
         {asked.yes}
       </button>
       <button type="button" ref={no} onClick={end(asked.onNo)}>
-        Cancel
+        {trans.__('Cancel')}
       </button>
     </div>
   );

@@ -1,5 +1,7 @@
 import React, { ReactNode } from 'react';
 
+import { trans } from '../trans';
+
 export interface Row {
   key: string;
   title: string;
@@ -12,7 +14,7 @@ export function Rows({ label, rows, none }: { label: string; rows: Row[] | undef
   if (!rows?.length) {
     return (
       <p className="lk-quiet" role="status">
-        {rows ? none : 'Asking the cloud …'}
+        {rows ? none : trans.__('Asking the cloud …')}
       </p>
     );
   }

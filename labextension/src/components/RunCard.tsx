@@ -1,5 +1,8 @@
 import React, { useState } from 'react';
 
+import { trans } from '../trans';
+import { HERE, Sentence } from './Sentence';
+
 export interface RunCardProps {
   title: string;
   /** Names and words, the state first. */
@@ -20,7 +23,7 @@ export interface RunCardProps {
 export function RunCard(props: RunCardProps) {
   const { title, facts, reason, ended } = props;
   return (
-    <section aria-label={`Run ${title}`}>
+    <section aria-label={trans.__('Run %1', title)}>
       <dl className="lk-facts">
         {facts.map(([name, words]) => (
           <div key={name}>
@@ -44,14 +47,14 @@ function Buttons({ stopping, held, onStop, onDetach }: RunCardProps) {
   return (
     <div className="lk-row">
       <button type="button" disabled={busy || stopping} onClick={() => during(onStop())}>
-        ■ Stop the run
+        {trans.__('■ Stop the run')}
       </button>
       {held && (
         <button type="button" disabled={busy} onClick={() => during(onDetach())}>
-          Detach: let the cell go, the run goes on
+          {trans.__('Detach: let the cell go, the run goes on')}
         </button>
       )}
-      <span role="status">{stopping && 'Stopping …'}</span>
+      <span role="status">{stopping && trans.__('Stopping …')}</span>
     </div>
   );
 }
@@ -59,8 +62,14 @@ function Buttons({ stopping, held, onStop, onDetach }: RunCardProps) {
 function DeafKernel({ title }: { title: string }) {
   return (
     <p className="lk-quiet">
-      This kernel takes no clicks while a cell runs. To stop the run, interrupt the cell that waits for it (the ■ of the
-      toolbar, or press I twice), or run <code>%lk_abort {title}</code>.
+      <Sentence
+        text={trans.__(
+          'This kernel takes no clicks while a cell runs. To stop the run, interrupt the cell that waits for it (the ■ of the toolbar, or press I twice), or run %1.',
+          HERE
+        )}
+      >
+        <code>%lk_abort {title}</code>
+      </Sentence>
     </p>
   );
 }

@@ -1,5 +1,7 @@
 import React, { useState } from 'react';
 
+import { trans } from '../trans';
+
 /** A run as lists show it. `since` (Unix seconds) counts on while it goes on, and so does its cost. */
 export interface RunRow {
   id: string;
@@ -66,25 +68,27 @@ export function RunList(props: RunListProps) {
         <input
           type="search"
           className="lk-find"
-          aria-label="Find runs"
-          placeholder={`Find in ${props.runs.length} runs`}
+          aria-label={trans.__('Find runs')}
+          placeholder={trans._n('Find in %1 run', 'Find in %1 runs', props.runs.length)}
           value={wanted}
           onInput={event => setWanted((event.target as HTMLInputElement).value)}
         />
       )}
       {!found.length && (
         <p className="lk-quiet">
-          {wanted ? 'No run fits.' : 'No runs yet. Put %%lk_run --gpu A100 on top of a cell, or press Run on ▾.'}
+          {wanted
+            ? trans.__('No run fits.')
+            : trans.__('No runs yet. Put %1 on top of a cell, or press Run on ▾.', '%%lk_run --gpu A100')}
         </p>
       )}
-      <ul className="lk-list" aria-label="Runs">
+      <ul className="lk-list" aria-label={trans.__('Runs')}>
         {found.slice(0, most).map(run => (
           <RunItem key={run.id} run={run} {...props} />
         ))}
       </ul>
       {found.length > most && (
         <button type="button" onClick={() => setMost(most + STEP)}>
-          Show {Math.min(STEP, found.length - most)} more of {found.length - most}
+          {trans.__('Show %1 more of %2', Math.min(STEP, found.length - most), found.length - most)}
         </button>
       )}
     </>
@@ -96,28 +100,41 @@ function RunItem({ run, now, duration, credits, ...on }: RunListProps & { run: R
   const figures = [
     run.machine,
     seconds === null ? null : duration(seconds),
-    cost === null ? null : `${estimated ? '≈ ' : ''}${credits(cost)} credits`
+    cost === null ? null : estimated ? trans.__('≈ %1 credits', credits(cost)) : trans.__('%1 credits', credits(cost))
   ];
   return (
     <li className={run.goingOn ? 'lk-going-on' : ''}>
-      <button type="button" className="lk-link" title="Open the log, metrics and result" onClick={() => on.onOpen(run)}>
+      <button
+        type="button"
+        className="lk-link"
+        title={trans.__('Open the log, metrics and result')}
+        onClick={() => on.onOpen(run)}
+      >
         <span aria-hidden="true">{signOf(run)} </span>
         {run.name}
       </button>
       <div className="lk-quiet">{[run.state.replace(/_/g, ' '), ...figures.filter(Boolean)].join(' · ')}</div>
       <div className="lk-row lk-small">
         {run.goingOn && (
-          <button type="button" aria-label={`Abort ${run.name}`} onClick={() => on.onAbort(run)}>
-            Abort
+          <button type="button" aria-label={trans.__('Abort %1', run.name)} onClick={() => on.onAbort(run)}>
+            {trans.__('Abort')}
           </button>
         )}
         {run.notebook && run.cellId && (
           <>
-            <button type="button" aria-label={`Run the cell of ${run.name} again`} onClick={() => on.onRerun(run)}>
-              Run again
+            <button
+              type="button"
+              aria-label={trans.__('Run the cell of %1 again', run.name)}
+              onClick={() => on.onRerun(run)}
+            >
+              {trans.__('Run again')}
             </button>
-            <button type="button" aria-label={`Go to the cell of ${run.name}`} onClick={() => on.onGoToCell(run)}>
-              Go to cell
+            <button
+              type="button"
+              aria-label={trans.__('Go to the cell of %1', run.name)}
+              onClick={() => on.onGoToCell(run)}
+            >
+              {trans.__('Go to cell')}
             </button>
           </>
         )}

@@ -1,5 +1,6 @@
 import React, { useState } from 'react';
 
+import { trans } from '../trans';
 import { chosen, Column, RunRow, Sorting, turned } from './runRows';
 
 /** What differs between two runs; `facts` are name, of the one, of the other, whether they are the same. */
@@ -18,14 +19,14 @@ export interface RunsTableProps {
   onCompare: (before: string, after: string) => Promise<Comparison>;
 }
 
-const COLUMNS: [Column, string][] = [
-  ['run', 'Run'],
-  ['state', 'State'],
-  ['machine', 'Machine'],
-  ['started', 'Started'],
-  ['took', 'Took'],
-  ['cost', 'Cost'],
-  ['name', 'Name']
+const headings = (): [Column, string][] => [
+  ['run', trans.__('Run')],
+  ['state', trans.__('State')],
+  ['machine', trans.__('Machine')],
+  ['started', trans.__('Started')],
+  ['took', trans.__('Took')],
+  ['cost', trans.__('Cost')],
+  ['name', trans.__('Name')]
 ];
 const FIGURES = new Set<Column>(['took', 'cost']);
 
@@ -38,6 +39,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
   const [said, setSaid] = useState('');
   const [comparison, setComparison] = useState<Comparison | null>(null);
   const shown = chosen(rows, query, sorting);
+  const columns = headings();
   const mark = (id: string) =>
     setMarked(marked.includes(id) ? marked.filter(other => other !== id) : [...marked, id].slice(-2));
   const during = (work: Promise<unknown>) => {
@@ -55,11 +57,11 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
     <div>
       <div className="lk-row">
         <label>
-          Filter{' '}
+          {trans.__('Filter')}{' '}
           <input
             type="search"
             value={query}
-            placeholder="state, machine, name, label"
+            placeholder={trans.__('state, machine, name, label')}
             onInput={event => setQuery(event.currentTarget.value)}
           />
         </label>
@@ -68,36 +70,36 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
           disabled={marked.length !== 2}
           onClick={() => during(onCompare(marked[0], marked[1]).then(setComparison))}
         >
-          Compare the two that are marked
+          {trans.__('Compare the two that are marked')}
         </button>
         <span role="status">
-          {said || `${shown.length.toLocaleString('en')} of ${rows.length.toLocaleString('en')}`}
+          {said || trans.__('%1 of %2', shown.length.toLocaleString('en'), rows.length.toLocaleString('en'))}
         </span>
       </div>
       {asked && (
         <p className="lk-row" role="alertdialog" aria-label={asked.words}>
           {asked.words}{' '}
           <button type="button" className="lk-main" ref={focused} onClick={agreed}>
-            Yes
+            {trans.__('Yes')}
           </button>
           <button type="button" onClick={() => setAsked(null)}>
-            No
+            {trans.__('No')}
           </button>
         </p>
       )}
-      <div className="lk-scroll" tabIndex={0} role="region" aria-label="Runs">
+      <div className="lk-scroll" tabIndex={0} role="region" aria-label={trans.__('Runs')}>
         <table>
           <thead>
             <tr>
-              <th scope="col">Mark</th>
-              {COLUMNS.map(([column, name]) => (
+              <th scope="col">{trans.__('Mark')}</th>
+              {columns.map(([column, name]) => (
                 <th key={column} scope="col" aria-sort={order(sorting, column)}>
                   <button type="button" onClick={() => setSorting(turned(sorting, column))}>
                     {name} {sorting.column === column && (sorting.down ? '▼' : '▲')}
                   </button>
                 </th>
               ))}
-              <th scope="col">Do</th>
+              <th scope="col">{trans.__('Do')}</th>
             </tr>
           </thead>
           <tbody>
@@ -106,12 +108,12 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
                 <td>
                   <input
                     type="checkbox"
-                    aria-label={`Mark run ${row.run}`}
+                    aria-label={trans.__('Mark run %1', row.run)}
                     checked={marked.includes(row.id)}
                     onChange={() => mark(row.id)}
                   />
                 </td>
-                {COLUMNS.map(([column]) =>
+                {columns.map(([column]) =>
                   column === 'run' ? (
                     <th key={column} scope="row">
                       {row.run}
@@ -124,29 +126,35 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
                 )}
                 <td>
                   <div className="lk-row">
-                    <button type="button" aria-label={`Open run ${row.run}`} onClick={() => during(onOpen(row.id))}>
-                      Open
+                    <button
+                      type="button"
+                      aria-label={trans.__('Open run %1', row.run)}
+                      onClick={() => during(onOpen(row.id))}
+                    >
+                      {trans.__('Open')}
                     </button>
                     {row.ended ? (
                       <button
                         type="button"
-                        aria-label={`Run ${row.run} again`}
+                        aria-label={trans.__('Run %1 again', row.run)}
                         onClick={() =>
                           setAsked({
-                            words: `Start run ${row.run} again on ${row.machine}? It costs what it runs.`,
+                            words: trans.__('Start run %1 again on %2? It costs what it runs.', row.run, row.machine),
                             work: () => onRerun(row.id)
                           })
                         }
                       >
-                        Run again
+                        {trans.__('Run again')}
                       </button>
                     ) : (
                       <button
                         type="button"
-                        aria-label={`Stop run ${row.run}`}
-                        onClick={() => setAsked({ words: `Stop run ${row.run}?`, work: () => onAbort(row.id) })}
+                        aria-label={trans.__('Stop run %1', row.run)}
+                        onClick={() =>
+                          setAsked({ words: trans.__('Stop run %1?', row.run), work: () => onAbort(row.id) })
+                        }
                       >
-                        Stop
+                        {trans.__('Stop')}
                       </button>
                     )}
                   </div>
@@ -164,11 +172,11 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
 
 function Compared({ titles, facts, code, onClose }: Comparison & { onClose: () => void }) {
   return (
-    <section aria-label={`Run ${titles[0]} beside ${titles[1]}`}>
+    <section aria-label={trans.__('Run %1 beside %2', titles[0], titles[1])}>
       <table>
         <thead>
           <tr>
-            <th scope="col">What</th>
+            <th scope="col">{trans.__('What')}</th>
             <th scope="col">{titles[0]}</th>
             <th scope="col">{titles[1]}</th>
           </tr>
@@ -186,9 +194,9 @@ function Compared({ titles, facts, code, onClose }: Comparison & { onClose: () =
           ))}
         </tbody>
       </table>
-      <pre tabIndex={0}>{code.length ? code.join('\n') : 'The code is the same.'}</pre>
+      <pre tabIndex={0}>{code.length ? code.join('\n') : trans.__('The code is the same.')}</pre>
       <button type="button" onClick={onClose}>
-        Close the comparison
+        {trans.__('Close the comparison')}
       </button>
     </section>
   );

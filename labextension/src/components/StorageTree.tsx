@@ -1,5 +1,6 @@
 import React, { DragEvent, KeyboardEvent, memo, useLayoutEffect, useRef } from 'react';
 
+import { trans } from '../trans';
 import { moved, Row } from './folders';
 
 export interface StorageTreeProps {
@@ -51,7 +52,7 @@ export function StorageTree({ rows, current, seen, onCurrent, onUse, onDelete, o
     event.stopPropagation();
   };
   return (
-    <div className="lk-tree" role="tree" aria-label="Bucket" ref={tree} onKeyDown={press}>
+    <div className="lk-tree" role="tree" aria-label={trans.__('Bucket')} ref={tree} onKeyDown={press}>
       {rows.map((row, n) => (
         <TreeRow
           key={row.id}
@@ -118,7 +119,7 @@ const TreeRow = memo(
 
 /** A name with what cannot be seen in it made visible. */
 function shown(name: string): string {
-  return name === '/' ? '(no name)/' : name.replace(/^ +| +$/g, blanks => '␣'.repeat(blanks.length));
+  return name === '/' ? trans.__('(no name)/') : name.replace(/^ +| +$/g, blanks => '␣'.repeat(blanks.length));
 }
 
 /** A function that stays the same and calls the one of the latest drawing, so that rows are not drawn again. */

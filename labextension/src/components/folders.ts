@@ -1,5 +1,7 @@
 /** The open folders of the bucket as the rows of a tree, and how keys move through them. */
 
+import { trans } from '../trans';
+
 /** A file, or a folder: its key ends with a slash. */
 export interface Item {
   key: string;
@@ -32,15 +34,22 @@ export interface Row {
 /** The rows of the tree; there is always one. */
 export function treeOf(folders: Folders, root: string, words: string): Row[] {
   const rows = rowsOf(folders, root, words);
-  const none: Row = { id: '\nnone', kind: 'words', folder: root, name: 'No name that is loaded has it', level: 1 };
-  return rows.length ? rows : [none];
+  const none = trans.__('No name that is loaded has it');
+  return rows.length ? rows : [{ id: '\nnone', kind: 'words', folder: root, name: none, level: 1 }];
 }
 
 /** How many names have the words, said so that it is clear where was looked. */
 export function foundIn(folders: Folders, rows: Row[], words: string): string {
   const count = rows.filter(row => row.item && has(row.name, words)).length;
   const all = Object.values(folders).reduce((sum, listing) => sum + listing.items.length, 0);
-  return `${count.toLocaleString()} of ${all.toLocaleString()} names that are loaded have “${words}”`;
+  return trans._n(
+    '%2 of %3 names that are loaded have “%4”',
+    '%2 of %3 names that are loaded have “%4”',
+    all,
+    count.toLocaleString(),
+    all.toLocaleString(),
+    words
+  );
 }
 
 /** The rows of a folder and of the open ones below it; with `words` those whose names have them. */
@@ -48,16 +57,17 @@ function rowsOf(folders: Folders, folder: string, words: string, level = 1): Row
   const listing = folders[folder];
   const other = (kind: Row['kind'], name: string): Row => ({ id: `${folder}\n${kind}`, kind, folder, name, level });
   if (!listing.is_read) {
-    return [other('words', 'Reading …')];
+    return [other('words', trans.__('Reading …'))];
   }
   const found = listing.items.flatMap(item => itemRows(folders, folder, item, words, level));
   if (listing.begins) {
-    found.unshift(other('all', `Only names that begin with “${listing.begins}”: show all`));
+    found.unshift(other('all', trans.__('Only names that begin with “%1”: show all', listing.begins)));
   }
   if (listing.token) {
-    found.push(other('more', `${listing.items.length.toLocaleString()} shown: show more`));
+    const count = listing.items.length;
+    found.push(other('more', trans._n('%2 shown: show more', '%2 shown: show more', count, count.toLocaleString())));
   } else if (!listing.items.length) {
-    found.push(other('words', listing.begins ? 'There are none' : 'Empty: drop files here'));
+    found.push(other('words', listing.begins ? trans.__('There are none') : trans.__('Empty: drop files here')));
   }
   return found;
 }

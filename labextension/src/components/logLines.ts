@@ -1,5 +1,7 @@
 /** The lines of a log that grows: taken in pieces, searched as they come, and drawn as a terminal would. */
 
+import { trans } from '../trans';
+
 /** What a run tells the notebook beside its text; a line that holds nothing else is none of the log. */
 const FRAME = '\x1b]7411;';
 
@@ -77,8 +79,9 @@ export function pieces(line: string, query = ''): Piece[] {
   const cut = shown.length > MOST_DRAWN ? shown.slice(0, MOST_DRAWN) : shown;
   const found = coloured(cut);
   if (cut !== shown) {
-    const left = (shown.length - cut.length).toLocaleString('en');
-    found.push({ text: ` … ${left} more characters`, colour: 0, bold: true });
+    const left = shown.length - cut.length;
+    const words = trans._n('… %2 more characters', '… %2 more characters', left, left.toLocaleString('en'));
+    found.push({ text: ` ${words}`, colour: 0, bold: true });
   }
   return query ? marked(found, query) : found;
 }

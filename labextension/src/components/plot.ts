@@ -1,6 +1,7 @@
 /** One panel of metrics as uPlot draws it, in the colours of the theme and with lines that need no colour. */
 import uPlot from 'uplot';
 
+import { trans } from '../trans';
 import { figure, Panel, Span, spanLabel } from './metrics';
 
 /** What a hand on the plot asks for: a window, or the whole. */
@@ -25,7 +26,7 @@ export function plotOf(panel: Panel, box: HTMLElement, sync: string, onSpan: OnS
         { ...axis, size: 56, values: (_, ticks) => ticks.map(figure) }
       ],
       series: [
-        { label: 'Time', value: (_, value) => (value === null ? '–' : spanLabel(value)) },
+        { label: trans.__('Time'), value: (_, value) => (value === null ? '–' : spanLabel(value)) },
         ...panel.lines.map((line, at) => ({
           label: line.label,
           stroke: ink(`--lk-series-${at % DASHES.length}`),

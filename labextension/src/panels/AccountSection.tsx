@@ -3,6 +3,7 @@ import React, { useEffect, useState } from 'react';
 import { balanceOf } from '../balance';
 import { COMMANDS } from '../commands';
 import { request } from '../request';
+import { trans } from '../trans';
 import { MyOrg, StatusContent } from '../types';
 import { credits } from '../words';
 import { Section } from '../components/Section';
@@ -35,23 +36,29 @@ export function AccountSection({ tools }: { tools: Tools }) {
   return (
     <>
       <dl className="lk-known">
-        <dt>Account</dt>
-        <dd>{status.user?.email ?? status.user?.user_id ?? 'not told'}</dd>
-        <dt>Server</dt>
-        <dd>{status.is_local ? 'Local cloud on this machine' : status.base_url}</dd>
-        <dt>Balance</dt>
-        <dd>{left === null ? '…' : `${credits(left)} credits`}</dd>
-        <dt>Key from</dt>
-        <dd>{status.key_source || 'not told'}</dd>
+        <dt>{trans.__('Account')}</dt>
+        <dd>{status.user?.email ?? status.user?.user_id ?? trans.__('not told')}</dd>
+        <dt>{trans.__('Server')}</dt>
+        <dd>{status.is_local ? trans.__('Local cloud on this machine') : status.base_url}</dd>
+        <dt>{trans.__('Balance')}</dt>
+        <dd>{left === null ? '…' : trans.__('%1 credits', credits(left))}</dd>
+        <dt>{trans.__('Key from')}</dt>
+        <dd>{status.key_source || trans.__('not told')}</dd>
       </dl>
       {status.organization?.is_key_scoped ? (
-        <p className="lk-quiet">This key belongs to {status.organization.name ?? 'one organization'} alone.</p>
+        <p className="lk-quiet">
+          {status.organization.name
+            ? trans.__('This key belongs to %1 alone.', status.organization.name)
+            : trans.__('This key belongs to one organization alone.')}
+        </p>
       ) : (
         <label>
-          Organization{' '}
+          {trans.__('Organization')}{' '}
           <select value={status.organization?.slug ?? ''} onChange={event => void become(event.target.value)}>
             {!orgs.some(org => org.slug === status.organization?.slug) && (
-              <option value={status.organization?.slug ?? ''}>{status.organization?.name ?? 'Default'}</option>
+              <option value={status.organization?.slug ?? ''}>
+                {status.organization?.name ?? trans.__('Default')}
+              </option>
             )}
             {orgs.map(org => (
               <option key={org.id} value={org.slug}>
@@ -63,10 +70,10 @@ export function AccountSection({ tools }: { tools: Tools }) {
       )}
       <div className="lk-row">
         <button type="button" onClick={() => void commands.execute(COMMANDS.signOut)}>
-          Sign out
+          {trans.__('Sign out')}
         </button>
       </div>
-      <Section title="Keys">
+      <Section title={trans.__('Keys')}>
         <KeysList tools={tools} />
       </Section>
     </>

@@ -3,6 +3,7 @@ import React, { useEffect, useState } from 'react';
 import { Asked, Question } from '../components/Question';
 import { Rows } from '../components/Rows';
 import { request } from '../request';
+import { trans } from '../trans';
 import { ApiKey } from '../types';
 import type { Tools } from './SidePanel';
 
@@ -21,28 +22,28 @@ export function KeysList({ tools: { say } }: { tools: Tools }) {
   useEffect(() => void attempt(() => Promise.resolve()), []);
   const revoke = ({ id, key_name: name }: ApiKey) =>
     setAsked({
-      text: `Revoke the key ${name}? What uses it is signed out.`,
-      yes: 'Revoke',
+      text: trans.__('Revoke the key %1? What uses it is signed out.', name),
+      yes: trans.__('Revoke'),
       onYes: () => void attempt(() => request(`api/auth/api-keys/${encodeURIComponent(id)}`, { method: 'DELETE' }))
     });
   return (
     <>
       {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
       <Rows
-        label="Keys"
-        none="The account has no key. %lk_keys create makes one."
+        label={trans.__('Keys')}
+        none={trans.__('The account has no key. %lk_keys create makes one.')}
         rows={keys?.map(key => ({
           key: key.id,
           title: key.key_name,
           facts: [
             `${key.key_prefix}…`,
-            key.is_active ? null : 'switched off',
-            key.last_used_at ? `used ${dateOf(key.last_used_at)}` : 'never used',
-            key.expires_at && `until ${dateOf(key.expires_at)}`
+            key.is_active ? null : trans.__('switched off'),
+            key.last_used_at ? trans.__('used %1', dateOf(key.last_used_at)) : trans.__('never used'),
+            key.expires_at && trans.__('until %1', dateOf(key.expires_at))
           ],
           actions: (
-            <button type="button" aria-label={`Revoke the key ${key.key_name}`} onClick={() => revoke(key)}>
-              Revoke
+            <button type="button" aria-label={trans.__('Revoke the key %1', key.key_name)} onClick={() => revoke(key)}>
+              {trans.__('Revoke')}
             </button>
           )
         }))}

@@ -3,6 +3,7 @@ import React, { useEffect, useState } from 'react';
 import { COMMANDS } from '../commands';
 import { Column, MachinePicker, Wish } from '../components/MachinePicker';
 import { request } from '../request';
+import { trans } from '../trans';
 import { MachineDefault, MachinesContent } from '../types';
 import type { Tools } from './SidePanel';
 
@@ -53,7 +54,7 @@ export function MachinesSection({ tools: { cloud, commands, say, shown } }: { to
     try {
       const kept = await request<MachineDefault>('machines/default', { method: 'POST', body: { machine: value } });
       setTable(now => now && { ...now, default: kept.default });
-      const words = kept.said.join(' ') || `Runs that name no machine take ${kept.default} from now on.`;
+      const words = kept.said.join(' ') || trans.__('Runs that name no machine take %1 from now on.', kept.default);
       say({ kind: kept.said.length ? 'warning' : 'info', text: words });
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });
@@ -89,7 +90,7 @@ export function MachinesSection({ tools: { cloud, commands, say, shown } }: { to
           disabled={!value}
           onClick={() => void commands.execute(COMMANDS.runOn, { machine: value })}
         >
-          Run the selected cell on {value || '…'}
+          {trans.__('Run the selected cell on %1', value || '…')}
         </button>
       }
     />

@@ -6,6 +6,7 @@ import { COMMANDS } from '../commands';
 import { Asked, Question } from '../components/Question';
 import { Row, Rows } from '../components/Rows';
 import { Ask, request } from '../request';
+import { trans } from '../trans';
 import { Deployment, VM } from '../types';
 import { credits, machineName } from '../words';
 import type { Tools } from './SidePanel';
@@ -13,15 +14,16 @@ import type { Tools } from './SidePanel';
 export function DeploymentsSection({ tools }: { tools: Tools }) {
   const found = tools.cloud.data.deployments?.deployments;
   const stop = ({ deployment_id: id, hf_model_id: model }: Deployment): Ending => ({
-    text: `Stop ${model}? It answers no more, and costs nothing from then on.`,
-    yes: 'Stop',
+    text: trans.__('Stop %1? It answers no more, and costs nothing from then on.', model),
+    yes: trans.__('Stop'),
+    label: trans.__('Stop %1', model),
     path: 'api/inference/stop',
     ask: { method: 'DELETE', body: { deployment_id: id } }
   });
   return (
     <Rented
-      label="Deployments"
-      none="No model is deployed."
+      label={trans.__('Deployments')}
+      none={trans.__('No model is deployed.')}
       topic="deployments"
       tools={tools}
       rows={found?.map(one => ({
@@ -37,37 +39,42 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
 export function VmsSection({ tools }: { tools: Tools }) {
   const found = tools.cloud.data.vms?.vms;
   const terminate = (vm: VM): Ending => ({
-    text: `Terminate ${nameOf(vm)} for good? Its disk is wiped; its volumes stay.`,
-    yes: 'Terminate',
+    text: trans.__('Terminate %1 for good? Its disk is wiped; its volumes stay.', nameOf(vm)),
+    yes: trans.__('Terminate'),
+    label: trans.__('Terminate %1', nameOf(vm)),
     path: `api/vms/${encodeURIComponent(vm.vm_id)}`,
     ask: { method: 'DELETE' }
   });
   return (
     <Rented
-      label="VMs"
-      none="No machine is rented."
+      label={trans.__('VMs')}
+      none={trans.__('No machine is rented.')}
       topic="vms"
       tools={tools}
       rows={found?.map(vm => ({
         key: vm.vm_id,
         title: nameOf(vm),
-        facts: [vm.status, cardsOf(vm), vm.ip_address, costOf(vm) === null ? null : `${credits(costOf(vm)!)} credits`],
+        facts: [vm.status, cardsOf(vm), vm.ip_address, costOf(vm)],
         ending: terminate(vm),
-        use: { name: 'Log in', code: `%load_ext lk_jupyter\n%lk_vm ssh ${vm.vm_id}` }
+        use: {
+          name: trans.__('Log in'),
+          label: trans.__('Log in: insert the code for %1 into a cell', nameOf(vm)),
+          code: `%load_ext lk_jupyter\n%lk_vm ssh ${vm.vm_id}`
+        }
       }))}
     />
   );
 }
 
-/** What ends a thing, and the question before it. */
-type Ending = { text: string; yes: string; path: string; ask: Ask };
+/** What ends a thing, and the question before it; `label` is what the button is called. */
+type Ending = { text: string; yes: string; label: string; path: string; ask: Ask };
 
 interface RentedProps {
   label: string;
   none: string;
   topic: Topic;
   tools: Tools;
-  rows: (Row & { ending: Ending; use?: { name: string; code: string } })[] | undefined;
+  rows: (Row & { ending: Ending; use?: { name: string; label: string; code: string } })[] | undefined;
 }
 
 /** A list of things, each with a button that ends it. */
@@ -94,7 +101,7 @@ function Rented({ label, none, topic, tools: { cloud, commands, say }, rows }: R
               {use && (
                 <button
                   type="button"
-                  aria-label={`${use.name}: insert the code for ${row.title} into a cell`}
+                  aria-label={use.label}
                   onClick={() => void commands.execute(COMMANDS.insert, { code: use.code })}
                 >
                   {use.name}
@@ -102,7 +109,7 @@ function Rented({ label, none, topic, tools: { cloud, commands, say }, rows }: R
               )}
               <button
                 type="button"
-                aria-label={`${ending.yes} ${row.title}`}
+                aria-label={ending.label}
                 onClick={() => setAsked({ ...ending, onYes: () => void end(ending) })}
               >
                 {ending.yes}
@@ -116,7 +123,7 @@ function Rented({ label, none, topic, tools: { cloud, commands, say }, rows }: R
 }
 
 function replicasOf({ current_replicas: now, min_replicas: min, max_replicas: max }: Deployment): string {
-  return `${now} of ${min === max ? max : `${min}–${max}`} ${max === 1 ? 'replica' : 'replicas'}`;
+  return trans._n('%2 of %3 replica', '%2 of %3 replicas', max, now, min === max ? max : `${min}–${max}`);
 }
 
 function nameOf(vm: VM): string {
@@ -129,6 +136,7 @@ function cardsOf({ hardware_profile: profile, gpu_count: count }: VM): string | 
 }
 
 /** Credits that a machine has cost so far. */
-function costOf(vm: VM): number | null {
-  return vm.croesus_billed ?? vm.billed ?? null;
+function costOf(vm: VM): string | null {
+  const cost = vm.croesus_billed ?? vm.billed ?? null;
+  return cost === null ? null : trans.__('%1 credits', credits(cost));
 }

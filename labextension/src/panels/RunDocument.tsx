@@ -11,6 +11,7 @@ import { Notice } from '../components/Notice';
 import { RunCard } from '../components/RunCard';
 import { FINAL_STATES } from '../options';
 import { Trouble } from '../request';
+import { trans } from '../trans';
 import { ExecutionRecord, JournalCode } from '../types';
 import { bytes, credits, duration, moment } from '../words';
 import { Answer, IsSeen, Output, useAnswer, useMetrics, useOutput, useRecord } from './useRun';
@@ -30,11 +31,16 @@ export class RunDocument extends ReactWidget {
   }
 }
 
-type Part = 'Log' | 'Metrics' | 'Result';
-const PARTS: Part[] = ['Log', 'Metrics', 'Result'];
+type Part = 'log' | 'metrics' | 'result';
+const PARTS: Part[] = ['log', 'metrics', 'result'];
+const titles = (): Record<Part, string> => ({
+  log: trans.__('Log'),
+  metrics: trans.__('Metrics'),
+  result: trans.__('Result')
+});
 
 function Run({ id, commands, isSeen }: { id: string; commands: CommandRegistry; isSeen: IsSeen }) {
-  const [part, setPart] = useState<Part>('Log');
+  const [part, setPart] = useState<Part>('log');
   const output = useOutput(id);
   const record = useRecord(id, output.end, isSeen);
   const run = record.answer;
@@ -42,7 +48,7 @@ function Run({ id, commands, isSeen }: { id: string; commands: CommandRegistry; 
   const now = useClock(!ended);
   return (
     <>
-      <h2>{run?.run_name || run?.file_name || `Run ${id.slice(0, 8)}`}</h2>
+      <h2>{run?.run_name || run?.file_name || trans.__('Run %1', id.slice(0, 8))}</h2>
       <RunCard
         title={id.slice(0, 8)}
         facts={factsOf(run, now)}
@@ -56,7 +62,7 @@ function Run({ id, commands, isSeen }: { id: string; commands: CommandRegistry; 
       />
       <div
         role="tablist"
-        aria-label="Parts of the run"
+        aria-label={trans.__('Parts of the run')}
         className="lk-tabs"
         onKeyDown={event => move(event, part, setPart)}
       >
@@ -69,14 +75,14 @@ function Run({ id, commands, isSeen }: { id: string; commands: CommandRegistry; 
             tabIndex={part === name ? 0 : -1}
             onClick={() => setPart(name)}
           >
-            {name}
+            {titles()[name]}
           </button>
         ))}
       </div>
-      <div role="tabpanel" aria-label={part} className="lk-part">
-        {part === 'Log' && <LogPart output={output} ended={ended} />}
-        {part === 'Metrics' && <MetricsPart record={record} isSeen={isSeen} />}
-        {part === 'Result' && <ResultPart id={id} record={record} isSeen={isSeen} />}
+      <div role="tabpanel" aria-label={titles()[part]} className="lk-part">
+        {part === 'log' && <LogPart output={output} ended={ended} />}
+        {part === 'metrics' && <MetricsPart record={record} isSeen={isSeen} />}
+        {part === 'result' && <ResultPart id={id} record={record} isSeen={isSeen} />}
       </div>
     </>
   );
@@ -115,7 +121,9 @@ type RecordProps = { record: Answer<ExecutionRecord>; isSeen: IsSeen };
 function MetricsPart({ record, isSeen }: RecordProps) {
   const [span, setSpan] = useState<Span | null>(null);
   const { frames, heard, trouble } = useMetrics(record.answer, span, isSeen);
-  const empty = heard ? 'No samples: the run was shorter than the cloud measures, or has just begun.' : ASKING;
+  const empty = heard
+    ? trans.__('No samples: the run was shorter than the cloud measures, or has just begun.')
+    : trans.__('Asking the cloud …');
   return (
     <>
       <Told trouble={trouble ?? record.trouble} />
@@ -124,19 +132,17 @@ function MetricsPart({ record, isSeen }: RecordProps) {
   );
 }
 
-const ASKING = 'Asking the cloud …';
-
 function ResultPart({ id, record: { answer: run, trouble }, isSeen }: RecordProps & { id: string }) {
   const path = `journal/${encodeURIComponent(id)}/code`; // as its author wrote it
   const code = useAnswer<JournalCode>(path, null, isSeen, () => false).answer?.code ?? run?.python_code;
   if (!run) {
-    return trouble ? <Told trouble={trouble} /> : <p role="status">{ASKING}</p>;
+    return trouble ? <Told trouble={trouble} /> : <p role="status">{trans.__('Asking the cloud …')}</p>;
   }
   const rows: [string, string | null | undefined][] = [
-    ['Run', run.execution_id],
-    ['Started', startOf(run)],
-    ['Exit code', run.return_code?.toString()],
-    ['Output', run.stdout ? bytes(run.stdout.length) : null]
+    [trans.__('Run'), run.execution_id],
+    [trans.__('Started'), startOf(run)],
+    [trans.__('Exit code'), run.return_code?.toString()],
+    [trans.__('Output'), run.stdout ? bytes(run.stdout.length) : null]
   ];
   const errors = [...(run.errors ?? []), ...(run.system_errors ?? [])].filter(Boolean);
   return (
@@ -157,8 +163,8 @@ function ResultPart({ id, record: { answer: run, trouble }, isSeen }: RecordProp
       ))}
       {code && (
         <>
-          <h3>Code</h3>
-          <pre className="lk-peek" tabIndex={0} aria-label="Code">
+          <h3>{trans.__('Code')}</h3>
+          <pre className="lk-peek" tabIndex={0} aria-label={trans.__('Code')}>
             {code}
           </pre>
         </>
@@ -184,10 +190,10 @@ function factsOf(run: ExecutionRecord | null, now: number): [string, string][] {
   const goesOn = !FINAL_STATES.includes(run.status);
   const seconds = start === null ? null : end !== null ? end - start : goesOn ? now - start : null;
   const facts: [string, string | null][] = [
-    ['State', run.status.replace(/_/g, ' ')],
-    ['Machine', run.hardware_profile ?? null],
-    ['Time', seconds === null ? null : duration(seconds)],
-    ['Cost', typeof run.billed === 'number' && !goesOn ? `${credits(run.billed)} credits` : null]
+    [trans.__('State'), run.status.replace(/_/g, ' ')],
+    [trans.__('Machine'), run.hardware_profile ?? null],
+    [trans.__('Time'), seconds === null ? null : duration(seconds)],
+    [trans.__('Cost'), typeof run.billed === 'number' && !goesOn ? trans.__('%1 credits', credits(run.billed)) : null]
   ];
   return facts.filter((fact): fact is [string, string] => !!fact[1]);
 }

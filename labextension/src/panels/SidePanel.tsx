@@ -13,6 +13,7 @@ import { RunList } from '../components/RunList';
 import { Section } from '../components/Section';
 import { request, Trouble } from '../request';
 import { runsOf } from '../runs';
+import { trans } from '../trans';
 import { StatusContent } from '../types';
 import { credits, duration } from '../words';
 import { AccountSection } from './AccountSection';
@@ -92,11 +93,11 @@ function Panel({ cloud, commands, shown }: { cloud: Cloud; commands: CommandRegi
   const trouble = cloud.trouble;
   return (
     <>
-      <h2>GPU cloud</h2>
+      <h2>{trans.__('GPU cloud')}</h2>
       <Notice notice={notice} />
       {trouble && trouble.state !== 'signed-out' && <Broken trouble={trouble} tools={tools} />}
       {cloud.signedIn === false && <SignIn tools={tools} />}
-      {cloud.signedIn === null && !trouble && <p role="status">Asking the cloud …</p>}
+      {cloud.signedIn === null && !trouble && <p role="status">{trans.__('Asking the cloud …')}</p>}
       {cloud.signedIn && <Sections tools={tools} />}
     </>
   );
@@ -112,7 +113,7 @@ function Broken({ trouble, tools: { cloud } }: { trouble: Trouble; tools: Tools 
     <div className="lk-trouble">
       <Notice notice={{ kind: trouble.state === 'revoked' ? 'warning' : 'error', text: trouble.message }} />
       <button type="button" disabled={busy} onClick={retry}>
-        {busy ? 'Asking …' : 'Try again'}
+        {busy ? trans.__('Asking …') : trans.__('Try again')}
       </button>
     </div>
   );
@@ -130,7 +131,11 @@ function SignIn({ tools: { cloud, say } }: { tools: Tools }) {
   };
   return (
     <>
-      <p>Run cells on GPUs and pay by the second. Sign in with an API key of your account, or try it for free here.</p>
+      <p>
+        {trans.__(
+          'Run cells on GPUs and pay by the second. Sign in with an API key of your account, or try it for free here.'
+        )}
+      </p>
       <Login
         server={cloud.data.status?.base_url ?? ''}
         account=""
@@ -151,22 +156,22 @@ function Sections({ tools }: { tools: Tools }) {
   const wish = (topic: Topic) => (shown ? () => listening(topic) : undefined);
   return (
     <>
-      <Section title="Runs" open>
+      <Section title={trans.__('Runs')} open>
         <Runs tools={tools} />
       </Section>
-      <Section title="Machines">
+      <Section title={trans.__('Machines')}>
         <MachinesSection tools={tools} />
       </Section>
-      <Section title="Storage">
+      <Section title={trans.__('Storage')}>
         <StorageSection tools={tools} />
       </Section>
-      <Section title="Deployments" onOpen={wish('deployments')}>
+      <Section title={trans.__('Deployments')} onOpen={wish('deployments')}>
         <DeploymentsSection tools={tools} />
       </Section>
-      <Section title="VMs" onOpen={wish('vms')}>
+      <Section title={trans.__('VMs')} onOpen={wish('vms')}>
         <VmsSection tools={tools} />
       </Section>
-      <Section title="Account" open>
+      <Section title={trans.__('Account')} open>
         <AccountSection tools={tools} />
       </Section>
     </>
@@ -182,7 +187,7 @@ function Runs({ tools: { cloud, commands, say, shown } }: { tools: Tools }) {
     return () => window.clearInterval(clock);
   }, [live]);
   if (!runs) {
-    return <p role="status">Asking the cloud …</p>;
+    return <p role="status">{trans.__('Asking the cloud …')}</p>;
   }
   const doing = (command: string) => (run: object) =>
     void commands.execute(command, { ...run }).catch((failure: Error) => say({ kind: 'error', text: failure.message }));

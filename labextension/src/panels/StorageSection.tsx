@@ -5,6 +5,7 @@ import { folderAt, Row, treeOf } from '../components/folders';
 import { Asked, Question } from '../components/Question';
 import { StorageTree } from '../components/StorageTree';
 import { open, request, urlOf } from '../request';
+import { trans } from '../trans';
 import { PreviewContent } from '../types';
 import type { Tools } from './SidePanel';
 import { useFolders } from './useFolders';
@@ -37,9 +38,10 @@ export function StorageSection({ tools: { commands, say } }: { tools: Tools }) {
   const upload = (files: FileList | null, to: string) =>
     attempt(async () => {
       for (const one of files ?? []) {
-        say({ kind: 'info', text: `Uploading ${one.name} …` });
+        say({ kind: 'info', text: trans.__('Uploading %1 …', one.name) });
         await send(to + one.name, one);
-        say({ kind: 'info', text: `${one.name} is in the bucket: a run opens it as /mnt/s3/${to}${one.name}.` });
+        const place = `/mnt/s3/${to}${one.name}`;
+        say({ kind: 'info', text: trans.__('%1 is in the bucket: a run opens it as %2.', one.name, place) });
       }
       await bucket.refresh();
     });
@@ -51,7 +53,7 @@ export function StorageSection({ tools: { commands, say } }: { tools: Tools }) {
         setPreview(null);
         await bucket.refresh();
       });
-    setAsked({ text: `Delete ${key} for good?`, yes: 'Delete', onYes });
+    setAsked({ text: trans.__('Delete %1 for good?', key), yes: trans.__('Delete'), onYes });
   };
   return (
     <div
@@ -64,7 +66,7 @@ export function StorageSection({ tools: { commands, say } }: { tools: Tools }) {
       <div className="lk-row lk-small">
         <Upload folder={folder} onFiles={files => void upload(files, folder)} />
         <button type="button" onClick={() => void attempt(bucket.refresh)}>
-          Refresh
+          {trans.__('Refresh')}
         </button>
       </div>
       {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
@@ -96,15 +98,19 @@ function Upload({ folder, onFiles }: { folder: string; onFiles: (files: FileList
   const field = useRef<HTMLInputElement>(null);
   return (
     <>
-      <button type="button" title={`To ${folder || 'the bucket'}`} onClick={() => field.current?.click()}>
-        Upload
+      <button
+        type="button"
+        title={folder ? trans.__('To %1', folder) : trans.__('To the bucket')}
+        onClick={() => field.current?.click()}
+      >
+        {trans.__('Upload')}
       </button>
       <input
         ref={field}
         type="file"
         multiple
         hidden
-        aria-label="Files to upload"
+        aria-label={trans.__('Files to upload')}
         onChange={event => onFiles(event.target.files)}
       />
     </>
@@ -117,22 +123,26 @@ type PeekProps = { preview: PreviewContent; onInsert: () => void; onRemove: () =
 function Peek({ preview: { key, text, truncated }, onInsert, onRemove, onClose }: PeekProps) {
   const name = key.split('/').pop()!;
   return (
-    <section aria-label={`Preview of ${key}`}>
-      <pre className="lk-peek" tabIndex={0} aria-label={`The beginning of ${name}`}>
-        {text === null ? 'This is no text.' : truncated ? `${text}\n…` : text || 'The file is empty.'}
+    <section aria-label={trans.__('Preview of %1', key)}>
+      <pre className="lk-peek" tabIndex={0} aria-label={trans.__('The beginning of %1', name)}>
+        {text === null
+          ? trans.__('This is no text.')
+          : truncated
+            ? `${text}\n…`
+            : text || trans.__('The file is empty.')}
       </pre>
       <div className="lk-row lk-small">
-        <button type="button" title="Drag the file into a cell to do the same" onClick={onInsert}>
-          Insert code
+        <button type="button" title={trans.__('Drag the file into a cell to do the same')} onClick={onInsert}>
+          {trans.__('Insert code')}
         </button>
         <a href={urlOf(`api/storage/download/${encoded(key)}`)} download={name}>
-          Download
+          {trans.__('Download')}
         </a>
         <button type="button" onClick={onRemove}>
-          Delete
+          {trans.__('Delete')}
         </button>
         <button type="button" onClick={onClose}>
-          Close
+          {trans.__('Close')}
         </button>
       </div>
     </section>

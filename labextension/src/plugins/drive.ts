@@ -2,6 +2,7 @@
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
 import { FileBrowser, IFileBrowserFactory, Uploader } from '@jupyterlab/filebrowser';
+import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/translation';
 import { LabIcon, newFolderIcon, refreshIcon, ToolbarButton } from '@jupyterlab/ui-components';
 import { Panel } from '@lumino/widgets';
 
@@ -21,14 +22,15 @@ class BucketPanel extends Panel {
 
   constructor(
     private readonly create: () => FileBrowser,
-    bucket: BucketDrive
+    bucket: BucketDrive,
+    caption: string
   ) {
     super();
     this.id = ID;
     this.title.icon = bucketIcon;
-    this.title.caption = 'Bucket of the GPU cloud';
+    this.title.caption = caption;
     this.node.setAttribute('role', 'region');
-    this.node.setAttribute('aria-label', this.title.caption);
+    this.node.setAttribute('aria-label', caption);
     // Lab's own model looks for changes of a drive under a name that has the drive's name twice.
     bucket.fileChanged.connect(() => this.refresh());
   }
@@ -50,41 +52,51 @@ class BucketPanel extends Panel {
 }
 
 /** Lab puts buttons on its own file browser only. */
-function withToolbar(browser: FileBrowser): FileBrowser {
+function withToolbar(browser: FileBrowser, trans: TranslationBundle): FileBrowser {
   const button = (tooltip: string, icon: LabIcon, onClick: () => void) => new ToolbarButton({ tooltip, icon, onClick });
   const { model, toolbar } = browser;
   toolbar.addItem(
     'newFolder',
-    button('New folder', newFolderIcon, () => void browser.createNewDirectory())
+    button(trans.__('New folder'), newFolderIcon, () => void browser.createNewDirectory())
   );
   toolbar.addItem('uploader', new Uploader({ model }));
   toolbar.addItem(
     'refresh',
-    button('Refresh', refreshIcon, () => void model.refresh())
+    button(trans.__('Refresh'), refreshIcon, () => void model.refresh())
   );
   return browser;
 }
 
-function warnOfCut(folder: string): void {
-  Notification.warning(`${folder || 'The bucket'} has more than 10,000 keys: only the first of them are shown.`);
+function warnOfCut(folder: string, trans: TranslationBundle): void {
+  Notification.warning(
+    folder
+      ? trans.__('%1 has more than 10,000 keys: only the first of them are shown.', folder)
+      : trans.__('The bucket has more than 10,000 keys: only the first of them are shown.')
+  );
 }
 
 export const drive: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:drive',
   description: "The bucket of the GPU cloud as a drive, in a file browser of Lab's own kind.",
   autoStart: true,
-  optional: [IFileBrowserFactory, ILayoutRestorer],
-  activate: (app: JupyterFrontEnd, browsers: IFileBrowserFactory | null, restorer: ILayoutRestorer | null) => {
+  optional: [IFileBrowserFactory, ILayoutRestorer, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    browsers: IFileBrowserFactory | null,
+    restorer: ILayoutRestorer | null,
+    translator: ITranslator | null
+  ) => {
     if (!browsers) {
       return; // Notebook has none beside a notebook
     }
-    const bucket = new BucketDrive(undefined, warnOfCut);
+    const trans = (translator ?? nullTranslator).load('lk-jupyter');
+    const bucket = new BucketDrive(undefined, folder => warnOfCut(folder, trans));
     app.serviceManager.contents.addDrive(bucket);
     const create = () => {
       const options = { driveName: bucket.name, restore: false, refreshInterval: NEVER };
-      return withToolbar(browsers.createFileBrowser('lk-jupyter-bucket-files', options));
+      return withToolbar(browsers.createFileBrowser('lk-jupyter-bucket-files', options), trans);
     };
-    const panel = new BucketPanel(create, bucket);
+    const panel = new BucketPanel(create, bucket, trans.__('Bucket of the GPU cloud'));
     app.shell.add(panel, 'left', { rank: 250, type: 'Bucket' });
     restorer?.add(panel, ID);
   }

@@ -7,6 +7,8 @@ import { Cloud } from '../cloud';
 import { isRemote } from '../magicLine';
 import { RUN_OPTIONS } from '../options';
 import { ICloud } from '../tokens';
+import { trans } from '../trans';
+import { MachineType } from '../types';
 
 export const editor: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:editor',
@@ -39,9 +41,11 @@ function helpFor(cloud: Cloud, word: string): string {
   const machine = cloud.data.machines?.machine_types.find(({ hardware_profile: profile }) =>
     [name, `gpu.${name}`].includes(profile.toLowerCase())
   );
-  return machine
-    ? `${machine.hardware_profile}: ${machine.price_per_hour == null ? 'no price' : `${machine.price_per_hour} credits an hour`}`
-    : (RUN_OPTIONS[word] ?? '');
+  return machine ? priceOf(machine) : (RUN_OPTIONS[word] ?? '');
+}
+
+function priceOf({ hardware_profile: profile, price_per_hour: price }: MachineType): string {
+  return price == null ? trans.__('%1: no price', profile) : trans.__('%1: %2 credits an hour', profile, price);
 }
 
 function drawn(words: string): HTMLElement {

@@ -9,6 +9,7 @@ import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { here, isRemote, onMachine, otherMagic } from '../magicLine';
 import { ICloud } from '../tokens';
+import { trans } from '../trans';
 import { machineName } from '../words';
 
 /** Where the choice stands in the metadata of a notebook. */
@@ -41,7 +42,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
     commands.addCommand(COMMANDS.runOn, {
       label: ({ machine, price }) =>
         machine
-          ? `${machineName(machine as string)}${typeof price === 'number' ? ` · ${price}/h` : ''}`
+          ? machineName(machine as string) + (typeof price === 'number' ? ` · ${trans.__('%1/h', price)}` : '')
           : trans.__('Run the selected cells on the machine of the notebook'),
       caption: trans.__('Run the selected cells on the cloud'),
       isEnabled,
@@ -128,8 +129,11 @@ async function runOn({ content, model, sessionContext }: NotebookPanel, machine:
   const cells = content.selectedCells.filter(cell => cell.model.type === 'code');
   const other = cells.map(cell => otherMagic(cell.model.sharedModel.source)).find(Boolean);
   if (other || !cells.length) {
-    const words = other ? `A cell that begins with ${other} cannot run on the cloud.` : 'Select a cell with code.';
-    Notification.warning(`${words} Only Python cells can.`);
+    Notification.warning(
+      other
+        ? trans.__('A cell that begins with %1 cannot run on the cloud. Only Python cells can.', other)
+        : trans.__('Select a cell with code. Only Python cells can.')
+    );
     return;
   }
   for (const { model: cell } of cells) {
@@ -144,7 +148,9 @@ async function runOn({ content, model, sessionContext }: NotebookPanel, machine:
   });
   const reply = await loading?.done;
   if (reply?.content.status === 'error') {
-    Notification.error('The kernel of this notebook has no lk_jupyter: run %pip install lk-jupyter in a cell first.');
+    Notification.error(
+      trans.__('The kernel of this notebook has no lk_jupyter: run %pip install lk-jupyter in a cell first.')
+    );
     return;
   }
   void NotebookActions.run(content, sessionContext);

@@ -3,6 +3,7 @@ import React from 'react';
 import { RunDetails, RunTraits } from '../components/RunDetails';
 import { RunRow } from '../components/runRows';
 import { RunsTable } from '../components/RunsTable';
+import { trans } from '../trans';
 import { Props, widget } from './view';
 
 type Traits = { rows: RunRow[]; note: string; opened: Partial<RunTraits> };
@@ -25,7 +26,7 @@ function RunsWidget({ rows, note, opened, ask }: Props<Traits>) {
             onAsk={(action, args = {}) => ask('opened_run', { do: action, args })}
           />
           <button type="button" onClick={() => void ask('look_at', { run: '' })}>
-            Close run {opened.title}
+            {trans.__('Close run %1', opened.title)}
           </button>
         </div>
       )}

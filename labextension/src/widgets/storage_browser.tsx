@@ -5,6 +5,7 @@ import { Loaded, Preview, Seen } from '../components/Preview';
 import { Asked, Question } from '../components/Question';
 import { StorageTree } from '../components/StorageTree';
 import { Ask, upload } from '../components/upload';
+import { trans } from '../trans';
 import { Props, widget } from './view';
 
 type Traits = { root: string; folders: Folders; seen: Partial<Seen>; loaded: Loaded; transfer: string };
@@ -23,41 +24,41 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
   const use = (row: Row) => {
     if (row.kind === 'folder') {
       void (row.isOpen
-        ? during('Closing …', ask('close_folder', { folder: row.id }))
-        : during(`Opening ${row.name} …`, ask('open_folder', { folder: row.id })));
+        ? during(trans.__('Closing …'), ask('close_folder', { folder: row.id }))
+        : during(trans.__('Opening %1 …', row.name), ask('open_folder', { folder: row.id })));
     } else if (row.kind === 'file') {
-      void during(`Reading ${row.name} …`, ask('look', { key: row.id }));
+      void during(trans.__('Reading %1 …', row.name), ask('look', { key: row.id }));
     } else if (row.kind === 'more') {
-      void during('Reading more …', ask('more', { folder: row.folder }));
+      void during(trans.__('Reading more …'), ask('more', { folder: row.folder }));
     } else if (row.kind === 'all') {
-      void during('Reading …', ask('open_folder', { folder: row.folder }));
+      void during(trans.__('Reading …'), ask('open_folder', { folder: row.folder }));
     }
   };
   const find = (event: FormEvent) => {
     event.preventDefault();
     setWords('');
-    void during('Looking for it …', ask('open_folder', { folder, begins: words }));
+    void during(trans.__('Looking for it …'), ask('open_folder', { folder, begins: words }));
   };
   const remove = async (key: string) => {
-    const size = await during('Looking how much it is …', ask<string>('weigh', { key }));
+    const size = await during(trans.__('Looking how much it is …'), ask<string>('weigh', { key }));
     if (size) {
-      const text = `Delete ${key} (${size}) for good?`;
+      const text = trans.__('Delete %1 (%2) for good?', key, size);
       const onYes = () => {
         setPlace(place => (place.folder.startsWith(key) ? { current: '', folder: root } : place));
-        void during(`Deleting ${key} …`, ask('delete', { key }));
+        void during(trans.__('Deleting %1 …', key), ask('delete', { key }));
       };
-      setAsked({ text, yes: 'Delete', onYes });
+      setAsked({ text, yes: trans.__('Delete'), onYes });
     }
   };
   const fetch = async (key: string, replace = false) => {
-    const answer = await during(`Fetching ${key} …`, ask<{ taken?: string }>('fetch', { key, replace }));
+    const answer = await during(trans.__('Fetching %1 …', key), ask<{ taken?: string }>('fetch', { key, replace }));
     if (answer?.taken) {
-      const text = `There is a ${answer.taken} beside the notebook. Replace it?`;
-      setAsked({ text, yes: 'Replace', onYes: () => void fetch(key, true) });
+      const text = trans.__('There is a %1 beside the notebook. Replace it?', answer.taken);
+      setAsked({ text, yes: trans.__('Replace'), onYes: () => void fetch(key, true) });
     }
   };
   const save = async (key: string) => {
-    const content = await during(`Fetching ${key} …`, ask<string>('content', { key }));
+    const content = await during(trans.__('Fetching %1 …', key), ask<string>('content', { key }));
     if (content !== undefined) {
       handOver(content, key);
     }
@@ -67,20 +68,20 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
     <div className={`lk-browser${isOver ? ' lk-over' : ''}`} data-lm-suppress-shortcuts {...target}>
       <form className="lk-row" onSubmit={find}>
         <label>
-          Find{' '}
+          {trans.__('Find')}{' '}
           <input type="search" value={words} onInput={event => setWords((event.target as HTMLInputElement).value)} />
         </label>
         <button type="submit" disabled={!words}>
-          Names that begin so in {folder || 'the bucket'}
+          {folder ? trans.__('Names that begin so in %1', folder) : trans.__('Names that begin so in the bucket')}
         </button>
         <UploadButton folder={folder} onFiles={files => send(files, folder)} />
-        <button type="button" onClick={() => void during('Reading …', ask('refresh'))}>
-          Refresh
+        <button type="button" onClick={() => void during(trans.__('Reading …'), ask('refresh'))}>
+          {trans.__('Refresh')}
         </button>
       </form>
       <p className="lk-status" role="status">
         {[busy, transfer, words && foundIn(folders, rows, words)].filter(Boolean).join(' · ') ||
-          (isOver ? `Drop to upload to ${folder || 'the bucket'}` : '\u00a0')}
+          (isOver ? dropWords(folder) : '\u00a0')}
       </p>
       {sending}
       {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
@@ -98,7 +99,9 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
             seen={seen as Seen}
             loaded={loaded}
             isBusy={!!busy}
-            onLoad={(name, sample) => void during('Loading …', ask('load_value', { key: seen.key, name, sample }))}
+            onLoad={(name, sample) =>
+              void during(trans.__('Loading …'), ask('load_value', { key: seen.key, name, sample }))
+            }
             onFetch={() => void fetch(seen.key!)}
             onSave={() => void save(seen.key!)}
             onDelete={() => void remove(seen.key!)}
@@ -107,6 +110,10 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
       </div>
     </div>
   );
+}
+
+function dropWords(folder: string): string {
+  return folder ? trans.__('Drop to upload to %1', folder) : trans.__('Drop to upload to the bucket');
 }
 
 /** Words for what goes on, and a function that says them during some work. What goes wrong is told in the notice. */
@@ -130,7 +137,7 @@ function useBusy() {
       setWords(now => (now === what ? '' : now));
     }
   };
-  return [isLate ? `${words} No answer yet: it is tried again by itself.` : words, during] as const;
+  return [isLate ? trans.__('%1 No answer yet: it is tried again by itself.', words) : words, during] as const;
 }
 
 /** Sends files one after the other, shows how far it is, and asks before one replaces another. */
@@ -148,8 +155,8 @@ function useUploads(ask: Ask, onAsk: (asked: Asked) => void) {
     setState(null);
     if (ended === 'taken') {
       const replaces = await new Promise<boolean>(answer => {
-        const text = `There is a ${key} in the bucket. Replace it?`;
-        onAsk({ text, yes: 'Replace', onYes: () => answer(true), onNo: () => answer(false) });
+        const text = trans.__('There is a %1 in the bucket. Replace it?', key);
+        onAsk({ text, yes: trans.__('Replace'), onYes: () => answer(true), onNo: () => answer(false) });
       });
       return replaces ? one(file, key, true) : undefined;
     }
@@ -162,11 +169,11 @@ function useUploads(ask: Ask, onAsk: (asked: Asked) => void) {
   const sending = state && (
     <div className="lk-row">
       <label>
-        Uploading {state.name} <progress value={state.share} />
+        {trans.__('Uploading %1', state.name)} <progress value={state.share} />
       </label>
       <span>{Math.round(100 * state.share)} %</span>
       <button type="button" onClick={() => stop.current.abort()}>
-        Stop
+        {trans.__('Stop')}
       </button>
     </div>
   );
@@ -200,7 +207,7 @@ function UploadButton({ folder, onFiles }: { folder: string; onFiles: (files: Fi
   return (
     <>
       <button type="button" onClick={() => input.current!.click()}>
-        Upload to {folder || 'the bucket'} …
+        {folder ? trans.__('Upload to %1 …', folder) : trans.__('Upload to the bucket …')}
       </button>
       <input type="file" multiple hidden ref={input} onChange={chosen} />
     </>
