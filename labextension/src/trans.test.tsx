@@ -1,0 +1,435 @@
+import { act, cleanup, fireEvent, render, screen } from '@testing-library/preact';
+import React, { ReactElement } from 'react';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+
+import { Balance } from './components/Balance';
+import { Chat } from './components/Chat';
+import { Folders, treeOf } from './components/folders';
+import { Log } from './components/Log';
+import { Login } from './components/Login';
+import { LogLines } from './components/logLines';
+import { MachinePicker } from './components/MachinePicker';
+import { MetricsPlot } from './components/MetricsPlot';
+import { Notice } from './components/Notice';
+import { Once } from './components/Once';
+import { OptionsForm } from './components/OptionsForm';
+import { Preview } from './components/Preview';
+import { Question } from './components/Question';
+import { Rows } from './components/Rows';
+import { RunCard } from './components/RunCard';
+import { RunDetails } from './components/RunDetails';
+import { RunList } from './components/RunList';
+import { RunLog } from './components/RunLog';
+import { RunsTable } from './components/RunsTable';
+import { Section } from './components/Section';
+import { HERE, Sentence } from './components/Sentence';
+import { StorageTree } from './components/StorageTree';
+import { RunDocument } from './panels/RunDocument';
+import { SidePanel } from './panels/SidePanel';
+import { Trouble } from './request';
+import { ENGLISH, speak, trans } from './trans';
+
+/** What the routes of the server answer in these tests. */
+const ANSWERS: Record<string, unknown> = vi.hoisted(() => ({}));
+
+vi.mock('./request', async original => ({
+  ...(await original<object>()),
+  request: async (path: string) => ANSWERS[path.split('?')[0]] ?? Promise.reject(new Error('DATA'))
+}));
+vi.mock('./stream', () => ({ follow: () => new Promise(() => undefined) }));
+// Lab's own parts need more of a browser than these tests have, and so do plots: theirs are the names of their lines.
+vi.mock('@jupyterlab/ui-components', () => ({
+  ReactWidget: class {
+    isVisible = true;
+    addClass() {}
+  }
+}));
+vi.mock('uplot', () => ({
+  default: class {
+    width = 100;
+    constructor({ series }: { series: { label: string }[] }, _: unknown, box: HTMLElement) {
+      box.append(...series.map(line => line.label));
+    }
+    batch() {}
+    destroy() {}
+  }
+}));
+vi.stubGlobal(
+  'ResizeObserver',
+  class {
+    observe() {}
+    disconnect() {}
+  }
+);
+
+/** A language in which each message stands in brackets. */
+const BRACKETS: typeof ENGLISH = {
+  __: (text, ...values: unknown[]) => `⟦${ENGLISH.__(text, ...values)}⟧`,
+  _n: (one, many, count, ...values: unknown[]) => `⟦${ENGLISH._n(one, many, count, ...values)}⟧`
+};
+
+beforeAll(() => speak(BRACKETS));
+afterEach(cleanup);
+afterAll(() => speak(ENGLISH));
+
+const READ = ['aria-label', 'title', 'placeholder', 'alt'];
+/** What is typed in that form in every language. */
+const EXAMPLES = new Set(['a100', 'lk_…']);
+const FIGURE = /\d[\d.,:/]*(\s(AM|PM|B|kB|GB|s|min|h)\b)?/g;
+
+/** Words on the page that are neither of a message nor DATA; a message may go over several nodes. */
+function untranslated(): string[] {
+  const nodes = document.createNodeIterator(document.body, NodeFilter.SHOW_TEXT);
+  const texts: string[] = [];
+  for (let node = nodes.nextNode(); node; node = nodes.nextNode()) {
+    texts.push(node.nodeValue!);
+  }
+  const named = READ.flatMap(name => [...document.querySelectorAll(`[${name}]`)].map(node => node.getAttribute(name)!));
+  const told = [texts.join('\n'), ...named.filter(text => !EXAMPLES.has(text))];
+  return told.flatMap(text => outside(text).split('\n')).filter(text => /[\p{L}⟦⟧]/u.test(text));
+}
+
+function outside(text: string): string {
+  const rest = text.replace(/⟦[^⟦⟧]*⟧/g, '');
+  return rest === text ? text.replace(/DATA/g, '').replace(FIGURE, '') : outside(rest);
+}
+
+const nothing = () => undefined;
+const later = () => Promise.resolve();
+const press = (words: RegExp) => screen.getAllByText(words).forEach(button => fireEvent.click(button));
+/** Let answers come and be drawn. */
+const settle = () => act(() => new Promise(done => setTimeout(done, 50)));
+
+const bars = (share: number): [string, string, number][] => [['DATA', 'DATA', share]];
+const balance = {
+  ...{ org: 'DATA', orgs: [['DATA', 'DATA']] as [string, string][], days: 2, left: 'DATA', running: 'DATA' },
+  ...{ per_hour: 'DATA', runs_out: '', suspended: true, burning: [['DATA', 'DATA', 'DATA', 'DATA']], spent: 'DATA' },
+  ...{ by_day: bars(1), by_kind: bars(1), by_hardware: bars(1), onSwitch: later }
+};
+const turn = (who: string) => ({ who, text: 'DATA', reasoning: 'DATA', facts: 'DATA' });
+const chat = {
+  ...{ model: 'DATA', models: [], turns: [turn('you'), turn('DATA')], spent: 'DATA' },
+  ...{ onModel: nothing, onAsk: later, onStop: later, onClear: later }
+};
+const login = { server: 'DATA', onSignIn: later, onLocal: later, onSignOut: later };
+const wish = { memory: '', price: '', available: false, text: '', limit: '', by: 'worst', descending: false };
+const machine = {
+  ...{ profile: 'DATA', gpu: 'DATA', memory_gib: 'DATA', gpus: 'DATA', vcpus: 'DATA', ram_gib: 'DATA' },
+  ...{ price_per_hour: 'DATA', worst: 'DATA', allowed: 'DATA', free: 'DATA' }
+};
+const picker = {
+  ...{ wish, rows: [machine], total: 'DATA', value: 'DATA', default: '', problem: '' },
+  ...{ onWish: nothing, onChoose: nothing, onCheapest: later, onDefault: later }
+};
+const series = [
+  { label: 'DATA', unit: 'DATA', panel: 'DATA' },
+  { label: 'DATA1', unit: 'DATA', panel: 'DATA' }
+];
+const frames = [
+  { run: 'DATA', step: 5, series, points: new DataView(new Float64Array([0, 9, 1, 2, NaN, NaN]).buffer) }
+];
+const field = {
+  ...{ name: 'DATA', flag: 'DATA', kind: 'choice' as const, choices: ['', 'DATA'], placeholder: 'DATA' },
+  ...{ suggestions: [], help: 'DATA', open: false }
+};
+const seen = {
+  ...{ key: 'DATA', size: 'DATA', written: 'DATA', words: 'DATA', text: 'DATA', image: null, mime: '', is_part: true },
+  ...{ columns: [['DATA', 'DATA']] as [string, string][], rows: [['DATA']], kind: 'table' as const },
+  ...{ remote: 'DATA', free: 'DATA' }
+};
+const preview = { seen, isBusy: false, onLoad: nothing, onFetch: nothing, onSave: nothing, onDelete: nothing };
+const card = {
+  ...{ title: 'DATA', facts: [['DATA', 'DATA']] as [string, string][], reason: 'DATA', ended: false, stopping: true },
+  ...{ held: true, deaf: false, onStop: later, onDetach: later }
+};
+const run = (id: string, goingOn: boolean, seconds = 9) => ({
+  ...{ id, name: 'DATA', state: 'DATA', goingOn, machine: 'DATA', pricePerHour: 1, since: 0, seconds, created: 0 },
+  ...{ cost: goingOn ? null : 1, notebook: 'DATA', cellId: 'DATA' }
+});
+const list = {
+  ...{ now: 9, duration: () => 'DATA', credits: () => 'DATA' },
+  ...{ onOpen: nothing, onAbort: nothing, onRerun: nothing, onGoToCell: nothing }
+};
+const row = (id: string, ended: boolean) => ({
+  ...{ id, ended, run: id, state: 'DATA', machine: 'DATA', started: 'DATA', took: 'DATA', cost: 'DATA' },
+  ...{ name: 'DATA', words: 'DATA', sort: {} }
+});
+const compared = { titles: ['DATA', 'DATA'], facts: [['DATA', 'DATA', 'DATA', false]], code: [] };
+const listing = (key: string, more = {}) => ({
+  items: key ? [{ key, size: 'DATA', written: 'DATA' }] : [],
+  ...{ token: '', begins: '', is_read: true, ...more }
+});
+const folders: Folders = {
+  '': listing('DATA/', { token: 'DATA', begins: 'DATA' }),
+  'DATA/': listing('DATA//'),
+  'DATA//': listing('')
+};
+const tree = { current: '', seen: '', onCurrent: nothing, onUse: nothing, onDelete: nothing };
+
+function logOf(text: string): { log: LogLines; count: number } {
+  const log = new LogLines();
+  log.add(text);
+  return { log, count: log.count };
+}
+
+/** Each component, in its states, and what is done to see all of it. */
+const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
+  Balance: [
+    () => (
+      <>
+        <Balance {...balance} left="" />
+        <Balance {...balance} />
+        <Balance {...balance} by_day={bars(0)} />
+      </>
+    )
+  ],
+  Chat: [
+    () => (
+      <>
+        <Chat {...chat} answering />
+        <Chat {...chat} answering={false} />
+      </>
+    )
+  ],
+  Log: [
+    () => (
+      <>
+        <Log {...logOf('')} ended={false} />
+        <Log {...logOf('')} ended />
+        <Log {...logOf('DATA\n')} ended left={2} />
+        <Log {...logOf('DATA\n')} ended={false} />
+        <Log {...logOf('DATA'.repeat(2501))} ended />
+      </>
+    ),
+    () => fireEvent.input(screen.getAllByRole('searchbox')[3], { target: { value: 'DATA' } })
+  ],
+  Login: [
+    () => (
+      <>
+        <Login {...login} account="DATA" />
+        <Login {...login} account="" onLocal={() => new Promise(nothing)} />
+      </>
+    ),
+    () => press(/Use the free local cloud/)
+  ],
+  MachinePicker: [
+    () => (
+      <>
+        <MachinePicker {...picker} />
+        <MachinePicker {...picker} where="everywhere" />
+        <MachinePicker {...picker} rows={[]} default="DATA" />
+        <MachinePicker {...picker} where="everywhere" default="DATA" problem="DATA" />
+      </>
+    )
+  ],
+  MetricsPlot: [
+    () => <MetricsPlot frames={frames} empty="DATA" onWindow={nothing} />,
+    async () => {
+      const details = document.querySelector('details')!;
+      details.open = true;
+      fireEvent(details, new Event('toggle'));
+      await settle();
+    }
+  ],
+  Notice: [() => <Notice notice={{ kind: 'warning', text: 'DATA' }} />],
+  Once: [
+    () => (
+      <>
+        <Once title="DATA" isOver onReveal={() => new Promise(nothing)} />
+        <Once title="DATA" isOver={false} onReveal={() => new Promise(nothing)} />
+        <Once
+          title="DATA"
+          isOver={false}
+          onReveal={() => Promise.resolve({ rows: [['DATA', 'DATA']], image: 'x', advice: 'DATA' })}
+        />
+      </>
+    ),
+    async () => {
+      vi.stubGlobal('navigator', { clipboard: { writeText: () => Promise.reject(new Error()) } });
+      press(/Show it once/);
+      await settle();
+      press(/Copy/);
+      await settle();
+    }
+  ],
+  OptionsForm: [
+    () => (
+      <>
+        <OptionsForm fields={[field]} entries={{}} problems={{ DATA: 'DATA' }} line="DATA" onEntries={nothing} />
+        <OptionsForm fields={[field]} entries={{}} problems={{}} line="" onEntries={nothing} />
+      </>
+    ),
+    () => fireEvent.input(screen.getAllByRole('searchbox', { hidden: true })[1], { target: { value: 'DATA1' } })
+  ],
+  Preview: [
+    () => (
+      <>
+        <Preview {...preview} loaded={{ key: 'DATA', words: 'DATA', code: 'DATA', offer: 2 }} />
+        <Preview {...preview} seen={{ ...seen, kind: 'value' }} loaded={{}} />
+      </>
+    )
+  ],
+  Question: [() => <Question asked={{ text: 'DATA', yes: 'DATA', onYes: nothing }} onEnd={nothing} />],
+  Rows: [
+    () => (
+      <>
+        <Rows label="DATA" none="DATA" rows={undefined} />
+        <Rows label="DATA" none="DATA" rows={[{ key: 'DATA', title: 'DATA', facts: ['DATA'] }]} />
+      </>
+    )
+  ],
+  RunCard: [
+    () => (
+      <>
+        <RunCard {...card} />
+        <RunCard {...card} deaf />
+      </>
+    )
+  ],
+  RunDetails: [
+    () => (
+      <RunDetails {...card} total={0} live="DATA" frames={[]} empty="DATA" onAsk={() => new Promise<never>(nothing)} />
+    )
+  ],
+  RunList: [
+    () => (
+      <>
+        <RunList {...list} runs={[]} />
+        <RunList {...list} runs={Array.from({ length: 60 }, (_, at) => run(`${at}`, !at))} />
+        <RunList {...list} runs={Array.from({ length: 6 }, (_, at) => run(`${at}`, false))} />
+      </>
+    ),
+    () => fireEvent.input(screen.getAllByRole('searchbox')[1], { target: { value: 'none' } })
+  ],
+  RunLog: [() => <RunLog total={0} live="DATA" ended load={() => new Promise(nothing)} />],
+  RunsTable: [
+    () => (
+      <RunsTable
+        rows={[row('DATA1', true), row('DATA2', false)]}
+        note="DATA"
+        onOpen={later}
+        onAbort={() => Promise.resolve('')}
+        onRerun={() => Promise.resolve('')}
+        onCompare={() => Promise.resolve(compared as never)}
+      />
+    ),
+    async () => {
+      screen.getAllByRole('checkbox').forEach(box => fireEvent.click(box));
+      press(/Compare/);
+      await settle();
+      press(/Run again/);
+    }
+  ],
+  Section: [
+    () => (
+      <Section title="DATA" aside="DATA" open>
+        DATA
+      </Section>
+    )
+  ],
+  Sentence: [() => <Sentence text={trans.__('at %1', HERE)}>DATA</Sentence>],
+  StorageTree: [
+    () => (
+      <>
+        <StorageTree {...tree} rows={treeOf(folders, '', '')} />
+        <StorageTree {...tree} rows={treeOf({ '': listing('', { begins: 'DATA' }) }, '', '')} />
+        <StorageTree {...tree} rows={treeOf({ '': listing('', { is_read: false }) }, '', '')} />
+        <StorageTree {...tree} rows={treeOf({ '': listing('DATA') }, '', 'none')} />
+      </>
+    )
+  ]
+};
+
+test.each(Object.keys(SHOWN))('all words of %s go through the translator', async name => {
+  const [draw, reveal] = SHOWN[name];
+  render(draw());
+  expect(untranslated()).toEqual([]);
+  await reveal?.();
+  expect(untranslated()).toEqual([]);
+});
+
+test('no component is left out', () => {
+  const files = Object.keys(import.meta.glob(['./components/*.tsx', '!./components/*.test.tsx']));
+  expect(files.map(file => /(\w+)\.tsx$/.exec(file)![1]).sort()).toEqual(Object.keys(SHOWN).sort());
+});
+
+const rented = {
+  deployments: [
+    {
+      ...{ deployment_id: 'DATA', hf_model_id: 'DATA', status: 'DATA', hardware_profile: 'DATA' },
+      ...{ current_replicas: 1, min_replicas: 0, max_replicas: 2 }
+    }
+  ],
+  vms: [{ vm_id: 'DATA', name: 'DATA', status: 'DATA', hardware_profile: 'DATA', gpu_count: 2, billed: 1 }]
+};
+const status = { state: 'signed-in', base_url: 'DATA', is_local: true, organization: { slug: 'DATA' } };
+const heard = {
+  trouble: null as Trouble | null,
+  troubles: {},
+  signedIn: true as boolean | null,
+  data: { status, deployments: rented, vms: rented, history: { executions: [] }, balance: { remaining_credits: 1 } },
+  changed: { connect: nothing, disconnect: nothing },
+  want: () => ({ dispose: nothing }),
+  hear: later
+};
+const commands = { execute: later };
+const key = { id: '1', key_name: 'DATA', key_prefix: 'DATA', is_active: false, last_used_at: null, expires_at: null };
+const record = {
+  ...{ execution_id: 'DATA', status: 'completed', run_name: 'DATA', python_code: 'DATA', stdout: 'DATA' },
+  ...{ hardware_profile: 'DATA', start_time: '2026-01-01T10:00:00Z', end_time: '2026-01-01T10:00:30Z' },
+  ...{ return_code: 1, errors: ['DATA'], billed: 1 }
+};
+
+/** What a panel of Lab draws. */
+const drawn = (panel: object) => (panel as { render: () => ReactElement }).render();
+
+test('all words of the panel go through the translator', async () => {
+  Object.assign(ANSWERS, {
+    'api/orgs': [],
+    'api/auth/api-keys/': [key, { ...key, id: '2', last_used_at: '2026-01-01', expires_at: '2026-01-01' }],
+    machines: { ...picker, problem: '', cheapest: 'DATA' },
+    'machines/default': { default: 'DATA', said: [] },
+    'storage/list': { items: [{ key: 'DATA', name: 'DATA', is_folder: false, size: 9 }], total: 2 },
+    'storage/preview': { key: 'DATA', text: '', truncated: false }
+  });
+  render(drawn(new SidePanel(heard as never, commands as never)));
+  for (let depth = 0; depth < 2; depth++) {
+    document.querySelectorAll('.lk-fold[aria-expanded=false]').forEach(fold => fireEvent.click(fold));
+    await settle();
+  }
+  for (const words of [/^⟦(Stop|Terminate|Revoke)⟧$/, /Cheapest/, /Make DATA the default/]) {
+    press(words);
+    await settle();
+    expect(untranslated()).toEqual([]);
+  }
+  fireEvent.click(document.querySelector('.lk-tree-file')!);
+  await settle();
+  press(/^⟦Delete⟧$/);
+  expect(screen.getAllByRole('alertdialog')).toHaveLength(4);
+  expect(untranslated()).toEqual([]);
+});
+
+test('all words of a panel that cannot show anything go through the translator', () => {
+  const states = [
+    { data: {}, signedIn: null },
+    { data: {}, signedIn: false, trouble: new Trouble('revoked', 'DATA') },
+    { data: { status: { ...status, is_local: false, organization: { is_key_scoped: true } } } }
+  ];
+  for (const state of states) {
+    render(drawn(new SidePanel({ ...heard, ...state } as never, commands as never)));
+  }
+  expect(untranslated()).toEqual([]);
+});
+
+test('all words of a run go through the translator', async () => {
+  Object.assign(ANSWERS, { 'api/execution/DATA': record });
+  render(drawn(new RunDocument('DATA', commands as never)));
+  expect(untranslated()).toEqual([]);
+  await settle();
+  for (const part of [/Metrics/, /Result/]) {
+    press(part);
+    expect(untranslated()).toEqual(['completed']);
+    await settle();
+    expect(untranslated()).toEqual(['completed']); // a state, as the cloud names it
+  }
+});
