@@ -47,6 +47,6 @@ test('each bar has its figure in a table, and each day its credits', () => {
 test('that nothing was spent or runs is said in words', () => {
   const days: BalanceProps['by_day'] = [['2026-06-01', '0.0000', 0]];
   render(<Balance {...traits} runs_out="" burning={[]} by_day={days} onSwitch={() => Promise.resolve()} />);
-  screen.getByText('Nothing was spent in these 1 days.');
+  screen.getByText('Nothing was spent in this day.');
   screen.getByText('not while nothing runs');
 });

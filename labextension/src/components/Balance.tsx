@@ -38,7 +38,7 @@ export function Balance(props: BalanceProps) {
           name={trans.__('Runs out')}
           value={props.runs_out ? moment(props.runs_out) : trans.__('not while nothing runs')}
         />
-        <Fact name={trans._n('Spent in %1 days', 'Spent in %1 days', props.days)} value={props.spent} />
+        <Fact name={trans._n('Spent in one day', 'Spent in %1 days', props.days)} value={props.spent} />
       </dl>
       <p className="lk-notice lk-warning" role="alert" hidden={!props.suspended}>
         {props.suspended && trans.__('⚠ The account is suspended: top up in the dashboard.')}
@@ -122,7 +122,7 @@ function Burning({ things }: { things: string[][] }) {
 function Days({ days }: { days: Bar[] }) {
   const spent = days.filter(([, , share]) => share);
   if (!spent.length) {
-    const words = trans._n('Nothing was spent in these %1 days.', 'Nothing was spent in these %1 days.', days.length);
+    const words = trans._n('Nothing was spent in this day.', 'Nothing was spent in these %1 days.', days.length);
     return <p className="lk-quiet">{words}</p>;
   }
   const wide = 600 / days.length;

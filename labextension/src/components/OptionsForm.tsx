@@ -48,7 +48,7 @@ export function OptionsForm({ fields, entries, problems, line, onEntries }: Opti
       {fields.filter(field => field.open).map(row)}
       {rest.length > 0 && (
         <details open={wrong || undefined}>
-          <summary>{trans._n('%1 more options', '%1 more options', rest.length)}</summary>
+          <summary>{trans._n('%1 more option', '%1 more options', rest.length)}</summary>
           <input
             type="search"
             aria-label={trans.__('Find an option')}

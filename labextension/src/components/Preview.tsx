@@ -109,7 +109,7 @@ function LoadForm({ seen, loaded, isBusy, onLoad }: LoadFormProps) {
       </label>
       {loaded.key === seen.key && loaded.offer && (
         <button type="button" disabled={isBusy} onClick={() => onLoad(name, loaded.offer!)}>
-          {trans._n('Load the first %2 rows', 'Load the first %2 rows', loaded.offer, loaded.offer.toLocaleString())}
+          {trans._n('Load the first row', 'Load the first %2 rows', loaded.offer, loaded.offer.toLocaleString())}
         </button>
       )}
     </form>

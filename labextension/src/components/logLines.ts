@@ -80,7 +80,7 @@ export function pieces(line: string, query = ''): Piece[] {
   const found = coloured(cut);
   if (cut !== shown) {
     const left = shown.length - cut.length;
-    const words = trans._n('… %2 more characters', '… %2 more characters', left, left.toLocaleString('en'));
+    const words = trans._n('… one more character', '… %2 more characters', left, left.toLocaleString('en'));
     found.push({ text: ` ${words}`, colour: 0, bold: true });
   }
   return query ? marked(found, query) : found;
