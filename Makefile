@@ -40,7 +40,7 @@ test: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	@$(NPM) test --silent
 	@$(BIN)/python tests/ui/browser.py
 	@$(BIN)/python tests/ui/beside.py
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --reruns 2
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --reruns 2
 
 contract: $(VENV)/dev.stamp
 	$(BIN)/python tests/contract/against_local_cloud.py
