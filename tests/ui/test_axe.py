@@ -12,6 +12,13 @@ def test_what_hinders_users_is_named_with_its_place(page, accessible):
         accessible(page)
 
 
+def test_what_stands_in_a_body_without_height_as_in_lab_is_seen_too(page, accessible):
+    lab = "<style>body {overflow: hidden} #lab {position: absolute; inset: 0}</style><div id='lab' role='region'>"
+    page.set_content(GOOD.replace("</main>", f"</main>{lab}{BAD}</div>").replace("<h1>Words</h1>", ""))
+    with pytest.raises(AssertionError, match=r"(?s)color-contrast.*Pale words"):
+        accessible(page.locator("#lab"))
+
+
 def test_a_page_that_hinders_nobody_passes(page, accessible):
     page.set_content(GOOD)
     accessible(page)

@@ -47,8 +47,7 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     document.get_by_role("searchbox").fill("LAST line")
     expect(document.get_by_role("status").first).to_have_text("1 of 2 lines, at line 2")
     expect(log.locator("mark")).to_have_text("last line")
-    accessible(document)
-    _pictures(book, page, "run-document")
+    _pictures(book, page, "run-document", lambda: (accessible(document), accessible(panel)))
     document.get_by_role("tab", name="Log").press("ArrowRight")
     expect(document.get_by_role("tabpanel", name="Metrics")).to_contain_text(re.compile("GiB|No samples"))
     page.keyboard.press("ArrowRight")
@@ -84,8 +83,7 @@ def test_the_sections_of_the_panel_do_what_they_say(open_notebook, page, cloud, 
     _rented(panel, cloud, vm, model)
     panel.get_by_role("button", name="Machines", exact=True).click()
     expect(panel.get_by_role("radio")).to_have_count(7)
-    _pictures(book, page, "panel")
-    accessible(panel)
+    _pictures(book, page, "panel", lambda: accessible(panel))
     _machine(book, page, panel)
     traffic.is_without_secrets(cloud.api_key, "/lk/storage/", "/lk/machines")
 
@@ -182,7 +180,6 @@ def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_c
     expect(book.output(0)).to_contain_text("completed")
     badge = page.locator(".lk-badge:visible")
     expect(badge).to_contain_text("✓ completed · H100 · ")
-    accessible(badge)
     badge.click()
     page.get_by_role("menuitem", name="Open the run").click()
     document = page.locator(".lk-document")
@@ -192,9 +189,8 @@ def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_c
     assert page.evaluate(source).startswith("%%lk_run --machine gpu.h100\nprint(")
     chosen = "() => window.jupyterapp.shell.currentWidget.model.getMetadata('lk_jupyter').machine"
     assert page.evaluate(chosen) == "gpu.h100"
-    accessible(status)
     _editor(book, page)
-    _pictures(book, page, "toolbar")
+    _pictures(book, page, "toolbar", lambda: (accessible(badge), accessible(status)))
     _troubles(page, status, accessible)
 
 
@@ -259,7 +255,9 @@ def _tell(page, code, state, detail):
     page.route("**/lk/api/**", lambda route: route.fulfill(status=code, content_type="application/json", body=body))
 
 
-def _pictures(book, page, name):
+def _pictures(book, page, name, check=lambda: None):
+    """Take a picture in light and one in dark, and check what is seen in both."""
     for theme in book.themes():
         page.locator("#jupyterlab-splash").wait_for(state="detached")
+        check()
         page.screenshot(path=SCREENS / f"{name}-{theme}.png")

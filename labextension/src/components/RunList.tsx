@@ -124,14 +124,14 @@ function RunItem({ run, now, duration, credits, ...on }: RunListProps & { run: R
           <>
             <button
               type="button"
-              aria-label={trans.__('Run the cell of %1 again', run.name)}
+              aria-label={trans.__('Run again the cell of %1', run.name)}
               onClick={() => on.onRerun(run)}
             >
               {trans.__('Run again')}
             </button>
             <button
               type="button"
-              aria-label={trans.__('Go to the cell of %1', run.name)}
+              aria-label={trans.__('Go to cell of %1', run.name)}
               onClick={() => on.onGoToCell(run)}
             >
               {trans.__('Go to cell')}

@@ -57,7 +57,7 @@ test('figures are ordered as figures', () => {
 test('what costs or ends something is asked once more', () => {
   const onRerun = vi.fn(() => Promise.resolve(''));
   table({ onRerun });
-  fireEvent.click(screen.getByRole('button', { name: 'Run aaaa again' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Run again aaaa' }));
   expect(onRerun).not.toHaveBeenCalled();
   fireEvent.click(screen.getByRole('button', { name: 'Yes' }));
   expect(onRerun).toHaveBeenCalledWith('aaaa');

@@ -136,7 +136,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
                     {row.ended ? (
                       <button
                         type="button"
-                        aria-label={trans.__('Run %1 again', row.run)}
+                        aria-label={trans.__('Run again %1', row.run)}
                         onClick={() =>
                           setAsked({
                             words: trans.__('Start run %1 again on %2? It costs what it runs.', row.run, row.machine),
