@@ -161,6 +161,20 @@ def test_abort_kills_the_whole_tree_also_what_left_the_group(api, until):
     until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
 
 
+def test_what_holds_much_memory_and_takes_long_to_die_is_waited_for(api, until):
+    """While it gives its memory back it has no environment, by which it was known."""
+    large = "import time; held = b'x' * 200_000_000; print(flush=True); time.sleep(600)"
+    run = api.start(
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {large!r}], stdout=subprocess.PIPE, start_new_session=True)\n"
+        "child.stdout.readline()\nprint(child.pid)\nchild.wait()"
+    )
+    pid = int(api.first_line(run))
+    api.post(f"/workloads/abort/{run}")
+    assert api.ended(run)["status"] == "aborted"
+    until(lambda: not psutil.pid_exists(pid))
+
+
 def test_what_a_run_leaves_behind_ends_with_it(api, until):
     record = api.run(ESCAPES)
     assert record["status"] == "completed"

@@ -91,13 +91,16 @@ def ask_to_end(pid: int) -> None:
 def kill_run(run_id: str, pid: int | None = None) -> None:
     """Kill every process of a run and wait until they are gone; ``pid`` leads its session.
 
-    A process may start another while it is looked for, so this looks again until none is left.
+    A process may start another while it is looked for, so this looks again until none is left. One that gives its
+    memory back has lost its mark, and is waited for all the same.
     """
     deadline = time.monotonic() + _KILL_SECONDS
-    while (found := list(_processes_of(run_id, pid))) and time.monotonic() < deadline:
+    killed: set[psutil.Process] = set()
+    while (found := {*_processes_of(run_id, pid), *filter(_lives, killed)}) and time.monotonic() < deadline:
         for process in found:
             with suppress(psutil.Error):
                 process.kill()
+        killed |= found
         time.sleep(_KILL_PAUSE_SECONDS)
     _reap_orphans()
 
@@ -136,8 +139,14 @@ def _living(pids: Iterable[int]) -> Iterator[psutil.Process]:
     for pid in pids:
         with suppress(psutil.Error):
             process = psutil.Process(pid)
-            if process.status() != psutil.STATUS_ZOMBIE:
+            if _lives(process):
                 yield process
+
+
+def _lives(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _is_in_session(pid: int, leader: int) -> bool:
