@@ -62,17 +62,12 @@ class Proxy(Handler):
 
     @guarded
     async def get(self, _path: str) -> None:
-        """Pass a question on."""
-        await self.while_wanted(self._answer())
-
-    @guarded
-    async def post(self, _path: str) -> None:
-        """Pass a request on, with its body if it has one."""
+        """Pass a request on, with its body if one comes."""
         if self._opening is not None:
             await self.data_received(b"")
         await self.while_wanted(self._answer())
 
-    put = patch = delete = post
+    post = put = patch = delete = get
 
     def _has_body(self) -> bool:
         """Whether a body comes; that of DELETE is named in the headers if there is one."""

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import nbformat
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
 
@@ -65,9 +64,7 @@ def open_notebook(running_lab: lab.Lab, page: Page, request: pytest.FixtureReque
     def opened(*cells: str) -> notebook.OpenNotebook:
         name = f"{request.node.name}/notebook.ipynb"
         (running_lab.root / name).parent.mkdir(exist_ok=True)  # when it is tried again
-        book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-        book.cells = [nbformat.v4.new_code_cell(source) for source in cells]
-        nbformat.write(book, running_lab.root / name)
+        notebook.write(running_lab.root / name, *cells)
         running_lab.start_kernel(name)
         found = notebook.OpenNotebook(page)
         found.load(f"{running_lab.url}/lab/tree/{name}?token={running_lab.token}&reset")

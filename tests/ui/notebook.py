@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 from playwright.sync_api import Locator, Page, expect
 
 #: The indicator in the toolbar says idle before a kernel exists; the session knows better.
@@ -27,6 +28,19 @@ SELECT = "cell => { window.jupyterapp.shell.currentWidget.content.activeCellInde
 SCREENS = Path(__file__).parents[2] / ".out" / "screens"
 #: Milliseconds from one look at the page to the next; the default is every frame, which takes a core.
 LOOK = 50
+
+
+def write(path: Path, *cells: str) -> None:
+    """Write a notebook of these cells."""
+    book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    book.cells = [nbformat.v4.new_code_cell(source) for source in cells]
+    nbformat.write(book, path)
+
+
+def run_on(page: Page, card: str) -> None:
+    """Run the selected cell on a machine that the toolbar offers."""
+    page.get_by_role("button", name="Run on").click(timeout=60_000)
+    page.get_by_role("menuitemcheckbox").or_(page.get_by_role("menuitem")).filter(has_text=card).click()
 
 
 @dataclass(frozen=True)

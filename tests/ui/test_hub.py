@@ -6,14 +6,13 @@ import sys
 from contextlib import contextmanager
 
 import httpx
-import nbformat
 import pytest
 from playwright.sync_api import expect
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from ui.beside import HUB
 from ui.lab import free_port
-from ui.notebook import SCREENS
+from ui.notebook import SCREENS, run_on, write
 from ui.traffic import Traffic
 
 SETTINGS = """
@@ -61,9 +60,7 @@ def address(cloud, tmp_path):
     """A hub, with a notebook in the home of alice."""
     home = tmp_path / "alice"
     home.mkdir()
-    book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-    book.cells = [nbformat.v4.new_code_cell("print('hello from', 6 * 7)")]
-    nbformat.write(book, home / "notebook.ipynb")
+    write(home / "notebook.ipynb", "print('hello from', 6 * 7)")
     signed_in = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
     with hub(tmp_path, {**signed_in, **HUB.variables}) as running:
         yield running
@@ -73,8 +70,7 @@ def address(cloud, tmp_path):
 def test_a_user_of_a_hub_runs_a_cell_and_no_other_user_gets_at_the_cloud_by_it(address, page, cloud):
     traffic = Traffic(page)
     _enter(page, address, "alice")
-    page.get_by_role("button", name="Run on").click(timeout=60_000)
-    page.get_by_role("menuitemcheckbox").or_(page.get_by_role("menuitem")).filter(has_text="H100").click()
+    run_on(page, "H100")
     output = page.locator(".jp-Cell-outputArea").first
     expect(output).to_contain_text("hello from 42")
     page.get_by_role("tab", name="GPU cloud", exact=True).click()

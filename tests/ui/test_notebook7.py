@@ -2,13 +2,12 @@
 
 import re
 
-import nbformat
 import pytest
 from playwright.sync_api import expect
 
 from ui import lab
 from ui.beside import NOTEBOOK
-from ui.notebook import SCREENS
+from ui.notebook import SCREENS, run_on, write
 
 PROGRAM = ("notebook", "--JupyterNotebookApp.expose_app_in_browser=True")
 
@@ -24,9 +23,7 @@ def notebook(cloud, tmp_path):
     """A server of Notebook 7 with an open notebook in its folder."""
     settings, root = tmp_path / "settings", tmp_path / "notebooks"
     root.mkdir()
-    book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-    book.cells = [nbformat.v4.new_code_cell("print('hello from', 6 * 7)")]
-    nbformat.write(book, root / "notebook.ipynb")
+    write(root / "notebook.ipynb", "print('hello from', 6 * 7)")
     signed_in = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key, "LK_JOURNAL": str(settings / "journal")}
     with lab.running(settings, root, {**signed_in, **NOTEBOOK.variables}, program=PROGRAM) as running:
         yield running
@@ -35,8 +32,7 @@ def notebook(cloud, tmp_path):
 @pytest.mark.timeout(300)
 def test_a_cell_runs_on_a_machine_and_the_panel_shows_the_run(notebook, page, accessible):
     page.goto(f"{notebook.url}/notebooks/notebook.ipynb?token={notebook.token}")
-    page.get_by_role("button", name="Run on").click(timeout=60_000)
-    page.get_by_role("menuitemcheckbox").or_(page.get_by_role("menuitem")).filter(has_text="H100").click()
+    run_on(page, "H100")
     output = page.locator(".jp-Cell-outputArea").first
     expect(output).to_contain_text("hello from 42")
     expect(output).to_contain_text("completed")

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from ui.notebook import SCREENS, OpenNotebook
+from ui.notebook import SCREENS, OpenNotebook, run_on
 from ui.traffic import Traffic
 
 LOAD = "%load_ext lk_jupyter"
@@ -174,8 +174,7 @@ def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_c
     book = open_notebook("print('hello from', 6 * 7)", LOAD, "%%lk_run --gpu H1")
     status = page.locator(".lk-statusbar")
     expect(status).to_contain_text("credits")
-    page.get_by_role("button", name="Run on").click()
-    page.get_by_role("menuitemcheckbox").or_(page.get_by_role("menuitem")).filter(has_text="H100").click()
+    run_on(page, "H100")
     expect(book.output(0)).to_contain_text("hello from 42")
     expect(book.output(0)).to_contain_text("completed")
     badge = page.locator(".lk-badge:visible")

@@ -9,13 +9,26 @@ import type { Tools } from './SidePanel';
 
 /** What matters most comes first: a sidebar is narrow. */
 const COLUMNS: Column[] = [
-  ...(['profile', 'price_per_hour', 'memory_gib', 'free', 'allowed', 'worst'] as Column[]),
-  ...(['gpus', 'gpu', 'vcpus', 'ram_gib'] as Column[])
+  'profile',
+  'price_per_hour',
+  'memory_gib',
+  'free',
+  'allowed',
+  'worst',
+  'gpus',
+  'gpu',
+  'vcpus',
+  'ram_gib'
 ];
 
 const ANY: Wish = {
-  ...{ memory: '', price: '', available: false, text: '', limit: '' },
-  ...{ by: 'price_per_hour', descending: false }
+  memory: '',
+  price: '',
+  available: false,
+  text: '',
+  limit: '',
+  by: 'price_per_hour',
+  descending: false
 };
 
 /** Milliseconds without a key after which what was typed is asked for, and from one look at what is free to the next. */

@@ -2,7 +2,6 @@
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry, Notification, ToolbarButton } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Menu } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
@@ -20,16 +19,14 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
   description: 'Runs the selected cells of a notebook on a machine of the cloud.',
   autoStart: true,
   requires: [ICloud, INotebookTracker],
-  optional: [IToolbarWidgetRegistry, ICommandPalette, ITranslator],
+  optional: [IToolbarWidgetRegistry, ICommandPalette],
   activate: (
     app: JupyterFrontEnd,
     cloud: Cloud,
     notebooks: INotebookTracker,
     toolbars: IToolbarWidgetRegistry | null,
-    palette: ICommandPalette | null,
-    translator: ITranslator | null
+    palette: ICommandPalette | null
   ) => {
-    const trans = (translator ?? nullTranslator).load('lk-jupyter');
     const { commands } = app;
     const isEnabled = () => !!notebooks.currentWidget;
     const category = trans.__('GPU cloud');
