@@ -2,6 +2,9 @@
 
 import queue
 import time
+from contextlib import closing
+
+from lk_jupyter.runs.journal import Journal
 
 WAIT = 60
 RICH = {"display_data", "update_display_data"}
@@ -101,6 +104,15 @@ class Kernel:
         """Return the text of an expression in the kernel."""
         return self.run(expression).shown[-1]
 
+    def entries(self):
+        """Return what its user's journal keeps of the runs, newest first."""
+        with closing(Journal(self.home / "journal.sqlite")) as journal:
+            return journal.entries()
+
+    def entry(self, run_id):
+        """Return what the journal keeps of one run."""
+        return next(entry for entry in self.entries() if entry.execution_id == run_id)
+
     def interrupt_when(self, ready):
         """Return what ``run`` takes to interrupt once the cell is ready."""
 
@@ -111,6 +123,14 @@ class Kernel:
             return False
 
         return on
+
+
+def until(true):
+    end = time.monotonic() + WAIT
+    while not (found := true()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found
 
 
 def fail(cloud, **fault):

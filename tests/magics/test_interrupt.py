@@ -4,13 +4,12 @@ import os
 import signal
 import threading
 import time
-from contextlib import closing
 
 import pytest
-from magics.kernels import WAIT, fail
+from magics.kernels import fail, until
 
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.runs.journal import SUBMITTING, Journal
+from lk_jupyter.runs.journal import SUBMITTING
 
 pytestmark = pytest.mark.xdist_group("kernel")
 
@@ -43,25 +42,12 @@ def says(word):
 def is_sent(kernel):
     """Whether the start of the next run is on its way; once the cell has begun, it is waited for."""
 
-    def newest():
-        with closing(Journal(kernel.home / "journal.sqlite")) as journal:
-            return next(iter(journal.entries(limit=1)), None)
-
-    before = newest()
+    before = {entry.token for entry in kernel.entries()}
 
     def kept():
-        entry = newest()
-        return entry and entry.state == SUBMITTING and entry.token != (before and before.token)
+        return any(entry.state == SUBMITTING and entry.token not in before for entry in kernel.entries())
 
     return lambda cell: (says("submitting")(cell) or is_on(cell)) and until(kept)
-
-
-def until(true):
-    end = time.monotonic() + WAIT
-    while not (found := true()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 def one_run(cloud):

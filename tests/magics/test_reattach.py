@@ -1,7 +1,7 @@
 """A run that outlives its kernel, its cloud or its reader, and is shown whole all the same."""
 
 import pytest
-from magics.kernels import fail
+from magics.kernels import fail, until
 
 pytestmark = pytest.mark.xdist_group("kernel")
 
@@ -39,21 +39,36 @@ def leave_when(ready):
 
 
 @pytest.fixture
-def left_behind(kernel, cloud, tmp_path):
+def going_on(kernel, cloud):
+    """Give the runs that the test has started and that go on; what it leaves is ended and looked at, for the next."""
+    before = {run.execution_id for run in cloud.client.workloads.list()}
+
+    def runs():
+        return [run for run in cloud.client.workloads.list() if run.execution_id not in before]
+
+    yield runs
+    kernel.run(f"%env LK_BASE_URL={cloud.base_url}\n%env LK_API_KEY={cloud.api_key}\n%env JPY_SESSION_NAME=")
+    for run in runs():
+        cloud.client.workloads.abort(run.execution_id)
+        kernel.run(f"%lk_attach {run.execution_id}")
+
+
+@pytest.fixture
+def left_behind(kernel, going_on, tmp_path):
     """A run whose kernel crashed in the middle: its id, and what lets it go on."""
     go = tmp_path / "go"
     with pytest.raises(Leave):
         kernel.run(counting(go), on=leave_when(lambda cell: HALF in cell.text))
     kernel.crash()
-    (run,) = (run for run in cloud.client.workloads.list() if run.status == "running")
+    (run,) = going_on()
     return run.execution_id, go
 
 
-def test_a_kernel_that_is_restarted_by_its_user_leaves_the_run_alone(kernel, cloud, tmp_path):
+def test_a_kernel_that_is_restarted_by_its_user_leaves_the_run_alone(kernel, going_on, tmp_path):
     go = tmp_path / "go"
     with pytest.raises(Leave):
-        kernel.run(counting(go, "--name left-alone"), on=leave_when(lambda cell: HALF in cell.text))
-    (run,) = (run for run in cloud.client.workloads.list() if run.run_name == "left-alone")
+        kernel.run(counting(go), on=leave_when(lambda cell: HALF in cell.text))
+    (run,) = going_on()
     kernel.restart()
     go.touch()
     cell = kernel.run(f"%lk_attach {run.execution_id}")
@@ -144,13 +159,13 @@ def test_a_cell_that_is_run_again_attaches_to_its_run_that_goes_on(kernel, cloud
     assert cloud.client.billing.history().total == before
 
 
-def test_a_run_that_ended_unseen_is_shown_once_and_then_started_anew(kernel, cloud, tmp_path):
+def test_a_run_that_ended_unseen_is_shown_once_and_then_started_anew(kernel, cloud, going_on, tmp_path):
     go = tmp_path / "go"
     code = counting(go, "--attach auto")
     with pytest.raises(Leave):
         kernel.run(code, on=leave_when(lambda cell: HALF in cell.text), cell_id="a")
     kernel.crash()
-    (run,) = cloud.client.workloads.list()
+    (run,) = going_on()
     go.touch()
     list(cloud.client.follow(run.execution_id))
     assert kernel.run(code, cell_id="b").text == WHOLE  # another cell: a run of its own
@@ -167,13 +182,14 @@ def test_a_cell_whose_code_has_changed_starts_a_run_of_its_own(kernel):
     kernel.run("first.abort()")
 
 
-def test_at_loading_the_runs_that_go_on_are_named_with_one_line_each(kernel, cloud, tmp_path):
+def test_at_loading_the_runs_that_go_on_are_named_with_one_line_each(kernel, cloud, going_on, tmp_path):
     go = tmp_path / "go"
     kernel.run("%env JPY_SESSION_NAME=/home/me/train.ipynb")
     with pytest.raises(Leave):
         kernel.run(counting(go), on=leave_when(lambda cell: HALF in cell.text))
+    (run,) = going_on()
+    until(lambda: kernel.entry(run.execution_id).state == "running")
     loaded = kernel.crash()
-    (run,) = cloud.client.workloads.list()
     assert f"run {run.execution_id[:8]} · last heard of as running · gpu.a100 · from train.ipynb · " in loaded.shown[0]
     kernel.texts_until(loaded, lambda text: f"run {run.execution_id[:8]} · running · " in text)
     go.touch()
@@ -183,13 +199,13 @@ def test_at_loading_the_runs_that_go_on_are_named_with_one_line_each(kernel, clo
     assert kernel.crash().shown == []
 
 
-def test_several_runs_that_lost_their_kernel_are_followed_by_their_cell_again(kernel, cloud, tmp_path):
+def test_several_runs_that_lost_their_kernel_are_followed_by_their_cell_again(kernel, going_on, tmp_path):
     go = tmp_path / "go"
     code = counting(go, "--gpu A100,L40S --sweep step=1,2 --parallel 3 --attach auto --save table") + "\nstep"
     with pytest.raises(Leave):
         kernel.run(code, on=leave_when(lambda cell: any(text.startswith("4 runs: 3 running") for text in cell.shown)))
     kernel.crash()
-    before = {run.execution_id for run in cloud.client.workloads.list()}
+    before = {run.execution_id for run in going_on()}
     assert len(before) == 3
     go.touch()
     cell = kernel.run(code)
