@@ -113,6 +113,12 @@ class Kernel:
         """Return what the journal keeps of one run."""
         return next(entry for entry in self.entries() if entry.execution_id == run_id)
 
+    def forget(self):
+        """Let the journal take all runs for ended."""
+        with closing(Journal(self.home / "journal.sqlite")) as journal:
+            for entry in journal.entries(going_on=True):
+                journal.update(entry.token, state="aborted", shown=True)
+
     def interrupt_when(self, ready):
         """Return what ``run`` takes to interrupt once the cell is ready."""
 

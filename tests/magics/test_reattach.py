@@ -38,9 +38,9 @@ def leave_when(ready):
     return on
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def going_on(kernel, cloud):
-    """Give the runs that the test has started and that go on; what it leaves is ended and looked at, for the next."""
+    """Give the runs that the test has started and that go on; what it leaves is ended and forgotten, for the next."""
     before = {run.execution_id for run in cloud.client.workloads.list()}
 
     def runs():
@@ -50,7 +50,7 @@ def going_on(kernel, cloud):
     kernel.run(f"%env LK_BASE_URL={cloud.base_url}\n%env LK_API_KEY={cloud.api_key}\n%env JPY_SESSION_NAME=")
     for run in runs():
         cloud.client.workloads.abort(run.execution_id)
-        kernel.run(f"%lk_attach {run.execution_id}")
+    kernel.forget()
 
 
 @pytest.fixture
