@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { here, isRemote, machineOf, onMachine, otherMagic } from './magicLine';
 
 test('a plain cell gets a line of its own', () => {
-  expect(onMachine('print(1)', 'gpu.a100')).toBe('%%lk_run --machine gpu.a100\nprint(1)');
+  expect(onMachine('print(1)', 'gpu.a100')).toBe('%%lk_run --gpu A100\nprint(1)');
 });
 
 test('only the wish for a machine changes, however it was written', () => {

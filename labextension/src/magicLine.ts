@@ -1,5 +1,7 @@
 /** The `%%lk_run` line of a cell, read and changed as text. */
 
+import { machineName } from './words';
+
 const MAGIC = /^(\s*)%%lk_run(?![\w])([^\n]*)/;
 const OTHER_MAGIC = /^\s*%%\w+/;
 const MACHINE = /\s+--(?:gpu|machine)(?:\s+|=)("[^"]*"|'[^']*'|\S+)/g;
@@ -24,12 +26,17 @@ export function otherMagic(source: string): string | null {
 /** A cell that runs on this machine: its line is added, or its wish for a machine changed and nothing else. */
 export function onMachine(source: string, machine: string): string {
   if (!isRemote(source)) {
-    return `%%lk_run --machine ${machine}\n${source}`;
+    return `%%lk_run ${wish(machine)}\n${source}`;
   }
   return source.replace(
     MAGIC,
-    (_, space: string, options: string) => `${space}%%lk_run --machine ${machine}${options.replace(MACHINE, '')}`
+    (_, space: string, options: string) => `${space}%%lk_run ${wish(machine)}${options.replace(MACHINE, '')}`
   );
+}
+
+/** The option as one writes it by hand: the name of the card, for other machines the whole profile. */
+function wish(machine: string): string {
+  return /^gpu\.\w+$/.test(machine) ? `--gpu ${machineName(machine)}` : `--machine ${machine}`;
 }
 
 /** A cell that runs in the kernel of its notebook. */

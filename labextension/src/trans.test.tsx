@@ -41,6 +41,7 @@ vi.mock('./stream', () => ({ follow: () => new Promise(() => undefined) }));
 vi.mock('@jupyterlab/ui-components', () => ({
   ReactWidget: class {
     isVisible = true;
+    title = {};
     addClass() {}
   }
 }));
@@ -423,7 +424,7 @@ test('all words of a panel that cannot show anything go through the translator',
 
 test('all words of a run go through the translator', async () => {
   Object.assign(ANSWERS, { 'api/execution/DATA': record });
-  render(drawn(new RunDocument('DATA', commands as never)));
+  render(drawn(new RunDocument('DATA', heard as never, commands as never)));
   expect(untranslated()).toEqual([]);
   await settle();
   for (const part of [/Metrics/, /Result/]) {

@@ -28,6 +28,14 @@ export function machineName(profile: string): string {
   return profile.startsWith('gpu.') ? profile.slice(4).toUpperCase() : profile;
 }
 
+/** When something was, in Unix seconds: the time of a day that has not ended, the date before. */
+export function when(at: number, now: number): string {
+  const [then, today] = [new Date(at * 1000), new Date(now * 1000)];
+  return then.toDateString() === today.toDateString()
+    ? then.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+    : then.toLocaleDateString([], { month: 'short', day: 'numeric' });
+}
+
 /** A moment of the API in Unix seconds; one without a zone is UTC. */
 export function moment(text: string | null | undefined): number | null {
   return text ? Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`) / 1000 : null;

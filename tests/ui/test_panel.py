@@ -41,6 +41,7 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     document = page.locator(".lk-document")
     log = document.get_by_role("log", name="Log")
     expect(log).to_contain_text("first line")
+    expect(document.get_by_role("region", name="Run")).to_contain_text(re.compile("Cost≈ 0"))
     go_on.touch()
     expect(log).to_contain_text("last line")
     expect(document).to_contain_text("completed")
@@ -54,8 +55,13 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     expect(document.get_by_role("tabpanel", name="Result")).to_contain_text("Exit code")
     expect(document).to_contain_text("import pathlib, time")
     expect(run).to_contain_text("completed")
-    run.get_by_role("button", name="Go to").click()
+    page.keyboard.press("ArrowRight")  # to the log again
+    expect(document.get_by_role("heading", name="training")).to_be_visible()
+    document.get_by_role("button", name="Go to").click()
     expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(1)).to_have_class(re.compile("jp-mod-active"))
+    page.get_by_role("tab", name="training · ").locator(".lm-TabBar-tabCloseIcon").click()
+    run.get_by_role("button").first.click()
+    expect(document.get_by_role("status").first).to_have_text("2 lines")  # all of a run that has ended comes at once
     traffic.is_without_secrets(cloud.api_key, "/lk/runs/")
 
 
@@ -183,9 +189,9 @@ def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_c
     page.get_by_role("menuitem", name="Open the run").click()
     document = page.locator(".lk-document")
     expect(document.get_by_role("log", name="Log")).to_contain_text("hello from 42")
-    page.get_by_role("tab", name="notebook.ipynb").click()
+    page.get_by_role("tab", name="notebook.ipynb", exact=True).click()
     source = "() => window.jupyterapp.shell.currentWidget.content.widgets[0].model.sharedModel.source"
-    assert page.evaluate(source).startswith("%%lk_run --machine gpu.h100\nprint(")
+    assert page.evaluate(source).startswith("%%lk_run --gpu H100\nprint(")
     chosen = "() => window.jupyterapp.shell.currentWidget.model.getMetadata('lk_jupyter').machine"
     assert page.evaluate(chosen) == "gpu.h100"
     _editor(book, page)
@@ -203,7 +209,7 @@ def _editor(book, page):
         "line => getComputedStyle(line).color"
     )
     lines.first.hover(position={"x": 100, "y": 8})
-    expect(page.locator(".lk-help")).to_contain_text("Machine profile to run on")
+    expect(page.locator(".lk-help")).to_contain_text("GPU to run on")
     book.run(1)
     book.ended()
     lines.last.click()

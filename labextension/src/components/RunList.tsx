@@ -1,6 +1,7 @@
 import React, { useState } from 'react';
 
 import { trans } from '../trans';
+import { when } from '../words';
 
 /** A run as lists show it. `since` (Unix seconds) counts on while it goes on, and so does its cost. */
 export interface RunRow {
@@ -95,12 +96,15 @@ export function RunList(props: RunListProps) {
   );
 }
 
-function RunItem({ run, now, duration, credits, ...on }: RunListProps & { run: RunRow }) {
+type Of = { run: RunRow };
+
+function RunItem({ run, now, duration, credits, ...on }: RunListProps & Of) {
   const { seconds, cost, estimated } = soFar(run, now);
   const figures = [
     run.machine,
     seconds === null ? null : duration(seconds),
-    cost === null ? null : estimated ? trans.__('≈ %1 credits', credits(cost)) : trans.__('%1 credits', credits(cost))
+    cost === null ? null : estimated ? trans.__('≈ %1 credits', credits(cost)) : trans.__('%1 credits', credits(cost)),
+    run.goingOn ? null : when(run.created, now)
   ];
   return (
     <li className={run.goingOn ? 'lk-going-on' : ''}>
@@ -120,25 +124,25 @@ function RunItem({ run, now, duration, credits, ...on }: RunListProps & { run: R
             {trans.__('Abort')}
           </button>
         )}
-        {run.notebook && run.cellId && (
-          <>
-            <button
-              type="button"
-              aria-label={trans.__('Run again the cell of %1', run.name)}
-              onClick={() => on.onRerun(run)}
-            >
-              {trans.__('Run again')}
-            </button>
-            <button
-              type="button"
-              aria-label={trans.__('Go to cell of %1', run.name)}
-              onClick={() => on.onGoToCell(run)}
-            >
-              {trans.__('Go to cell')}
-            </button>
-          </>
-        )}
+        <CellButtons run={run} onRerun={on.onRerun} onGoToCell={on.onGoToCell} />
       </div>
     </li>
+  );
+}
+
+/** What can be done with the cell of a run, if it came from one. */
+export function CellButtons({ run, onRerun, onGoToCell }: Pick<RunListProps, 'onRerun' | 'onGoToCell'> & Of) {
+  if (!run.notebook || !run.cellId) {
+    return null;
+  }
+  return (
+    <>
+      <button type="button" aria-label={trans.__('Run again the cell of %1', run.name)} onClick={() => onRerun(run)}>
+        {trans.__('Run again')}
+      </button>
+      <button type="button" aria-label={trans.__('Go to cell of %1', run.name)} onClick={() => onGoToCell(run)}>
+        {trans.__('Go to cell')}
+      </button>
+    </>
   );
 }

@@ -3,33 +3,42 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
 import React, { useEffect, useState } from 'react';
 
+import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { Log } from '../components/Log';
 import { Span } from '../components/metrics';
 import { MetricsPlot } from '../components/MetricsPlot';
 import { Notice } from '../components/Notice';
 import { RunCard } from '../components/RunCard';
+import { CellButtons, RunRow, soFar } from '../components/RunList';
 import { FINAL_STATES } from '../options';
 import { Trouble } from '../request';
 import { trans } from '../trans';
 import { ExecutionRecord, JournalCode } from '../types';
 import { bytes, credits, duration, moment } from '../words';
-import { Answer, IsSeen, Output, useAnswer, useMetrics, useOutput, useRecord } from './useRun';
+import { Answer, IsSeen, Output, useAnswer, useMetrics, useOutput, useRecord, useRow } from './useRun';
 
 export class RunDocument extends ReactWidget {
   constructor(
     private readonly runId: string,
+    private readonly cloud: Cloud,
     private readonly commands: CommandRegistry
   ) {
     super();
+    this.title.label = unnamed(runId);
     this.addClass('lk');
     this.addClass('lk-document');
   }
 
   protected render() {
-    return <Run id={this.runId} commands={this.commands} isSeen={() => this.isVisible} />;
+    const { runId: id, cloud, commands, title } = this;
+    const onName = (name: string) => (title.label = name);
+    return <Run {...{ id, cloud, commands, onName }} isSeen={() => this.isVisible} />;
   }
 }
+
+const short = (id: string) => id.slice(0, 8);
+const unnamed = (id: string) => trans.__('Run %1', short(id));
 
 type Part = 'log' | 'metrics' | 'result';
 const PARTS: Part[] = ['log', 'metrics', 'result'];
@@ -39,19 +48,37 @@ const titles = (): Record<Part, string> => ({
   result: trans.__('Result')
 });
 
-function Run({ id, commands, isSeen }: { id: string; commands: CommandRegistry; isSeen: IsSeen }) {
+interface RunProps {
+  id: string;
+  cloud: Cloud;
+  commands: CommandRegistry;
+  isSeen: IsSeen;
+  onName: (name: string) => void;
+}
+
+function Run({ id, cloud, commands, isSeen, onName }: RunProps) {
   const [part, setPart] = useState<Part>('log');
   const output = useOutput(id);
   const record = useRecord(id, output.end, isSeen);
   const run = record.answer;
   const ended = run ? FINAL_STATES.includes(run.status) : !!output.end;
   const now = useClock(!ended);
+  const row = useRow(cloud, id);
+  const name = row?.name || run?.run_name || run?.file_name || unnamed(id);
+  useEffect(() => onName(name.includes(short(id)) ? name : `${name} · ${short(id)}`), [name]);
+  const [failure, setFailure] = useState('');
+  const doing = (command: string) => () => {
+    setFailure('');
+    void commands.execute(command, { ...row }).catch((error: Error) => setFailure(error.message));
+  };
   return (
     <>
-      <h2>{run?.run_name || run?.file_name || trans.__('Run %1', id.slice(0, 8))}</h2>
+      <h2>
+        {name} {!name.includes(short(id)) && <small className="lk-quiet">{short(id)}</small>}
+      </h2>
       <RunCard
-        title={id.slice(0, 8)}
-        facts={factsOf(run, now)}
+        title={short(id)}
+        facts={factsOf(run, row, now)}
         reason=""
         ended={ended || !run}
         stopping={false}
@@ -60,6 +87,12 @@ function Run({ id, commands, isSeen }: { id: string; commands: CommandRegistry; 
         onStop={() => commands.execute(COMMANDS.abortRun, { id })}
         onDetach={() => Promise.resolve()}
       />
+      {row && (
+        <div className="lk-row">
+          <CellButtons run={row} onRerun={doing(COMMANDS.rerunCell)} onGoToCell={doing(COMMANDS.goToCell)} />
+        </div>
+      )}
+      <Notice notice={{ kind: 'error', text: failure }} />
       <div
         role="tablist"
         aria-label={trans.__('Parts of the run')}
@@ -182,18 +215,22 @@ function startOf(run: ExecutionRecord): string | null {
   return start === null ? null : new Date(start * 1000).toLocaleString();
 }
 
-function factsOf(run: ExecutionRecord | null, now: number): [string, string][] {
+function factsOf(run: ExecutionRecord | null, row: RunRow | null, now: number): [string, string][] {
   if (!run) {
     return [];
   }
   const [start, end] = [moment(run.start_time), moment(run.end_time)];
   const goesOn = !FINAL_STATES.includes(run.status);
   const seconds = start === null ? null : end !== null ? end - start : goesOn ? now - start : null;
-  const facts: [string, string | null][] = [
+  const estimate = row && soFar({ ...row, goingOn: true, since: start }, now).cost;
+  const cost = goesOn
+    ? estimate && trans.__('≈ %1 credits', credits(estimate))
+    : typeof run.billed === 'number' && trans.__('%1 credits', credits(run.billed));
+  const facts: [string, string | null | false | 0][] = [
     [trans.__('State'), run.status.replace(/_/g, ' ')],
     [trans.__('Machine'), run.hardware_profile ?? null],
     [trans.__('Time'), seconds === null ? null : duration(seconds)],
-    [trans.__('Cost'), typeof run.billed === 'number' && !goesOn ? trans.__('%1 credits', credits(run.billed)) : null]
+    [trans.__('Cost'), cost]
   ];
   return facts.filter((fact): fact is [string, string] => !!fact[1]);
 }

@@ -1,11 +1,14 @@
 /** What a document asks of its run: the output as it comes, the record, the metrics. */
 import { useEffect, useMemo, useState } from 'react';
 
+import { Cloud, Topic } from '../cloud';
 import { LogLines } from '../components/logLines';
 import { Frame, Span } from '../components/metrics';
+import { RunRow } from '../components/RunList';
 import { frameOf, stepFor } from '../frames';
 import { FINAL_STATES } from '../options';
 import { request, Trouble } from '../request';
+import { runsOf } from '../runs';
 import { follow } from '../stream';
 import { ExecutionMetrics, ExecutionRecord, StreamEnd } from '../types';
 import { moment } from '../words';
@@ -34,9 +37,10 @@ export function useOutput(id: string): Output {
     const asks = new AbortController();
     let frame = 0;
     let taken = 0;
-    const draw = () => {
+    const draw = (end: StreamEnd | null = null, trouble: Trouble | null = null) => {
+      cancelAnimationFrame(frame); // what was planned before knows less
       frame = 0;
-      setState({ count: log.count, end: null, trouble: null });
+      setState({ count: log.count, end, trouble });
     };
     const read = async () => {
       let left = taken; // a stream begins with the first line each time
@@ -45,12 +49,12 @@ export function useOutput(id: string): Output {
         left = Math.max(0, left - text.length);
         taken += fresh.length;
         log.add(fresh);
-        frame ||= requestAnimationFrame(draw);
+        frame ||= requestAnimationFrame(() => draw());
       });
-      setState({ count: log.count, end, trouble: null });
+      draw(end);
     };
     const failed = async (failure: Trouble) => {
-      setState({ count: log.count, end: null, trouble: failure });
+      draw(null, failure);
       if (PASSES.has(failure.state)) {
         await new Promise(done => setTimeout(done, REST));
         await attempt();
@@ -70,6 +74,20 @@ export function useOutput(id: string): Output {
     };
   }, [id]);
   return { log, ...state };
+}
+
+/** The run as the lists of the panel know it; they are asked for what was not heard. */
+export function useRow(cloud: Cloud, id: string): RunRow | null {
+  const find = () => runsOf(cloud.data).find(run => run.id === id) ?? null;
+  const [row, setRow] = useState(find);
+  useEffect(() => {
+    const look = () => setRow(find());
+    cloud.changed.connect(look);
+    const needed: Topic[] = row?.notebook ? ['status', 'machines'] : ['status', 'machines', 'journal'];
+    void cloud.hear(...needed.filter(topic => topic === 'journal' || !cloud.data[topic]));
+    return () => void cloud.changed.disconnect(look);
+  }, [id]);
+  return row;
 }
 
 export interface Answer<T> {

@@ -4,7 +4,6 @@ import { Notification } from '@jupyterlab/apputils';
 import { CodeCell } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
-import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/translation';
 import { IDisposable } from '@lumino/disposable';
 import { Menu } from '@lumino/widgets';
 
@@ -14,6 +13,7 @@ import { RunRow, signOf, soFar } from '../components/RunList';
 import { isRemote, machineOf } from '../magicLine';
 import { runsOf } from '../runs';
 import { ICloud } from '../tokens';
+import { trans } from '../trans';
 import { credits, duration, machineName } from '../words';
 import { pathOf } from './runs';
 
@@ -33,28 +33,21 @@ export const badges: JupyterFrontEndPlugin<void> = {
   description: 'Marks cells that run or ran on the cloud, and tells when a run ends that nobody looks at.',
   autoStart: true,
   requires: [ICloud, INotebookTracker],
-  optional: [ISettingRegistry, ITranslator],
-  activate: (
-    app: JupyterFrontEnd,
-    cloud: Cloud,
-    notebooks: INotebookTracker,
-    registry: ISettingRegistry | null,
-    translator: ITranslator | null
-  ) => {
-    const trans = (translator ?? nullTranslator).load('lk-jupyter');
+  optional: [ISettingRegistry],
+  activate: (app: JupyterFrontEnd, cloud: Cloud, notebooks: INotebookTracker, registry: ISettingRegistry | null) => {
     let settings: ISettingRegistry.ISettings | undefined;
     void registry?.load(ID).then(loaded => (settings = loaded));
     const marked = new Map<CodeCell, Badge>();
     const ended = (panel: NotebookPanel, cell: CodeCell, receipt: Receipt) => {
       const after = Number(settings?.composite.notifyAfter ?? 30);
       if (document.hidden || !panel.isVisible || (receipt.seconds ?? 0) >= after) {
-        tell(app, panel, cell, receipt, trans);
+        tell(app, panel, cell, receipt);
       }
     };
     const mark = (panel: NotebookPanel) => {
       for (const cell of panel.content.widgets) {
         if (cell instanceof CodeCell && !marked.has(cell)) {
-          marked.set(cell, new Badge(app, cloud, panel, cell, trans, receipt => ended(panel, cell, receipt)));
+          marked.set(cell, new Badge(app, cloud, panel, cell, receipt => ended(panel, cell, receipt)));
           cell.disposed.connect(() => {
             marked.get(cell)?.end();
             marked.delete(cell);
@@ -93,7 +86,6 @@ class Badge {
     private readonly cloud: Cloud,
     private readonly panel: NotebookPanel,
     private readonly cell: CodeCell,
-    private readonly trans: TranslationBundle,
     private readonly onEnd: (receipt: Receipt) => void
   ) {
     this.button.type = 'button';
@@ -167,7 +159,7 @@ class Badge {
 
   private sentWords(): string {
     const machine = machineOf(this.cell.model.sharedModel.source);
-    const words = machine ? this.trans.__('▶ on %1', machineName(machine)) : this.trans.__('▶ on the cloud');
+    const words = machine ? trans.__('▶ on %1', machineName(machine)) : trans.__('▶ on the cloud');
     return joined(words, duration((Date.now() - this.sent) / 1000));
   }
 
@@ -177,7 +169,7 @@ class Badge {
       `${signOf(run)} ${run.state.replace(/_/g, ' ')}`,
       run.machine && machineName(run.machine),
       seconds !== null && duration(seconds),
-      cost !== null && this.trans.__('≈ %1 credits', credits(cost))
+      cost !== null && trans.__('≈ %1 credits', credits(cost))
     );
   }
 
@@ -186,7 +178,7 @@ class Badge {
       `${signOf({ state, goingOn: false })} ${state.replace(/_/g, ' ')}`,
       machine && machineName(machine),
       seconds !== undefined && duration(seconds),
-      cost && this.trans.__('%1 credits', credits(Number(cost)))
+      cost && trans.__('%1 credits', credits(Number(cost)))
     );
   }
 
@@ -201,7 +193,7 @@ class Badge {
 
   private show(words: string): void {
     this.button.textContent = words;
-    this.button.title = words && this.trans.__('What can be done with this run');
+    this.button.title = words && trans.__('What can be done with this run');
     this.button.hidden = !words;
   }
 
@@ -238,7 +230,7 @@ function receiptOf({ model: { outputs } }: CodeCell): Receipt | null {
   return null;
 }
 
-function tell(app: JupyterFrontEnd, panel: NotebookPanel, cell: CodeCell, receipt: Receipt, trans: TranslationBundle) {
+function tell(app: JupyterFrontEnd, panel: NotebookPanel, cell: CodeCell, receipt: Receipt) {
   const words = trans.__('%1: run %2 %3', panel.title.label, receipt.execution_id.slice(0, 8), receipt.state);
   const place = { notebook: panel.context.path, cellId: cell.model.id };
   Notification.emit(words, receipt.state === 'completed' ? 'success' : 'error', {

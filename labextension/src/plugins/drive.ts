@@ -14,7 +14,7 @@ const NEVER = 2 ** 31 - 1;
 const bucketIcon = new LabIcon({
   name: 'lk-jupyter:bucket',
   svgstr:
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path class="jp-icon3" fill="#616161" d="M12 2C7 2 3 3.6 3 5.5L5 19c.2 1.700 3.200 3 7 3s6.800-1.300 7-3l2-13.500C21 3.600 17 2 12 2zm0 2c4.400 0 7 1.200 7 1.500S16.400 7 12 7 5 5.800 5 5.500 7.600 4 12 4z"/></svg>'
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path class="jp-icon3" fill="#616161" d="M12 2C7 2 3 3.6 3 5.5L5 19c.2 1.7 3.2 3 7 3s6.8-1.3 7-3l2-13.5C21 3.6 17 2 12 2zm0 2c4.4 0 7 1.2 7 1.5S16.4 7 12 7 5 5.8 5 5.5 7.6 4 12 4z"/></svg>'
 });
 
 class BucketPanel extends Panel {

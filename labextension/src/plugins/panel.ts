@@ -2,7 +2,6 @@
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { ILauncher } from '@jupyterlab/launcher';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
@@ -10,6 +9,7 @@ import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { cloudIcon } from '../icon';
 import { ICloud } from '../tokens';
+import { trans } from '../trans';
 
 const ID = 'lk-jupyter-panel';
 
@@ -18,16 +18,14 @@ export const panel: JupyterFrontEndPlugin<void> = {
   description: 'Shows runs, machines, storage, deployments, VMs and the account in a sidebar.',
   autoStart: true,
   requires: [ICloud],
-  optional: [ICommandPalette, ILauncher, ILayoutRestorer, ITranslator],
+  optional: [ICommandPalette, ILauncher, ILayoutRestorer],
   activate: (
     app: JupyterFrontEnd,
     cloud: Cloud,
     palette: ICommandPalette | null,
     launcher: ILauncher | null,
-    restorer: ILayoutRestorer | null,
-    translator: ITranslator | null
+    restorer: ILayoutRestorer | null
   ) => {
-    const trans = (translator ?? nullTranslator).load('lk-jupyter');
     const widget = new LazyPanel(async () => {
       const { SidePanel } = await import('../panels/SidePanel');
       return new SidePanel(cloud, app.commands);

@@ -1,7 +1,6 @@
 /** Runs of the cloud among Lab's own running terminals and kernels. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IRunningSessionManagers } from '@jupyterlab/running';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
@@ -9,6 +8,7 @@ import { cloudIcon } from '../icon';
 import { request } from '../request';
 import { runsOf } from '../runs';
 import { ICloud } from '../tokens';
+import { trans } from '../trans';
 import { machineName } from '../words';
 
 export const running: JupyterFrontEndPlugin<void> = {
@@ -16,20 +16,14 @@ export const running: JupyterFrontEndPlugin<void> = {
   description: 'Lists the runs of the cloud that go on beside terminals and kernels.',
   autoStart: true,
   requires: [ICloud],
-  optional: [IRunningSessionManagers, ITranslator],
-  activate: (
-    app: JupyterFrontEnd,
-    cloud: Cloud,
-    managers: IRunningSessionManagers | null,
-    translator: ITranslator | null
-  ) => {
-    const trans = (translator ?? nullTranslator).load('lk-jupyter');
+  optional: [IRunningSessionManagers],
+  activate: (app: JupyterFrontEnd, cloud: Cloud, managers: IRunningSessionManagers | null) => {
     const going = () => runsOf(cloud.data).filter(run => run.goingOn);
     managers?.add({
       name: trans.__('GPU cloud runs'),
       running: () =>
         going().map(run => ({
-          open: () => void app.commands.execute(COMMANDS.openRun, { id: run.id, name: run.name }),
+          open: () => void app.commands.execute(COMMANDS.openRun, { id: run.id }),
           shutdown: () => void app.commands.execute(COMMANDS.abortRun, { id: run.id, name: run.name }),
           icon: () => cloudIcon,
           label: () => run.name,

@@ -3,29 +3,27 @@ import { ILabShell, ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } fr
 import { InputDialog, MainAreaWidget, WidgetTracker, ICommandPalette } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { cloudIcon } from '../icon';
 import { ICloud } from '../tokens';
+import { trans } from '../trans';
 
 export const runs: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:runs',
   description: 'Opens runs with log, metrics and result, and the cells that they came from.',
   autoStart: true,
   requires: [ICloud],
-  optional: [ILabShell, INotebookTracker, ICommandPalette, ILayoutRestorer, ITranslator],
+  optional: [ILabShell, INotebookTracker, ICommandPalette, ILayoutRestorer],
   activate: (
     app: JupyterFrontEnd,
     cloud: Cloud,
     lab: ILabShell | null,
     notebooks: INotebookTracker | null,
     palette: ICommandPalette | null,
-    restorer: ILayoutRestorer | null,
-    translator: ITranslator | null
+    restorer: ILayoutRestorer | null
   ) => {
-    const trans = (translator ?? nullTranslator).load('lk-jupyter');
     const { commands, shell } = app;
     const tracker = new WidgetTracker<MainAreaWidget>({ namespace: 'lk-jupyter-run' });
     const idOf = (widget: MainAreaWidget) => widget.id.slice('lk-run-'.length);
@@ -35,15 +33,14 @@ export const runs: JupyterFrontEndPlugin<void> = {
       name: idOf
     });
 
-    const open = async (id: string, name?: string) => {
+    const open = async (id: string) => {
       let widget = tracker.find(one => idOf(one) === id);
       if (!widget) {
         const { RunDocument } = await import('../panels/RunDocument');
-        widget = new MainAreaWidget({ content: new RunDocument(id, commands) });
+        const content = new RunDocument(id, cloud, commands);
+        Object.assign(content.title, { icon: cloudIcon, closable: true });
+        widget = new MainAreaWidget({ content });
         widget.id = `lk-run-${id}`;
-        widget.title.label = name ?? trans.__('Run %1', id.slice(0, 8));
-        widget.title.icon = cloudIcon;
-        widget.title.closable = true;
         if (!lab) {
           widget.addClass('lk-down'); // the main area of Notebook 7 is taken: it holds one document
         }
@@ -55,9 +52,9 @@ export const runs: JupyterFrontEndPlugin<void> = {
     commands.addCommand(COMMANDS.openRun, {
       label: args => (args.id ? trans.__('Open the run') : trans.__('Open a run by its id …')),
       describedBy: { args: { type: 'object', properties: { id: { type: 'string' } } } },
-      execute: async ({ id, name }) => {
+      execute: async ({ id }) => {
         const wanted = (id as string) || (await InputDialog.getText({ title: trans.__('Id of the run') })).value;
-        await (wanted && open(wanted.trim(), name as string));
+        await (wanted && open(wanted.trim()));
       }
     });
     palette?.addItem({ command: COMMANDS.openRun, category: trans.__('GPU cloud') });

@@ -2,7 +2,6 @@
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
-import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
 import { balanceOf } from '../balance';
@@ -10,6 +9,7 @@ import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
 import { runsOf } from '../runs';
 import { ICloud } from '../tokens';
+import { trans } from '../trans';
 import { credits, machineName } from '../words';
 
 const ID = 'lk-jupyter:status';
@@ -22,18 +22,11 @@ export const status: JupyterFrontEndPlugin<void> = {
   description: 'Shows organization, balance and what burns credits in the status bar.',
   autoStart: true,
   requires: [ICloud],
-  optional: [IStatusBar, ISettingRegistry, ITranslator],
-  activate: (
-    app: JupyterFrontEnd,
-    cloud: Cloud,
-    bar: IStatusBar | null,
-    registry: ISettingRegistry | null,
-    translator: ITranslator | null
-  ) => {
+  optional: [IStatusBar, ISettingRegistry],
+  activate: (app: JupyterFrontEnd, cloud: Cloud, bar: IStatusBar | null, registry: ISettingRegistry | null) => {
     if (!bar) {
       return; // Notebook has none
     }
-    const trans = (translator ?? nullTranslator).load('lk-jupyter');
     let settings: ISettingRegistry.ISettings | undefined;
     const item = new Widget({ node: document.createElement('button') });
     item.addClass('lk-statusbar');
@@ -41,7 +34,7 @@ export const status: JupyterFrontEndPlugin<void> = {
     item.node.addEventListener('click', () => void app.commands.execute(COMMANDS.openPanel));
     const draw = () => {
       const lowest = Number(settings?.composite.lowBalance ?? 5);
-      item.node.textContent = wordsOf(cloud, lowest, trans);
+      item.node.textContent = wordsOf(cloud, lowest);
       item.node.title = cloud.trouble?.message || trans.__('Open the panel of the GPU cloud');
     };
     draw();
@@ -64,7 +57,7 @@ export const status: JupyterFrontEndPlugin<void> = {
 };
 
 /** The line; a low balance is said with a sign and in words. */
-export function wordsOf(cloud: Cloud, lowest: number, trans: TranslationBundle): string {
+export function wordsOf(cloud: Cloud, lowest: number): string {
   const { status: told, balance } = cloud.data;
   if (cloud.signedIn === false) {
     return trans.__('☁ GPU cloud: sign in');
