@@ -89,8 +89,19 @@ def read(path: Path, *, limit: int, before: int | None = None, notebook: str | N
 
 def code_of(path: Path, execution_id: str) -> str | None:
     """Return the code of one run as its author wrote it; None where the journal does not know the run."""
-    rows = _rows(path, f"SELECT code FROM {TABLE} WHERE execution_id = ?", (execution_id,)) if path.exists() else []  # noqa: S608
-    return next((str(row["code"]) for row in rows), None)
+    return _kept_of(path, execution_id, "code")
+
+
+def request_of(path: Path, execution_id: str) -> dict[str, Any]:
+    """Return the JSON that one run was started with; nothing where the journal does not know the run."""
+    kept = json.loads(_kept_of(path, execution_id, "request") or "{}")
+    return kept if isinstance(kept, dict) else {}
+
+
+def _kept_of(path: Path, execution_id: str, name: str) -> str | None:
+    query = f"SELECT {name} FROM {TABLE} WHERE execution_id = ?"  # noqa: S608
+    rows = _rows(path, query, (execution_id,)) if path.exists() else []
+    return next((str(row[name]) for row in rows), None)
 
 
 def _rows(path: Path, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:

@@ -1,16 +1,23 @@
 /** Server-sent events of the Jupyter server. */
 import { open, Trouble } from './request';
 import { trans } from './trans';
-import { StreamEnd, StreamFinished, StreamOutput, StreamTrouble } from './types';
+import { Shown, StreamEnd, StreamFinished, StreamOutput, StreamShown, StreamTrouble } from './types';
 
-type Event = StreamOutput | StreamFinished | StreamTrouble;
+type Event = StreamOutput | StreamShown | StreamFinished | StreamTrouble;
 
-/** Hand the output of a run on from its first line, piece by piece; return how the run ended. Raises Trouble. */
-export async function follow(id: string, signal: AbortSignal, onOutput: (text: string) => void): Promise<StreamEnd> {
+export interface Listener {
+  onOutput: (text: string) => void;
+  onShown: (shown: Shown) => void;
+}
+
+/** Hand on what a run writes and shows, from its beginning; return how the run ended. Raises Trouble. */
+export async function follow(id: string, signal: AbortSignal, listener: Listener): Promise<StreamEnd> {
   const response = await open(`runs/${encodeURIComponent(id)}/stream`, { signal });
   for await (const event of events(response.body!)) {
     if ('output' in event) {
-      onOutput(event.output);
+      listener.onOutput(event.output);
+    } else if ('shown' in event) {
+      listener.onShown(event.shown);
     } else if ('finished' in event) {
       return event.finished;
     } else {

@@ -24,9 +24,11 @@ import { RunsTable } from './components/RunsTable';
 import { Section } from './components/Section';
 import { HERE, Sentence } from './components/Sentence';
 import { StorageTree } from './components/StorageTree';
+import { MOST_OUTPUTS } from './outputs';
 import { RunDocument } from './panels/RunDocument';
 import { SidePanel } from './panels/SidePanel';
 import { Trouble } from './request';
+import { Listener } from './stream';
 import { ENGLISH, speak, trans } from './trans';
 
 /** What the routes of the server answer in these tests. */
@@ -36,7 +38,14 @@ vi.mock('./request', async original => ({
   ...(await original<object>()),
   request: async (path: string) => ANSWERS[path.split('?')[0]] ?? Promise.reject(new Error('DATA'))
 }));
-vi.mock('./stream', () => ({ follow: () => new Promise(() => undefined) }));
+vi.mock('./stream', () => ({
+  follow: (_: string, __: object, listener: Listener) => {
+    for (let number = 0; number <= MOST_OUTPUTS; number++) {
+      listener.onShown({ kind: 'display', data: {} });
+    }
+    return new Promise(() => undefined);
+  }
+}));
 // Lab's own parts need more of a browser than these tests have, and so do plots: theirs are the names of their lines.
 vi.mock('@jupyterlab/ui-components', () => ({
   ReactWidget: class {
@@ -45,6 +54,7 @@ vi.mock('@jupyterlab/ui-components', () => ({
     addClass() {}
   }
 }));
+vi.mock('@lumino/widgets', () => ({ Widget: {} }));
 vi.mock('uplot', () => ({
   default: class {
     width = 100;
@@ -96,6 +106,7 @@ function outside(text: string): string {
 }
 
 const nothing = () => undefined;
+const rendermime = { preferredMimeType: nothing };
 const later = () => Promise.resolve();
 const press = (words: RegExp) => screen.getAllByText(words).forEach(button => fireEvent.click(button));
 /** Let answers come and be drawn. */
@@ -424,7 +435,7 @@ test('all words of a panel that cannot show anything go through the translator',
 
 test('all words of a run go through the translator', async () => {
   Object.assign(ANSWERS, { 'api/execution/DATA': record });
-  render(drawn(new RunDocument('DATA', heard as never, commands as never)));
+  render(drawn(new RunDocument('DATA', heard as never, commands as never, rendermime as never)));
   expect(untranslated()).toEqual([]);
   await settle();
   for (const part of [/Metrics/, /Result/]) {

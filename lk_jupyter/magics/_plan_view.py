@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from lk_jupyter.magics._views import Table
 from lk_jupyter.runs.addresses import PORTS_KEY
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle
+from lk_jupyter.runs.frames import FRAMES_KEY
 from lk_jupyter.runs.machines import price_label
-from lk_jupyter.runs.parts import FRAMES_KEY
 from lk_jupyter.runs.redact import redact
 
 

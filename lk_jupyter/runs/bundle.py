@@ -21,10 +21,11 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options import MachineOptions, RunOptions
 from lk_jupyter.runs.cost import cost_of, credits_label, seconds_for
+from lk_jupyter.runs.frames import FRAMES_KEY
 from lk_jupyter.runs.guard import Finding
 from lk_jupyter.runs.imports import imported_names, installed_requirements, local_files
 from lk_jupyter.runs.ipython import as_python, check_magics, shows_last
-from lk_jupyter.runs.parts import FRAMES_KEY, PREFIX, SCRIPT, Cell, Part, shipped_files
+from lk_jupyter.runs.parts import PREFIX, SCRIPT, Cell, Part, shipped_files
 from lk_jupyter.runs.rich import rich_part
 from lk_jupyter.runs.syntax import check_code, parse
 from lk_jupyter.runs.variables.parcel import Parcel

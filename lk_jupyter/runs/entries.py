@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.runs.addresses import PORTS_KEY
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle
+from lk_jupyter.runs.frames import FRAMES_KEY
 from lk_jupyter.runs.journal import Entry
 from lk_jupyter.runs.outcome import duration_of, failure_of
-from lk_jupyter.runs.parts import FRAMES_KEY
 from lk_jupyter.runs.place import here
 from lk_jupyter.runs.redact import MARK, redact_values
 

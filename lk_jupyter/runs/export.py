@@ -11,7 +11,8 @@ from typing import Any
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.bundle import REQUEST_KEY
-from lk_jupyter.runs.parts import FRAMES_KEY, SETTINGS
+from lk_jupyter.runs.frames import FRAMES_KEY
+from lk_jupyter.runs.parts import SETTINGS
 
 #: Settings of parts that name what a run reads from the bucket.
 _FROM_BUCKET = ("blobs", "resume")

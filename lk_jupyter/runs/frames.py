@@ -24,6 +24,9 @@ ESCAPE, END = "\x1b", "\x07"
 _MARK = "\x1b]7411;"
 HIDE, ERROR, BAR = "hide", "error", "bar"
 
+#: Key in a run's metadata that holds the nonce of its frames.
+FRAMES_KEY = "lk_frames"
+
 #: No frame can carry it.
 NO_NONCE = ";"
 

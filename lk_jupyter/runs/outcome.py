@@ -10,8 +10,8 @@ from decimal import Decimal
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.errors import RunAborted, RunError, RunFailed
-from lk_jupyter.runs.frames import ERROR, split
-from lk_jupyter.runs.parts import DRIVER, FRAMES_KEY
+from lk_jupyter.runs.frames import ERROR, FRAMES_KEY, split
+from lk_jupyter.runs.parts import DRIVER
 from lk_jupyter.runs.redact import redact, redact_values
 
 SHORT_ID = 8

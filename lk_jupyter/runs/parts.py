@@ -23,9 +23,6 @@ CODE = "_lk_code.txt"
 #: What the names of our files begin with; no file of the author's may.
 PREFIX = "_lk_"
 
-#: Key in a run's metadata that holds the nonce of its frames.
-FRAMES_KEY = "lk_frames"
-
 #: What the script becomes.
 SCRIPT = f"import {DRIVER}\n{DRIVER}.main(globals())\n"
 

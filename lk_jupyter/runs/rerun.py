@@ -21,8 +21,9 @@ from lk_jupyter.options import ComposeOptions, DockerOptions, RunOptions, StartO
 from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle, Source
 from lk_jupyter.runs.containers import ports_in
 from lk_jupyter.runs.cost import seconds_for
+from lk_jupyter.runs.frames import FRAMES_KEY
 from lk_jupyter.runs.journal import Entry
-from lk_jupyter.runs.parts import FRAMES_KEY, PREFIX
+from lk_jupyter.runs.parts import PREFIX
 from lk_jupyter.runs.redact import MARK
 
 if TYPE_CHECKING:

@@ -27,13 +27,13 @@ from lk_jupyter.runs.cost import credits_label
 from lk_jupyter.runs.doctor import imports_part
 from lk_jupyter.runs.entries import end_of_entry
 from lk_jupyter.runs.follow import BROKEN, Follower, check_patience
-from lk_jupyter.runs.frames import Frame, split
+from lk_jupyter.runs.frames import FRAMES_KEY, Frame, split
 from lk_jupyter.runs.held import holding
 from lk_jupyter.runs.ids import full_id
 from lk_jupyter.runs.journal import journal
 from lk_jupyter.runs.log import RunLog, log_path
 from lk_jupyter.runs.outcome import SHORT_ID, STOPPED_STATES, Result, result_of
-from lk_jupyter.runs.parts import FRAMES_KEY, Part
+from lk_jupyter.runs.parts import Part
 from lk_jupyter.runs.sending import Sending, abort_soon
 from lk_jupyter.runs.stored import STORED, fetched
 from lk_jupyter.runs.variables.looked_through import secrets_in
@@ -254,7 +254,7 @@ class Run:
         """Return the frame with what it carries, fetched from the bucket where that was too large for the log."""
         if frame.kind != STORED:
             return frame
-        return fetched(self._session, self.nonce or "", frame)
+        return fetched(self._session.storage.get_bytes, self.nonce or "", frame)
 
     def follower(self, log: RunLog, stop: threading.Event | None = None) -> Follower:
         """Return what follows this run and writes its log, going on from what the log has."""

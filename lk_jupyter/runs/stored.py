@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import time
 import zlib
+from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lk_jupyter.errors import LkError, NoSuchObject
 from lk_jupyter.runs.frames import Frame
-
-if TYPE_CHECKING:
-    from lk_jupyter.runs.session import Session
 
 STORED = "stored"
 FOLDER = ".lk_jupyter/outputs"
@@ -25,11 +23,14 @@ PAUSE = 0.5
 MOST = 1 << 28
 
 
-def fetched(session: Session, nonce: str, frame: Frame) -> Frame:
-    """Return the frame that stands for one that was put in the bucket; its text, where that cannot be read."""
+def fetched(read: Callable[[str], bytes | bytearray], nonce: str, frame: Frame) -> Frame:
+    """Return the frame that stands for one that was put in the bucket; its text, where that cannot be read.
+
+    ``read`` takes a key and gives its bytes; where there is none, it raises NoSuchObject.
+    """
     facts = frame.payload
     try:
-        payload = _read(session, _key(nonce, facts), facts)
+        payload = _payload(read, _key(nonce, facts), facts)
     except (LkError, ValueError, zlib.error) as problem:
         text = f"{facts.get('plain', '')}\n(an output of {facts.get('size', 0):,} bytes, not shown: {problem})"
         payload = {"data": {"text/plain": text.strip()}, "metadata": {}, "id": facts.get("id")}
@@ -46,8 +47,8 @@ def _key(nonce: str, facts: dict[str, Any]) -> str:
     return key
 
 
-def _read(session: Session, key: str, facts: dict[str, Any]) -> dict[str, Any]:
-    data = _bytes(session, key)
+def _payload(read: Callable[[str], bytes | bytearray], key: str, facts: dict[str, Any]) -> dict[str, Any]:
+    data = _bytes(read, key)
     if zlib.crc32(data) != facts.get("crc"):
         raise ValueError("it was changed in the bucket")
     unpacked = zlib.decompressobj()
@@ -58,10 +59,10 @@ def _read(session: Session, key: str, facts: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
-def _bytes(session: Session, key: str) -> bytes:
+def _bytes(read: Callable[[str], bytes | bytearray], key: str) -> bytes | bytearray:
     for _ in range(LOOKS - 1):
         try:
-            return bytes(session.storage.get_bytes(key))
+            return read(key)
         except NoSuchObject:
             time.sleep(PAUSE)
-    return bytes(session.storage.get_bytes(key))
+    return read(key)

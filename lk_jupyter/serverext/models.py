@@ -202,6 +202,22 @@ class StreamOutput(BaseModel):
     output: str
 
 
+class Shown(BaseModel):
+    """What a run does to its outputs, in the words of Jupyter's messages."""
+
+    kind: Literal["display", "update", "clear"]
+    id: str | None = Field(None, description="Names the output that an update is for.")
+    data: dict[str, Any] = Field({}, description="Forms by MIME type.")
+    metadata: dict[str, Any] = {}
+    wait: bool = Field(default=False, description="Clear when the next output comes.")
+
+
+class StreamShown(BaseModel):
+    """An event of a run: something that it shows beside its text."""
+
+    shown: Shown
+
+
 class StreamEnd(BaseModel):
     """How a run ended."""
 

@@ -19,8 +19,10 @@ from lk_jupyter.serverext.base import Handler, guarded
 from lk_jupyter.serverext.trouble import Trouble
 
 if TYPE_CHECKING:
+    from lk_jupyter.api._client import Client
     from lk_jupyter.api._events import StreamEvent
     from lk_jupyter.api._http import EventStream
+    from lk_jupyter.serverext.outputs import Outputs
 
 #: Seconds of silence after which a comment is sent, so that nothing between takes the stream for dead.
 HEARTBEAT = 15.0
@@ -34,22 +36,23 @@ class Stream(Handler):
 
     @guarded
     async def get(self, execution_id: str) -> None:
-        """Follow it as server-sent events: see ``StreamOutput``, ``StreamFinished`` and ``StreamTrouble``."""
+        """Follow it as server-sent events: see the models whose names begin with ``Stream``."""
         upstream = await self.desk.upstream()
         follow = upstream.client.follow
         stream = await asyncio.to_thread(follow, execution_id, upstream.addresses.get(execution_id))
+        reader = _Reader(stream, lambda: _outputs(upstream.client, execution_id))
         try:
-            await self.while_wanted(self._pass_on(_Reader(stream, upstream.hide)))
+            await self.while_wanted(self._pass_on(reader, upstream.hide))
         finally:
             stream.close()
 
-    async def _pass_on(self, reader: _Reader) -> None:
+    async def _pass_on(self, reader: _Reader, clean: Callable[[str], str]) -> None:
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Accel-Buffering", "no")
         try:
             async for event in reader.events():
-                self.write(f"data: {json.dumps(event)}\n\n" if event else ":\n\n")
+                self.write(f"data: {clean(json.dumps(event))}\n\n" if event else ":\n\n")
                 await self.flush()
         except StreamClosedError:
             return
@@ -57,15 +60,16 @@ class Stream(Handler):
 
 
 class _Reader:
-    """Reads a stream in a thread of its own; ``events`` gives what has come, outputs joined."""
+    """Reads a stream in a thread of its own; ``events`` gives what has come, text joined."""
 
-    def __init__(self, stream: EventStream[StreamEvent], clean: Callable[[str], str]) -> None:
+    def __init__(self, stream: EventStream[StreamEvent], outputs: Callable[[], Outputs]) -> None:
         self._stream = stream
-        self._clean = clean
+        self._outputs = outputs
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._room = threading.Condition()
         self._waiting: list[str] = []
+        self._shown: list[dict[str, Any]] = []
         self._size = 0
         self._last: dict[str, Any] | None = None
 
@@ -79,41 +83,52 @@ class _Reader:
                 yield {}
                 continue
             self._news.clear()
-            text, last = self._taken()
+            text, shown, last = self._taken()
             if text:
-                yield {"output": self._clean(text)}
+                yield {"output": text}
+            for event in shown:
+                yield event
             if last is not None:
                 yield last
                 return
 
-    def _taken(self) -> tuple[str, dict[str, Any] | None]:
+    def _taken(self) -> tuple[str, list[dict[str, Any]], dict[str, Any] | None]:
         with self._room:
-            text, last = "".join(self._waiting), self._last
-            self._waiting, self._size = [], 0
+            text, shown, last = "".join(self._waiting), self._shown, self._last
+            self._waiting, self._shown, self._size = [], [], 0
             self._room.notify()
-        return text, last
+        return text, shown, last
 
     def _read(self) -> None:
         last: dict[str, Any] = {"finished": {"return_code": None, "error": None}}
         try:
+            outputs = self._outputs()
             for event in self._stream:
                 content = getattr(event, "content", None)
                 if content is None:
                     last = {"finished": {"return_code": event.return_code, "error": event.error}}  # type: ignore[union-attr]
                 else:
-                    self._put(content)
+                    self._put(outputs.feed(content), len(content))
+            self._put(outputs.end())
         except LkError as error:
             last = {"trouble": _trouble(error).content()}
-        self._put("", last)
+        self._put([], last=last)
 
-    def _put(self, text: str, last: dict[str, Any] | None = None) -> None:
+    def _put(self, items: list[str | dict[str, Any]], size: int = 0, last: dict[str, Any] | None = None) -> None:
         with self._room:
             self._room.wait_for(lambda: self._size < MOST_WAITING, timeout=60)
-            self._waiting.append(text)
-            self._size += len(text)
+            self._waiting += [item for item in items if isinstance(item, str)]
+            self._shown += [item for item in items if isinstance(item, dict)]
+            self._size += size
             self._last = last
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._news.set)
+
+
+def _outputs(client: Client, execution_id: str) -> Outputs:
+    from lk_jupyter.serverext.outputs import Outputs  # noqa: PLC0415 (at first use)
+
+    return Outputs(client, execution_id)
 
 
 def _trouble(error: LkError) -> Trouble:

@@ -24,6 +24,8 @@ def test_a_run_is_seen_from_its_start_to_its_end_and_no_secret_reaches_the_brows
         LOAD,
         f"""%%lk_run --gpu A100 --name training --allow-secrets
 import pathlib, time
+from IPython.display import HTML, display
+display(HTML("<b>shown</b><img src='nowhere' onerror='hits.push(1)'><script>hits.push(2)</script>"))
 print("first line", {cloud.api_key[::-1]!r}[::-1])
 while not pathlib.Path({str(go_on)!r}).exists():
     time.sleep(0.05)
@@ -32,6 +34,7 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     page.get_by_role("tab", name="GPU cloud", exact=True).click()
     panel = page.locator("#lk-jupyter-panel")
     expect(panel.get_by_text("Balance", exact=True)).to_be_visible()
+    page.evaluate("window.hits = []")
     book.run_all()
     run = panel.get_by_role("list", name="Runs").get_by_role("listitem").filter(has_text="training").first
     expect(run).to_contain_text("running · gpu.a100")
@@ -51,9 +54,14 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     _pictures(book, page, "run-document", lambda: (accessible(document), accessible(panel)))
     document.get_by_role("tab", name="Log").press("ArrowRight")
     expect(document.get_by_role("tabpanel", name="Metrics")).to_contain_text(re.compile("GiB|No samples"))
+    of_the_cell = page.evaluate("hits.length")
     page.keyboard.press("ArrowRight")
     expect(document.get_by_role("tabpanel", name="Result")).to_contain_text("Exit code")
     expect(document).to_contain_text("import pathlib, time")
+    expect(document.get_by_role("region", name="Outputs").locator("b")).to_have_text("shown")
+    expect(document.get_by_role("region", name="Outputs").locator("img")).to_have_count(1)
+    accessible(document)
+    assert page.evaluate("hits.length") == of_the_cell  # what a run shows is not trusted here
     expect(run).to_contain_text("completed")
     page.keyboard.press("ArrowRight")  # to the log again
     expect(document.get_by_role("heading", name="training")).to_be_visible()
@@ -194,6 +202,11 @@ def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_c
     assert page.evaluate(source).startswith("%%lk_run --gpu H100\nprint(")
     chosen = "() => window.jupyterapp.shell.currentWidget.model.getMetadata('lk_jupyter').machine"
     assert page.evaluate(chosen) == "gpu.h100"
+    page.get_by_role("button", name="Run on").click()
+    marked = page.get_by_role("menuitemcheckbox", name="H100")
+    expect(marked).to_be_checked()
+    expect(marked.locator("svg")).to_be_visible()
+    page.keyboard.press("Escape")
     _editor(book, page)
     _pictures(book, page, "toolbar", lambda: (accessible(badge), accessible(status)))
     _troubles(page, status, accessible)

@@ -1,4 +1,5 @@
 /** A run in the main area: its log, metrics and result. Loaded when the first is opened. */
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
 import React, { useEffect, useState } from 'react';
@@ -16,13 +17,15 @@ import { Trouble } from '../request';
 import { trans } from '../trans';
 import { ExecutionRecord, JournalCode } from '../types';
 import { bytes, credits, duration, moment } from '../words';
-import { Answer, IsSeen, Output, useAnswer, useMetrics, useOutput, useRecord, useRow } from './useRun';
+import { Outputs } from './Outputs';
+import { Answer, Followed, IsSeen, useAnswer, useMetrics, useOutput, useRecord, useRow } from './useRun';
 
 export class RunDocument extends ReactWidget {
   constructor(
     private readonly runId: string,
     private readonly cloud: Cloud,
-    private readonly commands: CommandRegistry
+    private readonly commands: CommandRegistry,
+    private readonly rendermime: IRenderMimeRegistry
   ) {
     super();
     this.title.label = unnamed(runId);
@@ -31,9 +34,9 @@ export class RunDocument extends ReactWidget {
   }
 
   protected render() {
-    const { runId: id, cloud, commands, title } = this;
+    const { runId: id, cloud, commands, rendermime, title } = this;
     const onName = (name: string) => (title.label = name);
-    return <Run {...{ id, cloud, commands, onName }} isSeen={() => this.isVisible} />;
+    return <Run {...{ id, cloud, commands, rendermime, onName }} isSeen={() => this.isVisible} />;
   }
 }
 
@@ -52,11 +55,12 @@ interface RunProps {
   id: string;
   cloud: Cloud;
   commands: CommandRegistry;
+  rendermime: IRenderMimeRegistry;
   isSeen: IsSeen;
   onName: (name: string) => void;
 }
 
-function Run({ id, cloud, commands, isSeen, onName }: RunProps) {
+function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
   const [part, setPart] = useState<Part>('log');
   const output = useOutput(id);
   const record = useRecord(id, output.end, isSeen);
@@ -65,7 +69,7 @@ function Run({ id, cloud, commands, isSeen, onName }: RunProps) {
   const now = useClock(!ended);
   const row = useRow(cloud, id);
   const name = row?.name || run?.run_name || run?.file_name || unnamed(id);
-  useEffect(() => onName(name.includes(short(id)) ? name : `${name} · ${short(id)}`), [name]);
+  useEffect(() => void onName(name.includes(short(id)) ? name : `${name} · ${short(id)}`), [name]);
   const [failure, setFailure] = useState('');
   const doing = (command: string) => () => {
     setFailure('');
@@ -115,7 +119,11 @@ function Run({ id, cloud, commands, isSeen, onName }: RunProps) {
       <div role="tabpanel" aria-label={titles()[part]} className="lk-part">
         {part === 'log' && <LogPart output={output} ended={ended} />}
         {part === 'metrics' && <MetricsPart record={record} isSeen={isSeen} />}
-        {part === 'result' && <ResultPart id={id} record={record} isSeen={isSeen} />}
+        {part === 'result' && (
+          <ResultPart id={id} record={record} isSeen={isSeen}>
+            <Outputs rendermime={rendermime} shown={output.shown} left={output.left} />
+          </ResultPart>
+        )}
       </div>
     </>
   );
@@ -140,7 +148,7 @@ function useClock(runs: boolean): number {
   return now;
 }
 
-function LogPart({ output: { log, count, trouble, end }, ended }: { output: Output; ended: boolean }) {
+function LogPart({ output: { log, count, trouble, end }, ended }: { output: Followed; ended: boolean }) {
   return (
     <>
       <Notice notice={{ kind: 'error', text: trouble?.message ?? '' }} />
@@ -165,7 +173,12 @@ function MetricsPart({ record, isSeen }: RecordProps) {
   );
 }
 
-function ResultPart({ id, record: { answer: run, trouble }, isSeen }: RecordProps & { id: string }) {
+function ResultPart({
+  id,
+  record: { answer: run, trouble },
+  isSeen,
+  children
+}: React.PropsWithChildren<RecordProps & { id: string }>) {
   const path = `journal/${encodeURIComponent(id)}/code`; // as its author wrote it
   const code = useAnswer<JournalCode>(path, null, isSeen, () => false).answer?.code ?? run?.python_code;
   if (!run) {
@@ -191,6 +204,7 @@ function ResultPart({ id, record: { answer: run, trouble }, isSeen }: RecordProp
             )
         )}
       </dl>
+      {children}
       {errors.map((error, at) => (
         <Notice key={at} notice={{ kind: 'error', text: error }} />
       ))}

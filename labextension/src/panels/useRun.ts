@@ -7,10 +7,11 @@ import { Frame, Span } from '../components/metrics';
 import { RunRow } from '../components/RunList';
 import { frameOf, stepFor } from '../frames';
 import { FINAL_STATES } from '../options';
+import { Outputs } from '../outputs';
 import { request, Trouble } from '../request';
 import { runsOf } from '../runs';
 import { follow } from '../stream';
-import { ExecutionMetrics, ExecutionRecord, StreamEnd } from '../types';
+import { ExecutionMetrics, ExecutionRecord, Shown, StreamEnd } from '../types';
 import { moment } from '../words';
 
 /** Milliseconds from one look at a run that goes on to the next. */
@@ -22,35 +23,48 @@ const PASSES = new Set(['unreachable', 'slow', 'not-an-api']);
 /** Asked whether somebody sees the document. */
 export type IsSeen = () => boolean;
 
-export interface Output {
+export interface Followed {
   log: LogLines;
   count: number;
+  /** What it shows beside its text, and how much of that is not kept. */
+  shown: Outputs['list'];
+  left: number;
   end: StreamEnd | null;
   trouble: Trouble | null;
 }
 
+const NOTHING = { count: 0, shown: [], left: 0, end: null, trouble: null };
+
 /** Follow the output while the document is open, over breaks too. It is drawn once in a frame, however fast it comes. */
-export function useOutput(id: string): Output {
+export function useOutput(id: string): Followed {
   const log = useMemo(() => new LogLines(), [id]);
-  const [state, setState] = useState<Omit<Output, 'log'>>({ count: 0, end: null, trouble: null });
+  const [state, setState] = useState<Omit<Followed, 'log'>>(NOTHING);
   useEffect(() => {
     const asks = new AbortController();
     let frame = 0;
     let taken = 0;
+    let outputs = new Outputs();
     const draw = (end: StreamEnd | null = null, trouble: Trouble | null = null) => {
       cancelAnimationFrame(frame); // what was planned before knows less
       frame = 0;
-      setState({ count: log.count, end, trouble });
+      setState({ count: log.count, shown: outputs.list, left: outputs.left, end, trouble });
     };
+    const drawSoon = () => (frame ||= requestAnimationFrame(() => draw()));
     const read = async () => {
       let left = taken; // a stream begins with the first line each time
-      const end = await follow(id, asks.signal, text => {
+      outputs = new Outputs();
+      const onOutput = (text: string) => {
         const fresh = text.slice(left);
         left = Math.max(0, left - text.length);
         taken += fresh.length;
         log.add(fresh);
-        frame ||= requestAnimationFrame(() => draw());
-      });
+        drawSoon();
+      };
+      const onShown = (shown: Shown) => {
+        outputs.take(shown);
+        drawSoon();
+      };
+      const end = await follow(id, asks.signal, { onOutput, onShown });
       draw(end);
     };
     const failed = async (failure: Trouble) => {

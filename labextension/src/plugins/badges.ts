@@ -4,8 +4,8 @@ import { Notification } from '@jupyterlab/apputils';
 import { CodeCell } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { MenuSvg } from '@jupyterlab/ui-components';
 import { IDisposable } from '@lumino/disposable';
-import { Menu } from '@lumino/widgets';
 
 import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
@@ -198,7 +198,7 @@ class Badge {
   }
 
   private open(): void {
-    const menu = new Menu({ commands: this.app.commands });
+    const menu = new MenuSvg({ commands: this.app.commands });
     const id = this.live?.id ?? receiptOf(this.cell)?.execution_id;
     const place = { notebook: this.panel.context.path, cellId: this.cell.model.id };
     if (id) {

@@ -2,6 +2,7 @@
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry, Notification, ToolbarButton } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { MenuSvg } from '@jupyterlab/ui-components';
 import { Menu } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
@@ -106,7 +107,7 @@ async function menuOf(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu
   if (!cloud.data.machines) {
     await cloud.hear('status', 'machines');
   }
-  const menu = new Menu({ commands });
+  const menu = new MenuSvg({ commands });
   for (const { hardware_profile: machine, price_per_hour: price } of cloud.data.machines?.machine_types ?? []) {
     menu.addItem({ command: COMMANDS.runOn, args: { machine, price: price ?? null } });
   }

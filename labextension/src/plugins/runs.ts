@@ -3,6 +3,7 @@ import { ILabShell, ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } fr
 import { InputDialog, MainAreaWidget, WidgetTracker, ICommandPalette } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
@@ -14,11 +15,12 @@ export const runs: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:runs',
   description: 'Opens runs with log, metrics and result, and the cells that they came from.',
   autoStart: true,
-  requires: [ICloud],
+  requires: [ICloud, IRenderMimeRegistry],
   optional: [ILabShell, INotebookTracker, ICommandPalette, ILayoutRestorer],
   activate: (
     app: JupyterFrontEnd,
     cloud: Cloud,
+    rendermime: IRenderMimeRegistry,
     lab: ILabShell | null,
     notebooks: INotebookTracker | null,
     palette: ICommandPalette | null,
@@ -37,7 +39,7 @@ export const runs: JupyterFrontEndPlugin<void> = {
       let widget = tracker.find(one => idOf(one) === id);
       if (!widget) {
         const { RunDocument } = await import('../panels/RunDocument');
-        const content = new RunDocument(id, cloud, commands);
+        const content = new RunDocument(id, cloud, commands, rendermime);
         Object.assign(content.title, { icon: cloudIcon, closable: true });
         widget = new MainAreaWidget({ content });
         widget.id = `lk-run-${id}`;

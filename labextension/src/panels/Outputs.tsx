@@ -1,0 +1,49 @@
+/** Outputs of a run, drawn as Lab draws those of a notebook that is not trusted. */
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { PartialJSONObject } from '@lumino/coreutils';
+import { Widget } from '@lumino/widgets';
+import React, { useLayoutEffect, useRef } from 'react';
+
+import { Output } from '../outputs';
+import { trans } from '../trans';
+
+export interface OutputsProps {
+  rendermime: IRenderMimeRegistry;
+  shown: readonly Output[];
+  left: number;
+}
+
+export function Outputs({ rendermime, shown, left }: OutputsProps) {
+  if (!shown.length) {
+    return null;
+  }
+  return (
+    <section aria-label={trans.__('Outputs')} className="lk-outputs">
+      {left > 0 && <p className="lk-quiet">{trans._n('%1 output before', '%1 outputs before', left)}</p>}
+      {shown.map(output => (
+        <Drawn key={output.key} rendermime={rendermime} output={output} />
+      ))}
+    </section>
+  );
+}
+
+function Drawn({ rendermime, output }: { rendermime: IRenderMimeRegistry; output: Output }) {
+  const place = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const data = output.data as PartialJSONObject;
+    const type = rendermime.preferredMimeType(data, 'ensure'); // what cannot be made safe is not drawn
+    if (!type) {
+      return;
+    }
+    const renderer = rendermime.createRenderer(type);
+    const model = rendermime.createModel({ data, metadata: output.metadata as PartialJSONObject, trusted: false });
+    Widget.attach(renderer, place.current!);
+    void renderer.renderModel(model).then(() => {
+      const told = data['text/plain'];
+      const words = typeof told === 'string' ? told : trans.__('Figure');
+      renderer.node.querySelectorAll('img:not([alt])').forEach(image => image.setAttribute('alt', words));
+    });
+    return () => renderer.dispose(); // before its place is gone
+  }, [output]);
+  return <div ref={place} className="lk-output" />;
+}
