@@ -13,6 +13,7 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends.fail import Keyring as NoKeyring
+from pytest_rerunfailures import suspended_finalizers
 from upstream_stub import UpstreamStub
 
 from lk_jupyter.api._client import Client
@@ -31,6 +32,16 @@ if FORKS:
 def pytest_collection_modifyitems(items):
     """Begin with what takes long, the tests with a time limit of their own, so that none goes on alone at the end."""
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Let a test that is tried again begin with clouds and kernels of its own: what it left may be what it fails of."""
+    if getattr(item, "execution_count", 1) > 1:
+        state = item.session._setupstate
+        state.stack.update(suspended_finalizers)  # the plugin holds them back, so that fixtures of the session stay
+        suspended_finalizers.clear()
+        state.teardown_exact(None)
 
 
 def pytest_terminal_summary(terminalreporter):
