@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import webbrowser
 from functools import cached_property
 
 import cloud_process
@@ -51,6 +52,29 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(report.longreprtext)
         for title, text in report.sections:
             terminalreporter.write_line(f"{title}:\n{text}")
+
+
+class Clicker(webbrowser.BaseBrowser):
+    """A browser whose user does at once what the page asks for."""
+
+    def __init__(self, act):
+        super().__init__("clicker")
+        self.act = act
+
+    def open(self, url, *_):
+        self.act(url)
+        return True
+
+
+@pytest.fixture
+def browser(monkeypatch):
+    """A function that sets what happens when Python opens a page."""
+
+    def use(act):
+        monkeypatch.setattr(webbrowser, "_browsers", {"clicker": [None, Clicker(act)]})
+        monkeypatch.setattr(webbrowser, "_tryorder", ["clicker"])
+
+    return use
 
 
 class RunningCloud:

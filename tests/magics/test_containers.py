@@ -6,8 +6,8 @@ import getpass
 import os
 import re
 import signal
-import sys
 import threading
+from queue import SimpleQueue
 
 import pytest
 from localcloud.conftest import image as image  # noqa: PLC0414 (a fixture)
@@ -91,11 +91,9 @@ def test_an_interrupt_stops_the_run_and_its_bill(signed_in, run_cell, image, ses
     assert going_on() <= before
 
 
-def test_a_port_is_shown_as_an_address_and_opened(run_cell, image, session, tmp_path, monkeypatch):
-    opened = tmp_path / "opened"
-    program = tmp_path / "browser.py"
-    program.write_text(f"import sys, pathlib; pathlib.Path({str(opened)!r}).write_text(sys.argv[1])")
-    monkeypatch.setenv("BROWSER", f"{sys.executable} {program} %s")
+def test_a_port_is_shown_as_an_address_and_opened(run_cell, image, session, browser):
+    opened = SimpleQueue()
+    browser(opened.put)
     run = session.run_image(image, SERVER, port=[8000], mount=False, timeout=600)
     try:
         url = f"{session.base_url}/ports/{run.execution_id}/8000/"
@@ -103,7 +101,7 @@ def test_a_port_is_shown_as_an_address_and_opened(run_cell, image, session, tmp_
             lambda: "listening" in (shown := run_cell(f"%lk_open {run.short_id} --no-browser")) and "not" not in shown
         )
         assert f"● listening · {url}" in run_cell(f"%lk_open {run.short_id} 8000")
-        assert until(lambda: opened.exists() and opened.read_text()) == url
+        assert opened.get(timeout=60) == url
         assert "◌ not listening yet" in run_cell(f"%lk_open {run.short_id} 8001")
         assert session.get(run.execution_id).ports == (8000,)
     finally:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
+from queue import SimpleQueue
 
 import httpx
 import pytest
-from localcloud.conftest import until
 
 from lk_jupyter.runs.journal import journal
 
@@ -27,11 +26,9 @@ def going_on(cloud):
     return list(cloud.client.workloads.list())
 
 
-def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shell, tmp_path, monkeypatch):
-    opened = tmp_path / "opened"
-    program = tmp_path / "browser.py"
-    program.write_text(f"import sys, pathlib; pathlib.Path({str(opened)!r}).write_text(sys.argv[1])")
-    monkeypatch.setenv("BROWSER", f"{sys.executable} {program} %s")
+def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shell, browser):
+    opened = SimpleQueue()
+    browser(opened.put)
     shown = run_cell("%lk_notebook start --gpu A100 --name mine")
     (run,) = going_on(signed_in)
     url = f"{signed_in.base_url}/ports/{run.execution_id}/8888/"
@@ -39,7 +36,7 @@ def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shel
         f"● listening · gpu.a100 at 1.59/h · at most 0.2650 credits (time limit 600 s) · run {run.execution_id[:8]}"
         in shown
     )
-    assert until(lambda: opened.exists() and opened.read_text()).startswith(f"{url}?token=")
+    assert opened.get(timeout=60).startswith(f"{url}?token=")
     listed = run_cell("%lk_notebook")
     assert run.execution_id[:8] in listed
     assert url in listed

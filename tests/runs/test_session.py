@@ -2,7 +2,6 @@ import _thread
 import signal
 import subprocess
 import sys
-import webbrowser
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -16,27 +15,6 @@ from lk_jupyter.localcloud import launch
 from lk_jupyter.runs import _browser, session, signin
 
 pytestmark = pytest.mark.usefixtures("home")
-
-
-class Clicker(webbrowser.BaseBrowser):
-    """A browser whose user does at once what the page asks for."""
-
-    def __init__(self, act):
-        super().__init__("clicker")
-        self.act = act
-
-    def open(self, url, *_):
-        self.act(url)
-        return True
-
-
-@pytest.fixture
-def browser(monkeypatch):
-    def use(act):
-        monkeypatch.setattr(webbrowser, "_browsers", {"clicker": [None, Clicker(act)]})
-        monkeypatch.setattr(webbrowser, "_tryorder", ["clicker"])
-
-    return use
 
 
 def click(url):
