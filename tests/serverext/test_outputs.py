@@ -1,0 +1,98 @@
+"""What a run shows beside its text, as a page gets it."""
+
+import json
+
+import pytest
+
+from lk_jupyter.runs.session import connect
+from lk_jupyter.runs.stored import FOLDER
+
+CODE = """
+from IPython.display import HTML, display
+print("before")
+display(HTML("<b>first</b>"))
+handle = display("number 0", display_id="counter")
+handle.update("number 1")
+print("after")
+"""
+
+
+@pytest.fixture
+def session(cloud, home):
+    with connect(cloud.base_url, cloud.api_key) as session:
+        yield session
+
+
+@pytest.fixture
+def ended(session):
+    """A function that runs a cell on the cloud to its end and gives its id."""
+
+    def run(code):
+        run = session.run(code, rich=True)
+        run.wait()
+        return run.execution_id
+
+    return run
+
+
+@pytest.fixture
+def followed(jupyter):
+    """A function that gives the events of a run's stream."""
+
+    def follow(execution_id):
+        with jupyter.page.stream("GET", f"lk/runs/{execution_id}/stream") as answer:
+            lines = [line for line in answer.iter_lines() if line.startswith("data: ")]
+        return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+    return follow
+
+
+def text(events):
+    return "".join(event.get("output", "") for event in events)
+
+
+def shown(events):
+    return [event["shown"] for event in events if "shown" in event]
+
+
+def test_text_and_what_is_shown_come_apart(ended, followed):
+    events = followed(ended(CODE))
+    assert text(events) == "before\nafter\n"
+    first, counter, update = shown(events)
+    assert (first["kind"], first["data"]["text/html"]) == ("display", "<b>first</b>")
+    assert (update["kind"], update["id"]) == ("update", counter["id"])
+    assert "number 1" in update["data"]["text/plain"]
+    assert events[-1] == {"finished": {"return_code": 0, "error": None}}
+
+
+@pytest.fixture
+def large(ended, monkeypatch):
+    """A run that shows what is too large for its log."""
+    monkeypatch.setenv("LK_INLINE_OUTPUT", "1000")
+    return ended("from IPython.display import HTML, display\ndisplay(HTML('<i>large</i>' * 1000))")
+
+
+def test_what_was_too_large_for_the_log_is_brought_from_the_bucket(large, followed):
+    (output,) = shown(followed(large))
+    assert output["kind"] == "display"
+    assert output["data"]["text/html"] == "<i>large</i>" * 1000
+
+
+def test_what_has_gone_from_the_bucket_is_said_in_its_place(large, session, followed):
+    session.storage.remove(f"{FOLDER}/")
+    (output,) = shown(followed(large))
+    assert set(output["data"]) == {"text/plain"}
+    assert "bytes, not shown: " in output["data"]["text/plain"]
+
+
+def test_what_was_printed_in_the_form_of_ours_stays_text(ended, followed):
+    printed = "\x1b]7411;0123;1-1;1/1;e30=;0\x07"
+    events = followed(ended(f"print({printed!r})"))
+    assert shown(events) == []
+    assert text(events) == f"{printed}\n"
+
+
+def test_a_run_of_another_program_has_text_alone(cloud, followed):
+    body = {"code": "print('plain')", "execution_type": "cpu"}
+    events = followed(cloud.http.post("execution/streaming/start", json=body).json()["execution_id"])
+    assert (text(events), shown(events)) == ("plain\n", [])
