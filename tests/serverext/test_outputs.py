@@ -67,9 +67,9 @@ def test_text_and_what_is_shown_come_apart(ended, followed):
 
 @pytest.fixture
 def large(ended, monkeypatch):
-    """A run that shows what is too large for its log."""
+    """A run that has the bucket as a folder and shows what is too large for its log."""
     monkeypatch.setenv("LK_INLINE_OUTPUT", "1000")
-    return ended("from IPython.display import HTML, display\ndisplay(HTML('<i>large</i>' * 1000))")
+    return ended("from IPython.display import HTML, display\ndisplay(HTML('<i>large</i>' * 1000))  # /mnt/s3")
 
 
 def test_what_was_too_large_for_the_log_is_brought_from_the_bucket(large, followed):
@@ -79,7 +79,7 @@ def test_what_was_too_large_for_the_log_is_brought_from_the_bucket(large, follow
 
 
 def test_what_has_gone_from_the_bucket_is_said_in_its_place(large, session, followed):
-    session.storage.remove(f"{FOLDER}/")
+    assert session.storage.remove(f"{FOLDER}/")
     (output,) = shown(followed(large))
     assert set(output["data"]) == {"text/plain"}
     assert "bytes, not shown: " in output["data"]["text/plain"]
