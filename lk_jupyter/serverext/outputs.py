@@ -9,7 +9,7 @@ from typing import Any
 from lk_jupyter import config, journal_rows
 from lk_jupyter.api._client import Client
 from lk_jupyter.errors import NoSuchObject, NotFound
-from lk_jupyter.runs.frames import FRAMES_KEY, NO_NONCE, Frame, Splitter, words_of
+from lk_jupyter.runs.frames import ESCAPE, FRAMES_KEY, NO_NONCE, Frame, Splitter, words_of
 from lk_jupyter.runs.stored import STORED, fetched
 
 _SHOWN = {"display", "update", "clear"}
@@ -20,21 +20,27 @@ class Outputs:
 
     def __init__(self, client: Client, execution_id: str) -> None:
         self._client = client
-        self._nonce = _nonce(client, execution_id)
-        self._splitter = Splitter(self._nonce)
+        self._execution_id = execution_id
+        self._splitter: Splitter | None = None  # made when there is something to split: the nonce may be far away
 
     def feed(self, text: str) -> list[str | dict[str, Any]]:
         """Take a chunk and return what it completes, in order."""
-        return list(map(self._event, self._splitter.feed(text)))
+        if self._splitter is None:
+            if ESCAPE not in text:
+                return [text]
+            self._splitter = Splitter(_nonce(self._client, self._execution_id))
+        return [self._event(item, self._splitter.nonce) for item in self._splitter.feed(text)]
 
     def end(self) -> list[str | dict[str, Any]]:
         """Return what was held back."""
-        return list(map(self._event, self._splitter.end()))
+        if self._splitter is None:
+            return []
+        return [self._event(item, self._splitter.nonce) for item in self._splitter.end()]
 
-    def _event(self, item: str | Frame) -> str | dict[str, Any]:
+    def _event(self, item: str | Frame, nonce: str) -> str | dict[str, Any]:
         if isinstance(item, str):
             return item
-        frame = fetched(self._read, self._nonce, item) if item.kind == STORED else item
+        frame = fetched(self._read, nonce, item) if item.kind == STORED else item
         if frame.kind not in _SHOWN:
             return words_of(frame)
         return {"shown": {"kind": frame.kind, **frame.payload}}
