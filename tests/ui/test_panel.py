@@ -163,6 +163,9 @@ def _machine(book: OpenNotebook, page, panel):
     page.get_by_role("tab", name="File Browser").click()
     page.get_by_role("tab", name="GPU cloud", exact=True).click()
     expect(panel.get_by_role("radio", name="gpu.a100")).to_be_checked()
+    for _ in range(2):
+        panel.get_by_role("button", name="Machines", exact=True).click()
+    expect(panel.get_by_role("radio", name="gpu.a100")).to_be_checked()
     panel.get_by_role("radio", name="gpu.a100").press("ArrowUp")
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
     panel.get_by_role("button", name="Run the selected cell on gpu.l40s").click()

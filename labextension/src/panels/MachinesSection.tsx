@@ -35,11 +35,25 @@ const ANY: Wish = {
 const PAUSE = 250;
 const EVERY = 60_000;
 
+/** What the user asked of the picker; it outlives the folding of the section. */
+export interface Picked {
+  wish: Wish;
+  /** The profile that was chosen; empty before. */
+  chosen: string;
+}
+
+export const NOTHING_PICKED: Picked = { wish: ANY, chosen: '' };
+
+interface MachinesProps {
+  tools: Tools;
+  picked: Picked;
+  onPick: (change: Partial<Picked>) => void;
+}
+
 /** The machine picker: the selected cell runs on what is chosen. */
-export function MachinesSection({ tools: { cloud, commands, say, shown } }: { tools: Tools }) {
-  const [wish, setWish] = useState(ANY);
+export function MachinesSection({ tools: { cloud, commands, say, shown }, picked, onPick }: MachinesProps) {
+  const { wish, chosen } = picked;
   const [table, setTable] = useState<MachinesContent | null>(null);
-  const [chosen, choose] = useState('');
   const account = cloud.data.status?.organization?.slug;
   useEffect(() => {
     const asking = new AbortController();
@@ -75,7 +89,7 @@ export function MachinesSection({ tools: { cloud, commands, say, shown } }: { to
   };
   const chooseCheapest = () => {
     if (table?.cheapest) {
-      choose(table.cheapest);
+      onPick({ chosen: table.cheapest });
     } else if (table) {
       say({ kind: 'error', text: table.none_fits });
     }
@@ -92,8 +106,8 @@ export function MachinesSection({ tools: { cloud, commands, say, shown } }: { to
       problem={table?.problem ?? ''}
       columns={COLUMNS}
       where="everywhere"
-      onWish={setWish}
-      onChoose={choose}
+      onWish={wanted => onPick({ wish: wanted })}
+      onChoose={machine => onPick({ chosen: machine })}
       onCheapest={chooseCheapest}
       onDefault={makeDefault}
       actions={

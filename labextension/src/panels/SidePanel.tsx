@@ -17,7 +17,7 @@ import { trans } from '../trans';
 import { StatusContent } from '../types';
 import { credits, duration } from '../words';
 import { AccountSection } from './AccountSection';
-import { MachinesSection } from './MachinesSection';
+import { MachinesSection, NOTHING_PICKED } from './MachinesSection';
 import { DeploymentsSection, VmsSection } from './RentedSections';
 import { StorageSection } from './StorageSection';
 
@@ -149,6 +149,7 @@ function SignIn({ tools: { cloud, say } }: { tools: Tools }) {
 
 function Sections({ tools }: { tools: Tools }) {
   const { cloud, shown } = tools;
+  const [picked, pick] = useState(NOTHING_PICKED);
   const listening = (topic: Topic) => {
     const wanted = cloud.want(topic);
     return () => wanted.dispose();
@@ -160,7 +161,7 @@ function Sections({ tools }: { tools: Tools }) {
         <Runs tools={tools} />
       </Section>
       <Section title={trans.__('Machines')}>
-        <MachinesSection tools={tools} />
+        <MachinesSection tools={tools} picked={picked} onPick={change => pick(before => ({ ...before, ...change }))} />
       </Section>
       <Section title={trans.__('Storage')}>
         <StorageSection tools={tools} />
