@@ -13,6 +13,9 @@ export function duration(seconds: number): string {
 
 /** Credits with as many digits as tell something. */
 export function credits(amount: number): string {
+  if (amount > 0 && amount < 0.0001) {
+    return '< 0.0001';
+  }
   return amount.toFixed(Math.abs(amount) < 1 ? 4 : 2);
 }
 
