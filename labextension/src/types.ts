@@ -242,7 +242,7 @@ export interface ChatCompletionRequest {
   stop?: string | string[] | null;
   seed?: number | null;
   response_format?: Record<string, unknown> | null;
-  tools?: Record<string, unknown>[] | null;
+  tools?: (Record<string, unknown>)[] | null;
   tool_choice?: string | Record<string, unknown> | null;
   reasoning_effort?: string | null;
   chat_template_kwargs?: Record<string, unknown> | null;
@@ -262,7 +262,7 @@ export interface ChatMessage {
   role: 'system' | 'user' | 'assistant' | 'tool';
   content?: string | ChatContentPart[] | null;
   name?: string | null;
-  tool_calls?: Record<string, unknown>[] | null;
+  tool_calls?: (Record<string, unknown>)[] | null;
   tool_call_id?: string | null;
 }
 
@@ -363,7 +363,7 @@ export interface DedicatedChatCompletionRequest {
   stop?: string | string[] | null;
   seed?: number | null;
   response_format?: Record<string, unknown> | null;
-  tools?: Record<string, unknown>[] | null;
+  tools?: (Record<string, unknown>)[] | null;
   tool_choice?: string | Record<string, unknown> | null;
   reasoning_effort?: string | null;
   chat_template_kwargs?: Record<string, unknown> | null;
@@ -1299,17 +1299,7 @@ export interface StartResponse {
 
 /** Who is signed in; `state` is a trouble's where the server did not tell. */
 export interface StatusContent {
-  state:
-    | 'signed-out'
-    | 'revoked'
-    | 'unreachable'
-    | 'slow'
-    | 'not-an-api'
-    | 'refused'
-    | 'not-allowed'
-    | 'bad-request'
-    | 'broken'
-    | 'signed-in';
+  state: 'signed-out' | 'revoked' | 'unreachable' | 'slow' | 'not-an-api' | 'refused' | 'not-allowed' | 'bad-request' | 'broken' | 'signed-in';
   detail?: string;
   base_url: string;
   is_local: boolean;
@@ -1490,16 +1480,7 @@ export interface TrainTime {
 
 /** What went wrong, as a state to be designed for and as one line to be shown. */
 export interface TroubleContent {
-  state:
-    | 'signed-out'
-    | 'revoked'
-    | 'unreachable'
-    | 'slow'
-    | 'not-an-api'
-    | 'refused'
-    | 'not-allowed'
-    | 'bad-request'
-    | 'broken';
+  state: 'signed-out' | 'revoked' | 'unreachable' | 'slow' | 'not-an-api' | 'refused' | 'not-allowed' | 'bad-request' | 'broken';
   detail: string;
   request_id?: string | null;
   retry_after?: string | null;
