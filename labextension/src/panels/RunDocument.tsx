@@ -71,10 +71,12 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
   const name = row?.name || run?.run_name || run?.file_name || unnamed(id);
   useEffect(() => void onName(name.includes(short(id)) ? name : `${name} · ${short(id)}`), [name]);
   const [failure, setFailure] = useState('');
-  const doing = (command: string) => () => {
+  const doing = (command: string) => async () => {
     setFailure('');
-    void commands.execute(command, { ...row }).catch((error: Error) => setFailure(error.message));
+    await commands.execute(command, { ...row, id }).catch((error: Error) => setFailure(error.message));
   };
+  const [rerun, goToCell] = [doing(COMMANDS.rerunCell), doing(COMMANDS.goToCell)];
+  const outputs = output.shown.length + output.left;
   return (
     <>
       <h2>
@@ -88,12 +90,12 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
         stopping={false}
         held={false}
         deaf={false}
-        onStop={() => commands.execute(COMMANDS.abortRun, { id })}
+        onStop={doing(COMMANDS.abortRun)}
         onDetach={() => Promise.resolve()}
       />
       {row && (
         <div className="lk-row">
-          <CellButtons run={row} onRerun={doing(COMMANDS.rerunCell)} onGoToCell={doing(COMMANDS.goToCell)} />
+          <CellButtons run={row} onRerun={() => void rerun()} onGoToCell={() => void goToCell()} />
         </div>
       )}
       <Notice notice={{ kind: 'error', text: failure }} />
@@ -113,6 +115,7 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
             onClick={() => setPart(name)}
           >
             {titles()[name]}
+            {name === 'result' && outputs > 0 && ` (${outputs})`}
           </button>
         ))}
       </div>

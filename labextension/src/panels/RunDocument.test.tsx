@@ -1,0 +1,56 @@
+import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
+import { ReactElement } from 'react';
+import { afterEach, expect, test, vi } from 'vitest';
+
+import { Listener } from '../stream';
+import { RunDocument } from './RunDocument';
+
+vi.mock('@jupyterlab/ui-components', () => ({
+  ReactWidget: class {
+    isVisible = true;
+    title = {};
+    addClass() {}
+  }
+}));
+vi.mock('@lumino/widgets', () => ({ Widget: {} }));
+vi.mock('uplot', () => ({ default: class {} }));
+vi.mock('../request', async original => ({
+  ...(await original<object>()),
+  request: async () => ({ execution_id: 'e1', status: 'running', file_name: 'cell.py' })
+}));
+vi.mock('../stream', () => ({
+  follow: (_: string, __: object, listener: Listener) => {
+    listener.onShown({ kind: 'display', data: { 'text/plain': 'a figure' } });
+    return new Promise(() => undefined);
+  }
+}));
+vi.stubGlobal(
+  'ResizeObserver',
+  class {
+    observe() {}
+    disconnect() {}
+  }
+);
+
+afterEach(cleanup);
+
+const signal = { connect: () => true, disconnect: () => true };
+const cloud = { data: { status: {}, machines: {} }, changed: signal, hear: () => Promise.resolve() };
+
+function drawn(execute: () => Promise<unknown>): RunDocument {
+  const document = new RunDocument('e1', cloud as never, { execute } as never, {} as never);
+  render((document as unknown as { render: () => ReactElement }).render() as never);
+  return document;
+}
+
+test('that a run could not be stopped is told', async () => {
+  drawn(() => Promise.reject(new Error('The cloud is out of reach.')));
+  fireEvent.click(await screen.findByText('■ Stop the run'));
+  expect(await screen.findByText(/The cloud is out of reach/)).toBeTruthy();
+});
+
+test('the tab of the document has the name of the run, and that of the result counts what it shows', async () => {
+  const document = drawn(() => Promise.resolve());
+  expect(await screen.findByText('Result (1)')).toBeTruthy();
+  expect(document.title.label).toBe('cell.py · e1');
+});
