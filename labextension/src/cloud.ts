@@ -57,6 +57,8 @@ export class Cloud {
   readonly data: Partial<Heard> = {};
   /** The last trouble of each topic, gone with its next answer. */
   readonly troubles: Partial<Record<Topic, Trouble>> = {};
+  /** The server and organization that were last signed in to: what is another's is to be read anew. */
+  account = '';
 
   private readonly asked: Partial<Record<Topic, number>> = {};
   private readonly wanted = new Map<object, Topic[]>();
@@ -187,6 +189,10 @@ export class Cloud {
       this.expect('journal'); // it knows of which cell that is
     }
     this.data[topic] = answer;
+    const { status } = this.data;
+    if (status?.state === 'signed-in') {
+      this.account = `${status.base_url} ${status.organization?.slug ?? ''}`;
+    }
     delete this.troubles[topic];
     this._changed.emit(topic);
     if (left) {

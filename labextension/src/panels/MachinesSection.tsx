@@ -54,7 +54,6 @@ interface MachinesProps {
 export function MachinesSection({ tools: { cloud, commands, say, shown }, picked, onPick }: MachinesProps) {
   const { wish, chosen } = picked;
   const [table, setTable] = useState<MachinesContent | null>(null);
-  const account = cloud.data.status?.organization?.slug;
   useEffect(() => {
     const asking = new AbortController();
     const ask = async () => {
@@ -75,7 +74,7 @@ export function MachinesSection({ tools: { cloud, commands, say, shown }, picked
       window.clearInterval(again);
       asking.abort();
     };
-  }, [wish, shown, account]);
+  }, [wish, shown, cloud.account]);
 
   const makeDefault = async () => {
     try {

@@ -20,6 +20,7 @@ import { AccountSection } from './AccountSection';
 import { MachinesSection, NOTHING_PICKED } from './MachinesSection';
 import { DeploymentsSection, VmsSection } from './RentedSections';
 import { StorageSection } from './StorageSection';
+import { useFolders } from './useFolders';
 
 /** What the parts of the panel work with. */
 export interface Tools {
@@ -150,6 +151,7 @@ function SignIn({ tools: { cloud, say } }: { tools: Tools }) {
 function Sections({ tools }: { tools: Tools }) {
   const { cloud, shown } = tools;
   const [picked, pick] = useState(NOTHING_PICKED);
+  const bucket = useFolders(cloud.account);
   const listening = (topic: Topic) => {
     const wanted = cloud.want(topic);
     return () => wanted.dispose();
@@ -164,7 +166,7 @@ function Sections({ tools }: { tools: Tools }) {
         <MachinesSection tools={tools} picked={picked} onPick={change => pick(before => ({ ...before, ...change }))} />
       </Section>
       <Section title={trans.__('Storage')}>
-        <StorageSection tools={tools} />
+        <StorageSection key={cloud.account} tools={tools} bucket={bucket} />
       </Section>
       <Section title={trans.__('Deployments')} onOpen={wish('deployments')}>
         <DeploymentsSection tools={tools} />

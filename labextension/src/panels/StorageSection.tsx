@@ -8,11 +8,11 @@ import { open, request, urlOf } from '../request';
 import { trans } from '../trans';
 import { PreviewContent } from '../types';
 import type { Tools } from './SidePanel';
-import { useFolders } from './useFolders';
+import { Bucket } from './useFolders';
 
 /** The bucket as a tree: look into a file, take it into a cell, fetch, add and remove files. */
-export function StorageSection({ tools: { commands, say } }: { tools: Tools }) {
-  const { folders, ...bucket } = useFolders();
+export function StorageSection({ tools: { commands, say }, bucket }: { tools: Tools; bucket: Bucket }) {
+  const { folders } = bucket;
   const [{ current, folder }, setPlace] = useState({ current: '', folder: '' });
   const [preview, setPreview] = useState<PreviewContent | null>(null);
   const [asked, setAsked] = useState<Asked | null>(null);
@@ -23,7 +23,7 @@ export function StorageSection({ tools: { commands, say } }: { tools: Tools }) {
       say({ kind: 'error', text: (failure as Error).message });
     }
   };
-  useEffect(() => void attempt(() => bucket.open('')), []);
+  useEffect(() => void attempt(() => (folders['']?.is_read ? bucket.refresh() : bucket.open(''))), []);
 
   const use = (row: Row) => {
     if (row.kind === 'folder') {

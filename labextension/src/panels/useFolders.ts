@@ -1,5 +1,5 @@
 /** The open folders of the bucket, as the server lists them. */
-import { useState } from 'react';
+import { useRef, useState } from 'react';
 
 import { Folders, Item, Listing } from '../components/folders';
 import { request } from '../request';
@@ -10,6 +10,7 @@ import { bytes } from '../words';
 const MOST = 200;
 
 const UNREAD: Listing = { items: [], token: '', begins: '', is_read: false };
+const START: Folders = { '': UNREAD };
 
 export interface Bucket {
   folders: Folders;
@@ -20,8 +21,15 @@ export interface Bucket {
   refresh: () => Promise<void>;
 }
 
-export function useFolders(): Bucket {
-  const [folders, setFolders] = useState<Folders>({ '': UNREAD });
+/** Of another account they are others: what was asked for the one before comes to nothing. */
+export function useFolders(account: string): Bucket {
+  const [kept, keep] = useState({ account, folders: START });
+  const now = useRef(account);
+  now.current = account;
+  const foldersOf = (all: typeof kept) => (all.account === account ? all.folders : START);
+  const folders = foldersOf(kept);
+  const setFolders = (change: (folders: Folders) => Folders) =>
+    account === now.current && keep(all => ({ account, folders: change(foldersOf(all)) }));
   const put = (folder: string, listing: Listing) => setFolders(now => ({ ...now, [folder]: listing }));
   const without = (folder: string) =>
     setFolders(now => Object.fromEntries(Object.entries(now).filter(([name]) => !folder || !name.startsWith(folder))));

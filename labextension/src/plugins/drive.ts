@@ -7,6 +7,8 @@ import { LabIcon, newFolderIcon, refreshIcon, ToolbarButton } from '@jupyterlab/
 import { Panel } from '@lumino/widgets';
 
 import { BucketDrive } from '../bucketDrive';
+import { Cloud } from '../cloud';
+import { ICloud } from '../tokens';
 
 const ID = 'lk-jupyter-bucket';
 const NEVER = 2 ** 31 - 1;
@@ -44,6 +46,11 @@ class BucketPanel extends Panel {
     }
   }
 
+  /** Go to the bucket of another account, if one was seen before. */
+  startAnew(): void {
+    void this.browser?.model.cd('/');
+  }
+
   private refresh(): void {
     if (this.isVisible) {
       void this.browser?.model.refresh();
@@ -79,12 +86,13 @@ export const drive: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:drive',
   description: "The bucket of the GPU cloud as a drive, in a file browser of Lab's own kind.",
   autoStart: true,
-  optional: [IFileBrowserFactory, ILayoutRestorer, ITranslator],
+  optional: [IFileBrowserFactory, ILayoutRestorer, ITranslator, ICloud],
   activate: (
     app: JupyterFrontEnd,
     browsers: IFileBrowserFactory | null,
     restorer: ILayoutRestorer | null,
-    translator: ITranslator | null
+    translator: ITranslator | null,
+    cloud: Cloud | null
   ) => {
     if (!browsers) {
       return; // Notebook has none beside a notebook
@@ -99,5 +107,12 @@ export const drive: JupyterFrontEndPlugin<void> = {
     const panel = new BucketPanel(create, bucket, trans.__('Bucket of the GPU cloud'));
     app.shell.add(panel, 'left', { rank: 250, type: 'Bucket' });
     restorer?.add(panel, ID);
+    let account = cloud?.account;
+    cloud?.changed.connect(() => {
+      if (account !== cloud.account) {
+        account = cloud.account;
+        panel.startAnew();
+      }
+    });
   }
 };
