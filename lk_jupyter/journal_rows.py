@@ -92,10 +92,10 @@ def code_of(path: Path, execution_id: str) -> str | None:
     return _kept_of(path, execution_id, "code")
 
 
-def request_of(path: Path, execution_id: str) -> dict[str, Any]:
-    """Return the JSON that one run was started with; nothing where the journal does not know the run."""
-    kept = json.loads(_kept_of(path, execution_id, "request") or "{}")
-    return kept if isinstance(kept, dict) else {}
+def request_of(path: Path, execution_id: str) -> dict[str, Any] | None:
+    """Return the JSON that one run was started with; None where the journal does not know the run."""
+    kept = json.loads(_kept_of(path, execution_id, "request") or "null")
+    return kept if isinstance(kept, dict) else None
 
 
 def _kept_of(path: Path, execution_id: str, name: str) -> str | None:

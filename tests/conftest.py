@@ -196,6 +196,13 @@ def make_cloud(tmp_path_factory):
             running.stop()
 
 
+@pytest.fixture(name="session")
+def signed_in_session(cloud, home):
+    """A session on the cloud of the tests."""
+    with session.connect(cloud.base_url, cloud.api_key) as connected:
+        yield connected
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A user's empty home: no settings, no key, no keyring."""

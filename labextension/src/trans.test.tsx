@@ -24,6 +24,7 @@ import { RunsTable } from './components/RunsTable';
 import { Section } from './components/Section';
 import { HERE, Sentence } from './components/Sentence';
 import { StorageTree } from './components/StorageTree';
+import { Observer } from './labStandIn';
 import { MOST_OUTPUTS } from './outputs';
 import { RunDocument } from './panels/RunDocument';
 import { SidePanel } from './panels/SidePanel';
@@ -47,14 +48,8 @@ vi.mock('./stream', () => ({
   }
 }));
 // Lab's own parts need more of a browser than these tests have, and so do plots: theirs are the names of their lines.
-vi.mock('@jupyterlab/ui-components', () => ({
-  ReactWidget: class {
-    isVisible = true;
-    title = {};
-    addClass() {}
-  }
-}));
-vi.mock('@lumino/widgets', () => ({ Widget: {} }));
+vi.mock('@jupyterlab/ui-components', () => import('./labStandIn'));
+vi.mock('@lumino/widgets', () => import('./labStandIn'));
 vi.mock('uplot', () => ({
   default: class {
     width = 100;
@@ -65,13 +60,7 @@ vi.mock('uplot', () => ({
     destroy() {}
   }
 }));
-vi.stubGlobal(
-  'ResizeObserver',
-  class {
-    observe() {}
-    disconnect() {}
-  }
-);
+vi.stubGlobal('ResizeObserver', Observer);
 
 /** A language in which each message stands in brackets. */
 const BRACKETS: typeof ENGLISH = {

@@ -17,6 +17,7 @@ from lk_jupyter.magics._views import Table
 from lk_jupyter.runs.cost import credits_label, duration_label
 from lk_jupyter.runs.decision import Gpu, Outcome, marks_of
 from lk_jupyter.runs.fan import worst_case
+from lk_jupyter.runs.frames import SHOWN
 from lk_jupyter.runs.lane import LaneRun
 from lk_jupyter.runs.lanes import FanOut
 from lk_jupyter.runs.machines import price_label
@@ -253,7 +254,7 @@ def _shown_by(lane: LaneRun) -> str:
     """Return as HTML what a lane showed besides text."""
     gallery = Gallery()
     for frame in lane.frames():
-        if frame.kind in {"display", "update", "clear"}:
+        if frame.kind in SHOWN:
             gallery.take(frame)
     return gallery._repr_mimebundle_()["text/html"]
 

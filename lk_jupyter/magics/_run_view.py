@@ -20,7 +20,7 @@ from lk_jupyter.magics._rich_output import RichOutput, newest_only
 from lk_jupyter.runs.bundle import Bundle
 from lk_jupyter.runs.companion import Company
 from lk_jupyter.runs.cost import cost_of, credits_label, duration_label
-from lk_jupyter.runs.frames import BAR, Frame, text_of, words_of
+from lk_jupyter.runs.frames import BAR, SHOWN, Frame, text_of, words_of
 from lk_jupyter.runs.held import holding
 from lk_jupyter.runs.machines import price_label
 from lk_jupyter.runs.meter import now, waited_of
@@ -228,7 +228,7 @@ class RunView:
                 continue
             if item.kind == BAR:
                 self._bars.show(item.payload)
-            elif item.kind in {"display", "update", "clear"}:
+            elif item.kind in SHOWN:
                 self._gallery.take(item)
         return text_of(item for item in items if isinstance(item, str) or item.kind != BAR)
 

@@ -21,7 +21,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options import MachineOptions, RunOptions
 from lk_jupyter.runs.cost import cost_of, credits_label, seconds_for
-from lk_jupyter.runs.frames import FRAMES_KEY
+from lk_jupyter.runs.frames import FRAMES_KEY, nonce_in
 from lk_jupyter.runs.guard import Finding
 from lk_jupyter.runs.imports import imported_names, installed_requirements, local_files
 from lk_jupyter.runs.ipython import as_python, check_magics, shows_last
@@ -109,7 +109,7 @@ class Bundle:
     @property
     def nonce(self) -> str | None:
         """What the frames in the output of the run carry; None when it makes none."""
-        return (self.request.metadata or {}).get(FRAMES_KEY)
+        return nonce_in(self.request.metadata)
 
     @property
     def token(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.bundle import REQUEST_KEY
-from lk_jupyter.runs.frames import FRAMES_KEY
+from lk_jupyter.runs.frames import nonce_in
 from lk_jupyter.runs.parts import SETTINGS
 
 #: Settings of parts that name what a run reads from the bucket.
@@ -33,7 +33,7 @@ def script_of(request: dict[str, Any], base_url: str, *, org: str | None = None,
         title=re.sub(r"\s+", " ", title),
         base_url=shlex.quote(base_url),
         org=shlex.quote(org or ""),
-        nonce=shlex.quote(metadata.get(FRAMES_KEY) or ""),
+        nonce=shlex.quote(nonce_in(metadata) or ""),
         start=_start_of(request),
         body=body,  # one line of JSON never is the end mark: its lines begin with a brace, a space or a bracket
     )

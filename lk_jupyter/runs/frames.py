@@ -16,13 +16,16 @@ import re
 import zlib
 from binascii import Error as NotBase64
 from binascii import a2b_base64, crc32
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 ESCAPE, END = "\x1b", "\x07"
 _MARK = "\x1b]7411;"
 HIDE, ERROR, BAR = "hide", "error", "bar"
+
+#: Kinds of what is shown beside the text, in the words of Jupyter's messages.
+SHOWN = frozenset({"display", "update", "clear"})
 
 #: Key in a run's metadata that holds the nonce of its frames.
 FRAMES_KEY = "lk_frames"
@@ -201,6 +204,11 @@ class Splitter:
 
 def _bare(text: str) -> str:
     return text.replace("\n", "").replace("\r", "")
+
+
+def nonce_in(metadata: Mapping[str, Any] | None) -> str | None:
+    """Return what the frames of a run with this metadata carry; None when it makes none."""
+    return (metadata or {}).get(FRAMES_KEY)
 
 
 def split(text: str, nonce: str | None, *, keeps_hidden: bool = True) -> tuple[str, list[Frame]]:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.errors import RunAborted, RunError, RunFailed
-from lk_jupyter.runs.frames import ERROR, FRAMES_KEY, split
+from lk_jupyter.runs.frames import ERROR, nonce_in, split
 from lk_jupyter.runs.parts import DRIVER
 from lk_jupyter.runs.redact import redact, redact_values
 
@@ -61,12 +61,12 @@ def printed(record: ExecutionRecord, stream: str, *, keeps_hidden: bool = True) 
     ``keeps_hidden`` is whether text stays in of which a frame shows more, such as a progress bar.
     """
     text: str | None = getattr(record, stream)
-    return text and split(text, (record.metadata or {}).get(FRAMES_KEY), keeps_hidden=keeps_hidden)[0]
+    return text and split(text, nonce_in(record.metadata), keeps_hidden=keeps_hidden)[0]
 
 
 def _shown_error(record: ExecutionRecord) -> str:
     """Return the error as the run itself wants it shown, with colours; empty when it did not say."""
-    _, frames = split(record.stderr or "", (record.metadata or {}).get(FRAMES_KEY))
+    _, frames = split(record.stderr or "", nonce_in(record.metadata))
     errors = [frame.payload.get("traceback") for frame in frames if frame.kind == ERROR]
     return "\n".join(map(str, errors[-1])) if errors and isinstance(errors[-1], list) else ""
 

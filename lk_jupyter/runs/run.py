@@ -27,7 +27,7 @@ from lk_jupyter.runs.cost import credits_label
 from lk_jupyter.runs.doctor import imports_part
 from lk_jupyter.runs.entries import end_of_entry
 from lk_jupyter.runs.follow import BROKEN, Follower, check_patience
-from lk_jupyter.runs.frames import FRAMES_KEY, Frame, split
+from lk_jupyter.runs.frames import Frame, nonce_in, split
 from lk_jupyter.runs.held import holding
 from lk_jupyter.runs.ids import full_id
 from lk_jupyter.runs.journal import journal
@@ -233,7 +233,7 @@ class Run:
             return self.bundle.nonce
         entry = journal().get(self.execution_id)
         metadata = entry.request.get("metadata") if entry else self.record.metadata
-        return (metadata or {}).get(FRAMES_KEY)
+        return nonce_in(metadata)
 
     @property
     def ports(self) -> tuple[int, ...]:

@@ -9,10 +9,8 @@ from typing import Any
 from lk_jupyter import config, journal_rows
 from lk_jupyter.api._client import Client
 from lk_jupyter.errors import NoSuchObject, NotFound
-from lk_jupyter.runs.frames import ESCAPE, FRAMES_KEY, NO_NONCE, Frame, Splitter, words_of
+from lk_jupyter.runs.frames import ESCAPE, NO_NONCE, SHOWN, Frame, Splitter, nonce_in, words_of
 from lk_jupyter.runs.stored import STORED, fetched
-
-_SHOWN = {"display", "update", "clear"}
 
 
 class Outputs:
@@ -25,25 +23,21 @@ class Outputs:
 
     def feed(self, text: str) -> list[str | dict[str, Any]]:
         """Take a chunk and return what it completes, in order."""
-        if self._splitter is None:
-            if ESCAPE not in text:
-                return [text]
-            self._splitter = Splitter(_nonce(self._client, self._execution_id))
-        return [self._event(item, self._splitter.nonce) for item in self._splitter.feed(text)]
+        if self._splitter is None and ESCAPE in text:
+            self._splitter = Splitter(_nonce(self._client, self._execution_id) or NO_NONCE)
+        return self._events(self._splitter, self._splitter.feed(text)) if self._splitter else [text]
 
     def end(self) -> list[str | dict[str, Any]]:
         """Return what was held back."""
-        if self._splitter is None:
-            return []
-        return [self._event(item, self._splitter.nonce) for item in self._splitter.end()]
+        return self._events(self._splitter, self._splitter.end()) if self._splitter else []
 
-    def _event(self, item: str | Frame, nonce: str) -> str | dict[str, Any]:
-        if isinstance(item, str):
-            return item
-        frame = fetched(self._read, nonce, item) if item.kind == STORED else item
-        if frame.kind not in _SHOWN:
-            return words_of(frame)
-        return {"shown": {"kind": frame.kind, **frame.payload}}
+    def _events(self, splitter: Splitter, items: list[str | Frame]) -> list[str | dict[str, Any]]:
+        return [item if isinstance(item, str) else self._event(item, splitter.nonce) for item in items]
+
+    def _event(self, frame: Frame, nonce: str) -> str | dict[str, Any]:
+        if frame.kind == STORED:
+            frame = fetched(self._read, nonce, frame)
+        return {"shown": {"kind": frame.kind, **frame.payload}} if frame.kind in SHOWN else words_of(frame)
 
     def _read(self, key: str) -> bytes:
         try:
@@ -53,11 +47,9 @@ class Outputs:
             raise NoSuchObject(key) from None
 
 
-def _nonce(client: Client, execution_id: str) -> str:
+def _nonce(client: Client, execution_id: str) -> str | None:
     """Return what the frames of a run carry: the journal has it, and the cloud may have."""
-    known: dict[str, Any] | None = None
+    request: dict[str, Any] | None = None
     with suppress(sqlite3.Error, ValueError):
-        known = journal_rows.request_of(config.setting("journal"), execution_id).get("metadata")
-    if known is None:
-        known = client.execution.get(execution_id).metadata
-    return (known or {}).get(FRAMES_KEY) or NO_NONCE
+        request = journal_rows.request_of(config.setting("journal"), execution_id)
+    return nonce_in(client.execution.get(execution_id).metadata if request is None else request.get("metadata"))

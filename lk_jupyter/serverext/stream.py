@@ -19,7 +19,6 @@ from lk_jupyter.serverext.base import Handler, guarded
 from lk_jupyter.serverext.trouble import Trouble
 
 if TYPE_CHECKING:
-    from lk_jupyter.api._client import Client
     from lk_jupyter.api._events import StreamEvent
     from lk_jupyter.api._http import EventStream
     from lk_jupyter.serverext.outputs import Outputs
@@ -37,10 +36,12 @@ class Stream(Handler):
     @guarded
     async def get(self, execution_id: str) -> None:
         """Follow it as server-sent events: see the models whose names begin with ``Stream``."""
+        from lk_jupyter.serverext.outputs import Outputs  # noqa: PLC0415 (at first use)
+
         upstream = await self.desk.upstream()
         follow = upstream.client.follow
         stream = await asyncio.to_thread(follow, execution_id, upstream.addresses.get(execution_id))
-        reader = _Reader(stream, lambda: _outputs(upstream.client, execution_id))
+        reader = _Reader(stream, Outputs(upstream.client, execution_id))
         try:
             await self.while_wanted(self._pass_on(reader, upstream.hide))
         finally:
@@ -62,14 +63,13 @@ class Stream(Handler):
 class _Reader:
     """Reads a stream in a thread of its own; ``events`` gives what has come, text joined."""
 
-    def __init__(self, stream: EventStream[StreamEvent], outputs: Callable[[], Outputs]) -> None:
+    def __init__(self, stream: EventStream[StreamEvent], outputs: Outputs) -> None:
         self._stream = stream
         self._outputs = outputs
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._room = threading.Condition()
-        self._waiting: list[str] = []
-        self._shown: list[dict[str, Any]] = []
+        self._waiting: list[str | dict[str, Any]] = []
         self._size = 0
         self._last: dict[str, Any] | None = None
 
@@ -94,22 +94,22 @@ class _Reader:
 
     def _taken(self) -> tuple[str, list[dict[str, Any]], dict[str, Any] | None]:
         with self._room:
-            text, shown, last = "".join(self._waiting), self._shown, self._last
-            self._waiting, self._shown, self._size = [], [], 0
+            waiting, last = self._waiting, self._last
+            self._waiting, self._size = [], 0
             self._room.notify()
-        return text, shown, last
+        text = "".join(item for item in waiting if isinstance(item, str))
+        return text, [item for item in waiting if isinstance(item, dict)], last
 
     def _read(self) -> None:
         last: dict[str, Any] = {"finished": {"return_code": None, "error": None}}
         try:
-            outputs = self._outputs()
             for event in self._stream:
                 content = getattr(event, "content", None)
                 if content is None:
                     last = {"finished": {"return_code": event.return_code, "error": event.error}}  # type: ignore[union-attr]
                 else:
-                    self._put(outputs.feed(content), len(content))
-            self._put(outputs.end())
+                    self._put(self._outputs.feed(content), len(content))
+            self._put(self._outputs.end())
         except LkError as error:
             last = {"trouble": _trouble(error).content()}
         self._put([], last=last)
@@ -117,18 +117,11 @@ class _Reader:
     def _put(self, items: list[str | dict[str, Any]], size: int = 0, last: dict[str, Any] | None = None) -> None:
         with self._room:
             self._room.wait_for(lambda: self._size < MOST_WAITING, timeout=60)
-            self._waiting += [item for item in items if isinstance(item, str)]
-            self._shown += [item for item in items if isinstance(item, dict)]
+            self._waiting += items
             self._size += size
             self._last = last
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._news.set)
-
-
-def _outputs(client: Client, execution_id: str) -> Outputs:
-    from lk_jupyter.serverext.outputs import Outputs  # noqa: PLC0415 (at first use)
-
-    return Outputs(client, execution_id)
 
 
 def _trouble(error: LkError) -> Trouble:

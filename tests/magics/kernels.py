@@ -104,18 +104,13 @@ class Kernel:
         """Return the text of an expression in the kernel."""
         return self.run(expression).shown[-1]
 
-    def entries(self):
-        """Return what its user's journal keeps of the runs, newest first."""
-        with closing(Journal(self.home / "journal.sqlite")) as journal:
-            return journal.entries()
-
-    def entry(self, run_id):
-        """Return what the journal keeps of one run."""
-        return next(entry for entry in self.entries() if entry.execution_id == run_id)
+    def journal(self):
+        """Return the journal of its user, for a ``with`` block."""
+        return closing(Journal(self.home / "journal.sqlite"))
 
     def forget(self):
         """Let the journal take all runs for ended."""
-        with closing(Journal(self.home / "journal.sqlite")) as journal:
+        with self.journal() as journal:
             for entry in journal.entries(going_on=True):
                 journal.update(entry.token, state="aborted", shown=True)
 
@@ -129,14 +124,6 @@ class Kernel:
             return False
 
         return on
-
-
-def until(true):
-    end = time.monotonic() + WAIT
-    while not (found := true()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 def fail(cloud, **fault):

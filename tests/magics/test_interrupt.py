@@ -6,7 +6,8 @@ import threading
 import time
 
 import pytest
-from magics.kernels import fail, until
+from localcloud.conftest import until
+from magics.kernels import fail
 
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.runs.journal import SUBMITTING
@@ -42,10 +43,15 @@ def says(word):
 def is_sent(kernel):
     """Whether the start of the next run is on its way; once the cell has begun, it is waited for."""
 
-    before = {entry.token for entry in kernel.entries()}
+    def newest():
+        with kernel.journal() as journal:
+            return next(iter(journal.entries(limit=1)), None)
+
+    before = newest()
 
     def kept():
-        return any(entry.state == SUBMITTING and entry.token not in before for entry in kernel.entries())
+        entry = newest()
+        return entry and entry.state == SUBMITTING and entry.token != (before and before.token)
 
     return lambda cell: (says("submitting")(cell) or is_on(cell)) and until(kept)
 

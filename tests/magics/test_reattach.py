@@ -1,7 +1,8 @@
 """A run that outlives its kernel, its cloud or its reader, and is shown whole all the same."""
 
 import pytest
-from magics.kernels import fail, until
+from localcloud.conftest import until
+from magics.kernels import fail
 
 pytestmark = pytest.mark.xdist_group("kernel")
 
@@ -188,7 +189,8 @@ def test_at_loading_the_runs_that_go_on_are_named_with_one_line_each(kernel, clo
     with pytest.raises(Leave):
         kernel.run(counting(go), on=leave_when(lambda cell: HALF in cell.text))
     (run,) = going_on()
-    until(lambda: kernel.entry(run.execution_id).state == "running")
+    with kernel.journal() as journal:
+        until(lambda: journal.get(run.execution_id).state == "running")
     loaded = kernel.crash()
     assert f"run {run.execution_id[:8]} · last heard of as running · gpu.a100 · from train.ipynb · " in loaded.shown[0]
     kernel.texts_until(loaded, lambda text: f"run {run.execution_id[:8]} · running · " in text)

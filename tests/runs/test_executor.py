@@ -31,12 +31,6 @@ def _travel_by_value():
 
 
 @pytest.fixture
-def session(cloud, home):
-    with connect(cloud.base_url, cloud.api_key) as session:
-        yield session
-
-
-@pytest.fixture
 def executor(session):
     with Executor(gpu="A100", max_workers=2, session=session) as executor:
         yield executor

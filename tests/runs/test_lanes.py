@@ -18,12 +18,6 @@ HANGS = "import time\nprint('on', x, flush=True)\ntime.sleep(100)"
 
 
 @pytest.fixture
-def session(cloud, home):
-    with connect(cloud.base_url, cloud.api_key) as session:
-        yield session
-
-
-@pytest.fixture
 def faulty(make_cloud, home):
     """A cloud that fails as asked, and a session on it."""
     cloud = make_cloud("--faults")

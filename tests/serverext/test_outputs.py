@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from lk_jupyter.runs.session import connect
 from lk_jupyter.runs.stored import FOLDER
 
 CODE = """
@@ -15,12 +14,6 @@ handle = display("number 0", display_id="counter")
 handle.update("number 1")
 print("after")
 """
-
-
-@pytest.fixture
-def session(cloud, home):
-    with connect(cloud.base_url, cloud.api_key) as session:
-        yield session
 
 
 @pytest.fixture

@@ -96,7 +96,8 @@ def test_a_preview_is_the_beginning_of_a_text(jupyter, put):
 
 
 SECRETS = re.compile(
-    r"lk_[A-Za-z0-9]{10,}|eyJ[\w-]+\.[\w-]+\.|/api/v1/stream/|X-Amz-|secret_?key|session_token", re.IGNORECASE
+    r"lk_(?!(?:request|frames)\b)[A-Za-z0-9]{6,}|eyJ[\w-]+\.[\w-]+\.|/api/v1/stream/|X-Amz-|secret_?key|session_token",
+    re.IGNORECASE,
 )
 
 

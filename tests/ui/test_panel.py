@@ -70,6 +70,8 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     page.get_by_role("tab", name="training · ").locator(".lm-TabBar-tabCloseIcon").click()
     run.get_by_role("button").first.click()
     expect(document.get_by_role("status").first).to_have_text("2 lines")  # all of a run that has ended comes at once
+    run.get_by_role("button", name="Go to").click()
+    expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(1)).to_have_class(re.compile("jp-mod-active"))
     traffic.is_without_secrets(cloud.api_key, "/lk/runs/")
 
 

@@ -50,8 +50,12 @@ export function soFar(run: RunRow, now: number): { seconds: number | null; cost:
   if (run.cost !== null && !run.goingOn) {
     return { seconds, cost: run.cost, estimated: false };
   }
-  const cost = seconds !== null && run.pricePerHour !== null ? (seconds / 3600) * run.pricePerHour : null;
-  return { seconds, cost, estimated: true };
+  return { seconds, cost: costOf(seconds, run.pricePerHour), estimated: true };
+}
+
+/** What so many seconds cost; null where nobody can tell. */
+export function costOf(seconds: number | null, pricePerHour: number | null): number | null {
+  return seconds === null || pricePerHour === null ? null : (Math.max(0, seconds) / 3600) * pricePerHour;
 }
 
 /** Runs, those that go on first; more are shown when asked for, so that 500 are no slower than 50. */

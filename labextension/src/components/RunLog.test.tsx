@@ -2,18 +2,13 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
 import React from 'react';
 import { afterEach, expect, test, vi } from 'vitest';
 
+import { Observer } from '../labStandIn';
 import { RunLog } from './RunLog';
 
 afterEach(cleanup);
 
 // The page of these tests has no sizes.
-vi.stubGlobal(
-  'ResizeObserver',
-  class {
-    observe() {}
-    disconnect() {}
-  }
-);
+vi.stubGlobal('ResizeObserver', Observer);
 
 const PATIENT = { timeout: 4000 };
 const LOG = Array.from({ length: 12_000 }, (_, at) => `line ${at}`);

@@ -45,5 +45,5 @@ function Drawn({ rendermime, output }: { rendermime: IRenderMimeRegistry; output
     });
     return () => renderer.dispose(); // before its place is gone
   }, [output]);
-  return <div ref={place} className="lk-output" />;
+  return <div ref={place} />;
 }

@@ -2,17 +2,12 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
 import { ReactElement } from 'react';
 import { afterEach, expect, test, vi } from 'vitest';
 
+import { Observer } from '../labStandIn';
 import { Listener } from '../stream';
 import { RunDocument } from './RunDocument';
 
-vi.mock('@jupyterlab/ui-components', () => ({
-  ReactWidget: class {
-    isVisible = true;
-    title = {};
-    addClass() {}
-  }
-}));
-vi.mock('@lumino/widgets', () => ({ Widget: {} }));
+vi.mock('@jupyterlab/ui-components', () => import('../labStandIn'));
+vi.mock('@lumino/widgets', () => import('../labStandIn'));
 vi.mock('uplot', () => ({ default: class {} }));
 vi.mock('../request', async original => ({
   ...(await original<object>()),
@@ -24,13 +19,7 @@ vi.mock('../stream', () => ({
     return new Promise(() => undefined);
   }
 }));
-vi.stubGlobal(
-  'ResizeObserver',
-  class {
-    observe() {}
-    disconnect() {}
-  }
-);
+vi.stubGlobal('ResizeObserver', Observer);
 
 afterEach(cleanup);
 

@@ -11,7 +11,7 @@ import { Span } from '../components/metrics';
 import { MetricsPlot } from '../components/MetricsPlot';
 import { Notice } from '../components/Notice';
 import { RunCard } from '../components/RunCard';
-import { CellButtons, RunRow, soFar } from '../components/RunList';
+import { CellButtons, costOf, RunRow } from '../components/RunList';
 import { FINAL_STATES } from '../options';
 import { Trouble } from '../request';
 import { trans } from '../trans';
@@ -68,8 +68,9 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
   const ended = run ? FINAL_STATES.includes(run.status) : !!output.end;
   const now = useClock(!ended);
   const row = useRow(cloud, id);
-  const name = row?.name || run?.run_name || run?.file_name || unnamed(id);
-  useEffect(() => void onName(name.includes(short(id)) ? name : `${name} · ${short(id)}`), [name]);
+  const called = row?.name || run?.run_name || run?.file_name || unnamed(id);
+  const isUnique = called.includes(short(id));
+  useEffect(() => void onName(isUnique ? called : `${called} · ${short(id)}`), [called]);
   const [failure, setFailure] = useState('');
   const doing = (command: string) => async () => {
     setFailure('');
@@ -80,7 +81,7 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
   return (
     <>
       <h2>
-        {name} {!name.includes(short(id)) && <small className="lk-quiet">{short(id)}</small>}
+        {called} {!isUnique && <small className="lk-quiet">{short(id)}</small>}
       </h2>
       <RunCard
         title={short(id)}
@@ -239,15 +240,13 @@ function factsOf(run: ExecutionRecord | null, row: RunRow | null, now: number): 
   const [start, end] = [moment(run.start_time), moment(run.end_time)];
   const goesOn = !FINAL_STATES.includes(run.status);
   const seconds = start === null ? null : end !== null ? end - start : goesOn ? now - start : null;
-  const estimate = row && soFar({ ...row, goingOn: true, since: start }, now).cost;
-  const cost = goesOn
-    ? estimate && trans.__('≈ %1 credits', credits(estimate))
-    : typeof run.billed === 'number' && trans.__('%1 credits', credits(run.billed));
-  const facts: [string, string | null | false | 0][] = [
+  const estimate = goesOn && costOf(seconds, row?.pricePerHour ?? null);
+  const billed = !goesOn && typeof run.billed === 'number' ? trans.__('%1 credits', credits(run.billed)) : null;
+  const facts: [string, string | null][] = [
     [trans.__('State'), run.status.replace(/_/g, ' ')],
     [trans.__('Machine'), run.hardware_profile ?? null],
     [trans.__('Time'), seconds === null ? null : duration(seconds)],
-    [trans.__('Cost'), cost]
+    [trans.__('Cost'), estimate ? trans.__('≈ %1 credits', credits(estimate)) : billed]
   ];
   return facts.filter((fact): fact is [string, string] => !!fact[1]);
 }

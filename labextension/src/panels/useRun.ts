@@ -97,8 +97,8 @@ export function useRow(cloud: Cloud, id: string): RunRow | null {
   useEffect(() => {
     const look = () => setRow(find());
     cloud.changed.connect(look);
-    const needed: Topic[] = row?.notebook ? ['status', 'machines'] : ['status', 'machines', 'journal'];
-    void cloud.hear(...needed.filter(topic => topic === 'journal' || !cloud.data[topic]));
+    const unheard = (['status', 'machines'] as Topic[]).filter(topic => !cloud.data[topic]);
+    void cloud.hear(...unheard, ...(row?.notebook ? [] : (['journal'] as Topic[])));
     return () => void cloud.changed.disconnect(look);
   }, [id]);
   return row;

@@ -2,13 +2,13 @@
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
 import { FileBrowser, IFileBrowserFactory, Uploader } from '@jupyterlab/filebrowser';
-import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/translation';
 import { LabIcon, newFolderIcon, refreshIcon, ToolbarButton } from '@jupyterlab/ui-components';
 import { Panel } from '@lumino/widgets';
 
 import { BucketDrive } from '../bucketDrive';
 import { Cloud } from '../cloud';
 import { ICloud } from '../tokens';
+import { trans } from '../trans';
 
 const ID = 'lk-jupyter-bucket';
 const NEVER = 2 ** 31 - 1;
@@ -59,7 +59,7 @@ class BucketPanel extends Panel {
 }
 
 /** Lab puts buttons on its own file browser only. */
-function withToolbar(browser: FileBrowser, trans: TranslationBundle): FileBrowser {
+function withToolbar(browser: FileBrowser): FileBrowser {
   const button = (tooltip: string, icon: LabIcon, onClick: () => void) => new ToolbarButton({ tooltip, icon, onClick });
   const { model, toolbar } = browser;
   toolbar.addItem(
@@ -74,7 +74,7 @@ function withToolbar(browser: FileBrowser, trans: TranslationBundle): FileBrowse
   return browser;
 }
 
-function warnOfCut(folder: string, trans: TranslationBundle): void {
+function warnOfCut(folder: string): void {
   Notification.warning(
     folder
       ? trans.__('%1 has more than 10,000 keys: only the first of them are shown.', folder)
@@ -86,23 +86,21 @@ export const drive: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:drive',
   description: "The bucket of the GPU cloud as a drive, in a file browser of Lab's own kind.",
   autoStart: true,
-  optional: [IFileBrowserFactory, ILayoutRestorer, ITranslator, ICloud],
+  optional: [IFileBrowserFactory, ILayoutRestorer, ICloud],
   activate: (
     app: JupyterFrontEnd,
     browsers: IFileBrowserFactory | null,
     restorer: ILayoutRestorer | null,
-    translator: ITranslator | null,
     cloud: Cloud | null
   ) => {
     if (!browsers) {
       return; // Notebook has none beside a notebook
     }
-    const trans = (translator ?? nullTranslator).load('lk-jupyter');
-    const bucket = new BucketDrive(undefined, folder => warnOfCut(folder, trans));
+    const bucket = new BucketDrive(undefined, warnOfCut);
     app.serviceManager.contents.addDrive(bucket);
     const create = () => {
       const options = { driveName: bucket.name, restore: false, refreshInterval: NEVER };
-      return withToolbar(browsers.createFileBrowser('lk-jupyter-bucket-files', options), trans);
+      return withToolbar(browsers.createFileBrowser('lk-jupyter-bucket-files', options));
     };
     const panel = new BucketPanel(create, bucket, trans.__('Bucket of the GPU cloud'));
     app.shell.add(panel, 'left', { rank: 250, type: 'Bucket' });
