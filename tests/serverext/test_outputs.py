@@ -59,10 +59,11 @@ def test_text_and_what_is_shown_come_apart(ended, followed):
 
 
 @pytest.fixture
-def large(ended, monkeypatch):
-    """A run that has the bucket as a folder and shows what is too large for its log."""
+def large(ended, session, monkeypatch):
+    """A run that has the bucket as a folder and shows what is too large for its log; nothing of it stays there."""
     monkeypatch.setenv("LK_INLINE_OUTPUT", "1000")
-    return ended("from IPython.display import HTML, display\ndisplay(HTML('<i>large</i>' * 1000))  # /mnt/s3")
+    yield ended("from IPython.display import HTML, display\ndisplay(HTML('<i>large</i>' * 1000))  # /mnt/s3")
+    session.storage.remove(f"{FOLDER}/")
 
 
 def test_what_was_too_large_for_the_log_is_brought_from_the_bucket(large, followed):
