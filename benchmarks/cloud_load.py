@@ -20,7 +20,8 @@ from lk_jupyter.api.execution import StreamingExecutionRequest
 from lk_jupyter.localcloud import launch
 from lk_jupyter.localcloud.clock import to_text
 from lk_jupyter.localcloud.cloud import Cloud
-from lk_jupyter.localcloud.options import Options
+from lk_jupyter.localcloud.options import CloudOptions
+from lk_jupyter.localcloud.strange import Strange
 
 EXTERNAL = "/api/v2/external"
 CLIENTS, PER_SECOND, SECONDS = 20, 200, 10
@@ -114,7 +115,7 @@ def _asker(cloud: launch.Address):  # noqa: ANN202 (a function of a path)
 
 def _fill(data: Path) -> None:
     """Give the local user of a new data folder a long history."""
-    cloud, first = Cloud(data, Options(), "http://127.0.0.1"), time.time() - RUNS
+    cloud, first = Strange().make(data, CloudOptions(), "http://127.0.0.1"), time.time() - RUNS
     with cloud.store.write():
         for number in range(RUNS):
             _add_run(cloud, first + number)

@@ -110,6 +110,7 @@ class FloodServer:
 
 #: What the cloud answers to the calls that are not about one run.
 FACTS: dict[str, Any] = {
+    "/storage/block": [],
     "/machine-types": {"machine_types": [{"hardware_profile": MACHINE, "price_per_hour": 1.0}], "count": 1},
     "/user/quotas": {MACHINE: True},
     "/user/quotas/available-hardware": {"available_hardware_profiles": [MACHINE]},

@@ -50,6 +50,10 @@ class Kernel:
                 raise RuntimeError("\n".join(message["content"]["traceback"]))
         return Cell(time.perf_counter() - began, messages)
 
+    def messages_of(self, code: str) -> list[tuple[str, dict[str, Any]]]:
+        """Run a cell to its end, whether it fails or not; return kind and content of what it shows."""
+        return [(message["msg_type"], message["content"]) for message in self._outputs(self.begin(code))]
+
     def begin(self, code: str) -> str:
         """Have a cell run, and return what its messages are known by."""
         request: str = self._client.execute(code)

@@ -11,7 +11,7 @@ from typing import Any
 from figures import Figure
 from playwright.sync_api import Page, Route, sync_playwright
 
-from lk_jupyter.runs.series import SERIES
+from lk_jupyter.runs.metrics.series import SERIES
 from lk_jupyter.widgets._view import STATIC
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

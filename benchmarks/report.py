@@ -17,6 +17,7 @@ BENCHES = (
     "cloud_load",
     "first_line",
     "flood",
+    "house",
     "lab",
     "many",
     "plots",
@@ -25,6 +26,7 @@ BENCHES = (
     "storage",
     "browser",
     "variables",
+    "any_cell",
 )
 
 

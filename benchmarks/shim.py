@@ -15,8 +15,9 @@ from statistics import median
 from figures import Figure
 
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.options import RunOptions
-from lk_jupyter.runs.bundle import Limits, Source, bundle
+from lk_jupyter.code.source import Source
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.runs.package.bundle import Limits, bundle
 
 CODE = "print('first', flush=True)\n"
 ROUNDS = 15

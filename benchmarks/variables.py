@@ -20,12 +20,13 @@ import pyarrow as pa
 from figures import Figure
 
 import lk_jupyter
+from lk_jupyter.code.source import Source
 from lk_jupyter.localcloud import launch
-from lk_jupyter.options import RunOptions
-from lk_jupyter.runs.bundle import Source
-from lk_jupyter.runs.run import Run, prepare
-from lk_jupyter.runs.session import Session
-from lk_jupyter.runs.variables.sending import sealed
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.runs.package.prepare import prepare
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit.upload import upload_inputs
+from lk_jupyter.session import Session
 
 SIZE = int(os.environ.get("LK_BENCH_FRAME_BYTES", "1_000_000_000"))
 COLUMNS = 10
@@ -92,7 +93,7 @@ def _unchanged(session: Session) -> Figure:
     options = RunOptions(inputs=["frame"], machine="cpu", timeout=600)
 
     def complete() -> None:
-        sealed(session, prepare(session, source, options), lambda _: None)
+        upload_inputs(session, prepare(session, source, options), lambda _: None)
 
     complete()
     seconds = min(_seconds(complete) for _ in range(3))

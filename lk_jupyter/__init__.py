@@ -6,37 +6,46 @@ In Python: ``lk_jupyter.connect()`` gives a Session.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lk_jupyter._lazy import lazily
+from lk_jupyter._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from lk_jupyter.account.login import login
+    from lk_jupyter.executor import Executor
     from lk_jupyter.inference.clients import anthropic, openai
-    from lk_jupyter.runs.executor import Executor
     from lk_jupyter.runs.run import Run
-    from lk_jupyter.runs.session import Session, connect, history
-    from lk_jupyter.runs.signin import login
+    from lk_jupyter.session import Session, connect, history
     from lk_jupyter.storage.remote import remote_path
 
-__version__ = "0.1.0"
 __all__ = ["Executor", "Run", "Session", "anthropic", "connect", "history", "login", "openai", "remote_path"]
 
 _HOMES = {
-    "Executor": "lk_jupyter.runs.executor",
+    "Executor": "lk_jupyter.executor",
     "Run": "lk_jupyter.runs.run",
-    "Session": "lk_jupyter.runs.session",
+    "Session": "lk_jupyter.session",
     "anthropic": "lk_jupyter.inference.clients",
-    "connect": "lk_jupyter.runs.session",
-    "history": "lk_jupyter.runs.session",
-    "login": "lk_jupyter.runs.signin",
+    "connect": "lk_jupyter.session",
+    "history": "lk_jupyter.session",
+    "login": "lk_jupyter.account.login",
     "openai": "lk_jupyter.inference.clients",
     "remote_path": "lk_jupyter.storage.remote",
 }
 
-__getattr__, __dir__ = lazily(__name__, _HOMES)
+_get, __dir__ = lazily(__name__, _HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name; in marimo, which loads no extension, our objects are shown from then on."""
+    found = _get(name)
+    if "marimo" in sys.modules:
+        import_module("lk_jupyter.views.formatters").register_in_marimo()
+    return found
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -1,8 +1,8 @@
-"""Writes the tables of README.md and of the operations, and the types of TypeScript, from the declarations.
+"""Write the tables of the reference and the types of TypeScript from the declarations.
 
-``python -m lk_jupyter._docs`` does it; with ``--check`` it only says what is not current.
+``python -m lk_jupyter._docs`` writes them; with ``--check`` it only reports what isn't current.
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is a key of ``TABLES``.
+A table is between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is a key of ``TABLES``.
 """
 
 from __future__ import annotations
@@ -11,27 +11,35 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, cached_property
+from importlib import import_module
+from inspect import Parameter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from lk_jupyter import _types
+import lk_jupyter
+from lk_jupyter import __version__, _types, widgets
 from lk_jupyter.api._client import Client
-from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER, Group
-from lk_jupyter.api.states import FINAL_STATES
-from lk_jupyter.config import SETTINGS
-from lk_jupyter.magics._about import magics
-from lk_jupyter.magics._operations import NO_MAGIC, magics_of
-from lk_jupyter.magics._parser import first_sentence, flags, is_switch
-from lk_jupyter.options import RunOptions, extras
-from lk_jupyter.runs.series import SERIES
+from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER, Endpoint, Group
+from lk_jupyter.api.states import ACTIVE_STATES, FINAL_STATES, LABELS
+from lk_jupyter.config.settings import SETTINGS
+from lk_jupyter.errors import error_for
+from lk_jupyter.executor import Executor
+from lk_jupyter.magics._engine.index import magics
+from lk_jupyter.magics._engine.operations import NO_MAGIC, magics_of
+from lk_jupyter.magics._engine.parser import first_sentence, flags, is_switch
+from lk_jupyter.options.runs import RunOptions, extras
+from lk_jupyter.protocol.file_names import MARKED
+from lk_jupyter.runs.metrics.series import SERIES
 
-README = Path(__file__).parent.parent / "README.md"
-OPERATIONS = README.with_name("notebooks") / "reference" / "operations.md"
-DESCRIPTION = README.parent / "tests" / "contract" / "openapi.yaml"
+ROOT = Path(__file__).parent.parent
+DESCRIPTION = ROOT / "tests" / "contract" / "openapi.yaml"
+NPM_FILES = tuple(ROOT / "labextension" / name for name in ("package.json", "package-lock.json"))
 
 _CLIENT = Client("http://127.0.0.1")
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -69,12 +77,16 @@ def options_module() -> str:
     head = (
         "// Made from the Python options by `make docs`: change those.\n\n/** Option of `%%lk_run` → what it does. */\n"
     )
-    states = json.dumps(sorted(FINAL_STATES)).replace('"', "'")
+    final, active = (json.dumps(sorted(states)).replace('"', "'") for states in (FINAL_STATES, ACTIVE_STATES))
     series = [{name: value for name, value in each._asdict().items() if name != "column"} for each in SERIES]
     return (
         f"{head}export const RUN_OPTIONS: Record<string, string> = {json.dumps(rows, indent=2, ensure_ascii=False)};\n"
-        f"\n/** States of a run that has ended; any other means that it goes on. */\n"
-        f"export const FINAL_STATES = {states};\n"
+        f"\n/** States of a run that has ended. */\nexport const FINAL_STATES = {final};\n"
+        f"\n/** States of a run that has not ended. */\nexport const ACTIVE_STATES = {active};\n"
+        f"\n/** States that people read otherwise. */\n"
+        f"export const STATE_LABELS: Record<string, string> = {json.dumps(LABELS)};\n"
+        f"\n/** What a file name of a run has more than its author gave it. */\n"
+        f"export const OWN_NAME = /{MARKED.pattern}/;\n"
         "\n/** Series of metrics: field of the API, words, unit, the panel of its plot, factor to the unit. */\n"
         f"export const SERIES = {json.dumps(series, indent=2, ensure_ascii=False)} as const;\n"
     )
@@ -82,14 +94,14 @@ def options_module() -> str:
 
 def operations_table() -> str:
     """Return the operations of the API: Python call, magic, and how sure the description is of it."""
-    groups = {type(part): name for name in vars(Client) if isinstance(part := getattr(_CLIENT, name), Group)}
-    paths = _described_paths()
+    names = {kind: name for name, kind in groups().items()}
+    paths = _description()["paths"]
     rows = [
         (
-            f"`client.{groups[endpoint.owner]}.{endpoint.name}`",
+            f"`client.{names[endpoint.owner]}.{endpoint.name}`",
             f"`{endpoint.method} {path}`",
             _first_sentence(endpoint.function),
-            _magic_for(f"{groups[endpoint.owner]}.{endpoint.name}"),
+            _magic_for(f"{names[endpoint.owner]}.{endpoint.name}"),
             paths[path][endpoint.method.lower()]["x-source"],
         )
         for endpoint in ENDPOINTS
@@ -98,19 +110,191 @@ def operations_table() -> str:
     return _table(("Python", "Operation", "What it does", "Magic", "Source"), sorted(rows))
 
 
+def groups() -> dict[str, type[Group]]:
+    """Return the groups of operations by their names in the client."""
+    return {name: type(part) for name in vars(Client) if isinstance(part := getattr(_CLIENT, name), Group)}
+
+
+def operations(group: type[Group]) -> list[Endpoint]:
+    """Return the operations of a group, in the order of their declaration."""
+    return [endpoint for endpoint in ENDPOINTS if endpoint.owner is group]
+
+
+def example(documented: object) -> str:
+    """Return the example in the docstring of something; empty without one."""
+    return (inspect.getdoc(documented) or "").partition("\nExample:\n")[2]
+
+
+def models() -> list[type[BaseModel]]:
+    """Return every model that an operation takes or returns, by name; generic pages show their elements."""
+    found: dict[str, type[BaseModel]] = {}
+
+    def gather(annotation: Any) -> None:
+        if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+            if annotation.__name__ in found:
+                return
+            found[annotation.__name__] = annotation
+            for field in annotation.model_fields.values():
+                gather(field.annotation)
+        for part in get_args(annotation):
+            gather(part)
+
+    for endpoint in ENDPOINTS:
+        for annotation in (*(row.annotation for row in endpoint.signature.parameters.values()), endpoint.returns):
+            gather(annotation)
+    return [found[name] for name in sorted(found) if "[" not in name]
+
+
+def described(endpoint: Endpoint) -> dict[str, Any]:
+    """Return what the API description says of an operation, with its shared parameters filled in."""
+    document = _description()
+    item = document["paths"][PLACEHOLDER.sub(r"{\1}", endpoint.path)]
+    said = dict(item[endpoint.method.lower()])
+    rows = [*item.get("parameters", ()), *said.get("parameters", ())]
+    shared = document["components"]["parameters"]
+    said["parameters"] = [shared[row["$ref"].rpartition("/")[2]] if "$ref" in row else row for row in rows]
+    return said
+
+
+def arguments(endpoint: Endpoint) -> list[tuple[Parameter, str]]:
+    """Return the arguments of an operation with what each is."""
+    texts = {row["name"]: row.get("description") for row in described(endpoint)["parameters"]}
+    own = _first_sentence(endpoint.function)
+    return [
+        (row, _sentence(texts.get(endpoint.header(row.name) or row.name) or _of_models(row.annotation) or own))
+        for row in endpoint.signature.parameters.values()
+    ]
+
+
+def _of_models(annotation: Any) -> str:
+    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if hasattr(kind, "model_fields")]
+    return " Or: ".join((inspect.getdoc(kind) or "").partition("\n\n")[0] for kind in kinds)
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split()).partition(". ")[0].rstrip(".")
+
+
+def raised(endpoint: Endpoint) -> list[str]:
+    """Return the names of the errors by which an operation is refused, as the API description lists them."""
+    statuses = [int(status) for status in described(endpoint)["responses"] if int(status) >= 400]
+    return list(dict.fromkeys(type(error_for(status, "")).__name__ for status in statuses))
+
+
+def spends(endpoint: Endpoint) -> bool:
+    """Whether an operation is refused without credits."""
+    return "PaymentRequired" in raised(endpoint)
+
+
+#: Where public names are that the package itself doesn't serve.
+_MORE = {
+    "lk_jupyter.executor": ("RunFuture",),
+    "lk_jupyter.runs.metrics.metrics": ("Metrics", "Overlay", "read", "overlay"),
+    "lk_jupyter.account.spending": ("Spending", "spending"),
+    "lk_jupyter.storage.preview": ("Preview", "preview"),
+    "lk_jupyter.widgets": widgets.__all__,
+}
+
+#: Members for the other parts of the package.
+INNER = {
+    "abort_unless_ended",
+    "add_piece",
+    "after_fork",
+    "asked",
+    "attach",
+    "begin_upload",
+    "changed_state",
+    "content",
+    "detaches_on_interrupt",
+    "end_upload",
+    "follower",
+    "frames",
+    "has_ended",
+    "judged",
+    "learn",
+    "lines",
+    "nonce",
+    "of",
+    "opened_run",
+    "picture",
+    "price_again",
+    "said",
+    "seen",
+    "sent",
+    "sent_at",
+    "speaks_to",
+    "stop_upload",
+    "stopped_by_cost",
+    "submit",
+    "wait_aside",
+    "weigh",
+    "whole",
+}
+
+
+def _public() -> dict[str, Any]:
+    names = {name: getattr(lk_jupyter, name) for name in lk_jupyter.__all__}
+    more = {name: getattr(import_module(home), name) for home, group in _MORE.items() for name in group}
+    return names | more
+
+
+#: Public name → what it is; operations of the client and magics have their own tables.
+PUBLIC: dict[str, Any] = _public()
+
+
+def parts(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
+    """Iterate over a public name and its public members, without those for the other parts of the package."""
+    yield name, thing
+    for member, value in vars(thing).items() if inspect.isclass(thing) else ():
+        plain = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
+        documented = callable(plain) or isinstance(plain, (property, cached_property))
+        if documented and not member.startswith("_") and member not in inner_of(thing):
+            yield f"{name}.{member}", plain
+
+
+def inner_of(thing: Any) -> set[str]:
+    """Return the members of a class that are for the other parts of the package."""
+    return INNER - {"submit"} if thing is Executor else INNER
+
+
+def address(name: str) -> str:
+    """Return where a public name is imported from, with the name."""
+    return next((f"{home}.{name}" for home, group in _MORE.items() if name in group), f"lk_jupyter.{name}")
+
+
+#: Classes that people make instances of; other ones come from functions and methods.
+_MADE = {Executor, *(part for part in map(PUBLIC.get, widgets.__all__) if inspect.isclass(part))}
+
+
+def takes(part: Any) -> list[str]:
+    """Return the names of the arguments of a function, method or class with a docstring of arguments."""
+    if isinstance(part, (property, cached_property)) or (inspect.isclass(part) and part not in _MADE):
+        return []
+    found = inspect.signature(part).parameters
+    return [name for name in found if name not in {"self", "cls", "traits"}]
+
+
 def _magic_for(operation: str) -> str:
     return ", ".join(f"`{magic}`" for magic in magics_of(operation)[:2]) or NO_MAGIC.get(operation, "")
 
 
-def _described_paths() -> dict[str, Any]:
-    paths: dict[str, Any] = yaml.load(DESCRIPTION.read_text(encoding="utf-8"), yaml.CSafeLoader)["paths"]
-    return paths
+def versioned(text: str) -> str:
+    """Return a file of npm with the version of the package."""
+    return re.sub(r'("name": "lk-jupyter",\s+"version": ")[^"]*', rf"\g<1>{__version__}", text)
+
+
+@cache
+def _description() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.load(DESCRIPTION.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    return document
 
 
 OPTIONS = _types.TYPES.with_name("options.ts")
 
-#: Pages that are kept with their tables; those of the guide's other pages are made when it is built.
-PAGES = (README, OPERATIONS)
+#: Pages that are stored with their tables; the tables of other pages are made when the site is built.
+PAGES = tuple(
+    ROOT / "notebooks" / "reference" / f"{name}.md" for name in ("index", "options", "settings", "operations")
+)
 
 TABLES: dict[str, Callable[[], str]] = {
     "magics": magics_table,
@@ -147,6 +331,7 @@ def main(*, check: bool) -> str | None:
         **{page: render(page.read_text(encoding="utf-8")) for page in PAGES},
         _types.TYPES: _types.render(),
         OPTIONS: options_module(),
+        **{path: versioned(path.read_text(encoding="utf-8")) for path in NPM_FILES},
     }
     old = [path for path, current in files.items() if not path.exists() or path.read_text(encoding="utf-8") != current]
     if check:

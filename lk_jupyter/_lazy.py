@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -17,3 +18,37 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
         return getattr(import_module(homes[name]), name)
 
     return get, lambda: sorted([*vars(sys.modules[package]), *homes])
+
+
+def moved(old: str, new: str) -> Callable[[str], Any]:
+    """Return ``__getattr__`` of a module that has moved: its names are found at their new place, with a warning."""
+
+    def get(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {old!r} has no attribute {name!r}")
+        warnings.warn(f"{old} has moved to {new}.", DeprecationWarning, stacklevel=2)
+        return getattr(import_module(new), name)
+
+    return get
+
+
+def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return ``__getattr__`` of a module with new names; an old one warns and returns the new one."""
+
+    def get(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warnings.warn(f"{name} is now {names[name]}.", FutureWarning, stacklevel=2)
+        return getattr(sys.modules[module], names[name])
+
+    return get
+
+
+def old_name(name: str, new: str) -> Any:
+    """Return a property that reads another one, with a warning."""
+
+    def get(owner: object) -> Any:
+        warnings.warn(f"{name} is now {new}.", FutureWarning, stacklevel=2)
+        return getattr(owner, new)
+
+    return property(get, doc=f"Old name of ``{new}``.")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, RootModel
 from pydantic.json_schema import models_json_schema
 
 from lk_jupyter.api._endpoint import ENDPOINTS
-from lk_jupyter.serverext import allowed, models
+from lk_jupyter.serverext import allowlist, models
 
 TYPES = Path(__file__).parent.parent / "labextension" / "src" / "types.ts"
 
@@ -37,7 +37,7 @@ def _models() -> Iterator[type[BaseModel]]:
         if issubclass(kind, BaseModel) and kind is not BaseModel:
             yield kind
     for endpoint in ENDPOINTS:
-        if endpoint.title not in allowed.REFUSED and not endpoint.downloads:
+        if endpoint.title not in allowlist.REFUSED and not endpoint.downloads:
             for kind in [endpoint.returns, *(row.annotation for row in endpoint.signature.parameters.values())]:
                 yield from _of(kind)
 
@@ -79,7 +79,7 @@ def _declared(name: str, schema: dict[str, Any]) -> str:
     rows = [
         f"{_comment(part, '  ')}  {_key(key)}{'' if key in needed else '?'}: {_type(part)};"
         for key, part in schema["properties"].items()
-        if key not in allowed.SECRET_FIELDS or name == models.SignInBody.__name__
+        if key not in allowlist.SECRET_FIELDS or name == models.SignInBody.__name__
     ]
     return "\n".join([f"export interface {name} {{", *rows, "}"])
 

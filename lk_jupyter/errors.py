@@ -1,35 +1,39 @@
-"""Every error of the package, written for the person who reads it.
+"""All errors of the package.
 
 ::
 
-    LkError                     all of ours
-    ├── UsageError              a slip in a magic's line or an argument: nothing was sent
-    ├── NotSignedIn             no key, or none that fits the server
-    ├── ConnectionFailed        the server could not be reached: nothing was done
+    LkError                     base of all errors
+    ├── UsageError              a mistake in a magic's line or an argument: nothing was sent
+    ├── NotSignedIn             no key for the server
+    ├── ConnectionFailed        the server can't be reached: nothing was done
     ├── OutcomeUnknown          sent, but the answer was lost
-    ├── BadAnswer               an answer that is not this API's (HTML, a proxy's page)
-    ├── LocalCloudError         the local cloud did not start or stop
-    ├── DeploymentFailed        a model on GPUs of one's own does not serve
-    ├── StorageError            an object of the bucket could not be read or written
-    │   ├── NoSuchObject        there is none of that key
-    │   └── DoesNotFit          it is larger than the free memory
-    ├── ApiError                the server refused; carries status, detail, request_id
+    ├── InvalidResponse         the answer isn't from this API (HTML, a proxy's page)
+    ├── LocalCloudError         the local cloud didn't start or stop
+    ├── DeploymentFailed        a deployed model doesn't serve
+    ├── StorageError            a file of the bucket can't be read or written
+    │   ├── NoSuchObject        no file has that key
+    │   ├── ObjectExists        another file has that key
+    │   └── InsufficientMemory  the file is larger than the free memory
+    ├── ApiError                the server refused; has status, detail, request_id
     │   ├── BadRequest          400
     │   ├── Unauthorized        401
     │   ├── PaymentRequired     402
     │   ├── Forbidden           403
     │   ├── NotFound            404
+    │   │   └── OperationNotAvailable  the server has no such operation
     │   ├── Conflict            409
     │   ├── Invalid             422
     │   ├── RateLimited         429
     │   └── ServerError         5xx
-    └── RunError                a run that did not go well; carries execution_id
-        ├── RunFailed           the code failed, or its time was up, or the platform failed
-        ├── RunAborted          somebody stopped it
-        └── RunDetached         nobody waits for it any more; it goes on
+    └── RunError                a run didn't complete; has execution_id
+        ├── RunFailed           the code failed, ran out of time, or the platform failed
+        │   └── CellFailed      the code of a cell in a session failed
+        ├── RunAborted          somebody aborted it
+        └── RunDetached         the cell stopped waiting; the run is still active
 
-A message says what happened, then what to do. None shows a Python traceback in a notebook:
-the reader's code is not at fault in these files.
+A message says what went wrong, what state that left, and how to fix it. A notebook shows no traceback of
+this package: the author's code isn't at fault there. A docstring is the error's section of the documentation:
+what it means, the state, and "Fix:" with what to do. ``%lk_help NAME`` shows it.
 """
 
 from __future__ import annotations
@@ -37,6 +41,11 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, metadata
+from typing import TYPE_CHECKING
+
+from lk_jupyter._lazy import renamed
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
@@ -45,55 +54,124 @@ class LkError(Exception):
     """Base of all errors of this package."""
 
     def _render_traceback_(self) -> list[str]:
-        """Lines that IPython shows in place of a traceback."""
-        return [f"{type(self).__name__}: {self}"]
+        """Return the lines that IPython shows instead of a traceback, with a link to the error's page."""
+        name = type(self).__name__
+        return [f"{name}: {self}", f"More: {_page(name)}"]
 
 
 class UsageError(LkError):
-    """A slip in a magic's line or in an argument; nothing was sent."""
+    """A magic's line or an argument is wrong.
+
+    Nothing was sent.
+
+    Fix: correct what the message quotes. Add a question mark to see all options: ``%%lk_run?``.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the message alone: it names the help of its magic, which says more than this page."""
+        return super()._render_traceback_()[:1]
 
 
 class NotSignedIn(LkError):
-    """No API key, or none that fits the server."""
+    """No API key is known for the server.
+
+    Nothing was sent.
+
+    Fix: run ``%lk_login``, or ``%lk_login --local`` for the local cloud, which needs no key. In automation, set
+    ``LK_API_KEY``. ``%lk_whoami`` shows the server and where a key comes from.
+    """
 
 
 class ConnectionFailed(LkError):
-    """The server could not be reached; nothing was done."""
+    """The server can't be reached.
+
+    Nothing was done.
+
+    Fix: check the network and the proxy. ``%lk_whoami`` shows the server; ``LK_BASE_URL`` or
+    ``%lk_config base_url`` sets another one.
+    """
 
 
 class OutcomeUnknown(LkError):
-    """The request was sent and its answer was lost, so it may have taken effect."""
+    """The request was sent, and its answer was lost.
+
+    The request may have taken effect: a run may be active.
+
+    Fix: look before you repeat it. ``%lk_runs`` lists active runs, ``%lk_abort ID`` ends one.
+    """
 
 
-class BadAnswer(LkError):
-    """The server answered with something that is not this API's."""
+class InvalidResponse(LkError):
+    """The answer isn't from this API, for example a proxy's sign-in page.
+
+    The request may have reached nothing at all.
+
+    Fix: open the address of the server in a browser once, and check the proxy and ``LK_BASE_URL``.
+    """
 
 
 class LocalCloudError(LkError):
-    """The local cloud did not start, or did not stop."""
+    """The local cloud didn't start, or didn't stop.
+
+    No run was submitted.
+
+    Fix: read the text of the local cloud that follows. ``pip install 'lk-jupyter[local]'`` installs what it needs.
+    """
 
 
 class DeploymentFailed(LkError):
-    """A model on GPUs of one's own does not serve."""
+    """A model that was deployed on GPUs of your own doesn't serve.
+
+    The deployment may still exist and cost credits.
+
+    Fix: ``%lk_deployments ID`` shows its replicas and their log, ``%lk_undeploy ID`` ends it and its bill.
+    """
 
 
 class StorageError(LkError):
-    """An object of the bucket could not be read or written."""
+    """A file of the bucket can't be read or written.
+
+    Files that were transferred before the failure are complete.
+
+    Fix: run the line again. It continues where it stopped and doesn't repeat what is there. If the network blocks
+    storage, use ``%lk_bucket``.
+    """
 
 
 class NoSuchObject(StorageError):
-    """There is no object of that key."""
+    """No file of the bucket has that key.
+
+    Nothing was changed.
+
+    Fix: ``%lk_ls FOLDER`` lists the keys of a folder.
+    """
 
 
-class DoesNotFit(StorageError):
-    """An object is larger than the free memory."""
+class ObjectExists(StorageError):
+    """Another file of the bucket has that key.
+
+    Nothing was overwritten.
+
+    Fix: choose another key, or delete the file first: ``%lk_rm KEY``.
+    """
+
+
+class InsufficientMemory(StorageError):
+    """A file is larger than the free memory.
+
+    Nothing was loaded.
+
+    Fix: load less with ``%lk_load KEY --columns A,B`` or ``--sample N``, or read it in a run.
+    """
 
 
 class ApiError(LkError):
     """The server refused a request.
 
-    ``status`` is the HTTP status, ``detail`` the server's own words, ``request_id`` its name for
-    the request when it gave one.
+    The state depends on the status: see the errors below.
+
+    Fix: the message holds the server's reason. ``status`` is the HTTP status, ``detail`` the server's own words, and
+    ``request_id`` its name for the request, for a support question.
     """
 
     next_step = ""
@@ -111,51 +189,113 @@ class ApiError(LkError):
 
 
 class BadRequest(ApiError):
-    """400: understood and refused."""
+    """The server understood the request and refused it (HTTP 400).
+
+    Nothing was done.
+
+    Fix: change what the server's reason names.
+    """
 
 
 class Unauthorized(ApiError):
-    """401: the key is missing, unknown, expired or switched off."""
+    """The key is missing, unknown, expired or switched off (HTTP 401).
 
-    next_step = "Sign in again: %lk_login, or set LK_API_KEY. %lk_whoami shows which key is used and from where."
+    Nothing was done.
+
+    Fix: run ``%lk_login``, or set ``LK_API_KEY``. ``%lk_whoami`` shows which key is in use and where it comes from.
+    """
+
+    next_step = "Run %lk_login, or set LK_API_KEY. %lk_whoami shows which key is in use and where it comes from."
 
 
 class PaymentRequired(ApiError):
-    """402: not enough credits to start."""
+    """The credits aren't enough to start (HTTP 402).
 
-    next_step = "Top up in the dashboard (Billing), then run the cell again. %lk_balance shows what is left."
+    Nothing was started or charged.
+
+    Fix: ``%lk_billing checkout CREDITS`` opens the page where credits are paid. ``%lk_balance`` shows what is left. For
+    a local cloud, start it with a new data folder.
+    """
+
+    next_step = "Nothing was charged. Buy credits: %lk_billing checkout CREDITS. %lk_balance shows what is left."
 
 
 class Forbidden(ApiError):
-    """403: a valid key without the role, membership or quota."""
+    """The key is valid, but lacks the role, the membership or the quota (HTTP 403).
 
-    next_step = "%lk_machines lists the machines that you may use; %lk_whoami the organization that you act as."
+    Nothing was done.
+
+    Fix: ``%lk_machines`` marks the machine types that you may use. ``%lk_whoami`` shows your organization, and
+    ``%lk_org use SLUG`` changes it.
+    """
+
+    next_step = "%lk_machines marks the machine types that you may use; %lk_whoami shows your organization."
 
 
 class NotFound(ApiError):
-    """404: no such object for this organization."""
+    """The organization has nothing with that name or id (HTTP 404).
 
-    next_step = "%lk_runs lists your runs; %lk_whoami the server and organization that were asked."
+    Nothing was done.
+
+    Fix: ``%lk_runs`` lists your runs. ``%lk_whoami`` shows which server and organization were asked.
+    """
+
+    next_step = "%lk_runs lists your runs; %lk_whoami shows which server and organization were asked."
+
+
+class OperationNotAvailable(NotFound):
+    """The server doesn't have this operation, whatever it is asked for.
+
+    Nothing was done.
+
+    Fix: ``%lk_check`` shows what this server has.
+    """
+
+    next_step = "Nothing was done. See what this server has: %lk_check"
+
+    def __init__(self, operation: str, host: str, status: int = 404, request_id: str | None = None) -> None:
+        self.operation = operation
+        super().__init__(status, f"{host} doesn't have the operation '{operation}'", request_id)
 
 
 class Conflict(ApiError):
-    """409: the value is already taken."""
+    """The name or value is already taken (HTTP 409).
+
+    Nothing was changed.
+
+    Fix: choose another one.
+    """
 
 
 class Invalid(ApiError):
-    """422: a field does not fit; the detail names it."""
+    """A value doesn't fit (HTTP 422); the detail names the field.
+
+    Nothing was done.
+
+    Fix: change the value that the message names.
+    """
 
 
 class RateLimited(ApiError):
-    """429: too many requests, still after the retries."""
+    """The server got too many requests, even after the retries (HTTP 429).
+
+    Nothing was done.
+
+    Fix: wait a minute and try again. ``--parallel N`` lowers the number of concurrent runs.
+    """
 
     next_step = "Wait a minute and try again."
 
 
 class ServerError(ApiError):
-    """5xx: the server failed, still after the retries where a retry is safe."""
+    """The server failed, even after the retries where a retry is safe (HTTP 5xx).
 
-    next_step = "The fault is the server's. Try again in a minute."
+    The request may have taken effect.
+
+    Fix: try again in a minute. After a start, look at ``%lk_runs`` first.
+    """
+
+    next_step = "The server failed. Try again in a minute; after a start, check %lk_runs first."
 
 
 STATUS_ERRORS: dict[int, type[ApiError]] = {
@@ -171,13 +311,18 @@ STATUS_ERRORS: dict[int, type[ApiError]] = {
 
 
 def error_for(status: int, detail: str, request_id: str | None = None) -> ApiError:
-    """Return the error that stands for an HTTP status."""
+    """Return the error for an HTTP status."""
     kind = STATUS_ERRORS.get(status, ServerError if status >= 500 else BadRequest)
     return kind(status, detail, request_id)
 
 
 class RunError(LkError):
-    """A run that did not go well; ``execution_id`` names it."""
+    """A run didn't complete; ``execution_id`` is its id.
+
+    Its log is kept.
+
+    Fix: ``%lk_logs ID`` prints the log, ``%lk_status ID`` shows state and cost.
+    """
 
     def __init__(self, message: str, *, execution_id: str) -> None:
         super().__init__(message)
@@ -185,11 +330,16 @@ class RunError(LkError):
 
 
 class RunFailed(RunError):
-    """The code failed, its time was up, or the platform failed.
+    """The code of a run failed, ran out of time, or the platform failed.
 
-    ``return_code`` is the exit code when the code ran to one; ``traceback`` the remote traceback
-    as text, with the line numbers of the cell, or an empty string. ``shown`` is the same as a
-    notebook shows it, with colours and the lines around, where the run made that.
+    The run has ended, and so has its bill.
+
+    Fix: the message quotes the traceback in the line numbers of your cell, or the end of pip's log if the
+    installation failed (correct ``-r``). If time ran out, raise ``--timeout``; if memory ran out, take a larger
+    machine. A line below names the fix if it is certain.
+
+    ``return_code`` is the exit code if the code ran to one. ``traceback`` is the remote traceback as text, or an empty
+    string. ``shown`` is the traceback with colors and context, if the run made that.
     """
 
     def __init__(
@@ -211,16 +361,51 @@ class RunFailed(RunError):
         return [*shown.splitlines(), *super()._render_traceback_()]
 
 
+class CellFailed(RunFailed):
+    """The code of a cell in a session raised an error.
+
+    The session is still active with its variables, and costs credits.
+
+    Fix: correct the line that the traceback shows and run the cell again. ``%lk_sessions stop NAME`` ends the session.
+    """
+
+
 class RunAborted(RunError):
-    """Somebody stopped the run before it ended by itself."""
+    """Somebody aborted the run.
+
+    The run has ended, and so has its bill.
+
+    Fix: run the cell again, or ``%lk_rerun ID``.
+    """
 
 
 class RunDetached(RunError):
-    """Somebody let the cell go that waited for the run, which goes on."""
+    """Somebody clicked Detach, so the cell stopped waiting.
+
+    The run is still active and costs credits.
+
+    Fix: ``%lk_attach ID`` follows it again, ``%lk_abort ID`` ends it.
+    """
+
+
+def _page(name: str) -> str:
+    """Return where an error is explained: on the documentation site if the package names one, or in %lk_help."""
+    with suppress(PackageNotFoundError):
+        for url in metadata("lk-jupyter").get_all("Project-URL") or ():
+            label, _, site = url.partition(", ")
+            if label == "Documentation":
+                return f"{site.rstrip('/')}/reference/errors.html#{name.lower()}"
+    return f"%lk_help {name}"
 
 
 def _in_colour() -> bool:
-    """Whether errors may have colours, as the environment and the IPython that shows them are set."""
+    """Return whether errors may have colors: as set in the environment and in IPython, and never in a file or pipe."""
+    if sys.stdout is sys.__stdout__ and not (sys.stdout and sys.stdout.isatty()):  # a kernel's is another
+        return False
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return not os.environ.get("NO_COLOR") and str(getattr(shell, "colors", "")).lower() != "nocolor"
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__, {"BadAnswer": "InvalidResponse", "DoesNotFit": "InsufficientMemory"})

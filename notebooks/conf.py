@@ -1,17 +1,19 @@
-"""How Sphinx makes the site of the guide: ``make site``.
+"""Sphinx configuration of the documentation site: ``make site``.
 
-Notebooks are shown with the outputs that they are kept with; nothing is executed. Pages of the
-reference have marks, ``<!-- table: NAME -->`` and ``<!-- end -->``, between which stands what the
-declarations of lk_jupyter say (``declared.py``).
+Notebooks are shown with their stored outputs; nothing is executed. Pages of the reference have marks,
+``<!-- table: NAME -->`` and ``<!-- end -->``; the text between them is made from the declarations of
+lk_jupyter (``declared.py``). The site also has an ``llms.txt``, which lists every page with its first sentence.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docutils.nodes import SkipNode
+from docutils.nodes import SkipNode, image, paragraph
 from ipython_pygments_lexers import IPython3Lexer
 from latex2mathml.converter import convert
 from pygments.lexer import bygroups, using
@@ -19,6 +21,8 @@ from pygments.lexers.data import YamlLexer
 from pygments.lexers.shell import BashLexer
 from pygments.lexers.special import TextLexer
 from pygments.token import Keyword, Operator, Text
+from sphinx.addnodes import toctree
+from sphinx.transforms import SphinxTransform
 
 import lk_jupyter
 from lk_jupyter._docs import render
@@ -34,12 +38,14 @@ if TYPE_CHECKING:
 project = "lk_jupyter"
 version = release = lk_jupyter.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_design"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "sphinx_design"]
 exclude_patterns = [".*", "**/.ipynb_checkpoints"]
 nitpicky = True
-nitpick_ignore_regex = [("py:class", ".*")]  # a signature may name what has no page here, as of another project
+nitpick_ignore_regex = [
+    ("py:class", ".*"),  # a signature may name what has no page here, as of another project
+    ("py:exc", "TimeoutError|ValueError"),  # Python's own
+]
 suppress_warnings = [
-    "mystnb.unknown_mime_type",  # live widgets, which leave a picture beside it
     "ref.python",  # two classes of one name in different modules
 ]
 
@@ -54,7 +60,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 
 html_theme = "furo"
-html_title = "lk_jupyter"
+html_title = f"lk_jupyter {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
@@ -64,7 +70,7 @@ pygments_style = "tango"
 pygments_dark_style = "github-dark"
 
 
-#: What stands in a cell below the line of a magic.
+#: The language of a cell below the line of a magic.
 LANGUAGES = {"lk_run": IPython3Lexer, "lk_compose": YamlLexer, "lk_docker": BashLexer, "lk_chat": TextLexer}
 
 
@@ -85,8 +91,46 @@ class CellLexer(IPython3Lexer):  # type: ignore[misc]
     }
 
 
+class BothThemes(SphinxTransform):  # type: ignore[misc]
+    """Show a picture of the light theme, and in its place the one of the dark theme where that is chosen."""
+
+    default_priority = 200
+
+    def apply(self, **_: object) -> None:
+        """Add the dark picture next to each light one that is named alone."""
+        folder = Path(self.env.doc2path(self.env.docname)).parent
+        for light in list(self.document.findall(image)):
+            dark = light["uri"].replace("-light.", "-dark.")
+            if light["classes"] or dark == light["uri"] or not (folder / dark).is_file():
+                continue
+            twin = light.deepcopy()
+            twin["uri"], twin["classes"], light["classes"] = dark, ["only-dark"], ["only-light"]
+            light.parent.insert(light.parent.index(light) + 1, twin)
+
+
 def _fill(_app: Sphinx, _page: str, source: list[str]) -> None:
     source[0] = render(source[0], SECTIONS)
+
+
+def _list_pages(app: Sphinx, failure: Exception | None) -> None:
+    """Write ``llms.txt``: each page in the order of the contents, as a link with its first paragraph."""
+    if failure or app.builder.format != "html":
+        return
+    lines = [f"# {project}", "", f"> {inspect.getdoc(lk_jupyter)}".replace("\n", " "), ""]
+    for caption, pages in _contents(app):
+        links = [f"- [{app.env.titles[page].astext()}]({page}.html): {_summary(app, page)}" for page in pages]
+        lines += [f"## {caption}", "", *links, ""]
+    Path(app.outdir, "llms.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _contents(app: Sphinx) -> Iterator[tuple[str, list[str]]]:
+    for tree in app.env.get_doctree(app.config.root_doc).findall(toctree):
+        yield tree["caption"], [page for _, page in tree["entries"]]
+
+
+def _summary(app: Sphinx, page: str) -> str:
+    first = next(app.env.get_doctree(page).findall(paragraph), None)
+    return " ".join(first.astext().split()) if first else ""
 
 
 def _math(translator: HTML5Translator, node: Element) -> None:
@@ -96,8 +140,10 @@ def _math(translator: HTML5Translator, node: Element) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Fill the marked pages, colour our magics, and let browsers draw formulas without a script."""
+    """Fill the marked pages, color our magics, draw formulas without a script, and list the pages."""
+    app.add_transform(BothThemes)
     app.connect("source-read", _fill)
+    app.connect("build-finished", _list_pages)
     app.add_lexer("ipython", CellLexer)
     app.add_lexer("ipython3", CellLexer)
     app.add_html_math_renderer("mathml", (_math, None), (_math, None))

@@ -1,9 +1,10 @@
 """Runs a command with a local cloud beside it, signed in by environment variables.
 
-    python notebooks/on_local_cloud.py [--fresh] DATA COMMAND...
+    python notebooks/on_local_cloud.py [--fresh] [--simulate-gpu] DATA COMMAND...
 
-The cloud keeps its state in the folder DATA; with --fresh the folder is emptied first. The logs of the
-command's runs go to the folder logs beside it, the journal too.
+The cloud keeps its state in the folder DATA; with --fresh the folder is emptied first. With --simulate-gpu, runs on
+a GPU machine have GPU curves where this machine has no GPU. The logs of the command's runs go to the folder logs
+next to DATA, the journal too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main() -> int:
     launch.stop(data)
     if asked.fresh:
         shutil.rmtree(data, ignore_errors=True)
-    cloud = launch.start(data)
+    cloud = launch.start(data, *(["--simulate-gpu"] if asked.simulate_gpu else []))
     try:
         return _run(
             asked.command,
@@ -44,6 +45,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Run a command with a local cloud beside it.")
     parser.add_argument("--fresh", action="store_true", help="empty the folder first")
+    parser.add_argument("--simulate-gpu", action="store_true", help="simulate GPU curves where there is no GPU")
     parser.add_argument("data", type=Path, help="folder for the state of the cloud")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     return parser

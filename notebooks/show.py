@@ -14,6 +14,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from lk_jupyter._encoding import accept_every_sign
+
 
 class Screen:
     """Terminal output in which each line begins with its time."""
@@ -70,6 +72,7 @@ class ShowingClient(NotebookClient):
 
 def main(source: Path, executed: Path) -> int:
     """Execute the notebook and write the executed copy; 1 when a cell failed that was not meant to."""
+    accept_every_sign()
     book = nbformat.read(source, as_version=4)
     client = ShowingClient(
         book,

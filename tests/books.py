@@ -1,6 +1,8 @@
 """The notebooks of the guide: executed on a local cloud, and kept with the outputs that this gave.
 
 python tests/books.py [NAME…] executes them and stores their outputs; ``make docs`` does it for all.
+python tests/books.py --check [NAME…] executes them, stores nothing, and prints a line for each; ``make guide`` does
+that in an environment of the extra ``demo`` alone.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,11 +23,12 @@ from nbclient import NotebookClient
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TOLD = [NOTEBOOKS / f"{name}.ipynb" for name in ("quickstart", "experiment", "storage")]
 AT_ONCE = 2
-SECONDS = 100
+SECONDS = 300
 
 _TEMPORARY = re.compile(re.escape(tempfile.gettempdir()) + r"/tmp\w+")
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _ID = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_BY_THEN = re.compile(r"waited [\d.]+ s, |Complete log: \S+")  # while others work too, or the notebook ends
 _WORD = re.compile(r"(?<![\w.])[A-Za-z]{3,}(?![\w])")
 
 
@@ -63,6 +67,8 @@ def without_traces(book: nbformat.NotebookNode, home: Path) -> nbformat.Notebook
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = _joined(cell.outputs)
+            for output in cell.outputs:
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # its kernel is gone
     book.metadata.pop("widgets", None)
     text = nbformat.writes(book).replace(str(home), "~")
     return nbformat.reads(_TEMPORARY.sub("/tmp/folder", text), as_version=4)
@@ -102,7 +108,7 @@ def shape(book: nbformat.NotebookNode) -> list[list[set[str]]]:
 def words(book: nbformat.NotebookNode) -> set[str]:
     """Return the words that the code cells show."""
     texts = (text for cell in book.cells if cell.cell_type == "code" for text in _texts(cell))
-    return {word for text in texts for word in _WORD.findall(_ID.sub("", _COLOUR.sub("", text)))}
+    return {word for text in texts for word in _WORD.findall(_BY_THEN.sub("", _ID.sub("", _COLOUR.sub("", text))))}
 
 
 def _texts(cell: nbformat.NotebookNode) -> Iterator[str]:
@@ -115,29 +121,35 @@ def _texts(cell: nbformat.NotebookNode) -> Iterator[str]:
             yield output.data.get("text/plain", "")
 
 
-def main(names: list[str]) -> int:
-    """Execute notebooks and store them with their outputs; 1 when one fails."""
+def main(names: list[str], *, store: bool) -> int:
+    """Execute notebooks and perhaps store them with their outputs; 1 when one fails."""
     chosen = [path for path in [*TOLD, *paths()] if not names or path.stem in names]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as threads:
-        return max(threads.map(lambda path: _store(path, Path(folder, path.stem)), chosen), default=0)
+        failed = list(threads.map(lambda path: _on_a_cloud(path, Path(folder, path.stem), store=store), chosen))
+    print(f"{failed.count(0)} of {len(failed)} notebooks ran to their end.")
+    return max(failed, default=0)
 
 
-def _store(path: Path, home: Path) -> int:
+def _on_a_cloud(path: Path, home: Path, *, store: bool) -> int:
     """Execute one on a cloud of its own."""
-    command = [sys.executable, Path(__file__), "--one", path, home]
+    command = [sys.executable, Path(__file__), "--store-one" if store else "--check-one", path, home]
     serve = [sys.executable, NOTEBOOKS / "on_local_cloud.py", "--fresh", home / "cloud", *command]
     return subprocess.run(serve, check=False).returncode
 
 
-def _store_one(path: Path, home: Path) -> int:
+def _one(path: Path, home: Path, *, store: bool) -> int:
+    began = time.monotonic()
     book = execute(path, home, os.environ["LK_BASE_URL"], os.environ["LK_API_KEY"])
     failed = failures(book)
-    print(f"{path.name}: {'ok' if not failed else chr(10).join(failed)}")
-    if not failed:
+    name, seconds = path.relative_to(NOTEBOOKS), time.monotonic() - began
+    print(f"{name}: {chr(10).join(failed) if failed else f'ok, {seconds:.0f} s'}", flush=True)
+    if store and not failed:
         nbformat.write(book, path)
     return len(failed[:1])
 
 
 if __name__ == "__main__":
-    one = sys.argv[1:2] == ["--one"]
-    sys.exit(_store_one(Path(sys.argv[2]), Path(sys.argv[3])) if one else main(sys.argv[1:]))
+    how, rest = (sys.argv[1], sys.argv[2:]) if sys.argv[1:2] and sys.argv[1].startswith("--") else ("", sys.argv[1:])
+    if how.endswith("-one"):
+        sys.exit(_one(Path(rest[0]), Path(rest[1]), store=how == "--store-one"))
+    sys.exit(main(rest, store=how != "--check"))

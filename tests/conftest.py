@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import multiprocessing
 import os
+import re
+import signal
+import sys
 import webbrowser
 from functools import cached_property
 
@@ -12,16 +16,28 @@ import cloud_process
 import httpx
 import keyring
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
+from hypothesis import settings
+from IPython.core.interactiveshell import InteractiveShell
 from keyring.backend import KeyringBackend
 from keyring.backends.fail import Keyring as NoKeyring
-from pytest_rerunfailures import suspended_finalizers
+from patience import PATIENCE
+from traitlets.config import Config
 from upstream_stub import UpstreamStub
 
+from lk_jupyter import session
 from lk_jupyter.api._client import Client
-from lk_jupyter.config import SETTINGS
-from lk_jupyter.localcloud.options import Options
-from lk_jupyter.localcloud.people.signup import sign_up
-from lk_jupyter.runs import journal, session
+from lk_jupyter.config.settings import SETTINGS
+from lk_jupyter.journal import journal
+from lk_jupyter.localcloud.accounts.signup import sign_up
+from lk_jupyter.localcloud.options import CloudOptions
+from lk_jupyter.localcloud.ticket import TICKET_FILE
+
+settings.register_profile("calm", deadline=None)  # how long an example takes on a busy machine says nothing
+settings.load_profile("calm")
+
+for _part in ("connect", "read", "write", "pool"):  # a busy machine may be slower than the five seconds of httpx
+    setattr(DEFAULT_TIMEOUT_CONFIG, _part, PATIENCE)
 
 #: Where there is fork, clouds are forked from a process that has imported all of them: they start five times as fast.
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
@@ -30,28 +46,39 @@ if FORKS:
     PROCESSES.set_forkserver_preload(["lk_jupyter.localcloud.server"])
 
 
+#: What a test is no unit test with: fixtures that start servers, kernels or browsers, and words by which a file does.
+STARTED = {"chromium", "cloud", "hosting", "image", "jupyter", "make_cloud", "talkative"}
+STARTS = re.compile(
+    r"\b(KernelManager|RunningCloud|books|pexpect|start_new_kernel|subprocess|import (running|.*lab))\b"
+)
+
+
+def pytest_configure(config):
+    """Know our mark, and those of pyarrow's tests, which are run on ``lk://``."""
+    config.addinivalue_line("markers", "unit: starts no server, kernel or browser (set for each test that does not)")
+    for mark in ("azure", "gcs", "gzip", "hdfs", "numpy", "pandas", "processes", "s3", "threading"):
+        config.addinivalue_line("markers", f"{mark}: of pyarrow")
+
+
+#: It takes jsonschema a second to import its grammar of addresses, whose format no test checks.
+sys.modules.setdefault("rfc3987_syntax", None)
+
+#: The tests start hundreds of processes. Compile what they import once, also where the environment forbids to keep it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+#: A shell that starts the tests in the background lets them, and all that they start, ignore interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items):
-    """Begin with what takes long, the tests with a time limit of their own, so that none goes on alone at the end."""
+    """Mark the unit tests; begin with those that have a time limit of their own, so that none runs alone at the end."""
+    files = {path: not STARTS.search(path.read_text("utf-8")) for path in {item.path for item in items}}
+    for item in items:
+        if files[item.path] and STARTED.isdisjoint(item.fixturenames):
+            item.add_marker(pytest.mark.unit)
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    """Let a test that is tried again begin with clouds and kernels of its own: what it left may be what it fails of."""
-    if getattr(item, "execution_count", 1) > 1:
-        state = item.session._setupstate
-        state.stack.update(suspended_finalizers)  # the plugin holds them back, so that fixtures of the session stay
-        suspended_finalizers.clear()
-        state.teardown_exact(None)
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Show what failed once, though it passed when it was tried again: it is to be mended too."""
-    for report in terminalreporter.getreports("rerun"):
-        terminalreporter.section(f"{report.nodeid}, tried again")
-        terminalreporter.write_line(report.longreprtext)
-        for title, text in report.sections:
-            terminalreporter.write_line(f"{title}:\n{text}")
 
 
 class Clicker(webbrowser.BaseBrowser):
@@ -97,6 +124,11 @@ class RunningCloud:
         self.base_url = self.address["base_url"]
         self.api_key = self.address["api_key"]
 
+    @property
+    def ticket(self):
+        """What signs the local user in on the page, as its owner reads it."""
+        return (self.data / TICKET_FILE).read_text()
+
     def is_running(self):
         return self.process.is_alive()
 
@@ -116,13 +148,13 @@ class RunningCloud:
 
     def add_user(self, email, password="correct horse"):
         """Add a user, or give one a new password, as the command --add-user does; return what it tells."""
-        return sign_up(self.data, Options(), email, password)
+        return sign_up(self.data, CloudOptions(), email, password)
 
     def _gone(self):
         for name in ("client", "http"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
-        self.process.join(30)
+        self.process.join(PATIENCE)
         code = self.process.exitcode
         assert code is not None, "the cloud does not end"
         return code
@@ -136,7 +168,7 @@ class RunningCloud:
     def http(self):
         """A plain client below the API's path."""
         headers = {"Authorization": f"Bearer {self.api_key}"}
-        return httpx.Client(base_url=f"{self.base_url}/api/v2/external", headers=headers, timeout=30)
+        return httpx.Client(base_url=f"{self.base_url}/api/v2/external", headers=headers, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -267,3 +299,16 @@ def memory_keyring(home):
     """The keyring of a user who has one."""
     keyring.set_keyring(MemoryKeyring())
     return keyring.get_keyring()
+
+
+@pytest.fixture
+def names(home):
+    """The variables of a notebook, whose shell there is for the test."""
+    main = sys.modules["__main__"]
+    shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+    yield shell.user_ns
+    shell.atexit_operations()
+    atexit.unregister(shell.atexit_operations)
+    shell.restore_sys_module_state()
+    InteractiveShell.clear_instance()
+    sys.modules["__main__"] = main

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Union, get_args, get_origin
 
+import httpx
 import jsonschema
 import pytest
 import yaml
@@ -117,7 +118,7 @@ def request_findings(ours, root, theirs, place):
         yield f"{place}: we send {sorted(ours)}, the description takes {sorted(theirs)}"
     for kind in set(ours) & set(theirs):
         mine, wanted = ours[kind], theirs[kind]
-        for limit in LIMITS:
+        for limit in (*LIMITS, "enum") if kind == "integer" else LIMITS:
             if mine.get(limit) != wanted.get(limit):
                 yield f"{place}: {limit} is {mine.get(limit)}, in the description {wanted.get(limit)}"
     if "array" in ours and "array" in theirs:
@@ -235,6 +236,7 @@ def test_the_referee_sees_an_answer_that_would_not_fit(ours, theirs, finding):
     [
         (TEXT, NUMBER, "we send ['string'], the description takes ['number']"),
         (TEXT, {**TEXT, "pattern": "^a$"}, "pattern is None, in the description ^a$"),
+        ({"type": "integer"}, {"type": "integer", "enum": [1, 2]}, "enum is None, in the description [1, 2]"),
         ({**NUMBER, "minimum": 1}, {**NUMBER, "minimum": 0}, "minimum is 1, in the description 0"),
         (
             thing(a={**TEXT, "default": "b"}),
@@ -261,7 +263,7 @@ def test_every_operation_of_the_description_is_declared():
         (method.upper(), path) for path, item in DESCRIPTION["paths"].items() for method in item if method in METHODS
     }
     declared = {(endpoint.method, PLACEHOLDER.sub(r"{\1}", endpoint.path)) for endpoint in OURS}
-    assert len(described) == 114
+    assert len(described) == 116
     assert declared == described
 
 
@@ -382,6 +384,43 @@ def test_every_group_is_an_attribute_of_the_client():
 def test_the_local_cloud_mounts_the_operation_and_a_test_calls_it_there(endpoint):
     assert endpoint in HANDLERS
     assert endpoint in CALLS
+
+
+@pytest.fixture(scope="module")
+def published(cloud):
+    """What the local cloud says of itself."""
+    return httpx.get(f"{cloud.base_url}/openapi.json").json()
+
+
+@every_endpoint
+def test_the_local_cloud_publishes_the_operation_as_it_is_described(endpoint, published):
+    path = PLACEHOLDER.sub(r"{\1}", endpoint.path)
+    for server in endpoint.servers:
+        row = published["paths"][server + path][endpoint.method.lower()]
+        assert ("security" in row) == endpoint.auth
+        assert str(endpoint.status) in row["responses"]
+        known, findings = parameters(endpoint), []
+        mine = {each["name"]: each for each in row.get("parameters", ()) if each["name"].lower() != ORG_HEADER.lower()}
+        assert set(mine) == set(known)
+        for name, each in mine.items():
+            assert (each["in"], each["required"]) == (known[name]["in"], known[name].get("required", False))
+            findings += request_findings(each["schema"], published, known[name]["schema"], name)
+        content, body = request_content(endpoint), row.get("requestBody", {}).get("content", {})
+        assert bool(content) == bool(body)
+        for schema in body.values():
+            findings += request_findings(schema["schema"], published, content["schema"], "body")
+        assert findings == []
+
+
+def test_below_its_prefix_the_local_cloud_publishes_the_paths_that_are_below_it(cloud, published):
+    below = httpx.get(f"{cloud.base_url}{EXTERNAL}/openapi.json").json()
+    assert below["servers"] == [{"url": EXTERNAL}]
+    assert below["paths"] == {
+        path.removeprefix(EXTERNAL): row for path, row in published["paths"].items() if path.startswith(EXTERNAL)
+    }
+    described = {method for item in below["paths"].values() for method in item}
+    assert described <= METHODS
+    assert "/vms/create" in below["paths"]
 
 
 @every_endpoint

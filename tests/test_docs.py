@@ -1,11 +1,16 @@
 import inspect
 import re
+from email.message import Message
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import lk_jupyter
 from lk_jupyter import _docs, _types, errors
+
+ROOT = Path(__file__).parent.parent
+ERRORS = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, errors.LkError)]
 
 
 @pytest.mark.parametrize("page", _docs.PAGES, ids=lambda page: page.name)
@@ -58,5 +63,39 @@ def test_every_magic_can_be_asked_for_help():
 
 def test_the_error_tree_is_drawn_whole():
     drawn = re.findall(r"[├└]── (\w+)|^ {4}(\w+)", errors.__doc__, re.MULTILINE)
-    defined = [name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)]
-    assert sorted(filter(None, (a or b for a, b in drawn))) == sorted(defined)
+    assert sorted(filter(None, (a or b for a, b in drawn))) == sorted(kind.__name__ for kind in ERRORS)
+
+
+def test_each_promise_of_the_security_page_names_a_test_that_is_there():
+    page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    promises = re.findall(r"^- (.*)", page.partition("## Promises")[2].partition("## What is not")[0], re.MULTILINE)
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) > len(promises) > 20
+    assert all("`tests/" in promise for promise in promises)
+    missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text("utf-8")]
+    assert missing == []
+
+
+def test_the_readme_is_read_in_a_few_minutes():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
+
+
+@pytest.mark.parametrize("kind", ERRORS[1:], ids=lambda kind: kind.__name__)
+def test_the_page_of_an_error_says_what_it_means_what_state_it_leaves_and_how_to_fix_it(kind):
+    meaning, state, fix, *_ = inspect.getdoc(kind).split("\n\n")
+    assert meaning
+    assert state.endswith(".")
+    assert fix.startswith("Fix: ")
+
+
+def test_an_error_links_its_page():
+    assert errors.NotSignedIn("No key.")._render_traceback_() == ["NotSignedIn: No key.", "More: %lk_help NotSignedIn"]
+
+
+def test_an_error_links_the_documentation_site_that_the_package_names(monkeypatch):
+    named = Message()
+    named["Project-URL"] = "Source, https://code.example"
+    named["Project-URL"] = "Documentation, https://docs.example/lk/"
+    monkeypatch.setattr(errors, "metadata", lambda _: named)
+    *_, link = errors.NoSuchObject("No file.")._render_traceback_()
+    assert link == "More: https://docs.example/lk/reference/errors.html#nosuchobject"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import sys
+from importlib import metadata
 
 import books
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+from packaging.requirements import Requirement
 
 from lk_jupyter import widgets
+from lk_jupyter.magics._engine.registry import magic_named
 
 PATHS = [pytest.param(path, id=path.stem) for path in books.paths()]
-
 
 #: Of a hundred words that a notebook shows, so many may be others the next time, or so few where it shows
 #: not many: the machine that was fastest, whether a run waited, ...
@@ -46,3 +51,72 @@ def test_each_widget_has_a_docstring_and_a_chapter_with_its_picture(name):
     assert pictures
     assert all((books.NOTEBOOKS / picture).is_file() for picture in pictures)
     assert len(inspect.getdoc(getattr(widgets, name)).splitlines()) > 2
+
+
+def _closure(requirement):
+    """Return the names of the packages that an installation of this requirement brings."""
+    found, waiting = set(), [Requirement(requirement)]
+    while waiting:
+        asked = waiting.pop()
+        for extra in asked.extras or {""}:
+            key = (_plain(asked.name), extra)
+            if key not in found:
+                found.add(key)
+                needs = map(Requirement, metadata.requires(asked.name) or ())
+                waiting += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
+    return {name for name, _ in found}
+
+
+def _plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _imports(book):
+    """Return the modules that the cells import, start or have clients of, but for cells that are meant to fail."""
+    sources = [
+        cell.source
+        for cell in book.cells
+        if cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", ())
+    ]
+    written = {match[1] for source in sources for match in re.finditer(r"^%%writefile (\w+)\.py", source)}
+    for source in sources:
+        yield from re.findall(r"^!.*(?:python|executable\}).* -m (\w+)", source, re.MULTILINE)
+        yield from re.findall(r"\blk_jupyter\.(openai|anthropic)\(", source)
+        if not source.startswith("%%") or re.match(r"%%(lk_run\b|writefile \w+\.py)", source):
+            tree = ast.parse(TransformerManager().transform_cell(re.sub(r"^%%.*", "", source)))
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Import):
+                    yield from (name.name.partition(".")[0] for name in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] not in written:
+                    yield node.module.partition(".")[0]
+
+
+def test_what_the_notebooks_import_comes_with_the_packages_of_make_lab():
+    installed, providers = _closure("lk-jupyter[demo]"), metadata.packages_distributions()
+    known = {*sys.stdlib_module_names, "lk_jupyter"}
+    known |= {module for module, names in providers.items() if installed & set(map(_plain, names))}
+    every = [*books.paths(), *books.TOLD]
+    missing = {path.name: set(_imports(nbformat.read(path, as_version=4))) - known for path in every}
+    assert {name: modules for name, modules in missing.items() if modules} == {}
+
+
+PAGES = [*sorted(books.NOTEBOOKS.rglob("*.md")), books.NOTEBOOKS.parent / "README.md"]
+CODE = [
+    pytest.param(code, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, (_, code) in enumerate(
+        re.findall(r"^```(ipython|python)\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    )
+]
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_code_of_a_page_is_python_and_its_magics_take_their_options(code):
+    first, _, cell = code.partition("\n") if code.startswith("%%") else ("", "", code)
+    transformed = TransformerManager().transform_cell(cell)
+    compile(transformed, "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    lines = [first, *re.findall(r"^%lk_.*", cell, re.MULTILINE)]
+    for name, options in (
+        re.match(r"%+(\w+) ?(.*)", line).groups() for line in lines if line.startswith(("%%lk_", "%lk_"))
+    ):
+        magic_named(name).parse(options) if hasattr(magic_named(name), "parse") else magic_named(name).split(options)

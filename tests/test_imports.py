@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import graphlib
 import json
 import subprocess
 import sys
 import sysconfig
+from importlib import import_module
 from pathlib import Path
+
+import grimp
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -62,3 +67,22 @@ def test_rooms_import_only_what_they_may():
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("place", "name"), [("config", "setting"), ("options", "RunOptions"), ("runs.metrics", "read")]
+)
+def test_a_name_that_the_guide_takes_from_a_room_is_there(place, name):
+    assert callable(getattr(import_module(f"lk_jupyter.{place}"), name))
+
+
+@pytest.mark.parametrize(("place", "name"), [("runs.spending", "spending"), ("runs.journal", "journal")])
+def test_a_module_that_has_moved_warns_at_its_former_place(place, name):
+    with pytest.warns(DeprecationWarning, match=f"lk_jupyter.{place} has moved to"):
+        assert callable(getattr(import_module(f"lk_jupyter.{place}"), name))
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = grimp.build_graph("lk_jupyter")  # deferred and type-only imports too
+    below = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules - {"lk_jupyter"}}
+    graphlib.TopologicalSorter(below).prepare()

@@ -10,9 +10,11 @@ import pytest
 import lk_jupyter
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._endpoint import ENDPOINTS, Group
-from lk_jupyter.magics import MAGICS, magic_named
-from lk_jupyter.magics._operations import CALLS, NO_MAGIC, magics_of
-from lk_jupyter.magics._parser import Verbs
+from lk_jupyter.magics._engine.operations import CALLS, NO_MAGIC, magics_of
+from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.registry import MAGICS, magic_named
+
+pytestmark = pytest.mark.xdist_group("operations")  # they share the index
 
 ROOT = Path(lk_jupyter.__file__).parent
 CLIENT = Client("http://127.0.0.1")
@@ -21,7 +23,7 @@ CLASSES = {group.__name__: name for group, name in GROUPS.items()}
 OPERATIONS = {f"{GROUPS[endpoint.owner]}.{endpoint.name}" for endpoint in ENDPOINTS}
 
 #: Rooms that a magic does not call, or calls over the wire only.
-ELSEWHERE = {"localcloud", "shipped", "serverext"}
+ELSEWHERE = {"localcloud", "remote", "serverext"}
 
 
 #: Names that say nothing of whose method is meant: those of Python's own types, and of operations.
@@ -119,6 +121,16 @@ def index():
 
 
 @cache
+def used_by(node):
+    return tuple(index().uses(node))
+
+
+@cache
+def operations_in(node):
+    return frozenset(_operations_in(node))
+
+
+@cache
 def called_by(title):
     """Return the operations that the code below a magic calls."""
     name, _, verb = title.lstrip("%").partition(" ")
@@ -128,17 +140,17 @@ def called_by(title):
     todo = [node for node in index().defined[function.__name__] if index().homes[node] == module]
     seen = set(todo)
     while todo:
-        for node in index().uses(todo.pop()):
+        for node in used_by(todo.pop()):
             if node not in seen:
                 seen.add(node)
                 todo.append(node)
-    return {operation for node in seen for operation in _operations_in(node)} & OPERATIONS
+    return {operation for node in seen for operation in operations_in(node)} & OPERATIONS
 
 
 def titles():
     for row in MAGICS:
         magic = magic_named(row.name)
-        verbs = magic.verbs.values() if isinstance(magic, Verbs) else [magic]
+        verbs = magic.verbs.values() if isinstance(magic, Subcommands) else [magic]
         yield from (each.title for each in verbs)
 
 
@@ -160,7 +172,7 @@ def test_all_but_a_few_operations_have_a_magic_and_those_have_a_reason():
             f"{GROUPS[endpoint.owner]}.{endpoint.name}"
         )
     without = [calls for calls in by_operation.values() if not any(map(magics_of, calls))]
-    assert len(by_operation) == 114
+    assert len(by_operation) == 116
     assert len(by_operation) - len(without) >= 105
     assert all(call in NO_MAGIC for calls in without for call in calls)
 

@@ -15,7 +15,7 @@ import pytest
 SCRIPT = Path(__file__).parent / "contract" / "against_local_cloud.py"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_answer_to_made_up_requests_is_a_described_one():
     limits = ("--seconds", "30", "--examples", "2", "--", "--phases", "fuzzing,stateful", "--no-color")
     command = [sys.executable, str(SCRIPT), *limits]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
 import subprocess
 import sys
@@ -12,12 +14,16 @@ from urllib.parse import unquote, urlsplit
 
 import books
 import pytest
+from PIL import Image
+from sphinx.search.en import SearchEnglish
 
-from lk_jupyter.magics import MAGICS
+from lk_jupyter import errors
+from lk_jupyter.magics._engine.registry import MAGICS
 
-pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[1]
+ERRORS = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, errors.LkError)]
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src"}
 
 
@@ -92,6 +98,35 @@ def test_the_reference_has_every_magic_with_its_options(site):
     assert "--max-cost CREDITS" in re.sub(r"<[^>]+>", "", (site / "reference" / "magics.html").read_text("utf-8"))
 
 
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_error_has_an_anchor_on_its_page(site, name):
+    assert name.lower() in read(site / "reference" / "errors.html").places
+
+
+SOUGHT = ("jupyterhub", "marimo", "migrate", "faq", "out of memory", "cost", "detach", "colab", "modal", "errors")
+
+
+@pytest.mark.parametrize("words", SOUGHT)
+def test_the_search_finds_what_people_look_for(site, words):
+    script = (site / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(script.removeprefix("Search.setIndex(").removesuffix(")"))
+    english = SearchEnglish({})
+    pages = [_pages(index, english.stem(word)) for word in words.split() if word not in english.stopwords]
+    assert set.intersection(*pages)
+
+
+def _pages(index, word):
+    found = [index[part].get(word, []) for part in ("terms", "titleterms")]
+    return {page for pages in found for page in (pages if isinstance(pages, list) else [pages])}
+
+
+def test_llms_txt_lists_every_page_with_what_it_is_about(site):
+    text = (site / "llms.txt").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^- \[.+\]\((\S+\.html)\): \S", text, re.MULTILINE))
+    pages = {str(path.relative_to(site)) for path in site.rglob("*.html") if path.parent.name != "_static"}
+    assert pages - listed == {"index.html", "search.html", "genindex.html", "py-modindex.html"} & pages
+
+
 def test_a_dead_link_and_a_page_that_is_not_listed_fail_the_build(tmp_path):
     (tmp_path / "index.md").write_text("# Start\n\n[page](no-such-page.md) and [place](#no-such-place)\n")
     (tmp_path / "page.md").write_text("# Page\n")
@@ -103,6 +138,15 @@ def test_a_dead_link_and_a_page_that_is_not_listed_fail_the_build(tmp_path):
 
 
 def test_the_links_of_the_readme_lead_to_files():
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert links
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", readme) + re.findall(r'(?:src|srcset)="([^"]+)"', readme)
+    assert len(links) > 20
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_moving_picture_is_small_and_moves(theme):
+    path = ROOT / "notebooks" / "images" / f"cell-{theme}.gif"
+    assert path.stat().st_size < 2_000_000
+    with Image.open(path) as film:
+        assert film.n_frames > 5

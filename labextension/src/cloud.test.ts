@@ -75,3 +75,24 @@ test('what was out of reach is asked for again soon, however seldom it is else',
   expect(cloud.trouble).toBeNull();
   wish.dispose();
 });
+
+test('the record of a run whose code runs is read until it shows since when, and no more often than a few times', async () => {
+  const cloud = new Cloud();
+  const records = () => asked.filter(path => path.startsWith('api/execution/')).length;
+  let start: string | null = null;
+  answer = path =>
+    Response.json(
+      path === 'status'
+        ? SIGNED_IN
+        : path.startsWith('api/execution/')
+          ? { execution_id: 'a', status: 'running', start_time: start }
+          : [{ execution_id: 'a', status: 'running', created_at: '' }]
+    );
+  await cloud.hear('status', 'running');
+  expect(records()).toBe(1);
+  start = '2026-01-01T10:00:00Z';
+  await cloud.hear('running');
+  await cloud.hear('running');
+  expect(records()).toBe(2);
+  expect(cloud.data.records?.get('a')?.start_time).toBe(start);
+});

@@ -3,10 +3,13 @@ import { IDisposable, DisposableDelegate } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { request, Trouble } from './request';
+import { RunStore } from './runStore';
 import {
+  BurnRateContent,
   CreditsBalance,
   DeploymentList,
   ExecutionHistory,
+  ExecutionRecord,
   JournalContent,
   MachineTypeList,
   OrgBalance,
@@ -31,8 +34,17 @@ export interface Heard {
   machines: MachineTypeList;
   deployments: DeploymentList;
   vms: VMList;
+  burnRate: BurnRateContent;
 }
 export type Topic = keyof Heard;
+
+/** The records of runs that go on: no list shows when the code of a run began, from which it is billed. */
+export interface Records {
+  records?: ReadonlyMap<string, ExecutionRecord>;
+}
+
+/** How often a record is read that does not show it yet. */
+const MOST_LOOKS = 5;
 
 /** Topic → path behind `lk/` and seconds after which an answer is old. */
 const TOPICS: Record<Topic, { path: (cloud: Cloud) => string | null; every: number }> = {
@@ -43,7 +55,8 @@ const TOPICS: Record<Topic, { path: (cloud: Cloud) => string | null; every: numb
   balance: { path: cloud => behindApi(cloud.data.status?.balance_path), every: 20 },
   machines: { path: () => 'api/machine-types', every: 600 },
   deployments: { path: () => 'api/inference/list', every: 10 },
-  vms: { path: () => 'api/vms/list?include_failed=false&include_terminated=false', every: 10 }
+  vms: { path: () => 'api/vms/list?include_failed=false&include_terminated=false', every: 10 },
+  burnRate: { path: () => 'burn-rate', every: 20 }
 };
 
 /** Seconds after which a topic in trouble is asked for again, so that what is over is not told any longer. */
@@ -54,19 +67,24 @@ const NEEDS_USER = new Set<string>(['signed-out', 'revoked']);
 
 export class Cloud {
   /** The last answers. */
-  readonly data: Partial<Heard> = {};
+  readonly data: Partial<Heard> & Records = {};
   /** The last trouble of each topic, gone with its next answer. */
   readonly troubles: Partial<Record<Topic, Trouble>> = {};
   /** The server and organization that were last signed in to: what is another's is to be read anew. */
   account = '';
+  /** What each run is now, by its id. */
+  readonly runs: RunStore;
 
   private readonly asked: Partial<Record<Topic, number>> = {};
+  /** Run → how often its record was read. */
+  private readonly looks = new Map<string, number>();
   private readonly wanted = new Map<object, Topic[]>();
   private readonly _changed = new Signal<this, Topic>(this);
   private clock = 0;
   private asking: Promise<void> | null = null;
 
   constructor() {
+    this.runs = new RunStore(this);
     document.addEventListener('visibilitychange', () => this.look());
   }
 
@@ -125,6 +143,8 @@ export class Cloud {
       delete this.troubles[topic];
       delete this.asked[topic];
     }
+    delete this.data.records;
+    this.looks.clear();
     this.take('status', status);
     await this.first();
   }
@@ -170,6 +190,7 @@ export class Cloud {
   private async answer(topic: Topic, path: string): Promise<void> {
     try {
       this.take(topic, await request(path));
+      await (topic === 'running' && this.readRecords());
     } catch (failure) {
       if (!(failure instanceof Trouble)) {
         throw failure;
@@ -183,10 +204,28 @@ export class Cloud {
     }
   }
 
+  /** Read the records of runs whose code runs, until they show since when. */
+  private async readRecords(): Promise<void> {
+    const runs = this.data.running!.filter(run => run.status?.toLowerCase() === 'running').map(run => run.execution_id);
+    const kept = new Map(runs.flatMap(id => (this.data.records?.has(id) ? [[id, this.data.records.get(id)!]] : [])));
+    this.data.records = kept;
+    for (const id of runs) {
+      const [known, looks] = [kept.get(id), this.looks.get(id) ?? 0];
+      if (!known?.start_time && !known?.job_start && looks < MOST_LOOKS) {
+        this.looks.set(id, looks + 1);
+        const record = await request<ExecutionRecord>(`api/execution/${encodeURIComponent(id)}`).catch(() => null);
+        if (record) {
+          kept.set(id, record);
+          this._changed.emit('running');
+        }
+      }
+    }
+  }
+
   private take<T extends Topic>(topic: T, answer: Heard[T]): void {
     const left = topic === 'running' && this.hasLeft(answer as Workload[]);
     if (topic === 'running' && this.hasCome(answer as Workload[])) {
-      this.expect('journal'); // it knows of which cell that is
+      this.expect('journal', 'burnRate'); // the one knows of which cell that is, the other what it costs
     }
     this.data[topic] = answer;
     const { status } = this.data;
@@ -196,7 +235,7 @@ export class Cloud {
     delete this.troubles[topic];
     this._changed.emit(topic);
     if (left) {
-      void this.hear('history', 'journal', 'balance');
+      void this.hear('history', 'journal', 'balance', 'burnRate');
     }
   }
 

@@ -1,8 +1,11 @@
 /** The commands by their names; a plugin each adds those of its place. */
 export const COMMANDS = {
   openPanel: 'lk:open-panel',
+  openBucket: 'lk:open-bucket',
+  openQuickstart: 'lk:open-quickstart',
   openRun: 'lk:open-run',
   abortRun: 'lk:abort-run',
+  copyRunId: 'lk:copy-run-id',
   rerunCell: 'lk:run-cell-again',
   goToCell: 'lk:go-to-cell',
   runOn: 'lk:run-on',

@@ -13,6 +13,7 @@ test('an answer becomes columns in the units of the plots, with gaps where sampl
   const frame = frameOf(
     {
       executionId: 'abcdefgh-1',
+      hostname: 'node-1 (simulated GPU)',
       systemRamUsedBytes: [at(100, 2 ** 30), at(105, 2 ** 31), at(120, null)],
       systemCpuUsagePercent: [at(105, 50)]
     },
@@ -20,7 +21,8 @@ test('an answer becomes columns in the units of the plots, with gaps where sampl
     5
   );
   const [cpu, ram] = panelsOf([frame]);
-  expect([frame.run, cpu.unit, ram.unit]).toEqual(['abcdefgh', '%', 'GiB']);
+  expect([frame.run, frame.host]).toEqual(['abcdefgh', 'node-1 (simulated GPU)']);
+  expect([cpu.unit, ram.unit]).toEqual(['%', 'GiB']);
   const [seconds, used] = ram.data([0, 20], 100);
   expect(Array.from(seconds)).toEqual([0, 5, 10, 20]);
   expect(used).toEqual([1, 2, null, null]);

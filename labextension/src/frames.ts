@@ -1,7 +1,7 @@
 /** The metrics of a run as the API gives them, made into what plots are drawn from. */
 import { SERIES } from './options';
 import { ExecutionMetrics, MetricPoint } from './types';
-import { moment } from './words';
+import { moment } from './format';
 import { Frame } from './components/metrics';
 
 /** Points of a series that are asked for, at most. */
@@ -30,7 +30,8 @@ export function frameOf(answer: ExecutionMetrics, start: number, step: number): 
     ...told.flatMap(({ samples }) => times.map(time => samples.get(time) ?? NaN))
   ]);
   return {
-    run: answer.executionId.slice(0, 8),
+    run: (answer.executionId ?? '').slice(0, 8),
+    host: answer.hostname ?? '',
     step,
     series: told.map(({ label, unit, panel }) => ({ label, unit, panel })),
     points: new DataView(points.buffer)
@@ -38,7 +39,7 @@ export function frameOf(answer: ExecutionMetrics, start: number, step: number): 
 }
 
 function samplesOf(points: MetricPoint[], factor: number): Map<number, number> {
-  return new Map(points.map(({ timestamp, value }) => [moment(timestamp)!, value === null ? NaN : value * factor]));
+  return new Map(points.map(({ timestamp, value }) => [moment(timestamp)!, value == null ? NaN : value * factor]));
 }
 
 /** One moment more where some are missing, so that lines break there. */

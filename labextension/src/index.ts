@@ -1,12 +1,6 @@
-import { badges } from './plugins/badges';
-import { cloud } from './plugins/cloud';
-import { drive } from './plugins/drive';
-import { editor } from './plugins/editor';
-import { notebookToolbar } from './plugins/notebookToolbar';
-import { panel } from './plugins/panel';
-import { running } from './plugins/running';
-import { runs } from './plugins/runs';
-import { snapshots } from './plugins/snapshots';
-import { status } from './plugins/status';
+/** The plugins of this extension; none in Voila, which loads it too: there is nothing of Lab to extend. */
+import { PageConfig } from '@jupyterlab/coreutils';
 
-export default [badges, cloud, drive, editor, notebookToolbar, panel, running, runs, snapshots, status];
+const isVoila = PageConfig.getOption('appUrl') === 'voila/';
+
+export default isVoila ? [] : (await import('./plugins')).plugins;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { here, isRemote, machineOf, onMachine, otherMagic } from './magicLine';
+import { here, isRemote, machineOf, onMachine, otherMagic, withOption } from './magicLine';
 
 test('a plain cell gets a line of its own', () => {
   expect(onMachine('print(1)', 'gpu.a100')).toBe('%%lk_run --gpu A100\nprint(1)');
@@ -32,4 +32,13 @@ test('the machine of a line is told without its quotes', () => {
 test('a cell of another magic is told', () => {
   expect(otherMagic('\n%%bash\nls')).toBe('%%bash');
   expect(otherMagic('%%lk_run\nx')).toBeNull();
+});
+
+test('an option is added to the line once, in the place of another value of it where it takes one', () => {
+  expect(withOption('%%lk_run\nprint(y)', '--in y')).toBe('%%lk_run --in y\nprint(y)');
+  expect(withOption('%%lk_run --in x --gpu A100 \nx', '--in y')).toBe('%%lk_run --in x --gpu A100 --in y\nx');
+  expect(withOption('%%lk_run --timeout 60 -r a\nx', '--timeout 120')).toBe('%%lk_run -r a --timeout 120\nx');
+  expect(withOption('%%lk_run --machine gpu.l40s\nx', '--gpu A100')).toBe('%%lk_run --gpu A100\nx');
+  expect(withOption('%%lk_run --in y\nx', '--in y')).toBe('%%lk_run --in y\nx');
+  expect(withOption('print(1)', '--in y')).toBe('print(1)');
 });

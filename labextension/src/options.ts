@@ -2,42 +2,56 @@
 
 /** Option of `%%lk_run` → what it does. */
 export const RUN_OPTIONS: Record<string, string> = {
-  "--gpu": "GPU to run on: A100, a100 or gpu.a100. \"A100|H100\" takes the first that you may use, A100,H100 all of them, each in a run of its own.",
-  "--machine": "Machine profile to run on, such as gpu.a100 or cpu, in place of --gpu; several with commas.",
-  "--timeout": "Seconds the run may take. Default: the setting timeout; at most the setting max_timeout.",
-  "--max-cost": "Credits at which the run is stopped, before its time limit. Default: the setting max_cost.",
+  "--gpu": "GPU, such as A100. \"A100|H100\" takes the first that you may use; A100,H100 starts one run on each.",
+  "--machine": "Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each.",
+  "--timeout": "Time limit in seconds. Default: setting timeout. At most: setting max_timeout.",
+  "--max-cost": "Stop the run before it costs more credits than this. Default: setting max_cost.",
   "--name": "Display name of the run.",
-  "--label": "Tag for finding the run again; may be repeated.",
-  "--metadata": "key=value to keep with the run; may be repeated.",
-  "--save": "Variable that receives the Run object; of several runs the table, as a DataFrame.",
-  "--detach": "Start the run and return at once; the log goes on in the background.",
-  "--on-interrupt": "What an interrupt does to the run: abort, or detach to let it go on in the background. Default: the setting on_interrupt.",
-  "--quiet": "Show the receipt only, not the log.",
-  "--no-doctor": "Show no hints on what went wrong or slowly; or set doctor to off.",
-  "--allow-secrets": "Send the run though it holds what looks like a secret.",
-  "--plan": "Show what would be sent and what it may cost; send nothing.",
-  "-r": "Packages to install first: a requirements file, names such as \"torch>=2.4\", or auto for the cell's imports with the versions of this kernel.",
-  "--requirements": "Packages to install first: a requirements file, names such as \"torch>=2.4\", or auto for the cell's imports with the versions of this kernel.",
-  "--files": "Text files to ship beside the code, as paths or globs. Local modules that the cell imports go by themselves.",
+  "--label": "Label to find the run by; may be repeated.",
+  "--metadata": "key=value to store with the run; may be repeated.",
+  "--save": "Variable for the Run object; for several runs, the table as a DataFrame.",
+  "--detach": "Return at once; the run stays active and its log is updated in the background.",
+  "--on-interrupt": "What an interrupt does to the run: abort it, or detach and keep it running. Default: setting on_interrupt.",
+  "--quiet": "Show only the receipt, not the log.",
+  "--no-hints": "Show no hints on failures or slow runs. For all runs: %lk_config doctor off.",
+  "--allow-secrets": "Send the run even if it seems to contain a secret.",
+  "--dry-run": "Show the request and its highest possible cost; send nothing.",
+  "-r": "Packages to install: a requirements file, names such as \"torch>=2.4\", or auto for what the cell imports, in this kernel's versions.",
+  "--requirements": "Packages to install: a requirements file, names such as \"torch>=2.4\", or auto for what the cell imports, in this kernel's versions.",
+  "--files": "Text files to upload, as paths or globs. Local modules that the cell imports are uploaded automatically.",
   "--arg": "Argument for sys.argv; may be repeated.",
-  "--in": "Variables of this notebook to send along, such as df,model. What is stored is not sent again.",
-  "--inputs": "Variables of this notebook to send along, such as df,model. What is stored is not sent again.",
-  "--in-all": "Send along every variable that the cell reads before it sets it.",
-  "--out": "Variables to bring back into this notebook when the run has ended, such as history,best.",
-  "--outputs": "Variables to bring back into this notebook when the run has ended, such as history,best.",
-  "--pickle": "Pickle what has no form of its own; Python and packages must then be the same at both ends.",
-  "--sweep": "A variable that the cell finds set, with a run for each of its values: lr=0.1,0.01. Several are combined, with the machines too.",
-  "--parallel": "Most runs of several that go on at once; the others wait here. Default: the setting parallel.",
-  "--score": "A figure that the cell prints, by its name (accuracy) or a pattern with one group, for the table that compares several runs. The highest is the best, or the lowest of a loss or an error; NAME:min and NAME:max say which.",
-  "--first": "Of several runs keep the first that completes, and abort the others.",
-  "--strict": "Raise when one of several runs fails, not only when all do.",
-  "--resume": "Run whose checkpoint to go on from: the code finds the folder with what it saved in lk_resume.",
-  "--attach": "auto: follow the run, or the several, that this cell has started with the same code before, if it goes on or ended unseen, and start it else.",
-  "--rich": "Show figures, tables and display() as they are made, and understand IPython's syntax. Default: on for a cell, off for a script."
+  "--in": "Variables of this notebook to upload, such as df,model. Unchanged ones aren't uploaded again.",
+  "--inputs": "Variables of this notebook to upload, such as df,model. Unchanged ones aren't uploaded again.",
+  "--in-all": "Upload every variable that the cell reads.",
+  "--out": "Variables to download into this notebook when the run finishes, such as history,best.",
+  "--outputs": "Variables to download into this notebook when the run finishes, such as history,best.",
+  "--pickle": "Pickle values that have no other format. Python and packages must match on both sides.",
+  "--carry": "Upload all names that the cell reads; bring back its changes. Default: the setting carry.",
+  "--sweep": "Variable with one run for each value: lr=0.1,0.01. Several sweeps and machines are combined.",
+  "--parallel": "Maximum concurrent runs; the rest queue locally. Default: setting parallel.",
+  "--metric": "Number that the cell prints, to rank several runs: its name, such as accuracy, or a pattern with one group. Highest wins, lowest for a loss or error; NAME:min and NAME:max decide.",
+  "--stop-on-first": "Keep the first run that completes, and abort the others.",
+  "--require-all": "Raise an error if any of several runs fails, not only if all fail.",
+  "--resume": "Run to resume from: its checkpoint is the folder lk_resume in the code.",
+  "--attach": "auto: if this cell already started the same code, follow that run; otherwise start a new one.",
+  "--session": "Session to run in: a warm Python that keeps its variables between cells. Started if necessary.",
+  "--idle": "Minutes without work after which the session ends. Default: 20.",
+  "--image": "Image of the session, such as quay.io/jupyter/pytorch-notebook. Default: jupyter/base-notebook:latest.",
+  "--time": "Show how long it took to the first line of the cell, by phase.",
+  "--rich": "Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off for a script."
 };
 
-/** States of a run that has ended; any other means that it goes on. */
-export const FINAL_STATES = ['aborted', 'cancelled', 'completed', 'error', 'failed', 'failed_system', 'failed_user', 'success', 'system_failure', 'timeout'];
+/** States of a run that has ended. */
+export const FINAL_STATES = ['abort', 'aborted', 'canceled', 'cancelled', 'complete', 'completed', 'crashed', 'deadline_exceeded', 'done', 'ended', 'error', 'errored', 'evicted', 'exited', 'expired', 'failed', 'failed_system', 'failed_user', 'failure', 'finished', 'internal_error', 'killed', 'lost', 'node_failure', 'ok', 'oom_killed', 'oomkilled', 'preempted', 'stopped', 'succeeded', 'success', 'successful', 'system_error', 'system_failure', 'terminated', 'time_out', 'timed_out', 'timedout', 'timeout'];
+
+/** States of a run that has not ended. */
+export const ACTIVE_STATES = ['cancelling', 'extracting', 'initializing', 'paused', 'pending', 'processing', 'profiling', 'queued', 'running', 'starting', 'waiting_for_docker_container'];
+
+/** States that people read otherwise. */
+export const STATE_LABELS: Record<string, string> = {"system_failure": "platform failure", "failed_system": "platform failure", "failed_user": "failed"};
+
+/** What a file name of a run has more than its author gave it. */
+export const OWN_NAME = /-[0-9a-f]{12}(?=(?:\.\w+)?$)/;
 
 /** Series of metrics: field of the API, words, unit, the panel of its plot, factor to the unit. */
 export const SERIES = [

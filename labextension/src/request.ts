@@ -11,7 +11,9 @@ export type TroubleState = TroubleContent['state'];
 export class Trouble extends Error {
   constructor(
     readonly state: TroubleState,
-    detail: string
+    detail: string,
+    /** The answer that said so; Lab looks at its status. */
+    readonly response?: Response
   ) {
     super(detail);
   }
@@ -22,6 +24,8 @@ export interface Ask {
   /** Sent as JSON. */
   body?: unknown;
   form?: FormData;
+  /** Refuse to replace what is there, with status 412. */
+  isNew?: boolean;
   signal?: AbortSignal;
 }
 
@@ -42,10 +46,14 @@ export async function request<T>(path: string, ask: Ask = {}): Promise<T> {
 }
 
 /** Ask and return the answer with its body still on its way. */
-export async function open(path: string, { method = 'GET', body, form, signal }: Ask = {}): Promise<Response> {
-  const json =
-    body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
-  const init: RequestInit = { method, signal, body: form, ...json };
+export async function open(path: string, { method = 'GET', body, form, isNew, signal }: Ask = {}): Promise<Response> {
+  const headers = {
+    ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+    ...(isNew ? { 'If-None-Match': '*' } : {})
+  };
+  const content = body === undefined ? form : JSON.stringify(body);
+  const init: RequestInit = { method, signal, body: content, headers };
+  const sent = Date.now() / 1000;
   let response: Response;
   try {
     response = await ServerConnection.makeRequest(urlOf(path), init, ServerConnection.makeSettings());
@@ -53,17 +61,53 @@ export async function open(path: string, { method = 'GET', body, form, signal }:
     signal?.throwIfAborted();
     throw failure instanceof ServerConnection.NetworkError ? noServer() : failure;
   }
+  compareClocks(response, sent);
   if (!response.ok) {
     throw await troubleOf(response);
   }
   return response;
 }
 
+/** Seconds by which the clock of the Jupyter server is ahead of the browser's, no more than its answers prove. */
+let ahead = 0;
+
+/** This moment in Unix seconds by the clock of the Jupyter server, which the journal was written by. */
+export function serverNow(): number {
+  return Date.now() / 1000 + ahead;
+}
+
+/** The last whole second of that clock: what shows a cost counts at these moments, here and in the kernel. */
+export const thisSecond = () => Math.floor(serverNow());
+
+/** Call a function at each whole second of that clock, until the answer is called. */
+export function eachSecond(call: () => void): () => void {
+  let clock = 0;
+  const plan = () => {
+    clock = window.setTimeout(
+      () => {
+        plan();
+        call();
+      },
+      1000 * (1 - (serverNow() % 1))
+    );
+  };
+  plan();
+  return () => window.clearTimeout(clock);
+}
+
+/** The answer names the second in which it was made, which lies between the request and now. */
+function compareClocks({ headers }: Response, sent: number): void {
+  const made = Date.parse(headers.get('date') ?? '') / 1000;
+  if (Number.isFinite(made)) {
+    ahead = Math.min(Math.max(ahead, made - Date.now() / 1000), made + 1 - sent);
+  }
+}
+
 async function troubleOf(response: Response): Promise<Trouble> {
   try {
     const { state, detail, message } = (await response.json()) as Partial<TroubleContent> & { message?: string };
     if (state) {
-      return new Trouble(state, detail ?? '');
+      return new Trouble(state, detail ?? '', response);
     }
     return response.status === 404 ? noExtension() : refused(message || response.statusText);
   } catch {
@@ -73,7 +117,7 @@ async function troubleOf(response: Response): Promise<Trouble> {
 
 function noServer(): Trouble {
   const words = trans.__(
-    'The Jupyter server does not answer. It may be restarting; this goes on by itself when it is back.'
+    "The Jupyter server doesn't answer. It may be restarting; the panel reconnects automatically."
   );
   return new Trouble('unreachable', words);
 }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 
-import { soFar } from './components/RunList';
-import { runsOf } from './runs';
-import { JournalRun } from './types';
+import { billOfRow, isId, isMachine, receiptIn, receiptsIn, runsOf } from './runs';
+import { ExecutionRecord, JournalRun, StatusContent } from './types';
+import { moment } from './format';
 
 const billed = {
   execution_id: 'a',
@@ -38,7 +38,8 @@ test('the cloud tells how a run went, and the journal which cell it came from', 
     history: { executions: [billed], total_executions: 1, total_credits_spent: 0.5, limit: 1, offset: 0 },
     journal: { runs: [kept], before: null }
   });
-  expect(run).toMatchObject({ state: 'completed', goingOn: false, seconds: 30, cost: 0.5, cellId: 'c1' });
+  expect(run).toMatchObject({ state: 'completed', goingOn: false, cellId: 'c1' });
+  expect(billOfRow(run, 0)).toEqual({ seconds: 30, cost: 0.5, costIs: 'billed' });
   expect(run.name).toBe('train.ipynb');
 });
 
@@ -50,11 +51,107 @@ test('runs that go on come first, and one that has left that list has ended', ()
   ]);
 });
 
-test('cost counts on with the price while a run goes on, and is what was billed after', () => {
+test('a run costs from the start of its code, which its record shows, and not from the request', () => {
+  const machines = { machine_types: [{ hardware_profile: 'gpu.a100', price_per_hour: 3.6 }] };
+  const running = [{ ...going, status: 'running' }];
+  const [unread] = runsOf({ running, machines });
+  expect(billOfRow(unread, moment('2026-01-01T09:01:00Z')!).cost).toBeNull();
+  const record = { ...running[0], start_time: '2026-01-01T09:00:37Z' } as ExecutionRecord;
+  const [run] = runsOf({ running, machines, records: new Map([['b', record]]) });
+  const bill = billOfRow(run, moment('2026-01-01T09:00:47Z')!);
+  expect(bill).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
+});
+
+test('what the journal keeps of a run that no list has is its bill', () => {
   const [run] = runsOf({
-    running: [going],
-    machines: { machine_types: [{ hardware_profile: 'gpu.a100', price_per_hour: 3.6 }] }
+    journal: { runs: [{ ...kept, going_on: false, state: 'completed', seconds: 36, cost: null }], before: null }
   });
-  expect(soFar(run, run.since! + 100)).toMatchObject({ seconds: 100, estimated: true });
-  expect(soFar(run, run.since! + 100).cost).toBeCloseTo(0.1);
+  expect(billOfRow(run, 0)).toEqual({ seconds: 36, cost: expect.closeTo(0.025, 6), costIs: 'estimated' });
+});
+
+/** Each would be more than a word in a line of a cell, a path or a file name. */
+const ODD = [
+  '',
+  ' a',
+  'a b',
+  'a\nb',
+  'a\n',
+  '{1}',
+  '$x',
+  '../x',
+  'a/b',
+  'a.b',
+  'a\\b',
+  'ä',
+  'a'.repeat(101),
+  5,
+  null,
+  {},
+  ['a']
+];
+
+test('a notebook that somebody sent puts no code into a cell: only an id is the id of a run', () => {
+  expect(['3f0c2a9e-5b1d', 'run_1', 'a'.repeat(100)].every(isId)).toBe(true);
+  expect(ODD.filter(isId)).toEqual([]);
+  for (const execution_id of ODD) {
+    expect(receiptIn({ lk_jupyter: { execution_id, state: 'completed' } })).toBeNull();
+  }
+});
+
+test('a server or journal puts no code into a cell: rows with odd ids are not listed', () => {
+  for (const execution_id of ODD as string[]) {
+    const heard = {
+      running: [{ ...going, execution_id }],
+      history: {
+        executions: [{ ...billed, execution_id }],
+        total_executions: 1,
+        total_credits_spent: 0,
+        limit: 1,
+        offset: 0
+      },
+      journal: { runs: [{ ...kept, execution_id }], before: null }
+    };
+    expect(runsOf(heard as unknown as Parameters<typeof runsOf>[0])).toEqual([]);
+  }
+});
+
+test('whatever a notebook has in its metadata, it is a receipt or none', () => {
+  const values = [...ODD, undefined, NaN, [], { toString: null }, true];
+  for (const value of values) {
+    for (const metadata of [value, { lk_jupyter: value }, { lk_jupyter: { execution_id: 'a', state: value } }]) {
+      expect(typeof (receiptIn(metadata)?.state ?? '')).toBe('string');
+    }
+    const odd = { execution_id: 'a', state: value, machine: value, seconds: value, cost: value, cost_is: value };
+    const { machine, seconds, cost, cost_is } = receiptIn({ lk_jupyter: odd })!;
+    expect([machine, seconds, cost, cost_is].every(fact => typeof fact !== 'object')).toBe(true);
+    expect(receiptsIn({ lk_jupyter: { runs: value } })).toEqual([]);
+  }
+});
+
+test('the runs of a cell that started several have a receipt each', () => {
+  const runs = [{ execution_id: 'a', state: 'completed', cost: '0.5', cost_is: 'billed' }, 5, { execution_id: 'b' }];
+  expect(receiptsIn({ lk_jupyter: { runs } }).map(run => [run.execution_id, run.cost, run.cost_is])).toEqual([
+    ['a', '0.5', 'billed'],
+    ['b', undefined, undefined]
+  ]);
+  expect(receiptsIn({ lk_jupyter: runs[0] })).toHaveLength(1);
+  expect(receiptsIn({})).toEqual([]);
+});
+
+test('a notebook that somebody sent names no machine that is code', () => {
+  expect(['gpu.a100', 'cpu', 'on-demand.h100.8x'].every(isMachine)).toBe(true);
+  expect(['', 'cpu\nimport os', 'cpu {1}', 'cpu $x', 'cpu --yes', 5, null].filter(isMachine)).toEqual([]);
+});
+
+test('runs of another server are left out, unless this server lists them', () => {
+  const runs = [
+    { ...kept, execution_id: 'here', base_url: 'http://127.0.0.1:1/', org: null },
+    { ...kept, execution_id: 'gone', base_url: 'http://127.0.0.1:2', org: null },
+    { ...kept, execution_id: 'a', base_url: 'http://127.0.0.1:2', org: null },
+    { ...kept, execution_id: 'other', base_url: 'http://127.0.0.1:1', org: 'b-team' }
+  ] as JournalRun[];
+  const status = { base_url: 'http://127.0.0.1:1', organization: { slug: 'a-team' } } as StatusContent;
+  const history = { executions: [billed], total_executions: 1, total_credits_spent: 0.5, limit: 1, offset: 0 };
+  const found = runsOf({ status, history, journal: { runs, before: null } });
+  expect(found.map(run => run.id).sort()).toEqual(['a', 'here']);
 });

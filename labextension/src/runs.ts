@@ -1,32 +1,113 @@
 /** The runs of all lists as one: those that go on, those of this machine with their cells, those that were billed. */
+import { Bill, billOf, CERTAIN, CostIs, NO_BILL } from './bill';
 import { RunRow } from './components/RunList';
-import { Heard } from './cloud';
-import { FINAL_STATES } from './options';
-import { moment } from './words';
-import { ExecutionSummary, JournalRun, MachineType, Workload } from './types';
+import { Heard, Records } from './cloud';
+import { ACTIVE_STATES, FINAL_STATES, OWN_NAME, STATE_LABELS } from './options';
+import { moment } from './format';
+import { ExecutionRecord, ExecutionSummary, JournalRun, MachineType, StatusContent, Workload } from './types';
+
+/** Whether this can be the id of a run, whoever names it: it becomes a line of a cell, and IPython evaluates braces. */
+export const isId = (id: unknown): id is string => typeof id === 'string' && /^[\w-]{1,100}$/.test(id);
+
+/** Whether this can be the name of a machine, which becomes a line of a cell too. */
+export const isMachine = (name: unknown): name is string => typeof name === 'string' && /^[\w.:+-]{1,100}$/.test(name);
+
+/** What the metadata of an output keeps of a run. */
+export interface Receipt {
+  execution_id: string;
+  state: string;
+  machine?: string;
+  seconds?: number;
+  cost?: string;
+  cost_is?: CostIs;
+}
+
+/** The receipt in the metadata of an output; null where there is none, or a stranger's notebook has something else. */
+export function receiptIn(metadata: unknown): Receipt | null {
+  const found = (metadata as { lk_jupyter?: Partial<Record<keyof Receipt, unknown>> } | null)?.lk_jupyter;
+  if (!isId(found?.execution_id)) {
+    return null;
+  }
+  const { execution_id, state, machine, seconds, cost, cost_is } = found;
+  return {
+    execution_id,
+    state: typeof state === 'string' ? state : 'ended',
+    machine: isMachine(machine) ? machine : undefined,
+    seconds: typeof seconds === 'number' ? seconds : undefined,
+    cost: typeof cost === 'string' ? cost : undefined,
+    cost_is: CERTAIN.find(kind => kind === cost_is)
+  };
+}
+
+/** The receipts in the metadata of an output, of which a cell that started several runs has one for each. */
+export function receiptsIn(metadata: unknown): Receipt[] {
+  const runs = (metadata as { lk_jupyter?: { runs?: unknown } } | null)?.lk_jupyter?.runs;
+  const found = Array.isArray(runs) ? runs.map(run => receiptIn({ lk_jupyter: run as object })) : [receiptIn(metadata)];
+  return found.filter(receipt => receipt !== null);
+}
 
 /** States of a run that has ended, that which only the journal knows too. */
 const FINAL = new Set([...FINAL_STATES, 'refused']);
 
-/** Join what was heard, newest first, those that go on before all others. */
-export function runsOf({ running, journal, history, machines }: Partial<Heard>): RunRow[] {
+const hasId = ({ execution_id }: { execution_id: string | null }) => isId(execution_id);
+/** Whether a run has ended: in a state that nobody knows, once it has an end time or an exit code. */
+export function hasEnded(run: Partial<ExecutionRecord>): boolean {
+  const state = (run.status ?? '')
+    .trim()
+    .toLowerCase()
+    .replace(/[\s-]+/g, '_');
+  const end = run.end_time ?? run.finish_time ?? run.job_end ?? run.return_code;
+  return FINAL.has(state) || (!ACTIVE_STATES.includes(state) && end != null);
+}
+
+/** A state as people read it. */
+export function stateLabel(status: string | null | undefined): string {
+  const state = status ?? '';
+  return (STATE_LABELS[state.toLowerCase()] ?? state).replace(/_/g, ' ');
+}
+
+/** The file name of a run as its author knows it. */
+export function plainName(name: string | null | undefined): string {
+  return (name ?? '').replace(OWN_NAME, '');
+}
+
+/** Whether a run of the journal was started on the server, and for the organization, that is signed in to. */
+const isOf = (status: StatusContent | undefined) => (run: JournalRun) => {
+  const slug = status?.organization?.slug;
+  const isServer = !status?.base_url || bare(run.base_url) === bare(status.base_url);
+  return isServer && (!slug || !run.org || run.org === slug);
+};
+
+const bare = (address: string) => address.replace(/\/+$/, '');
+
+/** Join what was heard of one server, newest first, those that go on before all others. */
+export function runsOf(heard: Partial<Heard> & Records): RunRow[] {
+  const { status, running, journal, history, machines, records } = heard;
+  const isHere = isOf(status);
   const prices = pricesOf(machines?.machine_types ?? []);
   const rows = new Map<string, RunRow>();
   const add = (row: RunRow) => rows.set(row.id, { ...rows.get(row.id), ...row });
-  history?.executions.map(run => add(ofHistory(run, prices)));
+  history?.executions.filter(hasId).map(run => add(ofHistory(run, prices)));
   const going = running && new Set(running.map(run => run.execution_id));
-  running?.filter(run => !rows.get(run.execution_id)?.goingOn).map(run => add(ofWorkload(run, prices)));
-  for (const run of journal?.runs ?? []) {
-    if (run.execution_id) {
-      rows.set(run.execution_id, fromJournal(run, rows.get(run.execution_id)));
-    }
-  }
+  running
+    ?.filter(hasId)
+    .filter(run => !rows.get(run.execution_id)?.goingOn)
+    .map(run => add(ofWorkload(run, prices)));
+  const known = journal?.runs.filter(run => hasId(run) && (rows.has(run.execution_id!) || isHere(run)));
+  known?.map(run => rows.set(run.execution_id!, fromJournal(run, rows.get(run.execution_id!))));
   for (const row of rows.values()) {
     if (going && row.goingOn && !going.has(row.id)) {
-      Object.assign(row, { goingOn: false, state: 'ended', cost: null }); // how, and what it cost, is not heard yet
+      Object.assign(row, { goingOn: false, state: 'ended', record: null, kept: NO_BILL }); // how, and what it cost, is not heard yet
+    } else if (row.goingOn) {
+      row.record = records?.get(row.id) ?? row.record;
     }
   }
   return [...rows.values()].sort((a, b) => Number(b.goingOn) - Number(a.goingOn) || b.created - a.created);
+}
+
+/** What a run has taken and costs at a moment of the Jupyter server's clock. */
+export function billOfRow({ record, kept, pricePerHour, sentAt }: RunRow, at: number): Bill {
+  return record ? billOf(record, pricePerHour, at, sentAt) : kept;
 }
 
 function pricesOf(machines: MachineType[]): Map<string, number | null> {
@@ -37,55 +118,77 @@ function ofWorkload(run: Workload, prices: Map<string, number | null>): RunRow {
   const machine = run.hardware_profile ?? '';
   return {
     id: run.execution_id,
-    name: run.run_name || run.file_name || run.execution_id.slice(0, 8),
-    state: run.status.toLowerCase(),
+    name: run.run_name || plainName(run.file_name) || run.execution_id.slice(0, 8),
+    line: '',
+    reason: '',
+    state: (run.status ?? '').toLowerCase(),
     goingOn: true,
     machine,
     pricePerHour: prices.get(machine) ?? null,
-    since: moment(run.created_at),
-    seconds: null,
-    cost: null,
+    sentAt: null,
+    record: null,
+    kept: NO_BILL,
     created: moment(run.created_at) ?? 0,
     notebook: null,
-    cellId: null
+    cellId: null,
+    group: null
   };
 }
 
-function ofHistory(run: ExecutionSummary, prices: Map<string, number | null>): RunRow {
-  const [start, end] = [moment(run.start_time ?? run.job_start), moment(run.end_time ?? run.job_end)];
-  const state = run.status.toLowerCase();
+/** A run that a list of past ones has, or its record. */
+export function ofHistory(run: ExecutionSummary | ExecutionRecord, prices: Map<string, number | null>): RunRow {
+  const state = (run.status ?? '').toLowerCase();
+  const machine = run.hardware_profile ?? '';
   return {
     id: run.execution_id,
-    name: run.file_name || run.execution_id.slice(0, 8),
+    name: plainName(run.file_name) || run.execution_id.slice(0, 8),
+    line: '',
+    reason: '',
     state,
-    goingOn: !FINAL.has(state),
-    machine: run.hardware_profile,
-    pricePerHour: prices.get(run.hardware_profile) ?? null,
-    since: start,
-    seconds: start !== null && end !== null ? end - start : null,
-    cost: run.billed ?? null,
+    goingOn: !hasEnded(run),
+    machine,
+    pricePerHour: prices.get(machine) ?? null,
+    sentAt: null,
+    record: run,
+    kept: NO_BILL,
     created: moment(run.created_at) ?? 0,
     notebook: null,
-    cellId: null
+    cellId: null,
+    group: null
   };
 }
 
 /** What the journal knows of a run goes before what a list says, but not on whether it ended. */
 function fromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
+  const pricePerHour = run.price_per_hour === null ? (listed?.pricePerHour ?? null) : Number(run.price_per_hour);
   return {
     id: run.execution_id!,
-    name: run.run_name || nameOf(run.notebook) || listed?.name || run.execution_id!.slice(0, 8),
+    name: run.run_name || nameOf(run.notebook) || run.line || listed?.name || run.execution_id!.slice(0, 8),
+    line: run.run_name || run.notebook ? run.line : '',
+    reason: run.reason,
     state: listed?.state ?? run.state,
     goingOn: listed?.goingOn ?? run.going_on,
     machine: run.machine ?? listed?.machine ?? '',
-    pricePerHour: run.price_per_hour === null ? (listed?.pricePerHour ?? null) : Number(run.price_per_hour),
-    since: run.started_at ?? listed?.since ?? null,
-    seconds: run.seconds ?? listed?.seconds ?? null,
-    cost: listed?.cost ?? (run.cost === null ? null : Number(run.cost)),
+    pricePerHour,
+    sentAt: run.created_at,
+    record: listed?.record ?? null,
+    kept: keptBill(run, pricePerHour),
     created: run.created_at,
     notebook: run.notebook,
-    cellId: run.cell_id
+    cellId: run.cell_id,
+    group: run.group
   };
+}
+
+/** The bill of a run that has ended, as far as the journal has it. */
+function keptBill({ seconds, cost }: JournalRun, pricePerHour: number | null): Bill {
+  if (cost !== null) {
+    return { seconds, cost: Number(cost), costIs: 'billed' };
+  }
+  if (seconds === null || pricePerHour === null) {
+    return { ...NO_BILL, seconds };
+  }
+  return { seconds, cost: (seconds / 3600) * pricePerHour, costIs: 'estimated' };
 }
 
 function nameOf(notebook: string | null): string {

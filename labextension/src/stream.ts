@@ -26,7 +26,7 @@ export async function follow(id: string, signal: AbortSignal, listener: Listener
   }
   throw new Trouble(
     'unreachable',
-    trans.__('The output broke off before the run ended. Open the log again to read on.')
+    trans.__('The output stopped before the run ended. Open the log again to continue.')
   );
 }
 

@@ -2,13 +2,18 @@ import { act, cleanup, fireEvent, render, screen } from '@testing-library/preact
 import React, { ReactElement } from 'react';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 
+import { Bill, CostIs } from './bill';
+import { ActiveNow } from './components/ActiveNow';
 import { Balance } from './components/Balance';
 import { Chat } from './components/Chat';
-import { Folders, treeOf } from './components/folders';
+import { BY_NAME, Folders, treeOf } from './components/folders';
+import { Grid } from './components/Grid';
+import { IconButton } from './components/Icon';
 import { Log } from './components/Log';
 import { Login } from './components/Login';
 import { LogLines } from './components/logLines';
 import { MachinePicker } from './components/MachinePicker';
+import { Marked } from './components/Marked';
 import { MetricsPlot } from './components/MetricsPlot';
 import { Notice } from './components/Notice';
 import { Once } from './components/Once';
@@ -18,16 +23,19 @@ import { Question } from './components/Question';
 import { Rows } from './components/Rows';
 import { RunCard } from './components/RunCard';
 import { RunDetails } from './components/RunDetails';
+import { RunHeader } from './components/RunHeader';
 import { RunList } from './components/RunList';
 import { RunLog } from './components/RunLog';
 import { RunsTable } from './components/RunsTable';
-import { Section } from './components/Section';
 import { HERE, Sentence } from './components/Sentence';
 import { StorageTree } from './components/StorageTree';
-import { Observer } from './labStandIn';
+import { headerOf, savedRun } from './header';
+import { Observer } from './labMock';
 import { MOST_OUTPUTS } from './outputs';
 import { RunDocument } from './panels/RunDocument';
-import { SidePanel } from './panels/SidePanel';
+import { Head } from './panels/Head';
+import { sectionSpecs } from './panels/sections';
+import type { Tools } from './panels/tools';
 import { Trouble } from './request';
 import { Listener } from './stream';
 import { ENGLISH, speak, trans } from './trans';
@@ -48,8 +56,8 @@ vi.mock('./stream', () => ({
   }
 }));
 // Lab's own parts need more of a browser than these tests have, and so do plots: theirs are the names of their lines.
-vi.mock('@jupyterlab/ui-components', () => import('./labStandIn'));
-vi.mock('@lumino/widgets', () => import('./labStandIn'));
+vi.mock('@jupyterlab/ui-components', () => import('./labMock'));
+vi.mock('@lumino/widgets', () => import('./labMock'));
 vi.mock('uplot', () => ({
   default: class {
     width = 100;
@@ -104,7 +112,14 @@ const settle = () => act(() => new Promise(done => setTimeout(done, 50)));
 const bars = (share: number): [string, string, number][] => [['DATA', 'DATA', share]];
 const balance = {
   ...{ org: 'DATA', orgs: [['DATA', 'DATA']] as [string, string][], days: 2, left: 'DATA', running: 'DATA' },
-  ...{ per_hour: 'DATA', runs_out: '', suspended: true, burning: [['DATA', 'DATA', 'DATA', 'DATA']], spent: 'DATA' },
+  ...{
+    per_hour: 'DATA',
+    runs_out: '',
+    complete: false,
+    suspended: true,
+    burning: [['DATA', 'DATA', 'DATA', 'DATA']],
+    spent: 'DATA'
+  },
   ...{ by_day: bars(1), by_kind: bars(1), by_hardware: bars(1), onSwitch: later }
 };
 const turn = (who: string) => ({ who, text: 'DATA', reasoning: 'DATA', facts: 'DATA' });
@@ -127,7 +142,7 @@ const series = [
   { label: 'DATA1', unit: 'DATA', panel: 'DATA' }
 ];
 const frames = [
-  { run: 'DATA', step: 5, series, points: new DataView(new Float64Array([0, 9, 1, 2, NaN, NaN]).buffer) }
+  { run: 'DATA', host: 'DATA', step: 5, series, points: new DataView(new Float64Array([0, 9, 1, 2, NaN, NaN]).buffer) }
 ];
 const field = {
   ...{ name: 'DATA', flag: 'DATA', kind: 'choice' as const, choices: ['', 'DATA'], placeholder: 'DATA' },
@@ -143,12 +158,28 @@ const card = {
   ...{ title: 'DATA', facts: [['DATA', 'DATA']] as [string, string][], reason: 'DATA', ended: false, stopping: true },
   ...{ held: true, deaf: false, onStop: later, onDetach: later }
 };
-const run = (id: string, goingOn: boolean, seconds = 9) => ({
-  ...{ id, name: 'DATA', state: 'DATA', goingOn, machine: 'DATA', pricePerHour: 1, since: 0, seconds, created: 0 },
-  ...{ cost: goingOn ? null : 1, notebook: 'DATA', cellId: 'DATA' }
+const bills: Record<CostIs, Bill> = {
+  billed: { seconds: 9, cost: 1, costIs: 'billed' },
+  estimated: { seconds: 9, cost: 1, costIs: 'estimated' },
+  'at most': { seconds: 9, cost: 1, costIs: 'at most' }
+};
+const run = (id: string, goingOn: boolean, costIs: CostIs = 'billed') => ({
+  ...{
+    id,
+    name: 'DATA',
+    line: 'DATA',
+    reason: 'DATA',
+    state: 'DATA',
+    goingOn,
+    machine: 'DATA',
+    pricePerHour: 1,
+    created: 0,
+    sentAt: null
+  },
+  ...{ record: null, kept: bills[costIs], notebook: 'DATA', cellId: 'DATA', group: null }
 });
 const list = {
-  ...{ now: 9, duration: () => 'DATA', credits: () => 'DATA' },
+  ...{ now: 9, onMenu: nothing, billOf: ({ kept }: { kept: Bill }) => kept },
   ...{ onOpen: nothing, onAbort: nothing, onRerun: nothing, onGoToCell: nothing }
 };
 const row = (id: string, ended: boolean) => ({
@@ -165,7 +196,15 @@ const folders: Folders = {
   'DATA/': listing('DATA//'),
   'DATA//': listing('')
 };
-const tree = { current: '', seen: '', onCurrent: nothing, onUse: nothing, onDelete: nothing };
+const tree = {
+  order: BY_NAME,
+  onOrder: nothing,
+  current: '',
+  seen: '',
+  onCurrent: nothing,
+  onUse: nothing,
+  onDelete: nothing
+};
 
 function logOf(text: string): { log: LogLines; count: number } {
   const log = new LogLines();
@@ -175,6 +214,21 @@ function logOf(text: string): { log: LogLines; count: number } {
 
 /** Each component, in its states, and what is done to see all of it. */
 const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
+  ActiveNow: [
+    () => (
+      <>
+        <ActiveNow active={[]} total="" onOpenPanel={nothing} />
+        <ActiveNow
+          active={[
+            { id: 'DATA', name: 'DATA', machine: 'DATA', perHour: null, time: '' },
+            { id: 'DATA2', name: 'DATA', machine: 'DATA', perHour: 1, time: '0:05', onStop: nothing }
+          ]}
+          total="DATA"
+          onOpenPanel={nothing}
+        />
+      </>
+    )
+  ],
   Balance: [
     () => (
       <>
@@ -204,6 +258,8 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
     ),
     () => fireEvent.input(screen.getAllByRole('searchbox')[3], { target: { value: 'DATA' } })
   ],
+  Grid: [() => <Grid label="DATA" columns={[['DATA', 'float']]} rows={[['1.23456789'], ['']]} />],
+  Icon: [() => <IconButton icon="rerun" name="DATA" />],
   Login: [
     () => (
       <>
@@ -213,6 +269,7 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
     ),
     () => press(/Use the free local cloud/)
   ],
+  Marked: [() => <Marked html="<h1>DATA</h1><p>DATA</p>" />],
   MachinePicker: [
     () => (
       <>
@@ -247,7 +304,7 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
     ),
     async () => {
       vi.stubGlobal('navigator', { clipboard: { writeText: () => Promise.reject(new Error()) } });
-      press(/Show it once/);
+      press(/Show once/);
       await settle();
       press(/Copy/);
       await settle();
@@ -287,6 +344,31 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
       </>
     )
   ],
+  RunHeader: [
+    () => (
+      <>
+        {(['running', 'completed', 'reconnecting', 'submitting'] as const).map(state => (
+          <RunHeader
+            key={state}
+            header={{
+              ...headerOf(
+                savedRun({ execution_id: 'DATA', state, machine: 'DATA', price_per_hour: 1, seconds: 5, cost: '1' })!,
+                undefined,
+                { now: 0, second: 0, isLive: true, since: 0, silent: null }
+              ),
+              ...(state !== 'reconnecting' && { label: 'DATA' }) // the word of the server
+            }}
+            chip={{ label: 'DATA', title: 'DATA' }}
+            canRerun
+            onStop={nothing}
+            onRerun={nothing}
+            onOpen={nothing}
+            onMenu={nothing}
+          />
+        ))}
+      </>
+    )
+  ],
   RunDetails: [
     () => (
       <RunDetails {...card} total={0} live="DATA" frames={[]} empty="DATA" onAsk={() => new Promise<never>(nothing)} />
@@ -296,7 +378,10 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
     () => (
       <>
         <RunList {...list} runs={[]} />
-        <RunList {...list} runs={Array.from({ length: 60 }, (_, at) => run(`${at}`, !at))} />
+        <RunList
+          {...list}
+          runs={Array.from({ length: 60 }, (_, at) => run(`${at}`, !at, at ? 'estimated' : 'at most'))}
+        />
         <RunList {...list} runs={Array.from({ length: 6 }, (_, at) => run(`${at}`, false))} />
       </>
     ),
@@ -318,15 +403,8 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
       screen.getAllByRole('checkbox').forEach(box => fireEvent.click(box));
       press(/Compare/);
       await settle();
-      press(/Run again/);
+      screen.getAllByRole('button', { name: /Run again/ }).forEach(button => fireEvent.click(button));
     }
-  ],
-  Section: [
-    () => (
-      <Section title="DATA" aside="DATA" open>
-        DATA
-      </Section>
-    )
   ],
   Sentence: [() => <Sentence text={trans.__('at %1', HERE)}>DATA</Sentence>],
   StorageTree: [
@@ -384,6 +462,24 @@ const record = {
 /** What a panel of Lab draws. */
 const drawn = (panel: object) => (panel as { render: () => ReactElement }).render();
 
+/** The head and all sections of the panel. */
+function panelOf(cloud: object): ReactElement {
+  const tools = { cloud, commands, say: nothing, shown: true, onMenu: nothing } as unknown as Tools;
+  return (
+    <>
+      <Head tools={tools} notice={{ kind: 'info', text: '' }} />
+      {sectionSpecs().map(({ id, title, Body, count, actions }) => (
+        <section key={id}>
+          {title}
+          {count(tools.cloud)}
+          {actions.map(action => action.name)}
+          {tools.cloud.signedIn && <Body tools={tools} />}
+        </section>
+      ))}
+    </>
+  );
+}
+
 test('all words of the panel go through the translator', async () => {
   Object.assign(ANSWERS, {
     'api/orgs': [],
@@ -393,12 +489,9 @@ test('all words of the panel go through the translator', async () => {
     'storage/list': { items: [{ key: 'DATA', name: 'DATA', is_folder: false, size: 9 }], total: 2 },
     'storage/preview': { key: 'DATA', text: '', truncated: false }
   });
-  render(drawn(new SidePanel(heard as never, commands as never)));
-  for (let depth = 0; depth < 2; depth++) {
-    document.querySelectorAll('.lk-fold[aria-expanded=false]').forEach(fold => fireEvent.click(fold));
-    await settle();
-  }
-  for (const words of [/^⟦(Stop|Terminate|Revoke)⟧$/, /Cheapest/, /Make DATA the default/]) {
+  render(panelOf(heard));
+  await settle();
+  for (const words of [/^⟦(Stop|Delete|Abort|Revoke)⟧$/, /Cheapest/, /Make DATA the default/]) {
     press(words);
     await settle();
     expect(untranslated()).toEqual([]);
@@ -417,7 +510,7 @@ test('all words of a panel that cannot show anything go through the translator',
     { data: { status: { ...status, is_local: false, organization: { is_key_scoped: true } } } }
   ];
   for (const state of states) {
-    render(drawn(new SidePanel({ ...heard, ...state } as never, commands as never)));
+    render(panelOf({ ...heard, ...state }));
   }
   expect(untranslated()).toEqual([]);
 });

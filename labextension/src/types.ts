@@ -2,9 +2,9 @@
 
 /** The answer to an abort or a stop; the run may go on for a while. */
 export interface AbortResponse {
-  execution_id: string;
-  status: string;
-  message: string;
+  execution_id?: string | null;
+  status?: string;
+  message?: string;
 }
 
 /** A shared model by a name that Anthropic-style clients take. */
@@ -22,12 +22,12 @@ export interface AnthropicModelList {
 /** A personal API key without its secret; `key_prefix` is how the secret begins. */
 export interface ApiKey {
   id: string;
-  key_name: string;
-  key_prefix: string;
-  is_active: boolean;
-  created_at: string;
-  last_used_at: string | null;
-  expires_at: string | null;
+  key_name?: string;
+  key_prefix?: string;
+  is_active?: boolean | null;
+  created_at?: string | null;
+  last_used_at?: string | null;
+  expires_at?: string | null;
 }
 
 /** Whether a key is active now. */
@@ -51,7 +51,7 @@ export interface AsyncInferenceAccepted {
 
 /** What became of an asynchronous request: pending, completed, or a failure with its `error`. */
 export interface AsyncInferenceResult {
-  status: string;
+  status?: string;
   result?: ChatCompletion | null;
   error?: string | null;
 }
@@ -65,7 +65,7 @@ export interface AttachedVolume {
 
 /** Profiles that the caller may launch; an empty list means that nothing is restricted. */
 export interface AvailableHardware {
-  available_hardware_profiles: string[];
+  available_hardware_profiles?: string[];
 }
 
 /**
@@ -77,12 +77,12 @@ export interface Batch {
   object?: string | null;
   endpoint?: string | null;
   model?: string | null;
-  input_file_id: string;
+  input_file_id?: string;
   completion_window?: string | null;
-  status: string;
+  status?: string;
   output_file_id?: string | null;
   error_file_id?: string | null;
-  created_at: number;
+  created_at?: number | null;
   expires_at?: number | null;
   completed_at?: number | null;
   request_counts?: RequestCounts | null;
@@ -94,17 +94,17 @@ export interface Batch {
 export interface BatchFile {
   id: string;
   object?: string;
-  bytes: number;
-  created_at: number;
-  filename: string;
-  purpose: string;
+  bytes?: number | null;
+  created_at?: number | null;
+  filename?: string;
+  purpose?: string;
 }
 
 /** What was deleted. */
 export interface BatchFileDeleted {
-  id: string;
+  id?: string | null;
   object?: string | null;
-  deleted: boolean;
+  deleted?: boolean | null;
 }
 
 /** Stored files, newest first. */
@@ -132,17 +132,17 @@ export interface BatchList {
 /** Charges and top-ups, newest first. */
 export interface BillingActivities {
   activities: BillingActivity[];
-  total_activities: number;
+  total_activities?: number | null;
 }
 
 /** One charge or top-up, in credits. */
 export interface BillingActivity {
   activity_id: string;
-  created_at: string;
+  created_at?: string | null;
   /** Such as execution or purchase. */
-  type: string;
-  description: string;
-  status: string;
+  type?: string;
+  description?: string;
+  status?: string;
   amount?: number | null;
   hardware_profile?: string | null;
   local_imports?: string[] | null;
@@ -173,21 +173,38 @@ export interface BulkUploadBody {
 
 /** What became of each file; one that failed does not fail the others. */
 export interface BulkUploadResponse {
-  total_files: number;
-  successful_uploads: number;
-  failed_uploads: number;
+  total_files?: number | null;
+  successful_uploads?: number | null;
+  failed_uploads?: number | null;
   results: BulkUploadResult[];
-  message: string;
+  message?: string;
 }
 
 /** What became of one file. */
 export interface BulkUploadResult {
   key: string;
-  size: number;
-  etag: string;
+  size?: number | null;
+  etag?: string;
   /** success or failed. */
-  status: string;
+  status?: string;
   error_message?: string | null;
+}
+
+/** What is billed by the hour now: the sum of the known prices, and whether all are known; `label` says both. */
+export interface BurnRateContent {
+  things: BurningThing[];
+  per_hour: string;
+  complete: boolean;
+  label: string;
+}
+
+/** Something that is billed by the hour now; credits are decimal text, None where the price is not known. */
+export interface BurningThing {
+  kind: string;
+  id: string;
+  name: string;
+  hardware: string;
+  per_hour: string | null;
 }
 
 /** How much of a prompt was known already. */
@@ -198,7 +215,7 @@ export interface CachedTokens {
 /** One answer; `finish_reason` is stop, length or tool_calls. */
 export interface ChatChoice {
   index?: number | null;
-  message: AssistantMessage;
+  message?: AssistantMessage;
   finish_reason?: string | null;
 }
 
@@ -225,7 +242,7 @@ export interface ChatCompletionChunk {
   object?: string | null;
   created?: number | null;
   model?: string | null;
-  choices: ChatChunkChoice[];
+  choices?: ChatChunkChoice[];
   usage?: Usage | null;
 }
 
@@ -246,7 +263,7 @@ export interface ChatCompletionRequest {
   tool_choice?: string | Record<string, unknown> | null;
   reasoning_effort?: string | null;
   chat_template_kwargs?: Record<string, unknown> | null;
-  /** Model id, or lyceum/router for one that is chosen by the prompt. */
+  /** Model id, or lyceum/router to choose a model by the prompt. */
   model: string;
 }
 
@@ -280,7 +297,7 @@ export interface CheckoutRequest {
 export interface CheckoutSession {
   /** Page of the payment provider. */
   checkout_url: string;
-  session_id: string;
+  session_id?: string;
 }
 
 /** A file of requests to answer; `endpoint` and `model` override what its lines say. */
@@ -298,12 +315,12 @@ export interface CreateBatchRequest {
 export interface CreateDeploymentRequest {
   /** Model of the list of deployable models, by its serving_name. */
   hf_model_id: string;
-  /** GPU profile of each replica, such as gpu.a100. */
+  /** Machine type of each replica, such as gpu.a100. */
   hardware_profile?: string | null;
   /** GPU type of each replica, such as h100. */
   gpu_type?: string | null;
   /** GPUs of each replica. */
-  gpu_count?: number | null;
+  gpu_count?: 1 | 2 | 4 | 8 | null;
   gpu_vram_gb?: number | null;
   vllm_args?: string | null;
   /** Requests a second and replica above which one is added. */
@@ -341,12 +358,12 @@ export interface CreateVMRequest {
 
 /** The credit balance; `remaining_credits` can still be spent. */
 export interface CreditsBalance {
-  available_credits: number;
-  used_credits: number;
-  total_credits_used: number;
   remaining_credits: number;
-  monthly_free_credits?: number;
-  purchased_credits?: number;
+  available_credits?: number | null;
+  used_credits?: number | null;
+  total_credits_used?: number | null;
+  monthly_free_credits?: number | null;
+  purchased_credits?: number | null;
   signup_grant_claimed_at?: string | null;
 }
 
@@ -376,12 +393,12 @@ export interface DedicatedChatCompletionRequest {
  */
 export interface DedicatedModel {
   serving_name: string;
-  hf_model_id: string;
-  gpu_type: string;
-  gpu_count: number;
-  price_per_hour: string | null;
-  is_gpu_available: boolean | null;
-  ready_timeout_s: number;
+  hf_model_id?: string;
+  gpu_type?: string;
+  gpu_count?: number;
+  price_per_hour?: string | null;
+  is_gpu_available?: boolean | null;
+  ready_timeout_s?: number;
 }
 
 /** The models that can be deployed. */
@@ -398,24 +415,24 @@ export interface DeleteVolumeResponse {
 /** A deployment in a list. */
 export interface Deployment {
   deployment_id: string;
-  hf_model_id: string;
-  hardware_profile: string;
-  status: string;
-  current_replicas: number;
-  min_replicas: number;
-  max_replicas: number;
+  hf_model_id?: string;
+  hardware_profile?: string;
+  status?: string;
+  current_replicas?: number | null;
+  min_replicas?: number | null;
+  max_replicas?: number | null;
   created_at?: string | null;
 }
 
 /** A deployment with its scaling and its replicas. */
 export interface DeploymentDetail {
   deployment_id: string;
-  hf_model_id: string;
-  hardware_profile: string;
-  status: string;
-  current_replicas: number;
-  min_replicas: number;
-  max_replicas: number;
+  hf_model_id?: string;
+  hardware_profile?: string;
+  status?: string;
+  current_replicas?: number | null;
+  min_replicas?: number | null;
+  max_replicas?: number | null;
   created_at?: string | null;
   desired_replicas?: number | null;
   target_rps?: number | null;
@@ -432,7 +449,7 @@ export interface DeploymentList {
 /** A deployment and its state: pending, created (serves), paused, stopped, failed. */
 export interface DeploymentState {
   deployment_id: string;
-  status: string;
+  status?: string;
 }
 
 /** A stack of containers to run. */
@@ -522,10 +539,10 @@ export interface Embedding {
   embedding: number[] | string;
 }
 
-/** Texts to turn into vectors. */
+/** Texts to turn into vectors; each may be given as the ids of its tokens. */
 export interface EmbeddingRequest {
   model: string;
-  input: string | string[];
+  input: string | string[] | number[] | number[][];
   encoding_format?: 'float' | 'base64' | null;
 }
 
@@ -539,8 +556,8 @@ export interface EmbeddingResponse {
 
 /** One variable; its value is masked. */
 export interface EnvironmentVariable {
-  id: string;
   name: string;
+  id?: string;
   /** Masked for secrets. */
   value?: string | null;
   is_secret?: boolean | null;
@@ -568,17 +585,17 @@ export interface EnvironmentVariableList {
 
 /** Runs with their cost, newest first. */
 export interface ExecutionHistory {
-  limit: number;
-  offset: number;
+  limit?: number | null;
+  offset?: number | null;
   executions: ExecutionSummary[];
-  total_executions: number;
-  total_credits_spent: number;
+  total_executions?: number | null;
+  total_credits_spent?: number | null;
   counts_by_status?: Record<string, number>;
 }
 
 /** GPU and host series of one run; a series without samples is empty. */
 export interface ExecutionMetrics {
-  executionId: string;
+  executionId?: string | null;
   hostname?: string | null;
   timeRange?: TimeRange | null;
   gpuUtilizationPercent?: MetricPoint[];
@@ -597,10 +614,10 @@ export interface ExecutionMetrics {
 
 /** All that the cloud keeps of one run. Times are UTC, `billed` is in credits. */
 export interface ExecutionRecord {
+  status?: string;
   execution_id: string;
-  status: string;
   /** Request received. */
-  created_at: string;
+  created_at?: string | null;
   user_id?: string | null;
   status_details?: string | null;
   /** Kind of run, unlike the request field of the same name. */
@@ -655,11 +672,11 @@ export interface ExecutionRecord {
 
 /** A run, past or present, with its cost in credits. */
 export interface ExecutionSummary {
+  status?: string;
   execution_id: string;
-  created_at: string;
-  execution_type: string;
-  status: string;
-  hardware_profile: string;
+  created_at?: string | null;
+  execution_type?: string;
+  hardware_profile?: string;
   status_details?: string | null;
   local_imports?: string | string[] | null;
   billed?: number | null;
@@ -686,9 +703,9 @@ export interface ExtractionResult {
 export interface FileInfo {
   key: string;
   /** Bytes. */
-  size: number;
-  last_modified: string;
-  etag: string;
+  size?: number | null;
+  last_modified?: string | null;
+  etag?: string;
 }
 
 /** A folder to make. */
@@ -726,14 +743,14 @@ export interface GpuSelectionRequest {
 /** A selection that was accepted; it has no stream of its own. */
 export interface GpuSelectionStartResponse {
   execution_id: string;
-  status: string;
-  message: string;
+  status?: string;
+  message?: string;
 }
 
 /** State and results of a selection. */
 export interface GpuSelectionStatus {
+  status?: string;
   execution_id?: string | null;
-  status: string;
   system_errors?: string[] | null;
   metadata?: GpuSelectionMetadata | null;
 }
@@ -753,7 +770,7 @@ export interface InferenceEvent {
 
 /** The shape of a machine: 1, 2, 4 or 8 GPUs. */
 export interface InstanceSpecs {
-  gpu_count?: number;
+  gpu_count?: 1 | 2 | 4 | 8;
   /** Given in answers. */
   gpu_type?: string | null;
   /** CPU cores, in older answers. */
@@ -775,9 +792,9 @@ export interface InvitePreview {
 /** One payment: `amount` of money for `credits`. */
 export interface Invoice {
   id: string;
-  created_at: string;
-  amount: number;
-  status: string;
+  created_at?: string | null;
+  amount?: number | null;
+  status?: string;
   credits?: number | null;
   invoice_pdf?: string | null;
   receipt_url?: string | null;
@@ -787,7 +804,7 @@ export interface Invoice {
 /** Payments, newest first. */
 export interface Invoices {
   invoices: Invoice[];
-  total_invoices: number;
+  total_invoices?: number | null;
 }
 
 /** A deployment that can be asked; `id` is its deployment id. */
@@ -834,6 +851,8 @@ export interface JournalRun {
   notebook: string | null;
   cell_id: string | null;
   code_hash: string;
+  /** First line of its code, without magics and comments. */
+  line: string;
   machine: string | null;
   price_per_hour: string | null;
   options: Record<string, unknown>;
@@ -861,13 +880,13 @@ export interface LocalCloudContent {
 /** Stored lines within a window; the order is the server's. */
 export interface LogEntries {
   logs: LogEntry[];
-  total: number;
+  total?: number | null;
 }
 
 /** One stored line of output; it may end in a newline. */
 export interface LogEntry {
-  timestamp: string;
-  message: string;
+  message?: string;
+  timestamp?: string | null;
   level?: string | null;
   execution_id?: string | null;
   user_id?: string | null;
@@ -904,7 +923,7 @@ export interface MachineRow {
 
 /** One machine that a run can ask for; `price_per_hour` in credits, None when not published. */
 export interface MachineType {
-  /** Profile name, such as gpu.a100. */
+  /** Machine type, such as gpu.a100. */
   hardware_profile: string;
   price_per_hour?: number | null;
 }
@@ -920,17 +939,19 @@ export interface MachinesContent {
   rows: MachineRow[] | null;
   total: string;
   problem: string;
-  /** Profile of the cheapest that fits and can be had. */
+  /** Machine type of the cheapest available match. */
   cheapest: string | null;
   /** Why there is no cheapest. */
   none_fits: string;
   /** Machine of runs that name none. */
   default: string;
+  /** Seconds that runs may take which name no time limit. */
+  default_timeout: number;
 }
 
 /** The role in the organization that was joined. */
 export interface Membership {
-  role: string;
+  role?: string;
 }
 
 /** What was found out about the memory that a script needs. */
@@ -958,12 +979,12 @@ export interface Message {
 /** One sample; a null value is a gap. */
 export interface MetricPoint {
   timestamp: string;
-  value: number | null;
+  value?: number | null;
 }
 
 /** Whether MFA is on, and since when. */
 export interface MfaStatus {
-  enabled: boolean;
+  enabled?: boolean | null;
   enrolled_at?: string | null;
 }
 
@@ -993,21 +1014,21 @@ export interface MoveBody {
 /** A pending invitation to the caller. */
 export interface MyInvite {
   id: string;
-  org_name: string;
-  org_slug: string;
-  role: string;
-  created_at: string;
+  org_name?: string;
+  org_slug?: string;
+  role?: string;
+  created_at?: string | null;
 }
 
 /** An organization of the caller, with the role there: `owner`, `admin` or `member`. */
 export interface MyOrg {
   slug: string;
-  name: string;
-  id: string;
-  created_at: string;
+  name?: string;
+  id?: string;
+  created_at?: string | null;
   billing_email?: string | null;
   billing_details?: OrgBillingDetails | null;
-  role: string;
+  role?: string;
   is_default?: boolean | null;
 }
 
@@ -1019,9 +1040,9 @@ export interface NewVolume {
 /** An organization; `id` stays when the slug is changed. */
 export interface Org {
   slug: string;
-  name: string;
-  id: string;
-  created_at: string;
+  name?: string;
+  id?: string;
+  created_at?: string | null;
   billing_email?: string | null;
   billing_details?: OrgBillingDetails | null;
 }
@@ -1029,20 +1050,20 @@ export interface Org {
 /** A key of an organization without its secret; `prefix` is how the secret begins. */
 export interface OrgApiKey {
   id: string;
-  org_id: string;
-  name: string;
-  prefix: string;
-  is_active: boolean;
-  created_at: string;
+  org_id?: string;
+  name?: string;
+  prefix?: string;
+  is_active?: boolean | null;
+  created_at?: string | null;
   expires_at?: string | null;
   last_used_at?: string | null;
 }
 
 /** What an organization can still spend, in credits. */
 export interface OrgBalance {
-  org_id: string;
   balance: string;
-  account_suspended: boolean;
+  org_id?: string;
+  account_suspended?: boolean;
 }
 
 /** Company data for invoices. */
@@ -1068,17 +1089,17 @@ export interface OrgCreate {
 /** A pending invitation of an organization. */
 export interface OrgInvite {
   id: string;
-  email: string;
-  role: string;
-  created_at: string;
+  email?: string;
+  role?: string;
+  created_at?: string | null;
 }
 
 /** A member; `created_at` is when the user joined. */
 export interface OrgMember {
   user_id: string;
   email?: string | null;
-  role: string;
-  created_at: string;
+  role?: string;
+  created_at?: string | null;
 }
 
 /** Whom to add, as `owner`, `admin` or `member`. */
@@ -1089,7 +1110,7 @@ export interface OrgMemberAdd {
 
 /** `added` when the e-mail address has an account; else an invitation was sent. */
 export interface OrgMemberAddResult {
-  status: string;
+  status?: string;
 }
 
 /** The role to give: `owner`, `admin` or `member`. */
@@ -1100,9 +1121,9 @@ export interface OrgMemberRoleUpdate {
 /** One entry of an organization's ledger: a credit was given, a debit was used. */
 export interface OrgTransaction {
   id: string;
-  kind: string;
-  amount: string;
-  created_at: string;
+  kind?: string;
+  amount?: string | null;
+  created_at?: string | null;
   /** What caused it: source, and more by source. */
   metadata?: Record<string, unknown> | null;
 }
@@ -1110,15 +1131,15 @@ export interface OrgTransaction {
 /** The debits that have one value in common. */
 export interface OrgTransactionAggregate {
   group_by_value: string;
-  count: number;
-  total_amount: string;
-  first_created_at: string;
-  last_created_at: string;
+  count?: number | null;
+  total_amount?: string | null;
+  first_created_at?: string | null;
+  last_created_at?: string | null;
 }
 
 /** Debits of a category, summed up by value. */
 export interface OrgTransactionAggregates {
-  category: string;
+  category?: string;
   aggregates: OrgTransactionAggregate[];
 }
 
@@ -1173,16 +1194,20 @@ export interface PreviewContent {
 /** All prices. */
 export interface PriceBook {
   prices: PriceEntry[];
-  count: number;
+  count?: number | null;
 }
 
 /** The price of one meter for one selector, in credits. */
 export interface PriceEntry {
   /** What is metered, such as vm_running. */
   meter_slug: string;
+  /** What the meter is of, such as vm. */
+  resource?: string | null;
   group_by?: Record<string, unknown> | null;
   applies_to?: Record<string, unknown> | null;
-  unit_price: string;
+  /** What unit_price is for, such as second. */
+  unit?: string | null;
+  unit_price?: string | null;
   unit_price_per_hour?: string | null;
 }
 
@@ -1209,7 +1234,7 @@ export interface RenameVMResponse {
 /** One copy of the model; it answers when `healthy` is true. */
 export interface Replica {
   replica_id: string;
-  status: string;
+  status?: string;
   healthy?: boolean | null;
   last_health_check?: string | null;
   fail_reason?: string | null;
@@ -1273,6 +1298,11 @@ export interface ServedModel {
   owned_by?: string | null;
 }
 
+/** The version of the server's software. */
+export interface ServerVersion {
+  version?: string | null;
+}
+
 /** What a run does to its outputs, in the words of Jupyter's messages. */
 export interface Shown {
   kind: 'display' | 'update' | 'clear';
@@ -1294,7 +1324,7 @@ export interface SignInBody {
 /** A run that was accepted. */
 export interface StartResponse {
   execution_id: string;
-  status: string;
+  status?: string;
 }
 
 /** Who is signed in; `state` is a trouble's where the server did not tell. */
@@ -1410,15 +1440,15 @@ export interface StreamingExecutionRequest {
 /** A Python run that was accepted. */
 export interface StreamingStartResponse {
   execution_id: string;
-  status: string;
+  status?: string;
   /** Hardware advice of the scheduler, for display. */
   pythia_decision?: string | null;
 }
 
 /** The present state of a run. */
 export interface StreamingStatus {
+  status?: string;
   execution_id?: string | null;
-  status: string;
   errors?: string[] | null;
 }
 
@@ -1493,11 +1523,11 @@ export interface UploadFileBody {
 
 /** What was stored. */
 export interface UploadResponse {
-  key: string;
+  key?: string;
   /** Bytes. */
-  size: number;
-  etag: string;
-  message: string;
+  size?: number | null;
+  etag?: string;
+  message?: string;
 }
 
 /** Tokens that were counted. */
@@ -1510,13 +1540,13 @@ export interface Usage {
 
 /** The credit balance with account data. */
 export interface UserCredits {
-  user_id: string;
-  email: string;
   available_credits: number;
-  used_credits: number;
-  total_credits_used: number;
-  created_at: string;
-  last_updated: string;
+  user_id?: string;
+  email?: string;
+  used_credits?: number | null;
+  total_credits_used?: number | null;
+  created_at?: string | null;
+  last_updated?: string | null;
   stripe_customer_id?: string | null;
   monthly_free_credits?: number | null;
   purchased_credits?: number | null;
@@ -1524,25 +1554,32 @@ export interface UserCredits {
 
 /** The organization that the credentials act as. */
 export interface UserOrg {
-  org_id: string;
+  org_id?: string;
   slug?: string | null;
   name?: string | null;
-  is_personal: boolean;
-  is_key_scoped: boolean;
+  is_personal?: boolean | null;
+  is_key_scoped?: boolean | null;
 }
 
 /** The caller's profile; every field may be missing. */
 export interface UserStatus {
   user_id?: string | null;
+  org_id?: string | null;
   email?: string | null;
+  full_name?: string | null;
+  created_at?: string | null;
+  is_active?: boolean | null;
+  active_api_keys_count?: number | null;
+  credit_balance?: number | null;
+  status?: string | null;
 }
 
 /** A machine. `ip_address` is `host` or `host:port`; the SSH user is `lyceum`. */
 export interface VM {
   vm_id: string;
-  status: string;
-  created_at: string;
-  instance_specs: InstanceSpecs;
+  status?: string;
+  created_at?: string | null;
+  instance_specs?: InstanceSpecs;
   ip_address?: string | null;
   hardware_profile?: string | null;
   gpu_count?: number | null;
@@ -1567,7 +1604,7 @@ export interface VMAvailability {
   available_hardware_profiles?: VMHardwareProfile[] | null;
 }
 
-/** A card with its price on demand, in credits for one GPU and hour. */
+/** A card with its price in credits for one GPU and hour; spot and on demand may be mixed in it. */
 export interface VMHardwareProfile {
   hardware_profile: string;
   gpu_type?: string | null;
@@ -1579,8 +1616,9 @@ export interface VMHardwareProfile {
 /** What is sold; no available counts means that nothing is free now. Price in credits for one GPU and hour. */
 export interface VMInstanceVariant {
   hardware_profile: string;
+  gpu_type?: string | null;
   instance_type: string;
-  price_per_hour: number;
+  price_per_hour?: number | null;
   allowed_gpus_per_instance?: number[] | null;
   available_gpus_per_instance?: number[] | null;
   /** GPU counts that can take a new volume. */
@@ -1590,15 +1628,15 @@ export interface VMInstanceVariant {
 /** Machines of the acting organization. */
 export interface VMList {
   vms: VM[];
-  total: number;
+  total?: number | null;
 }
 
 /** The present state of a machine, with its volumes; `uptime_seconds` counts from when it was up. */
 export interface VMStatus {
   vm_id: string;
-  status: string;
-  instance_specs: InstanceSpecs;
-  created_at: string;
+  status?: string;
+  instance_specs?: InstanceSpecs;
+  created_at?: string | null;
   ip_address?: string | null;
   uptime_seconds?: number | null;
   billed?: number | null;
@@ -1619,7 +1657,7 @@ export interface VoucherValidateRequest {
 
 /** Whether a voucher can be used; `voucher_amount` in credits, `error` says why it cannot. */
 export interface VoucherValidation {
-  valid: boolean;
+  valid?: boolean | null;
   voucher_id?: string | null;
   voucher_amount?: number | null;
   error?: string | null;
@@ -1627,9 +1665,9 @@ export interface VoucherValidation {
 
 /** A run that has not ended. */
 export interface Workload {
+  status?: string;
   execution_id: string;
-  status: string;
-  created_at: string;
+  created_at?: string | null;
   execution_type?: string | null;
   job_type?: string | null;
   hardware_profile?: string | null;

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
-from lk_jupyter._userfiles import DEFAULT_SERVER
 from lk_jupyter.api._endpoint import EXTERNAL, Call, Group, endpoint_of
 from lk_jupyter.api._events import StreamEvent
-from lk_jupyter.api._http import EventStream, Http, is_web_address
+from lk_jupyter.api._http import EventStream, Http, Seen, is_web_address
 from lk_jupyter.api._models import Paged
 from lk_jupyter.api._tokens import Pair, Tokens, secret
 from lk_jupyter.api.auth import Auth, RefreshRequest
@@ -23,6 +22,7 @@ from lk_jupyter.api.block import Block
 from lk_jupyter.api.environment_variables import EnvironmentVariables
 from lk_jupyter.api.execution import Execution, Stream
 from lk_jupyter.api.files import Files
+from lk_jupyter.api.health import Health
 from lk_jupyter.api.inference import Inference
 from lk_jupyter.api.invites import Invites
 from lk_jupyter.api.iris import Iris
@@ -33,11 +33,13 @@ from lk_jupyter.api.openai import OpenAI
 from lk_jupyter.api.orgs import Orgs
 from lk_jupyter.api.pricing import Pricing
 from lk_jupyter.api.serverless import Serverless
-from lk_jupyter.api.storage import Storage
+from lk_jupyter.api.storage import StorageGroup
 from lk_jupyter.api.user import User
 from lk_jupyter.api.vms import Vms
 from lk_jupyter.api.voucher import Voucher
 from lk_jupyter.api.workloads import Workloads
+from lk_jupyter.config.assumptions import Assumptions
+from lk_jupyter.config.files import DEFAULT_SERVER
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -60,7 +62,8 @@ class Client:
     session's access token, which is renewed with ``refresh_token`` when it ends;
     ``on_refresh(access_token, refresh_token)`` then stores the pair, and ``latest()`` returns the
     stored one, which another program may have renewed. ``org`` is the slug of the organization to
-    act as, ``timeout`` in seconds. The pauses between tries are multiplied by ``backoff``.
+    act as, ``is_there()`` is asked before each request that is signed, ``timeout`` in seconds. The
+    pauses between tries are multiplied by ``backoff``. ``assumptions`` are what is assumed of the server.
 
     May be used from several threads. Operations raise the errors of ``lk_jupyter.errors``.
     """
@@ -73,6 +76,7 @@ class Client:
     execution = _group(Execution)
     invites = _group(Invites)
     files = _group(Files)
+    health = _group(Health)
     inference = _group(Inference)
     iris = _group(Iris)
     logs = _group(Logs)
@@ -82,7 +86,7 @@ class Client:
     orgs = _group(Orgs)
     pricing = _group(Pricing)
     serverless = _group(Serverless)
-    storage = _group(Storage)
+    storage = _group(StorageGroup)
     stream = _group(Stream)
     user = _group(User)
     vms = _group(Vms)
@@ -99,12 +103,24 @@ class Client:
         on_refresh: Callable[[str, str], None] | None = None,
         latest: Callable[[], Pair | None] | None = None,
         iris_url: str | None = None,
+        assumptions: Assumptions | None = None,
+        is_there: Callable[[], bool] | None = None,
         timeout: float = 30.0,
         backoff: float = 1.0,
     ) -> None:
-        tokens = Tokens(secret(token), secret(refresh_token), trade=self._trade, on_refresh=on_refresh, latest=latest)
+        tokens = Tokens(
+            secret(token),
+            secret(refresh_token),
+            trade=self._trade,
+            on_refresh=on_refresh,
+            latest=latest,
+            is_there=is_there,
+        )
         iris = iris_url or IRIS_HOSTS.get(base_url.rstrip("/").removesuffix(EXTERNAL))
-        self._http = Http(base_url, tokens, iris_url=iris, org=org, timeout=timeout, backoff=backoff)
+        self.assumptions = assumptions or Assumptions(base_url.rstrip("/").removesuffix(EXTERNAL))
+        self._http = Http(
+            base_url, tokens, iris_url=iris, org=org, assumptions=self.assumptions, timeout=timeout, backoff=backoff
+        )
 
     @property
     def base_url(self) -> str:
@@ -153,6 +169,13 @@ class Client:
         call = endpoint_of(Stream.output).call(execution_id)
         given = SecretStr(streaming_url) if streaming_url and is_web_address(streaming_url) else None
         return self._http.stream(call, given)
+
+    def probe(self, method: str, path: str, body: Any = None, *, is_signed: bool = True) -> Seen:
+        """Send one request to a path that begins with the prefix of a server, and return the answer as it came.
+
+        Raises ConnectionFailed where there was no answer, OutcomeUnknown where it was lost.
+        """
+        return self._http.probe(method, path, body, is_signed=is_signed)
 
     def _send(self, call: Call) -> Any:
         if call.endpoint.streams:

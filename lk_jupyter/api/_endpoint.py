@@ -2,7 +2,8 @@
 
 Placeholders of the path are filled from the arguments of the same name, a model is the body (a form
 when it holds an ``Upload``), ``InHeader`` marks a header, the rest is the query. A return type of
-``Iterator[…]`` is a stream of server-sent events, ``Download`` the bytes of a file.
+``Iterator[…]`` is a stream of server-sent events, ``Download`` the bytes of a file. A return type that
+allows None takes every answer of success: a server that has stopped something may say so in any form.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from urllib.parse import quote
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from lk_jupyter.api._files import Download, Upload
+from lk_jupyter.api._models import Model
 from lk_jupyter.errors import UsageError
+from lk_jupyter.text.problems import in_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,7 +100,7 @@ class Endpoint:
     @property
     def title(self) -> str:
         """Name of the operation for messages, such as ``Workloads.abort``."""
-        return f"{self.owner.__name__}.{self.name}"
+        return f"{self.owner.__name__.removesuffix('Group')}.{self.name}"
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
@@ -121,6 +124,11 @@ class Endpoint:
         return TypeAdapter(self.returns)
 
     @property
+    def takes_any_answer(self) -> bool:
+        """Whether success is all that counts: an answer that holds none of the declared type is read as None."""
+        return self.returns is type(None) or type(None) in get_args(self.returns)
+
+    @property
     def streams(self) -> bool:
         """Whether the answer is a stream of server-sent events."""
         return get_origin(self.returns) is Iterator
@@ -129,6 +137,12 @@ class Endpoint:
     def downloads(self) -> bool:
         """Whether the answer is the bytes of a file."""
         return self.returns is Download
+
+    @cached_property
+    def checked_body(self) -> type[Model] | None:
+        """The model of a body that may not be sent as it is, though it fits: one that has a ``problem`` of its own."""
+        models = (model for row in self.signature.parameters.values() for model in _models(row.annotation))
+        return next((m for m in models if issubclass(m, Model) and m.problem is not Model.problem), None)
 
     @cached_property
     def _checks(self) -> dict[str, TypeAdapter[Any]]:
@@ -140,7 +154,7 @@ class Endpoint:
             return "path"
         if self.header(name):
             return "header"
-        return "body" if _is_model(self.signature.parameters[name].annotation) else "query"
+        return "body" if _models(self.signature.parameters[name].annotation) else "query"
 
     def header(self, name: str) -> str | None:
         """Return the header that an argument travels as, if it does."""
@@ -157,12 +171,15 @@ class Endpoint:
         for name, value in self._bind(*args, **kwargs).items():
             if value is not None:
                 by_place[self.place(name)][name] = self._checked(name, value)
+        body = next(iter(by_place["body"].values()), None)
+        if self.checked_body and isinstance(body, self.checked_body) and (problem := body.problem()):
+            raise UsageError(f"{problem} Nothing was sent.")
         return Call(
             self,
             self.server + self._filled(by_place["path"]),
             by_place["query"],
             {str(self.header(name)): self._line(name, value) for name, value in by_place["header"].items()},
-            self._streamed(next(iter(by_place["body"].values()), None)),
+            self._streamed(body),
         )
 
     def _bind(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -182,7 +199,7 @@ class Endpoint:
         """Return a value as the text of a header."""
         text = str(value)
         if not (text.isascii() and text.isprintable()):
-            raise UsageError(f"{self.title}: {name} goes into a header, which holds printable ASCII only.")
+            raise UsageError(f"{self.title}: {name} goes into a header, which may contain only printable ASCII.")
         return text
 
     def _streamed(self, body: BaseModel | None) -> BaseModel | None:
@@ -192,7 +209,9 @@ class Endpoint:
         if self.streams:
             return body.model_copy(update={"stream": True})
         if getattr(body, "stream", None):
-            raise UsageError(f"{self.title} answers as a whole: leave stream out, or call the operation that streams.")
+            raise UsageError(
+                f"{self.title} returns a complete answer: leave out stream, or call the operation that streams."
+            )
         return body
 
     def _filled(self, values: dict[str, Any]) -> str:
@@ -203,13 +222,14 @@ class Endpoint:
 
 
 def explain(error: ValidationError, *place: str) -> str:
-    """Say which value does not fit, and never what it is: ``limit: Input should be …``."""
+    """Return which value doesn't fit, and never the value itself: ``limit must be a whole number``."""
     first = error.errors(include_input=False, include_url=False)[0]
-    return ": ".join(filter(None, (".".join(map(str, (*place, *first["loc"]))), first["msg"])))
+    return " ".join(filter(None, (".".join(map(str, (*place, *first["loc"]))), in_words(first))))
 
 
-def _is_model(annotation: Any) -> bool:
-    return any(isclass(kind) and issubclass(kind, BaseModel) for kind in (annotation, *get_args(annotation)))
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    kinds = (annotation, *get_args(annotation))
+    return [kind for kind in kinds if isclass(kind) and not get_args(kind) and issubclass(kind, BaseModel)]
 
 
 def is_form(body: type[BaseModel]) -> bool:

@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from lk_jupyter.api._detail import status_of, words
 from lk_jupyter.api._endpoint import explain
 from lk_jupyter.api._models import Model
-from lk_jupyter.errors import BadAnswer, ConnectionFailed, LkError, error_for
+from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, error_for
 
 #: The data that ends a stream of chunks.
 DONE = "[DONE]"
@@ -55,7 +55,7 @@ class Event(Model):
         return False
 
 
-class Frame(Protocol):
+class SseMessage(Protocol):
     """One server-sent event as it was parsed."""
 
     @property
@@ -68,7 +68,7 @@ class Frame(Protocol):
 
 
 #: Yields the events of a stream; returns what broke it, if something did.
-Reader = Callable[[Iterator[Frame]], Generator[Any, None, "LkError | None"]]
+Reader = Callable[[Iterator[SseMessage]], Generator[Any, None, "LkError | None"]]
 
 
 def reader_of(kind: Any, host: str) -> Reader:
@@ -76,12 +76,12 @@ def reader_of(kind: Any, host: str) -> Reader:
     return _read_output if kind == StreamEvent else partial(_read_objects, kind, host)
 
 
-def _read_output(frames: Iterator[Frame]) -> Generator[StreamEvent, None, None]:
+def _read_output(frames: Iterator[SseMessage]) -> Generator[StreamEvent, None, None]:
     for frame in frames:
         yield from parse(frame.data)
 
 
-def _read_objects(kind: type[Event], host: str, frames: Iterator[Frame]) -> Generator[Event, None, LkError | None]:
+def _read_objects(kind: type[Event], host: str, frames: Iterator[SseMessage]) -> Generator[Event, None, LkError | None]:
     """Read JSON objects up to the last one; an end without it, and an object that is an error, break the stream."""
     for frame in frames:
         if frame.data.strip() == DONE:
@@ -94,14 +94,14 @@ def _read_objects(kind: type[Event], host: str, frames: Iterator[Frame]) -> Gene
         try:
             event = kind.model_validate(message)
         except ValidationError as error:
-            return BadAnswer(f"{host} sent an event in a form that is not the API's: {explain(error)}.")
+            return InvalidResponse(f"{host} sent an event that isn't from this API: {explain(error)}.")
         yield event
         if event.is_last():
             return None
-    return ConnectionFailed(f"{host} ended the stream before its end: what came may be incomplete. Try again.")
+    return ConnectionFailed(f"{host} ended the stream early; the output may be incomplete. Try again.")
 
 
-def _message(kind: type[Event], frame: Frame) -> dict[str, Any]:
+def _message(kind: type[Event], frame: SseMessage) -> dict[str, Any]:
     """Return the object of a frame with its name, where its events have one."""
     named = frame.event != "message" and "event" in kind.model_fields
     return {**({"event": frame.event} if named else {}), **_object(_decoded(frame.data))}
@@ -151,7 +151,7 @@ def _output(message: dict[str, Any]) -> Output:
 
 
 def _finished(finished: dict[str, Any]) -> Finished:
-    """A missing code means 0: proto-style JSON drops zero values."""
+    """Return the end of a run; a missing code means 0, because proto-style JSON drops zero values."""
     result = _object(_object(finished.get("job")).get("result"))
     code = result.get("returnCode", result.get("return_code")) or 0
     error = result.get("error")

@@ -86,7 +86,7 @@ def _checked(source: Any) -> Path | bytes | BinaryIO:
     if isinstance(source, str | PathLike):
         path = Path(source).expanduser()
         if not path.is_file():
-            raise UsageError(f"There is no file {path} to upload.")
+            raise UsageError(f"No file '{path}'. Nothing was sent.")
         return path
     if isinstance(source, bytes):
         return source
@@ -96,7 +96,7 @@ def _checked(source: Any) -> Path | bytes | BinaryIO:
             return source  # type: ignore[no-any-return]
     except (AttributeError, OSError):
         pass
-    raise UsageError("Upload takes a path, bytes, or an open binary file that can be rewound.")
+    raise UsageError("Upload takes a path, bytes, or an open binary file that can seek.")
 
 
 def _name(source: Path | bytes | BinaryIO) -> str:
@@ -196,7 +196,7 @@ class Download:
                 return target
             finally:
                 draft.unlink(missing_ok=True)
-        raise UsageError(f"{target} cannot be written: {reason}.")
+        raise UsageError(f"Can't write {target}: {reason}.")
 
     def _write(self, draft: Path, progress: Progress | None) -> None:
         received = 0

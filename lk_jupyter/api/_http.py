@@ -6,6 +6,7 @@ of the ``except`` block: so no error drags along the frames of httpx, whose loca
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import socket
@@ -17,7 +18,7 @@ from contextvars import ContextVar
 from functools import partial
 from itertools import takewhile
 from threading import Event
-from typing import Any, Generic, TypeVar, cast, get_args
+from typing import Any, Generic, NamedTuple, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -26,23 +27,56 @@ from httpx_sse import EventSource
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import to_jsonable_python
 
-from lk_jupyter import __version__
+from lk_jupyter._fork import renew_in_child
+from lk_jupyter._version import __version__
 from lk_jupyter.api._detail import said
-from lk_jupyter.api._endpoint import EXTERNAL, IRIS, Call, Endpoint, explain, is_form
+from lk_jupyter.api._endpoint import EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain, is_form
 from lk_jupyter.api._events import StreamEvent, reader_of
 from lk_jupyter.api._files import Download, Upload
 from lk_jupyter.api._joined import joined
-from lk_jupyter.api._retry import AGAIN, Loss, Outcome, retrying, unknown
-from lk_jupyter.api._tokens import Tokens
-from lk_jupyter.errors import ApiError, BadAnswer, ConnectionFailed, LkError, OutcomeUnknown, UsageError, error_for
+from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, retrying, unknown
+from lk_jupyter.api._tokens import NotThere, Tokens
+from lk_jupyter.api._tolerant import empty, read
+from lk_jupyter.config.assumptions import ROUTERS, Assumptions
+from lk_jupyter.errors import (
+    ApiError,
+    ConnectionFailed,
+    InvalidResponse,
+    LkError,
+    OperationNotAvailable,
+    OutcomeUnknown,
+    UsageError,
+    error_for,
+)
 
 #: Seconds of silence after which a stream is given up; a quiet run may say nothing for minutes.
 STREAM_TIMEOUT = 600.0
+
+#: Seconds and bytes for an answer that is only looked at.
+PROBE_TIMEOUT, PROBE_BYTES = 15.0, 4_000_000
+
+#: Ways in which the stream of a run is asked for: by another method, and signed.
+_WAYS = 3
 
 E = TypeVar("E")
 
 #: Longest piece of a server's text in a message.
 CLIP = 300
+
+#: Beginning of a path → the command that shows what a request to it has made. The first row that fits counts.
+_LOOKS = (
+    ("/vms", "%lk_vm list"),
+    ("/inference", "%lk_deployments"),
+    ("/batches", "%lk_batches"),
+    ("/files", "%lk_files"),
+    ("/billing/checkout", "%lk_balance"),
+    ("/auth/api-keys", "%lk_keys"),
+    ("/orgs", "%lk_org list"),
+    ("/storage", "%lk_bucket list"),
+    ("", "%lk_runs"),
+)
+
+_log = logging.getLogger("lk_jupyter")
 
 _USER_AGENT = {"User-Agent": f"lk_jupyter/{__version__}"}
 _REQUEST_ID_HEADERS = ("x-request-id", "x-correlation-id", "cf-ray")
@@ -64,12 +98,15 @@ _CHECK = "Check your network and LK_BASE_URL."
 
 #: Cause of a failure → what happened and what to do. The first row that fits counts.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (ssl.SSLCertVerificationError, "its certificate is not trusted. Name your own authority's in SSL_CERT_FILE."),
-    (ssl.SSLError, "it speaks no TLS. Check whether LK_BASE_URL should begin with http://."),
-    (socket.gaierror, f"its name is not known. {_CHECK}"),
+    (
+        ssl.SSLCertVerificationError,
+        "its certificate isn't trusted. For an authority of your organization, set SSL_CERT_FILE.",
+    ),
+    (ssl.SSLError, "it doesn't use TLS. Check whether LK_BASE_URL should start with http://."),
+    (socket.gaierror, f"its name is unknown. {_CHECK}"),
     (ConnectionRefusedError, f"nothing listens there. {_CHECK}"),
     (httpx.ConnectTimeout, f"it took too long to connect. {_CHECK}"),
-    (httpx.ConnectError, f"there is no way to it. {_CHECK}"),
+    (httpx.ConnectError, f"there is no route to it. {_CHECK}"),
     (httpx.ProxyError, "the proxy refused. Check HTTPS_PROXY and HTTP_PROXY."),
     (httpx.UnsupportedProtocol, f"its address is malformed. {_CHECK}"),
     (httpx.InvalidURL, f"its address is malformed. {_CHECK}"),
@@ -83,44 +120,78 @@ _silent: ContextVar[bool] = ContextVar("_silent", default=False)
 logging.getLogger("httpx").addFilter(lambda _: not _silent.get())
 
 
+class Seen(NamedTuple):
+    """An answer as it came."""
+
+    status: int
+    media_type: str
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        """What it holds as JSON; None where it is none."""
+        with suppress(ValueError, RecursionError):
+            return json.loads(self.content)
+        return None
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it is the framework's own answer for an address, or a method, that it does not have."""
+        return self.status in _ABSENT and self.json == _ABSENT[self.status]
+
+
 class Http:
     """Sends Calls to one server over connections that are kept open; safe to use from several threads.
 
-    ``iris_url`` is the address of the Iris host, None where it is below ``base_url``. ``timeout`` is in
-    seconds and for one step (connect, read, write); the pauses between tries are multiplied by
-    ``backoff``.
+    ``iris_url`` is the address of the Iris host, None where it is below ``base_url``. ``assumptions`` say where
+    operations are whose place is not sure. ``timeout`` is in seconds and for one step (connect, read, write); the
+    pauses between tries are multiplied by ``backoff``.
     """
 
     def __init__(  # noqa: PLR0913 (the facts of one client)
-        self, base_url: str, tokens: Tokens, *, iris_url: str | None, org: str | None, timeout: float, backoff: float
+        self,
+        base_url: str,
+        tokens: Tokens,
+        *,
+        iris_url: str | None,
+        org: str | None,
+        assumptions: Assumptions,
+        timeout: float,
+        backoff: float,
     ) -> None:
         self.base_url = _checked_url(base_url, "base URL", "LK_BASE_URL").removesuffix(EXTERNAL)
         self._iris_url = _checked_url(iris_url, "Iris URL", "LK_IRIS_URL") if iris_url else None
         self.backoff = backoff
+        self.assumptions = assumptions
         self._tokens = tokens
         self._bearer = _Bearer(tokens)
         self._timeout = timeout
         verify = httpx.create_ssl_context()
         self.org_headers = _org_header(org)
-        self._calls = _calls_client(verify, timeout, self.org_headers)
+        self._new_calls = partial(_calls_client, verify, timeout, self.org_headers)
+        self._calls = self._new_calls()
         self.stream_client = partial(_stream_client, verify, timeout)
         self._closed = Event()
+        self._said: set[str] = set()
         self._wires: WeakSet[_Wire[Any]] = WeakSet()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent."""
+        self._calls = self._new_calls()
 
     def send(self, call: Call) -> Any:
         """Return the answer, of the type that the operation declares.
 
-        Raises the ApiError of the status, ConnectionFailed, OutcomeUnknown or BadAnswer.
+        Raises the ApiError of the status, ConnectionFailed, OutcomeUnknown or InvalidResponse.
         """
         host = _host(self._url(call))
-        outcome = retrying(call.endpoint, backoff=self.backoff, given_up=self._closed)(self._try, call)
+        outcome = self.found(call, lambda url: self._answer(call, url), self._closed)
         if error := self._error(call.endpoint, outcome, host):
             raise error
         answer: httpx.Response = outcome.carries
         if call.endpoint.downloads:
             return _download(answer, host)
-        if answer.content and not _is_json(answer):
-            raise self._bad_answer(answer, host)
         return self._parsed(call.endpoint, answer, host)
 
     def stream(self, call: Call, url: SecretStr | None = None) -> EventStream[Any]:
@@ -128,9 +199,38 @@ class Http:
 
         It connects when the first event is asked for.
         """
-        wire: _Wire[Any] = _Wire(self, call, url or SecretStr(self._url(call)))
+        wire: _Wire[Any] = _Wire(self, call, url)
         self._wires.add(wire)
         return EventStream(wire)
+
+    def probe(self, method: str, path: str, body: Any = None, *, is_signed: bool = True) -> Seen:
+        """Send one request as it stands, once, and return the answer as it came, cut to a length.
+
+        Raises ConnectionFailed where there was no answer, OutcomeUnknown where it was lost.
+        """
+        url = self.address(path)
+
+        def answer() -> httpx.Response:
+            signer = self._bearer if is_signed else None
+            request = self._calls.build_request(method, url, json=body, timeout=min(self._timeout, PROBE_TIMEOUT))
+            return self._calls.send(request, auth=signer, stream=True)
+
+        outcome = self.attempt(answer, _host(url))
+        if isinstance(outcome.end, Loss):
+            kind = ConnectionFailed if outcome.end is Loss.NEVER_SENT else OutcomeUnknown
+            raise kind(outcome.carries)
+        response: httpx.Response = outcome.carries
+        content = bytearray()
+        try:
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) >= PROBE_BYTES:
+                    break
+        except httpx.RequestError:
+            pass  # what came of it is what is seen
+        finally:
+            response.close()
+        return Seen(outcome.end, response.headers.get("content-type", ""), bytes(content[:PROBE_BYTES]))
 
     def close(self) -> None:
         """End the streams and close the connections; calls that wait for their next try give up."""
@@ -139,21 +239,44 @@ class Http:
             wire.cut()
         self._calls.close()
 
-    def attempt(self, request: Callable[[], httpx.Response], host: str) -> Outcome:
+    def attempt(self, request: Callable[[], httpx.Response], host: str) -> RequestOutcome:
         """Send once."""
         if self._closed.is_set():
-            return Outcome(Loss.NEVER_SENT, "This client was closed. Make a new one.")
+            return RequestOutcome(Loss.NEVER_SENT, "This client is closed. Create a new one.")
         silence = _silent.set(True)
         try:
             response = request()
         except (httpx.RequestError, httpx.InvalidURL) as failure:
             return _lost(failure, host)
+        except NotThere as gone:
+            return RequestOutcome(Loss.NEVER_SENT, str(gone))
         finally:
             _silent.reset(silence)
-        return Outcome(response.status_code, response, response.headers.get("retry-after"))
+        return RequestOutcome(response.status_code, response, response.headers.get("retry-after"))
+
+    def found(
+        self, call: Call, request: Callable[[str], httpx.Response], given_up: Event, given: SecretStr | None = None
+    ) -> RequestOutcome:
+        """Send a request to the first place where the server has its operation, and return how the last try ended.
+
+        A place is left for the next one only where the answer says that the operation is not there: nothing was done.
+        ``given`` is the address, where the server gave one.
+        """
+        first = None
+        model = str(getattr(call.body, "model", ""))
+        for path in self.assumptions.paths(call.path, model):
+            url = given.get_secret_value() if given else self.address(path)
+            once = partial(self.attempt, partial(request, url), _host(url))
+            outcome = retrying(call.endpoint, backoff=self.backoff, given_up=given_up)(once)
+            if not _is_absent(outcome):
+                if first and not model.startswith(ROUTERS):
+                    self.assumptions.learn_path(call.path, path)
+                return outcome
+            first = first or outcome
+        return cast("RequestOutcome", first)
 
     def _url(self, call: Call) -> str:
-        return self.address(call.path)
+        return self.address(self.assumptions.paths(call.path)[0])
 
     def address(self, path: str) -> str:
         """Return the whole address of a path that begins with the prefix of a server."""
@@ -170,19 +293,16 @@ class Http:
         else:
             headers["Authorization"] = f"Bearer {token}"
 
-    def signer(self, endpoint: Endpoint) -> httpx.Auth | None:
-        """Return what signs a request of an operation, if it is to be signed."""
-        return self._bearer if endpoint.auth else None
+    def signer(self, endpoint: Endpoint, *, is_signed: bool = False) -> httpx.Auth | None:
+        """Return what signs a request of an operation, if it must be signed; ``is_signed`` signs it in any case."""
+        return self._bearer if endpoint.auth or is_signed else None
 
-    def _try(self, call: Call) -> Outcome:
-        return self.attempt(lambda: self._answer(call), _host(self._url(call)))
-
-    def _answer(self, call: Call) -> httpx.Response:
+    def _answer(self, call: Call, url: str) -> httpx.Response:
         endpoint = call.endpoint
         with _content(call) as content:
             request = self._calls.build_request(
                 endpoint.method,
-                self._url(call),
+                url,
                 params=to_jsonable_python(call.query),
                 timeout=endpoint.timeout or self._timeout,
                 **content,
@@ -195,28 +315,63 @@ class Http:
         return response
 
     def _parsed(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> Any:
+        """Return what a successful answer holds.
+
+        Any 2xx says that a change was made. So one that holds nothing which can be read is only an error
+        where something of it is needed, and of a change it never says that nothing was done.
+        """
+        if _is_page(answer):
+            raise self._bad_answer(answer, host)
         try:
-            return endpoint.answer_type.validate_json(answer.content or b"null")
+            found, odd = read(endpoint.answer_type, endpoint.returns, answer.content)
         except ValidationError as error:
+            if endpoint.takes_any_answer:
+                return None
             what = explain(error)
-        raise BadAnswer(
-            f"{host} answered {endpoint} in a form that is not the API's: {what}.\n"
-            "Check LK_BASE_URL. If it is right, a newer lk_jupyter may know the form."
+        else:
+            self._say_once(f"{host} answered {endpoint} with a partly unreadable list: {odd}." if odd else "")
+            return found
+        changes = endpoint.method != "GET"
+        for nothing in empty(endpoint.answer_type) if changes else ():
+            return nothing
+        if changes and not endpoint.repeatable:
+            words = f": {self.clean(said(answer.content))!r}" if answer.content else ""
+            raise OutcomeUnknown(
+                f"{host} accepted {endpoint} (HTTP {answer.status_code}) in a form that can't be read{words}.\n"
+                f"{_look(endpoint)}"
+            )
+        if answer.content and not _is_json(answer):
+            raise self._bad_answer(answer, host)
+        raise InvalidResponse(
+            f"{host} answered {endpoint} with something that isn't from this API: {what}.\nCheck LK_BASE_URL. If "
+            "it is right, a newer lk_jupyter may know this form."
         )
 
-    def _error(self, endpoint: Endpoint, outcome: Outcome, host: str) -> LkError | None:
+    def _say_once(self, text: str) -> None:
+        if text and text not in self._said:
+            self._said.add(text)
+            _log.warning("lk_jupyter: %s", text)
+
+    def _error(self, endpoint: Endpoint, outcome: RequestOutcome, host: str) -> LkError | None:
         """Return what the last try of a request is to be raised as, if it went wrong."""
         if unknown(endpoint, outcome):
-            how = outcome.carries if isinstance(outcome.end, Loss) else f"{host} answered HTTP {outcome.end}."
-            return OutcomeUnknown(f"{how}\n{endpoint} may have taken effect: look before you send it again (%lk_runs).")
+            lost = str(outcome.carries).partition(". ")[0].removesuffix(".")  # and not the advice to try again
+            how = f"{lost}." if isinstance(outcome.end, Loss) else f"{host} answered HTTP {outcome.end}."
+            return OutcomeUnknown(f"{how}\n{_look(endpoint)}")
         if isinstance(outcome.end, Loss):
             return ConnectionFailed(outcome.carries)
         answer: httpx.Response = outcome.carries
         if answer.is_success:
             return None
+        if _is_absent(outcome) and self.lacks(endpoint, answer.status_code):
+            return OperationNotAvailable(str(endpoint), host, answer.status_code, _request_id(answer))
         if answer.is_error and (outcome.end in AGAIN or not _is_page(answer)):
             return error_for(outcome.end, self._detail(answer), _request_id(answer))
         return self._bad_answer(answer, host)
+
+    def lacks(self, endpoint: Endpoint, status: int) -> bool:
+        """Whether an answer that names no object means the operation; some servers use its words for an object too."""
+        return status == 405 or not PLACEHOLDER.search(endpoint.path) or self.assumptions.lacks(str(endpoint))
 
     def _detail(self, answer: httpx.Response) -> str:
         """Return the server's own words for an error, without secrets and never as a web page."""
@@ -227,12 +382,12 @@ class Http:
         """Return a server's text as a message may hold it."""
         return self._tokens.hide(text)[:CLIP]
 
-    def _bad_answer(self, answer: httpx.Response, host: str) -> BadAnswer:
+    def _bad_answer(self, answer: httpx.Response, host: str) -> InvalidResponse:
         kind = answer.headers.get("content-type", "").partition(";")[0] or "text of no stated kind"
         moved = ", a redirect" if answer.is_redirect else ""
-        return BadAnswer(
-            f"{host} answered HTTP {answer.status_code}{moved} with {kind[:80]}, which is not this API.\n"
-            "Check LK_BASE_URL, and whether a proxy or a sign-in page stands between."
+        return InvalidResponse(
+            f"{host} answered HTTP {answer.status_code}{moved} with {kind[:80]}, which is not this API.\nCheck "
+            "LK_BASE_URL, and whether a proxy or a sign-in page is in between."
         )
 
 
@@ -266,7 +421,7 @@ class EventStream(Iterator[E]):
 
     It connects when the first event is asked for, and ends with its last event, when the server
     closes an output stream, or when ``close`` is called, from whichever thread. Raises the ApiError
-    of the status, ConnectionFailed when the stream breaks, BadAnswer.
+    of the status, ConnectionFailed when the stream breaks, InvalidResponse.
     """
 
     def __init__(self, wire: _Wire[E]) -> None:
@@ -292,12 +447,12 @@ class _Wire(Generic[E]):
     middle of another request, and would wait for ever for the lock that this request has of its client.
     """
 
-    def __init__(self, http: Http, call: Call, url: SecretStr) -> None:
+    def __init__(self, http: Http, call: Call, given: SecretStr | None) -> None:
         self._http = http
         self._client = http.stream_client()
         self._call = call
-        self._url = url
-        self._host = _host(url.get_secret_value())
+        self._given = given
+        self._host = _host(given.get_secret_value() if given else http.address(call.path))
         kind = get_args(call.endpoint.returns)[0]
         self._reader = reader_of(kind, self._host)
         self._is_output = kind == StreamEvent
@@ -313,7 +468,7 @@ class _Wire(Generic[E]):
 
     def events(self) -> Generator[E, None, None]:
         endpoint = self._call.endpoint
-        opening = retrying(endpoint, backoff=self._http.backoff, given_up=self._closed)(self._try)
+        opening = self._opened()
         error = self._http._error(endpoint, opening, self._host)
         if error is None:
             error = yield from self._read(opening.carries)
@@ -322,15 +477,33 @@ class _Wire(Generic[E]):
         if error is not None and not self._closed.is_set():
             raise error
 
-    def _try(self) -> Outcome:
-        return self._http.attempt(self._open, self._host)
+    def _opened(self) -> RequestOutcome:
+        """Open the stream; that of a run in the way that the server wants, where another one is refused."""
+        if not self._is_output:
+            return self._http.found(self._call, self._open, self._closed)
+        assumed, is_ours = self._http.assumptions, self._host == _host(self._http.base_url)
+        method, is_signed = assumed["stream_method"], is_ours and assumed["stream_auth"] == "bearer"
+        for _ in range(_WAYS):
+            opens = partial(self._open, method=method, is_signed=is_signed)
+            outcome = self._http.found(self._call, opens, self._closed, self._given)
+            if outcome.end == 405:
+                method = "GET" if method == "POST" else "POST"
+            elif outcome.end in {401, 403} and is_ours and not is_signed:
+                is_signed = True
+            else:
+                break
+        if outcome.end == 200 and _is_stream(outcome.carries):
+            assumed.learn("stream_method", method)
+            if is_ours:
+                assumed.learn("stream_auth", "bearer" if is_signed else "none")
+        return outcome
 
-    def _open(self) -> httpx.Response:
-        signer = self._http.signer(self._call.endpoint)
+    def _open(self, url: str, *, method: str | None = None, is_signed: bool = False) -> httpx.Response:
+        signer = self._http.signer(self._call.endpoint, is_signed=is_signed)
         with _content(self._call) as content:
             request = self._client.build_request(
-                self._call.endpoint.method,
-                self._url.get_secret_value(),
+                method or self._call.endpoint.method,
+                url,
                 params=to_jsonable_python(self._call.query) or None,
                 extensions={"trace": self._watch},
                 **content,
@@ -354,7 +527,7 @@ class _Wire(Generic[E]):
         response.encoding = "utf-8"
         response.stream = _Events(cast("httpx.SyncByteStream", response.stream), is_output=self._is_output)
         try:
-            if "text/event-stream" not in response.headers.get("content-type", ""):
+            if not _is_stream(response):
                 return self._http._bad_answer(response, self._host)
             frames = takewhile(lambda _: not self._closed.is_set(), EventSource(response).iter_sse())
             return (yield from self._reader(frames))
@@ -428,7 +601,7 @@ def _read_pieces(answer: httpx.Response, host: str) -> Generator[bytes, None, Lk
     except httpx.RequestError as failure:
         return ConnectionFailed(_lost(failure, host).carries)
     except httpx.StreamError:
-        return UsageError("This download was read before, or closed: ask for it again.")
+        return UsageError("This download was already read or closed. Request it again.")
     finally:
         answer.close()
     return None
@@ -472,19 +645,24 @@ def _org_header(org: str | None) -> dict[str, str]:
     if not org:
         return {}
     if not re.fullmatch("[a-z0-9-]+", org):
-        raise UsageError(f"{org!r} is no organization slug: use lower-case letters, digits and dashes (LK_ORG).")
+        raise UsageError(f"'{org}' isn't an organization slug (LK_ORG). Use lowercase letters, digits and dashes.")
     return {"X-Org-Slug": org}
+
+
+def _look(endpoint: Endpoint) -> str:
+    command = next(command for start, command in _LOOKS if endpoint.path.startswith(start))
+    return f"{endpoint} may have taken effect: check before you repeat it ({command})."
 
 
 def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
-def _lost(failure: Exception, host: str) -> Outcome:
+def _lost(failure: Exception, host: str) -> RequestOutcome:
     loss = Loss.NEVER_SENT if isinstance(failure, _NEVER_SENT) else Loss.ANSWER
     causes = list(_causes(failure))
     reason = next(words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes))
-    return Outcome(loss, f"{loss.value} {host}: {reason}")
+    return RequestOutcome(loss, f"{loss.value} {host}: {reason}")
 
 
 def _causes(failure: BaseException | None) -> Iterator[BaseException]:
@@ -495,6 +673,24 @@ def _causes(failure: BaseException | None) -> Iterator[BaseException]:
 
 def _is_json(answer: httpx.Response) -> bool:
     return "json" in answer.headers.get("content-type", "")
+
+
+def _is_stream(answer: httpx.Response) -> bool:
+    return "text/event-stream" in answer.headers.get("content-type", "")
+
+
+#: What FastAPI says of an address or a method that it does not have.
+_ABSENT = {404: {"detail": "Not Found"}, 405: {"detail": "Method Not Allowed"}}
+
+
+def _is_absent(outcome: RequestOutcome) -> bool:
+    """Whether the answer is the framework's own, for an address that it does not have."""
+    answer = outcome.carries
+    if outcome.end not in _ABSENT or not isinstance(answer, httpx.Response):
+        return False
+    with suppress(ValueError, RecursionError, httpx.StreamError):
+        return bool(answer.json() == _ABSENT[outcome.end])
+    return False
 
 
 def _is_page(answer: httpx.Response) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -16,15 +17,28 @@ from pydantic import (
     PlainSerializer,
     PrivateAttr,
     RootModel,
+    WithJsonSchema,
 )
 
+from lk_jupyter.api.states import UNKNOWN, canonical
+
 T = TypeVar("T")
+
+#: How many GPUs one machine or replica may have; the service takes 0 for 1 and bills it.
+GPU_COUNTS = (1, 2, 4, 8)
+
+#: The names under which servers give the id of a run.
+RUN_ID_NAMES = ("execution_id", "executionId", "id", "run_id", "runId", "job_id", "jobId", "workload_id")
 
 
 class Model(BaseModel):
     """A JSON object of the API; fields that it does not know are kept."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    def problem(self) -> str:
+        """Return in words why a request must not be sent; empty where it may."""
+        return ""
 
 
 def _decimal(value: Any) -> Any:
@@ -37,8 +51,30 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
+def count_problem(name: str, count: int | None) -> str:
+    """Return in words what is wrong with a number of GPUs; empty where it may be sent."""
+    return "" if count is None or count in GPU_COUNTS else f"{name} must be 1, 2, 4 or 8, got '{count}'."
+
+
+#: A number of GPUs that may be sent: ``problem`` of a request refuses others, so that answers may hold any.
+GpuCount = Annotated[int, WithJsonSchema({"type": "integer", "enum": list(GPU_COUNTS)})]
+
+
 def _text_or_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def unless_null(default: T) -> BeforeValidator:
+    """Mark a field whose default stands for null as well."""
+    return BeforeValidator(lambda value: default if value is None else value)
+
+
+def _state(value: Any) -> Any:
+    return (value or "").strip().lower() or UNKNOWN if value is None or isinstance(value, str) else value
+
+
+def _run_state(value: Any) -> Any:
+    return canonical(value or "") if value is None or isinstance(value, str) else value
 
 
 #: Credits that travel as a JSON number (runs, machine types, ``/billing``).
@@ -63,6 +99,24 @@ UnixTime = Annotated[
     AfterValidator(_aware),
     PlainSerializer(lambda moment: int(moment.timestamp()), return_type=int, when_used="json-unless-none"),
 ]
+
+#: The id of a run, whatever the server calls it.
+RunId = Annotated[str, Field(validation_alias=AliasChoices(*RUN_ID_NAMES), coerce_numbers_to_str=True)]
+
+#: The id of anything else.
+Id = Annotated[str, Field(coerce_numbers_to_str=True)]
+
+#: Text that identifies nothing: empty where a server leaves it out.
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value, json_schema_input_type=str | None)]
+
+#: Elements; none where a server sends null.
+Items = Annotated[list[T], BeforeValidator(lambda value: [] if value is None else value)]
+
+#: The state of a thing in lower case, ``unknown`` where a server gives none.
+State = Annotated[str, BeforeValidator(_state, json_schema_input_type=str | None)]
+
+#: The same of a run, as the API's own word where the server has a synonym of it.
+RunStatus = Annotated[str, BeforeValidator(_run_state, json_schema_input_type=str | None)]
 
 #: Text that some answers give as one string and some as a list.
 Texts = Annotated[list[str], BeforeValidator(_text_or_list, json_schema_input_type=str | list[str])]
@@ -109,36 +163,40 @@ class Paged(Listing[T], Generic[T]):
         page: Paged[T] | None = self
         while page is not None:
             yield from page
-            page = page.next_page()
-
-
-class OffsetPage(Paged[T], Generic[T]):
-    """A page that tells how many elements stand before it."""
-
-    limit: int
-    offset: int
-
-    @property
-    def total(self) -> int:
-        """How many elements the whole list has."""
-        raise NotImplementedError
-
-    def _following(self) -> dict[str, Any] | None:
-        offset = self.offset + len(self)
-        return {"offset": offset} if offset < self.total else None
+            last, page = page, page.next_page()
+            if page is not None and page.items == last.items:  # a server that gives the same page for every query
+                return
 
 
 class TotalPage(Paged[T], Generic[T]):
-    """A page that tells how long the whole list is; the query said where the page begins."""
+    """A page that gives the length of the entire list; the query says where the page begins."""
 
     @property
-    def total(self) -> int:
-        """How many elements the whole list has."""
+    def total(self) -> int | None:
+        """How many elements the entire list has; None where the server gives no number."""
         raise NotImplementedError
 
+    @property
+    def start(self) -> int:
+        """How many elements come before this page."""
+        return int(self._query.get("offset", 0))
+
     def _following(self) -> dict[str, Any] | None:
-        offset = self._query.get("offset", 0) + len(self)
-        return {"offset": offset} if offset < self.total else None
+        offset, asked = self.start + len(self), self._query.get("limit")
+        is_last = offset >= self.total if self.total is not None else asked is not None and len(self) < asked
+        return None if is_last else {"offset": offset}
+
+
+class OffsetPage(TotalPage[T], Generic[T]):
+    """A page that gives the number of elements before it."""
+
+    limit: int | None = None
+    offset: int | None = None
+
+    @property
+    def start(self) -> int:
+        """How many elements come before this page."""
+        return super().start if self.offset is None else self.offset
 
 
 class CursorPage(Paged[T], Generic[T]):

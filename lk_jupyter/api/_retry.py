@@ -37,7 +37,7 @@ class Loss(Enum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RequestOutcome:
     """How one try ended: with an HTTP status or a loss; ``carries`` is what the sender makes of it."""
 
     end: int | Loss
@@ -68,13 +68,13 @@ AGAIN: dict[int | Loss, Callable[[Endpoint], bool]] = {
 }
 
 
-def again(endpoint: Endpoint, outcome: Outcome) -> bool:
+def again(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
     """Whether this end of a try calls for another one."""
     rule = AGAIN.get(outcome.end)
     return rule is not None and rule(endpoint)
 
 
-def unknown(endpoint: Endpoint, outcome: Outcome) -> bool:
+def unknown(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
     """Whether the request may have taken effect although it was not answered."""
     return AGAIN.get(outcome.end) is _repeatable and not endpoint.repeatable
 
@@ -100,9 +100,9 @@ def pause(state: RetryCallState) -> float:
     return _own_pause(state) if asked is None else min(asked, LONGEST_PAUSE)
 
 
-def _last(state: RetryCallState) -> Outcome:
+def _last(state: RetryCallState) -> RequestOutcome:
     assert state.outcome is not None  # noqa: S101 (tenacity calls back after a try only)
-    result: Outcome = state.outcome.result()
+    result: RequestOutcome = state.outcome.result()
     return result
 
 

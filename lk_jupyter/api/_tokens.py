@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from lk_jupyter import _secrets
+from lk_jupyter._fork import renew_in_child
 from lk_jupyter.errors import ApiError, ConnectionFailed, NotSignedIn, OutcomeUnknown, UsageError
 
 #: A session is renewed when this many seconds or fewer remain.
@@ -32,7 +34,10 @@ def secret(text: str | None) -> SecretStr | None:
     stripped = SecretStr((text or "").strip())
     del text
     if not all("!" <= letter <= "~" for letter in stripped.get_secret_value()):
-        raise UsageError("The API key holds spaces or other characters that no key has. Copy it again: %lk_login.")
+        raise UsageError(
+            "The API key contains spaces or other invalid characters. Nothing was sent. Copy it again: %lk_login"
+        )
+    _secrets.use(stripped.get_secret_value())
     return stripped or None
 
 
@@ -44,14 +49,24 @@ def expiry(token: SecretStr) -> float | None:
         return None
 
 
+def subject(token: str) -> str | None:
+    """Return the user that a JWT names by its own unverified word; None when it does not tell."""
+    named = _claims(SecretStr(token)).get("sub")
+    return str(named) if named else None
+
+
 def _claims(token: SecretStr) -> dict[str, Any]:
-    """What a JWT says of itself; nothing for another token."""
+    """Return the claims of a JWT; none for another token."""
     try:
         payload = token.get_secret_value().split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}
+
+
+class NotThere(ConnectionFailed):
+    """The server has ended, so that anybody may hold its address by now; nothing was sent."""
 
 
 class Tokens:
@@ -59,10 +74,11 @@ class Tokens:
 
     ``on_refresh(access_token, refresh_token)`` is called after each renewal, to store the pair.
     ``latest()`` returns the stored pair: when another program has renewed the session, its pair is
-    the good one, since a refresh token works once.
+    the good one, since a refresh token works once. ``is_there()`` is asked before a token is given out, where the
+    server is on this machine and others might take its place.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the facts of one session)
         self,
         access: SecretStr | None,
         refresh: SecretStr | None,
@@ -70,6 +86,7 @@ class Tokens:
         trade: Trade,
         on_refresh: Callable[[str, str], None] | None,
         latest: Callable[[], Pair | None] | None = None,
+        is_there: Callable[[], bool] | None = None,
     ) -> None:
         is_key = access is not None and access.get_secret_value().startswith("lk_")
         self._access = access
@@ -78,6 +95,12 @@ class Tokens:
         self._trade = trade
         self._on_refresh = on_refresh
         self._latest = latest
+        self._is_there = is_there
+        self._renewing = threading.Lock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """Make the lock anew, which a thread of the parent may have held."""
         self._renewing = threading.Lock()
 
     @property
@@ -88,11 +111,13 @@ class Tokens:
     def usable(self) -> SecretStr:
         """Return the token to send, renewed first when it is about to end.
 
-        Raises NotSignedIn when there is none.
+        Raises NotSignedIn when there is none, NotThere when the server has ended.
         """
         token = self._access
         if token is None:
-            raise NotSignedIn("You are not signed in. Sign in with %lk_login, or set LK_API_KEY.")
+            raise NotSignedIn("You aren't signed in. Nothing was sent. Run %lk_login, or set LK_API_KEY.")
+        if self._is_there and not self._is_there():
+            raise NotThere("The local cloud has stopped. Nothing was sent. Start it: %lk_login --local")
         due = self._ends is not None and self._ends - time.time() <= MARGIN
         return self.renewed(token) if due and self.renewable else token
 
@@ -131,11 +156,11 @@ class Tokens:
         except ApiError as error:
             if self._adopt_newer() and self._access:  # another program was faster
                 return self._access
-            raise NotSignedIn(f"Your session has ended (HTTP {error.status}). Sign in again: %lk_login.") from None
+            raise NotSignedIn(f"Your session has expired (HTTP {error.status}). Sign in again: %lk_login") from None
         except OutcomeUnknown:
-            raise ConnectionFailed("Your session could not be renewed: the answer was lost. Try again.") from None
+            raise ConnectionFailed("Your session couldn't be renewed: the answer was lost. Try again.") from None
         if access is None:
-            raise NotSignedIn("Your session was not renewed: the server gave no token. Sign in again: %lk_login.")
+            raise NotSignedIn("Your session wasn't renewed: the server sent no token. Sign in again: %lk_login")
         self._refresh = refresh or self._refresh
         self._ends = _useful_end(access)
         if self._on_refresh:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from lk_jupyter.api._endpoint import DELETE, GET, PATCH, POST, Group
-from lk_jupyter.api._models import Model, Page, Timestamp
+from lk_jupyter.api._models import Id, Model, Page, Text, Timestamp
 
 
 class LoginRequest(Model):
@@ -21,7 +21,7 @@ class LoginResponse(Model):
     """The tokens of a new session; ``expires_in`` seconds is the life of the access token."""
 
     access_token: str = Field(repr=False)
-    refresh_token: str = Field(repr=False)
+    refresh_token: str | None = Field(None, repr=False)
     expires_in: int | None = None
     user_id: str | None = None
     email: str | None = None
@@ -44,13 +44,13 @@ class RefreshResponse(Model):
 class ApiKey(Model):
     """A personal API key without its secret; ``key_prefix`` is how the secret begins."""
 
-    id: str
-    key_name: str
-    key_prefix: str
-    is_active: bool
-    created_at: Timestamp
-    last_used_at: Timestamp | None
-    expires_at: Timestamp | None
+    id: Id
+    key_name: Text = ""
+    key_prefix: Text = ""
+    is_active: bool | None = None
+    created_at: Timestamp | None = None
+    last_used_at: Timestamp | None = None
+    expires_at: Timestamp | None = None
 
 
 class ApiKeyCreate(Model):
@@ -64,11 +64,11 @@ class ApiKeyCreated(Model):
     """A new personal API key with its secret, which is never told again."""
 
     api_key: str = Field(repr=False)
-    id: str
-    key_name: str
-    key_prefix: str
-    created_at: Timestamp
-    expires_at: Timestamp | None
+    id: Text = ""
+    key_name: Text = ""
+    key_prefix: Text = ""
+    created_at: Timestamp | None = None
+    expires_at: Timestamp | None = None
 
 
 class ApiKeyToggleResult(Model):
@@ -86,7 +86,7 @@ class ApiKeyValidateRequest(Model):
 class ApiKeyValidation(Model):
     """Whether a key is good, and whose it is when it is."""
 
-    valid: bool
+    valid: bool | None = None
     user_id: str | None = None
     email: str | None = None
     key_name: str | None = None
@@ -96,7 +96,21 @@ class ApiKeyValidation(Model):
 
 
 class Auth(Group):
-    """Sessions and personal API keys."""
+    """Sessions and personal API keys.
+
+    Example:
+        >>> from lk_jupyter.api.auth import ApiKeyCreate, ApiKeyValidateRequest, LoginRequest, RefreshRequest
+        >>> made = client.auth.create_api_key(ApiKeyCreate(key_name="laptop"))
+        >>> [key.key_name for key in client.auth.list_api_keys() if key.id == made.id]
+        ['laptop']
+        >>> client.auth.validate_api_key(ApiKeyValidateRequest(api_key=made.api_key)).valid
+        True
+        >>> client.auth.toggle_api_key(made.id).is_active
+        False
+        >>> _ = client.auth.revoke_api_key(made.id)
+        >>> pair = client.auth.login(LoginRequest(email=other.email, password=other.password))
+        >>> pair = client.auth.refresh(RefreshRequest(refresh_token=pair.refresh_token))
+    """
 
     @POST("/auth/login", auth=False)
     def login(self, request: LoginRequest) -> LoginResponse:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import AliasChoices, Field, model_validator
 
 from lk_jupyter.api._endpoint import GET, POST, Group
-from lk_jupyter.api._models import CursorPage, Model, UnixTime
+from lk_jupyter.api._models import CursorPage, Items, Model, State, Text, UnixTime
+from lk_jupyter.api.states import UNKNOWN
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: States in which a batch has come to its end.
 FINAL_STATES = frozenset({"completed", "failed", "expired", "cancelled"})
+
+_ACTIVE = frozenset({"validating", "in_progress", "finalizing", "cancelling", "pending", "queued", "running"})
+
+_SYNONYMS = {
+    **dict.fromkeys(("complete", "done", "ended", "finished", "succeeded", "success"), "completed"),
+    **dict.fromkeys(("error", "errored", "failure"), "failed"),
+    **dict.fromkeys(("canceled", "aborted", "stopped"), "cancelled"),
+    **dict.fromkeys(("timeout", "timed_out"), "expired"),
+}
 
 
 class CreateBatchRequest(Model):
@@ -38,21 +51,30 @@ class Batch(Model):
     ``error_file_id`` that of the lines that failed.
     """
 
-    id: str
+    id: Annotated[str, Field(validation_alias=AliasChoices("id", "batch_id", "batchId"), coerce_numbers_to_str=True)]
     object: str | None = None
     endpoint: str | None = None
     model: str | None = None
-    input_file_id: str
+    input_file_id: Text = ""
     completion_window: str | None = None
-    status: str
+    status: State = UNKNOWN
     output_file_id: str | None = None
     error_file_id: str | None = None
-    created_at: UnixTime
+    created_at: UnixTime | None = None
     expires_at: UnixTime | None = None
     completed_at: UnixTime | None = None
     request_counts: RequestCounts | None = None
     metadata: dict[str, Any] | None = None
     errors: dict[str, Any] | list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _judge(self) -> Self:
+        """Take the API's word for a synonym; one that nobody knows counts as the end once there are answers."""
+        self.status = _SYNONYMS.get(self.status, self.status)
+        has_answers = self.output_file_id or self.error_file_id or self.completed_at
+        if has_answers and self.status not in FINAL_STATES | _ACTIVE:
+            self.status = "completed"
+        return self
 
     @property
     def is_over(self) -> bool:
@@ -64,13 +86,30 @@ class BatchList(CursorPage[Batch]):
     """Batches, newest first."""
 
     object: str | None = None
-    data: list[Batch]
+    data: Items[Batch]
     first_id: str | None = None
     last_id: str | None = None
 
 
 class Batches(Group):
-    """Batches."""
+    """Batches.
+
+    Example:
+        >>> import json
+        >>> from lk_jupyter.api._files import Upload
+        >>> from lk_jupyter.api.batches import CreateBatchRequest
+        >>> from lk_jupyter.api.files import BatchFileUpload
+        >>> body = {"model": "local/echo", "messages": [{"role": "user", "content": "hello"}]}
+        >>> row = {"method": "POST", "url": "/v1/chat/completions", "body": body}
+        >>> lines = "".join(json.dumps({"custom_id": str(number), **row}) + chr(10) for number in range(3000))
+        >>> file = client.files.upload(BatchFileUpload(file=Upload(lines.encode(), name="in.jsonl")))
+        >>> batch = client.batches.create(CreateBatchRequest(input_file_id=file.id))
+        >>> client.batches.get(batch.id).input_file_id == file.id
+        True
+        >>> client.batches.list(limit=1)[0].id == batch.id
+        True
+        >>> _ = client.batches.cancel(batch.id)
+    """
 
     @POST("/batches")
     def create(self, request: CreateBatchRequest) -> Batch:
@@ -88,6 +127,6 @@ class Batches(Group):
         ...
 
     @POST("/batches/{batch_id}/cancel", repeatable=True)
-    def cancel(self, batch_id: str) -> Batch:
+    def cancel(self, batch_id: str) -> Batch | None:
         """Cancel a batch; lines that were answered stay answered."""
         ...

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from lk_jupyter.api._endpoint import GET, POST, Group
-from lk_jupyter.api._models import Credits, Model, OffsetPage, Timestamp, TotalPage
-from lk_jupyter.api.execution import Metadata
+from lk_jupyter.api._models import (
+    Credits,
+    Id,
+    Items,
+    Model,
+    OffsetPage,
+    RunId,
+    State,
+    Text,
+    Timestamp,
+    TotalPage,
+    unless_null,
+)
+from lk_jupyter.api.execution import Metadata, RunState
+from lk_jupyter.api.states import UNKNOWN
 
 
 class CreditsBalance(Model):
     """The credit balance; ``remaining_credits`` can still be spent."""
 
-    available_credits: Credits
-    used_credits: Credits
-    total_credits_used: Credits
     remaining_credits: Credits
-    monthly_free_credits: Credits = 0  # type: ignore[assignment]
-    purchased_credits: Credits = 0  # type: ignore[assignment]
+    available_credits: Credits | None = None
+    used_credits: Credits | None = None
+    total_credits_used: Credits | None = None
+    monthly_free_credits: Credits | None = None
+    purchased_credits: Credits | None = None
     signup_grant_claimed_at: Timestamp | None = None
 
 
 class UserCredits(Model):
     """The credit balance with account data."""
 
-    user_id: str
-    email: str
     available_credits: Credits
-    used_credits: Credits
-    total_credits_used: Credits
-    created_at: Timestamp
-    last_updated: Timestamp
+    user_id: Text = ""
+    email: Text = ""
+    used_credits: Credits | None = None
+    total_credits_used: Credits | None = None
+    created_at: Timestamp | None = None
+    last_updated: Timestamp | None = None
     stripe_customer_id: str | None = None
     monthly_free_credits: Credits | None = None
     purchased_credits: Credits | None = None
 
 
-class ExecutionSummary(Model):
+class ExecutionSummary(RunState):
     """A run, past or present, with its cost in credits."""
 
-    execution_id: str
-    created_at: Timestamp
-    execution_type: str
-    status: str
-    hardware_profile: str
+    execution_id: RunId
+    created_at: Timestamp | None = None
+    execution_type: Text = ""
+    hardware_profile: Text = ""
     status_details: str | None = None
     local_imports: str | list[str] | None = None
     billed: Credits | None = None
@@ -64,13 +78,13 @@ class ExecutionHistory(OffsetPage[ExecutionSummary]):
     """Runs with their cost, newest first."""
 
     _key = "executions"
-    executions: list[ExecutionSummary]
-    total_executions: int
-    total_credits_spent: Credits
-    counts_by_status: dict[str, int] = {}
+    executions: Items[ExecutionSummary]
+    total_executions: int | None = None
+    total_credits_spent: Credits | None = None
+    counts_by_status: Annotated[dict[str, int], unless_null({})] = {}
 
     @property
-    def total(self) -> int:
+    def total(self) -> int | None:
         """How many runs there are in all."""
         return self.total_executions
 
@@ -78,11 +92,11 @@ class ExecutionHistory(OffsetPage[ExecutionSummary]):
 class BillingActivity(Model):
     """One charge or top-up, in credits."""
 
-    activity_id: str
-    created_at: Timestamp
-    type: str = Field(description="Such as execution or purchase.")
-    description: str
-    status: str
+    activity_id: Id
+    created_at: Timestamp | None = None
+    type: Text = Field("", description="Such as execution or purchase.")
+    description: Text = ""
+    status: State = UNKNOWN
     amount: Credits | None = None
     hardware_profile: str | None = None
     local_imports: list[str] | None = None
@@ -92,11 +106,11 @@ class BillingActivities(TotalPage[BillingActivity]):
     """Charges and top-ups, newest first."""
 
     _key = "activities"
-    activities: list[BillingActivity]
-    total_activities: int
+    activities: Items[BillingActivity]
+    total_activities: int | None = None
 
     @property
-    def total(self) -> int:
+    def total(self) -> int | None:
         """How many there are in all."""
         return self.total_activities
 
@@ -104,10 +118,10 @@ class BillingActivities(TotalPage[BillingActivity]):
 class Invoice(Model):
     """One payment: ``amount`` of money for ``credits``."""
 
-    id: str
-    created_at: Timestamp
-    amount: Credits
-    status: str
+    id: Id
+    created_at: Timestamp | None = None
+    amount: Credits | None = None
+    status: State = UNKNOWN
     credits: Credits | None = None
     invoice_pdf: str | None = None
     receipt_url: str | None = None
@@ -118,11 +132,11 @@ class Invoices(TotalPage[Invoice]):
     """Payments, newest first."""
 
     _key = "invoices"
-    invoices: list[Invoice]
-    total_invoices: int
+    invoices: Items[Invoice]
+    total_invoices: int | None = None
 
     @property
-    def total(self) -> int:
+    def total(self) -> int | None:
         """How many there are in all."""
         return self.total_invoices
 
@@ -139,11 +153,28 @@ class CheckoutSession(Model):
     """A payment to be made in a browser."""
 
     checkout_url: str = Field(description="Page of the payment provider.")
-    session_id: str
+    session_id: Text = ""
 
 
 class Billing(Group):
-    """Credits: the balance, what they were used for, and how to get more."""
+    """Credits: the balance, what they were used for, and how to get more.
+
+    Example:
+        >>> from lk_jupyter.api.billing import CheckoutRequest
+        >>> credits = client.billing.credits()
+        >>> credits.remaining_credits == credits.available_credits - credits.used_credits
+        True
+        >>> client.billing.credits_details().email == client.user.status().email
+        True
+        >>> [run.billed for run in client.billing.history(limit=2)]
+        [...]
+        >>> [row.amount for row in client.billing.activities().all()]
+        [...]
+        >>> [invoice.amount for invoice in client.billing.invoices()]
+        [...]
+        >>> client.billing.checkout(CheckoutRequest(credits_amount=5)).checkout_url
+        'http...'
+    """
 
     @GET("/billing/credits")
     def credits(self) -> CreditsBalance:

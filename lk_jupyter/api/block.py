@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lk_jupyter.api._endpoint import DELETE, GET, Group
-from lk_jupyter.api._models import Listing, Model
+from lk_jupyter.api._models import Items, Listing, Model
 
 
 class BlockVolume(Model):
@@ -22,7 +22,7 @@ class BlockVolumeList(Listing[BlockVolume]):
     """Volumes, attached or free."""
 
     _key = "volumes"
-    volumes: list[BlockVolume] = []
+    volumes: Items[BlockVolume] = []
 
 
 class DeleteVolumeResponse(Model):
@@ -33,7 +33,17 @@ class DeleteVolumeResponse(Model):
 
 
 class Block(Group):
-    """Block volumes; ``vms.create`` makes and attaches them."""
+    """Block volumes; ``vms.create`` makes and attaches them.
+
+    Example:
+        >>> from lk_jupyter.api.vms import CreateVMRequest
+        >>> shape = CreateVMRequest(user_public_key=public_key, hardware_profile="l40s", new_volume={"size_gb": 10})
+        >>> vm = client.vms.create(shape)
+        >>> [volume] = client.vms.delete(vm.vm_id).detached_volumes
+        >>> [row.size_gb for row in client.block.list() if row.volume_id == volume.volume_id]
+        [10]
+        >>> _ = client.block.delete(volume.volume_id)
+    """
 
     @GET("/storage/block")
     def list(self) -> BlockVolumeList:
@@ -41,6 +51,6 @@ class Block(Group):
         ...
 
     @DELETE("/storage/block/{volume_id}")
-    def delete(self, volume_id: str) -> DeleteVolumeResponse:
+    def delete(self, volume_id: str) -> DeleteVolumeResponse | None:
         """Delete a free volume and its data. Raises Conflict while a machine has it."""
         ...

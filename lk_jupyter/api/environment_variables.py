@@ -7,14 +7,14 @@ from typing import Annotated
 from pydantic import Field
 
 from lk_jupyter.api._endpoint import DELETE, GET, POST, Group
-from lk_jupyter.api._models import Listing, Message, Model
+from lk_jupyter.api._models import Items, Listing, Message, Model, unless_null
 
 
 class EnvironmentVariable(Model):
     """One variable; its value is masked."""
 
-    id: str
     name: str
+    id: Annotated[str, unless_null(""), Field(coerce_numbers_to_str=True)] = ""
     value: str | None = Field(None, repr=False, description="Masked for secrets.")
     is_secret: bool | None = None
     created_at: str | None = None
@@ -25,7 +25,7 @@ class EnvironmentVariableList(Listing[EnvironmentVariable]):
     """The variables of the caller, without their values."""
 
     _key = "environment_variables"
-    environment_variables: list[EnvironmentVariable]
+    environment_variables: Items[EnvironmentVariable]
 
 
 class EnvironmentVariableInput(Model):
@@ -43,7 +43,16 @@ class EnvironmentVariableBatch(Model):
 
 
 class EnvironmentVariables(Group):
-    """Variables that every run of the organization finds in its environment."""
+    """Variables that every run of the organization finds in its environment.
+
+    Example:
+        >>> from lk_jupyter.api.environment_variables import EnvironmentVariableInput
+        >>> listed = other.environment_variables.upsert(EnvironmentVariableInput(name="HF_TOKEN", value=secret))
+        >>> [row.name for row in other.environment_variables.list()]
+        ['HF_TOKEN']
+        >>> _ = other.environment_variables.delete(listed[0].id)
+        >>> _ = other.environment_variables.delete_all()
+    """
 
     @GET("/environment-variables/")
     def list(self) -> EnvironmentVariableList:
@@ -59,11 +68,11 @@ class EnvironmentVariables(Group):
         ...
 
     @DELETE("/environment-variables/")
-    def delete_all(self) -> Message:
+    def delete_all(self) -> Message | None:
         """Delete every variable."""
         ...
 
     @DELETE("/environment-variables/{env_var_id}")
-    def delete(self, env_var_id: str) -> Message:
+    def delete(self, env_var_id: str) -> Message | None:
         """Delete one variable by its id. Raises NotFound."""
         ...

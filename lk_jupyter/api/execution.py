@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from lk_jupyter.api._endpoint import DELETE, GET, POST, V1, Group
 from lk_jupyter.api._events import StreamEvent
-from lk_jupyter.api._models import Credits, Message, Model, Texts, Timestamp
+from lk_jupyter.api._models import Credits, Items, Message, Model, RunId, RunStatus, Text, Texts, Timestamp
 from lk_jupyter.api.states import FINAL_STATES as FINAL_STATES  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.api.states import SUCCEEDED_STATES as SUCCEEDED_STATES  # noqa: PLC0414
+from lk_jupyter.api.states import UNKNOWN, is_known, judged
 from lk_jupyter.api.states import is_final as is_final  # noqa: PLC0414
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 DEFAULT_TIMEOUT = 60
 MAX_TIMEOUT = 600
 
 
 def _object(value: Any) -> Any:
-    """Read metadata that came as JSON text."""
-    return json.loads(value) if isinstance(value, str) else value
+    """Read metadata that came as JSON text; text that is no object says nothing."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return {}
+    return {} if isinstance(value, str) and not isinstance(found, dict) else found
 
 
 Metadata = Annotated[dict[str, Any], BeforeValidator(_object, json_schema_input_type=dict[str, Any] | str)]
@@ -115,9 +124,9 @@ class GpuSelectionRequest(Model):
 class StartResponse(Model):
     """A run that was accepted."""
 
-    execution_id: str
-    status: str
-    streaming_url: str = Field(description="Address of the output stream; treat it as a secret.", repr=False)
+    execution_id: RunId
+    status: RunStatus = UNKNOWN
+    streaming_url: Text = Field("", description="Address of the output stream; treat it as a secret.", repr=False)
 
 
 class StreamingStartResponse(StartResponse):
@@ -126,28 +135,60 @@ class StreamingStartResponse(StartResponse):
     pythia_decision: str | None = Field(None, description="Hardware advice of the scheduler, for display.")
 
 
-class StreamingStatus(Model):
+class RunState(Model):
+    """The state of a run. A word that nobody knows counts as an end once something else shows that there was one."""
+
+    status: RunStatus = UNKNOWN
+    _word: str = PrivateAttr("")
+
+    @model_validator(mode="after")
+    def _judge(self) -> Self:
+        if not is_known(self.status):
+            facts = {**(self.model_extra or {}), **self.__dict__}
+            code = next((facts[name] for name in _EXIT_CODES if facts.get(name) is not None), None)
+            if code is not None or any(facts.get(name) for name in _END_TIMES):
+                self._word = self.status
+                self.status = judged(self._word, code, failed=any(facts.get(name) for name in _ERRORS))
+        return self
+
+    @property
+    def word(self) -> str:
+        """The server's own word for the state."""
+        return self._word or self.status
+
+    @property
+    def known_since(self) -> datetime | None:
+        """The first moment of it that is known: of the request, else of its start or its end."""
+        names = ("created_at", "execelet_start", "start_time", "job_start", "end_time", "finish_time")
+        return next((found for name in names if (found := getattr(self, name, None))), None)
+
+
+_END_TIMES = ("end_time", "finish_time", "job_end", "ended_at", "finished_at", "completed_at")
+_EXIT_CODES = ("return_code", "exit_code", "returnCode", "exitCode")
+_ERRORS = ("errors", "system_errors", "error", "errors_docker")
+
+
+class StreamingStatus(RunState):
     """The present state of a run."""
 
     execution_id: str | None = None
-    status: str
     errors: Texts | None = None
 
 
 class AbortResponse(Model):
     """The answer to an abort or a stop; the run may go on for a while."""
 
-    execution_id: str
-    status: str
-    message: str
+    execution_id: str | None = None
+    status: RunStatus = UNKNOWN
+    message: Text = ""
 
 
 class GpuSelectionStartResponse(Model):
     """A selection that was accepted; it has no stream of its own."""
 
-    execution_id: str
-    status: str
-    message: str
+    execution_id: RunId
+    status: RunStatus = UNKNOWN
+    message: Text = ""
 
 
 class MemoryRequirements(Model):
@@ -242,11 +283,10 @@ class GpuSelectionMetadata(Model):
     selection_results: SelectionResults | None = None
 
 
-class GpuSelectionStatus(Model):
+class GpuSelectionStatus(RunState):
     """State and results of a selection."""
 
     execution_id: str | None = None
-    status: str
     system_errors: list[str] | None = None
     metadata: Annotated[
         GpuSelectionMetadata | None,
@@ -254,12 +294,11 @@ class GpuSelectionStatus(Model):
     ] = None
 
 
-class ExecutionRecord(Model):
+class ExecutionRecord(RunState):
     """All that the cloud keeps of one run. Times are UTC, ``billed`` is in credits."""
 
-    execution_id: str
-    status: str
-    created_at: Timestamp = Field(description="Request received.")
+    execution_id: RunId
+    created_at: Timestamp | None = Field(None, description="Request received.")
     user_id: str | None = None
     status_details: str | None = None
     execution_type: str | None = Field(None, description="Kind of run, unlike the request field of the same name.")
@@ -329,7 +368,7 @@ class MetricPoint(Model):
     """One sample; a null value is a gap."""
 
     timestamp: Timestamp
-    value: float | None
+    value: float | None = None
 
 
 class TimeRange(Model):
@@ -342,25 +381,57 @@ class TimeRange(Model):
 class ExecutionMetrics(Model):
     """GPU and host series of one run; a series without samples is empty."""
 
-    executionId: str  # noqa: N815
+    executionId: str | None = None  # noqa: N815
     hostname: str | None = None
     timeRange: TimeRange | None = None  # noqa: N815
-    gpuUtilizationPercent: list[MetricPoint] = []  # noqa: N815
-    gpuMemoryUtilizationPercent: list[MetricPoint] = []  # noqa: N815
-    gpuTemperatureCelsius: list[MetricPoint] = []  # noqa: N815
-    gpuPowerWatt: list[MetricPoint] = []  # noqa: N815
-    gpuPowerLimitWatt: list[MetricPoint] = []  # noqa: N815
-    gpuClockSmMhz: list[MetricPoint] = []  # noqa: N815
-    gpuClockMemMhz: list[MetricPoint] = []  # noqa: N815
-    gpuPcieThroughputRxBytesPerSec: list[MetricPoint] = []  # noqa: N815
-    gpuPcieThroughputTxBytesPerSec: list[MetricPoint] = []  # noqa: N815
-    systemRamTotalBytes: list[MetricPoint] = []  # noqa: N815
-    systemRamUsedBytes: list[MetricPoint] = []  # noqa: N815
-    systemCpuUsagePercent: list[MetricPoint] = []  # noqa: N815
+    gpuUtilizationPercent: Items[MetricPoint] = []  # noqa: N815
+    gpuMemoryUtilizationPercent: Items[MetricPoint] = []  # noqa: N815
+    gpuTemperatureCelsius: Items[MetricPoint] = []  # noqa: N815
+    gpuPowerWatt: Items[MetricPoint] = []  # noqa: N815
+    gpuPowerLimitWatt: Items[MetricPoint] = []  # noqa: N815
+    gpuClockSmMhz: Items[MetricPoint] = []  # noqa: N815
+    gpuClockMemMhz: Items[MetricPoint] = []  # noqa: N815
+    gpuPcieThroughputRxBytesPerSec: Items[MetricPoint] = []  # noqa: N815
+    gpuPcieThroughputTxBytesPerSec: Items[MetricPoint] = []  # noqa: N815
+    systemRamTotalBytes: Items[MetricPoint] = []  # noqa: N815
+    systemRamUsedBytes: Items[MetricPoint] = []  # noqa: N815
+    systemCpuUsagePercent: Items[MetricPoint] = []  # noqa: N815
 
 
 class Execution(Group):
-    """Starts of every kind of run, and the record of any run."""
+    """Starts of every kind of run, and the record of any run.
+
+    Example:
+        >>> from lk_jupyter.api.execution import StreamingExecutionRequest
+        >>> run = client.execution.start_streaming(StreamingExecutionRequest(code="print(6 * 7)", timeout=60))
+        >>> _ = list(client.stream.output(run.execution_id))
+        >>> client.execution.status(run.execution_id).status
+        'completed'
+        >>> client.execution.get(run.execution_id).stdout.strip()
+        '42'
+        >>> client.execution.timing(run.execution_id).timing.executingJob > 0
+        True
+        >>> client.execution.metrics(run.execution_id, step="5s").executionId == run.execution_id
+        True
+        >>> _ = client.execution.delete(run.execution_id)
+
+        >>> # Containers, stacks and a try of every GPU are started alike; each has its way to end.
+        >>> from lk_jupyter.api.execution import DockerExecutionRequest
+        >>> run = client.execution.start_image(DockerExecutionRequest(docker_image_ref="python:3.11"))
+        >>> _ = client.execution.abort_image(run.execution_id)
+        >>> from lk_jupyter.api.execution import DockerComposeExecutionRequest
+        >>> stack = "services: {app: {image: python:3.11}}"
+        >>> run = client.execution.start_compose(DockerComposeExecutionRequest(compose_file_code=stack))
+        >>> _ = client.workloads.abort(run.execution_id)
+        >>> from lk_jupyter.api.execution import GpuSelectionRequest
+        >>> run = client.execution.start_gpu_selection(GpuSelectionRequest(code="print(1)"))
+        >>> client.execution.gpu_selection_status(run.execution_id).execution_id == run.execution_id
+        True
+        >>> _ = client.workloads.abort(run.execution_id)
+        >>> for end in (client.execution.abort_streaming, client.execution.complete_streaming):
+        ...     run = client.execution.start_streaming(StreamingExecutionRequest(code="input()"))
+        ...     _ = end(run.execution_id)
+    """
 
     @POST("/execution/streaming/start")
     def start_streaming(self, request: StreamingExecutionRequest) -> StreamingStartResponse:
@@ -373,12 +444,12 @@ class Execution(Group):
         ...
 
     @POST("/execution/streaming/abort/{execution_id}", repeatable=True)
-    def abort_streaming(self, execution_id: str) -> AbortResponse:
+    def abort_streaming(self, execution_id: str) -> AbortResponse | None:
         """Abort a Python run; an older form of ``workloads.abort``."""
         ...
 
     @POST("/execution/streaming/complete/{execution_id}", repeatable=True)
-    def complete_streaming(self, execution_id: str) -> AbortResponse:
+    def complete_streaming(self, execution_id: str) -> AbortResponse | None:
         """Mark a run complete from the client side; an older call."""
         ...
 
@@ -388,7 +459,7 @@ class Execution(Group):
         ...
 
     @POST("/execution/image/abort/{execution_id}", repeatable=True)
-    def abort_image(self, execution_id: str) -> AbortResponse:
+    def abort_image(self, execution_id: str) -> AbortResponse | None:
         """Abort a container run; an older form of ``workloads.abort``."""
         ...
 
@@ -435,7 +506,14 @@ class Execution(Group):
 
 
 class Stream(Group):
-    """The output of a run while it is written, and again from its beginning later."""
+    """The output of a run while it is written, and again from its beginning later.
+
+    Example:
+        >>> from lk_jupyter.api.execution import StreamingExecutionRequest
+        >>> run = client.execution.start_streaming(StreamingExecutionRequest(code="print(6 * 7)"))
+        >>> list(client.stream.output(run.execution_id))
+        [Output(...), Finished(...)]
+    """
 
     @POST("/stream/{execution_id}", server=V1, auth=False, repeatable=True)
     def output(self, execution_id: str) -> Iterator[StreamEvent]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from lk_jupyter.api._endpoint import DELETE, GET, POST, Group
 from lk_jupyter.api._files import Download, Upload
-from lk_jupyter.api._models import CursorPage, Model, UnixTime
+from lk_jupyter.api._models import CursorPage, Items, Model, Text, UnixTime, unless_null
 
 
 class BatchFileUpload(Model):
@@ -21,31 +21,45 @@ class BatchFileUpload(Model):
 class BatchFile(Model):
     """A stored file; ``purpose`` is batch, batch_output or batch_errors."""
 
-    id: str
-    object: str = "file"
-    bytes: int
-    created_at: UnixTime
-    filename: str
-    purpose: str
+    id: Annotated[str, Field(validation_alias=AliasChoices("id", "file_id", "fileId"), coerce_numbers_to_str=True)]
+    object: Annotated[str, unless_null("file")] = "file"
+    bytes: int | None = None
+    created_at: UnixTime | None = None
+    filename: Text = ""
+    purpose: Text = ""
 
 
 class BatchFileList(CursorPage[BatchFile]):
     """Stored files, newest first."""
 
     object: str | None = None
-    data: list[BatchFile]
+    data: Items[BatchFile]
 
 
 class BatchFileDeleted(Model):
     """What was deleted."""
 
-    id: str
+    id: str | None = None
     object: str | None = None
-    deleted: bool
+    deleted: bool | None = None
 
 
 class Files(Group):
-    """Files of requests and answers."""
+    """Files of requests and answers.
+
+    Example:
+        >>> from lk_jupyter.api._files import Upload
+        >>> from lk_jupyter.api.files import BatchFileUpload
+        >>> file = client.files.upload(BatchFileUpload(file=Upload(b"{}", name="in.jsonl")))
+        >>> client.files.get(file.id).filename
+        'in.jsonl'
+        >>> client.files.list(limit=1)[0].id == file.id
+        True
+        >>> client.files.content(file.id).read()
+        b'{}'
+        >>> client.files.delete(file.id).deleted
+        True
+    """
 
     @POST("/files", timeout=60)
     def upload(self, upload: BatchFileUpload, purpose: str = "batch") -> BatchFile:
@@ -65,7 +79,7 @@ class Files(Group):
         ...
 
     @DELETE("/files/{file_id}")
-    def delete(self, file_id: str) -> BatchFileDeleted:
+    def delete(self, file_id: str) -> BatchFileDeleted | None:
         """Delete a file."""
         ...
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from lk_jupyter.errors import BadAnswer, ConnectionFailed
+from lk_jupyter.errors import ConnectionFailed, InvalidResponse
 
 #: A proxy is for the world outside, never for this machine.
 _NO_PROXY: dict[str, httpx.BaseTransport | None] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
@@ -56,13 +56,13 @@ class HostedServer:
         return {"Authorization": f"token {self._token}"}
 
     def is_ready(self) -> bool:
-        """Whether the server answers, to this token. Raises BadAnswer when it does not take it."""
+        """Whether the server answers, to this token. Raises InvalidResponse when it does not take it."""
         try:
             status = self._http.get("api/kernels").status_code
         except httpx.HTTPError:
             return False
         if status in {401, 403}:
-            raise BadAnswer(f"The Jupyter server at {self.url} does not take the token of its run.")
+            raise InvalidResponse(f"The Jupyter server at {self.url} doesn't accept the token of its run.")
         return status == 200
 
     def start_kernel(self, name: str | None = None) -> str:
@@ -72,7 +72,12 @@ class HostedServer:
 
     def has_kernel(self, kernel: str) -> bool:
         """Whether the server knows this kernel still."""
-        return any(found["id"] == kernel for found in self._send("GET", "api/kernels"))
+        return any(found["id"] == kernel for found in self.kernels())
+
+    def kernels(self) -> list[dict[str, Any]]:
+        """Return the kernels, each with ``id``, ``execution_state`` and ``last_activity``; asking is no activity."""
+        found: list[dict[str, Any]] = self._send("GET", "api/kernels?no_track_activity=1")
+        return found
 
     def interrupt(self, kernel: str) -> None:
         """Interrupt what a kernel does."""
@@ -97,7 +102,7 @@ class HostedServer:
             elif answer.is_success:
                 return answer.json() if answer.content else None
             else:
-                raise BadAnswer(
+                raise InvalidResponse(
                     f"The Jupyter server at {self.url} refused {method} {path} (HTTP {answer.status_code})."
                 )
-        raise ConnectionFailed(f"The Jupyter server at {self.url} does not answer ({problem}).")
+        raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer ({problem}).")

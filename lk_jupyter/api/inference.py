@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import AliasChoices, Field, model_validator
 
 from lk_jupyter.api._endpoint import DELETE, GET, POST, Group
 from lk_jupyter.api._events import Event
-from lk_jupyter.api._models import DecimalString, Listing, Model, Timestamp
+from lk_jupyter.api._models import (
+    DecimalString,
+    GpuCount,
+    Id,
+    Items,
+    Listing,
+    Model,
+    State,
+    Text,
+    Timestamp,
+    count_problem,
+    unless_null,
+)
+from lk_jupyter.api.states import UNKNOWN
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: The id of a deployment, whatever the server calls it.
+DeploymentId = Annotated[
+    str, Field(validation_alias=AliasChoices("deployment_id", "deploymentId", "id"), coerce_numbers_to_str=True)
+]
 
 
 class CreateDeploymentRequest(Model):
     """A model to serve and the GPUs to serve it with; what is left out is the server's choice."""
 
     hf_model_id: str = Field(description="Model of the list of deployable models, by its serving_name.")
-    hardware_profile: str | None = Field(None, description="GPU profile of each replica, such as gpu.a100.")
+    hardware_profile: str | None = Field(None, description="Machine type of each replica, such as gpu.a100.")
     gpu_type: str | None = Field(None, description="GPU type of each replica, such as h100.")
-    gpu_count: int | None = Field(None, ge=1, description="GPUs of each replica.")
+    gpu_count: GpuCount | None = Field(None, description="GPUs of each replica.")
     gpu_vram_gb: int | None = None
     vllm_args: str | None = None
     target_rps: float | None = Field(None, description="Requests a second and replica above which one is added.")
@@ -28,19 +49,23 @@ class CreateDeploymentRequest(Model):
     min_replicas: int = Field(1, ge=1)
     max_replicas: int = Field(1, ge=1)
 
+    def problem(self) -> str:
+        """Return why a deployment must not be asked for."""
+        return count_problem("gpu_count", self.gpu_count)
+
 
 class DeploymentState(Model):
     """A deployment and its state: pending, created (serves), paused, stopped, failed."""
 
-    deployment_id: str
-    status: str
+    deployment_id: DeploymentId
+    status: State = UNKNOWN
 
 
 class Replica(Model):
     """One copy of the model; it answers when ``healthy`` is true."""
 
-    replica_id: str
-    status: str
+    replica_id: Id
+    status: State = UNKNOWN
     healthy: bool | None = None
     last_health_check: Timestamp | None = None
     fail_reason: str | None = None
@@ -49,14 +74,22 @@ class Replica(Model):
 class Deployment(Model):
     """A deployment in a list."""
 
-    deployment_id: str
-    hf_model_id: str
-    hardware_profile: str
-    status: str
-    current_replicas: int
-    min_replicas: int
-    max_replicas: int
+    deployment_id: DeploymentId
+    hf_model_id: Text = ""
+    hardware_profile: Text = ""
+    status: State = UNKNOWN
+    current_replicas: int | None = None
+    min_replicas: int | None = None
+    max_replicas: int | None = None
     created_at: Timestamp | None = None
+
+    @model_validator(mode="after")
+    def _name_hardware(self) -> Self:
+        """Take the type of the GPU where that is all a server gives."""
+        card = (self.model_extra or {}).get("gpu_type")
+        if card and not self.hardware_profile:
+            self.hardware_profile = f"gpu.{str(card).lower()}"
+        return self
 
 
 class DeploymentDetail(Deployment):
@@ -73,7 +106,7 @@ class DeploymentList(Listing[Deployment]):
     """The deployments of an organization."""
 
     _key = "deployments"
-    deployments: list[Deployment]
+    deployments: Items[Deployment]
 
 
 class StopDeploymentRequest(Model):
@@ -90,19 +123,19 @@ class DedicatedModel(Model):
     """
 
     serving_name: str
-    hf_model_id: str
-    gpu_type: str
-    gpu_count: int
-    price_per_hour: DecimalString | None
-    is_gpu_available: bool | None
-    ready_timeout_s: int
+    hf_model_id: Text = ""
+    gpu_type: Text = ""
+    gpu_count: Annotated[int, unless_null(1)] = 1
+    price_per_hour: DecimalString | None = None
+    is_gpu_available: bool | None = None
+    ready_timeout_s: Annotated[int, unless_null(600)] = 600
 
 
 class DedicatedModelList(Listing[DedicatedModel]):
     """The models that can be deployed."""
 
     _key = "models"
-    models: list[DedicatedModel]
+    models: Items[DedicatedModel]
 
 
 class ReplicaLogs(Model):
@@ -126,7 +159,25 @@ class InferenceEvent(Event):
 
 
 class Inference(Group):
-    """Deployments and asynchronous requests."""
+    """Deployments and asynchronous requests.
+
+    Example:
+        >>> from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequest
+        >>> [model.serving_name for model in client.inference.models()]
+        [...'local/echo'...]
+        >>> made = client.inference.create(CreateDeploymentRequest(hf_model_id="local/echo", gpu_type="h100"))
+        >>> found = client.inference.get(made.deployment_id)
+        >>> found.hardware_profile
+        'gpu.h100'
+        >>> made.deployment_id in {row.deployment_id for row in client.inference.list()}
+        True
+        >>> logs = client.inference.replica_logs(found.replicas[0].replica_id)
+        >>> client.inference.stop(StopDeploymentRequest(deployment_id=made.deployment_id)).status
+        'stopped'
+        >>> next(client.inference.follow("no-such-request"))
+        Traceback (most recent call last):
+        lk_jupyter.errors.NotFound: ...
+    """
 
     @POST("/inference/create")
     def create(self, request: CreateDeploymentRequest) -> DeploymentState:
@@ -148,7 +199,7 @@ class Inference(Group):
         ...
 
     @DELETE("/inference/stop")
-    def stop(self, request: StopDeploymentRequest) -> DeploymentState:
+    def stop(self, request: StopDeploymentRequest) -> DeploymentState | None:
         """Stop a deployment and all its replicas."""
         ...
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from lk_jupyter.api._endpoint import GET, POST, Group
-from lk_jupyter.api._models import Model, Page, Timestamp
+from lk_jupyter.api._models import Id, Model, Page, Text, Timestamp
 
 
 class MyInvite(Model):
     """A pending invitation to the caller."""
 
-    id: str
-    org_name: str
-    org_slug: str
-    role: str
-    created_at: Timestamp
+    id: Id
+    org_name: Text = ""
+    org_slug: Text = ""
+    role: Text = ""
+    created_at: Timestamp | None = None
 
 
 class Membership(Model):
     """The role in the organization that was joined."""
 
-    role: str
+    role: Text = ""
 
 
 class InvitePreview(Model):
@@ -32,7 +32,21 @@ class InvitePreview(Model):
 
 
 class Invites(Group):
-    """Invitations to the caller."""
+    """Invitations to the caller.
+
+    Example:
+        >>> from lk_jupyter.api.orgs import OrgCreate, OrgMemberAdd
+        >>> team = client.orgs.create(OrgCreate(name="Team"))
+        >>> client.orgs.add_member(team.slug, OrgMemberAdd(email="lena@example.com", role="member")).status
+        'invited'
+        >>> [sent] = client.orgs.list_invites(team.slug)
+        >>> client.invites.get(mailed_token(sent)).org_slug == team.slug
+        True
+        >>> lena = sign_up("lena@example.com")
+        >>> [invite] = lena.invites.mine()
+        >>> lena.invites.accept(invite.id).role
+        'member'
+    """
 
     @GET("/invites/mine")
     def mine(self) -> Page[MyInvite]:

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from lk_jupyter.api._endpoint import GET, IRIS, POST, Group, InHeader
-from lk_jupyter.api._models import Listing, Model
+from lk_jupyter.api._models import Id, Items, Listing, Model, State
 from lk_jupyter.api.serverless import ChatCompletion, ChatCompletionChunk, ChatCompletionParameters
+from lk_jupyter.api.states import UNKNOWN
 
 #: Seconds that the proxy waits for an answer, at least and at most.
 TIMEOUT_RANGE = (10, 60)
@@ -24,13 +25,13 @@ class DedicatedChatCompletionRequest(ChatCompletionParameters):
 class AsyncInferenceAccepted(Model):
     """Where to ask for the answer later."""
 
-    request_id: str
+    request_id: Id
 
 
 class AsyncInferenceResult(Model):
     """What became of an asynchronous request: pending, completed, or a failure with its ``error``."""
 
-    status: str
+    status: State = UNKNOWN
     result: ChatCompletion | None = None
     error: str | None = None
 
@@ -60,7 +61,7 @@ class IrisModelList(Listing[IrisModel]):
 
     _key = "data"
     object: str | None = None
-    data: list[IrisModel]
+    data: Items[IrisModel]
 
 
 class AnthropicModel(Model):
@@ -75,7 +76,7 @@ class AnthropicModelList(Listing[AnthropicModel]):
     """The shared models, with aliases that begin with ``claude-lyceum-``."""
 
     _key = "data"
-    data: list[AnthropicModel]
+    data: Items[AnthropicModel]
 
     @model_validator(mode="before")
     @classmethod
@@ -105,7 +106,25 @@ _PATIENCE = TIMEOUT_RANGE[1] + 10
 
 
 class Iris(Group):
-    """Deployments, asked through the proxy."""
+    """Deployments, asked through the proxy.
+
+    Example:
+        >>> from lk_jupyter.api.iris import DedicatedChatCompletionRequest
+        >>> [model.id for model in client.iris.models()]
+        [...]
+        >>> [model.id for model in client.iris.anthropic_models()]
+        [...'local/echo'...]
+        >>> question = DedicatedChatCompletionRequest(model=deployment, messages=[{"role": "user", "content": "hello"}])
+        >>> client.iris.chat_completions(question).text
+        '...hello'
+        >>> "".join(piece.text for piece in client.iris.stream_chat_completions(question))
+        '...hello'
+        >>> later = client.iris.chat_completions(question, x_async="true")
+        >>> [event.event for event in client.inference.follow(later.request_id)]
+        ['queued', 'finished']
+        >>> client.iris.chat_result(later.request_id).status
+        'completed'
+    """
 
     @POST("/openai/v1/chat/completions", server=IRIS, timeout=_PATIENCE)
     def chat_completions(

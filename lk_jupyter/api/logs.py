@@ -2,36 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from lk_jupyter.api._endpoint import GET, Group
-from lk_jupyter.api._models import Listing, Model, Timestamp
+from lk_jupyter.api._models import Items, Listing, Model, Text, Timestamp
 
 
 class LogEntry(Model):
     """One stored line of output; it may end in a newline."""
 
-    timestamp: Timestamp
-    message: str
+    message: Text = ""
+    timestamp: Timestamp | None = None
     level: str | None = None
     execution_id: str | None = None
     user_id: str | None = None
     hostname: str | None = None
     labels: dict[str, Any] | None = Field(None, description="Labels of the stream, such as stream: stderr.")
 
+    @property
+    def stream(self) -> str | None:
+        """The stream that it was written to; None where the server does not say."""
+        return (self.labels or {}).get("stream")
+
+    @property
+    def text(self) -> str:
+        """The line with its end."""
+        return self.message.rstrip("\r\n") + "\n"
+
+
+def by_time(entries: Sequence[LogEntry]) -> list[LogEntry]:
+    """Return stored lines oldest first; lines of the same moment stay in their order, which may be newest first.
+
+    A line without a time stays behind the line before it.
+    """
+    entries = list(entries)
+    times = [entry.timestamp for entry in entries if entry.timestamp]
+    if times and times[0] > times[-1]:
+        entries.reverse()
+    moment, rows = datetime.min.replace(tzinfo=timezone.utc), []
+    for entry in entries:
+        moment = entry.timestamp or moment
+        rows.append((moment, entry))
+    return [entry for _, entry in sorted(rows, key=lambda row: row[0])]
+
 
 class LogEntries(Listing[LogEntry]):
     """Stored lines within a window; the order is the server's."""
 
     _key = "logs"
-    logs: list[LogEntry]
-    total: int
+    logs: Items[LogEntry]
+    total: int | None = None
 
 
 class Logs(Group):
-    """Stored output lines, of one run or of all."""
+    """Stored output lines, of one run or of all.
+
+    Example:
+        >>> from lk_jupyter.api.execution import StreamingExecutionRequest
+        >>> run = client.execution.start_streaming(StreamingExecutionRequest(code="print(6 * 7)"))
+        >>> _ = list(client.stream.output(run.execution_id))
+        >>> [line.message for line in client.logs.execution(run.execution_id, limit=10, hours=1)]
+        ['42...']
+        >>> run.execution_id in {line.execution_id for line in client.logs.user(limit=5000)}
+        True
+    """
 
     @GET("/logs/execution/{execution_id}")
     def execution(

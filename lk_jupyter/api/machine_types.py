@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from lk_jupyter.api._endpoint import GET, Group
-from lk_jupyter.api._models import Credits, Listing, Model
+from lk_jupyter.api._models import Credits, Items, Listing, Model
 
 #: GPU memory in GiB by card, as measured on the cloud's machines; the API does not tell it.
 CARD_MEMORY_GIB = {"t4": 15, "l40s": 45, "a100": 80, "h100": 80, "h200": 140, "b200": 179, "b300": 282}
@@ -17,7 +17,7 @@ CARD_NAMES = {"rtx6000pro": "RTX 6000 Pro"}
 class MachineType(Model):
     """One machine that a run can ask for; ``price_per_hour`` in credits, None when not published."""
 
-    hardware_profile: str = Field(description="Profile name, such as gpu.a100.")
+    hardware_profile: str = Field(description="Machine type, such as gpu.a100.")
     price_per_hour: Credits | None = None
 
     @property
@@ -44,12 +44,17 @@ class MachineTypeList(Listing[MachineType]):
     """The catalogue."""
 
     _key = "machine_types"
-    machine_types: list[MachineType]
+    machine_types: Items[MachineType]
     count: int | None = None
 
 
 class MachineTypes(Group):
-    """The hardware catalogue."""
+    """The hardware catalogue.
+
+    Example:
+        >>> {machine.hardware_profile: machine.price_per_hour for machine in client.machine_types.list()}
+        {...'gpu.a100': Decimal('1.59')...}
+    """
 
     @GET("/machine-types")
     def list(self) -> MachineTypeList:

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from lk_jupyter.api._endpoint import GET, POST, Group
-from lk_jupyter.api._models import Model, Timestamp
+from lk_jupyter.api._models import Items, Model, Text, Timestamp
 
 
 class MfaStatus(Model):
     """Whether MFA is on, and since when."""
 
-    enabled: bool
+    enabled: bool | None = None
     enrolled_at: Timestamp | None = None
 
 
@@ -27,13 +27,13 @@ class MfaEnrollment(Model):
     secret: str = Field(repr=False)
     qr_code_url: str | None = Field(None, repr=False)
     qr_code: str | None = Field(None, repr=False)
-    backup_codes: list[str] = Field(repr=False)
+    backup_codes: Items[str] = Field([], repr=False)
 
     @model_validator(mode="before")
     @classmethod
     def _either_name(cls, value: Any) -> Any:
         """Read the QR code under its older name too."""
-        if isinstance(value, dict) and value.get("qr_code") and not value.get("qr_code_url"):
+        if isinstance(value, dict) and not value.get("qr_code_url") and isinstance(value.get("qr_code"), str):
             return {**value, "qr_code_url": value["qr_code"]}
         return value
 
@@ -53,21 +53,36 @@ class MfaLoginCode(Model):
 class MfaResult(Model):
     """Whether it worked; ``remaining_backup_codes`` comes when one was used."""
 
-    success: bool
-    message: str
+    success: bool | None = None
+    message: Text = ""
     remaining_backup_codes: int | None = None
 
 
 class MfaBackupCodes(Model):
     """New backup codes, shown once."""
 
-    success: bool
-    message: str
+    success: bool | None = None
+    message: Text = ""
     backup_codes: list[str] = Field(repr=False)
 
 
 class Mfa(Group):
-    """The caller's second factor. A wrong code raises BadRequest."""
+    """The caller's second factor. A wrong code raises BadRequest.
+
+    Example:
+        >>> import pyotp
+        >>> from lk_jupyter.api.mfa import MfaCode, MfaLoginCode
+        >>> setup = other.mfa.enroll()
+        >>> app = pyotp.TOTP(setup.secret)
+        >>> _ = other.mfa.verify_enrollment(MfaCode(code=next_code(app)))
+        >>> other.mfa.status().enabled
+        True
+        >>> other.mfa.verify(MfaLoginCode(code=setup.backup_codes[0])).remaining_backup_codes
+        9
+        >>> len(other.mfa.regenerate_backup_codes(MfaCode(code=next_code(app))).backup_codes)
+        10
+        >>> _ = other.mfa.disable(MfaCode(code=next_code(app)))
+    """
 
     @GET("/mfa/status")
     def status(self) -> MfaStatus:

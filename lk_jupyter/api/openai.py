@@ -16,7 +16,21 @@ from lk_jupyter.api.serverless import (
 
 
 class OpenAI(Group):
-    """Shared models, billed per token."""
+    """Shared models, billed per token.
+
+    Example:
+        >>> from lk_jupyter.api.serverless import ChatCompletionRequest, EmbeddingRequest
+        >>> [model.id for model in client.openai.models()]
+        [...'local/echo'...]
+        >>> question = ChatCompletionRequest(model="local/echo", messages=[{"role": "user", "content": "hello"}])
+        >>> client.openai.chat_completions(question).text
+        '...hello'
+        >>> "".join(piece.text for piece in client.openai.stream_chat_completions(question))
+        '...hello'
+        >>> vectors = client.openai.embeddings(EmbeddingRequest(model="local/hash-embedding", input=["one", "two"]))
+        >>> [len(row.embedding) for row in vectors]
+        [512, 512]
+    """
 
     @GET("/models", server=OPENAI)
     def models(self) -> ModelList:

@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from lk_jupyter.api._endpoint import DELETE, GET, PATCH, POST, Group
-from lk_jupyter.api._models import DecimalString, Listing, Model, Page, Timestamp
+from lk_jupyter.api._models import (
+    DecimalString,
+    Id,
+    Items,
+    Listing,
+    Model,
+    Page,
+    State,
+    Text,
+    Timestamp,
+    unless_null,
+)
+from lk_jupyter.api.states import UNKNOWN
 
 
 def _address(text: str) -> str:
@@ -43,9 +55,9 @@ class Org(Model):
     """An organization; ``id`` stays when the slug is changed."""
 
     slug: str
-    name: str
-    id: str
-    created_at: Timestamp
+    name: Text = ""
+    id: Annotated[str, unless_null(""), Field(coerce_numbers_to_str=True)] = ""
+    created_at: Timestamp | None = None
     billing_email: str | None = None
     billing_details: OrgBillingDetails | None = None
 
@@ -53,7 +65,7 @@ class Org(Model):
 class MyOrg(Org):
     """An organization of the caller, with the role there: ``owner``, ``admin`` or ``member``."""
 
-    role: str
+    role: Text = ""
     is_default: bool | None = None
 
 
@@ -85,10 +97,10 @@ class OrgUpdate(Model):
 class OrgMember(Model):
     """A member; ``created_at`` is when the user joined."""
 
-    user_id: str
+    user_id: Id
     email: str | None = None
-    role: str
-    created_at: Timestamp
+    role: Text = ""
+    created_at: Timestamp | None = None
 
 
 class OrgMemberAdd(Model):
@@ -101,7 +113,7 @@ class OrgMemberAdd(Model):
 class OrgMemberAddResult(Model):
     """``added`` when the e-mail address has an account; else an invitation was sent."""
 
-    status: str
+    status: State = UNKNOWN
 
 
 class OrgMemberRoleUpdate(Model):
@@ -113,12 +125,12 @@ class OrgMemberRoleUpdate(Model):
 class OrgApiKey(Model):
     """A key of an organization without its secret; ``prefix`` is how the secret begins."""
 
-    id: str
-    org_id: str
-    name: str
-    prefix: str
-    is_active: bool
-    created_at: Timestamp
+    id: Id
+    org_id: Text = ""
+    name: Text = ""
+    prefix: Text = ""
+    is_active: bool | None = None
+    created_at: Timestamp | None = None
     expires_at: Timestamp | None = None
     last_used_at: Timestamp | None = None
 
@@ -133,39 +145,39 @@ class OrgApiKeyCreate(Model):
 class OrgApiKeyCreated(Model):
     """A key of an organization with its secret, which is never told again."""
 
-    id: str
-    org_id: str
-    name: str
-    prefix: str
     plaintext_key: str = Field(repr=False)
-    created_at: Timestamp
+    id: Text = ""
+    org_id: Text = ""
+    name: Text = ""
+    prefix: Text = ""
+    created_at: Timestamp | None = None
     expires_at: Timestamp | None = None
 
 
 class OrgInvite(Model):
     """A pending invitation of an organization."""
 
-    id: str
-    email: str
-    role: str
-    created_at: Timestamp
+    id: Id
+    email: Text = ""
+    role: Text = ""
+    created_at: Timestamp | None = None
 
 
 class OrgBalance(Model):
     """What an organization can still spend, in credits."""
 
-    org_id: str
     balance: DecimalString
-    account_suspended: bool
+    org_id: Text = ""
+    account_suspended: Annotated[bool, unless_null(default=False)] = False
 
 
 class OrgTransaction(Model):
     """One entry of an organization's ledger: a credit was given, a debit was used."""
 
-    id: str
-    kind: str
-    amount: DecimalString
-    created_at: Timestamp
+    id: Id
+    kind: Text = ""
+    amount: DecimalString | None = None
+    created_at: Timestamp | None = None
     metadata: dict[str, Any] | None = Field(None, description="What caused it: source, and more by source.")
 
 
@@ -173,25 +185,25 @@ class OrgTransactionList(Listing[OrgTransaction]):
     """Entries, newest first."""
 
     _key = "transactions"
-    transactions: list[OrgTransaction]
+    transactions: Items[OrgTransaction]
 
 
 class OrgTransactionAggregate(Model):
     """The debits that have one value in common."""
 
-    group_by_value: str
-    count: int
-    total_amount: DecimalString
-    first_created_at: Timestamp
-    last_created_at: Timestamp
+    group_by_value: Id
+    count: int | None = None
+    total_amount: DecimalString | None = None
+    first_created_at: Timestamp | None = None
+    last_created_at: Timestamp | None = None
 
 
 class OrgTransactionAggregates(Listing[OrgTransactionAggregate]):
     """Debits of a category, summed up by value."""
 
     _key = "aggregates"
-    category: str
-    aggregates: list[OrgTransactionAggregate]
+    category: Text = ""
+    aggregates: Items[OrgTransactionAggregate]
 
 
 class Orgs(Group):
@@ -199,6 +211,44 @@ class Orgs(Group):
 
     Members may read, admins manage members and keys, owners everything; what the caller's role
     does not allow raises Forbidden, and so does an organization that the caller is no member of.
+
+    Example:
+        >>> from lk_jupyter.api.orgs import OrgApiKeyCreate, OrgCreate, OrgMemberAdd, OrgMemberRoleUpdate, OrgUpdate
+        >>> slug = client.orgs.create(OrgCreate(name="Team")).slug
+        >>> slug in {org.slug for org in client.orgs.list()}
+        True
+        >>> client.orgs.update(slug, OrgUpdate(name="Team 2")).name == client.orgs.get(slug).name
+        True
+
+        >>> # Members and invitations
+        >>> client.orgs.add_member(slug, OrgMemberAdd(email=other.email, role="member")).status
+        'added'
+        >>> client.orgs.set_role(slug, other.id, OrgMemberRoleUpdate(role="admin")).role
+        'admin'
+        >>> len(client.orgs.list_members(slug))
+        2
+        >>> client.orgs.remove_member(slug, other.id)
+        >>> client.orgs.add_member(slug, OrgMemberAdd(email="new@example.com", role="member")).status
+        'invited'
+        >>> [invite] = client.orgs.list_invites(slug)
+        >>> client.orgs.revoke_invite(slug, invite.id)
+
+        >>> # Keys that act as the organization
+        >>> key = client.orgs.create_api_key(slug, OrgApiKeyCreate(name="ci"))
+        >>> client.orgs.revoke_api_key(slug, key.id)
+        >>> key = client.orgs.regenerate_api_key(slug, key.id)
+        >>> [row.name for row in client.orgs.list_api_keys(slug)]
+        ['ci']
+        >>> client.orgs.delete_api_key(slug, key.id)
+
+        >>> # Credits
+        >>> client.orgs.balance(slug).balance
+        Decimal(...)
+        >>> [entry.amount for entry in client.orgs.transactions(slug, kind="debit")]
+        []
+        >>> [group.total_amount for group in client.orgs.aggregate_transactions(slug, "executions", "hardware_profile")]
+        []
+        >>> client.orgs.delete(slug)
     """
 
     @GET("/orgs")

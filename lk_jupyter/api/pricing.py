@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Any
 
 from pydantic import Field
 
 from lk_jupyter.api._endpoint import GET, Group
-from lk_jupyter.api._models import DecimalString, Listing, Model
+from lk_jupyter.api._models import DecimalString, Items, Listing, Model
+
+_ONE_ON_DEMAND = re.compile(r"on-demand\.(\w+)\.1x")
 
 
 class PriceEntry(Model):
     """The price of one meter for one selector, in credits."""
 
     meter_slug: str = Field(description="What is metered, such as vm_running.")
+    resource: str | None = Field(None, description="What the meter is of, such as vm.")
     group_by: dict[str, Any] | None = None
     applies_to: dict[str, Any] | None = None
-    unit_price: DecimalString
+    unit: str | None = Field(None, description="What unit_price is for, such as second.")
+    unit_price: DecimalString | None = None
     unit_price_per_hour: DecimalString | None = None
 
     @property
@@ -29,12 +35,23 @@ class PriceBook(Listing[PriceEntry]):
     """All prices."""
 
     _key = "prices"
-    prices: list[PriceEntry]
-    count: int
+    prices: Items[PriceEntry]
+    count: int | None = None
+
+    def by_card(self) -> dict[str, Decimal]:
+        """Return the price per hour of one GPU on demand, by its card."""
+        profiles = ((entry.unit_price_per_hour, str(entry.selector.get("hardware_profile", ""))) for entry in self)
+        found = ((price, _ONE_ON_DEMAND.fullmatch(profile)) for price, profile in profiles)
+        return {card[1]: price for price, card in found if card and price is not None}
 
 
 class Pricing(Group):
-    """The price book."""
+    """The price book.
+
+    Example:
+        >>> [entry.unit_price for entry in client.pricing.get()]
+        [Decimal(...)...]
+    """
 
     @GET("/pricing")
     def get(self) -> PriceBook:

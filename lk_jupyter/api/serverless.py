@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, model_validator
 
 from lk_jupyter.api._endpoint import GET, POST, Group
 from lk_jupyter.api._events import Event
-from lk_jupyter.api._models import Listing, Model
+from lk_jupyter.api._models import Items, Listing, Model, unless_null
 
 #: Most tokens that one answer may be asked to have.
 MAX_TOKENS = 65_536
@@ -29,7 +29,7 @@ class ModelList(Listing[ServedModel]):
 
     _key = "data"
     object: str | None = None
-    data: list[ServedModel]
+    data: Items[ServedModel]
 
     @model_validator(mode="before")
     @classmethod
@@ -91,7 +91,7 @@ class ChatCompletionParameters(Model):
 class ChatCompletionRequest(ChatCompletionParameters):
     """A conversation and the model that goes on with it."""
 
-    model: str = Field(description="Model id, or lyceum/router for one that is chosen by the prompt.")
+    model: str = Field(description="Model id, or lyceum/router to choose a model by the prompt.")
 
 
 class ToolFunction(Model):
@@ -139,7 +139,7 @@ class ChatChoice(Model):
     """One answer; ``finish_reason`` is stop, length or tool_calls."""
 
     index: int | None = None
-    message: AssistantMessage
+    message: Annotated[AssistantMessage, unless_null(AssistantMessage())] = AssistantMessage()
     finish_reason: str | None = None
 
 
@@ -150,7 +150,7 @@ class ChatCompletion(Model):
     object: str | None = None
     created: int | None = None
     model: str | None = None
-    choices: list[ChatChoice]
+    choices: Items[ChatChoice]
     usage: Usage | None = None
 
     @property
@@ -163,7 +163,7 @@ class ChatChunkChoice(Model):
     """A piece of one answer."""
 
     index: int | None = None
-    delta: AssistantMessage = Field(default_factory=AssistantMessage)
+    delta: Annotated[AssistantMessage, unless_null(AssistantMessage())] = Field(default_factory=AssistantMessage)
     finish_reason: str | None = None
 
 
@@ -174,7 +174,7 @@ class ChatCompletionChunk(Event):
     object: str | None = None
     created: int | None = None
     model: str | None = None
-    choices: list[ChatChunkChoice]
+    choices: Items[ChatChunkChoice] = []
     usage: Usage | None = None
 
     @property
@@ -183,12 +183,25 @@ class ChatCompletionChunk(Event):
         return "".join(choice.delta.content or "" for choice in self.choices if not choice.index)
 
 
+#: What one vector is made of: a text, or the ids of its tokens.
+EmbeddingInput = str | list[int]
+
+
 class EmbeddingRequest(Model):
-    """Texts to turn into vectors."""
+    """Texts to turn into vectors; each may be given as the ids of its tokens."""
 
     model: str
-    input: str | list[str]
+    input: str | list[str] | list[int] | list[list[int]]
     encoding_format: Literal["float", "base64"] | None = None
+
+    @property
+    def inputs(self) -> list[EmbeddingInput]:
+        """The input of each vector."""
+        if isinstance(self.input, str):
+            return [self.input]
+        if self.input and all(isinstance(item, int) for item in self.input):
+            return [cast("list[int]", self.input)]
+        return cast("list[EmbeddingInput]", self.input)
 
 
 class Embedding(Model):
@@ -205,7 +218,7 @@ class EmbeddingResponse(Listing[Embedding]):
     _key = "data"
     object: str | None = None
     model: str | None = None
-    data: list[Embedding]
+    data: Items[Embedding]
     usage: Usage | None = None
 
 
@@ -224,7 +237,23 @@ class RoutePromptResponse(Model):
 
 
 class Serverless(Group):
-    """Shared models, billed per token."""
+    """Shared models, billed per token.
+
+    Example:
+        >>> from lk_jupyter.api.serverless import ChatCompletionRequest, EmbeddingRequest, RoutePromptRequest
+        >>> [model.id for model in client.serverless.models()]
+        [...'local/echo'...]
+        >>> question = ChatCompletionRequest(model="local/echo", messages=[{"role": "user", "content": "hello"}])
+        >>> client.serverless.chat_completions(question).usage.total_tokens > 0
+        True
+        >>> "".join(piece.text for piece in client.serverless.stream_chat_completions(question))
+        '...hello'
+        >>> vectors = client.serverless.embeddings(EmbeddingRequest(model="local/hash-embedding", input=["one"]))
+        >>> [len(row.embedding) for row in vectors]
+        [512]
+        >>> client.serverless.route(RoutePromptRequest(input="hi")).model
+        'local/echo'
+    """
 
     @GET("/serverless/models")
     def models(self) -> ModelList:

@@ -1,16 +1,91 @@
-"""Words for the state of a run. Loads nothing, so that the journal can be read at once."""
+"""Words for the state of a run, and the form of its id. Loads little, so that the journal can be read at once."""
 
 from __future__ import annotations
 
-#: Words for a run that has ended. Every other word, known or not, means that it goes on.
-FINAL_STATES = frozenset(
+import re
+
+from lk_jupyter.config.assumptions import final_words
+
+#: What can be the id of a run. It becomes part of file names, paths of the API and lines of cells.
+RUN_ID = "[A-Za-z0-9_-]{1,100}"
+
+#: Words of the API for a run that has ended.
+_DOCUMENTED = frozenset(
     {"completed", "failed", "system_failure", "aborted", "cancelled"}
     | {"failed_user", "failed_system", "timeout", "success", "error"}  # older names
 )
 
+#: Words that other services use for an end → the word of the API.
+_SYNONYMS = {
+    **dict.fromkeys(("complete", "done", "ended", "exited", "finished", "ok", "succeeded", "successful"), "completed"),
+    **dict.fromkeys(("crashed", "errored", "failure", "oom_killed", "oomkilled"), "failed"),
+    **dict.fromkeys(("canceled", "preempted", "evicted", "stopped", "terminated"), "cancelled"),
+    **dict.fromkeys(("abort", "killed"), "aborted"),
+    **dict.fromkeys(("deadline_exceeded", "expired", "time_out", "timed_out", "timedout"), "timeout"),
+    **dict.fromkeys(("internal_error", "lost", "node_failure", "system_error"), "system_failure"),
+}
+
+FINAL_STATES = _DOCUMENTED | set(_SYNONYMS)
+
 SUCCEEDED_STATES = frozenset({"completed", "success"})
+
+#: Words for a run that has not ended. What ends a run in a state of any other word is decided by what else is known.
+ACTIVE_STATES = frozenset(
+    {"pending", "queued", "starting", "running", "waiting_for_docker_container", "cancelling", "paused"}
+    | {"initializing", "extracting", "profiling", "processing"}  # a selection
+)
+
+#: Parts of words that stand for an end that is none of success.
+_BAD = re.compile(r"fail|err|abort|cancel|kill|crash|evict|preempt|reject|lost|expire|timed|oom|denied|dead")
+
+UNKNOWN = "unknown"
+
+#: Words of the API that people read otherwise.
+LABELS = dict.fromkeys(("system_failure", "failed_system"), "platform failure") | {"failed_user": "failed"}
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[\s-]+", "_", word.strip().lower()) or UNKNOWN
+
+
+def is_documented(word: str) -> bool:
+    """Whether this is a word of the API, or another one that is known wherever it comes from."""
+    plain = _plain(word)
+    return plain in _DOCUMENTED or plain in ACTIVE_STATES or plain in _SYNONYMS
+
+
+def canonical(word: str) -> str:
+    """Return the API's word for a state, in lower case; a word that nobody knows stays."""
+    lower = word.strip().lower() or UNKNOWN
+    plain = _plain(word)
+    if plain in _DOCUMENTED or plain in ACTIVE_STATES:
+        return lower
+    return _SYNONYMS.get(plain) or final_words().get(lower, lower)
+
+
+def is_run_id(value: object) -> bool:
+    """Whether this can be the id of a run, whoever names it."""
+    return isinstance(value, str) and re.fullmatch(RUN_ID, value) is not None
+
+
+def label_of(status: str) -> str:
+    """Return a state as people read it."""
+    return LABELS.get(status.lower(), status).replace("_", " ")
 
 
 def is_final(status: str) -> bool:
     """Whether a run in this state has ended."""
-    return status.lower() in FINAL_STATES
+    return canonical(status) in FINAL_STATES
+
+
+def is_known(status: str) -> bool:
+    """Whether the word says by itself if the run has ended."""
+    return is_final(status) or _plain(status) in ACTIVE_STATES
+
+
+def judged(status: str, return_code: int | None, *, failed: bool = False) -> str:
+    """Return the API's word for a run that has ended in a state that nobody knows.
+
+    ``failed`` is whether an error of it is known. A missing exit code is 0: some answers leave zeros out.
+    """
+    return "failed" if failed or return_code or _BAD.search(status.lower()) else "completed"

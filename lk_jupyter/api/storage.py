@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 from pydantic import Field
 
+from lk_jupyter import _secrets
 from lk_jupyter.api._endpoint import DELETE, GET, POST, Group
 from lk_jupyter.api._files import Download, Upload
-from lk_jupyter.api._models import Listing, Message, Model, Page, Timestamp
+from lk_jupyter.api._models import Items, Listing, Message, Model, Page, Text, Timestamp, unless_null
 
 
 class FileInfo(Model):
     """One object of the bucket."""
 
     key: str
-    size: int = Field(description="Bytes.")
-    last_modified: Timestamp
-    etag: str
+    size: int | None = Field(None, description="Bytes.")
+    last_modified: Timestamp | None = None
+    etag: Text = ""
 
 
 class UploadFileBody(Model):
@@ -27,10 +30,10 @@ class UploadFileBody(Model):
 class UploadResponse(Model):
     """What was stored."""
 
-    key: str
-    size: int = Field(description="Bytes.")
-    etag: str
-    message: str
+    key: Text = ""
+    size: int | None = Field(None, description="Bytes.")
+    etag: Text = ""
+    message: Text = ""
 
 
 class BulkUploadBody(Model):
@@ -44,9 +47,9 @@ class BulkUploadResult(Model):
     """What became of one file."""
 
     key: str
-    size: int
-    etag: str
-    status: str = Field(description="success or failed.")
+    size: int | None = None
+    etag: Text = ""
+    status: Text = Field("", description="success or failed.")
     error_message: str | None = None
 
 
@@ -54,11 +57,11 @@ class BulkUploadResponse(Listing[BulkUploadResult]):
     """What became of each file; one that failed does not fail the others."""
 
     _key = "results"
-    total_files: int
-    successful_uploads: int
-    failed_uploads: int
-    results: list[BulkUploadResult]
-    message: str
+    total_files: int | None = None
+    successful_uploads: int | None = None
+    failed_uploads: int | None = None
+    results: Items[BulkUploadResult]
+    message: Text = ""
 
 
 class StorageCredentials(Model):
@@ -69,12 +72,33 @@ class StorageCredentials(Model):
     session_token: str | None = Field(None, repr=False, description="Requests fail without it.")
     endpoint: str = Field(description="S3 host; add https:// when the scheme is missing.")
     bucket_name: str
-    region: str = "us-east-1"
-    expires_at: Timestamp
+    region: Annotated[str, unless_null("us-east-1")] = "us-east-1"
+    expires_at: Timestamp | None = None
+
+    def model_post_init(self, _context: Any) -> None:
+        """Show what is secret of them nowhere."""
+        _secrets.use(self.secret_key, self.session_token)
 
 
-class Storage(Group):
-    """The bucket of the organization."""
+class StorageGroup(Group):
+    """The bucket of the organization.
+
+    Example:
+        >>> from lk_jupyter.api.storage import BulkUploadBody, UploadFileBody
+        >>> client.storage.upload(UploadFileBody(file=b"lr=0.1"), key="notes/one.txt").size
+        6
+        >>> client.storage.upload_bulk(BulkUploadBody(files=[b"1", b"2"], folder_prefix="notes/")).total_files
+        2
+        >>> [file.size for file in client.storage.list_files("notes/one")]
+        [6]
+        >>> client.storage.download("notes/one.txt").read()
+        b'lr=0.1'
+        >>> _ = client.storage.delete("notes/one.txt")
+        >>> _ = client.storage.upload(UploadFileBody(file=b""), key="notes/two.txt")
+        >>> _ = client.storage.delete_folder("notes/")
+        >>> client.storage.credentials().bucket_name
+        '...'
+    """
 
     @GET("/storage/list-files")
     def list_files(self, prefix: str = "", max_files: int = 1000) -> Page[FileInfo]:
@@ -100,12 +124,12 @@ class Storage(Group):
         ...
 
     @DELETE("/storage/delete/{file_key:path}")
-    def delete(self, file_key: str) -> Message:
+    def delete(self, file_key: str) -> Message | None:
         """Delete one object. Raises NotFound."""
         ...
 
     @DELETE("/storage/delete-folder/{folder_prefix:path}")
-    def delete_folder(self, folder_prefix: str) -> Message:
+    def delete_folder(self, folder_prefix: str) -> Message | None:
         """Delete every object under a prefix; end it with a slash, or siblings that start alike go too.
 
         Raises NotFound when there is none.

@@ -7,24 +7,31 @@ from typing import Any
 from pydantic import RootModel, model_validator
 
 from lk_jupyter.api._endpoint import DELETE, GET, Group
-from lk_jupyter.api._models import Message, Model
+from lk_jupyter.api._models import Credits, Items, Message, Model, Text, Timestamp
 
 
 class UserStatus(Model):
     """The caller's profile; every field may be missing."""
 
     user_id: str | None = None
+    org_id: str | None = None
     email: str | None = None
+    full_name: str | None = None
+    created_at: Timestamp | None = None
+    is_active: bool | None = None
+    active_api_keys_count: int | None = None
+    credit_balance: Credits | None = None
+    status: str | None = None
 
 
 class UserOrg(Model):
     """The organization that the credentials act as."""
 
-    org_id: str
+    org_id: Text = ""
     slug: str | None = None
     name: str | None = None
-    is_personal: bool
-    is_key_scoped: bool
+    is_personal: bool | None = None
+    is_key_scoped: bool | None = None
 
 
 class UserQuotas(RootModel[dict[str, bool]]):
@@ -33,19 +40,32 @@ class UserQuotas(RootModel[dict[str, bool]]):
     @model_validator(mode="before")
     @classmethod
     def _unwrap(cls, value: Any) -> Any:
-        """Accept the map itself and the map under one wrapper key; servers may send either."""
+        """Accept the map itself, the map under one wrapper key, and a row that names its user as well."""
         inner = next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else None
-        return inner if isinstance(inner, dict) else value
+        rows = inner if isinstance(inner, dict) else value
+        return {k: v for k, v in rows.items() if isinstance(v, bool)} if isinstance(rows, dict) else rows
 
 
 class AvailableHardware(Model):
     """Profiles that the caller may launch; an empty list means that nothing is restricted."""
 
-    available_hardware_profiles: list[str]
+    available_hardware_profiles: Items[str] = []
 
 
 class User(Group):
-    """The caller's account and what it may use."""
+    """The caller's account and what it may use.
+
+    Example:
+        >>> other.user.status().email == other.email
+        True
+        >>> other.user.org().slug
+        '...'
+        >>> other.user.quotas().root["gpu.a100"]
+        True
+        >>> other.user.available_hardware().available_hardware_profiles
+        [...'gpu.a100'...]
+        >>> _ = other.user.delete()
+    """
 
     @GET("/user/status")
     def status(self) -> UserStatus:

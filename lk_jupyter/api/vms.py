@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from lk_jupyter.api._endpoint import DELETE, GET, PATCH, POST, Group
-from lk_jupyter.api._models import Credits, Listing, Model, Timestamp
+from lk_jupyter.api._models import (
+    Credits,
+    GpuCount,
+    Items,
+    Listing,
+    Model,
+    State,
+    Timestamp,
+    count_problem,
+    unless_null,
+)
+from lk_jupyter.api.states import UNKNOWN
 
 #: States of a machine that can be used once it has an address.
-UP_STATES = frozenset({"running", "ready"})
+UP_STATES = frozenset({"running", "ready", "active", "up"})
+
+#: States of a machine that comes up.
+COMING_STATES = frozenset({"pending", "provisioning", "queued", "creating", "starting", "booting", "initializing"})
 
 #: States of a machine that has ended. Every other word, known or not, means that it lives and costs.
-ENDED_STATES = frozenset({"terminated", "failed", "error"})
+ENDED_STATES = frozenset({"terminated", "failed", "error", "deleted", "destroyed", "errored"})
+
+#: The id of a machine, whatever the server calls it.
+VmId = Annotated[
+    str, Field(validation_alias=AliasChoices("vm_id", "vmId", "id", "instance_id"), coerce_numbers_to_str=True)
+]
 
 InstanceType = Literal["on-demand", "spot"]
 
@@ -21,11 +40,14 @@ InstanceType = Literal["on-demand", "spot"]
 class InstanceSpecs(Model):
     """The shape of a machine: 1, 2, 4 or 8 GPUs."""
 
-    gpu_count: int = 1
+    gpu_count: Annotated[GpuCount, unless_null(1)] = 1
     gpu_type: str | None = Field(None, description="Given in answers.")
     cpu: int | None = Field(None, description="CPU cores, in older answers.")
     memory: int | None = Field(None, description="GB, in older answers.")
     disk: int | None = Field(None, description="GB, in older answers.")
+
+
+Specs = Annotated[InstanceSpecs, unless_null(InstanceSpecs())]
 
 
 class NewVolume(Model):
@@ -49,13 +71,19 @@ class CreateVMRequest(Model):
     )
     new_volume: NewVolume | None = Field(None, description="A volume to make and attach.")
 
+    def problem(self) -> str:
+        """Return why a machine must not be asked for: the service rents another shape than a wrong count means."""
+        if (self.model_extra or {}).get("gpu_count") is not None:
+            return "A gpu_count outside instance_specs is ignored. Use instance_specs={'gpu_count': N}."
+        return count_problem("instance_specs.gpu_count", self.instance_specs.gpu_count if self.instance_specs else None)
+
 
 class PendingVolume(Model):
     """A volume that is made with a machine; it has no id yet."""
 
     name: str | None = None
     size_gb: int | None = None
-    status: str = "pending"
+    status: Annotated[str, unless_null("pending")] = "pending"
 
 
 class AttachedVolume(Model):
@@ -66,13 +94,18 @@ class AttachedVolume(Model):
     mount_path: str | None = None
 
 
+def is_usable(status: str, ip_address: str | None) -> bool:
+    """Whether a machine can be reached: ``ready`` comes before its address, and an address before ``ready``."""
+    return bool(ip_address) and status not in COMING_STATES | ENDED_STATES
+
+
 class VM(Model):
     """A machine. ``ip_address`` is ``host`` or ``host:port``; the SSH user is ``lyceum``."""
 
-    vm_id: str
-    status: str
-    created_at: Timestamp
-    instance_specs: InstanceSpecs
+    vm_id: VmId
+    status: State = UNKNOWN
+    created_at: Timestamp | None = None
+    instance_specs: Specs = InstanceSpecs()
     ip_address: str | None = None
     hardware_profile: str | None = None
     gpu_count: int | None = None
@@ -92,24 +125,24 @@ class VM(Model):
     @property
     def usable(self) -> bool:
         """Whether it is up and has an address."""
-        return self.status in UP_STATES and bool(self.ip_address)
+        return is_usable(self.status, self.ip_address)
 
 
 class VMList(Listing[VM]):
     """Machines of the acting organization."""
 
     _key = "vms"
-    vms: list[VM]
-    total: int
+    vms: Items[VM]
+    total: int | None = None
 
 
 class VMStatus(Model):
     """The present state of a machine, with its volumes; ``uptime_seconds`` counts from when it was up."""
 
-    vm_id: str
-    status: str
-    instance_specs: InstanceSpecs
-    created_at: Timestamp
+    vm_id: VmId
+    status: State = UNKNOWN
+    instance_specs: Specs = InstanceSpecs()
+    created_at: Timestamp | None = None
     ip_address: str | None = None
     uptime_seconds: int | None = None
     billed: Credits | None = None
@@ -124,11 +157,11 @@ class VMStatus(Model):
     @property
     def usable(self) -> bool:
         """Whether it is up and has an address."""
-        return self.status in UP_STATES and bool(self.ip_address)
+        return is_usable(self.status, self.ip_address)
 
 
 class VMHardwareProfile(Model):
-    """A card with its price on demand, in credits for one GPU and hour."""
+    """A card with its price in credits for one GPU and hour; spot and on demand may be mixed in it."""
 
     hardware_profile: str
     gpu_type: str | None = None
@@ -141,8 +174,9 @@ class VMInstanceVariant(Model):
     """What is sold; no available counts means that nothing is free now. Price in credits for one GPU and hour."""
 
     hardware_profile: str
+    gpu_type: str | None = None
     instance_type: str
-    price_per_hour: Credits
+    price_per_hour: Credits | None = None
     allowed_gpus_per_instance: list[int] | None = None
     available_gpus_per_instance: list[int] | None = None
     block_storage_gpu_counts: list[int] | None = Field(None, description="GPU counts that can take a new volume.")
@@ -151,7 +185,7 @@ class VMInstanceVariant(Model):
 class VMAvailability(Model):
     """The present offer; it ages within minutes."""
 
-    available_instance_variants: list[VMInstanceVariant]
+    available_instance_variants: Items[VMInstanceVariant]
     available_hardware_profiles: list[VMHardwareProfile] | None = None
 
 
@@ -178,7 +212,22 @@ class TerminateVMResponse(Model):
 
 
 class Vms(Group):
-    """Virtual machines. They cost from ``running`` on until ``delete``."""
+    """Virtual machines. They cost from ``running`` on until ``delete``.
+
+    Example:
+        >>> from lk_jupyter.api.vms import CreateVMRequest, RenameVMRequest
+        >>> [offer.price_per_hour for offer in client.vms.availability().available_instance_variants]
+        [Decimal(...)...]
+        >>> vm = client.vms.create(CreateVMRequest(user_public_key=public_key, hardware_profile="l40s"))
+        >>> client.vms.status(vm.vm_id).hardware_profile
+        'l40s'
+        >>> client.vms.rename(vm.vm_id, RenameVMRequest(display_name="box")).display_name
+        'box'
+        >>> client.vms.delete(vm.vm_id).status
+        'terminated'
+        >>> vm.vm_id in {row.vm_id for row in client.vms.list(include_terminated=False)}
+        False
+    """
 
     @POST("/vms/create", timeout=300)
     def create(self, request: CreateVMRequest) -> VM:
@@ -216,6 +265,6 @@ class Vms(Group):
         ...
 
     @DELETE("/vms/{vm_id}")
-    def delete(self, vm_id: str) -> TerminateVMResponse:
+    def delete(self, vm_id: str) -> TerminateVMResponse | None:
         """End a machine for good: its disk is wiped, its volumes are released."""
         ...

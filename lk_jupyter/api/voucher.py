@@ -18,14 +18,20 @@ class VoucherValidateRequest(Model):
 class VoucherValidation(Model):
     """Whether a voucher can be used; ``voucher_amount`` in credits, ``error`` says why it cannot."""
 
-    valid: bool
+    valid: bool | None = None
     voucher_id: str | None = None
     voucher_amount: Credits | None = None
     error: str | None = None
 
 
 class Voucher(Group):
-    """Vouchers: codes that are worth credits."""
+    """Vouchers: codes that are worth credits.
+
+    Example:
+        >>> from lk_jupyter.api.voucher import VoucherValidateRequest
+        >>> client.voucher.validate(VoucherValidateRequest(email="mira@example.com", code="NONE")).valid
+        False
+    """
 
     @POST("/voucher/validate", repeatable=True)
     def validate(self, request: VoucherValidateRequest) -> VoucherValidation:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from lk_jupyter.api._endpoint import GET, POST, Group
-from lk_jupyter.api._models import Model, Page, Timestamp
-from lk_jupyter.api.execution import AbortResponse, Metadata
+from lk_jupyter.api._models import Page, RunId, Timestamp
+from lk_jupyter.api.execution import AbortResponse, Metadata, RunState
 
 
-class Workload(Model):
+class Workload(RunState):
     """A run that has not ended."""
 
-    execution_id: str
-    status: str
-    created_at: Timestamp
+    execution_id: RunId
+    created_at: Timestamp | None = None
     execution_type: str | None = None
     job_type: str | None = None
     hardware_profile: str | None = None
@@ -24,7 +23,16 @@ class Workload(Model):
 
 
 class Workloads(Group):
-    """Unfinished runs of any kind."""
+    """Unfinished runs of any kind.
+
+    Example:
+        >>> from lk_jupyter.api.execution import StreamingExecutionRequest
+        >>> run = client.execution.start_streaming(StreamingExecutionRequest(code="import time; time.sleep(60)"))
+        >>> run.execution_id in {row.execution_id for row in client.workloads.list()}
+        True
+        >>> _ = client.workloads.abort(run.execution_id)
+        >>> _ = client.workloads.stop(run.execution_id)
+    """
 
     @GET("/workloads/list")
     def list(self) -> Page[Workload]:
@@ -32,11 +40,11 @@ class Workloads(Group):
         ...
 
     @POST("/workloads/abort/{execution_id}", repeatable=True)
-    def abort(self, execution_id: str) -> AbortResponse:
-        """Kill a run of any kind; it takes effect some time after the answer."""
+    def abort(self, execution_id: str) -> AbortResponse | None:
+        """Kill a run of any kind; it takes effect some time after the answer, which may have any form."""
         ...
 
     @POST("/workloads/stop/{execution_id}", repeatable=True)
-    def stop(self, execution_id: str) -> AbortResponse:
+    def stop(self, execution_id: str) -> AbortResponse | None:
         """End a run gracefully; made for notebook servers. 404 means that it is gone already."""
         ...

@@ -11,20 +11,34 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from lk_jupyter.api._files import Upload
 from lk_jupyter.api.batches import Batch, CreateBatchRequest
 from lk_jupyter.api.files import BatchFileUpload
-from lk_jupyter.api.serverless import Usage
-from lk_jupyter.errors import ApiError, BadAnswer, LkError, OutcomeUnknown
-from lk_jupyter.inference.batch_file import BatchFile, Part, RowAnswer, RowFailure, key_of
+from lk_jupyter.api.serverless import ChatCompletionRequest, StreamOptions, Usage
+from lk_jupyter.config.assumptions import ABSENT
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import (
+    ApiError,
+    ConnectionFailed,
+    InvalidResponse,
+    LkError,
+    OperationNotAvailable,
+    OutcomeUnknown,
+    PaymentRequired,
+    ServerError,
+    Unauthorized,
+)
+from lk_jupyter.inference.batch_file import ASKED, BatchPart, LocalBatchFile, RowAnswer, RowFailure, key_of
 from lk_jupyter.inference.catalogue import ModelOffer
-from lk_jupyter.runs.session import Session
+from lk_jupyter.session import Session
 
 CHAT = "/v1/chat/completions"
 
@@ -40,7 +54,19 @@ LETTERS = 4
 #: Name of the token in the metadata of a batch.
 TOKEN = "lk_jupyter"  # noqa: S105 (no secret)
 
-_FOR_NOTHING = frozenset({400, 401, 402, 403, 404, 413, 422})
+_UNCLEAR = (
+    "The batch may exist and be billed, but the server lists none with this file. The request was not sent "
+    "again.\nCheck: %lk_batches. If it is missing, ask again: %lk_batch … --again"
+)
+
+#: In the place of a status: the answer of a chat was lost, and may be billed.
+_LOST = 0
+
+_FOR_NOTHING = frozenset({_LOST, 400, 401, 402, 403, 404, 413, 422})
+
+#: Seconds between two looks at chats, and what is said of them.
+_CHAT_PACE = 0.3
+_AS_CHATS = "asked as chats: this server has no batches"
 
 
 @dataclass(frozen=True)
@@ -89,7 +115,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BatchProgress:
     """How far a job is: rows answered, rows that failed, those of them that are asked again now."""
 
     answered: int
@@ -105,7 +131,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Result:
+class BatchResult:
     """What came of a job: answers and failures by row, how many rows were asked again, and what it cost."""
 
     answers: dict[int, RowAnswer]
@@ -125,7 +151,7 @@ class Work:
         self,
         session: Session,
         job: Job,
-        file: BatchFile,
+        file: LocalBatchFile,
         *,
         retries: int = 3,
         pause: Callable[[float], None] = time.sleep,
@@ -135,6 +161,7 @@ class Work:
         self._file = file
         self._retries = retries
         self._pause = pause
+        self._storing = Lock()
 
     def missing(self) -> list[int]:
         """Return the rows that are to be asked: those without answer that may get one, and are not on their way."""
@@ -147,28 +174,86 @@ class Work:
         """Whether nothing is left to do."""
         return not (self.missing() or self._file.open_parts())
 
-    def steps(self) -> Iterator[Progress]:
-        """Do what is left to do, and tell how far it is. Raises the error of a batch that the cloud refused."""
+    def steps(self) -> Iterator[BatchProgress]:
+        """Do what is left to do, and tell how far it is. Raises the error of a batch that the cloud refused.
+
+        On a server without batches each row is a chat, several at once.
+        """
+        try:
+            yield from self._batched()
+        except OperationNotAvailable:
+            asked = [part for part in self._file.open_parts() if part.batch]
+            if asked:  # it had batches when they were asked for
+                raise
+            self._client.assumptions.learn("batch_prefix", ABSENT)
+            yield from self._chatted()
+        yield self._progress([], "completed")
+
+    def _batched(self) -> Iterator[BatchProgress]:
+        if self._client.assumptions["batch_prefix"] == ABSENT:
+            raise OperationNotAvailable("POST /batches", self._client.base_url)
         for part in self._file.open_parts():
             self._send(part)
         while not self.is_done():
             for rows in self._cut(self.missing()):
                 self._send(self._file.plan(rows))
             yield from self._follow()
-        yield self._progress([], "completed")
 
-    def result(self) -> Result:
+    def _chatted(self) -> Iterator[BatchProgress]:
+        """Ask the rows as chats; an answer is stored as it comes, and an interrupt waits for those on their way."""
+        for part in self._file.open_parts():
+            self._file.keep(part, ())
+        while rows := self.missing():
+            with ThreadPoolExecutor(min(setting("parallel"), len(rows)), "lk-chat") as pool:
+                waiting = {pool.submit(self._chat, row) for row in rows}
+                try:
+                    while waiting:
+                        done, waiting = wait(waiting, timeout=_CHAT_PACE, return_when=FIRST_EXCEPTION)
+                        for each in done:
+                            each.result()
+                        yield self._progress([], _AS_CHATS)
+                finally:
+                    for each in waiting:
+                        each.cancel()
+
+    def _chat(self, row: int) -> None:
+        """Ask one row and store what came of it."""
+        asked = ChatCompletionRequest(**self._job.body(row), stream_options=StreamOptions(include_usage=True))
+        text, usage = [], Usage()
+        found: RowAnswer | RowFailure
+        try:
+            for piece in self._client.serverless.stream_chat_completions(asked):
+                text.append(piece.text)
+                usage = piece.usage or usage
+            found = RowAnswer(row, "".join(text), usage.prompt_tokens, usage.completion_tokens)
+        except ApiError as refusal:
+            if isinstance(refusal, (OperationNotAvailable, Unauthorized, PaymentRequired)):
+                raise
+            found = RowFailure(row, refusal.status, refusal.detail)
+        except ConnectionFailed as problem:
+            found = RowFailure(row, _LOST if text else None, first_line(problem))
+        except LkError as problem:
+            found = RowFailure(row, _LOST, f"{first_line(problem)} It may be billed. Ask again: --again")
+        with self._storing:
+            self._file.keep(self._file.plan([row]), [found])
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the server works on it without us."""
+        return any(part.batch for part in self._file.open_parts())
+
+    def result(self) -> BatchResult:
         """Return what came of it so far."""
         answers = self._file.answers()
         costs = [self._cost(answer) for answer in answers.values()]
         known = [cost for cost in costs if cost is not None]
-        return Result(answers, self._file.failures(), sum(known, Decimal(0)) if len(known) == len(costs) else None)
+        return BatchResult(answers, self._file.failures(), sum(known, Decimal(0)) if len(known) == len(costs) else None)
 
     def cancel(self) -> int:
         """Cancel what is on its way; return how many rows that were."""
         parts = [self._found(part) for part in self._file.open_parts()]
         for part in parts:
-            if part.batch:
+            if part.batch and part.batch != ASKED:
                 self._client.batches.cancel(part.batch)
         return sum(len(part.rows) for part in parts)
 
@@ -188,9 +273,11 @@ class Work:
         if part:
             yield part
 
-    def _send(self, part: Part) -> None:
+    def _send(self, part: BatchPart) -> None:
         """Send a part whose batch is not there yet."""
         part = self._found(part)
+        if part.batch == ASKED:
+            raise OutcomeUnknown(_UNCLEAR)
         if part.batch:
             return
         if not part.file:
@@ -198,29 +285,36 @@ class Work:
                 upload = Upload(path, content_type="application/jsonl")
                 part = self._file.note(part, file=self._client.files.upload(BatchFileUpload(file=upload)).id)
         wanted = CreateBatchRequest(input_file_id=str(part.file), endpoint=CHAT, metadata={TOKEN: part.token})
+        part = self._file.note(part, batch=ASKED)
         try:
             self._file.note(part, batch=self._client.batches.create(wanted).id)
-        except OutcomeUnknown:
-            if not self._found(part).batch:
-                raise
+        except (OutcomeUnknown, InvalidResponse, ServerError) as lost:
+            with suppress(LkError):
+                part = self._found(part)
+            if part.batch == ASKED:
+                raise OutcomeUnknown(f"{first_line(lost)}\n{_UNCLEAR}") from None
+        except LkError:  # it was refused, or never left
+            self._file.not_asked(part)
+            raise
 
-    def _found(self, part: Part) -> Part:
-        """Return a part with its batch, if the cloud has it though its answer never came."""
-        if part.batch or not part.file:
+    def _found(self, part: BatchPart) -> BatchPart:
+        """Return a part with its batch, if the cloud has it though its answer never came; its file is of no other."""
+        if part.batch not in {None, ASKED} or not part.file:
             return part
-        mine = (batch for batch in self._client.batches.list(limit=100).all() if batch.input_file_id == part.file)
-        found = next((batch for batch in mine if (batch.metadata or {}).get(TOKEN) == part.token), None)
+        every = self._client.batches.list(limit=100).all()
+        marks = ((batch, (batch.metadata or {}).get(TOKEN)) for batch in every)
+        found = next((batch for batch, mark in marks if part.token == mark or part.file == batch.input_file_id), None)
         return self._file.note(part, batch=found.id) if found else part
 
     @contextmanager
-    def _written(self, part: Part) -> Iterator[Path]:
+    def _written(self, part: BatchPart) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="lk_batch") as folder:
             path = Path(folder, "requests.jsonl")
             with path.open("wb") as file:
                 file.writelines(self._job.line(row) for row in part.rows)
             yield path
 
-    def _follow(self) -> Iterator[Progress]:
+    def _follow(self) -> Iterator[BatchProgress]:
         """Look at what is on its way until it has come, and read it."""
         began = time.monotonic()
         while parts := self._file.open_parts():
@@ -233,17 +327,17 @@ class Work:
                 yield self._progress(going, going[0].status)
                 self._pause(min(LONGEST_PACE, 0.2 + (time.monotonic() - began) / 10))
 
-    def _read(self, part: Part, batch: Batch) -> None:
+    def _read(self, part: BatchPart, batch: Batch) -> None:
         if batch.status == "failed":
             self._file.keep(part, ())
-            raise LkError(f"The cloud refused the batch {batch.id}: {_faults(batch)}. Nothing of it was answered.")
+            raise LkError(f"The cloud refused the batch {batch.id}: {_faults(batch)}. No row was answered.")
         found = {each.row: each for each in self._downloaded(batch)}
         lost = (RowFailure(row, None, f"the batch was {batch.status}") for row in part.rows if row not in found)
         self._file.keep(part, [*found.values(), *lost])
         with suppress(ApiError):  # the prompts need not lie there any longer
             self._client.files.delete(batch.input_file_id)
         if batch.status == "cancelled":
-            raise LkError(f"The batch {batch.id} was cancelled. Run the cell again to ask the rows that are left.")
+            raise LkError(f"The batch {batch.id} was cancelled. Run the cell again to ask the remaining rows.")
 
     def _downloaded(self, batch: Batch) -> Iterator[RowAnswer | RowFailure]:
         for file_id in filter(None, (batch.error_file_id, batch.output_file_id)):
@@ -252,21 +346,26 @@ class Work:
                 with path.open("rb") as lines:
                     yield from (outcome(line) for line in lines if line.strip())
 
-    def _progress(self, going: list[Batch], state: str) -> Progress:
+    def _progress(self, going: list[Batch], state: str) -> BatchProgress:
         counts = [batch.request_counts for batch in going if batch.request_counts]
         sent = {row for part in self._file.open_parts() for row in part.rows}
         failed = self._file.failures().keys()
         answered = len(self._file.answers()) + sum(count.completed or 0 for count in counts)
         fallen = len(failed - sent) + sum(count.failed or 0 for count in counts)
-        return Progress(answered, fallen, len(self._job.prompts), state, len(failed & sent))
+        return BatchProgress(answered, fallen, len(self._job.prompts), state, len(failed & sent))
 
     def _cost(self, answer: RowAnswer) -> Decimal | None:
         usage = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens)
         return self._job.offer.prices.cost(usage)
 
 
+def first_line(problem: Exception) -> str:
+    """Return what an error says first."""
+    return str(problem).partition("\n")[0]
+
+
 def outcome(line: bytes) -> RowAnswer | RowFailure:
-    """Return what a line of answers or of errors says of its row. Raises BadAnswer."""
+    """Return what a line of answers or of errors says of its row. Raises InvalidResponse."""
     try:
         found = json.loads(line)
         row = int(found["custom_id"].removeprefix("row-"))
@@ -277,8 +376,8 @@ def outcome(line: bytes) -> RowAnswer | RowFailure:
             return RowFailure(row, response.get("status_code"), str(error.get("message") or "no reason was given"))
         usage = body.get("usage") or {}
         text = body["choices"][0]["message"].get("content") or ""
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise BadAnswer("A line of the batch's answers is in a form that is not the API's.") from None
+    except (RecursionError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise InvalidResponse("A line of the batch's answers doesn't have the form of this API.") from None
     return RowAnswer(row, text, usage.get("prompt_tokens"), usage.get("completion_tokens"))
 
 

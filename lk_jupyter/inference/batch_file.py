@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from lk_jupyter._lock import beside
-from lk_jupyter.config import setting
+from lk_jupyter.config.lock import beside
+from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 
 #: Seconds for which the answers of a batch are kept.
 KEPT = 30 * 86_400
+
+#: In the place of a batch's id: it was asked for, and how that ended is not known.
+ASKED = "asked"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS parts (
@@ -38,7 +41,7 @@ CREATE TABLE IF NOT EXISTS failures (
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """Rows that were sent, or are to be, as one batch of the cloud."""
 
     token: str
@@ -67,7 +70,7 @@ class RowFailure:
     tries: int = 1
 
 
-class BatchFile:
+class LocalBatchFile:
     """What is known of one job."""
 
     def __init__(self, path: Path) -> None:
@@ -81,28 +84,32 @@ class BatchFile:
         """Close the file."""
         self._database.close()
 
-    def plan(self, rows: Sequence[int]) -> Part:
+    def plan(self, rows: Sequence[int]) -> BatchPart:
         """Note rows that are about to be sent; the token travels with them, so that their batch is found again."""
-        part = Part(uuid4().hex, tuple(rows), None, None)
+        part = BatchPart(uuid4().hex, tuple(rows), None, None)
         self._execute("INSERT INTO parts (token, rows) VALUES (?, ?)", part.token, json.dumps(part.rows))
         return part
 
-    def note(self, part: Part, *, file: str | None = None, batch: str | None = None) -> Part:
+    def note(self, part: BatchPart, *, file: str | None = None, batch: str | None = None) -> BatchPart:
         """Note under which ids a part is known to the cloud."""
-        known = Part(part.token, part.rows, file or part.file, batch or part.batch)
+        known = BatchPart(part.token, part.rows, file or part.file, batch or part.batch)
         self._execute("UPDATE parts SET file = ?, batch = ? WHERE token = ?", known.file, known.batch, known.token)
         return known
 
-    def open_parts(self) -> list[Part]:
+    def not_asked(self, part: BatchPart) -> None:
+        """Note that no batch was asked for."""
+        self._execute("UPDATE parts SET batch = NULL WHERE token = ?", part.token)
+
+    def open_parts(self) -> list[BatchPart]:
         """Return the parts whose answers were not read."""
         rows = self._execute("SELECT token, rows, file, batch FROM parts WHERE NOT is_read ORDER BY rowid")
-        return [Part(token, tuple(json.loads(numbers)), file, batch) for token, numbers, file, batch in rows]
+        return [BatchPart(token, tuple(json.loads(numbers)), file, batch) for token, numbers, file, batch in rows]
 
     def is_new(self) -> bool:
         """Whether nothing was ever sent."""
         return not self._execute("SELECT 1 FROM parts LIMIT 1")
 
-    def keep(self, part: Part, found: Iterable[RowAnswer | RowFailure]) -> None:
+    def keep(self, part: BatchPart, found: Iterable[RowAnswer | RowFailure]) -> None:
         """Keep what came of a part, all or nothing; a row that has an answer keeps the first."""
         with self._transaction():
             for each in found:
@@ -160,15 +167,15 @@ def key_of(facts: Any, prompts: Iterable[str]) -> str:
 
 
 @contextmanager
-def opened(key: str) -> Iterator[BatchFile]:
+def opened(key: str) -> Iterator[LocalBatchFile]:
     """Open the file of a job for one process at a time, and let old ones go. Raises UsageError."""
     path = folder() / f"{key}.sqlite"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _let_go(path.parent)
     with beside(path) as is_ours:
         if not is_ours:
-            raise UsageError("Another kernel works on this batch. Wait for it, or interrupt it there.")
-        with closing(BatchFile(path)) as file:
+            raise UsageError("Another kernel is working on this batch. Wait for it, or interrupt it there.")
+        with closing(LocalBatchFile(path)) as file:
             yield file
 
 

@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 from lk_jupyter.api.pricing import PriceEntry
 from lk_jupyter.api.serverless import ServedModel, Usage
 from lk_jupyter.errors import UsageError
-from lk_jupyter.runs._tables import pandas
-from lk_jupyter.runs.session import Session
+from lk_jupyter.session import Session
+from lk_jupyter.text.pandas import pandas
 
 #: Seconds for which the list of models is kept.
 FRESH = 60.0
@@ -88,7 +88,7 @@ class ModelCatalogue:
         """Return the model of this id. Raises UsageError for none, and for one that is for something else."""
         offer = self.get(name)
         if offer is None:
-            raise UsageError(f"There is no model {name!r}. {near(name, self._ids(kind))} %lk_models lists all.")
+            raise UsageError(f"Unknown model '{name}'. {near(name, self._ids(kind))} All models: %lk_models")
         if offer.kind != kind:
             use = "%lk_embed" if offer.kind == "embedding" else "%%lk_chat"
             raise UsageError(f"{name} is for {use}. {near('', self._ids(kind))}")
@@ -108,7 +108,7 @@ def near(name: str, known: Iterable[str]) -> str:
     names = list(known)
     short = {each.rpartition("/")[2]: each for each in names}
     close = get_close_matches(name, names, _NEAR) or [short[n] for n in get_close_matches(name, short, _NEAR)]
-    return f"Near: {', '.join(close)}." if close else f"There are: {', '.join(names[:_NEAR]) or 'none'}."
+    return f"Near: {', '.join(close)}." if close else f"Models: {', '.join(names[:_NEAR]) or 'none'}."
 
 
 _kept: WeakKeyDictionary[Session, tuple[float, ModelCatalogue]] = WeakKeyDictionary()
@@ -135,7 +135,7 @@ def prices_by_model(book: Iterable[PriceEntry]) -> dict[str, TokenPrices]:
     found: dict[str, dict[str, Decimal]] = {}
     for entry in book:
         model = str(entry.selector.get("deployment_id") or "")
-        if entry.meter_slug in fields and model.startswith("serverless:"):
+        if entry.unit_price is not None and entry.meter_slug in fields and model.startswith("serverless:"):
             found.setdefault(model.removeprefix("serverless:"), {})[fields[entry.meter_slug]] = entry.unit_price
     return {model: TokenPrices(**prices) for model, prices in found.items()}
 

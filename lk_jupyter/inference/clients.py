@@ -6,13 +6,12 @@ holds: what stands there in its place is a word.
 
 from __future__ import annotations
 
-from importlib import import_module
-from types import ModuleType
+import re
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from lk_jupyter.api._endpoint import IRIS, OPENAI
-from lk_jupyter.errors import UsageError
-from lk_jupyter.runs.session import Session, current
+from lk_jupyter._extras import library
+from lk_jupyter.api._endpoint import EXTERNAL, IRIS, OPENAI
+from lk_jupyter.session import Session, current
 
 if TYPE_CHECKING:
     from anthropic import Anthropic, AsyncAnthropic
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Stands where the clients want a key.
 IN_PLACE_OF_THE_KEY = "signed-by-lk_jupyter"
+
+#: What OpenAI's clients ask for below the address of the models, and this API has below its own.
+_BATCHES = re.compile(rf"(?<={OPENAI})/(?:files|batches)(?![^/?]).*")
 
 
 @overload
@@ -41,10 +43,30 @@ def openai(
 def openai(
     *, deployment: str | None = None, session: Session | None = None, asynchronous: bool = False, **options: Any
 ) -> Any:
-    """Return a client of the package openai for the shared models, or for a deployment by its id.
+    """Return a client of the package openai, signed in, for the shared models or for a deployment.
 
-    ``options`` are those of ``openai.OpenAI``, such as ``max_retries``; with ``asynchronous`` it is
-    an ``openai.AsyncOpenAI``. Raises UsageError when the package is missing.
+    Args:
+        deployment: Id of a deployment. Default: the shared models.
+        session: Session to use. Default: the configured one.
+        asynchronous: Return ``openai.AsyncOpenAI``.
+        options: The options of ``openai.OpenAI``, such as ``max_retries``.
+
+    Returns:
+        A ``openai.OpenAI`` that holds no key: each request is signed when it is sent.
+
+    Raises:
+        UsageError: The package openai is missing.
+
+    Cost: tokens of prompt and answer; ``%lk_models`` lists prices.
+
+    Source: ``POST /chat/completions``
+
+    Example:
+        >>> hello = [{"role": "user", "content": "hello"}]
+        >>> with lk_jupyter.openai() as openai:
+        ...     answer = openai.chat.completions.create(model="local/echo", messages=hello)
+        >>> answer.choices[0].message.content
+        '...hello'
     """
     make = _client("openai", "OpenAI", session, deployment, asynchronous=asynchronous)
     return make(IRIS + OPENAI if deployment else OPENAI, **{"api_key": IN_PLACE_OF_THE_KEY, **options})
@@ -69,10 +91,30 @@ def anthropic(
 def anthropic(
     *, deployment: str | None = None, session: Session | None = None, asynchronous: bool = False, **options: Any
 ) -> Any:
-    """Return a client of the package anthropic for the shared models, or for a deployment by its id.
+    """Return a client of the package anthropic, signed in, for the shared models or for a deployment.
 
-    ``options`` are those of ``anthropic.Anthropic``, such as ``max_retries``; with ``asynchronous`` it is
-    an ``anthropic.AsyncAnthropic``. Raises UsageError when the package is missing.
+    Args:
+        deployment: Id of a deployment. Default: the shared models.
+        session: Session to use. Default: the configured one.
+        asynchronous: Return ``anthropic.AsyncAnthropic``.
+        options: The options of ``anthropic.Anthropic``, such as ``max_retries``.
+
+    Returns:
+        A ``anthropic.Anthropic`` that holds no key: each request is signed when it is sent.
+
+    Raises:
+        UsageError: The package anthropic is missing.
+
+    Cost: tokens of prompt and answer; ``%lk_models`` lists prices.
+
+    Source: ``POST /v1/messages``
+
+    Example:
+        >>> hello = [{"role": "user", "content": "hello"}]
+        >>> with lk_jupyter.anthropic() as anthropic:
+        ...     answer = anthropic.messages.create(model="local/echo", messages=hello, max_tokens=50)
+        >>> answer.content[0].text
+        '...hello'
     """
     make = _client("anthropic", "Anthropic", session, deployment, asynchronous=asynchronous)
     return make(f"{IRIS}/anthropic", **{"auth_token": IN_PLACE_OF_THE_KEY, "api_key": None, **options})
@@ -80,14 +122,17 @@ def anthropic(
 
 def _client(package: str, name: str, session: Session | None, deployment: str | None, *, asynchronous: bool) -> Any:
     """Return what makes a client for a path of the server."""
-    library = _library(package)
+    stock = library(package, extra=package)
     chosen = session or current()
     pinned = {"X-Deployment-ID": deployment} if deployment else {}
-    http = library.DefaultAsyncHttpxClient if asynchronous else library.DefaultHttpxClient
-    kind = getattr(library, f"Async{name}" if asynchronous else name)
+    http = stock.DefaultAsyncHttpxClient if asynchronous else stock.DefaultHttpxClient
+    kind = getattr(stock, f"Async{name}" if asynchronous else name)
 
     def sign(request: Any) -> Any:
-        """Sign a request, of whichever library the client sends it with."""
+        """Sign a request, of whichever library the client sends it with; files and batches have another address."""
+        if found := _BATCHES.search(str(request.url)):
+            request.url = type(request.url)(chosen.client.address(chosen.assumptions.paths(EXTERNAL + found[0])[0]))
+            request.headers["Host"] = request.url.netloc.decode("ascii")
         chosen.client.sign(request.headers, keys_apart=package == "anthropic")
         return request
 
@@ -100,10 +145,3 @@ def _client(package: str, name: str, session: Session | None, deployment: str | 
         )
 
     return make
-
-
-def _library(package: str) -> ModuleType:
-    try:
-        return import_module(package)
-    except ImportError:
-        raise UsageError(f'This needs the package {package}: %pip install "lk-jupyter[{package}]"') from None

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
-from lk_jupyter.api.inference import CreateDeploymentRequest, DedicatedModel, Deployment, DeploymentDetail
-from lk_jupyter.errors import DeploymentFailed, UsageError
-from lk_jupyter.inference.answerer import is_called
+from lk_jupyter.api._client import Client
+from lk_jupyter.api._models import count_problem
+from lk_jupyter.api.inference import (
+    CreateDeploymentRequest,
+    DedicatedModel,
+    Deployment,
+    DeploymentDetail,
+    DeploymentState,
+)
+from lk_jupyter.errors import (
+    BadRequest,
+    DeploymentFailed,
+    Invalid,
+    InvalidResponse,
+    LkError,
+    OutcomeUnknown,
+    ServerError,
+    UsageError,
+)
 from lk_jupyter.inference.catalogue import near
+from lk_jupyter.inference.chat_target import is_called
 from lk_jupyter.runs.outcome import SHORT_ID
-from lk_jupyter.runs.session import Session
+from lk_jupyter.session import Session
 
 #: Seconds between two looks at a deployment that starts.
 PACE = 1.0
 
-OVER = frozenset({"failed", "stopped"})
+#: Fields by which servers pick the GPU of a deployment.
+_SELECTORS = re.compile("hardware_profile|gpu_type", re.IGNORECASE)
+
+#: Looks for a deployment whose request was not answered.
+_LOOKS = 3
+
+OVER = frozenset({"failed", "stopped", "terminated", "deleted", "error"})
 
 
 @dataclass(frozen=True)
-class Plan:
+class DeploymentPlan:
     """A deployment that may be asked for; ``per_hour`` is the price of one replica, where it is known."""
 
     request: CreateDeploymentRequest
@@ -36,24 +61,29 @@ class Plan:
         return f"{count} x {self.request.hardware_profile}" if count > 1 else str(self.request.hardware_profile)
 
 
-def plan(session: Session, model: str, gpu: str | None, count: int | None, replicas: str) -> Plan:
+def plan(session: Session, model: str, gpu: str | None, count: int | None, replicas: str) -> DeploymentPlan:
     """Return what to ask for. Raises UsageError for a model, a card or a number of replicas that there is not."""
+    if problem := count_problem("--count", count):
+        raise UsageError(f"{problem} Nothing was started.")
     models = {each.serving_name: each for each in session.client.inference.models()}
     if model not in models:
-        raise UsageError(f"There is no model {model!r} to deploy. {near(model, models)} Nothing was started.")
+        raise UsageError(f"Unknown model '{model}'. Nothing was started. {near(model, models)}")
     offer, (least, most) = models[model], _replicas(replicas)
     profile, gpus, price = _shape(session, offer, gpu, count)
     request = CreateDeploymentRequest(
         hf_model_id=model, hardware_profile=profile, gpu_count=gpus, min_replicas=least, max_replicas=most
     )
     is_default = (profile.removeprefix("gpu."), gpus) == (offer.gpu_type.lower(), offer.gpu_count)
-    return Plan(request, price, offer.ready_timeout_s, offer.is_gpu_available if is_default else None)
+    return DeploymentPlan(request, price, offer.ready_timeout_s, offer.is_gpu_available if is_default else None)
 
 
 def _replicas(text: str) -> tuple[int, int]:
     least, _, most = text.partition("-")
     if not least.isdecimal() or not (most or least).isdecimal() or not 1 <= int(least) <= int(most or least):
-        raise UsageError(f"--replicas takes a number, or the least and the most such as 1-3, not {text!r}.")
+        raise UsageError(
+            f"--replicas takes a number, or minimum and maximum, got '{text}'. Nothing was "
+            "started. Example: --replicas 1-3"
+        )
     return int(least), int(most or least)
 
 
@@ -68,6 +98,55 @@ def _shape(
         return profile, gpus, offer.price_per_hour
     known = machine or session.machines().resolve(profile)
     return profile, gpus, None if known.price_per_hour is None else known.price_per_hour * gpus
+
+
+def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentState | Deployment:
+    """Ask for a deployment once; one whose answer was lost is looked up among those that are new since.
+
+    Raises OutcomeUnknown when nobody can tell.
+    """
+    before = {each.deployment_id for each in client.inference.list(include_terminated=True)}
+    try:
+        return _created(client, request)
+    except (OutcomeUnknown, InvalidResponse, ServerError) as error:
+        lost, new, is_known = error, list[Deployment](), False
+    for attempt in range(_LOOKS):
+        time.sleep(PACE * attempt)
+        with suppress(LkError):
+            every = client.inference.list(include_terminated=True)
+            new = [each for each in every if each.deployment_id not in before]
+            is_known = True
+        fitting = [each for each in new if each.hf_model_id in {request.hf_model_id, ""}]
+        if len(fitting) == 1:
+            return fitting[0]
+    if isinstance(lost, ServerError) and is_known and not new:
+        raise lost
+    others = f" New since then: {', '.join(each.deployment_id for each in new)}." if new else ""
+    raise OutcomeUnknown(
+        f"{str(lost).partition(chr(10))[0]}\nA deployment of {request.hf_model_id!r} may exist and be "
+        f"billed.{others} The request was not sent again.\nCheck before you deploy again: %lk_deployments"
+    )
+
+
+def _created(client: Client, request: CreateDeploymentRequest) -> DeploymentState:
+    """Ask for a deployment by the field that picks its GPU; by the other one, where the server refuses the first."""
+    if not request.hardware_profile:
+        return client.inference.create(request)
+    card = request.hardware_profile.removeprefix("gpu.")
+    forms = {
+        "hardware_profile": request,
+        "gpu_type": request.model_copy(update={"hardware_profile": None, "gpu_type": card}),
+    }
+    first = forms.pop(client.assumptions["deployment_gpu_field"])
+    try:
+        return client.inference.create(first)
+    except (BadRequest, Invalid) as refusal:
+        if not _SELECTORS.search(refusal.detail):
+            raise
+    name, other = forms.popitem()
+    created = client.inference.create(other)
+    client.assumptions.learn("deployment_gpu_field", name)
+    return created
 
 
 def starting(
@@ -100,8 +179,8 @@ def failed(deployment: DeploymentDetail) -> DeploymentFailed:
     if deployment.status == "stopped":
         return DeploymentFailed(f"Deployment {short} was stopped before it served.")
     return DeploymentFailed(
-        f"Deployment {short} of {deployment.hf_model_id} failed: {reason or 'no reason was given'}.\n"
-        f"%lk_undeploy {short} takes it away; %lk_deploy with another --gpu may help when memory was short."
+        f"Deployment {short} of {deployment.hf_model_id} failed: {reason or 'no reason was given'}.\nDelete it: "
+        f"%lk_undeploy {short}. If memory was short, deploy with another --gpu."
     )
 
 
@@ -122,5 +201,7 @@ def find(session: Session, name: str) -> Deployment:
     if len(alive) == 1:
         return alive[0]
     if not alive:
-        raise UsageError(f"There is no deployment {name!r}. %lk_deployments lists yours.")
-    raise UsageError(f"{name!r} may be several: {', '.join(each.deployment_id[:SHORT_ID] for each in alive)}.")
+        raise UsageError(f"Unknown deployment '{name}'. List them: %lk_deployments")
+    raise UsageError(
+        f"'{name}' matches several deployments: {', '.join(each.deployment_id[:SHORT_ID] for each in alive)}."
+    )

@@ -11,10 +11,10 @@ from decimal import Decimal
 from typing import Any
 
 from lk_jupyter.api.serverless import EmbeddingRequest, EmbeddingResponse, Usage
-from lk_jupyter.errors import BadAnswer
+from lk_jupyter.errors import InvalidResponse
 from lk_jupyter.inference.catalogue import ModelOffer
-from lk_jupyter.inference.talk import explained
-from lk_jupyter.runs.session import Session
+from lk_jupyter.inference.conversation import explained
+from lk_jupyter.session import Session
 
 #: Most texts, and about how many letters, of one request.
 TEXTS, LETTERS = 256, 200_000
@@ -34,11 +34,13 @@ class Vectors:
         return self.offer.prices.cost(Usage(prompt_tokens=self.tokens, completion_tokens=0))
 
     def take(self, answer: EmbeddingResponse, count: int) -> None:
-        """Add the vectors of one request for so many texts. Raises BadAnswer when some are missing."""
+        """Add the vectors of one request for so many texts. Raises InvalidResponse when some are missing."""
         found = sorted(enumerate(answer), key=lambda pair: pair[0] if pair[1].index is None else pair[1].index)
         rows = [_numbers(each.embedding) for _, each in found]
         if len(rows) != count or len({len(row) for row in [*self.rows[:1], *rows]}) > 1:
-            raise BadAnswer(f"{self.offer.id} gave {len(rows)} vectors for {count} texts, or not all of one length.")
+            raise InvalidResponse(
+                f"{self.offer.id} returned {len(rows)} vectors for {count} texts, or vectors of different lengths."
+            )
         self.rows += rows
         self.tokens += (answer.usage.prompt_tokens or 0) if answer.usage else 0
 

@@ -46,13 +46,16 @@ def _filled(found: re.Match[str], values: Mapping[str, Any]) -> str:
     if name not in values:
         close = get_close_matches(name, values, 1)
         hint = f" Did you mean {{{close[0]}}}?" if close else ""
-        raise UsageError(f"There is no {name!r} to put into the prompt.{hint} Write {{{{{name}}}}} for the braces.")
+        raise UsageError(
+            f"Unknown variable '{name}' in the prompt. Nothing was sent.{hint} To write the braces "
+            f"themselves: {{{{{name}}}}}"
+        )
     try:
         if not path and not form:
             return _text(values[name])
         return f"{{0{path}{form}}}".format(values[name])
     except (AttributeError, LookupError, TypeError, ValueError) as problem:
-        raise UsageError(f"{found[0]} in the prompt cannot be filled in: {problem}.") from None
+        raise UsageError(f"Can't fill in {found[0]} in the prompt: {problem}.") from None
 
 
 def _text(value: Any) -> str:
@@ -64,7 +67,7 @@ def question(text: str, images: list[str], values: Mapping[str, Any]) -> Content
     """Return what to ask. Raises UsageError for an empty question, and an image that cannot be read."""
     asked = filled(text.strip(), values)
     if not asked and not images:
-        raise UsageError("The cell is empty: write below the magic what to ask.")
+        raise UsageError("The cell is empty. Nothing was sent. Write the question below the magic.")
     if not images:
         return asked
     shown = [ChatContentPart(type="image_url", image_url=ImageUrl(url=image(each, values))) for each in images]
@@ -80,11 +83,15 @@ def image(what: str, values: Mapping[str, Any]) -> str:
     path = Path(what).expanduser()
     kind = mimetypes.guess_type(path.name)[0] or ""
     if not path.is_file():
-        raise UsageError(f"There is no file and no variable {what!r} for --image.")
+        raise UsageError(f"--image: no file and no variable '{what}'. Nothing was sent.")
     if not kind.startswith("image/"):
-        raise UsageError(f"{what} is no image, by its name. Images end with .png, .jpg, .gif or .webp.")
+        raise UsageError(
+            f"--image: '{what}' isn't an image. Nothing was sent. Names of images end with .png, .jpg, .gif or .webp."
+        )
     if path.stat().st_size > MOST_BYTES:
-        raise UsageError(f"{what} has more than {MOST_BYTES // 1_000_000} MB. Make it smaller.")
+        raise UsageError(
+            f"--image: '{what}' is larger than {MOST_BYTES // 1000000} MB. Nothing was sent. Make it smaller."
+        )
     return _data(path.read_bytes(), kind)
 
 
@@ -97,7 +104,9 @@ def _png(name: str, value: Any) -> bytes:
     elif hasattr(value, "save") and hasattr(value, "getbbox"):
         value.save(file, format="png")
     else:
-        raise UsageError(f"The variable {name} holds no figure and no image, but {type(value).__name__}.")
+        raise UsageError(
+            f"--image: the variable '{name}' is a {type(value).__name__}, not a figure or an image. Nothing was sent."
+        )
     return file.getvalue()
 
 

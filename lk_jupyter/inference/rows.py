@@ -10,7 +10,7 @@ from typing import Any
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.inference.prompt import fields, filled
-from lk_jupyter.runs._tables import pandas
+from lk_jupyter.text.pandas import pandas
 
 #: ``name``, ``name.column`` or ``name[column]``; quotes are gone from the line of a magic.
 _PLACE = re.compile(r"""(?P<name>[^\W\d]\w*)(?:\.(?P<attribute>\w+)|\[["']?(?P<item>.+?)["']?\])?""")
@@ -37,7 +37,7 @@ class Column:
             return list(self.texts)
         names = fields(template)
         if not names:
-            raise UsageError("--prompt has no {text} in it, so each row would ask the same.")
+            raise UsageError("--prompt doesn't contain {text}, so each row would ask the same. Nothing was sent.")
         columns = [] if self.others is None else [name for name in self.others.columns if name in names]
         beside = {name: self.others[name].tolist() for name in columns}
         return [
@@ -57,41 +57,47 @@ def column(expression: str, values: Mapping[str, Any]) -> Column:
     """
     found = _PLACE.fullmatch(expression)
     if not found:
-        raise UsageError(f"{expression!r} names no column. Write df.column, or df[column], or the name of a list.")
+        raise UsageError(
+            f"'{expression}' isn't a column. Nothing was sent. Write df.column, df[column], or the name of a list."
+        )
     name, part = found["name"], found["attribute"] or found["item"]
     if name not in values:
         close = get_close_matches(name, values, 1, cutoff=0.5)
-        raise UsageError(f"There is no variable {name!r}.{f' Did you mean {close[0]}?' if close else ''}")
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise UsageError(f"Unknown variable '{name}'. Nothing was sent.{hint}")
     return _checked(_of_frame(values[name], name, part) if part else _of_list(values[name], name), expression)
 
 
 def _of_frame(frame: Any, name: str, part: str) -> Column:
     if not hasattr(frame, "columns"):
-        raise UsageError(f"{name} is no DataFrame, but {type(frame).__name__}.")
+        raise UsageError(f"'{name}' is a {type(frame).__name__}, not a DataFrame. Nothing was sent.")
     if part not in frame.columns:
         close = get_close_matches(part, map(str, frame.columns), 1) or [", ".join(map(str, frame.columns))]
-        raise UsageError(f"{name} has no column {part!r}. It has: {close[0]}.")
+        raise UsageError(f"'{name}' has no column '{part}'. Nothing was sent. Did you mean {close[0]}?")
     return Column(part, frame[part].tolist(), frame.index, frame)
 
 
 def _of_list(found: Any, name: str) -> Column:
     if hasattr(found, "columns"):
         raise UsageError(
-            f"{name} is a whole DataFrame. Name one of its columns: {name}.{next(iter(found.columns), 'x')}"
+            f"'{name}' is a DataFrame. Nothing was sent. Name one of its columns: "
+            f"{name}.{next(iter(found.columns), 'x')}"
         )
     if hasattr(found, "index") and hasattr(found, "tolist"):
         return Column(str(found.name or TEXT), found.tolist(), found.index)
     if isinstance(found, (list, tuple)):
         return Column(TEXT, list(found))
-    raise UsageError(f"{name} is no column, but {type(found).__name__}. Give texts: df.column, a Series or a list.")
+    raise UsageError(
+        f"'{name}' is a {type(found).__name__}, not a column. Nothing was sent. Give df.column, a Series or a list."
+    )
 
 
 def _checked(found: Column, expression: str) -> Column:
     if not len(found):
-        raise UsageError(f"{expression} has no rows.")
+        raise UsageError(f"'{expression}' has no rows. Nothing was sent.")
     for row, text in enumerate(found.texts):
         if not isinstance(text, str) or not text.strip():
-            what = "is empty" if isinstance(text, str) else f"holds no text, but {text!r}"
+            what = "is empty" if isinstance(text, str) else f"is {text!r}, not a text"
             place = row if found.index is None else found.index[row]
-            raise UsageError(f"Row {place} of {expression} {what}. Fill or drop such rows first. Nothing was sent.")
+            raise UsageError(f"Row {place} of '{expression}' {what}. Nothing was sent. Fill or drop such rows first.")
     return found

@@ -4,6 +4,10 @@ It passes messages as they are between the sockets of a kernel and the web socke
 server, whose kernel does the work. When the machine is gone (idle for too long, its time or credits
 used up, stopped elsewhere) it stays, says so to whoever runs a cell, and starts nothing: only a
 restart by the user takes a new machine. When the Jupyter that started it is gone, it stops the machine.
+
+A kernel there that dies (``os._exit``, no memory left, a crash) is restarted by its own server. Whoever waits
+for an answer of it gets an error, as no answer comes any more, and front ends the state that they get of a
+kernel here: restarting, or dead where it cannot be restarted. The machine then counts as without work.
 """
 
 from __future__ import annotations
@@ -24,10 +28,10 @@ from websockets.exceptions import WebSocketException
 
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.errors import LkError
-from lk_jupyter.kernels.hosted_kernel import HostedKernel
 from lk_jupyter.kernels.lease import Lease
-from lk_jupyter.kernels.sockets import CHANNELS, Message, Sockets
-from lk_jupyter.runs.session import current
+from lk_jupyter.kernels.sockets import CHANNELS, KernelMessage, Sockets
+from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
+from lk_jupyter.session import current
 
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
@@ -37,7 +41,7 @@ TICK, LOOK, PAUSE = 0.5, 5.0, 0.5
 #: What counts as work.
 _WORK = {"execute_request", "comm_msg", "comm_open"}
 
-_ANEW = "Restart the kernel to get a new one; the variables went with the machine."
+_ANEW = "Restart the kernel to get a new one. The variables are lost."
 
 
 class Bridge:
@@ -48,7 +52,7 @@ class Bridge:
         self._kernel = kernel
         self._lease = lease
         self._limit = limit
-        self._asked: dict[str, tuple[str, Message]] = {}  # requests that were not answered yet
+        self._asked: dict[str, tuple[str, KernelMessage]] = {}  # requests that were not answered yet
         self._socket: ClientConnection | None = None
         self._ready = asyncio.Event()  # there is a connection, or never will be
         self._done = asyncio.Event()
@@ -58,7 +62,8 @@ class Bridge:
 
     async def run(self) -> None:
         """Pass messages until the kernel is shut down."""
-        works: list[Coroutine[Any, Any, None]] = [self._sockets.beat(), self._link(), self._watch(), self._look()]
+        works: list[Coroutine[Any, Any, None]] = [self._sockets.beat(), self._sockets.welcome(), self._link()]
+        works += [self._watch(), self._look()]
         works += [self._listen(channel) for channel in CHANNELS]
         tasks = [asyncio.create_task(work) for work in [*works, self._wait()]]
         try:
@@ -86,21 +91,21 @@ class Bridge:
             else:
                 await self._forward(channel, message)
 
-    async def _shut_down(self, channel: str, message: Message) -> None:
+    async def _shut_down(self, channel: str, message: KernelMessage) -> None:
         restart = bool(json.loads(message.parts[3]).get("restart"))
         await self._reply(channel, message, {"status": "ok", "restart": restart})
         self._done.set()
 
-    async def _interrupt(self, channel: str, message: Message) -> None:
+    async def _interrupt(self, channel: str, message: KernelMessage) -> None:
         content: dict[str, Any] = {"status": "ok"}
         try:
             if not self._gone:
                 await asyncio.to_thread(self._kernel.interrupt)
         except LkError as error:
-            content = _failure(str(error))
+            content = _failure(type(error).__name__, str(error))
         await self._reply(channel, message, content)
 
-    async def _forward(self, channel: str, message: Message) -> None:
+    async def _forward(self, channel: str, message: KernelMessage) -> None:
         """Send a message to the kernel there, or say that it is gone."""
         header = message.header
         if header["msg_type"].endswith("_request"):
@@ -114,7 +119,7 @@ class Bridge:
                     await self._socket.send(serialize_msg_to_ws_v1(message.parts, channel))
                     return
                 self._ready.clear()
-        await self._answer_all()
+        await self._answer_all("MachineGone", self._gone)
 
     async def _link(self) -> None:
         """Keep a connection to the kernel there; the server keeps what it says meanwhile for the same session."""
@@ -142,18 +147,19 @@ class Bridge:
     async def _refuse(self) -> None:
         """Give the machine back, whose server cannot pass messages on as they are, and stay to say so."""
         self._socket = None
-        await self._end(
-            "The Jupyter server of this image is older than 2.0: name another one with %lk_kernel add --image."
+        await self._give_back(
+            "The Jupyter server of this image is older than 2.0. Name another image: %lk_kernel add --image IMAGE"
         )
-        await asyncio.to_thread(self._kernel.stop)
         await self._done.wait()
 
     async def _take(self, data: Any) -> None:
         """Hand on what the kernel there says."""
         channel, parts = deserialize_msg_from_ws_v1(data)
-        message = Message([], parts)
+        message = KernelMessage([], parts)
         if channel == "iopub":
-            self._notice(message)
+            if message.header["msg_type"] == "iopub_welcome":  # meant for the server there
+                return
+            await self._notice(message)
             await self._sockets.publish(message._replace(identities=[message.header["msg_type"].encode()]))
             return
         if message.header["msg_type"] == "kernel_info_reply":
@@ -164,11 +170,29 @@ class Bridge:
         if message.header["msg_type"].endswith("_reply"):
             self._asked.pop(asked, None)
 
-    def _notice(self, message: Message) -> None:
-        """Take note of whether the kernel there works."""
-        if message.header["msg_type"] == "status" and message.parent.get("msg_type") in _WORK:
-            state = json.loads(message.parts[3]).get("execution_state")
+    async def _notice(self, message: KernelMessage) -> None:
+        """Record whether the kernel there works, and whether it lives."""
+        if message.header["msg_type"] != "status":
+            return
+        state = json.loads(message.parts[3]).get("execution_state")
+        if state in {"restarting", "autorestarting"}:
+            await self._died()
+        elif state == "dead":
+            await self._give_back("The kernel died and couldn't be restarted.")
+        elif message.parent.get("msg_type") in _WORK:
             (self._lease.rest if state == "idle" else self._lease.work)()
+
+    async def _died(self) -> None:
+        """Answer what the kernel there was asked for and cannot answer any more."""
+        self._lease.rest()
+        await self._answer_all(
+            "KernelDied", "The kernel died. It was restarted on the same machine; its variables are lost."
+        )
+
+    async def _give_back(self, reason: str) -> None:
+        """Say that the machine is gone, and stop it."""
+        await self._end(reason)
+        await asyncio.to_thread(self._kernel.stop)
 
     async def _watch(self) -> None:
         """Give the machine back when its lease is over, or nobody is left to use it."""
@@ -178,11 +202,10 @@ class Bridge:
                 await asyncio.to_thread(self._kernel.stop)
                 self._done.set()
             elif self._lease.is_over and not self._gone:
-                await self._end(f"The machine was given back after {self._lease.label} without work.")
-                await asyncio.to_thread(self._kernel.stop)
+                await self._give_back(f"The machine was released after {self._lease.label} without work.")
 
     async def _look(self) -> None:
-        """Find out when the machine was stopped elsewhere, or has reached its limit."""
+        """Find out when the machine was stopped elsewhere, has reached its limit, or has no such kernel any more."""
         while True:
             await asyncio.sleep(LOOK if self._ready.is_set() else PAUSE)
             if self._gone:
@@ -191,38 +214,39 @@ class Bridge:
                 state = await asyncio.to_thread(lambda: self._kernel.run.status)
                 if is_final(state):
                     await self._end(f"The machine is gone: {self._limit if state == 'timeout' else state}.")
+                elif not self._ready.is_set() and not await asyncio.to_thread(self._kernel.is_known):
+                    await self._give_back("The kernel no longer exists on its machine.")
 
     async def _end(self, reason: str) -> None:
         """Say from now on that the machine is gone, to those who wait for it too."""
         self._gone = f"{reason} {_ANEW}"
         self._ready.set()
-        await self._answer_all()
+        await self._answer_all("MachineGone", self._gone)
 
-    async def _answer_all(self) -> None:
+    async def _answer_all(self, name: str, reason: str) -> None:
         while self._asked:
             _, (channel, message) = self._asked.popitem()
-            await self._answer(channel, message)
+            await self._answer(channel, message, _failure(name, reason))
 
-    async def _answer(self, channel: str, message: Message) -> None:
+    async def _answer(self, channel: str, message: KernelMessage, failure: dict[str, Any]) -> None:
         """Answer in place of the kernel that is gone."""
         header, identities = message.header, [b"lk"]
         await self._sockets.publish(self._sockets.made("status", {"execution_state": "busy"}, header, identities))
         if header["msg_type"] == "kernel_info_request":
             await self._reply(channel, message, self._info)
         else:
-            failure = _failure(self._gone)
             if header["msg_type"] == "execute_request":
                 await self._sockets.publish(self._sockets.made("error", failure, header, identities))
             await self._reply(channel, message, {**failure, "execution_count": 0})
         await self._sockets.publish(self._sockets.made("status", {"execution_state": "idle"}, header, identities))
 
-    async def _reply(self, channel: str, message: Message, content: dict[str, Any]) -> None:
+    async def _reply(self, channel: str, message: KernelMessage, content: dict[str, Any]) -> None:
         kind = message.header["msg_type"].replace("_request", "_reply")
         await self._sockets.send(channel, self._sockets.made(kind, content, message.header, message.identities))
 
 
-def _failure(text: str) -> dict[str, Any]:
-    return {"status": "error", "ename": "MachineGone", "evalue": text, "traceback": [f"MachineGone: {text}"]}
+def _failure(name: str, text: str) -> dict[str, Any]:
+    return {"status": "error", "ename": name, "evalue": text, "traceback": [f"{name}: {text}"]}
 
 
 def _arguments() -> argparse.Namespace:

@@ -14,9 +14,9 @@ from tornado.web import HTTPError
 from traitlets import Float, Integer, Unicode
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.kernels.hosted_kernel import HostedKernel
-from lk_jupyter.options import ServerOptions, check
-from lk_jupyter.runs.session import current
+from lk_jupyter.options.runs import ServerOptions, check
+from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
+from lk_jupyter.session import current
 
 #: Minutes without work after which a machine is given back.
 IDLE_MINUTES = 20.0
@@ -25,7 +25,7 @@ IDLE_MINUTES = 20.0
 class CloudProvisioner(LocalProvisioner):
     """Starts a kernel on a machine of the cloud, and the process here that passes its messages on."""
 
-    machine = Unicode(help="Hardware profile, such as gpu.a100.").tag(config=True)
+    machine = Unicode(help="Machine type, such as gpu.a100.").tag(config=True)
     image = Unicode(help="Image with a Jupyter server; empty for the usual one.").tag(config=True)
     timeout = Integer(0, help="Seconds until the machine is stopped; 0 for the most that may be.").tag(config=True)
     max_cost = Unicode(help="Credits at which the machine is stopped; empty for the setting.").tag(config=True)
@@ -44,7 +44,8 @@ class CloudProvisioner(LocalProvisioner):
             raise
         except LkError as error:
             raise HTTPError(503, str(error).replace("%", "%%")) from None  # Lab shows the words of such
-        limit = f"its maximum cost of {self.max_cost} credits was reached" if self.max_cost else "its time is up"
+        limit = "its time limit was reached"
+        limit += f", which keeps it below --max-cost {self.max_cost}" if self.max_cost else ""
         ids = ["--run", self._kernel.run.execution_id, "--kernel", self._kernel.kernel_id]
         launch["cmd"] = [*launch["cmd"], *ids, "--idle", str(self.idle), "--limit", limit]
         return launch

@@ -18,7 +18,7 @@ CHANNELS = ("shell", "control", "stdin")
 _LINGER = 1000
 
 
-class Message(NamedTuple):
+class KernelMessage(NamedTuple):
     """Who sent a message, and its parts: header, parent header, metadata, content, buffers."""
 
     identities: list[bytes]
@@ -44,7 +44,8 @@ class Sockets:
         )
         self._context = zmq.asyncio.Context()
         self._routers = {name: self._bound(connection, name, zmq.ROUTER) for name in CHANNELS}
-        self._iopub = self._bound(connection, "iopub", zmq.PUB)
+        self._iopub = self._bound(connection, "iopub", zmq.XPUB)
+        self._iopub.xpub_verbose = True  # whoever listens is welcomed, and not the first of them alone
         self._heart = self._bound(connection, "hb", zmq.REP)
 
     def _bound(self, connection: dict[str, Any], name: str, kind: int) -> zmq.asyncio.Socket:
@@ -59,7 +60,16 @@ class Sockets:
         while True:
             await self._heart.send(await self._heart.recv())
 
-    async def receive(self, channel: str) -> Message:
+    async def welcome(self) -> None:
+        """Say to those who begin to listen that they are heard: nothing that is published from then on is lost."""
+        while True:
+            event: Any = await self._iopub.recv()
+            if event[:1] == b"\x01":
+                topic = event[1:]
+                content = {"subscription": topic.decode(errors="replace")}
+                await self.publish(self.made("iopub_welcome", content, {}, [topic] if topic else []))
+
+    async def receive(self, channel: str) -> KernelMessage:
         """Return the next message of a channel that is signed as it should be."""
         while True:
             raw: Any = await self._routers[channel].recv_multipart()
@@ -67,23 +77,25 @@ class Sockets:
                 identities, signed = self.session.feed_identities(raw)
                 signature, *parts = cast("list[bytes]", signed)
                 if len(parts) >= 4 and hmac.compare_digest(signature, self.session.sign(parts[:4])):
-                    return Message(identities, parts)
+                    return KernelMessage(identities, parts)
 
-    async def send(self, channel: str, message: Message) -> None:
+    async def send(self, channel: str, message: KernelMessage) -> None:
         """Send a message to one who asked."""
         await self._routers[channel].send_multipart(self._signed(message))
 
-    async def publish(self, message: Message) -> None:
+    async def publish(self, message: KernelMessage) -> None:
         """Send a message to all who listen."""
         await self._iopub.send_multipart(self._signed(message))
 
-    def _signed(self, message: Message) -> list[bytes]:
+    def _signed(self, message: KernelMessage) -> list[bytes]:
         return [*message.identities, DELIM, self.session.sign(message.parts[:4]), *message.parts]
 
-    def made(self, kind: str, content: dict[str, Any], parent: dict[str, Any], identities: list[bytes]) -> Message:
+    def made(
+        self, kind: str, content: dict[str, Any], parent: dict[str, Any], identities: list[bytes]
+    ) -> KernelMessage:
         """Return a message of this kernel's own."""
         packed = self.session.serialize(self.session.msg(kind, content, parent=parent))
-        return Message(identities, packed[2:])
+        return KernelMessage(identities, packed[2:])
 
     async def close(self) -> None:
         """Close all, after the last messages have left."""

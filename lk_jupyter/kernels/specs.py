@@ -11,18 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jupyter_client.kernelspec import KernelSpecManager
-
+from lk_jupyter._extras import library
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import UsageError
-from lk_jupyter.runs.machines import price_label
+from lk_jupyter.machines.catalogue import price_label
 
 PROVISIONER = "lk-cloud"
 _PREFIX = "lk-"
 _LOGO = Path(__file__).with_name("logo-svg.svg")
 
 
-class Installed(NamedTuple):
+class InstalledKernel(NamedTuple):
     """A kernel of ours: the name of its spec, the name that it shows, and what its provisioner is told."""
 
     name: str
@@ -30,40 +29,44 @@ class Installed(NamedTuple):
     config: dict[str, Any]
 
 
-def add(machine: MachineType, config: dict[str, Any], title: str | None = None) -> Installed:
+def add(machine: MachineType, config: dict[str, Any], title: str | None = None) -> InstalledKernel:
     """Install the kernel of a machine for this user, in place of the one that it had."""
     price = f", {price_label(machine)}" if machine.price_per_hour is not None else ""
     title = title or f"Python on {machine.card_name if machine.card else machine.hardware_profile}{price}"
     name = _PREFIX + re.sub(r"[^a-z0-9.-]", "-", machine.hardware_profile.lower())
-    made = Installed(name, title, {"machine": machine.hardware_profile, **config})
+    made = InstalledKernel(name, title, {"machine": machine.hardware_profile, **config})
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "kernel.json").write_text(json.dumps(_spec(made), indent=1), encoding="utf-8")
         shutil.copy(_LOGO, folder)
-        KernelSpecManager().install_kernel_spec(folder, name, user=True)
+        _manager().install_kernel_spec(folder, name, user=True)
     return made
 
 
-def installed() -> Iterator[Installed]:
+def installed() -> Iterator[InstalledKernel]:
     """Yield the kernels of ours."""
-    for name, found in KernelSpecManager().get_all_specs().items():
+    for name, found in _manager().get_all_specs().items():
         told = found["spec"].get("metadata", {}).get("kernel_provisioner", {})
         if told.get("provisioner_name") == PROVISIONER:
-            yield Installed(name, found["spec"]["display_name"], told.get("config", {}))
+            yield InstalledKernel(name, found["spec"]["display_name"], told.get("config", {}))
 
 
-def remove(wish: str) -> Installed:
+def remove(wish: str) -> InstalledKernel:
     """Take a kernel of ours away, named by its spec, its machine or its card. Raises UsageError."""
     known = list(installed())
     names = {wish.lower(), f"{_PREFIX}{wish.lower()}", f"{_PREFIX}gpu.{wish.lower()}"}
     found = next((kernel for kernel in known if kernel.name in names), None)
     if found is None:
         there = ", ".join(kernel.config.get("machine", kernel.name) for kernel in known) or "none"
-        raise UsageError(f"There is no kernel for {wish!r}. There are: {there}.")
-    KernelSpecManager().remove_kernel_spec(found.name)
+        raise UsageError(f"Unknown kernel '{wish}'. Kernels: {there}.")
+    _manager().remove_kernel_spec(found.name)
     return found
 
 
-def _spec(kernel: Installed) -> dict[str, Any]:
+def _manager() -> Any:
+    return library("jupyter_client.kernelspec", "lab", "A kernel").KernelSpecManager()
+
+
+def _spec(kernel: InstalledKernel) -> dict[str, Any]:
     return {
         "argv": [sys.executable, "-m", "lk_jupyter.kernels.bridge", "-f", "{connection_file}"],
         "display_name": kernel.title,

@@ -7,36 +7,42 @@ import getpass
 import json
 import sys
 from decimal import Decimal, InvalidOperation
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lk_jupyter.errors import LocalCloudError
-from lk_jupyter.localcloud.money.catalogue import GPUS, PRICES
-from lk_jupyter.localcloud.options import MOST_CREDITS, MOST_SPEED, Options
+from lk_jupyter._encoding import accept_every_sign
+from lk_jupyter._extras import library
+from lk_jupyter.errors import LkError
+from lk_jupyter.localcloud.billing.catalogue import GPUS, PRICES
+from lk_jupyter.localcloud.options import MOST_CREDITS, MOST_SPEED, SWITCHES, CloudOptions
 from lk_jupyter.localcloud.runs.engine import PROGRAMS
 
 
 def main() -> int:
     """Start a cloud and serve until a signal ends it, or add a user; return the exit code."""
+    accept_every_sign()
     arguments = vars(_parser().parse_args())
     data, port, email = arguments.pop("data"), arguments.pop("port"), arguments.pop("add_user")
-    data, options = data.expanduser().absolute(), Options(**arguments)
+    arguments["strange"] = tuple(chain.from_iterable(arguments["strange"]))
+    data, options = data.expanduser().absolute(), CloudOptions(**arguments)
     try:
+        library("uvicorn", "local", "The local cloud")
         _add_user(data, options, email) if email else _serve(data, port, options)
-    except LocalCloudError as error:
+    except LkError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-def _serve(data: Path, port: int, options: Options) -> None:
+def _serve(data: Path, port: int, options: CloudOptions) -> None:
     from lk_jupyter.localcloud.server import serve  # noqa: PLC0415 (--help answers without it)
 
     serve(data, port, options)
 
 
-def _add_user(data: Path, options: Options, email: str) -> None:
-    from lk_jupyter.localcloud.people.signup import sign_up  # noqa: PLC0415
+def _add_user(data: Path, options: CloudOptions, email: str) -> None:
+    from lk_jupyter.localcloud.accounts.signup import sign_up  # noqa: PLC0415
 
     print(json.dumps(sign_up(data, options, email, _password(email))))  # noqa: T201
 
@@ -51,35 +57,49 @@ def _password(email: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lk_jupyter.localcloud",
-        description="A cloud on this machine with the API of the real one. When it is ready it prints one JSON line "
+        description="A cloud on this machine with the API of the real one. When it is ready it prints one JSON line\n"
         "with base_url, api_key and data. It listens on the loopback interface only; a signal ends it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Formatter,
+        epilog="names of --strange:\n" + "\n".join(f"  {name:22}{does}" for name, does in SWITCHES.items()),
     )
     add = parser.add_argument
     add("--port", type=int, default=0, help="port to listen on; 0 finds a free one")
     add("--data", type=Path, required=True, help="folder that holds all state; made when missing")
     add("--add-user", metavar="EMAIL", help="add a user with a personal organization and --credits, or give one a new "
         "password, and end: also while the cloud runs. Asks for the password, or reads one line")  # fmt: skip
-    add("--credits", type=_credits, default=Options.credits, help="credits that a new data folder starts with")
+    add("--credits", type=_credits, default=CloudOptions.credits, help="credits that a new data folder starts with")
     add("--voucher", dest="vouchers", action="append", type=_voucher, default=[], metavar="CODE=CREDITS",
         help="a voucher that can be redeemed once; may be repeated")  # fmt: skip
-    add("--quota", type=_profiles, default=Options.quota, metavar="PROFILE,…", help="machines that runs may use")
+    add("--quota", type=_profiles, default=CloudOptions.quota, metavar="PROFILE,…", help="machines that runs may use")
     add("--no-capacity", type=_cards, default=(), metavar="CARD,…", help="cards that no VM gets, such as b200")
-    add("--access-seconds", type=int, default=Options.access_seconds, help="life of an access token")
-    add("--refresh-seconds", type=int, default=Options.refresh_seconds, help="life of a refresh token")
-    add("--clock-speed", type=_speed, default=Options.clock_speed, metavar="TIMES",
-        help="how much faster than a clock the states of deployments, VMs and batches follow each other")  # fmt: skip
-    add("--inference-upstream", type=_web_address, default=Options.inference_upstream, metavar="URL",
+    add("--access-seconds", type=int, default=CloudOptions.access_seconds, help="life of an access token")
+    add("--refresh-seconds", type=int, default=CloudOptions.refresh_seconds, help="life of a refresh token")
+    add("--clock-speed", type=_speed, default=CloudOptions.clock_speed, metavar="TIMES",
+        help="speed-up of the states of deployments, VMs and batches, such as 10")  # fmt: skip
+    add("--inference-upstream", type=_web_address, default=CloudOptions.inference_upstream, metavar="URL",
         help="base URL of an OpenAI-compatible service that answers for its models, such as "
         "http://127.0.0.1:8000/v1; its key comes from LK_INFERENCE_UPSTREAM_KEY")  # fmt: skip
-    add("--s3-credential-seconds", type=int, default=Options.s3_credential_seconds,
+    add("--s3-credential-seconds", type=int, default=CloudOptions.s3_credential_seconds,
         help="life of temporary credentials for the storage")  # fmt: skip
-    add("--storage-bytes", type=int, default=Options.storage_bytes, metavar="BYTES",
+    add("--storage-bytes", type=int, default=CloudOptions.storage_bytes, metavar="BYTES",
         help="room for files that are uploaded by REST, per organization, as if the disk were full then")  # fmt: skip
     add("--simulate-gpu", action="store_true", help="make up GPU figures for runs on gpu.* machines, and say so")
-    add("--engine", choices=("auto", *PROGRAMS, "none"), default=Options.engine, help="what runs container images")
+    add("--engine", choices=("auto", *PROGRAMS, "none"), default=CloudOptions.engine, help="what runs container images")
+    add("--strange", action="append", type=_switches, default=[], metavar="NAME,…",
+        help="differ as the real cloud may, by a name below, or all; may be repeated")  # fmt: skip
     add("--faults", action="store_true", help="let tests order faults at /_faults")
     return parser
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and a list line by line."""
+
+
+def _switches(text: str) -> tuple[str, ...]:
+    names = tuple(SWITCHES) if text == "all" else tuple(text.split(","))
+    if unknown := set(names) - set(SWITCHES):
+        raise argparse.ArgumentTypeError(f"no switch {', '.join(sorted(unknown))}; there are {', '.join(SWITCHES)}")
+    return names
 
 
 def _credits(text: str) -> Decimal:

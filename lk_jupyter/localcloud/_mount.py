@@ -1,6 +1,6 @@
 """A declaration of the API plus a handler becomes a route.
 
-A handler names the arguments of the declaration and, first, ``ctx``: a Context, or a Visitor
+A handler names the arguments of the declaration and, first, ``ctx``: a Context, or an AnonymousContext
 where the declaration asks for no token. A plain function runs in a thread, a coroutine function
 in the event loop. Path, headers, body, query, limits, status and answer are the declaration's; a
 body with files comes as its model, too.
@@ -8,10 +8,10 @@ body with files comes as its model, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from inspect import Parameter, Signature
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Protocol, TypeVar, cast
 
 from fastapi import Depends, FastAPI, File, Form, Header, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -21,11 +21,27 @@ from starlette.datastructures import UploadFile as StarletteUpload
 
 from lk_jupyter.api._endpoint import Endpoint, endpoint_of, is_form
 from lk_jupyter.api._files import Upload
-from lk_jupyter.localcloud.context import Context, Visitor, caller, visitor
+from lk_jupyter.localcloud.context import AnonymousContext, Context, caller, visitor
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 HANDLERS: dict[Endpoint, Callable[..., Any]] = {}
+
+
+class Routing(Protocol):
+    """Where operations are, what handles them, and what they ask for."""
+
+    def places(self, endpoint: Endpoint) -> Iterable[tuple[str, str]]:
+        """Return method and path of every route of an operation."""
+
+    def handler(self, endpoint: Endpoint, usual: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function that handles an operation."""
+
+    def dependencies(self, endpoint: Endpoint) -> list[Any]:
+        """Return the requirements for callers that the declaration doesn't have."""
+
+    def body(self, model: Any) -> Any:
+        """Return the model of a body."""
 
 
 def implements(method: Callable[..., Any], *variants: Callable[..., Any]) -> Callable[[Handler], Handler]:
@@ -41,18 +57,19 @@ def implements(method: Callable[..., Any], *variants: Callable[..., Any]) -> Cal
     return register
 
 
-def mount(app: FastAPI) -> None:
+def mount(app: FastAPI, routing: Routing) -> None:
     """Add a route for every operation that has a handler; of its declarations, the first describes it."""
     operations: dict[tuple[str, str], Endpoint] = {}
     for endpoint in HANDLERS:
         operations.setdefault((endpoint.method, endpoint.path), endpoint)
     for endpoint in sorted(operations.values(), key=_placeholders):
-        handler = _with_signature(HANDLERS[endpoint], endpoint)
-        for server in endpoint.servers:
+        handler = _with_signature(routing.handler(endpoint, HANDLERS[endpoint]), endpoint, routing)
+        for method, path in routing.places(endpoint):
             app.add_api_route(
-                server + endpoint.path,
+                path,
                 handler,
-                methods=[endpoint.method],
+                methods=[method],
+                dependencies=routing.dependencies(endpoint),
                 status_code=endpoint.status,
                 response_model=None if _is_bare(endpoint) else endpoint.returns,
                 response_model_exclude_unset=True,
@@ -69,11 +86,11 @@ def _placeholders(endpoint: Endpoint) -> list[bool]:
     return [part.startswith("{") for part in endpoint.path.split("/")]
 
 
-def _with_signature(handler: Callable[..., Any], endpoint: Endpoint) -> Callable[..., Any]:
+def _with_signature(handler: Callable[..., Any], endpoint: Endpoint, routing: Routing) -> Callable[..., Any]:
     """Give the handler the signature that FastAPI reads: the declaration's, and the context."""
-    context = Annotated[Context, Depends(caller)] if endpoint.auth else Annotated[Visitor, Depends(visitor)]
+    context = Annotated[Context, Depends(caller)] if endpoint.auth else Annotated[AnonymousContext, Depends(visitor)]
     declared = [
-        row.replace(kind=Parameter.KEYWORD_ONLY, annotation=_read(endpoint, row))
+        row.replace(kind=Parameter.KEYWORD_ONLY, annotation=_read(endpoint, row, routing))
         for row in endpoint.signature.parameters.values()
     ]
     cast("Any", handler).__signature__ = Signature(
@@ -82,13 +99,13 @@ def _with_signature(handler: Callable[..., Any], endpoint: Endpoint) -> Callable
     return handler
 
 
-def _read(endpoint: Endpoint, row: Parameter) -> Any:
+def _read(endpoint: Endpoint, row: Parameter, routing: Routing) -> Any:
     """Return the type of an argument and, where FastAPI would not guess it, where it travels."""
     if header := endpoint.header(row.name):
         return Annotated[row.annotation, Header(alias=header)]
     if endpoint.place(row.name) == "body" and is_form(row.annotation):
         return Annotated[row.annotation, Depends(_form(row.annotation))]
-    return row.annotation
+    return routing.body(row.annotation)
 
 
 def _form(model: type[BaseModel]) -> Callable[..., BaseModel]:

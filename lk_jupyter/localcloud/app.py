@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from lk_jupyter.localcloud._mount import mount
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.faults import Faults
-from lk_jupyter.localcloud.groups import (
+from lk_jupyter.localcloud.models import envelope
+from lk_jupyter.localcloud.models.anthropic import error_of
+from lk_jupyter.localcloud.oversize import Oversize
+from lk_jupyter.localcloud.pages import checkout, cli_login, description, identity
+from lk_jupyter.localcloud.routes import (
     anthropic,
     auth,
     batches,
@@ -23,6 +30,7 @@ from lk_jupyter.localcloud.groups import (
     environment_variables,
     execution,
     files,
+    health,
     inference,
     invites,
     iris,
@@ -42,11 +50,8 @@ from lk_jupyter.localcloud.groups import (
     voucher,
     workloads,
 )
-from lk_jupyter.localcloud.models import envelope
-from lk_jupyter.localcloud.models.anthropic import error_of
-from lk_jupyter.localcloud.oversize import Oversize
-from lk_jupyter.localcloud.pages import checkout, cli_login
 from lk_jupyter.localcloud.runs.ports import Ports
+from lk_jupyter.localcloud.strange import Strange
 from lk_jupyter.localcloud.strict_json import StrictRoute
 
 #: Importing a group registers its handlers.
@@ -58,6 +63,7 @@ GROUPS = (
     environment_variables,
     execution,
     files,
+    health,
     inference,
     invites,
     iris,
@@ -79,22 +85,25 @@ GROUPS = (
 )
 
 
-def create_app(cloud: Cloud) -> ASGIApp:
-    """Return the application of a cloud."""
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
+def create_app(cloud: Cloud, strange: Strange) -> ASGIApp:
+    """Return the application of a cloud, with the changes of the switches."""
+    app = FastAPI(title="Local cloud", version=health.VERSION, openapi_url=None, redirect_slashes=False)
     app.router.route_class = StrictRoute
     app.state.cloud = cloud
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(envelope.Refusal, _refused)
     app.add_exception_handler(Exception, _failed)
-    mount(app)
+    mount(app, strange)
     app.include_router(anthropic.router)
+    app.include_router(serverless.router)
     app.include_router(cli_login.pages)
     app.include_router(checkout.pages)
+    app.include_router(identity.pages)
+    app.include_router(description.pages)
     if cloud.options.storage_bytes is not None:
         app.add_middleware(Oversize, most=cloud.options.storage_bytes)
-    served = Ports(app, cloud)
+    served = Ports(strange.around(app), cloud)
     return Faults(served) if cloud.options.faults else served
 
 
@@ -112,17 +121,29 @@ async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, envelope.Refusal):
         return _refusal(request, error)
     assert isinstance(error, HTTPException)  # noqa: S101
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        error.headers = {"Allow": _allowed(request, (error.headers or {}).get("Allow", ""))}
     if envelope.speaks_openai(request.url.path):
-        return _refusal(request, envelope.Refusal(error.status_code, error.detail))
+        answer = _refusal(request, envelope.Refusal(error.status_code, error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
     return await http_exception_handler(request, error)
 
 
+def _allowed(request: Request, named: str) -> str:
+    """Return every method of an address; ``named`` is what the framework knows of its first route."""
+    routes = [route for route in request.app.routes if isinstance(route, APIRoute)]
+    path = next((route.path for route in routes if route.matches(request.scope)[0] != Match.NONE), None)
+    found = {method for route in routes if route.path == path for method in route.methods or ()}
+    return ", ".join(sorted(found)) or named
+
+
 def _refusal(request: Request, refusal: envelope.Refusal) -> JSONResponse:
-    if request.url.path == anthropic.MESSAGES:
+    if request.url.path.startswith(anthropic.MESSAGES):
         return JSONResponse(error_of(refusal), refusal.status)
     return envelope.answer(refusal)
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:
     logging.getLogger("uvicorn.error").error("unexpected", exc_info=error)
-    return JSONResponse({"detail": f"The local cloud failed: {type(error).__name__}. Its log tells more."}, 500)
+    return JSONResponse({"detail": f"The local cloud failed: {type(error).__name__}. See its log."}, 500)

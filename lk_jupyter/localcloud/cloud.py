@@ -8,32 +8,34 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from lk_jupyter.localcloud.buckets.s3 import Storage
+from lk_jupyter.localcloud import ticket
+from lk_jupyter.localcloud.accounts.accounts import Accounts
+from lk_jupyter.localcloud.accounts.attempts import Attempts
+from lk_jupyter.localcloud.accounts.sessions import Sessions
+from lk_jupyter.localcloud.billing.ledger import Ledger
+from lk_jupyter.localcloud.billing.payments import Payments
+from lk_jupyter.localcloud.buckets.s3 import BucketStorage
 from lk_jupyter.localcloud.clock import to_seconds, to_text
-from lk_jupyter.localcloud.machines.machines import Machines
 from lk_jupyter.localcloud.models.async_chats import AsyncChats
 from lk_jupyter.localcloud.models.batch_files import BatchFiles
 from lk_jupyter.localcloud.models.batch_work import BatchWork
 from lk_jupyter.localcloud.models.dedicated import DedicatedChat
 from lk_jupyter.localcloud.models.deployments import Deployments
 from lk_jupyter.localcloud.models.models import Models
-from lk_jupyter.localcloud.models.upstream import Upstream
-from lk_jupyter.localcloud.money.ledger import Ledger
-from lk_jupyter.localcloud.money.payments import Payments
-from lk_jupyter.localcloud.options import Options
-from lk_jupyter.localcloud.people.accounts import Accounts
-from lk_jupyter.localcloud.people.sessions import Sessions
+from lk_jupyter.localcloud.models.upstream import ModelUpstream
+from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.runs import processes
 from lk_jupyter.localcloud.runs.outcome import ABORTED, SERVER_STOPPED
-from lk_jupyter.localcloud.runs.output import Output
+from lk_jupyter.localcloud.runs.output import RunOutput
 from lk_jupyter.localcloud.runs.provision import Provider
 from lk_jupyter.localcloud.runs.reader import OutputReader
 from lk_jupyter.localcloud.runs.records import Records
-from lk_jupyter.localcloud.runs.runs import Runs
+from lk_jupyter.localcloud.runs.runs import LiveRuns
 from lk_jupyter.localcloud.runs.samples import Samples
 from lk_jupyter.localcloud.runs.variables import Variables
 from lk_jupyter.localcloud.runs.webhooks import Webhooks
 from lk_jupyter.localcloud.store import DATABASE, Store
+from lk_jupyter.localcloud.vms.machines import Machines
 
 #: Environment variable with the key of the upstream.
 UPSTREAM_KEY = "LK_INFERENCE_UPSTREAM_KEY"
@@ -42,25 +44,27 @@ UPSTREAM_KEY = "LK_INFERENCE_UPSTREAM_KEY"
 class Cloud:
     """Everything behind the routes."""
 
-    def __init__(self, data: Path, options: Options, base_url: str) -> None:
+    def __init__(self, data: Path, options: CloudOptions, base_url: str, storage: BucketStorage) -> None:
         self.data = data
         self.options = options
         self.base_url = base_url
         self.store = Store(data / DATABASE)
-        self.sessions = Sessions(self.store, options)
-        self.accounts = Accounts(self.store, self.sessions, data)
+        self.attempts = Attempts(options.clock_speed)
+        self.sessions = Sessions(self.store, options, self.attempts)
+        self.accounts = Accounts(self.store, self.sessions, data, self.attempts)
+        ticket.renew(data)
         self.ledger = Ledger(self.store)
         self.ledger.grant(self.accounts.local_user["org_id"], options.credits)
         self.payments = Payments(self.store, self.ledger, dict(options.vouchers))
         self.machines = Machines(self.store, self.ledger, options.clock_speed)
         self.webhooks = Webhooks(self.store)
         self.records = Records(self.store, self.ledger, self.webhooks)
-        self.output = Output(self.store)
+        self.output = RunOutput(self.store)
         self.reader = OutputReader(self.output, self._written)
         self.variables = Variables(self.store, data)
-        self.storage = Storage(data / "storage", options.s3_credential_seconds, options.storage_bytes)
+        self.storage = storage
         self.provider = Provider(self.variables, self.storage)
-        self.runs = Runs(self.records, self.reader, self.webhooks, data, options)
+        self.runs = LiveRuns(self.records, self.reader, self.webhooks, data, options)
         self.runs.secrets, self.runs.bucket = self.variables.values, self.storage.folder
         self.runs.provide = self.provider.provide
         self.forgetters: list[Callable[[str], None]] = [
@@ -75,7 +79,7 @@ class Cloud:
     def _serve_models(self) -> None:
         """Make what answers for models; the upstream's key is taken out of what runs inherit."""
         url, key, speed = self.options.inference_upstream, os.environ.pop(UPSTREAM_KEY, None), self.options.clock_speed
-        self.upstream = Upstream(url, key) if url else None
+        self.upstream = ModelUpstream(url, key) if url else None
         self.models = Models(self.upstream)
         self.deployments = Deployments(self.store, self.ledger, speed)
         self.dedicated = DedicatedChat(self.deployments, self.models)

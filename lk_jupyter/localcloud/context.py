@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import HTTPException, Request
+from fastapi import Depends, Header, HTTPException, Request
+from fastapi.security import HTTPBearer
 
 from lk_jupyter.api._endpoint import IRIS, endpoint_of
 from lk_jupyter.api.mfa import Mfa
-from lk_jupyter.localcloud.people.accounts import ORGANIZATION_KEY, Caller
-from lk_jupyter.localcloud.people.members import Org
-from lk_jupyter.localcloud.people.users import User
+from lk_jupyter.localcloud.accounts.accounts import ORGANIZATION_KEY, Caller
+from lk_jupyter.localcloud.accounts.members import Org
+from lk_jupyter.localcloud.accounts.users import User
 
 if TYPE_CHECKING:
     from lk_jupyter.localcloud.cloud import Cloud
@@ -24,14 +25,14 @@ _BEFORE_SECOND_FACTOR = {
 
 
 @dataclass(frozen=True)
-class Visitor:
+class AnonymousContext:
     """A request that needs no token."""
 
     cloud: Cloud
 
 
 @dataclass(frozen=True)
-class Context(Visitor):
+class Context(AnonymousContext):
     """A request of a known user."""
 
     caller: Caller
@@ -48,9 +49,9 @@ class Context(Visitor):
         return self.cloud.accounts.org_of(self.caller, slug, right)[0]
 
 
-async def visitor(request: Request) -> Visitor:
+async def visitor(request: Request) -> AnonymousContext:
     """Give a public handler its context."""
-    return Visitor(request.app.state.cloud)
+    return AnonymousContext(request.app.state.cloud)
 
 
 def _authorization(request: Request) -> str:
@@ -60,13 +61,17 @@ def _authorization(request: Request) -> str:
     return request.headers.get("authorization", "")
 
 
-async def caller(request: Request) -> Context:
+async def caller(
+    request: Request,
+    _: Annotated[object, Depends(HTTPBearer(auto_error=False, scheme_name="bearerAuth"))],
+    x_org_slug: Annotated[str | None, Header()] = None,
+) -> Context:
     """Give a handler its context; 401 without a good token, 403 for a foreign organization."""
     cloud: Cloud = request.app.state.cloud
     scheme, _, token = _authorization(request).partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise HTTPException(401, "Missing token: send the header Authorization: Bearer <key>")
-    found = cloud.accounts.caller(token.strip(), request.headers.get("x-org-slug"))
+    found = cloud.accounts.caller(token.strip(), x_org_slug)
     if not found.verified and request.url.path not in _BEFORE_SECOND_FACTOR:
         raise HTTPException(401, "The second factor is missing: send a code to POST /mfa/verify, with this token")
     return Context(cloud, found)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lk_jupyter.localcloud.pages.page import check_origin
 
 PATH = "/_faults"
 
@@ -74,6 +76,10 @@ class Faults:
 
     async def _order(self, request: Request) -> Response:
         """Add the rows of the body, one or a list; or forget all."""
+        try:
+            check_origin(request)
+        except HTTPException as refusal:
+            return JSONResponse({"detail": refusal.detail}, refusal.status_code)
         if request.method == "DELETE":
             self._rows = []
             return JSONResponse([])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hmac
 import http.client
 import json
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,11 +23,18 @@ from lk_jupyter.errors import LocalCloudError
 ADDRESS_FILE = "server.json"
 LOG_FILE = "server.log"
 
+#: Where a cloud proves that it holds the key of its data folder, and how long what it is asked with may be.
+IDENTITY_PATH = "/_identity"
+MOST_NONCE = 100
+
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.02
+_MOST_ANSWER = 1000
+_ANSWER_SECONDS = 2.0
 _DETACHED = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows
 _started: dict[int, subprocess.Popen[bytes]] = {}
+_proven: dict[str, tuple[int, str]] = {}  # address → the process that proved itself there, and when that began
 
 
 @dataclass(frozen=True)
@@ -36,13 +48,46 @@ class Address:
 
 
 def find(data: Path) -> Address | None:
-    """Return the address of the cloud that runs on a data folder and answers, or None."""
+    """Return the address of the cloud that runs on a data folder and proves that it does, or None.
+
+    What a crash left in the folder names a port where anybody may listen by now: no key is sent to find out.
+    """
     try:
-        written = json.loads((data / ADDRESS_FILE).read_text())
+        written = json.loads((data / ADDRESS_FILE).read_text()) if _is_own(data) else {}
         address = Address(written["base_url"], written["api_key"], Path(written["data"]), written["pid"])
     except (OSError, ValueError, KeyError):
         return None
-    return address if _answers(address) else None
+    return address if _proves_itself(address) else None
+
+
+def is_there(data: Path, base_url: str) -> bool:
+    """Whether the cloud of a data folder still holds the address at which it proved itself; asked before each use."""
+    pid, since = _proven.get(base_url, (0, ""))
+    if pid and since and _since(pid) == since:
+        return True
+    found = find(data)
+    return found is not None and found.base_url == base_url
+
+
+def proof(api_key: str, base_url: str, nonce: str) -> str:
+    """Return what only a holder of the key can answer to a nonce, and nobody at another address can pass on."""
+    return hmac.new(api_key.encode(), f"local cloud at {base_url}: {nonce}".encode(), "sha256").hexdigest()
+
+
+def make_private(data: Path) -> None:
+    """Make a data folder, or close it to other users. Raises LocalCloudError where it cannot be this user's."""
+    try:
+        for folder in (data.parent, data):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalCloudError(
+            f"Can't create the folder '{data}' ({error.strerror}). Nothing was started. "
+            "Set LK_LOCAL_DATA to a folder that you can write to."
+        ) from None
+    if not _is_own(data):
+        raise LocalCloudError(f"The folder {str(data)!r} belongs to another user. Nothing was started. Name your own.")
+    if sys.platform != "win32":
+        data.chmod(0o700)
 
 
 def start(data: Path, *options: str) -> Address:
@@ -52,7 +97,7 @@ def start(data: Path, *options: str) -> Address:
     """
     if found := find(data):
         return found
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(data)
     log = data / LOG_FILE
     process = _spawn(data, log, options)
     deadline = time.monotonic() + _READY_SECONDS
@@ -98,23 +143,52 @@ def _spawn(data: Path, log: Path, options: tuple[str, ...]) -> subprocess.Popen[
     return process
 
 
-def _answers(address: Address) -> bool:
-    """Whether a cloud with this key is at this address."""
-    connection = http.client.HTTPConnection(urlsplit(address.base_url).netloc, timeout=2)
+def _proves_itself(address: Address) -> bool:
+    """Whether the cloud that has this key is at this address."""
+    nonce, since = secrets.token_urlsafe(32), _since(address.pid)
+    connection = http.client.HTTPConnection(urlsplit(address.base_url).netloc, timeout=_ANSWER_SECONDS)
+    limit = threading.Timer(_ANSWER_SECONDS, lambda: _hang_up(connection))
     try:
-        connection.request("GET", "/api/v2/external/user/org", headers={"Authorization": f"Bearer {address.api_key}"})
-        return connection.getresponse().status == http.client.OK
+        connection.connect()
+        limit.start()
+        connection.request("GET", f"{IDENTITY_PATH}?nonce={nonce}")
+        said = connection.getresponse().read(_MOST_ANSWER)
     except (OSError, http.client.HTTPException):
         return False
     finally:
+        limit.cancel()
         connection.close()
+    if not hmac.compare_digest(said, proof(address.api_key, address.base_url, nonce).encode()):
+        return False
+    _proven[address.base_url] = address.pid, since
+    return True
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    """End a connection on which somebody sends byte by byte."""
+    with suppress(OSError):
+        if connection.sock:
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _since(pid: int) -> str:
+    """Return when a process began, in words of the system; empty for none, and where the system does not tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether nobody else could have written what is in a folder; root trusts whom it serves."""
+    return sys.platform == "win32" or folder.stat().st_uid == os.geteuid() or os.geteuid() == 0
 
 
 def _is_alive(address: Address) -> bool:
     if address.pid in _started:
         return _started[address.pid].poll() is None
     if sys.platform == "win32":
-        return _answers(address)
+        return _proves_itself(address)
     try:
         os.kill(address.pid, 0)
     except OSError:

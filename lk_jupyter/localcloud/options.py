@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from lk_jupyter.localcloud.money.catalogue import PRICES
+from lk_jupyter.localcloud.billing.catalogue import PRICES
 
 #: The most that an organization is ever given at once.
 MOST_CREDITS = 1_000_000
@@ -13,9 +13,45 @@ MOST_CREDITS = 1_000_000
 #: The fastest clock: a day in 0.1 seconds.
 MOST_SPEED = 864_000.0
 
+#: What a cloud is like whose switches are on.
+PYTHON_FOLDER = "/job/work"
+IMAGE_FOLDER = "/lyceum/storage"
+LONGEST_RUN = 300
+LONGEST_NOTEBOOK = 200
+
+#: Words for the end of a run → what they become.
+WORDS = {"completed": "finalized", "failed": "broken_off"}
+
+#: Switch of --strange → what it does. Each has the name of the assumption that it breaks.
+SWITCHES = {
+    "bucket_folder_python": f"show the bucket to Python runs at {PYTHON_FOLDER}, and set no LK_STORAGE",
+    "bucket_folder_image": f"show the bucket to containers at {IMAGE_FOLDER} where a request names no folder",
+    "deployment_gpu_field": "take the GPU of a deployment from gpu_type, and refuse hardware_profile",
+    "chat_prefix": "answer for models, chat and embeddings below /openai/v1 alone",
+    "router_prefix": "know lyceum/router and its like at POST /serverless/route alone",
+    "batch_prefix": "have batches and their files below /openai/v1 alone",
+    "longest_run": f"refuse a timeout above {LONGEST_RUN}",
+    "notebook_limit": f"refuse a timeout above {LONGEST_NOTEBOOK} for hosted Jupyter servers",
+    "final_words": "end runs as finalized and broken_off in place of completed and failed",
+    "bucket_creation": "have no bucket until somebody makes it",
+    "frames": "take control characters out of streams, records and stored logs",
+    "newlines": "double each line break of a stream",
+    "stream_method": "stream for GET alone",
+    "stream_auth": "stream for callers with a token alone",
+    "late_attach": "stream what comes from now on, and nothing of a run that has ended",
+    "absent_operations": "have no block volumes, timings and vouchers",
+    "gpu_selection": "have no GPU selection",
+    "pricing_count": "say in the price book how many rows it has",
+    "metadata_echo": "give back no metadata of runs and batches",
+    "working_folder": "let all Python runs of an organization work in one folder",
+    "start_answer": "answer starts with 202 and no id",
+    "abort_answer": "answer aborts and stops with 204 and no body",
+    "signin_lookup": "have no GET /machine-types",
+}
+
 
 @dataclass(frozen=True)
-class Options:
+class CloudOptions:
     """Options of one server; lifetimes in seconds, which ``clock_speed`` leaves alone."""
 
     credits: Decimal = Decimal(100)
@@ -30,4 +66,5 @@ class Options:
     clock_speed: float = 1.0
     inference_upstream: str | None = None
     faults: bool = False
+    strange: tuple[str, ...] = ()
     engine: str = "auto"

@@ -18,30 +18,33 @@ import uvicorn
 from lk_jupyter.errors import LocalCloudError
 from lk_jupyter.localcloud.app import create_app
 from lk_jupyter.localcloud.cloud import Cloud
-from lk_jupyter.localcloud.launch import ADDRESS_FILE
-from lk_jupyter.localcloud.options import Options
+from lk_jupyter.localcloud.launch import ADDRESS_FILE, make_private
+from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.secret import write_private
+from lk_jupyter.localcloud.strange import Strange
 
 _GOODBYE_SECONDS = 3
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 1024
 
 
-def serve(data: Path, port: int, options: Options) -> None:
+def serve(data: Path, port: int, options: CloudOptions) -> None:
     """Run a cloud until a signal ends it.
 
     Raises LocalCloudError when the data folder is in use or the port is taken.
     """
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(data)
     lock = _lock(data)
     listener = _listen(port) if port else _listen_again(data)
-    cloud = Cloud(data, options, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    strange = Strange(options.strange)
+    cloud = strange.make(data, options, f"http://127.0.0.1:{listener.getsockname()[1]}")
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)  # uvicorn handles them, and raises them again when it is done
     config = uvicorn.Config(
-        create_app(cloud),
+        create_app(cloud, strange),
         log_level="warning",
         lifespan="off",
+        proxy_headers=False,  # whoever asks is on this machine, whatever a header says
         ws="websockets-sansio",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,

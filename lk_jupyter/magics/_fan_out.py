@@ -9,35 +9,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._detached import BACKGROUND
-from lk_jupyter.magics._interrupt import detaches, interrupt, kernel_ends
-from lk_jupyter.magics._lanes_view import Board, Decision, Logs, lanes_plan, total
-from lk_jupyter.magics._line import PACE, Note, Updated
-from lk_jupyter.options import RunOptions
-from lk_jupyter.runs.decision import table_of
-from lk_jupyter.runs.fan import Lane
-from lk_jupyter.runs.guard import permitted
-from lk_jupyter.runs.lane import WAITING
-from lk_jupyter.runs.lanes import FanOut
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._output.background import BACKGROUND
+from lk_jupyter.magics._output.fanout import Board, Decision, FanOutLogs, lanes_plan, total
+from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, detaches, interrupt
+from lk_jupyter.magics._output.live import LiveOutput, Note
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.runs.clock import next_second
+from lk_jupyter.runs.fanout.comparison import table_of
+from lk_jupyter.runs.fanout.fanout import FanOut
+from lk_jupyter.runs.fanout.plan import RunPlan
+from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.session import Session
+from lk_jupyter.session import Session
 
-STOPPING = "stopping; interrupt again to leave them"
+STOPPING = "stopping; interrupt again to stop waiting"
 
 
-def fan_out(session: Session, lanes: Sequence[Lane], options: RunOptions, shell: InteractiveShell) -> None:
+def fan_out(session: Session, lanes: Sequence[RunPlan], options: RunOptions, shell: InteractiveShell) -> None:
     """Run every lane and compare them; raises RunFailed when none completed, KeyboardInterrupt when stopped here."""
-    if options.plan:
+    if options.dry_run:
         display(lanes_plan(FanOut(session, lanes, options)))
         return
-    packages = permitted((lane.package for lane in lanes), ask)
+    packages = require_consent((lane.package for lane in lanes), ask)
     lanes = [replace(lane, package=package) for lane, package in zip(lanes, packages, strict=True)]
     fan = FanOut(session, lanes, options)
     if options.attach == "auto":
@@ -48,46 +49,41 @@ def fan_out(session: Session, lanes: Sequence[Lane], options: RunOptions, shell:
         view.detach()
     else:
         _follow(fan, view, detach=detaches(options))
-        fan.raise_failure(strict=options.strict)
+        fan.raise_failure()
 
 
 def _follow(fan: FanOut, view: LanesView, *, detach: bool) -> None:
-    try:
-        with true_interrupts():
-            view.begin()
-            view.follow()
-    except KeyboardInterrupt:
-        raise interrupt(_let_go_on(view) if detach else _stop(fan, view)) from None
+    stop = NoInterrupt() if detach else Stop(fan.abort)
+    with AtInterrupt(stop):
+        try:
+            with true_interrupts():
+                view.begin()
+                view.follow()
+        except KeyboardInterrupt:
+            raise interrupt(_let_go_on(view) if detach else _stop(fan, view, stop)) from None
     view.end()
 
 
 def _let_go_on(view: LanesView) -> str:
     view.detach()
-    return "the runs go on in the background. Stop one with %lk_abort ID; %lk_runs lists them."
+    return "the runs are still active in the background. List: %lk_runs. Abort one: %lk_abort ID"
 
 
-def _stop(fan: FanOut, view: LanesView) -> str:
-    """Abort all lanes, wait for their ends and say what they cost; a second interrupt leaves at once."""
+def _stop(fan: FanOut, view: LanesView, stop: Stop) -> str:
+    """Wait for lanes that are being aborted, and say what they cost; a second interrupt ends the waiting."""
     try:
         with true_interrupts():
             view.show(STOPPING)
-            if kernel_ends():
-                raise KeyboardInterrupt  # noqa: TRY301 (as a second interrupt does)
-            fan.abort()
-            view.follow(STOPPING)
-            view.end()
+            stop.wait()
+            if not stop.kernel_ends and fan.wait_for_abort():
+                view.end()
+                return f"the runs were aborted: {total(fan)}"
     except KeyboardInterrupt:
-        return _left(fan)
-    return f"the runs were stopped: {total(fan)}"
-
-
-def _left(fan: FanOut) -> str:
-    """Return what brings back to the lanes that may go on, or to what is known of them."""
-    going_on = [lane for lane in fan.lanes if not lane.ended and lane.state != WAITING]
-    known = [f"  %lk_attach {lane.run.execution_id}   (lane {lane.lane.number})" for lane in going_on if lane.run]
-    unknown = len(going_on) - len(known)
-    more = [f"  and {unknown} that were being started; look with %lk_runs"] if unknown else []
-    return "\n".join(["left the runs; they may go on. Follow them with:", *known, *more])
+        pass
+    left = fan.left or f"the runs have finished: {total(fan)}"
+    with suppress(KeyboardInterrupt):
+        view.detach()
+    return left
 
 
 class LanesView:
@@ -98,9 +94,9 @@ class LanesView:
         self._fan = fan
         self._options = options
         self._shell = shell
-        self._board = Updated(shell)
-        self._table = Updated(shell)
-        self._logs = Updated(shell)
+        self._board = LiveOutput(shell)
+        self._table = LiveOutput(shell)
+        self._logs = LiveOutput(shell)
         self._is_detached = False
 
     def begin(self) -> None:
@@ -117,7 +113,7 @@ class LanesView:
         fan = self._fan
         while not fan.done.is_set():
             self._board.show(Board(fan, note))
-            fan.done.wait(PACE)
+            fan.done.wait(next_second())
 
     def end(self) -> None:
         """Show how all ended, compare them, and keep the table in its variable."""
@@ -126,7 +122,7 @@ class LanesView:
         self._board.show(Board(fan), now=True)
         self._table.show(Decision(fan, self._note()), now=True)
         if not self._options.quiet:
-            self._logs.show(Logs(fan.lanes), now=True)
+            self._logs.show(FanOutLogs(fan.lanes), now=True)
         if not self._is_detached:
             self._shell.user_ns.update(fan.variables())
             self._keep(self._options.save)
@@ -137,7 +133,7 @@ class LanesView:
         if self._options.save:
             self._shell.user_ns[self._options.save] = self._fan
         self.begin()
-        self._table.show(Note("The table comes here when all have ended."), now=True)
+        self._table.show(Note("Results appear here when all runs finish."), now=True)
         self._logs.show(Note(""), now=True)
         BACKGROUND.add(self)
         threading.Thread(target=self._keep_showing, name="lk-show-lanes", daemon=True).start()
@@ -159,15 +155,13 @@ class LanesView:
         table = table_of(self._fan.outcomes(), self._fan.scores)
         self._shell.user_ns[name] = table
         if isinstance(table, list):
-            display(Note(f"pandas is not installed here, so {name} is a list with a dict for each run."))
+            display(Note(f"pandas isn't installed here, so {name} is a list with one dict per run."))
 
     def _note(self) -> str:
         if winner := self._fan.winner:
-            return (
-                f"Kept lane {winner.lane.number}, the first that completed, and stopped the others: {total(self._fan)}."
-            )
+            return f"Kept run {winner.lane.number}, the first to complete, and aborted the others: {total(self._fan)}."
         names = ", ".join(self._fan.variables())
-        by_lane = f"In each of {names} is a dict: the number of a lane → what it sent back.\n" if names else ""
+        by_lane = f"Each of {names} is a dict: number of the run → its value.\n" if names else ""
         before = self._fan.attached
-        again = f"{before} of them were started by this cell before. " if before else ""
+        again = f"{before} of them were already started by this cell. " if before else ""
         return f"{by_lane}{again}{total(self._fan)}."

@@ -1,58 +1,60 @@
-"""``%lk_batch``: a question about every row of a column."""
+"""``%lk_batch``: ask a model about every row of a column."""
 
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.errors import LkError
-from lk_jupyter.inference.batch import Estimate, Job, Progress, Result, Work
+from lk_jupyter.inference.batch import BatchProgress, BatchResult, Estimate, Job, Work
 from lk_jupyter.inference.batch_file import opened
 from lk_jupyter.inference.catalogue import catalogue
-from lk_jupyter.inference.options import BatchOptions
 from lk_jupyter.inference.rows import Column, column
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._bars import Bar, Rows
-from lk_jupyter.magics._interrupt import interrupt
-from lk_jupyter.magics._line import Line, Note, Updated
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics.run import check_name
-from lk_jupyter.runs._tables import pandas
-from lk_jupyter.runs.cost import credits_label, duration_label
-from lk_jupyter.runs.guard import permit_text
-from lk_jupyter.runs.session import current
+from lk_jupyter.machines.cost import credits_label, duration_label
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._output.bars import Bar, Rows
+from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
+from lk_jupyter.options.inference import BatchOptions
+from lk_jupyter.options.runs import check_name
+from lk_jupyter.runs.interrupts import true_interrupts
+from lk_jupyter.runs.package.secret_scan import permit_text
+from lk_jupyter.session import current
+from lk_jupyter.text.pandas import pandas
 
-_KNOWN = "Asked before: nothing was asked or billed now. --again asks anew."
+_KNOWN = "Already answered: nothing was sent or billed. --again asks again."
 
 
 @magic(BatchOptions)
 def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
-    """Ask a model about every row of a column, as one batch, and give the answers by row as a DataFrame.
+    """Ask a model about every row of a column as one batch; answers come back by row as a DataFrame.
 
-    It tells what that may cost, and asks. An interrupt ends the waiting; the batch goes on. Run the same line again,
-    in a new kernel too, and it goes on from there: no row is asked again that has an answer.
+    It shows the highest possible cost and asks first. An interrupt stops waiting; the batch stays active. Run the
+    same line again, in a new kernel too, to continue: answered rows aren't asked again.
 
     Examples::
 
         %lk_batch df.review --model moonshotai/kimi-k3 --prompt "Is this kind? Yes or no: {text}" --save answers
-        %lk_batch df.review --model moonshotai/kimi-k3 --max-tokens 50 --plan
+        %lk_batch df.review --model moonshotai/kimi-k3 --max-tokens 50 --dry-run
         %lk_batch df.review --model moonshotai/kimi-k3 --cancel
     """
     check_name(options.save)
-    if not (options.plan or options.cancel):
+    if not (options.dry_run or options.cancel):
         pandas()  # where it is missing, that is told before anything is paid
     session, rows = current(), column(options.column, shell.user_ns)
     job = _job(options, catalogue(session).find(options.model, "chat"), rows)
     with opened(job.key) as file:
-        if options.again and not (options.plan or options.cancel):
+        if options.again and not (options.dry_run or options.cancel):
             file.forget()
         work = Work(session, job, file, retries=options.retries)
         if options.cancel:
-            display(Note(f"{work.cancel():,} rows were on their way; the batch is cancelled."))
+            display(Note(f"Cancelled the batch; {work.cancel():,} rows were in progress."))
             return None
         if file.is_new() and not _agreed(job, options):
             return None
@@ -73,8 +75,10 @@ def _job(options: BatchOptions, offer: Any, rows: Column) -> Job:
 def _agreed(job: Job, options: BatchOptions) -> bool:
     """Tell the price, and ask whether to start."""
     estimate = job.estimate(range(len(job.prompts)))
-    display(Line("plan", _price(estimate), _unbounded(job, estimate)))
-    if options.plan:
+    known = sum((cost for cost in (estimate.prompts, estimate.answers) if cost is not None), Decimal(0))
+    short = map(str, short_of(current(), known, "this batch"))
+    display(StatusLine("plan", _price(estimate), "\n".join(filter(None, [_unbounded(job, estimate), *short]))))
+    if options.dry_run:
         return False
     permit_text("\n".join([*job.prompts, job.system or ""]), "The batch", ask, allowed=options.allow_secrets)
     if options.yes or ask("Start the batch? [y/N] "):
@@ -93,26 +97,28 @@ def _unbounded(job: Job, estimate: Estimate) -> str:
     if estimate.answers is not None or job.offer.prices.completion is None:
         return ""
     thousand = 1000 * len(job.prompts) * job.offer.prices.completion
-    return (
-        f"For each 1,000 tokens that an answer has on average, the answers add {credits_label(thousand)}. "
-        "--max-tokens bounds it."
-    )
+    return f"Each 1,000 tokens of average answer length add {credits_label(thousand)}. Set a limit: --max-tokens"
 
 
-def _followed(work: Work, job: Job, shell: InteractiveShell) -> Result:
+def _followed(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
     """Bring a batch to its end in the output of the cell."""
-    output, began, is_known = Updated(shell), time.monotonic(), work.is_done()
+    output, began, is_known = LiveOutput(shell), time.monotonic(), work.is_done()
     try:
         with true_interrupts():
             for progress in work.steps():
                 output.show(Rows([_bar(progress, job.offer.id)]))
     except KeyboardInterrupt:
-        output.settle(Line("left", [job.offer.id, "the batch goes on"]))
+        if not work.goes_on:
+            output.settle(StatusLine("stopped", [job.offer.id]))
+            raise interrupt(
+                "stopped; answers that arrived are kept. Run the line again to ask the other rows."
+            ) from None
+        output.settle(StatusLine("left", [job.offer.id, "the batch is still active"]))
         raise interrupt(
-            "the waiting was ended; the batch goes on. The same line follows it again, with --cancel it stops."
+            "stopped waiting; the batch is still active. Run the line again to follow it, or with --cancel to stop it."
         ) from None
     except LkError:
-        output.settle(Line("failed", [job.offer.id]))
+        output.settle(StatusLine("failed", [job.offer.id]))
         raise
     result = work.result()
     line = _receipt(result, job, time.monotonic() - began)
@@ -122,7 +128,7 @@ def _followed(work: Work, job: Job, shell: InteractiveShell) -> Result:
     return result
 
 
-def _bar(progress: Progress, label: str) -> Bar:
+def _bar(progress: BatchProgress, label: str) -> Bar:
     done = progress.answered + progress.failed
     facts = [f"{progress.answered:,} of {progress.total:,} rows", progress.state.replace("_", " ")]
     facts += [f"{progress.failed:,} failed"] if progress.failed else []
@@ -130,15 +136,15 @@ def _bar(progress: Progress, label: str) -> Bar:
     return Bar(label, done, progress.total, f"{label} {progress.share:.0%} | {' · '.join(facts)}")
 
 
-def _receipt(result: Result, job: Job, seconds: float) -> Line:
+def _receipt(result: BatchResult, job: Job, seconds: float) -> StatusLine:
     failed = len(result.failures)
     facts = [
         job.offer.id,
         f"{len(result.answers):,} of {len(job.prompts):,} rows answered",
         duration_label(seconds),
-        credits_label(result.cost) if result.cost is not None else "cost not known",
+        credits_label(result.cost) if result.cost is not None else "cost unknown",
     ]
-    line = Line("failed" if failed else "completed", facts, "\n".join(result.reasons()))
+    line = StatusLine("failed" if failed else "completed", facts, "\n".join(result.reasons()))
     line.mark = "✓" if not failed else "✗"
     line.metadata = {
         "lk_jupyter": {
@@ -151,7 +157,7 @@ def _receipt(result: Result, job: Job, seconds: float) -> Line:
     return line
 
 
-def _given(rows: Column, result: Result, options: BatchOptions, shell: InteractiveShell) -> Any:
+def _given(rows: Column, result: BatchResult, options: BatchOptions, shell: InteractiveShell) -> Any:
     """Return the answers by row, or set the variable that is to have them."""
     numbers = range(len(rows))
     answers = [answer.text if (answer := result.answers.get(row)) else None for row in numbers]

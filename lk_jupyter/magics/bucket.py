@@ -1,4 +1,4 @@
-"""``%lk_bucket``: the bucket through the API itself, where a network lets nothing else through."""
+"""``%lk_bucket``: the bucket through the API, for networks that block storage."""
 
 from __future__ import annotations
 
@@ -11,67 +11,75 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api._files import Upload
 from lk_jupyter.api.storage import BulkUploadBody, UploadFileBody
 from lk_jupyter.errors import StorageError, UsageError
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._fields import limit, option, word, yes
-from lk_jupyter.magics._line import Note
-from lk_jupyter.magics._parser import Verbs
-from lk_jupyter.magics._views import Table, say
-from lk_jupyter.options import Options
-from lk_jupyter.runs.session import current
+from lk_jupyter.machines.cost import moment_label
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.live import Note
+from lk_jupyter.options.fields import limit, option, word, yes
+from lk_jupyter.options.runs import Options
+from lk_jupyter.session import current
+from lk_jupyter.storage._plan import file_name
 from lk_jupyter.storage.progress import size_label
 from lk_jupyter.storage.storage import SCHEME
 
-lk_bucket = Verbs(
+lk_bucket = Subcommands(
     "lk_bucket",
-    "Reach the bucket by the API alone, where a network lets no storage through.\n\nFiles go whole. Where the storage "
-    "can be reached, %lk_ls, %lk_put, %lk_get and %lk_rm are faster, and go on after a crash.",
+    "Transfer files of the bucket through the API, if the network blocks storage.\n\nEach file is one request. "
+    "If storage can be reached, %lk_ls, %lk_put, %lk_get and %lk_rm are faster and resume after a crash.",
 )
 
 
-class ListOptions(Options):
+class ListBucketOptions(Options):
     """Options of ``%lk_bucket list``."""
 
-    prefix: str = word("How the keys begin.", "")
+    prefix: str = word("First characters of the keys.", "")
     limit: int = limit(100)
 
 
-class PutOptions(Options):
+class PutBucketOptions(Options):
     """Options of ``%lk_bucket put``."""
 
     files: list[str] = word("Files on this machine.", metavar="FILE", completer="paths")
     to: str = option("", "Folder in the bucket, or the key of a single file.", metavar="KEY")
 
 
-class GetOptions(Options):
+class GetBucketOptions(Options):
     """Options of ``%lk_bucket get``."""
 
-    key: str = word("Key of the object.")
+    key: str = word("Key of the file.")
     target: str = word("File or folder on this machine.", ".", completer="paths")
 
 
-class DeleteOptions(Options):
+class DeleteBucketOptions(Options):
     """Options of ``%lk_bucket delete``."""
 
-    key: str = word("Key of an object, or a folder with a slash at its end.")
+    key: str = word("Key of a file, or a folder ending with a slash.")
     yes: bool = yes()
 
 
-@lk_bucket.verb("list", ListOptions)
-def _list(options: ListOptions, _shell: InteractiveShell) -> None:
-    """List objects with their sizes and times.
+@lk_bucket.verb("list", ListBucketOptions)
+def _list(options: ListBucketOptions, _shell: InteractiveShell) -> None:
+    """List files with their sizes and times.
 
     Example: ``%lk_bucket list data/``
     """
     found = list(current().client.storage.list_files(_key(options.prefix), max_files=options.limit))
-    rows = [(each.key, size_label(each.size), f"{each.last_modified.astimezone():%d %b %Y %H:%M}") for each in found]
+    rows = [(each.key, _size(each.size), moment_label(each.last_modified)) for each in found]
     full = len(rows) == options.limit
-    note = f"There may be more than {options.limit}: --limit." if full else "" if rows else "Nothing there yet."
+    note = (
+        f"There may be more than {options.limit}: use --limit."
+        if full
+        else ""
+        if rows
+        else ("No files yet. Upload one: %lk_bucket put FILE")
+    )
     display(Table(("Key", "Size", "Written"), rows, note=note, right=frozenset({"Size"})))
 
 
-@lk_bucket.verb("put", PutOptions)
-def _put(options: PutOptions, _shell: InteractiveShell) -> None:
-    """Store files of this machine.
+@lk_bucket.verb("put", PutBucketOptions)
+def _put(options: PutBucketOptions, _shell: InteractiveShell) -> None:
+    """Upload files of this machine.
 
     Examples::
 
@@ -81,51 +89,55 @@ def _put(options: PutOptions, _shell: InteractiveShell) -> None:
     paths, key, client = [Path(name).expanduser() for name in options.files], _key(options.to), current().client
     for path in paths:
         if not path.is_file():
-            raise UsageError(f"There is no file {path} here ({Path.cwd()}). Nothing was sent.")
+            raise UsageError(f"No file '{path}' in {Path.cwd()}. Nothing was sent.")
     if len(paths) > 1:
         _put_all(client, paths, key)
         return
     to = key + paths[0].name if key.endswith("/") else key or paths[0].name
     stored = client.storage.upload(UploadFileBody(file=Upload(paths[0])), key=to)
-    display(Note(f"Stored {SCHEME}{stored.key}, {size_label(stored.size)}."))
+    display(Note(f"Uploaded {SCHEME}{stored.key or to}, {size_label(paths[0].stat().st_size)}."))
+
+
+def _size(size: int | None) -> str:
+    return "" if size is None else size_label(size)
 
 
 def _put_all(client: Client, paths: list[Path], key: str) -> None:
     folder = f"{key.rstrip('/')}/" if key else None
     told = client.storage.upload_bulk(BulkUploadBody(files=[Upload(path) for path in paths], folder_prefix=folder))
-    failed = [f"{each.key}: {each.error_message or 'not stored'}" for each in told if each.status != "success"]
-    display(Note(f"Stored {told.successful_uploads} of {told.total_files} files in {SCHEME}{folder or ''}."))
+    failed = [f"{each.key}: {each.error_message or 'not uploaded'}" for each in told if each.status != "success"]
+    display(Note(f"Uploaded {told.successful_uploads} of {told.total_files} files to {SCHEME}{folder or ''}."))
     if failed:
-        raise StorageError(f"{len(failed)} files were not stored: {'; '.join(failed)}. Put those again.")
+        raise StorageError(f"{len(failed)} files weren't uploaded: {'; '.join(failed)}. Upload them again.")
 
 
-@lk_bucket.verb("get", GetOptions)
-def _get(options: GetOptions, _shell: InteractiveShell) -> None:
-    """Fetch one object.
+@lk_bucket.verb("get", GetBucketOptions)
+def _get(options: GetBucketOptions, _shell: InteractiveShell) -> None:
+    """Download one file.
 
     Example: ``%lk_bucket get results/model.pt``
     """
     key, target = _key(options.key), Path(options.target).expanduser()
-    path = target / key.rpartition("/")[2] if target.is_dir() else target
+    path = target / file_name(key) if target.is_dir() else target
     part = path.with_name(path.name + ".part")
     with current().client.storage.download(key) as download, part.open("wb") as file:
         for piece in download:
             file.write(piece)
     part.replace(path)
-    display(Note(f"Fetched {path}, {size_label(path.stat().st_size)}."))
+    display(Note(f"Downloaded {path}, {size_label(path.stat().st_size)}."))
 
 
-@lk_bucket.verb("delete", DeleteOptions)
-def _delete(options: DeleteOptions, _shell: InteractiveShell) -> None:
-    """Delete an object, or a folder with all that is in it. Asks first.
+@lk_bucket.verb("delete", DeleteBucketOptions)
+def _delete(options: DeleteBucketOptions, _shell: InteractiveShell) -> None:
+    """Delete a file, or a folder with everything in it. Asks first.
 
     Example: ``%lk_bucket delete data/old/ --yes``
     """
     key, storage = _key(options.key), current().client.storage
     if not key.strip("/"):
-        raise UsageError("%lk_bucket delete: name what is to be deleted; the whole bucket is not deleted by it.")
-    if not options.yes and not ask(f"Delete {SCHEME}{key} for good? [y/N] "):
-        say("Nothing was deleted. --yes deletes without asking.")
+        raise UsageError("%lk_bucket delete needs a key or a folder; it doesn't delete the entire bucket.")
+    if not options.yes and not ask(f"Delete {SCHEME}{key} permanently? [y/N] "):
+        say("Nothing was deleted. To skip the question: --yes")
         return
     if key.endswith("/"):
         storage.delete_folder(key)

@@ -1,4 +1,4 @@
-"""``%lk_models`` and ``%%lk_chat``: which models there are, and talking to one."""
+"""``%lk_models`` and ``%%lk_chat``: list models and chat with them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from IPython.display import display
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.errors import UsageError
-from lk_jupyter.inference.answerer import Answerer, answerer
 from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, catalogue, near, per_million
-from lk_jupyter.inference.options import ChatOptions, ModelsOptions
+from lk_jupyter.inference.chat_target import Answerer, answerer
+from lk_jupyter.inference.conversation import Coming, Talk
 from lk_jupyter.inference.prompt import Content, question
-from lk_jupyter.inference.talk import Coming, Talk
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._chat_view import ChatView
-from lk_jupyter.magics._interrupt import interrupt
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics._views import Table
-from lk_jupyter.magics.run import check_name
-from lk_jupyter.runs.guard import permit_text
-from lk_jupyter.runs.session import Session, current
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._output.chat import ChatView
+from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.options.inference import ChatOptions, ModelsOptions
+from lk_jupyter.options.runs import check_name
+from lk_jupyter.runs.interrupts import true_interrupts
+from lk_jupyter.runs.package.secret_scan import permit_text
+from lk_jupyter.session import Session, current
 
 _FIGURES = frozenset({"Prompt", "Cached", "Answer", "Context"})
 
@@ -36,7 +36,7 @@ _talks: WeakKeyDictionary[InteractiveShell, Talk] = WeakKeyDictionary()
 
 @magic(ModelsOptions)
 def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
-    """List the models that answer, with the price of a million tokens in credits, and how many they take at once.
+    """List models with their price per million tokens, in credits, and their concurrency limit.
 
     Examples::
 
@@ -54,29 +54,27 @@ def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
     chosen = ModelCatalogue(tuple(offer for offer in found if wanted in offer.id.lower()))
     if options.save:
         shell.user_ns[options.save] = chosen.df
-    note = "" if chosen else f"No id holds {options.text!r}. {near(wanted, [offer.id for offer in found])}"
+    note = "" if chosen else f"No model id contains '{options.text}'. {near(wanted, [offer.id for offer in found])}"
     display(models_table(chosen, note))
 
 
 def _ids(client: Client, options: ModelsOptions) -> Table:
-    """List the ids that the clients of ``lk_jupyter.openai()`` and ``.anthropic()`` find."""
+    """List the ids that the clients of ``lk_jupyter.openai()`` and ``.anthropic()`` see."""
     read: dict[str, Callable[[], Any]] = {
         "openai": client.openai.models,
         "iris": client.iris.models,
         "anthropic": client.iris.anthropic_models,
     }
     found = [model.id for model in read[options.at or "openai"]() if (options.text or "").lower() in model.id.lower()]
-    note = (
-        "" if found else "There is none. %lk_deploy makes a deployment." if options.at == "iris" else "There is none."
-    )
+    note = "" if found else "No deployments. Create one: %lk_deploy MODEL" if options.at == "iris" else "No models."
     return Table((f"Model, as {options.at} names it",), [(name,) for name in found], note=note)
 
 
 @magic(ChatOptions)
 def lk_chat(options: ChatOptions, shell: InteractiveShell, cell: str) -> None:
-    """Ask a model; the answer streams in below the cell, with its speed and its cost.
+    """Ask a model; the answer streams below the cell, with its speed and cost.
 
-    {name} in the cell is the value of a variable. The next cell goes on with the talk; --new begins another.
+    {name} in the cell is the value of a variable. The next cell continues the conversation; --new starts another one.
     An interrupt stops the answer and keeps what came.
 
     Examples::
@@ -99,20 +97,20 @@ def lk_chat(options: ChatOptions, shell: InteractiveShell, cell: str) -> None:
 def models_table(models: ModelCatalogue, note: str = "") -> Table:
     """Show models with their prices."""
     columns = ("Model", "For", "Prompt", "Cached", "Answer", "Context")
-    prices = "Prices in credits for a million tokens." if models else ""
+    prices = "Prices in credits per million tokens." if models else ""
     return Table(columns, [_row(offer) for offer in models], "\n".join(filter(None, [prices, note])), _FIGURES)
 
 
 def _row(offer: ModelOffer) -> tuple[str, ...]:
     prices = (per_million(price) for price in (offer.prices.prompt, offer.prices.cached, offer.prices.completion))
-    context = "not told" if offer.context is None else f"{offer.context:,}"
+    context = "unknown" if offer.context is None else f"{offer.context:,}"
     return (offer.id, offer.kind, *("" if price is None else f"{price:,.2f}" for price in prices), context)
 
 
 def _who(session: Session, name: str | None) -> Answerer:
     if name is None:
         known = [offer.id for offer in catalogue(session) if offer.kind == "chat"]
-        raise UsageError(f"Name the model to talk to: %%lk_chat MODEL. {near('', known)} %lk_models lists all.")
+        raise UsageError(f"Name a model: %%lk_chat MODEL. {near('', known)} All models: %lk_models")
     return answerer(session, name)
 
 
@@ -139,7 +137,7 @@ def _answer(who: Answerer, talk: Talk, content: Content, options: ChatOptions, s
         state = "answered"
     except KeyboardInterrupt:
         state = "stopped"
-        raise interrupt("the answer was stopped; what came is kept.") from None
+        raise interrupt("interrupted; the partial answer is kept.") from None
     finally:
         coming.close()
         view.end(coming.answer, state)

@@ -1,4 +1,4 @@
-"""Containers: an image or a stack runs on the cloud as a cell does, and its ports are opened."""
+"""``%%lk_docker``, ``%%lk_compose`` and ``%lk_open``: run images and stacks, open their ports."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import webbrowser
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.magics._ask import ask_hidden
-from lk_jupyter.magics._line import Line
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics.run import FIRST_LINE, check_name, start
-from lk_jupyter.options import ComposeOptions, DockerOptions, OpenOptions
-from lk_jupyter.runs.addresses import listens, open_address
-from lk_jupyter.runs.bundle import Source
-from lk_jupyter.runs.containers import prepare_compose, prepare_image
+from lk_jupyter.code.source import Source
+from lk_jupyter.magics._engine.ask import ask_hidden
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._output.live import StatusLine
+from lk_jupyter.magics.run import FIRST_LINE, start
+from lk_jupyter.options.runs import ComposeOptions, DockerOptions, OpenOptions, check_name
+from lk_jupyter.runs.containers.containers import prepare_compose, prepare_image
+from lk_jupyter.runs.ports import listens, open_address
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.session import current
+from lk_jupyter.session import current
 
 
 @magic(DockerOptions)
 def lk_docker(options: DockerOptions, shell: InteractiveShell, cell: str) -> None:
-    """Run a container image on the cloud, with the cell as a script of its shell.
+    """Run a container image on the cloud; the cell is a shell script of the image.
 
     A cell of comments only runs the image's own command. The bucket is at /mnt/s3. All else is as with
     %%lk_run: log, cost, interrupt, --detach, %lk_attach.
@@ -41,7 +41,7 @@ def lk_docker(options: DockerOptions, shell: InteractiveShell, cell: str) -> Non
 
 @magic(ComposeOptions)
 def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> None:
-    """Run a stack of containers on the cloud; the cell is its compose file, checked before it is sent.
+    """Run a stack of containers on the cloud; the cell is a compose file, checked before it is sent.
 
     Examples::
 
@@ -56,7 +56,7 @@ def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> N
 
 @magic(OpenOptions)
 def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
-    """Show the address of a port of a run, and open it in a browser.
+    """Show the address of a port of a run and open it in a browser.
 
     Examples::
 
@@ -67,13 +67,8 @@ def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     url = open_address(run, options.port)
     ready = listens(url)
     if ready and not options.no_browser:
-        open_browser(url)
-    display(Line("listening" if ready else "not listening yet", [url], "" if ready else _WAIT))
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    display(StatusLine("listening" if ready else "not listening yet", [url], "" if ready else _WAIT))
 
 
-_WAIT = "Nothing answers there so far: a program that starts may take its time. The address stays the same."
-
-
-def open_browser(url: str) -> None:
-    """Open an address in a browser of this machine, if it has one."""
-    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+_WAIT = "Nothing answers yet; the program may still be starting. The address stays the same."

@@ -8,21 +8,22 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.account.low_balance import short_of_an_hour
 from lk_jupyter.api.inference import Deployment, DeploymentDetail, StopDeploymentRequest
 from lk_jupyter.errors import DeploymentFailed
-from lk_jupyter.inference.deploy import Plan, find, logs, plan, serves, starting
-from lk_jupyter.inference.options import DeploymentsOptions, DeployOptions, UndeployOptions
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._interrupt import interrupt
-from lk_jupyter.magics._line import FONT, Line, Note, Updated
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics._views import Table
-from lk_jupyter.magics.run import check_name
-from lk_jupyter.runs.cost import credits_label
+from lk_jupyter.inference.deploy import DeploymentPlan, create_once, find, logs, plan, serves, starting
+from lk_jupyter.machines.cost import credits_label
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._output.interrupt import interrupt, left_by_interrupt
+from lk_jupyter.magics._output.live import FONT, LiveOutput, Note, StatusLine
+from lk_jupyter.options.inference import DeploymentsOptions, DeployOptions, UndeployOptions
+from lk_jupyter.options.runs import check_name
+from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID
-from lk_jupyter.runs.redact import redact
-from lk_jupyter.runs.session import Session, current
+from lk_jupyter.session import Session, current
+from lk_jupyter.text.redact import redact
 
 _MARKS = {"created": "✓", "running": "✓", "failed": "✗", "stopped": "■", "paused": "■"}
 _WORDS = {"created": "serves", "paused": "paused, not billed"}
@@ -30,7 +31,7 @@ _WORDS = {"created": "serves", "paused": "paused, not billed"}
 
 @magic(DeployOptions)
 def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
-    """Serve a model on GPUs of your own, and wait until it answers. Shows the price and asks first.
+    """Deploy a model on GPUs of your own and wait until it serves. Shows the price and asks first.
 
     It is billed until %lk_undeploy; after an hour without a question it is paused and not billed, and the next
     question wakes it up. An interrupt ends the waiting, not the deployment.
@@ -43,24 +44,30 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
     check_name(options.save)
     session = current()
     wanted = plan(session, options.model, options.gpu, options.count, options.replicas)
-    display(Line("plan", _price(wanted), _scarce(wanted)))
-    if options.plan:
+    most = None if wanted.per_hour is None else wanted.per_hour * wanted.request.max_replicas
+    warnings = map(str, short_of_an_hour(session, most))
+    display(StatusLine("plan", _price(wanted), "\n".join(filter(None, [_scarce(wanted), *warnings]))))
+    if options.dry_run:
         return
-    if not options.yes and not ask("Start it? [y/N] "):
-        display(Note("Nothing was started. --yes starts without asking."))
+    if not options.yes and not ask("Start the deployment? [y/N] "):
+        display(Note("Nothing was started. To skip the question: --yes"))
         return
-    made = session.client.inference.create(wanted.request)
+    model = wanted.request.hf_model_id
+    with left_by_interrupt(
+        f"A deployment of {model!r} may exist and be billed. Check: %lk_deployments. Stop it: %lk_undeploy ID"
+    ):
+        made = create_once(session.client, wanted.request)
     if options.save:
         shell.user_ns[options.save] = made.deployment_id
     if options.no_wait:
-        display(Line(made.status, [f"deployment {made.deployment_id}"], _next(made.deployment_id)))
+        display(StatusLine(made.status, [f"deployment {made.deployment_id}"], _next(made.deployment_id)))
         return
     _watched(session, made.deployment_id, wanted, shell)
 
 
 @magic(DeploymentsOptions)
 def lk_deployments(options: DeploymentsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """List your deployments, or show one with its replicas and what those wrote that failed.
+    """List your deployments, or show one with its replicas and the logs of failed ones.
 
     Examples::
 
@@ -79,14 +86,16 @@ def lk_deployments(options: DeploymentsOptions, shell: InteractiveShell) -> None
 
 @magic(UndeployOptions)
 def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Stop deployments with all their replicas, and their bill.
+    """Stop deployments, all their replicas and their bill.
 
     Example: ``%lk_undeploy 3f0c``
     """
     session = current()
     for chosen in [find(session, name) for name in options.deployments]:
         state = session.client.inference.stop(StopDeploymentRequest(deployment_id=chosen.deployment_id))
-        line = Line(state.status, [chosen.hf_model_id, f"deployment {chosen.deployment_id[:SHORT_ID]}"])
+        line = StatusLine(
+            state.status if state else "stopped", [chosen.hf_model_id, f"deployment {chosen.deployment_id[:SHORT_ID]}"]
+        )
         line.mark = "■"
         display(line)
 
@@ -94,7 +103,7 @@ def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # n
 def deployment_table(found: list[Deployment] | list[DeploymentDetail]) -> Table:
     """Show deployments, one a row."""
     columns = ("Deployment", "Model", "GPU", "State", "Replicas", "Least", "Most", "Since")
-    note = "" if found else "No deployments. %lk_deploy MODEL starts one."
+    note = "" if found else "No deployments. Start one: %lk_deploy MODEL"
     return Table(columns, [_row(each) for each in found], note, frozenset({"Replicas", "Least", "Most"}))
 
 
@@ -104,9 +113,8 @@ def _row(deployment: Deployment) -> tuple[str, ...]:
         deployment.hf_model_id,
         deployment.hardware_profile,
         f"{_mark(deployment.status)} {_WORDS.get(deployment.status, deployment.status)}",
-        str(deployment.current_replicas),
-        str(deployment.min_replicas),
-        str(deployment.max_replicas),
+        *("" if n is None else str(n) for n in (deployment.current_replicas, deployment.min_replicas)),
+        "" if deployment.max_replicas is None else str(deployment.max_replicas),
         f"{deployment.created_at.astimezone():%d %b %H:%M}" if deployment.created_at else "",
     )
 
@@ -129,21 +137,21 @@ def _mark(state: str) -> str:
     return _MARKS.get(state, "◌")
 
 
-def _price(wanted: Plan) -> list[str]:
+def _price(wanted: DeploymentPlan) -> list[str]:
     request = wanted.request
     several = f"{request.min_replicas} to {request.max_replicas} replicas"
     replicas = "1 replica" if request.max_replicas == 1 else several
-    price = f"{credits_label(wanted.per_hour)} an hour for each" if wanted.per_hour is not None else "price not known"
+    price = f"{credits_label(wanted.per_hour)} per hour each" if wanted.per_hour is not None else "price unknown"
     return [request.hf_model_id, wanted.hardware, replicas, price]
 
 
-def _scarce(wanted: Plan) -> str:
-    return "No such GPU is free now: it is requested, and may take long." if wanted.gpu_is_free is False else ""
+def _scarce(wanted: DeploymentPlan) -> str:
+    return "This GPU isn't free now: it is requested, and may take long." if wanted.gpu_is_free is False else ""
 
 
-def _watched(session: Session, deployment_id: str, wanted: Plan, shell: InteractiveShell) -> None:
+def _watched(session: Session, deployment_id: str, wanted: DeploymentPlan, shell: InteractiveShell) -> None:
     """Show the replicas until one serves."""
-    output, found = Updated(shell), None
+    output, found = LiveOutput(shell), None
     try:
         with true_interrupts():
             for found in starting(session, deployment_id, wanted.ready_seconds):
@@ -151,7 +159,7 @@ def _watched(session: Session, deployment_id: str, wanted: Plan, shell: Interact
     except KeyboardInterrupt:
         short = deployment_id[:SHORT_ID]
         raise interrupt(
-            f"the waiting was ended; the deployment goes on and is billed. Stop it: %lk_undeploy {short}"
+            f"stopped waiting; the deployment is still active and billed. Stop it: %lk_undeploy {short}"
         ) from None
     except DeploymentFailed:
         if found:
@@ -163,9 +171,9 @@ def _watched(session: Session, deployment_id: str, wanted: Plan, shell: Interact
         display(_ready(found, wanted))
 
 
-def _ready(found: DeploymentDetail, wanted: Plan) -> Line:
-    price = [] if wanted.per_hour is None else [f"{credits_label(wanted.per_hour)} an hour for each replica"]
-    line = Line(
+def _ready(found: DeploymentDetail, wanted: DeploymentPlan) -> StatusLine:
+    price = [] if wanted.per_hour is None else [f"{credits_label(wanted.per_hour)} per hour and replica"]
+    line = StatusLine(
         "serves" if serves(found) else "still starting",
         [found.hf_model_id, found.hardware_profile, *price],
         _next(found.deployment_id),
@@ -177,11 +185,11 @@ def _ready(found: DeploymentDetail, wanted: Plan) -> Line:
 
 def _next(deployment_id: str) -> str:
     short = deployment_id[:SHORT_ID]
-    return f"Talk to it: %%lk_chat {short}\nStop it and its bill: %lk_undeploy {short}"
+    return f"Chat with it: %%lk_chat {short}\nStop it and its bill: %lk_undeploy {short}"
 
 
 class ReplicaLog:
-    """What a replica wrote last, folded."""
+    """The last output of a replica, folded."""
 
     def __init__(self, replica_id: str, text: str) -> None:
         self.text = redact(text.strip()) or "It left no log."

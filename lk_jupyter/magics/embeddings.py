@@ -10,23 +10,23 @@ from IPython.core.interactiveshell import InteractiveShell
 from lk_jupyter.errors import LkError
 from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.inference.embed import Vectors, embed
-from lk_jupyter.inference.options import EmbedOptions
 from lk_jupyter.inference.rows import column
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._bars import Bar, Rows
-from lk_jupyter.magics._line import Line, Updated
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics.run import check_name
-from lk_jupyter.runs._tables import numpy
-from lk_jupyter.runs.cost import credits_label, duration_label
-from lk_jupyter.runs.guard import permit_text
-from lk_jupyter.runs.session import current
+from lk_jupyter.machines.cost import credits_label, duration_label
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._output.bars import Bar, Rows
+from lk_jupyter.magics._output.live import LiveOutput, StatusLine
+from lk_jupyter.options.inference import EmbedOptions
+from lk_jupyter.options.runs import check_name
+from lk_jupyter.runs.interrupts import true_interrupts
+from lk_jupyter.runs.package.secret_scan import permit_text
+from lk_jupyter.session import current
+from lk_jupyter.text.pandas import numpy
 
 
 @magic(EmbedOptions)
 def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
-    """Turn a column of texts into vectors, as an array with a row for each text.
+    """Turn a column of texts into vectors: an array with one row per text.
 
     Examples::
 
@@ -37,14 +37,16 @@ def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
     session, rows = current(), column(options.column, shell.user_ns)
     offer, library = catalogue(session).find(options.model, "embedding"), numpy()
     permit_text("\n".join(rows.texts), options.column, ask, allowed=options.allow_secrets)
-    output, began, found = Updated(shell), time.monotonic(), Vectors(offer)
+    output, began, found = LiveOutput(shell), time.monotonic(), Vectors(offer)
     try:
         with true_interrupts():
             for found in embed(session, offer, rows.texts):
                 output.show(Rows([_bar(found, len(rows))]))
     except (KeyboardInterrupt, LkError) as problem:
         state = "cancelled" if isinstance(problem, KeyboardInterrupt) else "failed"
-        output.show(Line(state, [offer.id, f"{len(found.rows):,} of {len(rows):,} texts", _cost(found)]), now=True)
+        output.show(
+            StatusLine(state, [offer.id, f"{len(found.rows):,} of {len(rows):,} texts", _cost(found)]), now=True
+        )
         raise
     matrix = library.array(found.rows, dtype="float32")
     output.show(_receipt(found, matrix, time.monotonic() - began), now=True)
@@ -59,14 +61,14 @@ def _bar(found: Vectors, total: int) -> Bar:
     return Bar(label, done, total, f"{label} {done / total:.0%} | {done:,} of {total:,} texts")
 
 
-def _receipt(found: Vectors, matrix: Any, seconds: float) -> Line:
+def _receipt(found: Vectors, matrix: Any, seconds: float) -> StatusLine:
     facts = [found.offer.id, f"{len(found.rows):,} texts", f"{found.tokens:,} tokens", duration_label(seconds)]
     shape = f"array of float32, {matrix.shape[0]:,} by {matrix.shape[1]:,}"
-    line = Line("completed", [*facts, _cost(found), shape])
+    line = StatusLine("completed", [*facts, _cost(found), shape])
     cost = None if found.cost is None else f"{found.cost:f}"
     line.metadata = {"lk_jupyter": {"model": found.offer.id, "tokens": found.tokens, "cost": cost}}
     return line
 
 
 def _cost(found: Vectors) -> str:
-    return "cost not known" if found.cost is None else credits_label(found.cost)
+    return "cost unknown" if found.cost is None else credits_label(found.cost)

@@ -10,19 +10,21 @@ from IPython.display import display
 
 from lk_jupyter.api.files import BatchFile
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._fields import limit, option, word, yes
-from lk_jupyter.magics._line import Note
-from lk_jupyter.magics._parser import Verbs
-from lk_jupyter.magics._views import Table, say
-from lk_jupyter.options import Options
-from lk_jupyter.runs.session import current
+from lk_jupyter.machines.cost import moment_label
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.live import Note
+from lk_jupyter.options.fields import limit, option, word, yes
+from lk_jupyter.options.runs import Options
+from lk_jupyter.session import current
+from lk_jupyter.storage._plan import file_name
 from lk_jupyter.storage.progress import size_label
 
-lk_files = Verbs("lk_files", "Look at the files of requests and answers that batches leave, and delete them.")
+lk_files = Subcommands("lk_files", "List, show, download and delete the files of batches: requests and answers.")
 
 
-class ListOptions(Options):
+class ListFilesOptions(Options):
     """Options of ``%lk_files list``."""
 
     purpose: str | None = option(None, "Only files of this purpose: batch, batch_output or batch_errors.")
@@ -35,35 +37,35 @@ class FileOptions(Options):
     file: str = word("Id of the file.", completer="batch_files", metavar="ID")
 
 
-class GetOptions(Options):
+class GetFileOptions(Options):
     """Options of ``%lk_files get``."""
 
     file: str = word("Id of the file.", completer="batch_files", metavar="ID")
     target: str | None = word("File on this machine. Default: its own name.", None, completer="paths")
 
 
-class DeleteOptions(Options):
+class DeleteFileOptions(Options):
     """Options of ``%lk_files delete``."""
 
     files: list[str] = word("Ids of files.", completer="batch_files", metavar="ID")
     yes: bool = yes()
 
 
-@lk_files.verb("list", ListOptions)
-def _list(options: ListOptions, _shell: InteractiveShell) -> None:
+@lk_files.verb("list", ListFilesOptions)
+def _list(options: ListFilesOptions, _shell: InteractiveShell) -> None:
     """List files, newest first.
 
     Example: ``%lk_files list --purpose batch_output``
     """
     page = current().client.files.list(options.purpose, limit=min(options.limit, 100))
     rows = [_row(each) for each in islice(page.all(), options.limit)]
-    note = "" if rows else "No files. %lk_batch makes some."
+    note = "" if rows else "No files. Batches create some: %lk_batch"
     display(Table(("File", "Name", "Purpose", "Size", "Made"), rows, note=note, right=frozenset({"Size"})))
 
 
 @lk_files.verb("show", FileOptions)
 def _show(options: FileOptions, _shell: InteractiveShell) -> None:
-    """Tell what is known of a file.
+    """Show the details of a file.
 
     Example: ``%lk_files show file-3f0c``
     """
@@ -71,30 +73,30 @@ def _show(options: FileOptions, _shell: InteractiveShell) -> None:
     display(Table(("File", "Name", "Purpose", "Size", "Made"), [_row(each)], right=frozenset({"Size"})))
 
 
-@lk_files.verb("get", GetOptions)
-def _get(options: GetOptions, _shell: InteractiveShell) -> None:
-    """Fetch a file, one JSON object a line.
+@lk_files.verb("get", GetFileOptions)
+def _get(options: GetFileOptions, _shell: InteractiveShell) -> None:
+    """Download a file, one JSON object per line.
 
     Example: ``%lk_files get file-3f0c answers.jsonl``
     """
     files = current().client.files
-    path = Path(options.target or Path(files.get(options.file).filename).name).expanduser()
+    path = Path(options.target).expanduser() if options.target else Path(file_name(files.get(options.file).filename))
     if path.exists():
-        raise UsageError(f"{path} is there already. Give another name, or delete it first.")
+        raise UsageError(f"'{path}' already exists. Nothing was downloaded. Give another name, or delete it first.")
     with files.content(options.file) as download:
         path.write_bytes(download.read())
-    display(Note(f"Fetched {path}, {size_label(path.stat().st_size)}."))
+    display(Note(f"Downloaded {path}, {size_label(path.stat().st_size)}."))
 
 
-@lk_files.verb("delete", DeleteOptions)
-def _delete(options: DeleteOptions, _shell: InteractiveShell) -> None:
-    """Delete files for good. Asks first.
+@lk_files.verb("delete", DeleteFileOptions)
+def _delete(options: DeleteFileOptions, _shell: InteractiveShell) -> None:
+    """Delete files permanently. Asks first.
 
     Example: ``%lk_files delete file-3f0c --yes``
     """
     names = ", ".join(options.files)
-    if not options.yes and not ask(f"Delete {names} for good? [y/N] "):
-        say("Nothing was deleted. --yes deletes without asking.")
+    if not options.yes and not ask(f"Delete {names} permanently? [y/N] "):
+        say("Nothing was deleted. To skip the question: --yes")
         return
     files = current().client.files
     for each in options.files:
@@ -103,5 +105,5 @@ def _delete(options: DeleteOptions, _shell: InteractiveShell) -> None:
 
 
 def _row(each: BatchFile) -> tuple[str, ...]:
-    made = f"{each.created_at.astimezone():%d %b %H:%M}"
-    return (each.id, each.filename, each.purpose, size_label(each.bytes), made)
+    size = "" if each.bytes is None else size_label(each.bytes)
+    return (each.id, each.filename, each.purpose, size, moment_label(each.created_at, "%d %b %H:%M"))

@@ -10,26 +10,26 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._line import Note
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics._run_view import RunView
-from lk_jupyter.magics._views import Table, say
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.live import Note
+from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.run import send
-from lk_jupyter.options import DiffOptions, ExportOptions, HistoryOptions, RerunOptions
-from lk_jupyter.runs.company import company_of
-from lk_jupyter.runs.diff import Diff, compare, side_of
-from lk_jupyter.runs.export import script_of
-from lk_jupyter.runs.history import history, known_run
-from lk_jupyter.runs.redact import LineRedactor, redact
-from lk_jupyter.runs.rerun import again, kept_request
-from lk_jupyter.runs.session import current
+from lk_jupyter.options.runs import DiffOptions, ExportOptions, HistoryOptions, RerunOptions
+from lk_jupyter.runs.history.diff import Diff, compare, side_of
+from lk_jupyter.runs.history.export import script_of
+from lk_jupyter.runs.history.history import history, known_run
+from lk_jupyter.runs.history.rerun import again, kept_request
+from lk_jupyter.runs.observers.default import default_observers
+from lk_jupyter.session import current
+from lk_jupyter.text.redact import LineRedactor, redact
 
 _SIGNS = {"+": "--jp-success-color1", "-": "--jp-error-color1"}
 
 
 @magic(HistoryOptions)
 def lk_history(options: HistoryOptions, shell: InteractiveShell) -> Any:  # noqa: ARG001 (every magic takes both)
-    """Give your runs as a DataFrame, newest first: of every notebook, and of what the cloud has billed.
+    """List your runs as a DataFrame, newest first: all notebooks, and all runs the cloud has billed.
 
     Examples::
 
@@ -38,7 +38,7 @@ def lk_history(options: HistoryOptions, shell: InteractiveShell) -> Any:  # noqa
         runs = %lk_history --state failed --label baseline
     """
     found = history(current(), options)
-    note = found.note or ("" if found.runs else "No run fits. Put %%lk_run on top of a cell, or ask for less.")
+    note = found.note or ("" if found.runs else "No matching run. Search with fewer words, or start one with %%lk_run.")
     if note:
         display(Note(note))
     table = found.table()
@@ -53,7 +53,7 @@ def _plain_table(rows: list[dict[str, Any]]) -> Table:
 
 @magic(DiffOptions)
 def lk_diff(options: DiffOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Put two runs side by side: code, packages, machine, options, and what came of them.
+    """Compare two runs side by side: code, packages, machine, options, results.
 
     Example: ``%lk_diff 3f0c 8a1b``
     """
@@ -63,9 +63,9 @@ def lk_diff(options: DiffOptions, shell: InteractiveShell) -> None:  # noqa: ARG
 
 @magic(RerunOptions)
 def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
-    """Send the identical request of a run again, and follow it.
+    """Submit the identical request of a run again, and follow it.
 
-    Its code, files, packages and options are those of then, not those of now.
+    Its code, files, packages and options are the original ones.
 
     Examples::
 
@@ -74,18 +74,18 @@ def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
     """
     session = current()
     package = again(session, *known_run(session, options.run), options.machine)
-    view = RunView(
+    view = RunDisplay(
         shell,
         package.machine,
         quiet=options.quiet,
-        company=company_of(session, options, package, namespace=shell.user_ns),
+        company=default_observers(session, options, package, namespace=shell.user_ns),
     )
     send(session, package, view, shell, options)
 
 
 @magic(ExportOptions)
 def lk_export(options: ExportOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Give a shell script that does a run again with curl alone; it reads the key from LK_API_KEY.
+    """Write a shell script that repeats a run with curl alone; it reads the key from LK_API_KEY.
 
     Examples::
 
@@ -95,22 +95,22 @@ def lk_export(options: ExportOptions, shell: InteractiveShell) -> None:  # noqa:
     session = current()
     name, entry = known_run(session, options.run)
     request = kept_request(name, entry)
-    script = script_of(request, session.base_url, org=session.target.org, title=f"Does run {name} again.")
+    script = script_of(request, session.base_url, org=session.target.org, title=f"Repeats run {name}.")
     if options.file is None:
         say(script)
         return
     path = _written(Path(options.file).expanduser(), script)
-    say(f"Wrote {path}. Do the run again: LK_API_KEY=… sh {path}")
+    say(f"Wrote {path}. Repeat the run: LK_API_KEY=… sh {path}")
 
 
 def _written(path: Path, script: str) -> Path:
     if path.exists():
-        raise UsageError(f"{path} is there already. Give another name, or delete it first.")
+        raise UsageError(f"'{path}' already exists. Nothing was written. Give another name, or delete it first.")
     try:
         path.write_text(script, encoding="utf-8")
         path.chmod(0o755)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}.") from None
+        raise UsageError(f"Can't write '{path}': {error.strerror}.") from None
     return path
 
 
@@ -121,8 +121,8 @@ class DiffView:
         self._diff = diff
         rows = [("" if fact.same else "≠", *map(redact, fact)) for fact in diff.facts]
         different = sum(not fact.same for fact in diff.facts)
-        code = "" if diff.code else "The code is the same."
-        note = f"{code} ≠ marks what differs: {different} of {len(rows)}.".strip()
+        code = "" if diff.code else "The code is identical."
+        note = f"{code} ≠ marks differences: {different} of {len(rows)}.".strip()
         self._table = Table(("", "What", diff.before.title, diff.after.title), rows, note=note)
         self._code = LineRedactor().lines(diff.code)
 

@@ -8,25 +8,25 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.kernels import specs
-from lk_jupyter.magics._kernel_options import AddOptions, RemoveOptions
-from lk_jupyter.magics._line import Line, Note
-from lk_jupyter.magics._parser import Verbs
-from lk_jupyter.magics._views import Table
-from lk_jupyter.options import NoOptions, ServerOptions
-from lk_jupyter.runs.notebooks import prepare_server
-from lk_jupyter.runs.session import current
+from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._output.live import Note, StatusLine
+from lk_jupyter.options.kernel import AddOptions, RemoveOptions
+from lk_jupyter.options.runs import NoOptions, ServerOptions
+from lk_jupyter.runs.notebooks.servers import prepare_server
+from lk_jupyter.session import current
 
-lk_kernel = Verbs(
+lk_kernel = Subcommands(
     "lk_kernel",
-    "Kernels on machines of the cloud, in the launcher and the kernel picker.\n\n"
-    "A machine starts with its kernel, and is stopped with it: shut the kernel down, and the bill ends. Restart keeps "
-    "the machine. It is given back by itself when nothing ran for a while, and at its maximum cost.",
+    "Kernels on cloud machines, in the launcher and the kernel picker.\n\nA machine starts and stops with its "
+    "kernel: shut down the kernel, and its bill ends. A restart keeps the machine. It is released "
+    "automatically after idle time or at its maximum cost.",
 )
 
 
 @lk_kernel.verb("list", NoOptions)
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
-    """List the kernels that were added."""
+    """List the added kernels."""
     rows = [
         (
             kernel.title,
@@ -37,13 +37,13 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
         )
         for kernel in specs.installed()
     ]
-    note = "" if rows else "No kernel was added yet: %lk_kernel add A100"
-    display(Table(("Kernel", "Machine", "Given back after", "At most", "Image"), rows, note=note))
+    note = "" if rows else "No kernels. Add one: %lk_kernel add A100"
+    display(Table(("Kernel", "Machine", "Released after", "At most", "Image"), rows, note=note))
 
 
 @lk_kernel.verb("add", AddOptions)
 def _add(options: AddOptions, _shell: InteractiveShell) -> None:
-    """Add a machine to launcher and kernel picker, in place of what it was added with before.
+    """Add a machine to the launcher and the kernel picker; an earlier entry for it is replaced.
 
     Examples::
 
@@ -56,18 +56,18 @@ def _add(options: AddOptions, _shell: InteractiveShell) -> None:
     package = prepare_server(session, ServerOptions(machine=machine.hardware_profile, **server))
     made = specs.add(machine, _config(options), options.title)
     remark = (
-        f"Choose it in the launcher or the kernel picker. Without work for {options.idle:g} minutes it is given back."
+        f"Choose it in the launcher or the kernel picker. It is released after {options.idle:g} minutes without work."
     )
-    display(Line("added", [made.title, package.at_most], remark))
+    display(StatusLine("added", [made.title, package.at_most], remark))
 
 
 @lk_kernel.verb("remove", RemoveOptions)
 def _remove(options: RemoveOptions, _shell: InteractiveShell) -> None:
-    """Take a machine out of launcher and kernel picker; what runs on it goes on.
+    """Remove a machine from the launcher and the kernel picker; active kernels keep running.
 
     Example: ``%lk_kernel remove A100``
     """
-    display(Note(f"{specs.remove(options.machine).title} is no longer offered."))
+    display(Note(f"Removed {specs.remove(options.machine).title} from the launcher."))
 
 
 def _config(options: AddOptions) -> dict[str, Any]:

@@ -7,54 +7,49 @@ import os
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter import signing
+from lk_jupyter.account import api_keys
+from lk_jupyter.account.api_keys import Key
+from lk_jupyter.account.one_time_secret import OneTimeSecret
+from lk_jupyter.account.organizations import team_slug
 from lk_jupyter.api.auth import ApiKeyValidateRequest
+from lk_jupyter.connection import signin
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._ask import ask, ask_hidden
-from lk_jupyter.magics._keys_options import (
-    CreateOptions,
-    KeyOptions,
-    ListOptions,
-    RegenerateOptions,
-    ToggleOptions,
-)
-from lk_jupyter.magics._line import Note
-from lk_jupyter.magics._once import show_once
-from lk_jupyter.magics._parser import Verbs
-from lk_jupyter.magics._rights import may
-from lk_jupyter.magics._views import Table, say
-from lk_jupyter.options import NoOptions
-from lk_jupyter.runs import keys
-from lk_jupyter.runs.keys import Key
-from lk_jupyter.runs.once import Secret
-from lk_jupyter.runs.orgs import team_slug
-from lk_jupyter.runs.session import Session, current
+from lk_jupyter.machines.cost import moment_label
+from lk_jupyter.magics._engine.ask import ask, ask_hidden
+from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.permissions import may
+from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.live import Note
+from lk_jupyter.magics._output.secret import show_once
+from lk_jupyter.options.keys import CreateKeyOptions, KeyOptions, ListKeysOptions, RegenerateOptions, ToggleOptions
+from lk_jupyter.options.runs import NoOptions
+from lk_jupyter.session import Session, current
 
-lk_keys = Verbs(
+lk_keys = Subcommands(
     "lk_keys",
-    "Make and end API keys, your own and those of your organization.\n\n"
-    "The secret of a new key is told once: behind a button that shows it in the browser and saves nothing in the "
-    "notebook, or with --env or --login not at all.",
+    "Create, list, revoke and delete API keys: your own and your organization's.\n\nThe secret of a new key is "
+    "shown once, behind a button: only the browser gets it, and the notebook saves nothing. With --env or "
+    "--login it isn't shown at all.",
 )
 
 
-@lk_keys.verb("list", ListOptions)
-def _list(options: ListOptions, _shell: InteractiveShell) -> None:
-    """List your keys and those of the organization, without their secrets.
+@lk_keys.verb("list", ListKeysOptions)
+def _list(options: ListKeysOptions, _shell: InteractiveShell) -> None:
+    """List your keys and the organization's keys, without their secrets.
 
     Example: ``%lk_keys list --org my-team``
     """
     session = current()
-    found = keys.keys(session.client, options.org or team_slug(session.client))
+    found = api_keys.keys(session.client, options.org or team_slug(session.client))
     mine = session.target.key.token
     rows = [_row(key, in_use=mine.startswith(key.prefix)) for key in found]
-    note = "" if rows else "No keys yet. %lk_keys create laptop makes one."
+    note = "" if rows else "No keys. Create one: %lk_keys create laptop"
     display(Table(("Key", "Of", "Begins", "State", "Made", "Ends", "Last used", "Id"), rows, note=note))
 
 
-@lk_keys.verb("create", CreateOptions)
-def _create(options: CreateOptions, shell: InteractiveShell) -> None:
-    """Make a key. Its secret is told once, and not saved in the notebook.
+@lk_keys.verb("create", CreateKeyOptions)
+def _create(options: CreateKeyOptions, shell: InteractiveShell) -> None:
+    """Create a key. Its secret is shown once and not saved in the notebook.
 
     Examples::
 
@@ -63,7 +58,7 @@ def _create(options: CreateOptions, shell: InteractiveShell) -> None:
     """
     session = current()
     with may(options.org, "keys"):
-        secret = keys.create(session.client, options.name, options.org, options.expires)
+        secret = api_keys.create(session.client, options.name, options.org, options.expires)
     _hand_over(secret, f"Secret of the key {options.name}", options, shell)
 
 
@@ -74,19 +69,19 @@ def _toggle(options: ToggleOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_keys toggle laptop``
     """
     client = current().client
-    key = keys.named(client, options.key, None)
+    key = api_keys.named(client, options.key, None)
     is_active = client.auth.toggle_api_key(key.id).is_active
     display(Note(f"{key.name} is {'on' if is_active else 'off'} now."))
 
 
 @lk_keys.verb("revoke", KeyOptions)
 def _revoke(options: KeyOptions, _shell: InteractiveShell) -> None:
-    """Switch a key off at once: one of yours for good, one of an organization until it is regenerated.
+    """Revoke a key: a personal key permanently, an organization's key until it is regenerated.
 
     Example: ``%lk_keys revoke laptop``
     """
     session, key = _chosen(options)
-    lasting = "until it is regenerated" if key.org else "for good"
+    lasting = "until it is regenerated" if key.org else "permanently"
     if not _is_sure(options, session, key, f"Revoke the key {key.name} of {key.owner} {lasting}?"):
         return
     with may(key.org, "keys"):
@@ -94,19 +89,24 @@ def _revoke(options: KeyOptions, _shell: InteractiveShell) -> None:
             session.client.orgs.revoke_api_key(key.org, key.id)
         else:
             session.client.auth.revoke_api_key(key.id)
-    display(Note(f"Revoked {key.name}: whatever used it is signed out."))
+    display(Note(f"Revoked {key.name}: programs that used it are signed out."))
 
 
 @lk_keys.verb("regenerate", RegenerateOptions)
 def _regenerate(options: RegenerateOptions, shell: InteractiveShell) -> None:
-    """Give a key of an organization a new secret; the old one works no more.
+    """Give an organization's key a new secret; the old secret stops working.
 
     Example: ``%lk_keys regenerate ci --org my-team``
     """
     session, key = _chosen(options)
     if not key.org:
-        raise UsageError(f"{key.name} is your own key, which keeps its secret: %lk_keys revoke it, and create another.")
-    if not _is_sure(options, session, key, f"Give {key.name} of {key.org} a new secret? The old one ends at once."):
+        raise UsageError(
+            f"{key.name} is a personal key, which keeps its secret. Revoke it and create another: "
+            f"%lk_keys revoke {key.name}"
+        )
+    if not _is_sure(
+        options, session, key, f"Give {key.name} of {key.org} a new secret? The old secret stops working at once."
+    ):
         return
     with may(key.org, "keys"):
         secret = session.client.orgs.regenerate_api_key(key.org, key.id).plaintext_key
@@ -115,12 +115,12 @@ def _regenerate(options: RegenerateOptions, shell: InteractiveShell) -> None:
 
 @lk_keys.verb("delete", KeyOptions)
 def _delete(options: KeyOptions, _shell: InteractiveShell) -> None:
-    """Delete a key for good; its name is free again. Asks first.
+    """Delete a key permanently; its name is free again. Asks first.
 
     Example: ``%lk_keys delete ci --org my-team``
     """
     session, key = _chosen(options)
-    if not _is_sure(options, session, key, f"Delete the key {key.name} of {key.owner} for good?"):
+    if not _is_sure(options, session, key, f"Delete the key {key.name} of {key.owner} permanently?"):
         return
     with may(key.org, "keys"):
         if key.org:
@@ -132,43 +132,46 @@ def _delete(options: KeyOptions, _shell: InteractiveShell) -> None:
 
 @lk_keys.verb("check", NoOptions)
 def _check(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Tell whether a key is good, and whose; asks for it without showing it."""
-    secret = ask_hidden("Key to look at (it is not shown): ", "run %lk_keys check where you can type")
+    """Show whether a key is valid, and whose it is; asks for it without showing it."""
+    secret = ask_hidden("Key to check (it is not shown): ", "run %lk_keys check where you can type")
     told = current().client.auth.validate_api_key(ApiKeyValidateRequest(api_key=secret))
     if not told.valid:
-        say("This key is not good: unknown, switched off or expired. %lk_keys lists yours.")
+        say("The key isn't valid: unknown, switched off or expired. Your keys: %lk_keys list")
         return
-    until = f"until {told.expires_at.astimezone():%d %b %Y}" if told.expires_at else "without an end"
-    say(f"This key is good: {told.key_name or 'no name'}, of {told.email or 'an organization'}, {until}.")
+    until = f"until {told.expires_at.astimezone():%d %b %Y}" if told.expires_at else "without expiry"
+    say(f"The key is valid: {told.key_name or 'no name'}, of {told.email or 'an organization'}, {until}.")
 
 
 def _chosen(options: KeyOptions | RegenerateOptions) -> tuple[Session, Key]:
     session = current()
-    return session, keys.named(session.client, options.key, options.org or team_slug(session.client))
+    return session, api_keys.named(session.client, options.key, options.org or team_slug(session.client))
 
 
 def _is_sure(options: KeyOptions | RegenerateOptions, session: Session, key: Key, question: str) -> bool:
     """Return whether to go on; the question tells when the key is the one in use."""
-    own = " It is the key that you are signed in with." if session.target.key.token.startswith(key.prefix) else ""
+    own = " You are signed in with this key." if session.target.key.token.startswith(key.prefix) else ""
     if options.yes or ask(f"{question}{own} [y/N] "):
         return True
-    say("Nothing was changed. --yes goes on without asking.")
+    say("Nothing was changed. To skip the question: --yes")
     return False
 
 
-def _hand_over(secret: str, title: str, options: CreateOptions | RegenerateOptions, shell: InteractiveShell) -> None:
+def _hand_over(secret: str, title: str, options: CreateKeyOptions | RegenerateOptions, shell: InteractiveShell) -> None:
     """Put a secret where the options say, or show it once."""
     if options.env:
         os.environ[options.env] = secret
-        display(Note(f"{title}: it is in the variable {options.env} of this kernel, and nowhere else."))
+        display(Note(f"{title}: stored only in the variable {options.env} of this kernel."))
     if options.login:
-        say(str(signing.sign_in(secret, current().base_url, typed_in="the new key")))
+        say(str(signin.sign_in(secret, current().base_url, typed_in="the new key")))
     if not options.env and not options.login:
-        show_once(shell, Secret(title, [("Key", secret)], "Put it where you keep passwords: it is never told again."))
+        show_once(
+            shell,
+            OneTimeSecret(title, [("Key", secret)], "Store it in your password manager: it is never shown again."),
+        )
 
 
 def _row(key: Key, *, in_use: bool) -> tuple[str, ...]:
     times = (key.created_at, key.expires_at, key.last_used_at)
-    made, ends, used = (f"{moment.astimezone():%d %b %Y}" if moment else "never" for moment in times)
+    made, ends, used = (moment_label(moment, "%d %b %Y") or "never" for moment in times)
     state = f"{key.state}, in use here" if in_use else key.state
     return (key.name, key.owner, f"{key.prefix}…", state, made, ends, used, key.id[:8])

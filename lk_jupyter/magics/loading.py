@@ -1,4 +1,4 @@
-"""``%lk_load``: an object of the bucket becomes a value of the notebook."""
+"""``%lk_load``: load a file of the bucket as a value of the notebook."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.errors import DoesNotFit, UsageError
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._line import Line
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.options import LoadOptions
-from lk_jupyter.runs.session import current
-from lk_jupyter.storage.load import SAMPLE, Wish, code_for, load
+from lk_jupyter.errors import InsufficientMemory, UsageError
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._output.live import StatusLine
+from lk_jupyter.options.runs import LoadOptions
+from lk_jupyter.session import current
+from lk_jupyter.storage.load import SAMPLE, LoadRequest, code_for, load
 from lk_jupyter.storage.progress import size_label
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import SCHEME
@@ -21,7 +21,7 @@ from lk_jupyter.storage.storage import SCHEME
 
 @magic(LoadOptions)
 def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
-    """Load an object of the bucket: a table as DataFrame, an array, an image, a text.
+    """Load a file of the bucket: a table as a DataFrame, an array, an image, a text.
 
     The suffix tells which: csv, tsv, json, jsonl, parquet, feather, xlsx, npy, npz, png, jpg, txt and
     more, also packed (gz, bz2, xz, zst, zip). Of parquet only the columns that are wanted travel.
@@ -33,16 +33,16 @@ def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
         %lk_load data/train.parquet --columns price size --as df
     """
     if options.save is not None and not options.save.isidentifier():
-        raise UsageError(f"--as takes the name of a variable, not {options.save!r}.")
+        raise UsageError(f"--as takes a variable name, got '{options.save}'.")
     key = options.key.removeprefix(SCHEME).lstrip("/")
-    wish = Wish(options.columns or None, options.sample)
+    wish = LoadRequest(options.columns or None, options.sample)
     storage = current().storage
     try:
         value = load(storage, key, columns=wish.columns, sample=wish.sample)
-    except DoesNotFit as problem:
+    except InsufficientMemory as problem:
         if not ask(f"{problem}\nLoad the first {SAMPLE:,} rows instead? [y/N] "):
             raise
-        wish = Wish(wish.columns, SAMPLE)
+        wish = LoadRequest(wish.columns, SAMPLE)
         value = load(storage, key, columns=wish.columns, sample=wish.sample)
     if options.save is None:
         return value
@@ -51,10 +51,10 @@ def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
     return None
 
 
-def _tell(name: str, value: Any, key: str, wish: Wish) -> None:
+def _tell(name: str, value: Any, key: str, wish: LoadRequest) -> None:
     part = f"the first {wish.sample:,} at most" if wish.sample is not None else ""
     code = code_for(key, wish)
-    line = Line(name, [_shape(value), part, f"from {SCHEME}{key}", f"in a run: {remote_path(key)}"])
+    line = StatusLine(name, [_shape(value), part, f"from {SCHEME}{key}", f"in a run: {remote_path(key)}"])
     line.remark = f"{name} = {code}" if code else ""
     line.mark = "✓"
     display(line)

@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import tempfile
+import threading
 import webbrowser
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.api.hosted import HostedServer
+from lk_jupyter.config.files import platform_path
 from lk_jupyter.errors import LkError
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.magics._interrupt import interrupt
-from lk_jupyter.magics._line import Line, Updated
-from lk_jupyter.magics._notebook_options import OpenServerOptions, StartServerOptions, StopServerOptions
-from lk_jupyter.magics._parser import Verbs
-from lk_jupyter.magics._plan_view import plan_view
-from lk_jupyter.magics._run_view import priced, receipt
-from lk_jupyter.magics._views import Table
-from lk_jupyter.magics.containers import open_browser
-from lk_jupyter.magics.run import check_name
-from lk_jupyter.options import NoOptions
-from lk_jupyter.runs.addresses import address
-from lk_jupyter.runs.budget import standings
-from lk_jupyter.runs.bundle import Bundle
-from lk_jupyter.runs.notebooks import PORT, prepare_server, server_of, servers, stop_server, wait_for_server
+from lk_jupyter.machines.cost import moment_label
+from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.magics._output.live import LiveOutput, StatusLine
+from lk_jupyter.magics._output.run import priced, receipt
+from lk_jupyter.options.notebook_servers import OpenServerOptions, StartServerOptions, StopServerOptions
+from lk_jupyter.options.runs import NoOptions, check_name
+from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.notebooks.servers import PORT, prepare_server, server_of, servers, stop_server, wait_for_server
 from lk_jupyter.runs.outcome import SHORT_ID
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.session import Session, current
+from lk_jupyter.runs.submit.budget import budget_usage
+from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.session import Session, current
+from lk_jupyter.views.plan import plan_view
 
-lk_notebook = Verbs(
+lk_notebook = Subcommands(
     "lk_notebook",
-    "Jupyter servers on machines of the cloud, each guarded by a random token.\n\n"
-    "To use such a machine from this Jupyter, as a kernel of a notebook here, see %lk_kernel.",
+    "Jupyter servers on cloud machines, each protected by a random token.\n\nTo use a cloud machine as a kernel "
+    "of a notebook here, see %lk_kernel.",
 )
 
 
 @lk_notebook.verb("list", NoOptions)
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
-    """List the Jupyter servers that go on."""
+    """List active Jupyter servers."""
     session = current()
     found = servers(session)
     rows = [
@@ -44,18 +54,18 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
             run.execution_id[:SHORT_ID],
             run.status,
             run.hardware_profile or "",
-            f"{run.created_at.astimezone():%d %b %H:%M}",
+            moment_label(run.created_at, "%d %b %H:%M"),
             address(session.get(run.execution_id), PORT),
         )
         for run in found
     ]
-    note = "" if found else "No Jupyter server goes on. Start one: %lk_notebook start --gpu A100"
+    note = "" if found else "No active Jupyter servers. Start one: %lk_notebook start --gpu A100"
     display(Table(("Run", "State", "Machine", "Started", "Address"), rows, note=note))
 
 
 @lk_notebook.verb("start", StartServerOptions)
 def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
-    """Start a Jupyter server, wait until it answers, and open it in a browser of this machine.
+    """Start a Jupyter server, wait until it answers, and open it in a browser.
 
     An interrupt while it starts stops it and its bill.
 
@@ -66,17 +76,17 @@ def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
     """
     session = current()
     package = prepare_server(session, options)
-    if options.plan:
-        display(plan_view(package, standings(session)))
+    if options.dry_run:
+        display(plan_view(package, budget_usage(session)))
         return
-    run = _started(session, package, Updated(shell))
+    run = _started(session, package, LiveOutput(shell))
     if not options.no_browser:
         _open(run)
 
 
 @lk_notebook.verb("open", OpenServerOptions)
 def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
-    """Open a Jupyter server in a browser of this machine, signed in.
+    """Open a Jupyter server in a browser, signed in.
 
     Examples::
 
@@ -89,10 +99,14 @@ def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
     if options.save:
         shell.user_ns[options.save] = server.signed_url
         display(
-            Line("listening", [server.url], f"Its address with the token is in {options.save}: a secret, as a key.")
+            StatusLine(
+                "listening",
+                [server.url],
+                f"Its address with the token is in {options.save}. It is a secret, like a key.",
+            )
         )
     else:
-        display(Line("listening", [server.url], "" if _open(run) else _no_browser(run)))
+        display(StatusLine("listening", [server.url], "" if _open(run) else _no_browser(run)))
     server.close()
 
 
@@ -105,28 +119,45 @@ def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
     run = Run.attach(current(), options.run)
     server_of(run).close()
     stop_server(run)
-    display(receipt(run.wait(), run.machine))
+    display(receipt(run.wait_aside(), run.machine))
 
 
-def _started(session: Session, package: Bundle, status: Updated) -> Run:
+def _started(session: Session, package: Bundle, status: LiveOutput) -> Run:
     """Start a server and wait until it answers; an interrupt stops it."""
+    run, server, facts = started_server(session, package, status, "this server")
+    server.close()
+    notes = [run.note, f"Open it again: %lk_notebook open {run.short_id}. Stop it: %lk_notebook stop {run.short_id}"]
+    status.show(StatusLine("listening", [*facts, server.url], "\n".join(filter(None, notes))), now=True)
+    return run
+
+
+def started_server(
+    session: Session, package: Bundle, status: LiveOutput, what: str, remark: str = ""
+) -> tuple[Run, HostedServer, list[str]]:
+    """Start a server and wait until it answers; an interrupt stops it. Returns the facts of its line too."""
     facts = [priced(package.machine), package.at_most]
-    status.show(Line("submitting", facts), now=True)
-    run = Run.submit(session, package)
-    facts.append(f"run {run.short_id}")
+    warnings = "\n".join(filter(None, [*map(str, short_of(session, package.worst_case, what)), remark]))
+    status.show(StatusLine("submitting", facts, warnings), now=True)
+    sending = Submission(session, package)
+    with AtInterrupt(lambda _: sending.abort_soon()):
+        try:
+            with true_interrupts():
+                run = Run.sent(session, sending)
+                facts.append(f"run {run.short_id}")
+                notes = "\n".join(filter(None, [run.note, remark]))
+                server = _waited_for(run, lambda state: status.show(StatusLine(state, facts, notes)))
+        except KeyboardInterrupt:
+            raise interrupt(sending.outcome()) from None
+    return run, server, facts
+
+
+def _waited_for(run: Run, watch: Callable[[str], object]) -> HostedServer:
+    """Wait until the server of a run answers; one that does not is stopped."""
     try:
-        with true_interrupts():
-            server = wait_for_server(run, lambda state: status.show(Line(state, facts, run.note or "")))
-    except KeyboardInterrupt:
-        stop_server(run)
-        raise interrupt(f"the server was stopped: run {run.execution_id}") from None
+        return wait_for_server(run, watch)
     except LkError:
         stop_server(run)
         raise
-    server.close()
-    notes = [run.note, f"Open it again: %lk_notebook open {run.short_id}. Stop it: %lk_notebook stop {run.short_id}"]
-    status.show(Line("listening", [*facts, server.url], "\n".join(filter(None, notes))), now=True)
-    return run
 
 
 def _open(run: Run) -> bool:
@@ -135,8 +166,31 @@ def _open(run: Run) -> bool:
         webbrowser.get()
     except webbrowser.Error:
         return False
-    open_browser(server_of(run).signed_url)
+    page = _page_for(server_of(run).signed_url).as_uri()
+    threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
     return True
+
+
+def _page_for(url: str) -> Path:
+    """Write a page that leads on to an address with a token in it, which is to be in no command line.
+
+    Only its reader can open it; older ones are removed.
+    """
+    folder = platform_path("data", "open")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for older in folder.glob("*.html"):
+        older.unlink(missing_ok=True)
+    descriptor, name = tempfile.mkstemp(".html", dir=folder)  # readable by its owner only
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(_PAGE.format(url=escape(url)))
+    atexit.register(Path(name).unlink, missing_ok=True)
+    return Path(name)
+
+
+_PAGE = """<!doctype html><meta charset="utf-8"><title>Jupyter</title><meta name="referrer" content="no-referrer">
+<meta http-equiv="refresh" content="0; url={url}">
+<p><a href="{url}">Open the Jupyter server</a></p>
+"""
 
 
 def _no_browser(run: Run) -> str:

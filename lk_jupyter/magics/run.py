@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.api.execution import is_final
+from lk_jupyter.api.workloads import Workload
+from lk_jupyter.code.source import Source
 from lk_jupyter.errors import ApiError, RunError, UsageError
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._detached import follow_detached
+from lk_jupyter.machines.cost import moment_label
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._fan_out import fan_out
-from lk_jupyter.magics._interrupt import detaches, is_told, while_following, while_sending
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics._plan_view import plan_view
-from lk_jupyter.magics._pump import Pump
-from lk_jupyter.magics._run_view import RunView
-from lk_jupyter.options import AttachOptions, RerunOptions, RunOptions, StartOptions
-from lk_jupyter.runs.budget import standings
-from lk_jupyter.runs.bundle import Bundle, Source
-from lk_jupyter.runs.company import company_of
-from lk_jupyter.runs.fan import is_several, prepare_lanes
-from lk_jupyter.runs.guard import permitted
-from lk_jupyter.runs.resume import same_run
-from lk_jupyter.runs.run import Run, prepare
-from lk_jupyter.runs.sending import Sending
-from lk_jupyter.runs.session import Session, current
+from lk_jupyter.magics._output.background import follow_detached
+from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, detaches, is_told, while_following, while_sending
+from lk_jupyter.magics._output.run import RunDisplay
+from lk_jupyter.magics.sessions import run_cell
+from lk_jupyter.options.runs import AttachOptions, RerunOptions, RunOptions, StartOptions, check_name, honored
+from lk_jupyter.protocol.file_names import plain_name
+from lk_jupyter.runs.fanout.plan import is_several, prepare_lanes
+from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.monitor import RunMonitor
+from lk_jupyter.runs.observers.default import default_observers
+from lk_jupyter.runs.outcome import SHORT_ID
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.prepare import prepare, prepare_cell
+from lk_jupyter.runs.package.secret_scan import require_consent
+from lk_jupyter.runs.reattach import find_previous_run
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit.budget import budget_usage
+from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.session import Session, current
+from lk_jupyter.views.plan import plan_view
 
 T = TypeVar("T")
 
@@ -40,7 +50,7 @@ FIRST_LINE = 2
 
 @magic(RunOptions)
 def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
-    """Run the cell on the cloud, with its log under the cell as it is printed.
+    """Run the cell on the cloud and stream its log below the cell.
 
     Interrupt once to stop the run and its bill; twice to leave at once. --on-interrupt detach lets it run on.
 
@@ -50,18 +60,23 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
         %%lk_run --gpu "H100|A100" --timeout 300 -r torch --save run
         %%lk_run --attach auto
         %%lk_run --in df,model --out history
-        %%lk_run --plan
+        %%lk_run --session train --gpu A100
+        %%lk_run --dry-run
     """
     check_name(options.save)
     session = current()
+    if options.session:
+        run_in_session(session, cell, options, shell)
+        return
+    honored(options, "A run", {"session"})
     if is_several(options):
-        fan_out(session, _prepared(prepare_lanes, session, cell, options, shell), options, shell)
+        start_several(session, cell, options, shell)
         return
     package = _prepared(prepare, session, cell, options, shell)
-    if options.attach == "auto" and not options.plan and (run := same_run(session, package)):
-        run.note = "Attached to the run that this cell has started before."
-        company = company_of(session, options, namespace=shell.user_ns)
-        view = RunView(shell, run.machine, quiet=options.quiet, company=company)
+    if options.attach == "auto" and not options.dry_run and (run := find_previous_run(session, package)):
+        run.note = "Attached to the run that this cell already started."
+        company = default_observers(session, options, namespace=shell.user_ns)
+        view = RunDisplay(shell, run.machine, quiet=options.quiet, company=company)
         show(run, view, shell, options)
         return
     start(session, package, options, shell)
@@ -69,45 +84,82 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
 
 @magic(AttachOptions)
 def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
-    """Follow a run that was started before, its log from the beginning.
+    """Follow a run again, with its log from the first line. Without an id: the only active run.
 
-    Example: ``%lk_attach 3f0c``
+    Examples::
+
+        %lk_attach
+        %lk_attach 3f0c
     """
     check_name(options.save)
     session = current()
-    run = Run.attach(session, options.run)
-    company = company_of(session, options, attached=run, namespace=shell.user_ns)
-    view = RunView(shell, run.machine, quiet=options.quiet, company=company)
+    run = Run.attach(session, options.run or _only_active(session))
+    run.shows_rich = options.rich
+    company = default_observers(session, options, attached=run, namespace=shell.user_ns)
+    view = RunDisplay(shell, run.machine, quiet=options.quiet, company=company)
     show(run, view, shell, options)
+
+
+def _only_active(session: Session) -> str:
+    """Return the id of the one run that is active. Raises UsageError for none, and for several with their ids."""
+    active = [run for run in session.client.workloads.list() if not is_final(run.status)]
+    if len(active) == 1:
+        return active[0].execution_id
+    if not active:
+        raise UsageError("No active run. See the runs that ended: %lk_runs")
+    lines = [f"%lk_attach {run.execution_id[:SHORT_ID]}  # {run.status}, {_title(run)}" for run in active]
+    raise UsageError("\n".join([f"{len(active)} runs are active. Follow one of them:", *lines]))
+
+
+def _title(run: Workload) -> str:
+    name = run.run_name or plain_name(run.file_name or "")
+    return " · ".join(filter(None, [name, run.hardware_profile, moment_label(run.created_at, "%H:%M")]))
+
+
+def run_in_session(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
+    """Run the cell in a session, which is started if there is none of its name."""
+
+    def prepared(kept: dict[str, str | None]) -> Bundle:
+        return _prepared(partial(prepare_cell, kept=kept), session, cell, options, shell)
+
+    run_cell(session, prepared, options, shell)
+
+
+def start_several(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
+    """Start one run for each machine and combination of values, and compare them."""
+    fan_out(session, _prepared(prepare_lanes, session, cell, options, shell), options, shell)
 
 
 def start(session: Session, package: Bundle, options: StartOptions, shell: InteractiveShell) -> None:
     """Start what was prepared and follow it, or show what it would be, as the options say."""
-    if options.plan:
-        display(plan_view(package, standings(session)))
+    if options.dry_run:
+        display(plan_view(package, budget_usage(session)))
         return
-    (package,) = permitted([package], ask)
-    company = company_of(session, options, package, namespace=shell.user_ns)
-    view = RunView(shell, package.machine, quiet=options.quiet, company=company)
+    (package,) = require_consent([package], ask)
+    company = default_observers(session, options, package, namespace=shell.user_ns)
+    view = RunDisplay(shell, package.machine, quiet=options.quiet, company=company)
     send(session, package, view, shell, options)
 
 
 def send(
-    session: Session, package: Bundle, view: RunView, shell: InteractiveShell, options: StartOptions | RerunOptions
+    session: Session, package: Bundle, view: RunDisplay, shell: InteractiveShell, options: StartOptions | RerunOptions
 ) -> None:
     """Start a run and follow it, as the options say."""
-    sending = Sending(session, package)
-    try:
-        with true_interrupts():
-            view.submitting(package)
-            show(_sent(session, sending, view), view, shell, options)
-    except KeyboardInterrupt as error:
-        if not is_told(error):
-            while_sending(session, sending, view, detach=detaches(options))
-        raise
+    sending = Submission(session, package)
+    stop = NoInterrupt() if detaches(options) else Stop(sending.abort_soon)
+    with AtInterrupt(stop):
+        try:
+            with true_interrupts():
+                view.submitting(package)
+                view.warn(short_of(session, package.worst_case))
+                show(_sent(session, sending, view), view, shell, options, stop)
+        except KeyboardInterrupt as error:
+            if not is_told(error):
+                while_sending(session, sending, view, stop)
+            raise
 
 
-def _sent(session: Session, sending: Sending, view: RunView) -> Run:
+def _sent(session: Session, sending: Submission, view: RunDisplay) -> Run:
     try:
         return Run.sent(session, sending, view.sending)
     except (ApiError, UsageError):
@@ -116,7 +168,11 @@ def _sent(session: Session, sending: Sending, view: RunView) -> Run:
 
 
 def show(
-    run: Run, view: RunView, shell: InteractiveShell, options: StartOptions | AttachOptions | RerunOptions
+    run: Run,
+    view: RunDisplay,
+    shell: InteractiveShell,
+    options: StartOptions | AttachOptions | RerunOptions,
+    stop: Stop | None = None,
 ) -> None:
     """Follow a run in the output of the cell, or in the background, as the options say."""
     if options.save:
@@ -124,13 +180,7 @@ def show(
     if options.detach:
         follow_detached(run, view)
     else:
-        follow(run, view, detach=detaches(options))
-
-
-def check_name(name: str | None) -> None:
-    """Refuse what cannot be the name of a variable. Raises UsageError."""
-    if name is not None and not name.isidentifier():
-        raise UsageError(f"--save takes the name of a variable, not {name!r}.")
+        follow(run, view, stop or (NoInterrupt() if detaches(options) else Stop(run.abort_soon)))
 
 
 def _prepared(
@@ -141,7 +191,7 @@ def _prepared(
     shell: InteractiveShell,
 ) -> T:
     source = Source(
-        cell, FILE_NAME, first_line=FIRST_LINE, folder=Path.cwd(), is_cell=True, namespace=_variables(shell)
+        cell, FILE_NAME, first_line=FIRST_LINE, folder=Path.cwd(), is_cell=True, namespace=_variables(shell, cell)
     )
     try:
         return prepare(session, source, options)
@@ -149,10 +199,12 @@ def _prepared(
         raise CodeError(error, shell) from None
 
 
-def _variables(shell: InteractiveShell) -> dict[str, Any]:
-    """Return the variables that the user has set."""
+def _variables(shell: InteractiveShell, cell: str) -> dict[str, Any]:
+    """Return the variables that the user has set, and ``In`` and ``Out`` where the cell names them."""
     hidden = shell.user_ns_hidden
-    return {name: value for name, value in shell.user_ns.items() if hidden.get(name, hidden) is not value}
+    history = {name for name in ("In", "Out") if name in cell}
+    names = shell.user_ns.items()
+    return {name: value for name, value in names if name in history or hidden.get(name, hidden) is not value}
 
 
 class CodeError(UsageError):
@@ -166,26 +218,30 @@ class CodeError(UsageError):
         return self._shown
 
 
-def follow(run: Run, view: RunView, *, detach: bool = False) -> None:
-    """Show the run to its end. Raises RunFailed when it failed, KeyboardInterrupt when the cell was interrupted.
+def follow(run: Run, view: RunDisplay, stop: Stop) -> None:
+    """Show the run to its end. Raises RunFailed when it failed, KeyboardInterrupt when the cell was interrupted."""
+    pump = RunMonitor(run).start()
 
-    ``detach`` is whether an interrupt lets the run go on.
-    """
-    pump = Pump(run).start()
-    try:
-        with true_interrupts():
-            if view.follow(run, pump):
-                _conclude(run, view, pump)
-            else:
-                follow_detached(run, view, pump)
-    except KeyboardInterrupt:
-        while_following(run, view, pump, detach=detach)
+    def abort() -> None:
+        if not pump.finished:
+            run.abort_unless_ended()
+
+    stop.act = abort
+    with AtInterrupt(stop):
+        try:
+            with true_interrupts():
+                if view.follow(run, pump):
+                    _conclude(run, view, pump)
+                else:
+                    follow_detached(run, view, pump)
+        except KeyboardInterrupt:
+            while_following(run, view, pump, stop)
 
 
-def _conclude(run: Run, view: RunView, pump: Pump) -> None:
+def _conclude(run: Run, view: RunDisplay, pump: RunMonitor) -> None:
     if pump.error:
         raise pump.error
-    record = run.wait()
+    record = run.wait_aside()
     failure = None
     try:
         run.result()

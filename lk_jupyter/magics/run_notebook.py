@@ -1,22 +1,22 @@
-"""``%lk_run_notebook``: a whole notebook on the cloud, and back."""
+"""``%lk_run_notebook``: run an entire notebook on the cloud."""
 
 from __future__ import annotations
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics._run_view import RunView
-from lk_jupyter.magics.run import check_name, show, start
-from lk_jupyter.options import NotebookRunOptions
-from lk_jupyter.runs.company import company_of
-from lk_jupyter.runs.notebook import prepare_notebook
-from lk_jupyter.runs.resume import same_run
-from lk_jupyter.runs.session import current
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._output.run import RunDisplay
+from lk_jupyter.magics.run import show, start
+from lk_jupyter.options.runs import NotebookRunOptions, check_name
+from lk_jupyter.runs.notebooks.notebook import prepare_notebook
+from lk_jupyter.runs.observers.default import default_observers
+from lk_jupyter.runs.reattach import find_previous_run
+from lk_jupyter.session import current
 
 
 @magic(NotebookRunOptions)
 def lk_run_notebook(options: NotebookRunOptions, shell: InteractiveShell) -> None:
-    """Run a whole notebook on the cloud, with parameters; the executed one is written beside it, cell by cell.
+    """Run an entire notebook on the cloud, with parameters; the executed copy is written next to it, cell by cell.
 
     After a restart of this kernel, %lk_attach or the same line with --attach auto goes on with it.
 
@@ -28,9 +28,9 @@ def lk_run_notebook(options: NotebookRunOptions, shell: InteractiveShell) -> Non
     check_name(options.save)
     session = current()
     package = prepare_notebook(session, options)
-    if options.attach == "auto" and not options.plan and (run := same_run(session, package)):
-        run.note = "Attached to the run of this notebook that was started before."
-        company = company_of(session, options, attached=run, namespace=shell.user_ns)
-        show(run, RunView(shell, run.machine, quiet=options.quiet, company=company), shell, options)
+    if options.attach == "auto" and not options.dry_run and (run := find_previous_run(session, package)):
+        run.note = "Attached to the run of this notebook that was already started."
+        company = default_observers(session, options, attached=run, namespace=shell.user_ns)
+        show(run, RunDisplay(shell, run.machine, quiet=options.quiet, company=company), shell, options)
         return
     start(session, package, options, shell)

@@ -1,10 +1,11 @@
-"""Looking at runs and machines: lists, states, stored logs, and the emergency brake."""
+"""List machines and runs, show states and stored logs, abort runs, delete records."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from itertools import groupby
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -12,28 +13,31 @@ from IPython.display import display
 
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.api.logs import LogEntry
+from lk_jupyter.api.logs import LogEntry, by_time
+from lk_jupyter.api.states import label_of
 from lk_jupyter.api.workloads import Workload
-from lk_jupyter.errors import ApiError, UsageError
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._line import Line, Note, mark_of
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics._run_view import receipt
-from lk_jupyter.magics._views import Table
-from lk_jupyter.options import ForgetOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
-from lk_jupyter.runs.cost import credits_label, duration_label
-from lk_jupyter.runs.frames import NO_NONCE, Splitter, text_of
-from lk_jupyter.runs.machines import price_label
-from lk_jupyter.runs.outcome import SHORT_ID, duration_of, failure_of
-from lk_jupyter.runs.redact import LineRedactor
+from lk_jupyter.errors import ApiError, OutcomeUnknown, UsageError
+from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.machines.cost import duration_label, moment_label
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._output.live import Note, Redacted, mark_of
+from lk_jupyter.magics._output.run import receipt
+from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
+from lk_jupyter.protocol.file_names import plain_name
+from lk_jupyter.protocol.frames import NO_NONCE, Splitter, text_of
+from lk_jupyter.runs.clock import Bill, bill_of
+from lk_jupyter.runs.outcome import SHORT_ID, failure_of
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.session import Session, current
-from lk_jupyter.runs.terminal import TerminalText
+from lk_jupyter.session import Session, current
+from lk_jupyter.text.redact import LineRedactor
+from lk_jupyter.text.terminal import TerminalText
 
 
 @magic(MachinesOptions)
 def lk_machines(options: MachinesOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
-    """List the machines that a run can ask for, cheapest first, with prices in credits per hour."""
+    """List machine types, cheapest first, with prices in credits per hour."""
     machines = current().machines()
     priced = sorted(machines, key=lambda machine: (machine.price_per_hour is None, machine.price_per_hour))
     rows: list[tuple[str, ...]] = [
@@ -60,14 +64,16 @@ def _only_in_quotas(listed: set[str]) -> list[tuple[str, ...]]:
 
 @magic(RunsOptions)
 def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """List your runs: those that go on, then the latest that ended.
+    """List your runs: active ones first, then the latest finished ones.
 
     Example: ``%lk_runs -n 50``
     """
     runs = _latest(current(), options.limit)
     columns = ("Run", "State", "Machine", "Started", "Took", "Cost", "Name")
-    note = "" if runs else "No runs yet. Put %%lk_run on top of a cell."
-    display(Table(columns, [_row(run) for run in runs], note=note, right=frozenset({"Took", "Cost"})))
+    note = "" if runs else "No runs. Start one with %%lk_run on top of a cell."
+    prices = {machine.hardware_profile: machine.price_per_hour for machine in current().machines()} if runs else {}
+    rows = [_row(run, prices.get(run.hardware_profile or "")) for run in runs]
+    display(Table(columns, rows, note=note, right=frozenset({"Took", "Cost"})))
 
 
 def _latest(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
@@ -83,16 +89,15 @@ def _has_ended(run: ExecutionSummary | None) -> bool:
     return run is not None and is_final(run.status)
 
 
-def _row(run: Workload | ExecutionSummary) -> tuple[str, ...]:
-    summary = run if isinstance(run, ExecutionSummary) else None
-    took = duration_of(summary) if summary else None
+def _row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tuple[str, ...]:
+    bill = bill_of(run, price_per_hour) if isinstance(run, ExecutionSummary) else Bill()
     return (
         run.execution_id[:SHORT_ID],
-        f"{mark_of(run.status)} {run.status}",
+        f"{mark_of(run.status)} {label_of(run.status)}",
         run.hardware_profile or "",
-        f"{run.created_at.astimezone():%d %b %H:%M:%S}",
-        duration_label(took) if took is not None else "",
-        credits_label(summary.billed) if summary and summary.billed is not None else "",
+        moment_label(run.known_since, "%d %b %H:%M:%S"),
+        duration_label(bill.seconds) if bill.seconds is not None else "",
+        bill.label,
         _name(run),
     )
 
@@ -100,12 +105,12 @@ def _row(run: Workload | ExecutionSummary) -> tuple[str, ...]:
 def _name(run: Workload | ExecutionSummary) -> str:
     """Return the display name; in the history some servers give it beyond what the API tells."""
     named = run.run_name if isinstance(run, Workload) else (run.model_extra or {}).get("run_name")
-    return named or run.file_name or ""
+    return named or plain_name(run.file_name or "")
 
 
 @magic(RunIdOptions)
 def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Tell the state of a run, its time and its cost.
+    """Show state, time and cost of a run.
 
     Example: ``%lk_status 3f0c``
     """
@@ -113,8 +118,8 @@ def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: 
     record, machine = run.record, run.machine
     line = receipt(record, machine)
     reason = str(failure_of(record)) if line.mark in "✗■" else ""
-    profile = f"{record.hardware_profile} at {price_label(machine)}" if machine else record.hardware_profile or ""
-    display(Line(record.status, [profile, *line.facts], "\n".join(filter(None, [" · ".join(_phases(run)), reason]))))
+    line.remark = "\n".join(filter(None, [" · ".join(_phases(run)), reason]))
+    display(Redacted(line))
 
 
 def _phases(run: Run) -> list[str]:
@@ -126,25 +131,30 @@ def _phases(run: Run) -> list[str]:
     return []
 
 
-@magic(ForgetOptions)
-def lk_forget(options: ForgetOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Remove the record of a run that has ended from the cloud: its code, output and result. Asks first.
+@magic(DeleteRunOptions)
+def lk_delete(options: DeleteRunOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+    """Delete the record of a finished run from the cloud: its code, output and result. Asks first.
 
-    Example: ``%lk_forget 3f0c --yes``
+    Example: ``%lk_delete 3f0c --yes``
     """
     run = Run.attach(current(), options.run)
     if not is_final(run.record.status):
-        raise UsageError(f"Run {run.execution_id[:SHORT_ID]} goes on. %lk_abort {run.execution_id[:SHORT_ID]} ends it.")
-    if not options.yes and not ask(f"Remove the record of run {run.execution_id}? What it cost stays. [y/N] "):
-        display(Note("Nothing was removed. --yes removes without asking."))
+        raise UsageError(
+            f"Run {run.execution_id[:SHORT_ID]} is still active. Abort it first: %lk_abort "
+            f"{run.execution_id[:SHORT_ID]}"
+        )
+    if not options.yes and not ask(
+        f"Delete the record of run {run.execution_id} permanently? Its cost stays billed. [y/N] "
+    ):
+        display(Note("Nothing was deleted. To skip the question: --yes"))
         return
     run.session.client.execution.delete(run.execution_id)
-    display(Note(f"Removed the record of run {run.execution_id}."))
+    display(Note(f"Deleted the record of run {run.execution_id}."))
 
 
 @magic(LogsOptions)
 def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Print the stored log of a run, or of all; what was written to stderr goes to stderr.
+    """Print the stored log of a run, or of all runs; stderr is printed as stderr.
 
     Examples::
 
@@ -156,33 +166,39 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         return
     run = Run.attach(current(), options.run)
     entries = run.logs(options.limit, options.hours)
-    redactor, splitter = LineRedactor(), Splitter(run.nonce or NO_NONCE)
-    for on_stderr, lines in groupby(entries, key=_on_stderr):
-        stream = sys.stderr if on_stderr else sys.stdout
-        texts = (text_of(splitter.feed(line.message.rstrip("\r\n") + "\n")) for line in lines)
-        shown = redactor.lines(line for text in texts for line in _plain(text))
-        stream.write("".join(line + "\n" for line in shown))
-        stream.flush()
+    _print_entries(entries, run.nonce or NO_NONCE)
     if not entries:
-        display(Note(f"No stored lines in the last {options.hours} hours. A run that just ended may need a moment."))
+        display(Note(f"No stored lines in the last {options.hours} hours. A run that just finished may need a moment."))
     elif len(entries) == options.limit:
         display(Note(f"{options.limit} lines; there may be more: --limit takes up to 10000."))
 
 
 def _print_all_logs(options: LogsOptions) -> None:
     """Print the newest lines of all runs, each behind the id of its run."""
-    entries = current().client.logs.user(min(options.limit, 5000), min(options.hours, 24))
-    redactor, splitter = LineRedactor(), Splitter(NO_NONCE)
-    for entry in sorted(entries, key=lambda entry: entry.timestamp):
-        stream = sys.stderr if _on_stderr(entry) else sys.stdout
-        shown: Sequence[str] = redactor.lines(_plain(text_of(splitter.feed(entry.message.rstrip("\r\n") + "\n"))))
-        stream.write("".join(f"{(entry.execution_id or '')[:SHORT_ID]}  {line}\n" for line in shown))
+    entries = current().client.logs.user(min(options.limit, 5000), min(options.hours, 24)).items
+    _print_entries(by_time(entries), NO_NONCE, names_runs=True)
     if not entries:
         display(Note(f"No stored lines in the last {min(options.hours, 24)} hours."))
 
 
-def _on_stderr(entry: LogEntry) -> bool:
-    return (entry.labels or {}).get("stream") == "stderr"
+def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool = False) -> None:
+    """Print stored lines in order. Each stream of each run is split and redacted apart from the others."""
+    streams: dict[tuple[str | None, str | None], tuple[Splitter, LineRedactor]] = {}
+    for (run_id, stream), group in groupby(entries, key=lambda entry: (entry.execution_id, entry.stream)):
+        splitter, redactor = streams.setdefault((run_id, stream), (Splitter(nonce), LineRedactor()))
+        texts = (text_of(splitter.feed(entry.text)) for entry in group)
+        _print_lines(redactor, texts, run_id, stream, names_runs=names_runs)
+    for (run_id, stream), (splitter, redactor) in streams.items():
+        _print_lines(redactor, [text_of(splitter.end())], run_id, stream, names_runs=names_runs)
+
+
+def _print_lines(
+    redactor: LineRedactor, texts: Iterable[str], run_id: str | None, stream: str | None, *, names_runs: bool
+) -> None:
+    head = f"{(run_id or '')[:SHORT_ID]}  " if names_runs else ""
+    file = sys.stderr if stream == "stderr" else sys.stdout
+    file.write("".join(f"{head}{line}\n" for line in redactor.lines(line for text in texts for line in _plain(text))))
+    file.flush()
 
 
 def _plain(text: str) -> list[str]:
@@ -194,10 +210,12 @@ def _plain(text: str) -> list[str]:
 
 @magic(RunIdOptions)
 def lk_abort(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Kill a run, and tell what it cost.
+    """Abort a run and show what it cost.
 
     Example: ``%lk_abort 3f0c``
     """
     run = Run.attach(current(), options.run)
-    run.abort()
-    display(receipt(run.wait(), run.machine))
+    abort = run.abort_soon()
+    if not abort.wait():
+        raise OutcomeUnknown(abort.words)
+    display(receipt(run.record, run.machine))

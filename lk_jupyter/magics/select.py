@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from uuid import uuid4
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.execution import GpuSelectionRequest, GpuSelectionStatus, ProfilingResult, is_final
-from lk_jupyter.errors import RunAborted, RunFailed, UsageError
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._fields import option, switch, yes
-from lk_jupyter.magics._line import Line, Updated
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics._views import Table, say
-from lk_jupyter.options import Options
-from lk_jupyter.runs.cost import cost_of, credits_label, duration_label
-from lk_jupyter.runs.guard import permit_text
-from lk_jupyter.runs.session import Session, current
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.api.states import SUCCEEDED_STATES, canonical
+from lk_jupyter.config.assumptions import ABSENT
+from lk_jupyter.errors import OperationNotAvailable, RunAborted, RunFailed, UsageError
+from lk_jupyter.machines.cost import cost_of, credits_label, duration_label
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.live import LiveOutput, StatusLine
+from lk_jupyter.magics.run import start_several
+from lk_jupyter.options.fields import option, switch, yes
+from lk_jupyter.options.runs import Options, RunOptions
+from lk_jupyter.protocol.file_names import own_name
+from lk_jupyter.runs.abort import abort_soon
+from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.package.secret_scan import permit_text
+from lk_jupyter.runs.submit.start import sent_once
+from lk_jupyter.session import Session, current
 
 _PAUSE = 1.0
 
@@ -27,72 +38,111 @@ _PAUSE = 1.0
 class SelectOptions(Options):
     """Options of ``%%lk_select``."""
 
-    timeout: int = option(60, "Seconds that each try may take.", metavar="SECONDS", ge=1, le=600)
-    requirements: str | None = option(None, "Packages to install first, with commas between.", "-r", metavar="NAMES")
-    allow_secrets: bool = switch("Send the cell though it holds what looks like a secret.")
-    plan: bool = switch("Show the machines and the most it can cost; send nothing.")
+    timeout: int = option(60, "Time limit of each try, in seconds.", metavar="SECONDS", ge=1, le=600)
+    requirements: str | None = option(None, "Packages to install, separated by commas.", "-r", metavar="NAMES")
+    allow_secrets: bool = switch("Send the cell even if it seems to contain a secret.")
+    dry_run: bool = switch("Show the machines and the highest possible cost; send nothing.")
     yes: bool = yes()
 
 
 @magic(SelectOptions)
 def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
-    """Try the cell on every GPU of your account, and tell which is the fastest, the cheapest and the best.
+    """Try the cell on every GPU of your account, and show the fastest, the cheapest and the best one.
 
-    Each try is a run of its own and billed. Give it a small part of your work, such as one epoch. %%lk_run with
-    --gpu A100,H100 compares those that you name.
+    Each try is a separate run and billed. Give it a small part of your work, such as one epoch. %%lk_run with
+    --gpu A100,H100 compares the machines that you name.
 
     Examples::
 
-        %%lk_select --plan
+        %%lk_select --dry-run
         %%lk_select --timeout 120 -r torch --yes
     """
     session = current()
     permit_text(cell, "The cell", ask, allowed=options.allow_secrets)
     plan, most = _plan(session, options)
     display(plan)
-    if options.plan:
+    if options.dry_run:
         return
-    if not options.yes and not ask(f"Try it on each of them, for at most {most}? [y/N] "):
-        say("Nothing was sent. --yes goes on without asking.")
+    if not options.yes and not ask(f"Run it on each of them, for at most {most}? [y/N] "):
+        say("Nothing was sent. To skip the question: --yes")
+        return
+    if session.assumptions["gpu_selection"] == ABSENT:
+        _one_for_each(session, options, shell, cell)
         return
     needs = (options.requirements or "").replace(",", "\n") or None
-    request = GpuSelectionRequest(code=cell, timeout=options.timeout, requirements_content=needs, file_name="cell.py")
-    started = session.client.execution.start_gpu_selection(request)
-    _tell(_followed(session.client, started.execution_id, shell), started.execution_id)
+    token = uuid4().hex
+    name = own_name("cell.py", token)
+    request = GpuSelectionRequest(code=cell, timeout=options.timeout, requirements_content=needs, file_name=name)
+    try:
+        execution_id = _started(session.client, request, token)
+    except OperationNotAvailable:
+        session.assumptions.learn("gpu_selection", ABSENT)
+        _one_for_each(session, options, shell, cell)
+        return
+    _tell(_followed(session.client, execution_id, shell), execution_id)
+
+
+def _one_for_each(session: Session, options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
+    """Start one run for each GPU, for a server that doesn't try them itself."""
+    say("This server doesn't compare GPUs itself: one run is started for each, for the same price at most.")
+    names = ",".join(each.hardware_profile for each in _machines(session))
+    needs = [options.requirements] if options.requirements else []
+    wish = RunOptions(
+        machine=names, timeout=options.timeout, requirements=needs, allow_secrets=options.allow_secrets, rich=False
+    )
+    start_several(session, cell, wish, shell)
+
+
+def _machines(session: Session) -> list[MachineType]:
+    """Return the GPUs of the account. Raises UsageError for none."""
+    catalogue = session.machines()
+    machines = [machine for machine in catalogue if machine.card and catalogue.allows(machine)]
+    if not machines:
+        raise UsageError("Your account may use no GPU. All machine types: %lk_machines")
+    return machines
+
+
+def _started(client: Client, request: GpuSelectionRequest, token: str) -> str:
+    """Start a selection, in a thread whose answer no interrupt loses: it is aborted once its id is known."""
+    with ThreadPoolExecutor(1) as threads:
+        start = threads.submit(sent_once, client, token, lambda: client.execution.start_gpu_selection(request))
+        with AtInterrupt(lambda _: abort_soon(client, start.result().execution_id)):
+            return start.result().execution_id
 
 
 def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
     """Return the machines with the most that a try costs on each, and the sum of that in words."""
-    catalogue = session.machines()
-    machines = [machine for machine in catalogue if machine.card and catalogue.allows(machine)]
-    if not machines:
-        raise UsageError("Your account may use no GPU: %lk_machines lists what there is.")
+    machines = _machines(session)
     costs = [cost_of(machine, options.timeout) for machine in machines]
-    most = credits_label(sum(cost for cost in costs if cost is not None))  # type: ignore[arg-type]
+    total = sum((cost for cost in costs if cost is not None), Decimal(0))
+    most = credits_label(total)
     rows = [
         (each.card_name, each.hardware_profile, credits_label(cost)) for each, cost in zip(machines, costs, strict=True)
     ]
-    note = f"At most {most} in all, {options.timeout} s a try."
+    short = map(str, short_of(session, total, f"these {len(machines)} tries"))
+    note = "\n".join([f"At most {most} in total, {options.timeout} s per try.", *short])
     return Table(("GPU", "Machine", "At most"), rows, note=note, right=frozenset({"At most"})), most
 
 
 def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> GpuSelectionStatus:
     """Show how far it is until it has ended; an interrupt aborts it with the try that goes on."""
-    line = Updated(shell)
-    try:
-        with true_interrupts():
-            while True:
-                status = client.execution.gpu_selection_status(execution_id)
-                done = [each.profile or "" for each in _tries(status)]
-                tried = f"{len(done)} tried: {', '.join(done)}" if done else ""
-                line.show(Line(status.status, [tried, execution_id[:8]]))
-                if is_final(status.status):
-                    return status
-                time.sleep(_PAUSE)
-    except KeyboardInterrupt:
-        client.workloads.abort(execution_id)
-        line.show(Line("aborted", [execution_id[:8]]), now=True)
-        raise
+    line = LiveOutput(shell)
+    with AtInterrupt(lambda _: abort_soon(client, execution_id)):
+        try:
+            with true_interrupts():
+                while True:
+                    status = client.execution.gpu_selection_status(execution_id)
+                    done = [each.profile or "" for each in _tries(status)]
+                    tried = f"{len(done)} tried: {', '.join(done)}" if done else ""
+                    line.show(StatusLine(status.status, [tried, execution_id[:8]]))
+                    if is_final(status.status):
+                        return status
+                    time.sleep(_PAUSE)
+        except KeyboardInterrupt:
+            abort = abort_soon(client, execution_id)
+            state = "aborted" if abort.wait() else "stopping"
+            line.show(StatusLine(state, [execution_id[:8]], "" if state == "aborted" else abort.words), now=True)
+            raise
 
 
 def _tell(status: GpuSelectionStatus, execution_id: str) -> None:
@@ -104,8 +154,8 @@ def _tell(status: GpuSelectionStatus, execution_id: str) -> None:
     display(Table(("Machine", "State", "Time", "Cost"), rows, note=note, right=frozenset({"Time", "Cost"})))
     if status.status == "aborted":
         raise RunAborted(f"The selection {execution_id} was aborted.", execution_id=execution_id)
-    if not any(each.status == "success" for each in _tries(status)):
-        reason = "; ".join(status.system_errors or ()) or "the cell ended well on no machine"
+    if not any(canonical(each.status or "") in SUCCEEDED_STATES for each in _tries(status)):
+        reason = "; ".join(status.system_errors or ()) or "the cell completed on no machine"
         raise RunFailed(f"The selection {execution_id} found nothing: {reason}.", execution_id=execution_id)
 
 
@@ -115,4 +165,5 @@ def _tries(status: GpuSelectionStatus) -> list[ProfilingResult]:
 
 def _row(each: ProfilingResult) -> tuple[str, ...]:
     took = "" if each.execution_time is None else duration_label(each.execution_time)
-    return (each.profile or "", each.status or "", took, credits_label(each.cost))
+    state = canonical(each.status or "")
+    return (each.profile or "", "completed" if state in SUCCEEDED_STATES else state, took, credits_label(each.cost))

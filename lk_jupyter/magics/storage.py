@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import shlex
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -11,14 +12,15 @@ from pathlib import Path
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.errors import NoSuchObject, UsageError
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._line import Note, Text
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics._transfer_view import TransferView
-from lk_jupyter.magics._views import Table, say
-from lk_jupyter.options import GetOptions, LsOptions, PutOptions, RmOptions, SyncOptions
-from lk_jupyter.runs.session import current
+from lk_jupyter.errors import NoSuchObject, ObjectExists, UsageError
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.live import Note, Text
+from lk_jupyter.magics._output.transfer import TransferView
+from lk_jupyter.options.runs import GetOptions, LsOptions, PutOptions, RmOptions, SyncOptions
+from lk_jupyter.session import current
+from lk_jupyter.storage._plan import file_name
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.progress import size_label
 from lk_jupyter.storage.remote import remote_path
@@ -29,7 +31,7 @@ _PATTERN = set("*?[")
 
 @magic(LsOptions)
 def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
-    """List a folder of the bucket: sizes, times, and the path by which a run opens each object.
+    """List a folder of the bucket: sizes, times, and the path of each file in a run.
 
     Examples::
 
@@ -44,36 +46,40 @@ def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 
         return
     found = list(islice(_found(storage, folder, recursive=options.recursive), options.limit + 1))
     rows = [_row(info) for info in found[: options.limit]]
-    note = f"{options.limit} shown; there are more: --limit takes up to 100000." if len(found) > options.limit else ""
+    note = f"{options.limit} shown; there are more. --limit takes up to 100000." if len(found) > options.limit else ""
     if not rows:
-        note = f"Nothing in {folder or 'the bucket'} yet. %lk_put FILE {folder or 'data/'} puts a file there."
+        note = f"No files in {folder or 'the bucket'}. Upload one: %lk_put FILE {folder or 'data/'}"
     display(Table(("Name", "Size", "Written", "In a run"), rows, note=note, right=frozenset({"Size"})))
 
 
 @magic(PutOptions)
 def lk_put(options: PutOptions, shell: InteractiveShell) -> None:
-    """Store files of this machine in the bucket; what is there already is not sent again.
+    """Upload files of this machine to the bucket; files that are already there aren't sent again.
 
-    A large file that was cut off goes on where it was: run the line again.
+    An object with other content is replaced only with ``--overwrite``. A large file that was cut off
+    goes on where it was: run the line again.
 
     Examples::
 
         %lk_put train.csv data/
         %lk_put images data/images
         %lk_put "*.parquet" data/
+        %lk_put train.csv data/ --overwrite
     """
     storage, key = current().storage, _key(options.key)
     paths, is_pattern = _sources(options.source)
-    for path in paths:
-        to = _key_for(path, key, is_one_of_many=is_pattern)
+    keys = [(path, _key_for(path, key, is_one_of_many=is_pattern)) for path in paths]
+    if not options.overwrite:
+        _check_replaces_none(storage, keys, options)
+    for path, to in keys:
         with TransferView(shell, path.name or str(path)) as view:
-            done = storage.put(path, to, progress=view.show)
+            done = storage.put(path, to, overwrite=options.overwrite, progress=view.show)
             view.end("stored", [SCHEME + to, str(done), f"in a run: {remote_path(to)}"], done.left_out)
 
 
 @magic(GetOptions)
 def lk_get(options: GetOptions, shell: InteractiveShell) -> None:
-    """Fetch an object or a folder of the bucket; what is here already is not fetched again with a folder.
+    """Download a file or a folder of the bucket; files of a folder that are already here are skipped.
 
     Examples::
 
@@ -83,7 +89,7 @@ def lk_get(options: GetOptions, shell: InteractiveShell) -> None:
     storage, key = current().storage, _key(options.key)
     target = Path(options.target).expanduser()
     if key.endswith("/") and options.target == ".":
-        target = Path(key.rstrip("/").rpartition("/")[2])
+        target = Path(file_name(key))
     with TransferView(shell, key) as view:
         if key.endswith("/"):
             done = storage.sync(SCHEME + key, target, checksum=options.checksum, progress=view.show)
@@ -95,7 +101,7 @@ def lk_get(options: GetOptions, shell: InteractiveShell) -> None:
 
 @magic(SyncOptions)
 def lk_sync(options: SyncOptions, shell: InteractiveShell) -> None:
-    """Make a folder like another one; the one in the bucket begins with lk://.
+    """Make a target folder equal to a source folder; lk:// marks the one in the bucket.
 
     Only what differs in size or is newer travels. Nothing is removed without --delete.
 
@@ -114,7 +120,7 @@ def lk_sync(options: SyncOptions, shell: InteractiveShell) -> None:
 
 @magic(RmOptions)
 def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Remove objects of the bucket, or a folder with all that is in it. Asks first.
+    """Delete files of the bucket, or a folder with everything in it. Asks first.
 
     Examples::
 
@@ -124,12 +130,25 @@ def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
     storage = current().storage
     found = [info for key in options.keys for info in _to_remove(storage, _key(key))]
     size = size_label(sum(info.size for info in found))
-    what = found[0].key if len(found) == 1 else f"{len(found):,} objects, such as {found[0].key}"
-    if not options.yes and not ask(f"Remove {what} ({size}) for good? [y/N] "):
-        say("Nothing was removed. --yes removes without asking.")
+    what = found[0].key if len(found) == 1 else f"{len(found):,} files, such as {found[0].key}"
+    if not options.yes and not ask(f"Delete {what} ({size}) permanently? [y/N] "):
+        say("Nothing was deleted. To skip the question: --yes")
         return
     count = storage.remove_all(info.key for info in found)
-    display(Note(f"Removed {'1 object' if count == 1 else f'{count:,} objects'} ({size})."))
+    display(Note(f"Deleted {'1 file' if count == 1 else f'{count:,} files'} ({size})."))
+
+
+def _check_replaces_none(storage: Storage, keys: list[tuple[Path, str]], options: PutOptions) -> None:
+    """Refuse before anything is sent when objects would be replaced by other content. Raises ObjectExists."""
+    taken = [key for path, to in keys for key in storage.replaced(path, to)]
+    if not taken:
+        return
+    line = " ".join(map(shlex.quote, filter(None, ["%lk_put", options.source, options.key, "--overwrite"])))
+    others = f" So do {len(taken) - 1:,} others." if len(taken) > 1 else ""
+    raise ObjectExists(
+        f"{SCHEME + taken[0]!r} already exists with other content.{others} Nothing was sent. "
+        f"Replace: {line} Keep both: give another key."
+    )
 
 
 def _key(text: str) -> str:
@@ -152,7 +171,7 @@ def _sources(text: str) -> tuple[list[Path], bool]:
         return [path], False
     found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (of any folder)
     if not found:
-        raise UsageError(f"There is no file or folder {text!r} here ({Path.cwd()}).")
+        raise UsageError(f"No file or folder '{text}' in {Path.cwd()}. Nothing was sent.")
     return found, True
 
 
@@ -186,7 +205,7 @@ def _matching(storage: Storage, pattern: str) -> Iterator[ObjectInfo]:
 def _to_remove(storage: Storage, key: str) -> Iterable[ObjectInfo]:
     """Return the objects that are meant. Raises UsageError for all of them, NoSuchObject for none."""
     if not key.strip("/"):
-        raise UsageError("%lk_rm: name what is to be removed; the whole bucket is not removed by it.")
+        raise UsageError("%lk_rm needs a key, a pattern or a folder; it doesn't delete the entire bucket.")
     if key.endswith("/"):
         found = list(storage.ls(key))
     elif not _PATTERN.isdisjoint(key) and not storage.exists(key):
@@ -194,7 +213,7 @@ def _to_remove(storage: Storage, key: str) -> Iterable[ObjectInfo]:
     else:
         found = [storage._object(key)]
     if not found:
-        raise NoSuchObject(f"There is nothing like {key!r} in the bucket.")
+        raise NoSuchObject(f"No file of the bucket matches '{key}'.")
     return found
 
 

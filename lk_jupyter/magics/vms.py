@@ -1,4 +1,4 @@
-"""``%lk_vm`` and ``%lk_volumes``: machines of your own over SSH, and the disks that outlive them."""
+"""``%lk_vm`` and ``%lk_volumes``: rent VMs with SSH access, and disks that outlive them."""
 
 from __future__ import annotations
 
@@ -8,94 +8,104 @@ from decimal import Decimal
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.account.burn_rate import hardware_label
+from lk_jupyter.account.low_balance import short_of_an_hour
 from lk_jupyter.api._client import Client
-from lk_jupyter.api.vms import VM, RenameVMRequest, VMInstanceVariant, VMStatus
-from lk_jupyter.errors import UsageError
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.magics._ask import ask
-from lk_jupyter.magics._line import Line, Note, Updated
-from lk_jupyter.magics._parser import Verbs
-from lk_jupyter.magics._views import Table, say
-from lk_jupyter.magics._vms_options import (
-    CreateOptions,
-    DeleteOptions,
-    ListOptions,
-    RenameOptions,
+from lk_jupyter.api.vms import UP_STATES, VM, RenameVMRequest, TerminateVMResponse, VMInstanceVariant, VMStatus
+from lk_jupyter.errors import LkError, UsageError
+from lk_jupyter.machines.cost import credits_label, duration_label, moment_label
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.interrupt import left_by_interrupt
+from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
+from lk_jupyter.options.runs import NoOptions
+from lk_jupyter.options.vms import (
+    CreateVmOptions,
+    DeleteVmOptions,
+    ListVmsOptions,
+    RenameVmOptions,
     VmOptions,
     VolumesOptions,
 )
-from lk_jupyter.options import NoOptions
-from lk_jupyter.runs import vm
-from lk_jupyter.runs.burning import hardware_label
-from lk_jupyter.runs.cost import credits_label, duration_label
-from lk_jupyter.runs.session import current
-from lk_jupyter.runs.ssh_key import Door, PublicKey, find_key
-from lk_jupyter.runs.vm_offers import Offer, Wish, chosen, instead, offers
+from lk_jupyter.runs.interrupts import true_interrupts
+from lk_jupyter.session import current
+from lk_jupyter.vms import vms as vm
+from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, chosen, offers
+from lk_jupyter.vms.ssh import PublicKey, SshEndpoint, find_key, make_key, own_keys
 
 SHORT = 8
 
-lk_vm = Verbs(
+lk_vm = Subcommands(
     "lk_vm",
-    "Rent a machine with GPUs and log in over SSH.\n\nA VM costs from when it runs until %lk_vm delete: nothing else "
-    "ends it, not even the end of the notebook.",
+    "Rent a VM with GPUs and log in over SSH.\n\nA VM costs credits until %lk_vm delete. Nothing else ends it, "
+    "not even closing the notebook.",
 )
-lk_volumes = Verbs(
+lk_volumes = Subcommands(
     "lk_volumes",
-    "Disks that outlive their VM. %lk_vm create --new-volume makes one, --volume attaches it; it costs until deleted.",
+    "Disks that outlive their VM. Create one with %lk_vm create --new-volume; --volume attaches it. It costs "
+    "credits until deleted.",
 )
 
 
-@lk_vm.verb("list", ListOptions)
-def _list(options: ListOptions, _shell: InteractiveShell) -> None:
-    """List your VMs that live, with what they have cost.
+@lk_vm.verb("list", ListVmsOptions)
+def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
+    """List your VMs with what they have cost.
 
     Example: ``%lk_vm list --all``
     """
     client = current().client
     found = list(client.vms.list()) if options.all else vm.living(client)
-    note = "" if found else "No VMs. %lk_vm offers shows what can be had, %lk_vm create --gpu A100 rents one."
+    note = "" if found else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
     columns = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
     display(Table(columns, [_row(each) for each in found], note=note, right=frozenset({"Cost so far"})))
 
 
 @lk_vm.verb("offers", NoOptions)
 def _offers(_: NoOptions, _shell: InteractiveShell) -> None:
-    """List the VMs that are sold with their prices, and which of them are free now."""
+    """List VM types with their prices and what is free now."""
     variants = current().client.vms.availability().available_instance_variants
-    rows = [_offer_row(variant) for variant in sorted(variants, key=lambda variant: variant.price_per_hour)]
+    rows = [_offer_row(variant) for variant in sorted(variants, key=lambda variant: variant.price_per_hour or 0)]
     columns = ("GPU", "Sold as", "Credits per GPU and hour", "GPUs sold", "Free now")
     display(Table(columns, rows, right=frozenset({"Credits per GPU and hour"})))
 
 
-@lk_vm.verb("create", CreateOptions)
-def _create(options: CreateOptions, shell: InteractiveShell) -> None:
-    """Rent a machine, wait until it is ready, and tell how to log in. Shows the price and asks first.
+@lk_vm.verb("create", CreateVmOptions)
+def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
+    """Rent a VM, wait until it is ready, and show how to log in. Shows the price and asks first.
 
-    It has your public key from ~/.ssh. Interrupt the waiting: the VM goes on.
+    Your public key from ~/.ssh can log in; without one, a key is created if you agree. If you interrupt the waiting,
+    the VM keeps running.
 
     Examples::
 
-        %lk_vm create --gpu A100 --plan
+        %lk_vm create --gpu A100 --dry-run
         %lk_vm create --gpu H100 --count 2 --name train
         %lk_vm create --gpu L40S --new-volume 200 --yes
     """
     _check(options)
-    client, key = current().client, find_key(options.key)
-    wish = Wish(options.gpu.lower(), options.count, "spot" if options.spot else "on-demand", options.new_volume)
+    session = current()
+    client, key = session.client, _key(options)
+    wish = VmShape(options.gpu.lower(), options.count, "spot" if options.spot else "on-demand", options.new_volume)
     found = offers(client.vms.availability())
     offer = chosen(found, wish)
     volumes = [vm.volume(client, text).volume_id for text in options.volume]
     display(_plan(offer, key, options, volumes))
+    for remark in short_of_an_hour(session, offer.per_hour):
+        display(Note(str(remark)))
     if offer.free is False:
-        raise UsageError(f"No {offer} is free now; nothing was asked for. {instead(found, offer)}")
-    if options.plan:
+        raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives(found, offer)}")
+    if options.dry_run:
         return
-    if not options.yes and not ask(f"Rent {offer}, until you delete it? [y/N] "):
-        say("Nothing was rented. --yes rents without asking.")
+    if not options.yes and not ask(f"Rent {offer} until you delete it? [y/N] "):
+        say("Nothing was rented. To skip the question: --yes")
         return
-    made = vm.create_once(client, vm.request_for(wish, key, options.name, volumes, move=options.move), offer)
+    request = vm.request_for(wish, key, options.name, volumes, move=options.move)
+    name = request.display_name
+    with left_by_interrupt(f"VM {name!r} may exist and be billed. Check: %lk_vm list. Delete it: %lk_vm delete {name}"):
+        made = vm.create_once(client, request, offer)
     if options.no_wait:
-        display(_line(client.vms.status(made.vm_id), [f"%lk_vm ssh {made.vm_id[:SHORT]} tells how to log in"]))
+        display(_line(client.vms.status(made.vm_id), [f"SSH login: %lk_vm ssh {made.vm_id[:SHORT]}"]))
         return
     status = _waited_for(client, made, offer, shell)
     if options.save:
@@ -106,7 +116,7 @@ def _create(options: CreateOptions, shell: InteractiveShell) -> None:
 
 @lk_vm.verb("status", VmOptions)
 def _status(options: VmOptions, _shell: InteractiveShell) -> None:
-    """Tell the state of a VM, its time and its cost.
+    """Show state, time and cost of a VM.
 
     Example: ``%lk_vm status train``
     """
@@ -118,7 +128,7 @@ def _status(options: VmOptions, _shell: InteractiveShell) -> None:
 
 @lk_vm.verb("ssh", VmOptions)
 def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
-    """Tell how to log in: the ssh line, a block for ~/.ssh/config, and whether the VM answers.
+    """Show how to log in: the ssh line, a block for ~/.ssh/config, and whether the VM answers.
 
     Example: ``%lk_vm ssh train``
     """
@@ -126,25 +136,25 @@ def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
     status = client.vms.status(vm.named(client, options.vm).vm_id)
     if not status.usable:
         name = _name(status)
-        raise UsageError(f"{name} is {status.status}, and has no address yet. %lk_vm status {name} tells when it has.")
+        raise UsageError(f"{name} is {status.status} and has no address yet. Check: %lk_vm status {name}")
     _tell_door(status, _own_key())
 
 
-@lk_vm.verb("rename", RenameOptions)
-def _rename(options: RenameOptions, _shell: InteractiveShell) -> None:
-    """Give a VM another name.
+@lk_vm.verb("rename", RenameVmOptions)
+def _rename(options: RenameVmOptions, _shell: InteractiveShell) -> None:
+    """Rename a VM.
 
     Example: ``%lk_vm rename 3f0c train``
     """
     client = current().client
     found = vm.named(client, options.vm)
     client.vms.rename(found.vm_id, RenameVMRequest(display_name=options.name))
-    display(Note(f"VM {found.vm_id[:SHORT]} is {options.name} now."))
+    display(Note(f"VM {found.vm_id[:SHORT]} is now named {options.name}."))
 
 
-@lk_vm.verb("delete", DeleteOptions)
-def _delete(options: DeleteOptions, _shell: InteractiveShell) -> None:
-    """End VMs for good: their disks are wiped, and cost no more. Asks first.
+@lk_vm.verb("delete", DeleteVmOptions)
+def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
+    """Delete VMs permanently: their disks are deleted and billing ends. Asks first.
 
     Examples::
 
@@ -154,18 +164,32 @@ def _delete(options: DeleteOptions, _shell: InteractiveShell) -> None:
     client = current().client
     found = [vm.named(client, text) for text in options.vms]
     names = ", ".join(map(_name, found))
-    if not options.yes and not ask(f"End {names} for good, and wipe what is on its disk? [y/N] "):
-        say("Nothing was ended. --yes ends without asking.")
+    if not options.yes and not ask(f"Delete {names} permanently, with everything on its disk? [y/N] "):
+        say("Nothing was deleted. To skip the question: --yes")
         return
     for each in found:
-        freed = client.vms.delete(each.vm_id).detached_volumes or []
-        disks = f"; {len(freed)} of its volumes stay and cost: %lk_volumes" if freed else ""
-        display(Note(f"Ended {_name(each)} after {credits_label(_cost(client.vms.status(each.vm_id)))}{disks}."))
+        display(Note(_ended(client, each, client.vms.delete(each.vm_id))))
+
+
+def _ended(client: Client, vm: VM, answer: TerminateVMResponse | None) -> str:
+    """Return what came of the end of a VM: the server took it, in whichever form it said so."""
+    freed = answer.detached_volumes if answer else None
+    disks = f"; {len(freed)} of its volumes remain and cost credits: %lk_volumes" if freed else ""
+    try:
+        status = client.vms.status(vm.vm_id)
+    except LkError:  # some servers forget a VM that has ended
+        return f"Deleted {_name(vm)}{disks}."
+    if status.status in UP_STATES:
+        return (
+            f"The server accepted the deletion of {_name(vm)}, which is still {status.status}. Check: %lk_vm "
+            f"list{disks}"
+        )
+    return f"Deleted {_name(vm)} after {credits_label(_cost(status))}{disks}."
 
 
 @lk_volumes.verb("list", NoOptions)
 def _list_volumes(_: NoOptions, _shell: InteractiveShell) -> None:
-    """List the volumes, and which VM has each."""
+    """List volumes and the VM that each is attached to."""
     rows = [
         (
             each.volume_id,
@@ -176,13 +200,13 @@ def _list_volumes(_: NoOptions, _shell: InteractiveShell) -> None:
         )
         for each in current().client.block.list()
     ]
-    note = "" if rows else "No volumes. %lk_vm create --gpu A100 --new-volume 200 makes one with its VM."
+    note = "" if rows else "No volumes. Create one with a VM: %lk_vm create --gpu A100 --new-volume 200"
     display(Table(("Volume", "Size", "State", "VM", "Where"), rows, note=note, right=frozenset({"Size"})))
 
 
 @lk_volumes.verb("delete", VolumesOptions)
 def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
-    """Delete free volumes with all that is on them. Asks first.
+    """Delete detached volumes with everything on them. Asks first.
 
     Example: ``%lk_volumes delete vol-3f0c``
     """
@@ -191,67 +215,85 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
     for each in found:
         if each.attached_vm_id:
             holder = each.attached_vm_id[:SHORT]
-            raise UsageError(f"VM {holder} has {each.volume_id}; nothing was deleted. %lk_vm delete {holder} frees it.")
+            raise UsageError(
+                f"Volume {each.volume_id} is attached to VM {holder}. Nothing was deleted. Delete "
+                f"the VM first: %lk_vm delete {holder}"
+            )
     what = ", ".join(f"{each.volume_id} ({each.size_gb} GB)" for each in found)
-    if not options.yes and not ask(f"Delete {what} with all data? [y/N] "):
-        say("Nothing was deleted. --yes deletes without asking.")
+    if not options.yes and not ask(f"Delete {what} permanently, with all data? [y/N] "):
+        say("Nothing was deleted. To skip the question: --yes")
         return
     for each in found:
         client.block.delete(each.volume_id)
     display(Note(f"Deleted {what}."))
 
 
-def _check(options: CreateOptions) -> None:
+def _check(options: CreateVmOptions) -> None:
     if options.new_volume and options.volume:
-        raise UsageError("%lk_vm create: give --new-volume or --volume, not both.")
+        raise UsageError("%lk_vm create takes --new-volume or --volume, not both. Nothing was sent.")
     if options.move and not options.volume:
-        raise UsageError("%lk_vm create: --move is for volumes that --volume names.")
+        raise UsageError("%lk_vm create: --move needs --volume. Nothing was sent.")
     if options.save and not options.save.isidentifier():
-        raise UsageError(f"--save: {options.save!r} is no name of a variable.")
+        raise UsageError(f"--save takes a variable name, got '{options.save}'.")
 
 
-def _plan(offer: Offer, key: PublicKey, options: CreateOptions, volumes: list[str]) -> Table:
-    disk = f"{options.new_volume} GB, new; costs until %lk_volumes delete" if options.new_volume else ", ".join(volumes)
+def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str]) -> Table:
+    disk = (
+        f"{options.new_volume} GB, new; costs credits until %lk_volumes delete"
+        if options.new_volume
+        else ", ".join(volumes)
+    )
     rows = [
         ("Machine", str(offer)),
         ("Free now", _freedom(offer)),
-        ("Cost", f"{offer.per_hour:.2f} credits an hour, {offer.per_hour * 24:.2f} a day, until %lk_vm delete"),
-        ("Reclaimed", "at any time, without a warning" if offer.instance_type == "spot" else ""),
+        ("Cost", f"{offer.per_hour:.2f} credits per hour, {offer.per_hour * 24:.2f} per day, until %lk_vm delete"),
+        ("Reclaimed", "at any time, without warning" if offer.instance_type == "spot" else ""),
         ("Name", options.name or ""),
         ("Your key", f"{key.path} ({key.line.split(' ')[0]})"),
         ("Volume", disk),
     ]
-    head = "Plan (nothing was asked for)" if options.plan else "Virtual machine"
+    head = "Plan (nothing was sent)" if options.dry_run else "Virtual machine"
     return Table((head, ""), [row for row in rows if row[1]])
 
 
-def _waited_for(client: Client, made: VM, offer: Offer, shell: InteractiveShell) -> VMStatus:
+def _waited_for(client: Client, made: VM, offer: VmOffer, shell: InteractiveShell) -> VMStatus:
     """Show the states of a machine until it is ready. An interrupt leaves it, and says so."""
-    line, name = Updated(shell), made.display_name or made.vm_id[:SHORT]
+    line, name = LiveOutput(shell), made.display_name or made.vm_id[:SHORT]
     try:
         with true_interrupts():
             for status in vm.states(client, made.vm_id):
-                shown = _line(status, [str(offer), "interrupt: it goes on"] if not status.usable else [str(offer)])
-                line.show(shown)
+                hint = [] if status.usable else ["interrupt: the VM stays active"]
+                line.show(_line(status, [str(offer), *hint]))
     except KeyboardInterrupt:
-        line.show(Line("running", [f"{name} goes on, and costs: %lk_vm status {name}, %lk_vm delete {name}"]), now=True)
+        said = f"{name} is still active and costs credits. Check: %lk_vm status {name}. Delete: %lk_vm delete {name}"
+        line.show(StatusLine("running", [said]), now=True)
         raise
     line.show(_line(status, [str(offer)]), now=True)
     if not status.usable:
         raise UsageError(
-            f"{name} is {status.status} and has no address. %lk_vm status {name}, or %lk_vm delete {name}."
+            f"{name} is {status.status} and has no address. Check: %lk_vm status {name}. Delete: %lk_vm delete {name}"
         )
     return status
 
 
 def _tell_door(status: VMStatus, key: PublicKey | None) -> None:
-    door, name = Door.of(status.ip_address or ""), _name(status)
+    door, name = SshEndpoint.of(status.ip_address or ""), _name(status)
     host = re.sub(r"[^\w.-]+", "-", name)
     simulated = getattr(status, "polling_message", None)
-    ready = "yes" if door.answers() else "not yet: sshd may need a minute more, run %lk_vm ssh again"
-    rows = [("Log in", door.line(key)), ("Port answers", simulated or ready), ("End it", f"%lk_vm delete {name}")]
+    ready = "yes" if door.answers() else "not yet: sshd may need another minute. Run %lk_vm ssh again."
+    rows = [("Log in", door.line(key)), ("Port answers", simulated or ready), ("Delete", f"%lk_vm delete {name}")]
     display(Table(("SSH", ""), rows))
     say(f"# for ~/.ssh/config, after which ssh {host} is enough\n{door.config(host, key)}")
+
+
+def _key(options: CreateVmOptions) -> PublicKey:
+    """Return the key that may log in; create one where there is none, if the user agrees."""
+    asks = not (options.key or options.dry_run or own_keys())
+    if not asks or not (options.yes or ask("No SSH key in ~/.ssh. Create ~/.ssh/id_ed25519? [y/N] ")):
+        return find_key(options.key)
+    key = make_key()
+    display(Note(f"Created the SSH key {key.private}, without a passphrase."))
+    return key
 
 
 def _own_key() -> PublicKey | None:
@@ -261,14 +303,14 @@ def _own_key() -> PublicKey | None:
         return None
 
 
-def _line(status: VMStatus, more: list[str]) -> Line:
+def _line(status: VMStatus, more: list[str]) -> StatusLine:
     up = f"up {duration_label(status.uptime_seconds)}" if status.uptime_seconds else ""
     facts = [_name(status), _gpus(status), status.ip_address or "", up, credits_label(_cost(status)), *more]
-    return Line(status.status, facts)
+    return StatusLine(status.status, facts)
 
 
 def _row(each: VM) -> tuple[str, ...]:
-    started = f"{each.created_at.astimezone():%d %b %H:%M}"
+    started = moment_label(each.created_at, "%d %b %H:%M")
     name, address = each.display_name or "", each.ip_address or ""
     return (each.vm_id[:SHORT], name, each.status, _gpus(each), address, started, credits_label(_cost(each)))
 
@@ -290,10 +332,10 @@ def _name(each: VM | VMStatus) -> str:
 
 def _offer_row(variant: VMInstanceVariant) -> tuple[str, ...]:
     sold, free = variant.allowed_gpus_per_instance or [1], variant.available_gpus_per_instance
-    counts = "not told" if free is None else ", ".join(map(str, free)) or "none"
-    price = f"{variant.price_per_hour:.2f}"
+    counts = "unknown" if free is None else ", ".join(map(str, free)) or "none"
+    price = "" if variant.price_per_hour is None else f"{variant.price_per_hour:.2f}"
     return (hardware_label(variant.hardware_profile), variant.instance_type, price, ", ".join(map(str, sold)), counts)
 
 
-def _freedom(offer: Offer) -> str:
-    return {True: "yes", False: "no", None: "not told"}[offer.free]
+def _freedom(offer: VmOffer) -> str:
+    return {True: "yes", False: "no", None: "unknown"}[offer.free]

@@ -1,4 +1,4 @@
-"""Waiting for runs that go on in the background."""
+"""``%lk_wait``: wait for background runs."""
 
 from __future__ import annotations
 
@@ -6,51 +6,51 @@ from collections.abc import Sequence
 
 from IPython.core.interactiveshell import InteractiveShell
 
+from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import RunError
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.magics._detached import BACKGROUND, PACE
-from lk_jupyter.magics._interrupt import interrupt
-from lk_jupyter.magics._line import Note, Updated, mark_of
-from lk_jupyter.magics._parser import magic
-from lk_jupyter.magics._views import Table
-from lk_jupyter.options import WaitOptions
-from lk_jupyter.runs.cost import credits_label, duration_label
-from lk_jupyter.runs.outcome import duration_of
+from lk_jupyter.machines.cost import duration_label
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._output.background import BACKGROUND, PACE
+from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.magics._output.live import LiveOutput, Note, mark_of
+from lk_jupyter.options.runs import WaitOptions
+from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.session import current
+from lk_jupyter.session import current
 
 
 @magic(WaitOptions)
 def lk_wait(options: WaitOptions, shell: InteractiveShell) -> None:
-    """Wait until runs have ended, and show how: those named, or all that go on in the background here.
+    """Wait until runs finish and show the results: named runs, or all background runs of this notebook.
 
     Raises the failure of the first that failed, so that "Run All" stops there. An interrupt ends the
-    waiting; the runs go on.
+    waiting; the runs stay active.
 
     Examples::
 
         %lk_wait
         %lk_wait 3f0c 77aa
     """
-    status = Updated(shell)
+    status = LiveOutput(shell)
     try:
         with true_interrupts():
             runs = _named(options.runs, status) if options.runs else _detached(status)
     except KeyboardInterrupt:
-        raise interrupt("the waiting was ended; the runs go on. %lk_wait waits for them again.") from None
-    status.show(_table(runs) if runs else Note("Nothing goes on in the background here."), now=True)
+        raise interrupt("stopped waiting; the runs are still active. Wait again: %lk_wait") from None
+    status.show(_table(runs) if runs else Note("No background runs."), now=True)
     _raise_failure(runs)
 
 
-def _named(names: Sequence[str], status: Updated) -> list[Run]:
+def _named(names: Sequence[str], status: LiveOutput) -> list[Run]:
     runs = [Run.attach(current(), name) for name in names]
     for number, run in enumerate(runs):
         _say(status, len(runs) - number)
-        run.wait()
+        run.wait_aside()
     return runs
 
 
-def _detached(status: Updated) -> list[Run]:
+def _detached(status: LiveOutput) -> list[Run]:
     tasks = list(BACKGROUND.tasks)
     while left := [task for task in tasks if not task.done.is_set()]:
         _say(status, len(left))
@@ -60,7 +60,7 @@ def _detached(status: Updated) -> list[Run]:
     return [run for task in tasks for run in task.runs()]
 
 
-def _say(status: Updated, number: int) -> None:
+def _say(status: LiveOutput, number: int) -> None:
     status.show(Note("Waiting for 1 run …" if number == 1 else f"Waiting for {number} runs …"), now=True)
 
 
@@ -71,13 +71,13 @@ def _table(runs: Sequence[Run]) -> Table:
 
 def _row(run: Run) -> tuple[str, ...]:
     run.seen()
-    record, seconds = run.record, duration_of(run.record)
+    record, bill = run.record, run.bill()
     return (
         run.short_id,
-        f"{mark_of(record.status)} {record.status}",
+        f"{mark_of(record.status)} {label_of(record.status)}",
         record.hardware_profile or "",
-        duration_label(seconds) if seconds is not None else "",
-        credits_label(record.billed) if record.billed is not None else "",
+        duration_label(bill.seconds) if bill.seconds is not None else "",
+        bill.label,
     )
 
 

@@ -10,16 +10,20 @@ import codecs
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._events import Finished, Output, StreamEvent
 from lk_jupyter.api._http import EventStream
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
-from lk_jupyter.errors import BadAnswer, ConnectionFailed, LkError, NotFound, RateLimited, ServerError
-from lk_jupyter.runs.join import Join
+from lk_jupyter.api.logs import by_time
+from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, NotFound, RateLimited, ServerError
+from lk_jupyter.runs.ending import Ending
 from lk_jupyter.runs.log import RunLog
+from lk_jupyter.runs.splice import OutputSplicer, Stored
 
 #: Seconds to wait before each new connection; the last holds from then on.
 PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -31,7 +35,7 @@ PATIENCE = 900.0
 PATIENCE_UNKNOWN = 10.0
 
 #: Failures that may be over in a while.
-BROKEN = (ConnectionFailed, NotFound, BadAnswer, RateLimited, ServerError)
+BROKEN = (ConnectionFailed, NotFound, InvalidResponse, RateLimited, ServerError)
 
 
 @dataclass
@@ -54,11 +58,15 @@ class Follower:
     whole: bool = False
     on_whole: Callable[[int], None] = lambda _: None
     stop: threading.Event = field(default_factory=threading.Event)
+    ending: Ending | None = None
     recalls: bool = False  # what comes now was kept by an earlier following
     _broke: bool = False
     _fruitless: int = 0  # connections in a row that brought nothing new
     _finished: Finished | None = None
     _stream: EventStream[StreamEvent] | None = None
+
+    def __post_init__(self) -> None:
+        self._ending = self.ending or Ending(self.client, self.execution_id)
 
     def close(self) -> None:
         """End the following, from whichever thread; the run goes on."""
@@ -98,7 +106,7 @@ class Follower:
         self.recalls = False
 
     def _followed(self) -> Iterator[StreamEvent]:
-        join = Join(self.log, self._stored, late=self.late)
+        join = OutputSplicer(self.log, self._stored, late=self.late)
         heard = time.monotonic()
         while not self.stop.is_set():
             yield from self._connection(join)
@@ -113,7 +121,7 @@ class Follower:
             self._broke = True
         yield from self._last(join)
 
-    def _connection(self, join: Join) -> Iterator[Output]:
+    def _connection(self, join: OutputSplicer) -> Iterator[Output]:
         """Yield what is new in one connection; return where it ends or breaks."""
         join.connect()
         squeeze = _Squeeze() if self.squeeze else None
@@ -121,7 +129,7 @@ class Follower:
         try:
             for event in self._stream:
                 if isinstance(event, Finished):
-                    self._finished = event
+                    self._finished = self._ending.finished = event
                     return
                 sent = event.content if squeeze is None else squeeze(event.content)
                 data = sent.encode(errors="replace")
@@ -131,50 +139,56 @@ class Follower:
                 if new:
                     self._fruitless = 0
                     yield event
+            self._ending.stream_is_over = self.lost and not self.stop.is_set()
         except BROKEN:
             return
         finally:
             self.drop()
 
     def _ended(self) -> bool:
-        return is_final(self.client.execution.status(self.execution_id).status)
+        return is_final(self._ending.state())
 
     def _check_patience(self, error: LkError, heard: float) -> None:
-        check_patience(error, heard, f"The run was not stopped; follow it again: %lk_attach {self.execution_id}")
+        check_patience(error, heard, f"The run may still be active. Follow it again: %lk_attach {self.execution_id}")
 
     def _record(self) -> ExecutionRecord | None:
         """Return the record, however long that takes; None when following was ended meanwhile."""
         heard, tries = time.monotonic(), 0
         while not self.stop.is_set():
             try:
-                return self.client.execution.get(self.execution_id)
+                return self._ending.record()
             except BROKEN as error:
                 self._check_patience(error, heard)
             self.stop.wait(PAUSES[min(tries, len(PAUSES) - 1)])
             tries += 1
         return None
 
-    def _last(self, join: Join) -> Iterator[StreamEvent]:
+    def _last(self, join: OutputSplicer) -> Iterator[StreamEvent]:
         """Yield what only the record has, and the end."""
         if self._finished and not self._broke:
             self.on_whole(self.log.size)
             yield self._finished
         elif record := self._record():
-            text = _text_of(record)
-            if rest := join.complete(text or b""):
+            text, ordered = _text_of(record)
+            if text is None:
+                with suppress(*BROKEN):
+                    text, ordered = self._stored().text or None, False
+            if rest := join.complete(text or b"", ordered=ordered):
                 yield Output(rest.decode(errors="replace"))
             if text is not None or self._finished:
                 self.on_whole(self.log.size)
             yield self._finished or end_of(record)
 
-    def _stored(self) -> bytes:
+    def _stored(self) -> Stored:
         """Return the output that the cloud has stored so far; nothing if it is more than one answer holds."""
         limit = 10_000
         entries = self.client.logs.execution(self.execution_id, limit=limit)
         if len(entries) >= limit:
-            return b""
-        lines = sorted(entries, key=lambda entry: entry.timestamp)
-        return b"".join(line.message.rstrip("\r\n").encode(errors="replace") + b"\n" for line in lines)
+            return Stored()
+        lines = [(entry.stream, entry.text.encode(errors="replace")) for entry in by_time(entries.items)]
+        counts = Counter(text for _, text in lines)
+        firsts = {stream: text for stream, text in reversed(lines) if text.strip()}.values()
+        return Stored(b"".join(text for _, text in lines), tuple(text for text in firsts if counts[text] == 1))
 
 
 class _Squeeze:
@@ -204,10 +218,14 @@ def check_patience(error: LkError, heard: float, advice: str) -> None:
         raise ConnectionFailed(f"No sign of the server for {PATIENCE / 60:.0f} minutes. {advice}")
 
 
-def _text_of(record: ExecutionRecord) -> bytes | None:
-    """Return the output that the record holds; None when it does not tell."""
-    text = record.combined_output if record.combined_output is not None else record.stdout
-    return None if text is None else text.encode(errors="replace")
+def _text_of(record: ExecutionRecord) -> tuple[bytes | None, bool]:
+    """Return the output that the record holds, None when it has none; and whether it is in the order of the run."""
+    if record.combined_output is not None:
+        return record.combined_output.encode(errors="replace"), True
+    texts = [text.rstrip("\n") + "\n" for text in (record.stdout, record.stderr) if text]
+    if len(texts) < 2:
+        return None if record.stdout is None else (record.stdout or record.stderr or "").encode(errors="replace"), True
+    return "".join(texts).encode(errors="replace"), False
 
 
 def end_of(record: ExecutionRecord) -> Finished:

@@ -5,32 +5,54 @@ from __future__ import annotations
 from itertools import chain
 
 from lk_jupyter.api._client import Client
+from lk_jupyter.api.states import is_run_id
+from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import UsageError
+from lk_jupyter.journal.journal import journal
 
-#: Length of an id that is taken as it is: a UUID with dashes.
-_FULL = 36
+#: Length of an id that is taken as it is: a UUID without dashes.
+_FULL = 32
 _SHORTEST = 4
+
+#: Characters of an id that nobody types by chance.
+_CERTAIN = 8
 
 
 def known_ids(client: Client) -> list[str]:
     """Return the ids of the runs that go on, then of the latest that ended."""
     going_on = (run.execution_id for run in client.workloads.list())
     ended = (run.execution_id for run in client.billing.history())
-    return list(dict.fromkeys(chain(going_on, ended)))
+    return [known for known in dict.fromkeys(chain(going_on, ended)) if is_run_id(known)]
+
+
+def resolve(connection: Connection, prefix: str) -> str:
+    """Return the id that begins so; a run that was started on this machine is known without a request.
+
+    Raises UsageError when no run begins so, or several do.
+    """
+    return _known_here(connection, prefix.strip()) or full_id(connection.client, prefix)
+
+
+def _known_here(connection: Connection, prefix: str) -> str | None:
+    found = journal().find(prefix) if len(prefix) >= _CERTAIN else []
+    ids = [entry.execution_id for entry in found if connection.speaks_to(entry.base_url)]
+    return ids[0] if len(ids) == 1 else None
 
 
 def full_id(client: Client, prefix: str) -> str:
     """Return the id that begins so. Raises UsageError when none does, or several do."""
     prefix = prefix.strip()
+    if not is_run_id(prefix):
+        raise UsageError(f"{prefix!r} isn't a run id. List runs: %lk_runs")
     if len(prefix) >= _FULL:
         return prefix
     if len(prefix) < _SHORTEST:
         raise UsageError(
-            f"{prefix!r} is too short for a run id: give {_SHORTEST} characters or more. %lk_runs lists them."
+            f"{prefix!r} is too short for a run id. Give {_SHORTEST} characters or more. List runs: %lk_runs"
         )
     found = [known for known in known_ids(client) if known.startswith(prefix)]
     if not found:
-        raise UsageError(f"No run of yours begins with {prefix!r}. %lk_runs lists them.")
+        raise UsageError(f"No run of yours starts with {prefix!r}. List runs: %lk_runs")
     if len(found) > 1:
-        raise UsageError(f"{prefix!r} begins {len(found)} run ids: {', '.join(found[:5])}. Give more characters.")
+        raise UsageError(f"{prefix!r} matches {len(found)} runs: {', '.join(found[:5])}. Give more characters.")
     return found[0]

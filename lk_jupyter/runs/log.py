@@ -2,22 +2,77 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
-from lk_jupyter._lock import take
-from lk_jupyter.config import setting
-from lk_jupyter.errors import LkError
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.execution import ExecutionRecord
+from lk_jupyter.api.logs import by_time
+from lk_jupyter.api.states import is_run_id
+from lk_jupyter.config.lock import take
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import LkError, UsageError
+from lk_jupyter.protocol.frames import Frame, split
+
+_log = logging.getLogger("lk_jupyter")
 
 _PIECE = 1 << 16
 
+#: Stored lines that are looked through for what a run said, and their age in hours: the most that the API gives.
+_MOST_LINES, _MOST_HOURS = 10_000, 168
+
 
 def log_path(execution_id: str) -> Path:
-    """Return the file that holds the whole log of a run."""
-    return Path(setting("log_dir")) / f"{execution_id}.log"
+    """Return the file that holds the whole log of a run. Raises UsageError for what can be no id."""
+    if not is_run_id(execution_id):
+        raise UsageError(f"{execution_id!r} isn't a run id. List runs: %lk_runs")
+    return _folder(setting("log_dir")) / f"{execution_id}.log"
+
+
+def _folder(chosen: Path) -> Path:
+    """Return the folder of the logs: the chosen one, or a temporary one where that cannot be written."""
+    with suppress(OSError):
+        chosen.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return chosen if os.access(chosen, os.W_OK | os.X_OK) else _temporary(chosen)
+
+
+@cache
+def _temporary(chosen: Path) -> Path:
+    """Return a folder that is deleted when this process ends."""
+    try:
+        folder = tempfile.mkdtemp(prefix="lk-jupyter-")
+    except OSError:
+        return chosen  # what writes a log there names the trouble
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _log.warning(
+        f"Can't write logs to {chosen}. They are in {folder} until this process ends. "
+        "To keep them, set LK_LOG_DIR to a folder that you can write to."
+    )
+    return Path(folder)
+
+
+def frames_in_log(execution_id: str, nonce: str | None, kind: str) -> list[Frame]:
+    """Return what the parts of a run have said so far, of one kind, as far as its log was read here."""
+    path = log_path(execution_id)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    return [frame for frame in split(text, nonce)[1] if frame.kind == kind]
+
+
+def frames_on_cloud(client: Client, record: ExecutionRecord, nonce: str | None, kind: str) -> list[Frame]:
+    """Return the same as the cloud has it: from the record, or from the stored lines."""
+    text = record.stdout
+    if not text:
+        stored = client.logs.execution(record.execution_id, limit=_MOST_LINES, hours=_MOST_HOURS)
+        text = "".join(f"{entry.message}\n" for entry in by_time(stored.items))
+    return [frame for frame in split(text, nonce)[1] if frame.kind == kind]
 
 
 class RunLog:
@@ -49,8 +104,8 @@ class RunLog:
 
     def _lost(self, error: OSError) -> LkError:
         return LkError(
-            f"The log cannot be kept in {self.path} ({error.strerror}). The run was not stopped: make room there, or "
-            f"choose another folder (%lk_config log_dir FOLDER), then %lk_attach {self.path.stem}"
+            f"Can't write the log to {self.path} ({error.strerror}). The run is still active. Free some space, "
+            f"or choose another folder (%lk_config log_dir FOLDER), then: %lk_attach {self.path.stem}"
         )
 
     def append(self, data: bytes) -> None:

@@ -9,10 +9,12 @@ from decimal import Decimal
 
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
+from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import RunAborted, RunError, RunFailed
-from lk_jupyter.runs.frames import ERROR, nonce_in, split
-from lk_jupyter.runs.parts import DRIVER
-from lk_jupyter.runs.redact import redact, redact_values
+from lk_jupyter.protocol.file_names import plain_name
+from lk_jupyter.protocol.frames import ERROR, nonce_in, split
+from lk_jupyter.protocol.parts import DRIVER
+from lk_jupyter.text.redact import redact, redact_values
 
 SHORT_ID = 8
 
@@ -94,22 +96,21 @@ def failure_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because:
 def _reason(record: ExecutionRecord) -> str:
     if record.install_return_code:
         log = (record.install_log or "").rstrip().splitlines()
-        return "could not install its requirements:\n" + "\n".join(log[-8:]) + "\nMend the -r option, then run again."
+        return "couldn't install its requirements:\n" + "\n".join(log[-8:]) + "\nCorrect -r, then run again."
     return _REASONS.get(record.status.lower(), _failed)(record)
 
 
 def _failed(record: ExecutionRecord) -> str:
     cause = remote_traceback(printed(record, "stderr") or "", "", 0).rstrip().rpartition("\n")[2]
     if f"'{DRIVER}'" in cause:
-        return "could not find the files that go along with a cell.\nThis cloud takes the code only: add --no-rich."
-    code = f"exit code {record.return_code}" if record.return_code else f"state {record.status}"
-    return (
-        f"ended with {code}{f' ({cause})' if cause else ''}.\nRead the log: %lk_logs {record.execution_id[:SHORT_ID]}"
-    )
+        return "couldn't find the uploaded files.\nThis cloud accepts only code: add --no-rich."
+    code = f"exit code {record.return_code}" if record.return_code else f"state {label_of(record.word)}"
+    why = f" ({cause})" if cause else _details(record)
+    return f"ended with {code}{why}.\nRead the log: %lk_logs {record.execution_id[:SHORT_ID]}"
 
 
 def _timed_out(record: ExecutionRecord) -> str:
-    return f"ran out of time{_details(record)}.\nGive it longer with --timeout SECONDS."
+    return f"ran out of time{_details(record)}.\nRaise the limit: --timeout SECONDS"
 
 
 def _stopped(record: ExecutionRecord) -> str:
@@ -117,11 +118,16 @@ def _stopped(record: ExecutionRecord) -> str:
 
 
 def _platform(record: ExecutionRecord) -> str:
-    return f"failed on the cloud's side{_details(record)}.\nThe code is not to blame; run the cell again."
+    return f"failed on the cloud's side{_details(record)}.\nYour code isn't the cause. Run the cell again."
+
+
+def platform_words(record: ExecutionRecord) -> str:
+    """Return what the platform says of how a run ended; empty where it says nothing."""
+    return record.status_details or "; ".join([*(record.system_errors or []), *(record.errors or [])])
 
 
 def _details(record: ExecutionRecord) -> str:
-    said = record.status_details or "; ".join([*(record.system_errors or []), *(record.errors or [])])
+    said = platform_words(record)
     return f": {said.rstrip('.')}" if said else ""
 
 
@@ -142,8 +148,10 @@ def remote_traceback(stderr: str, file_name: str, line_shift: int) -> str:
         return ""
     while stderr[:start].rstrip().endswith(_CHAINED):
         start = stderr.rfind(TRACEBACK, 0, start)
-    script = re.compile(rf'File "(?:[^"]*[/\\])?{re.escape(file_name)}", line (\d+)') if file_name else None
+    shown = plain_name(file_name)
+    names = f"(?:{re.escape(file_name)}|{re.escape(shown)})"
+    script = re.compile(rf'File "(?:[^"]*[/\\])?{names}", line (\d+)') if file_name else None
     text = stderr[start:].rstrip("\n")
     if script is None:
         return text
-    return script.sub(lambda match: f'File "{file_name}", line {int(match[1]) + line_shift}', text)
+    return script.sub(lambda match: f'File "{shown}", line {int(match[1]) + line_shift}', text)

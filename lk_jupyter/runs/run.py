@@ -4,149 +4,139 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from lk_jupyter._lazy import old_name
+from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.api._events import StreamEvent
 from lk_jupyter.api.execution import ExecutionMetrics, ExecutionRecord, is_final
-from lk_jupyter.api.logs import LogEntry
+from lk_jupyter.api.logs import LogEntry, by_time
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.config import setting
-from lk_jupyter.errors import NotFound, RunDetached, UsageError
-from lk_jupyter.interrupts import true_interrupts
-from lk_jupyter.options import MachineOptions, RunOptions
-from lk_jupyter.runs import guard
-from lk_jupyter.runs.bundle import REQUEST_KEY, Bundle, Limits, Source, bundle, time_limit
-from lk_jupyter.runs.checkpoint import checkpoint_parts
-from lk_jupyter.runs.cost import credits_label
-from lk_jupyter.runs.doctor import imports_part
-from lk_jupyter.runs.entries import end_of_entry
+from lk_jupyter.api.states import is_run_id
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
+from lk_jupyter.journal.journal import JournalEntry, journal
+from lk_jupyter.machines.cost import price_of
+from lk_jupyter.protocol.frames import SHOWN, Frame, nonce_in
+from lk_jupyter.protocol.metadata import CARRY_KEY, PICKLE_KEY, REQUEST_KEY, ports_in
+from lk_jupyter.protocol.offloaded import STORED, fetched
+from lk_jupyter.runs.abort import Abort, abort_soon
+from lk_jupyter.runs.clock import Bill, bill_of, now
+from lk_jupyter.runs.ending import Ending
 from lk_jupyter.runs.follow import BROKEN, Follower, check_patience
-from lk_jupyter.runs.frames import Frame, nonce_in, split
-from lk_jupyter.runs.held import holding
-from lk_jupyter.runs.ids import full_id
-from lk_jupyter.runs.journal import journal
-from lk_jupyter.runs.log import RunLog, log_path
+from lk_jupyter.runs.ids import resolve
+from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.log import RunLog, frames_in_log, frames_on_cloud, log_path
 from lk_jupyter.runs.outcome import SHORT_ID, STOPPED_STATES, Result, result_of
-from lk_jupyter.runs.parts import Part
-from lk_jupyter.runs.sending import Sending, abort_soon
-from lk_jupyter.runs.stored import STORED, fetched
-from lk_jupyter.runs.variables.looked_through import secrets_in
-from lk_jupyter.runs.variables.names import inputs_of, named
-from lk_jupyter.runs.variables.parcel import pack
-from lk_jupyter.runs.variables.receiving import Outputs, outputs
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.rich import harmless
+from lk_jupyter.runs.submit.journal_entry import end_of_entry
+from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.runs.variables.download import RETURNED, Outputs, asked_for, outputs
+from lk_jupyter.runs.variables.payload import Origin, settings_in
+from lk_jupyter.runs.variables.state import ChangedState, blob_reader, changed_state, origin_of
+from lk_jupyter.runs.waiting import waiting_on
 
 if TYPE_CHECKING:
-    from lk_jupyter.runs.session import Session
+    from lk_jupyter.connection.connection import Connection
 
 POLL_SECONDS = 1.0
 
-#: Characters of an id that nobody types by chance.
-_CERTAIN = 8
-
-
-def prepare(session: Session, source: Source, options: RunOptions, parts: Sequence[Part] = ()) -> Bundle:
-    """Put together what a run would send, on the machine that the options or the settings name.
-
-    ``parts`` go along and work for the code over there.
-
-    Raises UsageError or SyntaxError for what would not run.
-    """
-    if options.sweep or "," in f"{options.gpu}{options.machine}":
-        raise UsageError("Several machines or a sweep are several runs: %%lk_run starts them, or session.fan_out(...).")
-    _check_is_compared(options)
-    if options.gpu and options.machine:
-        raise UsageError("--gpu and --machine both name a machine; give one of them.")
-    machine = session.machines().resolve(options.gpu or options.machine or setting("machine"))
-    limits = limits_of(options)
-    limit, _ = time_limit(options, machine, limits)
-    parts = [*parts, *checkpoint_parts(session, source, options, limit), *imports_part(source, options)]
-    inputs = inputs_of(source, options)
-    parcel = pack(inputs, named("out", options.outputs), pickle=options.pickle)
-    package = bundle(source, options, machine, limits, parts, parcel=parcel)
-    secrets = guard.in_run(package, known=(session.target.key.token,))
-    return replace(package, secrets=(*secrets, *secrets_in(inputs, parcel)))
-
-
-def limits_of(options: MachineOptions) -> Limits:
-    """Return the limits of a run: those of its options go before those of the settings."""
-    max_cost = setting("max_cost") if options.max_cost is None else options.max_cost
-    return Limits(setting("timeout"), setting("max_timeout"), max_cost)
-
-
-def _check_is_compared(options: RunOptions) -> None:
-    """Refuse for one run what compares several."""
-    for name in ("score", "first", "strict", "parallel"):
-        if getattr(options, name):
-            raise UsageError(f"--{name} is for several runs: add --gpu A100,H100 or --sweep NAME=A,B.")
-
 
 class Run:
-    """A run on the cloud, going on or ended.
+    """A run on the cloud, active or finished.
 
-    ``execution_id`` is its id; ``machine`` the machine it was started on and ``note`` the
-    scheduler's remark on it, where they are known; ``sent_at`` the moment, on the clock of
-    ``meter.now``, at which it was sent, if that was here; ``stopped_because`` why it was stopped, if we did that.
+    ``execution_id`` is its id. ``machine`` is the machine it was started on and ``note`` the scheduler's remark on
+    it, where
+    they are known. ``stopped_because`` says why it was aborted, if that was done here. ``shows_rich`` is whether HTML
+    of a
+    run that was started elsewhere is shown, ``withheld`` how many of its outputs aren't.
+
+    Example:
+        >>> run = session.run("print(6 * 7)", gpu="A100")
+        >>> [type(event).__name__ for event in run.follow()]
+        ['Output', 'Finished']
+        >>> run.wait(timeout=60).return_code, run.is_finished
+        (0, True)
+        >>> run.result().stdout.strip(), run.status, run.machine.hardware_profile
+        ('42', 'completed', 'gpu.a100')
+        >>> run.cost == run.bill().cost == run.record.billed
+        True
+        >>> len(run.short_id), run.ports, run.session.base_url == session.base_url
+        (8, (), True)
+        >>> run.log_path.read_text().strip()
+        '42'
+        >>> [line.message.strip() for line in run.logs(limit=10, hours=1)]
+        ['42']
+        >>> run.metrics(step="5s").hostname
+        '...'
+        >>> run.delete()
+        >>> run = session.run("total = 6 * 7", outputs=["total"])
+        >>> run.outputs()
+        {'total': 42}
+        >>> run.abort()
+        >>> run = session.run("import time; time.sleep(60)")
+        >>> abort = run.abort_soon()
+        >>> run.stop()
+        >>> run.result()
+        Traceback (most recent call last):
+        lk_jupyter.errors.RunAborted: ...
     """
 
     def __init__(
         self,
-        session: Session,
+        session: Connection,
         execution_id: str,
         *,
         bundle: Bundle | None = None,
         streaming_url: str | None = None,
         note: str | None = None,
     ) -> None:
+        if not is_run_id(execution_id):
+            raise UsageError(f"{execution_id!r} isn't a run id. List runs: %lk_runs")
         self.execution_id = execution_id
         self.bundle = bundle
         self.note = note
         self._session = session
         self._streaming_url = SecretStr(streaming_url or "")
-        self.sent_at: float | None = None
+        self._sent_at: float | None = None
         self.stopped_because: str | None = None
+        self.shows_rich = False
+        self.withheld = 0
         self._record: ExecutionRecord | None = None
+        self._ending = Ending(session.client, execution_id)
         self._state = ""
 
     @classmethod
-    def start(cls, session: Session, code: str, options: RunOptions, namespace: Mapping[str, Any] | None = None) -> Run:
-        """Start code as it stands, with local modules and files looked for in the working folder.
-
-        ``namespace`` holds the variables that the options name.
-
-        Raises UsageError or SyntaxError before anything is sent, then the errors of the API.
-        """
-        package = prepare(session, Source(code, namespace=namespace or {}), options)
-        if options.attach == "auto":
-            from lk_jupyter.runs.resume import same_run  # noqa: PLC0415 (it needs this module)
-
-            if found := same_run(session, package):
-                return found
-        return cls.submit(session, package)
-
-    @classmethod
-    def submit(cls, session: Session, package: Bundle, *, group: str | None = None) -> Run:
+    def submit(cls, session: Connection, package: Bundle, *, group: str | None = None, warn: bool = True) -> Run:
         """Start what was prepared, exactly once, and keep it in the journal.
 
-        ``group`` is what runs that are started together share. An interrupt meanwhile stops the run, if
+        ``group`` is what runs that are started together share; ``warn`` is whether a balance that is too small is
+        said as a Python warning. An interrupt meanwhile aborts the run, if
         it was started. Raises UsageError for secrets in it that nobody has allowed, then the errors of
         the API.
         """
-        sending = Sending(session, package, group)
-        try:
-            with true_interrupts():
-                return cls.sent(session, sending)
-        except KeyboardInterrupt:
-            sending.abort()
-            raise
+        sending = Submission(session, package, group)
+        with AtInterrupt(lambda _: sending.abort_soon()):
+            try:
+                with true_interrupts():
+                    for remark in short_of(session, package.worst_case) if warn else ():
+                        warnings.warn(remark.text, UserWarning, stacklevel=3)
+                    return cls.sent(session, sending)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(sending.outcome()) from None
 
     @classmethod
-    def sent(cls, session: Session, sending: Sending, watch: Callable[[str], object] | None = None) -> Run:
+    def sent(cls, session: Connection, sending: Submission, watch: Callable[[str], object] | None = None) -> Run:
         """Wait until a run that is on its way has been started, and return it. Raises the errors of the API.
 
         ``watch`` is told what is being done, where that takes its time.
@@ -159,34 +149,37 @@ class Run:
             streaming_url=answer.streaming_url or None,
             note=answer.pythia_decision,
         )
-        run.sent_at = sending.sent_at
+        run._sent_at = sending.sent_at
         return run
 
     @classmethod
-    def attach(cls, session: Session, execution_id: str) -> Run:
+    def attach(cls, session: Connection, execution_id: str) -> Run:
         """Return a run that was started before, by its id or the first characters of it.
 
         One that was started on this machine is known without asking. Raises UsageError when no run
         begins so, or several do.
         """
-        return cls(session, _known_here(session, execution_id) or full_id(session.client, execution_id))
+        return cls(session, resolve(session, execution_id))
 
     def __repr__(self) -> str:
         return f"<Run {self.execution_id} on {self._session.base_url}>"
 
     @property
-    def session(self) -> Session:
-        """The account on whose behalf it was started or found."""
+    def session(self) -> Connection:
+        """The session that started or found the run."""
         return self._session
 
     @property
     def short_id(self) -> str:
-        """The first characters of the id, enough for every magic."""
+        """The first 8 characters of the id, enough for every magic."""
         return self.execution_id[:SHORT_ID]
 
     @property
     def machine(self) -> MachineType | None:
-        """The machine that was asked for; None when the catalogue does not know it."""
+        """The machine type that was asked for; None if the catalogue doesn't know it.
+
+        Source: ``GET /machine-types``
+        """
         if self.bundle:
             return self.bundle.machine
         entry = journal().get(self.execution_id)
@@ -197,15 +190,18 @@ class Run:
 
     @property
     def log_path(self) -> Path:
-        """The file on this machine that holds the whole log, once the run is followed."""
+        """The file on this machine that holds the complete log, once the run is followed."""
         return log_path(self.execution_id)
 
     @property
     def status(self) -> str:
-        """The present state, in the API's words."""
+        """The current state: ``pending``, ``running``, ``completed``, ``failed``, ``timeout``, ``aborted`` and others.
+
+        Source: ``GET /execution/streaming/{execution_id}/status``
+        """
         if self._record:
             return self._record.status
-        status = self._session.client.execution.status(self.execution_id).status
+        status = self._ending.state()
         self.learn(status)
         return status
 
@@ -217,14 +213,67 @@ class Run:
 
     @property
     def record(self) -> ExecutionRecord:
-        """All that the cloud keeps of the run, as of now."""
+        """The complete record of the cloud, as of now: times, output, result, bill.
+
+        Source: ``GET /execution/{execution_id}``
+        """
         if self._record:
             return self._record
-        record = self._session.client.execution.get(self.execution_id)
+        record = self._ending.record()
         if is_final(record.status):
             self._record = record
             journal().update(self.execution_id, **end_of_entry(record))
         return record
+
+    @property
+    def sent_at(self) -> float | None:
+        """The moment, on the clock of ``meter.now``, at which it was sent; None when that was on another machine."""
+        if self._sent_at is None and (entry := journal().get(self.execution_id)):
+            self._sent_at = now() - max(0.0, time.time() - entry.created_at)
+        return self._sent_at
+
+    @property
+    def cost(self) -> Decimal | None:
+        """The cost in credits: as billed after the end, an estimate before; None if nobody can know.
+
+        ``bill().cost_is`` says which.
+        """
+        return self.bill().cost
+
+    def bill(self, record: ExecutionRecord | None = None) -> Bill:
+        """Return time and cost of the run.
+
+        Args:
+            record: The record, if you have just read it. Default: it is read now, unless the run ended and was billed.
+
+        Returns:
+            A Bill: ``seconds`` (float), ``cost`` (Decimal, credits) and ``cost_is`` (``billed`` or an estimate).
+
+        Source: ``GET /execution/{execution_id}``
+        """
+        record = record or self.record
+        if self._record and self._record.billed is None:  # some servers bill a moment after the end
+            self._record = None
+            record = self.record
+        at = None if self.sent_at is None else now()
+        return bill_of(record, price_of(self.machine), at=at, sent_at=self.sent_at)
+
+    @property
+    def _entry(self) -> JournalEntry | None:
+        """What the journal has of it; None for a run that was not started from here."""
+        entry = journal().get(self.execution_id)
+        return entry if entry and self._session.speaks_to(entry.base_url) else None
+
+    @cached_property
+    def asked(self) -> Mapping[str, Any] | None:
+        """The metadata that it was sent with from here; None for a run that was started elsewhere.
+
+        What may be done in this process with what a run sends back is told by this, not by the cloud's record.
+        """
+        if self.bundle:
+            return self.bundle.request.metadata or {}
+        entry = self._entry
+        return None if entry is None else entry.request.get("metadata") or {}
 
     @property
     def nonce(self) -> str | None:
@@ -237,9 +286,7 @@ class Run:
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The ports that it was started with, as far as that was told."""
-        from lk_jupyter.runs.containers import ports_in  # noqa: PLC0415 (it needs this module)
-
+        """The ports that the run was started with, as far as they are known."""
         if self.bundle:
             return self.bundle.ports
         entry = journal().get(self.execution_id)
@@ -247,14 +294,31 @@ class Run:
 
     def frames(self, kind: str) -> list[Frame]:
         """Return what the parts that went along have said so far, of one kind; for a run that was followed here."""
-        text = self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
-        return [frame for frame in split(text, self.nonce)[1] if frame.kind == kind]
+        return frames_in_log(self.execution_id, self.nonce, kind)
+
+    def said(self, kind: str) -> list[Frame]:
+        """Return the same of any run: what was not read here is asked of the cloud."""
+        if found := self.frames(kind):
+            return found
+        return frames_on_cloud(self._session.client, self.record, self.nonce, kind)
 
     def whole(self, frame: Frame) -> Frame:
-        """Return the frame with what it carries, fetched from the bucket where that was too large for the log."""
-        if frame.kind != STORED:
+        """Return the frame with what it carries, fetched from the bucket where that was too large for the log.
+
+        A notebook trusts what a cell shows, so of a run that was started elsewhere it has text and pictures only,
+        and none of its outputs takes the place of another cell's.
+        """
+        if frame.kind == STORED:
+            frame = fetched(self._session.storage.get_bytes, self.nonce or "", frame)
+        if frame.kind not in SHOWN or self.asked is not None:
             return frame
-        return fetched(self._session.storage.get_bytes, self.nonce or "", frame)
+        if "id" in frame.payload:  # that of an output of this run, never of one that is here
+            frame = replace(frame, payload={**frame.payload, "id": f"{self.execution_id} {frame.payload['id']}"})
+        if self.shows_rich:
+            return frame
+        shown = harmless(frame)
+        self.withheld += shown is not frame
+        return shown
 
     def follower(self, log: RunLog, stop: threading.Event | None = None) -> Follower:
         """Return what follows this run and writes its log, going on from what the log has."""
@@ -264,11 +328,12 @@ class Run:
             self.execution_id,
             log,
             self._streaming_url.get_secret_value() or None,
-            squeeze=not self._session.is_local,
+            squeeze=self._session.assumptions["newlines"] == "extra",
             late=self.bundle is None,
             whole=bool(entry and log.size and entry.log_size == log.size),
             on_whole=lambda size: self._keep_whole(log, size),
             stop=stop or threading.Event(),
+            ending=self._ending,
         )
 
     def _keep_whole(self, log: RunLog, size: int) -> None:
@@ -278,38 +343,81 @@ class Run:
             journal().update(self.execution_id, log_size=size)
 
     def follow(self) -> Iterator[StreamEvent]:
-        """Yield the output from its beginning as ``Output`` events, every line once, then ``Finished``.
+        """Yield the output from its first line as ``Output`` events, every line once, then ``Finished``.
 
-        The whole log is kept in ``log_path``. Raises ConnectionFailed when the server is gone for
-        15 minutes.
+        The complete log is also written to ``log_path``. An interrupt while it waits aborts the run, as for ``wait``.
+
+        Raises:
+            ConnectionFailed: The server was out of reach for 15 minutes. The run may be active.
+
+        Source: ``POST /stream/{execution_id}``, ``GET /logs/execution/{execution_id}``
         """
         with closing(RunLog(self.log_path)) as log:
-            yield from self.follower(log).events()
+            try:
+                yield from self.follower(log).events()
+            except KeyboardInterrupt:
+                if not self.detaches_on_interrupt:
+                    self.abort_soon()
+                raise
 
     def wait(self, timeout: float | None = None) -> ExecutionRecord:
-        """Wait until the run has ended and return its record; a server that is away for a while is waited for.
+        """Wait until the run has ended. An interrupt aborts the run, unless ``on_interrupt`` is ``detach``.
 
-        Raises TimeoutError when it goes on after ``timeout`` seconds, ConnectionFailed when the server
-        is gone for 15 minutes, RunDetached when somebody lets the cell go meanwhile.
+        Args:
+            timeout: Seconds to wait. Default: no limit.
+
+        Returns:
+            The ExecutionRecord.
+
+        Raises:
+            TimeoutError: The run is still active after ``timeout`` seconds.
+            ConnectionFailed: The server was out of reach for 15 minutes.
+            RunDetached: Somebody clicked Detach meanwhile.
+
+        Source: ``GET /execution/streaming/{execution_id}/status``, ``GET /execution/{execution_id}``
         """
-        with holding(self.execution_id) as left:
+        if self.detaches_on_interrupt:
+            return self.wait_aside(timeout)
+        with AtInterrupt(lambda _: self.abort_unless_ended()):
+            try:
+                with true_interrupts():
+                    return self.wait_aside(timeout)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(self._interrupted()) from None
+
+    def wait_aside(self, timeout: float | None = None) -> ExecutionRecord:
+        """Wait as ``wait`` does; an interrupt ends the waiting only, and the run keeps running."""
+        with waiting_on(self.execution_id) as left:
             return self._wait(timeout, left)
+
+    @property
+    def detaches_on_interrupt(self) -> bool:
+        """Whether an interrupt of whoever waits for it lets the run keep running."""
+        chosen = getattr(self.bundle.options, "on_interrupt", None) if self.bundle else None
+        return bool((chosen or setting("on_interrupt")) == "detach")
+
+    def _interrupted(self) -> str:
+        """Wait for the end of the run, which is being aborted, and say what is known of it."""
+        if self.is_finished:
+            return f"Run {self.short_id} had already finished."
+        abort = self.abort_soon()
+        return f"Aborted run {self.execution_id}." if abort.wait() else abort.words
 
     def _wait(self, timeout: float | None, left: threading.Event) -> ExecutionRecord:
         end = None if timeout is None else time.monotonic() + timeout
-        heard, pause, state = time.monotonic(), 0.05, "going on"
+        heard, pause, state = time.monotonic(), 0.05, "active"
         while True:
             try:
                 if is_final(state := self.status):
                     return self.record
                 heard = time.monotonic()
             except BROKEN as error:
-                check_patience(error, heard, f"The run was not stopped; wait for it again: %lk_wait {self.short_id}")
+                check_patience(error, heard, f"The run is still active. Wait again: %lk_wait {self.short_id}")
             if end is not None and time.monotonic() + pause > end:
                 raise TimeoutError(f"run {self.short_id} is still {state} after {timeout} s")
             if left.wait(pause):
                 raise RunDetached(
-                    f"run {self.short_id} goes on in the background. Wait for it again: %lk_wait {self.short_id}",
+                    f"run {self.short_id} is still active in the background. Wait again: %lk_wait {self.short_id}",
                     execution_id=self.execution_id,
                 )
             pause = min(pause * 2, POLL_SECONDS)
@@ -319,7 +427,21 @@ class Run:
         journal().update(self.execution_id, shown=True)
 
     def result(self, timeout: float | None = None) -> Result:
-        """Wait for the end and return what the run left. Raises RunFailed or RunAborted."""
+        """Wait for the end and return the result.
+
+        Args:
+            timeout: Seconds to wait. Default: no limit.
+
+        Returns:
+            A Result: ``stdout``, ``stderr``, ``return_code``, ``duration`` (seconds), ``cost`` (credits).
+
+        Raises:
+            RunFailed: The code failed, ran out of time, or the platform failed.
+            RunAborted: Somebody aborted the run.
+            TimeoutError: The run is still active after ``timeout`` seconds.
+
+        Source: ``GET /execution/{execution_id}``
+        """
         record = self.wait(timeout)
         self.seen()
         return self.judged(record)
@@ -328,7 +450,8 @@ class Run:
         """Return what the run left, as its final record tells it. Raises RunFailed or RunAborted."""
         reason = self.stopped_because
         if self.stopped_by_cost(record) and not reason and self.bundle:
-            reason = f"its maximum cost of {credits_label(self.bundle.max_cost)} was reached"
+            limit = self.bundle.max_cost or 0
+            reason = f"its time limit of {self.bundle.timeout} s was reached, which keeps it below --max-cost {limit:f}"
         return result_of(record, line_shift=self.bundle.line_shift if self.bundle else 0, stopped_because=reason)
 
     def stopped_by_cost(self, record: ExecutionRecord) -> bool:
@@ -337,53 +460,136 @@ class Run:
         by_server = state == "timeout" and self.bundle is not None and self.bundle.cost_binds
         return by_server or (self.stopped_because is not None and state in STOPPED_STATES)
 
-    def outputs(self, timeout: float | None = None) -> Outputs:
-        """Wait for the end and return the variables that the run sent back, by their names.
+    def outputs(self, timeout: float | None = None, names: Sequence[str] = ()) -> Outputs:
+        """Wait for the end and return the variables that the run sent back. They are kept for two weeks.
 
-        They are in the bucket for two weeks. ``.missing`` of the answer is name → reason for those
-        that did not come. Raises TimeoutError, StorageError.
+        Pickles are read only for runs that were started from here with ``pickle=True``.
+
+        Args:
+            timeout: Seconds to wait. Default: no limit.
+            names: Names of variables. Default: all.
+
+        Returns:
+            An Outputs: name → value; its ``missing`` is name → reason.
+
+        Raises:
+            TimeoutError: The run is still active after ``timeout`` seconds.
+            StorageError: The bucket can't be read.
+
+        Source: ``GET /execution/{execution_id}``, ``POST /storage/credentials``
         """
-        metadata = self.wait(timeout).metadata or {}
-        token = self.bundle.token if self.bundle else metadata.get(REQUEST_KEY)
-        return outputs(self._session.storage, str(token), metadata)
+        told = self.wait(timeout).metadata or {}
+        asked = self.asked
+        if asked is not None and CARRY_KEY in asked:
+            return self.changed_state().outputs(names)
+        names = names or asked_for(told if asked is None else asked)
+        token = self.bundle.token if self.bundle else told.get(REQUEST_KEY)
+        said = self.said(RETURNED)[-1:] if names else []
+        return outputs(
+            self._session.storage,
+            str(token),
+            names,
+            said[0].payload if said else None,
+            pickle=asked is not None and PICKLE_KEY in asked,
+            ours=asked is not None,
+        )
+
+    def changed_state(self, origin: Origin | None = None) -> ChangedState:
+        """Wait for the end and return what a run with --carry has changed.
+
+        ``origin`` are the objects that it changes in place; by default copies of them, which change nothing here.
+        Raises UsageError for a run that was not started from here, StorageError.
+        """
+        self.wait()
+        asked, request = self.asked, self.bundle.request.import_files if self.bundle else None
+        if asked is None or CARRY_KEY not in asked:
+            raise UsageError(f"Run {self.short_id} wasn't started from here with --carry, so nothing is read.")
+        settings = settings_in(request or (self._entry.request.get("import_files") if self._entry else None)) or {}
+        said = self.said(RETURNED)[-1:]
+        return changed_state(
+            self._session.storage,
+            str(asked.get(REQUEST_KEY)),
+            said[0].payload if said else None,
+            origin or origin_of(settings, blob_reader(self._session.storage, settings)),
+        )
 
     def abort(self) -> None:
-        """Kill the run; it may print on for a moment. A run that has ended is left as it is."""
-        self._session.client.workloads.abort(self.execution_id)
+        """Abort the run and its billing; it may print for a moment. Nothing happens to a run that has ended.
 
-    def abort_soon(self) -> threading.Thread:
-        """Kill the run in the background, tried for 15 minutes while the server is out of reach."""
+        Raises:
+            OutcomeUnknown: The server doesn't accept it within 10 seconds. It is repeated in the background.
+
+        Source: ``POST /workloads/abort/{execution_id}``
+        """
+        abort = self.abort_soon()
+        abort.wait_for_answer()
+        if not abort.has_arrived or abort.is_stuck:
+            raise OutcomeUnknown(abort.words)
+
+    def abort_soon(self) -> Abort:
+        """Abort the run in the background; it is repeated for 15 minutes while the server is out of reach.
+
+        Returns:
+            An Abort: ``wait()`` waits for the end, ``words`` describes it.
+
+        Source: ``POST /workloads/abort/{execution_id}``
+        """
         return abort_soon(self._session.client, self.execution_id)
 
+    def abort_unless_ended(self) -> None:
+        """Kill the run in the background, unless its end is known here."""
+        if not self.is_finished:
+            self.abort_soon()
+
     @property
-    def has_ended(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether the end of the run is known here; nothing is asked."""
         return self._record is not None
 
+    has_ended = old_name("has_ended", "is_finished")
+
     def stop(self) -> None:
-        """End the run gracefully; made for notebook servers. A run that has ended is left as it is."""
+        """End the run gracefully; made for notebook servers. Nothing happens to a run that has ended.
+
+        Source: ``POST /workloads/stop/{execution_id}``
+        """
         try:
             self._session.client.workloads.stop(self.execution_id)
         except NotFound:
             return
 
     def logs(self, limit: int = 1000, hours: int = 24) -> list[LogEntry]:
-        """Return the stored lines in order of time, at most ``limit`` (10,000), not older than ``hours`` (168)."""
-        entries = self._session.client.logs.execution(self.execution_id, limit=limit, hours=hours)
-        return sorted(entries, key=lambda entry: entry.timestamp)
+        """Return the stored lines in order of time.
+
+        Args:
+            limit: Most lines to return, up to 10,000. Default: 1,000.
+            hours: Greatest age in hours, up to 168. Default: 24.
+
+        Returns:
+            A list of LogEntry.
+
+        Source: ``GET /logs/execution/{execution_id}``
+        """
+        return by_time(self._session.client.logs.execution(self.execution_id, limit=limit, hours=hours).items)
 
     def metrics(self, step: str = "15s") -> ExecutionMetrics:
-        """Return the GPU and host series of the run; ``step`` is a duration such as ``5s``."""
+        """Return the GPU and host series of the run.
+
+        ``lk_jupyter.runs.metrics.metrics.read`` returns them as a DataFrame.
+
+        Args:
+            step: Distance of the samples, such as ``5s`` or ``1m``. Default: ``15s``.
+
+        Returns:
+            An ExecutionMetrics.
+
+        Source: ``GET /execution/{execution_id}/metrics``
+        """
         return self._session.client.execution.metrics(self.execution_id, step=step)
 
     def delete(self) -> None:
-        """Remove the record of the run, which must have ended."""
+        """Delete the record of the run, which must have ended.
+
+        Source: ``DELETE /execution/{execution_id}``
+        """
         self._session.client.execution.delete(self.execution_id)
-
-
-def _known_here(session: Session, prefix: str) -> str | None:
-    """Return the id of the one run on this server that was started here and begins so."""
-    prefix = prefix.strip()
-    found = journal().find(prefix) if len(prefix) >= _CERTAIN else []
-    ids = [entry.execution_id for entry in found if session.speaks_to(entry.base_url)]
-    return ids[0] if len(ids) == 1 else None

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 from lk_jupyter.errors import LkError
 
 if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
     from lk_jupyter.runs.run import Run
-    from lk_jupyter.runs.session import Session
 
 PACE = 0.5
 
@@ -25,7 +25,7 @@ PACE = 0.5
 _MANY = 3
 
 
-class Watcher(Protocol):
+class StatusListener(Protocol):
     """Whoever wants to know the state of a run: not any more when it is ``over``, now when it is ``due``."""
 
     run: Run
@@ -40,15 +40,15 @@ class Watcher(Protocol):
         """Take the state."""
 
 
-class Watch:
+class StatusPoller:
     """Keeps watchers informed; its thread ends with the last of them."""
 
     def __init__(self) -> None:
-        self._watchers: list[Watcher] = []
+        self._watchers: list[StatusListener] = []
         self._lock = threading.Lock()
         self._works = False
 
-    def add(self, watcher: Watcher) -> None:
+    def add(self, watcher: StatusListener) -> None:
         """Keep this one informed until it is over."""
         with self._lock:
             self._watchers.append(watcher)
@@ -64,21 +64,21 @@ class Watch:
                     _inform(session, due)
             time.sleep(PACE)
 
-    def _left(self) -> list[Watcher]:
+    def _left(self) -> list[StatusListener]:
         with self._lock:
             self._watchers = [watcher for watcher in self._watchers if not watcher.over]
             self._works = bool(self._watchers)
             return list(self._watchers)
 
 
-def _by_session(watchers: Iterable[Watcher]) -> dict[Session, list[Watcher]]:
-    found: dict[Session, list[Watcher]] = defaultdict(list)
+def _by_session(watchers: Iterable[StatusListener]) -> dict[Connection, list[StatusListener]]:
+    found: dict[Connection, list[StatusListener]] = defaultdict(list)
     for watcher in watchers:
         found[watcher.run.session].append(watcher)
     return found
 
 
-def _inform(session: Session, watchers: list[Watcher]) -> None:
+def _inform(session: Connection, watchers: list[StatusListener]) -> None:
     many = len(watchers) >= _MANY
     listed = {run.execution_id: run.status for run in session.client.workloads.list()} if many else {}
     for watcher in watchers:
@@ -87,4 +87,4 @@ def _inform(session: Session, watchers: list[Watcher]) -> None:
 
 
 #: The one of this kernel.
-WATCH = Watch()
+WATCH = StatusPoller()

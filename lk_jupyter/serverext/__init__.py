@@ -71,10 +71,10 @@ def _load_jupyter_server_extension(server: Any) -> None:
     """Add the routes to a Jupyter server."""
     from jupyter_server.utils import url_path_join  # noqa: PLC0415 (loaded by then)
 
-    from lk_jupyter.serverext.desk import Desk  # noqa: PLC0415 (the module itself stays light)
     from lk_jupyter.serverext.routes import ROUTES  # noqa: PLC0415
+    from lk_jupyter.serverext.upstream_provider import UpstreamProvider  # noqa: PLC0415 (the module itself stays light)
 
-    desk = Desk()
+    desk = UpstreamProvider()
     base = server.web_app.settings["base_url"]
     rows = [(url_path_join(base, "lk", path), handler, {"desk": desk}) for path, handler in ROUTES]
     server.web_app.add_handlers(".*$", rows)

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from lk_jupyter.config.files import LOCAL
 from lk_jupyter.errors import NotSignedIn
 from lk_jupyter.serverext.base import Handler, guarded
-from lk_jupyter.serverext.trouble import Trouble
+from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
     from lk_jupyter.serverext.upstream import Upstream
@@ -21,7 +22,7 @@ class _Account(Handler):
         """Tell who is signed in now; a trouble is an answer here too, with status 200."""
         try:
             upstream = await self.desk.upstream()
-        except Trouble as trouble:
+        except RequestProblem as trouble:
             facts = {**trouble.content(), **await asyncio.to_thread(_server)}
         else:
             facts = {**_who(upstream), **await _told(upstream)}
@@ -32,7 +33,7 @@ class _Account(Handler):
         try:
             said = await asyncio.to_thread(work, *given)
         except NotSignedIn as problem:
-            raise Trouble("refused", str(problem)) from None
+            raise RequestProblem("refused", str(problem)) from None
         finally:
             await self.desk.look_again()
         await self.tell(said)
@@ -47,7 +48,7 @@ class Status(_Account):
         await self.tell()
 
 
-class SignIn(_Account):
+class SignInHandler(_Account):
     """A key, tried and kept as ``%lk_login`` keeps it."""
 
     @guarded
@@ -100,9 +101,10 @@ class LocalCloud(_Account):
 
 def _server() -> dict[str, Any]:
     """Tell the server that a sign-in would be for."""
-    from lk_jupyter import config, signing  # noqa: PLC0415
+    from lk_jupyter.config import settings  # noqa: PLC0415
+    from lk_jupyter.connection import signin  # noqa: PLC0415
 
-    return {"base_url": signing.server_of(), "is_local": config.setting("base_url") == config.LOCAL}
+    return {"base_url": signin.server_of(), "is_local": settings.setting("base_url") == LOCAL}
 
 
 def _who(upstream: Upstream) -> dict[str, Any]:
@@ -123,7 +125,7 @@ async def _told(upstream: Upstream) -> dict[str, Any]:
 
     try:
         user, org = await asyncio.gather(*(upstream.call(endpoint_of(way)) for way in (User.status, User.org)))
-    except Trouble as trouble:
+    except RequestProblem as trouble:
         return trouble.content()
     return {"state": "signed-in", "detail": "", "user": user, "organization": org, "balance_path": _balance_path(org)}
 
@@ -135,45 +137,45 @@ def _balance_path(org: dict[str, Any]) -> str:
 
 
 def _sign_in(api_key: str, base_url: str | None) -> list[str]:
-    from lk_jupyter import signing  # noqa: PLC0415
+    from lk_jupyter.connection import signin  # noqa: PLC0415
 
-    return str(signing.sign_in(api_key, base_url, typed_in="the panel")).splitlines()
+    return str(signin.sign_in(api_key, base_url, typed_in="the panel")).splitlines()
 
 
 def _sign_out() -> list[str]:
-    from lk_jupyter import signing  # noqa: PLC0415
+    from lk_jupyter.connection import signin  # noqa: PLC0415
 
-    return signing.logout()
+    return signin.logout()
 
 
 def _act_as(slug: str | None) -> list[str]:
-    from lk_jupyter import config  # noqa: PLC0415
+    from lk_jupyter.config import settings  # noqa: PLC0415
 
-    config.save("org", slug)
-    used, source = config.resolve("org")
-    return [] if used == slug else [f"But {source} is used in its place, which names {used}."]
+    settings.save("org", slug)
+    used, source = settings.resolve("org")
+    return [] if used == slug else [f"But {source} overrides it, which names {used}."]
 
 
 def _found() -> dict[str, Any]:
     from importlib.util import find_spec  # noqa: PLC0415
 
-    from lk_jupyter import config  # noqa: PLC0415
+    from lk_jupyter.config import settings  # noqa: PLC0415
     from lk_jupyter.localcloud import launch  # noqa: PLC0415
 
-    found = launch.find(config.setting("local_data"))
+    found = launch.find(settings.setting("local_data"))
     facts = {"installed": find_spec("uvicorn") is not None, "running": found is not None}
     return {**facts, "base_url": found.base_url if found else None}
 
 
 def _use_local() -> list[str]:
-    from lk_jupyter import signing  # noqa: PLC0415
+    from lk_jupyter.connection import signin  # noqa: PLC0415
 
-    return str(signing.use_local()).splitlines()
+    return str(signin.use_local()).splitlines()
 
 
 def _stop_local() -> list[str]:
-    from lk_jupyter import config  # noqa: PLC0415
+    from lk_jupyter.config import settings  # noqa: PLC0415
     from lk_jupyter.localcloud import launch  # noqa: PLC0415
 
-    stopped = launch.stop(config.setting("local_data"))
-    return ["The local cloud has ended; its data stays." if stopped else "The local cloud did not run."]
+    stopped = launch.stop(settings.setting("local_data"))
+    return ["The local cloud stopped; it keeps its data." if stopped else "The local cloud wasn't running."]

@@ -13,13 +13,13 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.serverext.trouble import Trouble
+from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from tornado.http1connection import HTTP1Connection
 
-    from lk_jupyter.serverext.desk import Desk
+    from lk_jupyter.serverext.upstream_provider import UpstreamProvider
 
 
 M = TypeVar("M", bound="BaseModel")
@@ -31,11 +31,11 @@ def guarded(method: Any) -> Any:
 
 
 class Handler(APIHandler):
-    """JSON for a page of this server; a Trouble becomes its state, an error of ours a bad request."""
+    """JSON for a page of this server; a RequestProblem becomes its state, an error of ours a bad request."""
 
     auth_resource = "lk_jupyter"
 
-    def initialize(self, desk: Desk) -> None:
+    def initialize(self, desk: UpstreamProvider) -> None:
         """Take what all handlers share."""
         self.desk = desk
         self._work: asyncio.Future[Any] | None = None
@@ -65,23 +65,23 @@ class Handler(APIHandler):
         self.wire.stream.close()
 
     def read(self, kind: type[M]) -> M:
-        """Return the body of the request. Raises Trouble, which tells the field and never its value."""
+        """Return the body of the request. Raises RequestProblem, which tells the field and never its value."""
         from lk_jupyter.api._endpoint import explain  # noqa: PLC0415 (at first use)
 
         try:
             return kind.model_validate_json(self.request.body or b"{}")
         except ValueError as error:
-            raise Trouble(
-                "bad-request", f"The body of the request does not fit: {explain(cast('Any', error))}."
+            raise RequestProblem(
+                "bad-request", f"The body of the request doesn't fit: {explain(cast('Any', error))}."
             ) from None
 
     def number(self, name: str, default: Any, most: int = 1 << 53) -> Any:
-        """Return a whole number of the query. Raises Trouble."""
+        """Return a whole number of the query. Raises RequestProblem."""
         text = self.get_query_argument(name, None)
         if text is None:
             return default
         if not (text.isascii() and text.isdecimal() and int(text) <= most):
-            raise Trouble("bad-request", f"{name} takes a whole number up to {most}.")
+            raise RequestProblem("bad-request", f"{name} must be a whole number up to {most}.")
         return int(text)
 
     async def while_wanted(self, work: Awaitable[None]) -> None:
@@ -104,20 +104,20 @@ class Handler(APIHandler):
         """Answer with what went wrong, in words and as a state."""
         error = (kwargs.get("exc_info") or (None, None, None))[1]
         if isinstance(error, LkError):
-            error = Trouble("bad-request", str(error))
-        if isinstance(error, Trouble):
+            error = RequestProblem("bad-request", str(error))
+        if isinstance(error, RequestProblem):
             self.set_status(error.status)
             self.finish(error.content())
         elif isinstance(error, web.HTTPError):
             words = error.log_message or HTTPStatus(status_code).phrase
             self.finish({"state": "not-allowed", "detail": words})
         else:
-            words = "The server extension failed: the log of the Jupyter server tells more."
+            words = "The server extension failed. See the log of the Jupyter server."
             self.finish({"state": "broken", "detail": words})
 
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
         """Keep what was foreseen out of the log."""
-        if not isinstance(error, (Trouble, LkError)):
+        if not isinstance(error, (RequestProblem, LkError)):
             super().log_exception(kind, error, traceback)
 
 
@@ -127,6 +127,6 @@ class Unknown(Handler):
     @guarded
     async def get(self) -> None:
         """Say so."""
-        raise Trouble("not-allowed", "There is no such route: see the documentation of lk_jupyter.serverext.")
+        raise RequestProblem("not-allowed", "No such route. See the documentation of lk_jupyter.serverext.")
 
     post = put = patch = delete = get

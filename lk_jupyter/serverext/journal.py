@@ -7,10 +7,10 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.serverext.base import Handler, guarded
-from lk_jupyter.serverext.trouble import Trouble
+from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
-    from lk_jupyter.journal_rows import Entry
+    from lk_jupyter.journal.entry import JournalEntry
 
 #: Most runs of one answer.
 MOST = 500
@@ -18,7 +18,7 @@ MOST = 500
 _MONEY = ("price_per_hour", "cost")
 
 
-class Journal(Handler):
+class JournalHandler(Handler):
     """Runs, newest first."""
 
     @guarded
@@ -36,36 +36,46 @@ class Code(Handler):
         """Tell it."""
         code = await asyncio.to_thread(_code, execution_id)
         if code is None:
-            raise Trouble("refused", "The journal of this machine does not know this run.", 404)
+            raise RequestProblem("refused", "The journal of this machine doesn't know this run.", 404)
         self.finish({"code": code})
 
 
 def _page(limit: int, before: int | None, notebook: str | None) -> dict[str, Any]:
-    from lk_jupyter import config, journal_rows  # noqa: PLC0415 (at first use)
+    from lk_jupyter.config import settings  # noqa: PLC0415 (at first use)
+    from lk_jupyter.journal import entry as journal_rows  # noqa: PLC0415 (at first use)
 
-    path = config.setting("journal")
+    path = settings.setting("journal")
     try:
         found = journal_rows.read(path, limit=limit, before=before, notebook=notebook)
     except sqlite3.Error as problem:
-        raise Trouble("refused", f"The journal {path} cannot be read ({problem}).", 500) from None
+        raise RequestProblem("refused", f"Can't read the journal {path} ({problem}).", 500) from None
     return {
         "runs": [_facts(row, entry) for row, entry in found],
         "before": found[-1][0] if len(found) == limit else None,
     }
 
 
-def _facts(row: int, entry: Entry) -> dict[str, Any]:
+def _facts(row: int, entry: JournalEntry) -> dict[str, Any]:
     from lk_jupyter.serverext.models import JournalRun  # noqa: PLC0415 (as above)
 
-    facts = {name: getattr(entry, name) for name in JournalRun.model_fields if name != "row"}
+    facts = {name: getattr(entry, name) for name in JournalRun.model_fields if name not in {"row", "line"}}
     money = {name: None if facts[name] is None else f"{facts[name]:f}" for name in _MONEY}
-    return {"row": row, **facts, **money}
+    return {"row": row, "line": _first_line(entry.code), **facts, **money}
+
+
+def _first_line(code: str) -> str:
+    """Return the line that people know a cell by."""
+    from lk_jupyter.text.redact import redact  # noqa: PLC0415 (as above)
+
+    lines = [line.strip() for line in code.splitlines()]
+    return redact(next((line for line in lines if line and not line.startswith(("%", "!", "#"))), ""))
 
 
 def _code(execution_id: str) -> str | None:
-    from lk_jupyter import config, journal_rows  # noqa: PLC0415 (as above)
+    from lk_jupyter.config import settings  # noqa: PLC0415 (as above)
+    from lk_jupyter.journal import entry as journal_rows  # noqa: PLC0415 (as above)
 
     try:
-        return journal_rows.code_of(config.setting("journal"), execution_id)
+        return journal_rows.code_of(settings.setting("journal"), execution_id)
     except sqlite3.Error:
         return None

@@ -12,30 +12,30 @@ from weakref import WeakKeyDictionary
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.serverext.base import Handler, guarded
-from lk_jupyter.serverext.trouble import Trouble
+from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
-    from lk_jupyter.runs.offer_table import Wish
-    from lk_jupyter.runs.offers import Offer
+    from lk_jupyter.machines.offers import MachineOffer
+    from lk_jupyter.machines.picker import PickerQuery
     from lk_jupyter.serverext.upstream import Upstream
 
 #: Seconds for which the offer of an account is kept, so that typing asks nobody.
 KEPT = 30.0
 
-_offers: WeakKeyDictionary[Upstream, tuple[float, list[Offer]]] = WeakKeyDictionary()
+_offers: WeakKeyDictionary[Upstream, tuple[float, list[MachineOffer]]] = WeakKeyDictionary()
 
 
-class Machines(Handler):
+class MachinesHandler(Handler):
     """The machines that fit a wish."""
 
     @guarded
     async def get(self) -> None:
         """Tell them in order; the names of the query are those of a wish, ``available`` and ``descending`` take 1."""
-        from lk_jupyter.runs.offer_table import Wish  # noqa: PLC0415 (at first use, like all below)
+        from lk_jupyter.machines.picker import PickerQuery  # noqa: PLC0415 (at first use, like all below)
 
-        typed = {name: self.get_query_argument(name, str(value)) for name, value in Wish().as_dict().items()}
+        typed = {name: self.get_query_argument(name, str(value)) for name, value in PickerQuery().as_dict().items()}
         flags = {name: typed[name] == "1" for name in ("available", "descending")}
-        self.finish(_content(await _offered(await self.desk.upstream()), Wish.of({**typed, **flags})))
+        self.finish(_content(await _offered(await self.desk.upstream()), PickerQuery.of({**typed, **flags})))
 
 
 class Default(Handler):
@@ -48,12 +48,12 @@ class Default(Handler):
 
         machine = self.read(MachineBody).machine
         if machine not in {offer.profile for offer in await _offered(await self.desk.upstream())}:
-            raise Trouble("bad-request", f"There is no machine {machine[:100]!r}. Choose one of the table.")
+            raise RequestProblem("bad-request", f"Unknown machine '{machine[:100]}'. Choose one from the table.")
         self.finish(await asyncio.to_thread(_keep, machine))
 
 
-async def _offered(upstream: Upstream) -> list[Offer]:
-    """Return what the account may have now, as it was told at most half a minute ago. Raises Trouble."""
+async def _offered(upstream: Upstream) -> list[MachineOffer]:
+    """Return what the account may have now, as it was told at most half a minute ago. Raises RequestProblem."""
     read, found = _offers.get(upstream, (0.0, []))
     if not found or time.monotonic() - read > KEPT:
         found = await _asked(upstream)
@@ -61,35 +61,35 @@ async def _offered(upstream: Upstream) -> list[Offer]:
     return found
 
 
-async def _asked(upstream: Upstream) -> list[Offer]:
+async def _asked(upstream: Upstream) -> list[MachineOffer]:
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
     from lk_jupyter.api.machine_types import MachineTypes  # noqa: PLC0415
     from lk_jupyter.api.user import User  # noqa: PLC0415
     from lk_jupyter.api.vms import Vms  # noqa: PLC0415
-    from lk_jupyter.runs.machines import Catalogue  # noqa: PLC0415
-    from lk_jupyter.runs.offers import offers_of  # noqa: PLC0415
+    from lk_jupyter.machines.catalogue import Catalogue  # noqa: PLC0415
+    from lk_jupyter.machines.offers import offers_of  # noqa: PLC0415
 
     types, quota, sold = await asyncio.gather(
         upstream.answer(endpoint_of(MachineTypes.list)),
-        _if_told(upstream.answer(endpoint_of(User.available_hardware))),
-        _if_told(upstream.answer(endpoint_of(Vms.availability))),
+        if_told(upstream.answer(endpoint_of(User.available_hardware))),
+        if_told(upstream.answer(endpoint_of(Vms.availability))),
     )
     return offers_of(Catalogue.of(types, quota.available_hardware_profiles if quota else ()), sold)
 
 
-async def _if_told(answer: Awaitable[Any]) -> Any:
+async def if_told(answer: Awaitable[Any]) -> Any:
     """Return what refines a table; None where the server does not tell it."""
-    with suppress(Trouble):
+    with suppress(RequestProblem):
         return await answer
 
 
-def _content(found: list[Offer], wish: Wish) -> dict[str, Any]:
-    from lk_jupyter.config import setting  # noqa: PLC0415
-    from lk_jupyter.runs.offer_table import table  # noqa: PLC0415
-    from lk_jupyter.runs.offers import cheapest  # noqa: PLC0415
+def _content(found: list[MachineOffer], wish: PickerQuery) -> dict[str, Any]:
+    from lk_jupyter.config.settings import setting  # noqa: PLC0415
+    from lk_jupyter.machines.offers import cheapest  # noqa: PLC0415
+    from lk_jupyter.machines.picker import table  # noqa: PLC0415
 
     content: dict[str, Any] = {"rows": None, "total": "", "problem": "", "cheapest": None, "none_fits": ""}
-    content["default"] = setting("machine")
+    content |= {"default": setting("machine"), "default_timeout": setting("timeout")}
     try:
         content.update(asdict(table(found, wish)))
     except UsageError as problem:
@@ -102,8 +102,8 @@ def _content(found: list[Offer], wish: Wish) -> dict[str, Any]:
 
 
 def _keep(machine: str) -> dict[str, Any]:
-    from lk_jupyter import config  # noqa: PLC0415
+    from lk_jupyter.config import settings  # noqa: PLC0415
 
-    config.save("machine", machine)
-    used, source = config.resolve("machine")
-    return {"default": used, "said": [] if used == machine else [f"But {source} is used in its place: {used}."]}
+    settings.save("machine", machine)
+    used, source = settings.resolve("machine")
+    return {"default": used, "said": [] if used == machine else [f"But {source} overrides it: {used}."]}

@@ -89,9 +89,29 @@ class MachinesContent(BaseModel):
     rows: list[MachineRow] | None
     total: str
     problem: str
-    cheapest: str | None = Field(description="Profile of the cheapest that fits and can be had.")
+    cheapest: str | None = Field(description="Machine type of the cheapest available match.")
     none_fits: str = Field(description="Why there is no cheapest.")
     default: str = Field(description="Machine of runs that name none.")
+    default_timeout: int = Field(description="Seconds that runs may take which name no time limit.")
+
+
+class BurningThing(BaseModel):
+    """Something that is billed by the hour now; credits are decimal text, None where the price is not known."""
+
+    kind: str
+    id: str
+    name: str
+    hardware: str
+    per_hour: str | None
+
+
+class BurnRateContent(BaseModel):
+    """What is billed by the hour now: the sum of the known prices, and whether all are known; ``label`` says both."""
+
+    things: list[BurningThing]
+    per_hour: str
+    complete: bool
+    label: str
 
 
 class MachineBody(BaseModel):
@@ -117,6 +137,7 @@ class JournalRun(BaseModel):
     notebook: str | None
     cell_id: str | None
     code_hash: str
+    line: str = Field(description="First line of its code, without magics and comments.")
     machine: str | None
     price_per_hour: str | None
     options: dict[str, Any]

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from lk_jupyter import config, journal_rows
 from lk_jupyter.api._client import Client
+from lk_jupyter.api.execution import ExecutionRecord
+from lk_jupyter.config import settings
 from lk_jupyter.errors import NoSuchObject, NotFound
-from lk_jupyter.runs.frames import ESCAPE, NO_NONCE, SHOWN, Frame, Splitter, nonce_in, words_of
-from lk_jupyter.runs.stored import STORED, fetched
+from lk_jupyter.journal import entry
+from lk_jupyter.protocol.frames import BARE_MARK, ESCAPE, NO_NONCE, SHOWN, Frame, Splitter, nonce_in, words_of
+from lk_jupyter.protocol.offloaded import STORED, fetched
+
+#: Characters of a log that are read at once.
+_PIECE = 1 << 16
 
 
-class Outputs:
+class OutputsHandler:
     """Splits what a run wrote into text and events that tell what it shows. Raises LkError."""
 
     def __init__(self, client: Client, execution_id: str) -> None:
@@ -23,9 +30,29 @@ class Outputs:
 
     def feed(self, text: str) -> list[str | dict[str, Any]]:
         """Take a chunk and return what it completes, in order."""
-        if self._splitter is None and ESCAPE in text:
+        if self._splitter is None and (ESCAPE in text or BARE_MARK in text):
             self._splitter = Splitter(_nonce(self._client, self._execution_id) or NO_NONCE)
         return self._events(self._splitter, self._splitter.feed(text)) if self._splitter else [text]
+
+    def kept(self) -> Iterator[str]:
+        """Iterate over the log of the run that this machine keeps; nothing where it keeps none."""
+        path, missing = _log_path(self._execution_id), suppress(FileNotFoundError, NotADirectoryError)
+        with missing, path.open(encoding="utf-8", errors="replace") as log:
+            while piece := log.read(_PIECE):
+                yield piece
+
+    def record(self) -> ExecutionRecord | None:
+        """Return the record of the run; None where the server does not know it. Raises LkError."""
+        with suppress(NotFound):
+            return self._client.execution.get(self._execution_id)
+        return None
+
+    @property
+    def server(self) -> str | None:
+        """The address of the server that the run was started on, where this machine knows that."""
+        with suppress(sqlite3.Error):
+            return entry.server_of(settings.setting("journal"), self._execution_id)
+        return None
 
     def end(self) -> list[str | dict[str, Any]]:
         """Return what was held back."""
@@ -51,5 +78,13 @@ def _nonce(client: Client, execution_id: str) -> str | None:
     """Return what the frames of a run carry: the journal has it, and the cloud may have."""
     request: dict[str, Any] | None = None
     with suppress(sqlite3.Error, ValueError):
-        request = journal_rows.request_of(config.setting("journal"), execution_id)
-    return nonce_in(client.execution.get(execution_id).metadata if request is None else request.get("metadata"))
+        request = entry.request_of(settings.setting("journal"), execution_id)
+    if request is not None:
+        return nonce_in(request.get("metadata"))
+    with suppress(NotFound):
+        return nonce_in(client.execution.get(execution_id).metadata)
+    return None
+
+
+def _log_path(execution_id: str) -> Path:
+    return Path(settings.setting("log_dir")) / f"{execution_id}.log"

@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from tornado import web
 from tornado.iostream import StreamClosedError
 
 from lk_jupyter.serverext.base import Handler, guarded
-from lk_jupyter.serverext.trouble import Trouble
+from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
     import httpx
 
-    from lk_jupyter.serverext.allowed import Allowed
+    from lk_jupyter.api._models import Model
+    from lk_jupyter.serverext.allowlist import Allowed
 
 #: Headers of a browser's request that go on to the API, beside those that the operation declares.
 REQUEST_HEADERS = ("Content-Type", "Content-Length")
 
 #: Headers of the API's answer that go on to the browser with a file.
 FILE_HEADERS = ("Content-Length", "ETag", "Last-Modified")
+
+#: Largest body that is read as a whole, to be looked at before it is sent.
+MOST_CHECKED_BYTES = 1 << 20
 
 #: Largest body that a browser may send; it is passed on in pieces and never kept.
 MOST_BYTES = 1 << 40
@@ -58,6 +62,7 @@ class Proxy(Handler):
         """Ask no further."""
         if self._opening is not None:
             self._opening.cancel()
+            self._opening.add_done_callback(lambda _: asyncio.ensure_future(self._opened.aclose()))
         super().on_connection_close()
 
     @guarded
@@ -81,7 +86,11 @@ class Proxy(Handler):
 
     async def _open(self, content: AsyncIterator[bytes] | None) -> httpx.Response:
         self._allowed = await self._match()
+        if content and (model := self._allowed.endpoint.checked_body):
+            content = await _checked(model, content)
         self._upstream = await self.desk.upstream()
+        if self.request.headers.get("If-None-Match") == "*":
+            await self._claim_key()
         return await self._opened.enter_async_context(
             self._upstream.open(
                 self._allowed.endpoint,
@@ -92,16 +101,25 @@ class Proxy(Handler):
             )
         )
 
+    async def _claim_key(self) -> None:
+        """Let an upload replace nothing, where the browser asks for that."""
+        from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (as below)
+        from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415
+        from lk_jupyter.serverext.storage import claim  # noqa: PLC0415
+
+        if self._allowed.endpoint is endpoint_of(StorageGroup.upload):
+            await self._opened.enter_async_context(claim(self._upstream, self.get_query_argument("key", strip=False)))
+
     async def _match(self) -> Allowed:
         """Return the operation that is meant, by the path as it was sent."""
-        from lk_jupyter.serverext import allowed  # noqa: PLC0415 (it loads all declarations: at first use)
+        from lk_jupyter.serverext import allowlist  # noqa: PLC0415 (it loads all declarations: at first use)
 
         _, _, raw = self.request.path.partition("/lk/api/")
         try:
-            return allowed.match(str(self.request.method), raw)
-        except allowed.NotAllowed as no:
-            raise Trouble(
-                "not-allowed", f"{self.request.method} {raw[:200]} is not passed on: {no}.", no.status
+            return allowlist.match(str(self.request.method), raw)
+        except allowlist.NotAllowed as no:
+            raise RequestProblem(
+                "not-allowed", f"{self.request.method} {raw[:200]} isn't forwarded: {no}.", no.status
             ) from None
 
     def _query(self) -> dict[str, list[str]]:
@@ -155,3 +173,22 @@ class Proxy(Handler):
             self.break_off()
             raise
         await self.finish(set_content_type=kind)
+
+
+async def _checked(model: type[Model], content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Return a body again that may be sent. Raises RequestProblem for one that costs otherwise than it says."""
+    body = b""
+    async for piece in content:
+        body += piece
+        if len(body) > MOST_CHECKED_BYTES:
+            raise RequestProblem(
+                "refused", f"The body has more than {MOST_CHECKED_BYTES:,} bytes. Nothing was sent.", 413
+            )
+    with suppress(ValueError):  # the API says what is wrong with one that does not fit
+        if problem := model.model_validate_json(body).problem():
+            raise RequestProblem("refused", f"{problem} Nothing was sent.", 422)
+    return _once(body)
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body

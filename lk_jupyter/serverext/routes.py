@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from lk_jupyter.serverext import account, journal, machines, storage, stream
+from lk_jupyter.api.states import RUN_ID
+from lk_jupyter.serverext import account, burn_rate, journal, machines, storage, stream
 from lk_jupyter.serverext.base import Handler, Unknown
 from lk_jupyter.serverext.proxy import Proxy
 
-_ID = r"([\w-]{1,100})"
+_ID = f"({RUN_ID})"
 
 ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     ("status", account.Status),
-    ("signin", account.SignIn),
+    ("signin", account.SignInHandler),
     ("signout", account.SignOut),
     ("organization", account.Organization),
     ("local", account.LocalCloud),
-    ("journal", journal.Journal),
+    ("journal", journal.JournalHandler),
     (f"journal/{_ID}/code", journal.Code),
-    (f"runs/{_ID}/stream", stream.Stream),
-    ("machines", machines.Machines),
+    (f"runs/{_ID}/stream", stream.StreamHandler),
+    ("burn-rate", burn_rate.BurnRate),
+    ("machines", machines.MachinesHandler),
     ("machines/default", machines.Default),
-    ("storage/list", storage.Listing),
+    ("storage/list", storage.ListingHandler),
     ("storage/info", storage.Info),
     ("storage/folder", storage.Folder),
     ("storage/move", storage.Move),
-    ("storage/preview", storage.Preview),
+    ("storage/preview", storage.PreviewHandler),
     ("api/(.*)", Proxy),
     (".*", Unknown),
 )

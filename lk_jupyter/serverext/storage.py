@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
 from lk_jupyter.serverext.base import Handler, guarded
-from lk_jupyter.serverext.trouble import Trouble
+from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
     import httpx
@@ -29,7 +30,7 @@ MOST_BYTES = 1_000_000
 KEEP = ".keep"
 
 
-class Listing(Handler):
+class ListingHandler(Handler):
     """A folder."""
 
     @guarded
@@ -56,7 +57,7 @@ class Info(Handler):
         elif await _files(upstream, f"{key}/", 1):
             self.finish({"key": f"{key}/", "name": key.rpartition("/")[2], "is_folder": True})
         else:
-            raise Trouble("refused", f"There is no {key} in the bucket.", 404)
+            raise RequestProblem("refused", f"No file '{key}' in the bucket.", 404)
 
 
 class Folder(Handler):
@@ -69,10 +70,10 @@ class Folder(Handler):
 
         folder = _checked_folder(self.read(FolderBody).folder)
         if not folder:
-            raise Trouble("bad-request", "Give the folder a name.")
+            raise RequestProblem("bad-request", "Give the folder a name.")
         upstream = await self.desk.upstream()
         if await _files(upstream, folder, 1):
-            raise Trouble("refused", f"There is a folder {folder} already.", 409)
+            raise RequestProblem("refused", f"The folder '{folder}' already exists. Nothing was changed.", 409)
         await _put(upstream, folder + KEEP, 0, _nothing())
         self.finish({"objects": 1})
 
@@ -97,7 +98,7 @@ class Move(Handler):
         self.finish({"objects": len(moves)})
 
 
-class Preview(Handler):
+class PreviewHandler(Handler):
     """The beginning of an object."""
 
     @guarded
@@ -112,11 +113,35 @@ class Preview(Handler):
         self.finish(json.dumps({"key": key, "size": size, "text": _text(start[:most], whole), "truncated": not whole}))
 
 
+#: Keys that objects are on their way to which may replace none.
+_claimed: set[tuple[Upstream, str]] = set()
+
+
+@asynccontextmanager
+async def claim(upstream: Upstream, key: str) -> AsyncIterator[None]:
+    """Keep a key for an object that may not replace another, until it is stored. Raises RequestProblem.
+
+    The API's upload has no condition, so two pages of this server are kept apart here.
+    """
+    taken = RequestProblem("refused", f"'{key[:200]}' already exists in the bucket. Nothing was uploaded.", 412)
+    if (upstream, key) in _claimed:
+        raise taken
+    _claimed.add((upstream, key))
+    try:
+        if (found := await _files(upstream, key, 1)) and found[0]["key"] == key:
+            raise taken
+        yield
+    finally:
+        _claimed.discard((upstream, key))
+
+
 async def _files(upstream: Upstream, folder: str, most: int = MOST_KEYS) -> list[dict[str, Any]]:
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (at first use, like all below)
-    from lk_jupyter.api.storage import Storage  # noqa: PLC0415
+    from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415
 
-    found: list[dict[str, Any]] = await upstream.call(endpoint_of(Storage.list_files), prefix=folder, max_files=most)
+    found: list[dict[str, Any]] = await upstream.call(
+        endpoint_of(StorageGroup.list_files), prefix=folder, max_files=most
+    )
     return found
 
 
@@ -144,53 +169,55 @@ def _by_name(item: dict[str, Any]) -> tuple[str, str]:
 async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str, str]]:
     """Return every key with the one that it gets."""
     if source.endswith("/") != target.endswith("/"):
-        raise Trouble("bad-request", "A folder ends with a slash, a file does not: name both alike.")
+        raise RequestProblem(
+            "bad-request", "A folder ends with a slash and a file doesn't. Name source and target alike."
+        )
     if not source.endswith("/"):
         return [(_checked_key(source), _checked_key(target))]
     source, target = _checked_folder(source), _checked_folder(target)
     if not source or not target or target.startswith(source):
-        raise Trouble("bad-request", "A folder cannot be moved into itself, nor the bucket anywhere.")
+        raise RequestProblem("bad-request", "A folder can't be moved into itself, and the bucket can't be moved.")
     files = await _files(upstream, source)
     if len(files) >= MOST_KEYS:
-        raise Trouble("refused", f"This folder has {MOST_KEYS:,} files or more: move it with %lk_mv.")
+        raise RequestProblem("refused", f"This folder has {MOST_KEYS:,} files or more: move it with %lk_mv.")
     if not files:
-        raise Trouble("refused", f"There is no folder {source}.", 404)
+        raise RequestProblem("refused", f"No folder '{source}'.", 404)
     return [(file["key"], target + file["key"][len(source) :]) for file in files]
 
 
 async def _refuse_taken(upstream: Upstream, target: str) -> None:
     found = await _files(upstream, target, 1)
     if found and (target.endswith("/") or found[0]["key"] == target):
-        raise Trouble("refused", f"There is {target} already.", 409)
+        raise RequestProblem("refused", f"'{target}' already exists. Nothing was moved.", 409)
 
 
 async def _copy(upstream: Upstream, source: str, target: str) -> None:
     async with _download(upstream, source) as response:
         size = _size(response)
         if size is None:
-            raise Trouble("refused", f"The server does not tell how large {source} is, so it cannot be moved.")
+            raise RequestProblem("refused", f"The server doesn't report the size of '{source}', so it can't be moved.")
         await _put(upstream, target, size, response.aiter_raw())
 
 
 async def _delete(upstream: Upstream, key: str) -> None:
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
-    from lk_jupyter.api.storage import Storage  # noqa: PLC0415
+    from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415
 
-    await upstream.call(endpoint_of(Storage.delete), file_key=key)
+    await upstream.call(endpoint_of(StorageGroup.delete), file_key=key)
 
 
 def _download(upstream: Upstream, key: str) -> Any:
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
-    from lk_jupyter.api.storage import Storage  # noqa: PLC0415
+    from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415
 
-    call = endpoint_of(Storage.download).call(key)
+    call = endpoint_of(StorageGroup.download).call(key)
     return upstream.open(call.endpoint, call.path, headers={"Accept": "*/*", "Accept-Encoding": "identity"})
 
 
 async def _put(upstream: Upstream, key: str, size: int, pieces: AsyncIterator[bytes]) -> None:
     """Store an object, piece by piece as they come."""
     from lk_jupyter.api._endpoint import EXTERNAL, endpoint_of  # noqa: PLC0415
-    from lk_jupyter.api.storage import Storage  # noqa: PLC0415
+    from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415
 
     boundary = uuid4().hex
     name = quote(key.rpartition("/")[2], safe=" ")
@@ -206,7 +233,7 @@ async def _put(upstream: Upstream, key: str, size: int, pieces: AsyncIterator[by
             yield piece
         yield tail
 
-    endpoint = endpoint_of(Storage.upload)
+    endpoint = endpoint_of(StorageGroup.upload)
     headers = {
         "Content-Type": f"multipart/form-data; boundary={boundary}",
         "Content-Length": str(len(head) + size + len(tail)),
@@ -251,10 +278,11 @@ def _checked_folder(folder: str) -> str:
 
 
 def _checked_key(key: str) -> str:
-    """Return a key that a path can carry. Raises Trouble."""
-    parts = key.split("/")
-    if not all(parts) or not all(part.strip(".") for part in parts) or not key.isprintable():
-        raise Trouble(
-            "bad-request", f"{key[:100]!r} is no name for a file here: no empty parts, dots alone or controls."
+    """Return a key that a path can carry. Raises RequestProblem."""
+    from lk_jupyter.serverext.allowlist import leads_elsewhere  # noqa: PLC0415
+
+    if not all(key.split("/")) or leads_elsewhere(key) or not key.isprintable():
+        raise RequestProblem(
+            "bad-request", f"'{key[:100]}' isn't a valid name: no empty parts, dots alone or control characters."
         )
     return key

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.iostream import StreamClosedError
 
-from lk_jupyter.errors import ApiError, BadAnswer, LkError
+from lk_jupyter.api.states import is_final
+from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound
 from lk_jupyter.serverext.base import Handler, guarded
-from lk_jupyter.serverext.trouble import Trouble
+from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
     from lk_jupyter.api._events import StreamEvent
     from lk_jupyter.api._http import EventStream
-    from lk_jupyter.serverext.outputs import Outputs
+    from lk_jupyter.serverext.outputs import OutputsHandler
 
 #: Seconds of silence after which a comment is sent, so that nothing between takes the stream for dead.
 HEARTBEAT = 15.0
@@ -30,18 +31,18 @@ HEARTBEAT = 15.0
 MOST_WAITING = 4_000_000
 
 
-class Stream(Handler):
+class StreamHandler(Handler):
     """The output of a run, from its beginning."""
 
     @guarded
     async def get(self, execution_id: str) -> None:
-        """Follow it as server-sent events: see the models whose names begin with ``Stream``."""
-        from lk_jupyter.serverext.outputs import Outputs  # noqa: PLC0415 (at first use)
+        """Follow it as server-sent events: see the models whose names begin with ``StreamHandler``."""
+        from lk_jupyter.serverext.outputs import OutputsHandler  # noqa: PLC0415 (at first use)
 
         upstream = await self.desk.upstream()
         follow = upstream.client.follow
         stream = await asyncio.to_thread(follow, execution_id, upstream.addresses.get(execution_id))
-        reader = _Reader(stream, Outputs(upstream.client, execution_id))
+        reader = _Reader(stream, OutputsHandler(upstream.client, execution_id), upstream.connection.base_url)
         try:
             await self.while_wanted(self._pass_on(reader, upstream.hide))
         finally:
@@ -63,9 +64,10 @@ class Stream(Handler):
 class _Reader:
     """Reads a stream in a thread of its own; ``events`` gives what has come, text joined."""
 
-    def __init__(self, stream: EventStream[StreamEvent], outputs: Outputs) -> None:
+    def __init__(self, stream: EventStream[StreamEvent], outputs: OutputsHandler, server: str) -> None:
         self._stream = stream
         self._outputs = outputs
+        self._server = server
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._room = threading.Condition()
@@ -102,8 +104,10 @@ class _Reader:
 
     def _read(self) -> None:
         last: dict[str, Any] = {"finished": {"return_code": None, "error": None}}
+        came = False
         try:
             for event in self._stream:
+                came = True
                 content = getattr(event, "content", None)
                 if content is None:
                     last = {"finished": {"return_code": event.return_code, "error": event.error}}  # type: ignore[union-attr]
@@ -112,7 +116,31 @@ class _Reader:
             self._put(self._outputs.end())
         except LkError as error:
             last = {"trouble": _trouble(error).content()}
+            if isinstance(error, NotFound) and not came:
+                last = self._without_stream(last)
         self._put([], last=last)
+
+    def _without_stream(self, last: dict[str, Any]) -> dict[str, Any]:
+        """Give what is kept of a run that has no stream: here, or in its record; return how it ended."""
+        here = "".join(self._outputs.kept())
+        try:
+            record = self._outputs.record()
+            there = (record and (record.combined_output or record.stdout)) or ""
+            self._put(self._outputs.feed(max(here, there, key=len)))
+            self._put(self._outputs.end())
+        except LkError as error:
+            return {"trouble": _trouble(error).content()}
+        if record is None:
+            return {"trouble": RequestProblem("refused", self._not_here(here), 404).content()}
+        if is_final(record.status):
+            return {"finished": {"return_code": record.return_code, "error": None}}
+        return last
+
+    def _not_here(self, here: str) -> str:
+        other = self._outputs.server
+        words = f"{self._server} doesn't have this run."
+        words += f" It was started on {other}." if other and other != self._server else ""
+        return f"{words} This is the log stored on this machine." if here else words
 
     def _put(self, items: list[str | dict[str, Any]], size: int = 0, last: dict[str, Any] | None = None) -> None:
         with self._room:
@@ -124,7 +152,7 @@ class _Reader:
             self._loop.call_soon_threadsafe(self._news.set)
 
 
-def _trouble(error: LkError) -> Trouble:
+def _trouble(error: LkError) -> RequestProblem:
     if isinstance(error, ApiError):
-        return Trouble("refused", error.detail, error.status)
-    return Trouble("not-an-api" if isinstance(error, BadAnswer) else "unreachable", str(error))
+        return RequestProblem("refused", error.detail, error.status)
+    return RequestProblem("not-an-api" if isinstance(error, InvalidResponse) else "unreachable", str(error))

@@ -15,10 +15,10 @@ from lk_jupyter.api import _http
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import Call, Endpoint, explain
-from lk_jupyter.connection import Connection, Target
-from lk_jupyter.errors import LkError, NotSignedIn
-from lk_jupyter.serverext.allowed import secret_fields, without
-from lk_jupyter.serverext.trouble import Trouble
+from lk_jupyter.connection.connection import Connection, Target
+from lk_jupyter.errors import LkError, NotSignedIn, OperationNotAvailable
+from lk_jupyter.serverext.allowlist import secret_fields, without
+from lk_jupyter.serverext.request_problem import RequestProblem
 
 #: Seconds to wait for an answer: a page that asks again and again wants to know early.
 PATIENCE = {"GET": 10.0}
@@ -64,12 +64,12 @@ class Upstream:
         headers: Mapping[str, str] | None = None,
         content: bytes | AsyncIterable[bytes] | None = None,
     ) -> AsyncIterator[httpx.Response]:
-        """Send a request and give the answer, whose body is still on its way. Raises Trouble."""
+        """Send a request and give the answer, whose body is still on its way. Raises RequestProblem."""
         url = self.client._http._url(Call(endpoint, path, {}, {}, None))
         response = await self._sent(endpoint, url, params=query or None, headers=headers, content=content)
         try:
             if not response.is_success:
-                raise await self._trouble(response)
+                raise await self._trouble(endpoint, response)
             yield response
         except httpx.RequestError as failure:
             raise lost(failure, url, endpoint) from None
@@ -77,27 +77,27 @@ class Upstream:
             await response.aclose()
 
     async def json(self, endpoint: Endpoint, path: str, **request: Any) -> Any:
-        """Return the JSON of an answer, without what a browser may not see. Raises Trouble."""
+        """Return the JSON of an answer, without what a browser may not see. Raises RequestProblem."""
         async with self.open(endpoint, path, **request) as response:
             return await self.content(endpoint, response)
 
     async def call(self, endpoint: Endpoint, **arguments: Any) -> Any:
-        """Return the JSON of an operation that needs no body. Raises Trouble."""
+        """Return the JSON of an operation that needs no body. Raises RequestProblem."""
         call = endpoint.call(**arguments)
         return await self.json(endpoint, call.path, query=call.query)
 
     async def answer(self, endpoint: Endpoint, **arguments: Any) -> Any:
-        """Return the typed answer of an operation that needs no body. Raises Trouble."""
+        """Return the typed answer of an operation that needs no body. Raises RequestProblem."""
         content = await self.call(endpoint, **arguments)
         try:
             return endpoint.answer_type.validate_python(content)
         except ValueError as error:
-            raise Trouble(
-                "not-an-api", f"The answer to {endpoint.title} is not the API's: {explain(cast('Any', error))}."
+            raise RequestProblem(
+                "not-an-api", f"The answer to {endpoint.title} isn't from this API: {explain(cast('Any', error))}."
             ) from None
 
     async def content(self, endpoint: Endpoint, response: httpx.Response) -> Any:
-        """Return the JSON of an answer that was opened, without what a browser may not see. Raises Trouble."""
+        """Return the JSON of an answer that was opened, without what a browser may not see. Raises RequestProblem."""
         body = await _whole(response)
         if not body:
             return None
@@ -124,15 +124,15 @@ class Upstream:
             request = self._http.build_request(endpoint.method, url, timeout=timeout, **parts)
             return await self._http.send(request, auth=client._http.signer(endpoint), stream=True)
         except NotSignedIn as problem:
-            raise Trouble("revoked", str(problem)) from None
+            raise RequestProblem("revoked", str(problem)) from None
         except LkError as problem:
-            raise Trouble("unreachable", str(problem)) from None
+            raise RequestProblem("unreachable", str(problem)) from None
         except (httpx.RequestError, httpx.InvalidURL) as failure:
             raise lost(failure, url, endpoint) from None
         finally:
             _http._silent.reset(silence)
 
-    async def _trouble(self, response: httpx.Response) -> Trouble:
+    async def _trouble(self, endpoint: Endpoint, response: httpx.Response) -> RequestProblem:
         try:
             body = await _whole(response)
         except httpx.RequestError:
@@ -140,14 +140,19 @@ class Upstream:
         host, status = urlsplit(str(response.url)).netloc, response.status_code
         page = "html" in response.headers.get("content-type", "") or body.lstrip()[:1] == b"<"
         if status == httpx.codes.UNAUTHORIZED and not page:
-            return Trouble("revoked", f"{host} does not accept your key any more. Sign in again.")
+            return RequestProblem("revoked", f"{host} no longer accepts your key. Sign in again.")
         if status in _GATEWAY:
-            return Trouble("unreachable", f"{host} is not there (HTTP {status}). Try again in a minute.")
+            return RequestProblem("unreachable", f"{host} can't be reached (HTTP {status}). Try again in a minute.")
         if page or response.is_redirect:
             return _no_api(response)
+        seen = _http.Seen(status, "", body)
+        if seen.is_absent and self.client._http.lacks(endpoint, status):
+            return RequestProblem("refused", str(OperationNotAvailable(str(endpoint), host, status)), status)
         words = self.client._http.clean(said(body)) or response.reason_phrase or "the server gave no reason"
         request_id = _http._request_id(response)
-        return Trouble("refused", words, status, request_id=request_id, retry_after=response.headers.get("retry-after"))
+        return RequestProblem(
+            "refused", words, status, request_id=request_id, retry_after=response.headers.get("retry-after")
+        )
 
 
 async def _whole(response: httpx.Response) -> bytes:
@@ -159,20 +164,20 @@ async def _whole(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _no_api(response: httpx.Response) -> Trouble:
+def _no_api(response: httpx.Response) -> RequestProblem:
     host = urlsplit(str(response.url)).netloc
     kind = response.headers.get("content-type", "").partition(";")[0][:80] or "text of no stated kind"
-    return Trouble(
+    return RequestProblem(
         "not-an-api",
-        f"{host} answered HTTP {response.status_code} with {kind}, which is not the API. Check the address of the "
-        "server (setting base_url), and whether a proxy or a sign-in page stands between.",
+        f"{host} answered HTTP {response.status_code} with {kind}, which isn't this API. Check the server "
+        "address (setting base_url), and whether a proxy or a sign-in page is in between.",
     )
 
 
-def lost(failure: Exception, url: str, endpoint: Endpoint) -> Trouble:
+def lost(failure: Exception, url: str, endpoint: Endpoint) -> RequestProblem:
     """Return what to say of a request that got no answer."""
     host = urlsplit(url).netloc
     if isinstance(failure, httpx.ReadTimeout | httpx.WriteTimeout):
-        effect = "" if endpoint.method == "GET" else " It may have taken effect: look before you send it again."
-        return Trouble("slow", f"{host} takes very long to answer.{effect}")
-    return Trouble("unreachable", str(_http._lost(failure, host).carries))
+        effect = "" if endpoint.method == "GET" else " It may have taken effect: check before you repeat it."
+        return RequestProblem("slow", f"{host} takes very long to answer.{effect}")
+    return RequestProblem("unreachable", str(_http._lost(failure, host).carries))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lk_jupyter.storage._multipart import etag_of
 from lk_jupyter.storage._parts import AT_ONCE, MIB, part_size, ranges
-from lk_jupyter.storage._work import Halt, each
+from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage.objects import ObjectInfo
 
 _PLAIN = re.compile(r"[0-9a-f]{32}")
 _IN_PARTS = re.compile(r"[0-9a-f]{32}-(\d+)")
@@ -25,6 +26,11 @@ def digest(content: bytes | bytearray | memoryview) -> str:
 def differs(content: bytes | bytearray | memoryview, etag: str) -> bool:
     """Whether content is certainly not what its name says; a name of another kind says nothing."""
     return bool(_PLAIN.fullmatch(etag)) and digest(content) != etag
+
+
+def holds(path: Path, info: ObjectInfo) -> bool:
+    """Whether a file certainly holds what the object does."""
+    return path.stat().st_size == info.size and bool(matches(path, info.etag))
 
 
 def matches(path: Path, etag: str) -> bool | None:
@@ -52,7 +58,7 @@ def _in_parts(path: Path, size: int, part: int) -> str:
     def take(where: tuple[int, int]) -> None:
         found[where[0]] = digest(read_range(path, *where))
 
-    each(ranges(size, part), take, AT_ONCE, halt=Halt())
+    each(ranges(size, part), take, AT_ONCE, halt=CancelToken())
     return etag_of([found[start] for start in sorted(found)])
 
 

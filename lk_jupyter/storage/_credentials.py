@@ -6,11 +6,15 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
+from lk_jupyter._fork import renew_in_child
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.errors import ConnectionFailed, ServerError
 
 #: Credentials are used no longer than until so long before their end.
 MARGIN = timedelta(seconds=60)
+
+#: How long credentials are used for which the server gives no end: the shortest life that S3 services give.
+_UNTOLD = timedelta(minutes=15)
 
 #: No credentials are asked for again within so short a time, however soon they end.
 _REST = timedelta(seconds=1)
@@ -24,6 +28,11 @@ class Credentials:
         self._lock = threading.Lock()
         self._present: StorageCredentials | None = None
         self._asked = datetime.min.replace(tzinfo=timezone.utc)
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """Make the lock anew, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
 
     def present(self) -> StorageCredentials:
         """Return credentials for a request that is sent now."""
@@ -48,11 +57,16 @@ class Credentials:
         try:
             return self._issue()
         except (ConnectionFailed, ServerError):
-            if self._present is None or self._present.expires_at <= now:
+            if self._present is None or _end(self._present, self._asked) <= now:
                 raise
             return self._present
 
     def _ends_before(self, moment: datetime) -> bool:
         assert self._present  # noqa: S101 (asked only when there are some)
-        life = self._present.expires_at - self._asked
-        return self._present.expires_at - min(MARGIN, life / 5) < moment
+        end = _end(self._present, self._asked)
+        return end - min(MARGIN, (end - self._asked) / 5) < moment
+
+
+def _end(given: StorageCredentials, asked: datetime) -> datetime:
+    """Return when credentials end; where the server gives no time, they count for as long as the shortest do."""
+    return given.expires_at or asked + _UNTOLD

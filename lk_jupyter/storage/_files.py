@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import io
+import os
 import threading
+import warnings
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage._parts import AT_ONCE, MIB, ranges
-from lk_jupyter.storage._work import Halt, each
+from lk_jupyter.storage._workers import CancelToken, each
 from lk_jupyter.storage.objects import ObjectInfo
 
 if TYPE_CHECKING:
@@ -28,6 +33,9 @@ _BUFFER = 1 << 16
 #: Bytes from which on a read is made of several requests at once, and the least of each: more of them cost more
 #: than they save.
 _WIDE, _STEP = 8 * MIB, 4 * MIB
+
+#: Bytes that are written before they travel.
+_PIECE = 4 * MIB
 
 
 class ObjectReader(io.RawIOBase):
@@ -59,7 +67,7 @@ class ObjectReader(io.RawIOBase):
         """Read from elsewhere next; costs nothing."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.info.size}[whence]
         if start + offset < 0:
-            raise ValueError(f"There is nothing before the begin ({start + offset}).")
+            raise ValueError(f"Can't seek to {start + offset}, before the start of the file.")
         self._position = start + offset
         return self._position
 
@@ -107,7 +115,7 @@ class ObjectReader(io.RawIOBase):
         def take(where: tuple[int, int]) -> None:
             content[where[0] : where[1]] = self._read(self.info, start + where[0], start + where[1])
 
-        each(ranges(end - start, step), take, AT_ONCE, halt=Halt())
+        each(ranges(end - start, step), take, AT_ONCE, halt=CancelToken())
         return memoryview(content)
 
 
@@ -132,18 +140,127 @@ class ObjectFile(io.BufferedReader):
         return content
 
 
-class ObjectWriter(io.RawIOBase):
-    """Writes an object: it is there, whole, when the file is closed, and not at all when the block fails."""
+class _Sending:
+    """What is written to an object, on its way there: one request, or parts sent while more is written.
+
+    A file that is dropped leaves it to end on its own, so it does not refer to the file.
+    """
 
     def __init__(self, key: str, put: Callable[[Iterator[bytes], str], object]) -> None:
-        self.name = key
+        self._key = key
+        self._put = put
+        self.process = os.getpid()
+        self._held = bytearray()
         self._pieces: SimpleQueue[bytes | None] = SimpleQueue()
         self._room = threading.Semaphore(AT_ONCE)
+        self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._position = 0
-        self._given_up = False
-        self._thread = threading.Thread(target=self._send, args=(put,), name="lk-write", daemon=True)
+        self._is_unwanted = self._is_alone = False
+
+    def add(self, content: memoryview) -> None:
+        """Take some bytes; raises what went wrong on the way."""
+        self._check()
+        for start, end in ranges(content.nbytes, _PIECE):
+            self._held += content[start:end]
+            if len(self._held) >= _PIECE:
+                self._give(bytes(self._held[:_PIECE]))
+                del self._held[:_PIECE]
+
+    def finish(self) -> None:
+        """Store the object; raises what went wrong on the way."""
+        if self._thread is None:
+            self._put(iter((bytes(self._held),)), self._key)
+            return
+        self._give(bytes(self._held))
+        self._end()
+        self._check()
+
+    def give_up(self) -> None:
+        """Store nothing."""
+        self._is_unwanted = True
+        self._held.clear()
+        if self._thread:
+            self._end()
+
+    def finish_alone(self) -> None:
+        """Store the object in the background: nobody waits, and an error is shown where those of threads are."""
+        self._is_alone = True
+        _ALONE.add(self._thread or self._start())
+        self._pieces.put(bytes(self._held))
+        self._pieces.put(None)
+
+    def _give(self, piece: bytes) -> None:
+        if self._thread is None:
+            self._start()
+        while not self._room.acquire(timeout=0.1):
+            self._check()
+        self._pieces.put(piece)
+
+    def _start(self) -> threading.Thread:
+        self._thread = threading.Thread(target=self._send, name="lk-write", daemon=True)
         self._thread.start()
+        return self._thread
+
+    def _end(self) -> None:
+        assert self._thread  # noqa: S101 (asked only when there is one)
+        self._pieces.put(None)
+        while self._thread.is_alive():
+            self._thread.join(0.1)
+
+    def _check(self) -> None:
+        if self._error:
+            raise self._error
+
+    def _send(self) -> None:
+        try:
+            self._put(self._taken(), self._key)
+        except BaseException as error:  # (raised again where the file is written or closed)
+            self._error = error
+            if self._is_alone:
+                raise
+
+    def _taken(self) -> Iterator[bytes]:
+        while (piece := self._pieces.get()) is not None:
+            self._room.release()
+            yield piece
+        if self._is_unwanted:
+            raise StorageError("The file wasn't written completely. Nothing was stored.")
+
+
+class BucketWriter(io.IOBase):
+    """A file that is stored when it is closed, and not at all when its ``with`` block fails.
+
+    A file that is dropped while open is stored, as a file of Python would be, and a ResourceWarning reports it.
+    """
+
+    def discard(self) -> None:
+        """Close it and store nothing."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """Close it and store in the background what was written: nobody waits for that."""
+        raise NotImplementedError
+
+    def __del__(self) -> None:
+        if not self.closed:
+            self.drop()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class ObjectWriter(BucketWriter, io.RawIOBase):
+    """Writes an object. Without ``autocommit`` it is stored by ``commit`` after it was closed."""
+
+    def __init__(self, key: str, put: Callable[[Iterator[bytes], str], object], *, autocommit: bool = True) -> None:
+        self.name = self.path = key
+        self._sending = _Sending(key, put)
+        self._position = 0
+        self._autocommit = autocommit
+        _OPEN[id(self)] = self
 
     def writable(self) -> bool:
         """Whether it can be written: yes."""
@@ -157,12 +274,51 @@ class ObjectWriter(io.RawIOBase):
         """Take some bytes; they travel meanwhile."""
         if self.closed:
             raise ValueError("I/O operation on closed file.")
-        self._check()
-        for start, end in ranges(memoryview(content).nbytes, 4 * MIB):
-            while not self._room.acquire(timeout=0.1):
-                self._check()
-            self._pieces.put(bytes(memoryview(content).cast("B")[start:end]))
-        self._position += memoryview(content).nbytes
+        view = memoryview(content).cast("B")
+        self._sending.add(view)
+        self._position += view.nbytes
+        return view.nbytes
+
+    def close(self) -> None:
+        """Store the object; raises what went wrong on the way."""
+        if not self.closed:
+            super().close()
+            if self._autocommit:
+                self._sending.finish()
+
+    def commit(self) -> None:
+        """Store what was written to a file that is closed."""
+        self._sending.finish()
+
+    def discard(self) -> None:
+        """Close it and store nothing."""
+        super().close()
+        self._sending.give_up()
+
+    def drop(self) -> None:
+        """Close it and store in the background what was written; in a copy that a fork made nothing."""
+        super().close()
+        if self._sending.process == os.getpid():
+            warnings.warn(f"{self.name!r} wasn't closed. It is stored now.", ResourceWarning, 2, source=self)
+            self._sending.finish_alone()
+
+
+class CompressedWriter(BucketWriter, io.RawIOBase):
+    """Writes an object through a compressor, which alone would not close the object's file."""
+
+    def __init__(self, compressor: Any, writer: ObjectWriter) -> None:
+        self.name = writer.name
+        self._compressor = compressor
+        self._writer = writer
+        _OPEN[id(self)] = self
+
+    def writable(self) -> bool:
+        """Whether it can be written: yes."""
+        return True
+
+    def write(self, content: Any, /) -> int:
+        """Compress some bytes."""
+        self._compressor.write(content)
         return memoryview(content).nbytes
 
     def close(self) -> None:
@@ -170,36 +326,54 @@ class ObjectWriter(io.RawIOBase):
         if self.closed:
             return
         super().close()
-        self._pieces.put(None)
-        while self._thread.is_alive():
-            self._thread.join(0.1)
-        if not self._given_up:
-            self._check()
+        with self._writer:
+            self._compressor.close()
 
     def discard(self) -> None:
-        """Store nothing."""
-        self._given_up = True
-        self.close()
+        """Close it and store nothing."""
+        super().close()
+        with suppress(Exception):
+            self._compressor.close()
+        self._writer.discard()
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
+    def drop(self) -> None:
+        """Close it and store in the background what was written."""
+        super().close()
+        self._compressor.close()
+        self._writer.drop()
 
-    def _check(self) -> None:
-        if self._error:
-            raise self._error
 
-    def _send(self, put: Callable[[Iterator[bytes], str], object]) -> None:
-        try:
-            put(self._taken(), self.name)
-        except BaseException as error:  # noqa: BLE001 (raised again where the file is written or closed)
-            self._error = error
+class TextWriter(BucketWriter, io.TextIOWrapper):
+    """Writes an object as text."""
 
-    def _taken(self) -> Iterator[bytes]:
-        while (piece := self._pieces.get()) is not None:
-            self._room.release()
-            yield piece
-        if self._given_up:
-            raise StorageError("The file was not written to its end, so nothing was stored.")
+    def __init__(self, writer: Any, **how: Any) -> None:
+        super().__init__(writer, **{"encoding": "utf-8", **how})
+        self._writer = writer
+        _OPEN[id(self)] = self
+
+    def discard(self) -> None:
+        """Close it and store nothing."""
+        self._writer.discard()
+
+    def drop(self) -> None:
+        """Close it and store in the background what was written."""
+        self.flush()
+        self._writer.drop()
+
+
+#: Files that are being written, in the order of their making, and threads that send what dropped files left.
+_OPEN: weakref.WeakValueDictionary[int, BucketWriter] = weakref.WeakValueDictionary()
+_ALONE: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def _finish_all() -> None:
+    """Store what is still open when Python ends: the outer file first, which holds what the inner lacks."""
+    for writer in reversed(list(_OPEN.values())):
+        if not writer.closed:
+            writer.drop()
+    for thread in list(_ALONE):
+        thread.join()
+
+
+# Before Python stops to start threads: with atexit it is too late from Python 3.12 on.
+getattr(threading, "_register_atexit", atexit.register)(_finish_all)

@@ -3,72 +3,99 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from lk_jupyter.errors import StorageError
-from lk_jupyter.storage import _down
+from lk_jupyter.storage import _download
 from lk_jupyter.storage._checksum import matches
 from lk_jupyter.storage._parts import FILES_AT_ONCE, PART
-from lk_jupyter.storage._plan import Entry, Plan, is_file_name, is_key, plan
-from lk_jupyter.storage._work import Halt, each
-from lk_jupyter.storage.objects import ObjectInfo, Outcome
+from lk_jupyter.storage._plan import PlanEntry, SyncPlan, is_file_name, is_key, plan
+from lk_jupyter.storage._s3_http import exists
+from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage.objects import ObjectInfo, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
 
-if TYPE_CHECKING:
-    from lk_jupyter.storage.storage import Storage
+
+class BucketFiles(Protocol):
+    """A bucket, as folders need it."""
+
+    def ls(self, folder: str = "") -> Iterable[ObjectInfo]:
+        """Return the objects in a folder and below it."""
+
+    def remove_all(self, keys: Iterable[str]) -> int:
+        """Remove the objects of these keys; return how many."""
+
+    def _put_file(self, path: Path, key: str, meter: Meter, *, overwrite: bool = True) -> None: ...
+
+    def _read(self, info: ObjectInfo, start: int, end: int) -> memoryview: ...
 
 
 @dataclass(frozen=True)
-class How:
-    """Who watches, whether what is only in the target goes, and whether all is compared by its content."""
+class TransferOptions:
+    """Who watches, whether what is only in the target goes, whether all is compared, whether objects are replaced."""
 
     progress: Watcher | None = None
     delete: bool = False
     checksum: bool = False
+    overwrite: bool = True
 
 
 def up(
-    storage: Storage,
+    storage: BucketFiles,
     here: Path,
     folder: str,
-    how: How,
-) -> Outcome:
+    how: TransferOptions,
+) -> TransferResult:
     """Make a folder of the bucket like one here."""
     if not here.is_dir():
-        raise StorageError(f"There is no folder {here}.")
+        raise StorageError(f"No folder '{here}'. Nothing was uploaded.")
     prefix = f"{folder}/" if folder else ""
-    files, left_out = _files(here)
-    there = {name: _entry(name, info) for name, info in _objects(storage, prefix).items()}
-    todo = plan(
-        files,
-        there,
-        is_equal=lambda mine, other: matches(here / mine.name, other.etag),
-        checksum=how.checksum,
-        left_out=left_out,
-    )
-    _guard(how, todo, source=str(here), is_empty=not files)
+    todo, there = _planned(storage, here, prefix, checksum=how.checksum)
+    _guard(how, todo, source=str(here), is_empty=not (todo.copy or todo.same))
+    if not how.overwrite and (taken := next((entry.name for entry in todo.copy if entry.name in there), "")):
+        raise exists(prefix + taken)
 
-    def send(entry: Entry, meter: Meter) -> None:
-        storage._put_file(here / entry.name, prefix + entry.name, meter)
+    def send(entry: PlanEntry, meter: Meter) -> None:
+        storage._put_file(here / entry.name, prefix + entry.name, meter, overwrite=how.overwrite)
 
     outcome = _move(todo, send, how.progress)
     return outcome(storage.remove_all(prefix + entry.name for entry in todo.extra) if how.delete else 0)
 
 
+def replaced(storage: BucketFiles, here: Path, folder: str) -> list[str]:
+    """Return the keys whose objects ``up`` would replace."""
+    prefix = f"{folder}/" if folder else ""
+    todo, there = _planned(storage, here, prefix)
+    return [prefix + entry.name for entry in todo.copy if entry.name in there]
+
+
+def _planned(
+    storage: BucketFiles, here: Path, prefix: str, *, checksum: bool = False
+) -> tuple[SyncPlan, dict[str, PlanEntry]]:
+    """Return what is to be sent, and what is there."""
+    files, left_out = _files(here)
+    there = {name: _entry(name, info) for name, info in _objects(storage, prefix).items()}
+
+    def is_equal(mine: PlanEntry, other: PlanEntry) -> bool | None:
+        return matches(here / mine.name, other.etag)
+
+    return plan(files, there, is_equal=is_equal, checksum=checksum, left_out=left_out), there
+
+
 def down(
-    storage: Storage,
+    storage: BucketFiles,
     folder: str,
     here: Path,
-    how: How,
-) -> Outcome:
+    how: TransferOptions,
+) -> TransferResult:
     """Make a folder here like one of the bucket."""
     prefix = f"{folder}/" if folder else ""
     objects = _objects(storage, prefix)
     if not objects:
-        raise StorageError(f"There is nothing in {prefix or 'the bucket'}.")
+        raise StorageError(f"No files in '{prefix or 'the bucket'}'. Nothing was downloaded.")
     here.mkdir(parents=True, exist_ok=True)
     files, _ = _files(here)
     source = {name: _entry(name, info) for name, info in objects.items() if is_file_name(name)}
@@ -77,27 +104,29 @@ def down(
         files,
         is_equal=lambda theirs, mine: matches(here / mine.name, theirs.etag),
         checksum=how.checksum,
-        left_out=(f"{info.key!r} can be no file here" for name, info in objects.items() if name not in source),
+        left_out=(f"{info.key!r} can't be a file name here" for name, info in objects.items() if name not in source),
     )
     _guard(how, todo, source=prefix, is_empty=not source)
-    _down.check_room(here, f"What is to come from {prefix or 'the bucket'}", todo.size)
+    _download.check_room(here, f"The download from {prefix or 'the bucket'}", todo.size)
 
-    def fetch(entry: Entry, meter: Meter) -> None:
+    def fetch(entry: PlanEntry, meter: Meter) -> None:
         target = here / entry.name
         target.parent.mkdir(parents=True, exist_ok=True)
         info = objects[entry.name]
-        _down.fetch_file(storage._read, info, target, meter, checksum=how.checksum)
+        _download.fetch_file(storage._read, info, target, meter, checksum=how.checksum)
 
     outcome = _move(todo, fetch, how.progress)
-    _down.clear_up(here)
+    _download.clear_up(here)
     return outcome(sum(_unlinked(here / entry.name) for entry in todo.extra) if how.delete else 0)
 
 
-def _move(todo: Plan, act: Callable[[Entry, Meter], None], progress: Watcher | None) -> Callable[[int], Outcome]:
+def _move(
+    todo: SyncPlan, act: Callable[[PlanEntry, Meter], None], progress: Watcher | None
+) -> Callable[[int], TransferResult]:
     """Move all files of a plan, small ones many at once and then each large one in parts."""
     meter, failed = Meter(len(todo.copy), todo.size, progress), list[str]()
 
-    def move(entry: Entry) -> None:
+    def move(entry: PlanEntry) -> None:
         try:
             act(entry, meter)
         except OSError as error:
@@ -106,34 +135,37 @@ def _move(todo: Plan, act: Callable[[Entry, Meter], None], progress: Watcher | N
             meter.end_file()
 
     small = (entry for entry in todo.copy if entry.size <= PART)
-    each(small, move, FILES_AT_ONCE, halt=Halt(), tick=meter.tell)
+    each(small, move, FILES_AT_ONCE, halt=CancelToken(), tick=meter.tell)
     for entry in todo.copy:
         if entry.size > PART:
             move(entry)
     meter.tell()
     state = meter.state()
     left_out = (*todo.left_out, *failed)
-    return lambda removed: Outcome(state.files_done, state.bytes_done, todo.same, removed, state.seconds, left_out)
+    return lambda removed: TransferResult(
+        state.files_done, state.bytes_done, todo.same, removed, state.seconds, left_out
+    )
 
 
-def _guard(how: How, todo: Plan, *, source: str, is_empty: bool) -> None:
+def _guard(how: TransferOptions, todo: SyncPlan, *, source: str, is_empty: bool) -> None:
     if how.delete and is_empty and todo.extra:
         raise StorageError(
-            f"{source} has no files, so all {len(todo.extra):,} of the target would be removed. Nothing was."
+            f"{source} has no files, so all {len(todo.extra):,} files of the target would be deleted. Nothing "
+            "was deleted."
         )
 
 
-def _objects(storage: Storage, prefix: str) -> dict[str, ObjectInfo]:
+def _objects(storage: BucketFiles, prefix: str) -> dict[str, ObjectInfo]:
     return {info.key[len(prefix) :]: info for info in storage.ls(prefix)}
 
 
-def _entry(name: str, info: ObjectInfo) -> Entry:
-    return Entry(name, info.size, info.modified.timestamp() if info.modified else 0.0, info.etag)
+def _entry(name: str, info: ObjectInfo) -> PlanEntry:
+    return PlanEntry(name, info.size, info.modified.timestamp() if info.modified else 0.0, info.etag)
 
 
-def _files(folder: Path) -> tuple[dict[str, Entry], list[str]]:
+def _files(folder: Path) -> tuple[dict[str, PlanEntry], list[str]]:
     """Return the files below a folder by their names, and what can be no object."""
-    found, left_out = dict[str, Entry](), list[str]()
+    found, left_out = dict[str, PlanEntry](), list[str]()
     for path in _walk(folder, left_out):
         name = path.relative_to(folder).as_posix()
         try:
@@ -142,9 +174,9 @@ def _files(folder: Path) -> tuple[dict[str, Entry], list[str]]:
             left_out.append(f"{name}: {error.strerror}")
             continue
         if not path.is_file() or not is_key(name):
-            left_out.append(f"{name!r} can be no object")
-        elif not _down.is_unfinished(path.name):
-            found[name] = Entry(name, facts.st_size, facts.st_mtime)
+            left_out.append(f"{name!r} can't be a key")
+        elif not _download.is_unfinished(path.name):
+            found[name] = PlanEntry(name, facts.st_size, facts.st_mtime)
     return found, left_out
 
 

@@ -7,11 +7,16 @@ from datetime import datetime
 from xml.etree import ElementTree as ET
 
 from lk_jupyter.errors import StorageError
+from lk_jupyter.storage._parts import FILES_AT_ONCE
+from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._sign import Request
-from lk_jupyter.storage._wire import Wire
+from lk_jupyter.storage._workers import CancelToken, each
 from lk_jupyter.storage.objects import FolderPage, ObjectInfo
 
 Page = list[ObjectInfo]
+
+#: The server of the local cloud, which lists a folder for up to a minute after its last object went.
+_LISTS_EMPTY_FOLDERS = "SeaweedFS"
 
 _SECONDS = len("2026-01-31T12:00:00")  # some servers tell fractions too, of any length
 
@@ -35,18 +40,56 @@ def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | No
         query["delimiter"] = "/"
     if token:
         query["continuation-token"] = token
-    root = _read(wire, prefix, query)
+    answer = wire.need(Request("GET", "", query))
+    root = _parsed(answer.body, prefix)
     is_last = root.findtext(f"{_space(root)}IsTruncated") != "true"
     following = root.findtext(f"{_space(root)}NextContinuationToken")
-    return FolderPage(_items(root, prefix), None if is_last else following or None)
+    items = _items(root, prefix)
+    if answer.headers.get("server", "").startswith(_LISTS_EMPTY_FOLDERS):
+        items = _without_empty_folders(wire, items)
+    return FolderPage(items, None if is_last else following or None)
 
 
-def _read(wire: Wire, prefix: str, query: dict[str, str]) -> ET.Element:
-    body = wire.need(Request("GET", "", query)).body
+def markers(wire: Wire, prefix: str) -> list[str]:
+    """Return the keys below a folder that end with a slash: empty objects by which others make folders."""
+    query = {"list-type": "2", "prefix": prefix}
+    found: list[str] = []
+    while True:
+        root = _parsed(wire.need(Request("GET", "", query)).body, prefix)
+        space = _space(root)
+        keys = (row.findtext(f"{space}Key", "") for row in root.iter(f"{space}Contents"))
+        found += [key for key in keys if key.endswith("/")]
+        following = root.findtext(f"{space}NextContinuationToken")
+        if root.findtext(f"{space}IsTruncated") != "true" or not following:
+            return found
+        query["continuation-token"] = following
+
+
+def is_prefix(wire: Wire, prefix: str) -> bool:
+    """Whether there is a key that begins so, be it the marker of an empty folder."""
+    query = {"list-type": "2", "prefix": prefix, "max-keys": "1"}
+    root = _parsed(wire.need(Request("GET", "", query)).body, prefix)
+    return next(root.iter(f"{_space(root)}Contents"), None) is not None
+
+
+def _without_empty_folders(wire: Wire, items: Page) -> Page:
+    folders = [row.key for row in items if row.is_folder]
+    there: set[str] = set()
+
+    def look(folder: str) -> None:
+        if is_prefix(wire, folder):
+            there.add(folder)
+
+    if folders:
+        each(folders, look, min(len(folders), FILES_AT_ONCE), halt=CancelToken())
+    return [row for row in items if not row.is_folder or row.key in there]
+
+
+def _parsed(body: bytes, prefix: str) -> ET.Element:
     try:
         return ET.fromstring(body)  # noqa: S314 (from the storage that the API named)
     except ET.ParseError as error:
-        raise StorageError(f"The list of {prefix!r} cannot be read ({error}).") from None
+        raise StorageError(f"Can't read the list of {prefix!r} ({error}).") from None
 
 
 def _items(root: ET.Element, prefix: str) -> Page:

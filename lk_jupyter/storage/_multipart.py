@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from lk_jupyter.errors import NoSuchObject, StorageError
+from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._sign import Request, quoted
-from lk_jupyter.storage._wire import Wire
-from lk_jupyter.storage._work import Halt
+from lk_jupyter.storage._workers import CancelToken
 
 
 @dataclass(frozen=True)
-class Part:
+class UploadPart:
     """A part that the bucket has: its number from 1 on, its bytes, and the server's name for its content."""
 
     number: int
@@ -40,25 +40,25 @@ class Multipart:
                 cls(wire, key, upload_id).abort()
         return begun
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[UploadPart]:
         """Iterate over the parts that the bucket has. Raises NoSuchObject when it forgot the upload."""
         query = {"uploadId": self.upload_id}
         while True:
             page = self.wire.need(Request("GET", self.key, query)).xml
             for part in page.iter("Part"):
                 number, size = (int(part.findtext(name, "0")) for name in ("PartNumber", "Size"))
-                yield Part(number, size, part.findtext("ETag", "").strip('"'))
+                yield UploadPart(number, size, part.findtext("ETag", "").strip('"'))
             if page.findtext("IsTruncated") != "true":
                 return
             query["part-number-marker"] = page.findtext("NextPartNumberMarker", "")
 
-    def send(self, number: int, body: bytes, halt: Halt) -> Part:
+    def send(self, number: int, body: bytes, halt: CancelToken) -> UploadPart:
         """Send one part; the server refuses it when it comes damaged."""
         query = {"partNumber": str(number), "uploadId": self.upload_id}
         answer = self.wire.need(Request("PUT", self.key, query, body), halt)
-        return Part(number, len(body), answer.headers.get("etag", "").strip('"'))
+        return UploadPart(number, len(body), answer.headers.get("etag", "").strip('"'))
 
-    def copy(self, number: int, source: str, start: int, end: int) -> Part:
+    def copy(self, number: int, source: str, start: int, end: int) -> UploadPart:
         """Take a range of another object as a part, without it travelling here."""
         headers = {
             "x-amz-copy-source": quoted(f"/{self.wire.bucket_name}/{source}", "/"),
@@ -66,22 +66,26 @@ class Multipart:
         }
         query = {"partNumber": str(number), "uploadId": self.upload_id}
         answer = self.wire.need(Request("PUT", self.key, query, headers=headers))
-        return Part(number, end - start, answer.xml.findtext("ETag", "").strip('"'))
+        return UploadPart(number, end - start, answer.xml.findtext("ETag", "").strip('"'))
 
-    def complete(self, parts: Mapping[int, Part]) -> None:
-        """Make the object of its parts."""
+    def complete(self, parts: Mapping[int, UploadPart], *, overwrite: bool = True) -> None:
+        """Make the object of its parts. Raises ObjectExists where it must not ``overwrite`` one."""
         rows = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(parts[number].etag)}</ETag></Part>"
             for number in sorted(parts)
         )
         body = f"<CompleteMultipartUpload>{rows}</CompleteMultipartUpload>".encode()
+        request = Request("POST", self.key, {"uploadId": self.upload_id}, body)
         try:
-            self.wire.need(Request("POST", self.key, {"uploadId": self.upload_id}, body))
+            if overwrite:
+                self.wire.need(request)
+            else:
+                self.wire.create(request, etag_of([parts[number].etag for number in sorted(parts)]))
         except NoSuchObject:
             if not self._is_there(parts):
-                raise StorageError(f"The bucket lost the upload of {self.key!r}. Send it again.") from None
+                raise StorageError(f"The bucket lost the upload of {self.key!r}. Upload it again.") from None
 
-    def _is_there(self, parts: Mapping[int, Part]) -> bool:
+    def _is_there(self, parts: Mapping[int, UploadPart]) -> bool:
         """Whether an earlier try has completed it, and its answer was lost."""
         found = self.wire.ask(Request("HEAD", self.key))
         etags = [parts[number].etag for number in sorted(parts)]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+from lk_jupyter.errors import StorageError
 
 #: Seconds by which clocks and file systems may differ.
 _SLACK = 1.0
 
 _NO_NAMES = {"", ".", ".."}
 
+#: Names that Windows gives to devices, in every folder and with every suffix.
+_DEVICE = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3]", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
-class Entry:
+class PlanEntry:
     """One file on either side: its name below the folder, its size, when it was written (seconds), its ETag."""
 
     name: str
@@ -23,12 +29,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SyncPlan:
     """Names to copy, those that are there already, those that are only on the other side, and what is left out."""
 
-    copy: tuple[Entry, ...] = ()
+    copy: tuple[PlanEntry, ...] = ()
     same: int = 0
-    extra: tuple[Entry, ...] = ()
+    extra: tuple[PlanEntry, ...] = ()
     left_out: tuple[str, ...] = ()
 
     @property
@@ -38,20 +44,20 @@ class Plan:
 
 
 def plan(
-    source: Mapping[str, Entry],
-    target: Mapping[str, Entry],
+    source: Mapping[str, PlanEntry],
+    target: Mapping[str, PlanEntry],
     *,
-    is_equal: Callable[[Entry, Entry], bool | None],
+    is_equal: Callable[[PlanEntry, PlanEntry], bool | None],
     checksum: bool = False,
     left_out: Iterable[str] = (),
-) -> Plan:
+) -> SyncPlan:
     """Compare two sides.
 
     ``is_equal`` compares the content of a file on both, None where it cannot; it is asked where size
     and time leave it open, and for all files of one size with ``checksum``.
     """
 
-    def is_there(entry: Entry) -> bool:
+    def is_there(entry: PlanEntry) -> bool:
         other = target.get(entry.name)
         if other is None or other.size != entry.size:
             return False
@@ -60,7 +66,7 @@ def plan(
         return bool(is_equal(entry, other))
 
     there = {name for name, entry in source.items() if is_there(entry)}
-    return Plan(
+    return SyncPlan(
         tuple(entry for name, entry in source.items() if name not in there),
         len(there),
         tuple(entry for name, entry in target.items() if name not in source),
@@ -68,12 +74,28 @@ def plan(
     )
 
 
-def is_file_name(name: str) -> bool:
+def is_file_name(name: str, *, windows: bool = os.name == "nt") -> bool:
     """Whether a key can be the name of a file below a folder here, and stays below it."""
     parts = name.split("/")
     if not _NO_NAMES.isdisjoint(parts) or "\0" in name:
         return False
-    return os.name != "nt" or not any(set(part) & set('<>:"\\|?*') or part[-1] in " ." for part in parts)
+    return not windows or all(map(_is_windows_name, parts))
+
+
+def _is_windows_name(part: str) -> bool:
+    """Whether this is one name of a file: no drive, no stream, no device, and kept as it is."""
+    has_signs = any(sign < " " or sign in '<>:"\\|?*' for sign in part)
+    return not has_signs and part[-1] not in " ." and not _DEVICE.fullmatch(part.partition(".")[0].rstrip())
+
+
+def file_name(key: str, *, windows: bool = os.name == "nt") -> str:
+    """Return how the file of a key is called in a folder here. Raises StorageError where it would be elsewhere."""
+    name = key.rstrip("/").rpartition("/")[2]
+    if not is_file_name(name, windows=windows):
+        raise StorageError(
+            f"{name!r} can't be the name of a file here. Nothing was downloaded. Name one: %lk_get KEY FILE"
+        )
+    return name
 
 
 def is_key(name: str) -> bool:

@@ -13,14 +13,27 @@ from obstore import exceptions
 from obstore.store import S3Store
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from lk_jupyter._fork import in_child
 from lk_jupyter.api.storage import StorageCredentials
-from lk_jupyter.config import LOOPBACK
+from lk_jupyter.config.files import LOOPBACK
 from lk_jupyter.errors import LkError, NoSuchObject, StorageError
 from lk_jupyter.storage._credentials import Credentials
+from lk_jupyter.storage._s3_http import NO_BUCKET
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
+
+#: Whether this process was forked from one that had loaded the library, whose threads don't outlive a fork.
+is_copied = False
+
+
+def _after_fork() -> None:
+    global is_copied  # noqa: PLW0603 (a fact of the process)
+    is_copied = True
+
+
+in_child(_after_fork)
 
 get = obstore.get
 put = obstore.put
@@ -47,6 +60,10 @@ class Denied(StorageError):
     """The bucket refused the credentials; others may do."""
 
 
+class NoBucket(StorageError):
+    """The bucket itself is missing."""
+
+
 class Unanswered(StorageError):
     """There was no answer from the bucket."""
 
@@ -62,12 +79,12 @@ persistent = Retrying(
 
 #: What the library raised → what we say of a key.
 _WORDS: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
-    (FileNotFoundError, NoSuchObject, "There is no {key!r} in the bucket."),
-    (exceptions.PermissionDeniedError, Denied, "The bucket does not let you use {key!r}."),
-    (exceptions.UnauthenticatedError, Denied, "The bucket does not accept its own credentials for {key!r}."),
+    (FileNotFoundError, NoSuchObject, "No file {key!r} in the bucket."),
+    (exceptions.PermissionDeniedError, Denied, "The bucket doesn't let you use {key!r}."),
+    (exceptions.UnauthenticatedError, Denied, "The bucket doesn't accept its own credentials for {key!r}."),
     (exceptions.PreconditionError, StorageError, "{key!r} changed while it was read. Try again."),
-    (exceptions.InvalidPathError, StorageError, "{key!r} is no key: give a relative path such as data/train.csv."),
-    (ValueError, StorageError, "{key!r} is no key: give a relative path such as data/train.csv."),
+    (exceptions.InvalidPathError, StorageError, "{key!r} isn't a key. Give a relative path such as data/train.csv."),
+    (ValueError, StorageError, "{key!r} isn't a key. Give a relative path such as data/train.csv."),
     (exceptions.BaseError, StorageError, "The bucket failed at {key!r}: {reason}"),
 )
 
@@ -129,6 +146,8 @@ def in_our_words(key: str) -> Iterator[None]:
     except LkError:
         raise
     except Exception as error:
+        if NO_BUCKET in str(error):
+            raise NoBucket("The bucket doesn't exist and couldn't be created.") from None
         for kind, ours, words in _WORDS:
             if isinstance(error, kind):
                 told = Unanswered if _NO_ANSWER in str(error) else ours

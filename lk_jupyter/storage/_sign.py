@@ -6,13 +6,14 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from urllib.parse import quote
 
 from lk_jupyter.api.storage import StorageCredentials
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_MOMENT = "%Y%m%dT%H%M%SZ"
 
 
 def quoted(text: str, safe: str = "") -> str:
@@ -47,20 +48,43 @@ class Request:
 
 def signed(request: Request, host: str, given: StorageCredentials, now: datetime) -> dict[str, str]:
     """Return the headers of a request."""
-    moment, region = f"{now:%Y%m%dT%H%M%SZ}", given.region
+    moment = f"{now:{_MOMENT}}"
     headers = {"host": host, "x-amz-content-sha256": request.digest, "x-amz-date": moment, **request.headers}
     if given.session_token:
         headers["x-amz-security-token"] = given.session_token
     names = ";".join(sorted(headers))
     lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
     asked = [request.method, request.path(given.bucket_name), query_of(request.query), lines, names, request.digest]
-    scope = f"{now:%Y%m%d}/{region}/s3/aws4_request"
-    told = "\n".join([_ALGORITHM, moment, scope, hashlib.sha256("\n".join(asked).encode()).hexdigest()])
+    headers["authorization"] = (
+        f"{_ALGORITHM} Credential={given.access_key}/{_scope(given, now)}, SignedHeaders={names}, "
+        f"Signature={_signature(asked, given, now)}"
+    )
+    return headers
+
+
+def presigned(request: Request, host: str, given: StorageCredentials, now: datetime, life: timedelta) -> str:
+    """Return the path and the query of a request that whoever has them may send for so long."""
+    query = {
+        "X-Amz-Algorithm": _ALGORITHM,
+        "X-Amz-Credential": f"{given.access_key}/{_scope(given, now)}",
+        "X-Amz-Date": f"{now:{_MOMENT}}",
+        "X-Amz-Expires": str(int(life.total_seconds())),
+        "X-Amz-SignedHeaders": "host",
+        **({"X-Amz-Security-Token": given.session_token} if given.session_token else {}),
+    }
+    path = request.path(given.bucket_name)
+    asked = [request.method, path, query_of(query), f"host:{host}\n", "host", "UNSIGNED-PAYLOAD"]
+    return f"{path}?{query_of(query)}&X-Amz-Signature={_signature(asked, given, now)}"
+
+
+def _scope(given: StorageCredentials, now: datetime) -> str:
+    return f"{now:%Y%m%d}/{given.region}/s3/aws4_request"
+
+
+def _signature(asked: list[str], given: StorageCredentials, now: datetime) -> str:
+    scope = _scope(given, now)
+    told = "\n".join([_ALGORITHM, f"{now:{_MOMENT}}", scope, hashlib.sha256("\n".join(asked).encode()).hexdigest()])
     key = f"AWS4{given.secret_key}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.new(key, told.encode(), "sha256").hexdigest()
-    headers["authorization"] = (
-        f"{_ALGORITHM} Credential={given.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
-    )
-    return headers
+    return hmac.new(key, told.encode(), "sha256").hexdigest()

@@ -1,19 +1,25 @@
-# ruff: noqa: FBT001, FBT002, ARG002 (the arguments are those of fsspec)
+# ruff: noqa: FBT001, FBT002, ARG002, PLR0913, PLR0917 (the arguments are those of fsspec)
 """The bucket as a file system of fsspec, by which pandas, Polars, DuckDB, Dask and others read and write ``lk://``."""
 
 from __future__ import annotations
 
+import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from fsspec.spec import AbstractFileSystem
+from fsspec.compression import compr
+from fsspec.core import get_compression, has_magic
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from lk_jupyter.errors import NoSuchObject
+from lk_jupyter.storage._files import CompressedWriter, ObjectFile, ObjectWriter, TextWriter
 from lk_jupyter.storage._parts import FILES_AT_ONCE
-from lk_jupyter.storage._work import Halt, each
+from lk_jupyter.storage._workers import CancelToken, each
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import Storage
 
@@ -76,7 +82,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         try:
             return self._object(path)
         except NoSuchFile:
-            if next(self.storage.pages(path, size=1), ()):
+            if self.storage.is_folder(path):
                 return _folder(path)
             raise
 
@@ -84,11 +90,64 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         with _missing():
             return _facts(self.storage.info(path))
 
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+    def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
+        """Make nothing: a folder is there while an object is in it. Raises FileExistsError for what is there."""
+        if self.exists(path):
+            raise FileExistsError(f"{self._strip_protocol(path)!r} exists.")
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Make nothing; without ``exist_ok`` raise FileExistsError for what is there."""
+        if not exist_ok:
+            self.mkdir(path)
+
+    def rmdir(self, path: str) -> None:
+        """Remove an empty folder, which another program made. Raises OSError for one that is not empty."""
+        path = self._strip_protocol(path)
+        if self.info(path)["type"] != "directory":
+            raise NotADirectoryError(errno.ENOTDIR, "Not a folder", path)
+        if self.ls(path):
+            raise OSError(errno.ENOTEMPTY, "Folder not empty", path)
+        self.storage.remove(f"{path}/")
+
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Open an object. What is written is there when the file is closed, and not when its ``with`` block fails."""
+        how = {"block_size": block_size, "cache_options": cache_options}
+        if "r" in mode:
+            return super().open(path, mode, compression=compression, **how, **options)
+        codec = get_compression(path, compression)
+        text = {name: options.pop(name) for name in ("encoding", "errors", "newline") if name in options}
+        writer = super().open(path, mode.replace("t", "").replace("b", "") + "b", **how, **options)
+        if codec:
+            writer = CompressedWriter(compr[codec](writer, mode="w"), writer)
+        return writer if "b" in mode else TextWriter(writer, **text)
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | str | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        cache_type: str | None = None,
+        **_: Any,
+    ) -> Any:
         if mode == "xb" and self.exists(path):
-            raise FileExistsError(f"There is a {path!r} already.")
+            raise FileExistsError(f"{path!r} exists. Nothing was written.")
         with _missing():
-            return self.storage.open(path, mode.replace("x", "w"))
+            if mode in {"wb", "xb", "ab"}:
+                return self.storage._writer(path, _Written, append=mode == "ab", autocommit=autocommit)
+            file = self.storage.open(path, mode)
+        if block_size is None and cache_type is None:
+            return file
+        return _BlockFile(self, file, block_size or "default", cache_type or "readahead", cache_options)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """Return an object, or a range of it; a negative number counts from its end."""
@@ -125,18 +184,25 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
                     raise
                 found[number] = error
 
-        each(range(count), take, FILES_AT_ONCE, halt=Halt())
+        each(range(count), take, FILES_AT_ONCE, halt=CancelToken())
         return [found[number] for number in range(count)]
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
         """Store some bytes."""
+        if self._intrans:
+            super().pipe_file(path, value, mode)
+            return
         if mode == "create" and self.exists(path):
-            raise FileExistsError(f"There is a {path!r} already.")
+            raise FileExistsError(f"{path!r} exists. Nothing was written.")
         self.storage.put(value, self._strip_protocol(path))
 
     def put_file(self, lpath: str, rpath: str, *_: Any, **__: Any) -> None:
         """Store a file."""
-        if not Path(lpath).is_dir():
+        if Path(lpath).is_dir():
+            return
+        if self._intrans:
+            super().put_file(lpath, rpath)
+        else:
             self.storage.put(lpath, self._strip_protocol(rpath))
 
     def get_file(self, rpath: str, lpath: str, *_: Any, **__: Any) -> None:
@@ -161,10 +227,27 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self.storage.remove(self._strip_protocol(path))
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Remove objects, with ``recursive`` folders too."""
-        self.storage.remove_all(
-            each for each in self.expand_path(path, recursive=recursive, maxdepth=maxdepth) if not self.isdir(each)
-        )
+        """Remove objects, with ``recursive`` folders too. Raises FileNotFoundError, IsADirectoryError."""
+        names = self.expand_path(path, recursive=recursive and maxdepth is not None, maxdepth=maxdepth)
+        files: set[str] = set()
+
+        def look(name: str) -> None:
+            if self.info(name)["type"] == "file":
+                files.add(name)
+
+        each(names, look, min(len(names), FILES_AT_ONCE), halt=CancelToken())
+        if not recursive and not files:
+            raise IsADirectoryError(f"{names[0]!r} is a folder. Nothing was deleted. Use recursive=True.")
+        self.storage.remove_all(sorted(files))
+        for name in names if recursive and maxdepth is None else ():
+            self.storage.remove(f"{name}/")
+
+    def expand_path(self, path: Any, recursive: bool = False, maxdepth: int | None = None, **options: Any) -> list[str]:
+        """Return the paths that a path or a pattern names; an object of that very name goes first."""
+        if isinstance(path, str) and has_magic(path) and self.isfile(path):
+            return [self._strip_protocol(path)]
+        found: list[str] = super().expand_path(path, recursive=recursive, maxdepth=maxdepth, **options)
+        return found
 
     def modified(self, path: str) -> datetime:
         """When an object was last written."""
@@ -174,7 +257,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     created = modified
 
     def ukey(self, path: str) -> str:
-        """A name for the present content of an object."""
+        """Return a name for the present content of an object."""
         return str(self.info(path)["ETag"])
 
     checksum = ukey
@@ -185,6 +268,40 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Nothing is cached."""
+
+
+class _Written(ObjectWriter):
+    """A file that is not stored when the block of ``with fsspec.open(…)`` fails, of which fsspec does not inform it."""
+
+    def close(self) -> None:
+        """Store the object, unless the block failed."""
+        if not self.closed and _block_failed(sys._getframe().f_back):
+            self.discard()
+        else:
+            super().close()
+
+
+def _block_failed(frame: FrameType | None) -> bool:
+    """Whether who closes a file is fsspec, at the end of a block that raised."""
+    while frame and frame.f_globals.get("__name__") == "fsspec.core":
+        if frame.f_code.co_name == "__exit__":
+            return any(frame.f_locals.get("args", ()))
+        frame = frame.f_back
+    return False
+
+
+class _BlockFile(AbstractBufferedFile):  # type: ignore[misc]
+    """An object that is read in blocks, by one of fsspec's caches."""
+
+    def __init__(self, fs: StorageFileSystem, file: ObjectFile, block_size: Any, cache_type: str, options: Any) -> None:
+        self._file = file
+        super().__init__(
+            fs, file.path, block_size=block_size, cache_type=cache_type, cache_options=options, size=file.size
+        )
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(end - start)
 
 
 def _facts(info: ObjectInfo) -> dict[str, Any]:

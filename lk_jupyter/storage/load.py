@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from lk_jupyter.errors import DoesNotFit, LkError, StorageError
+from lk_jupyter.errors import InsufficientMemory, LkError, StorageError
 from lk_jupyter.storage._memory import free_memory
 from lk_jupyter.storage.progress import size_label
 from lk_jupyter.storage.storage import Storage
@@ -29,7 +29,7 @@ _SHARE = 0.7
 
 
 @dataclass(frozen=True)
-class Wish:
+class LoadRequest:
     """What is wanted of an object: some columns, the first rows; None for all."""
 
     columns: list[str] | None = None
@@ -41,7 +41,7 @@ class Format:
     """How a kind of file is read: a function of an open file, and how many times its bytes it takes in memory."""
 
     name: str
-    read: Callable[[Any, Wish], Any]
+    read: Callable[[Any, LoadRequest], Any]
     growth: float = 1.0
     has_columns: bool = True
 
@@ -50,25 +50,25 @@ def load(storage: Storage, key: str, *, columns: list[str] | None = None, sample
     """Return what is in an object, as its suffix says: a DataFrame, an array, an image, or text.
 
     ``columns`` and ``sample`` (the first rows or lines) read no more than they need where the format
-    allows it. Raises DoesNotFit before anything that is larger than the free memory is loaded,
+    allows it. Raises InsufficientMemory before anything that is larger than the free memory is loaded,
     StorageError for a suffix that is not known and for a file that is broken.
     """
     key = key.removeprefix("lk://").lstrip("/")
     kind, unpack = _kind_of(key)
-    wish = Wish(columns or None, sample)
+    wish = LoadRequest(columns or None, sample)
     if columns and not kind.has_columns:
         raise StorageError(f"{key!r} is {kind.name}, which has no columns.")
     with ExitStack() as stack:
         file = stack.enter_context(storage.open(key))
         if not file.size and kind.name != "text":
-            raise StorageError(f"{key!r} is empty, so there is no {kind.name} to load.")
+            raise StorageError(f"{key!r} is empty: it contains no {kind.name}.")
         if sample is None:
             _check_memory(key, kind, file, wish, packed=unpack is not None)
         with _as_broken(key, kind):
             return kind.read(stack.enter_context(unpack(file)) if unpack else file, wish)
 
 
-def code_for(key: str, wish: Wish) -> str:
+def code_for(key: str, wish: LoadRequest) -> str:
     """Return what a user would type to load an object without us, as far as there is such a line; else nothing."""
     kind, _ = _kind_of(key)
     call = _CALLS.get(kind.name)
@@ -98,23 +98,25 @@ def _kind_of(key: str) -> tuple[Format, Callable[[Any], Any] | None]:
     kind = FORMATS.get(inner[-1] if inner else "")
     if kind is None:
         known = " ".join(sorted([*FORMATS, *PACKED]))
-        raise StorageError(f"{key!r} has no suffix that tells how to load it. Known are: {known}. %lk_get fetches it.")
+        raise StorageError(
+            f"{key!r} has no suffix that says how to load it. Known suffixes: {known}. Download it: %lk_get {key}"
+        )
     return kind, unpack
 
 
-def _check_memory(key: str, kind: Format, file: Any, wish: Wish, *, packed: bool) -> None:
+def _check_memory(key: str, kind: Format, file: Any, wish: LoadRequest, *, packed: bool) -> None:
     free = free_memory()
     needed = _parquet_size(file, wish) if kind.name == "parquet" and not packed else 0
     needed = needed or int(file.size * kind.growth * (4 if packed else 1))
     if free is not None and needed > free * _SHARE:
         less = " or fewer --columns" if kind.has_columns else ""
-        raise DoesNotFit(
-            f"{key!r} has {size_label(file.size)} and takes about {size_label(needed)} in memory, where "
-            f"{size_label(free)} are free. Load a sample, such as --sample {SAMPLE}{less}."
+        raise InsufficientMemory(
+            f"{key!r} has {size_label(file.size)} and needs about {size_label(needed)} of memory; "
+            f"{size_label(free)} are free. Nothing was loaded. Load a sample: --sample {SAMPLE}{less}"
         )
 
 
-def _parquet_size(file: Any, wish: Wish) -> int:
+def _parquet_size(file: Any, wish: LoadRequest) -> int:
     """Return the bytes of the wanted columns when they are unpacked; 0 where that cannot be told."""
     try:
         meta = _library("pyarrow.parquet").ParquetFile(file).metadata
@@ -138,7 +140,7 @@ def _as_broken(key: str, kind: Format) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 (each library has its own)
         said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-        raise StorageError(f"{key!r} cannot be read as {kind.name}: {said}.") from None
+        raise StorageError(f"Can't read {key!r} as {kind.name}: {said}.") from None
 
 
 def _library(name: str) -> Any:
@@ -149,15 +151,15 @@ def _library(name: str) -> Any:
         raise StorageError(f"This needs {name.partition('.')[0]}: %pip install {package}") from None
 
 
-def _csv(file: Any, wish: Wish, separator: str = ",") -> Any:
+def _csv(file: Any, wish: LoadRequest, separator: str = ",") -> Any:
     return _library("pandas").read_csv(file, sep=separator, usecols=wish.columns, nrows=wish.sample)
 
 
-def _tsv(file: Any, wish: Wish) -> Any:
+def _tsv(file: Any, wish: LoadRequest) -> Any:
     return _csv(file, wish, "\t")
 
 
-def _json(file: Any, wish: Wish) -> Any:
+def _json(file: Any, wish: LoadRequest) -> Any:
     content = bytes(file.read())
     try:
         table = _library("pandas").read_json(io.BytesIO(content))
@@ -166,13 +168,13 @@ def _json(file: Any, wish: Wish) -> Any:
     return _part(table, wish)
 
 
-def _jsonl(file: Any, wish: Wish) -> Any:
+def _jsonl(file: Any, wish: LoadRequest) -> Any:
     if wish.sample is not None:
         file = io.BytesIO(b"".join(islice(file, wish.sample)))
     return _part(_library("pandas").read_json(file, lines=True), wish)
 
 
-def _parquet(file: Any, wish: Wish) -> Any:
+def _parquet(file: Any, wish: LoadRequest) -> Any:
     parquet = _library("pyarrow.parquet")
     if wish.sample is None:
         return parquet.read_table(file, columns=wish.columns).to_pandas()
@@ -180,14 +182,14 @@ def _parquet(file: Any, wish: Wish) -> Any:
     return _part(_frame(islice(batches, 1), parquet.ParquetFile(file).schema_arrow, wish), wish)
 
 
-def _frame(batches: Any, schema: Any, wish: Wish) -> Any:
+def _frame(batches: Any, schema: Any, wish: LoadRequest) -> Any:
     arrow = _library("pyarrow")
     found = list(batches)
     table = arrow.Table.from_batches(found) if found else schema.empty_table()
     return (table.select(wish.columns) if wish.columns else table).to_pandas()
 
 
-def _feather(file: Any, wish: Wish) -> Any:
+def _feather(file: Any, wish: LoadRequest) -> Any:
     if wish.sample is None:
         return _library("pyarrow.feather").read_feather(file, columns=wish.columns)
     reader = _library("pyarrow").ipc.open_file(file)
@@ -198,17 +200,17 @@ def _feather(file: Any, wish: Wish) -> Any:
     return _part(_frame(batches, reader.schema, wish), wish)
 
 
-def _excel(file: Any, wish: Wish) -> Any:
+def _excel(file: Any, wish: LoadRequest) -> Any:
     return _library("pandas").read_excel(io.BytesIO(file.read()), usecols=wish.columns, nrows=wish.sample)
 
 
-def _part(table: Any, wish: Wish) -> Any:
+def _part(table: Any, wish: LoadRequest) -> Any:
     """Return the wanted part of a table that was read as a whole."""
     found = table if wish.columns is None or list(table.columns) == wish.columns else table[wish.columns]
     return found if wish.sample is None else found.head(wish.sample)
 
 
-def _npy(file: Any, wish: Wish) -> Any:
+def _npy(file: Any, wish: LoadRequest) -> Any:
     numpy = _library("numpy")
     if wish.sample is None:
         return numpy.load(io.BytesIO(file.read()), allow_pickle=False)
@@ -223,18 +225,18 @@ def _npy(file: Any, wish: Wish) -> Any:
     return numpy.frombuffer(bytearray(file.read(count * dtype.itemsize)), dtype, count).reshape(shape)
 
 
-def _npz(file: Any, wish: Wish) -> Any:
+def _npz(file: Any, wish: LoadRequest) -> Any:
     with _library("numpy").load(file, allow_pickle=False) as arrays:
         return {name: arrays[name][: wish.sample] for name in wish.columns or arrays.files}
 
 
-def _image(file: Any, _: Wish) -> Any:
+def _image(file: Any, _: LoadRequest) -> Any:
     image = _library("PIL.Image").open(io.BytesIO(file.read()))
     image.load()
     return image
 
 
-def _text(file: Any, wish: Wish) -> str:
+def _text(file: Any, wish: LoadRequest) -> str:
     content = file.read() if wish.sample is None else b"".join(islice(file, wish.sample))
     return bytes(content).decode("utf-8-sig")
 
@@ -243,7 +245,7 @@ def _zip(file: Any) -> Any:
     archive = zipfile.ZipFile(file)
     if len(archive.namelist()) != 1:
         raise StorageError(
-            f"A zip with one file can be loaded; this has {len(archive.namelist())}. %lk_get fetches it."
+            f"Only a zip with one file can be loaded; this one has {len(archive.namelist())}. Download it: %lk_get"
         )
     return archive.open(archive.namelist()[0])
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from typing import TYPE_CHECKING
 
+from lk_jupyter._lazy import renamed
 from lk_jupyter.storage.progress import size_label, time_label
 
 
@@ -67,7 +69,7 @@ class Link:
 
 
 @dataclass(frozen=True, repr=False)
-class Outcome:
+class TransferResult:
     """What a transfer did: files and bytes that it moved, files that were there already, and those it removed.
 
     ``left_out`` tells what was not moved, and why.
@@ -83,9 +85,13 @@ class Outcome:
     def __str__(self) -> str:
         files = "1 file" if self.files == 1 else f"{self.files:,} files"
         parts = [f"{files}, {size_label(self.bytes)}", f"in {time_label(self.seconds)}"]
-        parts.append(f"{self.same:,} there already" if self.same else "")
+        parts.append(f"{self.same:,} already there" if self.same else "")
         parts.append(f"{self.removed:,} removed" if self.removed else "")
-        parts.append(f"{len(self.left_out):,} left out" if self.left_out else "")
+        parts.append(f"{len(self.left_out):,} skipped" if self.left_out else "")
         return " · ".join(filter(None, parts))
 
     __repr__ = __str__
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__, {"Outcome": "TransferResult"})

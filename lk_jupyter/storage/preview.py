@@ -34,11 +34,18 @@ _IMAGES = {
 
 @dataclass(frozen=True)
 class Preview:
-    """What can be shown of an object.
+    """What can be shown of a file in the bucket.
 
-    ``words`` says in one line what it is, or why nothing more is shown. ``columns`` are names and types of a
-    table, ``rows`` its first rows as text; ``text`` is a text's begin, or the cells of a notebook;
-    ``image`` is a picture as browsers take it, and ``mime`` its type. ``is_part`` tells that there is more.
+    ``words`` says in one line what it is, or why nothing more is shown. ``columns`` are names and types of a table,
+    ``rows``
+    its first rows as text. ``text`` is the beginning of a text, or the cells of a notebook. ``image`` is a picture as
+    browsers take it, and ``mime`` its type. ``is_part`` is whether there is more.
+
+    Example:
+        >>> from lk_jupyter.storage.preview import preview
+        >>> _ = session.storage.put(b"lr,loss", "notes/empty.csv")
+        >>> preview(session.storage, "notes/empty.csv").words
+        'Table, 0 rows, 2 columns, 7 B. Types are from the first rows.'
     """
 
     info: ObjectInfo
@@ -52,14 +59,29 @@ class Preview:
 
 
 def preview(storage: Storage, key: str) -> Preview:
-    """Return what can be shown of an object. Raises NoSuchObject, and StorageError when the bucket cannot be read.
+    """Return what can be shown of a file in the bucket. A broken or unknown file isn't an error: ``words`` says so.
 
-    A file that is broken, or of a kind that cannot be shown, is no error: its ``words`` say so.
+    Args:
+        storage: The bucket: ``session.storage``.
+        key: Key of the file.
+
+    Returns:
+        A Preview. Of a large file only the beginning is read.
+
+    Raises:
+        NoSuchObject: There is no such file.
+        StorageError: The bucket can't be read.
+
+    Example:
+        >>> from lk_jupyter.storage.preview import preview
+        >>> _ = session.storage.put(b"hello", "notes/hello.txt")
+        >>> preview(session.storage, "notes/hello.txt").text
+        'hello'
     """
     with storage.open(key) as file:
         info: ObjectInfo = file.info
         if not info.size:
-            return Preview(info, "An empty file: it has no bytes.")
+            return Preview(info, "Empty file.")
         show, suffix, unpack = _way(info.key)
         try:
             return show(info, unpack(file) if unpack else file)
@@ -67,7 +89,7 @@ def preview(storage: Storage, key: str) -> Preview:
             raise
         except Exception as error:  # noqa: BLE001 (each library has its own)
             said = " ".join(str(error).split())[:LETTERS].rstrip(".") or type(error).__name__
-            return Preview(info, f"This cannot be read as {suffix.lstrip('.') or 'text'}: {said}.")
+            return Preview(info, f"Can't read this as {suffix.lstrip('.') or 'text'}: {said}.")
 
 
 Show = Callable[[ObjectInfo, Any], Preview]
@@ -91,7 +113,7 @@ def _csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Preview:
     names, rows = records[0], [row for row in records[1:] if row]
     columns = [(name, _type_of(row[n] for row in rows if n < len(row))) for n, name in enumerate(names)]
     counted = "" if is_part else f"{len(rows):,} rows, "
-    words = f"A table, {counted}{len(names):,} columns, {size_label(info.size)}. Types are those of the first rows."
+    words = f"Table, {counted}{len(names):,} columns, {size_label(info.size)}. Types are from the first rows."
     return _table(info, words, columns, rows, is_part=is_part or len(rows) > ROWS)
 
 
@@ -117,7 +139,7 @@ def _arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None) -> Prev
     cells = [column.slice(0, ROWS).to_pylist() for column in batch.columns[:COLUMNS]] if batch else []
     rows = [["" if value is None else _short(str(value)) for value in row] for row in zip(*cells, strict=True)]
     counted = "" if count is None else f"{count:,} rows, "
-    words = f"A table, {counted}{len(columns):,} columns, {size_label(info.size)}."
+    words = f"Table, {counted}{len(columns):,} columns, {size_label(info.size)}."
     return _table(info, words, columns, rows, is_part=count is None or count > len(rows))
 
 
@@ -133,7 +155,9 @@ def _text(info: ObjectInfo, file: Any) -> Preview:
     if "\0" in text or text.count("\ufffd") > len(text) // 20:
         suffix = PurePosixPath(info.key).suffix
         kind = f"Files of the kind {suffix}" if suffix else "Files of bytes"
-        return Preview(info, f"{kind} cannot be shown ({size_label(info.size)}). %lk_get fetches it.")
+        return Preview(
+            info, f"No preview of {kind[:1].lower() + kind[1:]} ({size_label(info.size)}). Download it: %lk_get"
+        )
     return Preview(info, f"Text, {size_label(info.size)}.", text=text, is_part=is_part)
 
 
@@ -158,11 +182,11 @@ def _notebook(info: ObjectInfo, file: Any) -> Preview:
 def _image(info: ObjectInfo, file: Any) -> Preview:
     size = size_label(info.size)
     if info.size > IMAGE:
-        return Preview(info, f"An image of {size}: up to {size_label(IMAGE)} are shown. %lk_load opens it.")
+        return Preview(info, f"Image of {size}: previews go up to {size_label(IMAGE)}. Open it: %lk_load")
     content = bytes(file.read())
     mime = next((mime for mime, begin in _IMAGES.items() if content.startswith(begin)), "")
     if not mime:
-        return Preview(info, f"An image that browsers do not show, or none at all ({size}). %lk_load tries to open it.")
+        return Preview(info, f"Not an image that browsers can show ({size}). Try to open it: %lk_load")
     return Preview(info, f"An image, {size}.", image=content, mime=mime)
 
 
@@ -179,11 +203,11 @@ def _npy(info: ObjectInfo, file: Any) -> Preview:
     read = format_.read_array_header_1_0 if version == (1, 0) else format_.read_array_header_2_0
     shape, _, dtype = read(file)
     by = " by ".join(f"{n:,}" for n in shape) or "one value"
-    return Preview(info, f"An array of {dtype}, {by}, {size_label(info.size)}. %lk_load loads it.")
+    return Preview(info, f"Array of {dtype}, {by}, {size_label(info.size)}. Load it: %lk_load")
 
 
 def _workbook(info: ObjectInfo, _: Any) -> Preview:
-    return Preview(info, f"A workbook of Excel, {size_label(info.size)}. %lk_load makes a table of it.")
+    return Preview(info, f"Excel workbook, {size_label(info.size)}. Load it as a table: %lk_load")
 
 
 def _head(file: Any, size: int) -> tuple[str, bool]:

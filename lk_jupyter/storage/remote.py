@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Literal
 
+from lk_jupyter.config import settings
 from lk_jupyter.errors import UsageError
 
 Kind = Literal["python", "image", "compose"]
@@ -12,18 +13,32 @@ Kind = Literal["python", "image", "compose"]
 #: Names the folder inside a run, where it is set.
 VARIABLE = "LK_STORAGE"
 
-#: The folder of each kind of run. That of image runs is documented; of the others it is our best guess, since
-#: the API says nothing: the local cloud has it there, and accounts with another one can set the variable.
-FOLDERS: dict[str, str] = {"python": "/mnt/s3", "image": "/mnt/s3", "compose": "/mnt/s3"}
+#: Kind of run → what is assumed of its folder.
+_ASSUMED = {"python": "bucket_folder_python", "image": "bucket_folder_image", "compose": "bucket_folder_image"}
 
 
 def remote_path(path: str, kind: Kind = "python") -> str:
-    """Return the path by which the code of a run opens an object, such as ``/mnt/s3/data/x.parquet``.
+    """Return the path by which the code of a run opens a file of the bucket.
 
-    ``path`` is its key, with or without ``lk://``. Inside a run the variable LK_STORAGE decides.
-    Raises UsageError for a kind of run that there is not.
+    ``%lk_check`` finds the folder of a server; ``%lk_config guess.bucket_folder_python /job/work`` sets it. In a run,
+    the
+    variable ``LK_STORAGE`` decides.
+
+    Args:
+        path: Key of the file, with or without ``lk://``.
+        kind: Kind of run: ``python``, ``image``, ``compose``; an error lists all. Default: ``python``.
+
+    Returns:
+        An absolute path.
+
+    Raises:
+        UsageError: There is no such kind of run.
+
+    Example:
+        >>> lk_jupyter.remote_path("lk://data/x.parquet")
+        '/.../data/x.parquet'
     """
-    if kind not in FOLDERS:
-        raise UsageError(f"kind: {kind!r} is none of {', '.join(FOLDERS)}.")
-    folder = os.environ.get(VARIABLE) or FOLDERS[kind]
+    if kind not in _ASSUMED:
+        raise UsageError(f"kind must be one of {', '.join(_ASSUMED)}, got {kind!r}.")
+    folder = os.environ.get(VARIABLE) or settings.assumptions()[_ASSUMED[kind]]
     return f"{folder.rstrip('/')}/{path.removeprefix('lk://').lstrip('/')}"

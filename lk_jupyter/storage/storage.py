@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.errors import NoSuchObject, StorageError
-from lk_jupyter.storage import _folders, _up
+from lk_jupyter.storage import _folders, _upload
+from lk_jupyter.storage._checksum import digest, holds
 from lk_jupyter.storage._credentials import Credentials
-from lk_jupyter.storage._down import check_room, fetch_file
-from lk_jupyter.storage._files import ObjectFile, ObjectReader, ObjectWriter
-from lk_jupyter.storage._listing import Page, page, pages
+from lk_jupyter.storage._download import check_room, fetch_file
+from lk_jupyter.storage._files import ObjectFile, ObjectReader, ObjectWriter, TextWriter
+from lk_jupyter.storage._listing import Page, is_prefix, markers, page, pages
 from lk_jupyter.storage._parts import AT_ONCE, PART, ranges, regrouped
-from lk_jupyter.storage._plan import is_key
+from lk_jupyter.storage._plan import file_name, is_key
+from lk_jupyter.storage._s3_http import Wire
+from lk_jupyter.storage._sign import Request
 from lk_jupyter.storage._tree import Tree, grow
-from lk_jupyter.storage._wire import Wire
-from lk_jupyter.storage._work import Halt, each, interruptible
-from lk_jupyter.storage.objects import FolderPage, Link, ObjectInfo, Objects, Outcome
+from lk_jupyter.storage._workers import CancelToken, each, interruptible
+from lk_jupyter.storage.objects import FolderPage, Link, ObjectInfo, Objects, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
 
 T = TypeVar("T")
 Method = Literal["GET", "PUT"]
 Bytes = bytes | bytearray | memoryview
 
-__all__ = ["FolderPage", "Link", "ObjectInfo", "Outcome", "Storage"]
+__all__ = ["FolderPage", "Link", "ObjectInfo", "Storage", "TransferResult"]
 
 #: Longest life of a link: S3 allows no more.
 LONGEST = timedelta(days=7)
@@ -54,13 +58,21 @@ class Storage:
 
     def __init__(self, issue: Callable[[], StorageCredentials]) -> None:
         self._credentials = Credentials(issue)
+        self._stores: dict[Any, Any] = {}
+        self._has_bucket = False
 
     def put(
-        self, source: str | Path | Bytes | Iterable[bytes], key: str, *, progress: Watcher | None = None
-    ) -> Outcome:
+        self,
+        source: str | Path | Bytes | Iterable[bytes],
+        key: str,
+        *,
+        overwrite: bool = True,
+        progress: Watcher | None = None,
+    ) -> TransferResult:
         """Store a file, bytes, or pieces of bytes that are made meanwhile; all of it is there then, or nothing.
 
-        An object of that key is replaced; a key that ends with a slash is the folder for a file.
+        An object of that key is replaced; without ``overwrite`` ObjectExists is raised, unless a file is
+        what it holds already. A key that ends with a slash is the folder for a file.
         What is large travels in parts, several at once. After a crash, or when the network was lost,
         the same call goes on where it was.
 
@@ -68,15 +80,33 @@ class Storage:
         """
         key = _key(key)
         if not isinstance(source, (str, Path)):
-            return self._put_bytes(source, key, progress)
+            return self._put_bytes(source, key, progress, overwrite=overwrite)
         path = Path(source)
         if path.is_dir():
-            return _folders.up(self, path, key.rstrip("/"), _folders.How(progress))
+            return _folders.up(self, path, key.rstrip("/"), _folders.TransferOptions(progress, overwrite=overwrite))
         key = _checked(key + path.name if key.endswith("/") or not key else key)
         meter = Meter(1, _size(path), progress)
         with _local_words(path):
-            self._put_file(path, key, meter)
+            if not overwrite and (info := self.find(key)) and holds(path, info):
+                return TransferResult(same=1)
+            self._put_file(path, key, meter, overwrite=overwrite)
         return _told(meter)
+
+    def replaced(self, source: str | Path, key: str) -> list[str]:
+        """Return the keys whose objects a ``put`` of this file or folder would replace by other content."""
+        key, path = _key(key), Path(source)
+        if path.is_dir():
+            return _folders.replaced(self, path, key.rstrip("/"))
+        key = key + path.name if key.endswith("/") or not key else key
+        with _local_words(path):
+            return [key] if (info := self.find(key)) and not holds(path, info) else []
+
+    def free_key(self, key: str) -> str:
+        """Return the key, or the first of ``x (1).csv``, ``x (2).csv`` and so on that no object has."""
+        folder, slash, name = _key(key).rpartition("/")
+        stem, dot, ending = name.rpartition(".") if "." in name.lstrip(".") else (name, "", "")
+        names = (f"{folder}{slash}{stem} ({number}){dot}{ending}" for number in count(1))
+        return next(free for free in chain([_key(key)], names) if not self.exists(free))
 
     def get(self, key: str, target: str | Path, *, progress: Watcher | None = None, checksum: bool = False) -> Path:
         """Write an object to a file and return its path; the file is there whole or not at all.
@@ -87,10 +117,10 @@ class Storage:
         """
         key, path = _key(key), Path(target)
         if not key or key.endswith("/"):
-            _folders.down(self, key.rstrip("/"), path, _folders.How(progress, checksum=checksum))
+            _folders.down(self, key.rstrip("/"), path, _folders.TransferOptions(progress, checksum=checksum))
             return path
         info = self._object(key)
-        path = path / info.name if path.is_dir() or str(target).endswith(("/", "\\")) else path
+        path = path / file_name(key) if path.is_dir() or str(target).endswith(("/", "\\")) else path
         check_room(path.parent, repr(key), info.size)
         meter = Meter(1, info.size, progress)
         with _local_words(path):
@@ -107,7 +137,7 @@ class Storage:
         delete: bool = False,
         checksum: bool = False,
         progress: Watcher | None = None,
-    ) -> Outcome:
+    ) -> TransferResult:
         """Make a folder like another one; one of the two is in the bucket and begins with ``lk://``.
 
         A file is there already when its size is that of the other and it is not older; one that is
@@ -116,8 +146,10 @@ class Storage:
         """
         up, down = _is_ours(target), _is_ours(source)
         if up == down:
-            raise StorageError(f"One of the two is in the bucket and begins with {SCHEME}, the other is a folder here.")
-        how = _folders.How(progress, delete=delete, checksum=checksum)
+            raise StorageError(
+                f"Give one folder here and one in the bucket, which starts with {SCHEME}. Nothing was changed."
+            )
+        how = _folders.TransferOptions(progress, delete=delete, checksum=checksum)
         if up:
             return _folders.up(self, Path(source), _key(str(target)).rstrip("/"), how)
         return _folders.down(self, _key(str(source)).rstrip("/"), Path(target), how)
@@ -134,31 +166,57 @@ class Storage:
         self._fill(self.info(key), target, start)
 
     def open(self, key: str, mode: str = "rb", *, encoding: str | None = None, newline: str | None = None) -> Any:
-        """Open an object as a file: ``rb`` or ``r`` reads by range, ``wb`` or ``w`` writes.
+        """Open an object as a file: ``rb`` or ``r`` reads by range, ``wb`` or ``w`` writes, ``ab`` or ``a`` appends.
 
         What is written is there when the file is closed, and not at all when its ``with`` block fails.
+        Appending reads the object and stores it again, since S3 changes no object in place.
         """
         key, kind = _key(key), mode.replace("b", "").replace("t", "")
-        if kind not in {"r", "w"}:
-            raise StorageError(f"Mode {mode!r}: an object can be read (r, rb) or written anew (w, wb).")
-        if kind == "w":
-            _checked(key)
-        reader = ObjectReader(self.info(key), self._read) if kind == "r" else None
-        file = ObjectFile(reader) if reader else cast("Any", ObjectWriter(key, self.put))
-        return file if "b" in mode else io.TextIOWrapper(file, encoding=encoding or "utf-8", newline=newline)
+        if kind not in {"r", "w", "a"}:
+            raise StorageError(
+                f"Unknown mode {mode!r}. Nothing was opened. Use rb or r to read, wb or w to write, ab or a to append."
+            )
+        text: Any = {"encoding": encoding or "utf-8", "newline": newline}
+        if kind == "r":
+            reader = ObjectFile(ObjectReader(self.info(key), self._read))
+            return reader if "b" in mode else io.TextIOWrapper(reader, **text)
+        writer = self._writer(key, append=kind == "a")
+        return writer if "b" in mode else TextWriter(writer, **text)
+
+    def _writer(
+        self, key: str, kind: type[ObjectWriter] = ObjectWriter, *, append: bool = False, autocommit: bool = True
+    ) -> ObjectWriter:
+        writer = kind(_checked(key), self.put, autocommit=autocommit)
+        if append:
+            try:
+                with suppress(NoSuchObject), self.open(key) as before:
+                    shutil.copyfileobj(before, writer, PART)
+            except BaseException:
+                writer.discard()
+                raise
+        return writer
 
     def info(self, key: str) -> ObjectInfo:
         """Return what is known of an object."""
         key = _key(key)
         if not key or key.endswith("/"):
-            raise NoSuchObject(f"{key or SCHEME!r} is a folder, and no object.")
+            raise NoSuchObject(f"{key or SCHEME!r} is a folder, not a file.")
         return _info(self._do(key, lambda s3: s3.head(self._store, key)), key)
+
+    def find(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object; None when there is none."""
+        with suppress(NoSuchObject):
+            return self.info(key)
+        return None
 
     def exists(self, key: str) -> bool:
         """Whether there is an object of this key."""
-        with suppress(NoSuchObject):
-            return bool(self.info(key))
-        return False
+        return self.find(key) is not None
+
+    def is_folder(self, key: str) -> bool:
+        """Whether there is an object below this key, or an empty folder that another program made."""
+        folder = _key(key).strip("/")
+        return not folder or is_prefix(self._wire, f"{folder}/")
 
     def ls(self, folder: str = "", *, recursive: bool = True) -> Objects:
         """Iterate over the objects in a folder and below it; over all of them without one.
@@ -196,9 +254,12 @@ class Storage:
         """
         key = _key(key)
         if not key.strip("/"):
-            raise StorageError("Name what is to be removed; nothing was.")
+            raise StorageError("Name what to delete. Nothing was deleted.")
         if key.endswith("/"):
-            return self.remove_all(found.key for found in self.ls(key))
+            count = self.remove_all(found.key for found in self.ls(key))
+            for marker in markers(self._wire, key):
+                self._wire.need(Request("DELETE", marker))
+            return count
         with suppress(NoSuchObject):
             self._do(key, lambda s3: s3.delete(self._store, key))
             return 1
@@ -230,7 +291,7 @@ class Storage:
         if to.startswith(key):
             raise StorageError(f"{to!r} is inside {key!r}.")
         found = list(self.ls(key))
-        each(found, lambda info: self._copy(info, to + info.key[len(key) :]), AT_ONCE, halt=Halt())
+        each(found, lambda info: self._copy(info, to + info.key[len(key) :]), AT_ONCE, halt=CancelToken())
         return len(found)
 
     def presign(self, key: str, method: Method = "GET", *, life: timedelta = timedelta(hours=1)) -> Link:
@@ -244,19 +305,27 @@ class Storage:
         """Return a link for each key, all of one life."""
         if not keys:
             return []
+        if method == "PUT" and not self._has_bucket:
+            self._wire.ensure_bucket()
+            self._has_bucket = True
         given = self._credentials.lasting(min(life, LONGEST))
         now = datetime.now(timezone.utc)
-        life = max(timedelta(seconds=1), min(life, LONGEST, given.expires_at - now))
+        left = given.expires_at - now if given.expires_at else LONGEST
+        life = max(timedelta(seconds=1), min(life, LONGEST, left))
         urls = self._do(keys[0], lambda s3: s3.sign(s3.fixed_store(given), method, keys, life))
         return [Link(url, now + life) for url in urls]
 
     def abort_unfinished(self) -> int:
         """Take back what uploads of this machine that were cut off have left in the bucket; return how many."""
-        return _up.sweep(self._wire, keep=0)
+        return _upload.sweep(self._wire, keep=0)
 
-    @cached_property
+    @property
     def _store(self) -> Any:
-        return self._do("", lambda s3: s3.store_of(self._credentials))
+        s3 = _library()
+        if s3 not in self._stores:
+            with s3.in_our_words(""):
+                self._stores[s3] = s3.store_of(self._credentials)
+        return self._stores[s3]
 
     @cached_property
     def _wire(self) -> Wire:
@@ -267,40 +336,47 @@ class Storage:
         try:
             return self.info(key)
         except NoSuchObject:
-            if next(self.pages(key, size=1)):
-                raise NoSuchObject(f"{key!r} is a folder. Name it {key + '/'!r} for all that is in it.") from None
+            if self.is_folder(key):
+                raise NoSuchObject(
+                    f"{key!r} is a folder. Nothing was deleted. To delete everything in it: {key + '/'!r}"
+                ) from None
             raise
 
-    def _put_bytes(self, source: Bytes | Iterable[bytes], key: str, progress: Watcher | None) -> Outcome:
+    def _put_bytes(
+        self, source: Bytes | Iterable[bytes], key: str, progress: Watcher | None, *, overwrite: bool
+    ) -> TransferResult:
         _checked(key)
         meter = Meter(1, len(source) if isinstance(source, (bytes, bytearray, memoryview)) else 0, progress)
         if isinstance(source, (bytes, bytearray, memoryview)):
             source = _pieces(memoryview(source).cast("B"))
-        self._put_pieces(source, key, meter)
+        self._put_pieces(source, key, meter, overwrite=overwrite)
         return _told(meter)
 
-    def _put_pieces(self, pieces: Iterable[bytes], key: str, meter: Meter) -> None:
+    def _put_pieces(self, pieces: Iterable[bytes], key: str, meter: Meter, *, overwrite: bool) -> None:
         parts = regrouped(pieces, PART)
         first = next(parts)
         if len(first) < PART or (second := next(parts, None)) is None:
-            self._put_small(first, key, meter)
+            self._put_small(first, key, meter, overwrite=overwrite)
         else:
-            _up.send_pieces(self._wire, first, _chained(second, parts), key, meter)
+            _upload.send_pieces(self._wire, chain([first, second], parts), key, meter, overwrite=overwrite)
 
-    def _put_file(self, path: Path, key: str, meter: Meter) -> None:
+    def _put_file(self, path: Path, key: str, meter: Meter, *, overwrite: bool = True) -> None:
         if path.stat().st_size <= PART:
-            self._put_small(path.read_bytes(), key, meter)
+            self._put_small(path.read_bytes(), key, meter, overwrite=overwrite)
         else:
-            _up.send_file(self._wire, path, key, meter)
+            _upload.send_file(self._wire, path, key, meter, overwrite=overwrite)
 
-    def _put_small(self, content: bytes, key: str, meter: Meter) -> None:
-        self._do(key, lambda s3: s3.put(self._store, key, content, use_multipart=False))
+    def _put_small(self, content: bytes, key: str, meter: Meter, *, overwrite: bool = True) -> None:
+        if overwrite:
+            self._do(key, lambda s3: s3.put(self._store, key, content, use_multipart=False))
+        else:
+            interruptible(lambda: self._wire.create(Request("PUT", key, body=content), digest(content)))
         meter.add(len(content))
 
     def _copy(self, info: ObjectInfo, to: str) -> None:
         _checked(to)
         if info.size > _COPIED_AT_ONCE:
-            _up.copy_in_parts(self._wire, info.key, info.size, to)
+            _upload.copy_in_parts(self._wire, info.key, info.size, to)
         else:
             self._do(info.key, lambda s3: s3.copy(self._store, info.key, to))
 
@@ -311,7 +387,7 @@ class Storage:
             start, end = where
             target[start:end] = self._read(info, first + start, first + end)
 
-        each(ranges(len(target), PART), take, AT_ONCE, halt=Halt())
+        each(ranges(len(target), PART), take, AT_ONCE, halt=CancelToken())
 
     def _read(self, info: ObjectInfo, start: int, end: int) -> memoryview:
         """Return a range of an object that is still the one of which we know."""
@@ -324,19 +400,33 @@ class Storage:
 
     def _do(self, key: str, act: Callable[[Any], T]) -> T:
         """Return what ``act`` makes of the library; credentials that are refused are replaced once."""
-        from lk_jupyter.storage import _s3  # noqa: PLC0415 (the library is loaded when it is used)
+        s3 = _library()
 
         def once() -> T:
-            with _s3.in_our_words(key):
-                return interruptible(lambda: act(_s3))
+            with s3.in_our_words(key):
+                return interruptible(lambda: act(s3))
 
         given = self._credentials.present()
         try:
-            return _s3.persistent(once)
-        except _s3.Denied:
+            return cast("T", s3.persistent(once))
+        except s3.NoBucket:
+            if not self._wire.make_bucket():
+                raise
+        except s3.Denied:
             self._credentials.forget(given)
-            self.__dict__.pop("_store", None)
-        return _s3.persistent(once)
+            self._stores.clear()
+        return cast("T", s3.persistent(once))
+
+
+def _library() -> Any:
+    """Return what speaks S3; it is loaded when it is used."""
+    from lk_jupyter.storage import _s3  # noqa: PLC0415
+
+    if not _s3.is_copied:
+        return _s3
+    from lk_jupyter.storage import _plain  # noqa: PLC0415
+
+    return _plain
 
 
 def _key(text: str) -> str:
@@ -346,7 +436,7 @@ def _key(text: str) -> str:
 def _checked(key: str) -> str:
     """Return a key by which something can be stored. Raises StorageError."""
     if not is_key(key):
-        raise StorageError(f"{key!r} is no key: give a relative path such as data/train.csv.")
+        raise StorageError(f"{key!r} isn't a key. Give a relative path such as data/train.csv.")
     return key
 
 
@@ -365,26 +455,21 @@ def _local_words(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise StorageError(f"{path} cannot be read or written (there is no such file or folder).") from None
+        raise StorageError(f"Can't read or write {path} (no such file or folder).") from None
     except OSError as error:
-        raise StorageError(f"{path} cannot be read or written ({error.strerror or error}).") from None
+        raise StorageError(f"Can't read or write {path} ({error.strerror or error}).") from None
 
 
-def _told(meter: Meter) -> Outcome:
+def _told(meter: Meter) -> TransferResult:
     """Tell that all is done, and what it was."""
     meter.end_file()
     meter.tell()
     state = meter.state()
-    return Outcome(1, state.bytes_done, seconds=state.seconds)
+    return TransferResult(1, state.bytes_done, seconds=state.seconds)
 
 
 def _pieces(content: memoryview) -> Iterator[bytes]:
     return (bytes(content[start:end]) for start, end in ranges(len(content), PART))
-
-
-def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
 
 
 def _info(meta: Any, key: str) -> ObjectInfo:

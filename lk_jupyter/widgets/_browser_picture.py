@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from lk_jupyter.widgets._picture import Picture
+from lk_jupyter.views.picture import StaticView
 
 #: The most rows of the folders, letters of a text, and bytes of an image that a notebook keeps.
 ROWS, LETTERS, IMAGE = 100, 4000, 200_000
@@ -15,7 +15,7 @@ ROWS, LETTERS, IMAGE = 100, 4000, 200_000
 Row = tuple[int, str, str, str]
 
 
-def draw(root: str, folders: dict[str, Any], seen: dict[str, Any], loaded: dict[str, Any], said: str) -> Picture:
+def draw(root: str, folders: dict[str, Any], seen: dict[str, Any], loaded: dict[str, Any], said: str) -> StaticView:
     """Return it as text and as HTML."""
     rows = list(_rows(folders, root, 0))
     left = len(rows) - ROWS
@@ -25,7 +25,7 @@ def draw(root: str, folders: dict[str, Any], seen: dict[str, Any], loaded: dict[
     text = [title, *map(_line, rows), *_seen_text(seen), *_loaded_lines(loaded), said]
     html = [_table(title, rows), *_seen_html(seen), *(f"<pre>{escape(line)}</pre>" for line in _loaded_lines(loaded))]
     html += [f"<p>{escape(said)}</p>"] if said else []
-    return Picture("\n".join(filter(None, text)), "\n".join(html))
+    return StaticView("\n".join(filter(None, text)), "\n".join(html))
 
 
 def _rows(folders: dict[str, Any], folder: str, depth: int) -> Iterator[Row]:
@@ -33,7 +33,7 @@ def _rows(folders: dict[str, Any], folder: str, depth: int) -> Iterator[Row]:
     if listing is None:
         return
     if listing["begins"]:
-        yield depth, f"(names that begin with {listing['begins']})", "", ""
+        yield depth, f"(names starting with {listing['begins']})", "", ""
     for item in listing["items"]:
         name = item["key"].removeprefix(folder) or item["key"]
         yield depth, name, item["size"], item["written"]

@@ -6,9 +6,9 @@ import math
 from array import array
 from typing import Any
 
-from lk_jupyter.runs.metrics import Metrics
-from lk_jupyter.runs.redact import redact
-from lk_jupyter.runs.series import SERIES, with_gaps
+from lk_jupyter.runs.metrics.metrics import Metrics
+from lk_jupyter.runs.metrics.series import SERIES, with_gaps
+from lk_jupyter.text.redact import redact
 
 
 def frame_of(metrics: Metrics) -> dict[str, Any]:
@@ -28,6 +28,7 @@ def frame_of(metrics: Metrics) -> dict[str, Any]:
         points.extend(found.get(moment, math.nan) for moment in times)
     return {
         "run": redact(metrics.label),
+        "host": redact(metrics.hostname),
         "step": metrics.step,
         "series": [{"label": each.label, "unit": each.unit, "panel": each.panel} for each in told],
         "points": points.tobytes(),

@@ -10,12 +10,12 @@ from time import monotonic
 
 from lk_jupyter.api._events import Output
 from lk_jupyter.errors import LkError
+from lk_jupyter.protocol.frames import NO_NONCE, Splitter, text_of
 from lk_jupyter.runs.follow import Follower
-from lk_jupyter.runs.frames import NO_NONCE, Splitter, text_of
 from lk_jupyter.runs.log import RunLog
-from lk_jupyter.runs.redact import LineRedactor
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.terminal import TerminalText
+from lk_jupyter.text.redact import LineRedactor
+from lk_jupyter.text.terminal import TerminalText
 
 #: The newest lines are kept, so many at least; those before them are in the log file.
 MOST = 200_000

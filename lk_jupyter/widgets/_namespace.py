@@ -25,10 +25,10 @@ def checked_name(name: str) -> str:
     name = normalize("NFKC", name.strip())
     if not _is_name(name):
         raise UsageError(
-            f"{name!r} is no name for a variable: use letters, digits and _, no digit first, and no word of Python."
+            f"'{name}' isn't a variable name. Use letters, digits and _, with no digit first and no Python keyword."
         )
     if name in _shell().user_ns:
-        raise UsageError(f"There is a variable {name} already. Choose another name.")
+        raise UsageError(f"The variable '{name}' already exists. Choose another name.")
     return name
 
 

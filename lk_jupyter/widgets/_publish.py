@@ -14,15 +14,19 @@ from lk_jupyter.errors import UsageError
 
 Bundle = dict[str, Any]
 
+#: What JupyterLab and Notebook send with each cell, and nothing else does.
+_OF_LAB = "deletedCells"
+
 #: Seconds between two pictures of one widget in a notebook.
 PACE = 5.0
 
 
-class Place:
+class DisplayPlace:
     """One output. ``show`` fills it, and later calls put what is new there, not more often than the pace allows."""
 
-    def __init__(self, bundle: Callable[[], Bundle]) -> None:
+    def __init__(self, bundle: Callable[[], Bundle], metadata: dict[str, Any]) -> None:
         self._bundle = bundle
+        self._metadata = metadata
         self._publish = _shell().display_pub.publish
         self._transient = {"display_id": uuid4().hex}
         self._lock = threading.Lock()
@@ -32,7 +36,7 @@ class Place:
     def show(self) -> None:
         """Make the output."""
         self._shown = self._bundle()
-        self._publish(self._shown, {}, transient=self._transient)
+        self._publish(self._shown, self._metadata, transient=self._transient)
 
     def changed(self) -> None:
         """Put the new bundle there soon."""
@@ -51,10 +55,16 @@ class Place:
             bundle = self._bundle()
             if bundle != self._shown:
                 self._shown = bundle
-                self._publish(bundle, {}, transient=self._transient, update=True)
+                self._publish(bundle, self._metadata, transient=self._transient, update=True)
 
 
-def hears_while_busy() -> bool:
+def sent_by_lab() -> bool:
+    """Whether JupyterLab or Notebook sent this cell: our extension there shows the widget, and its picture later."""
+    kernel: Any = getattr(get_ipython(), "kernel", None)
+    return _OF_LAB in (kernel.get_parent() or {}).get("metadata", {}) if kernel else False
+
+
+def supports_subshells() -> bool:
     """Whether the kernel has subshells, which take messages of widgets while a cell runs."""
     kernel: Any = getattr(get_ipython(), "kernel", None)
     return bool(getattr(kernel, "_supports_kernel_subshells", False))

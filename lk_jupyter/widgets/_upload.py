@@ -8,29 +8,29 @@ from contextlib import suppress
 from queue import Empty, Full, Queue
 
 from lk_jupyter.errors import LkError, StorageError
-from lk_jupyter.storage.objects import Outcome
+from lk_jupyter.storage.objects import TransferResult
 from lk_jupyter.storage.storage import Storage
 
 #: Seconds for which the next piece is awaited.
 PATIENCE = 60.0
 
 
-class Upload:
+class WidgetUpload:
     """Stores an object while its pieces come; it is there when all have come, and not at all else."""
 
-    def __init__(self, storage: Storage, key: str, size: int) -> None:
+    def __init__(self, storage: Storage, key: str, size: int, *, overwrite: bool) -> None:
         self.key = key
         self._size = size
         self._pieces: Queue[bytes | None] = Queue(maxsize=4)
         worker = ThreadPoolExecutor(1, thread_name_prefix="lk-upload")
-        self._stored = worker.submit(storage.put, self._come(), key)
+        self._stored = worker.submit(storage.put, self._come(), key, overwrite=overwrite)
         worker.shutdown(wait=False)
 
     def add(self, piece: bytes) -> None:
         """Take the next piece, as soon as there is room. Raises what has ended the upload."""
         self._hand_over(piece)
 
-    def end(self) -> Outcome:
+    def end(self) -> TransferResult:
         """Wait until all is stored. Raises what has gone wrong."""
         self._hand_over(None)
         return self._stored.result()
@@ -55,10 +55,10 @@ class Upload:
             count += len(piece)
             yield piece
         if count != self._size:
-            raise StorageError(f"{self.key!r} was not stored: it did not come whole.")
+            raise StorageError(f"{self.key!r} wasn't stored: it arrived incomplete.")
 
     def _next(self) -> bytes | None:
         try:
             return self._pieces.get(timeout=PATIENCE)
         except Empty:
-            raise StorageError(f"{self.key!r} was not stored: the browser sent no more of it.") from None
+            raise StorageError(f"{self.key!r} wasn't stored: the browser stopped sending it.") from None

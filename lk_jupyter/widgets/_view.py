@@ -3,16 +3,15 @@
 A widget is a subclass of :class:`View`. Its traits (``.tag(sync=True)``) are the state, which the
 component of the same name in ``labextension/src/widgets`` draws. The browser asks for ``refresh``
 every ``every`` milliseconds while somebody sees the widget, and for other actions when somebody
-uses it: each is a method marked with :func:`action` or :func:`errand`, runs in a thread of its own, and what it
-raises is told in ``notice``. After each the picture of the widget in the notebook is made anew.
+uses it: each is a method marked with :func:`user_action` or :func:`background_action` and runs in its own
+thread; ``notice`` reports its errors. After each the picture of the widget in the notebook is made anew.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -20,16 +19,15 @@ import anywidget
 from traitlets import Bool, Dict, Int
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.runs.redact import redact
-from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._publish import Place
+from lk_jupyter.text.redact import redact
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.widgets._publish import DisplayPlace, sent_by_lab
 
 STATIC = Path(__file__).parent / "static"
-OURS = "application/vnd.lk-jupyter.view+json"
 LIVING = "application/vnd.jupyter.widget-view+json"
 
-#: What Visual Studio Code and Databricks set in the environment of their kernels.
-NOT_JUPYTER = ("VSCODE_PID", "VSCODE_CWD", "DATABRICKS_RUNTIME_VERSION")
+#: What our extension of JupyterLab and Notebook finds in an output's metadata.
+METADATA_KEY = "lk_jupyter"
 
 #: Seconds for which showing a widget waits for what it shows.
 PATIENCE = 2.0
@@ -38,21 +36,24 @@ _workers = ThreadPoolExecutor(16, thread_name_prefix="lk-widget")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def action(method: _Method) -> _Method:
+def user_action(method: _Method) -> _Method:
     """Let somebody ask for this method by its name; what was said before is no longer said."""
     method.__lk_action__ = "somebody"  # type: ignore[attr-defined]
     return method
 
 
-def errand(method: _Method) -> _Method:
+def background_action(method: _Method) -> _Method:
     """Let the browser ask for this method by itself; what was said before stays."""
     method.__lk_action__ = "itself"  # type: ignore[attr-defined]
     return method
 
 
-def _elsewhere() -> bool:
-    """Whether the notebook is open in what is not Jupyter, which knows the type of ipywidgets but not ours."""
-    return "google.colab" in sys.modules or any(name in os.environ for name in NOT_JUPYTER)
+def _caption() -> str:
+    """Return what a picture says of itself."""
+    return (
+        f'<p style="color: var(--jp-ui-font-color2)">Snapshot from {datetime.now():%d %b, %H:%M}. '  # noqa: DTZ005 (local)
+        "Run the cell again for live widgets.</p>"
+    )
 
 
 class View(anywidget.AnyWidget):
@@ -73,18 +74,18 @@ class View(anywidget.AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
-        self._places: list[Place] = []
-        self._last: tuple[Picture | None, dict[str, Any]] = (None, {})
+        self._places: list[DisplayPlace] = []
+        self._last: tuple[StaticView | None, dict[str, Any]] = (None, {})
         self.on_msg(lambda _, content, buffers: _workers.submit(self._answer, content, buffers))
 
     def load(self) -> None:
         """Fetch what the widget shows and set the traits; errors of this package become the notice."""
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Return what the widget leaves in the notebook, made of the traits alone."""
         raise NotImplementedError
 
-    @errand
+    @background_action
     def refresh(self) -> None:
         """Load anew; that it failed before is no longer said, other words stay."""
         was_lost, is_lost = self.lost, True
@@ -103,7 +104,8 @@ class View(anywidget.AnyWidget):
     def _ipython_display_(self) -> None:
         """Show the widget with its picture beside it, as soon as there is something to see."""
         wait([_workers.submit(self._attempt, self.refresh)], PATIENCE)
-        place = Place(self._bundle)
+        living, metadata = self._alive()
+        place = DisplayPlace(lambda: {**living, **self._left()}, metadata)
         place.show()
         self._places.append(place)
 
@@ -111,12 +113,17 @@ class View(anywidget.AnyWidget):
         return self.picture().text
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return self._bundle(), {}
+        living, metadata = self._alive()
+        return {**living, **self._left()}, metadata
 
-    def _bundle(self) -> dict[str, Any]:
-        living = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        types = {LIVING: living} if _elsewhere() else {OURS: {"model_id": self.model_id}}
-        return {**types, **self._left()}
+    def _alive(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what makes a front end show the living widget: data, or metadata for our own extension.
+
+        Without the type of ipywidgets in the data, what knows neither shows the picture.
+        """
+        if sent_by_lab():
+            return {}, {METADATA_KEY: {"view": self.model_id}}
+        return {LIVING: {"version_major": 2, "version_minor": 0, "model_id": self.model_id}}, {}
 
     def _left(self) -> dict[str, Any]:
         """Return the picture by media type; what is plotted is so once for each state."""
@@ -124,6 +131,7 @@ class View(anywidget.AnyWidget):
         last, bundle = self._last
         if last != picture or (picture.png and not last.png):
             bundle = picture.bundle()
+            bundle["text/html"] += _caption()
             self._last = picture, bundle
         return bundle
 

@@ -9,33 +9,45 @@ from typing import Any
 
 from traitlets import Bool, Int, List, Unicode
 
-from lk_jupyter.runs import account
-from lk_jupyter.runs.burning import counted
-from lk_jupyter.runs.cost import credits_label
-from lk_jupyter.runs.session import Session, current
-from lk_jupyter.runs.spending import Spending, Sum, organizations, shares, spending
-from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._png import Part, bars
-from lk_jupyter.widgets._view import View, action
-from lk_jupyter.widgets.pictures import credits as pictures
-from lk_jupyter.widgets.pictures.table import Table, picture
+from lk_jupyter.account import balance
+from lk_jupyter.account.burn_rate import counted
+from lk_jupyter.account.spending import Spending, Sum, organizations, shares, spending
+from lk_jupyter.machines.cost import credits_label
+from lk_jupyter.session import Session, current
+from lk_jupyter.views import credits as pictures
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.views.png import Part, bars
+from lk_jupyter.views.table import Table, picture
+from lk_jupyter.widgets._view import View, user_action
 
 
 class Balance(View):
-    """Credits of an organization: left, used by the hour, until when, and spent by day, kind and hardware.
+    """Credits of an organization: remaining, used per hour, until when, and spent by day, kind and hardware.
 
-    ``org`` is the slug of another organization than the session's; ``days`` how far back it looks.
+    Args:
+        org: Slug of another organization than the session's. Default: the session's.
+        days: Days of spending to show. Default: 30.
+
+    Example:
+        >>> from lk_jupyter.widgets import Balance
+        >>> balance = Balance(days=7)
+        >>> balance.load()
+        >>> balance.left
+        '...'
+        >>> balance.switch("")
+        >>> balance.close()
     """
 
     component = "balance"
 
-    org = Unicode(help="slug of the organization; empty for that of the session").tag(sync=True)
-    orgs: List[Any] = List(help="slug and name of those that can be switched to").tag(sync=True)
+    org = Unicode(help="slug of the organization; empty for the session's").tag(sync=True)
+    orgs: List[Any] = List(help="slug and name of the organizations to switch to").tag(sync=True)
     days = Int(30, help="days of spending").tag(sync=True)
     left = Unicode(help="credits that are left").tag(sync=True)
     running = Unicode(help="what uses credits now").tag(sync=True)
     per_hour = Unicode(help="what that costs an hour").tag(sync=True)
     runs_out = Unicode(help="when the credits end, ISO 8601; empty when nothing runs").tag(sync=True)
+    complete = Bool(default_value=True, help="whether all prices are known").tag(sync=True)
     burning: List[Any] = List(help="name, kind, hardware and price of each thing that runs").tag(sync=True)
     suspended = Bool(help="whether the account is").tag(sync=True)
     spent = Unicode(help="credits that were spent").tag(sync=True)
@@ -50,16 +62,20 @@ class Balance(View):
     def load(self) -> None:
         """Read the balance, what runs, and the ledger."""
         session = self._session()
-        found, past = account.balance(session), spending(session, self.days)
+        found, past = balance.balance(session), spending(session, self.days)
         self.orgs = [list(each) for each in organizations(session)]
         self.org = self.org or past.organization
         self._show_now(found)
         self._show_past(past)
         self.suspended = found.suspended
 
-    @action
+    @user_action
     def switch(self, org: str) -> None:
-        """Show another organization. The session of the notebook stays where it is."""
+        """Show another organization. The session of the notebook stays the same.
+
+        Args:
+            org: Slug of the organization; an empty text for the session's.
+        """
         self.org = org
         self.refresh()
 
@@ -69,10 +85,11 @@ class Balance(View):
             self._other.close()
         super().close()
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Tell what was left, and what was spent."""
-        ends = [("Lasts until", self.runs_out[:16].replace("T", " "))] if self.runs_out else []
-        rows = [("Left", self.left), ("Running now", self.running), ("An hour", self.per_hour), *ends]
+        most = "" if self.complete else " at the latest"
+        ends = [("Lasts until", self.runs_out[:16].replace("T", " ") + most)] if self.runs_out else []
+        rows = [("Left", self.left), ("Running now", self.running), ("Per hour", self.per_hour), *ends]
         note = "The account is suspended." if self.suspended else ""
         now = Table(("Credits", "Amount"), rows, note, caption=f"Credits of {self.org}" if self.org else "Credits")
         total = Table(("Spent", "Credits"), [(f"Last {self.days} days", self.spent)], right=frozenset({"Credits"}))
@@ -97,14 +114,15 @@ class Balance(View):
             self._other = Session(target)
         return self._other
 
-    def _show_now(self, found: account.Balance) -> None:
+    def _show_now(self, found: balance.Balance) -> None:
         self.left = credits_label(found.credits)
-        self.running = counted(found.burning)
-        self.per_hour = credits_label(found.per_hour) if found.running else "nothing"
-        self.runs_out = found.runs_out.astimezone().isoformat(timespec="minutes") if found.runs_out else ""
+        self.running = counted(found.resources)
+        self.per_hour = found.rate.label if found.active_count else "nothing"
+        self.complete = found.rate.complete
+        self.runs_out = found.depleted_at.astimezone().isoformat(timespec="minutes") if found.depleted_at else ""
         self.burning = [
             [thing.name or thing.id[:8], thing.kind, thing.hardware, credits_label(thing.per_hour)]
-            for thing in found.burning
+            for thing in found.resources
         ]
 
     def _show_past(self, found: Spending) -> None:

@@ -11,15 +11,16 @@ from typing import Any
 from traitlets import Bool, List, Unicode
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.inference.answerer import answerer
 from lk_jupyter.inference.catalogue import catalogue
-from lk_jupyter.inference.talk import Answer, Coming, Talk
-from lk_jupyter.runs.cost import credits_label, duration_label
-from lk_jupyter.runs.guard import permit_text
-from lk_jupyter.runs.redact import redact
-from lk_jupyter.runs.session import current
-from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._view import View, action
+from lk_jupyter.inference.chat_target import answerer
+from lk_jupyter.inference.conversation import ChatReply, Coming, Talk
+from lk_jupyter.machines.cost import credits_label, duration_label
+from lk_jupyter.runs.package.secret_scan import permit_text
+from lk_jupyter.session import current
+from lk_jupyter.text.redact import redact
+from lk_jupyter.views.markdown import html_of
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.widgets._view import View, user_action
 
 #: Seconds between two updates of an answer that comes.
 _PACE = 0.15
@@ -29,17 +30,32 @@ _LETTERS = 400_000
 
 
 class Chat(View):
-    """A talk with a model: type, see the answer come, stop it, go on, begin anew.
+    """A conversation with a model: ask, stream the answer, stop it, continue, start over.
 
-    ``model`` is a model or the beginning of a deployment's id, ``system`` are instructions. ``.messages`` is what was
-    said, as the API takes it.
+    Args:
+        model: Model, or the first characters of a deployment's id. Default: the setting ``model``.
+        system: Instructions for the model. Default: none.
+
+    Cost: tokens of prompt and answer.
+
+    Example:
+        >>> from lk_jupyter.widgets import Chat
+        >>> chat = Chat("local/echo")
+        >>> chat.load()
+        >>> chat.ask("hello")
+        >>> chat.messages[0]
+        {'role': 'user', 'content': 'hello'}
+        >>> chat.stop()
+        >>> chat.clear()
+        >>> chat.messages
+        []
     """
 
     component = "chat"
 
     model = Unicode(help="the model or deployment that is asked").tag(sync=True)
     models: List[Any] = List(help="the models that can be chosen").tag(sync=True)
-    turns: List[Any] = List(help="who, text, reasoning and facts of each turn").tag(sync=True)
+    turns: List[Any] = List(help="who, text, its HTML, reasoning and facts of each turn").tag(sync=True)
     answering = Bool(help="whether an answer is coming").tag(sync=True)
     spent = Unicode(help="what the talk has cost so far").tag(sync=True)
 
@@ -53,22 +69,31 @@ class Chat(View):
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """What was said, as the API takes it."""
+        """The conversation as the API takes it: a list of dicts with ``role`` and ``content``."""
         return [message.model_dump(exclude_none=True) for message in self._talk.messages]
 
     def load(self) -> None:
-        """Ask which models there are."""
+        """Read the list of models."""
         self.models = [offer.id for offer in catalogue(current(start=False)) if offer.kind == "chat"]
         self.model = self.model or next(iter(self.models), "")
 
-    @action
+    @user_action
     def ask(self, text: str) -> None:
-        """Ask, and show the answer as it comes. Raises UsageError for nothing to ask, and while another comes."""
+        """Ask, and stream the answer.
+
+        Args:
+            text: The question.
+
+        Raises:
+            UsageError: The text is empty, or another answer is still coming.
+
+        Cost: tokens of prompt and answer.
+        """
         if not text.strip():
-            raise UsageError("There is nothing to ask yet: type a question.")
+            raise UsageError("Type a question first.")
         permit_text(text, "The question")
         if not self._one.acquire(blocking=False):
-            raise UsageError("An answer is still coming. Stop it first, or wait for its end.")
+            raise UsageError("An answer is still coming. Stop it first, or wait until it ends.")
         try:
             self.say("")
             self._asked(text)
@@ -76,28 +101,28 @@ class Chat(View):
             self.answering = False
             self._one.release()
 
-    @action
+    @user_action
     def stop(self) -> None:
-        """End the answer that comes; what came is kept."""
+        """Stop the answer; the text so far is kept."""
         if self._coming:
             self._coming.close()
 
-    @action
+    @user_action
     def clear(self) -> None:
-        """Begin anew."""
+        """Start over with an empty conversation."""
         self.stop()
         self._talk.messages.clear()
         self.turns, self.spent = [], ""
         self._cost, self._is_counted = Decimal(0), True
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Tell what was said."""
         lines = [f"{_who(turn)}: {turn['text']}" for turn in self.turns]
         title = f"Chat with {self.model}"
         body = "".join(_drawn(turn) for turn in self.turns)
         note = f"<p>{escape(self.spent)}</p>" if self.spent else ""
         html = f"<div><strong>{escape(title)}</strong>{body}{note}</div>"
-        return Picture("\n".join(filter(None, [title, *lines, self.spent])), html)
+        return StaticView("\n".join(filter(None, [title, *lines, self.spent])), html)
 
     def _asked(self, text: str) -> None:
         who = answerer(current(), self.model)
@@ -119,24 +144,26 @@ class Chat(View):
     def _size(self) -> int:
         return sum(len(turn["text"]) + len(turn["reasoning"]) for turn in self.turns)
 
-    def _show(self, label: str, answer: Answer, facts: str) -> None:
+    def _show(self, label: str, answer: ChatReply, facts: str) -> None:
         self.turns = [*self.turns[:-1], _turn(label, answer.text, answer.reasoning, facts)]
 
     def _add(self, cost: Decimal | None) -> None:
         """Count the cost of an answer; one that was stopped, or whose model has no price, tells none."""
         self._cost += cost or 0
         self._is_counted = self._is_counted and cost is not None
-        rest = "" if self._is_counted else ", and what was not counted"
+        rest = "" if self._is_counted else ", plus uncounted usage"
         self.spent = f"Cost so far: {credits_label(self._cost)}{rest}"
 
 
 def _turn(who: str, text: str, reasoning: str = "", facts: str = "") -> dict[str, str]:
-    return {"who": who, "text": redact(text), "reasoning": redact(reasoning.strip()), "facts": facts}
+    shown = redact(text)
+    html = html_of(shown) if who != "you" and shown else ""
+    return {"who": who, "text": shown, "html": html, "reasoning": redact(reasoning.strip()), "facts": facts}
 
 
-def _facts(answer: Answer) -> str:
+def _facts(answer: ChatReply) -> str:
     usage, speed = answer.usage, answer.tokens_per_second
-    counted = f"{usage.prompt_tokens or 0:,} + {usage.completion_tokens or 0:,} tokens" if usage else "not whole"
+    counted = f"{usage.prompt_tokens or 0:,} + {usage.completion_tokens or 0:,} tokens" if usage else "incomplete"
     cost = credits_label(answer.cost) if answer.cost else ""
     fast = f"{speed:,.0f} tokens/s" if speed else ""
     return " · ".join(filter(None, [counted, fast, duration_label(answer.seconds), cost]))
@@ -148,5 +175,5 @@ def _who(turn: dict[str, str]) -> str:
 
 def _drawn(turn: dict[str, str]) -> str:
     facts = f"<small>{escape(turn['facts'])}</small>" if turn["facts"] else ""
-    text = f'<pre style="white-space:pre-wrap;background:transparent">{escape(turn["text"])}</pre>'
+    text = turn["html"] or f'<pre style="white-space:pre-wrap;background:transparent">{escape(turn["text"])}</pre>'
     return f"<p><strong>{escape(_who(turn))}</strong> {facts}</p>{text}"

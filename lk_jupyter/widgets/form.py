@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from traitlets import Dict, List, Unicode, observe
 
+from lk_jupyter import session
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options import Options, check, extras, line_of, on_the_line
-from lk_jupyter.runs import session
-from lk_jupyter.widgets._picture import Picture
+from lk_jupyter.options.runs import Options, check, extras, line_of, on_the_line
+from lk_jupyter.text.problems import in_words
+from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets._view import View
 
 #: How many fields stand open; the declarations begin with what is wanted most.
@@ -22,23 +23,32 @@ OPEN = 5
 
 
 def form_for(options: type[Options] | Options) -> Form:
-    """Return a form of these options: a class, such as RunOptions, or one whose values it begins with.
+    """Return a form for options.
 
-    ``.value`` is what was filled in, ``.line`` what stands on the magic's line for it, so
-    ``%%lk_run $form`` runs a cell with it.
+    Args:
+        options: A class of options, such as ``RunOptions``, or an instance whose values the form starts with.
+
+    Returns:
+        A Form: ``.value`` are the options, ``.line`` their text for the magic, so ``%%lk_run $form`` uses them.
+
+    Example:
+        >>> from lk_jupyter.options.runs import RunOptions
+        >>> from lk_jupyter.widgets import form_for
+        >>> form_for(RunOptions(gpu="A100")).line
+        '--gpu A100'
     """
     return Form(options)
 
 
 class Form(View):
-    """A form of one of the models in ``lk_jupyter.options``; what does not fit is told at its field."""
+    """A form of one of the models in ``lk_jupyter.options.runs``; what does not fit is told at its field."""
 
     component = "form"
 
     fields: List[Any] = List([], help="what is asked: name, flag, kind, choices, suggestions, help").tag(sync=True)
-    entries: Dict[str, Any] = Dict({}, help="what stands in each field, as typed; switches are booleans").tag(sync=True)
+    entries: Dict[str, Any] = Dict({}, help="the text of each field, as typed; switches are booleans").tag(sync=True)
     problems: Dict[str, str] = Dict({}, help="what does not fit, by field").tag(sync=True)
-    line = Unicode("", help="what stands on the magic's line").tag(sync=True)
+    line = Unicode("", help="the text of the magic's line").tag(sync=True)
 
     def __init__(self, options: type[Options] | Options) -> None:
         self._model = options if isinstance(options, type) else type(options)
@@ -63,10 +73,10 @@ class Form(View):
         }
         self.fields = [{**field, "suggestions": known.get(field["completer"], [])} for field in self.fields]
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Tell what was filled in."""
-        text = self.line or "No option is set."
-        return Picture(text, f"<p>Options: <code>{escape(text)}</code></p>")
+        text = self.line or "No options set."
+        return StaticView(text, f"<p>Options: <code>{escape(text)}</code></p>")
 
     @observe("entries")
     def _check(self, _: object) -> None:
@@ -75,7 +85,7 @@ class Form(View):
             raw = self._raw()
             self.line = line_of(self._model(**raw))
         except ValidationError as error:
-            self.problems = {str(each["loc"][0]): each["msg"] for each in error.errors() if each["loc"]}
+            self.problems = {str(each["loc"][0]): in_words(each) for each in error.errors() if each["loc"]}
         except UsageError as error:
             name, _, problem = str(error).partition(": ")
             self.problems = {name: problem}
@@ -140,11 +150,11 @@ def _words(name: str, entry: str) -> list[str]:
     try:
         return shlex.split(entry)
     except ValueError:
-        raise UsageError(f"{name}: a quote is not closed.") from None
+        raise UsageError(f"{name}: a quote isn't closed.") from None
 
 
 def _pairs(name: str, entry: str) -> dict[str, str]:
     words = _words(name, entry)
     if not all("=" in word for word in words):
-        raise UsageError(f"{name}: give key=value pairs.")
+        raise UsageError(f"{name}: use key=value pairs.")
     return dict(word.split("=", 1) for word in words)

@@ -6,18 +6,30 @@ from html import escape
 
 from traitlets import Unicode
 
-from lk_jupyter import config, signing
+from lk_jupyter import session
+from lk_jupyter.config import settings
+from lk_jupyter.connection import signin
 from lk_jupyter.errors import NotSignedIn
-from lk_jupyter.runs import session
-from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._view import View, action
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.widgets._view import View, user_action
 
 
 class Login(View):
-    """A form that signs in, and tells who is signed in.
+    """A form that signs in, and shows who is signed in.
 
-    The key goes from the field to the kernel once, is tried against the server and kept in the
-    keyring (or a file that only you can read); it is in no trait, no output and no notebook.
+    The key goes from the field to the kernel once, is tried against the server and stored in the keyring (or in a
+    file that
+    only you can read). It is in no trait, no output and no notebook.
+
+    Example:
+        >>> from lk_jupyter.widgets import Login
+        >>> login = Login()
+        >>> login.load()
+        >>> login.server
+        'http://127.0.0.1:...'
+        >>> login.sign_in(api_key)
+        >>> login.sign_out()
+        >>> login.use_local_cloud()  # doctest: +SKIP
     """
 
     component = "login"
@@ -26,34 +38,41 @@ class Login(View):
     account = Unicode(help="who is signed in; empty when nobody is").tag(sync=True)
 
     def load(self) -> None:
-        """Find out who is signed in, without starting anything."""
-        self.server, self.account = config.setting("base_url"), ""
+        """Read who is signed in, without starting anything."""
+        self.server, self.account = settings.setting("base_url"), ""
         try:
             me = session.current(start=False).whoami()
         except NotSignedIn:
             return
         self.server, self.account = me.server, me.account
 
-    @action
+    @user_action
     def sign_in(self, key: str) -> None:
-        """Try a key and keep it."""
-        signing.sign_in(key, typed_in="the form")
+        """Try a key, and store it if the server accepts it.
+
+        Args:
+            key: API key.
+
+        Raises:
+            Unauthorized: The server doesn't accept the key. Nothing was stored.
+        """
+        signin.sign_in(key, typed_in="the form")
         self.refresh()
 
-    @action
+    @user_action
     def use_local_cloud(self) -> None:
         """Start the local cloud, and use it from now on."""
-        signing.use_local()
+        signin.use_local()
         self.refresh()
 
-    @action
+    @user_action
     def sign_out(self) -> None:
-        """Forget the key that was kept, and say what signs in all the same."""
-        done = signing.logout()
+        """Delete the stored key, and show whether something else still signs you in."""
+        done = signin.logout()
         self.load()
         self.say("\n".join(done))
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Tell who was signed in."""
         text = f"Signed in as {self.account} at {self.server}" if self.account else f"Not signed in at {self.server}"
-        return Picture(text, f"<p>{escape(text)}</p>")
+        return StaticView(text, f"<p>{escape(text)}</p>")

@@ -7,16 +7,16 @@ from typing import Any
 
 from traitlets import Dict, List, Unicode
 
-from lk_jupyter.config import setting
+from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError, UsageError
-from lk_jupyter.runs.offer_table import Wish, table
-from lk_jupyter.runs.offers import Offer, cheapest
-from lk_jupyter.runs.session import current
-from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._view import View, action
-from lk_jupyter.widgets.pictures.table import Table, picture
+from lk_jupyter.machines.offers import MachineOffer, cheapest
+from lk_jupyter.machines.picker import PickerQuery, table
+from lk_jupyter.session import current
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.views.table import Table, picture
+from lk_jupyter.widgets._view import View, user_action
 
-WISH = Wish().as_dict()
+WISH = PickerQuery().as_dict()
 _COLUMNS = (
     "Chosen",
     "Machine",
@@ -34,11 +34,25 @@ _FIGURES = frozenset({"Memory GiB", "GPUs", "vCPU", "RAM GiB", "Price/h", "At mo
 
 
 class MachinePicker(View):
-    """All machines that a run can ask for, to sort, filter and choose from.
+    """All machine types that a run can use, to sort, filter and choose from.
 
-    ``value`` is the profile that was chosen, and so is ``str(picker)``: ``%%lk_run --machine $picker``
-    runs there. ``memory`` is what a GPU must have ("40 GB"), ``price`` the most that an hour may
-    cost, ``limit`` the time for which the most that a run can cost is told ("10 min").
+    ``value`` is the chosen machine type, and so is ``str(picker)``: ``%%lk_run --machine $picker`` runs there.
+
+    Args:
+        memory: GPU memory that is needed at least, such as ``"40 GB"``. Default: any.
+        price: Highest price in credits per hour. Default: any.
+        available: Show only machines that are free now. Default: False.
+        text: Text that the name contains. Default: any.
+        limit: Time limit for which the highest possible cost is shown, such as ``"10 min"``. Default: none.
+
+    Example:
+        >>> from lk_jupyter.widgets import MachinePicker
+        >>> picker = MachinePicker(memory="40 GB", price=2)
+        >>> picker.load()
+        >>> picker.choose_cheapest()
+        >>> picker.value
+        'gpu...'
+        >>> picker.make_default()
     """
 
     component = "machine_picker"
@@ -46,7 +60,7 @@ class MachinePicker(View):
     wish = Dict(WISH, help="what is asked for, as it was typed").tag(sync=True)
     rows: List[Any] = List(help="the machines that fit, in order").tag(sync=True)
     total = Unicode(help="how many of how many").tag(sync=True)
-    value = Unicode(help="the profile that was chosen").tag(sync=True)
+    value = Unicode(help="the chosen machine type").tag(sync=True)
     default = Unicode(help="the machine of runs that name none").tag(sync=True)
     problem = Unicode(help="what of the wish is not understood").tag(sync=True)
 
@@ -60,7 +74,7 @@ class MachinePicker(View):
         limit: str | float = "",
     ) -> None:
         typed = {"memory": str(memory), "price": str(price), "text": text, "limit": str(limit)}
-        self._offers: list[Offer] = []
+        self._offers: list[MachineOffer] = []
         super().__init__(every=60_000, wish={**WISH, **typed, "available": available}, value=setting("machine"))
         self.observe(lambda _: self._fit(), ["wish"])
         self.observe(lambda _: self._keep(), ["rows", "value", "problem"])
@@ -69,27 +83,27 @@ class MachinePicker(View):
         return self.value
 
     def load(self) -> None:
-        """Ask which machines there are, and which of them can be had."""
+        """Read the machine types, their prices and what is free now."""
         self.default = setting("machine")
         self._offers = current(start=False).offers()
         self._fit()
 
-    @action
+    @user_action
     def choose_cheapest(self) -> None:
-        """Choose the cheapest machine that fits, may be launched and is not taken."""
+        """Choose the cheapest machine that fits, may be launched and is free."""
         self.value = cheapest(self._offers, self._wish.need).profile
-        self.say(f"{self.value} is the cheapest that fits.")
+        self.say(f"{self.value} is the cheapest match.")
 
-    @action
+    @user_action
     def make_default(self) -> None:
-        """Let runs of this notebook that name no machine take the one that is chosen, until the kernel ends."""
+        """Use the chosen machine for runs of this notebook that name none, until the kernel ends."""
         if self.value not in {offer.profile for offer in self._offers}:
-            raise UsageError(f"There is no machine {self.value!r}. Choose one of the table.")
+            raise UsageError(f"Unknown machine '{self.value}'. Choose one from the table.")
         os.environ["LK_MACHINE"] = self.value
         self.default = self.value
-        self.say(f"Runs of this notebook that name no machine take {self.value} now, until the kernel ends.")
+        self.say(f"Runs of this notebook without a machine now use {self.value}, until the kernel ends.")
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Tell the machines that fitted, and which was chosen."""
         rows = [("✓" if row["profile"] == self.value else "", *_cells(row)) for row in self.rows]
         note = self.problem or f"{self.total} Chosen: {self.value}."
@@ -101,8 +115,8 @@ class MachinePicker(View):
             place.changed()
 
     @property
-    def _wish(self) -> Wish:
-        return Wish.of(self.wish)
+    def _wish(self) -> PickerQuery:
+        return PickerQuery.of(self.wish)
 
     def _fit(self) -> None:
         """Find what fits what was typed; while that cannot be read, the table stays as it is."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from traitlets import Bool, Unicode
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._view import View, action
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.widgets._view import View, user_action
 
 if TYPE_CHECKING:
-    from lk_jupyter.runs.once import Secret
+    from lk_jupyter.account.one_time_secret import OneTimeSecret
 
 
 class Once(View):
@@ -27,20 +27,20 @@ class Once(View):
     title = Unicode(help="what is shown").tag(sync=True)
     is_over = Bool(help="whether it was shown").tag(sync=True)
 
-    def __init__(self, secret: Secret) -> None:
+    def __init__(self, secret: OneTimeSecret) -> None:
         super().__init__(title=secret.title)
-        self._secret: Secret | None = secret
+        self._secret: OneTimeSecret | None = secret
 
-    @action
+    @user_action
     def reveal(self) -> dict[str, object]:
         """Give it to the browser that asks first."""
         secret, self._secret, self.is_over = self._secret, None, True
         if secret is None:
-            raise UsageError(f"{self.title}: this was shown once, and the kernel does not have it any more.")
+            raise UsageError(f"{self.title}: shown once; the kernel no longer has it.")
         return {"rows": secret.rows, "image": secret.image, "advice": secret.advice}
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Tell that there was something, and not what."""
         state = "was shown once" if self.is_over else "can be shown once, while this kernel lives"
-        text = f"{self.title}: {state}; it is not saved in the notebook."
-        return Picture(text, f"<p>{escape(text)}</p>")
+        text = f"{self.title}: {state}; it isn't saved in the notebook."
+        return StaticView(text, f"<p>{escape(text)}</p>")

@@ -11,16 +11,17 @@ from typing import Any, ClassVar
 
 from traitlets import Int, List, Unicode
 
+from lk_jupyter import session
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.errors import UsageError
-from lk_jupyter.runs import session
-from lk_jupyter.runs.metrics import EMPTY, Metrics, Overlay, read
+from lk_jupyter.runs.metrics.metrics import Metrics, Overlay, read
+from lk_jupyter.runs.metrics.series import EMPTY
 from lk_jupyter.runs.run import Run
+from lk_jupyter.views.metrics import metrics as picture_of
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.views.png import plots
 from lk_jupyter.widgets._frames import frame_of
-from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._png import plots
-from lk_jupyter.widgets._view import View, action
-from lk_jupyter.widgets.pictures.metrics import metrics as picture_of
+from lk_jupyter.widgets._view import View, user_action
 
 #: Milliseconds between two looks at a run that goes on.
 LIVE = 5_000
@@ -28,17 +29,29 @@ LIVE = 5_000
 #: Metrics come late: how long after its end a run is still looked at.
 _SETTLED = timedelta(minutes=1)
 
-_NONE = "No samples: the run ended before the first, which comes 15 s after the start."
+_NONE = "No samples: the run ended before the first one, which arrives 15 s after the start."
 _NONE_HERE = "No samples in this window."
 _AT_ONCE = 8
 
 
 class RunMetrics(View):
-    """All series of a run as plots: zoom, pan, values under the pointer, live while the run goes on.
+    """All series of a run as plots: zoom, pan, values under the pointer; live while the run is active.
 
-    Takes a run or its id; several are laid over each other at their starts. ``step`` (seconds, or such as ``5s``)
-    keeps the distance of points; without it, the server gives what the window on the screen can show.
-    ``.df`` is a pandas DataFrame of what is shown, ``.plot()`` a matplotlib Figure of it.
+    Args:
+        runs: Runs or their ids; several are overlaid, aligned at their starts.
+        step: Seconds between points, or such as ``5s``. Default: what the window on the screen can show.
+
+    Example:
+        >>> from lk_jupyter.widgets import RunMetrics
+        >>> run = session.run("print(1)", gpu="A100")
+        >>> _ = run.wait()
+        >>> metrics = RunMetrics(run)
+        >>> metrics.load()
+        >>> metrics.look(0, 10)
+        >>> metrics.df.index.name
+        'time'
+        >>> type(metrics.plot("cpu_percent")).__name__
+        'Figure'
     """
 
     component = "run_metrics"
@@ -47,7 +60,7 @@ class RunMetrics(View):
     every = Int(LIVE).tag(sync=True)
     frames: List[dict[str, Any]] = List(help="the metrics of each run, as bytes").tag(sync=True)
     window: List[float] = List(
-        help="first and last second that is shown, since the start; empty for the whole run"
+        help="first and last second that is shown, since the start; empty for the entire run"
     ).tag(sync=True)
     empty = Unicode(EMPTY, help="why there is nothing to see, if so").tag(sync=True)
 
@@ -61,7 +74,7 @@ class RunMetrics(View):
         super().__init__(every=self.pace)
 
     def load(self) -> None:
-        """Read the metrics of the window; what was meant for an older window is dropped."""
+        """Read the metrics of the window."""
         window = list(self.window)
         with ThreadPoolExecutor(min(_AT_ONCE, len(self._runs)), thread_name_prefix="lk-metrics") as readers:
             found = list(readers.map(lambda run: self._read(run, window), self._runs))
@@ -78,24 +91,38 @@ class RunMetrics(View):
         if not window:
             return read(run, step=self._step)
         record = run.record
-        began = record.start_time or record.job_start or record.created_at
+        began = record.start_time or record.job_start or record.known_since or datetime.now(timezone.utc)
         first, last = (began + timedelta(seconds=second) for second in window)
         return read(run, start=first, end=last, step=self._step)
 
-    @action
+    @user_action
     def look(self, first: float | None = None, last: float | None = None) -> None:
-        """Show this window, in seconds since the start; the whole run where none is given."""
+        """Show a window of time.
+
+        Args:
+            first: First second since the start. Default: the start.
+            last: Last second since the start. Default: the end.
+        """
         self.window = [] if first is None or last is None else [first, last]
         self.refresh()
 
     @property
     def df(self) -> Any:
-        """What is shown, as a tidy DataFrame: indexed by time, or by ``elapsed`` with a column ``run`` for several."""
+        """The values as a DataFrame: ``Metrics.df`` for one run, ``Overlay.df`` for several.
+
+        Index ``time`` (datetime64, UTC) or ``elapsed`` (timedelta64). Columns: the series (float64), and ``run``
+        (str) for
+        several.
+        """
         found = self._now()
         return found[0].df if len(found) == 1 else Overlay(found).df
 
     def plot(self, *columns: str) -> Any:
-        """Return a matplotlib Figure of these series, or of all that have samples."""
+        """Return a matplotlib Figure of these series.
+
+        Args:
+            columns: Names of series. Default: all that have samples.
+        """
         return Overlay(self._now()).plot(*columns)
 
     def _now(self) -> list[Metrics]:
@@ -103,12 +130,12 @@ class RunMetrics(View):
             self.load()
         return self._found
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Show each series as figures with a small curve; once all have ended, as a plot too."""
         pictures = [picture_of(metrics) for metrics in self._found]
         text = "\n\n".join(each.text for each in pictures) or self.empty
         html = "".join(each.html for each in pictures) or f"<p>{escape(self.empty)}</p>"
-        return Picture(text, html, self._plotted("\n".join(f"Run {each.label}" for each in self._found)))
+        return StaticView(text, html, self._plotted("\n".join(f"Run {each.label}" for each in self._found)))
 
     def _plotted(self, head: str) -> Callable[[], bytes] | None:
         """Return what plots the metrics of runs that have ended; while one goes on that is too much to do for ever."""

@@ -8,15 +8,15 @@ from typing import Any
 from traitlets import Bool, Int, List, Unicode
 
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.runs.held import is_held, let_go
-from lk_jupyter.runs.redact import redact
 from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.waiting import is_blocking, release
+from lk_jupyter.text.redact import redact
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.views.run import facts, reason
+from lk_jupyter.views.table import Table, picture
 from lk_jupyter.widgets._log import LogLines
-from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._publish import hears_while_busy
-from lk_jupyter.widgets._view import action, errand
-from lk_jupyter.widgets.pictures.run import facts, reason
-from lk_jupyter.widgets.pictures.table import Table, picture
+from lk_jupyter.widgets._publish import supports_subshells
+from lk_jupyter.widgets._view import background_action, user_action
 from lk_jupyter.widgets.run_metrics import RunMetrics
 
 #: Lines of the log that stay in the notebook, and that travel to the browser at once.
@@ -25,9 +25,23 @@ _PAGE = 5_000
 
 
 class RunView(RunMetrics):
-    """A run as it goes on: state, cost, log with search, metrics, and buttons that stop it or let its cell go.
+    """A run: state, cost, searchable log, metrics, and buttons that abort or detach it.
 
-    Takes a run or its id. ``.df`` and ``.plot()`` are those of its metrics.
+    ``.df`` and ``.plot()`` are the metrics, as for ``RunMetrics``.
+
+    Args:
+        run: A run or its id.
+
+    Example:
+        >>> from lk_jupyter.widgets import RunView
+        >>> run = session.run("print(1)", gpu="A100")
+        >>> _ = run.wait()
+        >>> view = RunView(run)
+        >>> view.load()
+        >>> view.ended
+        True
+        >>> view.stop()
+        >>> view.detach()
     """
 
     component = "run_view"
@@ -48,17 +62,17 @@ class RunView(RunMetrics):
         self._run = self._runs[0]
         self._log = LogLines(self._run, self._lines_came)
         self.title = self._run.short_id
-        self.deaf = not hears_while_busy()
+        self.deaf = not supports_subshells()
 
     def load(self) -> None:
-        """Look at the run, its log and its metrics."""
+        """Read the run, its log and its metrics."""
         record = self._run.record
         was_ended, self.ended = self.ended, is_final(record.status)
         self._log.look(ended=self.ended)
         with self.hold_sync():
             self.facts = [[name, redact(words)] for name, words in facts(self._run, record) if words]
             self.reason = redact(reason(record))
-            self.held = is_held(self._run.execution_id)
+            self.held = is_blocking(self._run.execution_id)
         self._lines_came()
         super().load()
         if self.ended and not was_ended:
@@ -76,29 +90,29 @@ class RunView(RunMetrics):
             self.live = self._log.live
             self.total = self._log.total
 
-    @errand
+    @background_action
     def lines(self, start: int) -> dict[str, Any]:
         """Return lines of the log from this one on, as many as travel well, and the number of the first."""
         first, lines = self._log.page(start, _PAGE)
         return {"first": first, "lines": lines}
 
-    @action
+    @user_action
     def stop(self) -> None:
-        """Kill the run; it is tried for as long as the server is out of reach."""
+        """Abort the run; it is repeated while the server is out of reach."""
         self.stopping = True
         self._run.abort_soon()
 
-    @action
+    @user_action
     def detach(self) -> None:
-        """Let the cell go that waits for the run, which goes on."""
-        let_go(self._run.execution_id)
+        """Detach the run: its cell stops waiting, and the run stays active."""
+        release(self._run.execution_id)
         self.held = False
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Show the facts, the end of the log, and the metrics."""
         state = picture(Table(("Run", self.title), self.facts, self.reason))
         tail = "\n".join(self._log.lines[-_TAIL:])
         log = f"<pre>{escape(tail)}</pre>" if tail else ""
         metrics = super().picture()
         text = "\n\n".join(filter(None, [state.text, tail, metrics.text]))
-        return Picture(text, state.html + log + metrics.html, self._plotted(f"{state.text}\n\n{tail}"))
+        return StaticView(text, state.html + log + metrics.html, self._plotted(f"{state.text}\n\n{tail}"))

@@ -6,25 +6,27 @@ from typing import Any
 
 from traitlets import Dict, Int, List, Unicode
 
+from lk_jupyter import session
+from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.options import HistoryOptions, check
-from lk_jupyter.runs import session
-from lk_jupyter.runs.cost import credits_label, duration_label
-from lk_jupyter.runs.diff import compare, side_of
-from lk_jupyter.runs.history import History, Past, history
-from lk_jupyter.runs.journal import journal
-from lk_jupyter.runs.redact import redact, redact_values
-from lk_jupyter.runs.rerun import again
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.machines.cost import duration_label
+from lk_jupyter.options.runs import HistoryOptions, check
+from lk_jupyter.runs.history.diff import compare, side_of
+from lk_jupyter.runs.history.history import History, RunSummary, history
+from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.run import Run
-from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._view import View, action, errand
-from lk_jupyter.widgets.pictures.run import state_label
-from lk_jupyter.widgets.pictures.table import MOST, Table, picture, rest
+from lk_jupyter.text.redact import redact, redact_values
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.views.run import state_label
+from lk_jupyter.views.table import MOST, Table, picture, rest
+from lk_jupyter.widgets._view import View, background_action, user_action
 from lk_jupyter.widgets.run_view import RunView
 
 _COLUMNS = ("Run", "State", "Machine", "Started", "Took", "Cost", "Name")
 _RIGHT = frozenset({"Took", "Cost"})
-_NONE = "No runs yet. Put %%lk_run on top of a cell."
+_NONE = "No runs. Start one with %%lk_run on top of a cell."
 
 #: What the browser draws of the run that is open.
 _OPENED = (
@@ -35,10 +37,28 @@ _ASKED = {"lines", "look", "stop", "detach"}
 
 
 class Runs(View):
-    """Your runs, newest first: filter, sort, open, stop, compare, run again. ``.df`` has them as a DataFrame.
+    """Your runs, newest first: filter, sort, open, abort, compare, rerun.
 
-    Words and options choose as those of ``%lk_history`` do: ``Runs("accuracy", since="7d", machine="a100")``.
-    ``limit`` is how many it shows at most.
+    Args:
+        text: Words to search for. Default: all runs.
+        limit: Most runs to show. Default: 100.
+        options: The options of ``%lk_history``, such as ``since="7d"``, ``machine="a100"``.
+
+    Example:
+        >>> from lk_jupyter.widgets import Runs
+        >>> run = session.run("print(1)", gpu="A100")
+        >>> _ = run.wait()
+        >>> runs = Runs(machine="a100", limit=5)
+        >>> runs.load()
+        >>> runs.df.index.name
+        'run'
+        >>> runs.look_at(run.execution_id)
+        >>> sorted(runs.compare(run.execution_id, run.execution_id))
+        [...'code'...]
+        >>> runs.abort(run.execution_id)
+        '...'
+        >>> runs.rerun(run.execution_id)
+        '...'
     """
 
     component = "runs"
@@ -55,7 +75,7 @@ class Runs(View):
         super().__init__()
 
     def load(self) -> None:
-        """Read what the journal of this machine and the cloud know, and the run that is open."""
+        """Read the journal of this machine and the runs of the cloud, and the open run."""
         self._history = history(session.current(), self._options)
         self.rows = [_row(past) for past in self._history.runs]
         self.note = redact(self._history.note) or ("" if self.rows else _NONE)
@@ -65,20 +85,27 @@ class Runs(View):
 
     @property
     def df(self) -> Any:
-        """The runs as a DataFrame, newest first (a list of rows where pandas is missing)."""
+        """The runs as a DataFrame, newest first (a list of rows without pandas).
+
+        Index and columns are as for ``Session.history``.
+        """
         if not self._history.runs:
             self.load()
         return self._history.table()
 
-    @action
+    @user_action
     def look_at(self, run: str) -> None:
-        """Look at one run; at none with an empty id."""
+        """Open one run.
+
+        Args:
+            run: Id of the run; an empty text closes it.
+        """
         self._view = RunView(run) if run else None
         if self._view:
             self._view.load()
         self._show_opened()
 
-    @errand
+    @background_action
     def opened_run(self, do: str, args: dict[str, Any]) -> Any:
         """Have the run that is open do what its own buttons ask for."""
         if self._view is None or do not in _ASKED:
@@ -90,37 +117,60 @@ class Runs(View):
     def _show_opened(self) -> None:
         self.opened = {name: getattr(self._view, name) for name in _OPENED} if self._view else {}
 
-    @action
+    @user_action
     def abort(self, run: str) -> str:
-        """Kill a run; it is tried for as long as the server is out of reach."""
+        """Abort a run; it is repeated while the server is out of reach.
+
+        Args:
+            run: Id of the run.
+        """
         session.current().get(run).abort_soon()
-        return f"Stopping run {run[:8]} …"
+        return f"Aborting run {run[:8]} …"
 
-    @action
-    def rerun(self, run: str) -> str:
-        """Start a run again as it was."""
+    @user_action
+    def price_again(self, run: str) -> str:
+        """Return the machine that a run would be started on again, its price, and the most that it costs."""
         current = session.current()
-        started = Run.submit(current, again(current, run, journal().get(run)))
-        self.load()
-        return f"Run {run[:8]} was started again as {started.short_id}."
+        package = again(current, run, journal().get(run))
+        words = f"{package.machine.hardware_profile} at {price_label(package.machine)}, {package.at_most}"
+        return "; ".join([words, *map(str, short_of(current, package.worst_case))])
 
-    @action
+    @user_action
+    def rerun(self, run: str) -> str:
+        """Submit the request of a run again.
+
+        Args:
+            run: Id of the run.
+
+        Cost: as a run.
+        """
+        current = session.current()
+        started = Run.submit(current, again(current, run, journal().get(run)), warn=False)
+        self.load()
+        return f"Run {run[:8]} was submitted again as {started.short_id}."
+
+    @user_action
     def compare(self, before: str, after: str) -> dict[str, Any]:
-        """Return what differs between two runs: facts, and lines of their code."""
+        """Return the differences of two runs: facts, and lines of their code.
+
+        Args:
+            before: Id of the first run.
+            after: Id of the second run.
+        """
         current = session.current()
         found = compare(side_of(current, before), side_of(current, after))
         facts = [[fact.name, fact.before, fact.after, fact.same] for fact in found.facts]
         told: dict[str, Any] = redact_values({"titles": [before[:8], after[:8]], "facts": facts, "code": found.code})
         return told
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Show the newest runs."""
         shown = [[str(row[name.lower()]) for name in _COLUMNS] for row in self.rows[:MOST]]
-        note = self.note or rest(len(self.rows), MOST, "Runs().df has all.")
+        note = self.note or rest(len(self.rows), MOST, "All rows: Runs().df")
         return picture(Table(_COLUMNS, shown, note, _RIGHT))
 
 
-def _row(past: Past) -> dict[str, Any]:
+def _row(past: RunSummary) -> dict[str, Any]:
     """Return what the page shows of a run, and by what it sorts."""
     return {
         "id": past.execution_id,
@@ -129,7 +179,7 @@ def _row(past: Past) -> dict[str, Any]:
         "machine": past.machine,
         "started": f"{past.created_at.astimezone():%d %b %H:%M:%S}",
         "took": duration_label(past.seconds) if past.seconds is not None else "",
-        "cost": credits_label(past.cost) if past.cost is not None else "",
+        "cost": past.bill.label,
         "name": redact(past.name),
         "words": redact(" ".join([*past.labels, past.notebook, past.reason])),
         "ended": is_final(past.state),

@@ -13,23 +13,23 @@ from uuid import uuid4
 
 from traitlets import Dict, Int, Unicode
 
-from lk_jupyter.errors import DoesNotFit, StorageError, UsageError
-from lk_jupyter.runs.redact import redact
-from lk_jupyter.runs.session import current
+from lk_jupyter.errors import InsufficientMemory, StorageError, UsageError
+from lk_jupyter.session import current
 from lk_jupyter.storage._listing import pages
 from lk_jupyter.storage._plan import is_file_name
-from lk_jupyter.storage.load import SAMPLE, Wish, code_for, is_loadable, is_table
+from lk_jupyter.storage.load import SAMPLE, LoadRequest, code_for, is_loadable, is_table
 from lk_jupyter.storage.load import load as value_of
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.preview import preview
 from lk_jupyter.storage.progress import Progress, size_label
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import Storage
+from lk_jupyter.text.redact import redact
+from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets import _browser_picture
 from lk_jupyter.widgets._namespace import checked_name, free_name, set_variable
-from lk_jupyter.widgets._picture import Picture
-from lk_jupyter.widgets._upload import Upload
-from lk_jupyter.widgets._view import View, action, errand
+from lk_jupyter.widgets._upload import WidgetUpload
+from lk_jupyter.widgets._view import View, background_action, user_action
 
 #: Items of a folder that are fetched at a time, and the most that one request of S3 brings.
 PAGE, MOST = 200, 1000
@@ -39,10 +39,28 @@ BLOB = 20_000_000
 
 
 class StorageBrowser(View):
-    """The bucket of your organization: look around, look into files, load tables, move files both ways.
+    """The bucket of your organization: browse, preview files, load tables, upload and download.
 
-    Folders open a page at a time, however large they are. ``folder`` is where it begins. Files dropped on it
-    are uploaded. What is loaded becomes a variable of the notebook, and the code that does the same is shown.
+    Folders open a page at a time. Files that you drop are uploaded. A loaded file becomes a variable of the notebook,
+    and the
+    code that does the same is shown.
+
+    Args:
+        folder: Folder at the top. Default: the bucket.
+
+    Example:
+        >>> from lk_jupyter.widgets import StorageBrowser
+        >>> _ = session.storage.put(b"x,y", "shown/a.csv")
+        >>> browser = StorageBrowser("shown")
+        >>> browser.load()
+        >>> browser.open_folder("shown/")
+        >>> browser.more("shown/")
+        >>> browser.look("shown/a.csv")
+        >>> browser.load_value("shown/a.csv", "frame")
+        >>> browser.fetch("shown/a.csv")
+        {...}
+        >>> browser.close_folder("shown/")
+        >>> browser.delete("shown/a.csv")
     """
 
     component = "storage_browser"
@@ -54,44 +72,61 @@ class StorageBrowser(View):
     )
     seen = Dict(help="the file that is looked at: what it is and its begin").tag(sync=True)
     loaded = Dict(help="what the last load made, or why it did not").tag(sync=True)
-    transfer = Unicode(help="how far the kernel is with fetching").tag(sync=True)
+    transfer = Unicode(help="how far the kernel's download is").tag(sync=True)
 
     def __init__(self, folder: str = "", **traits: Any) -> None:
         root = folder.removeprefix("lk://").strip("/")
         root = f"{root}/" if root else ""
         super().__init__(root=root, folders={root: _unread()}, **traits)
         self._changing = threading.Lock()
-        self._uploads: dict[str, Upload] = {}
+        self._uploads: dict[str, WidgetUpload] = {}
 
     def load(self) -> None:
-        """List again what is open, as far as it was listed."""
+        """List the open folders again."""
         for folder, listing in self.folders.items():
             self._list(folder, listing["begins"], len(listing["items"]))
 
-    @action
+    @user_action
     def open_folder(self, folder: str, begins: str = "") -> None:
-        """Open a folder, or show only names in it that begin so."""
+        """Open a folder.
+
+        Args:
+            folder: Key of the folder.
+            begins: Show only names that start with this. Default: all.
+        """
         with self._changing:
             self.folders = {**self.folders, folder: self.folders.get(folder) or _unread()}
         self._list(folder, begins)
 
-    @action
+    @user_action
     def close_folder(self, folder: str) -> None:
-        """Close a folder and those below it."""
+        """Close a folder and the folders in it.
+
+        Args:
+            folder: Key of the folder.
+        """
         with self._changing:
             self.folders = {name: listing for name, listing in self.folders.items() if not name.startswith(folder)}
 
-    @action
+    @user_action
     def more(self, folder: str) -> None:
-        """Add the next page of a folder."""
+        """Add the next page of a folder.
+
+        Args:
+            folder: Key of the folder.
+        """
         known = self.folders[folder]
         page = self._storage.ls_page(begins=folder + known["begins"], token=known["token"] or None, size=PAGE)
         items = [*known["items"], *map(_item, page.items)]
         self._keep(folder, {**known, "items": items, "token": page.token or ""})
 
-    @action
+    @user_action
     def look(self, key: str) -> None:
-        """Show what is in a file: its schema and first rows, an image, or the begin of a text."""
+        """Preview a file: schema and first rows, an image, or the beginning of a text.
+
+        Args:
+            key: Key of the file.
+        """
         found = preview(self._storage, key)
         facts = {name: value for name, value in asdict(found).items() if name != "info"}
         facts |= {"text": redact(found.text), "rows": [[redact(cell) for cell in row] for row in found.rows]}
@@ -99,13 +134,19 @@ class StorageBrowser(View):
         self.loaded = {}
         self.seen = {**facts, **_item(found.info), "kind": kind, "remote": remote_path(key), "free": free_name(key)}
 
-    @action
+    @user_action
     def load_value(self, key: str, name: str, sample: int = 0) -> None:
-        """Load a file into a new variable of the notebook; a sample is offered where it does not fit."""
-        name, wish = checked_name(name), Wish(None, sample or None)
+        """Load a file into a new variable of the notebook. If it doesn't fit into memory, a sample is offered.
+
+        Args:
+            key: Key of the file.
+            name: Name of the variable.
+            sample: Rows of a sample. Default: 0, all rows.
+        """
+        name, wish = checked_name(name), LoadRequest(None, sample or None)
         try:
             value = value_of(self._storage, key, sample=wish.sample)
-        except DoesNotFit as problem:
+        except InsufficientMemory as problem:
             words = f"{str(problem).partition('. ')[0]}."
             self.loaded = {"key": key, "words": words, "offer": SAMPLE}
             return
@@ -114,7 +155,7 @@ class StorageBrowser(View):
         if self.seen.get("key") == key:  # another object may be looked at by now
             self.seen = {**self.seen, "free": free_name(key)}
 
-    @action
+    @user_action
     def weigh(self, key: str) -> str:
         """Return how much it is that is to be deleted, in words; of a large folder its first page tells."""
         if not key.endswith("/"):
@@ -123,9 +164,13 @@ class StorageBrowser(View):
         size = size_label(sum(info.size for info in found))
         return f"{len(found):,} files or more" if len(found) == MOST else f"{_files(len(found))}, {size}"
 
-    @action
+    @user_action
     def delete(self, key: str) -> None:
-        """Delete a file, or a folder and all that is in it."""
+        """Delete a file, or a folder and everything in it.
+
+        Args:
+            key: Key of the file, or of the folder with a slash at its end.
+        """
         count = self._storage.remove(_plain(key))
         if key.endswith("/"):
             self.close_folder(key)
@@ -134,42 +179,57 @@ class StorageBrowser(View):
         self._list_around(key.rstrip("/"), gone=key)
         self.say(f"Deleted {key} ({_files(count)}).")
 
-    @action
-    def begin_upload(self, key: str, size: int, *, replace: bool = False) -> dict[str, Any]:
-        """Get ready for a file that comes in pieces; return its id, or that there is an object of that key."""
-        if not replace and self._storage.exists(_plain(key)):
+    @user_action
+    def begin_upload(self, key: str, size: int, *, replace: bool = False, keep_both: bool = False) -> dict[str, Any]:
+        """Get ready for a file that comes in pieces; return its id, or that there is an object of that key.
+
+        To ``keep_both``, the file gets a key that is free.
+        """
+        if keep_both:
+            key = self._storage.free_key(_plain(key))
+        elif not replace and self._storage.exists(_plain(key)):
             return {"taken": True}
         upload_id = uuid4().hex
-        self._uploads[upload_id] = Upload(self._storage, key, size)
+        self._uploads[upload_id] = WidgetUpload(self._storage, key, size, overwrite=replace)
         return {"id": upload_id}
 
-    @errand
+    @background_action
     def add_piece(self, upload_id: str, content: list[memoryview]) -> None:
         """Take the next piece of a file."""
         for piece in content:
             self._uploads[upload_id].add(bytes(piece))
 
-    @action
+    @user_action
     def end_upload(self, upload_id: str) -> None:
         """Store a file that has come whole."""
         upload = self._uploads.pop(upload_id)
         done = upload.end()
         self._list_around(upload.key)
+        if self.seen.get("key") == upload.key:
+            self.look(upload.key)
         self.say(f"✓ {upload.key}: {done}. A run opens it as {remote_path(upload.key)}")
 
-    @action
+    @user_action
     def stop_upload(self, upload_id: str) -> None:
         """Store nothing of a file that was to come."""
         upload = self._uploads.pop(upload_id)
         upload.stop()
-        self.say(f"{upload.key} was not stored.")
+        self.say(f"{upload.key} wasn't stored.")
 
-    @action
+    @user_action
     def fetch(self, key: str, *, replace: bool = False) -> dict[str, Any]:
-        """Write a file or a folder beside the notebook; or return that there is something of that name."""
+        """Download a file or a folder into the working folder.
+
+        Args:
+            key: Key of the file, or of the folder with a slash at its end.
+            replace: Replace a file of that name. Default: False: return that there is one.
+
+        Returns:
+            A dict of what was done.
+        """
         name = _plain(key).rstrip("/").rpartition("/")[2]
         if not is_file_name(name):
-            raise UsageError(f"{name!r} can be no file here: %lk_get takes the name that it shall have.")
+            raise UsageError(f"'{name}' can't be a file name here. Name one: %lk_get KEY FILE")
         target = Path.cwd() / name
         if not replace and target.exists():
             return {"taken": name}
@@ -177,20 +237,21 @@ class StorageBrowser(View):
             self._storage.get(key, target, progress=self._tell)
         finally:
             self.transfer = ""
-        self.say(f"✓ Fetched {key}: {target}")
+        self.say(f"✓ Downloaded {key}: {target}")
         return {}
 
-    @action
+    @user_action
     def content(self, key: str) -> str:
         """Return a small file for the browser to save, as base64."""
         size = self._storage.info(key).size
         if size > BLOB:
             raise UsageError(
-                f"{key} has {size_label(size)}; up to {size_label(BLOB)} go through the browser. Fetch it."
+                f"{key} has {size_label(size)}; the browser takes up to {size_label(BLOB)}. Download it in the "
+                "notebook."
             )
         return b64encode(self._storage.get_bytes(key)).decode()
 
-    def picture(self) -> Picture:
+    def picture(self) -> StaticView:
         """Draw the folders that were open and the file that was looked at."""
         return _browser_picture.draw(self.root, self.folders, self.seen, self.loaded, self.notice["text"])
 
@@ -200,7 +261,7 @@ class StorageBrowser(View):
 
     def _list(self, folder: str, begins: str, count: int = 0) -> None:
         """List the first page of a folder; more of them where more was listed before."""
-        items, token = list[dict[str, str]](), None
+        items, token = list[dict[str, Any]](), None
         while not items or (token and len(items) < count):
             size = min(MOST, max(PAGE, count - len(items)))
             page = self._storage.ls_page(begins=folder + begins, token=token, size=size)
@@ -234,9 +295,19 @@ def _unread() -> dict[str, Any]:
     return {"items": [], "token": "", "begins": "", "is_read": False}
 
 
-def _item(info: ObjectInfo) -> dict[str, str]:
+def _item(info: ObjectInfo) -> dict[str, Any]:
     written = f"{info.modified.astimezone():%d %b %Y %H:%M}" if info.modified else ""
-    return {"key": info.key, "size": "" if info.is_folder else size_label(info.size), "written": written}
+    return {
+        "key": info.key,
+        "size": "" if info.is_folder else size_label(info.size),
+        "written": written,
+        **_order(info),
+    }
+
+
+def _order(info: ObjectInfo) -> dict[str, float]:
+    """Return what a page puts items in order by."""
+    return {"bytes": info.size or 0, "at": info.modified.timestamp() if info.modified else 0}
 
 
 def _above(key: str) -> Iterator[str]:
@@ -249,7 +320,7 @@ def _above(key: str) -> Iterator[str]:
 def _plain(key: str) -> str:
     """Return a key that can be named here. Raises StorageError for one that another program has made oddly."""
     if "//" in key or key.startswith("/"):
-        raise StorageError(f"{key!r} has a folder without a name, which can be shown here and no more.")
+        raise StorageError(f"{key!r} contains a folder without a name, which can only be shown.")
     return key
 
 
@@ -265,7 +336,7 @@ def _words(value: Any) -> str:
     return f"{kind}, {' by '.join(f'{n:,}' for n in shape)}" if shape else kind
 
 
-def _code(name: str, key: str, wish: Wish) -> str:
+def _code(name: str, key: str, wish: LoadRequest) -> str:
     """Return code that does the same in a cell."""
     call = code_for(key, wish)
     if call:

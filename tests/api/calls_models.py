@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from api.calls import calls
+from patience import PATIENCE
 
 from lk_jupyter.api._files import Upload
 from lk_jupyter.api.batches import Batches, CreateBatchRequest
@@ -23,7 +24,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 ANSWER = "I am local/echo, a stand-in that repeats. You said: hello"
 
 
-def until(look, seconds=20):
+def until(look, seconds=PATIENCE):
     """Look until what is seen is what is waited for, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := look()):

@@ -12,7 +12,7 @@ from lk_jupyter.api.environment_variables import (
     EnvironmentVariableInput,
     EnvironmentVariables,
 )
-from lk_jupyter.api.storage import BulkUploadBody, Storage, UploadFileBody
+from lk_jupyter.api.storage import BulkUploadBody, StorageGroup, UploadFileBody
 from lk_jupyter.errors import BadRequest, Invalid, NotFound, UsageError
 
 
@@ -20,7 +20,7 @@ def upload(client, key, content=b"x"):
     return client.storage.upload(UploadFileBody(file=content), key=key)
 
 
-@calls(Storage.list_files)
+@calls(StorageGroup.list_files)
 def list_files(client, _):
     for n in range(3):
         upload(client, f"listed/{n}", b"12")
@@ -31,7 +31,7 @@ def list_files(client, _):
     assert client.storage.list_files("listed/")[0].last_modified.tzinfo
 
 
-@calls(Storage.upload)
+@calls(StorageGroup.upload)
 def upload_one(client, _):
     answer = upload(client, "up/one.txt", b"123")
     assert (answer.key, answer.size) == ("up/one.txt", 3)
@@ -39,13 +39,13 @@ def upload_one(client, _):
         upload(client, "../out")
 
 
-@calls(Storage.upload_bulk)
+@calls(StorageGroup.upload_bulk)
 def upload_bulk(client, _):
     answer = client.storage.upload_bulk(BulkUploadBody(files=[b"1", b"22"], folder_prefix="bulk"))
     assert answer.successful_uploads + answer.failed_uploads == answer.total_files == len(answer) == 2
 
 
-@calls(Storage.download)
+@calls(StorageGroup.download)
 def download(client, _):
     upload(client, "down/a ä+%.txt", b"content")
     assert client.storage.download("down/a ä+%.txt").read() == b"content"
@@ -54,7 +54,7 @@ def download(client, _):
             client.storage.download(missing)
 
 
-@calls(Storage.delete)
+@calls(StorageGroup.delete)
 def delete(client, _):
     upload(client, "del/x")
     assert client.storage.delete("del/x").message
@@ -62,7 +62,7 @@ def delete(client, _):
         client.storage.delete("del/x")
 
 
-@calls(Storage.delete_folder)
+@calls(StorageGroup.delete_folder)
 def delete_folder(client, _):
     upload(client, "folder/x")
     assert "1 file" in client.storage.delete_folder("folder/").message
@@ -70,7 +70,7 @@ def delete_folder(client, _):
         client.storage.delete_folder("")
 
 
-@calls(Storage.credentials)
+@calls(StorageGroup.credentials)
 def credentials(client, _):
     answer = client.storage.credentials()
     assert answer.expires_at > datetime.now(timezone.utc)

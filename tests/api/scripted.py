@@ -12,6 +12,8 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from patience import PATIENCE
+
 #: A piece of a reply: bytes to send, an event to wait for, or RESET.
 RESET = object()
 
@@ -64,7 +66,7 @@ class ScriptedServer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
     def _accept(self):
@@ -88,7 +90,7 @@ class ScriptedServer:
                 if piece is RESET:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 elif isinstance(piece, threading.Event):
-                    assert piece.wait(10)
+                    assert piece.wait(PATIENCE)
                 elif piece == "wait until the client leaves":
                     assert connection.recv(1) == b""
                     self.left.set()

@@ -246,10 +246,13 @@ def test_threads_work_on_through_refreshes_without_an_error(brief_sessions):
 
     def work():
         while len(renewals) < 3 and not failures:
+            began = time.monotonic()
             try:
                 client.user.status()
             except Exception as error:  # noqa: BLE001 (whatever it is, it must not come)
-                failures.append(error)
+                in_time = time.monotonic() - began < 1  # later its new token may have expired too
+                if in_time or not isinstance(error, Unauthorized):
+                    failures.append(error)
 
     def keep(*pair):
         renewals.append(pair)

@@ -71,7 +71,7 @@ def test_an_empty_id_is_refused_before_anything_is_sent():
 
 
 def test_a_value_out_of_range_is_refused_before_anything_is_sent():
-    with pytest.raises(UsageError, match=r"Logs\.execution: limit: .*less than or equal to 10000"):
+    with pytest.raises(UsageError, match=r"Logs\.execution: limit must be 10000 or less"):
         endpoint_of(Logs.execution).call("id", limit=10_001)
 
 
@@ -85,7 +85,7 @@ def test_wrong_arguments_name_the_operation_and_what_it_takes():
 def test_a_body_may_be_given_as_a_dict():
     call = endpoint_of(Execution.start_streaming).call({"code": "1"})
     assert call.body == StreamingExecutionRequest(code="1")
-    with pytest.raises(UsageError, match=r"start_streaming: request\.code: Field required"):
+    with pytest.raises(UsageError, match=r"start_streaming: request\.code is missing"):
         endpoint_of(Execution.start_streaming).call({})
 
 

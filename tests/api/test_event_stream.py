@@ -8,11 +8,12 @@ import pytest
 from api.scripted import KEY, RESET, ScriptedServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._events import Finished, Output
 from lk_jupyter.api._retry import TRIES
-from lk_jupyter.errors import BadAnswer, ConnectionFailed, NotFound, RateLimited
+from lk_jupyter.errors import ConnectionFailed, InvalidResponse, NotFound, RateLimited
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 OPEN = HEAD + b"Connection: close\r\n\r\n"
@@ -150,7 +151,7 @@ def test_a_run_without_a_stream_is_not_found(server, client):
 
 def test_a_web_page_is_no_stream(server, client):
     server.page()
-    with pytest.raises(BadAnswer, match=f"{server.host} answered HTTP 200 with text/html"):
+    with pytest.raises(InvalidResponse, match=f"{server.host} answered HTTP 200 with text/html"):
         next(client.follow("e1"))
 
 
@@ -212,8 +213,8 @@ def test_close_from_another_thread_ends_a_silent_stream_at_once(server, client):
     assert next(stream) == Output("hello\n")
     events, ended = _read_in_a_thread(stream)
     stream.close()
-    assert ended.wait(5)
-    assert server.left.wait(5)
+    assert ended.wait(PATIENCE)
+    assert server.left.wait(PATIENCE)
     assert events == []
     stream.close()
 
@@ -222,10 +223,10 @@ def test_close_ends_a_stream_that_was_not_answered_yet(server, client):
     server.reply(UNTIL_THE_CLIENT_LEAVES)
     stream = client.follow("e1")
     events, ended = _read_in_a_thread(stream)
-    server.arrived.acquire(timeout=5)
+    server.arrived.acquire(timeout=PATIENCE)
     stream.close()
-    assert ended.wait(5)
-    assert server.left.wait(5)
+    assert ended.wait(PATIENCE)
+    assert server.left.wait(PATIENCE)
     assert events == []
 
 
@@ -233,9 +234,9 @@ def test_close_ends_the_wait_for_the_next_try(server, start_client):
     server.json({}, 503, retry_after="60")
     stream = start_client(backoff=1).follow("e1")
     events, ended = _read_in_a_thread(stream)
-    server.arrived.acquire(timeout=5)
+    server.arrived.acquire(timeout=PATIENCE)
     stream.close()
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE)
     assert events == []
 
 
@@ -243,9 +244,9 @@ def test_closing_the_client_ends_its_streams(server, start_client):
     server.reply(CHUNKED, UNTIL_THE_CLIENT_LEAVES)
     client = start_client()
     _, ended = _read_in_a_thread(client.follow("e1"))
-    server.arrived.acquire(timeout=5)
+    server.arrived.acquire(timeout=PATIENCE)
     client.close()
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("how", ["close", "drop"])
@@ -261,7 +262,7 @@ def test_a_stream_that_is_left_closes_its_connection(server, client, how):
             stream.close()
             assert list(stream) == []
         del stream
-        assert server.left.wait(5)
+        assert server.left.wait(PATIENCE)
     finally:
         gc.enable()
 
@@ -278,7 +279,7 @@ def test_a_dropped_stream_holds_up_no_other_when_the_garbage_collector_closes_it
         del dropped
         threading.setprofile(_collect_in_call(moment, "httpcore"))
         events, ended = _read_in_a_thread(client.follow("e2"))
-        assert ended.wait(10)
+        assert ended.wait(PATIENCE)
     finally:
         threading.setprofile(None)
         gc.enable()
@@ -310,9 +311,9 @@ def test_streams_may_be_closed_at_any_moment_of_their_reading(server, client):
         server.reply(CHUNKED, chunk(HELLO), UNTIL_THE_CLIENT_LEAVES)
         stream = client.follow("e1")
         events, ended = _read_in_a_thread(stream)
-        server.arrived.acquire(timeout=5)
+        server.arrived.acquire(timeout=PATIENCE)
         stream.close()
-        assert ended.wait(5)
+        assert ended.wait(PATIENCE)
         assert events in ([], [Output("hello\n")])
 
 

@@ -50,6 +50,7 @@ CODE = "import sys\nprint('to out')\nprint('to err', file=sys.stderr)\n"
 @pytest.fixture(scope="module")
 def client(cloud):
     with Recorder(cloud.base_url, cloud.api_key) as client:
+        client.cloud = cloud
         yield client
 
 
@@ -206,7 +207,7 @@ def machines(client, _):
 @calls(Pricing.get)
 def prices(client, _):
     book = client.pricing.get()
-    assert book.count == len(book) > 0
+    assert len(book) > 0
     assert all(entry.unit_price >= 0 and entry.selector for entry in book)
 
 
@@ -266,7 +267,7 @@ def org_balance(client, ended):
 
 @calls(Auth.refresh)
 def refresh(client, _):
-    query = sign_in(client.base_url)
+    query = sign_in(client.cloud)
     pair = client.auth.refresh(RefreshRequest(refresh_token=query["refresh_token"]))
     with Client(client.base_url, pair.access_token) as other:
         assert other.user.status() == client.user.status()
@@ -274,9 +275,10 @@ def refresh(client, _):
         client.auth.refresh(RefreshRequest(refresh_token=query["refresh_token"]))
 
 
-def sign_in(base_url):
+def sign_in(cloud):
     """Sign in as a browser does, and return what the callback gets."""
-    answer = httpx.post(f"{base_url}/cli-login", params={"callback": "http://localhost:1/callback"})
+    callback = {"callback": "http://localhost:1/callback"}
+    answer = httpx.post(f"{cloud.base_url}/cli-login", params=callback, data={"ticket": cloud.ticket})
     return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["location"]).query).items()}
 
 
@@ -292,7 +294,7 @@ def test_the_operation_does_on_the_local_cloud_what_its_name_says(endpoint, clie
 
 def test_a_session_is_renewed_against_the_local_cloud_and_goes_on(make_cloud):
     cloud = make_cloud("--access-seconds", "1")
-    query, stored = sign_in(cloud.base_url), []
+    query, stored = sign_in(cloud), []
     with Client(
         cloud.base_url,
         query["token"],

@@ -3,7 +3,7 @@ from datetime import datetime, timezone
 import pytest
 
 from lk_jupyter.api._endpoint import endpoint_of
-from lk_jupyter.api._retry import LONGEST_PAUSE, TRIES, Loss, Outcome, again, asked_pause, retrying, unknown
+from lk_jupyter.api._retry import LONGEST_PAUSE, TRIES, Loss, RequestOutcome, again, asked_pause, retrying, unknown
 from lk_jupyter.api.execution import Execution
 from lk_jupyter.api.workloads import Workloads
 
@@ -30,13 +30,15 @@ NOW = datetime(2026, 11, 1, 12, 0, tzinfo=timezone.utc)
     ],
 )
 def test_what_is_tried_again(end, endpoints_tried_again):
-    assert [endpoint for endpoint in (READ, ABORT, START) if again(endpoint, Outcome(end))] == endpoints_tried_again
+    assert [
+        endpoint for endpoint in (READ, ABORT, START) if again(endpoint, RequestOutcome(end))
+    ] == endpoints_tried_again
 
 
 def test_the_outcome_of_a_start_is_unknown_after_a_lost_answer_or_a_gateway_error_only():
     ends = [Loss.NEVER_SENT, Loss.ANSWER, 429, 500, 502, 503, 504, 401, 422]
-    assert [end for end in ends if unknown(START, Outcome(end))] == [Loss.ANSWER, 502, 503, 504]
-    assert not any(unknown(endpoint, Outcome(end)) for end in ends for endpoint in (READ, ABORT))
+    assert [end for end in ends if unknown(START, RequestOutcome(end))] == [Loss.ANSWER, 502, 503, 504]
+    assert not any(unknown(endpoint, RequestOutcome(end)) for end in ends for endpoint in (READ, ABORT))
 
 
 @pytest.mark.parametrize(
@@ -73,17 +75,17 @@ class Waits:
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("3600", LONGEST_PAUSE)])
 def test_a_try_waits_as_long_as_the_server_asks_within_reason(header, seconds):
     waits = Waits()
-    last = retrying(START, backoff=1, given_up=waits)(lambda: Outcome(429, retry_after=header))
+    last = retrying(START, backoff=1, given_up=waits)(lambda: RequestOutcome(429, retry_after=header))
     assert waits.seconds == [seconds] * (TRIES - 1)
     assert last.end == 429
 
 
 def test_own_pauses_stay_short_and_can_be_switched_off():
     waits = Waits()
-    retrying(READ, backoff=1, given_up=waits)(lambda: Outcome(503))
+    retrying(READ, backoff=1, given_up=waits)(lambda: RequestOutcome(503))
     assert len(waits.seconds) == TRIES - 1
     assert all(0 <= seconds <= 8 for seconds in waits.seconds)
 
     waits = Waits()
-    retrying(READ, backoff=0, given_up=waits)(lambda: Outcome(503))
+    retrying(READ, backoff=0, given_up=waits)(lambda: RequestOutcome(503))
     assert waits.seconds == [0] * (TRIES - 1)

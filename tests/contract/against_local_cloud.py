@@ -32,12 +32,29 @@ LOCAL_ORG = "local"
 DEVIATIONS = [
     # The operation asks for a token as all do, and its page forgets to say what happens without one.
     ("get", "/invites/{token}", 401, "Unauthorized"),
+    # Whoever tries one password or code after the other has to wait.
+    *(
+        (method, path, 429, "TooManyRequests")
+        for method, path in (
+            ("post", "/auth/login"),
+            ("post", "/auth/refresh"),
+            ("post", "/mfa/verify"),
+            ("post", "/mfa/verify-enrollment"),
+            ("post", "/mfa/disable"),
+            ("post", "/mfa/regenerate-backup-codes"),
+        )
+    ),
 ]
 
-#: The header that picks an organization is the same everywhere, and a foreign one is refused with 403 also
-#: where the page does not list that. Its own operation, which does, stands for all.
+#: The header that picks an organization. "Membership is checked", says the description, and most operations that
+#: take it list the 403 of a foreign one; those that do not list it get it here, in the form of their 401.
 ORG_HEADERS = {"XOrgSlug", "OrgSlug", "InferenceXOrgSlug"}
-ORG_OPERATION = "/user/org"
+
+#: An organization that nobody here is a member of.
+FOREIGN_ORG = "foreign"
+
+#: Where the hooks find the schema of each event of a stream.
+EVENT_SCHEMA = "x-event-schema"
 
 assert app.GROUPS  # importing them fills HANDLERS
 
@@ -52,31 +69,37 @@ def mounted():
         item = described["paths"][path]
         method = endpoint.method.lower()
         for server in endpoint.servers:
-            here = paths.setdefault(server + path, {"parameters": kept(path, item)})
-            operation = {key: value for key, value in item[method].items() if key != "servers"}
-            here[method] = {**operation, "parameters": kept(path, operation)}
+            here = paths.setdefault(server + path, {"parameters": item.get("parameters", [])})
+            here[method] = {key: value for key, value in item[method].items() if key != "servers"}
     return {**described, "paths": paths, "servers": [{"url": "/"}]}
 
 
 def adapt(described):
-    """Say what the description leaves out, and name an organization that is there and stays."""
+    """Say what the description leaves out, and name an organization that is there and stays, and one that is not."""
     for method, path, status, form in DEVIATIONS:
         described["paths"][path][method]["responses"][str(status)] = {"$ref": f"#/components/responses/{form}"}
     parts = described["components"]
+    for item in described["paths"].values():
+        for operation in (row for row in item.values() if "responses" in row):
+            if picks_org(item) or picks_org(operation):
+                operation["responses"].setdefault("403", operation["responses"]["401"])
+    for name in ORG_HEADERS:
+        parts["parameters"][name] |= {"schema": {"enum": [LOCAL_ORG, FOREIGN_ORG]}, "example": LOCAL_ORG}
     parts["parameters"]["Slug"] |= {"schema": {"const": LOCAL_ORG}, "example": LOCAL_ORG}
     parts["schemas"]["OrgUpdate"]["properties"]["slug"] = {"const": LOCAL_ORG}
     everything = [*parts["responses"].values()]
     everything += [
         r for p in described["paths"].values() for o in p.values() if "responses" in o for r in o["responses"].values()
     ]
-    for response in everything:  # the schema there is that of all bytes, and would be held against each event
-        response.get("content", {}).get("text/event-stream", {}).pop("schema", None)
+    for response in everything:
+        if content := response.get("content", {}).get("text/event-stream"):
+            schema = content.pop("schema", {})  # that of all bytes, which would be held against each event
+            content[EVENT_SCHEMA] = content.get("x-sse-data-schema") or schema.get(EVENT_SCHEMA)
 
 
-def kept(path, row):
-    """Return the parameters that take part."""
-    parameters = row.get("parameters", [])
-    return [p for p in parameters if path == ORG_OPERATION or p.get("$ref", "").rpartition("/")[2] not in ORG_HEADERS]
+def picks_org(row):
+    """Return whether a row of the description takes the header that picks an organization."""
+    return any(p.get("$ref", "").rpartition("/")[2] in ORG_HEADERS for p in row.get("parameters", []))
 
 
 def main():

@@ -7,6 +7,7 @@ import os
 import pytest
 from jupyter_client.manager import KernelManager
 from localcloud.conftest import until
+from patience import PATIENCE
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ class Used:
         self.manager.start_kernel(env=dict(os.environ))
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=PATIENCE)
 
     def run(self, code):
         """Run code and return what it shows: text, and the error if there is one."""
@@ -37,7 +38,7 @@ class Used:
             content = message["content"]
             shown.append(content.get("text") or content.get("evalue") or content.get("data", {}).get("text/plain", ""))
 
-        self.client.execute_interactive(code, timeout=60, output_hook=show)
+        self.client.execute_interactive(code, timeout=PATIENCE, output_hook=show)
         return "".join(shown)
 
     def close(self):

@@ -13,6 +13,7 @@ import httpx
 import jsonschema
 import pytest
 import yaml
+from patience import PATIENCE
 
 #: The cloud's own tool is made for these versions of Python only.
 collect_ignore = [] if sys.version_info >= (3, 11) else ["test_lyceum_cli.py"]
@@ -72,7 +73,9 @@ class Api:
             self.http.close()
         headers = {"Authorization": f"Bearer {self.token or self.cloud.api_key}"}
         hooks = {"response": [check_answer]}
-        self.http = httpx.Client(base_url=self.cloud.base_url + PREFIX, headers=headers, timeout=30, event_hooks=hooks)
+        self.http = httpx.Client(
+            base_url=self.cloud.base_url + PREFIX, headers=headers, timeout=PATIENCE, event_hooks=hooks
+        )
 
     def get(self, path, **query):
         return self.http.get(path, params=query)
@@ -105,7 +108,7 @@ class Api:
 
     def stream(self, run):
         """Yield the bytes of a run's stream as they come."""
-        with httpx.stream("POST", f"{self.cloud.base_url}/api/v1/stream/{run}", timeout=60) as response:
+        with httpx.stream("POST", f"{self.cloud.base_url}/api/v1/stream/{run}", timeout=PATIENCE) as response:
             assert response.status_code == 200, response.read()
             yield from response.iter_raw()
 
@@ -154,7 +157,7 @@ class Api:
         raise AssertionError(f"no {text!r}, only {seen!r}")
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=PATIENCE):
     """Wait until a condition of another process holds and return what it gave."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

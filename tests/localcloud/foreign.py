@@ -14,6 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from patience import PATIENCE
+
 from lk_jupyter.api._endpoint import endpoint_of
 
 #: A word in all that is Mira's, which Jon must never read.
@@ -64,7 +66,7 @@ def gathered():
     return rows, [file.made for file in files]
 
 
-def until(look, seconds=30):
+def until(look, seconds=PATIENCE):
     """Look until what is seen is what is waited for, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := look()):

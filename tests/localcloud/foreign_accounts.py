@@ -10,6 +10,7 @@ from lk_jupyter.api._events import Output
 from lk_jupyter.api.auth import Auth
 from lk_jupyter.api.billing import Billing
 from lk_jupyter.api.execution import Execution, Stream, StreamingExecutionRequest
+from lk_jupyter.api.health import Health
 from lk_jupyter.api.invites import Invites
 from lk_jupyter.api.logs import Logs
 from lk_jupyter.api.machine_types import MachineTypes
@@ -92,13 +93,15 @@ ROWS = {
     Orgs.set_role: refused(lambda mira: {**slug(mira), "user_id": mira.user, "request": {"role": "member"}}),
     Orgs.transactions: refused(slug, is_steady=False),
     Orgs.update: refused(lambda mira: {**slug(mira), "request": {"name": "Jon's"}}),
+    Health.ping: own(),
+    Health.version: own(),
     Pricing.get: own(),
     Stream.output: untried("the id of a run is the secret that opens its stream"),
     User.available_hardware: own(),
     User.delete: untried("concerns the caller alone"),
     User.org: own(),
     User.quotas: own(),
-    User.status: own(),
+    User.status: own(is_steady=False),
     Voucher.validate: own(lambda _: {"request": {"code": "none", "email": "jon@example.com"}}),
     Workloads.abort: refused(active),
     Workloads.list: own(),

@@ -6,7 +6,7 @@ from localcloud.foreign import MARK, own, refused
 
 from lk_jupyter.api._files import Upload
 from lk_jupyter.api.environment_variables import EnvironmentVariables
-from lk_jupyter.api.storage import BulkUploadBody, Storage, UploadFileBody
+from lk_jupyter.api.storage import BulkUploadBody, StorageGroup, UploadFileBody
 
 #: A key that both use, each in a bucket of their own.
 SHARED = "shared.txt"
@@ -21,13 +21,13 @@ ROWS = {
     EnvironmentVariables.delete_all: own(),
     EnvironmentVariables.list: own(),
     EnvironmentVariables.upsert: own(lambda _: {"body": {"name": "SHARED", "value": "jons"}}),
-    Storage.credentials: own(),
-    Storage.delete: refused(lambda mira: {"file_key": mira.stored}),
-    Storage.delete_folder: refused(lambda mira: {"folder_prefix": mira.folder}),
-    Storage.download: refused(lambda mira: {"file_key": mira.stored}),
-    Storage.list_files: own(),
-    Storage.upload: own(body),
-    Storage.upload_bulk: own(lambda _: {"body": BulkUploadBody(files=[Upload(b"jons", name=SHARED)])}),
+    StorageGroup.credentials: own(),
+    StorageGroup.delete: refused(lambda mira: {"file_key": mira.stored}),
+    StorageGroup.delete_folder: refused(lambda mira: {"folder_prefix": mira.folder}),
+    StorageGroup.download: refused(lambda mira: {"file_key": mira.stored}),
+    StorageGroup.list_files: own(),
+    StorageGroup.upload: own(body),
+    StorageGroup.upload_bulk: own(lambda _: {"body": BulkUploadBody(files=[Upload(b"jons", name=SHARED)])}),
 }
 
 

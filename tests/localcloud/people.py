@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx
 from localcloud.conftest import PREFIX, Api
+from patience import PATIENCE
 
 PASSWORD = "correct horse"
 
@@ -23,7 +24,7 @@ class Person(Api):
         email = email or f"{uuid4().hex[:12]}@example.com"
         told = cloud.add_user(email, PASSWORD)
         login = f"{cloud.base_url}{PREFIX}/auth/login"
-        answer = httpx.post(login, json={"email": email, "password": PASSWORD}, timeout=30)
+        answer = httpx.post(login, json={"email": email, "password": PASSWORD}, timeout=PATIENCE)
         person = cls(cloud, answer.json()["access_token"])
         person.email, person.id, person.slug = email, told["user_id"], told["org"]
         return person

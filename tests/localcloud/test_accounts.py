@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from localcloud.people import PASSWORD, Person
+from patience import PATIENCE
 
 JSON = {"Content-Type": "application/json"}
 
@@ -24,7 +25,8 @@ def test_a_user_who_was_added_signs_in_with_the_password_and_has_an_organization
     tokens = api.post("/auth/login", {"email": person.email, "password": PASSWORD}).json()
     mira = person.signed_by(tokens["access_token"])
     assert (tokens["user_id"], tokens["email"]) == (person.id, person.email)
-    assert mira.get("/user/status").json() == {"user_id": person.id, "email": person.email}
+    status = mira.get("/user/status").json()
+    assert (status["user_id"], status["email"], status["credit_balance"]) == (person.id, person.email, 100)
     org = mira.get("/user/org").json()
     assert (org["slug"], org["is_personal"], org["is_key_scoped"]) == (person.slug, True, False)
     assert float(mira.get(f"/orgs/{person.slug}/balance").json()["balance"]) == 100
@@ -60,7 +62,7 @@ def test_the_command_adds_a_user_to_a_cloud_that_runs(cloud, api):
 
 def add_user(cloud, email, typed):
     command = [sys.executable, "-m", "lk_jupyter.localcloud", "--data", str(cloud.data), "--add-user", email]
-    return subprocess.run(command, input=typed, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, input=typed, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_a_refresh_token_ends_when_its_time_is_up(make_api, until):
 @pytest.mark.parametrize("token", ["eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4IiwiZXhwIjo5OTk5OTk5OTk5fQ.", "lk_", "é"])
 def test_what_is_no_token_is_refused(api, token):
     answer = httpx.get(
-        f"{api.http.base_url}user/status", headers={"Authorization": f"Bearer {token}".encode()}, timeout=30
+        f"{api.http.base_url}user/status", headers={"Authorization": f"Bearer {token}".encode()}, timeout=PATIENCE
     )
     assert answer.status_code == 401
 
@@ -237,7 +239,7 @@ CALLBACK = {"callback": "http://localhost:1/callback"}
 
 def sign_in(cloud, **form):
     """Sign in on the page; return the answer's status and what the callback would get."""
-    answer = httpx.post(f"{cloud.base_url}/cli-login", params=CALLBACK, data=form, timeout=30)
+    answer = httpx.post(f"{cloud.base_url}/cli-login", params=CALLBACK, data=form, timeout=PATIENCE)
     query = parse_qs(urlsplit(answer.headers.get("location", "")).query)
     return answer.status_code, {name: values[0] for name, values in query.items()}
 
@@ -255,7 +257,7 @@ def test_the_page_asks_for_the_password_of_who_has_one(cloud, person):
     assert sign_in(cloud, email=person.email) == (401, {})
     assert sign_in(cloud, email=person.email, password="wrong") == (401, {})
     assert sign_in(cloud, email="nobody@example.com") == (401, {})
-    assert sign_in(cloud, email="local@localhost")[1]["user"] == "local@localhost"
+    assert sign_in(cloud, email="local@localhost", ticket=cloud.ticket)[1]["user"] == "local@localhost"
 
 
 # The account

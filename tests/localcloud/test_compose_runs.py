@@ -8,6 +8,8 @@ import pytest
 from localcloud.conftest import FINAL, until
 from localcloud.containers import podman
 
+from lk_jupyter.localcloud.runs.engine import name_of_run
+
 pytestmark = pytest.mark.xdist_group("containers")
 
 
@@ -26,11 +28,11 @@ def start(api, text, **fields):
 
 def ended(api, run):
     """Wait for the end of a stack, which takes its time where others want the machine too."""
-    return until(lambda: (record := api.record(run))["status"] in FINAL and record, seconds=60)
+    return until(lambda: (record := api.record(run))["status"] in FINAL and record)
 
 
 def left_of(run):
-    label = f"label=com.docker.compose.project=lk-{run}"
+    label = f"label=com.docker.compose.project={name_of_run(run)}"
     return podman("ps", "-aq", "--filter", label) + podman("network", "ls", "-q", "--filter", label)
 
 

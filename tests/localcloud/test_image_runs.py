@@ -9,6 +9,8 @@ import psutil
 import pytest
 from localcloud.containers import podman
 
+from lk_jupyter.localcloud.runs.engine import name_of_run
+
 pytestmark = pytest.mark.xdist_group("containers")
 
 ENDLESS = ("sh", "-c", "echo up; sleep 600")
@@ -17,7 +19,16 @@ STUBBORN = ("sh", "-c", "trap '' TERM; echo up; while true; do sleep 0.1; done")
 
 
 def containers(run):
-    return podman("ps", "--all", "--quiet", "--filter", f"name=lk-{run}").split()
+    return podman("ps", "--all", "--quiet", "--filter", f"name={name_of_run(run)}").split()
+
+
+def test_no_command_line_names_a_run_whose_id_opens_its_output(api, image):
+    run = api.start_image(image, *ENDLESS)
+    api.shown(run, "up")
+    assert len(containers(run)) == 1
+    assert [line for process in psutil.process_iter(["cmdline"]) if run in (line := str(process.info["cmdline"]))] == []
+    api.post(f"/workloads/abort/{run}")
+    assert api.ended(run)["status"] == "aborted"
 
 
 def test_a_container_runs_with_its_streams_apart_and_its_exit_code(api, image):

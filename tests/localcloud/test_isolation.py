@@ -14,6 +14,7 @@ import httpx
 import pytest
 from conftest import RunningCloud
 from localcloud.foreign import MARK, PASSING, gathered
+from patience import PATIENCE
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER
@@ -128,6 +129,6 @@ def test_what_is_of_one_organization_is_not_there_for_the_key_of_another(endpoin
 def test_nobody_acts_as_an_organization_of_others(endpoint, people, world):
     path = PLACEHOLDER.sub("x", endpoint.server + endpoint.path)
     headers = {"Authorization": f"Bearer {people.jons_token}", "X-Org-Slug": world.slug}
-    answer = httpx.request(endpoint.method, people.jon.base_url + path, headers=headers, timeout=30)
+    answer = httpx.request(endpoint.method, people.jon.base_url + path, headers=headers, timeout=PATIENCE)
     assert answer.status_code in {401, 403}  # 401 in the OpenAI form, which knows no 403
     assert "Not a member" in answer.text

@@ -12,7 +12,7 @@ from fastapi import HTTPException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lk_jupyter.localcloud.money.ledger import CREDITS, DEBITS, Ledger
+from lk_jupyter.localcloud.billing.ledger import CREDITS, DEBITS, Ledger
 from lk_jupyter.localcloud.store import Store
 
 ORGS = ("one", "two")

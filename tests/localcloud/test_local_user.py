@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from patience import PATIENCE
+
+from lk_jupyter.localcloud import ticket
 
 CALLBACK = "http://localhost:45678/callback"
 
@@ -45,7 +51,104 @@ def test_a_foreign_organization_is_refused(api):
     assert api.get("/orgs/acme/balance").status_code == 403
 
 
-@pytest.mark.parametrize("callback", ["https://evil.example/callback", "http://evil.example:80/", "file:///etc/passwd"])
+def sign_in(cloud, query, **form):
+    """Click the button of the page."""
+    return httpx.post(
+        f"{cloud.base_url}/cli-login", params={"callback": CALLBACK, **query}, data=form, timeout=PATIENCE
+    )
+
+
+def holds_a_token(answer):
+    return "location" in answer.headers or re.search(r"eyJ|refresh_token", answer.text)
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"email": "local@localhost"}, {"password": ""}, {"ticket": ""}, {"ticket": "x" * 43}]
+)
+@pytest.mark.parametrize("query", [{}, {"pass": ""}, {"pass": "9999999999." + "0" * 64}, {"pass": "1.é"}])
+def test_another_user_gets_no_token(api, form, query):
+    answer = sign_in(api.cloud, query, **form)
+    assert answer.status_code in {401, 429}
+    assert not holds_a_token(answer)
+
+
+def test_the_ticket_is_the_owners_and_works_once(make_cloud):
+    cloud = make_cloud()
+    assert (cloud.data / "ticket").stat().st_mode & 0o777 == 0o600
+    first = cloud.ticket
+    page = httpx.get(f"{cloud.base_url}/cli-login", params={"callback": CALLBACK})
+    assert first not in page.text
+    assert page.headers["Referrer-Policy"] == "same-origin"  # without any, browsers hide where a click comes from
+    assert str(cloud.data / "ticket") in page.text
+    assert "token=" in sign_in(cloud, {}, ticket=f" {first}\n").headers["location"]
+    assert cloud.ticket != first
+    assert not holds_a_token(sign_in(cloud, {}, ticket=first))
+
+
+class Program(HTTPServer):
+    """A program that waits for its callback, and keeps what was asked for."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Waiting)
+        self.came = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def callback(self):
+        return f"http://localhost:{self.server_port}/callback"
+
+
+class Waiting(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.came.append(parse_qs(urlsplit(self.path).query))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Keep quiet."""
+
+
+@pytest.fixture
+def program():
+    made = Program()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def test_who_reads_a_pass_in_a_command_line_gets_no_token(make_cloud, program):
+    cloud = make_cloud()
+    asked = {"pass": ticket.make_pass(cloud.data, program.callback, 60), "callback": program.callback, "state": "st"}
+    elsewhere = sign_in(cloud, {**asked, "callback": CALLBACK})
+    assert (elsewhere.status_code, holds_a_token(elsewhere)) == (401, None)
+    copied = sign_in(cloud, asked)
+    assert (copied.status_code, holds_a_token(copied)) == (200, None)
+    assert program.came[0]["state"] == ["st"]
+    assert program.came[0]["user"] == ["local@localhost"]
+    assert sign_in(cloud, asked).status_code == 401
+    assert len(program.came) == 1
+
+
+def test_a_pass_ends(make_cloud, program):
+    cloud = make_cloud()
+    asked = {"pass": ticket.make_pass(cloud.data, program.callback, -2), "callback": program.callback}
+    assert sign_in(cloud, asked).status_code == 401
+    asked["pass"] = "9" * 10 + asked["pass"][10:]
+    assert sign_in(cloud, asked).status_code == 401
+    assert program.came == []
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        "https://evil.example/callback",
+        "http://evil.example:80/",
+        "file:///etc/passwd",
+        "http://localhost:1@evil.example/",
+        "http://localhost:99999/",
+        "http://localhost/",
+    ],
+)
 def test_tokens_are_sent_to_this_machine_only(api, callback):
     for method in ("GET", "POST"):
         answer = httpx.request(method, f"{api.cloud.base_url}/cli-login", params={"callback": callback})

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE
 
 
 class Lyceum:
@@ -31,7 +32,7 @@ class Lyceum:
     def __call__(self, *words, code=0):
         """Run a command to its end and return what it said."""
         process = self.start(*words)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, said
         return said
 
@@ -83,7 +84,7 @@ def test_it_aborts_a_run(lyceum, api, until):
     assert run in lyceum("jobs", "list")
     lyceum("jobs", "abort", run)
     assert api.ended(run)["status"] == "aborted"
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
 
 
 def test_it_shows_the_ledger(lyceum, api):

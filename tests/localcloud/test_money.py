@@ -225,7 +225,7 @@ def test_the_price_book_names_each_selector_once_and_the_prices_of_runs(api):
     prices = api.get("/pricing").json()["prices"]
     keys = [(row["meter_slug"], str(row["applies_to"])) for row in prices]
     assert len(set(keys)) == len(keys)
-    by_hour = {row["group_by"]["hardware_profile"]: row for row in prices if row["meter_slug"] == "vm_running"}
+    by_hour = {row["applies_to"]["hardware_profile"]: row for row in prices if row["meter_slug"] == "vm_running"}
     machines = {
         row["hardware_profile"]: row["price_per_hour"] for row in api.get("/machine-types").json()["machine_types"]
     }

@@ -23,6 +23,7 @@ from lk_jupyter.api._files import Download, Upload
 from lk_jupyter.api._models import Model
 from lk_jupyter.errors import Invalid, NotFound, UsageError
 from lk_jupyter.localcloud import _mount
+from lk_jupyter.localcloud.strange import Strange
 
 
 class Form(Model):
@@ -119,7 +120,7 @@ def base_url(tmp_path, monkeypatch):
     monkeypatch.setattr(_mount, "HANDLERS", handlers(tmp_path))
     app = FastAPI()
     app.state.cloud = None
-    _mount.mount(app)
+    _mount.mount(app, Strange())
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
@@ -215,7 +216,7 @@ def test_an_operation_is_mounted_on_each_of_its_servers(base_url):
 def test_one_operation_answers_as_a_whole_or_as_a_stream(things):
     assert things.talk(Question(words=2), pin="p") == ["p", "p"]
     assert [event.word for event in things.talk_on(Question(words=3))] == ["w", "w", "w"]
-    with pytest.raises(UsageError, match=r"Things\.talk answers as a whole"):
+    with pytest.raises(UsageError, match=r"Things\.talk returns a complete answer"):
         things.talk(Question(words=1, stream=True))
 
 

@@ -8,8 +8,11 @@ import uuid
 import httpx
 import psutil
 import pytest
+import zmq
 from conftest import RunningCloud
+from jupyter_client import BlockingKernelClient, KernelManager
 from localcloud.conftest import Api, until
+from patience import PATIENCE
 from websockets.sync.client import connect
 
 from lk_jupyter.api.ports import port_url
@@ -25,7 +28,7 @@ def notebook(tmp_path_factory):
     body = {"docker_image_ref": "jupyter/base-notebook:latest", "docker_run_cmd": COMMAND, "timeout": 600}
     started = api.post("/execution/image/start", {**body, "job_type": "customer_notebook"}).json()
     url = port_url(running.base_url, started["execution_id"], 8888)
-    until(lambda: httpx.get(f"{url}api", timeout=60).status_code == 200, seconds=60)
+    until(lambda: httpx.get(f"{url}api", timeout=PATIENCE).status_code == 200)
     yield api, started, url
     api.post(f"/workloads/stop/{started['execution_id']}")
     assert api.ended(started["execution_id"])["status"] == "cancelled"
@@ -52,6 +55,41 @@ def test_the_token_guards_it_and_is_on_no_command_line(notebook):
     assert not [line for line in lines if "own-token" in line]
 
 
+@pytest.fixture
+def kernel(notebook):
+    """The connection of a kernel of the server, as its owner reads it from a file."""
+    api, started, url = notebook
+    made = httpx.post(f"{url}api/kernels", params={"token": "own-token"}, json={}, timeout=PATIENCE).json()
+    folder = api.cloud.data / "runs" / started["execution_id"] / ".jupyter" / "runtime"
+    yield json.loads((folder / f"kernel-{made['id']}.json").read_text())
+    httpx.delete(f"{url}api/kernels/{made['id']}", params={"token": "own-token"}, timeout=PATIENCE)
+
+
+@pytest.mark.skipif(not hasattr(KernelManager, "transport_encryption"), reason="this jupyter_client has no encryption")
+def test_what_a_kernel_shows_is_seen_by_nobody_without_its_key(notebook, kernel):
+    with zmq.Context() as context, context.socket(zmq.SUB) as thief:
+        thief.subscribe(b"")
+        thief.connect(f"tcp://127.0.0.1:{kernel['iopub_port']}")
+        owner = BlockingKernelClient()
+        owner.load_connection_info(kernel)
+        owner.start_channels()
+        until(lambda: answers(owner))
+        seen = []
+        owner.execute_interactive("print('mine')", timeout=PATIENCE, output_hook=seen.append)
+        owner.stop_channels()
+        assert "mine" in str(seen)
+        assert thief.poll(500) == 0
+
+
+def answers(client):
+    """Whether a kernel is up; the client takes one that still starts for dead."""
+    try:
+        client.wait_for_ready(10)
+    except RuntimeError:
+        return False
+    return True
+
+
 def test_it_listens_on_this_machine_only(notebook):
     servers = [p for p in psutil.process_iter(["cmdline"]) if "--ServerApp.port_retries=0" in (p.info["cmdline"] or ())]
     places = {c.laddr.ip for p in servers for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
@@ -61,7 +99,7 @@ def test_it_listens_on_this_machine_only(notebook):
 def test_a_kernel_runs_code_through_the_port(notebook):
     _, _, url = notebook
     headers = {"Authorization": "token own-token"}
-    kernel = httpx.post(f"{url}api/kernels", headers=headers, timeout=60).json()["id"]
+    kernel = httpx.post(f"{url}api/kernels", headers=headers, timeout=PATIENCE).json()["id"]
     address = f"{url}api/kernels/{kernel}/channels".replace("http://", "ws://")
     header = {
         "msg_id": uuid.uuid4().hex,
@@ -74,7 +112,7 @@ def test_a_kernel_runs_code_through_the_port(notebook):
     request = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
     with connect(address, additional_headers=headers, proxy=None) as socket:
         socket.send(json.dumps(request))
-        while (message := json.loads(socket.recv(timeout=60)))["header"]["msg_type"] != "stream":
+        while (message := json.loads(socket.recv(timeout=PATIENCE)))["header"]["msg_type"] != "stream":
             pass
     assert message["content"]["text"] == "42\n"
     assert httpx.delete(f"{url}api/kernels/{kernel}", headers=headers).status_code == 204

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 
-import openai
 import pytest
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -12,14 +12,20 @@ ANSWER = "I am local/echo, a stand-in that repeats. You said: hello"
 
 
 @pytest.fixture(scope="module")
-def sdk(cloud):
+def openai():
+    """The package itself: it takes a second to import, and each process collects all tests."""
+    return import_module("openai")
+
+
+@pytest.fixture(scope="module")
+def sdk(cloud, openai):
     """The client at the address for chat and embeddings."""
     with openai.OpenAI(base_url=f"{cloud.base_url}/openai/v1", api_key=cloud.api_key, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def gateway(cloud):
+def gateway(cloud, openai):
     """The client at the address that has files and batches too."""
     with openai.OpenAI(base_url=f"{cloud.base_url}/api/v2/external", api_key=cloud.api_key, max_retries=0) as client:
         yield client
@@ -54,7 +60,7 @@ def test_texts_become_vectors(sdk):
     assert len(short.data[0].embedding) == 8
 
 
-def test_errors_are_those_that_its_users_catch(sdk, cloud):
+def test_errors_are_those_that_its_users_catch(sdk, cloud, openai):
     with pytest.raises(openai.NotFoundError, match="model not found"):
         sdk.chat.completions.create(model="none", messages=HELLO)
     with pytest.raises(openai.BadRequestError, match="max_tokens"):
@@ -68,7 +74,7 @@ def test_errors_are_those_that_its_users_catch(sdk, cloud):
         stranger.models.list()
 
 
-def test_files_are_kept_and_deleted(gateway):
+def test_files_are_kept_and_deleted(gateway, openai):
     kept = gateway.files.create(file=("in.jsonl", b"{}\n"), purpose="batch")
     assert (kept.filename, kept.bytes, kept.purpose) == ("in.jsonl", 3, "batch")
     assert kept.id in {file.id for file in gateway.files.list(limit=1)}
@@ -79,7 +85,7 @@ def test_files_are_kept_and_deleted(gateway):
         gateway.files.retrieve(kept.id)
 
 
-def test_a_batch_is_worked_off(gateway, until):
+def test_a_batch_is_worked_off(gateway, until, openai):
     body = {"model": "local/echo", "messages": HELLO}
     rows = [{"custom_id": f"r{i}", "method": "POST", "url": "/v1/chat/completions", "body": body} for i in range(5)]
     content = "\n".join(map(json.dumps, rows)).encode()
@@ -97,7 +103,7 @@ def test_a_batch_is_worked_off(gateway, until):
     assert "completed" in refused.value.response.json()["detail"]
 
 
-def test_a_deployment_is_asked_through_the_proxy(sdk, cloud, gateway, until):
+def test_a_deployment_is_asked_through_the_proxy(sdk, cloud, gateway, until, openai):
     made = gateway.post("/inference/create", body={"hf_model_id": "local/echo"}, cast_to=dict)["deployment_id"]
     with openai.OpenAI(base_url=f"{cloud.base_url}/iris/openai/v1", api_key=cloud.api_key, max_retries=0) as proxy:
         until(lambda: made in {model.id for model in proxy.models.list()})

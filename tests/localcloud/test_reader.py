@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from lk_jupyter.localcloud.runs.output import STDOUT, Output
+from lk_jupyter.localcloud.runs.output import STDOUT, RunOutput
 from lk_jupyter.localcloud.runs.reader import OutputReader
 from lk_jupyter.localcloud.store import Store
 
@@ -25,7 +25,7 @@ def limit(store, pages):
 
 
 def test_output_that_finds_the_disk_full_is_kept_once_there_is_room(store):
-    output, told, closed = Output(store), threading.Event(), threading.Event()
+    output, told, closed = RunOutput(store), threading.Event(), threading.Event()
     reader = OutputReader(output, lambda runs: told.set())
     reader.start()
     read_end, write_end = os.pipe()
@@ -43,7 +43,7 @@ def test_output_that_finds_the_disk_full_is_kept_once_there_is_room(store):
 
 
 def test_a_reader_ends_though_the_disk_stays_full(store):
-    reader = OutputReader(Output(store), lambda runs: None)
+    reader = OutputReader(RunOutput(store), lambda runs: None)
     reader.start()
     read_end, write_end = os.pipe()
     reader.add("run", STDOUT, read_end, lambda: None)

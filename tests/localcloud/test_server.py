@@ -7,12 +7,18 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import psutil
 import pytest
+from patience import PATIENCE
 
-from lk_jupyter.errors import LocalCloudError
+import lk_jupyter
+from lk_jupyter.errors import ConnectionFailed, LocalCloudError
 from lk_jupyter.localcloud import launch
 
 ENDLESS = "import time\nprint('up')\ntime.sleep(600)"
@@ -20,7 +26,7 @@ ENDLESS = "import time\nprint('up')\ntime.sleep(600)"
 
 def serve(*options):
     command = [sys.executable, "-m", "lk_jupyter.localcloud", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def has_ended(process):
@@ -171,6 +177,121 @@ def test_launch_takes_no_dead_address_for_a_cloud(make_cloud):
     cloud.kill()
     assert (cloud.data / "server.json").exists()
     assert launch.find(cloud.data) is None
+
+
+class Thief(ThreadingHTTPServer):
+    """Whoever takes the port of a cloud that has crashed; says yes to all, and keeps what came."""
+
+    def __init__(self, base_url, answer=lambda _: b"{}"):
+        self.came, self.answer = [], answer
+        super().__init__(("127.0.0.1", int(base_url.rpartition(":")[2])), Listening)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Listening(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.came.append(f"{self.requestline} {self.headers}")
+        body = self.server.answer(self.path)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Keep quiet."""
+
+
+@pytest.fixture
+def thief():
+    """A function that takes the port of a cloud."""
+    made = []
+
+    def take(*given):
+        made.append(Thief(*given))
+        return made[-1]
+
+    yield take
+    for each in made:
+        each.shutdown()
+        each.server_close()
+
+
+def test_who_takes_the_port_of_a_crashed_cloud_gets_no_key(make_cloud, thief):
+    cloud = make_cloud()
+    cloud.kill()
+    taker = thief(cloud.base_url)
+    assert launch.find(cloud.data) is None
+    assert len(taker.came) == 1
+    assert cloud.api_key not in taker.came[0]
+
+
+def test_who_passes_the_question_on_to_a_cloud_that_knows_gets_no_key(make_cloud, thief):
+    cloud = make_cloud()
+    written = cloud.data / "server.json"
+    taken = f"http://127.0.0.1:{free_port()}"
+    taker = thief(taken, lambda path: httpx.get(cloud.base_url + path).content)
+    written.write_text(json.dumps({**json.loads(written.read_text()), "base_url": taken}))
+    assert launch.find(cloud.data) is None
+    assert cloud.api_key not in "".join(taker.came)
+
+
+def test_a_session_sends_no_key_to_who_takes_the_port_later(make_cloud, thief, home, monkeypatch):
+    cloud = make_cloud()
+    monkeypatch.setenv("LK_LOCAL_DATA", str(cloud.data))
+    with lk_jupyter.connect("local") as session:
+        assert session.client.user.status().email == "local@localhost"
+        cloud.kill()
+        taker = thief(cloud.base_url)
+        with pytest.raises(ConnectionFailed, match=r"The local cloud has stopped\. Nothing was sent\."):
+            session.client.user.status()
+        taker.shutdown()
+        taker.server_close()
+        cloud.start()
+        assert session.client.user.status().email == "local@localhost"
+    assert cloud.api_key not in "".join(taker.came)
+
+
+def test_who_answers_byte_by_byte_holds_nobody_up(make_cloud):
+    cloud = make_cloud()
+    cloud.kill()
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", int(cloud.base_url.rpartition(":")[2]))) as listener:
+        threading.Thread(target=drip, args=(listener, ended), daemon=True).start()
+        started = time.monotonic()
+        assert launch.find(cloud.data) is None
+        assert time.monotonic() - started < 10
+        assert ended.wait(PATIENCE)
+
+
+def drip(listener, ended):
+    connection, _ = listener.accept()
+    with connection, suppress(OSError):
+        while True:
+            connection.sendall(b"H")
+            time.sleep(0.05)  # the pace of the answer
+    ended.set()
+
+
+def test_the_proof_is_asked_by_pages_of_this_machine_only(cloud):
+    page = f"{cloud.base_url}/_identity"
+    assert httpx.get(page, params={"nonce": "x"}).status_code == 200
+    assert httpx.get(page, params={"nonce": "x"}, headers={"Host": "evil.example"}).status_code == 403
+    assert httpx.get(page, params={"nonce": "x" * 101}).status_code == 422
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no mode there")
+def test_a_folder_that_others_could_read_is_closed_to_them(make_cloud, tmp_path):
+    data = tmp_path / "open"
+    data.mkdir(mode=0o755)
+    data.chmod(0o755)
+    launch.make_private(data)
+    assert data.stat().st_mode & 0o777 == 0o700
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 def test_launch_tells_why_a_cloud_does_not_start(tmp_path):

@@ -11,6 +11,12 @@ from traitlets.config import Config
 import lk_jupyter
 
 
+def pytest_itemcollected(item):
+    """Run the tests of a file in one process where they share a kernel."""
+    if "kernel" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.xdist_group(f"kernel of {item.path.stem}"))
+
+
 @pytest.fixture
 def shell(home, monkeypatch):
     """An IPython of its own with the extension loaded; nothing of it is left after the test."""

@@ -4,10 +4,15 @@ import queue
 import time
 from contextlib import closing
 
-from lk_jupyter.runs.journal import Journal
+from patience import PATIENCE
 
-WAIT = 60
+from lk_jupyter.journal.journal import Journal
+
 RICH = {"display_data", "update_display_data"}
+#: Code that waits until nothing more is shown of runs in the background.
+ALL_IS_SHOWN = """import threading
+while busy := [thread for thread in threading.enumerate() if thread.name in ("lk-show", "lk-end")]:
+    busy[0].join()"""
 
 
 class Cell:
@@ -26,10 +31,13 @@ class Cell:
         """Rich outputs in order, updates in the place of what they update."""
         outputs = {}
         for kind, content in self.messages:
+            if kind == "clear_output":  # with wait: what follows comes at once
+                outputs.clear()
             if kind in {*RICH, "execute_result"}:
                 key = content.get("transient", {}).get("display_id") or len(outputs)
-                outputs[key] = content["data"]
-        return [data["text/plain"] for data in outputs.values()]
+                if kind != "update_display_data" or key in outputs:  # others are those of earlier cells
+                    outputs[key] = content["data"]
+        return [data.get("text/plain", "") for data in outputs.values()]
 
     @property
     def metadata(self):
@@ -53,10 +61,10 @@ class Kernel:
         """Execute a cell; ``on(cell)`` is called after every message, until it returns True."""
         sent = self._send(code, cell_id)
         cell = Cell()
-        end = time.monotonic() + WAIT
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
-                message = self.client.get_iopub_msg(timeout=WAIT)
+                message = self.client.get_iopub_msg(timeout=PATIENCE)
             except queue.Empty:
                 break
             if message["parent_header"].get("msg_id") != sent:
@@ -82,20 +90,20 @@ class Kernel:
     def crash(self):
         """End the kernel as a crash does, and start another one in its place with the extension loaded."""
         self.manager.restart_kernel(now=True)
-        self.client.wait_for_ready(timeout=WAIT)
+        self.client.wait_for_ready(timeout=PATIENCE)
         return self.run("%load_ext lk_jupyter")
 
     def restart(self):
         """Restart the kernel as the button of a front end does, and load the extension again."""
         self.manager.restart_kernel(now=False)
-        self.client.wait_for_ready(timeout=WAIT)
+        self.client.wait_for_ready(timeout=PATIENCE)
         return self.run("%load_ext lk_jupyter")
 
     def texts_until(self, cell, last):
         """Return the texts of all rich outputs since the cell began, up to the one that is the last."""
         texts = [content["data"]["text/plain"] for kind, content in cell.messages if kind in RICH]
         while not any(map(last, texts)):
-            message = self.client.get_iopub_msg(timeout=WAIT)
+            message = self.client.get_iopub_msg(timeout=PATIENCE)
             if message["msg_type"] in RICH:
                 texts.append(message["content"]["data"]["text/plain"])
         return texts
@@ -127,4 +135,5 @@ class Kernel:
 
 
 def fail(cloud, **fault):
-    cloud.http.post(f"{cloud.base_url}/_faults", json=fault).raise_for_status()
+    """Order a fault, if one is given; return all orders, each with the ``nth`` that hits which have come count down."""
+    return cloud.http.post(f"{cloud.base_url}/_faults", json=[fault] if fault else []).raise_for_status().json()

@@ -3,35 +3,45 @@ import re
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from jupyter_client.manager import start_new_kernel
+from patience import PATIENCE
 
-from lk_jupyter import config
-from lk_jupyter.runs import session
-from lk_jupyter.runs.account import Balance
-from lk_jupyter.runs.burning import Burning
-from lk_jupyter.widgets.pictures.credits import balance
+from lk_jupyter import session
+from lk_jupyter.account.balance import Balance
+from lk_jupyter.account.burn_rate import BillableResource
+from lk_jupyter.config import settings
+from lk_jupyter.views.credits import balance
 
 
 def test_login_local_says_where_and_who(run_cell, local_data):
     shown = run_cell("%lk_login --local")
     assert shown.startswith(
-        f"Signed in to {local_data.base_url}; the key is kept in its data folder {local_data.data}."
+        f"Signed in to {local_data.base_url}; the key is stored in its data folder {local_data.data}."
     )
     assert "local@localhost" in shown
     assert "Local user" in shown
 
 
+def test_the_first_run_of_the_readme_works_without_an_account(run_cell, local_data):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^```python\n(.*?)^```", readme.partition("## Your first run")[2], re.MULTILINE | re.DOTALL)
+    shown = [run_cell(cell) for cell in cells[:3]]
+    assert "Hello from a run" in shown[1]
+    assert shown[2].endswith("499999500000\n")
+
+
 def test_login_asks_for_the_key_and_says_where_it_is_kept(run_cell, cloud, monkeypatch):
     monkeypatch.setattr("getpass.getpass", lambda _: cloud.api_key)
     shown = run_cell(f"%lk_login --base-url {cloud.base_url}")
-    assert f"the key is kept in the file {config.config_file()}." in shown
+    assert f"the key is stored in the file {settings.config_file()}." in shown
     assert "local@localhost" in shown
 
 
 def test_a_key_on_the_line_is_refused(run_cell):
-    assert "does not know what to do with lk_key" in run_cell("%lk_login lk_key")
+    assert "takes no 'lk_key'" in run_cell("%lk_login lk_key")
 
 
 def test_whoami_tells_where_each_thing_is_set(run_cell, local_data):
@@ -50,16 +60,21 @@ def test_balance_tells_the_credits_that_are_left(run_cell, local_data):
 
 
 def test_balance_tells_how_long_the_credits_last():
-    things = tuple(Burning(kind, kind, "", "A100", Decimal("1.79")) for kind in ("run", "VM"))
-    shown = balance(Balance(Decimal("3.58"), len(things), Decimal("3.58"), burning=things)).text
-    assert "1 run, 1 VM, 3.58 credits an hour" in shown
+    things = tuple(BillableResource(kind, kind, "", "A100", Decimal("1.79")) for kind in ("run", "VM"))
+    shown = balance(Balance(Decimal("3.58"), things)).text
+    assert "1 run, 1 VM, 3.58/h" in shown
     assert "Lasts        1 h 00 min, until" in shown
+    unknown = BillableResource("run", "x", "", "secret", None)
+    shown = balance(Balance(Decimal("3.58"), (*things, unknown))).text
+    assert "2 runs, 1 VM, at least 3.58/h" in shown
+    assert "at the latest" in shown
+    assert "1 run, price unknown" in balance(Balance(Decimal("3.58"), (unknown,))).text
 
 
 def test_config_lists_every_setting_and_hides_the_key(run_cell, monkeypatch):
     monkeypatch.setenv("LK_API_KEY", "lk_sentinel")
     shown = run_cell("%lk_config")
-    assert all(row.name in shown and row.help in shown for row in config.SETTINGS)
+    assert all(row.name in shown and row.help in shown for row in settings.SETTINGS)
     assert "lk_sentinel" not in shown
     assert any(line.split()[:3] == ["api_key", "hidden", "LK_API_KEY"] for line in shown.splitlines())
 
@@ -69,14 +84,14 @@ def test_config_saves_a_value_and_shows_it(run_cell):
         line.split()[:3] == ["machine", "gpu.a100", "config"]
         for line in run_cell("%lk_config machine gpu.a100").splitlines()
     )
-    assert config.setting("machine") == "gpu.a100"
+    assert settings.setting("machine") == "gpu.a100"
     assert "default" in run_cell("%lk_config machine --unset")
-    assert config.setting("machine") == "gpu.l40s"
+    assert settings.setting("machine") == "gpu.l40s"
 
 
 def test_config_says_when_a_variable_is_used_in_its_place(run_cell, monkeypatch):
     monkeypatch.setenv("LK_MACHINE", "cpu")
-    assert "Kept, but LK_MACHINE in the environment is used in its place." in run_cell("%lk_config machine gpu.a100")
+    assert "Stored, but LK_MACHINE in the environment overrides it." in run_cell("%lk_config machine gpu.a100")
 
 
 def test_config_shows_what_does_not_fit_beside_the_rest(run_cell, monkeypatch):
@@ -95,12 +110,12 @@ def test_logout_says_what_still_signs_in(run_cell, local_data, monkeypatch):
     run_cell("%lk_login --local")
     shown = run_cell("%lk_logout")
     assert "no longer the server" in shown
-    assert "by LK_API_KEY" in shown
+    assert "through LK_API_KEY" in shown
 
 
 def test_a_slip_is_one_line_without_a_traceback(run_cell):
     assert run_cell("%lk_whoami --verbose") == (
-        "UsageError: %lk_whoami has no option --verbose. %lk_whoami? shows what it takes.\n"
+        "UsageError: %lk_whoami has no option '--verbose'. All options: %lk_whoami?\n"
     )
 
 
@@ -127,7 +142,7 @@ def test_loading_is_light(home):
         "shell.run_line_magic('load_ext', 'lk_jupyter')\n"
         "print(*{name.partition('.')[0] for name in set(sys.modules) - before})\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE)
     loaded = set(done.stdout.split())
     assert loaded - set(sys.stdlib_module_names) <= {"IPython", "lk_jupyter", "platformdirs"}
     assert not loaded & {"asyncio", "decimal", "http", "json", "sqlite3", "ssl", "urllib"}
@@ -148,7 +163,7 @@ class Kernel:
             stop_on_error=True,
             output_hook=self.messages.append,
             stdin_hook=lambda request: (self.messages.append(request), self.client.input(typed)),
-            timeout=60,
+            timeout=PATIENCE,
         )
         return self.reply["content"]
 
@@ -166,8 +181,8 @@ def kernel(home):
 NOSY = (
     "%lk_whoami",
     "%lk_config",
-    "from lk_jupyter.runs import session; session.current(), session.current().target, vars(session.current())",
-    "from lk_jupyter import config; config.credential()",
+    "from lk_jupyter import session; session.current(), session.current().target, vars(session.current())",
+    "from lk_jupyter.config import settings; settings.credential()",
     "In, _ih, Out",
     "%history",
 )
@@ -190,11 +205,11 @@ def test_no_traceback_shows_the_key_however_long_it_is(kernel, cloud):
     assert cloud.api_key not in repr(kernel.messages) + repr(reply)
 
 
-def test_an_error_reaches_the_front_end_as_one_line_and_stops_run_all(kernel):
+def test_an_error_reaches_the_front_end_as_one_line_with_the_page_about_it_and_stops_run_all(kernel):
     reply = kernel.run("%lk_whoami")
     assert (reply["status"], reply["ename"]) == ("error", "NotSignedIn")
-    assert reply["evalue"].startswith("No key for https://api.lyceum.technology.")
-    assert reply["traceback"] == [f"NotSignedIn: {reply['evalue']}"]
+    assert reply["evalue"].startswith("Not signed in to https://api.lyceum.technology.")
+    assert reply["traceback"] == [f"NotSignedIn: {reply['evalue']}", "More: %lk_help NotSignedIn"]
 
 
 def test_a_switch_is_shown_as_it_is_set(run_cell):

@@ -30,11 +30,11 @@ def test_runs_are_a_table_with_their_cost(run_cell, shell):
     runs = shell.user_ns["runs"]
     assert list(runs.columns) == ["run", "started", "state", "machine", "credits", "kind", "execution_id"]
     assert runs.machine[0] == "gpu.a100"
-    assert "runs in all, " in run_cell("%lk_billing")
+    assert "runs in total, " in run_cell("%lk_billing")
 
 
 def test_a_checkout_is_a_link_and_becomes_an_invoice(run_cell, shell):
-    assert "Nothing was paid yet." in run_cell("%lk_billing invoices")
+    assert "No payments." in run_cell("%lk_billing invoices")
     address = checkout(run_cell, 10)
     assert httpx.post(f"{address}/pay", follow_redirects=True).status_code == 200
     assert re.search(r"10\.00 +10\.00 +\w+", run_cell("%lk_billing invoices"))
@@ -51,13 +51,13 @@ def test_an_amount_that_is_none_is_refused(run_cell, amount):
 def test_a_voucher_is_checked_without_showing_it(run_cell, monkeypatch):
     monkeypatch.setattr("getpass.getpass", answers("SPRING50", "SPRING50", "WINTER"))
     shown = run_cell("%lk_billing voucher")
-    assert "Good for 50.00 credits." in shown
+    assert "Worth 50.00 credits." in shown
     assert "SPRING50" not in shown
     httpx.post(f"{checkout(run_cell)}/voucher", data={"code": "SPRING50"}).raise_for_status()
     used = run_cell("%lk_billing voucher")
     assert used == (
-        "UsageError: This voucher was used before. Ask who gave it to you for another, or %lk_billing checkout 50 "
-        "buys credits.\n"
+        "UsageError: This voucher was used before. Ask the issuer for another one, or buy credits: "
+        "%lk_billing checkout 50\n"
     )
     assert "No voucher has this code." in run_cell("%lk_billing voucher")
 
@@ -69,4 +69,4 @@ def test_prices_are_a_table_that_words_narrow(shell, run_cell):
     assert prices.of.str.contains("spot.h100").all()
     assert prices.credits[prices.of == "spot.h100.1x"].item() == 1.10
     assert "million tokens" in run_cell("%lk_pricing prompt_tokens")
-    assert "No price has unobtainium." in run_cell("%lk_pricing unobtainium")
+    assert "No price contains unobtainium." in run_cell("%lk_pricing unobtainium")

@@ -2,10 +2,11 @@
 
 import pandas as pd
 import pytest
+import upstream_stub
 from PIL import Image
 
-from lk_jupyter.magics import _chat_view
-from lk_jupyter.magics._completion import complete
+from lk_jupyter.magics._engine.completion import complete
+from lk_jupyter.magics._output import chat
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_models_are_listed_with_their_prices_and_what_they_read_at_once(ask, she
     shown = ask("%lk_models --save models")
     rows = [line.split() for line in shown.splitlines()]
     assert ["local/echo", "chat", "0.10", "0.40", "131,072"] in rows
-    assert ["up/large", "chat", "0.60", "2.20", "not", "told"] in rows
+    assert ["up/large", "chat", "0.60", "2.20", "unknown"] in rows
     frame = shell.user_ns["models"].set_index("model")
     assert frame.prompt["local/echo"] == pytest.approx(0.1)
     assert frame.context["local/echo"] == 131_072
@@ -72,7 +73,7 @@ def test_variables_are_filled_in_and_other_braces_stay(ask, shell, stub):
     ask("%%lk_chat\n{table}")
     assert last(stub)[-1]["content"].count("\n") == 100
     shown = ask("%%lk_chat\n{tabel}")
-    assert "no 'tabel' to put into the prompt. Did you mean {table}?" in shown
+    assert "Unknown variable 'tabel' in the prompt. Nothing was sent. Did you mean {table}?" in shown
     assert len(stub.requests) == 2
 
 
@@ -89,19 +90,19 @@ def test_images_go_beside_the_text(ask, shell, stub, tmp_path, monkeypatch):
     assert urls == ["data:image/png;base64,", "data:image/png;base64,", "https://example.org/a."]
     assert "no file and no variable 'nothing.png'" in ask("%%lk_chat --image nothing.png\nx")
     (tmp_path / "a.txt").write_text("x")
-    assert "a.txt is no image" in ask("%%lk_chat --image a.txt\nx")
+    assert "'a.txt' isn't an image" in ask("%%lk_chat --image a.txt\nx")
 
 
 @pytest.mark.parametrize(
     ("cell", "told"),
     [
-        ("%%lk_chat\nhello", "Name the model to talk to: %%lk_chat MODEL. There are: local/echo"),
-        ("%%lk_chat local/ecko\nhello", "There is no model or deployment 'local/ecko'. Near: local/echo."),
-        ("%%lk_chat ECHO\nhello", "There is no model or deployment 'ECHO'."),
+        ("%%lk_chat\nhello", "Name a model: %%lk_chat MODEL. Models: local/echo"),
+        ("%%lk_chat local/ecko\nhello", "Unknown model or deployment 'local/ecko'. Near: local/echo."),
+        ("%%lk_chat ECHO\nhello", "Unknown model or deployment 'ECHO'."),
         ("%%lk_chat local/hash-embedding\nhello", "local/hash-embedding is for %lk_embed."),
         ("%%lk_chat local/echo\n ", "The cell is empty"),
-        ("%%lk_chat local/echo --max-tokens 70000\nhello", "--max-tokens: Input should be less than or equal to 65536"),
-        ("%%lk_chat local/echo --save a-b\nhello", "--save takes the name of a variable"),
+        ("%%lk_chat local/echo --max-tokens 70000\nhello", "--max-tokens must be 65536 or less"),
+        ("%%lk_chat local/echo --save a-b\nhello", "--save takes a variable name"),
         ("%%lk_chat local/echo\n" + "long " * 132_000, "The prompt is too long: The context of local/echo is 131072"),
     ],
 )
@@ -114,7 +115,7 @@ def test_a_slip_is_one_line_with_the_next_step(ask, cell, told):
 def test_what_looks_like_a_key_is_not_sent(ask, stub):
     key = "lk_" + "a1b2c3d4" * 5
     shown = ask(f"%%lk_chat up/large\nWhat is wrong with {key}?")
-    assert "The prompt holds what looks like a secret: line 1" in shown
+    assert "The prompt seems to contain a secret: line 1" in shown
     assert "lk_a1b2" not in shown
     assert not stub.requests
     ask(f"%%lk_chat up/large --allow-secrets\nWhat is wrong with {key}?")
@@ -124,26 +125,33 @@ def test_what_looks_like_a_key_is_not_sent(ask, stub):
 def test_an_answer_that_breaks_off_is_shown_as_far_as_it_came_and_raises(ask, stub, shell):
     stub.cut = {"error": {"message": "out of memory"}}
     shown = ask("%%lk_chat up/large --save answer\none two")
-    assert shown.startswith("ONETWO\n✗ failed · up/large · tokens not counted")
+    assert shown.startswith("ONETWO\n✗ failed · up/large · tokens unknown")
     assert "ServerError: out of memory" in shown
     assert str(shell.user_ns["answer"]) == "ONETWO"
 
 
 def test_an_answer_at_its_token_limit_says_so(ask):
     shown = ask("%%lk_chat local/echo --max-tokens 3\nhello")
-    assert "ends at the most tokens that it may have. --max-tokens allows more." in shown
+    assert "reached its maximum length. Allow more: --max-tokens" in shown
 
 
 def test_reasoning_is_told_apart_and_its_markup_is_not_followed():
-    from lk_jupyter.inference.talk import Answer  # noqa: PLC0415
+    from lk_jupyter.inference.conversation import ChatReply  # noqa: PLC0415
 
-    said = _chat_view.Said(Answer("m", text="**4**", reasoning="2 + 2\n</details><b>"))
+    said = chat.Said(ChatReply("m", text="**4**", reasoning="2 + 2\n</details><b>"))
     assert str(said) == "[reasoning]\n2 + 2\n</details><b>\n[answer]\n**4**"
-    markdown = said._repr_mimebundle_()["text/markdown"]
-    assert (
-        "<summary>Reasoning, 4 words</summary>\n\n> 2 + 2\n> &lt;/details&gt;&lt;b&gt;\n\n</details>\n\n**4**"
-        in markdown
-    )
+    shown = said._repr_mimebundle_()["text/html"]
+    assert "<summary>Reasoning, 4 words</summary>" in shown
+    assert "2 + 2\n&lt;/details&gt;&lt;b&gt;" in shown
+    assert "<strong>4</strong>" in shown
+
+
+def test_an_answer_is_never_published_as_markdown_which_the_page_would_follow(live, upstream, monkeypatch):
+    monkeypatch.setattr(upstream_stub, "said", lambda _: "**a**\t<img\tsrc=x\tonerror=alert(1)>")
+    cell = live.run("%%lk_chat up/large\nread that page")
+    assert not [output for output in rich(cell) if "text/markdown" in output["data"]]
+    shown = rich(cell)[-2]["data"]["text/html"]
+    assert "<strong>a</strong>\t&lt;img\tsrc=x\tonerror=alert(1)&gt;" in shown
 
 
 def rich(cell):
@@ -160,7 +168,7 @@ def test_an_answer_grows_in_one_output_above_its_receipt(live):
     assert said.startswith("I am local/echo, a stand-in that repeats. You said: **bold** word")
     assert line.startswith("✓ answered · local/echo · ")
     assert "tokens/s" in line
-    assert rich(cell)[-2]["data"]["text/markdown"] == said
+    assert "<strong>bold</strong>" in rich(cell)[-2]["data"]["text/html"]
     (facts,) = cell.metadata
     assert facts["lk_jupyter"]["state"] == "answered"
     assert facts["lk_jupyter"]["usage"]["completion_tokens"] > 9000
@@ -171,9 +179,9 @@ def test_an_interrupt_stops_the_answer_and_keeps_what_came(live, upstream):
     upstream.hold.clear()
     interrupt = live.interrupt_when(lambda cell: "ONE" in texts(cell))
     cell = live.run("%%lk_chat up/large --new --save answer\none two", on=interrupt)
-    assert cell.error["evalue"] == "the answer was stopped; what came is kept."
+    assert cell.error["evalue"] == "interrupted; the partial answer is kept."
     assert cell.shown[0] == "ONE"
-    assert cell.shown[1].startswith("■ stopped · up/large · tokens not counted")
+    assert cell.shown[1].startswith("■ stopped · up/large · tokens unknown")
     assert live.value("answer.text") == "'ONE'"
     upstream.hold.set()
     live.run("%%lk_chat\nthree")
@@ -192,4 +200,4 @@ def test_a_deployment_is_shown_waking_up_and_answers(live, make_cloud):
     assert "no cost beyond its GPUs" in cell.shown[1]
     slow.client.inference.stop({"deployment_id": made.deployment_id})
     error = live.run(f"%%lk_chat {short}\nhello").error
-    assert "was stopped. Start it anew: %lk_deploy local/echo" in error["evalue"]
+    assert "was stopped. Start it again: %lk_deploy local/echo" in error["evalue"]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("kernel")
+from lk_jupyter.session import connect
 
 COUNTING = """
 import json, time
@@ -25,8 +25,8 @@ print("done")
 def test_a_run_out_of_time_ends_with_the_line_that_goes_on_from_what_it_saved(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --timeout 6 --label long --save first" + COUNTING.format(steps=500))
     assert cell.error["ename"] == "RunFailed"
-    said = next(line.strip() for line in cell.shown[-1].splitlines() if "Saved" in line)
-    saved, _, line = said.partition(" To go on from there: ")
+    said = next(line.strip() for shown in cell.shown for line in shown.splitlines() if "Saved" in line)
+    saved, _, line = said.partition(" Resume from there: ")
     assert re.fullmatch(r"Saved 1 file, [23] bytes, after 4\.\d s\.", saved)
     short_id = kernel.value("first.short_id").strip("'")
     assert line == f"%%lk_run --gpu A100 --timeout 6 --label=long --save first --resume {short_id}"
@@ -36,6 +36,18 @@ def test_a_run_out_of_time_ends_with_the_line_that_goes_on_from_what_it_saved(ke
     begun = int(cell.text.splitlines()[0].removeprefix("from "))
     assert 50 < begun < 260
     assert cell.text.splitlines()[-1] == "done"
+
+
+def test_a_member_who_overwrites_a_checkpoint_is_not_resumed_from(kernel, cloud):
+    kernel.run("%%lk_run --gpu A100 --timeout 4 --save first" + COUNTING.format(steps=500))
+    with connect(cloud.base_url, cloud.api_key) as member:
+        (saved,) = [
+            found for found in member.storage.ls(".lk/c/") if kernel.value("first.bundle.token").strip("'") in found.key
+        ]
+        member.storage.put(bytes(saved.size), saved.key)
+    cell = kernel.run(f"%%lk_run --gpu A100 --timeout 20 --resume {_id(kernel, 'first')}" + COUNTING.format(steps=3))
+    assert "What was saved for --resume was changed in the bucket, so it was not read." in str(cell.messages)
+    assert "from" not in cell.text
 
 
 def test_a_run_that_ends_in_time_saves_nothing(kernel):
@@ -57,8 +69,8 @@ def test_systemexit_in_the_checkpoint_ends_the_run_after_it_is_saved(kernel):
     assert kernel.run(f"%%lk_run --resume {_id(kernel)}\nprint((lk_resume / 'a').read_text())").text == "x\n"
 
 
-def _id(kernel):
-    return kernel.value("run.execution_id").strip("'")
+def _id(kernel, name="run"):
+    return kernel.value(f"{name}.execution_id").strip("'")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +92,7 @@ def test_a_checkpoint_that_does_not_work_is_told_and_does_not_end_the_run(kernel
 
 def test_the_link_to_the_bucket_shows_nowhere(kernel):
     cell = kernel.run("%%lk_run --timeout 1 --save run" + COUNTING.format(steps=500))
-    kernel.run("from lk_jupyter.runs.journal import journal")
+    kernel.run("from lk_jupyter.journal.journal import journal")
     entry = kernel.value("str(vars(journal().get(run.execution_id)))")
     assert "_lk_checkpoint" in entry
     kept = [json.dumps(cell.messages), entry, kernel.value("run.record.stdout"), kernel.value("str(run.bundle)")]
@@ -91,8 +103,8 @@ def test_the_link_to_the_bucket_shows_nowhere(kernel):
     ("line", "code", "words"),
     [
         ("", "def lk_checkpoint():\n    pass", "def lk_checkpoint(folder)"),
-        ("--resume zzzz", "1", "No run of yours begins with 'zzzz'"),
-        ("--resume {id}", "1", "has saved nothing"),
+        ("--resume zzzz", "1", "No run of yours starts with 'zzzz'"),
+        ("--resume {id}", "1", "has no checkpoint"),
     ],
 )
 def test_what_cannot_be_saved_or_resumed_is_refused_before_anything_is_sent(kernel, cloud, line, code, words):

@@ -12,9 +12,10 @@ from queue import SimpleQueue
 import pytest
 from localcloud.conftest import image as image  # noqa: PLC0414 (a fixture)
 from localcloud.conftest import until
+from patience import PATIENCE
 
 import lk_jupyter
-from lk_jupyter.runs.journal import journal
+from lk_jupyter.journal.journal import journal
 
 pytestmark = pytest.mark.xdist_group("containers")
 
@@ -70,7 +71,7 @@ def test_a_script_that_fails_fails_the_cell(signed_in, run_cell, image):
 
 def test_a_plan_shows_the_image_and_sends_nothing(signed_in, run_cell):
     before = {run.execution_id for run in signed_in.client.workloads.list()}  # of other tests
-    shown = run_cell("%%lk_docker python:3.11 --gpu H100 --timeout 600 --port 8000 --plan\npython train.py")
+    shown = run_cell("%%lk_docker python:3.11 --gpu H100 --timeout 600 --port 8000 --dry-run\npython train.py")
     for words in ("python:3.11", "gpu.h100", "0.4650 credits", "8000"):
         assert words in shown
     assert {run.execution_id for run in signed_in.client.workloads.list()} <= before
@@ -87,7 +88,7 @@ def test_an_interrupt_stops_the_run_and_its_bill(signed_in, run_cell, image, ses
     before = going_on()  # of other tests
     threading.Thread(target=interrupt).start()
     shown = run_cell(f"%%lk_docker {image} --no-mount --timeout 600\necho up; sleep 600")
-    assert "KeyboardInterrupt: the run was stopped" in shown
+    assert "KeyboardInterrupt: The run was aborted" in shown
     assert going_on() <= before
 
 
@@ -101,22 +102,22 @@ def test_a_port_is_shown_as_an_address_and_opened(run_cell, image, session, brow
             lambda: "listening" in (shown := run_cell(f"%lk_open {run.short_id} --no-browser")) and "not" not in shown
         )
         assert f"● listening · {url}" in run_cell(f"%lk_open {run.short_id} 8000")
-        assert opened.get(timeout=60) == url
+        assert opened.get(timeout=PATIENCE) == url
         assert "◌ not listening yet" in run_cell(f"%lk_open {run.short_id} 8001")
         assert session.get(run.execution_id).ports == (8000,)
     finally:
         run.abort()
     run.wait()
-    assert f"Run {run.short_id} has ended (aborted)" in run_cell(f"%lk_open {run.short_id} 8000")
+    assert f"Run {run.short_id} has finished (aborted)" in run_cell(f"%lk_open {run.short_id} 8000")
 
 
 def test_the_address_of_a_port_stands_under_the_status_line(signed_in, session):
-    from lk_jupyter.options import DockerOptions  # noqa: PLC0415
-    from lk_jupyter.runs.company import company_of  # noqa: PLC0415
+    from lk_jupyter.options.runs import DockerOptions  # noqa: PLC0415
+    from lk_jupyter.runs.observers.default import default_observers  # noqa: PLC0415
     from lk_jupyter.runs.run import Run  # noqa: PLC0415
 
     run = session.run_image("localhost:1/nosuch:1", port=[8000], mount=False)
-    company = company_of(session, DockerOptions(image="x"), attached=Run(session, run.execution_id))
+    company = default_observers(session, DockerOptions(image="x"), attached=Run(session, run.execution_id))
     company.started(run)
     assert f"port 8000: {signed_in.base_url}/ports/{run.execution_id}/8000/" in map(str, company.remarks())
     run.abort()
@@ -143,26 +144,26 @@ services:
 def test_a_stack_with_a_missing_service_is_refused_before_it_is_sent(signed_in, run_cell, session):
     shown = run_cell("%%lk_compose\nservices:\n  web:\n    image: nginx\n    depends_on: [store]\n")
     assert shown.strip() == (
-        "UsageError: Line 5: service 'web' depends on 'store', which is no service here. Nothing was sent."
+        "UsageError: Line 5: service 'web' depends on 'store', which isn't a service here. Nothing was sent."
     )
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("'a b'", "'a b' is no image: give its reference"),
+        ("'a b'", "'a b' isn't an image"),
         ("x -e 1A=b", "--env takes NAME=value"),
-        ("x -e NO_SUCH_VARIABLE_HERE", "no such variable is set here"),
-        ("x --mount-path data", "--mount-path takes an absolute path"),
+        ("x -e NO_SUCH_VARIABLE_HERE", "this kernel has no such variable"),
+        ("x --mount-path data", "--mount-path must be an absolute path"),
         ("x --gpu A100 --machine cpu", "both name a machine"),
         ("x --gpu A100,H100", "one machine at a time"),
         ("x --gpu Z9", "Z9"),
-        ("x --grace 301", "--grace: Input should be less than or equal to 300"),
-        ("x --port 70000", "--port: Input should be less than or equal to 65535"),
-        ("x --timeout 100000", "--timeout: a run may take 1 to 600 s here"),
-        ("x --new-login", "add --login USER"),
+        ("x --stop-timeout 301", "--stop-timeout must be 300 or less"),
+        ("x --port 70000", "--port must be 65535 or less"),
+        ("x --timeout 100000", "--timeout must be 1 to 600 s here"),
+        ("x --reset-password", "needs --login USER"),
         ("x --login aws", "--login aws reads AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        ("", "required: IMAGE"),
+        ("", "needs IMAGE"),
     ],
 )
 def test_a_line_that_does_not_fit_is_refused_in_one_line(signed_in, run_cell, line, said, monkeypatch):
@@ -183,7 +184,7 @@ def test_a_login_is_asked_for_once_and_comes_from_the_keyring_then(
     shown += run_cell(f"%%lk_docker {image} --no-mount --login me\necho in again")
     assert "in again\n" in shown
     assert asked == ["Password or token of me at localhost (it is not shown): "]
-    run_cell(f"%%lk_docker {image} --no-mount --login me --new-login\necho x")
+    run_cell(f"%%lk_docker {image} --no-mount --login me --reset-password\necho x")
     assert len(asked) == 2
     kept = journal().entries(limit=3)
     assert "pass-unsaid" not in shown + repr(kept) + str([entry.request for entry in kept])
@@ -199,9 +200,9 @@ def test_a_login_that_nobody_can_give_is_refused(signed_in, run_cell, monkeypatc
 
 
 def test_a_login_of_amazon_reads_the_environment(session, monkeypatch):
-    from lk_jupyter.options import DockerOptions  # noqa: PLC0415
-    from lk_jupyter.runs.bundle import Source  # noqa: PLC0415
-    from lk_jupyter.runs.containers import prepare_image  # noqa: PLC0415
+    from lk_jupyter.code.source import Source  # noqa: PLC0415
+    from lk_jupyter.options.runs import DockerOptions  # noqa: PLC0415
+    from lk_jupyter.runs.containers.containers import prepare_image  # noqa: PLC0415
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id-unsaid")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-unsaid")

@@ -18,10 +18,10 @@ def ask(talking, run_cell):
 
 def test_a_deployment_is_priced_started_listed_asked_and_stopped(ask, shell):
     shown = ask("%lk_deploy local/echo --gpu A100 --count 2 --replicas 1-3 --yes --save own")
-    assert "plan · local/echo · 2 x gpu.a100 · 1 to 3 replicas · 3.18 credits an hour for each" in shown
+    assert "plan · local/echo · 2 x gpu.a100 · 1 to 3 replicas · 3.18 credits per hour each" in shown
     short = shell.user_ns["own"][:8]
     assert "✓ running" in shown
-    assert f"Talk to it: %%lk_chat {short}" in shown
+    assert f"Chat with it: %%lk_chat {short}" in shown
     row = next(line for line in ask("%lk_deployments").splitlines() if line.startswith(short))
     assert row.split()[1:6] == ["local/echo", "gpu.a100", "✓", "serves", "1"]
     assert "✓ running  yes" in ask(f"%lk_deployments {short}")
@@ -39,13 +39,13 @@ def test_a_replica_that_fails_is_shown_with_its_log(ask, talking):
     assert "%lk_undeploy" in shown
     short = talking.client.inference.list()[0].deployment_id[:8]
     assert "ERROR local/broken has no weights" in ask(f"%lk_deployments {short}")
-    assert f"Deployment {short} of local/broken has failed" in ask(f"%%lk_chat {short}\nhello")
+    assert f"Deployment {short} of local/broken failed" in ask(f"%%lk_chat {short}\nhello")
 
 
 def test_nothing_starts_before_it_was_agreed(ask, talking, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda _: "n")
-    assert "Nothing was started. --yes starts without asking." in ask("%lk_deploy local/echo")
-    assert "1.19 credits an hour" in ask("%lk_deploy local/echo --plan")
+    assert "Nothing was started. To skip the question: --yes" in ask("%lk_deploy local/echo")
+    assert "1.19 credits per hour" in ask("%lk_deploy local/echo --dry-run")
     assert not list(talking.client.inference.list())
 
 
@@ -54,13 +54,14 @@ def test_nothing_starts_before_it_was_agreed(ask, talking, monkeypatch):
     [
         (
             "%lk_deploy local/ecko",
-            "There is no model 'local/ecko' to deploy. Near: local/echo",
+            "Unknown model 'local/ecko'. Nothing was started. Near: local/echo",
         ),
-        ("%lk_deploy local/echo --gpu A1000 -y", "No machine is called 'A1000'. Near: gpu.a100"),
-        ("%lk_deploy local/echo --replicas 3-1 -y", "--replicas takes a number, or the least and the most"),
-        ("%lk_undeploy 0000", "There is no deployment '0000'. %lk_deployments lists yours."),
+        ("%lk_deploy local/echo --gpu A1000 -y", "Unknown machine 'A1000'. Nothing was sent. Similar: gpu.a100"),
+        ("%lk_deploy local/echo --count 3 -y", "--count must be 1, 2, 4 or 8, got '3'. Nothing was started."),
+        ("%lk_deploy local/echo --replicas 3-1 -y", "--replicas takes a number, or minimum and maximum"),
+        ("%lk_undeploy 0000", "Unknown deployment '0000'. List them: %lk_deployments"),
         ("%lk_embed texts -m local/echo", "local/echo is for %%lk_chat."),
-        ("%lk_embed texts -m local/hash", "There is no model 'local/hash'. Near: local/hash-embedding."),
+        ("%lk_embed texts -m local/hash", "Unknown model 'local/hash'. Near: local/hash-embedding."),
     ],
 )
 def test_a_slip_is_one_line(ask, shell, cell, told):
@@ -91,3 +92,12 @@ def test_a_column_becomes_vectors_in_its_order(ask, shell, upstream):
 def test_texts_are_asked_in_pieces_that_fit():
     assert [len(piece) for piece in pieces(["a"] * (TEXTS + 1))] == [TEXTS, 1]
     assert [len(piece) for piece in pieces(["a" * LETTERS, "b", "c"])] == [1, 2]
+
+
+def test_a_deployment_that_the_credits_pay_for_less_than_an_hour_is_warned_of(make_cloud, run_cell, monkeypatch):
+    poor = make_cloud("--credits", "0.5")
+    monkeypatch.setenv("LK_BASE_URL", poor.base_url)
+    monkeypatch.setenv("LK_API_KEY", poor.api_key)
+    shown = run_cell("%lk_deploy local/echo --gpu A100 --replicas 1-2 --dry-run")
+    assert "0.5000 credits left, about 9 min 26 s at 3.18/h" in shown
+    assert not poor.client.inference.list()

@@ -1,8 +1,4 @@
-"""Hints under the receipt of a run that went wrong."""
-
-import pytest
-
-pytestmark = pytest.mark.xdist_group("kernel")
+"""Hints under a run that went wrong."""
 
 OUT_OF_MEMORY = """%%lk_run --gpu L40S
 class OutOfMemoryError(RuntimeError):
@@ -13,17 +9,31 @@ raise OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 h
 
 
 def hint(cell):
-    return cell.shown[-1].partition("\n")[2].strip()
+    """Return the hints of a cell, which are the last that it shows."""
+    hints = [shown for shown in cell.shown if shown.startswith("Hint: ")]
+    assert hints in ([], cell.shown[-1:])
+    return "\n".join(hints)
 
 
 def test_a_missing_module_is_answered_with_the_option_that_adds_it(kernel):
     cell = kernel.run("%%lk_run\nimport cv2")
     assert cell.error["ename"] == "RunFailed"
-    assert hint(cell) == "⚠ cv2 is not installed there: add -r opencv-python-headless."
+    assert hint(cell) == "Hint: cv2 isn't installed in the run. Add -r opencv-python-headless."
+
+
+def test_a_hint_comes_after_the_traceback_with_the_option_that_a_button_adds(kernel):
+    kernel.run("y = 3")
+    cell = kernel.run("%%lk_run\nprint(y)")
+    kinds = [kind for kind, _ in cell.messages if kind in {"error", "display_data"}]
+    assert kinds[-2:] == ["error", "display_data"]
+    assert hint(cell) == "Hint: A run doesn't see the notebook's variable 'y'. Add --in y."
+    assert cell.metadata[-1] == {"lk_jupyter_hints": ["--in y"]}
+    assert kernel.run("1").shown == ["1"], "it is shown once"
+    assert hint(kernel.run("%%lk_run --in y\nprint(y)")) == ""
 
 
 def test_too_little_gpu_memory_is_answered_with_the_next_machine_up_and_its_price(kernel):
-    assert hint(kernel.run(OUT_OF_MEMORY)).endswith("more has --gpu A100: 80 GiB, 1.59/h.")
+    assert hint(kernel.run(OUT_OF_MEMORY)).endswith("--gpu A100 has more: 80 GiB, 1.59/h.")
 
 
 def test_a_killed_run_is_answered_with_its_memory(kernel):
@@ -32,14 +42,14 @@ def test_a_killed_run_is_answered_with_its_memory(kernel):
 
 def test_native_code_that_crashed_is_answered_with_the_way_to_its_line(kernel):
     cell = kernel.run("%%lk_run\nimport os; os.kill(os.getpid(), 11)")
-    assert "Native code failed (segmentation fault)" in hint(cell)
+    assert "Native code crashed (segmentation fault)" in hint(cell)
     cell = kernel.run("%%lk_run\nimport faulthandler; faulthandler.enable()\nimport os\nos.kill(os.getpid(), 11)")
     assert "line 4 in <module>" in cell.text
 
 
 def test_a_run_out_of_time_is_answered_with_a_longer_one_and_its_price(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --timeout 1\nimport time; time.sleep(30)")
-    assert hint(cell) == "⚠ Its 1 s were not enough: --timeout 2 gives it twice as long, at most 0.0009 credits."
+    assert hint(cell) == "Hint: Timed out after 1 s. Try --timeout 2, at most 0.0009 credits."
 
 
 def test_a_run_that_went_well_gets_no_hint(kernel):
@@ -47,7 +57,7 @@ def test_a_run_that_went_well_gets_no_hint(kernel):
 
 
 def test_the_doctor_can_be_silenced(kernel):
-    assert hint(kernel.run("%%lk_run --no-doctor\nimport cv2")) == ""
+    assert hint(kernel.run("%%lk_run --no-hints\nimport cv2")) == ""
     kernel.run("%env LK_DOCTOR=off")
     assert hint(kernel.run("%%lk_run\nimport cv2")) == ""
     kernel.run("%env LK_DOCTOR=")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from magics.kernels import ALL_IS_SHOWN
 from nbclient import NotebookClient
+from patience import PATIENCE
 
-from lk_jupyter.runs.journal import journal
+from lk_jupyter.journal.journal import journal
 from lk_jupyter.runs.log import RunLog
 
 KEY = "lk_" + "3fA9" * 8
@@ -51,7 +53,7 @@ def execute(cloud, tmp_path_factory):
 
     def execute(*cells):
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in ("%load_ext lk_jupyter", *cells)])
-        NotebookClient(book, timeout=100, allow_errors=True).execute(env=env, cwd=str(home))
+        NotebookClient(book, timeout=PATIENCE, allow_errors=True).execute(env=env, cwd=str(home))
         return book
 
     execute.home = home
@@ -62,7 +64,6 @@ def outputs(book):
     return str([cell.outputs for cell in book.cells])
 
 
-@pytest.mark.xdist_group("kernel")
 def test_nothing_that_a_run_prints_shows_or_raises_puts_a_secret_into_the_notebook(execute):
     book = execute(
         LEAKING,
@@ -75,7 +76,7 @@ def test_nothing_that_a_run_prints_shows_or_raises_puts_a_secret_into_the_notebo
         "import logging; logging.basicConfig(level=logging.DEBUG)",
         "%xmode Verbose\nlk = run._session.client\nlk.execution.get('no-such-run')",
         "%%lk_run --detach --save later\nimport os; print(os.environ['LEAK'])",
-        "later.wait(); import time; time.sleep(1.5); later, later.result(), run.follow()",
+        f"later.wait()\n{ALL_IS_SHOWN}\nlater, later.result(), run.follow()",
     )
     shown = outputs(book)
     assert "the key is lk_…[redacted]" in shown
@@ -85,7 +86,6 @@ def test_nothing_that_a_run_prints_shows_or_raises_puts_a_secret_into_the_notebo
     assert "/stream/" not in shown
 
 
-@pytest.mark.xdist_group("kernel")
 def test_a_run_that_pries_finds_secrets_and_the_notebook_does_not_show_them(execute, cloud):
     book = execute(PRYING, "print(run.log_path)", "print(run._streaming_url.get_secret_value())")
     shown = outputs(book)
@@ -103,10 +103,9 @@ def test_a_run_that_pries_finds_secrets_and_the_notebook_does_not_show_them(exec
     assert not [secret for secret in (b"X-Amz-Signature=", REST.encode(), address.encode()) if secret in kept]
 
 
-@pytest.mark.xdist_group("kernel")
 def test_a_cell_with_a_secret_is_not_sent_where_nobody_can_be_asked(execute, cloud):
     before = cloud.client.billing.history(limit=1).total
-    book = execute(f"%%lk_run\nkey = '{KEY}'", f"%%lk_run --plan\nkey = '{KEY}'")
+    book = execute(f"%%lk_run\nkey = '{KEY}'", f"%%lk_run --dry-run\nkey = '{KEY}'")
     (error,) = book.cells[1].outputs
     assert error.ename == "UsageError"
     assert "line 2 (API key of Lyceum Cloud)" in error.evalue
@@ -152,7 +151,6 @@ def test_neither_journal_nor_its_companions_hold_a_secret_or_the_address_of_the_
     assert b"/stream/" not in kept
 
 
-@pytest.mark.xdist_group("kernel")
 def test_the_lanes_of_several_runs_show_no_secret(execute):
     book = execute(
         "%%lk_run --gpu A100,H100 --save table\nimport os\nprint('key', os.environ['LEAK'])",
@@ -188,11 +186,10 @@ def run_asked(kernel, code, act):
         act()
 
     keep = {"output_hook": lambda message: shown.append((message["msg_type"], message["content"]))}
-    kernel.client.execute_interactive(code, stdin_hook=on_question, timeout=60, **keep)
+    kernel.client.execute_interactive(code, stdin_hook=on_question, timeout=PATIENCE, **keep)
     return asked[0], str([content for kind, content in shown if kind not in {"execute_input", "status"}])
 
 
-@pytest.mark.xdist_group("kernel")
 def test_a_notebook_asks_in_its_front_end(kernel):
     code = f"%%lk_run\nkey = '{KEY}'\nprint('it ran')"
     question, shown = run_asked(kernel, code, lambda: kernel.client.input("y"))
@@ -201,7 +198,6 @@ def test_a_notebook_asks_in_its_front_end(kernel):
     assert REST not in question + shown
 
 
-@pytest.mark.xdist_group("kernel")
 def test_an_interrupted_question_sends_nothing(kernel, cloud):
     before = cloud.client.billing.history(limit=1).total
     _, shown = run_asked(kernel, f"%%lk_run\nkey = '{KEY}'", kernel.manager.interrupt_kernel)

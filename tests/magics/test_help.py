@@ -4,8 +4,8 @@ import pytest
 
 import lk_jupyter
 from lk_jupyter.api._endpoint import ENDPOINTS
-from lk_jupyter.config import SETTINGS
-from lk_jupyter.magics import MAGICS, magic_named
+from lk_jupyter.config.settings import SETTINGS
+from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 
 
 def test_the_page_has_every_magic_every_setting_and_every_name_of_python(run_cell):
@@ -26,7 +26,7 @@ def test_all_has_every_option_and_every_operation(run_cell):
 
 def test_words_find_what_has_all_of_them(run_cell):
     shown = run_cell("%lk_help voucher")
-    assert re.search(r"^%lk_billing voucher +Tell what a voucher is worth", shown, re.MULTILINE)
+    assert re.search(r"^%lk_billing voucher +Show what a voucher is worth", shown, re.MULTILINE)
     assert "session.client.voucher.validate" in shown
     assert "%lk_ls" not in shown
     assert "%lk_config day_budget" in run_cell("%lk_help budget day")
@@ -39,8 +39,8 @@ def test_the_name_of_a_magic_or_verb_gives_its_help(run_cell, words):
 
 def test_a_word_that_nothing_has_is_told_with_one_that_is_like_it(run_cell):
     shown = run_cell("%lk_help vocher")
-    assert shown.startswith("UsageError: Nothing here has vocher. Did you mean voucher")
-    assert "%lk_help alone shows all." in run_cell("%lk_help qqqqqqqq")
+    assert shown.startswith("UsageError: Nothing contains 'vocher'. Did you mean voucher")
+    assert "Everything: %lk_help" in run_cell("%lk_help qqqqqqqq")
 
 
 def test_the_page_is_rich_with_a_twin_in_text(shell, monkeypatch):

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from patience import PATIENCE
 
-from lk_jupyter.runs.journal import journal
-from lk_jupyter.runs.redact import MARK
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.text.redact import MARK
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 KEY = "lk_" + "3fA9" * 8
@@ -47,9 +48,9 @@ def test_without_pandas_it_is_a_table(ran, run_cell, monkeypatch):
 
 def test_a_slip_is_one_line(signed_in, run_cell):
     shown = run_cell("%lk_history --since yesterday")
-    assert shown.startswith("UsageError: --since takes a time span such as 7d")
+    assert shown.startswith("UsageError: --since takes a duration or a date, got 'yesterday'")
     assert len(shown.splitlines()) == 1
-    assert "No run fits" in run_cell("%lk_history nowhere-to-be-found")
+    assert "No matching run" in run_cell("%lk_history nowhere-to-be-found")
 
 
 def test_two_runs_stand_side_by_side(ran, run_cell):
@@ -87,20 +88,20 @@ def test_a_secret_is_not_sent_again(ran, run_cell):
     run = ran(f"key = '{KEY}'", "--allow-secrets")
     shown = run_cell(f"%lk_rerun {run.short_id}\n")
     assert "UsageError" in shown
-    assert "the journal keeps none" in shown
+    assert "the journal doesn't store" in shown
     assert "UsageError" in run_cell(f"%lk_export {run.short_id}")
 
 
 def test_the_script_is_shown_or_written_and_never_written_over(ran, run_cell, tmp_path, signed_in):
     run = ran("print('from the script')")
-    assert run_cell(f"%lk_export {run.short_id}").startswith("#!/bin/sh\n# Does run")
+    assert run_cell(f"%lk_export {run.short_id}").startswith("#!/bin/sh\n# Repeats run")
     path = tmp_path / "again.sh"
     assert f"Wrote {path}" in run_cell(f"%lk_export {run.short_id} {path}")
     environment = {"PATH": "/usr/bin:/bin", "LK_API_KEY": signed_in.api_key}
-    done = subprocess.run([path], env=environment, capture_output=True, check=True, timeout=60)
+    done = subprocess.run([path], env=environment, capture_output=True, check=True, timeout=PATIENCE)
     assert done.stdout == b"from the script\n"
-    assert "is there already" in run_cell(f"%lk_export {run.short_id} {path}")
-    assert "cannot be written" in run_cell(f"%lk_export {run.short_id} {tmp_path}/no/such/folder.sh")
+    assert "already exists. Nothing was written" in run_cell(f"%lk_export {run.short_id} {path}")
+    assert "Can't write" in run_cell(f"%lk_export {run.short_id} {tmp_path}/no/such/folder.sh")
 
 
 def test_variables_go_along_and_come_back_again(signed_in, shell, run_cell):
@@ -112,7 +113,7 @@ def test_variables_go_along_and_come_back_again(signed_in, shell, run_cell):
     shown = run_cell(f"%lk_rerun {run.short_id}")
     assert "Set here: total" in shown
     assert shell.user_ns["total"] == total == 6 + 299_999 * 150_000
-    assert "links that soon end" in run_cell(f"%lk_export {run.short_id}")
+    assert "links that expire" in run_cell(f"%lk_export {run.short_id}")
 
 
 def test_a_secret_in_a_variable_is_asked_about_and_kept_nowhere(signed_in, shell, run_cell):
@@ -125,4 +126,4 @@ def test_a_secret_in_a_variable_is_asked_about_and_kept_nowhere(signed_in, shell
     assert f"lk_{MARK}" in shown
     assert KEY[3:] not in shown
     assert journal().get(shell.user_ns["run"].execution_id).request["import_files"] == MARK
-    assert "the journal keeps none" in run_cell(f"%lk_rerun {shell.user_ns['run'].short_id}")
+    assert "the journal doesn't store" in run_cell(f"%lk_rerun {shell.user_ns['run'].short_id}")

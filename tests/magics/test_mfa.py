@@ -17,7 +17,7 @@ def person(cloud, home, monkeypatch):
 
 
 def test_a_second_factor_is_enrolled_used_and_switched_off(run_cell, person, monkeypatch):
-    assert "The second factor is off: %lk_mfa enrol." in run_cell("%lk_mfa")
+    assert "The second factor is off. Turn it on: %lk_mfa enrol" in run_cell("%lk_mfa")
     told = run_cell("%lk_mfa enrol")
     assert f"Second factor of {person}" in told
     assert "█" in told
@@ -52,7 +52,7 @@ def test_a_notebook_keeps_nothing_of_what_is_shown_once(kernel, cloud):
     first, second = cell.shown
     assert (
         first
-        == f"Second factor of {email}: can be shown once, while this kernel lives; it is not saved in the notebook."
+        == f"Second factor of {email}: can be shown once, while this kernel lives; it isn't saved in the notebook."
     )
     assert second.startswith("Secret of the key shown-once: can be shown once")
     state = kernel.run("import json, ipywidgets; print(json.dumps(ipywidgets.Widget.get_manager_state()))").text
@@ -63,5 +63,5 @@ def test_a_notebook_keeps_nothing_of_what_is_shown_once(kernel, cloud):
     said = f"{cell.messages} {state}"
     assert not [value for value in seeds if value in said]
     kernel.run("answers = [one.reveal() for one in ones]")
-    assert "this was shown once" in kernel.run("ones[0].reveal()").error["evalue"]
+    assert "shown once; the kernel no longer has it" in kernel.run("ones[0].reveal()").error["evalue"]
     kernel.run(f"%env LK_API_KEY={cloud.api_key}")

@@ -1,11 +1,10 @@
 """What a run costs: told before, counted during, kept after, and limited."""
 
+import re
 from decimal import Decimal
 
 import pytest
 from magics.kernels import RICH
-
-pytestmark = pytest.mark.xdist_group("kernel")
 
 
 def texts(cell):
@@ -42,8 +41,11 @@ def test_the_receipt_of_an_attached_run_is_kept_too(kernel):
 def test_a_run_is_stopped_before_it_costs_more_than_its_maximum(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --max-cost 0.002 --save run\nimport time\nprint('on'); time.sleep(50)")
     assert cell.error["ename"] == "RunAborted"
-    assert "was stopped: its maximum cost of 0.0020 credits was reached" in cell.error["evalue"]
-    assert "⚠ Its maximum cost was reached. More: --max-cost 0.004" in cell.shown[-1]
+    said = r"was stopped: it had cost about 0\.00\d\d credits of --max-cost 0\.002, and the seconds until"
+    assert re.search(said, cell.error["evalue"])
+    cost = Decimal(cell.metadata[-1]["lk_jupyter"]["cost"])
+    assert f"⚠ Stopped at {cost:.4f} credits of --max-cost 0.002: the rest was reserved for" in cell.shown[-1]
+    assert cell.shown[-1].endswith("Run longer: --max-cost 0.004")
     assert any("of 0.0020 credits at most" in text for text in texts(cell))
     billed = Decimal(kernel.value("str(run.record.billed)").strip("'"))
     assert Decimal("0.0008") < billed <= Decimal("0.002")
@@ -55,14 +57,15 @@ def test_the_maximum_holds_when_nobody_watches(kernel):
         "run = session.run('import time; time.sleep(50)', gpu='A100', max_cost='0.0015')\nrecord = run.wait()"
     )
     assert Decimal(kernel.value("str(record.billed)").strip("'")) <= Decimal("0.0015")
-    assert "maximum cost of 0.0015 credits" in kernel.run("run.result()").error["evalue"]
+    said = kernel.run("run.result()").error["evalue"]
+    assert "was stopped: its time limit of 2 s was reached, which keeps it below --max-cost 0.0015" in said
     kernel.run("session.close()")
 
 
 def test_the_setting_max_cost_holds_for_runs_that_name_none(kernel):
     kernel.run("%env LK_MAX_COST=0.1")
-    assert "the maximum cost, reached in" in kernel.run("%%lk_run --plan --gpu A100 --timeout 600\n1").shown[0]
-    assert "time limit 600 s" in kernel.run("%%lk_run --plan --gpu A100 --timeout 600 --max-cost 5\n1").shown[0]
+    assert "(--max-cost, time limit" in kernel.run("%%lk_run --dry-run --gpu A100 --timeout 600\n1").shown[0]
+    assert "(time limit 600 s" in kernel.run("%%lk_run --dry-run --gpu A100 --timeout 600 --max-cost 5\n1").shown[0]
     kernel.run("%env LK_MAX_COST=")
 
 
@@ -99,19 +102,57 @@ def test_a_low_balance_is_warned_of_with_the_time_that_it_lasts(kernel, poor, tm
     code = f"import pathlib, time\nprint('on')\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(.05)"
 
     def release(cell):
-        if any("credits are left" in text for text in texts(cell)):
+        if any("credits left" in text for text in texts(cell)):
             go.touch()
         return go.exists()
 
     cell = kernel.run(f"%%lk_run --gpu A100\n{code}", on=release)
     assert cell.error is None
+    assert any("credits left, about 18 min" in text and "at 1.59/h" in text for text in texts(cell))
     receipt = cell.shown[-1].splitlines()
     assert receipt[0].startswith("✓ completed")
-    assert "at the present rate of 1.59 an hour they last for 18 min" in receipt[1]
+    left = poor.client.billing.credits().remaining_credits
+    assert receipt[-1].strip().startswith(f"⚠ {left:.4f} credits left, 18 min")
+    assert receipt[-1].endswith("on gpu.a100. Buy credits: %lk_billing checkout 50")
 
 
-def test_the_meter_counts_time_and_cost_up_and_the_time_limit_down(kernel):
-    cell = kernel.run("%%lk_run --gpu B200 --timeout 50\nimport time\nprint('on'); time.sleep(2.5)")
+def test_a_run_that_can_cost_more_than_is_left_is_warned_of_before_it_is_sent(kernel, poor):
+    short = "⚠ 0.5000 credits left, and this run can cost 1.08 credits: the cloud may stop it early."
+    cell = kernel.run("%%lk_run --gpu B200 --timeout 600\nprint(1)")
+    warned = next(text for text in texts(cell) if short in text)
+    assert warned.startswith("◌ submitting · gpu.b200")
+    assert "Limit it: --max-cost 0.5. Buy credits: %lk_billing checkout 50" in warned
+    assert not any("running" in text for text in texts(cell)[: texts(cell).index(warned)])
+    cell = kernel.run("%%lk_run --gpu A100,H100 --timeout 600\nprint(1)")
+    assert any("and these 2 runs can cost 0.7300 credits" in text for text in texts(cell))
+    assert not any("credits left, and" in text for text in texts(kernel.run("%%lk_run --gpu A100\nprint(1)")))
+    assert any("tries can cost" in text for text in texts(kernel.run("%%lk_select --dry-run --timeout 600\nprint(1)")))
+    kernel.run("import lk_jupyter, warnings\nsession = lk_jupyter.connect()")
+    said = kernel.run(
+        "with warnings.catch_warnings(record=True) as said:\n    warnings.simplefilter('always')\n"
+        "    session.run('1', gpu='B200', timeout=600).wait()\n"
+        "    session.fan_out('x', gpu='B200', timeout=600, sweep=['x=1,2']).wait()\n"
+        "print([str(each.message) for each in said], [each.filename for each in said])\nsession.close()"
+    ).text
+    assert "and this run can cost 1.08 credits" in said
+    assert "and these 2 runs can cost 2.16 credits" in said
+
+
+def test_a_machine_that_costs_until_it_is_ended_is_warned_of_when_the_credits_last_no_hour(kernel, poor):
+    shown = kernel.run("%lk_deploy local/echo --gpu H100 --dry-run").shown
+    assert any("⚠ 0.5000 credits left, about 10 min 45 s at 2.79/h. Buy credits: %lk_billing" in text for text in shown)
+
+
+def test_the_meter_counts_time_and_cost_up_and_the_time_limit_down(kernel, tmp_path):
+    go = tmp_path / "go"
+    code = f"import pathlib, time\nprint('on')\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(.05)"
+
+    def go_on(cell):
+        if any("≈ 0.00" in text for text in texts(cell)):
+            go.touch()
+        return go.exists()
+
+    cell = kernel.run(f"%%lk_run --gpu B200 --timeout 50\n{code}", on=go_on)
     metered = next(text for text in texts(cell) if "≈" in text)
     state, machine, seconds, cost, left, run = metered.split(" · ")
     assert (state, machine) == ("● running", "gpu.b200 at 6.49/h")
@@ -122,13 +163,13 @@ def test_the_meter_counts_time_and_cost_up_and_the_time_limit_down(kernel):
 
 def test_a_run_beyond_a_budget_is_refused_in_one_line_that_says_how_to_raise_it(kernel, cloud):
     kernel.run("%env LK_NOTEBOOK_BUDGET=0.01")
-    assert "of 0.01 spent by its runs" in kernel.run("%%lk_run --plan\nprint(1)").shown[0]
+    assert "of 0.01 spent by its runs" in kernel.run("%%lk_run --dry-run\nprint(1)").shown[0]
     before = cloud.client.billing.history().total
     cell = kernel.run("%%lk_run --gpu A100\nprint(1)")
     kernel.run("%env LK_NOTEBOOK_BUDGET=")
     assert cell.shown == ["✗ refused · gpu.a100 at 1.59/h"]
     assert cell.error["ename"] == "UsageError"
-    assert "The budget of this notebook is 0.0100 credits" in cell.error["evalue"]
+    assert "The notebook budget is 0.0100 credits" in cell.error["evalue"]
     assert "%env LK_NOTEBOOK_BUDGET=" in cell.error["evalue"]
     assert "lk_jupyter/" not in "\n".join(cell.error["traceback"])
     assert cloud.client.billing.history().total == before
@@ -141,7 +182,7 @@ def test_an_attached_run_keeps_the_limits_that_it_was_started_with(kernel):
     )
     cell = kernel.run("%lk_attach {run.execution_id}")
     kernel.run("session.close()")
-    assert "maximum cost" in cell.shown[-1]
+    assert "of --max-cost 0.011: the rest was reserved" in cell.shown[-1]
     assert any("of 0.0110 credits at most" in text and " s left" in text for text in texts(cell))
     assert cell.error["ename"] in {"RunAborted", "RunFailed"}
     assert Decimal(cell.metadata[-1]["lk_jupyter"]["cost"]) <= Decimal("0.011")

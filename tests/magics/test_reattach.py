@@ -4,8 +4,6 @@ import pytest
 from localcloud.conftest import until
 from magics.kernels import fail
 
-pytestmark = pytest.mark.xdist_group("kernel")
-
 LINES = 40
 
 
@@ -134,7 +132,7 @@ def test_a_run_knows_its_notebook_and_cell(kernel):
     kernel.run("%env JPY_SESSION_NAME=/home/me/train.ipynb")
     kernel.run("%%lk_run --save run --gpu A100\nprint(1)")
     kernel.run("%env JPY_SESSION_NAME=")
-    kernel.run("from lk_jupyter.runs.journal import journal; entry = journal().get(run.execution_id)")
+    kernel.run("from lk_jupyter.journal.journal import journal; entry = journal().get(run.execution_id)")
     assert kernel.value("entry.notebook") == "'/home/me/train.ipynb'"
     assert kernel.value("entry.code, entry.options") == r"('print(1)\n', {'gpu': 'A100', 'save': 'run'})"
     assert kernel.value("entry.state, bool(entry.session)") == "('completed', True)"
@@ -156,7 +154,7 @@ def test_a_cell_that_is_run_again_attaches_to_its_run_that_goes_on(kernel, cloud
     cell = kernel.run(code, on=release, cell_id="a")
     assert cell.error is None, (cell.error, cell.shown)
     assert cell.text == WHOLE
-    assert any("Attached to the run that this cell has started before." in text for text in cell.shown)
+    assert any("Attached to the run that this cell already started." in text for text in cell.shown)
     assert cloud.client.billing.history().total == before
 
 
@@ -177,7 +175,7 @@ def test_a_run_that_ended_unseen_is_shown_once_and_then_started_anew(kernel, clo
 
 
 def test_a_cell_whose_code_has_changed_starts_a_run_of_its_own(kernel):
-    kernel.run("%%lk_run --detach --attach auto --save first\nimport time; time.sleep(100)", cell_id="c")
+    kernel.run("%%lk_run --timeout 600 --detach --attach auto --save first\nimport time; time.sleep(100)", cell_id="c")
     kernel.run("%%lk_run --attach auto --save second\nprint(2)", cell_id="c")
     assert kernel.value("first.execution_id == second.execution_id") == "False"
     kernel.run("first.abort()")
@@ -192,12 +190,12 @@ def test_at_loading_the_runs_that_go_on_are_named_with_one_line_each(kernel, clo
     with kernel.journal() as journal:
         until(lambda: journal.get(run.execution_id).state == "running")
     loaded = kernel.crash()
-    assert f"run {run.execution_id[:8]} · last heard of as running · gpu.a100 · from train.ipynb · " in loaded.shown[0]
+    assert f"run {run.execution_id[:8]} · last known state: running · gpu.a100 · from train.ipynb · " in loaded.shown[0]
     kernel.texts_until(loaded, lambda text: f"run {run.execution_id[:8]} · running · " in text)
     go.touch()
     list(cloud.client.follow(run.execution_id))
     ended = kernel.crash()
-    kernel.texts_until(ended, lambda text: f"run {run.execution_id[:8]} · completed, not looked at yet" in text)
+    kernel.texts_until(ended, lambda text: f"run {run.execution_id[:8]} · completed, not checked yet" in text)
     assert kernel.crash().shown == []
 
 
@@ -212,10 +210,28 @@ def test_several_runs_that_lost_their_kernel_are_followed_by_their_cell_again(ke
     go.touch()
     cell = kernel.run(code)
     assert cell.error is None, cell.error
-    assert "3 of them were started by this cell before" in cell.shown[-2]
+    assert "3 of them were already started by this cell" in cell.shown[-2]
     assert all(run in kernel.value("table['run'].tolist()") for run in before)
     assert kernel.value("set(table['state'])") == "{'completed'}"
     assert (
         kernel.value(f"[open(log).read().startswith({WHOLE!r}) for log in table['log']]") == "[True, True, True, True]"
     )
     assert "before" not in kernel.run(code).shown[-2]
+
+
+def test_attaching_without_an_id_takes_the_only_active_run_or_lists_them(kernel, faulty, tmp_path):
+    assert kernel.run("%lk_attach").error["evalue"].startswith("No active run.")
+    go = tmp_path / "go"
+    kernel.run(counting(go, "--detach --save one --name first"))
+    cell = kernel.run("%lk_attach", on=lambda cell: HALF in cell.text and (go.touch() or True))
+    assert cell.text == WHOLE
+    go.unlink()
+    for name in ("second", "third"):
+        kernel.run(counting(go, f"--detach --name {name}"))
+    listed = kernel.run("%lk_attach").error["evalue"].splitlines()
+    assert listed[0] == "2 runs are active. Follow one of them:"
+    ids = {run.execution_id[:8] for run in faulty.client.workloads.list()}
+    assert {line.split()[1] for line in listed[1:]} == ids
+    assert {"second", "third"} <= set(" ".join(listed).replace(",", " ").split())
+    go.touch()
+    kernel.run("%lk_wait")

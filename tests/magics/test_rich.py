@@ -5,14 +5,16 @@ import re
 import pytest
 from magics.kernels import RICH, fail
 
-pytestmark = pytest.mark.xdist_group("kernel")
+from lk_jupyter.session import connect
 
 
 def outputs(cell):
     """Text, and the last state of each rich output in its place; status line and receipt left out."""
     places = {}
     for kind, content in cell.messages:
-        if kind == "stream":
+        if kind == "clear_output":  # with wait: what follows comes at once
+            places.clear()
+        elif kind == "stream":
             text = content["text"]
             last = next(reversed(places), None)
             if isinstance(places.get(last), str):
@@ -52,7 +54,7 @@ def test_what_comes_after_a_clear_takes_the_place_of_what_was_before(kernel):
         "from IPython.display import clear_output\nfor i in range(3):\n    clear_output(wait=True)\n    display(i)\n"
         "    display(-i)\nclear_output(wait=True)\ndisplay('last')"
     )
-    assert outputs(kernel.run(f"%%lk_run\n{code}")) == [{"text/plain": "'last'"}, {"text/plain": ""}]
+    assert outputs(kernel.run(f"%%lk_run\n{code}")) == [{"text/plain": "'last'"}]
 
 
 def test_a_large_output_arrives_whole(kernel):
@@ -74,7 +76,7 @@ def test_only_so_many_outputs_are_kept_and_the_rest_is_counted(kernel):
     shown = outputs(kernel.run("%%lk_run\nfor i in range(10): display(i)"))
     kernel.run("%env LK_RICH_OUTPUTS=")
     assert [item["text/plain"] for item in shown[:3]] == ["0", "1", "2"]
-    assert shown[3]["text/plain"] == "… 7 more outputs of the run are not kept here: %lk_config rich_outputs"
+    assert shown[3]["text/plain"] == "… 7 more outputs of the run aren't kept here: %lk_config rich_outputs"
 
 
 def test_secrets_in_an_output_are_redacted(kernel):
@@ -162,6 +164,23 @@ def test_stored_logs_hold_no_frames(kernel):
     assert kernel.run("%lk_logs {run.short_id}").text == "a\nb\n"
 
 
+BARS_AND_LINES = (
+    "from tqdm import tqdm\nfor epoch in range(1, 6):\n    for _ in tqdm(range(3), desc=f'epoch {epoch}'): pass\n"
+    "    print(f'accuracy {epoch}', flush=True)\nprint('out')\n1 / 0"
+)
+
+
+def test_lines_between_progress_bars_are_in_the_cell_the_stored_log_and_a_later_look(kernel):
+    cell = kernel.run(f"%%lk_run --save run\n{BARS_AND_LINES}")
+    logs = kernel.run(f"%lk_logs {kernel.value('run.execution_id')}".replace("'", ""))
+    again = kernel.run("%lk_attach {run.short_id}")
+    expected = [*(f"accuracy {epoch}" for epoch in range(1, 6)), "out"]
+    for shown in (cell, logs, again):
+        lines = [text for kind, content in shown.messages if kind == "stream" for text in content["text"].splitlines()]
+        assert [line for line in lines if line in expected] == expected
+        assert sum("Traceback (most recent call last)" in line for line in lines) == (shown is logs)
+
+
 def test_the_result_of_a_run_is_what_it_printed(kernel):
     kernel.run("%%lk_run --save run\nprint('a')\ndisplay(1)")
     assert kernel.value("run.result().stdout") == r"'a\n'"
@@ -188,15 +207,75 @@ def test_a_larger_output_comes_through_the_bucket(kernel):
     assert shown["text/plain"].startswith("Big\n(an output of ")
 
 
-def test_a_lane_shows_its_outer_bar_while_it_goes_on(kernel):
+STRANGE = """
+class Page:
+    def _repr_html_(self): return '<img src=x onerror=alert(1)>'
+    def _repr_markdown_(self): return '<script>alert(1)</script>'
+    def __repr__(self): return 'a page'
+class Drawing:
+    def _repr_svg_(self): return '<svg onload="alert(1)"></svg>'
+    def __repr__(self): return 'a drawing'
+from PIL import Image
+display(Page(), Drawing(), Image.new('RGB', (1, 1)))
+handle = display(display_id=True) or display('first', display_id='x')
+handle.update(Page())
+from IPython.display import update_display
+update_display('planted', display_id='mine')
+best = 7
+"""
+
+
+def test_a_colleagues_run_shows_no_html_here_and_sets_nothing_unless_that_is_asked_for(
+    kernel, cloud, home, monkeypatch
+):
+    monkeypatch.chdir(home)
+    with connect(cloud.base_url, cloud.api_key) as colleague:  # another home, another journal
+        theirs = colleague.run(STRANGE, gpu="L40S", rich=True, outputs=["best"])
+        theirs.wait()
+    kernel.run("display('my own', display_id='mine')")
+    cell = kernel.run(f"%lk_attach {theirs.short_id}")
+    assert cell.error is None
+    data = [content["data"] for kind, content in cell.messages if kind in RICH]
+    shown = [forms for forms in data if forms.get("text/plain") in {"a page", "a drawing"} or "image/png" in forms]
+    assert [sorted(forms) for forms in shown[:2]] == [["text/plain"], ["text/html", "text/plain"]]
+    assert re.fullmatch(r'<img alt="a drawing" src="data:image/svg\+xml;base64,[\w+/=]+">', shown[1]["text/html"])
+    assert "image/png" in shown[2]
+    assert "onerror" not in str(data)
+    assert "<script" not in str(data)
+    assert f"Show it: %lk_attach {theirs.short_id} --rich" in cell.shown[0]
+    assert any(f"%lk_attach {theirs.short_id} --take best" in text for text in cell.shown)
+    assert kernel.value("'best' in dir()") == "False"
+    assert "mine" not in [content.get("transient", {}).get("display_id") for _, content in cell.messages]
+    cell = kernel.run(f"%lk_attach {theirs.short_id} --rich --take best")
+    assert "mine" not in [content.get("transient", {}).get("display_id") for _, content in cell.messages]
+    assert "onerror" in str([content["data"] for kind, content in cell.messages if kind in RICH])
+    assert kernel.value("best") == "7"
+    cell = kernel.run(f"%lk_attach {theirs.short_id} --detach")
+    texts = kernel.texts_until(cell, lambda text: "--rich" in text)
+    assert texts
+    assert "onerror" not in str(cell.messages)
+
+
+def test_a_lane_shows_its_outer_bar_while_it_goes_on(kernel, tmp_path):
+    go = tmp_path / "go"
     code = (
-        "import time\nfrom tqdm import tqdm\nfor i in tqdm(range(3), desc='epochs'):\n"
-        "    for j in tqdm(range(2), desc='steps'): time.sleep(.5)"
+        "import pathlib, time\nfrom tqdm import tqdm\nfor i in tqdm(range(3), desc='epochs'):\n"
+        "    for j in tqdm(range(2), desc='steps'): time.sleep(.2)\n"
+        f"    while i == 1 and not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)"
     )
-    cell = kernel.run(f"%%lk_run --gpu A100,H100\n{code}")
+
+    def go_on(cell):
+        newest = next(
+            (content["data"].get("text/html", "") for kind, content in cell.messages[::-1] if kind in RICH), ""
+        )
+        if all(f'aria-label="run {lane} · epochs"' in newest for lane in (1, 2)):
+            go.touch()
+        return go.exists()
+
+    cell = kernel.run(f"%%lk_run --gpu A100,H100\n{code}", on=go_on)
     boards = [content["data"]["text/html"] for kind, content in cell.messages if kind in RICH]
-    with_bars = [html for html in boards if 'aria-label="lane 1 · epochs"' in html]
-    assert any('aria-label="lane 2 · epochs"' in html for html in with_bars)
+    with_bars = [html for html in boards if 'aria-label="run 1 · epochs"' in html]
+    assert any('aria-label="run 2 · epochs"' in html for html in with_bars)
     assert "steps" not in "".join(re.findall("<progress[^>]*>", "".join(with_bars)))
 
 
@@ -222,4 +301,37 @@ def test_frames_that_make_no_sense_do_no_harm(kernel):
     cell = kernel.run(f"%%lk_run\n{code}")
     assert cell.error is None
     assert "done\n" in cell.text
-    assert cell.shown[-1].startswith("✓ completed")
+    assert cell.shown[0].startswith("✓ completed")
+
+
+def test_binary_files_come_along_where_the_cell_names_them_or_is_given_them(kernel):
+    kernel.run("from pathlib import Path\nPath('kept.bin').write_bytes(bytes(range(256)))")
+    cell = kernel.run("%%lk_run --carry\nimport os\nprint(len(open('kept.bin', 'rb').read()), os.listdir())")
+    assert cell.text == "256 ['kept.bin']\n"
+    cell = kernel.run(
+        "%%lk_run --files *.bin\nfrom glob import glob\nprint(glob('*'), open(glob('*.bin')[0], 'rb').read(2))"
+    )
+    assert cell.text == "['kept.bin'] b'\\x00\\x01'\n"
+
+
+def test_widgets_keep_their_values_and_their_handlers_in_both_directions(kernel):
+    kernel.run(
+        "%%lk_run --carry\nimport ipywidgets\nlevel = ipywidgets.IntSlider(4)\nseen = []\n"
+        "level.observe(lambda change: seen.append(change['new']), 'value')"
+    )
+    kernel.run("level.value = 7")
+    cell = kernel.run("%%lk_run --carry\nlevel.value += 1\nprint(level.value, seen)")
+    assert cell.text == "8 [7, 8]\n"
+    assert kernel.run("print(level.value, seen)").text == "8 [7, 8]\n"
+
+
+def test_an_output_is_updated_by_a_later_cell_in_the_place_that_its_id_names(kernel):
+    first = kernel.run("%%lk_run --carry\nhandle = display('one', display_id=True)")
+    later = kernel.run("%%lk_run --carry\nhandle.update('two')")
+    shown = [content["transient"].get("display_id") for kind, content in first.messages if kind == "display_data"]
+    (update,) = [
+        content
+        for kind, content in later.messages
+        if kind == "update_display_data" and content["data"] == {"text/plain": "'two'"}
+    ]
+    assert update["transient"]["display_id"] in shown

@@ -3,9 +3,7 @@
 import re
 
 import pytest
-from magics.kernels import fail
-
-pytestmark = pytest.mark.xdist_group("kernel")
+from magics.kernels import ALL_IS_SHOWN, fail
 
 
 def test_lines_stream_in_while_the_cell_runs(kernel, tmp_path):
@@ -31,13 +29,13 @@ def test_lines_stream_in_while_the_cell_runs(kernel, tmp_path):
     assert go.exists()
 
 
-def test_the_status_names_machine_and_price_and_the_receipt_state_time_cost_and_id(kernel):
+def test_one_line_names_state_machine_price_time_cost_and_id(kernel):
     cell = kernel.run("%%lk_run --gpu A100\nprint(1)")
-    status, receipt = cell.shown
-    assert status.startswith("✓ completed · gpu.a100 at 1.59/h · run ")
-    assert "No GPU on this machine" in status
-    state, seconds, cost, run = receipt.split(" · ")
-    assert state == "✓ completed"
+    (shown,) = cell.shown
+    line, note = shown.splitlines()
+    assert "No GPU on this machine" in note
+    state, machine, seconds, cost, run = line.split(" · ")
+    assert (state, machine) == ("✓ completed", "gpu.a100 at 1.59/h")
     assert seconds.endswith(" s")
     assert cost.endswith(" credits")
     assert len(run) == len("run ") + 36
@@ -74,10 +72,10 @@ def test_a_flood_is_cut_in_the_notebook_and_whole_in_the_file(kernel):
     cell = kernel.run("%%lk_run --save flood\nfor i in range(20000): print('line', i)")
     lines = cell.text.splitlines()
     assert lines == [f"line {i}" for i in [*range(50), *range(19950, 20000)]]
-    note = next(text for text in cell.shown if "left out" in text)
-    assert note.startswith("… 19,900 lines left out here; all of them: ")
+    note = next(text for text in cell.shown if "lines hidden" in text)
+    assert note.startswith("▸ 19,900 lines hidden. Complete log: ")
     assert len(cell.messages) < 30
-    with open(note.rpartition("them: ")[2]) as log:  # noqa: PTH123
+    with open(note.rpartition("log: ")[2]) as log:  # noqa: PTH123
         assert log.read().splitlines() == [f"line {i}" for i in range(20000)]
 
 
@@ -106,7 +104,7 @@ def test_arguments_files_and_modules_go_with_the_cell(kernel):
 
 def test_a_plan_shows_machine_price_and_worst_case_and_sends_nothing(kernel, cloud):
     before = len(cloud.client.billing.history())
-    cell = kernel.run("%%lk_run --plan --gpu H100 --timeout 600 -r numpy\nprint(1)")
+    cell = kernel.run("%%lk_run --dry-run --gpu H100 --timeout 600 -r numpy\nprint(1)")
     for words in ("gpu.h100, 80 GiB, 2.79/h", "600 s", "0.4650 credits", "numpy"):
         assert words in cell.shown[0]
     assert len(cloud.client.billing.history()) == before
@@ -114,7 +112,7 @@ def test_a_plan_shows_machine_price_and_worst_case_and_sends_nothing(kernel, clo
 
 def test_interrupt_aborts_the_run_and_says_what_it_cost(kernel, cloud):
     cell = kernel.run(
-        "%%lk_run --save run\nimport time\nprint('on'); time.sleep(100)",
+        "%%lk_run --timeout 600 --save run\nimport time\nprint('on'); time.sleep(100)",
         on=kernel.interrupt_when(lambda cell: "on" in cell.text),
     )
     assert cell.error["ename"] == "KeyboardInterrupt"
@@ -134,11 +132,16 @@ def test_a_second_interrupt_leaves_at_once_and_says_how_to_come_back(kernel, fau
             kernel.manager.interrupt_kernel()
         return len(interrupted) == len(reached)
 
-    cell = kernel.run("%%lk_run --save run\nimport time\nprint('on'); time.sleep(100)", on=interrupt_twice)
+    cell = kernel.run(
+        "%%lk_run --timeout 600 --save run\nimport time\nprint('on'); time.sleep(100)", on=interrupt_twice
+    )
     run_id = kernel.value("run.execution_id").strip("'")
     assert cell.error["ename"] == "KeyboardInterrupt"
     assert f"%lk_attach {run_id}" in cell.error["evalue"]
     assert faulty.client.execution.status(run_id).status == "running"
+    faulty.http.delete(f"{faulty.base_url}/_faults").raise_for_status()
+    faulty.client.workloads.abort(run_id)
+    kernel.run(ALL_IS_SHOWN)
 
 
 @pytest.mark.parametrize("cut", [40, 333, 2000])
@@ -146,7 +149,7 @@ def test_a_stream_that_is_cut_shows_every_line_once(kernel, faulty, cut):
     fail(faulty, path="/stream/", cut_after=cut, times=3)
     cell = kernel.run("%%lk_run\nimport time\nfor i in range(60): print('line é', i); time.sleep(.005)")
     assert cell.text == "".join(f"line é {i}\n" for i in range(60))
-    assert cell.shown[-1].startswith("✓ completed")
+    assert cell.shown[0].startswith("✓ completed")
 
 
 def test_a_start_whose_answer_is_lost_is_followed_and_not_sent_twice(kernel, faulty):
@@ -166,7 +169,7 @@ def test_a_cloud_that_crashes_and_comes_back_ends_the_cell_with_the_reason(kerne
         faulty.start()
         return True
 
-    cell = kernel.run("%%lk_run\nimport time\nprint('on'); time.sleep(100)", on=crash)
+    cell = kernel.run("%%lk_run --timeout 600\nimport time\nprint('on'); time.sleep(100)", on=crash)
     assert cell.text == "on\n"
     assert cell.error["ename"] == "RunFailed"
     assert "failed on the cloud's side" in cell.error["evalue"]
@@ -200,8 +203,8 @@ def test_a_detached_run_fills_its_own_output_from_the_background(kernel):
 
 
 def test_a_detached_run_makes_no_output_in_another_cell(kernel):
-    kernel.run("%%lk_run --detach --save run\nimport time\nfor i in range(5): print('behind', i); time.sleep(.3)")
-    other = kernel.run("run.wait(); import time; time.sleep(1.5); print('mine')")
+    kernel.run("%%lk_run --detach --save run\nimport time\nfor i in range(5): print('behind', i); time.sleep(.1)")
+    other = kernel.run(f"run.wait()\n{ALL_IS_SHOWN}\nprint('mine')")
     assert [kind for kind, _ in other.messages if kind == "display_data"] == []
     assert other.text == "mine\n"
 
@@ -230,9 +233,9 @@ def test_stored_logs_tell_stderr_apart(kernel):
         ("%%lk_run --timeout 9999\n1", "UsageError", "1 to 600 s"),
         ("%%lk_run --files nothing-here.txt\n1", "UsageError", "nothing-here.txt"),
         ("%%lk_run --gpu A100 --machine cpu\n1", "UsageError", "one of them"),
-        ("%%lk_run --save 1x\n1", "UsageError", "name of a variable"),
+        ("%%lk_run --save 1x\n1", "UsageError", "takes a variable name"),
         ("%%lk_run --no-rich\n!pip install torch", "UsageError", "%%lk_run -r torch"),
-        ("%%lk_run\nx = 1\n%lk_status abcd", "UsageError", "line 3: %lk_status is for the notebook"),
+        ("%%lk_run\nx = 1\n%lk_status abcd", "UsageError", "line 3: %lk_status works only in the notebook"),
         ("%%lk_run\n%prun f()", "UsageError", "-r ipython"),
         ("%%lk_run\nx = (1,\n", "CodeError", "was never closed"),
         ("%lk_status zzzz", "UsageError", "%lk_runs"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 import lk_jupyter
 
@@ -53,7 +55,7 @@ def test_a_notebook_runs_with_parameters_and_comes_back_beside_it(run_cell, fold
     shown = run_cell("%lk_run_notebook train.ipynb --gpu A100 -p lr=0.25 -p name=mine --timeout 300")
     assert "rate 1.0\n" in shown
     assert "✓ completed" in shown
-    assert f"The executed notebook: {folder / 'train.out.ipynb'}" in shown
+    assert f"Executed notebook: {folder / 'train.out.ipynb'}" in shown
     _, injected, third, html, last = outputs("train.out.ipynb")
     assert (injected, last) == ("", "1.0")
     assert third.endswith("rate 1.0\n")
@@ -64,12 +66,31 @@ def test_a_notebook_runs_with_parameters_and_comes_back_beside_it(run_cell, fold
     assert outputs("train.ipynb") == ["", "", "", ""]
 
 
+def test_whoever_reads_the_executed_notebook_finds_no_secret_in_it(run_cell, folder):
+    make = "key = 'sk-ant-' + 'a1B2c3D4' * 5; mark = 'PRIVATE' + ' KEY-----'; "
+    make += "pem = f'-----BEGIN {mark}\\n' + 'MIIa' * 20 + f'\\n-----END {mark}'"
+    write(
+        "leaky.ipynb",
+        make,
+        "print('log', key, flush=True); print(pem)",
+        "key",
+        "from IPython.display import HTML\nHTML(f'<b>{key}</b>')",
+        "display({'application/json': {'deep': [key], key: 1}}, raw=True)",
+        "raise ValueError(key)",
+    )
+    run_cell("%lk_run_notebook leaky.ipynb --gpu A100 --timeout 300")
+    kept = (folder / "leaky.out.ipynb").read_text()
+    assert "a1B2c3D4a1B2" not in kept
+    assert "MIIaMIIa" not in kept
+    assert kept.count("[redacted]") >= 6
+
+
 def test_a_cell_that_fails_ends_the_run_and_the_cells_before_it_are_kept(run_cell, folder):
     write("bad.ipynb", "print('before')", "1 / 0", "print('never')")
     shown = run_cell("%lk_run_notebook bad.ipynb -o out.ipynb --timeout 300")
     assert "ZeroDivisionError" in shown
     assert "RunFailed: run" in shown
-    assert f"The executed notebook: {folder / 'out.ipynb'}, 2 of 3 cells" in shown
+    assert f"Executed notebook: {folder / 'out.ipynb'}, 2 of 3 cells" in shown
     assert outputs("out.ipynb") == ["before\n", "ZeroDivisionError", ""]
 
 
@@ -91,15 +112,18 @@ def test_another_kernel_goes_on_with_it(run_cell, shell, folder):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("trian.ipynb", "There is no trian.ipynb. Did you mean train.ipynb?"),
-        ("text.ipynb", "text.ipynb cannot be read as a notebook"),
-        ("old.ipynb", "old.ipynb is no notebook of version 4"),
-        ("empty.ipynb", "empty.ipynb has no code to run."),
-        ("train.ipynb -p lrr=1", "-p lrr: the notebook's cell of parameters does not set it. Did you mean lr?"),
-        ("train.ipynb -p 1x=1", "'1x' is no name of a variable"),
+        ("trian.ipynb", "No notebook 'trian.ipynb'. Nothing was sent. Did you mean train.ipynb?"),
+        ("text.ipynb", "text.ipynb' as a notebook"),
+        ("old.ipynb", "old.ipynb' isn't a notebook of version 4"),
+        ("empty.ipynb", "empty.ipynb' contains no code."),
+        (
+            "train.ipynb -p lrr=1",
+            "-p lrr: the notebook's parameters cell doesn't set it. Nothing was sent. Did you mean lr?",
+        ),
+        ("train.ipynb -p 1x=1", "'1x' isn't a variable name"),
         ("train.ipynb -p lr", "takes key=value"),
-        ("train.ipynb -o train.ipynb", "--output would overwrite train.ipynb"),
-        ("train.ipynb -o none/x.ipynb", "there is no folder none"),
+        ("train.ipynb -o train.ipynb", "--output would overwrite 'train.ipynb'"),
+        ("train.ipynb -o none/x.ipynb", "no folder 'none'"),
         ("train.ipynb --gpu A100,H100", "Several machines"),
         ("secret.ipynb", "cell 1 line 1"),
     ],
@@ -113,3 +137,39 @@ def test_what_does_not_fit_is_refused_before_anything_is_sent(run_cell, folder, 
     shown = run_cell(f"%lk_run_notebook {line}")
     assert "UsageError: " in shown
     assert said in shown
+
+
+WIDGETS = (
+    "from ipywidgets import interact, Output, IntSlider\nout = Output()\nout",
+    "with out:\n    print('inside')",
+    "interact(lambda x: print(x), x=3);",
+    "handle = display('first', display_id=True)",
+    "handle.update('second')",
+    "from IPython.display import clear_output\nfor i in range(3):\n    clear_output(wait=True)\n    print(i)",
+)
+
+
+def test_a_notebook_with_widgets_and_late_updates_is_what_nbclient_makes_of_it(run_cell, folder):
+    write("lively.ipynb", *WIDGETS)
+    here = nbformat.read("lively.ipynb", as_version=4)
+    NotebookClient(here, kernel_name="python3").execute()
+    shown = run_cell("%lk_run_notebook lively.ipynb --timeout 300")
+    assert "✓ completed" in shown
+    there = nbformat.read("lively.out.ipynb", as_version=4)
+    nbformat.validate(there)
+    assert [plain_outputs(cell) for cell in there.cells] == [plain_outputs(cell) for cell in here.cells]
+    models = [book.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"] for book in (there, here)]
+    assert sorted(model["model_name"] for model in models[0].values()) == sorted(
+        model["model_name"] for model in models[1].values()
+    )
+
+
+def plain_outputs(cell):
+    return re.sub(r"[0-9a-f]{32}", "", json.dumps(cell.outputs, sort_keys=True))
+
+
+def test_packages_are_found_in_the_cells_of_a_notebook(run_cell, folder):
+    write("needs.ipynb", "import numpy\nimport no_such_module_anywhere")
+    shown = run_cell("%lk_run_notebook needs.ipynb -r auto")
+    assert "-r auto: 'no_such_module_anywhere' isn't installed here" in shown
+    assert "_lk_notebook" not in shown

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from lk_jupyter.magics._completion import complete
-from lk_jupyter.runs.session import current
+from lk_jupyter.magics._engine.completion import complete
+from lk_jupyter.session import current
 from lk_jupyter.storage import load as load_module
 
 TABLE = pd.DataFrame({"a": range(5), "b": list("vwxyz")})
@@ -48,6 +48,23 @@ def test_a_file_is_put_listed_and_fetched_with_the_path_that_a_run_sees(run_cell
     assert (here / "back.csv").read_text() == "x" * 1000
 
 
+def test_an_object_with_other_content_is_replaced_only_when_asked(run_cell, bucket, here):
+    (here / "t.csv").write_text("one")
+    (here / "u.csv").write_text("one")
+    run_cell('%lk_put "*.csv" mg/taken')
+    again = run_cell("%lk_put t.csv mg/taken/")
+    assert again.startswith("✓ stored")
+    assert "1 already there" in again
+    (here / "t.csv").write_text("two, and longer")
+    for line in ("t.csv mg/taken/", '"*.csv" mg/taken/', ". mg/taken"):
+        refused = run_cell(f"%lk_put {line}")
+        assert "'lk://mg/taken/t.csv' already exists with other content. Nothing was sent." in refused
+        assert "--overwrite" in refused
+    assert bucket.get_bytes("mg/taken/t.csv") == b"one"
+    assert run_cell("%lk_put t.csv mg/taken/ --overwrite").startswith("✓ stored")
+    assert bucket.get_bytes("mg/taken/t.csv") == b"two, and longer"
+
+
 def test_folders_and_patterns(run_cell, bucket, here):
     for name in ("one.csv", "two.csv", "three.txt"):
         (here / name).write_text(name)
@@ -59,7 +76,7 @@ def test_folders_and_patterns(run_cell, bucket, here):
     assert "three" not in shown
     assert "✓ fetched · all/ · 3 files" in run_cell("%lk_get mg/all/")
     assert (here / "all" / "three.txt").read_text() == "three.txt"
-    assert "3 there already" in run_cell("%lk_get mg/all/")
+    assert "3 already there" in run_cell("%lk_get mg/all/")
 
 
 def test_sync_goes_both_ways_and_removes_when_told(run_cell, bucket, here):
@@ -69,20 +86,20 @@ def test_sync_goes_both_ways_and_removes_when_told(run_cell, bucket, here):
     bucket.put(b"b", "mg/sync/b")
     assert "1 removed" in run_cell("%lk_sync data lk://mg/sync --delete")
     assert "in sync" in run_cell("%lk_sync lk://mg/sync elsewhere")
-    assert "One of the two" in run_cell("%lk_sync data elsewhere")
+    assert "Give one folder here and one in the bucket" in run_cell("%lk_sync data elsewhere")
 
 
 def test_removing_asks_first(run_cell, bucket, here, answer):
     for name in "abc":
         bucket.put(name.encode(), f"mg/rm/{name}")
     asked = answer("n")
-    assert "Nothing was removed" in run_cell("%lk_rm mg/rm/")
-    assert asked == ["Remove 3 objects, such as mg/rm/a (3 B) for good? [y/N] "]
+    assert "Nothing was deleted" in run_cell("%lk_rm mg/rm/")
+    assert asked == ["Delete 3 files, such as mg/rm/a (3 B) permanently? [y/N] "]
     answer("y")
-    assert "Removed 2 objects" in run_cell("%lk_rm mg/rm/a mg/rm/b")
-    assert "Removed 1 object" in run_cell('%lk_rm "mg/rm/*" --yes')
-    assert "There is nothing like 'mg/rm/'" in run_cell("%lk_rm mg/rm/ --yes")
-    assert "the whole bucket is not removed" in run_cell("%lk_rm lk:// --yes")
+    assert "Deleted 2 files" in run_cell("%lk_rm mg/rm/a mg/rm/b")
+    assert "Deleted 1 file" in run_cell('%lk_rm "mg/rm/*" --yes')
+    assert "No file of the bucket matches 'mg/rm/'" in run_cell("%lk_rm mg/rm/ --yes")
+    assert "it doesn't delete the entire bucket" in run_cell("%lk_rm lk:// --yes")
 
 
 def test_a_table_is_loaded_into_a_variable_with_the_code_that_does_the_same(run_cell, bucket, shell):
@@ -93,14 +110,14 @@ def test_a_table_is_loaded_into_a_variable_with_the_code_that_does_the_same(run_
     assert list(shell.user_ns["df"]["b"]) == list("vwxyz")
     run_cell("some = %lk_load mg/t.parquet --sample 2")
     assert len(shell.user_ns["some"]) == 2
-    assert "takes the name of a variable" in run_cell("%lk_load mg/t.parquet --as 1x")
+    assert "takes a variable name" in run_cell("%lk_load mg/t.parquet --as 1x")
 
 
 def test_what_does_not_fit_is_offered_as_a_sample(run_cell, bucket, shell, answer, monkeypatch):
     bucket.put(b"a,b\n" + b"1,2\n" * 1000, "mg/long.csv")
     monkeypatch.setattr(load_module, "free_memory", lambda: 1000)
     asked = answer("n")
-    assert "DoesNotFit: 'mg/long.csv' has 4.0 kB" in run_cell("%lk_load mg/long.csv --as df")
+    assert "InsufficientMemory: 'mg/long.csv' has 4.0 kB" in run_cell("%lk_load mg/long.csv --as df")
     assert "df" not in shell.user_ns
     answer("y")
     assert "the first 100,000 at most" in run_cell("%lk_load mg/long.csv --as df")
@@ -110,11 +127,11 @@ def test_what_does_not_fit_is_offered_as_a_sample(run_cell, bucket, shell, answe
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("%lk_get mg/none.csv", "NoSuchObject: There is no 'mg/none.csv' in the bucket."),
-        ("%lk_get mg/none/", "There is nothing in mg/none/."),
-        ("%lk_put none.csv", "UsageError: There is no file or folder 'none.csv' here"),
-        ("%lk_load mg/none.csv", "NoSuchObject: There is no 'mg/none.csv'"),
-        ("%lk_ls mg/none/", "Nothing in mg/none/ yet."),
+        ("%lk_get mg/none.csv", "NoSuchObject: No file 'mg/none.csv' in the bucket."),
+        ("%lk_get mg/none/", "No files in 'mg/none/'."),
+        ("%lk_put none.csv", "UsageError: No file or folder 'none.csv' in"),
+        ("%lk_load mg/none.csv", "NoSuchObject: No file 'mg/none.csv'"),
+        ("%lk_ls mg/none/", "No files in mg/none/."),
     ],
 )
 def test_what_is_not_there_is_said_in_one_line(run_cell, bucket, here, line, said):

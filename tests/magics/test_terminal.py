@@ -2,7 +2,7 @@
 
 from threading import Thread
 
-from lk_jupyter.magics._going_on import _look
+from lk_jupyter.magics._output.unfinished_runs import _look
 
 
 def test_the_log_is_printed_and_the_end_is_said_once(signed_in, run_cell):

@@ -21,8 +21,8 @@ def here(home, monkeypatch):
 
 
 def test_the_bucket_is_used_by_the_api_alone(run_cell, here, monkeypatch):
-    assert "Stored lk://api/one.csv, 4 B." in run_cell("%lk_bucket put a.csv --to api/one.csv")
-    assert "Stored 2 of 2 files in lk://api/." in run_cell("%lk_bucket put a.csv b.csv --to lk://api")
+    assert "Uploaded lk://api/one.csv, 4 B." in run_cell("%lk_bucket put a.csv --to api/one.csv")
+    assert "Uploaded 2 of 2 files to lk://api/." in run_cell("%lk_bucket put a.csv b.csv --to lk://api")
     assert re.search(r"api/b\.csv +4 B", run_cell("%lk_bucket list api/"))
     assert "There may be more than 1" in run_cell("%lk_bucket list api/ -n 1")
     run_cell("%lk_bucket get api/b.csv back.csv")
@@ -31,15 +31,15 @@ def test_the_bucket_is_used_by_the_api_alone(run_cell, here, monkeypatch):
     assert "Nothing was deleted." in run_cell("%lk_bucket delete api/b.csv")
     assert "Deleted lk://api/b.csv." in run_cell("%lk_bucket delete api/b.csv --yes")
     assert "Deleted lk://api/." in run_cell("%lk_bucket delete api/ --yes")
-    assert "Nothing there yet." in run_cell("%lk_bucket list api/")
+    assert "No files yet." in run_cell("%lk_bucket list api/")
 
 
 def test_what_is_not_there_is_told_before_anything_is_sent(run_cell):
-    assert "There is no file gone.csv here" in run_cell("%lk_bucket put a.csv gone.csv --to api/")
-    assert "Nothing there yet." in run_cell("%lk_bucket list api/")
+    assert "No file 'gone.csv' in" in run_cell("%lk_bucket put a.csv gone.csv --to api/")
+    assert "No files yet." in run_cell("%lk_bucket list api/")
     assert run_cell("%lk_bucket get api/gone.csv").startswith("NotFound: ")
     assert not list(Path.cwd().glob("*.part"))
-    assert "the whole bucket is not deleted by it" in run_cell("%lk_bucket delete / --yes")
+    assert "it doesn't delete the entire bucket" in run_cell("%lk_bucket delete / --yes")
 
 
 def test_files_of_batches_are_listed_fetched_and_deleted(run_cell, signed_in):
@@ -49,7 +49,7 @@ def test_files_of_batches_are_listed_fetched_and_deleted(run_cell, signed_in):
     assert "questions.jsonl" in run_cell(f"%lk_files show {made.id}")
     run_cell(f"%lk_files get {made.id}")
     assert Path("questions.jsonl").read_text() == '{"custom_id": "1"}\n'
-    assert "is there already" in run_cell(f"%lk_files get {made.id}")
+    assert "already exists. Nothing was downloaded" in run_cell(f"%lk_files get {made.id}")
     assert f"Deleted {made.id}." in run_cell(f"%lk_files delete {made.id} --yes")
     assert run_cell(f"%lk_files show {made.id}").startswith("NotFound: ")
 
@@ -59,8 +59,8 @@ def test_the_record_of_a_run_is_removed(run_cell):
     assert "to be forgotten" in run_cell("%lk_logs --hours 1")
     assert f"{run_id[:8]}  to be forgotten" in run_cell("%lk_logs --hours 1")
     assert re.search(r" \d[\d.]* s", run_cell(f"%lk_status {run_id[:8]}"))
-    assert "Nothing was removed." in run_cell(f"%lk_forget {run_id[:8]}")
-    assert f"Removed the record of run {run_id}." in run_cell(f"%lk_forget {run_id[:8]} --yes")
+    assert "Nothing was deleted." in run_cell(f"%lk_delete {run_id[:8]}")
+    assert f"Deleted the record of run {run_id}." in run_cell(f"%lk_delete {run_id[:8]} --yes")
 
 
 def test_machines_of_the_quotas_stand_beside_those_with_a_price(run_cell):
@@ -73,11 +73,11 @@ def test_what_stock_clients_find_is_listed(run_cell, client):
 
 
 def test_a_cell_is_tried_on_every_gpu(run_cell):
-    plan = run_cell("%%lk_select --plan\nprint(1)")
+    plan = run_cell("%%lk_select --dry-run\nprint(1)")
     assert re.search(r"A100 +gpu\.a100 +0\.0265 credits", plan)
     assert "Nothing was sent." in run_cell("%%lk_select\nprint(1)")
     shown = run_cell("%%lk_select --timeout 30 --yes\nprint(sum(range(1000)))")
-    assert re.search(r"gpu\.h100 +success +\S+ s", shown)
+    assert re.search(r"gpu\.h100 +completed +\S+ s", shown)
     assert re.search(r"cheapest: gpu\.\w+", shown)
 
 

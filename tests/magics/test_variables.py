@@ -2,8 +2,6 @@
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("kernel")
-
 
 @pytest.fixture(scope="module")
 def kernel(kernel):
@@ -39,11 +37,11 @@ def test_what_goes_along_is_shown_before_it_is_sent(kernel):
 
 
 def test_the_plan_names_each_with_its_kind_and_size_and_no_link(kernel):
-    (plan,) = kernel.run("%%lk_run --in df,big,cfg --out best --plan\npass").shown
+    (plan,) = kernel.run("%%lk_run --in df,big,cfg --out best --dry-run\npass").shown
     assert "df (DataFrame, " in plan
     assert "big (ndarray, 3.2 MB)" in plan
     assert "cfg (dict, " in plan
-    assert "Variables out" in plan
+    assert "Outputs" in plan
     assert "X-Amz" not in plan
 
 
@@ -57,10 +55,10 @@ def test_all_that_the_cell_reads_goes_along_by_itself(kernel):
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ("--in dff", "pass", "--in: there is no variable dff here. Did you mean df?"),
+        ("--in dff", "pass", "--in: this notebook has no variable dff. Nothing was sent. Did you mean df?"),
         ("--in lock", "pass", "lock is a lock, which belongs to this process\nNothing was sent."),
         ("--in-all", "helper()", "helper is a function of this notebook: define it in the cell"),
-        ("--out 1a", "pass", "--out takes names of variables"),
+        ("--out 1a", "pass", "--out takes variable names"),
     ],
 )
 def test_what_cannot_be_is_one_line_before_anything_is_sent(kernel, line, code, said):
@@ -119,3 +117,76 @@ def test_a_sweep_brings_the_same_to_each_of_its_runs(kernel):
     assert kernel.run(code).error is None
     assert kernel.run("fan.wait()").error is None
     assert kernel.value("[lane.run.outputs()['total'] for lane in fan.lanes]") == "[6.0, 12.0]"
+
+
+# Any cell
+
+
+def test_a_cell_with_carry_does_here_what_it_does_as_it_stands(kernel):
+    kernel.run(
+        "import random\nclass Account:\n    def __init__(self): self.balance = 0\n"
+        "    def pay(self, n): self.balance += n * rate\nrate, account, frame = 2, Account(), df.copy()\n"
+        "same, table, items = account, frame, []\nrandom.seed(5)"
+    )
+    code = (
+        "import math as m\naccount.pay(3)\nframe['y'] = np.sqrt(frame.x)\nitems.append(frame)\n"
+        "def area(r): return m.pi * r\nvalue = random.random()\nprint(isinstance(account, Account))"
+    )
+    cell = kernel.run(f"%%lk_run --carry\n{code}")
+    assert cell.error is None
+    assert cell.text == "True\n"
+    receipt = cell.shown[-1]
+    assert "Set here: area" in receipt
+    assert "Changed here: account" in receipt
+    assert "big" not in receipt
+    assert kernel.value("account.balance, same is account, isinstance(same, Account)") == "(6, True, True)"
+    assert kernel.value("table is frame, list(table.columns), items[0] is frame") == "(True, ['x', 'y'], True)"
+    assert kernel.value("round(area(1), 2), m.__name__") == "(3.14, 'math')"
+    kernel.run("after = random.random(); random.seed(5); expected = random.random(), random.random()")
+    assert kernel.value("(value, after) == expected") == "True"
+
+
+def test_carry_is_the_default_where_it_is_set_so_and_no_carry_switches_it_off(kernel):
+    kernel.run("%lk_config carry on")
+    try:
+        kernel.run("count = [1]")
+        kernel.run("%%lk_run\ncount.append(2)")
+        assert kernel.value("count") == "[1, 2]"
+        assert kernel.run("%%lk_run --no-carry\ncount.append(3)").error["ename"] == "RunFailed"
+    finally:
+        kernel.run("%lk_config carry --reset")
+
+
+def test_the_plan_and_the_status_line_name_what_travels(kernel):
+    (plan,) = kernel.run("%%lk_run --carry --dry-run\nbig[0] = helper").shown
+    assert "big (ndarray, 3.2 MB)" in plan
+    assert "helper (function, " in plan
+    assert "all changed variables" in plan
+    first = []
+    kernel.run("%%lk_run --carry\nbig[0]", on=lambda cell: first.extend(cell.shown))
+    assert "brings big 3.2 MB" in first[0]
+
+
+def test_what_changed_here_while_a_run_went_on_is_kept_and_both_are_there(kernel):
+    kernel.run("held, twice, mine = 1, [1], [1]")
+    kernel.run("%%lk_run --carry --detach --save run\nheld = held + 1\ntwice.append(2)\nmine.append('run')")
+    kernel.run("run.wait(); held = 'mine'; mine.append('here')")
+    cell = kernel.run(f"%lk_attach {kernel.value('run.execution_id')[1:9]}")
+    assert "held has another value here by now, so what the run made of it is in held_from_run" in cell.shown[-1]
+    assert kernel.value("held, held_from_run, twice") == "('mine', 2, [1, 2])"
+    assert kernel.value("mine, mine_from_run") == "([1, 'here'], [1, 'run'])"
+
+
+def test_after_an_error_what_was_changed_before_it_comes_back(kernel):
+    kernel.run("steps = []")
+    cell = kernel.run("%%lk_run --carry\nsteps.append(1)\nhandle = open('/dev/null')\n1 / 0")
+    assert cell.error["ename"] == "RunFailed"
+    assert "handle is an open file, which belongs to this process" in cell.shown[-1]
+    assert kernel.value("steps") == "[1]"
+
+
+def test_a_function_of_a_run_shows_its_lines_in_a_traceback_here(kernel):
+    kernel.run("%%lk_run --carry\ndef broken():\n    raise ValueError('here')  # the line")
+    error = kernel.run("broken()").error
+    assert error["ename"] == "ValueError"
+    assert "# the line" in "\n".join(error["traceback"])

@@ -1,12 +1,17 @@
 """``%lk_vm`` and ``%lk_volumes``: rented once, with the price told before, and ended for good."""
 
+import os
 import re
+import signal
+import threading
 
 import pytest
 from conftest import RunningCloud
+from localcloud.conftest import until
 from magics.kernels import fail
 from magics.people import answers
 
+KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7vW3k1Hb2m4k8mY1pJmZ3q mira@laptop"
 
 
@@ -37,12 +42,32 @@ def living(vms):
 
 
 def test_a_plan_tells_availability_price_and_key_and_rents_nothing(run_cell, vms):
-    shown = run_cell("%lk_vm create --gpu A100 --count 2 --plan")
+    shown = run_cell("%lk_vm create --gpu A100 --count 2 --dry-run")
     assert re.search(r"Machine +2 A100 at 3\.18/h", shown)
     assert re.search(r"Free now +yes", shown)
-    assert re.search(r"Cost +3\.18 credits an hour, 76\.32 a day, until %lk_vm delete", shown)
+    assert re.search(r"Cost +3\.18 credits per hour, 76\.32 per day, until %lk_vm delete", shown)
     assert re.search(r"Your key +\S+/\.ssh/id_ed25519\.pub \(ssh-ed25519\)", shown)
     assert living(vms) == []
+
+
+def test_a_vm_whose_request_was_interrupted_is_named_with_the_command_that_deletes_it(run_cell, vms):
+    def interrupt():
+        until(
+            lambda: vms.http.post(f"{vms.base_url}/_faults", json=[]).json()[-1]["times"] == 0
+        )  # the request has arrived
+        os.kill(os.getpid(), signal.SIGINT)
+
+    vms.http.post(
+        f"{vms.base_url}/_faults", json={"path": "/vms/create", "method": "POST", "delay": 1}
+    ).raise_for_status()
+    threading.Thread(target=interrupt).start()
+    shown = run_cell("%lk_vm create --gpu A100 --yes")
+    vms.http.delete(f"{vms.base_url}/_faults")
+    assert re.search(
+        r"KeyboardInterrupt: VM '(a100-\w+)' may exist and be billed\. "
+        r"Check: %lk_vm list\. Delete it: %lk_vm delete \1",
+        shown,
+    )
 
 
 def test_a_vm_is_rented_when_the_user_says_so_and_told_how_to_log_in(run_cell, shell, vms, monkeypatch):
@@ -58,9 +83,9 @@ def test_a_vm_is_rented_when_the_user_says_so_and_told_how_to_log_in(run_cell, s
     (made,) = living(vms)
     assert re.search(rf"{made.vm_id[:8]} +my train +running +1 L40S +127\.0\.0\.1", run_cell("%lk_vm"))
     assert "running" in run_cell("%lk_vm status 'my train'")
-    assert f"VM {made.vm_id[:8]} is other now." in run_cell(f"%lk_vm rename {made.vm_id[:6]} other")
+    assert f"VM {made.vm_id[:8]} is now named other." in run_cell(f"%lk_vm rename {made.vm_id[:6]} other")
     assert "Host other" in run_cell("%lk_vm ssh other")
-    assert re.search(r"Ended other after (under )?[\d.]+ credits\.", run_cell("%lk_vm delete other --yes"))
+    assert re.search(r"Deleted other after (under )?[\d.]+ credits\.", run_cell("%lk_vm delete other --yes"))
     assert living(vms) == []
     assert "terminated" in run_cell("%lk_vm list --all")
 
@@ -71,34 +96,50 @@ def test_without_waiting_it_returns_at_once(run_cell, vms):
     assert len(living(vms)) == 1
 
 
-def test_who_has_no_key_is_told_how_to_make_one(run_cell, home, vms):
+def test_without_a_key_the_error_has_the_command_that_creates_one(run_cell, home, vms):
     (home / ".ssh" / "id_ed25519.pub").unlink()
-    shown = run_cell("%lk_vm create --gpu A100 --yes")
-    assert shown == (
-        f"UsageError: There is no public key in {home}/.ssh. Make one, then run this line again: "
-        "!mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519\n"
-    )
+    for options in ("--dry-run", "--dry-run --yes", ""):
+        assert run_cell(f"%lk_vm create --gpu A100 {options}").endswith(
+            f"UsageError: No public SSH key in '{home}/.ssh'. Nothing was rented. "
+            f"Create a key, then run this line again: !{KEYGEN}\n"
+        )
     (home / ".ssh" / "id_rsa.pub").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
-    assert "holds no public key of OpenSSH" in run_cell("%lk_vm create --gpu A100 --yes")
+    assert "id_rsa.pub' isn't a public key of OpenSSH" in run_cell("%lk_vm create --gpu A100 --yes")
     assert living(vms) == []
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_without_a_key_one_is_created_if_the_user_agrees(run_cell, home, vms, monkeypatch, agrees):
+    (home / ".ssh" / "id_ed25519.pub").unlink()
+    (home / ".ssh").rmdir()
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or ("y" if agrees else "n"))
+    shown = run_cell("%lk_vm create --gpu A100 --name first")
+    assert asked[0] == "No SSH key in ~/.ssh. Create ~/.ssh/id_ed25519? [y/N] "
+    assert (home / ".ssh" / "id_ed25519.pub").exists() == agrees
+    assert len(living(vms)) == agrees
+    if agrees:
+        assert f"Created the SSH key {home}/.ssh/id_ed25519, without a passphrase." in shown
+        assert "ssh lyceum@127.0.0.1" in shown
+        assert (home / ".ssh" / "id_ed25519").stat().st_mode & 0o077 == 0
 
 
 def test_another_key_is_taken_by_its_name(run_cell, home):
     (home / "work.pub").write_text(PUBLIC)
     shown = run_cell(f"%lk_vm create --gpu A100 --key {home}/work --yes")
     assert "ssh -i ~/work lyceum@127.0.0.1" in shown
-    assert "There is no public key" in run_cell("%lk_vm create --gpu A100 --key ~/gone --yes")
+    assert "No public key at" in run_cell("%lk_vm create --gpu A100 --key ~/gone --yes")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--gpu A10", "There is no VM with A10. Did you mean A100? Sold are: A100, "),
-        ("--gpu A100 --count 3", "--count: a VM with A100 has 1, 2, 4, 8 GPUs, not 3."),
-        ("--gpu L40S --spot", "L40S is not sold as spot: leave --spot out."),
-        ("--gpu A100 --volume a --new-volume 5", "give --new-volume or --volume, not both"),
-        ("--gpu A100 --volume gone", "No volume is meant by gone. %lk_volumes lists them."),
-        ("", "the following arguments are required: --gpu"),
+        ("--gpu A10", "No VM with A10. Nothing was rented. Did you mean A100? VMs: A100, "),
+        ("--gpu A100 --count 3", "--count: a VM with A100 has 1, 2, 4, 8 GPUs, got 3. Nothing was rented."),
+        ("--gpu L40S --spot", "L40S isn't sold as spot. Nothing was rented. Leave out --spot."),
+        ("--gpu A100 --volume a --new-volume 5", "takes --new-volume or --volume, not both"),
+        ("--gpu A100 --volume gone", "Unknown volume 'gone'. Nothing was changed. See your volumes: %lk_volumes"),
+        ("", "needs --gpu"),
     ],
 )
 def test_a_shape_that_is_not_sold_is_refused_before_anything_is_sent(run_cell, vms, options, message):
@@ -108,7 +149,7 @@ def test_a_shape_that_is_not_sold_is_refused_before_anything_is_sent(run_cell, v
 
 def test_no_capacity_offers_what_can_be_had_with_prices(run_cell, vms):
     shown = run_cell("%lk_vm create --gpu H200 --yes")
-    assert "No H200 at 4.29/h is free now; nothing was asked for. Free now: H100 at 2.79/h (--gpu H100);" in shown
+    assert "No H200 at 4.29/h is free now. Nothing was rented. Free now: H100 at 2.79/h (--gpu H100);" in shown
     assert living(vms) == []
 
 
@@ -117,7 +158,7 @@ def test_capacity_that_ends_meanwhile_offers_the_same_and_asks_once(run_cell, vm
     fail(vms, path="/vms/create", status=500, detail=detail)
     shown = run_cell("%lk_vm create --gpu A100 --yes")
     assert "could not be provisioned right now. Please try another shape (HTTP 500" in shown
-    assert "Free now: " in shown.splitlines()[-1]
+    assert "Free now: " in shown.splitlines()[-2]
     assert living(vms) == []
 
 
@@ -128,9 +169,9 @@ def test_a_vm_whose_answer_was_lost_is_found_and_not_rented_twice(run_cell, vms)
 
 
 def test_a_gateway_that_hides_the_outcome_does_not_make_it_ask_again(run_cell, vms, monkeypatch):
-    monkeypatch.setattr("lk_jupyter.runs.vm._LOOK_PAUSE", 0)
+    monkeypatch.setattr("lk_jupyter.vms.vms._LOOK_PAUSE", 0)
     fail(vms, path="/vms/create", status=502, times=1)
-    assert "It was not asked again: look with %lk_vm list" in run_cell("%lk_vm create --gpu A100 --yes")
+    assert "The request was not sent again. Check first: %lk_vm list" in run_cell("%lk_vm create --gpu A100 --yes")
     assert living(vms) == []
 
 
@@ -143,8 +184,10 @@ def test_a_volume_outlives_its_vm(run_cell, vms):
     run_cell("%lk_vm create --gpu A100 --name keeper --new-volume 200 --yes")
     (disk,) = vms.client.block.list()
     assert f"{disk.size_gb} GB at {disk.mount_path}" in run_cell("%lk_vm status keeper")
-    assert "nothing was deleted. %lk_vm delete" in run_cell(f"%lk_volumes delete {disk.volume_id} --yes")
-    assert "1 of its volumes stay and cost: %lk_volumes" in run_cell("%lk_vm delete keeper --yes")
+    assert "Nothing was deleted. Delete the VM first: %lk_vm delete" in run_cell(
+        f"%lk_volumes delete {disk.volume_id} --yes"
+    )
+    assert "1 of its volumes remain and cost credits: %lk_volumes" in run_cell("%lk_vm delete keeper --yes")
     assert re.search(rf"{disk.volume_id} +200 GB +active +free", run_cell("%lk_volumes"))
     run_cell(f"%lk_vm create --gpu A100 --name again --volume {disk.volume_id[:7]} --yes")
     run_cell("%lk_vm delete again --yes")
@@ -152,8 +195,9 @@ def test_a_volume_outlives_its_vm(run_cell, vms):
     assert "No volumes." in run_cell("%lk_volumes")
 
 
-def test_a_vm_that_is_none_is_told(run_cell):
-    assert "There is no VM gone. %lk_vm list --all lists all." in run_cell("%lk_vm ssh gone")
+def test_an_unknown_vm_is_named_with_the_command_that_lists_all(run_cell):
+    shown = run_cell("%lk_vm delete gone --yes")
+    assert "UsageError: Unknown VM 'gone'. Nothing was changed. See your VMs: %lk_vm list --all" in shown
 
 
 def test_offers_tell_what_is_free(run_cell):

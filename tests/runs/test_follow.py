@@ -71,6 +71,20 @@ def test_a_stream_that_ends_silently_is_completed_from_the_record(follower, scri
     assert kept(follower) == "".join(LINES)
 
 
+def test_what_the_record_does_not_hold_comes_from_the_stored_log(follower, scripted_run):
+    scripted_run.connections = [(STREAM, output(*LINES[:3]))]
+    scripted_run.statuses = ["running", "completed"]
+    scripted_run.store(*LINES[3:], *LINES[:3])
+    assert seen(follower) == ("".join(LINES), Finished(0))
+
+
+def test_a_record_that_holds_each_stream_apart_completes_both(follower, scripted_run):
+    scripted_run.connections = [(STREAM, output("out 0\n", "err 0\n"))]
+    scripted_run.statuses = ["running", "completed"]
+    scripted_run.record |= {"stdout": "out 0\nout 1\n", "stderr": "err 0\nerr 1\n"}
+    assert seen(follower) == ("out 0\nerr 0\nout 1\nerr 1\n", Finished(0))
+
+
 def test_a_run_without_a_stream_any_more_is_read_from_the_record(follower, scripted_run):
     scripted_run.statuses = ["failed"]
     scripted_run.record |= {"status": "failed", "return_code": 3, "combined_output": "a\nb\n"}
@@ -98,7 +112,7 @@ def test_an_unknown_state_means_that_the_run_goes_on(follower, scripted_run):
 def test_without_a_sign_of_the_server_following_is_given_up_but_not_the_run(follower, server, monkeypatch):
     monkeypatch.setattr(follow, "PATIENCE", -1)
     server.handler = lambda _request: ()
-    with pytest.raises(ConnectionFailed, match=f"was not stopped.*%lk_attach {follower.execution_id}"):
+    with pytest.raises(ConnectionFailed, match=f"may still be active.*%lk_attach {follower.execution_id}"):
         seen(follower)
 
 

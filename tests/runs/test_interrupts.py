@@ -1,10 +1,10 @@
-"""lk_jupyter.interrupts."""
+"""lk_jupyter.runs.interrupts."""
 
 import threading
 
 import pytest
 
-from lk_jupyter.interrupts import is_interrupt, true_interrupts
+from lk_jupyter.runs.interrupts import is_interrupt, true_interrupts
 
 
 class InTheWrongMoment(threading.Condition):

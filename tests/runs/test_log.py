@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.runs.log import RunLog
+from lk_jupyter.runs.log import RunLog, log_path
+from lk_jupyter.text.redact import redact
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_a_copy_takes_the_place_of_a_log_that_was_left_unfinished(path):
 
 def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path):
     (tmp_path / "logs").write_text("no folder")
-    with pytest.raises(LkError, match=r"was not stopped: make room there.*%lk_attach 3f0c"):
+    with pytest.raises(LkError, match=r"is still active.*%lk_attach 3f0c"):
         RunLog(tmp_path / "logs" / "3f0c.log")
 
 
@@ -88,3 +89,16 @@ def test_a_disk_that_is_full_is_told_in_one_line(path):
         with pytest.raises(LkError, match="No space left on device"):
             log.append(b"one\n")
         log._file = kept
+
+
+def test_a_log_has_a_temporary_folder_where_its_own_cannot_be_made(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LK_LOG_DIR", str(tmp_path / "file" / "logs"))
+    path = log_path("3f0c2a9e")
+    assert log_path("3f0c2a9e") == path
+    with closing(RunLog(path)) as log:
+        log.append(b"one\n")
+    assert path.read_bytes() == b"one\n"
+    assert redact(str(path)) == str(path)  # it does not look like a key
+    [said] = caplog.messages
+    assert said.startswith(f"Can't write logs to {tmp_path / 'file' / 'logs'}. They are in {path.parent} until")

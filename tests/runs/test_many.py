@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 
 from lk_jupyter.api._events import Finished, Output
-from lk_jupyter.runs.session import connect
+from lk_jupyter.session import connect
 
 RUNS = 50
 LINES = 40

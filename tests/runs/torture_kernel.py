@@ -14,10 +14,10 @@ from pathlib import Path
 from random import Random
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.runs.journal import journal
+from lk_jupyter.journal.journal import journal
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.session import Session, connect
-from lk_jupyter.runs.start import find_started
+from lk_jupyter.runs.submit.start import find_started
+from lk_jupyter.session import Session, connect
 
 AT_ONCE = 12
 SIGNS = "abc äöü 日本 😀 <b>&amp;</b> %s {} \\t"

@@ -16,24 +16,26 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 from conftest import RunningCloud
+from patience import PATIENCE
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from lk_jupyter.config import SETTINGS
+from lk_jupyter.config.settings import SETTINGS
 
 
 class Jupyter:
     """A running Jupyter server, and a browser that has signed in to it."""
 
-    def __init__(self, url, token, pid):
+    def __init__(self, url, token, pid, logs):
         self.url = url
+        self.logs = logs
         self.pid = pid
         self.token = token
-        self.page = httpx.Client(base_url=url, timeout=40)
+        self.page = httpx.Client(base_url=url, timeout=PATIENCE)
 
     def enter(self):
         """Get the cookies that a browser gets with the token's address."""
         for attempt in Retrying(
-            stop=stop_after_delay(60), wait=wait_fixed(0.1), retry=retry_if_exception_type(httpx.TransportError)
+            stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.1), retry=retry_if_exception_type(httpx.TransportError)
         ):
             with attempt:
                 self.page.get("tree", params={"token": self.token})
@@ -98,7 +100,12 @@ def environment(home, **variables):
     """The environment of a user with an empty home."""
     ours = {name for row in SETTINGS for name in row.env}
     kept = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith("XDG_")}
-    homes = {"HOME": str(home), "USERPROFILE": str(home), "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+    homes = {
+        "HOME": str(home),
+        "LK_LOG_DIR": str(home / "logs"),
+        "USERPROFILE": str(home),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+    }
     return {**kept, **homes, "JUPYTER_RUNTIME_DIR": str(home / "runtime"), **variables}
 
 
@@ -120,14 +127,14 @@ def running(home, *options, prefix="/", **variables):
     ]
     with (home / "jupyter.log").open("w") as log:
         process = subprocess.Popen(command, env=environment(home, **variables), stdout=log, stderr=log)
-        jupyter = Jupyter(f"http://127.0.0.1:{port}{prefix}", token, process.pid)
+        jupyter = Jupyter(f"http://127.0.0.1:{port}{prefix}", token, process.pid, home / "logs")
         try:
             jupyter.enter()
             yield jupyter
         finally:
             jupyter.page.close()
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")

@@ -32,13 +32,13 @@ def test_a_user_signs_in_with_a_key_works_and_signs_out(stranger, cloud):
     assert stranger.get("status").json()["state"] == "signed-out"
     assert stranger.get("api/machine-types").status_code == 424
     wrong = stranger.send("POST", "signin", json={"api_key": "lk_wrong", "base_url": cloud.base_url})
-    assert (wrong.json()["state"], "Nothing was kept" in wrong.json()["detail"]) == ("refused", True)
+    assert (wrong.json()["state"], "Nothing was changed" in wrong.json()["detail"]) == ("refused", True)
     done = stranger.send("POST", "signin", json={"api_key": cloud.api_key, "base_url": cloud.base_url}).json()
     assert (done["state"], done["user"]["email"]) == ("signed-in", "local@localhost")
-    assert "the key is kept in the file" in done["said"][0]
+    assert "the key is stored in the file" in done["said"][0]
     assert stranger.get("api/machine-types").json()["count"] > 0
     gone = stranger.send("POST", "signout").json()
-    assert (gone["state"], gone["said"]) == ("signed-out", [f"Forgot the key for {cloud.base_url}."])
+    assert (gone["state"], gone["said"]) == ("signed-out", [f"Deleted the key for {cloud.base_url}."])
     assert stranger.get("api/machine-types").json()["state"] == "signed-out"
     assert cloud.api_key not in (stranger.home / "jupyter.log").read_text()
 

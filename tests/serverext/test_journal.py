@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from serverext.conftest import running
 
-from lk_jupyter.runs.journal import Entry, Journal
+from lk_jupyter.journal.journal import Journal, JournalEntry
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e.ipynb"
 
@@ -19,13 +19,13 @@ def with_runs(cloud, tmp_path_factory):
     journal = Journal(home / "journal.sqlite")
     for number in range(600):
         journal.add(
-            Entry(
+            JournalEntry(
                 f"token-{number}",
                 cloud.base_url,
                 execution_id=f"run-{number}",
                 notebook=HOSTILE if number % 100 == 0 else "work/train.ipynb",
                 cell_id=f"cell-{number}",
-                code=f"print({number})",
+                code=f"%%lk_run\n# A comment\nprint({number})\n" + "x" * 5000,
                 request={"code": "x" * 1000},
                 cost=Decimal("0.000000600"),
                 created_at=float(number),
@@ -42,7 +42,7 @@ def with_runs(cloud, tmp_path_factory):
 def test_the_newest_runs_come_first_with_the_cell_that_they_came_from(with_runs):
     first = with_runs.get("journal", params={"limit": 2}).json()["runs"][0]
     assert (first["execution_id"], first["notebook"], first["cell_id"]) == ("run-599", "work/train.ipynb", "cell-599")
-    assert (first["going_on"], first["cost"]) == (True, "0.000000600")
+    assert (first["going_on"], first["cost"], first["line"]) == (True, "0.000000600", "print(599)")
     assert not {"token", "request", "code", "session", "log_path"} & set(first)
 
 
@@ -70,7 +70,7 @@ def test_runs_of_one_notebook_are_found_by_its_name_however_hostile(with_runs):
 
 
 def test_the_code_of_a_run_is_told_by_itself(with_runs):
-    assert with_runs.get("journal/run-7/code").json() == {"code": "print(7)"}
+    assert with_runs.get("journal/run-7/code").json()["code"].startswith("%%lk_run\n# A comment\nprint(7)\n")
     assert with_runs.get("journal/run-x/code").status_code == 404
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from serverext.conftest import running
 
-from lk_jupyter.config import setting
+from lk_jupyter.config.settings import setting
 
 
 def _profiles(answer):
@@ -15,7 +15,7 @@ def _profiles(answer):
 def test_the_table_is_what_fits_in_the_order_that_is_wished(jupyter):
     everything = jupyter.get("machines").json()
     assert everything["total"] == f"{len(everything['rows'])} of {len(everything['rows'])} machines."
-    assert everything["default"] == setting("machine")
+    assert (everything["default"], everything["default_timeout"]) == (setting("machine"), setting("timeout"))
     wish = {"memory": "60 GB", "price": "3", "available": "1", "limit": "10 min", "descending": "1"}
     found = jupyter.get("machines", params=wish).json()
     assert _profiles(found) == ["gpu.h100", "gpu.a100"]
@@ -27,10 +27,10 @@ def test_the_table_is_what_fits_in_the_order_that_is_wished(jupyter):
 @pytest.mark.parametrize(
     ("wish", "words", "has_rows"),
     [
-        ({"memory": "lots"}, "Memory 'lots' is not understood", False),
-        ({"price": "-1"}, "The price '-1' is not understood", False),
-        ({"by": "colour"}, "There is no column 'colour'", False),
-        ({"memory": "9000"}, "No machine fits", True),
+        ({"memory": "lots"}, "Memory 'lots' isn't valid", False),
+        ({"price": "-1"}, "The price '-1' isn't valid", False),
+        ({"by": "colour"}, "Unknown column 'colour'", False),
+        ({"memory": "9000"}, "No machine matches", True),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_told_in_words(jupyter, wish, words, has_rows):
@@ -49,7 +49,7 @@ def test_a_trouble_is_a_state_and_what_the_server_does_not_tell_is_not_told(clou
         trouble = server.get("machines")
         assert (trouble.status_code, trouble.json()["state"]) == (502, "not-an-api")
         rows = server.get("machines").json()["rows"]
-        assert {(row["free"], row["allowed"]) for row in rows} == {("not told", "yes")}
+        assert {(row["free"], row["allowed"]) for row in rows} == {("unknown", "yes")}
 
 
 def test_the_machine_of_runs_that_name_none_is_kept_and_what_overrules_it_is_said(cloud, tmp_path):
@@ -63,4 +63,4 @@ def test_the_machine_of_runs_that_name_none_is_kept_and_what_overrules_it_is_sai
         assert server.get("machines").json()["default"] == "gpu.a100"
     with running(tmp_path, **signed_in, LK_MACHINE="cpu") as server:
         said = server.send("POST", "machines/default", json={"machine": "gpu.h100"}).json()
-        assert said == {"default": "cpu", "said": ["But LK_MACHINE is used in its place: cpu."]}
+        assert said == {"default": "cpu", "said": ["But LK_MACHINE overrides it: cpu."]}

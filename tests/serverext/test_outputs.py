@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lk_jupyter.runs.stored import FOLDER
+from lk_jupyter.protocol.offloaded import FOLDER
 
 CODE = """
 from IPython.display import HTML, display
@@ -90,3 +90,20 @@ def test_a_run_of_another_program_has_text_alone(cloud, followed):
     body = {"code": "print('plain')", "execution_type": "cpu"}
     events = followed(cloud.http.post("execution/streaming/start", json=body).json()["execution_id"])
     assert (text(events), shown(events)) == ("plain\n", [])
+
+
+def test_the_log_of_a_run_that_the_server_does_not_have_is_shown_from_this_machine(jupyter, followed, cloud):
+    run_id = "5b1d4c7e-3f0c-4000-8000-000000000000"
+    jupyter.logs.mkdir(exist_ok=True)
+    (jupyter.logs / f"{run_id}.log").write_text("before\nafter\n")
+    events = followed(run_id)
+    assert text(events) == "before\nafter\n"
+    assert (
+        events[-1]["trouble"]["detail"]
+        == f"{cloud.base_url} doesn't have this run. This is the log stored on this machine."
+    )
+
+
+def test_of_a_run_that_nobody_has_it_is_said_at_once(followed, cloud):
+    (event,) = followed("00000000-0000-4000-8000-000000000000")
+    assert event["trouble"]["detail"] == f"{cloud.base_url} doesn't have this run."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from urllib.parse import unquote
 
 import httpx
 import psutil
@@ -38,6 +39,35 @@ def test_what_the_api_refuses_comes_with_its_status_and_words(jupyter):
     assert answer.status_code == 404
     assert answer.json()["state"] == "refused"
     assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("vms/create", {"instance_specs": {"gpu_count": 0}}),
+        ("vms/create", {"instance_specs": {"gpu_count": "3"}}),
+        ("vms/create", {"gpu_count": 8}),
+        ("inference/create", {"hf_model_id": "local/echo", "gpu_count": 0}),
+        ("inference/create", {"hf_model_id": "local/echo", "gpu_count": 16}),
+    ],
+)
+def test_a_number_of_gpus_that_costs_otherwise_than_it_says_is_not_passed_on(jupyter, cloud, path, body):
+    rented = {"user_public_key": "ssh-ed25519 AAAA", "hardware_profile": "a100"}
+    before = cloud.http.get("vms/list").json()["total"], len(cloud.http.get("inference/list").json()["deployments"])
+    answer = jupyter.send("POST", f"api/{path}", json={**rented, **body})
+    assert (answer.status_code, answer.json()["state"]) == (422, "refused")
+    assert "gpu_count" in answer.json()["detail"]
+    assert "Nothing was sent." in answer.json()["detail"]
+    after = cloud.http.get("vms/list").json()["total"], len(cloud.http.get("inference/list").json()["deployments"])
+    assert before == after
+
+
+def test_a_request_that_was_looked_at_goes_on_as_it_came(jupyter, cloud):
+    body = {"user_public_key": "ssh-ed25519 AAAA", "hardware_profile": "a100", "instance_specs": {"gpu_count": 2}}
+    made = jupyter.send("POST", "api/vms/create", json=body).json()
+    assert made["instance_specs"]["gpu_count"] == 2
+    assert cloud.http.delete(f"vms/{made['vm_id']}").status_code == 200
+    assert jupyter.send("POST", "api/vms/create", content=b"{").status_code == 422
 
 
 # Who may ask
@@ -114,6 +144,42 @@ def as_it_is(jupyter, method, path):
 def test_a_path_that_is_not_on_the_list_is_refused(jupyter, method, path):
     status, content = as_it_is(jupyter, method, f"/lk/api/{path}")
     assert (status, content["state"]) in {(404, "not-allowed"), (405, "not-allowed"), (400, "not-allowed")}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "x%2F..%2F..%2Fy",
+        "x/%2e%2e%2f%2e%2e/y",
+        "x%252F..%252F..%252Fy",
+        "x/%252e%252e/y",
+        "x/%25252e%25252e/y",
+        "x/..;/y",
+        "x/..;a=b/y",
+        "x%3B/..%3Ba/y",
+        "x%5C..%5Cy",
+        "x/..%5Cy",
+        "x/%2e%2e%5cy",
+        "x/%c0%ae%c0%ae/y",
+        "x/%e0%80%ae/y",
+        "x/%20../y",
+        "%25" + "25" * 2000 + "2e",
+    ],
+)
+@pytest.mark.parametrize("operation", ["GET storage/download/", "DELETE storage/delete-folder/"])
+def test_an_encoded_step_reaches_no_other_operation_with_the_users_key(beside_recorder, recorder, operation, key):
+    method, _, path = operation.partition(" ")
+    before = len(recorder.requests)
+    status, content = as_it_is(beside_recorder, method, f"/lk/api/{path}{key}")
+    assert (status, content["state"]) in {(404, "not-allowed"), (400, "not-allowed")}
+    assert len(recorder.requests) == before
+
+
+@pytest.mark.parametrize("key", ["100%25.csv", "a;b.txt", ".hidden/..x", "%E2%80%A6", "a%20..b"])
+def test_an_odd_name_of_a_file_is_still_a_name(beside_recorder, recorder, key):
+    as_it_is(beside_recorder, "GET", f"/lk/api/storage/download/{key}")
+    path, _ = recorder.requests[-1]
+    assert unquote(path).endswith(f"/storage/download/{unquote(key)}")
 
 
 def test_a_verb_that_is_not_declared_is_refused(jupyter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_hostile_name_is_listed_read_moved_and_deleted_as_any_other(jupyter, p
     assert keys(cloud) == []
 
 
-@pytest.mark.parametrize("key", ["../x", "a//b", "a/./b", "", "a\nb"])
+@pytest.mark.parametrize("key", ["../x", "a//b", "a/./b", "", "a\nb", "a\\..\\b", "a/%2e%2e/b", "a/..;/b"])
 def test_a_name_that_leads_elsewhere_is_refused(jupyter, key):
     assert jupyter.get("storage/preview", params={"key": key}).json()["state"] == "bad-request"
     move = jupyter.send("POST", "storage/move", json={"source": key, "target": "b"})
@@ -139,3 +140,25 @@ def test_a_copy_leaves_its_source(jupyter, put, cloud):
     put("a.txt", "x")
     assert jupyter.send("POST", "storage/move", json={"source": "a.txt", "target": "b.txt", "keep": True}).is_success
     assert keys(cloud) == ["a.txt", "b.txt"]
+
+
+def test_of_uploads_at_once_under_one_name_that_may_replace_nothing_one_is_stored(jupyter, put, cloud):
+    def upload(number, **headers):
+        content = f"{number}".encode() * 100_000
+        path, headers = "api/storage/upload?key=race.txt", {"If-None-Match": "*", **headers}
+        answer = jupyter.send("POST", path, files={"file": content}, headers=headers)
+        return answer.status_code, content
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(upload, range(6)))
+    [stored] = [content for status, content in answers if status == 200]
+    assert [status for status, _ in answers].count(412) == 5
+    assert cloud.http.get("storage/download/race.txt").content == stored
+    refused = jupyter.send(
+        "POST", "api/storage/upload?key=race.txt", files={"file": b"new"}, headers={"If-None-Match": "*"}
+    )
+    assert (refused.status_code, refused.json()["state"]) == (412, "refused")
+    assert "'race.txt' already exists in the bucket. Nothing was uploaded." in refused.json()["detail"]
+    assert jupyter.send("POST", "api/storage/upload?key=race.txt", files={"file": b"new"}).status_code == 200
+    cloud.http.delete("storage/delete/race.txt")
+    assert upload(7)[0] == 200  # the name is free again

@@ -30,10 +30,10 @@ def watched(network, issue):
 
 
 @pytest.fixture
-def uploads(issue):
-    """The keys that have uploads in parts which were not ended."""
+def bucket(issue):
+    """The same bucket, as another program has it."""
     given = issue()
-    s3 = boto3.client(
+    s3 = boto3.resource(
         "s3",
         endpoint_url=given.endpoint,
         aws_access_key_id=given.access_key,
@@ -42,9 +42,11 @@ def uploads(issue):
         region_name=given.region,
         config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
     )
+    yield s3.Bucket(given.bucket_name)
+    s3.meta.client.close()
 
-    def keys():
-        return [row["Key"] for row in s3.list_multipart_uploads(Bucket=given.bucket_name).get("Uploads", ())]
 
-    yield keys
-    s3.close()
+@pytest.fixture
+def uploads(bucket):
+    """The keys that have uploads in parts which were not ended."""
+    return lambda: [upload.object_key for upload in bucket.multipart_uploads.all()]

@@ -92,7 +92,7 @@ def test_an_empty_source_does_not_empty_the_target(storage, folder, tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(StorageError, match="Nothing was"):
         storage.sync(tmp_path / "nothing", "lk://fo/kept", delete=True)
-    with pytest.raises(StorageError, match="There is nothing in"):
+    with pytest.raises(StorageError, match="No files in"):
         storage.sync("lk://fo/missing", folder, delete=True)
     assert len(list(storage.ls("fo/kept"))) == 7
     assert len(content(folder)) == 7
@@ -100,7 +100,7 @@ def test_an_empty_source_does_not_empty_the_target(storage, folder, tmp_path):
 
 @pytest.mark.parametrize(("source", "target"), [("here", "there"), ("lk://a", "lk://b")])
 def test_a_sync_needs_a_side_here_and_a_side_there(storage, source, target):
-    with pytest.raises(StorageError, match="One of the two"):
+    with pytest.raises(StorageError, match="Give one folder here"):
         storage.sync(source, target)
 
 
@@ -109,10 +109,8 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes(storage, folder):
     os.mkfifo(folder / "pipe")
     done = storage.put(folder, "fo/odd")
     assert done.files == 7
-    assert sorted(line.partition(":")[0].split("'")[-2 if "'" in line else 0] for line in done.left_out) == [
-        "broken",
-        "pipe",
-    ]
+    assert len(done.left_out) == 2
+    assert all(any(name in line for line in done.left_out) for name in ("broken", "pipe"))
 
 
 def test_progress_ends_with_all_files_and_bytes(storage, folder, tmp_path):
@@ -157,7 +155,7 @@ def test_a_folder_is_removed_and_its_neighbours_stay(storage, folder):
     assert storage.remove("fo/rm/") == 7
     assert storage.exists("fo/rm-not")
     for nothing in ("", "/", "lk://"):
-        with pytest.raises(StorageError, match="nothing was"):
+        with pytest.raises(StorageError, match="Nothing was deleted"):
             storage.remove(nothing)
 
 
@@ -179,9 +177,9 @@ def test_a_file_may_be_given_a_folder_for_a_target(storage, folder, tmp_path):
 
 def test_a_folder_that_is_named_like_an_object_is_told_from_nothing(storage, folder, tmp_path):
     storage.put(folder, "fo/named")
-    with pytest.raises(NoSuchObject, match="'fo/named/' for all that is in it"):
+    with pytest.raises(NoSuchObject, match="To delete everything in it: 'fo/named/'"):
         storage.get("fo/named", tmp_path / "x")
-    with pytest.raises(NoSuchObject, match="There is no 'fo/nothing'"):
+    with pytest.raises(NoSuchObject, match="No file 'fo/nothing'"):
         storage.get("fo/nothing", tmp_path / "x")
     assert storage.get("fo/named/a.csv", tmp_path / "new" / "folder" / "b.csv").exists()
 
@@ -218,5 +216,23 @@ def test_a_file_whose_block_fails_is_not_there(storage):
 
 
 def test_a_mode_that_no_object_has_is_said(storage):
-    with pytest.raises(StorageError, match="can be read"):
-        storage.open("fo/text", "a")
+    with pytest.raises(StorageError, match="Unknown mode 'r\\+b'"):
+        storage.open("fo/text", "r+b")
+
+
+def test_a_folder_that_another_program_made_is_there_until_it_is_removed(storage, bucket):
+    bucket.put_object(Key="fo/made/inner/", Body=b"")
+    assert storage.is_folder("fo/made")
+    assert [info.key for info in storage.ls("fo/made", recursive=False)] == ["fo/made/inner/"]
+    storage.remove("fo/made/")
+    assert not storage.is_folder("fo/made")
+    assert not [info for info in storage.ls("fo", recursive=False) if info.key == "fo/made/"]
+
+
+def test_a_folder_is_not_listed_after_its_last_object_went(storage):
+    storage.put(b"x", "fo/emptied/deep/x")
+    storage.put(b"x", "fo/stays/x")
+    storage.remove("fo/emptied/deep/x")
+    listed = [info.key for info in storage.ls("fo", recursive=False)]
+    assert ("fo/emptied/" in listed, "fo/stays/" in listed) == (False, True)
+    assert not storage.is_folder("fo/emptied")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lk_jupyter.errors import DoesNotFit, NoSuchObject, StorageError
+from lk_jupyter.errors import InsufficientMemory, NoSuchObject, StorageError
 from lk_jupyter.storage import load as load_module
 from lk_jupyter.storage.load import code_for, load
 
@@ -81,22 +81,22 @@ def test_a_zip_is_loaded_when_it_holds_one_file(storage):
     storage.put(pack("t.csv"), "ld/one.csv.zip")
     storage.put(pack("t.csv", "u.csv"), "ld/two.csv.zip")
     assert len(load(storage, "ld/one.csv.zip")) == 50
-    with pytest.raises(StorageError, match="this has 2"):
+    with pytest.raises(StorageError, match="this one has 2"):
         load(storage, "ld/two.csv.zip")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("b.parquet", b"PAR1 no more", "cannot be read as parquet"),
-        ("cut.parquet", TABLES["t.parquet"][:-20], "cannot be read as parquet"),
-        ("b.csv.gz", b"no gzip", "cannot be read as csv"),
-        ("b.npy", b"no array", "cannot be read as npy"),
-        ("b.png", b"no image", "cannot be read as an image"),
-        ("b.txt", b"\xff\xfe\xfa", "cannot be read as text"),
+        ("b.parquet", b"PAR1 no more", "Can't read .* as parquet"),
+        ("cut.parquet", TABLES["t.parquet"][:-20], "Can't read .* as parquet"),
+        ("b.csv.gz", b"no gzip", "Can't read .* as csv"),
+        ("b.npy", b"no array", "Can't read .* as npy"),
+        ("b.png", b"no image", "Can't read .* as an image"),
+        ("b.txt", b"\xff\xfe\xfa", "Can't read .* as text"),
         ("empty.csv", b"", "is empty"),
         ("empty.parquet", b"", "is empty"),
-        ("what.bin", b"x", "no suffix that tells"),
+        ("what.bin", b"x", "no suffix that says"),
     ],
 )
 def test_what_cannot_be_loaded_is_said_in_one_line(storage, name, content, said):
@@ -108,7 +108,7 @@ def test_what_cannot_be_loaded_is_said_in_one_line(storage, name, content, said)
 
 def test_an_array_of_objects_runs_no_code(storage):
     storage.put(written(lambda file: np.save(file, np.array([{}], dtype=object), allow_pickle=True)), "ld/o.npy")
-    with pytest.raises(StorageError, match="cannot be read"):
+    with pytest.raises(StorageError, match="Can't read"):
         load(storage, "ld/o.npy")
 
 
@@ -130,7 +130,7 @@ def test_what_does_not_fit_the_memory_is_not_loaded_and_a_sample_is(network, wat
     watched.put(CSV * 20_000, "ld/long.csv")
     monkeypatch.setattr(load_module, "free_memory", lambda: 10_000_000)
     network.down = 0
-    with pytest.raises(DoesNotFit, match="--sample"):
+    with pytest.raises(InsufficientMemory, match="--sample"):
         load(watched, "ld/long.csv")
     assert len(load(watched, "ld/long.csv", sample=10)) == 10
     assert network.down < 2_000_000
@@ -140,11 +140,11 @@ def test_the_wanted_columns_of_parquet_decide_whether_it_fits(storage, monkeypat
     wide = pd.DataFrame({f"c{n}": np.random.default_rng(n).random(10_000) for n in range(20)})
     storage.put(written(wide.to_parquet), "ld/wide.parquet")
     monkeypatch.setattr(load_module, "free_memory", lambda: 1_000_000)
-    with pytest.raises(DoesNotFit, match="--columns"):
+    with pytest.raises(InsufficientMemory, match="--columns"):
         load(storage, "ld/wide.parquet")
     assert list(load(storage, "ld/wide.parquet", columns=["c3"])) == ["c3"]
 
 
 def test_the_code_that_does_the_same_is_told():
-    assert code_for("x.parquet", load_module.Wish(["a"])) == "pd.read_parquet(\"lk://x.parquet\", columns=['a'])"
-    assert code_for("x.npy", load_module.Wish()) == ""
+    assert code_for("x.parquet", load_module.LoadRequest(["a"])) == "pd.read_parquet(\"lk://x.parquet\", columns=['a'])"
+    assert code_for("x.npy", load_module.LoadRequest()) == ""

@@ -1,9 +1,16 @@
 """What a transfer has to do, without disk or bucket."""
 
-import pytest
+import ntpath
+import os
+from pathlib import PurePosixPath, PureWindowsPath
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lk_jupyter.errors import StorageError
 from lk_jupyter.storage._parts import MIB, PART, part_size, ranges, regrouped
-from lk_jupyter.storage._plan import Entry, is_file_name, is_key, plan
+from lk_jupyter.storage._plan import PlanEntry, file_name, is_file_name, is_key, plan
 
 
 def never(mine, other):
@@ -15,7 +22,7 @@ def names(entries):
 
 
 def sides(source, target):
-    return ({name: Entry(name, *facts) for name, facts in side.items()} for side in (source, target))
+    return ({name: PlanEntry(name, *facts) for name, facts in side.items()} for side in (source, target))
 
 
 def test_new_and_resized_files_are_copied_and_extra_ones_named():
@@ -40,6 +47,72 @@ def test_with_checksum_time_says_nothing():
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "", "a//b", "./a", "a\0b"])
 def test_a_key_does_not_lead_out_of_the_folder(name):
     assert not is_file_name(name)
+
+
+ELSEWHERE = [
+    "a\\b",
+    "..\\x",
+    "\\\\server\\share",
+    "C:x",
+    "C:\\x",
+    "a:b",
+    "a.",
+    "a ",
+    "CON",
+    "nul.txt",
+    "Aux .log",
+    "COM1",
+    "lpt9.x",
+    "COM\u00b9",
+    "CONIN$",
+    "a\x01b",
+    "a?",
+]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_member_places_no_file_outside_of_the_folder_on_windows(name):
+    assert not is_file_name(name, windows=True)
+    assert not is_file_name(f"folder/{name}", windows=True)
+    assert not is_file_name(f"{name}/file", windows=True)
+    with pytest.raises(StorageError, match=r"can't be the name of a file here\. Nothing was downloaded"):
+        file_name(f"folder/{name}", windows=True)
+
+
+@pytest.mark.parametrize("key", ["..", "a/..", "a/../", ".", "", "/", "a\0"])
+def test_a_key_names_no_other_folder(key):
+    with pytest.raises(StorageError):
+        file_name(key)
+
+
+def test_ordinary_names_are_names_everywhere():
+    for name in ("console.txt", "com10", "nullable", "a b.csv", ".hidden", "größe.npy", "a.tar.gz"):
+        assert file_name(f"folder/{name}", windows=True) == file_name(name, windows=False) == name
+
+
+def is_reserved(path):
+    """Ask Python whether Windows keeps a name for itself."""
+    return ntpath.isreserved(path) if hasattr(ntpath, "isreserved") else path.is_reserved()
+
+
+NAMES = st.text(st.sampled_from("ab.:/\\ \0CONUL1$*?\n~") | st.characters(), max_size=12)
+
+
+@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "100")), deadline=None)
+@given(NAMES)
+def test_no_key_leads_out_of_a_folder(key):
+    for windows, kind, folder in ((True, PureWindowsPath, "C:\\target"), (False, PurePosixPath, "/target")):
+        if is_file_name(key, windows=windows):
+            path = kind(folder) / key
+            assert path.parts[: len(kind(folder).parts)] == kind(folder).parts
+            assert len(path.parts) == len(kind(folder).parts) + key.count("/") + 1
+            assert ".." not in path.parts
+            assert not windows or not is_reserved(path)
+        try:
+            name = file_name(key, windows=windows)
+        except StorageError:
+            continue
+        assert (kind(folder) / name).parent == kind(folder)
 
 
 @pytest.mark.parametrize("name", ["\udcff", "a\\b"])

@@ -106,7 +106,7 @@ def test_an_image_is_given_as_it_is_and_one_that_is_none_is_not(show):
     for content in (b"<script>alert(1)</script>", _written(Image.new("RGB", (2, 3)).save, format="TIFF")):
         seen = show(content, "none.png")
         assert (seen.image, seen.mime) == (b"", "")
-        assert "browsers do not show" in seen.words
+        assert "Not an image that browsers can show" in seen.words
 
 
 def test_an_image_that_is_too_large_is_not_fetched(network, watched):
@@ -117,7 +117,7 @@ def test_an_image_that_is_too_large_is_not_fetched(network, watched):
 
 
 def test_an_array_and_an_archive_tell_what_is_in_them(show):
-    assert "An array of float64, 3 by 2" in show(_written(np.save, np.zeros((3, 2))), "a.npy").words
+    assert "Array of float64, 3 by 2" in show(_written(np.save, np.zeros((3, 2))), "a.npy").words
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("one.txt", "1")
@@ -128,11 +128,11 @@ def test_an_array_and_an_archive_tell_what_is_in_them(show):
 @pytest.mark.parametrize(
     ("content", "name", "words"),
     [
-        (b"", "zero.parquet", "empty file"),
-        (b"PAR1 no", "broken.parquet", "cannot be read as parquet"),
-        (b"no", "broken.ipynb", "cannot be read as ipynb"),
-        (b"no", "broken.csv.gz", "cannot be read as csv"),
-        (bytes(range(256)), "model.pt", "of the kind .pt cannot be shown"),
+        (b"", "zero.parquet", "Empty file"),
+        (b"PAR1 no", "broken.parquet", "Can't read this as parquet"),
+        (b"no", "broken.ipynb", "Can't read this as ipynb"),
+        (b"no", "broken.csv.gz", "Can't read this as csv"),
+        (bytes(range(256)), "model.pt", "No preview of files of the kind .pt"),
         (b"PK", "book.xlsx", "%lk_load"),
     ],
 )

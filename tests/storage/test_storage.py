@@ -8,12 +8,16 @@ import urllib.request
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from urllib.error import HTTPError
+from uuid import uuid4
 
+import httpx
 import pytest
 
 import lk_jupyter
-from lk_jupyter.errors import NoSuchObject, StorageError
-from lk_jupyter.storage import _down, _parts
+from lk_jupyter.api.storage import StorageCredentials
+from lk_jupyter.errors import NoSuchObject, ObjectExists, StorageError
+from lk_jupyter.localcloud.buckets.seaweedfs import Weed
+from lk_jupyter.storage import _download, _parts
 from lk_jupyter.storage.storage import Storage
 
 LARGE = os.urandom(1024 * 1024) * 40  # three parts
@@ -110,15 +114,15 @@ def test_removing_twice_is_no_error(storage):
 
 
 def test_a_local_file_that_is_not_there_is_said_before_anything_is_sent(storage, tmp_path):
-    with pytest.raises(StorageError, match="cannot be read"):
+    with pytest.raises(StorageError, match="Can't read"):
         storage.put(tmp_path / "missing", "st/missing")
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(storage, tmp_path, monkeypatch):
     storage.put(b"12345678", "st/eight")
-    usage = _down.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(_down.shutil, "disk_usage", lambda _: usage._replace(free=7))
-    with pytest.raises(StorageError, match=r"8 bytes.*room for 7 only"):
+    usage = _download.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(_download.shutil, "disk_usage", lambda _: usage._replace(free=7))
+    with pytest.raises(StorageError, match=r"8 bytes.*has only 7 bytes free"):
         storage.get("st/eight", tmp_path / "eight")
 
 
@@ -133,8 +137,9 @@ def test_a_link_is_for_its_object_and_its_way_only(storage):
     storage.put(b"x", "st/readable")
     link = storage.presign("st/readable").url
     for url, method in ((link, "PUT"), (link.replace("readable", "file"), "GET")):
-        with pytest.raises(HTTPError, match="403"):
+        with pytest.raises(HTTPError, match="403") as refused:
             urllib.request.urlopen(urllib.request.Request(url, data=b"y" if method == "PUT" else None, method=method))
+        refused.value.close()
 
 
 def test_credentials_are_asked_for_when_the_last_ones_end_soon_and_not_before(session):
@@ -195,7 +200,81 @@ def test_an_interrupted_upload_leaves_nothing_behind(storage, interruptible):
 
 def test_an_interrupted_download_leaves_no_half_file(storage, tmp_path, monkeypatch, interruptible):
     storage.put(LARGE, "st/long")
-    monkeypatch.setattr(_down, "write_at", lambda *_: _thread.interrupt_main())
+    monkeypatch.setattr(_download, "write_at", lambda *_: _thread.interrupt_main())
     with pytest.raises(KeyboardInterrupt):
         storage.get("st/long", tmp_path / "long")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"small", LARGE], ids=["at once", "in parts"])
+def test_of_two_that_create_the_same_object_one_is_refused_and_the_other_is_whole(storage, content):
+    key, refused = f"once/{len(content)}.bin", []
+
+    def create(sign):
+        try:
+            storage.put(sign + content, key, overwrite=False)
+        except ObjectExists as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=create, args=(sign,)) for sign in (b"a", b"b", b"c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == [f"{key!r} already exists in the bucket. It was not overwritten."] * 2
+    assert storage.get_bytes(key)[1:] == content
+    storage.put(b"other", key)
+    assert storage.get_bytes(key) == b"other"
+
+
+def test_a_key_that_is_taken_gets_a_number_before_its_ending(storage):
+    assert storage.free_key("free/x.csv") == "free/x.csv"
+    storage.put(b"", "free/x.csv")
+    assert storage.free_key("free/x.csv") == "free/x (1).csv"
+    storage.put(b"", "free/x (1).csv")
+    assert storage.free_key("lk://free/x.csv") == "free/x (2).csv"
+    storage.put(b"", "free/.env")
+    assert storage.free_key("free/.env") == "free/.env (1)"
+
+
+# A bucket that is missing
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A storage server, and the key that may make buckets there."""
+    with closing(Weed(tmp_path_factory.mktemp("storage"), 3600)) as weed:
+        yield weed.server()
+
+
+@pytest.fixture
+def unmade(server, home):
+    """A bucket that nobody has made yet."""
+    given = StorageCredentials(
+        access_key=server.access_key,
+        secret_key=server.secret_key,
+        endpoint=server.endpoint,
+        bucket_name=f"unmade-{uuid4().hex[:8]}",
+    )
+    return Storage(lambda: given)
+
+
+def test_a_bucket_that_is_missing_is_made_when_something_is_stored(unmade):
+    unmade.put(b"first", "a.txt")
+    assert unmade.get_bytes("a.txt") == b"first"
+
+
+def test_a_bucket_that_is_missing_is_empty(unmade):
+    assert list(unmade.ls()) == []
+    assert not unmade.exists("a.txt")
+
+
+def test_a_link_to_write_leads_into_a_bucket_that_is_there(unmade):
+    link = unmade.presign("a.txt", "PUT", life=timedelta(minutes=1))
+    httpx.put(link.url, content=b"by link").raise_for_status()
+    assert unmade.get_bytes("a.txt") == b"by link"
+
+
+def test_a_bucket_that_is_missing_is_made_for_an_upload_in_parts(unmade):
+    unmade.put(bytes(70_000_000), "large.bin")
+    assert unmade.info("large.bin").size == 70_000_000

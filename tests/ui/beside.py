@@ -44,9 +44,11 @@ class Beside:
 NOTEBOOK = Beside("notebook", ("--no-deps", f"notebook~=7.{version('jupyterlab').split('.')[1]}.0"))
 #: With a proxy that needs no Node.
 HUB = Beside("hub", ("jupyterhub>=5", "configurable-http-proxy"))
+#: On the server of the tests' environment.
+VOILA = Beside("voila", ("--no-deps", "voila>=0.5", "websockets"))
 
 
 if __name__ == "__main__":
-    for each in (NOTEBOOK, HUB):
+    for each in (NOTEBOOK, HUB, VOILA):
         if not each.folder.exists():
             each.install()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
 
 from ui import axe, lab, notebook
@@ -15,9 +16,9 @@ FLAGS = (
 
 
 def pytest_itemcollected(item):
-    """Run all tests of this folder in one process, so that they share what takes long to start."""
+    """Run the tests of this folder in two processes, so that they share what takes long to start."""
     if Path(__file__).parent in item.path.parents:
-        item.add_marker(pytest.mark.xdist_group("ui"))
+        item.add_marker(pytest.mark.xdist_group("ui, first half" if item.path.name < "test_m" else "ui, second half"))
 
 
 @pytest.fixture(scope="package")
@@ -47,14 +48,19 @@ def forgiven() -> tuple[str, ...]:
 
 @pytest.fixture
 def page(chromium: BrowserContext, forgiven: tuple[str, ...]):
-    """An empty page; the test fails when a script of it did."""
-    expect.set_options(timeout=40_000)
+    """An empty page; the test fails when a script of it did, or a module of an extension is missing."""
+    expect.set_options(timeout=1000 * PATIENCE)
     page = chromium.new_page()
+    page.set_default_timeout(1000 * PATIENCE)
     faults = []
+    missing = []
     page.on("pageerror", lambda fault: faults.append(fault))  # noqa: PLW0108 (Playwright marks its handlers)
+    page.on("console", lambda said: missing.append(said.text) if "exist in shared scope" in said.text else None)
     yield page
     page.close()
-    assert not [fault for fault in faults if not fault.message.startswith(forgiven)]
+    assert not missing
+    ours = [fault for fault in faults if not fault.message.removeprefix("Error: ").startswith(forgiven)]
+    assert not [f"{fault.message}\n{fault.stack}" for fault in ours]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import httpx
+from patience import PATIENCE
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 FOLDERS = (
@@ -33,7 +34,7 @@ class Lab:
     @cached_property
     def http(self) -> httpx.Client:
         """A client of the server, signed in."""
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"token {self.token}"}, timeout=30)
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"token {self.token}"}, timeout=PATIENCE)
 
     def start_kernel(self, path: str) -> None:
         """Start the kernel of a notebook, so that it does while the page loads."""
@@ -100,7 +101,7 @@ def free_port() -> int:
 
 def _await_answer(lab: Lab) -> None:
     for attempt in Retrying(
-        stop=stop_after_delay(60), wait=wait_fixed(0.1), retry=retry_if_exception_type(httpx.TransportError)
+        stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.1), retry=retry_if_exception_type(httpx.TransportError)
     ):
         with attempt:
             lab.http.get("api").raise_for_status()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from patience import PATIENCE
 from playwright.sync_api import Locator, Page, expect
 
 #: The indicator in the toolbar says idle before a kernel exists; the session knows better.
@@ -39,7 +40,7 @@ def write(path: Path, *cells: str) -> None:
 
 def run_on(page: Page, card: str) -> None:
     """Run the selected cell on a machine that the toolbar offers."""
-    page.get_by_role("button", name="Run on").click(timeout=60_000)
+    page.get_by_role("button", name="Run on").click(timeout=1000 * PATIENCE)
     page.get_by_role("menuitemcheckbox").or_(page.get_by_role("menuitem")).filter(has_text=card).click()
 
 
@@ -63,7 +64,7 @@ class OpenNotebook:
         self.command("notebook:run-cell")
         return self.output(cell)
 
-    def ended(self, seconds: float = 60) -> None:
+    def ended(self, seconds: float = PATIENCE) -> None:
         """Wait until all that was started here has ended."""
         self.page.wait_for_function(COMMANDS_ENDED, timeout=1000 * seconds, polling=LOOK)
 
@@ -87,23 +88,27 @@ class OpenNotebook:
     def keeps(self, words: str) -> None:
         """Wait until these words are in what would be saved."""
         kept = "words => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON()).includes(words)"
-        self.page.wait_for_function(kept, arg=words, timeout=40_000, polling=LOOK)
+        self.page.wait_for_function(kept, arg=words, timeout=1000 * PATIENCE, polling=LOOK)
 
     def reopen_without_kernel(self) -> None:
         """Shut the kernel down and load the page anew, which starts none."""
         self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         self.page.reload()
-        self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=60_000)
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=1000 * PATIENCE)
 
     def restart_kernel(self) -> None:
         """Restart the kernel, which may be busy, and say yes when asked."""
         self.command("notebook:restart-kernel")
         self.page.locator(".jp-Dialog .jp-mod-accept").click()
-        self.page.wait_for_function(KERNEL_IS_READY, timeout=60_000, polling=LOOK)
+        self.page.wait_for_function(KERNEL_IS_READY, timeout=1000 * PATIENCE, polling=LOOK)
 
     def output(self, cell: int) -> Locator:
         """What a cell shows below itself."""
         return self.page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(cell).locator(".jp-Cell-outputArea")
+
+    def header(self, cell: int) -> Locator:
+        """What a cell says of its run."""
+        return self.output(cell).locator(".lk-run-header")
 
     def themes(self) -> Iterator[str]:
         """Show the page in light, then in dark; it ends as it began."""
@@ -132,5 +137,5 @@ class OpenNotebook:
         expect(self.page.locator("body")).to_have_attribute("data-jp-theme-light", str(theme == "light").lower())
 
     def _loaded(self, kernel: str) -> None:
-        self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=60_000)
-        self.page.wait_for_function(kernel, timeout=60_000, polling=LOOK)
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=1000 * PATIENCE)
+        self.page.wait_for_function(kernel, timeout=1000 * PATIENCE, polling=LOOK)

@@ -1,13 +1,45 @@
 """A talk in Lab: in a cell, and typed into the widget."""
 
 import pytest
+import upstream_stub
 from playwright.sync_api import expect
 
 CELL = "%%lk_chat up/large\n**one** two three"
 WIDGET = 'from lk_jupyter.widgets import Chat\nchat = Chat("up/large")\nchat'
 
+#: An answer as a web page that was read may have steered it: each of these ran when answers were trusted Markdown.
+STEERED = """**steered** <img src=x onerror="window.ran = 1"> <script>window.ran = 2</script> $x^2$
+<details open ontoggle="window.ran = 3"></details> [link](javascript:window.ran=4) ![](https://evil.example/?q=42)
 
-@pytest.mark.timeout(300)  # a whole path, on machines that do much else
+[two][r] $\\href{javascript:window.ran=5}{x}$ $$\\class{lk}{\\href{javascript:window.ran=5}{y}}$$
+
+[r]: java&#115;cript:window.ran=6"""
+
+
+@pytest.mark.timeout(900)
+def test_an_answer_that_a_web_page_steered_runs_nothing_in_lab(open_notebook, talkative, upstream, monkeypatch):
+    monkeypatch.setattr(upstream_stub, "said", lambda _: STEERED.replace(" ", "\t"))  # it is sent word by word
+    signed_in = f'import os\nos.environ.update(LK_BASE_URL="{talkative.base_url}", LK_API_KEY="{talkative.api_key}")\n'
+    book = open_notebook(f"{signed_in}%load_ext lk_jupyter", CELL, WIDGET, "chat.ask('read that page')")
+    asked = []
+    book.page.on("request", lambda request: asked.append(request.url))
+    for cell in range(4):
+        book.run(cell)
+        book.ended()
+    for shown in (book.output(1), book.output(2)):
+        expect(shown).to_contain_text("steered")
+        for link in shown.locator("a").all():
+            link.click(modifiers=["Alt"], no_wait_after=True)
+    expect(book.output(1).locator("strong").first).to_have_text("steered")
+    expect(book.output(1).locator("mjx-container").first).to_be_visible()
+    links = [link.get_attribute("href") for link in book.page.locator(".jp-OutputArea a").all()]
+    assert [link for link in links if not str(link).startswith("https://")] == []
+    assert book.page.evaluate("window.ran") is None
+    assert not [url for url in asked if "evil.example" in url]
+    book.picture("steered")
+
+
+@pytest.mark.timeout(900)  # a whole path, on machines that do much else
 def test_a_question_is_asked_with_keys_and_its_answer_comes_piece_by_piece(
     open_notebook, accessible, talkative, upstream
 ):

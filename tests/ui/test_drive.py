@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
 SECRET = re.compile(r"lk_[A-Za-z0-9]{10,}|eyJ[\w-]+\.|X-Amz-|session_token", re.IGNORECASE)
@@ -33,7 +34,7 @@ def bucket(running_lab, page, files):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{running_lab.url}/lab?token={running_lab.token}&reset")
-    page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=60_000)
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
     assert not [url for url in asked if "/lk/storage" in url]
     page.get_by_title("Bucket of the GPU cloud").click()
     return page.locator("#lk-jupyter-bucket")
@@ -57,6 +58,8 @@ def test_the_bucket_is_browsed_edited_and_changed_as_any_drive(bucket, cloud, fi
 
     page.evaluate(CONTENTS, ["rename", "lab-drive/note.txt", "lab-drive/deep/moved.txt"])
     expect(bucket.locator(".jp-DirListing-item", has_text="note.txt")).to_have_count(0)
+    with pytest.raises(PlaywrightError, match=re.escape("already exists. Nothing was moved.")):
+        page.evaluate(CONTENTS, ["rename", "lab-drive/deep/moved.txt", "lab-drive/deep/n.ipynb"])
     with page.expect_file_chooser() as chooser:
         bucket.locator("[data-jp-item-name='uploader'] jp-button").click()
     large = tmp_path / "large.bin"

@@ -18,12 +18,12 @@ print("second line")""",
     )
     book.run_all()
     expect(book.output(1)).to_contain_text("first line")
-    expect(book.output(1)).to_contain_text("running")
+    expect(book.output(1)).to_contain_text("Running")
     expect(book.output(1)).not_to_contain_text("second line")
     book.picture("running")
     go_on.touch()
     expect(book.output(1)).to_contain_text("second line")
-    expect(book.output(1)).to_contain_text("completed")
+    expect(book.output(1)).to_contain_text("Completed")
 
 
 def test_a_tqdm_bar_is_a_bar_of_the_notebook(open_notebook):
@@ -100,6 +100,27 @@ time.sleep(50)""",
     book.picture("interrupted")
 
 
+def test_two_presses_of_the_interrupt_button_abort_the_run_and_its_line_shows_the_end(open_notebook, cloud, page):
+    book = open_notebook(
+        LOAD,
+        """%%lk_run --gpu A100 --name interrupted-twice
+import time
+print("working", flush=True)
+time.sleep(50)""",
+    )
+    book.run_all()
+    expect(book.output(1)).to_contain_text("working")
+    (run,) = (run for run in cloud.client.workloads.list() if run.run_name == "interrupted-twice")
+    book.interrupt()
+    page.wait_for_timeout(150)
+    book.interrupt()
+    expect(book.output(1)).to_contain_text("KeyboardInterrupt")
+    expect(book.header(1)).to_contain_text("Aborted")
+    expect(book.output(1)).not_to_contain_text("Notify me")
+    assert cloud.client.execution.get(run.execution_id).status == "aborted"
+    book.picture("interrupted-twice")
+
+
 def test_a_failed_cell_shows_the_remote_traceback(open_notebook):
     book = open_notebook(
         LOAD,
@@ -135,5 +156,5 @@ print(mean([]))""",
     )
     book.command("application:toggle-left-area")
     book.run_all()
-    expect(book.output(2)).to_contain_text("RunFailed", timeout=60_000)
+    expect(book.output(2)).to_contain_text("RunFailed")
     book.pictures("run")

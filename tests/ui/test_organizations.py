@@ -17,13 +17,13 @@ def two_organizations(make_cloud):
     return cloud
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_another_organization_has_a_bucket_of_its_own(two_organizations, page, tmp_path):
     (tmp_path / "root").mkdir()
     signed_in = {"LK_BASE_URL": two_organizations.base_url, "LK_API_KEY": two_organizations.api_key}
     with lab.running(tmp_path / "settings", tmp_path / "root", environment(tmp_path, **signed_in)) as running:
         page.goto(f"{running.url}/lab?token={running.token}&reset")
-        page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=60_000)
+        page.locator("#jupyterlab-splash").wait_for(state="detached")
         page.get_by_title("Bucket of the GPU cloud").click()
         files = page.locator("#lk-jupyter-bucket .jp-DirListing-item")
         files.filter(has_text="data").dblclick()
@@ -36,6 +36,7 @@ def test_another_organization_has_a_bucket_of_its_own(two_organizations, page, t
         for _ in range(2):
             panel.get_by_role("button", name="Storage", exact=True).click()
         expect(panel.get_by_role("treeitem", name="mine.txt")).to_be_visible()  # its folder was left open
+        panel.get_by_role("button", name="Account", exact=True).click()
         panel.get_by_label("Organization").select_option(label="The team")
         expect(panel).to_contain_text("Empty: drop files here")
         expect(panel.get_by_role("treeitem", name="data")).to_have_count(0)

@@ -11,10 +11,10 @@ from ui.notebook import SCREENS, OpenNotebook, run_on
 from ui.traffic import Traffic
 
 LOAD = "%load_ext lk_jupyter"
-STARTED = re.compile("running · A100 · .*≈ 0")
+STARTED = re.compile("RunningA100 · .*≈ 0")
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_a_run_is_seen_from_its_start_to_its_end_and_no_secret_reaches_the_browser(
     open_notebook, page, cloud, accessible, tmp_path
 ):
@@ -37,9 +37,9 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     page.evaluate("window.hits = []")
     book.run_all()
     run = panel.get_by_role("list", name="Runs").get_by_role("listitem").filter(has_text="training").first
-    expect(run).to_contain_text("running · gpu.a100")
-    expect(page.locator(".lk-badge:visible")).to_contain_text(STARTED)
-    _pictures(book, page, "badge-live")
+    expect(run).to_contain_text("running, A100")
+    expect(book.header(1)).to_contain_text(STARTED)
+    _pictures(book, page, "header-live")
     run.get_by_role("button").first.click()
     document = page.locator(".lk-document")
     log = document.get_by_role("log", name="Log")
@@ -75,7 +75,7 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     traffic.is_without_secrets(cloud.api_key, "/lk/runs/")
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_the_sections_of_the_panel_do_what_they_say(open_notebook, page, cloud, accessible, tmp_path):
     cloud.http.post("storage/upload", params={"key": "ui-panel/table.csv"}, files={"file": b"city\nUlm\n"})
     made = cloud.http.post("auth/api-keys/", json={"key_name": "laptop"}).json()
@@ -104,6 +104,94 @@ def test_the_sections_of_the_panel_do_what_they_say(open_notebook, page, cloud, 
     traffic.is_without_secrets(cloud.api_key, "/lk/storage/", "/lk/machines")
 
 
+#: Runs of a journal that many cells have filled.
+MANY = [
+    {
+        "row": n,
+        "execution_id": f"many-{n}",
+        "base_url": "",
+        "org": None,
+        "notebook": "work/train.ipynb",
+        "cell_id": f"cell-{n}",
+        "code_hash": "",
+        "line": f"epoch = {n}",
+        "machine": "gpu.a100",
+        "price_per_hour": "1.59",
+        "options": {},
+        "labels": [],
+        "run_name": None,
+        "created_at": 1.7e9 - 900 * n,
+        "state": "failed" if n % 3 else "completed",
+        "going_on": False,
+        "started_at": None,
+        "ended_at": None,
+        "seconds": 9.1,
+        "cost": "0.0040",
+        "reason": "ValueError: no" if n % 3 else "",
+        "summary": {},
+        "group": None,
+    }
+    for n in range(1000)
+]
+
+
+def test_a_thousand_runs_are_one_stop_of_the_tab_key_and_only_those_that_are_seen_are_drawn(
+    running_lab, page, cloud, accessible
+):
+    page.route("**/lk/journal?*", lambda route: route.fulfill(json={"runs": _of(cloud, MANY), "before": None}))
+    page.goto(f"{running_lab.url}/lab?token={running_lab.token}&reset")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
+    panel = page.locator("#lk-jupyter-panel")
+    rows = panel.get_by_role("list", name="Runs").get_by_role("listitem")
+    panel.get_by_role("searchbox", name="Find runs").fill("epoch")
+    first = rows.filter(has_text="epoch = 0,").or_(rows.filter(has_text="epoch = 0")).first
+    expect(first).to_contain_text("train.ipynb")
+    panel.get_by_role("searchbox", name="Find runs").press("Tab")
+    expect(first.get_by_role("button").first).to_be_focused()
+    page.keyboard.press("End")
+    last = rows.filter(has_text="epoch = 999").get_by_role("button")
+    expect(last.first).to_be_focused()
+    expect(last.first).to_be_in_viewport()
+    page.keyboard.press("ArrowRight")
+    expect(last.nth(1)).to_be_focused()
+    expect(last.nth(1)).to_have_accessible_name("Run again the cell of train.ipynb (many-999)")
+    page.keyboard.press("ArrowUp")
+    before = rows.filter(has_text="epoch = 998").get_by_role("button").first
+    expect(before).to_be_focused()
+    expect(before).to_contain_text("ValueError")
+    assert rows.count() < 100
+    accessible(panel)
+    before.click(button="right")
+    expect(page.get_by_role("menuitem", name="Go to the cell of the run")).to_be_visible()
+    page.screenshot(path=SCREENS / "panel-many-runs.png")
+
+
+def _of(cloud, runs):
+    """Return runs as started on this cloud."""
+    return [{**run, "base_url": cloud.base_url} for run in runs]
+
+
+def test_sections_stay_open_or_folded_when_lab_is_loaded_again(running_lab, page):
+    page.goto(f"{running_lab.url}/lab?token={running_lab.token}&reset")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
+    panel = page.locator("#lk-jupyter-panel")
+    runs, account = (panel.get_by_role("button", name=name, exact=True) for name in ("Runs", "Account"))
+    expect(runs).to_have_attribute("aria-expanded", "true")
+    expect(account).to_have_attribute("aria-expanded", "false")
+    with page.expect_response(lambda answer: "/workspaces/" in answer.url and answer.request.method == "PUT"):
+        for section in (runs, account):
+            section.press("Enter")
+    page.goto(f"{running_lab.url}/lab?token={running_lab.token}")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    expect(panel.get_by_text("local@localhost")).to_be_visible()
+    expect(runs).to_have_attribute("aria-expanded", "false")
+    for _ in range(2):
+        page.get_by_role("tab", name="GPU cloud", exact=True).click()  # hides the sidebar, then shows it
+    expect(panel.get_by_text("local@localhost")).to_be_visible()
+
+
 def _bucket(panel, page, tmp_path, accessible):
     """Look into a file, take its loading code into a cell by drag, add one and delete it; all but the drag by keys."""
     panel.get_by_role("treeitem", name="ui-panel/").press("ArrowRight")
@@ -123,11 +211,32 @@ def _bucket(panel, page, tmp_path, accessible):
     new = panel.get_by_role("treeitem", name=hostile.name)
     new.press("Enter")
     expect(panel.get_by_role("region", name=f"Preview of ui-panel/{hostile.name}")).to_contain_text("<script>")
+    _uploaded_again(panel, page, hostile)
     new.press("Delete")
     panel.get_by_role("button", name="Delete", exact=True).first.press("Enter")
     expect(new).to_have_count(0)
-    panel.get_by_role("button", name="Refresh").press("Enter")
+    panel.get_by_role("button", name="Refresh", exact=True).press("Enter")
     expect(table).to_be_visible()
+    panel.get_by_role("button", name="Open the bucket in the file browser").press("Enter")
+    expect(page.locator("#lk-jupyter-bucket .jp-DirListing-item").filter(has_text="ui-panel")).to_be_visible()
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
+
+
+def _uploaded_again(panel, page, file):
+    """Upload a file of a name that there is already: nothing, both, or the new one and its preview."""
+    file.write_text("another")
+    preview = panel.get_by_role("region", name=f"Preview of ui-panel/{file.name}")
+    both = panel.get_by_role("treeitem", name=f"{file.stem} (1).txt")
+    for answer in ("Cancel", "Keep both", "Overwrite"):
+        with page.expect_file_chooser() as chooser:
+            panel.get_by_role("button", name="Upload").press("Enter")
+        chooser.value.set_files(file)
+        question = panel.get_by_role("alertdialog")
+        expect(question).to_contain_text(f"{file.name} already exists in ui-panel/. Overwrite it?")
+        page.screenshot(path=SCREENS / "panel-conflict.png")
+        question.get_by_role("button", name=answer).press("Enter")
+        expect(both).to_have_count(0 if answer == "Cancel" else 1)
+        expect(preview).to_contain_text("another" if answer == "Overwrite" else "<script>")
 
 
 def _rented(panel, cloud, vm, model):
@@ -135,30 +244,33 @@ def _rented(panel, cloud, vm, model):
     machine = panel.get_by_role("list", name="VMs").get_by_role("listitem").filter(has_text="box")
     expect(machine).to_contain_text("A100")
     panel.page.screenshot(path=SCREENS / "panel-rented.png")
-    machine.get_by_role("button", name="Terminate box").press("Enter")
+    machine.get_by_role("button", name="Delete box").press("Enter")
     panel.get_by_role("alertdialog").get_by_role("button", name="Cancel").press("Enter")
     expect(machine).to_be_visible()
-    machine.get_by_role("button", name="Terminate box").press("Enter")
-    panel.get_by_role("alertdialog").get_by_role("button", name="Terminate").press("Enter")
+    machine.get_by_role("button", name="Delete box").press("Enter")
+    panel.get_by_role("alertdialog").get_by_role("button", name="Delete").press("Enter")
     expect(machine).to_have_count(0)
     assert cloud.http.get(f"vms/{vm}/status").json()["status"] in {"terminating", "terminated"}
     served = panel.get_by_role("list", name="Deployments").get_by_role("listitem").filter(has_text="local/echo")
     expect(served).to_contain_text("of 1 replica")
     served.get_by_role("button", name="Stop local/echo").press("Enter")
     panel.get_by_role("alertdialog").get_by_role("button", name="Stop").press("Enter")
-    expect(panel).to_contain_text("No model is deployed.")
+    expect(panel).to_contain_text("No deployments.")
     assert model not in cloud.http.get("inference/list").text
 
 
 def _machine(book: OpenNotebook, page, panel):
-    """Choose a machine by keys and run a cell there, see it among what runs in Lab, abort it, run it from its badge."""
+    """Choose a machine by keys and run a cell there, see it among what runs in Lab, abort it, rerun it there."""
+    panel.get_by_role("button", name="Filters").press("Enter")
     panel.get_by_label("GPU memory at least").fill("lots")
-    expect(panel.get_by_role("alert").first).to_contain_text("Memory 'lots' is not understood")
+    expect(panel.get_by_role("alert").first).to_contain_text("Memory 'lots' isn't valid")
     panel.get_by_label("GPU memory at least").fill("40 GB")
     panel.get_by_label("Time limit").fill("10 min")
     expect(panel.get_by_role("radio", name="cpu")).to_have_count(0)
-    expect(panel.get_by_role("row").filter(has_text="gpu.a100")).to_contain_text("0.2650 credits")
-    panel.get_by_role("button", name="Cheapest that fits").press("Enter")
+    card = panel.get_by_role("list", name="Machines").get_by_role("listitem").filter(has_text="gpu.a100")
+    expect(card).to_contain_text("80 GiB")
+    expect(card).to_contain_text("at most 0.2650 credits")
+    panel.get_by_role("button", name="Cheapest match").press("Enter")
     expect(panel.get_by_role("radio", name="gpu.l40s")).to_be_checked()
     panel.get_by_role("radio", name="gpu.l40s").press("ArrowDown")
     expect(panel.get_by_role("radio", name="gpu.a100")).to_be_checked()
@@ -171,22 +283,30 @@ def _machine(book: OpenNotebook, page, panel):
     panel.get_by_role("radio", name="gpu.a100").press("ArrowUp")
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
     panel.get_by_role("button", name="Run the selected cell on gpu.l40s").click()
-    badge = page.locator(".lk-badge:visible")
-    expect(badge).to_contain_text("running · L40S")
+    header = page.locator(".lk-run-header:visible")
+    more = header.get_by_role("button", name="More actions")
+    expect(header).to_contain_text("RunningL40S")
     page.get_by_role("tab", name="Running Terminals and Kernels").click()
     expect(page.get_by_text("GPU cloud runs")).to_be_visible()
-    badge.click()
+    more.click()
     page.get_by_role("menuitem", name="Abort run").click()
     page.get_by_role("button", name="Abort", exact=True).last.click()
-    expect(badge).to_contain_text("■ aborted · L40S")
-    badge.click()
-    page.get_by_role("menuitem", name="Run the cell of the run again").click()
-    expect(badge).to_contain_text("running · L40S")
+    expect(header).to_contain_text("AbortedL40S")
+    more.click()
+    page.get_by_role("menuitem", name="Run its cell again").click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text("It runs on L40S at 1.19/h. It costs at most 0.0198 credits.")
+    page.screenshot(path=SCREENS / "run-again.png")
+    question.get_by_role("button", name="Cancel").click()
+    more.click()
+    page.get_by_role("menuitem", name="Run its cell again").click()
+    question.get_by_role("button", name="Run again").click()
+    expect(header).to_contain_text("RunningL40S")
     book.interrupt()
-    expect(badge).to_contain_text("■ aborted · L40S")
+    expect(header).to_contain_text("AbortedL40S")
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_counts(
     open_notebook, page, cloud, accessible
 ):
@@ -195,10 +315,10 @@ def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_c
     expect(status).to_contain_text("credits")
     run_on(page, "H100")
     expect(book.output(0)).to_contain_text("hello from 42")
-    expect(book.output(0)).to_contain_text("completed")
-    badge = page.locator(".lk-badge:visible")
-    expect(badge).to_contain_text("✓ completed · H100 · ")
-    badge.click()
+    expect(book.output(0)).to_contain_text("Completed")
+    header = book.header(0)
+    expect(header).to_contain_text("CompletedH100")
+    header.get_by_role("button", name="More actions").click()
     page.get_by_role("menuitem", name="Open the run").click()
     document = page.locator(".lk-document")
     expect(document.get_by_role("log", name="Log")).to_contain_text("hello from 42")
@@ -213,7 +333,7 @@ def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_c
     expect(marked.locator("svg")).to_be_visible()
     page.keyboard.press("Escape")
     _editor(book, page)
-    _pictures(book, page, "toolbar", lambda: (accessible(badge), accessible(status)))
+    _pictures(book, page, "toolbar", lambda: (accessible(header), accessible(status)))
     _troubles(page, status, accessible)
 
 
@@ -227,7 +347,7 @@ def _editor(book, page):
         "line => getComputedStyle(line).color"
     )
     lines.first.hover(position={"x": 100, "y": 8})
-    expect(page.locator(".lk-help")).to_contain_text("GPU to run on")
+    expect(page.locator(".lk-help")).to_contain_text("GPU, such as A100")
     book.run(1)
     book.ended()
     lines.last.click()
@@ -256,7 +376,7 @@ def _troubles(page, status, accessible):
     page.unroute("**/lk/**")
     page.route("**/lk/**", lambda route: route.abort())
     panel.get_by_role("button", name="Try again").click()
-    expect(panel.get_by_role("alert").first).to_contain_text("Jupyter server does not answer")
+    expect(panel.get_by_role("alert").first).to_contain_text("Jupyter server doesn't answer")
     page.screenshot(path=SCREENS / "panel-trouble.png")
     page.unroute("**/lk/**")
     panel.get_by_role("button", name="Try again").click()
@@ -265,9 +385,9 @@ def _troubles(page, status, accessible):
     _tell(page, 504, "slow", "The server takes very long to answer.")
     expect(panel.get_by_role("alert").first).to_contain_text("very long")
     page.unroute("**/lk/api/**")
-    _tell(page, 424, "revoked", "The server does not accept your key any more. Sign in again.")
+    _tell(page, 424, "revoked", "The server no longer accepts your key. Sign in again.")
     expect(panel.get_by_label("API key for")).to_be_visible()
-    expect(panel).to_contain_text("does not accept your key")
+    expect(panel).to_contain_text("no longer accepts your key")
     accessible(panel)
     page.screenshot(path=SCREENS / "panel-revoked.png")
 

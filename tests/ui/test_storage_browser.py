@@ -38,7 +38,7 @@ def bucket(cloud, tmp_path):
     storage.remove("ui/")
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(900)
 def test_somebody_looks_around_in_the_bucket_drops_a_file_and_loads_tables(open_notebook, page, bucket, accessible):
     book = open_notebook(
         "from lk_jupyter.widgets import StorageBrowser\nStorageBrowser('ui')",
@@ -65,14 +65,19 @@ def test_somebody_looks_around_in_the_bucket_drops_a_file_and_loads_tables(open_
     expect(browser.get_by_text("1 of ")).to_be_visible()
     browser.get_by_label("Find").fill("012")
     page.keyboard.press("Enter")
-    expect(browser.get_by_role("treeitem", name="Only names that begin with “012”")).to_be_visible()
+    expect(browser.get_by_role("treeitem", name="Only names starting with “012”")).to_be_visible()
     expect(rows).to_have_count(6 + 2 + 11)
     browser.get_by_role("treeitem", name="many/").press("ArrowLeft")
+    size = browser.get_by_role("group", name="Sort by").get_by_role("button", name="Size")
+    for last in ("zero.csv", "train.parquet"):  # the largest files first, then the smallest
+        size.click()
+        expect(rows.last).to_contain_text(last)
+    browser.get_by_role("group", name="Sort by").get_by_role("button", name="Name").click()
 
     browser.get_by_role("treeitem", name="notes.md").dispatch_event(
         "drop", {"dataTransfer": page.evaluate_handle(FILES)}
     )
-    expect(browser.get_by_text("A run opens it as /mnt/s3/ui/it's 100% new.csv")).to_be_visible()
+    expect(browser.get_by_text("A run opens it as /mnt/s3/ui/it's 100% new.csv").first).to_be_visible()
     browser.get_by_role("treeitem", name="it's 100% new.csv").click()
     expect(browser.get_by_role("region", name="First rows")).to_contain_text("Köln")
     browser.get_by_role("button", name="Load into pandas").click()

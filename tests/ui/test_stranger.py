@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 from serverext.conftest import environment
 
-from lk_jupyter.runs.journal import Entry, Journal
+from lk_jupyter.journal.journal import Journal, JournalEntry
 from ui import lab
 from ui.notebook import SCREENS
 
@@ -22,7 +22,7 @@ def home(tmp_path, cloud):
     journal = Journal(tmp_path / "journal.sqlite")
     for number in range(RUNS):
         journal.add(
-            Entry(
+            JournalEntry(
                 f"token-{number}",
                 cloud.base_url,
                 execution_id=f"run-{number}",
@@ -38,22 +38,23 @@ def home(tmp_path, cloud):
     return tmp_path
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_panel_is_the_sign_in_and_comes_back_after_a_restart_of_the_server(home, cloud, page, accessible):
     (home / "root").mkdir()
     variables = environment(home, LK_BASE_URL=cloud.base_url, LK_JOURNAL=str(home / "journal.sqlite"))
     prefix = f"--ServerApp.base_url={PREFIX}"
     with lab.running(home / "settings", home / "root", variables, prefix, at=PREFIX) as first:
         page.goto(f"{first.url}lab?token={first.token}&reset")
-        page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=60_000)
+        page.locator("#jupyterlab-splash").wait_for(state="detached")
         expect(page.locator(".lk-statusbar")).to_contain_text("sign in")
         page.locator(".lk-statusbar").press("Enter")
         panel = page.locator("#lk-jupyter-panel")
         accessible(panel)
         page.screenshot(path=SCREENS / "panel-signed-out.png")
         _sign_in(panel, "lk_" + "wrong" * 8)
-        expect(panel.get_by_role("alert").filter(has_text="Nothing was kept")).to_be_visible()
+        expect(panel.get_by_role("alert").filter(has_text="Nothing was changed")).to_be_visible()
         _sign_in(panel, cloud.api_key)
+        panel.get_by_role("button", name="Account", exact=True).click()
         expect(panel.get_by_text("local@localhost")).to_be_visible()
         runs = panel.get_by_role("list", name="Runs").get_by_role("listitem")
         expect(runs.filter(has_text=HOSTILE.partition("\u202e")[0]).first).to_be_visible()
@@ -61,7 +62,8 @@ def test_the_panel_is_the_sign_in_and_comes_back_after_a_restart_of_the_server(h
         expect(runs).to_have_count(1)
         other = page.context.new_page()
         other.goto(f"{first.url}lab?reset")
-        other.locator(".lk-statusbar").filter(has_text="credits").click(timeout=60_000)
+        other.locator(".lk-statusbar").filter(has_text="credits").click()
+        other.get_by_role("button", name="Account", exact=True).click()
         expect(other.locator("#lk-jupyter-panel").get_by_text("local@localhost")).to_be_visible()
         other.get_by_role("button", name="Sign out").click()
         expect(other.get_by_label("API key for")).to_be_visible()
@@ -69,7 +71,7 @@ def test_the_panel_is_the_sign_in_and_comes_back_after_a_restart_of_the_server(h
         expect(panel.get_by_label("API key for")).to_be_visible()
         _sign_in(panel, cloud.api_key)
         expect(panel.get_by_text("local@localhost")).to_be_visible()
-    expect(panel.get_by_role("alert").first).to_contain_text("The Jupyter server does not answer")
+    expect(panel.get_by_role("alert").first).to_contain_text("The Jupyter server doesn't answer")
     page.screenshot(path=SCREENS / "panel-server-gone.png")
     with lab.serving(replace(first), home / "settings", variables, prefix):
         expect(panel.get_by_role("alert")).to_have_count(0)

@@ -33,7 +33,7 @@ def watched(make_cloud, open_notebook):
     return cloud, lambda *cells: open_notebook(start, *cells)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_run_is_watched_let_go_stopped_and_leaves_its_last_state(watched, accessible):
     cloud, notebook = watched
     book = notebook("plots = RunMetrics(run)\nplots", "RunView(run)", "run.wait()", "plots.df.columns[0]", "Runs()")
@@ -48,13 +48,13 @@ def test_a_run_is_watched_let_go_stopped_and_leaves_its_last_state(watched, acce
     book.pictures("run-view")
     waiting = book.run(3)
     view.get_by_role("button", name="Detach").click()
-    expect(waiting).to_contain_text("goes on in the background")
+    expect(waiting).to_contain_text("is still active in the background")
     recovers(cloud, view)
     table = book.run(5)
     looks_around(table)
     accessible(table)
     book.pictures("runs")
-    view.get_by_role("button", name="Stop the run").click()
+    view.get_by_role("button", name="Abort the run").click()
     expect(view).to_contain_text("■ aborted")
     expect(book.run(4)).to_contain_text("gpu_utilization")
     book.save()
@@ -71,9 +71,9 @@ def test_a_run_is_watched_let_go_stopped_and_leaves_its_last_state(watched, acce
 def zooms_by_key(plots):
     group = plots.get_by_role("group", name="Plots")
     group.press("+")
-    expect(plots.get_by_role("button", name="Whole run")).to_be_enabled()
+    expect(plots.get_by_role("button", name="Entire run")).to_be_enabled()
     group.press("0")
-    expect(plots.get_by_role("button", name="Whole run")).to_be_disabled()
+    expect(plots.get_by_role("button", name="Entire run")).to_be_disabled()
 
 
 def searches(view):
@@ -93,8 +93,8 @@ def looks_around(table):
     table.get_by_role("searchbox", name="Filter").fill("running a100")
     table.get_by_role("button", name="Open run").click()
     expect(table.get_by_text("3,001 lines")).to_be_visible()
-    table.get_by_role("button", name="Stop run").click()
-    table.get_by_role("button", name="No", exact=True).click()
+    table.get_by_role("button", name="Abort run").click()
+    table.get_by_role("button", name="Cancel", exact=True).click()
 
 
 def recovers(cloud, view):

@@ -16,7 +16,7 @@ def test_a_key_that_is_typed_signs_in_and_stands_nowhere(open_notebook, running_
     field = login.get_by_label(re.compile("^API key for"))
     field.fill("lk_" + "wrong" * 8)
     field.press("Enter")
-    expect(login.get_by_role("alert")).to_contain_text("does not accept this key")
+    expect(login.get_by_role("alert")).to_contain_text("doesn't accept this key")
     expect(field).to_have_value("")
     field.fill(cloud.api_key)
     login.get_by_role("button", name="Sign in").press("Enter")
@@ -33,14 +33,14 @@ def test_a_key_that_is_typed_signs_in_and_stands_nowhere(open_notebook, running_
 
 def test_options_are_filled_in_by_keyboard_and_run_a_cell(open_notebook, accessible):
     book = open_notebook(
-        "%load_ext lk_jupyter\nfrom lk_jupyter.options import RunOptions\n"
+        "%load_ext lk_jupyter\nfrom lk_jupyter.options.runs import RunOptions\n"
         "from lk_jupyter.widgets import form_for\nform = form_for(RunOptions)\nform",
         "%%lk_run $form\nprint('ran')",
     )
     form = book.run(0)
     expect(form.locator("datalist option[value=A100]")).to_have_count(1)
     form.get_by_label("--timeout").fill("soon")
-    expect(form.get_by_text("valid integer")).to_be_visible()
+    expect(form.get_by_text("a whole number")).to_be_visible()
     accessible(form)
     form.get_by_label("--timeout").fill("50")
     form.get_by_label("--gpu").focus()
@@ -51,4 +51,4 @@ def test_options_are_filled_in_by_keyboard_and_run_a_cell(open_notebook, accessi
     book.run(1)
     book.ended()
     expect(book.output(1)).to_contain_text("ran")
-    expect(book.output(1)).to_contain_text("completed")
+    expect(book.output(1)).to_contain_text("Completed")

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from patience import PATIENCE
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.widgets import Chat
@@ -35,14 +36,14 @@ def test_an_answer_can_be_stopped_and_what_came_stays(chat, upstream):
     chat.observe(lambda change: came.set() if change.new and change.new[-1]["text"] == "ONE" else None, "turns")
     asking = threading.Thread(target=chat.ask, args=["one two"])
     asking.start()
-    assert came.wait(60)
+    assert came.wait(PATIENCE)
     with pytest.raises(UsageError, match="still coming"):
         chat.ask("three")
     chat.stop()
-    asking.join(60)
+    asking.join(PATIENCE)
     assert not chat.answering
     assert chat.messages[-1]["content"] == "ONE"
-    assert chat.spent == "Cost so far: 0.0000 credits, and what was not counted"
+    assert chat.spent == "Cost so far: 0.0000 credits, plus uncounted usage"
 
 
 def test_its_picture_tells_what_was_said_without_markup_and_keys(chat):
@@ -51,12 +52,21 @@ def test_its_picture_tells_what_was_said_without_markup_and_keys(chat):
     assert "You: <b>hi</b>" in shown["text/plain"]
     assert "up/large: <B>HI</B>" in shown["text/plain"]
     assert "&lt;B&gt;HI&lt;/B&gt;" in shown["text/html"]
-    with pytest.raises(UsageError, match="The question holds what looks like a secret"):
+    with pytest.raises(UsageError, match="The question seems to contain a secret"):
         chat.ask("lk_" + "a1b2c3d4" * 5)
 
 
+def test_an_answer_is_shown_as_its_markdown_and_a_question_as_it_was_typed(chat):
+    chat.ask("*one* [x](javascript:hits)")
+    question, answer = chat.turns
+    assert question["html"] == ""
+    assert "<em>ONE</em>" in answer["html"]
+    assert "href" not in answer["html"]
+    assert "<em>ONE</em>" in chat.picture().bundle()["text/html"]
+
+
 def test_nothing_and_nobody_to_ask_are_told(chat):
-    with pytest.raises(UsageError, match="There is nothing to ask yet"):
+    with pytest.raises(UsageError, match="Type a question first"):
         chat.ask(" ")
     chat.model = "up/lrge"
     with pytest.raises(UsageError, match=r"Near: up/large"):

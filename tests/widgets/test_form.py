@@ -1,7 +1,7 @@
 import pytest
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options import RunOptions
+from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.widgets import form_for
 
 
@@ -29,7 +29,7 @@ def test_what_is_left_empty_is_not_said():
 
 @pytest.mark.parametrize(
     ("name", "typed", "said"),
-    [("timeout", "soon", "valid integer"), ("requirements", "'torch", "quote"), ("metadata", "ab", "key=value")],
+    [("timeout", "soon", "a whole number"), ("requirements", "'torch", "quote"), ("metadata", "ab", "key=value")],
 )
 def test_what_does_not_fit_is_told_at_its_field_and_is_no_value(name, typed, said):
     form = form_for(RunOptions)

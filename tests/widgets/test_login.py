@@ -1,6 +1,6 @@
 import pytest
 
-from lk_jupyter import config
+from lk_jupyter.config import settings
 from lk_jupyter.widgets import Login
 
 
@@ -20,13 +20,13 @@ def test_a_key_signs_in_and_stands_nowhere(asked, cloud):
     assert asked.account == ""
     use(asked, "sign_in", key=f" {cloud.api_key} ")
     assert asked.account
-    assert config.credential(cloud.base_url).token == cloud.api_key
+    assert settings.credential(cloud.base_url).token == cloud.api_key
     assert cloud.api_key not in f"{asked.get_state()} {asked.picture()} {asked!r}"
 
 
 def test_a_wrong_key_is_told_without_being_shown(asked):
     use(asked, "sign_in", key="lk_" + "wrong" * 8)
-    assert "does not accept this key" in asked.notice["text"]
+    assert "doesn't accept this key" in asked.notice["text"]
     assert "wrongwrong" not in str(asked.get_state())
     assert asked.account == ""
 
@@ -35,7 +35,7 @@ def test_signing_out_is_seen_at_once(asked, cloud):
     use(asked, "sign_in", key=cloud.api_key)
     use(asked, "sign_out")
     assert asked.account == ""
-    assert "Forgot the key" in asked.notice["text"]
+    assert "Deleted the key" in asked.notice["text"]
 
 
 def test_the_browser_can_ask_for_nothing_but_actions(asked):

@@ -7,19 +7,19 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from lk_jupyter.account.balance import Balance
+from lk_jupyter.account.burn_rate import BillableResource
+from lk_jupyter.account.spending import Charge, Spending
 from lk_jupyter.api.billing import CreditsBalance, UserCredits
 from lk_jupyter.api.execution import ExecutionMetrics
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.orgs import OrgBalance
 from lk_jupyter.api.pricing import PriceBook
-from lk_jupyter.runs.account import Balance
-from lk_jupyter.runs.burning import Burning
-from lk_jupyter.runs.machines import Catalogue
-from lk_jupyter.runs.spending import Charge, Spending
+from lk_jupyter.machines.catalogue import Catalogue
 from lk_jupyter.storage._tree import Branch, Tree
 from lk_jupyter.storage.objects import ObjectInfo, Objects
-from lk_jupyter.widgets.pictures import credits as money
-from lk_jupyter.widgets.pictures import machines, metrics, prices, storage
+from lk_jupyter.views import credits as money
+from lk_jupyter.views import machines, metrics, prices, storage
 
 NOON = datetime(2026, 6, 2, 12, tzinfo=timezone.utc)
 EVIL = '"><img src=x onerror=alert(1)>'
@@ -58,7 +58,10 @@ SPENT = Spending(
     30,
     today=NOON.date(),
 )
-GOING = (Burning("run", "3f0c2a9e", EVIL, "A100", Decimal("1.59")), Burning("VM", "aa", "", "H100", None))
+GOING = (
+    BillableResource("run", "3f0c2a9e", EVIL, "A100", Decimal("1.59")),
+    BillableResource("VM", "aa", "", "H100", None),
+)
 
 PICTURES = {
     "machines": machines.machines(TYPES),
@@ -73,7 +76,7 @@ PICTURES = {
     "tree": storage.tree(Tree("lk://", (Branch("data/", "", (Branch(EVIL, "12 B"),)), Branch("and more")))),
     "spending": money.spending(SPENT),
     "nothing spent": money.spending(Spending((), 30)),
-    "balance": money.balance(Balance(Decimal("3.58"), 2, None, suspended=True, burning=GOING)),
+    "balance": money.balance(Balance(Decimal("3.58"), GOING, suspended=True)),
     "organization": money.org_balance(OrgBalance(org_id="1", balance="12.5", account_suspended=True)),
     "account": money.credits_balance(
         CreditsBalance(available_credits=10, used_credits=2.5, total_credits_used=2.5, remaining_credits=7.5)
@@ -138,14 +141,14 @@ def test_metrics_are_figures_with_units_and_a_course_with_its_gaps():
 
 
 def test_no_samples_say_when_they_come():
-    assert "the first comes 15 s after the start" in PICTURES["no metrics"].text
+    assert "the first arrives 15 s after the start" in PICTURES["no metrics"].text
 
 
 def test_a_long_listing_is_cut_and_nothing_is_taken_from_it():
     found = Objects(iter(FILES))
     shown = storage.listing(found)
     assert len(re.findall(r"\.csv +1\.2 kB", shown.text)) == 50
-    assert "… and more: for info in session.storage.ls(...) goes through all." in shown.text
+    assert "… and more: for info in session.storage.ls(...)" in shown.text
     assert [info.key for info in found] == [info.key for info in FILES]
     assert "… and 70 more: " in storage.objects(FILES).text
 
@@ -161,7 +164,8 @@ def test_spending_has_bars_beside_its_figures():
     assert "Last 30 days   0.0000" in PICTURES["nothing spent"].text
 
 
-def test_a_price_that_is_not_known_is_no_price():
-    assert "1 run, 1 VM, price not known" in PICTURES["balance"].text
-    assert "Lasts" not in PICTURES["balance"].text
+def test_a_price_that_is_not_known_leaves_the_sum_of_the_others():
+    assert "1 run, 1 VM, at least 1.59/h" in PICTURES["balance"].text
+    assert "Lasts        2 h 15 min, until" in PICTURES["balance"].text
+    assert "at the latest" in PICTURES["balance"].text
     assert "The account is suspended." in PICTURES["balance"].text

@@ -6,9 +6,9 @@ from datetime import datetime, timezone
 
 import pytest
 
+from lk_jupyter import session
 from lk_jupyter.errors import UsageError
-from lk_jupyter.runs import session
-from lk_jupyter.runs.metrics import Metrics
+from lk_jupyter.runs.metrics.metrics import Metrics
 from lk_jupyter.widgets import RunMetrics
 from lk_jupyter.widgets._frames import frame_of
 
@@ -28,11 +28,12 @@ def test_samples_travel_as_columns_of_doubles_with_gaps_where_some_are_missing()
         "cpu_percent": [(BEGIN, 1.0), (BEGIN + 1, math.nan), (BEGIN + 5, 3.0)],
         "gpu_power_watt": [(BEGIN + 1, 70.0)],
     }
-    frame = frame_of(Metrics(samples, START, 1.0, "one"))
+    frame = frame_of(Metrics(samples, START, 1.0, "one", "node-1 (simulated GPU)"))
     seconds, power, cpu = columns(frame)
     assert seconds == [0, 1, 2, 5], "one row of gaps where all samples are missing"
     assert [math.isnan(value) for value in cpu] == [False, True, True, False]
     assert power[1] == 70
+    assert frame["host"] == "node-1 (simulated GPU)"
     assert [(each["label"], each["unit"]) for each in frame["series"]] == [("GPU power", "W"), ("CPU", "%")]
 
 
@@ -50,7 +51,7 @@ def test_a_run_is_named():
 def test_runs_are_watched_to_their_end_and_leave_figures_and_curves():
     runs = [session.current().run(CODE, gpu="A100", timeout=60) for _ in range(2)]
     plots = RunMetrics(*runs)
-    assert "first comes 15 s after the start" in plots.picture().text
+    assert "first arrives 15 s after the start" in plots.picture().text
     for run in runs:
         run.wait()
     plots.refresh()

@@ -4,10 +4,11 @@ import threading
 import time
 
 import pytest
+from patience import PATIENCE
 
+from lk_jupyter import session
 from lk_jupyter.errors import RunDetached
-from lk_jupyter.runs import session
-from lk_jupyter.runs.held import is_held
+from lk_jupyter.runs.waiting import is_blocking
 from lk_jupyter.widgets import RunView
 
 pytestmark = pytest.mark.usefixtures("signed_in")
@@ -23,7 +24,7 @@ def wait_for_lines(view, count):
     came = threading.Event()
     view.observe(lambda change: change["new"] >= count and came.set(), "total")
     view.load()
-    assert view.total >= count or came.wait(20)
+    assert view.total >= count or came.wait(PATIENCE)
 
 
 def test_a_run_that_failed_is_shown_with_its_log_and_the_reason():
@@ -59,12 +60,12 @@ def test_a_cell_that_waits_is_let_go_and_the_run_goes_on():
     threading.Thread(target=let_go_as_soon_as_held, args=(run, view)).start()
     with pytest.raises(RunDetached, match=f"%lk_wait {run.short_id}"):
         run.wait()
-    assert not is_held(run.execution_id)
+    assert not is_blocking(run.execution_id)
     view.stop()
     assert run.wait().status == "aborted"
 
 
 def let_go_as_soon_as_held(run, view):
-    while not is_held(run.execution_id):
+    while not is_blocking(run.execution_id):
         time.sleep(0.01)
     view.detach()

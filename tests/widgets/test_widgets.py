@@ -30,17 +30,17 @@ def test_a_picker_shows_what_fits_the_cheapest_first(picker):
 def test_what_cannot_be_read_is_said_and_the_table_stays(picker):
     before = profiles(picker)
     picker.wish = {**picker.wish, "price": "cheap"}
-    assert picker.problem.startswith("The price 'cheap' is not understood")
+    assert picker.problem.startswith("The price 'cheap' isn't valid")
     assert profiles(picker) == before
     picker.wish = {**picker.wish, "price": "0.01"}
-    assert (picker.problem[:16], profiles(picker)) == ("No machine fits:", [])
+    assert (picker.problem[:19], profiles(picker)) == ("No machine matches.", [])
     picker.wish = {**picker.wish, "price": "", "limit": "5 h"}
-    assert "A run may take" in picker.problem
+    assert "The time limit must be" in picker.problem
 
 
 def test_a_default_is_one_of_the_machines(picker):
     picker.value = "gpu.zzz"
-    with pytest.raises(UsageError, match="There is no machine"):
+    with pytest.raises(UsageError, match="Unknown machine"):
         picker.make_default()
     picker.value = "gpu.h100"
     picker.make_default()
@@ -60,9 +60,9 @@ def test_what_is_said_of_a_click_stays_until_the_next_one(picker):
     picker.value = "gpu.zzz"
     picker._answer({"do": "make_default"}, [])
     picker._answer({"do": "refresh"}, [])
-    assert "There is no machine" in picker.notice["text"]
+    assert "Unknown machine" in picker.notice["text"]
     picker._answer({"do": "choose_cheapest"}, [])
-    assert picker.notice["text"] == "gpu.a100 is the cheapest that fits."
+    assert picker.notice["text"] == "gpu.a100 is the cheapest match."
 
 
 def test_a_picker_leaves_its_table_and_its_choice(picker):

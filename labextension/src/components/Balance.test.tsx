@@ -17,6 +17,7 @@ const traits: Omit<BalanceProps, 'onSwitch'> = {
   running: '1 run',
   per_hour: '1.59 credits',
   runs_out: '2026-06-02T12:00+00:00',
+  complete: true,
   suspended: false,
   burning: [['train.py', 'run', 'A100', '1.59 credits']],
   spent: '2.00 credits',
@@ -47,6 +48,13 @@ test('each bar has its figure in a table, and each day its credits', () => {
 test('that nothing was spent or runs is said in words', () => {
   const days: BalanceProps['by_day'] = [['2026-06-01', '0.0000', 0]];
   render(<Balance {...traits} runs_out="" burning={[]} by_day={days} onSwitch={() => Promise.resolve()} />);
-  screen.getByText('Nothing was spent in this day.');
-  screen.getByText('not while nothing runs');
+  screen.getByText('No spending today.');
+  screen.getByText('never at this rate');
+});
+
+test('the end is the latest that it can be while a price is not known, and nothing without any', () => {
+  const { rerender } = render(<Balance {...traits} complete={false} onSwitch={() => Promise.resolve()} />);
+  screen.getByText(/ at the latest$/);
+  rerender(<Balance {...traits} complete={false} runs_out="" onSwitch={() => Promise.resolve()} />);
+  screen.getByText('unknown');
 });

@@ -13,6 +13,7 @@ export interface BalanceProps {
   running: string;
   per_hour: string;
   runs_out: string;
+  complete: boolean;
   suspended: boolean;
   burning: string[][];
   spent: string;
@@ -33,15 +34,23 @@ export function Balance(props: BalanceProps) {
       <dl className="lk-facts">
         <Fact name={trans.__('Left')} value={props.left} />
         <Fact name={trans.__('Running now')} value={props.running} />
-        <Fact name={trans.__('An hour')} value={props.per_hour} />
+        <Fact name={trans.__('Per hour')} value={props.per_hour} />
         <Fact
           name={trans.__('Runs out')}
-          value={props.runs_out ? moment(props.runs_out) : trans.__('not while nothing runs')}
+          value={
+            props.runs_out
+              ? props.complete
+                ? moment(props.runs_out)
+                : trans.__('%1 at the latest', moment(props.runs_out))
+              : props.burning.length
+                ? trans.__('unknown')
+                : trans.__('never at this rate')
+          }
         />
         <Fact name={trans._n('Spent in one day', 'Spent in %1 days', props.days)} value={props.spent} />
       </dl>
       <p className="lk-notice lk-warning" role="alert" hidden={!props.suspended}>
-        {props.suspended && trans.__('⚠ The account is suspended: top up in the dashboard.')}
+        {props.suspended && trans.__('⚠ The account is suspended. Buy credits in the dashboard.')}
       </p>
       <Burning things={props.burning} />
       <Days days={props.by_day} />
@@ -97,7 +106,7 @@ function Burning({ things }: { things: string[][] }) {
       <caption>{trans.__('Running now')}</caption>
       <thead>
         <tr>
-          {[trans.__('What'), trans.__('Kind'), trans.__('Hardware'), trans.__('An hour')].map(name => (
+          {[trans.__('What'), trans.__('Kind'), trans.__('Hardware'), trans.__('Per hour')].map(name => (
             <th key={name} scope="col">
               {name}
             </th>
@@ -122,7 +131,7 @@ function Burning({ things }: { things: string[][] }) {
 function Days({ days }: { days: Bar[] }) {
   const spent = days.filter(([, , share]) => share);
   if (!spent.length) {
-    const words = trans._n('Nothing was spent in this day.', 'Nothing was spent in these %1 days.', days.length);
+    const words = trans._n('No spending today.', 'No spending in %1 days.', days.length);
     return <p className="lk-quiet">{words}</p>;
   }
   const wide = 600 / days.length;

@@ -50,6 +50,21 @@ test('what was said is text, never markup', () => {
   expect(screen.getByText('7 + 5 tokens')).toBeTruthy();
 });
 
+test('an answer is drawn from its Markdown, and what could run or load stays text', () => {
+  const html =
+    '<div><h1>Plan</h1><p>Use <strong>two</strong> GPUs <a href="https://example.com/x" onclick="hits()">here</a>' +
+    '<a href="javascript:hits()">not</a><img src="https://example.com/a.png"><script>hits()</script></p>' +
+    '<pre><code>print(1)</code></pre></div>';
+  shown({ turns: [{ who: 'up/large', text: 'raw', html, reasoning: '', facts: '' }] });
+  expect(screen.queryByText('raw')).toBeNull();
+  expect(screen.getByText('two').tagName).toBe('STRONG');
+  expect(screen.getByText('print(1)').closest('pre')).toBeTruthy();
+  expect(screen.getByText('here').getAttribute('href')).toBe('https://example.com/x');
+  expect(screen.getByText('here').getAttribute('onclick')).toBeNull();
+  expect(screen.getByText('not').getAttribute('href')).toBeNull();
+  expect(document.querySelector('.lk-marked img, .lk-marked script')).toBeNull();
+});
+
 test('Escape and the button stop an answer', () => {
   const { onStop } = shown({ turns, answering: true });
   fireEvent.keyDown(screen.getByLabelText('Question'), { key: 'Escape' });

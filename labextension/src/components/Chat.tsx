@@ -1,10 +1,13 @@
 import React, { useEffect, useRef, useState } from 'react';
 
 import { trans } from '../trans';
+import { Marked } from './Marked';
 
 export interface Turn {
   who: string;
   text: string;
+  /** What the text is as HTML; nothing where it is shown as it was typed. */
+  html?: string;
   reasoning: string;
   facts: string;
 }
@@ -38,7 +41,7 @@ export function Chat(props: ChatProps) {
       <div className="lk-row">
         <ModelChoice {...props} />
         <button type="button" disabled={!turns.length} onClick={() => void onClear().catch(nothing)}>
-          {trans.__('New talk')}
+          {trans.__('New conversation')}
         </button>
         <span className="lk-quiet">{spent}</span>
       </div>
@@ -73,7 +76,7 @@ function Turns({ turns, answering }: Pick<ChatProps, 'turns' | 'answering'>) {
       className="lk-turns"
       ref={place}
       role="log"
-      aria-label={trans.__('What was said')}
+      aria-label={trans.__('Conversation')}
       aria-busy={answering}
       tabIndex={0}
     >
@@ -89,7 +92,7 @@ function Turns({ turns, answering }: Pick<ChatProps, 'turns' | 'answering'>) {
               <p className="lk-said lk-quiet">{turn.reasoning}</p>
             </details>
           )}
-          <p className="lk-said">{turn.text}</p>
+          {turn.html ? <Marked html={turn.html} /> : <p className="lk-said">{turn.text}</p>}
         </article>
       ))}
     </div>

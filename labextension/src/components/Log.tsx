@@ -58,15 +58,15 @@ export function Log({ log, count, ended, left = 0 }: LogProps) {
         </label>
         {hits && (
           <>
-            <button type="button" aria-label={trans.__('Previous line that has it')} onClick={() => step(-1)}>
+            <button type="button" aria-label={trans.__('Previous match')} onClick={() => step(-1)}>
               ↑
             </button>
-            <button type="button" aria-label={trans.__('Next line that has it')} onClick={() => step(1)}>
+            <button type="button" aria-label={trans.__('Next match')} onClick={() => step(1)}>
               ↓
             </button>
             <label>
               <input type="checkbox" checked={only} onChange={event => setOnly(event.currentTarget.checked)} />{' '}
-              {trans.__('Only these')}
+              {trans.__('Matches only')}
             </label>
           </>
         )}
@@ -188,7 +188,7 @@ function said(left: number, count: number, ended: boolean): string {
     );
   }
   if (!count) {
-    return ended ? trans.__('The run wrote nothing.') : trans.__('Nothing written yet.');
+    return ended ? trans.__('No output.') : trans.__('No output yet.');
   }
   return ended
     ? trans._n('%2 line', '%2 lines', count, lines)

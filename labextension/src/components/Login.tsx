@@ -24,7 +24,7 @@ export function Login({ server, account, onSignIn, onLocal, onSignOut }: LoginPr
   const submit = (event: FormEvent) => {
     event.preventDefault();
     setKey('');
-    during(trans.__('Trying the key …'), onSignIn(key));
+    during(trans.__('Checking the key …'), onSignIn(key));
   };
   if (account) {
     return (

@@ -1,9 +1,13 @@
 import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
 import React from 'react';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
+import { Observer } from '../labMock';
 import { Machine, MachinePicker, MachinePickerProps } from './MachinePicker';
 
+const room = vi.spyOn(Element.prototype, 'clientWidth', 'get');
+vi.stubGlobal('ResizeObserver', Observer);
+beforeEach(() => void room.mockReturnValue(800));
 afterEach(cleanup);
 
 const nothing = () => Promise.resolve();
@@ -28,8 +32,8 @@ test('what is typed is asked for beside what was asked for before', () => {
 
 test('a heading sorts by its column, and the other way round when it does already', () => {
   const { onWish } = show();
-  fireEvent.click(screen.getByRole('button', { name: 'GPU' }));
-  expect(onWish).toHaveBeenLastCalledWith({ ...wish, by: 'gpu' });
+  fireEvent.click(screen.getByRole('button', { name: 'Memory' }));
+  expect(onWish).toHaveBeenLastCalledWith({ ...wish, by: 'memory_gib' });
   fireEvent.click(screen.getByRole('button', { name: 'Price/h' }));
   expect(onWish).toHaveBeenLastCalledWith({ ...wish, descending: true });
   expect(screen.getByRole('columnheader', { name: 'Price/h' }).getAttribute('aria-sort')).toBe('ascending');
@@ -48,11 +52,35 @@ test('what is not understood is said, and the default is not offered again', () 
   expect(screen.getByRole<HTMLButtonElement>('button', { name: /is the default here/ }).disabled).toBe(true);
 });
 
-test('where little room is, other columns come first, and the machine that is chosen is of more use', () => {
+test('what says nothing of any machine has no column, and what is free is a word', () => {
+  show({ rows: [a100, { ...a100, profile: 'gpu.h100', gpu: 'H100', free: 'no' }] });
+  const heads = screen.getAllByRole('columnheader').map(head => head.textContent);
+  expect(heads).toEqual(['Machine', 'Memory', 'Price/h', 'At most', 'Now']);
+  expect(screen.getAllByRole('cell').map(cell => cell.textContent.trim())).toEqual([
+    ...['80 GiB', '1.59 0.0265/min', '0.2650 credits', 'free'],
+    ...['80 GiB', '1.59 0.0265/min', '0.2650 credits', 'taken']
+  ]);
+});
+
+test('where little room is, each machine is a card; the default has a star', () => {
+  room.mockReturnValue(250);
   const actions = <button type="button">Run on it</button>;
-  show({ columns: ['profile', 'free'], where: 'everywhere', value: 'gpu.a100', actions });
-  expect(screen.getAllByRole('columnheader').map(head => head.textContent)).toEqual(['Machine', 'Free now']);
-  expect(screen.getAllByRole('cell').map(cell => cell.textContent)).toEqual(['yes']);
+  show({ where: 'everywhere', value: 'gpu.a100', default: 'gpu.a100', actions, wish: { ...wish, limit: '10 min' } });
+  const card = screen.getByRole('listitem').textContent;
+  for (const words of ['gpu.a100', 'Default machine', '1.59/h', '0.0265/min', '80 GiB', 'free', 'at most 0.2650']) {
+    expect(card).toContain(words);
+  }
   screen.getByRole('button', { name: 'Run on it' });
-  screen.getByRole('button', { name: 'Make gpu.a100 the default everywhere' });
+  screen.getByRole('button', { name: 'gpu.a100 is the default everywhere' });
+});
+
+test('filters are behind a funnel, which counts those that are set and is open then', () => {
+  show();
+  const funnel = screen.getByRole('button', { name: 'Filters' });
+  expect(screen.queryByRole('textbox', { name: 'Name' })).toBeNull();
+  fireEvent.click(funnel);
+  screen.getByRole('textbox', { name: 'Name' });
+  cleanup();
+  show({ wish: { ...wish, memory: '40 GB', available: true } });
+  screen.getByRole('button', { name: 'Filters (2)', expanded: true });
 });

@@ -1,6 +1,8 @@
-import React, { ReactNode, useId } from 'react';
+import React, { ReactNode, RefObject, useId, useLayoutEffect, useRef, useState } from 'react';
 
+import { freedomOf, isKnown, perMinute } from '../machineFacts';
 import { trans } from '../trans';
+import { Icon } from './Icon';
 
 /** What is asked for, as it was typed; Python reads it. */
 export interface Wish {
@@ -19,18 +21,21 @@ export type Machine = Record<Column, string>;
 const headings = () => ({
   profile: trans.__('Machine'),
   gpu: trans.__('GPU'),
-  memory_gib: trans.__('Memory GiB'),
+  memory_gib: trans.__('Memory'),
   gpus: trans.__('GPUs'),
   vcpus: trans.__('vCPU'),
   ram_gib: trans.__('RAM GiB'),
   price_per_hour: trans.__('Price/h'),
   worst: trans.__('At most'),
   allowed: trans.__('Quota'),
-  free: trans.__('Free now')
+  free: trans.__('Now')
 });
 export type Column = keyof ReturnType<typeof headings>;
 
-const FIGURES = new Set<Column>(['memory_gib', 'gpus', 'vcpus', 'ram_gib', 'price_per_hour', 'worst']);
+const FIGURES = new Set<Column>(['gpus', 'vcpus', 'ram_gib', 'price_per_hour', 'worst']);
+
+/** Pixels from which on there is room for a table. */
+const ROOM = 520;
 
 export interface MachinePickerProps {
   wish: Wish;
@@ -39,8 +44,6 @@ export interface MachinePickerProps {
   value: string;
   default: string;
   problem: string;
-  /** Those that are shown, in order; without it all of them. */
-  columns?: Column[];
   /** Where the default holds that can be chosen. */
   where?: 'here' | 'everywhere';
   /** What else can be done with the machine that is chosen. */
@@ -51,13 +54,86 @@ export interface MachinePickerProps {
   onDefault: () => Promise<unknown>;
 }
 
-/** All machines that fit what is asked for, one of them chosen. */
+/** All machines that fit what is asked for, one of them chosen: cards where little room is, else a table. */
 export function MachinePicker(props: MachinePickerProps) {
   const { wish, rows, total, value, problem, onWish, onCheapest, onDefault } = props;
   const change = (part: Partial<Wish>) => onWish({ ...wish, ...part });
+  const box = useRef<HTMLDivElement>(null);
+  const isWide = useRoom(box);
+  const List = isWide ? Table : Cards;
   return (
-    <div>
-      <div className="lk-row lk-wish">
+    <div ref={box} className="lk-picker">
+      <Filters {...props} change={change} isWide={isWide} />
+      <p className="lk-notice lk-error" role="alert" hidden={!problem}>
+        {problem && `✗ ${problem}`}
+      </p>
+      <List {...props} change={change} />
+      <p className="lk-quiet lk-picker-status" role="status">
+        {rows.length ? trans.__('%1 Chosen: %2.', total, value) : problem ? '' : trans.__('Asking for machines …')}
+      </p>
+      <div className="lk-row">
+        {props.actions}
+        <button type="button" onClick={() => void onCheapest().catch(() => undefined)}>
+          {trans.__('Cheapest match')}
+        </button>
+        <button
+          type="button"
+          className={props.actions ? '' : 'lk-main'}
+          disabled={!value || value === props.default}
+          onClick={() => void onDefault().catch(() => undefined)}
+        >
+          {defaultWords(props)}
+        </button>
+      </div>
+    </div>
+  );
+}
+
+/** Whether an element has room for a table. */
+function useRoom(box: RefObject<HTMLDivElement>): boolean {
+  const [isWide, setWide] = useState(false);
+  useLayoutEffect(() => {
+    const look = () => setWide(box.current!.clientWidth >= ROOM);
+    look();
+    const size = new ResizeObserver(look);
+    size.observe(box.current!);
+    return () => size.disconnect();
+  }, []);
+  return isWide;
+}
+
+function defaultWords({ value, where, default: current }: MachinePickerProps): string {
+  if (value === current) {
+    return where === 'everywhere'
+      ? trans.__('%1 is the default everywhere', value)
+      : trans.__('%1 is the default here', value);
+  }
+  return where === 'everywhere'
+    ? trans.__('Make %1 the default everywhere', value)
+    : trans.__('Make %1 the default here', value);
+}
+
+type PartProps = MachinePickerProps & { change: (part: Partial<Wish>) => void };
+
+/** What the list is narrowed by, behind a funnel; open where something is asked for. */
+function Filters({ wish, isWide, change }: PartProps & { isWide: boolean }) {
+  const asked = [wish.memory, wish.price, wish.text, wish.limit, wish.available].filter(Boolean).length;
+  const [isOpen, setOpen] = useState(asked > 0);
+  const id = useId();
+  const names = headings();
+  const orders: Column[] = ['price_per_hour', 'memory_gib', 'profile', 'free'];
+  return (
+    <>
+      <button
+        type="button"
+        className="lk-plain lk-funnel"
+        aria-expanded={isOpen}
+        aria-controls={id}
+        onClick={() => setOpen(!isOpen)}
+      >
+        <Icon name="funnel" /> {asked ? trans.__('Filters (%1)', asked) : trans.__('Filters')}
+      </button>
+      <div id={id} className="lk-wish" hidden={!isOpen}>
         <Field
           label={trans.__('GPU memory at least')}
           hint="40 GB"
@@ -72,83 +148,167 @@ export function MachinePicker(props: MachinePickerProps) {
         />
         <Field label={trans.__('Name')} hint="a100" value={wish.text} onType={text => change({ text })} />
         <Field label={trans.__('Time limit')} hint="10 min" value={wish.limit} onType={limit => change({ limit })} />
-        <label>
+        {!isWide && (
+          <label>
+            {trans.__('Sort by')}
+            <select value={wish.by} onChange={event => change({ by: event.currentTarget.value })}>
+              {orders.map(column => (
+                <option key={column} value={column}>
+                  {names[column]}
+                </option>
+              ))}
+            </select>
+          </label>
+        )}
+        <label className="lk-check">
           <input
             type="checkbox"
             checked={wish.available}
-            onChange={event => change({ available: event.target.checked })}
+            onChange={event => change({ available: event.currentTarget.checked })}
           />{' '}
-          {trans.__('Only what I can have now')}
+          {trans.__('Only available now')}
         </label>
-        <button type="button" onClick={() => void onCheapest().catch(() => undefined)}>
-          {trans.__('Cheapest that fits')}
-        </button>
       </div>
-      <p className="lk-notice lk-error" role="alert" hidden={!problem}>
-        {problem && `✗ ${problem}`}
-      </p>
-      <Machines {...props} change={change} />
-      <div className="lk-row">
-        <span role="status">
-          {rows.length ? trans.__('%1 Chosen: %2.', total, value) : problem ? '' : trans.__('Asking for machines …')}
-        </span>
-        {props.actions}
-        <button
-          type="button"
-          className={props.actions ? '' : 'lk-main'}
-          disabled={!value || value === props.default}
-          onClick={() => void onDefault().catch(() => undefined)}
-        >
-          {defaultWords(props)}
-        </button>
-      </div>
-    </div>
+    </>
   );
 }
 
-function defaultWords({ value, where, default: current }: MachinePickerProps): string {
-  if (value === current) {
-    return where === 'everywhere'
-      ? trans.__('%1 is the default everywhere', value)
-      : trans.__('%1 is the default here', value);
-  }
-  return where === 'everywhere'
-    ? trans.__('Make %1 the default everywhere', value)
-    : trans.__('Make %1 the default here', value);
+type FieldProps = { label: string; hint: string; value: string; onType: (value: string) => void };
+
+function Field({ label, hint, value, onType }: FieldProps) {
+  return (
+    <label>
+      {label}
+      <input
+        size={7}
+        placeholder={hint}
+        value={value}
+        onInput={event => onType((event.target as HTMLInputElement).value)}
+      />
+    </label>
+  );
 }
 
-type MachinesProps = MachinePickerProps & { change: (part: Partial<Wish>) => void };
+/** Machines in a narrow place, three lines each. */
+function Cards({ rows, value, wish, default: usual, onChoose }: PartProps) {
+  const group = useId();
+  return (
+    <ul className="lk-cards" aria-label={trans.__('Machines')}>
+      {rows.map(machine => {
+        const minute = perMinute(machine);
+        const size = [
+          Number(machine.gpus) > 1 ? trans.__('%1 GPUs', machine.gpus) : '',
+          isKnown(machine.vcpus) ? trans.__('%1 vCPU', machine.vcpus) : '',
+          isKnown(machine.ram_gib) ? trans.__('%1 GiB RAM', machine.ram_gib) : ''
+        ];
+        const isChosen = machine.profile === value;
+        return (
+          <li key={machine.profile} className={isChosen ? 'lk-chosen' : ''} onClick={() => onChoose(machine.profile)}>
+            <div className="lk-card-line">
+              <Choice {...{ group, machine, isChosen, onChoose }} isDefault={machine.profile === usual} />
+              <span>
+                {isKnown(machine.price_per_hour) ? trans.__('%1/h', machine.price_per_hour) : trans.__('no price')}
+              </span>
+            </div>
+            <div className="lk-card-line">
+              <Memory machine={machine} rows={rows} />
+              {minute && <span className="lk-quiet">{trans.__('%1/min', minute)}</span>}
+            </div>
+            <div className="lk-card-line lk-quiet">
+              <Freedom machine={machine} />
+              <span>
+                {wish.limit && isKnown(machine.worst)
+                  ? trans.__('at most %1', machine.worst)
+                  : size.filter(Boolean).join(' · ')}
+              </span>
+            </div>
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
 
-function Machines({ wish, rows, value, columns, onChoose, change }: MachinesProps) {
+/** The columns that say something of these machines. */
+function columnsOf(rows: Machine[]): Column[] {
+  const columns = Object.keys(headings()) as Column[];
+  return columns.filter(column => {
+    switch (column) {
+      case 'profile':
+      case 'free':
+        return true;
+      case 'gpu': // most types are called by it
+        return rows.some(row => isKnown(row.gpu) && row.profile !== `gpu.${row.gpu.toLowerCase()}`);
+      case 'allowed':
+        return false; // the dot says it
+      case 'gpus':
+        return rows.some(row => Number(row.gpus) > 1);
+      default:
+        return rows.some(row => isKnown(row[column]));
+    }
+  });
+}
+
+function Table({ wish, rows, value, default: usual, onChoose, change }: PartProps) {
   const group = useId();
   const names = headings();
-  const shown = columns ?? (Object.keys(names) as Column[]);
+  const columns = columnsOf(rows);
   return (
     <div className="lk-wide" tabIndex={0} role="region" aria-label={trans.__('Machines')}>
-      <table>
+      <table className="lk-grid-table">
         <caption className="lk-quiet">
-          {trans.__('Prices in credits; "at most" is the whole time limit at that price.')}
+          {trans.__('Prices in credits. "At most" is the price of the full time limit.')}
         </caption>
         <thead>
           <tr>
-            {shown.map(column => (
+            {columns.map(column => (
               <Head key={column} column={column} name={names[column]} wish={wish} change={change} />
             ))}
           </tr>
         </thead>
         <tbody>
-          {rows.map(machine => (
-            <Row
-              key={machine.profile}
-              {...{ group, machine, onChoose }}
-              columns={shown}
-              chosen={machine.profile === value}
-            />
-          ))}
+          {rows.map(machine => {
+            const isChosen = machine.profile === value;
+            return (
+              <tr
+                key={machine.profile}
+                className={isChosen ? 'lk-chosen' : ''}
+                onClick={() => onChoose(machine.profile)}
+              >
+                <th scope="row">
+                  <Choice {...{ group, machine, isChosen, onChoose }} isDefault={machine.profile === usual} />
+                </th>
+                {columns.slice(1).map(column => (
+                  <td key={column} className={FIGURES.has(column) ? 'lk-figure' : ''}>
+                    <Cell column={column} machine={machine} rows={rows} />
+                  </td>
+                ))}
+              </tr>
+            );
+          })}
         </tbody>
       </table>
     </div>
   );
+}
+
+function Cell({ column, machine, rows }: { column: Column; machine: Machine; rows: Machine[] }) {
+  switch (column) {
+    case 'memory_gib':
+      return <Memory machine={machine} rows={rows} />;
+    case 'free':
+      return <Freedom machine={machine} />;
+    case 'price_per_hour': {
+      const minute = perMinute(machine);
+      return (
+        <>
+          {machine.price_per_hour} {minute && <span className="lk-quiet">{trans.__('%1/min', minute)}</span>}
+        </>
+      );
+    }
+    default:
+      return <>{machine[column]}</>;
+  }
 }
 
 type HeadProps = { column: Column; name: string; wish: Wish; change: (part: Partial<Wish>) => void };
@@ -162,50 +322,58 @@ function Head({ column, name, wish, change }: HeadProps) {
     <th scope="col" className={FIGURES.has(column) ? 'lk-figure' : ''} aria-sort={sorted ? order : 'none'}>
       <button type="button" className="lk-plain" onClick={turn}>
         {name}
-        <span aria-hidden="true">{sorted ? (wish.descending ? ' ▼' : ' ▲') : ''}</span>
+        {sorted && <Icon name={wish.descending ? 'down' : 'up'} />}
       </button>
     </th>
   );
 }
 
-type RowProps = {
+type ChoiceProps = {
   group: string;
   machine: Machine;
-  columns: Column[];
-  chosen: boolean;
+  isChosen: boolean;
+  isDefault: boolean;
   onChoose: (profile: string) => void;
 };
 
-function Row({ group, machine, columns, chosen, onChoose }: RowProps) {
+function Choice({ group, machine: { profile }, isChosen, isDefault, onChoose }: ChoiceProps) {
   return (
-    <tr className={chosen ? 'lk-chosen' : ''} onClick={() => onChoose(machine.profile)}>
-      <th scope="row">
-        <label>
-          <input type="radio" name={group} checked={chosen} onChange={() => onChoose(machine.profile)} />{' '}
-          {machine.profile}
-        </label>
-      </th>
-      {columns.slice(1).map(column => (
-        <td key={column} className={FIGURES.has(column) ? 'lk-figure' : ''}>
-          {machine[column]}
-        </td>
-      ))}
-    </tr>
+    <span className="lk-choice">
+      <label>
+        <input type="radio" name={group} checked={isChosen} onChange={() => onChoose(profile)} /> {profile}
+      </label>
+      {isDefault && (
+        <span className="lk-star" title={trans.__('Default machine')}>
+          <Icon name="star" />
+          <span className="lk-unseen">{trans.__('Default machine')}</span>
+        </span>
+      )}
+    </span>
   );
 }
 
-type FieldProps = { label: string; hint: string; value: string; onType: (value: string) => void };
-
-function Field({ label, hint, value, onType }: FieldProps) {
+/** Memory of a GPU, as a bar beside that of the largest. */
+function Memory({ machine, rows }: { machine: Machine; rows: Machine[] }) {
+  if (!isKnown(machine.memory_gib)) {
+    return <span className="lk-quiet">–</span>;
+  }
+  const most = Math.max(...rows.map(row => Number(row.memory_gib) || 0));
   return (
-    <label>
-      {label}{' '}
-      <input
-        size={7}
-        placeholder={hint}
-        value={value}
-        onInput={event => onType((event.target as HTMLInputElement).value)}
-      />
-    </label>
+    <span className="lk-memory">
+      <span className="lk-meter" aria-hidden="true">
+        <span style={{ width: `${(100 * Number(machine.memory_gib)) / most}%` }} />
+      </span>
+      {trans.__('%1 GiB', machine.memory_gib)}
+    </span>
+  );
+}
+
+function Freedom({ machine }: { machine: Machine }) {
+  const { kind, word } = freedomOf(machine);
+  return (
+    <span className={`lk-free lk-free-${kind}`}>
+      <span className="lk-dot" aria-hidden="true" />
+      {word}
+    </span>
   );
 }

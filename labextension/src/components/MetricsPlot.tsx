@@ -2,7 +2,7 @@ import React, { KeyboardEvent, useEffect, useId, useMemo, useRef, useState } fro
 import uPlot from 'uplot';
 
 import { trans } from '../trans';
-import { inTurn } from './inTurn';
+import { inTurn } from './taskQueue';
 import { figure, Frame, moved, Panel, panelsOf, Span, spanLabel, Summary, summaryOf, wholeOf } from './metrics';
 import { draw, OnSpan, plotOf } from './plot';
 
@@ -42,6 +42,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
     window.clearTimeout(clock.current);
     clock.current = window.setTimeout(() => onWindow(next), REST);
   };
+  const hosts = panels.length > 0 && [...new Set(frames.map(frame => frame.host).filter(Boolean))].join(', ');
   const move = (by: number, shift: number) => show(moved(shown, by, shift, furthest.current));
   const press = (event: KeyboardEvent) => {
     const key = event.key === '=' ? '+' : event.key;
@@ -71,11 +72,12 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
           {trans.__('Later ▶')}
         </button>
         <button type="button" disabled={!span} onClick={() => show(null)}>
-          {trans.__('Whole run')}
+          {trans.__('Entire run')}
         </button>
         <span className="lk-quiet" role="status">
           {panels.length > 0 &&
-            trans.__('%1 to %2, a point every %3', spanLabel(shown[0]), spanLabel(shown[1]), stepLabel(frames))}
+            trans.__('%1 to %2, one point per %3', spanLabel(shown[0]), spanLabel(shown[1]), stepLabel(frames))}
+          {hosts && ` · ${trans.__('Measured on %1', hosts)}`}
         </span>
       </div>
       {empty && <p role="status">{empty}</p>}
@@ -83,7 +85,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
         className="lk-panels"
         role="group"
         tabIndex={0}
-        aria-label={trans.__('Plots. Left and right move the window, plus and minus zoom, 0 shows the whole run.')}
+        aria-label={trans.__('Plots. Left and right move the window, plus and minus zoom, 0 shows the entire run.')}
         onKeyDown={press}
         hidden={!panels.length}
       >
@@ -94,7 +96,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
       {panels.length > 0 && (
         <>
           <p className="lk-quiet">
-            {trans.__('Drag to zoom, Shift and drag to move, double click for the whole run.')}
+            {trans.__('Drag to zoom, Shift and drag to move, double-click for the entire run.')}
           </p>
           <Figures panels={panels} />
         </>

@@ -29,7 +29,7 @@ export function Once({ title, isOver, onReveal }: OnceProps) {
         <div className="lk-row">
           <Copy text={content.rows.map(([, value]) => value).join('\n')} />
           <button type="button" onClick={() => setContent(null)}>
-            {trans.__('I have it: hide it')}
+            {trans.__('Hide')}
           </button>
         </div>
       </section>
@@ -39,13 +39,13 @@ export function Once({ title, isOver, onReveal }: OnceProps) {
     <div className="lk-row">
       <strong>{title}</strong>
       {isOver ? (
-        <span>{trans.__('It was shown once, and is gone.')}</span>
+        <span>{trans.__('Already shown once.')}</span>
       ) : (
         <button type="button" className="lk-main" onClick={() => void onReveal().then(setContent, () => undefined)}>
-          {trans.__('Show it once')}
+          {trans.__('Show once')}
         </button>
       )}
-      <span className="lk-quiet">{trans.__('It is not saved in the notebook.')}</span>
+      <span className="lk-quiet">{trans.__("It isn't saved in the notebook.")}</span>
     </div>
   );
 }
@@ -70,7 +70,7 @@ function Copy({ text }: { text: string }) {
   const copy = () =>
     void navigator.clipboard.writeText(text).then(
       () => setSaid(trans.__('Copied')),
-      () => setSaid(trans.__('The browser does not let this page copy: select the text.'))
+      () => setSaid(trans.__('The browser blocked copying. Select the text.'))
     );
   return (
     <>

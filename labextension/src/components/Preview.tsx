@@ -1,6 +1,7 @@
 import React, { FormEvent, useEffect, useState } from 'react';
 
 import { trans } from '../trans';
+import { Grid } from './Grid';
 import { HERE, Sentence } from './Sentence';
 
 /** A file that is looked at, as Python found it. */
@@ -64,7 +65,7 @@ export function Preview({ seen, loaded, isBusy, onLoad, onFetch, onSave, onDelet
       )}
       <div className="lk-row">
         <button type="button" disabled={isBusy} onClick={onFetch}>
-          {trans.__('Fetch beside the notebook')}
+          {trans.__("Download to the notebook's folder")}
         </button>
         <button type="button" disabled={isBusy} onClick={onSave}>
           {trans.__('Save to my computer')}
@@ -73,14 +74,14 @@ export function Preview({ seen, loaded, isBusy, onLoad, onFetch, onSave, onDelet
           {trans.__('Delete …')}
         </button>
       </div>
-      {seen.columns.length > 0 && <Table columns={seen.columns} rows={seen.rows} />}
+      {seen.columns.length > 0 && <Grid label={trans.__('First rows')} columns={seen.columns} rows={seen.rows} />}
       {seen.text && (
         <pre className="lk-text" tabIndex={0} role="region" aria-label={trans.__('Text')}>
           {seen.text}
         </pre>
       )}
       {seen.mime && seen.image && <Image bytes={seen.image} mime={seen.mime} name={seen.key} />}
-      {seen.is_part && <p className="lk-quiet">{trans.__('This is the begin; there is more.')}</p>}
+      {seen.is_part && <p className="lk-quiet">{trans.__('Preview truncated.')}</p>}
     </section>
   );
 }
@@ -113,35 +114,6 @@ function LoadForm({ seen, loaded, isBusy, onLoad }: LoadFormProps) {
         </button>
       )}
     </form>
-  );
-}
-
-function Table({ columns, rows }: Pick<Seen, 'columns' | 'rows'>) {
-  return (
-    <div className="lk-scroll" tabIndex={0} role="region" aria-label={trans.__('First rows')}>
-      <table>
-        <thead>
-          <tr>
-            {columns.map(([name, kind], n) => (
-              <th key={n} scope="col">
-                {name}
-                <br />
-                <small className="lk-quiet">{kind}</small>
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row, n) => (
-            <tr key={n}>
-              {row.map((cell, m) => (
-                <td key={m}>{cell}</td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
   );
 }
 

@@ -8,7 +8,30 @@ export interface Asked {
   /** The word on the button that does it. */
   yes: string;
   onYes: () => void;
+  /** Another way to do it. */
+  other?: { text: string; onChosen: () => void };
   onNo?: () => void;
+}
+
+/** What becomes of an object that has the name of a file which is uploaded. */
+export type Conflict = 'overwrite' | 'keep-both' | 'cancel';
+
+/** Ask what to do with a file for which there is an object already. */
+export function askAboutConflict(key: string, ask: (asked: Asked) => void): Promise<Conflict> {
+  const at = key.lastIndexOf('/') + 1;
+  const [folder, name] = [key.slice(0, at), key.slice(at)];
+  const text = folder
+    ? trans.__('%1 already exists in %2. Overwrite it?', name, folder)
+    : trans.__('%1 already exists in the bucket. Overwrite it?', name);
+  return new Promise(answer =>
+    ask({
+      text,
+      yes: trans.__('Overwrite'),
+      onYes: () => answer('overwrite'),
+      other: { text: trans.__('Keep both'), onChosen: () => answer('keep-both') },
+      onNo: () => answer('cancel')
+    })
+  );
 }
 
 /** Asks before it is done. Keys begin at the harmless answer, which Escape gives too; then they are where they were. */
@@ -35,6 +58,11 @@ export function Question({ asked, onEnd }: { asked: Asked; onEnd: () => void }) 
       <button type="button" onClick={end(asked.onYes)}>
         {asked.yes}
       </button>
+      {asked.other && (
+        <button type="button" onClick={end(asked.other.onChosen)}>
+          {asked.other.text}
+        </button>
+      )}
       <button type="button" ref={no} onClick={end(asked.onNo)}>
         {trans.__('Cancel')}
       </button>

@@ -21,10 +21,10 @@ const RUNNING: RunCardProps = {
 test('a run is stopped once', () => {
   const onStop = vi.fn(() => Promise.resolve());
   const { rerender } = render(<RunCard {...RUNNING} onStop={onStop} />);
-  fireEvent.click(screen.getByRole('button', { name: /Stop/ }));
+  fireEvent.click(screen.getByRole('button', { name: /Abort/ }));
   expect(onStop).toHaveBeenCalledTimes(1);
   rerender(<RunCard {...RUNNING} stopping />);
-  expect(screen.getByRole('button', { name: /Stop/ })).toHaveProperty('disabled', true);
+  expect(screen.getByRole('button', { name: /Abort/ })).toHaveProperty('disabled', true);
 });
 
 test('only a run that holds a cell can be let go', () => {

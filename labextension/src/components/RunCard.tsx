@@ -47,14 +47,14 @@ function Buttons({ stopping, held, onStop, onDetach }: RunCardProps) {
   return (
     <div className="lk-row">
       <button type="button" disabled={busy || stopping} onClick={() => during(onStop())}>
-        {trans.__('■ Stop the run')}
+        {trans.__('■ Abort the run')}
       </button>
       {held && (
         <button type="button" disabled={busy} onClick={() => during(onDetach())}>
-          {trans.__('Detach: let the cell go, the run goes on')}
+          {trans.__('Detach (keep running)')}
         </button>
       )}
-      <span role="status">{stopping && trans.__('Stopping …')}</span>
+      <span role="status">{stopping && trans.__('Aborting …')}</span>
     </div>
   );
 }
@@ -64,7 +64,7 @@ function DeafKernel({ title }: { title: string }) {
     <p className="lk-quiet">
       <Sentence
         text={trans.__(
-          'This kernel takes no clicks while a cell runs. To stop the run, interrupt the cell that waits for it (the ■ of the toolbar, or press I twice), or run %1.',
+          'This kernel takes no clicks while a cell runs. To abort the run, interrupt its cell (■ in the toolbar, or press I twice), or run %1.',
           HERE
         )}
       >

@@ -1,36 +1,58 @@
-import React, { useState } from 'react';
+import React, { KeyboardEvent, memo, MouseEvent, useLayoutEffect, useMemo, useRef, useState } from 'react';
 
+import { Bill, costWords, Stamps } from '../bill';
+import { day, duration, machineName, when } from '../format';
+import { stateLabel } from '../runs';
 import { trans } from '../trans';
-import { when } from '../words';
+import { Icon, IconButton, IconName } from './Icon';
+import { useWindow } from './useWindow';
 
-/** A run as lists show it. `since` (Unix seconds) counts on while it goes on, and so does its cost. */
+/** A run as lists show it: its bill counts on while it is active. */
 export interface RunRow {
   id: string;
   name: string;
+  /** First line of its code; empty where only the cloud knows the run. */
+  line: string;
   state: string;
   goingOn: boolean;
+  /** Why it did not end well; empty where it did, or nobody knows. */
+  reason: string;
   machine: string;
   pricePerHour: number | null;
-  since: number | null;
-  seconds: number | null;
-  cost: number | null;
+  /** When it was sent, if that was from here; by the clock of the Jupyter server, as is `created`. */
+  sentAt: number | null;
+  /** What the server keeps of it; without, the bill is what was kept here. */
+  record: Stamps | null;
+  kept: Bill;
   created: number;
   notebook: string | null;
   cellId: string | null;
+  /** Shared by runs that were started together. */
+  group: string | null;
 }
 
-export interface RunListProps {
-  runs: RunRow[];
-  now: number;
-  duration: (seconds: number) => string;
-  credits: (amount: number) => string;
+/** What can be done with a run. */
+export interface RunActions {
   onOpen: (run: RunRow) => void;
   onAbort: (run: RunRow) => void;
   onRerun: (run: RunRow) => void;
   onGoToCell: (run: RunRow) => void;
 }
 
-const STEP = 50;
+export interface RunListProps extends RunActions {
+  runs: RunRow[];
+  now: number;
+  billOf: (run: RunRow, now: number) => Bill;
+  /** Show all that can be done with a run, at a place of the page. */
+  onMenu: (run: RunRow, x: number, y: number) => void;
+}
+
+/** Pixels from one row to the next. */
+const HEIGHT = 24;
+
+/** Runs from which on there is a field to find some. */
+const MANY = 6;
+
 const SIGNS: Record<string, string> = {
   ended: '■',
   completed: '✓',
@@ -40,102 +62,274 @@ const SIGNS: Record<string, string> = {
   refused: '✗'
 };
 
+/** A state as a letter, where no picture can be. */
 export function signOf({ state, goingOn }: { state: string; goingOn: boolean }): string {
   return goingOn ? (state === 'running' ? '▶' : '…') : (SIGNS[state] ?? '✗');
 }
 
-/** Seconds that a run has taken, and what that costs: as billed, or counted on here while it goes on. */
-export function soFar(run: RunRow, now: number): { seconds: number | null; cost: number | null; estimated: boolean } {
-  const seconds = run.goingOn ? run.since && Math.max(0, now - run.since) : run.seconds;
-  if (run.cost !== null && !run.goingOn) {
-    return { seconds, cost: run.cost, estimated: false };
+const DONE = ['completed', 'success'];
+const STOPPED = ['aborted', 'cancelled', 'ended'];
+
+function iconOf({ state, goingOn }: RunRow): IconName {
+  if (goingOn) {
+    return state === 'running' ? 'running' : 'waiting';
   }
-  return { seconds, cost: costOf(seconds, run.pricePerHour), estimated: true };
+  return DONE.includes(state) ? 'done' : STOPPED.includes(state) ? 'stopped' : 'failed';
 }
 
-/** What so many seconds cost; null where nobody can tell. */
-export function costOf(seconds: number | null, pricePerHour: number | null): number | null {
-  return seconds === null || pricePerHour === null ? null : (Math.max(0, seconds) / 3600) * pricePerHour;
+/** The name of the error that ended a run, if its reason has one. */
+export function errorOf(reason: string): string {
+  return /\b[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b/.exec(reason)?.[0] ?? '';
 }
 
-/** Runs, those that go on first; more are shown when asked for, so that 500 are no slower than 50. */
-export function RunList(props: RunListProps) {
-  const [wanted, setWanted] = useState('');
-  const [most, setMost] = useState(STEP);
-  const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = props.runs.filter(run => {
-    const text = `${run.name} ${run.state} ${run.machine} ${run.id} ${run.notebook ?? ''}`.toLowerCase();
-    return words.every(word => text.includes(word));
-  });
+/** Runs in rows, by day, active ones first; of many only those that are seen are drawn. */
+export function RunList({ runs, ...rest }: RunListProps) {
+  const [query, setQuery] = useState('');
+  const found = useMemo(() => runs.filter(matching(query)), [runs, query]);
   return (
     <>
-      {props.runs.length > 5 && (
+      {runs.length >= MANY && (
         <input
           type="search"
           className="lk-find"
           aria-label={trans.__('Find runs')}
-          placeholder={trans._n('Find in %1 run', 'Find in %1 runs', props.runs.length)}
-          value={wanted}
-          onInput={event => setWanted((event.target as HTMLInputElement).value)}
+          placeholder={trans._n('Find in %1 run', 'Find in %1 runs', runs.length)}
+          value={query}
+          onInput={event => setQuery((event.target as HTMLInputElement).value)}
         />
       )}
       {!found.length && (
         <p className="lk-quiet">
-          {wanted
-            ? trans.__('No run fits.')
-            : trans.__('No runs yet. Put %1 on top of a cell, or press Run on ▾.', '%%lk_run --gpu A100')}
+          {query
+            ? trans.__('No matching runs.')
+            : trans.__('No runs. Put %1 on top of a cell, or click Run on ▾.', '%%lk_run --gpu A100')}
         </p>
       )}
-      <ul className="lk-list" aria-label={trans.__('Runs')}>
-        {found.slice(0, most).map(run => (
-          <RunItem key={run.id} run={run} {...props} />
-        ))}
-      </ul>
-      {found.length > most && (
-        <button type="button" onClick={() => setMost(most + STEP)}>
-          {trans.__('Show %1 more of %2', Math.min(STEP, found.length - most), found.length - most)}
-        </button>
-      )}
+      <Rows runs={found} {...rest} />
     </>
   );
 }
 
-type Of = { run: RunRow };
+function matching(query: string): (run: RunRow) => boolean {
+  const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+  return ({ name, line, state, machine, id, notebook, reason }) => {
+    const text = [name, line, state, machine, id, notebook, reason].join(' ').toLowerCase();
+    return words.every(word => text.includes(word));
+  };
+}
 
-function RunItem({ run, now, duration, credits, ...on }: RunListProps & Of) {
-  const { seconds, cost, estimated } = soFar(run, now);
-  const figures = [
-    run.machine,
-    seconds === null ? null : duration(seconds),
-    cost === null ? null : estimated ? trans.__('≈ %1 credits', credits(cost)) : trans.__('%1 credits', credits(cost)),
-    run.goingOn ? null : when(run.created, now)
-  ];
+/** The heading that a run stands under. */
+function groupOf(run: RunRow, now: number): string {
+  return run.goingOn ? trans.__('Active') : day(run.created, now);
+}
+
+function Rows({ runs, now, billOf, onMenu, ...on }: RunListProps) {
+  const today = new Date(now * 1000).toDateString();
+  const rows = useMemo(() => {
+    const groups = runs.map(run => groupOf(run, now));
+    return runs.flatMap((run, at) => (groups[at] === groups[at - 1] ? [run] : [groups[at], run]));
+  }, [runs, today]);
+  const places = useMemo(() => new Map<RunRow | string, number>(runs.map((run, n) => [run, n + 1])), [runs]);
+  const [current, setCurrent] = useState('');
+  const { box, first, end } = useWindow(rows.length, HEIGHT);
+  const placeOf = (id: string) => rows.findIndex(row => typeof row !== 'string' && row.id === id);
+  const at = Math.max(placeOf(current), rows.length ? 1 : -1); // the first row is a heading
+  const wish = useRef(''); // the run that is to have focus once it is the current one
+  useLayoutEffect(() => {
+    if (wish.current && wish.current === current) {
+      wish.current = '';
+      box.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus({ preventScroll: true });
+    }
+  });
+  const go = (to: number) => {
+    const step = to < at ? -1 : 1;
+    const target = [to, to + step, to - step].map(place => rows[place]).find(row => row && typeof row !== 'string');
+    if (target && typeof target !== 'string') {
+      wish.current = target.id === current ? '' : target.id;
+      setCurrent(target.id);
+      reveal(box.current!, placeOf(target.id));
+    }
+  };
+  const press = (event: KeyboardEvent) => {
+    const page = Math.max(1, Math.floor(box.current!.clientHeight / HEIGHT) - 1);
+    const last = rows.length - 1;
+    const targets: Record<string, number> = {
+      ...{ ArrowDown: Math.min(at + 1, last), ArrowUp: Math.max(at - 1, 0), Home: 0, End: last },
+      ...{ PageDown: Math.min(at + page, last), PageUp: Math.max(at - page, 0) }
+    };
+    if (event.key in targets) {
+      go(targets[event.key]);
+    } else if (event.key === 'ArrowRight' || event.key === 'ArrowLeft') {
+      step(event.currentTarget as HTMLElement, event.key === 'ArrowRight' ? 1 : -1);
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  // What has focus stays drawn, also when it is scrolled away.
+  const drawn = [...new Set([at, ...Array.from({ length: end - first }, (_, n) => first + n)])].filter(n => rows[n]);
   return (
-    <li className={run.goingOn ? 'lk-going-on' : ''}>
-      <button
-        type="button"
-        className="lk-link"
-        title={trans.__('Open the log, metrics and result')}
-        onClick={() => on.onOpen(run)}
-      >
-        <span aria-hidden="true">{signOf(run)} </span>
-        {run.name}
-      </button>
-      <div className="lk-quiet">{[run.state.replace(/_/g, ' '), ...figures.filter(Boolean)].join(' · ')}</div>
-      <div className="lk-row lk-small">
-        {run.goingOn && (
-          <button type="button" aria-label={trans.__('Abort %1', run.name)} onClick={() => on.onAbort(run)}>
-            {trans.__('Abort')}
-          </button>
-        )}
-        <CellButtons run={run} onRerun={on.onRerun} onGoToCell={on.onGoToCell} />
+    <div className="lk-rows" ref={box}>
+      <div role="list" aria-label={trans.__('Runs')} style={{ height: `${rows.length * HEIGHT}px` }} onKeyDown={press}>
+        {drawn
+          .sort((a, b) => a - b)
+          .map(place => {
+            const row = rows[place];
+            const where = { 'aria-posinset': places.get(row), 'aria-setsize': runs.length, top: place * HEIGHT };
+            return typeof row === 'string' ? (
+              <Heading key={row} words={row} top={where.top} />
+            ) : (
+              <RunItem
+                key={row.id}
+                run={row}
+                isCurrent={place === at}
+                bill={billOf(row, now)}
+                started={when(row.created, now)}
+                onCurrent={setCurrent}
+                onMenu={onMenu}
+                {...on}
+                {...where}
+              />
+            );
+          })}
       </div>
-    </li>
+    </div>
   );
 }
 
+type Where = { 'aria-posinset'?: number; 'aria-setsize': number; top: number };
+
+function Heading({ words, top }: { words: string; top: number }) {
+  return (
+    <div role="presentation" className="lk-day" style={{ top: `${top}px` }}>
+      {words}
+    </div>
+  );
+}
+
+/** Scroll so that a row is seen. */
+function reveal(box: HTMLElement, place: number): void {
+  const top = place * HEIGHT;
+  const most = place === 1 ? 0 : top; // with the heading above the first
+  box.scrollTop = Math.min(most, Math.max(box.scrollTop, top + HEIGHT - box.clientHeight));
+}
+
+/** Go to the next button of the row that has focus. */
+function step(list: HTMLElement, by: number): void {
+  const focused = list.ownerDocument.activeElement;
+  const buttons = [...(focused?.closest('[role="listitem"]')?.querySelectorAll('button') ?? [])];
+  buttons[buttons.indexOf(focused as HTMLButtonElement) + by]?.focus();
+}
+
+type RunItemProps = RunActions &
+  Where & {
+    run: RunRow;
+    isCurrent: boolean;
+    bill: Bill;
+    started: string;
+    onCurrent: (id: string) => void;
+    onMenu: RunListProps['onMenu'];
+  };
+
+const RunItem = memo(function RunItem({
+  run,
+  isCurrent,
+  bill,
+  started,
+  top,
+  onCurrent,
+  onMenu,
+  ...rest
+}: RunItemProps) {
+  const { onOpen, onAbort, onRerun, onGoToCell, ...where } = rest;
+  const error = run.goingOn ? '' : errorOf(run.reason);
+  const [time, cost] = [bill.seconds === null ? '' : duration(bill.seconds), costWords(bill) ?? ''];
+  const facts = [stateLabel(run.state), machineName(run.machine), time, cost, started].filter(Boolean);
+  const menu = (event: MouseEvent) => {
+    event.preventDefault();
+    event.stopPropagation();
+    const { left, bottom } = event.currentTarget.getBoundingClientRect();
+    onMenu(run, event.clientX || left, event.clientY || bottom); // the key for it has no place
+  };
+  const icon = iconOf(run);
+  const who = `${run.name} (${run.id.slice(0, 8)})`; // many are of one notebook
+  return (
+    <div
+      role="listitem"
+      className={`lk-run lk-run-${icon}`}
+      style={{ top: `${top}px` }}
+      onFocus={() => onCurrent(run.id)}
+      onContextMenu={menu}
+      {...where}
+    >
+      <button
+        type="button"
+        className="lk-run-name"
+        tabIndex={isCurrent ? 0 : -1}
+        title={[`${run.name} · ${facts.join(' · ')}`, run.line, run.reason].filter(Boolean).join('\n')}
+        onClick={() => onOpen(run)}
+      >
+        <Icon name={icon} />
+        <span className="lk-run-title">{run.name}</span>
+        {run.line && <code className="lk-run-line">{run.line}</code>}
+        {error && <span className="lk-run-error">{error}</span>}
+        <span className="lk-unseen">{`, ${facts.join(', ')}, ${run.id.slice(0, 8)}`}</span>
+      </button>
+      <span className="lk-run-facts" aria-hidden="true">
+        <span className="lk-run-machine">{machineName(run.machine)}</span>
+        <span className="lk-run-time">{time}</span>
+        <span className="lk-run-cost">{bare(cost)}</span>
+      </span>
+      <span className="lk-run-actions">
+        {run.goingOn && (
+          <IconButton icon="stopped" name={trans.__('Abort %1', who)} tabIndex={-1} onClick={() => onAbort(run)} />
+        )}
+        {run.notebook && run.cellId && (
+          <>
+            <IconButton
+              icon="rerun"
+              name={trans.__('Run again the cell of %1', who)}
+              tabIndex={-1}
+              onClick={() => onRerun(run)}
+            />
+            <IconButton
+              icon="goTo"
+              name={trans.__('Go to cell of %1', who)}
+              tabIndex={-1}
+              onClick={() => onGoToCell(run)}
+            />
+          </>
+        )}
+      </span>
+    </div>
+  );
+}, isSame);
+
+/** Whether a row would be drawn as it is: its functions are made anew at each drawing, and do the same. */
+function isSame(one: RunItemProps, other: RunItemProps): boolean {
+  const { bill: before, ...facts } = one;
+  const { bill: after, ...now } = other;
+  return (
+    before.seconds === after.seconds &&
+    before.cost === after.cost &&
+    (Object.keys(facts) as (keyof typeof facts)[]).every(
+      name => typeof facts[name] === 'function' || facts[name] === now[name]
+    )
+  );
+}
+
+/** A cost as a narrow column has it: all of them are credits. */
+function bare(cost: string): string {
+  return cost.replace(trans.__('%1 credits', ''), '').trim();
+}
+
 /** What can be done with the cell of a run, if it came from one. */
-export function CellButtons({ run, onRerun, onGoToCell }: Pick<RunListProps, 'onRerun' | 'onGoToCell'> & Of) {
+export function CellButtons({
+  run,
+  onRerun,
+  onGoToCell
+}: Pick<RunActions, 'onRerun' | 'onGoToCell'> & { run: RunRow }) {
   if (!run.notebook || !run.cellId) {
     return null;
   }

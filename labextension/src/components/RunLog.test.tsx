@@ -2,7 +2,7 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
 import React from 'react';
 import { afterEach, expect, test, vi } from 'vitest';
 
-import { Observer } from '../labStandIn';
+import { Observer } from '../labMock';
 import { RunLog } from './RunLog';
 
 afterEach(cleanup);
@@ -36,7 +36,7 @@ test('a log whose beginning is not kept says so', async () => {
 
 test('an empty log says why', () => {
   const { rerender } = render(<RunLog total={0} live="" ended={false} load={load} />);
-  screen.getByText('Nothing written yet.');
+  screen.getByText('No output yet.');
   rerender(<RunLog total={0} live="" ended load={load} />);
-  screen.getByText('The run wrote nothing.');
+  screen.getByText('No output.');
 });

@@ -36,6 +36,7 @@ function table(changes: object = {}) {
       note=""
       onOpen={nothing}
       onAbort={nothing}
+      onPrice={() => Promise.resolve('gpu.a100 at 1.59/h, at most 0.0265 credits (time limit 60 s)')}
       onRerun={nothing}
       onCompare={compared}
       {...changes}
@@ -54,19 +55,35 @@ test('figures are ordered as figures', () => {
   expect(turned({ column: 'cost', down: true }, 'cost')).toEqual({ column: 'cost', down: false });
 });
 
-test('what costs or ends something is asked once more', () => {
+test('what costs is asked once more, with its machine, its price and the most that it costs', async () => {
   const onRerun = vi.fn(() => Promise.resolve(''));
   table({ onRerun });
   fireEvent.click(screen.getByRole('button', { name: 'Run again aaaa' }));
+  const question = await screen.findByRole('alertdialog');
+  expect(question.textContent).toContain(
+    'Run aaaa again on gpu.a100 at 1.59/h, at most 0.0265 credits (time limit 60 s)?'
+  );
   expect(onRerun).not.toHaveBeenCalled();
-  fireEvent.click(screen.getByRole('button', { name: 'Yes' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Run again' }));
   expect(onRerun).toHaveBeenCalledWith('aaaa');
+  expect(screen.queryByRole('alertdialog')).toBeNull();
+});
+
+test('what ends something is asked once more', () => {
+  const onAbort = vi.fn(() => Promise.resolve(''));
+  table({ onAbort });
+  fireEvent.click(screen.getByRole('button', { name: 'Abort run bbbb' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Cancel' }));
+  expect(onAbort).not.toHaveBeenCalled();
+  fireEvent.click(screen.getByRole('button', { name: 'Abort run bbbb' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Abort' }));
+  expect(onAbort).toHaveBeenCalledWith('bbbb');
 });
 
 test('only what goes on can be stopped, and names are text', () => {
   const { container } = table();
-  expect(screen.queryByRole('button', { name: 'Stop run aaaa' })).toBeNull();
-  screen.getByRole('button', { name: 'Stop run bbbb' });
+  expect(screen.queryByRole('button', { name: 'Abort run aaaa' })).toBeNull();
+  screen.getByRole('button', { name: 'Abort run bbbb' });
   expect(container.querySelector('b')).toBeNull();
 });
 

@@ -1,6 +1,8 @@
 import React, { useState } from 'react';
 
 import { trans } from '../trans';
+import { Icon, IconButton } from './Icon';
+import { Asked, Question } from './Question';
 import { chosen, Column, RunRow, Sorting, turned } from './runRows';
 
 /** What differs between two runs; `facts` are name, of the one, of the other, whether they are the same. */
@@ -15,6 +17,8 @@ export interface RunsTableProps {
   note: string;
   onOpen: (id: string) => Promise<unknown>;
   onAbort: (id: string) => Promise<string>;
+  /** The machine of a run that is to be started again, with its price and the most that it costs. */
+  onPrice: (id: string) => Promise<string>;
   onRerun: (id: string) => Promise<string>;
   onCompare: (before: string, after: string) => Promise<Comparison>;
 }
@@ -31,11 +35,11 @@ const headings = (): [Column, string][] => [
 const FIGURES = new Set<Column>(['took', 'cost']);
 
 /** Runs with a filter, an order, and what can be done with each. */
-export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: RunsTableProps) {
+export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCompare }: RunsTableProps) {
   const [query, setQuery] = useState('');
   const [sorting, setSorting] = useState<Sorting>({ column: 'started', down: true });
   const [marked, setMarked] = useState<string[]>([]);
-  const [asked, setAsked] = useState<{ words: string; work: () => Promise<string> } | null>(null);
+  const [asked, setAsked] = useState<Asked | null>(null);
   const [said, setSaid] = useState('');
   const [comparison, setComparison] = useState<Comparison | null>(null);
   const shown = chosen(rows, query, sorting);
@@ -49,10 +53,17 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
       () => setSaid('') // the notice below tells why
     );
   };
-  const agreed = () => {
-    during(asked!.work());
-    setAsked(null);
+  const askAgain = async ({ id, run }: RunRow) => {
+    const price = await onPrice(id);
+    const text = trans.__('Run %1 again on %2?', run, price);
+    setAsked({ text, yes: trans.__('Run again'), onYes: () => during(onRerun(id)) });
   };
+  const askStop = ({ id, run }: RunRow) =>
+    setAsked({
+      text: trans.__('Abort run %1? Its cost so far is billed.', run),
+      yes: trans.__('Abort'),
+      onYes: () => during(onAbort(id))
+    });
   return (
     <div>
       <div className="lk-row">
@@ -70,32 +81,28 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
           disabled={marked.length !== 2}
           onClick={() => during(onCompare(marked[0], marked[1]).then(setComparison))}
         >
-          {trans.__('Compare the two that are marked')}
+          {trans.__('Compare marked runs')}
         </button>
         <span role="status">
           {said || trans.__('%1 of %2', shown.length.toLocaleString('en'), rows.length.toLocaleString('en'))}
         </span>
       </div>
-      {asked && (
-        <p className="lk-row" role="alertdialog" aria-label={asked.words}>
-          {asked.words}{' '}
-          <button type="button" className="lk-main" ref={focused} onClick={agreed}>
-            {trans.__('Yes')}
-          </button>
-          <button type="button" onClick={() => setAsked(null)}>
-            {trans.__('No')}
-          </button>
-        </p>
-      )}
+      {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
       <div className="lk-scroll" tabIndex={0} role="region" aria-label={trans.__('Runs')}>
-        <table>
+        <table className="lk-grid-table">
           <thead>
             <tr>
               <th scope="col">{trans.__('Mark')}</th>
               {columns.map(([column, name]) => (
-                <th key={column} scope="col" aria-sort={order(sorting, column)}>
-                  <button type="button" onClick={() => setSorting(turned(sorting, column))}>
-                    {name} {sorting.column === column && (sorting.down ? '▼' : '▲')}
+                <th
+                  key={column}
+                  scope="col"
+                  className={FIGURES.has(column) ? 'lk-figure' : undefined}
+                  aria-sort={order(sorting, column)}
+                >
+                  <button type="button" className="lk-plain" onClick={() => setSorting(turned(sorting, column))}>
+                    {name}
+                    {sorting.column === column && <Icon name={sorting.down ? 'down' : 'up'} />}
                   </button>
                 </th>
               ))}
@@ -125,37 +132,24 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
                   )
                 )}
                 <td>
-                  <div className="lk-row">
-                    <button
-                      type="button"
-                      aria-label={trans.__('Open run %1', row.run)}
+                  <div className="lk-row-actions">
+                    <IconButton
+                      icon="open"
+                      name={trans.__('Open run %1', row.run)}
                       onClick={() => during(onOpen(row.id))}
-                    >
-                      {trans.__('Open')}
-                    </button>
+                    />
                     {row.ended ? (
-                      <button
-                        type="button"
-                        aria-label={trans.__('Run again %1', row.run)}
-                        onClick={() =>
-                          setAsked({
-                            words: trans.__('Start run %1 again on %2? It costs what it runs.', row.run, row.machine),
-                            work: () => onRerun(row.id)
-                          })
-                        }
-                      >
-                        {trans.__('Run again')}
-                      </button>
+                      <IconButton
+                        icon="rerun"
+                        name={trans.__('Run again %1', row.run)}
+                        onClick={() => during(askAgain(row))}
+                      />
                     ) : (
-                      <button
-                        type="button"
-                        aria-label={trans.__('Stop run %1', row.run)}
-                        onClick={() =>
-                          setAsked({ words: trans.__('Stop run %1?', row.run), work: () => onAbort(row.id) })
-                        }
-                      >
-                        {trans.__('Stop')}
-                      </button>
+                      <IconButton
+                        icon="stopped"
+                        name={trans.__('Abort run %1', row.run)}
+                        onClick={() => askStop(row)}
+                      />
                     )}
                   </div>
                 </td>
@@ -172,7 +166,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onRerun, onCompare }: R
 
 function Compared({ titles, facts, code, onClose }: Comparison & { onClose: () => void }) {
   return (
-    <section aria-label={trans.__('Run %1 beside %2', titles[0], titles[1])}>
+    <section aria-label={trans.__('Run %1 and run %2', titles[0], titles[1])}>
       <table>
         <thead>
           <tr>
@@ -194,15 +188,13 @@ function Compared({ titles, facts, code, onClose }: Comparison & { onClose: () =
           ))}
         </tbody>
       </table>
-      <pre tabIndex={0}>{code.length ? code.join('\n') : trans.__('The code is the same.')}</pre>
+      <pre tabIndex={0}>{code.length ? code.join('\n') : trans.__('The code is identical.')}</pre>
       <button type="button" onClick={onClose}>
         {trans.__('Close the comparison')}
       </button>
     </section>
   );
 }
-
-const focused = (button: HTMLButtonElement | null) => button?.focus();
 
 function order(sorting: Sorting, column: Column): 'ascending' | 'descending' | 'none' {
   if (sorting.column !== column) {

@@ -1,10 +1,13 @@
 import React, { DragEvent, KeyboardEvent, memo, useLayoutEffect, useRef } from 'react';
 
 import { trans } from '../trans';
-import { moved, Row } from './folders';
+import { moved, Order, Row, turned } from './folders';
+import { Icon } from './Icon';
 
 export interface StorageTreeProps {
   rows: Row[];
+  order: Order;
+  onOrder: (order: Order) => void;
   /** The row that keys are at. */
   current: string;
   /** The file that is looked at. */
@@ -18,7 +21,17 @@ export interface StorageTreeProps {
 }
 
 /** The bucket as a tree: arrows, Home, End and letters move; Enter opens, Delete asks whether to delete. */
-export function StorageTree({ rows, current, seen, onCurrent, onUse, onDelete, onDrag }: StorageTreeProps) {
+export function StorageTree({
+  rows,
+  order,
+  current,
+  seen,
+  onOrder,
+  onCurrent,
+  onUse,
+  onDelete,
+  onDrag
+}: StorageTreeProps) {
   const tree = useRef<HTMLDivElement>(null);
   const found = rows.findIndex(row => row.id === current);
   const last = useRef(0);
@@ -52,17 +65,45 @@ export function StorageTree({ rows, current, seen, onCurrent, onUse, onDelete, o
     event.stopPropagation();
   };
   return (
-    <div className="lk-tree" role="tree" aria-label={trans.__('Bucket')} ref={tree} onKeyDown={press}>
-      {rows.map((row, n) => (
-        <TreeRow
-          key={row.id}
-          {...row}
-          isCurrent={n === at}
-          isSeen={row.id === seen}
-          onUse={use}
-          onCurrent={enter}
-          onDrag={onDrag && drag}
-        />
+    <div className="lk-listing">
+      <Heads order={order} onOrder={onOrder} />
+      <div className="lk-tree" role="tree" aria-label={trans.__('Bucket')} ref={tree} onKeyDown={press}>
+        {rows.map((row, n) => (
+          <TreeRow
+            key={row.id}
+            {...row}
+            isCurrent={n === at}
+            isSeen={row.id === seen}
+            onUse={use}
+            onCurrent={enter}
+            onDrag={onDrag && drag}
+          />
+        ))}
+      </div>
+    </div>
+  );
+}
+
+/** The names of the columns, which put the rows in order. */
+function Heads({ order, onOrder }: Pick<StorageTreeProps, 'order' | 'onOrder'>) {
+  const names: [Order['by'], string][] = [
+    ['name', trans.__('Name')],
+    ['size', trans.__('Size')],
+    ['written', trans.__('Modified')]
+  ];
+  return (
+    <div className="lk-tree-heads" role="group" aria-label={trans.__('Sort by')}>
+      {names.map(([by, name]) => (
+        <button
+          key={by}
+          type="button"
+          className={`lk-plain lk-tree-head-${by}`}
+          aria-pressed={order.by === by}
+          onClick={() => onOrder(turned(order, by))}
+        >
+          {name}
+          {order.by === by && <Icon name={order.down ? 'down' : 'up'} />}
+        </button>
       ))}
     </div>
   );
@@ -106,6 +147,7 @@ const TreeRow = memo(
         <span className="lk-tree-sign" aria-hidden="true">
           {kind === 'folder' ? (isOpen ? '▾' : '▸') : ''}
         </span>
+        {item && <Icon name={kind === 'folder' ? 'folder' : 'file'} />}
         <span className="lk-tree-name" title={name}>
           {shown(name)}
         </span>

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { Folders, foundIn, moved, treeOf } from './folders';
+import { BY_NAME, Folders, foundIn, moved, Order, treeOf, turned } from './folders';
 
 const item = (key: string) => ({ key, size: '', written: '' });
 const listing = (keys: string[], more = {}) => ({
@@ -17,6 +17,18 @@ const folders: Folders = {
 const rows = treeOf(folders, 'd/', '');
 const names = (found: { name: string }[]) => found.map(row => row.name);
 
+test('columns put files in order, the largest and newest first, and folders before them', () => {
+  const item = (key: string, bytes?: number, at?: number) => ({ key, size: '', written: '', bytes, at });
+  const listed = { items: [item('a', 2, 9), item('b/'), item('c', 3, 1)], token: '', begins: '', is_read: true };
+  const shown = (order?: Order) => treeOf({ '': listed }, '', '', order).map(row => row.name);
+  expect(shown()).toEqual(['a', 'b/', 'c']);
+  const bySize = turned(BY_NAME, 'size');
+  expect(shown(bySize)).toEqual(['b/', 'c', 'a']);
+  expect(shown(turned(bySize, 'size'))).toEqual(['b/', 'a', 'c']);
+  expect(shown(turned(bySize, 'written'))).toEqual(['b/', 'a', 'c']);
+  expect(shown(turned(BY_NAME, 'name'))).toEqual(['b/', 'c', 'a']);
+});
+
 test('open folders have their items below them, a level deeper, and more at the end', () => {
   expect(names(rows)).toEqual(['a.csv', 'deep/', 'b.csv', 'z.csv', '3 shown: show more']);
   expect(rows.map(row => row.level)).toEqual([1, 1, 2, 1, 1]);
@@ -27,7 +39,7 @@ test('an empty folder, one that is not read and a search without a hit say so in
   expect(said({})).toContain('Empty');
   expect(said({ is_read: false })).toContain('Reading');
   expect(treeOf({ '': listing([], { begins: 'x' }) }, '', '').map(row => row.kind)).toEqual(['all', 'words']);
-  expect(names(treeOf({ '': listing(['a']) }, '', 'nothing'))[0]).toContain('No name');
+  expect(names(treeOf({ '': listing(['a']) }, '', 'nothing'))[0]).toContain('No loaded name');
 });
 
 test('a search keeps what has the words and the folders above it, in any case', () => {

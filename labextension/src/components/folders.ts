@@ -7,7 +7,18 @@ export interface Item {
   key: string;
   size: string;
   written: string;
+  /** What its size and time are put in order by. */
+  bytes?: number;
+  at?: number;
 }
+
+export interface Order {
+  by: 'name' | 'size' | 'written';
+  down: boolean;
+}
+
+/** As the bucket lists its keys. */
+export const BY_NAME: Order = { by: 'name', down: false };
 
 /** What is known of an open folder. `token` leads to the items after these, `begins` leaves out other names. */
 export interface Listing {
@@ -32,9 +43,9 @@ export interface Row {
 }
 
 /** The rows of the tree; there is always one. */
-export function treeOf(folders: Folders, root: string, words: string): Row[] {
-  const rows = rowsOf(folders, root, words);
-  const none = trans.__('No name that is loaded has it');
+export function treeOf(folders: Folders, root: string, words: string, order = BY_NAME): Row[] {
+  const rows = rowsOf(folders, root, words, order);
+  const none = trans.__('No loaded name matches');
   return rows.length ? rows : [{ id: '\nnone', kind: 'words', folder: root, name: none, level: 1 }];
 }
 
@@ -53,33 +64,54 @@ export function foundIn(folders: Folders, rows: Row[], words: string): string {
 }
 
 /** The rows of a folder and of the open ones below it; with `words` those whose names have them. */
-function rowsOf(folders: Folders, folder: string, words: string, level = 1): Row[] {
+function rowsOf(folders: Folders, folder: string, words: string, order: Order, level = 1): Row[] {
   const listing = folders[folder];
   const other = (kind: Row['kind'], name: string): Row => ({ id: `${folder}\n${kind}`, kind, folder, name, level });
   if (!listing.is_read) {
     return [other('words', trans.__('Reading …'))];
   }
-  const found = listing.items.flatMap(item => itemRows(folders, folder, item, words, level));
+  const found = sorted(listing.items, order).flatMap(item => itemRows(folders, folder, item, words, order, level));
   if (listing.begins) {
-    found.unshift(other('all', trans.__('Only names that begin with “%1”: show all', listing.begins)));
+    found.unshift(other('all', trans.__('Only names starting with “%1”: show all', listing.begins)));
   }
   if (listing.token) {
     const count = listing.items.length;
     found.push(other('more', trans._n('%2 shown: show more', '%2 shown: show more', count, count.toLocaleString())));
   } else if (!listing.items.length) {
-    found.push(other('words', listing.begins ? trans.__('There are none') : trans.__('Empty: drop files here')));
+    found.push(other('words', listing.begins ? trans.__('None') : trans.__('Empty: drop files here')));
   }
   return found;
 }
 
-function itemRows(folders: Folders, folder: string, item: Item, words: string, level: number): Row[] {
+function itemRows(folders: Folders, folder: string, item: Item, words: string, order: Order, level: number): Row[] {
   const isFolder = item.key.endsWith('/');
   const isOpen = isFolder && Object.hasOwn(folders, item.key);
   const name = item.key.slice(folder.length);
   const row: Row = { id: item.key, kind: isFolder ? 'folder' : 'file', folder, name, level, item };
-  const below = isOpen ? rowsOf(folders, item.key, words, level + 1) : [];
+  const below = isOpen ? rowsOf(folders, item.key, words, order, level + 1) : [];
   const fits = has(name, words) || below.some(each => each.item);
   return fits ? [isFolder ? { ...row, isOpen } : row, ...below] : [];
+}
+
+/** The order after a click on a column: the largest and newest first, then the other way round. */
+export function turned({ by, down }: Order, to: Order['by']): Order {
+  return { by: to, down: by === to ? !down : to !== 'name' };
+}
+
+/** Items in order, folders first; those of one size or time stay as they are. */
+function sorted(items: Item[], { by, down }: Order): Item[] {
+  if (by === 'name' && !down) {
+    return items;
+  }
+  const isFile = ({ key }: Item) => Number(!key.endsWith('/'));
+  const sign = down ? -1 : 1;
+  const differ = (a: Item, b: Item) =>
+    by === 'name'
+      ? a.key.localeCompare(b.key)
+      : by === 'size'
+        ? (a.bytes ?? 0) - (b.bytes ?? 0)
+        : (a.at ?? 0) - (b.at ?? 0);
+  return [...items].sort((a, b) => isFile(a) - isFile(b) || sign * differ(a, b));
 }
 
 /** The folder that is meant when somebody is at a row: itself or the one that it is in. */

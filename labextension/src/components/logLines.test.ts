@@ -66,3 +66,11 @@ test('a line of a million characters is drawn by its beginning, and says so', ()
   expect(line.map(({ text }) => text.length)).toEqual([10_000, 26]);
   expect(line[1].text).toBe(' … 990,000 more characters');
 });
+
+test('a line that has text between frames is one of the log', () => {
+  const frame = '\x1b]7411;n;1;1/1+;QUJD;0\x07';
+  const log = new LogLines();
+  log.add(`${frame}accuracy 0.9${frame}\n${frame}\n`);
+  expect(log.count).toBe(1);
+  expect(pieces(log.lines[0])).toEqual([{ text: 'accuracy 0.9', colour: 0, bold: false }]);
+});

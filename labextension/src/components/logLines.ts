@@ -4,6 +4,7 @@ import { trans } from '../trans';
 
 /** What a run tells the notebook beside its text; a line that holds nothing else is none of the log. */
 const FRAME = '\x1b]7411;';
+const FRAMES = /\x1b\]7411;[^\x07\x1b]*\x07/g;
 
 // Moves of the cursor, titles and links: all that is no colour.
 const NO_COLOUR = /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[\d;?]*[A-Za-ln-z]|\x1b[^[\]]/g;
@@ -24,7 +25,7 @@ export class LogLines {
     pieces[0] = begun;
     const rest = pieces.pop()!;
     for (const line of pieces) {
-      if (!framed || !(line.startsWith(FRAME) && line.trimEnd().endsWith('\x07'))) {
+      if (!framed || !line.startsWith(FRAME) || line.replace(FRAMES, '').trim()) {
         this.lines.push(line);
       }
     }

@@ -11,6 +11,8 @@ export interface Series {
 /** The metrics of one run. */
 export interface Frame {
   run: string;
+  /** The machine that was measured, in the words of the server: it says where GPU figures are simulated. */
+  host: string;
   /** Seconds between two samples. */
   step: number;
   series: Series[];

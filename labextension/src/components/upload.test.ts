@@ -14,7 +14,7 @@ function kernel(answer: object = { id: 'one' }) {
 
 const how = (signal = new AbortController().signal) => {
   const shares: number[] = [];
-  return { shares, replace: false, report: (share: number) => void shares.push(share), signal };
+  return { shares, conflict: 'ask' as const, report: (share: number) => void shares.push(share), signal };
 };
 
 /** jsdom's Blob has no arrayBuffer. */

@@ -3,16 +3,21 @@ export const PIECE = 2_000_000;
 
 export type Ask = <R = unknown>(action: string, args?: object, buffers?: ArrayBuffer[]) => Promise<R>;
 
-/** How a file is sent: whether it may replace another, who is told its share, and what stops it. */
+/** How a file is sent: what becomes of an object of its key, who is told its share, and what stops it. */
 export interface How {
-  replace: boolean;
+  conflict: 'ask' | 'overwrite' | 'keep-both';
   report: (share: number) => void;
   signal: AbortSignal;
 }
 
 /** Send a file to the bucket piece by piece; nothing is stored of one that is stopped or cannot be read. */
 export async function upload(file: Blob, key: string, ask: Ask, how: How): Promise<'stored' | 'taken' | 'stopped'> {
-  const begun = await ask<{ id?: string }>('begin_upload', { key, size: file.size, replace: how.replace });
+  const begun = await ask<{ id?: string }>('begin_upload', {
+    key,
+    size: file.size,
+    replace: how.conflict === 'overwrite',
+    keep_both: how.conflict === 'keep-both'
+  });
   if (!begun.id) {
     return 'taken';
   }

@@ -1,16 +1,12 @@
 import React, { useEffect, useState } from 'react';
 
-import { balanceOf } from '../balance';
 import { COMMANDS } from '../commands';
 import { request } from '../request';
 import { trans } from '../trans';
 import { MyOrg, StatusContent } from '../types';
-import { credits } from '../words';
-import { Section } from '../components/Section';
-import { KeysList } from './KeysList';
-import type { Tools } from './SidePanel';
+import type { Tools } from './tools';
 
-/** Who is signed in, as which organization, and what is left. */
+/** Who is signed in, as which organization. */
 export function AccountSection({ tools }: { tools: Tools }) {
   const { cloud, commands, say } = tools;
   const [orgs, setOrgs] = useState<MyOrg[]>([]);
@@ -32,24 +28,19 @@ export function AccountSection({ tools }: { tools: Tools }) {
       say({ kind: 'error', text: (failure as Error).message });
     }
   };
-  const left = balanceOf(cloud.data.balance);
   return (
     <>
       <dl className="lk-known">
         <dt>{trans.__('Account')}</dt>
-        <dd>{status.user?.email ?? status.user?.user_id ?? trans.__('not told')}</dd>
+        <dd>{status.user?.email ?? status.user?.user_id ?? trans.__('unknown')}</dd>
         <dt>{trans.__('Server')}</dt>
         <dd>{status.is_local ? trans.__('Local cloud on this machine') : status.base_url}</dd>
-        <dt>{trans.__('Balance')}</dt>
-        <dd>{left === null ? '…' : trans.__('%1 credits', credits(left))}</dd>
-        <dt>{trans.__('Key from')}</dt>
-        <dd>{status.key_source || trans.__('not told')}</dd>
       </dl>
       {status.organization?.is_key_scoped ? (
         <p className="lk-quiet">
           {status.organization.name
-            ? trans.__('This key belongs to %1 alone.', status.organization.name)
-            : trans.__('This key belongs to one organization alone.')}
+            ? trans.__('This key belongs only to %1.', status.organization.name)
+            : trans.__('This key belongs to one organization only.')}
         </p>
       ) : (
         <label>
@@ -73,9 +64,6 @@ export function AccountSection({ tools }: { tools: Tools }) {
           {trans.__('Sign out')}
         </button>
       </div>
-      <Section title={trans.__('Keys')}>
-        <KeysList tools={tools} />
-      </Section>
     </>
   );
 }

@@ -5,7 +5,7 @@ import { Rows } from '../components/Rows';
 import { request } from '../request';
 import { trans } from '../trans';
 import { ApiKey } from '../types';
-import type { Tools } from './SidePanel';
+import type { Tools } from './tools';
 
 /** The API keys of the account, by their beginnings. None is made here: it would have to pass through the page. */
 export function KeysList({ tools: { say } }: { tools: Tools }) {
@@ -22,7 +22,7 @@ export function KeysList({ tools: { say } }: { tools: Tools }) {
   useEffect(() => void attempt(() => Promise.resolve()), []);
   const revoke = ({ id, key_name: name }: ApiKey) =>
     setAsked({
-      text: trans.__('Revoke the key %1? What uses it is signed out.', name),
+      text: trans.__('Revoke the key %1? Programs that use it are signed out.', name),
       yes: trans.__('Revoke'),
       onYes: () => void attempt(() => request(`api/auth/api-keys/${encodeURIComponent(id)}`, { method: 'DELETE' }))
     });
@@ -31,13 +31,13 @@ export function KeysList({ tools: { say } }: { tools: Tools }) {
       {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
       <Rows
         label={trans.__('Keys')}
-        none={trans.__('The account has no key. %lk_keys create makes one.')}
+        none={trans.__('No keys. Create one: %lk_keys create NAME')}
         rows={keys?.map(key => ({
           key: key.id,
-          title: key.key_name,
+          title: key.key_name || key.id,
           facts: [
-            `${key.key_prefix}…`,
-            key.is_active ? null : trans.__('switched off'),
+            key.key_prefix ? `${key.key_prefix}…` : null,
+            key.is_active === false ? trans.__('switched off') : null,
             key.last_used_at ? trans.__('used %1', dateOf(key.last_used_at)) : trans.__('never used'),
             key.expires_at && trans.__('until %1', dateOf(key.expires_at))
           ],

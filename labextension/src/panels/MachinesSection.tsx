@@ -1,25 +1,11 @@
 import React, { useEffect, useState } from 'react';
 
 import { COMMANDS } from '../commands';
-import { Column, MachinePicker, Wish } from '../components/MachinePicker';
+import { MachinePicker, Wish } from '../components/MachinePicker';
 import { request } from '../request';
 import { trans } from '../trans';
 import { MachineDefault, MachinesContent } from '../types';
-import type { Tools } from './SidePanel';
-
-/** What matters most comes first: a sidebar is narrow. */
-const COLUMNS: Column[] = [
-  'profile',
-  'price_per_hour',
-  'memory_gib',
-  'free',
-  'allowed',
-  'worst',
-  'gpus',
-  'gpu',
-  'vcpus',
-  'ram_gib'
-];
+import type { Tools } from './tools';
 
 const ANY: Wish = {
   memory: '',
@@ -35,24 +21,10 @@ const ANY: Wish = {
 const PAUSE = 250;
 const EVERY = 60_000;
 
-/** What the user asked of the picker; it outlives the folding of the section. */
-export interface Picked {
-  wish: Wish;
-  /** The profile that was chosen; empty before. */
-  chosen: string;
-}
-
-export const NOTHING_PICKED: Picked = { wish: ANY, chosen: '' };
-
-interface MachinesProps {
-  tools: Tools;
-  picked: Picked;
-  onPick: (change: Partial<Picked>) => void;
-}
-
 /** The machine picker: the selected cell runs on what is chosen. */
-export function MachinesSection({ tools: { cloud, commands, say, shown }, picked, onPick }: MachinesProps) {
-  const { wish, chosen } = picked;
+export function MachinesSection({ tools: { cloud, commands, say, shown } }: { tools: Tools }) {
+  const [wish, setWish] = useState(ANY);
+  const [chosen, choose] = useState('');
   const [table, setTable] = useState<MachinesContent | null>(null);
   useEffect(() => {
     const asking = new AbortController();
@@ -80,7 +52,7 @@ export function MachinesSection({ tools: { cloud, commands, say, shown }, picked
     try {
       const kept = await request<MachineDefault>('machines/default', { method: 'POST', body: { machine: value } });
       setTable(now => now && { ...now, default: kept.default });
-      const words = kept.said.join(' ') || trans.__('Runs that name no machine take %1 from now on.', kept.default);
+      const words = kept.said.join(' ') || trans.__('Runs without a machine use %1 from now on.', kept.default);
       say({ kind: kept.said.length ? 'warning' : 'info', text: words });
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });
@@ -88,13 +60,14 @@ export function MachinesSection({ tools: { cloud, commands, say, shown }, picked
   };
   const chooseCheapest = () => {
     if (table?.cheapest) {
-      onPick({ chosen: table.cheapest });
+      choose(table.cheapest);
     } else if (table) {
       say({ kind: 'error', text: table.none_fits });
     }
     return Promise.resolve();
   };
   const value = chosen || (table?.default ?? '');
+  const price = table?.rows?.find(row => row.profile === value)?.price_per_hour;
   return (
     <MachinePicker
       wish={wish}
@@ -103,10 +76,9 @@ export function MachinesSection({ tools: { cloud, commands, say, shown }, picked
       value={value}
       default={table?.default ?? ''}
       problem={table?.problem ?? ''}
-      columns={COLUMNS}
       where="everywhere"
-      onWish={wanted => onPick({ wish: wanted })}
-      onChoose={machine => onPick({ chosen: machine })}
+      onWish={setWish}
+      onChoose={choose}
       onCheapest={chooseCheapest}
       onDefault={makeDefault}
       actions={
@@ -117,6 +89,7 @@ export function MachinesSection({ tools: { cloud, commands, say, shown }, picked
           onClick={() => void commands.execute(COMMANDS.runOn, { machine: value })}
         >
           {trans.__('Run the selected cell on %1', value || '…')}
+          {Number(price) > 0 && ` · ${trans.__('%1/h', price!)}`}
         </button>
       }
     />

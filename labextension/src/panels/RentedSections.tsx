@@ -6,15 +6,16 @@ import { COMMANDS } from '../commands';
 import { Asked, Question } from '../components/Question';
 import { Row, Rows } from '../components/Rows';
 import { Ask, request } from '../request';
+import { isId } from '../runs';
 import { trans } from '../trans';
 import { Deployment, VM } from '../types';
-import { credits, machineName } from '../words';
-import type { Tools } from './SidePanel';
+import { credits, machineName } from '../format';
+import type { Tools } from './tools';
 
 export function DeploymentsSection({ tools }: { tools: Tools }) {
   const found = tools.cloud.data.deployments?.deployments;
   const stop = ({ deployment_id: id, hf_model_id: model }: Deployment): Ending => ({
-    text: trans.__('Stop %1? It answers no more, and costs nothing from then on.', model),
+    text: trans.__('Stop %1? It stops answering, and its bill ends.', model),
     yes: trans.__('Stop'),
     label: trans.__('Stop %1', model),
     path: 'api/inference/stop',
@@ -23,13 +24,18 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
   return (
     <Rented
       label={trans.__('Deployments')}
-      none={trans.__('No model is deployed.')}
+      none={trans.__('No deployments.')}
       topic="deployments"
       tools={tools}
       rows={found?.map(one => ({
         key: one.deployment_id,
-        title: one.hf_model_id,
-        facts: [one.status, machineName(one.hardware_profile), replicasOf(one)],
+        title: one.hf_model_id || one.deployment_id,
+        facts: [
+          one.status,
+          machineName(one.hardware_profile ?? ''),
+          replicasOf(one),
+          priceOf(tools, one.deployment_id)
+        ],
         ending: stop(one)
       }))}
     />
@@ -39,28 +45,30 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
 export function VmsSection({ tools }: { tools: Tools }) {
   const found = tools.cloud.data.vms?.vms;
   const terminate = (vm: VM): Ending => ({
-    text: trans.__('Terminate %1 for good? Its disk is wiped; its volumes stay.', nameOf(vm)),
-    yes: trans.__('Terminate'),
-    label: trans.__('Terminate %1', nameOf(vm)),
+    text: trans.__('Delete %1 permanently? Its disk is deleted; its volumes remain and cost credits.', nameOf(vm)),
+    yes: trans.__('Delete'),
+    label: trans.__('Delete %1', nameOf(vm)),
     path: `api/vms/${encodeURIComponent(vm.vm_id)}`,
     ask: { method: 'DELETE' }
   });
   return (
     <Rented
       label={trans.__('VMs')}
-      none={trans.__('No machine is rented.')}
+      none={trans.__('No VMs.')}
       topic="vms"
       tools={tools}
       rows={found?.map(vm => ({
         key: vm.vm_id,
         title: nameOf(vm),
-        facts: [vm.status, cardsOf(vm), vm.ip_address, costOf(vm)],
+        facts: [vm.status, cardsOf(vm), vm.ip_address, priceOf(tools, vm.vm_id), costOf(vm)],
         ending: terminate(vm),
-        use: {
-          name: trans.__('Log in'),
-          label: trans.__('Log in: insert the code for %1 into a cell', nameOf(vm)),
-          code: `%load_ext lk_jupyter\n%lk_vm ssh ${vm.vm_id}`
-        }
+        use: isId(vm.vm_id)
+          ? {
+              name: trans.__('Log in'),
+              label: trans.__('Log in: insert the code for %1 into a cell', nameOf(vm)),
+              code: `%load_ext lk_jupyter\n%lk_vm ssh ${vm.vm_id}`
+            }
+          : undefined
       }))}
     />
   );
@@ -83,7 +91,7 @@ function Rented({ label, none, topic, tools: { cloud, commands, say }, rows }: R
   const end = async ({ path, ask }: Ending) => {
     try {
       await request(path, ask);
-      await cloud.hear(topic, 'running', 'balance');
+      await cloud.hear(topic, 'running', 'balance', 'burnRate');
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });
     }
@@ -123,6 +131,9 @@ function Rented({ label, none, topic, tools: { cloud, commands, say }, rows }: R
 }
 
 function replicasOf({ current_replicas: now, min_replicas: min, max_replicas: max }: Deployment): string {
+  if (now == null || min == null || max == null) {
+    return '';
+  }
   return trans._n('%2 of %3 replica', '%2 of %3 replicas', max, now, min === max ? max : `${min}–${max}`);
 }
 
@@ -133,6 +144,12 @@ function nameOf(vm: VM): string {
 /** The GPUs of a machine, whose profile is the bare name of their kind. */
 function cardsOf({ hardware_profile: profile, gpu_count: count }: VM): string | null {
   return profile ? `${count ? `${count} × ` : ''}${machineName(profile).toUpperCase()}` : null;
+}
+
+/** What a thing costs an hour now, if it is billed. */
+function priceOf({ cloud }: Tools, id: string): string | null {
+  const price = cloud.data.burnRate?.things.find(thing => thing.id === id)?.per_hour;
+  return price ? trans.__('%1/h', String(Number(price))) : null;
 }
 
 /** Credits that a machine has cost so far. */

@@ -2,12 +2,12 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
 import { ReactElement } from 'react';
 import { afterEach, expect, test, vi } from 'vitest';
 
-import { Observer } from '../labStandIn';
+import { Observer } from '../labMock';
 import { Listener } from '../stream';
 import { RunDocument } from './RunDocument';
 
-vi.mock('@jupyterlab/ui-components', () => import('../labStandIn'));
-vi.mock('@lumino/widgets', () => import('../labStandIn'));
+vi.mock('@jupyterlab/ui-components', () => import('../labMock'));
+vi.mock('@lumino/widgets', () => import('../labMock'));
 vi.mock('uplot', () => ({ default: class {} }));
 vi.mock('../request', async original => ({
   ...(await original<object>()),
@@ -34,7 +34,7 @@ function drawn(execute: () => Promise<unknown>): RunDocument {
 
 test('that a run could not be stopped is told', async () => {
   drawn(() => Promise.reject(new Error('The cloud is out of reach.')));
-  fireEvent.click(await screen.findByText('■ Stop the run'));
+  fireEvent.click(await screen.findByText('■ Abort the run'));
   expect(await screen.findByText(/The cloud is out of reach/)).toBeTruthy();
 });
 

@@ -4,6 +4,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
 import React, { useEffect, useState } from 'react';
 
+import { billOf, costWords } from '../bill';
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { Log } from '../components/Log';
@@ -11,12 +12,12 @@ import { Span } from '../components/metrics';
 import { MetricsPlot } from '../components/MetricsPlot';
 import { Notice } from '../components/Notice';
 import { RunCard } from '../components/RunCard';
-import { CellButtons, costOf, RunRow } from '../components/RunList';
-import { FINAL_STATES } from '../options';
-import { Trouble } from '../request';
+import { CellButtons, RunRow } from '../components/RunList';
+import { hasEnded, plainName, stateLabel } from '../runs';
+import { eachSecond, thisSecond, Trouble } from '../request';
 import { trans } from '../trans';
 import { ExecutionRecord, JournalCode } from '../types';
-import { bytes, credits, duration, moment } from '../words';
+import { bytes, duration, moment } from '../format';
 import { Outputs } from './Outputs';
 import { Answer, Followed, IsSeen, useAnswer, useMetrics, useOutput, useRecord, useRow } from './useRun';
 
@@ -65,10 +66,10 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
   const output = useOutput(id);
   const record = useRecord(id, output.end, isSeen);
   const run = record.answer;
-  const ended = run ? FINAL_STATES.includes(run.status) : !!output.end;
+  const ended = run ? hasEnded(run) : !!output.end;
   const now = useClock(!ended);
   const row = useRow(cloud, id);
-  const called = row?.name || run?.run_name || run?.file_name || unnamed(id);
+  const called = row?.name || run?.run_name || plainName(run?.file_name) || unnamed(id);
   const isUnique = called.includes(short(id));
   useEffect(() => void onName(isUnique ? called : `${called} · ${short(id)}`), [called]);
   const [failure, setFailure] = useState('');
@@ -142,13 +143,10 @@ function move(event: React.KeyboardEvent<HTMLElement>, part: Part, setPart: (par
   }
 }
 
-/** Seconds since 1970, counted while something goes on. */
+/** Seconds since 1970 by the clock of the Jupyter server, counted while something goes on. */
 function useClock(runs: boolean): number {
-  const [now, setNow] = useState(Date.now() / 1000);
-  useEffect(() => {
-    const clock = runs ? window.setInterval(() => setNow(Date.now() / 1000), 1000) : 0;
-    return () => window.clearInterval(clock);
-  }, [runs]);
+  const [now, setNow] = useState(thisSecond());
+  useEffect(() => (runs ? eachSecond(() => setNow(thisSecond())) : undefined), [runs]);
   return now;
 }
 
@@ -156,7 +154,7 @@ function LogPart({ output: { log, count, trouble, end }, ended }: { output: Foll
   return (
     <>
       <Notice notice={{ kind: 'error', text: trouble?.message ?? '' }} />
-      <Log log={log} count={count} ended={!!end || (ended && !!trouble)} />
+      <Log log={log} count={count} ended={!!end || ((ended || trouble?.state === 'refused') && !!trouble)} />
     </>
   );
 }
@@ -166,13 +164,14 @@ type RecordProps = { record: Answer<ExecutionRecord>; isSeen: IsSeen };
 function MetricsPart({ record, isSeen }: RecordProps) {
   const [span, setSpan] = useState<Span | null>(null);
   const { frames, heard, trouble } = useMetrics(record.answer, span, isSeen);
+  const problem = trouble ?? record.trouble;
   const empty = heard
-    ? trans.__('No samples: the run was shorter than the cloud measures, or has just begun.')
+    ? trans.__('No samples: the run just started, or was too short to measure.')
     : trans.__('Asking the cloud …');
   return (
     <>
-      <Told trouble={trouble ?? record.trouble} />
-      <MetricsPlot frames={frames} empty={frames.length || trouble ? '' : empty} onWindow={setSpan} />
+      <Told trouble={problem} />
+      <MetricsPlot frames={frames} empty={frames.length || problem ? '' : empty} onWindow={setSpan} />
     </>
   );
 }
@@ -186,7 +185,15 @@ function ResultPart({
   const path = `journal/${encodeURIComponent(id)}/code`; // as its author wrote it
   const code = useAnswer<JournalCode>(path, null, isSeen, () => false).answer?.code ?? run?.python_code;
   if (!run) {
-    return trouble ? <Told trouble={trouble} /> : <p role="status">{trans.__('Asking the cloud …')}</p>;
+    return trouble ? (
+      <>
+        <Told trouble={trouble} />
+        {children}
+        <Code code={code} />
+      </>
+    ) : (
+      <p role="status">{trans.__('Asking the cloud …')}</p>
+    );
   }
   const rows: [string, string | null | undefined][] = [
     [trans.__('Run'), run.execution_id],
@@ -212,16 +219,20 @@ function ResultPart({
       {errors.map((error, at) => (
         <Notice key={at} notice={{ kind: 'error', text: error }} />
       ))}
-      {code && (
-        <>
-          <h3>{trans.__('Code')}</h3>
-          <pre className="lk-peek" tabIndex={0} aria-label={trans.__('Code')}>
-            {code}
-          </pre>
-        </>
-      )}
+      <Code code={code} />
     </>
   );
+}
+
+function Code({ code }: { code: string | null | undefined }) {
+  return code ? (
+    <>
+      <h3>{trans.__('Code')}</h3>
+      <pre className="lk-peek" tabIndex={0} aria-label={trans.__('Code')}>
+        {code}
+      </pre>
+    </>
+  ) : null;
 }
 
 function Told({ trouble }: { trouble: Trouble | null }) {
@@ -237,16 +248,12 @@ function factsOf(run: ExecutionRecord | null, row: RunRow | null, now: number): 
   if (!run) {
     return [];
   }
-  const [start, end] = [moment(run.start_time), moment(run.end_time)];
-  const goesOn = !FINAL_STATES.includes(run.status);
-  const seconds = start === null ? null : end !== null ? end - start : goesOn ? now - start : null;
-  const estimate = goesOn && costOf(seconds, row?.pricePerHour ?? null);
-  const billed = !goesOn && typeof run.billed === 'number' ? trans.__('%1 credits', credits(run.billed)) : null;
+  const bill = billOf(run, row?.pricePerHour ?? null, now, row?.sentAt);
   const facts: [string, string | null][] = [
-    [trans.__('State'), run.status.replace(/_/g, ' ')],
+    [trans.__('State'), stateLabel(run.status)],
     [trans.__('Machine'), run.hardware_profile ?? null],
-    [trans.__('Time'), seconds === null ? null : duration(seconds)],
-    [trans.__('Cost'), estimate ? trans.__('≈ %1 credits', credits(estimate)) : billed]
+    [trans.__('Time'), bill.seconds === null ? null : duration(bill.seconds)],
+    [trans.__('Cost'), costWords(bill)]
   ];
   return facts.filter((fact): fact is [string, string] => !!fact[1]);
 }

@@ -1,19 +1,21 @@
 import React, { DragEvent, useEffect, useRef, useState } from 'react';
 
 import { COMMANDS } from '../commands';
-import { folderAt, Row, treeOf } from '../components/folders';
-import { Asked, Question } from '../components/Question';
+import { BY_NAME, folderAt, Row, treeOf } from '../components/folders';
+import { askAboutConflict, Asked, Question } from '../components/Question';
 import { StorageTree } from '../components/StorageTree';
-import { open, request, urlOf } from '../request';
+import { open, request, Trouble, urlOf } from '../request';
 import { trans } from '../trans';
 import { PreviewContent } from '../types';
-import type { Tools } from './SidePanel';
-import { Bucket } from './useFolders';
+import type { Tools } from './tools';
+import { useFolders } from './useFolders';
 
 /** The bucket as a tree: look into a file, take it into a cell, fetch, add and remove files. */
-export function StorageSection({ tools: { commands, say }, bucket }: { tools: Tools; bucket: Bucket }) {
+export function StorageSection({ tools: { cloud, commands, say, shown } }: { tools: Tools }) {
+  const bucket = useFolders(cloud.account);
   const { folders } = bucket;
   const [{ current, folder }, setPlace] = useState({ current: '', folder: '' });
+  const [order, setOrder] = useState(BY_NAME);
   const [preview, setPreview] = useState<PreviewContent | null>(null);
   const [asked, setAsked] = useState<Asked | null>(null);
   const attempt = async (work: () => Promise<void>) => {
@@ -23,27 +25,36 @@ export function StorageSection({ tools: { commands, say }, bucket }: { tools: To
       say({ kind: 'error', text: (failure as Error).message });
     }
   };
-  useEffect(() => void attempt(() => (folders['']?.is_read ? bucket.refresh() : bucket.open(''))), []);
+  useEffect(() => {
+    if (shown) {
+      void attempt(() => (folders['']?.is_read ? bucket.refresh() : bucket.open('')));
+    }
+  }, [shown]);
 
+  const look = async (key: string) =>
+    setPreview(await request<PreviewContent>(`storage/preview?key=${encodeURIComponent(key)}&bytes=4096`));
   const use = (row: Row) => {
     if (row.kind === 'folder') {
       void attempt(async () => (row.isOpen ? bucket.close(row.id) : bucket.open(row.id)));
     } else if (row.kind === 'file') {
-      const path = `storage/preview?key=${encodeURIComponent(row.id)}&bytes=4096`;
-      void attempt(async () => setPreview(await request<PreviewContent>(path)));
+      void attempt(() => look(row.id));
     } else if (row.kind === 'more') {
       void attempt(() => bucket.more(row.folder));
     }
   };
-  const upload = (files: FileList | null, to: string) =>
+  const upload = (files: File[], to: string) =>
     attempt(async () => {
-      for (const one of files ?? []) {
+      for (const one of files) {
         say({ kind: 'info', text: trans.__('Uploading %1 …', one.name) });
-        await send(to + one.name, one);
-        const place = `/mnt/s3/${to}${one.name}`;
-        say({ kind: 'info', text: trans.__('%1 is in the bucket: a run opens it as %2.', one.name, place) });
+        const key = await store(to + one.name, one, setAsked);
+        if (key) {
+          say({ kind: 'info', text: trans.__('Uploaded %1. A run opens it as %2.', key, `/mnt/s3/${key}`) });
+          await bucket.refresh();
+          await (preview?.key === key && look(key));
+        } else {
+          say({ kind: 'info', text: '' });
+        }
       }
-      await bucket.refresh();
     });
   const remove = (key: string) => {
     const path = key.endsWith('/') ? `api/storage/delete-folder/${encoded(key)}` : `api/storage/delete/${encoded(key)}`;
@@ -53,14 +64,14 @@ export function StorageSection({ tools: { commands, say }, bucket }: { tools: To
         setPreview(null);
         await bucket.refresh();
       });
-    setAsked({ text: trans.__('Delete %1 for good?', key), yes: trans.__('Delete'), onYes });
+    setAsked({ text: trans.__('Delete %1 permanently?', key), yes: trans.__('Delete'), onYes });
   };
   return (
     <div
       onDragOver={event => event.preventDefault()}
       onDrop={event => {
         event.preventDefault();
-        void upload(event.dataTransfer.files, folderUnder(event));
+        void upload([...event.dataTransfer.files], folderUnder(event));
       }}
     >
       <div className="lk-row lk-small">
@@ -71,7 +82,9 @@ export function StorageSection({ tools: { commands, say }, bucket }: { tools: To
       </div>
       {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
       <StorageTree
-        rows={treeOf(folders, '', '')}
+        rows={treeOf(folders, '', '', order)}
+        order={order}
+        onOrder={setOrder}
         current={current}
         seen={preview?.key ?? ''}
         onCurrent={row => setPlace({ current: row.id, folder: folderAt(row) })}
@@ -94,8 +107,12 @@ export function StorageSection({ tools: { commands, say }, bucket }: { tools: To
   );
 }
 
-function Upload({ folder, onFiles }: { folder: string; onFiles: (files: FileList | null) => void }) {
+function Upload({ folder, onFiles }: { folder: string; onFiles: (files: File[]) => void }) {
   const field = useRef<HTMLInputElement>(null);
+  const chosen = () => {
+    onFiles([...field.current!.files!]);
+    field.current!.value = ''; // so that the same file can be chosen again
+  };
   return (
     <>
       <button
@@ -105,14 +122,7 @@ function Upload({ folder, onFiles }: { folder: string; onFiles: (files: FileList
       >
         {trans.__('Upload')}
       </button>
-      <input
-        ref={field}
-        type="file"
-        multiple
-        hidden
-        aria-label={trans.__('Files to upload')}
-        onChange={event => onFiles(event.target.files)}
-      />
+      <input ref={field} type="file" multiple hidden aria-label={trans.__('Files to upload')} onChange={chosen} />
     </>
   );
 }
@@ -124,9 +134,9 @@ function Peek({ preview: { key, text, truncated }, onInsert, onRemove, onClose }
   const name = key.split('/').pop()!;
   return (
     <section aria-label={trans.__('Preview of %1', key)}>
-      <pre className="lk-peek" tabIndex={0} aria-label={trans.__('The beginning of %1', name)}>
+      <pre className="lk-peek" tabIndex={0} aria-label={trans.__('First part of %1', name)}>
         {text === null
-          ? trans.__('This is no text.')
+          ? trans.__("This isn't text.")
           : truncated
             ? `${text}\n…`
             : text || trans.__('The file is empty.')}
@@ -169,14 +179,66 @@ const READERS: Record<string, string> = {
 
 /** Code that loads a file. No magic, as names of files would be expanded in its line; quotes of JSON are Python's too. */
 export function loading(key: string): string {
-  const reader = READERS[key.split('.').pop()!.toLowerCase()];
+  const suffix = key.split('.').pop()!.toLowerCase();
+  const reader = Object.hasOwn(READERS, suffix) && READERS[suffix];
   return reader
     ? `import pandas as pd\n\ndata = pd.${reader}(${JSON.stringify(`lk://${key}`)})\n`
     : `import lk_jupyter\n\ndata = lk_jupyter.connect().storage.get_bytes(${JSON.stringify(key)})\n`;
 }
 
-async function send(key: string, content: File): Promise<void> {
+/** Store a file, as somebody decides where its key is taken; returns its key, and none when it was not stored. */
+async function store(key: string, file: File, ask: (asked: Asked) => void): Promise<string | null> {
+  if (await isStored(key, file)) {
+    return key;
+  }
+  const answer = await askAboutConflict(key, ask);
+  if (answer === 'overwrite') {
+    await send(key, file, false);
+  }
+  return answer === 'keep-both' ? storeBeside(key, file) : answer === 'cancel' ? null : key;
+}
+
+/** Store a file as the first of `x (1).csv`, `x (2).csv` and so on that is free. */
+async function storeBeside(key: string, file: File): Promise<string> {
+  const [, start, ending] = /^(.*?[^/])(\.[^./]*)?$/.exec(key)!;
+  for (let number = 1; ; number++) {
+    const free = `${start} (${number})${ending ?? ''}`;
+    if (await isStored(free, file)) {
+      return free;
+    }
+  }
+}
+
+/** Store a file under a key that is free; false where it is taken, or another upload takes it first. */
+async function isStored(key: string, file: File): Promise<boolean> {
+  if (await exists(key)) {
+    return false; // before all of a large file was sent for nothing
+  }
+  try {
+    await send(key, file, true);
+    return true;
+  } catch (failure) {
+    if (failure instanceof Trouble && failure.response?.status === 412) {
+      return false;
+    }
+    throw failure;
+  }
+}
+
+async function exists(key: string): Promise<boolean> {
+  try {
+    await request(`storage/info?key=${encodeURIComponent(key)}`);
+    return true;
+  } catch (failure) {
+    if (failure instanceof Trouble && failure.response?.status === 404 && failure.state === 'refused') {
+      return false;
+    }
+    throw failure;
+  }
+}
+
+async function send(key: string, content: File, isNew: boolean): Promise<void> {
   const form = new FormData();
   form.append('file', content, content.name);
-  await open(`api/storage/upload?key=${encodeURIComponent(key)}`, { method: 'POST', form });
+  await open(`api/storage/upload?key=${encodeURIComponent(key)}`, { method: 'POST', form, isNew });
 }

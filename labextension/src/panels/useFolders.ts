@@ -4,7 +4,7 @@ import { useRef, useState } from 'react';
 import { Folders, Item, Listing } from '../components/folders';
 import { request } from '../request';
 import { StorageContent, StorageItem } from '../types';
-import { bytes } from '../words';
+import { bytes } from '../format';
 
 /** How many items of a folder are asked for at once. */
 const MOST = 200;
@@ -75,6 +75,8 @@ function itemOf({ key, size, last_modified: written }: StorageItem): Item {
   return {
     key,
     size: typeof size === 'number' ? bytes(size) : '',
-    written: written ? new Date(written).toLocaleDateString() : ''
+    written: written ? new Date(written).toLocaleDateString() : '',
+    bytes: size ?? undefined,
+    at: written ? Date.parse(written) : undefined
   };
 }

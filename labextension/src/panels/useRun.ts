@@ -6,13 +6,13 @@ import { LogLines } from '../components/logLines';
 import { Frame, Span } from '../components/metrics';
 import { RunRow } from '../components/RunList';
 import { frameOf, stepFor } from '../frames';
-import { FINAL_STATES } from '../options';
+import { hasEnded } from '../runs';
 import { Outputs } from '../outputs';
 import { request, Trouble } from '../request';
 import { runsOf } from '../runs';
 import { follow } from '../stream';
 import { ExecutionMetrics, ExecutionRecord, Shown, StreamEnd } from '../types';
-import { moment } from '../words';
+import { moment } from '../format';
 
 /** Milliseconds from one look at a run that goes on to the next. */
 const PACE = 5000;
@@ -129,7 +129,9 @@ export function useAnswer<T>(
         (trouble: Trouble) => {
           if (!asks.signal.aborted) {
             setState(old => ({ ...old, trouble }));
-            plan(null);
+            if (trouble.response?.status !== 404) {
+              plan(null);
+            }
           }
         }
       );
@@ -154,7 +156,7 @@ export function useRecord(id: string, end: unknown, isSeen: IsSeen): Answer<Exec
     `api/execution/${encodeURIComponent(id)}`,
     end,
     isSeen,
-    run => !run || !FINAL_STATES.includes(run.status)
+    run => !run || !hasEnded(run)
   );
 }
 

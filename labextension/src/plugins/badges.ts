@@ -1,36 +1,36 @@
-/** A badge on each cell that runs or ran on the cloud, with a menu; and a notification when a run ends unseen. */
+/** A badge on a cell whose runs have no header, with a menu; and a notification when a run ends unseen. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
-import { CodeCell } from '@jupyterlab/cells';
+import type { Cell, CodeCell } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { MenuSvg } from '@jupyterlab/ui-components';
 import { IDisposable } from '@lumino/disposable';
 
+import { costWords, totalOf } from '../bill';
 import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
-import { RunRow, signOf, soFar } from '../components/RunList';
-import { isRemote, machineOf } from '../magicLine';
-import { runsOf } from '../runs';
+import { RunRow, signOf } from '../components/RunList';
+import { RUN_MIME } from '../header';
+import { isRemote } from '../magicLine';
+import { eachSecond, thisSecond } from '../request';
+import { billOfRow, Receipt, receiptsIn, runsOf } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
-import { credits, duration, machineName } from '../words';
+import { duration, machineName } from '../format';
 import { pathOf } from './runs';
 
 const ID = 'lk-jupyter:badges';
 
-/** What the metadata of an output keeps of a run. */
-interface Receipt {
-  execution_id: string;
-  state: string;
-  machine?: string;
-  seconds?: number;
-  cost?: string;
-}
+/** States in which a run costs something, which may not be heard yet: a sum without it would be wrong. */
+const UNHEARD = new Set(['running', 'ended']);
+
+/** Milliseconds that the notice of a run's end is shown. */
+const CLOSES_AFTER = 15_000;
 
 export const badges: JupyterFrontEndPlugin<void> = {
   id: ID,
-  description: 'Marks cells that run or ran on the cloud, and tells when a run ends that nobody looks at.',
+  description: 'Marks cells that run or ran on the cloud, and notifies you when a run ends out of sight.',
   autoStart: true,
   requires: [ICloud, INotebookTracker],
   optional: [ISettingRegistry],
@@ -38,16 +38,16 @@ export const badges: JupyterFrontEndPlugin<void> = {
     let settings: ISettingRegistry.ISettings | undefined;
     void registry?.load(ID).then(loaded => (settings = loaded));
     const marked = new Map<CodeCell, Badge>();
-    const ended = (panel: NotebookPanel, cell: CodeCell, receipt: Receipt) => {
+    const ended = (panel: NotebookPanel, cell: CodeCell, receipts: Receipt[]) => {
       const after = Number(settings?.composite.notifyAfter ?? 30);
-      if (document.hidden || !panel.isVisible || (receipt.seconds ?? 0) >= after) {
-        tell(app, panel, cell, receipt);
+      if (document.hidden || !panel.isVisible || receipts.some(({ seconds }) => (seconds ?? 0) >= after)) {
+        tell(app, panel, cell, receipts);
       }
     };
     const mark = (panel: NotebookPanel) => {
       for (const cell of panel.content.widgets) {
-        if (cell instanceof CodeCell && !marked.has(cell)) {
-          marked.set(cell, new Badge(app, cloud, panel, cell, receipt => ended(panel, cell, receipt)));
+        if (isCode(cell) && !marked.has(cell)) {
+          marked.set(cell, new Badge(app, cloud, panel, cell, receipts => ended(panel, cell, receipts)));
           cell.disposed.connect(() => {
             marked.get(cell)?.end();
             marked.delete(cell);
@@ -61,8 +61,8 @@ export const badges: JupyterFrontEndPlugin<void> = {
         panel.content.model?.cells.changed.connect(() => requestAnimationFrame(() => mark(panel)));
       });
     cloud.changed.connect((_, topic) => {
-      const going = runsOf(cloud.data).filter(run => run.goingOn && run.cellId);
-      marked.forEach(badge => badge.hear(going, topic));
+      const known = runsOf(cloud.data).filter(run => run.cellId);
+      marked.forEach(badge => badge.hear(known, topic));
     });
     notebooks.forEach(watch);
     notebooks.widgetAdded.connect((_, panel) => watch(panel));
@@ -71,13 +71,16 @@ export const badges: JupyterFrontEndPlugin<void> = {
   }
 };
 
+/** Asked of the model: not every front end shares the module of the class. */
+const isCode = (cell: Cell): cell is CodeCell => cell.model.type === 'code';
+
 class Badge {
   private readonly button = document.createElement('button');
   private known: string | undefined;
-  /** The run of the cell that goes on, as it was heard last. */
-  private live: RunRow | null = null;
+  /** The runs of the cell, if one of them goes on: those that were started with it too. */
+  private live: RunRow[] = [];
   private wish: IDisposable | null = null;
-  private clock = 0;
+  private stopClock: (() => void) | null = null;
   /** When the cell was sent, while it is not done. */
   private sent = 0;
 
@@ -86,14 +89,17 @@ class Badge {
     private readonly cloud: Cloud,
     private readonly panel: NotebookPanel,
     private readonly cell: CodeCell,
-    private readonly onEnd: (receipt: Receipt) => void
+    private readonly onEnd: (receipts: Receipt[]) => void
   ) {
     this.button.type = 'button';
     this.button.className = 'lk-badge';
     this.button.hidden = true;
     this.button.addEventListener('click', () => this.open());
-    this.known = receiptOf(cell)?.execution_id;
-    cell.model.outputs.changed.connect(() => this.look());
+    this.known = receiptsOf(cell)[0]?.execution_id;
+    cell.model.outputs.changed.connect(() => {
+      this.look();
+      this.draw();
+    });
     void cell.ready.then(() => {
       cell.node.querySelector('.jp-Cell-inputWrapper')?.after(this.button);
       this.draw();
@@ -113,16 +119,19 @@ class Badge {
   hasRun(): void {
     this.sent = 0;
     if (this.wish) {
-      void this.cloud.hear('running', 'journal').then(() => this.live || this.sent || this.end()); // sent anew, it counts on
+      void this.cloud.hear('running', 'journal').then(() => this.live.length || this.sent || this.end()); // sent anew, it counts on
     }
     this.draw();
   }
 
   /** Count on while the run of the cell goes on, which one that was detached does after its cell. */
-  hear(going: RunRow[], topic: Topic): void {
-    const before = this.live;
-    this.live = going.find(run => this.isMine(run)) ?? null;
-    if (this.live) {
+  hear(known: RunRow[], topic: Topic): void {
+    const before = this.live.length;
+    const mine = known.filter(run => this.isMine(run));
+    const going = mine.filter(run => run.goingOn);
+    const groups = new Set(going.map(run => run.group).filter(Boolean));
+    this.live = going.length ? mine.filter(run => run.goingOn || groups.has(run.group)) : [];
+    if (going.length) {
       this.follow();
     } else if (this.sent) {
       this.cloud.expect(topic === 'running' ? 'journal' : 'running'); // the two by turns, until both know it
@@ -138,7 +147,7 @@ class Badge {
 
   private follow(): void {
     this.wish ??= this.cloud.want('running', 'journal', 'machines');
-    this.clock ||= window.setInterval(() => this.draw(), 1000);
+    this.stopClock ??= eachSecond(() => this.draw());
     this.draw();
   }
 
@@ -146,48 +155,45 @@ class Badge {
   end(): void {
     this.wish?.dispose();
     this.wish = null;
-    window.clearInterval(this.clock);
-    this.clock = 0;
+    this.stopClock?.();
+    this.stopClock = null;
   }
 
   /** Tell what the run of the cell is, or what the last one was. */
   draw(): void {
-    const receipt = receiptOf(this.cell);
-    const live = this.live?.id === receipt?.execution_id ? null : this.live; // a receipt knows the end first
-    this.show(live ? this.liveWords(live) : this.sent ? this.sentWords() : receipt ? this.words(receipt) : '');
+    const receipts = receiptsOf(this.cell);
+    const isOver = this.live.some(run => run.id === receipts[0]?.execution_id); // a receipt knows the end first
+    const words =
+      this.live.length && !isOver ? this.liveWords(this.live) : receipts.length ? receiptWords(receipts) : '';
+    this.show(this.hasHeader || (this.sent && !this.live.length) ? '' : words);
   }
 
-  private sentWords(): string {
-    const machine = machineOf(this.cell.model.sharedModel.source);
-    const words = machine ? trans.__('▶ on %1', machineName(machine)) : trans.__('▶ on the cloud');
-    return joined(words, duration((Date.now() - this.sent) / 1000));
+  /** Whether an output of the cell says all that already. */
+  private get hasHeader(): boolean {
+    const { outputs } = this.cell.model;
+    return Array.from({ length: outputs.length }, (_, at) => outputs.get(at)).some(({ data }) => RUN_MIME in data);
   }
 
-  private liveWords(run: RunRow): string {
-    const { seconds, cost } = soFar(run, Date.now() / 1000);
-    return joined(
-      `${signOf(run)} ${run.state.replace(/_/g, ' ')}`,
-      run.machine && machineName(run.machine),
-      seconds !== null && duration(seconds),
-      cost !== null && trans.__('≈ %1 credits', credits(cost))
+  private liveWords(runs: RunRow[]): string {
+    const bills = runs.map(run => billOfRow(run, thisSecond()));
+    const isUnheard = runs.some(
+      ({ state }, at) => UNHEARD.has(state) && bills[at].seconds === null && bills[at].cost === null
     );
-  }
-
-  private words({ state, machine, seconds, cost }: Receipt): string {
+    const seconds = Math.max(...bills.map(bill => bill.seconds ?? -1));
     return joined(
-      `${signOf({ state, goingOn: false })} ${state.replace(/_/g, ' ')}`,
-      machine && machineName(machine),
-      seconds !== undefined && duration(seconds),
-      cost && trans.__('%1 credits', credits(Number(cost)))
+      statesOf(runs.map(run => ({ sign: signOf(run), state: run.state }))),
+      machinesOf(runs.map(run => run.machine)),
+      seconds >= 0 && duration(seconds),
+      !isUnheard && costWords(bills.length > 1 ? totalOf(bills) : bills[0])
     );
   }
 
   private look(): void {
-    const receipt = receiptOf(this.cell);
-    if (receipt && receipt.execution_id !== this.known) {
-      this.known = receipt.execution_id;
+    const receipts = receiptsOf(this.cell);
+    if (receipts.length && receipts[0].execution_id !== this.known) {
+      this.known = receipts[0].execution_id;
       this.draw();
-      this.onEnd(receipt);
+      this.onEnd(receipts);
     }
   }
 
@@ -199,42 +205,74 @@ class Badge {
 
   private open(): void {
     const menu = new MenuSvg({ commands: this.app.commands });
-    const id = this.live?.id ?? receiptOf(this.cell)?.execution_id;
+    const ids = this.live.length ? this.live.map(run => run.id) : receiptsOf(this.cell).map(run => run.execution_id);
     const place = { notebook: this.panel.context.path, cellId: this.cell.model.id };
-    if (id) {
+    if (ids.length === 1) {
+      const [id] = ids;
       menu.addItem({ command: COMMANDS.openRun, args: { id } });
       menu.addItem({ command: COMMANDS.attach, args: { id, ...place } });
-      if (this.live) {
-        menu.addItem({ command: COMMANDS.abortRun, args: { id, name: this.live.name } });
+      if (this.live.length) {
+        menu.addItem({ command: COMMANDS.abortRun, args: { id, name: this.live[0].name } });
       }
     } else {
       menu.addItem({ command: COMMANDS.openPanel });
     }
-    menu.addItem({ command: COMMANDS.rerunCell, args: place });
+    const machine = this.live[0]?.machine ?? receiptsOf(this.cell)[0]?.machine ?? null;
+    menu.addItem({ command: COMMANDS.rerunCell, args: { ...place, machine } });
     const { left, bottom } = this.button.getBoundingClientRect();
     menu.open(left, bottom);
   }
 }
 
-function joined(...facts: (string | false | undefined)[]): string {
+function joined(...facts: (string | false | null | undefined)[]): string {
   return facts.filter(Boolean).join(' · ');
 }
 
-function receiptOf({ model: { outputs } }: CodeCell): Receipt | null {
+/** States in words, each with its sign: that of one run, or how many of several have each. */
+function statesOf(runs: { sign: string; state: string }[]): string {
+  const counts = new Map<string, number>();
+  runs.forEach(({ sign, state }) => {
+    const words = `${sign} ${runs.length > 1 ? '%1 ' : ''}${state.replace(/_/g, ' ')}`;
+    counts.set(words, (counts.get(words) ?? 0) + 1);
+  });
+  return [...counts].map(([words, count]) => words.replace('%1', String(count))).join(', ');
+}
+
+function machinesOf(machines: string[]): string {
+  return [...new Set(machines.filter(Boolean).map(machineName))].sort().join(', ');
+}
+
+function receiptWords(receipts: Receipt[]): string {
+  const bills = receipts.map(({ seconds, cost, cost_is }) => ({
+    seconds: seconds ?? null,
+    cost: cost === undefined ? null : Number(cost),
+    costIs: cost_is ?? 'billed'
+  }));
+  return joined(
+    statesOf(receipts.map(({ state }) => ({ sign: signOf({ state, goingOn: false }), state }))),
+    machinesOf(receipts.map(({ machine }) => machine ?? '')),
+    bills.length === 1 && bills[0].seconds !== null && duration(bills[0].seconds),
+    costWords(bills.length > 1 ? totalOf(bills) : bills[0])
+  );
+}
+
+/** The receipts of the runs of a cell, as its last output that has any keeps them. */
+function receiptsOf({ model: { outputs } }: CodeCell): Receipt[] {
   for (let at = outputs.length - 1; at >= 0; at--) {
-    const found = outputs.get(at).metadata?.lk_jupyter as Receipt | undefined;
-    if (found?.execution_id) {
+    const found = receiptsIn(outputs.get(at).metadata);
+    if (found.length) {
       return found;
     }
   }
-  return null;
+  return [];
 }
 
-function tell(app: JupyterFrontEnd, panel: NotebookPanel, cell: CodeCell, receipt: Receipt) {
-  const words = trans.__('%1: run %2 %3', panel.title.label, receipt.execution_id.slice(0, 8), receipt.state);
+function tell(app: JupyterFrontEnd, panel: NotebookPanel, cell: CodeCell, receipts: Receipt[]) {
+  const [receipt] = receipts;
+  const words = trans.__('%1: %2', panel.title.label, receiptWords(receipts));
   const place = { notebook: panel.context.path, cellId: cell.model.id };
-  Notification.emit(words, receipt.state === 'completed' ? 'success' : 'error', {
-    autoClose: false,
+  Notification.emit(words, receipts.every(({ state }) => state === 'completed') ? 'success' : 'error', {
+    autoClose: CLOSES_AFTER, // it stays in the list of notifications
     actions: [
       { label: trans.__('Go to cell'), callback: () => void app.commands.execute(COMMANDS.goToCell, place) },
       {

@@ -1,6 +1,6 @@
 /** What was heard of the cloud, for all other plugins; and the commands that need nothing else. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { Dialog, ICommandPalette, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { Clipboard, Dialog, ICommandPalette, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Cloud } from '../cloud';
@@ -43,6 +43,11 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
         items: orgs.map(org => org.slug)
       });
       await (value && become('organization', { slug: value }));
+    });
+    app.commands.addCommand(COMMANDS.copyRunId, {
+      label: ({ id }) => trans.__('Copy the id %1', (id as string).slice(0, 8)),
+      describedBy: { args: { type: 'object', properties: { id: { type: 'string' } } } },
+      execute: ({ id }) => Clipboard.copyToSystem(id as string)
     });
     app.commands.addCommand(COMMANDS.abortRun, {
       label: trans.__('Abort run'),

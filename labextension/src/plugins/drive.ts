@@ -7,6 +7,7 @@ import { Panel } from '@lumino/widgets';
 
 import { BucketDrive } from '../bucketDrive';
 import { Cloud } from '../cloud';
+import { COMMANDS } from '../commands';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
@@ -105,6 +106,12 @@ export const drive: JupyterFrontEndPlugin<void> = {
     const panel = new BucketPanel(create, bucket, trans.__('Bucket of the GPU cloud'));
     app.shell.add(panel, 'left', { rank: 250, type: 'Bucket' });
     restorer?.add(panel, ID);
+    app.commands.addCommand(COMMANDS.openBucket, {
+      label: trans.__('Bucket of the GPU cloud'),
+      icon: bucketIcon,
+      describedBy: { args: { type: 'object' } },
+      execute: () => app.shell.activateById(ID)
+    });
     let account = cloud?.account;
     cloud?.changed.connect(() => {
       if (account !== cloud.account) {

@@ -45,7 +45,7 @@ function helpFor(cloud: Cloud, word: string): string {
 }
 
 function priceOf({ hardware_profile: profile, price_per_hour: price }: MachineType): string {
-  return price == null ? trans.__('%1: no price', profile) : trans.__('%1: %2 credits an hour', profile, price);
+  return price == null ? trans.__('%1: no price', profile) : trans.__('%1: %2 credits per hour', profile, price);
 }
 
 function drawn(words: string): HTMLElement {

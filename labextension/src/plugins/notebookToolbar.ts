@@ -7,10 +7,16 @@ import { Menu } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
+import { loadExtension } from '../loading';
+import { factsOf } from '../machineFacts';
 import { here, isRemote, onMachine, otherMagic } from '../magicLine';
+import { request } from '../request';
+import { isMachine } from '../runs';
+import { maySpend } from '../spending';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
-import { machineName } from '../words';
+import { MachinesContent } from '../types';
+import { machineName } from '../format';
 
 /** Where the choice stands in the metadata of a notebook. */
 const KEY = 'lk_jupyter';
@@ -38,9 +44,9 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
       menu.open(left, bottom);
     };
     commands.addCommand(COMMANDS.runOn, {
-      label: ({ machine, price }) =>
+      label: ({ machine, facts }) =>
         machine
-          ? machineName(machine as string) + (typeof price === 'number' ? ` · ${trans.__('%1/h', price)}` : '')
+          ? [machineName(machine as string), facts as string].filter(Boolean).join(' · ')
           : trans.__('Run the selected cells on the machine of the notebook'),
       caption: trans.__('Run the selected cells on the cloud'),
       isEnabled,
@@ -50,7 +56,10 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
         const panel = notebooks.currentWidget;
         const wanted = (machine as string) || chosen(panel);
         if (panel && wanted) {
-          await runOn(panel, wanted);
+          const verb = trans.__('Run');
+          if (machine || (await maySpend(cloud, onMachine('', wanted), null, verb))) {
+            await runOn(panel, wanted); // who chose the machine has seen its price
+          }
           void cloud.hear('running', 'journal');
         } else if (panel) {
           await choose(panel);
@@ -102,14 +111,11 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
   }
 };
 
-/** The machines with their prices, as a menu; the one that the notebook ran on last is marked. */
+/** The machines with what the picker says of them, as a menu; the one that the notebook ran on last is marked. */
 async function menuOf(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu> {
-  if (!cloud.data.machines) {
-    await cloud.hear('status', 'machines');
-  }
   const menu = new MenuSvg({ commands });
-  for (const { hardware_profile: machine, price_per_hour: price } of cloud.data.machines?.machine_types ?? []) {
-    menu.addItem({ command: COMMANDS.runOn, args: { machine, price: price ?? null } });
+  for (const [machine, facts] of await machinesOf(cloud)) {
+    menu.addItem({ command: COMMANDS.runOn, args: { machine, facts } });
   }
   if (!menu.items.length) {
     menu.addItem({ command: COMMANDS.openPanel });
@@ -119,11 +125,34 @@ async function menuOf(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu
   return menu;
 }
 
-function chosen(panel: NotebookPanel | null): string | undefined {
-  return (panel?.model?.getMetadata(KEY) as { machine?: string } | undefined)?.machine;
+/** Each machine with its facts; where these cannot be had, with its price. */
+async function machinesOf(cloud: Cloud): Promise<[string, string][]> {
+  try {
+    const { rows } = await request<MachinesContent>('machines');
+    return (rows ?? []).map(row => [row.profile, factsOf(row)]);
+  } catch {
+    if (!cloud.data.machines) {
+      await cloud.hear('status', 'machines');
+    }
+    const types = cloud.data.machines?.machine_types ?? [];
+    return types.map(({ hardware_profile: machine, price_per_hour: price }) => [
+      machine,
+      typeof price === 'number' ? trans.__('%1/h', price) : ''
+    ]);
+  }
 }
 
-async function runOn({ content, model, sessionContext }: NotebookPanel, machine: string): Promise<void> {
+function chosen(panel: NotebookPanel | null): string | undefined {
+  const machine = (panel?.model?.getMetadata(KEY) as { machine?: unknown } | undefined)?.machine;
+  return isMachine(machine) ? machine : undefined; // somebody may have sent the notebook
+}
+
+async function runOn(panel: NotebookPanel, machine: string): Promise<void> {
+  const { content, model, sessionContext } = panel;
+  if (!isMachine(machine)) {
+    Notification.warning(trans.__("%1 isn't the name of a machine.", JSON.stringify(machine)));
+    return;
+  }
   const cells = content.selectedCells.filter(cell => cell.model.type === 'code');
   const other = cells.map(cell => otherMagic(cell.model.sharedModel.source)).find(Boolean);
   if (other || !cells.length) {
@@ -138,18 +167,7 @@ async function runOn({ content, model, sessionContext }: NotebookPanel, machine:
     cell.sharedModel.setSource(onMachine(cell.sharedModel.source, machine));
   }
   model?.setMetadata(KEY, { ...(model.getMetadata(KEY) as object | undefined), machine });
-  await sessionContext.ready;
-  const loading = sessionContext.session?.kernel?.requestExecute({
-    code: '%load_ext lk_jupyter',
-    silent: true,
-    store_history: false
-  });
-  const reply = await loading?.done;
-  if (reply?.content.status === 'error') {
-    Notification.error(
-      trans.__('The kernel of this notebook has no lk_jupyter: run %pip install lk-jupyter in a cell first.')
-    );
-    return;
+  if (await loadExtension(panel)) {
+    void NotebookActions.run(content, sessionContext);
   }
-  void NotebookActions.run(content, sessionContext);
 }

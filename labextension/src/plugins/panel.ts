@@ -2,33 +2,40 @@
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { ILauncher } from '@jupyterlab/launcher';
+import { IStateDB } from '@jupyterlab/statedb';
 import { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
-import { cloudIcon } from '../icon';
+import { cloudIcon, cloudTile } from '../icon';
+import { openQuickstart } from '../quickstart';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
 const ID = 'lk-jupyter-panel';
+
+/** Under which it is kept which sections are open. */
+const OPEN = 'lk-jupyter:panel';
 
 export const panel: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:panel',
   description: 'Shows runs, machines, storage, deployments, VMs and the account in a sidebar.',
   autoStart: true,
   requires: [ICloud],
-  optional: [ICommandPalette, ILauncher, ILayoutRestorer],
+  optional: [ICommandPalette, ILauncher, ILayoutRestorer, IStateDB],
   activate: (
     app: JupyterFrontEnd,
     cloud: Cloud,
     palette: ICommandPalette | null,
     launcher: ILauncher | null,
-    restorer: ILayoutRestorer | null
+    restorer: ILayoutRestorer | null,
+    state: IStateDB | null
   ) => {
     const widget = new LazyPanel(async () => {
-      const { SidePanel } = await import('../panels/SidePanel');
-      return new SidePanel(cloud, app.commands);
+      const { CloudPanel } = await import('../panels/CloudPanel');
+      const open = ((await state?.fetch(OPEN)) ?? {}) as Record<string, boolean>;
+      return new CloudPanel(cloud, app.commands, open, now => void state?.save(OPEN, now));
     });
     widget.id = ID;
     widget.title.icon = cloudIcon;
@@ -47,7 +54,19 @@ export const panel: JupyterFrontEndPlugin<void> = {
       execute: () => app.shell.activateById(ID)
     });
     palette?.addItem({ command, category: trans.__('GPU cloud') });
-    launcher?.add({ command, category: trans.__('Other'), rank: 10 });
+    app.commands.addCommand(COMMANDS.openQuickstart, {
+      label: trans.__('GPU cloud'),
+      caption: trans.__('Open the quickstart of the GPU cloud'),
+      icon: cloudTile,
+      describedBy: { args: { type: 'object', properties: { cwd: { type: 'string' } } } },
+      execute: async ({ cwd }) => {
+        app.shell.activateById(ID);
+        await openQuickstart(app, (cwd as string | undefined) ?? '');
+      }
+    });
+    palette?.addItem({ command: COMMANDS.openQuickstart, category: trans.__('GPU cloud') });
+    const category = trans.__('GPU cloud');
+    launcher?.add({ command: COMMANDS.openQuickstart, category, categoryRank: 10 }); // between notebooks and consoles
   }
 };
 

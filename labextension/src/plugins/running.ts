@@ -9,11 +9,11 @@ import { request } from '../request';
 import { runsOf } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
-import { machineName } from '../words';
+import { machineName } from '../format';
 
 export const running: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:running',
-  description: 'Lists the runs of the cloud that go on beside terminals and kernels.',
+  description: 'Lists active runs next to terminals and kernels.',
   autoStart: true,
   requires: [ICloud],
   optional: [IRunningSessionManagers],

@@ -1,6 +1,6 @@
 /** Opening a run in the main area, and going to the cell that it came from. */
 import { ILabShell, ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { InputDialog, MainAreaWidget, WidgetTracker, ICommandPalette } from '@jupyterlab/apputils';
+import { InputDialog, MainAreaWidget, Notification, WidgetTracker, ICommandPalette } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
@@ -8,6 +8,8 @@ import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { cloudIcon } from '../icon';
+import { isId } from '../runs';
+import { maySpend } from '../spending';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
@@ -55,8 +57,12 @@ export const runs: JupyterFrontEndPlugin<void> = {
       label: args => (args.id ? trans.__('Open the run') : trans.__('Open a run by its id …')),
       describedBy: { args: { type: 'object', properties: { id: { type: 'string' } } } },
       execute: async ({ id }) => {
-        const wanted = (id as string) || (await InputDialog.getText({ title: trans.__('Id of the run') })).value;
-        await (wanted && open(wanted.trim()));
+        const wanted = id || (await InputDialog.getText({ title: trans.__('Id of the run') })).value?.trim();
+        if (isId(wanted)) {
+          await open(wanted);
+        } else if (wanted) {
+          Notification.warning(notAnId(wanted));
+        }
       }
     });
     palette?.addItem({ command: COMMANDS.openRun, category: trans.__('GPU cloud') });
@@ -66,14 +72,14 @@ export const runs: JupyterFrontEndPlugin<void> = {
       const shown = notebooks?.find(one => one.context.path === path);
       const panel = shown ?? ((await commands.execute('docmanager:open', { path })) as NotebookPanel | undefined);
       if (!panel) {
-        throw new Error(trans.__('%1 is open in another tab of the browser now: find the cell there.', notebook));
+        throw new Error(trans.__('%1 is open in another browser tab. Find the cell there.', notebook));
       }
       shell.activateById(panel.id);
       await panel.context.ready;
       await panel.revealed;
       const at = panel.content.widgets.findIndex(cell => cell.model.id === cellId);
       if (at < 0) {
-        throw new Error(trans.__('The cell is not in %1 any more.', notebook));
+        throw new Error(trans.__('The cell is no longer in %1.', notebook));
       }
       panel.content.activeCellIndex = at;
       await panel.content.scrollToItem(at);
@@ -85,27 +91,37 @@ export const runs: JupyterFrontEndPlugin<void> = {
       execute: async ({ notebook, cellId }) => void (await cellOf(notebook as string, cellId as string))
     });
     commands.addCommand(COMMANDS.attach, {
-      label: trans.__('Show its whole output in a new cell'),
+      label: trans.__('Show its complete output in a new cell'),
       describedBy: { args: { type: 'object' } },
       execute: async ({ id, notebook, cellId }) => {
+        if (!isId(id)) {
+          throw new Error(notAnId(id));
+        }
         const { content, sessionContext } = await cellOf(notebook as string, cellId as string);
         NotebookActions.insertBelow(content);
-        content.activeCell!.model.sharedModel.setSource(`%load_ext lk_jupyter\n%lk_attach ${id as string}`);
+        content.activeCell!.model.sharedModel.setSource(`%load_ext lk_jupyter\n%lk_attach ${id}`);
         await sessionContext.ready;
         void NotebookActions.run(content, sessionContext);
       }
     });
     commands.addCommand(COMMANDS.rerunCell, {
-      label: trans.__('Run the cell of the run again'),
+      label: trans.__('Run its cell again'),
       describedBy: { args: { type: 'object' } },
-      execute: async ({ notebook, cellId }) => {
+      execute: async ({ notebook, cellId, machine }) => {
         const { content, sessionContext } = await cellOf(notebook as string, cellId as string);
-        await sessionContext.ready;
-        void NotebookActions.run(content, sessionContext).then(() => cloud.hear('running', 'journal', 'history'));
+        const { source } = content.activeCell!.model.sharedModel;
+        if (await maySpend(cloud, source, (machine as string) || null, trans.__('Run again'))) {
+          await sessionContext.ready;
+          void NotebookActions.run(content, sessionContext).then(() => cloud.hear('running', 'journal', 'history'));
+        }
       }
     });
   }
 };
+
+function notAnId(wanted: unknown): string {
+  return trans.__("%1 isn't the id of a run. The panel lists your runs.", JSON.stringify(wanted));
+}
 
 /** Where a notebook is for Lab, which counts from the folder that it was started in. */
 export function pathOf(notebook: string): string {

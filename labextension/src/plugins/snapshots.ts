@@ -1,65 +1,127 @@
 /**
  * Our widgets in an output: the living one where its kernel runs, and the picture that it left where it does not.
  *
- * A widget of lk_jupyter is shown as a bundle of our own type beside HTML and text. The type of ipywidgets itself is
- * not in it: its renderer says "model not found" for one whose kernel is gone, and draws it anew at each update.
+ * A widget of lk_jupyter is shown as HTML and text; the metadata of the output names the widget. The type of ipywidgets
+ * is not in it: its renderer says "model not found" for one whose kernel is gone, and draws it anew at each update.
  */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
-import { IRenderMimeRegistry, MimeModel } from '@jupyterlab/rendermime';
+import { IRenderMimeRegistry, MimeModel, RenderedHTML } from '@jupyterlab/rendermime';
 import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
-import { Panel } from '@lumino/widgets';
+import { Panel, PanelLayout } from '@lumino/widgets';
 
-const OURS = 'application/vnd.lk-jupyter.view+json';
+import { isId } from '../runs';
+
 const LIVING = 'application/vnd.jupyter.widget-view+json';
 const PICTURE = 'text/html';
+const RANK = 50; // that of the renderer of HTML
 
-class Snapshot extends Panel implements IRenderMime.IRenderer {
-  private readonly picture: IRenderMime.IRenderer;
-  private readonly living: IRenderMime.IRenderer | null;
-  private readonly observer: MutationObserver;
-  private shown: string | null = null;
+/** Milliseconds after which a widget is looked for again that is not there: ipywidgets may be ready later than the page. */
+const LOOKS = [500, 1000, 2000, 4000, 8000, 15_000];
 
-  constructor(rendermime: IRenderMimeRegistry) {
-    super();
-    this.addClass('lk-jupyter-view');
-    this.picture = rendermime.createRenderer(PICTURE);
-    this.living = rendermime.mimeTypes.includes(LIVING) ? rendermime.createRenderer(LIVING) : null;
-    this.observer = new MutationObserver(() => this.choose());
-    this.addWidget(this.picture);
-    if (this.living) {
-      this.living.hide();
-      this.addWidget(this.living);
-      this.observer.observe(this.living.node, { childList: true });
-    }
+/** The widget that an output shows. */
+function viewIn(metadata: unknown): string | null {
+  const view = (metadata as { lk_jupyter?: { view?: unknown } } | null)?.lk_jupyter?.view;
+  return isId(view) ? view : null;
+}
+
+/** Draws HTML as Lab does, and in its place the living widget of an output that has one. */
+class Html extends RenderedHTML {
+  private snapshot: Snapshot | null = null;
+
+  constructor(
+    options: IRenderMime.IRendererOptions,
+    private readonly rendermime: IRenderMimeRegistry
+  ) {
+    super(options);
+    this.options = options;
   }
 
+  private readonly options: IRenderMime.IRendererOptions;
+
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    const view = viewIn(model.metadata);
+    if (!view) {
+      this.snapshot?.dispose();
+      this.snapshot = null;
+      return super.renderModel(model);
+    }
+    if (!this.snapshot) {
+      this.snapshot = new Snapshot(this.rendermime, new RenderedHTML(this.options));
+      this.layout ??= new PanelLayout();
+      (this.layout as PanelLayout).addWidget(this.snapshot);
+    }
+    await this.snapshot.render(model, view);
+  }
+}
+
+class Snapshot extends Panel {
+  private living: IRenderMime.IRenderer | null = null;
+  private readonly observer = new MutationObserver(() => this.choose());
+  private shown: string | null = null;
+  private clock = 0;
+
+  constructor(
+    private readonly rendermime: IRenderMimeRegistry,
+    private readonly picture: IRenderMime.IRenderer
+  ) {
+    super();
+    this.addClass('lk-jupyter-view');
+    this.addWidget(this.picture);
+  }
+
+  async render(model: IRenderMime.IMimeModel, view: string): Promise<void> {
     await this.picture.renderModel(model);
-    const { model_id } = model.data[OURS] as { model_id: string };
-    if (this.living && model.trusted && this.shown !== model_id) {
-      this.shown = model_id;
-      const data = { [LIVING]: { model_id, version_major: 2, version_minor: 0 } };
-      await this.living.renderModel(new MimeModel({ data, trusted: true }));
-      this.choose();
+    if (model.trusted && this.shown !== view) {
+      this.shown = view;
+      this.look(view, 0);
     }
   }
 
   dispose(): void {
+    window.clearTimeout(this.clock);
     this.observer.disconnect();
     super.dispose();
   }
 
+  /** Show the living widget; a renderer that was made before ipywidgets was ready never finds it, so another is made. */
+  private look(view: string, tries: number): void {
+    if (this.isDisposed || this.lives || view !== this.shown) {
+      return;
+    }
+    if (this.rendermime.mimeTypes.includes(LIVING)) {
+      this.living?.dispose();
+      this.observer.disconnect();
+      this.living = this.rendermime.createRenderer(LIVING);
+      this.living.hide();
+      this.addWidget(this.living);
+      this.observer.observe(this.living.node, { childList: true });
+      const data = { [LIVING]: { model_id: view, version_major: 2, version_minor: 0 } };
+      // One that was made before ipywidgets was ready never ends.
+      void this.living.renderModel(new MimeModel({ data, trusted: true })).then(() => this.choose());
+    }
+    if (tries < LOOKS.length) {
+      this.clock = window.setTimeout(() => this.look(view, tries + 1), LOOKS[tries]);
+    }
+  }
+
   /** The living widget is there when its renderer holds an element: its "model not found" is bare text. */
+  private get lives(): boolean {
+    return !!this.living?.node.firstElementChild;
+  }
+
   private choose(): void {
-    const lives = !!this.living?.node.firstElementChild;
-    this.living?.setHidden(!lives);
-    this.picture.setHidden(lives);
+    if (this.isDisposed) {
+      return;
+    }
+    this.living?.setHidden(!this.lives);
+    this.picture.setHidden(this.lives);
   }
 }
 
 function show({ content: { rendermime } }: NotebookPanel): void {
-  rendermime.addFactory({ safe: true, mimeTypes: [OURS], createRenderer: () => new Snapshot(rendermime) }, -20);
+  const createRenderer = (options: IRenderMime.IRendererOptions) => new Html(options, rendermime);
+  rendermime.addFactory({ safe: true, mimeTypes: [PICTURE], createRenderer }, RANK);
 }
 
 export const snapshots: JupyterFrontEndPlugin<void> = {

@@ -10,6 +10,6 @@ function BalanceWidget(props: Props<Traits>) {
 }
 
 export default widget<Traits>(BalanceWidget, [
-  ...(['org', 'orgs', 'days', 'left', 'running', 'per_hour', 'runs_out', 'suspended'] as const),
+  ...(['org', 'orgs', 'days', 'left', 'running', 'per_hour', 'runs_out', 'complete', 'suspended'] as const),
   ...(['burning', 'spent', 'by_day', 'by_kind', 'by_hardware'] as const)
 ]);

@@ -16,6 +16,7 @@ function RunsWidget({ rows, note, opened, ask }: Props<Traits>) {
         note={note}
         onOpen={run => ask('look_at', { run })}
         onAbort={run => ask('abort', { run })}
+        onPrice={run => ask('price_again', { run })}
         onRerun={run => ask('rerun', { run })}
         onCompare={(before, after) => ask('compare', { before, after })}
       />

@@ -1,10 +1,10 @@
 import React, { DragEvent, FormEvent, useEffect, useRef, useState } from 'react';
 
-import { folderAt, Folders, foundIn, Row, treeOf } from '../components/folders';
+import { BY_NAME, folderAt, Folders, foundIn, Row, treeOf } from '../components/folders';
 import { Loaded, Preview, Seen } from '../components/Preview';
-import { Asked, Question } from '../components/Question';
+import { askAboutConflict, Asked, Question } from '../components/Question';
 import { StorageTree } from '../components/StorageTree';
-import { Ask, upload } from '../components/upload';
+import { Ask, How, upload } from '../components/upload';
 import { trans } from '../trans';
 import { Props, widget } from './view';
 
@@ -18,7 +18,8 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
   const [words, setWords] = useState('');
   const [asked, setAsked] = useState<Asked | null>(null);
   const [busy, during] = useBusy();
-  const rows = treeOf(folders, root, words);
+  const [order, setOrder] = useState(BY_NAME);
+  const rows = treeOf(folders, root, words, order);
   const { sending, send } = useUploads(ask, setAsked);
 
   const use = (row: Row) => {
@@ -42,7 +43,7 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
   const remove = async (key: string) => {
     const size = await during(trans.__('Looking how much it is …'), ask<string>('weigh', { key }));
     if (size) {
-      const text = trans.__('Delete %1 (%2) for good?', key, size);
+      const text = trans.__('Delete %1 (%2) permanently?', key, size);
       const onYes = () => {
         setPlace(place => (place.folder.startsWith(key) ? { current: '', folder: root } : place));
         void during(trans.__('Deleting %1 …', key), ask('delete', { key }));
@@ -53,7 +54,7 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
   const fetch = async (key: string, replace = false) => {
     const answer = await during(trans.__('Fetching %1 …', key), ask<{ taken?: string }>('fetch', { key, replace }));
     if (answer?.taken) {
-      const text = trans.__('There is a %1 beside the notebook. Replace it?', answer.taken);
+      const text = trans.__("%1 already exists in the notebook's folder. Replace it?", answer.taken);
       setAsked({ text, yes: trans.__('Replace'), onYes: () => void fetch(key, true) });
     }
   };
@@ -72,7 +73,7 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
           <input type="search" value={words} onInput={event => setWords((event.target as HTMLInputElement).value)} />
         </label>
         <button type="submit" disabled={!words}>
-          {folder ? trans.__('Names that begin so in %1', folder) : trans.__('Names that begin so in the bucket')}
+          {folder ? trans.__('Filter names in %1', folder) : trans.__('Filter names in the bucket')}
         </button>
         <UploadButton folder={folder} onFiles={files => send(files, folder)} />
         <button type="button" onClick={() => void during(trans.__('Reading …'), ask('refresh'))}>
@@ -88,6 +89,8 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
       <div className="lk-panes">
         <StorageTree
           rows={rows}
+          order={order}
+          onOrder={setOrder}
           current={current}
           seen={seen.key ?? ''}
           onCurrent={row => setPlace({ current: row.id, folder: folderAt(row) })}
@@ -137,7 +140,7 @@ function useBusy() {
       setWords(now => (now === what ? '' : now));
     }
   };
-  return [isLate ? trans.__('%1 No answer yet: it is tried again by itself.', words) : words, during] as const;
+  return [isLate ? trans.__('%1 No answer yet; trying again.', words) : words, during] as const;
 }
 
 /** Sends files one after the other, shows how far it is, and asks before one replaces another. */
@@ -147,23 +150,20 @@ function useUploads(ask: Ask, onAsk: (asked: Asked) => void) {
   const stop = useRef(new AbortController());
   useEffect(() => () => stop.current.abort(), []);
 
-  const one = async (file: File, key: string, replace: boolean): Promise<void> => {
+  const one = async (file: File, key: string, conflict: How['conflict']): Promise<void> => {
     stop.current = new AbortController();
     setState({ name: file.name, share: 0 });
     const report = (share: number) => setState({ name: file.name, share });
-    const ended = await upload(file, key, ask, { replace, report, signal: stop.current.signal }).catch(() => 'failed');
+    const ended = await upload(file, key, ask, { conflict, report, signal: stop.current.signal }).catch(() => 'failed');
     setState(null);
     if (ended === 'taken') {
-      const replaces = await new Promise<boolean>(answer => {
-        const text = trans.__('There is a %1 in the bucket. Replace it?', key);
-        onAsk({ text, yes: trans.__('Replace'), onYes: () => answer(true), onNo: () => answer(false) });
-      });
-      return replaces ? one(file, key, true) : undefined;
+      const answer = await askAboutConflict(key, onAsk);
+      return answer === 'cancel' ? undefined : one(file, key, answer);
     }
   };
   const send = (files: Iterable<File>, folder: string) => {
     for (const file of files) {
-      queue.current = queue.current.then(() => one(file, folder + file.name, false));
+      queue.current = queue.current.then(() => one(file, folder + file.name, 'ask'));
     }
   };
   const sending = state && (

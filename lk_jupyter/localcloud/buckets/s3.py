@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from fastapi import HTTPException
 
-from lk_jupyter.localcloud.buckets.weed import REGION, ROLE, Server, Weed
+from lk_jupyter.localcloud.buckets.seaweedfs import REGION, ROLE, Server, Weed
 
 if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta
@@ -28,7 +28,7 @@ _PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 4
 
 
-class Storage:
+class BucketStorage:
     """The storage of one data folder. It runs from its first use on.
 
     ``capacity`` is the most bytes that a bucket takes through REST, None for as many as the disk.
@@ -54,9 +54,19 @@ class Storage:
 
     def credentials(self, org_id: str) -> dict[str, Any]:
         """Issue temporary credentials for the bucket of an organization, and for nothing else."""
-        name = self.bucket(org_id).name
+        return self._issue(self.bucket(org_id).name)
+
+    def name_of(self, org_id: str) -> str:
+        """Return the name of the bucket of an organization."""
+        return _name(org_id)
+
+    def is_there(self, org_id: str) -> bool:
+        """Whether the bucket of an organization was made."""
+        return _ask(self._weed.server(), "s3", "HEAD", f"/{_name(org_id)}", "")[0] == http.client.OK
+
+    def _issue(self, name: str, *, creating: bool = False) -> dict[str, Any]:
         server = self._weed.server()
-        answer = _assume_role(server, _policy(name))
+        answer = _assume_role(server, _policy(name, creating=creating))
         return {
             "access_key": answer["AccessKeyId"],
             "secret_key": answer["SecretAccessKey"],
@@ -182,11 +192,11 @@ def _objects(server: Server, bucket: str) -> S3Store:
     )
 
 
-def _policy(bucket: str) -> str:
+def _policy(bucket: str, *, creating: bool) -> str:
     resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
     rows = [
         {"Effect": effect, "Action": actions, "Resource": resources}
-        for effect, actions in (("Allow", _ACTIONS), ("Deny", _NEVER))
+        for effect, actions in (("Allow", [*_ACTIONS, *(["s3:CreateBucket"] if creating else [])]), ("Deny", _NEVER))
     ]
     return json.dumps({"Version": "2012-10-17", "Statement": rows})
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lk_jupyter.api.serverless import ChatCompletionRequest
-from lk_jupyter.localcloud.models import sse
-from lk_jupyter.localcloud.models.envelope import Refusal
+from lk_jupyter.api.serverless import ChatCompletionParameters, ChatCompletionRequest
+from lk_jupyter.localcloud.models import sse, tokens
+from lk_jupyter.localcloud.models.envelope import Refusal, refusal_of
 
 Json = dict[str, Any]
+Chat = TypeVar("Chat", bound=ChatCompletionParameters)
 
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 _CHOICES: dict[str, Any] = {"auto": "auto", "any": "required", "none": "none"}
@@ -27,33 +28,44 @@ _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_
 _TEXTS = {"thinking": ("thinking", "thinking_delta"), "text": ("text", "text_delta")}
 
 
-class Message(BaseModel):
+class AnthropicMessage(BaseModel):
     """One turn: text, or blocks."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[Json]
 
 
-class MessagesRequest(BaseModel):
-    """A conversation to go on with; what is not named here is passed over."""
+class CountRequest(BaseModel):
+    """A conversation whose tokens are counted; unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
     model: str
-    max_tokens: int = Field(ge=1)
-    messages: list[Message] = Field(min_length=1)
+    messages: list[AnthropicMessage] = Field(min_length=1)
     system: str | list[Json] | None = None
-    stream: bool = False
-    temperature: float | None = None
-    top_p: float | None = None
-    stop_sequences: list[str] | None = None
     tools: list[Json] | None = None
     tool_choice: Json | None = None
 
 
+class MessagesRequest(CountRequest):
+    """A conversation to answer."""
+
+    max_tokens: int = Field(ge=1)
+    stream: bool = False
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: list[str] | None = None
+
+
+def count_of(request: CountRequest) -> Json:
+    """Count the tokens of a conversation, its tools included, as the built-in models count."""
+    messages = _checked(ChatCompletionParameters, messages=_messages(request)).messages
+    tools = tokens.count(json.dumps(request.tools)) if request.tools else 0
+    return {"input_tokens": tokens.count_messages(messages) + tools}
+
+
 def chat_of(request: MessagesRequest, model: str) -> ChatCompletionRequest:
     """Return a request as a chat with a model of this cloud."""
-    told = [{"role": "system", "content": _text(request.system)}] if request.system else []
     fields = {
         "temperature": request.temperature,
         "top_p": request.top_p,
@@ -61,16 +73,30 @@ def chat_of(request: MessagesRequest, model: str) -> ChatCompletionRequest:
         "tools": [_tool(tool) for tool in request.tools or []] or None,
         "tool_choice": _choice(request.tool_choice) if request.tool_choice else None,
     }
-    return ChatCompletionRequest(
+    return _checked(
+        ChatCompletionRequest,
         model=model,
-        messages=[*told, *(turn for message in request.messages for turn in _turns(message))],
+        messages=_messages(request),
         max_tokens=request.max_tokens,
         stream=request.stream,
         **{name: value for name, value in fields.items() if value is not None},
     )
 
 
-def _turns(message: Message) -> Iterator[Json]:
+def _checked(kind: type[Chat], **fields: Any) -> Chat:
+    """Return a chat of these fields; refuse what no chat here may have."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise refusal_of([{**row, "loc": ("body", *row["loc"])} for row in error.errors()]) from None
+
+
+def _messages(request: CountRequest) -> list[Json]:
+    system = [{"role": "system", "content": _text(request.system)}] if request.system else []
+    return [*system, *(turn for message in request.messages for turn in _turns(message))]
+
+
+def _turns(message: AnthropicMessage) -> Iterator[Json]:
     """Yield the turns that a message is: the results of tools are turns of their own, before what is said."""
     if isinstance(message.content, str):
         yield {"role": message.role, "content": message.content}
@@ -121,8 +147,8 @@ def _choice(choice: Json) -> Any:
     return _CHOICES.get(str(choice.get("type")), "auto")
 
 
-def message_of(completion: Json) -> Json:
-    """Return a completion as a message."""
+def message_of(completion: Json, stops: list[str]) -> Json:
+    """Return a completion as a message; ``stops`` are the stop sequences of its request."""
     choice = completion["choices"][0]
     said = choice["message"]
     blocks = [{"type": kind, _TEXTS[kind][0]: text, **_signed(kind)} for kind, text in _said(said)]
@@ -130,9 +156,16 @@ def message_of(completion: Json) -> Json:
     return {
         **_head(completion.get("model")),
         "content": [*blocks, *calls],
-        "stop_reason": _STOPS.get(choice.get("finish_reason") or "stop", "end_turn"),
+        **_ending(choice, stops),
         "usage": _usage(completion.get("usage")),
     }
+
+
+def _ending(choice: Json, stops: list[str]) -> Json:
+    """Return why a message ends; an engine that names the stop word of a chat has it in ``stop_reason``."""
+    if (stop := choice.get("stop_reason")) in stops:
+        return {"stop_reason": "stop_sequence", "stop_sequence": stop}
+    return {"stop_reason": _STOPS.get(choice.get("finish_reason") or "stop", "end_turn"), "stop_sequence": None}
 
 
 def _said(message: Json) -> Iterator[tuple[str, str]]:
@@ -166,10 +199,10 @@ def _usage(usage: Json | None) -> Json:
     return {"input_tokens": counted.get("prompt_tokens") or 0, "output_tokens": counted.get("completion_tokens") or 0}
 
 
-async def events(model: str, first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[str]:
-    """Yield the events of a stream for the pieces of a completion."""
-    blocks = _Blocks()
-    yield _event("message_start", message=_head(model))
+async def events(request: MessagesRequest, first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[str]:
+    """Yield the events of a stream for the pieces of the completion that answers a request."""
+    blocks = _Blocks(request.stop_sequences or [])
+    yield _event("message_start", message=_head(request.model))
     try:
         for event in blocks.take(first):
             yield event
@@ -186,10 +219,11 @@ async def events(model: str, first: Json, rest: AsyncIterator[Json]) -> AsyncIte
 class _Blocks:
     """Which block of a stream is open, and what is to be said at its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, stops: list[str]) -> None:
         self._index = -1
         self._open: Any = None
-        self._stop = "end_turn"
+        self._stops = stops
+        self._ending = _ending({}, stops)
         self._usage: Json | None = None
 
     def take(self, piece: Json) -> Iterator[str]:
@@ -203,13 +237,13 @@ class _Blocks:
                 yield self._delta({"type": step, field: text})
             for call in delta.get("tool_calls") or []:
                 yield from self._calling(call)
-            self._stop = _STOPS.get(choice.get("finish_reason"), self._stop)
+            if choice.get("finish_reason"):
+                self._ending = _ending(choice, self._stops)
 
     def end(self) -> Iterator[str]:
         """Yield the events that close the message."""
         yield from self._close()
-        delta = {"stop_reason": self._stop, "stop_sequence": None}
-        yield _event("message_delta", delta=delta, usage=_usage(self._usage))
+        yield _event("message_delta", delta=self._ending, usage=_usage(self._usage))
         yield _event("message_stop")
 
     def _calling(self, call: Json) -> Iterator[str]:

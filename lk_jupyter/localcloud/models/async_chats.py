@@ -17,7 +17,7 @@ from fastapi import HTTPException
 from lk_jupyter.api.iris import DedicatedChatCompletionRequest
 from lk_jupyter.localcloud.models.dedicated import DedicatedChat
 from lk_jupyter.localcloud.models.envelope import Refusal
-from lk_jupyter.localcloud.runs.runs import Bells
+from lk_jupyter.localcloud.runs.wakeups import RunEvents
 from lk_jupyter.localcloud.store import Store
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ class AsyncChats:
         self._store = store
         self._chat = chat
         self._speed = speed
-        self._bells = Bells()
+        self._bells = RunEvents()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def accept(self, org_id: str, deployment: Json, request: DedicatedChatCompletionRequest) -> str:

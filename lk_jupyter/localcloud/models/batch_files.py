@@ -106,6 +106,7 @@ class BatchFiles:
             "created_at": int(time.time()),
             "filename": name,
             "purpose": purpose,
+            "status": "processed",
         }
         row = (file_id, org_id, purpose, json.dumps(known))
         with self._store.write() as db:

@@ -27,7 +27,7 @@ MOST_LINES = 50_000
 
 
 @dataclass(frozen=True)
-class Line:
+class BatchLine:
     """One request of a file; ``number`` counts from 1."""
 
     number: int
@@ -37,7 +37,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Fault:
+class LineFault:
     """Why a line, or with number 0 a file, is refused."""
 
     number: int
@@ -57,7 +57,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Answer:
+class LineAnswer:
     """What came of a line; ``model`` and ``usage`` are what is billed, where something is."""
 
     status: int
@@ -66,29 +66,29 @@ class Answer:
     usage: Json | None = None
 
 
-def read(lines: Iterable[bytes], endpoint: str | None) -> Iterator[Line | Fault]:
+def read(lines: Iterable[bytes], endpoint: str | None) -> Iterator[BatchLine | LineFault]:
     """Yield each line as a request or as the fault that it has; blank lines are passed over."""
     seen: set[str] = set()
     for number, text in enumerate(lines, 1):
         if text.strip():
             found = _read_line(number, text, endpoint)
-            if isinstance(found, Line) and found.custom_id in seen:
-                found = Fault(number, found.custom_id, "duplicate_custom_id", "Another line has this custom_id")
+            if isinstance(found, BatchLine) and found.custom_id in seen:
+                found = LineFault(number, found.custom_id, "duplicate_custom_id", "Another line has this custom_id")
             seen.add(found.custom_id)
             yield found
     if not seen:
-        yield Fault(0, "", "empty_file", "The file has no lines: write one JSON object a line")
+        yield LineFault(0, "", "empty_file", "The file has no lines: write one JSON object a line")
     elif len(seen) > MOST_LINES:
-        yield Fault(0, "", "too_many_lines", f"The file has more than {MOST_LINES} lines: cut it up")
+        yield LineFault(0, "", "too_many_lines", f"The file has more than {MOST_LINES} lines: cut it up")
 
 
-def _read_line(number: int, text: bytes, endpoint: str | None) -> Line | Fault:
+def _read_line(number: int, text: bytes, endpoint: str | None) -> BatchLine | LineFault:
     try:
         row = from_json(text.removeprefix(BOM_UTF8), allow_inf_nan=False)
     except ValueError:
-        return Fault(number, f"line-{number}", "invalid_json_line", "This line is not JSON")
+        return LineFault(number, f"line-{number}", "invalid_json_line", "This line is not JSON")
     if not isinstance(row, dict):
-        return Fault(number, f"line-{number}", "invalid_json_line", "This line is no JSON object")
+        return LineFault(number, f"line-{number}", "invalid_json_line", "This line is no JSON object")
     custom_id, url, body = row.get("custom_id"), endpoint or row.get("url"), row.get("body")
     is_named = isinstance(custom_id, str) and custom_id != ""
     name = str(custom_id) if is_named else f"line-{number}"
@@ -100,11 +100,11 @@ def _read_line(number: int, text: bytes, endpoint: str | None) -> Line | Fault:
     )
     for is_good, field, wish in checks:
         if not is_good:
-            return Fault(number, name, f"invalid_{field}", f"{field}: {wish}", field)
-    return Line(number, name, str(url), row["body"])
+            return LineFault(number, name, f"invalid_{field}", f"{field}: {wish}", field)
+    return BatchLine(number, name, str(url), row["body"])
 
 
-async def answer(line: Line, models: Models, model: str | None) -> Answer:
+async def answer(line: BatchLine, models: Models, model: str | None) -> LineAnswer:
     """Answer a line as its address would; ``model`` overrides that of its body."""
     body = {**line.body, **({"model": model} if model else {})}
     try:
@@ -115,28 +115,28 @@ async def answer(line: Line, models: Models, model: str | None) -> Answer:
         return refused(refusal)
 
 
-def refused(refusal: Refusal) -> Answer:
+def refused(refusal: Refusal) -> LineAnswer:
     """Return a refusal as the answer to a line."""
-    return Answer(refusal.status, refusal.body)
+    return LineAnswer(refusal.status, refusal.body)
 
 
-def unpaid(problem: HTTPException) -> Answer:
+def unpaid(problem: HTTPException) -> LineAnswer:
     """Return that nothing is left to pay a line."""
     return refused(Refusal(problem.status_code, problem.detail))
 
 
-async def _chat(body: Json, models: Models) -> Answer:
+async def _chat(body: Json, models: Models) -> LineAnswer:
     request = ChatCompletionRequest.model_validate(body)
     if request.stream:
         raise Refusal(400, "stream: a batch answers as a whole, leave it out", "stream")
     chosen = await models.for_chat(request.model)
     completion = await chosen.complete(request)
-    return Answer(200, completion, chosen.id, completion["usage"])
+    return LineAnswer(200, completion, chosen.id, completion["usage"])
 
 
-async def _embeddings(body: Json, models: Models) -> Answer:
+async def _embeddings(body: Json, models: Models) -> LineAnswer:
     chosen, vectors = await models.embed(EmbeddingRequest.model_validate(body))
-    return Answer(200, vectors, chosen.id, vectors["usage"])
+    return LineAnswer(200, vectors, chosen.id, vectors["usage"])
 
 
 def written(row: Json) -> str:

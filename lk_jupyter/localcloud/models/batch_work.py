@@ -14,10 +14,10 @@ from uuid import uuid4
 from fastapi import HTTPException
 
 from lk_jupyter.api.batches import FINAL_STATES
+from lk_jupyter.localcloud.billing.ledger import Ledger
 from lk_jupyter.localcloud.models import batch_lines, models
 from lk_jupyter.localcloud.models.batch_files import BatchFiles, seq_after
-from lk_jupyter.localcloud.models.batch_lines import Answer, Fault, Line
-from lk_jupyter.localcloud.money.ledger import Ledger
+from lk_jupyter.localcloud.models.batch_lines import BatchLine, LineAnswer, LineFault
 from lk_jupyter.localcloud.store import Store
 
 Json = dict[str, Any]
@@ -134,7 +134,7 @@ class BatchWork:
         except Exception as problem:
             logging.getLogger("uvicorn.error").exception("batch %s", batch_id)
             reason = problem.detail if isinstance(problem, HTTPException) else type(problem).__name__
-            fault = Fault(0, "", "server_error", f"The local cloud failed: {reason}")
+            fault = LineFault(0, "", "server_error", f"The local cloud failed: {reason}")
             self._move(batch_id, "failed", errors={"object": "list", "data": [fault.row()]})
 
     async def _steps(self, batch_id: str) -> None:
@@ -153,19 +153,19 @@ class BatchWork:
             with self._files.path(row["org"], batch["input_file_id"]).open("rb") as file:
                 found = list(batch_lines.read(file, batch["endpoint"]))
         except (OSError, HTTPException):
-            found = [Fault(0, "", "file_gone", "The file was deleted before it was read")]
-        faults = [fault for fault in found if isinstance(fault, Fault)]
+            found = [LineFault(0, "", "file_gone", "The file was deleted before it was read")]
+        faults = [fault for fault in found if isinstance(fault, LineFault)]
         if faults:
             self._fail(row["org"], batch_id, faults)
             return False
-        rows = [(batch_id, x.number, x.custom_id, x.url, json.dumps(x.body)) for x in found if isinstance(x, Line)]
+        rows = [(batch_id, x.number, x.custom_id, x.url, json.dumps(x.body)) for x in found if isinstance(x, BatchLine)]
         with self._store.write() as db:
             fields = "batch, line, custom_id, url, request"
             db.executemany(f"INSERT OR REPLACE INTO batch_lines ({fields}) VALUES (?, ?, ?, ?, ?)", rows)  # noqa: S608
             self._move(batch_id, "in_progress")
         return True
 
-    def _fail(self, org_id: str, batch_id: str, faults: list[Fault]) -> None:
+    def _fail(self, org_id: str, batch_id: str, faults: list[LineFault]) -> None:
         file_id = _file_id(batch_id, "errors")
         self._files.write(org_id, file_id, "batch_errors", (fault.line() for fault in faults))
         listed = {"object": "list", "data": [fault.row() for fault in faults[:_LISTED_FAULTS]]}
@@ -190,10 +190,10 @@ class BatchWork:
     async def _until_cancelled(self, batch_id: str) -> None:
         await self._cancelled[batch_id].wait()
 
-    async def _answer_together(self, batch_id: str, org_id: str, lines: list[Line]) -> None:
+    async def _answer_together(self, batch_id: str, org_id: str, lines: list[BatchLine]) -> None:
         await asyncio.gather(*(self._answer(batch_id, org_id, line) for line in lines))
 
-    async def _answer(self, batch_id: str, org_id: str, line: Line) -> None:
+    async def _answer(self, batch_id: str, org_id: str, line: BatchLine) -> None:
         """Answer one line; its answer and its bill are kept together, and once."""
         model = json.loads(self._row(batch_id)["body"])["model"]
         try:
@@ -204,7 +204,7 @@ class BatchWork:
         self._keep(batch_id, org_id, line, answer)
         await asyncio.sleep(0)  # others have their turn
 
-    def _keep(self, batch_id: str, org_id: str, line: Line, answer: Answer) -> None:
+    def _keep(self, batch_id: str, org_id: str, line: BatchLine, answer: LineAnswer) -> None:
         query = "UPDATE batch_lines SET status = ?, answer = ? WHERE batch = ? AND line = ? AND status IS NULL"
         with self._store.write() as db:
             kept = db.execute(query, (answer.status, json.dumps(answer.body), batch_id, line.number)).rowcount
@@ -236,16 +236,16 @@ class BatchWork:
         if expired:
             query = "SELECT line, custom_id FROM batch_lines WHERE batch = ? AND status IS NULL ORDER BY line"
             for row in self._store.read(query, batch_id):
-                yield Fault(row["line"], row["custom_id"], "batch_expired", "The time of the batch was up").line()
+                yield LineFault(row["line"], row["custom_id"], "batch_expired", "The time of the batch was up").line()
 
     def _lines(self, batch_id: str, status: str) -> Iterator[str]:
         query = f"SELECT * FROM batch_lines WHERE batch = ? AND status {status} ORDER BY line"  # noqa: S608 (ours)
         return map(batch_lines.written, map(dict, self._store.read(query, batch_id)))
 
-    def _open_lines(self, batch_id: str) -> list[Line]:
+    def _open_lines(self, batch_id: str) -> list[BatchLine]:
         query = "SELECT * FROM batch_lines WHERE batch = ? AND status IS NULL ORDER BY line LIMIT ?"
         rows = self._store.read(query, batch_id, AT_ONCE)
-        return [Line(row["line"], row["custom_id"], row["url"], json.loads(row["request"])) for row in rows]
+        return [BatchLine(row["line"], row["custom_id"], row["url"], json.loads(row["request"])) for row in rows]
 
     def _counts(self, batch_id: str) -> dict[str, int]:
         query = """

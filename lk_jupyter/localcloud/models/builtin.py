@@ -18,7 +18,7 @@ from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
-from lk_jupyter.api.serverless import ChatCompletionParameters
+from lk_jupyter.api.serverless import ChatCompletionParameters, EmbeddingInput
 from lk_jupyter.localcloud.models import tokens
 from lk_jupyter.localcloud.models.envelope import Refusal
 
@@ -48,10 +48,11 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer, in tokens, and why it ends."""
+    """One answer, in tokens, why it ends, and the stop word that ended it."""
 
     tokens: list[str]
     finish_reason: str
+    stop_reason: str | None = None
 
 
 class Echo:
@@ -65,6 +66,7 @@ class Echo:
                 "index": index,
                 "message": {"role": "assistant", "content": "".join(reply.tokens)},
                 "finish_reason": reply.finish_reason,
+                "stop_reason": reply.stop_reason,
             }
             for index, reply in enumerate(replies)
         ]
@@ -79,30 +81,32 @@ class Echo:
                 delta = {"content": token} if place else {"role": "assistant", "content": token}
                 yield {**head, "choices": [_piece(index, delta)]}
                 await asyncio.sleep(0)  # others have their turn, and a client that hangs up is noticed
-            yield {**head, "choices": [_piece(index, {}, reply.finish_reason)]}
+            yield {**head, "choices": [_piece(index, {}, reply.finish_reason) | {"stop_reason": reply.stop_reason}]}
         yield {**head, "choices": [], "usage": _usage(request, replies)}
 
-    async def embed(self, model: str, texts: list[str], options: Json) -> Json:
-        """Return the vectors of some texts, in the order of the texts."""
+    async def embed(self, model: str, inputs: list[EmbeddingInput], options: Json) -> Json:
+        """Return the vectors of some inputs, in the order of the inputs."""
         dimensions = _whole_number(options, "dimensions", DIMENSIONS, MOST_DIMENSIONS)
-        if len(texts) > MOST_INPUTS:
-            raise Refusal(400, f"At most {MOST_INPUTS} texts at once, not {len(texts)}", "input")
+        if len(inputs) > MOST_INPUTS:
+            raise Refusal(400, f"At most {MOST_INPUTS} texts at once, not {len(inputs)}", "input")
         rows = [
-            {"object": "embedding", "index": index, "embedding": vector(text, dimensions)}
-            for index, text in enumerate(texts)
+            {"object": "embedding", "index": index, "embedding": vector(given, dimensions)}
+            for index, given in enumerate(inputs)
         ]
-        counted = sum(map(tokens.count, texts))
+        counted = sum(map(tokens.count_input, inputs))
         usage = {"prompt_tokens": counted, "total_tokens": counted}
         return {"object": "list", "model": model, "data": rows, "usage": usage}
 
 
-def vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
+def vector(given: EmbeddingInput, dimensions: int = DIMENSIONS) -> list[float]:
     """Return the direction of a text, of length 1: each word adds to the places that its hash names.
 
-    Texts that share words point in similar directions. One without words has a direction too.
+    Texts that share words point in similar directions. A text without words has a direction too. The ids of
+    tokens count as words of their own, since this model has no vocabulary.
     """
     sums = [0.0] * dimensions
-    for word, times in Counter(token.strip().lower() for token in tokens.split(text)).items():
+    words = [token.strip().lower() for token in tokens.split(given)] if isinstance(given, str) else map(repr, given)
+    for word, times in Counter(words).items():
         for number in struct.unpack(f">{_PLACES}I", blake2b(word.encode(), digest_size=4 * _PLACES).digest()):
             sums[(number >> 1) % dimensions] += times if number & 1 else -times
     length = math.hypot(*sums)
@@ -123,6 +127,8 @@ def _check(request: ChatCompletionParameters) -> None:
             raise Refusal(400, f"{ECHO} reads text only: it takes no images", "messages")
     if (prompt := tokens.count_messages(request.messages)) > CONTEXT:
         raise Refusal(400, f"The context of {ECHO} is {CONTEXT} tokens, and the prompt has {prompt}", "messages")
+    if (extra := request.model_extra or {}).get("logprobs") or extra.get("top_logprobs"):
+        raise Refusal(400, f"{ECHO} computes no logprobs: leave logprobs out", "logprobs")
     if request.tool_choice == "required" or isinstance(request.tool_choice, dict):
         raise Refusal(400, f"{ECHO} calls no tools", "tool_choice")
     if (kind := (request.response_format or {}).get("type", "text")) not in _FORMATS:
@@ -140,12 +146,13 @@ def _text(request: ChatCompletionParameters, index: int) -> str:
 def _cut(text: str, request: ChatCompletionParameters) -> Reply:
     """End a text before its first stop word, and at the token budget."""
     stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
-    ends = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
-    pieces = tokens.split(text[: min(ends, default=len(text))])
+    ends = [(place, stop) for stop in stops if stop and (place := text.find(stop)) >= 0]
+    end, stop = min(ends, default=(len(text), None))
+    pieces = tokens.split(text[:end])
     budget = _budget(request)
     if budget is not None and len(pieces) > budget:
         return Reply(pieces[:budget], "length")
-    return Reply(pieces, "stop")
+    return Reply(pieces, "stop", stop)
 
 
 def _budget(request: ChatCompletionParameters) -> int | None:

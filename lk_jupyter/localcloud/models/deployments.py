@@ -14,11 +14,11 @@ from uuid import uuid4
 
 from fastapi import HTTPException
 
+from lk_jupyter.localcloud.billing import catalogue
+from lk_jupyter.localcloud.billing.ledger import Ledger
 from lk_jupyter.localcloud.clock import now as now_text
 from lk_jupyter.localcloud.models import replicas
 from lk_jupyter.localcloud.models.scaling import Demand
-from lk_jupyter.localcloud.money import catalogue
-from lk_jupyter.localcloud.money.ledger import Ledger
 from lk_jupyter.localcloud.store import Store
 
 Json = dict[str, Any]

@@ -13,13 +13,19 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from lk_jupyter.api.serverless import ChatCompletion, ChatCompletionParameters, EmbeddingRequest, EmbeddingResponse
+from lk_jupyter.api.serverless import (
+    ChatCompletion,
+    ChatCompletionParameters,
+    EmbeddingInput,
+    EmbeddingRequest,
+    EmbeddingResponse,
+)
+from lk_jupyter.localcloud.billing import catalogue
+from lk_jupyter.localcloud.billing.ledger import Ledger
 from lk_jupyter.localcloud.models import tokens
 from lk_jupyter.localcloud.models.builtin import BROKEN, CONTEXT, ECHO, HASH_EMBEDDING, Echo
 from lk_jupyter.localcloud.models.envelope import Refusal
-from lk_jupyter.localcloud.models.upstream import Upstream
-from lk_jupyter.localcloud.money import catalogue
-from lk_jupyter.localcloud.money.ledger import Ledger
+from lk_jupyter.localcloud.models.upstream import ModelUpstream
 
 Json = dict[str, Any]
 
@@ -32,7 +38,7 @@ ROUTES = ("lyceum/router", "lyceum/simple", "lyceum/complex", "lyceum/reasoning"
 _CREATED = 1_767_225_600  # the built-in models are as old as 2026
 
 
-class Engine(Protocol):
+class ModelEngine(Protocol):
     """Somebody who answers for models."""
 
     async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
@@ -43,8 +49,8 @@ class Engine(Protocol):
         """Yield the completion piece by piece, token counts among them."""
         ...
 
-    async def embed(self, model: str, texts: list[str], options: Json) -> Json:
-        """Return one vector for each text."""
+    async def embed(self, model: str, inputs: list[EmbeddingInput], options: Json) -> Json:
+        """Return one vector for each input."""
         ...
 
 
@@ -53,7 +59,7 @@ class Chosen:
     """A model that is there, and who answers for it."""
 
     id: str
-    engine: Engine
+    engine: ModelEngine
 
     async def complete(self, request: ChatCompletionParameters) -> Json:
         """Return the whole completion, with token counts."""
@@ -66,30 +72,31 @@ class Chosen:
 
         They are billed before that, and also when nobody wants the rest.
         """
-        usage, said = None, []
+        usage, said, head = None, [], _chunk_head(self.id)
         try:
             async for piece in self.engine.stream(self.id, request):
                 usage = piece.get("usage") or usage
                 if piece.get("choices"):
+                    head |= {"id": piece["id"]} if piece.get("id") else {}
                     said += _texts(piece)
                     yield {key: value for key, value in piece.items() if key != "usage"}
         finally:
             usage = usage or count(request, said)
             if said:
                 bill(usage)
-        yield {**_chunk_head(self.id), "choices": [], "usage": usage}
+        yield {**head, "choices": [], "usage": usage}
 
-    async def embed(self, texts: list[str], options: Json) -> Json:
-        """Return one vector for each text, with token counts."""
-        answer = _checked(EmbeddingResponse, await self.engine.embed(self.id, texts, options))
-        counted = sum(map(tokens.count, texts))
+    async def embed(self, inputs: list[EmbeddingInput], options: Json) -> Json:
+        """Return one vector for each input, with token counts."""
+        answer = _checked(EmbeddingResponse, await self.engine.embed(self.id, inputs, options))
+        counted = sum(map(tokens.count_input, inputs))
         return {**answer, "usage": answer.get("usage") or {"prompt_tokens": counted, "total_tokens": counted}}
 
 
 class Models:
     """The models of this cloud: its own, and those of the upstream when there is one."""
 
-    def __init__(self, upstream: Upstream | None) -> None:
+    def __init__(self, upstream: ModelUpstream | None) -> None:
         self._upstream = upstream
         self._builtin = Echo()
 
@@ -118,11 +125,10 @@ class Models:
 
     async def embed(self, request: EmbeddingRequest) -> tuple[Chosen, Json]:
         """Return the vectors of a request in the form that it asks for, and the model that made them."""
-        texts = [request.input] if isinstance(request.input, str) else request.input
-        if not texts:
+        if not request.inputs:
             raise Refusal(400, "input: give at least one text", "input")
         chosen = await self.for_embeddings(request.model)
-        answer = await chosen.embed(texts, request.model_extra or {})
+        answer = await chosen.embed(request.inputs, request.model_extra or {})
         if request.encoding_format == "base64":
             answer["data"] = [{**row, "embedding": _base64(row["embedding"])} for row in answer["data"]]
         return chosen, answer

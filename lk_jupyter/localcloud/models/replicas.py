@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+from lk_jupyter.localcloud.billing.catalogue import cost_by_hour
 from lk_jupyter.localcloud.clock import to_text
 from lk_jupyter.localcloud.models.builtin import BROKEN
-from lk_jupyter.localcloud.money.catalogue import cost_by_hour
 
 Json = dict[str, Any]
 

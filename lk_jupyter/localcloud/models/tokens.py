@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from lk_jupyter.api.serverless import ChatMessage
+from lk_jupyter.api.serverless import ChatMessage, EmbeddingInput
 
 FRAME_TOKENS = 3
 
@@ -24,6 +24,11 @@ def split(text: str) -> list[str]:
 def count(text: str) -> int:
     """Return the number of tokens of a text."""
     return sum(1 for _ in _TOKEN.finditer(text))
+
+
+def count_input(given: EmbeddingInput) -> int:
+    """Return the number of tokens of the input of a vector."""
+    return count(given) if isinstance(given, str) else len(given)
 
 
 def count_messages(messages: Iterable[ChatMessage]) -> int:

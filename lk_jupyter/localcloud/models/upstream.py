@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.api.serverless import ChatCompletionParameters
+from lk_jupyter.api.serverless import ChatCompletionParameters, EmbeddingInput
 from lk_jupyter.localcloud.models.envelope import Refusal
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 600.0
 
 
-class Upstream:
+class ModelUpstream:
     """A service at a base URL that ends where ``/chat/completions`` begins; its key never leaves this object."""
 
     def __init__(self, url: str, key: str | None) -> None:
@@ -61,9 +61,9 @@ class Upstream:
                 yield _frame(event.data)
         raise Refusal(503, "the upstream broke off its answer")
 
-    async def embed(self, model: str, texts: list[str], options: Json) -> Json:
-        """Return the vectors of some texts."""
-        return await self._post("/embeddings", {**options, "model": model, "input": texts, "encoding_format": "float"})
+    async def embed(self, model: str, inputs: list[EmbeddingInput], options: Json) -> Json:
+        """Return the vectors of some inputs."""
+        return await self._post("/embeddings", {**options, "model": model, "input": inputs, "encoding_format": "float"})
 
     async def close(self) -> None:
         """Close the connections."""

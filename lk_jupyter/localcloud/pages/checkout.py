@@ -8,11 +8,11 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from lk_jupyter.localcloud.billing.payments import Payments
 from lk_jupyter.localcloud.cloud import Cloud
-from lk_jupyter.localcloud.money.payments import Payments
 from lk_jupyter.localcloud.pages.page import check_origin, page
 
-pages = APIRouter(prefix="/checkout/{session_id}", dependencies=[Depends(check_origin)])
+pages = APIRouter(prefix="/checkout/{session_id}", dependencies=[Depends(check_origin)], include_in_schema=False)
 
 _OPEN = """<p>Buy <b>{credits_amount} credits</b>. This cloud is simulated: nothing is paid.</p>
 <form method="post" action="{id}/pay"><button autofocus>Pay {credits_amount}.00</button></form>

@@ -1,19 +1,28 @@
-"""A page that stands in for the dashboard's browser sign-in."""
+"""The page in place of the dashboard's browser sign-in.
+
+A password signs in a user who has one. The local user has none, and every user of this machine can open
+the page: who signs in as the local user shows the ticket of the data folder, which only its owner can read,
+or comes with a pass that a program of the owner made of it.
+"""
 
 from __future__ import annotations
 
+import http.client
+from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from lk_jupyter.localcloud import ticket
+from lk_jupyter.localcloud.accounts.accounts import Accounts
+from lk_jupyter.localcloud.accounts.sessions import SessionTokens
+from lk_jupyter.localcloud.accounts.users import User
+from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.pages.page import LOOPBACK, check_origin, page
-from lk_jupyter.localcloud.people.accounts import Accounts
-from lk_jupyter.localcloud.people.sessions import Tokens
-from lk_jupyter.localcloud.people.users import User
 
 _BODY = """<p>A program on this machine asks to act as you. The answer goes to <code>{callback}</code>.</p>
 <p role="alert">{complaint}</p>
@@ -26,63 +35,133 @@ _PROOF = """
 <label>Code, where you use MFA: <input name="code" inputmode="numeric" autocomplete="one-time-code"></label>
 """
 
-pages = APIRouter(dependencies=[Depends(check_origin)])
+_TICKET = """
+<label>Ticket, where you have no password: <input type="password" name="ticket" autocomplete="off"></label>
+<p>The ticket is the line in <code>{file}</code>.</p>
+"""
+
+_DELIVERY_SECONDS = 10.0
+_MOST_ANSWER = 65_536
+
+pages = APIRouter(dependencies=[Depends(check_origin)], include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the program that asks has put into the address."""
+
+    cloud: Cloud
+    callback: str
+    state: str
+    permit: str
+
+    @property
+    def query(self) -> str:
+        """The address again, for the form."""
+        given = {"callback": self.callback, "state": self.state, "pass": self.permit}
+        return urlencode({name: value for name, value in given.items() if value})
+
+    def answer(self, tokens: SessionTokens, user: User) -> str:
+        """Return the address that takes the tokens to the program."""
+        facts = {"token": tokens.access, "refresh_token": tokens.refresh, "user": user["email"]}
+        query = urlencode({**facts, **({"state": self.state} if self.state else {})})
+        return f"{self.callback}{'&' if '?' in self.callback else '?'}{query}"
+
+
+def _asked(
+    request: Request, callback: str, state: str = "", permit: Annotated[str, Query(alias="pass")] = ""
+) -> _Asked:
+    """Read the address; 400 for an answer that would leave this machine."""
+    if not _is_loopback(callback):
+        raise HTTPException(400, "The callback must be a http address on localhost")
+    return _Asked(request.app.state.cloud, callback, state, permit)
+
+
+def _is_loopback(callback: str) -> bool:
+    try:
+        target = urlsplit(callback)
+        return target.scheme == "http" and target.hostname in LOOPBACK and bool(target.port)
+    except ValueError:
+        return False
 
 
 @pages.get("/cli-login")
-def ask(request: Request, callback: str) -> HTMLResponse:
+def ask(asked: Annotated[_Asked, Depends(_asked)]) -> HTMLResponse:
     """Show the users, and one button."""
-    _check(callback)
-    return _page(_accounts(request), callback)
+    return _page(asked)
 
 
 @pages.post("/cli-login")
-async def answer(request: Request, callback: str) -> Response:
+async def answer(request: Request, asked: Annotated[_Asked, Depends(_asked)]) -> Response:
     """Sign in and send the tokens to the program that asked."""
-    _check(callback)
     form = {name: values[0] for name, values in parse_qs((await request.body()).decode(errors="replace")).items()}
-    return await run_in_threadpool(_answered, _accounts(request), form, callback)
+    return await run_in_threadpool(_answered, asked, form)
 
 
-def _answered(accounts: Accounts, form: dict[str, str], callback: str) -> Response:
+def _answered(asked: _Asked, form: dict[str, str]) -> Response:
+    accounts = asked.cloud.accounts
     email = form.get("email") or str(accounts.local_user["email"])
     try:
-        user = _user(accounts, email, form.get("password", ""))
-        tokens = _signed_in(accounts, user, form.get("code", "").strip())
+        user, by_pass = _user(asked, email, form)
+        location = asked.answer(_signed_in(accounts, user, form.get("code", "").strip()), user)
     except HTTPException as refusal:
-        return _page(accounts, callback, email, refusal)
-    query = urlencode({"token": tokens.access, "refresh_token": tokens.refresh, "user": user["email"]})
-    return RedirectResponse(f"{callback}{'&' if '?' in callback else '?'}{query}", status_code=303)
+        return _page(asked, email, refusal)
+    return _delivered(location) if by_pass else RedirectResponse(location, status_code=303)
 
 
-def _user(accounts: Accounts, email: str, password: str) -> User:
-    """Return the user who signs in; 401 for a wrong password."""
-    user = accounts.users.find(email)
-    if user and accounts.users.needs_password(email):
-        user = accounts.users.by_password(email, password)
-    if user is None:
-        raise HTTPException(401, "Wrong e-mail address or password")
-    return user
+def _user(asked: _Asked, email: str, form: dict[str, str]) -> tuple[User, bool]:
+    """Return the user who signs in, and whether by a pass; 401 for a wrong password, ticket or pass."""
+    users, data = asked.cloud.accounts.users, asked.cloud.data
+    user = users.find(email)
+    if user is None or users.needs_password(email):
+        return users.by_password(email, form.get("password", "")), False
+    shown = form.get("ticket", "")
+    if ticket.use(data, shown):
+        return user, False
+    if not shown and ticket.use_pass(data, asked.permit, asked.callback):
+        return user, True
+    asked.cloud.attempts.unknown("ticket", shown or asked.permit)
+    raise HTTPException(401, f"No ticket, or not the present one: copy the line in {data / ticket.TICKET_FILE}")
 
 
-def _signed_in(accounts: Accounts, user: User, code: str) -> Tokens:
+def _delivered(location: str) -> HTMLResponse:
+    """Bring tokens to the program that asked, past whoever sent the pass: only the program listens there."""
+    parts = urlsplit(location)
+    host = "127.0.0.1" if parts.hostname == "localhost" else str(parts.hostname)
+    connection = http.client.HTTPConnection(host, parts.port, timeout=_DELIVERY_SECONDS)
+    try:
+        connection.request("GET", f"{parts.path or '/'}?{parts.query}", headers={"Host": parts.netloc})
+        connection.getresponse().read(_MOST_ANSWER)
+    except (OSError, http.client.HTTPException):
+        return page("<p>The program that asked does not wait any more. Nothing was sent. Sign in again there.</p>", 502)
+    finally:
+        connection.close()
+    return page("<p>The sign-in has reached your program. You may close this tab.</p>")
+
+
+def _signed_in(accounts: Accounts, user: User, code: str) -> SessionTokens:
     """Open a session; 400 where the second factor is on and the code is wrong."""
     if accounts.factors.enrolled_at(user["id"]):
         accounts.factors.check_any(user["id"], code)
     return accounts.sessions.open(user["id"])
 
 
-def _page(
-    accounts: Accounts, callback: str, email: str | None = None, refusal: HTTPException | None = None
-) -> HTMLResponse:
+def _page(asked: _Asked, email: str | None = None, refusal: HTTPException | None = None) -> HTMLResponse:
+    accounts, file = asked.cloud.accounts, asked.cloud.data / ticket.TICKET_FILE
     users = accounts.users.all()
+    has_pass = asked.permit and not refusal
+    needs_ticket = not has_pass and not all(accounts.users.needs_password(user["email"]) for user in users)
     body = _BODY.format(
-        callback=escape(callback),
+        callback=escape(asked.callback),
         complaint=escape(str(refusal.detail)) if refusal else "",
-        query=escape(urlencode({"callback": callback})),
-        fields=_fields(users, email or users[0]["email"]) + (_PROOF if _needs_proof(accounts, users) else ""),
+        query=escape(asked.query),
+        fields=_fields(users, email or users[0]["email"])
+        + (_TICKET.format(file=escape(str(file))) if needs_ticket else "")
+        + (_PROOF if _needs_proof(accounts, users) else ""),
     )
-    return page(body, refusal.status_code if refusal else 200)
+    answer = page(body, refusal.status_code if refusal else 200)
+    answer.headers.update((refusal and refusal.headers) or {})
+    return answer
 
 
 def _fields(users: list[User], chosen: str) -> str:
@@ -94,15 +173,3 @@ def _fields(users: list[User], chosen: str) -> str:
 
 def _needs_proof(accounts: Accounts, users: list[User]) -> bool:
     return any(accounts.users.needs_password(u["email"]) or accounts.factors.enrolled_at(u["id"]) for u in users)
-
-
-def _check(callback: str) -> None:
-    """Refuse an answer that would leave this machine."""
-    target = urlsplit(callback)
-    if target.scheme != "http" or target.hostname not in LOOPBACK:
-        raise HTTPException(400, "The callback must be a http address on localhost")
-
-
-def _accounts(request: Request) -> Accounts:
-    accounts: Accounts = request.app.state.cloud.accounts
-    return accounts

@@ -22,7 +22,8 @@ label {{ display: block; margin: .7em 0 }} [role=alert] {{ color: #c33 }}
 
 def page(body: str, status: int = 200) -> HTMLResponse:
     """Return a page with this HTML on it; no other site may show it in a frame."""
-    return HTMLResponse(_PAGE.format(body=body), status, headers={"Content-Security-Policy": "frame-ancestors 'none'"})
+    headers = {"Content-Security-Policy": "frame-ancestors 'none'", "Referrer-Policy": "same-origin"}
+    return HTMLResponse(_PAGE.format(body=body), status, headers={**headers, "Cache-Control": "no-store"})
 
 
 def check_origin(request: Request) -> None:

@@ -17,14 +17,12 @@ import yaml
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.errors import invalid
 from lk_jupyter.localcloud.runs import registry
-from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, PROJECT_LABEL, Engine, compose_program, project_of_run
+from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, PROJECT_LABEL, Engine, compose_program, name_of_run
 from lk_jupyter.localcloud.runs.image_run import POLL_SECONDS, addresses, has_started
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
-from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, Outcome
+from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, RunOutcome
 from lk_jupyter.localcloud.runs.output import STDERR, STDOUT
 from lk_jupyter.localcloud.secret import write_private
-
-MOUNT = "/mnt/s3"
 
 _READ_BYTES = 1 << 16
 _FIELD = "compose_file_code"
@@ -72,7 +70,7 @@ class ComposeRun(ProcessRun):
 
     async def _prepare(self) -> list[str]:
         self._engine = engine = await self._runs.engines.get()
-        self._compose = [*await compose_program(engine), "--project-name", project_of_run(self.id)]
+        self._compose = [*await compose_program(engine), "--project-name", name_of_run(self.id)]
         services = services_of(self._request.compose_file_code)
         images = [service["image"] for service in services.values() if isinstance(service.get("image"), str)]
         self._login = await registry.login(self._request, images, self._folder, self._execute)
@@ -82,12 +80,12 @@ class ComposeRun(ProcessRun):
         if code != 0 or not await engine.containers(self._label):
             self._update(errors_docker=said)
             last = said.strip().splitlines()[-1:] or ["it said nothing"]
-            raise Ended(Outcome("failed", reason=f"the containers could not be made: {last[0]}"))
+            raise Ended(RunOutcome("failed", reason=f"the containers could not be made: {last[0]}"))
         return [*self._compose, "up", "--no-color"]
 
     @property
     def _label(self) -> str:
-        return f"{PROJECT_LABEL}={project_of_run(self.id)}"
+        return f"{PROJECT_LABEL}={name_of_run(self.id)}"
 
     def _variables(self) -> dict[str, str]:
         return {**(self._engine.environment if self._engine else {}), **self._login}
@@ -98,7 +96,7 @@ class ComposeRun(ProcessRun):
         if secrets := self._runs.secrets(self._caller.org_id):
             given["environment"] = {name: value.replace("$", "$$") for name, value in secrets.items()}
         if bucket := await self._bucket():
-            given["volumes"] = [f"{bucket}:{MOUNT}"]
+            given["volumes"] = [f"{bucket}:{self._runs.mount}"]
         write_private(self._folder / "compose.yaml", self._request.compose_file_code)
         write_private(self._folder / "given.yaml", yaml.safe_dump({"services": dict.fromkeys(services, given)}))
         self._compose += ["-f", "compose.yaml", *(["-f", "given.yaml"] if given else [])]
@@ -138,20 +136,20 @@ class ComposeRun(ProcessRun):
         await self._engine.stop(await self._engine.containers(self._label), self._request.graceful_timeout)
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
 
-    async def _outcome_of(self, code: int) -> Outcome:
+    async def _outcome_of(self, code: int) -> RunOutcome:
         await asyncio.wait(self._pumps)
         states = await self._states()
         if not all(map(has_started, states)):
-            return Outcome("failed", reason=f"not all containers could start (exit code {code}): its log tells why")
+            return RunOutcome("failed", reason=f"not all containers could start (exit code {code}): its log tells why")
         failed = {_service(state): state["State"]["ExitCode"] for state in states if state["State"]["ExitCode"]}
         for service, exit_code in failed.items():
-            return Outcome("failed", exit_code, f"service {service} ended with exit code {exit_code}")
+            return RunOutcome("failed", exit_code, f"service {service} ended with exit code {exit_code}")
         return COMPLETED
 
     async def _clear(self) -> None:
         if engine := self._engine:
             self._engine = None
-            await engine.remove_project(project_of_run(self.id))
+            await engine.remove_project(name_of_run(self.id))
 
 
 def _service(state: dict[str, Any]) -> str:

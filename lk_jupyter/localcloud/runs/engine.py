@@ -18,6 +18,7 @@ from typing import Any
 
 from lk_jupyter.localcloud.runs import processes
 from lk_jupyter.localcloud.runs.outcome import missing
+from lk_jupyter.localcloud.secret import digest
 
 GRACE_SECONDS = 10.0
 
@@ -35,7 +36,7 @@ _REMOVALS = 3
 
 
 @dataclass(frozen=True)
-class Result:
+class EngineResult:
     """What a command said."""
 
     code: int
@@ -62,7 +63,7 @@ class Engine:
         """Return a command line."""
         return [self.program, *self.options, *arguments]
 
-    async def call(self, *arguments: str) -> Result:
+    async def call(self, *arguments: str) -> EngineResult:
         """Run a subcommand to its end."""
         process = await processes.spawn(
             self.command(*arguments),
@@ -71,7 +72,7 @@ class Engine:
             stderr=subprocess.PIPE,
         )
         out, err = await process.communicate()
-        return Result(process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+        return EngineResult(process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
     async def inspect(self, *containers: str) -> list[dict[str, Any]]:
         """Return the state of containers."""
@@ -108,14 +109,17 @@ class Engine:
                 await self.call(kind, "rm", *found)
 
 
+def name_of_run(run_id: str) -> str:
+    """Return the name of a run's container, or of its compose project.
+
+    Names are in command lines, which every user of the machine reads, and the id itself opens the output of a run.
+    """
+    return f"lk-{digest(run_id)[:32]}"
+
+
 def label_of_run(run_id: str) -> str:
     """Return the label of an image run's container."""
-    return f"{RUN_LABEL}={run_id}"
-
-
-def project_of_run(run_id: str) -> str:
-    """Return the compose project of a run."""
-    return f"lk-{run_id}"
+    return f"{RUN_LABEL}={name_of_run(run_id)}"
 
 
 class Engines:
@@ -148,7 +152,7 @@ class Engines:
         """Remove all containers of a run that a crash left behind."""
         if engine := await self.find():
             await engine.remove_containers(label_of_run(run_id))
-            await engine.remove_project(project_of_run(run_id))
+            await engine.remove_project(name_of_run(run_id))
 
 
 def _engine(name: str) -> Engine | None:

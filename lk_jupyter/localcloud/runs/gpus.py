@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from lk_jupyter.localcloud.money.catalogue import is_gpu
+from lk_jupyter.localcloud.billing.catalogue import is_gpu
 
 Figures = dict[str, float]
 

@@ -6,13 +6,13 @@ import asyncio
 import re
 from typing import Any
 
+from lk_jupyter.localcloud.billing.catalogue import is_gpu
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.errors import invalid
-from lk_jupyter.localcloud.money.catalogue import is_gpu
 from lk_jupyter.localcloud.runs import gpus, registry
-from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, Engine, label_of_run
+from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, Engine, label_of_run, name_of_run
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
-from lk_jupyter.localcloud.runs.outcome import Ended, Outcome, outcome_of
+from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, outcome_of
 from lk_jupyter.localcloud.runs.processes import RUN_ID_VARIABLE
 from lk_jupyter.localcloud.secret import write_private
 
@@ -73,12 +73,12 @@ class ImageRun(ProcessRun):
         if code != 0:
             self._update(errors_docker=said)
             last = said.strip().splitlines()[-1:] or ["it said nothing"]
-            raise Ended(Outcome("system_failure", reason=f"the container could not be made: {last[0]}"))
+            raise Ended(RunOutcome("system_failure", reason=f"the container could not be made: {last[0]}"))
         return engine.command("start", "--attach", self._container)
 
     @property
     def _container(self) -> str:
-        return f"lk-{self.id}"
+        return name_of_run(self.id)
 
     def _variables(self) -> dict[str, str]:
         return dict(self._engine.environment) if self._engine else {}
@@ -86,13 +86,16 @@ class ImageRun(ProcessRun):
     async def _creation(self, engine: Engine, variables: dict[str, str]) -> list[str]:
         """Return the command that pulls the image when it is missing, and makes the container.
 
-        It holds no values of variables: a file has them, or its own environment where they have several lines.
+        It holds no values of variables: a file of the run's folder has them, or its own environment where they have
+        several lines.
         """
-        request, file = self._request, self._folder / "env"
-        write_private(file, "".join(f"{name}={value}\n" for name, value in variables.items() if "\n" not in value))
+        request = self._request
+        write_private(
+            self._folder / "env", "".join(f"{name}={value}\n" for name, value in variables.items() if "\n" not in value)
+        )
         return engine.command(
             "create",
-            *("--name", self._container, "--label", label_of_run(self.id), "--env-file", str(file)),
+            *("--name", self._container, "--label", label_of_run(self.id), "--env-file", "env"),
             *(f"--env={name}" for name in _with_lines(variables)),
             *(["--user", request.docker_run_user] if request.docker_run_user else []),
             *(["--volume", f"{bucket}:{request.s3_mount_path}"] if (bucket := await self._bucket()) else []),
@@ -136,14 +139,14 @@ class ImageRun(ProcessRun):
         await self._engine.stop([self._container], self._request.graceful_timeout)
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
 
-    async def _outcome_of(self, code: int) -> Outcome:
+    async def _outcome_of(self, code: int) -> RunOutcome:
         found = await self._state()
         if found is None or not has_started(found):
             reason = (found and found["State"].get("Error")) or f"exit code {code}"
-            return Outcome("failed", reason=f"the container could not start: {reason}")
+            return RunOutcome("failed", reason=f"the container could not start: {reason}")
         state = found["State"]
         if state.get("OOMKilled"):
-            return Outcome("failed", state["ExitCode"], "the container was killed: out of memory")
+            return RunOutcome("failed", state["ExitCode"], "the container was killed: out of memory")
         return outcome_of(state["ExitCode"])
 
     async def _clear(self) -> None:

@@ -13,15 +13,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from lk_jupyter.localcloud.accounts.accounts import Caller
 from lk_jupyter.localcloud.clock import now
-from lk_jupyter.localcloud.people.accounts import Caller
 from lk_jupyter.localcloud.runs import processes
 from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS
-from lk_jupyter.localcloud.runs.outcome import Ended, Outcome, outcome_of
+from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, outcome_of
 from lk_jupyter.localcloud.runs.output import STDERR, STDOUT
 
 if TYPE_CHECKING:
-    from lk_jupyter.localcloud.runs.runs import Runs
+    from lk_jupyter.localcloud.runs.wakeups import Owner
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class LiveRun(ABC):
     first_state: ClassVar[str] = "starting"
     task: asyncio.Task[None]
 
-    def __init__(self, runs: Runs, run_id: str, request: Any, caller: Caller, folder: Path) -> None:
+    def __init__(self, runs: Owner, run_id: str, request: Any, caller: Caller, folder: Path) -> None:
         self.id = run_id
         self.pid: int | None = None
         self.ports: dict[int, int] = {}
@@ -48,9 +48,9 @@ class LiveRun(ABC):
         self._request = request
         self._caller = caller
         self._folder = folder
-        self._verdict: asyncio.Future[tuple[Outcome, bool]] = asyncio.get_running_loop().create_future()
+        self._verdict: asyncio.Future[tuple[RunOutcome, bool]] = asyncio.get_running_loop().create_future()
 
-    def end(self, outcome: Outcome, *, gracefully: bool = False) -> None:
+    def end(self, outcome: RunOutcome, *, gracefully: bool = False) -> None:
         """Decide how the run ends; the first decision stands."""
         if not self._verdict.done():
             self._verdict.set_result((outcome, gracefully))
@@ -67,14 +67,14 @@ class LiveRun(ABC):
         except Ended as end:
             outcome = end.outcome
         except Exception as error:  # noqa: BLE001 (whatever fails here is a fault of the platform)
-            outcome = Outcome("system_failure", reason=f"the local cloud could not run it: {error!r}")
+            outcome = RunOutcome("system_failure", reason=f"the local cloud could not run it: {error!r}")
         self._runs.records.finish(self.id, **outcome.facts())
         self._runs.bells.ring(self.id)
         self._runs.webhooks.wake()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)  # a machine's disk goes with the run
 
     @abstractmethod
-    async def _steps(self) -> Outcome:
+    async def _steps(self) -> RunOutcome:
         """Do what this kind of run does; Ended may be raised at any step."""
 
     def _update(self, **facts: Any) -> None:
@@ -126,7 +126,7 @@ class LiveRun(ABC):
 class ProcessRun(LiveRun):
     """A run with one process of this machine, which writes its output."""
 
-    async def _steps(self) -> Outcome:
+    async def _steps(self) -> RunOutcome:
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
         try:
             return await self._run(await self._prepare())
@@ -165,13 +165,13 @@ class ProcessRun(LiveRun):
             processes.ask_to_end(self.pid)
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
 
-    async def _outcome_of(self, code: int) -> Outcome:
+    async def _outcome_of(self, code: int) -> RunOutcome:
         return outcome_of(code)
 
     async def _clear(self) -> None:
         """End and remove what the run made outside of its processes and its folder; again it does nothing."""
 
-    async def _run(self, command: list[str]) -> Outcome:
+    async def _run(self, command: list[str]) -> RunOutcome:
         streams = [self._open_pipe(STDOUT), self._open_pipe(STDERR)]
         spawned = now()
         process = await self._spawn(command, *(fd for fd, _ in streams))
@@ -215,7 +215,7 @@ class ProcessRun(LiveRun):
         self._runs.reader.add(self.id, stream, read_end, partial(loop.call_soon_threadsafe, closed.set_result, None))
         return write_end, closed
 
-    async def _outcome(self, exited: asyncio.Task[int]) -> Outcome:
+    async def _outcome(self, exited: asyncio.Task[int]) -> RunOutcome:
         """Wait for the first of: the code ends, its time is up, somebody ends it."""
         await self._until(exited, self._request.timeout)
         if self._verdict.done():
@@ -225,4 +225,4 @@ class ProcessRun(LiveRun):
             return outcome
         if exited.done():
             return await self._outcome_of(exited.result())
-        return Outcome("timeout", reason=f"the time limit of {self._request.timeout} s was reached")
+        return RunOutcome("timeout", reason=f"the time limit of {self._request.timeout} s was reached")

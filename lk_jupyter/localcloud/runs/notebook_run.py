@@ -15,6 +15,7 @@ DEFAULT_PORT = 8888
 
 _SERVER = "jupyterlab" if find_spec("jupyterlab") else "jupyter_server"
 _OWN = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
+_ENCRYPTED = ["--KernelManager.transport_encryption=auto"]  # else what kernels show is anybody's on this machine
 _OPEN = ["--ServerApp.allow_remote_access=True"]  # it is reached through this server, under the run's own name
 _REPLACED = re.compile(r"--((\w+\.)?(ip|port|port_retries)=.*|no-browser|allow-root)")
 _TOKEN = re.compile(r"--\w+\.token=(.*)", re.DOTALL)
@@ -47,7 +48,7 @@ class NotebookRun(ProcessRun):
         kept = [part for part in arguments if part.startswith("--") and not _is_replaced(part)]
         port = _free_port()
         self.ports[_asked_port(arguments)] = port
-        return [sys.executable, "-m", _SERVER, *_OWN, *_OPEN, f"--port={port}", *kept]
+        return [sys.executable, "-m", _SERVER, *_OWN, *_OPEN, *_ENCRYPTED, f"--port={port}", *kept]
 
     def _variables(self) -> dict[str, str]:
         """Keep the token off the command line, and the user's own Jupyter settings out."""

@@ -10,7 +10,7 @@ STOPPED_WITH_SERVER = "the local cloud was stopped while the run was going on"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended."""
 
     status: str
@@ -30,29 +30,29 @@ class Outcome:
         }
 
 
-COMPLETED = Outcome("completed", 0)
-ABORTED = Outcome("aborted", reason="aborted on request")
-CANCELLED = Outcome("cancelled", reason="stopped on request")
-SERVER_STOPPED = Outcome("system_failure", reason=STOPPED_WITH_SERVER)
+COMPLETED = RunOutcome("completed", 0)
+ABORTED = RunOutcome("aborted", reason="aborted on request")
+CANCELLED = RunOutcome("cancelled", reason="stopped on request")
+SERVER_STOPPED = RunOutcome("system_failure", reason=STOPPED_WITH_SERVER)
 
 
 class Ended(Exception):
     """Raised inside a run to end it here."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: RunOutcome) -> None:
         super().__init__(outcome.reason)
         self.outcome = outcome
 
 
-def outcome_of(code: int) -> Outcome:
+def outcome_of(code: int) -> RunOutcome:
     """Tell how code ended from its exit code, which is negative for a signal."""
     if code == 0:
         return COMPLETED
     if code < 0:
-        return Outcome("failed", 128 - code, f"the code was ended by signal {-code} ({signal.strsignal(-code)})")
-    return Outcome("failed", code, f"the code ended with exit code {code}")
+        return RunOutcome("failed", 128 - code, f"the code was ended by signal {-code} ({signal.strsignal(-code)})")
+    return RunOutcome("failed", code, f"the code ended with exit code {code}")
 
 
 def missing(what: str) -> Ended:
     """Return what ends a run that needs a program that is not here."""
-    return Ended(Outcome("system_failure", reason=what))
+    return Ended(RunOutcome("system_failure", reason=what))

@@ -30,7 +30,7 @@ _AFTER_ALL = (1 << 63) - 1
 
 
 @dataclass
-class Line:
+class OutputLine:
     """One line of output, without its end."""
 
     run_id: str
@@ -39,7 +39,7 @@ class Line:
     text: str = ""
 
 
-class Output:
+class RunOutput:
     """The kept output of runs."""
 
     def __init__(self, store: Store) -> None:
@@ -80,7 +80,7 @@ class Output:
 
     def lines(
         self, limit: int, hours: float, *, run_id: str | None = None, user_id: str = "", org_id: str = ""
-    ) -> list[Line]:
+    ) -> list[OutputLine]:
         """Return the newest lines of a run, or of all runs of a user, oldest first."""
         since, chunks, ends = time.time() - 3600 * hours, deque[sqlite3.Row](), 0
         found = self._backwards("run = ?", run_id) if run_id else self._backwards(_OF_USER, user_id, org_id)
@@ -105,16 +105,16 @@ class Output:
             rows = self._store.read(query, *values, rows[-1]["seq"])
 
 
-def _lines(chunks: Iterable[sqlite3.Row]) -> list[Line]:
+def _lines(chunks: Iterable[sqlite3.Row]) -> list[OutputLine]:
     """Join chunks to lines, in the order in which they began; streams do not break each other's lines."""
-    lines: list[Line] = []
-    unfinished: dict[tuple[str, str], Line] = {}
+    lines: list[OutputLine] = []
+    unfinished: dict[tuple[str, str], OutputLine] = {}
     for chunk in chunks:
         key = (chunk["run"], chunk["stream"])
         for piece in _pieces(chunk["text"]):
             line = unfinished.pop(key, None)
             if line is None:
-                line = Line(*key, chunk["time"])
+                line = OutputLine(*key, chunk["time"])
                 lines.append(line)
             line.text += piece.removesuffix("\n")
             if not piece.endswith("\n"):

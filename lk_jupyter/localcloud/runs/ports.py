@@ -40,10 +40,11 @@ _HOP_BY_HOP = {
     "upgrade",
 }  # fmt: skip
 _CONNECT_SECONDS = 5.0
+_HANDSHAKE_SECONDS = 60.0  # Jupyter answers when the kernel has started
 
 
 @dataclass(frozen=True)
-class Asked:
+class PortRequest:
     """A port of a run, and what is wanted of it; ``prefix`` is what the port does not know of its path."""
 
     run_id: str
@@ -77,7 +78,7 @@ class Ports:
         else:
             await self._pass_request(asked, scope, receive, send)
 
-    async def _pass_request(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_request(self, asked: PortRequest, scope: Scope, receive: Receive, send: Send) -> None:
         if asked.prefix and Headers(scope=scope).get("sec-fetch-mode") == "navigate":
             own = f"http://{asked.host}:{scope['server'][1]}{asked.path}"
             await RedirectResponse(own)(scope, receive, send)
@@ -88,7 +89,7 @@ class Ports:
         except HTTPException as error:
             await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
 
-    async def _place(self, asked: Asked) -> tuple[str, int]:
+    async def _place(self, asked: PortRequest) -> tuple[str, int]:
         """Return where a port of a run is; 404 without such a run, 502 where nothing listens."""
         run = self._cloud.runs.live(asked.run_id)
         if run is None:
@@ -98,7 +99,7 @@ class Ports:
             raise HTTPException(502, f"Nothing in run {asked.run_id} listens on port {asked.port} (yet)")
         return place
 
-    async def _forward(self, asked: Asked, place: tuple[str, int], request: Request, send: Send) -> None:
+    async def _forward(self, asked: PortRequest, place: tuple[str, int], request: Request, send: Send) -> None:
         """Pass a request and its answer on as they come, until either side hangs up."""
         import httpx  # noqa: PLC0415 (most clouds never pass anything on)
 
@@ -130,7 +131,7 @@ class Ports:
         client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one caller's are not the next one's
         return client
 
-    async def _pass_socket(self, asked: Asked, socket: WebSocket) -> None:
+    async def _pass_socket(self, asked: PortRequest, socket: WebSocket) -> None:
         from websockets.asyncio.client import connect  # noqa: PLC0415
         from websockets.exceptions import WebSocketException  # noqa: PLC0415
 
@@ -147,7 +148,7 @@ class Ports:
                 proxy=None,
                 max_size=None,
                 compression=None,
-                open_timeout=_CONNECT_SECONDS,
+                open_timeout=_HANDSHAKE_SECONDS,
             ) as inner:
                 await socket.accept(inner.subprotocol)
                 await _first_of(_copy_in(socket, inner), _copy_out(inner, socket))
@@ -156,15 +157,15 @@ class Ports:
                 await socket.close(1011)
 
 
-def asked_of(scope: Scope) -> Asked | None:
+def asked_of(scope: Scope) -> PortRequest | None:
     """Read which port of which run a request is for; None for one to this cloud itself."""
     query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     if found := _HOST.fullmatch(Headers(scope=scope).get("host", "")):
-        return Asked(found[1], int(found[2]), "", raw.decode("latin-1") + query)
+        return PortRequest(found[1], int(found[2]), "", raw.decode("latin-1") + query)
     if in_path := _PATH.fullmatch(raw):
         run_id, port, path = (part.decode("latin-1") for part in (in_path[1], in_path[2], in_path[3] or b"/"))
-        return Asked(run_id, int(port), f"/ports/{run_id}/{port}", path + query)
+        return PortRequest(run_id, int(port), f"/ports/{run_id}/{port}", path + query)
     return None
 
 
@@ -206,7 +207,7 @@ def _passed_to_socket(socket: WebSocket) -> list[tuple[str, str]]:
     ]
 
 
-async def _send_answer(answer: httpx.Response, asked: Asked, request: Request, send: Send) -> None:
+async def _send_answer(answer: httpx.Response, asked: PortRequest, request: Request, send: Send) -> None:
     headers = [_in_place(name, value, asked) for name, value in _passed(answer.headers.raw)]
     await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
     await _first_of(_send_body(answer, send), _hung_up(request))
@@ -226,7 +227,7 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-def _in_place(name: bytes, value: bytes, asked: Asked) -> tuple[bytes, bytes]:
+def _in_place(name: bytes, value: bytes, asked: PortRequest) -> tuple[bytes, bytes]:
     """Lead a redirect within the port to where the port is here."""
     if name.lower() == b"location" and value.startswith(b"/") and not value.startswith(b"//"):
         return name, asked.prefix.encode() + value

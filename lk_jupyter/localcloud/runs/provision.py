@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from lk_jupyter.localcloud.buckets.s3 import Storage
+from lk_jupyter.localcloud.buckets.s3 import BucketStorage
 from lk_jupyter.localcloud.runs.variables import Variables
 
 #: Names the folder with the files of the bucket.
@@ -31,9 +31,21 @@ if ! [ -d "$1" ]; then
 fi && mount --bind "$0" "$1" && shift && exec "$@"
 """
 
+#: The same for a folder anywhere else: the command's root is a copy with the same folders, and this one.
+_AT_ROOT = """
+(cd /mnt && mount -t tmpfs none /mnt && mkdir /mnt/mnt && mount --no-canonicalize --rbind . /mnt/mnt) &&
+for each in /*; do
+    if [ -L "$each" ]; then cp -a "$each" /mnt/
+    elif [ "$each" != /mnt ] && [ -d "$each" ]; then mkdir "/mnt$each" && mount --rbind "$each" "/mnt$each"
+    fi
+done
+mkdir -p "/mnt$1" && mount --bind "$0" "/mnt$1" && shift &&
+exec chroot /mnt /bin/sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
+"""
+
 
 @dataclass(frozen=True)
-class Provision:
+class RunProvision:
     """Variables of the run's environment, and what its command is put behind."""
 
     variables: dict[str, str] = field(default_factory=dict, repr=False)
@@ -43,28 +55,32 @@ class Provision:
 class Provider:
     """Gives runs what their organization has."""
 
-    def __init__(self, variables: Variables, storage: Storage) -> None:
+    def __init__(self, variables: Variables, storage: BucketStorage) -> None:
         self._variables = variables
         self._storage = storage
+        self.mount = MOUNT
 
-    def provide(self, org_id: str, code: str) -> Provision:
+    def provide(self, org_id: str, code: str) -> RunProvision:
         """Return what a run of this code is given; may start the storage."""
         secrets = self._variables.values(org_id)
         told = code + " ".join(secrets.values())
-        if not (self._storage.is_used or FOLDER_VARIABLE in told or str(MOUNT) in told):
-            return Provision(secrets)
+        if not (self._storage.is_used or FOLDER_VARIABLE in told or str(self.mount) in told):
+            return RunProvision(secrets)
         folder = self._storage.folder(org_id)
         if folder is None:
-            return Provision(secrets)
-        prefix = _prefix(folder)
-        return Provision({**secrets, FOLDER_VARIABLE: str(MOUNT if prefix else folder)}, prefix)
+            return RunProvision(secrets)
+        prefix = _prefix(folder, self.mount)
+        if prefix and self.mount != MOUNT:
+            return RunProvision(secrets, prefix)
+        return RunProvision({**secrets, FOLDER_VARIABLE: str(MOUNT if prefix else folder)}, prefix)
 
 
-def _prefix(folder: Path) -> tuple[str, ...]:
-    """Return what makes a command see a folder at MOUNT; nothing where that does not work."""
+def _prefix(folder: Path, mount: Path) -> tuple[str, ...]:
+    """Return what makes a command see a folder at another place; nothing where that does not work."""
     if (how := _unsharing()) is None:
         return ()
-    return (*how, "/bin/sh", "-c", _AT_MOUNT, str(folder), str(MOUNT))
+    script = _AT_MOUNT if mount.parent == MOUNT.parent else _AT_ROOT
+    return (*how, "/bin/sh", "-c", script, str(folder), str(mount))
 
 
 @cache

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lk_jupyter.localcloud.runs.environments import Installed
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
-from lk_jupyter.localcloud.runs.outcome import Ended, Outcome
+from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome
 
 _BOOT = str(Path(__file__).with_name("_boot.py"))
 
@@ -60,7 +60,7 @@ class PythonRun(ProcessRun):
 def _check_install(installed: Installed) -> None:
     if installed.return_code != 0:
         last = (installed.log.strip().splitlines() or ["it said nothing"])[-1].strip()
-        raise Ended(Outcome("failed", reason=f"the requirements could not be installed: {last}"))
+        raise Ended(RunOutcome("failed", reason=f"the requirements could not be installed: {last}"))
 
 
 def script_name(file_name: str | None) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lk_jupyter.localcloud.runs.output import Output
+from lk_jupyter.localcloud.runs.output import RunOutput
 
 _READ_BYTES = 1 << 16
 _CHUNK_CHARACTERS = 1 << 16
@@ -47,7 +47,7 @@ class _Pipe:
 class OutputReader(threading.Thread):
     """Reads the pipes of all runs; ``written(run ids)`` is called from its thread."""
 
-    def __init__(self, output: Output, written: Callable[[set[str]], None]) -> None:
+    def __init__(self, output: RunOutput, written: Callable[[set[str]], None]) -> None:
         super().__init__(name="output-reader", daemon=True)
         self._output = output
         self._written = written

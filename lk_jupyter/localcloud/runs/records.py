@@ -9,9 +9,9 @@ from typing import Any
 from fastapi import HTTPException
 
 from lk_jupyter.api.execution import FINAL_STATES
+from lk_jupyter.localcloud.billing import catalogue
+from lk_jupyter.localcloud.billing.ledger import Ledger
 from lk_jupyter.localcloud.clock import now, to_seconds
-from lk_jupyter.localcloud.money import catalogue
-from lk_jupyter.localcloud.money.ledger import Ledger
 from lk_jupyter.localcloud.runs.webhooks import Webhooks
 from lk_jupyter.localcloud.store import Store
 

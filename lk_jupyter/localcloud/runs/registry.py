@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter.localcloud.errors import invalid
-from lk_jupyter.localcloud.runs.outcome import Ended, Outcome, missing
+from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, missing
 from lk_jupyter.localcloud.secret import write_private
 
 Execute = Callable[[Sequence[str], Mapping[str, str]], Awaitable[tuple[int, str]]]
@@ -75,5 +75,5 @@ async def _aws_password(request: Any, execute: Execute) -> str:
     region = request.aws_region or "us-east-1"
     code, said = await execute([program, "ecr", "get-login-password", "--region", region], keys)
     if code != 0:
-        raise Ended(Outcome("failed", reason=f"the registry login failed: {said.strip().splitlines()[-1:] or code}"))
+        raise Ended(RunOutcome("failed", reason=f"the registry login failed: {said.strip().splitlines()[-1:] or code}"))
     return said.strip()

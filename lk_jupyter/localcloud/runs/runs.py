@@ -3,75 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 from uuid import uuid4
-from weakref import WeakValueDictionary
 
 from lk_jupyter.api._models import Model
+from lk_jupyter.localcloud.accounts.accounts import Caller
 from lk_jupyter.localcloud.clock import now
-from lk_jupyter.localcloud.options import Options
-from lk_jupyter.localcloud.people.accounts import Caller
+from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.runs.engine import Engines
 from lk_jupyter.localcloud.runs.environments import Environments
 from lk_jupyter.localcloud.runs.live_run import LiveRun
-from lk_jupyter.localcloud.runs.outcome import SERVER_STOPPED, Outcome
+from lk_jupyter.localcloud.runs.outcome import SERVER_STOPPED, RunOutcome
 from lk_jupyter.localcloud.runs.reader import OutputReader
 from lk_jupyter.localcloud.runs.records import Facts, Records
+from lk_jupyter.localcloud.runs.wakeups import NoProvision, Provision, RunEvents
 from lk_jupyter.localcloud.runs.webhooks import Webhooks
 
 #: Fields of start requests that are used and not kept.
 _UNKEPT = {"docker_password", "aws_secret_access_key", "aws_session_token"}
 PENDING = "pending"
+MOUNT = "/mnt/s3"
 
 _SHOWN = ("file_name", "run_name", "labels", "metadata")
 
 
-class Bells:
-    """Wakes those who wait for news of a run; lives in the event loop."""
-
-    def __init__(self) -> None:
-        self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-
-    def of(self, run_id: str) -> asyncio.Event:
-        """Return the event that the next news of a run sets."""
-        return self._events.setdefault(run_id, asyncio.Event())
-
-    def ring(self, *run_ids: str) -> None:
-        """Tell that there is news."""
-        for run_id in run_ids:
-            if event := self._events.pop(run_id, None):
-                event.set()
-
-
-class Provision(Protocol):
-    """What a run is given beside its code: variables, and what its command is put behind."""
-
-    @property
-    def variables(self) -> Mapping[str, str]:
-        """Its part of the environment."""
-
-    @property
-    def prefix(self) -> Sequence[str]:
-        """Arguments before its command."""
-
-
-class _Nothing(NamedTuple):
-    variables: Mapping[str, str] = {}
-    prefix: Sequence[str] = ()
-
-
-class Runs:
+class LiveRuns:
     """Starts runs, ends them, and knows which go on.
 
     ``secrets(org id)`` returns the environment variables that an organization keeps for its runs,
     ``bucket(org id)`` the folder that is its bucket, or None, and ``provide(org id, code)`` what a
-    Python run gets of both.
+    Python run gets of both. ``folder_of(kind, run id, caller)`` is where a run works, ``mount`` where services of a
+    stack find the bucket.
     """
 
     def __init__(
-        self, records: Records, reader: OutputReader, webhooks: Webhooks, data: Path, options: Options
+        self, records: Records, reader: OutputReader, webhooks: Webhooks, data: Path, options: CloudOptions
     ) -> None:
         self.records = records
         self.reader = reader
@@ -79,24 +47,26 @@ class Runs:
         self.environments = Environments(data / "environments")
         self.engines = Engines(options.engine)
         self.quota = options.quota
-        self.bells = Bells()
+        self.bells = RunEvents()
         self.secrets: Callable[[str], dict[str, str]] = lambda _: {}
         self.bucket: Callable[[str], Path | None] = lambda _: None
-        self.provide: Callable[[str, str], Provision] = lambda *_: _Nothing()
-        self._folder = data / "runs"
+        self.provide: Callable[[str, str], Provision] = lambda *_: NoProvision()
+        self.mount = MOUNT
+        self.folder_of: Callable[[type[LiveRun], str, Caller], Path] = lambda _, run_id, __: data / "runs" / run_id
         self._live: dict[str, LiveRun] = {}
 
     def start(self, kind: type[LiveRun], request: Model, caller: Caller, **more: Any) -> LiveRun:
         """Accept a run of a kind; it goes on in the background. ``more`` are facts of its record."""
         facts = {**_new_facts(kind, request, caller), **more}
         self.records.create(facts, request.model_dump(exclude_none=True, exclude=_UNKEPT), caller.org_id)
-        run = kind(self, facts["execution_id"], request, caller, self._folder / facts["execution_id"])
+        run_id = facts["execution_id"]
+        run = kind(self, run_id, request, caller, self.folder_of(kind, run_id, caller))
         self._live[run.id] = run
         run.task = asyncio.create_task(run.live())
         run.task.add_done_callback(lambda _: self._live.pop(run.id))
         return run
 
-    def end(self, run_id: str, outcome: Outcome, *, gracefully: bool = False) -> bool:
+    def end(self, run_id: str, outcome: RunOutcome, *, gracefully: bool = False) -> bool:
         """End a run that goes on, by a polite request first where it is to be graceful; False when it has ended."""
         run = self._live.get(run_id)
         if run is None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from lk_jupyter.api.execution import GpuSelectionRequest, StreamingExecutionRequest
+from lk_jupyter.localcloud.billing.catalogue import is_gpu
 from lk_jupyter.localcloud.clock import now
-from lk_jupyter.localcloud.money.catalogue import is_gpu
 from lk_jupyter.localcloud.runs.live_run import LiveRun
-from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, Outcome
+from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, RunOutcome
 from lk_jupyter.localcloud.runs.python_run import PythonRun, script_name
 from lk_jupyter.localcloud.runs.records import Facts, seconds_run
 
@@ -31,7 +31,7 @@ class SelectionRun(LiveRun):
     first_state = "initializing"
     _request: GpuSelectionRequest
 
-    async def _steps(self) -> Outcome:
+    async def _steps(self) -> RunOutcome:
         found: dict[str, Any] = {}
         self._update(status="extracting", start_time=now())
         try:
@@ -54,7 +54,7 @@ class SelectionRun(LiveRun):
             compile(self._request.code, script_name(self._request.file_name), "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             self._update(metadata={"extraction_result": {"status": "failed"}})
-            raise Ended(Outcome("failed", reason=f"the code cannot be compiled: {error}")) from None
+            raise Ended(RunOutcome("failed", reason=f"the code cannot be compiled: {error}")) from None
         return {"status": "completed"}
 
     async def _try(self, profile: str) -> Row:
@@ -69,7 +69,7 @@ class SelectionRun(LiveRun):
         return _row(self._runs.records.facts(run.id))
 
 
-_NONE_SUCCEEDED = Outcome("failed", reason="the code ended well on none of the profiles")
+_NONE_SUCCEEDED = RunOutcome("failed", reason="the code ended well on none of the profiles")
 
 
 def _row(facts: Facts) -> Row:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lk_jupyter.magics._parser import Verbs
+from lk_jupyter.magics._engine.parser import Subcommands
 
-lk_org = Verbs(
+lk_org = Subcommands(
     "lk_org",
     "Work as a team: organizations, their members, roles and invitations, and their ledger.\n\n"
     "--org SLUG names another organization than the one in use.",

@@ -5,26 +5,26 @@ from __future__ import annotations
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter import config
+from lk_jupyter.account.organizations import acting, slug_of
 from lk_jupyter.api.orgs import Org, OrgBillingDetails, OrgCreate, OrgUpdate
+from lk_jupyter.config import settings
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._ask import answered
-from lk_jupyter.magics._line import Note
-from lk_jupyter.magics._rights import may
-from lk_jupyter.magics._views import Table, say
-from lk_jupyter.magics.orgs._options import (
+from lk_jupyter.machines.cost import credits_label, moment_label
+from lk_jupyter.magics._engine.ask import answered
+from lk_jupyter.magics._engine.permissions import may
+from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.live import Note
+from lk_jupyter.magics.orgs._verbs import lk_org
+from lk_jupyter.options.orgs import (
     BillingOptions,
-    CreateOptions,
-    DeleteOptions,
+    CreateOrgOptions,
+    DeleteOrgOptions,
     OrgOptions,
-    RenameOptions,
+    RenameOrgOptions,
     UseOptions,
 )
-from lk_jupyter.magics.orgs._verbs import lk_org
-from lk_jupyter.options import NoOptions, check_model
-from lk_jupyter.runs.cost import credits_label
-from lk_jupyter.runs.orgs import acting, slug_of
-from lk_jupyter.runs.session import current
+from lk_jupyter.options.runs import NoOptions, check_model
+from lk_jupyter.session import current
 
 _BILLING = {
     "company": "billing_company_name",
@@ -41,19 +41,23 @@ _BILLING = {
 
 @lk_org.verb("list", NoOptions)
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
-    """List your organizations, your role in each, and which one is in use."""
+    """List your organizations, your role in each, and the one in use."""
     client = current().client
     acts = acting(client)
     rows = [
         ("→" if acts and org.id == acts.org_id else "", org.slug, org.name, org.role, "yes" if org.is_default else "")
         for org in client.orgs.list()
     ]
-    display(Table(("", "Slug", "Name", "Your role", "Default"), rows, note="→ is the one in use: %lk_org use SLUG."))
+    display(
+        Table(
+            ("", "Slug", "Name", "Your role", "Default"), rows, note="→ marks the one in use. Switch: %lk_org use SLUG"
+        )
+    )
 
 
 @lk_org.verb("use", UseOptions)
 def _use(options: UseOptions, _shell: InteractiveShell) -> None:
-    """Act as an organization from now on: it pays, and owns what you start.
+    """Act for an organization from now on: it pays for what you start, and owns it.
 
     Examples::
 
@@ -61,10 +65,10 @@ def _use(options: UseOptions, _shell: InteractiveShell) -> None:
         %lk_org use --default
     """
     if options.default == bool(options.slug):
-        raise UsageError("%lk_org use: name an organization, or give --default.")
+        raise UsageError("%lk_org use needs an organization, or --default. Nothing was changed.")
     if options.slug:
         _check_membership(options.slug)
-    config.save("org", options.slug)
+    settings.save("org", options.slug)
     acts = acting(current().client)
     _tell_use(options.slug, acts.slug if acts else None)
 
@@ -72,21 +76,21 @@ def _use(options: UseOptions, _shell: InteractiveShell) -> None:
 def _check_membership(slug: str) -> None:
     known = [org.slug for org in current().client.orgs.list()]
     if slug not in known:
-        raise UsageError(f"You are in no organization {slug}. You are in: {', '.join(known)}.")
+        raise UsageError(f"You aren't a member of '{slug}'. Your organizations: {', '.join(known)}.")
 
 
 def _tell_use(asked: str | None, acts: str | None) -> None:
-    source = config.resolve("org").source
+    source = settings.resolve("org").source
     if asked and acts and acts != asked:
         reason = "the key belongs to it" if source.startswith("config") else f"{source} says so"
-        say(f"Kept, but you act as {acts} all the same: {reason}.")
+        say(f"Stored, but you still act as {acts}: {reason}.")
     else:
-        display(Note(f"You act as {acts or asked or 'your default organization'} now."))
+        display(Note(f"You now act as {acts or asked or 'your default organization'}."))
 
 
 @lk_org.verb("show", OrgOptions)
 def _show(options: OrgOptions, _shell: InteractiveShell) -> None:
-    """Tell of one organization: its balance, and who gets its invoices.
+    """Show one organization: its balance and its invoice address.
 
     Example: ``%lk_org show --org my-team``
     """
@@ -96,7 +100,7 @@ def _show(options: OrgOptions, _shell: InteractiveShell) -> None:
     state = "suspended" if balance.account_suspended else "in order"
     rows = [
         ("Slug", org.slug),
-        ("Made", f"{org.created_at.astimezone():%d %b %Y}"),
+        ("Made", moment_label(org.created_at, "%d %b %Y")),
         ("Balance", f"{credits_label(balance.balance)}, {state}"),
         *_billing_rows(org),
         ("Id", org.id),
@@ -104,38 +108,38 @@ def _show(options: OrgOptions, _shell: InteractiveShell) -> None:
     display(Table((org.name, ""), rows))
 
 
-@lk_org.verb("create", CreateOptions)
-def _create(options: CreateOptions, _shell: InteractiveShell) -> None:
-    """Make an organization that you own.
+@lk_org.verb("create", CreateOrgOptions)
+def _create(options: CreateOrgOptions, _shell: InteractiveShell) -> None:
+    """Create an organization that you own.
 
     Example: ``%lk_org create "My team" --slug my-team``
     """
     request = check_model(OrgCreate, options.model_dump())
     org = current().client.orgs.create(request)
-    display(Note(f"Made {org.name} ({org.slug}). %lk_org use {org.slug} acts as it."))
+    display(Note(f"Created {org.name} ({org.slug}). Act for it: %lk_org use {org.slug}"))
 
 
-@lk_org.verb("rename", RenameOptions)
-def _rename(options: RenameOptions, _shell: InteractiveShell) -> None:
-    """Give an organization another name, another slug, or both.
+@lk_org.verb("rename", RenameOrgOptions)
+def _rename(options: RenameOrgOptions, _shell: InteractiveShell) -> None:
+    """Change the name of an organization, its slug, or both.
 
     Example: ``%lk_org rename "Our team" --slug our-team``
     """
     if not (options.name or options.slug):
-        raise UsageError("%lk_org rename: give a new name, or --slug.")
+        raise UsageError("%lk_org rename needs a new name, or --slug. Nothing was changed.")
     client = current().client
     before = slug_of(client, options.org)
     changes = check_model(OrgUpdate, options.model_dump(include={"name", "slug"}, exclude_none=True))
     with may(before, "organization"):
         org = client.orgs.update(before, changes)
-    if org.slug != before and config.setting("org") == before:
-        config.save("org", org.slug)
-    display(Note(f"It is {org.name} ({org.slug}) now."))
+    if org.slug != before and settings.setting("org") == before:
+        settings.save("org", org.slug)
+    display(Note(f"Its name is now {org.name} ({org.slug})."))
 
 
 @lk_org.verb("billing", BillingOptions)
 def _billing(options: BillingOptions, _shell: InteractiveShell) -> None:
-    """Show what stands on the invoices of an organization, or change it.
+    """Show or change the invoice address of an organization.
 
     Example: ``%lk_org billing --company "Example GmbH" --country DE``
     """
@@ -147,26 +151,26 @@ def _billing(options: BillingOptions, _shell: InteractiveShell) -> None:
         with may(slug, "organization"):
             client.orgs.update(slug, check_model(OrgUpdate, changes))
     rows = _billing_rows(client.orgs.get(slug))
-    note = "" if rows else f"Nothing yet. %lk_org billing --company NAME --country DE --org {slug} sets it."
+    note = "" if rows else f"No invoice address. Set it: %lk_org billing --company NAME --country DE --org {slug}"
     display(Table(("Invoices of " + slug, ""), rows, note=note))
 
 
-@lk_org.verb("delete", DeleteOptions)
-def _delete(options: DeleteOptions, _shell: InteractiveShell) -> None:
-    """Delete an organization for good, with its keys, credits, machines and files. Asks for its slug.
+@lk_org.verb("delete", DeleteOrgOptions)
+def _delete(options: DeleteOrgOptions, _shell: InteractiveShell) -> None:
+    """Delete an organization permanently, with its keys, credits, machines and files. Asks for its slug.
 
     Example: ``%lk_org delete old-team``
     """
     slug, client = options.slug, current().client
     balance = client.orgs.balance(slug).balance
-    question = f"{slug} goes for good, with {credits_label(balance)} left in it. Type {slug} to go on: "
+    question = f"This deletes {slug} permanently, with the remaining {credits_label(balance)}. Type {slug} to confirm: "
     if not options.yes and answered(question) != slug:
-        say("Nothing was deleted. --yes deletes without asking.")
+        say("Nothing was deleted. To skip the question: --yes")
         return
     with may(slug, "organization"):
         client.orgs.delete(slug)
-    if config.setting("org") == slug:
-        config.save("org", None)
+    if settings.setting("org") == slug:
+        settings.save("org", None)
     display(Note(f"Deleted {slug}."))
 
 

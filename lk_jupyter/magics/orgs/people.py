@@ -5,14 +5,17 @@ from __future__ import annotations
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.account.organizations import member, own_invite, sent_invite, slug_of
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.orgs import OrgInvite, OrgMemberAdd, OrgMemberRoleUpdate
 from lk_jupyter.errors import Conflict, Forbidden, UsageError
-from lk_jupyter.magics._ask import ask, ask_hidden
-from lk_jupyter.magics._line import Note
-from lk_jupyter.magics._rights import may
-from lk_jupyter.magics._views import Table, say
-from lk_jupyter.magics.orgs._options import (
+from lk_jupyter.machines.cost import moment_label
+from lk_jupyter.magics._engine.ask import ask, ask_hidden
+from lk_jupyter.magics._engine.permissions import may
+from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.live import Note
+from lk_jupyter.magics.orgs._verbs import lk_org
+from lk_jupyter.options.orgs import (
     AcceptOptions,
     InviteOptions,
     InvitesOptions,
@@ -22,10 +25,8 @@ from lk_jupyter.magics.orgs._options import (
     RoleOptions,
     WithdrawOptions,
 )
-from lk_jupyter.magics.orgs._verbs import lk_org
-from lk_jupyter.options import check_model
-from lk_jupyter.runs.orgs import member, own_invite, sent_invite, slug_of
-from lk_jupyter.runs.session import current
+from lk_jupyter.options.runs import check_model
+from lk_jupyter.session import current
 
 
 @lk_org.verb("members", OrgOptions)
@@ -34,7 +35,7 @@ def _members(options: OrgOptions, _shell: InteractiveShell) -> None:
     client = current().client
     slug = slug_of(client, options.org)
     rows = [
-        (each.email or each.user_id, each.role, f"{each.created_at.astimezone():%d %b %Y}", each.user_id[:8])
+        (each.email or each.user_id, each.role, moment_label(each.created_at, "%d %b %Y"), each.user_id[:8])
         for each in client.orgs.list_members(slug)
     ]
     display(Table((f"Members of {slug}", "Role", "Since", "Id"), rows))
@@ -42,7 +43,7 @@ def _members(options: OrgOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("invite", InviteOptions)
 def _invite(options: InviteOptions, _shell: InteractiveShell) -> None:
-    """Add somebody by e-mail address; who has no account yet gets an invitation by mail.
+    """Add a member by e-mail address; people without an account get an invitation by mail.
 
     Example: ``%lk_org invite mira@example.com --role admin``
     """
@@ -53,18 +54,16 @@ def _invite(options: InviteOptions, _shell: InteractiveShell) -> None:
         with may(slug, "members"):
             status = client.orgs.add_member(slug, request).status
     except Conflict:
-        raise UsageError(f"{options.email} is in {slug} already. %lk_org role changes what they may do.") from None
+        raise UsageError(f"{options.email} is already a member of {slug}. Change the role: %lk_org role") from None
     if status == "added":
-        display(Note(f"{options.email} is in {slug} now, as {options.role}."))
+        display(Note(f"Added {options.email} to {slug} as {options.role}."))
     else:
-        display(
-            Note(f"Invited {options.email} to {slug} as {options.role}. %lk_org invites lists who has not come yet.")
-        )
+        display(Note(f"Invited {options.email} to {slug} as {options.role}. Open invitations: %lk_org invites"))
 
 
 @lk_org.verb("invites", InvitesOptions)
 def _invites(options: InvitesOptions, _shell: InteractiveShell) -> None:
-    """List the invitations that wait for you, and those of your organization that wait for others.
+    """List invitations that you can accept, and open invitations of your organization.
 
     Examples::
 
@@ -78,7 +77,7 @@ def _invites(options: InvitesOptions, _shell: InteractiveShell) -> None:
     slug = slug_of(client, options.org)
     rows = [("you", each.org_slug, each.role, f"%lk_org accept {each.org_slug}") for each in client.invites.mine()]
     rows += [(each.email, slug, each.role, f"%lk_org withdraw {each.email}") for each in _sent(client, slug)]
-    display(Table(("Who", "To", "As", "To do"), rows, note="" if rows else "No invitations wait."))
+    display(Table(("Who", "To", "As", "To do"), rows, note="" if rows else "No invitations."))
 
 
 def _sent(client: Client, slug: str) -> list[OrgInvite]:
@@ -104,12 +103,12 @@ def _accept(options: AcceptOptions, _shell: InteractiveShell) -> None:
     client = current().client
     invite = own_invite(client, options.invite)
     role = client.invites.accept(invite.id).role
-    display(Note(f"You are in {invite.org_name} as {role}. %lk_org use {invite.org_slug} acts as it."))
+    display(Note(f"You joined {invite.org_name} as {role}. Act for it: %lk_org use {invite.org_slug}"))
 
 
 @lk_org.verb("withdraw", WithdrawOptions)
 def _withdraw(options: WithdrawOptions, _shell: InteractiveShell) -> None:
-    """Withdraw an invitation: its link works no more.
+    """Withdraw an invitation: its link stops working.
 
     Example: ``%lk_org withdraw mira@example.com``
     """
@@ -123,7 +122,7 @@ def _withdraw(options: WithdrawOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("role", RoleOptions)
 def _role(options: RoleOptions, _shell: InteractiveShell) -> None:
-    """Give a member another role; for owners.
+    """Change the role of a member. Needs the role owner.
 
     Example: ``%lk_org role mira@example.com admin``
     """
@@ -132,12 +131,12 @@ def _role(options: RoleOptions, _shell: InteractiveShell) -> None:
     found = member(client, slug, options.member)
     with may(slug, "roles"):
         changed = client.orgs.set_role(slug, found.user_id, OrgMemberRoleUpdate(role=options.role))
-    display(Note(f"{found.email or found.user_id} is {changed.role} of {slug} now."))
+    display(Note(f"{found.email or found.user_id} now has the role {changed.role} in {slug}."))
 
 
 @lk_org.verb("remove", MemberOptions)
 def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
-    """Remove a member: what they started goes on, and they see it no more. Asks first.
+    """Remove a member: their runs stay active, and they no longer see them. Asks first.
 
     Example: ``%lk_org remove mira@example.com``
     """
@@ -145,7 +144,7 @@ def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
     slug = slug_of(client, options.org)
     found = member(client, slug, options.member)
     if not options.yes and not ask(f"Remove {found.email or found.user_id} from {slug}? [y/N] "):
-        say("Nobody was removed. --yes removes without asking.")
+        say("Nobody was removed. To skip the question: --yes")
         return
     with may(slug, "members"):
         client.orgs.remove_member(slug, found.user_id)
@@ -154,7 +153,7 @@ def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("leave", LeaveOptions)
 def _leave(options: LeaveOptions, _shell: InteractiveShell) -> None:
-    """Leave an organization yourself; its last owner stays. Asks first.
+    """Leave an organization; its last owner can't leave. Asks first.
 
     Example: ``%lk_org leave --org old-team``
     """
@@ -163,7 +162,7 @@ def _leave(options: LeaveOptions, _shell: InteractiveShell) -> None:
     me = client.user.status()
     found = member(client, slug, me.user_id or me.email or "")
     if not options.yes and not ask(f"Leave {slug}? [y/N] "):
-        say("You stay. --yes leaves without asking.")
+        say("You didn't leave. To skip the question: --yes")
         return
     client.orgs.remove_member(slug, found.user_id)
     display(Note(f"You left {slug}."))

@@ -7,17 +7,17 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.account.organizations import slug_of, transactions
 from lk_jupyter.api.orgs import OrgTransaction
-from lk_jupyter.magics._frames import frame
-from lk_jupyter.magics.orgs._options import SpendingOptions, TransactionsOptions
+from lk_jupyter.magics._engine.dataframes import frame
 from lk_jupyter.magics.orgs._verbs import lk_org
-from lk_jupyter.runs.orgs import slug_of, transactions
-from lk_jupyter.runs.session import current
+from lk_jupyter.options.orgs import SpendingOptions, TransactionsOptions
+from lk_jupyter.session import current
 
 
 @lk_org.verb("transactions", TransactionsOptions)
 def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any:
-    """Give the ledger of an organization as a DataFrame, newest first; credits given are positive.
+    """List the ledger of an organization as a DataFrame, newest first; credits received are positive.
 
     Examples::
 
@@ -28,7 +28,7 @@ def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any
     slug = slug_of(client, options.org)
     found = transactions(client, slug, options.limit, options.kind, options.source)
     if options.plot:
-        from lk_jupyter.runs.ledger_plot import draw  # noqa: PLC0415 (matplotlib is loaded for a plot)
+        from lk_jupyter.account.spending_plot import draw  # noqa: PLC0415 (matplotlib is loaded for a plot)
 
         display(draw(found, slug))
     return frame([_row(entry) for entry in found], ("time", "credits", "source", "hardware", "description", "id"))
@@ -36,7 +36,7 @@ def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any
 
 @lk_org.verb("spending", SpendingOptions)
 def _spending(options: SpendingOptions, _shell: InteractiveShell) -> Any:
-    """Give the sums of what one category has cost, as a DataFrame.
+    """Sum the costs of one category, as a DataFrame.
 
     Examples::
 
@@ -50,7 +50,7 @@ def _spending(options: SpendingOptions, _shell: InteractiveShell) -> Any:
         {
             options.by: each.group_by_value,
             "count": each.count,
-            "credits": float(each.total_amount),
+            "credits": None if each.total_amount is None else float(each.total_amount),
             "first": each.first_created_at,
             "last": each.last_created_at,
         }
@@ -63,7 +63,7 @@ def _row(entry: OrgTransaction) -> dict[str, Any]:
     facts = entry.metadata or {}
     return {
         "time": entry.created_at,
-        "credits": float(-abs(entry.amount) if entry.kind == "debit" else abs(entry.amount)),
+        "credits": None if entry.amount is None else float(abs(entry.amount)) * (-1 if entry.kind == "debit" else 1),
         "source": facts.get("source") or "",
         "hardware": facts.get("hardware_profile") or "",
         "description": facts.get("description") or "",

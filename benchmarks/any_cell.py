@@ -1,0 +1,167 @@
+"""How many cells of ordinary notebooks do with ``%%lk_run --carry`` what they do here: outputs, and what they leave.
+
+The notebooks are those of ``tests/any_cell``; ``LK_ANY_CELL`` names some of them. Each cell runs in two kernels, as it
+is and as a run; then outputs and variables are compared. After a difference the cell is run as it is in the
+second kernel too, so that the next one begins as it should. ``LK_ANY_CELL_LINE`` is another line than the one of
+``--carry``, with ``{names}`` for what the cell sets.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from figures import Figure
+from kernel import Kernel, running_kernel
+
+from lk_jupyter.code.ipython import as_python
+from lk_jupyter.localcloud import launch
+
+NOTEBOOKS = Path(__file__).parent.parent / "tests" / "any_cell"
+LINE = os.environ.get("LK_ANY_CELL_LINE", "%%lk_run --machine cpu --carry")
+
+#: What a kernel says of its variables: equal texts for equal values, and which names share one object.
+PROBE = (NOTEBOOKS / "probe" / "probe.txt").read_text(encoding="utf-8")
+
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}|\b\d+(?:\.\d+)? [µμmn]?s\b|(?:user|sys|total).*")
+_WAY_OUT = re.compile(r"--\w|-r \w|%lk_|: (?:make|send|define|import|install|run|stop|show|ask)|Add |[Dd]efine|[Cc]opy")
+_STATUS = re.compile(
+    r"(?:\S )?(?:submitting|queued|pending|starting|running|completed|failed|aborted|refused)\b"
+    r"|Hint: |⚠ |\d+ of these|$"
+)
+
+
+@dataclass
+class Tally:
+    """How the cells of one notebook went."""
+
+    cells: int = 0
+    outputs: int = 0
+    state: int = 0
+    errors: int = 0
+    no_way_out: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Add the cells of another notebook."""
+        for name in ("cells", "outputs", "state", "errors", "no_way_out"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+def measure() -> Iterator[Figure]:
+    """Yield the shares, as what is missing of 100 %."""
+    with tempfile.TemporaryDirectory() as folder:
+        cloud = launch.start(Path(folder, "cloud"))
+        try:
+            total = Tally()
+            for path in sorted(NOTEBOOKS.glob("*.py")):
+                if path.stem in os.environ.get("LK_ANY_CELL", path.stem).split(","):
+                    total.add(_notebook(path, cloud, Path(folder)))
+        finally:
+            launch.stop(cloud.data)
+    outputs, state = (100 * (1 - part / total.cells) for part in (total.outputs, total.state))
+    yield Figure("any cell: other outputs than here", outputs, 5, "%", f"of {total.cells} cells")
+    yield Figure("any cell: other outputs or variables than here", state, 5, "%", f"{total.errors} errors")
+    yield Figure("any cell: errors that name no way out", total.no_way_out, 0, "cells")
+
+
+def cells_of(path: Path) -> list[str]:
+    """Return the cells of a notebook, which is kept as text."""
+    return [cell.strip("\n") for cell in path.read_text(encoding="utf-8").split("# %%\n") if cell.strip()]
+
+
+def _notebook(path: Path, cloud: launch.Address, folder: Path) -> Tally:
+    kept = {"LK_LOG_DIR": str(folder / "logs"), "LK_JOURNAL": str(folder / "journal.sqlite")}
+    tally = Tally()
+    with (
+        running_kernel(**kept) as plain,
+        running_kernel(LK_BASE_URL=cloud.base_url, LK_API_KEY=cloud.api_key, **kept) as ours,
+    ):
+        for kernel in (plain, ours):
+            kernel.execute("import random, numpy.random\nrandom.seed(0), numpy.random.seed(0)\ndel random, numpy")
+        for number, cell in enumerate(cells_of(path), 1):
+            if difference := _cell(cell, plain, ours, tally):
+                print(f"  {path.stem} cell {number}: {difference}"[:600], flush=True)
+    return tally
+
+
+def _cell(cell: str, plain: Kernel, ours: Kernel, tally: Tally) -> str:
+    """Run a cell in both kernels; return what differs, in words."""
+    expected, found = _outputs(plain, cell), _outputs(ours, f"{_line(cell)}\n{cell}", is_run=True)
+    wanted, state = _probe(plain), _probe(ours)
+    tally.cells += 1
+    same = expected == found
+    tally.outputs += same
+    tally.state += same and wanted == state
+    if same and wanted == state:
+        return ""
+    lacking = json.dumps(found)
+    if any(kind == "error" for kind, _ in found) and not any(kind == "error" for kind, _ in expected):
+        tally.errors += 1
+        tally.no_way_out += not _WAY_OUT.search(lacking)
+    difference = f"{_shortly(expected)} -> {_shortly(found)}" if not same else _of(wanted, state)
+    _outputs(ours, cell)
+    return difference
+
+
+def _line(cell: str) -> str:
+    return LINE.replace("{names}", ",".join(_set_by(cell)) or "_none_") if "{names}" in LINE else LINE
+
+
+def _set_by(cell: str) -> list[str]:
+    tree = ast.parse(as_python(cell))
+    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    made = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    return sorted(named | made)
+
+
+def _outputs(kernel: Kernel, code: str, *, is_run: bool = False) -> list[tuple[str, str]]:
+    """Return what a cell shows, in order; text is joined, and what a run says of itself is left out."""
+    found: list[tuple[str, str]] = []
+    for kind, content in kernel.messages_of(code):
+        if kind == "stream":
+            text = _ADDRESS.sub("", content["text"])
+            if found and found[-1][0] == "text":
+                text = found.pop()[1] + text
+            found.append(("text", text))
+        elif kind == "error":
+            found.append(("error", _error(content)))
+        elif kind in {"display_data", "execute_result"} and not (is_run and _is_status(content)):
+            data = content["data"]
+            text = "a picture" if "image/png" in data else _ADDRESS.sub("", data.get("text/plain", ""))
+            found.append(("shown", text))
+    return found
+
+
+def _is_status(content: dict[str, Any]) -> bool:
+    return bool(_STATUS.match(content["data"].get("text/plain", "")))
+
+
+def _error(content: dict[str, Any]) -> str:
+    last = str(content["evalue"]).strip()
+    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(content["traceback"]))
+    if content["ename"] == "RunFailed":
+        raised = re.findall(r"^(\w+(?:Error|Exception|Warning|Interrupt)): (.*)$", text, re.MULTILINE)
+        return ": ".join(raised[-1]) if raised else text[-300:]
+    return f"{content['ename']}: {last}"
+
+
+def _probe(kernel: Kernel) -> dict[str, Any]:
+    (text,) = [content["text"] for kind, content in kernel.messages_of(PROBE) if kind == "stream"]
+    state: dict[str, Any] = json.loads(text)
+    return state
+
+
+def _of(wanted: dict[str, Any], state: dict[str, Any]) -> str:
+    names = sorted(name for name in wanted.keys() | state.keys() if wanted.get(name) != state.get(name))
+    return "; ".join(f"{name}: {wanted.get(name)!s:.90} -> {state.get(name)!s:.90}" for name in names)
+
+
+def _shortly(outputs: list[tuple[str, str]]) -> str:
+    return repr([(kind, text[-250:] if kind == "error" else text[:80]) for kind, text in outputs])

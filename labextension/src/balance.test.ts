@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest';
+
+import { burnRateWords, endWords } from './balance';
+
+const rate = (per_hour: string, complete: boolean) => ({ things: [], per_hour, complete, label: '' });
+
+test('the known prices are summed up, and said to be the least when one is not known', () => {
+  expect(burnRateWords(rate('4.380', true))).toBe('4.38/h');
+  expect(burnRateWords(rate('1.59', false))).toBe('at least 1.59/h');
+  expect(burnRateWords(rate('0', false))).toBe('price unknown');
+});
+
+test('the credits end when what is known has used them, at the latest where a price is not known', () => {
+  const noon = Date.parse('2026-06-02T12:00:00Z') / 1000;
+  const two = new Date(1000 * (noon + 7200)).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+  expect(endWords(4, rate('2', true), noon)).toBe(two);
+  expect(endWords(4, rate('2', false), noon)).toBe(`${two} at the latest`);
+  expect(endWords(4, rate('0', false), noon)).toBeNull();
+  expect(endWords(null, rate('2', true), noon)).toBeNull();
+});

@@ -1,0 +1,64 @@
+import { stopIcon } from '@jupyterlab/ui-components';
+import React from 'react';
+
+import { machineName } from '../format';
+import { trans } from '../trans';
+
+/** Something that is billed now. */
+export interface Active {
+  id: string;
+  name: string;
+  machine: string;
+  perHour: number | null;
+  /** Seconds that it is billed for; null where nobody knows. */
+  time: string;
+  /** Ends it, after a question; nothing for what is ended elsewhere. */
+  onStop?: () => void;
+}
+
+export interface ActiveNowProps {
+  active: Active[];
+  /** What all of it costs an hour, in words; nothing where nothing is billed. */
+  total: string;
+  onOpenPanel: () => void;
+}
+
+/** What is billed now, each with its price and what ends it. */
+export function ActiveNow({ active, total, onOpenPanel }: ActiveNowProps) {
+  return (
+    <section className="lk-active" aria-label={trans.__('Active now')}>
+      <header>
+        <strong>{active.length ? trans.__('Active now') : trans.__('No active runs.')}</strong>
+        <span>{total}</span>
+      </header>
+      <ul>
+        {active.map(({ id, name, machine, perHour, time, onStop }) => (
+          <li key={id}>
+            <span className="lk-active-name" title={name}>
+              {name}
+            </span>
+            <span>{machineName(machine)}</span>
+            <span>{time}</span>
+            <span>{perHour === null ? trans.__('price unknown') : trans.__('%1/h', perHour)}</span>
+            {onStop ? (
+              <button
+                type="button"
+                className="lk-icon-action"
+                title={trans.__('Abort the run')}
+                aria-label={trans.__('Abort %1', name)}
+                onClick={onStop}
+              >
+                <stopIcon.react tag="span" />
+              </button>
+            ) : (
+              <span />
+            )}
+          </li>
+        ))}
+      </ul>
+      <button type="button" className="lk-active-more" onClick={onOpenPanel}>
+        {trans.__('Open the panel')}
+      </button>
+    </section>
+  );
+}

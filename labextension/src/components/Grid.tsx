@@ -1,0 +1,59 @@
+import React from 'react';
+
+import { significant } from '../format';
+import { trans } from '../trans';
+
+export interface GridProps {
+  /** What it shows, for those who hear it. */
+  label: string;
+  /** Names, and the types of what is in them. */
+  columns: [name: string, kind: string][];
+  /** Cells as text; an empty one is null. */
+  rows: string[][];
+}
+
+const FIGURES = /int|float|double|decimal|half|number/i;
+const FRACTIONS = /float|double|decimal|half|number/i;
+
+/** Data in rows of 24 pixels: numbers at the right with five significant digits, nulls counted. */
+export function Grid({ label, columns, rows }: GridProps) {
+  const sides = columns.map(([, kind]) => (FIGURES.test(kind) ? 'lk-figure' : undefined));
+  const nulls = columns.map((_, at) => rows.filter(row => !row[at]).length);
+  return (
+    <div className="lk-scroll" tabIndex={0} role="region" aria-label={label}>
+      <table className="lk-grid-table">
+        <thead>
+          <tr>
+            {columns.map(([name, kind], at) => (
+              <th key={at} scope="col" className={sides[at]}>
+                {name}{' '}
+                <small className="lk-quiet">
+                  {nulls[at] ? trans._n('%2, %1 null', '%2, %1 nulls', nulls[at], kind) : kind}
+                </small>
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row, n) => (
+            <tr key={n}>
+              {columns.map(([, kind], at) => (
+                <td key={at} className={sides[at]}>
+                  <Cell text={row[at] ?? ''} isFraction={FRACTIONS.test(kind)} />
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Cell({ text, isFraction }: { text: string; isFraction: boolean }) {
+  if (!text) {
+    return <span className="lk-quiet">{trans.__('null')}</span>;
+  }
+  const shown = isFraction ? significant(text) : text;
+  return shown === text ? <>{text}</> : <span title={text}>{shown}</span>;
+}

@@ -1,0 +1,42 @@
+/** Pictures of 16 pixels in the colour of the text around them, the same in Lab and in widgets. */
+import React from 'react';
+
+const SHAPES = {
+  running: 'M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zm0 1.5v9a4.5 4.5 0 0 1 0-9z',
+  waiting:
+    'M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zm0 1.4a4.6 4.6 0 1 1 0 9.2 4.6 4.6 0 0 1 0-9.2zM7.3 5v3.5l2.5 1.7.7-1.1-1.9-1.3V5z',
+  done: 'M6.4 12 2.7 8.3l1.2-1.2 2.5 2.5 5.7-5.7 1.2 1.2z',
+  failed: 'M4.1 3 8 6.9 11.9 3 13 4.1 9.1 8l3.9 3.9-1.1 1.1L8 9.1 4.1 13 3 11.9 6.9 8 3 4.1z',
+  stopped: 'M4 4h8v8H4z',
+  rerun: 'M8 3.2V.6l3.9 3.5L8 7.6V4.8a3.6 3.6 0 1 0 3.6 3.6h1.6A5.2 5.2 0 1 1 8 3.2z',
+  goTo: 'M8.6 2.5h4.9v4.9l-1.7-1.7-4.1 4.1-1.5-1.5 4.1-4.1zM3 4h3.6v1.4H4.4v6.2h6.2V9.4H12V13H3z',
+  open: 'M2.5 3h11v10h-11zm1.4 3v5.6h8.2V6z',
+  star: 'M8 1.6l2 4 4.4.7-3.2 3.1.8 4.4L8 11.7l-4 2.1.8-4.4L1.6 6.3 6 5.6z',
+  funnel: 'M2 3h12L9.6 8.4V13l-3.2-1.6v-3z',
+  folder: 'M1.5 3h4.8l1.5 1.7h6.7V13h-13z',
+  file: 'M3.5 1.5h5.7l3.3 3.3v9.7h-9zm1.4 1.4v10.2h6.2V5.7H8.4V2.9z',
+  up: 'm8 5 4.5 5h-9z',
+  down: 'm8 11 4.5-5h-9z'
+};
+export type IconName = keyof typeof SHAPES;
+
+export function Icon({ name }: { name: IconName }) {
+  return (
+    <svg className={`lk-icon lk-icon-${name}`} viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+      <path d={SHAPES[name]} fill="currentColor" fillRule="evenodd" />
+    </svg>
+  );
+}
+
+/** A button that is a picture; its name is its tooltip too. */
+export function IconButton({
+  icon,
+  name,
+  ...rest
+}: { icon: IconName; name: string } & React.ButtonHTMLAttributes<HTMLButtonElement>) {
+  return (
+    <button type="button" className="lk-icon-button" aria-label={name} title={name} {...rest}>
+      <Icon name={icon} />
+    </button>
+  );
+}

@@ -1,0 +1,152 @@
+import {
+  checkIcon,
+  circleEmptyIcon,
+  closeIcon,
+  ellipsesIcon,
+  LabIcon,
+  launchIcon,
+  offlineBoltIcon,
+  refreshIcon,
+  runIcon,
+  stopIcon
+} from '@jupyterlab/ui-components';
+import React, { ReactNode } from 'react';
+
+import { costWords } from '../bill';
+import { duration, machineName } from '../format';
+import { clock, Header, Tone } from '../header';
+import { trans } from '../trans';
+
+const SIGNS: Record<Tone, LabIcon> = {
+  waiting: circleEmptyIcon,
+  running: runIcon,
+  done: checkIcon,
+  failed: closeIcon,
+  stopped: stopIcon,
+  unsure: offlineBoltIcon
+};
+
+/** The part of its time limit after which a run is shown as short of time. */
+const SHORT = 0.8;
+
+export interface RunHeaderProps {
+  header: Header;
+  /** A word on where it runs, if that is to be said here. */
+  chip: { label: string; title: string } | null;
+  canRerun: boolean;
+  onStop: () => void;
+  onRerun: () => void;
+  onOpen: () => void;
+  onMenu: (place: HTMLElement) => void;
+}
+
+/** A run in one line: what it is, where, how long, what it costs, and what can be done. */
+export function RunHeader({ header, chip, canRerun, ...on }: RunHeaderProps) {
+  const { id, tone, label, ended, bill, limit, waited, told, notes } = header;
+  const { react: Sign } = SIGNS[tone];
+  const machine = machineName(header.machine);
+  const share = tone === 'running' && limit && bill.seconds !== null ? Math.min(1, bill.seconds / limit) : null;
+  const name = [machine, id?.slice(0, 8)].filter(Boolean).join(' ');
+  return (
+    <section className={`lk-run-header lk-${tone}`} aria-label={trans.__('Run %1', name)}>
+      <div className="lk-run-header-line" title={id ? trans.__('Run %1', id) : ''}>
+        <span className="lk-run-header-sign" aria-hidden="true">
+          <Sign tag="span" />
+        </span>
+        <strong role="status">{label}</strong>
+        <span className="lk-run-header-facts">{[machine + rate(header), ...told].filter(Boolean).join(' · ')}</span>
+        {chip && (
+          <span className="lk-chip" title={chip.title}>
+            {chip.label}
+          </span>
+        )}
+        <span className="lk-run-header-figures">
+          <span>{time(header)}</span>
+          <span>{waited !== null ? trans.__('not billed yet') : costWords(bill)}</span>
+        </span>
+        <span className="lk-run-header-actions">
+          {id && !ended && <Action icon={stopIcon} label={trans.__('Abort the run')} onClick={on.onStop} />}
+          {ended && canRerun && (
+            <Action icon={refreshIcon} label={trans.__('Run its cell again')} onClick={on.onRerun} />
+          )}
+          {id && <Action icon={launchIcon} label={trans.__('Open the run')} onClick={on.onOpen} />}
+          {id && (
+            <Action icon={ellipsesIcon} label={trans.__('More actions')} isMenu onClick={event => on.onMenu(event)} />
+          )}
+        </span>
+      </div>
+      <div className="lk-run-header-limit" aria-hidden="true">
+        {share !== null && (
+          <div className={share > SHORT ? 'lk-short' : ''} style={{ transform: `scaleX(${share})` }} />
+        )}
+      </div>
+      {notes.map((note, at) => (
+        <div key={at} className="lk-run-header-note">
+          {linked(note)}
+        </div>
+      ))}
+    </section>
+  );
+}
+
+function rate({ pricePerHour, ended }: Header): string {
+  return pricePerHour !== null && !ended ? ` · ${trans.__('%1/h', pricePerHour)}` : '';
+}
+
+/** A run that is active shows a clock and its limit; one that has ended, how long it took. */
+function time({ bill: { seconds }, ended, limit, waited }: Header): string {
+  if (ended) {
+    return seconds === null ? '' : duration(seconds);
+  }
+  if (seconds === null) {
+    return waited === null ? '' : clock(waited);
+  }
+  return limit ? `${clock(seconds)} / ${clock(limit)}` : clock(seconds);
+}
+
+interface ActionProps {
+  icon: LabIcon;
+  label: string;
+  isMenu?: boolean;
+  onClick: (place: HTMLElement) => void;
+}
+
+function Action({ icon: { react: Icon }, label, isMenu, onClick }: ActionProps) {
+  return (
+    <button
+      type="button"
+      aria-label={label}
+      title={label}
+      aria-haspopup={isMenu ? 'menu' : undefined}
+      onClick={event => onClick(event.currentTarget)}
+    >
+      <Icon tag="span" />
+    </button>
+  );
+}
+
+/** How many lines of a log are left out, which a click shows. */
+export function HiddenLines({ count, onOpen }: { count: number; onOpen: () => void }) {
+  const lines = trans._n('%1 line hidden', '%1 lines hidden', count).replace(String(count), count.toLocaleString('en'));
+  return (
+    <button type="button" className="lk-hidden-lines" onClick={onOpen}>
+      <span aria-hidden="true">▸ </span>
+      {lines} · {trans.__('Open log')}
+    </button>
+  );
+}
+
+const ADDRESS = /(https?:\/\/[^\s<>&]+(?<![.,;:)]))/;
+
+/** Text in which web addresses can be clicked. */
+function linked(text: string): ReactNode[] {
+  return text.split(ADDRESS).map((part, at) =>
+    at % 2 ? (
+      <a key={at} href={part} target="_blank" rel="noopener noreferrer">
+        {part}
+      </a>
+    ) : (
+      part
+    )
+  );
+}

@@ -1,0 +1,68 @@
+/** Figures as people read them: the same as Python writes, with the same examples (tests/figures.json). */
+import { trans } from './trans';
+
+/** Seconds as `7.4 s`, `3 min 05 s` or `2 h 10 min`. */
+export function duration(seconds: number): string {
+  if (seconds < 60) {
+    return `${seconds.toFixed(1)} s`;
+  }
+  const whole = Math.round(seconds);
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (part: number) => String(part).padStart(2, '0');
+  return h ? `${h} h ${two(m)} min` : `${m} min ${two(s)} s`;
+}
+
+/** Credits with as many digits as say something. */
+export function credits(amount: number): string {
+  if (amount > 0 && amount < 0.0001) {
+    return trans.__('under %1', '0.0001');
+  }
+  return amount.toFixed(Math.abs(amount) < 1 ? 4 : 2);
+}
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+
+/** Bytes as `3.2 MB`. */
+export function bytes(count: number): string {
+  const last = UNITS.length - 1;
+  let at = 0;
+  for (; count >= 999.5 && at < last; at++) {
+    count /= 1000;
+  }
+  return `${count.toFixed(at && count < 99.95 ? 1 : 0)} ${UNITS[at]}`;
+}
+
+/** A number in text with five significant digits at most; other text stays as it is. */
+export function significant(text: string): string {
+  const value = Number(text);
+  return text.trim() && Number.isFinite(value) ? String(Number(value.toPrecision(5))) : text;
+}
+
+/** A machine's profile as its card is called: `gpu.a100` is A100. */
+export function machineName(profile: string): string {
+  return profile.startsWith('gpu.') ? profile.slice(4).toUpperCase() : profile;
+}
+
+/** When something was, in Unix seconds: the time of a day that has not ended, the date before. */
+export function when(at: number, now: number): string {
+  const [then, today] = [new Date(at * 1000), new Date(now * 1000)];
+  return then.toDateString() === today.toDateString()
+    ? then.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+    : then.toLocaleDateString([], { month: 'short', day: 'numeric' });
+}
+
+/** The day of a moment, as a heading. */
+export function day(at: number, now: number): string {
+  const [then, today, yesterday] = [at, now, now - 86_400].map(second => new Date(second * 1000).toDateString());
+  if (then === today) {
+    return trans.__('Today');
+  }
+  return then === yesterday
+    ? trans.__('Yesterday')
+    : new Date(at * 1000).toLocaleDateString(undefined, { weekday: 'short', month: 'short', day: 'numeric' });
+}
+
+/** A moment of the API in Unix seconds; one without a zone is UTC. */
+export function moment(text: string | null | undefined): number | null {
+  return text ? Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`) / 1000 : null;
+}

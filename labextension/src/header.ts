@@ -1,0 +1,223 @@
+/** What the header of a run says: what its output keeps, put right by what the server knows. */
+import { PartialJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
+
+import { Bill, costWords, NO_BILL } from './bill';
+import type { RunRow } from './components/RunList';
+import { duration } from './format';
+import { thisSecond } from './request';
+import { billOfRow, hasEnded, Receipt, receiptIn, stateLabel } from './runs';
+import { trans } from './trans';
+
+/** The type of an output that is a run. */
+export const RUN_MIME = 'application/vnd.lk.run+json';
+
+/** Milliseconds that what a kernel wrote goes before what the lists say, which are heard later. */
+const FRESH = 15_000;
+
+/** Milliseconds without an answer after which that is said. */
+const PATIENCE = 5000;
+
+/** What an output keeps of a run. Somebody may have sent the notebook: it is data, of the kinds that it should be. */
+export interface SavedRun extends Omit<Receipt, 'execution_id'> {
+  id: string | null;
+  pricePerHour: number | null;
+  limit: number | null;
+  /** What is told of it in words: what is installed, how a limit stands. */
+  told: string[];
+  notes: string[];
+}
+
+/** The run that an output keeps; null where it keeps something else. */
+export function savedRun(data: unknown): SavedRun | null {
+  const kept = (data ?? {}) as Record<string, unknown>;
+  const isSent = kept.execution_id !== undefined;
+  const receipt = receiptIn({ lk_jupyter: { ...kept, ...(!isSent && { execution_id: 'none' }) } });
+  if (!receipt || typeof kept.state !== 'string') {
+    return null;
+  }
+  const { execution_id, ...facts } = receipt;
+  return {
+    ...facts,
+    id: isSent ? execution_id : null,
+    pricePerHour: numberIn(kept.price_per_hour),
+    limit: numberIn(kept.time_limit_seconds),
+    told: words(kept.told),
+    notes: words(kept.notes)
+  };
+}
+
+/** The lines of a long log that an output stands for; null where it doesn't. */
+export function hiddenLines(data: unknown): { id: string; count: number } | null {
+  const receipt = receiptIn({ lk_jupyter: data });
+  const count = (data as { hidden_lines?: unknown } | null)?.hidden_lines;
+  return receipt && typeof count === 'number' ? { id: receipt.execution_id, count } : null;
+}
+
+export type Tone = 'waiting' | 'running' | 'done' | 'failed' | 'stopped' | 'unsure';
+
+export interface Header {
+  id: string | null;
+  tone: Tone;
+  label: string;
+  machine: string;
+  pricePerHour: number | null;
+  bill: Bill;
+  /** Seconds that it waits already; null where it does not, or nobody knows. */
+  waited: number | null;
+  limit: number | null;
+  ended: boolean;
+  told: string[];
+  notes: string[];
+}
+
+/** What was heard of a run: null where the server doesn't have it, undefined where nothing was heard. */
+export type HeardRun = RunRow | null | undefined;
+
+/**
+ * Say what a run is: `isLive` is whether its cell is active, `since` when its output was written last, `silent` since
+ * when no server answers.
+ */
+export function headerOf(
+  saved: SavedRun,
+  run: HeardRun,
+  at: { now: number; second: number; isLive: boolean; since: number; silent: number | null }
+): Header {
+  const isFresh = at.isLive || at.now - at.since < FRESH;
+  const savedEnded = hasEnded({ status: saved.state });
+  const isAhead = run && (savedEnded ? run.goingOn : rank(saved.state) > rank(run.state) && run.goingOn);
+  const heard = run && !(isFresh && isAhead) ? run : null;
+  const state = heard ? heard.state : saved.state;
+  const ended = heard ? !heard.goingOn : savedEnded;
+  const common = {
+    id: saved.id,
+    machine: heard?.machine || saved.machine || '',
+    pricePerHour: heard?.pricePerHour ?? saved.pricePerHour,
+    limit: saved.limit,
+    told: ended ? [] : saved.told,
+    notes: saved.notes
+  };
+  const bill = mostCertain(heard ? billOfRow(heard, at.second) : NO_BILL, billIn(saved));
+  const figures = { bill, ended, waited: null };
+  if (!ended && !isFresh && (run === null || !saved.id)) {
+    const notes = saved.id
+      ? [trans.__("This server doesn't have the run. Sign in to the server that it was started on.")]
+      : [trans.__('Nobody knows whether it was started. List what is active: %1', '%lk_runs')];
+    return { ...common, ...figures, tone: 'unsure', label: trans.__('Unknown'), bill: NO_BILL, told: [], notes };
+  }
+  const isLost = saved.state === 'reconnecting' && isFresh;
+  if (!ended && (isLost || (!isFresh && at.silent !== null && at.now - at.silent > PATIENCE))) {
+    const label = at.silent
+      ? trans.__('No answer for %1', clock((at.now - at.silent) / 1000))
+      : trans.__('Reconnecting');
+    const told = [trans.__('the run is still active, cost unknown')];
+    return { ...common, ...figures, tone: 'unsure', label, bill: NO_BILL, told };
+  }
+  if (ended) {
+    return { ...common, ...figures, tone: toneOf(state), label: label(state) };
+  }
+  const isBilled = bill.seconds !== null || state === 'running';
+  const waited = isBilled || !heard ? null : at.second - (heard.sentAt ?? heard.created);
+  return { ...common, ...figures, waited, tone: isBilled ? 'running' : 'waiting', label: label(state) };
+}
+
+/** Seconds as a clock shows them: 0:42, 12:05, 1:02:03. */
+export function clock(seconds: number): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (part: number) => String(part).padStart(2, '0');
+  return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+const SUCCEEDED = new Set(['completed', 'success']);
+const STOPPED = new Set(['aborted', 'cancelled', 'ended']);
+
+function toneOf(state: string): Tone {
+  return SUCCEEDED.has(state) ? 'done' : STOPPED.has(state) ? 'stopped' : 'failed';
+}
+
+/** How far a run is, of those that have not ended. */
+function rank(state: string): number {
+  return ['submitting', 'attaching', 'unknown'].includes(state)
+    ? 0
+    : ['pending', 'queued'].includes(state)
+      ? 1
+      : ['running', 'reconnecting', 'stopping'].includes(state)
+        ? 3
+        : 2;
+}
+
+function label(state: string): string {
+  const said = stateLabel(state);
+  return said.charAt(0).toUpperCase() + said.slice(1);
+}
+
+function billIn({ seconds, cost, cost_is }: SavedRun): Bill {
+  return {
+    seconds: seconds ?? null,
+    cost: cost === undefined ? null : Number(cost),
+    costIs: cost === undefined ? null : (cost_is ?? 'estimated')
+  };
+}
+
+/** A bill of the server goes first, unless it has no figure. */
+function mostCertain(heard: Bill, saved: Bill): Bill {
+  const isBilled = saved.costIs === 'billed' && heard.costIs !== 'billed';
+  return { ...(heard.cost === null || isBilled ? saved : heard), seconds: heard.seconds ?? saved.seconds };
+}
+
+function numberIn(value: unknown): number | null {
+  const found = typeof value === 'number' || typeof value === 'string' ? Number(value) : NaN;
+  return Number.isFinite(found) ? found : null;
+}
+
+function words(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((word): word is string => typeof word === 'string' && !!word) : [];
+}
+
+/** Text of an output, which may be kept as lines. */
+export const textIn = (text: unknown) => (Array.isArray(text) ? text.join('') : typeof text === 'string' ? text : '');
+
+/** A state as a letter, as Python writes it. */
+const SIGNS: Record<Tone, string> = { waiting: '◌', running: '●', done: '✓', failed: '✗', stopped: '■', unsure: '◌' };
+
+/** What is saved of a run that no kernel updates: its data, its line as text and HTML, and its receipt. */
+export function formsOf(saved: SavedRun, run: Exclude<HeardRun, undefined>, before: ReadonlyPartialJSONObject) {
+  const kept = before[RUN_MIME] as PartialJSONObject;
+  const short = saved.id!.slice(0, 8);
+  const machine = textIn(before['text/plain']).split('\n')[0].split(' · ')[1] ?? '';
+  const known = run ?? { state: 'unknown', goingOn: true };
+  const sign = SIGNS[known.goingOn ? (known.state === 'running' ? 'running' : 'waiting') : toneOf(known.state)];
+  const bill = run && !run.goingOn ? billOfRow(run, thisSecond()) : null;
+  const note = !run
+    ? trans.__("This server doesn't have the run. Sign in to the server that it was started on.")
+    : run.goingOn
+      ? trans.__('This output is no longer updated. Follow the run: %1', `%lk_attach ${short}`)
+      : trans.__('Output after the reload is not here. Show all of it: %1', `%lk_attach ${short}`);
+  const facts = [
+    machine.includes(' at ') && machine,
+    bill?.seconds !== null && bill && duration(bill.seconds),
+    bill && costWords(bill),
+    trans.__('run %1', short)
+  ].filter(fact => typeof fact === 'string');
+  const receipt = {
+    ...kept,
+    state: known.state,
+    ...(bill?.seconds !== null && bill && { seconds: bill.seconds }),
+    ...(bill?.cost != null && { cost: String(bill.cost), cost_is: bill.costIs })
+  };
+  const state = known.state.replace(/_/g, ' ');
+  const box = document.createElement('div');
+  const [strong, below] = [document.createElement('strong'), document.createElement('div')];
+  box.setAttribute('role', 'status');
+  strong.textContent = state;
+  below.textContent = note;
+  box.append(`${sign} `, strong, ...facts.map(fact => ` · ${fact}`), below);
+  return {
+    data: {
+      [RUN_MIME]: { ...receipt, notes: [note] },
+      'text/plain': `${[`${sign} ${state}`, ...facts].join(' · ')}\n  ${note}`,
+      'text/html': box.outerHTML
+    },
+    metadata: run && !run.goingOn ? { lk_jupyter: receipt } : {}
+  };
+}

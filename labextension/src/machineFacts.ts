@@ -1,0 +1,39 @@
+/** What is said of a machine wherever one is chosen: the picker, and "Run on ▾". */
+import { credits } from './format';
+import { trans } from './trans';
+import { MachineRow } from './types';
+
+/** Words of the server for what it does not know. */
+const UNKNOWN = ['', '–', 'none', 'unknown', 'no price'];
+
+export const isKnown = (words: string): boolean => !UNKNOWN.includes(words);
+
+/** What is free of a machine, as a word and as what its dot shows. */
+export function freedomOf({ allowed, free }: Pick<MachineRow, 'allowed' | 'free'>): { kind: string; word: string } {
+  if (allowed === 'no') {
+    return { kind: 'no', word: trans.__('not in your quota') };
+  }
+  return free === 'yes'
+    ? { kind: 'yes', word: trans.__('free') }
+    : free === 'no'
+      ? { kind: 'no', word: trans.__('taken') }
+      : { kind: 'unknown', word: trans.__('not known') };
+}
+
+/** The price of a minute, of which most runs take a few; null where the price is not known. */
+export function perMinute({ price_per_hour: price }: Pick<MachineRow, 'price_per_hour'>): string | null {
+  return isKnown(price) ? credits(Number(price) / 60) : null;
+}
+
+/** Memory, price and what is free, in one line. */
+export function factsOf(machine: MachineRow): string {
+  const { kind, word } = freedomOf(machine);
+  const dot = { yes: '●', no: '○', unknown: '' }[kind];
+  return [
+    isKnown(machine.memory_gib) ? trans.__('%1 GiB', machine.memory_gib) : '',
+    isKnown(machine.price_per_hour) ? trans.__('%1/h', machine.price_per_hour) : trans.__('no price'),
+    kind === 'unknown' ? '' : `${dot} ${word}`
+  ]
+    .filter(Boolean)
+    .join(' · ');
+}

@@ -1,0 +1,210 @@
+/** The sidebar: the sign-in, or sections of what is in the cloud. Loaded when it is first shown. */
+import {
+  AccordionToolbar,
+  MenuSvg,
+  PanelWithToolbar,
+  ReactWidget,
+  refreshIcon,
+  SidePanel
+} from '@jupyterlab/ui-components';
+import { CommandRegistry } from '@lumino/commands';
+import { IDisposable } from '@lumino/disposable';
+import { Message, MessageLoop } from '@lumino/messaging';
+import { AccordionPanel, Title, Widget } from '@lumino/widgets';
+import React, { ReactElement } from 'react';
+
+import { Cloud, Topic } from '../cloud';
+import { COMMANDS } from '../commands';
+import { NoticeText } from '../components/Notice';
+import { RunRow } from '../components/RunList';
+import { Head } from './Head';
+import { SectionSpec, sectionSpecs } from './sections';
+import type { Tools } from './tools';
+
+/** Section → whether it is open, as somebody has left it. */
+export type Open = Record<string, boolean>;
+
+/** What the panel shows at any time, beside what sections ask for. */
+const TOPICS: Topic[] = ['running', 'journal', 'history', 'balance', 'burnRate', 'machines'];
+
+export class CloudPanel extends SidePanel {
+  private notice: NoticeText = { kind: 'info', text: '' };
+  private readonly head: View;
+  /** Sections share what the head leaves. */
+  private readonly size = new ResizeObserver(() =>
+    MessageLoop.postMessage(this.content, Widget.ResizeMessage.UnknownSize)
+  );
+
+  /** `open` says which sections were left open; `onOpen` is called when that changes. */
+  constructor(
+    private readonly cloud: Cloud,
+    commands: CommandRegistry,
+    open: Open,
+    onOpen: (open: Open) => void
+  ) {
+    super({ renderer: new TitleRenderer() });
+    this.addClass('lk');
+    this.addClass('lk-panel');
+    const tools = (shown: boolean): Tools => ({ cloud, commands, shown, say: this.say, onMenu: menuOf(commands) });
+    this.head = new View(cloud, TOPICS, shown => <Head tools={tools(shown)} notice={this.notice} />);
+    this.header.addWidget(this.head);
+    const specs = sectionSpecs();
+    specs.forEach(spec => this.addWidget(new Section(spec, cloud, tools)));
+    const content = this.content as AccordionPanel;
+    specs.forEach(({ id, isOpen }, at) => (open[id] ?? isOpen) || content.collapse(at));
+    content.expansionToggled.connect(() => {
+      const isOpen = content.widgets.map(widget => !widget.isHidden);
+      content.setRelativeSizes(isOpen.map(Number)); // Lab's own would open without a height
+      onOpen(Object.fromEntries(specs.map(({ id }, at) => [id, isOpen[at]])));
+    });
+    this.size.observe(this.node);
+    this.size.observe(this.head.node);
+    cloud.changed.connect(() => this.onCloud(), this);
+    this.onCloud();
+  }
+
+  dispose(): void {
+    this.size.disconnect();
+    super.dispose();
+  }
+
+  /** Sections are of somebody who is signed in. */
+  private onCloud(): void {
+    this.content.setHidden(!this.cloud.signedIn);
+  }
+
+  private readonly say = (notice: NoticeText): void => {
+    this.notice = notice;
+    this.head.update();
+  };
+}
+
+/** Wants news while it is seen, and none while it is not; drawn anew at all that was heard. */
+class View extends ReactWidget {
+  private wish: IDisposable | null = null;
+  private wasSeen = false;
+
+  constructor(
+    private readonly cloud: Cloud,
+    private readonly topics: Topic[],
+    private readonly draw: (shown: boolean) => ReactElement
+  ) {
+    super();
+    this.addClass('lk-view');
+    cloud.changed.connect(() => this.onCloud(), this);
+  }
+
+  protected render() {
+    return this.wasSeen ? this.draw(this.isVisible) : null;
+  }
+
+  protected onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this.listen();
+  }
+
+  protected onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this.listen();
+  }
+
+  protected onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this.listen();
+  }
+
+  dispose(): void {
+    this.wish?.dispose();
+    super.dispose();
+  }
+
+  private onCloud(): void {
+    if (this.isVisible) {
+      this.update();
+    }
+  }
+
+  private listen(): void {
+    this.wish?.dispose();
+    this.wish = this.isVisible ? this.cloud.want(...this.topics) : null;
+    this.wasSeen ||= this.isVisible;
+    this.update();
+  }
+}
+
+/** A part of the panel that can be folded, with a count and buttons beside its title. */
+class Section extends PanelWithToolbar {
+  private readonly count = new Widget({ node: document.createElement('span') });
+
+  constructor(
+    private readonly spec: SectionSpec,
+    private readonly cloud: Cloud,
+    tools: (shown: boolean) => Tools
+  ) {
+    super();
+    const { id, title, topics, Body } = spec;
+    this.id = `lk-section-${id}`;
+    this.title.label = title;
+    this.addClass('lk-section');
+    this.addWidget(new View(cloud, topics, shown => <Body tools={tools(shown)} />));
+    this.count.addClass('lk-count');
+    this.toolbar.node.setAttribute('aria-label', title);
+    this.toolbar.addItem('count', this.count);
+    for (const action of spec.actions) {
+      this.toolbar.addItem(action.name, new Widget({ node: buttonOf(action, () => void action.act(tools(true))) }));
+    }
+    cloud.changed.connect(() => this.onCloud(), this);
+    this.onCloud();
+  }
+
+  protected onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this.node.removeAttribute('aria-labelledby'); // of the title with all that is in its toolbar
+    this.node.setAttribute('aria-label', this.title.label);
+  }
+
+  private onCloud(): void {
+    this.count.node.textContent = this.spec.count(this.cloud);
+  }
+}
+
+/** A button of a toolbar; Lab's own says that it isn't pressed, which a button that cannot be must not. */
+function buttonOf({ name, icon }: SectionSpec['actions'][number], onClick: () => void): HTMLElement {
+  const button = document.createElement('button');
+  Object.assign(button, { type: 'button', className: 'lk-icon-button', title: name, ariaLabel: name });
+  (icon ?? refreshIcon).element({ container: button });
+  button.addEventListener('click', onClick);
+  return button;
+}
+
+/** Titles that are headings with a button: a heading cannot be expanded, and a button cannot hold the toolbar. */
+class TitleRenderer extends AccordionToolbar.Renderer {
+  createSectionTitle(data: Title<Widget>): HTMLElement {
+    const title = super.createSectionTitle(data);
+    title.removeAttribute('tabindex');
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'lk-fold';
+    button.append(...title.childNodes);
+    title.append(button);
+    title.setAttribute = (name, value) =>
+      ['aria-expanded', 'aria-controls'].includes(name)
+        ? button.setAttribute(name, value)
+        : name !== 'aria-label' && Element.prototype.setAttribute.call(title, name, value);
+    title.focus = () => button.focus();
+    return title;
+  }
+}
+
+/** A menu of all that can be done with a run. */
+function menuOf(commands: CommandRegistry): Tools['onMenu'] {
+  return (run: RunRow, x: number, y: number) => {
+    const menu = new MenuSvg({ commands });
+    const args = { ...run } as object as { id: string };
+    const inCell = run.notebook && run.cellId ? [COMMANDS.rerunCell, COMMANDS.goToCell] : [];
+    for (const command of [COMMANDS.openRun, ...(run.goingOn ? [COMMANDS.abortRun] : []), ...inCell]) {
+      menu.addItem({ command, args });
+    }
+    menu.open(x, y);
+  };
+}

@@ -1,0 +1,98 @@
+/** What stands above the sections: the money, what went wrong, or the sign-in. */
+import React, { useState } from 'react';
+
+import { balanceOf, burnRateWords, endWords, timeLeft } from '../balance';
+import { Topic } from '../cloud';
+import { Login } from '../components/Login';
+import { Notice, NoticeText } from '../components/Notice';
+import { credits } from '../format';
+import { request, serverNow, Trouble } from '../request';
+import { trans } from '../trans';
+import { StatusContent } from '../types';
+import type { Tools } from './tools';
+
+export function Head({ tools, notice }: { tools: Tools; notice: NoticeText }) {
+  const { trouble, signedIn } = tools.cloud;
+  return (
+    <>
+      <h2 className="lk-unseen">{trans.__('GPU cloud')}</h2>
+      {signedIn && <Money tools={tools} />}
+      <Notice notice={notice} />
+      {trouble && trouble.state !== 'signed-out' && <Broken trouble={trouble} tools={tools} />}
+      {signedIn === false && <SignIn tools={tools} />}
+      {signedIn === null && !trouble && <p role="status">{trans.__('Asking the cloud …')}</p>}
+    </>
+  );
+}
+
+/** What is left, what is billed now, and for how long that lasts. */
+function Money({ tools: { cloud } }: { tools: Tools }) {
+  const { balance, burnRate } = cloud.data;
+  const left = balanceOf(balance);
+  const isBurning = !!burnRate?.things.length;
+  const end = burnRate ? endWords(left, burnRate, serverNow()) : null;
+  return (
+    <dl className="lk-head">
+      <div>
+        <dt>{trans.__('Balance')}</dt>
+        <dd title={trans.__('Credits that are left')}>{left === null ? '…' : credits(left)}</dd>
+      </div>
+      <div>
+        <dt>{trans.__('Burn rate')}</dt>
+        <dd title={trans.__('Credits per hour, for all that is billed now')}>
+          {burnRate ? (isBurning ? burnRateWords(burnRate) : '0') : '…'}
+        </dd>
+      </div>
+      <div>
+        <dt>{trans.__('Lasts')}</dt>
+        <dd title={end ? trans.__('Until %1 at the current rate', end) : ''}>
+          {(burnRate && timeLeft(left, burnRate)) ?? '–'}
+        </dd>
+      </div>
+    </dl>
+  );
+}
+
+function Broken({ trouble, tools: { cloud } }: { trouble: Trouble; tools: Tools }) {
+  const [busy, setBusy] = useState(false);
+  const retry = () => {
+    setBusy(true);
+    void cloud.hear('status', ...(Object.keys(cloud.troubles) as Topic[])).finally(() => setBusy(false));
+  };
+  return (
+    <div className="lk-trouble">
+      <Notice notice={{ kind: trouble.state === 'revoked' ? 'warning' : 'error', text: trouble.message }} />
+      <button type="button" disabled={busy} onClick={retry}>
+        {busy ? trans.__('Asking …') : trans.__('Try again')}
+      </button>
+    </div>
+  );
+}
+
+function SignIn({ tools: { cloud, say } }: { tools: Tools }) {
+  const become = async (path: string, body?: unknown) => {
+    try {
+      const status = await request<StatusContent>(path, { method: 'POST', body });
+      say({ kind: 'info', text: (status.said ?? []).join(' ') });
+      await cloud.become(status);
+    } catch (failure) {
+      say({ kind: 'error', text: (failure as Error).message });
+    }
+  };
+  return (
+    <>
+      <p>
+        {trans.__(
+          'Run cells on GPUs and pay by the second. Sign in with an API key of your account, or try it for free here.'
+        )}
+      </p>
+      <Login
+        server={cloud.data.status?.base_url ?? ''}
+        account=""
+        onSignIn={key => become('signin', { api_key: key })}
+        onLocal={() => become('local')}
+        onSignOut={() => become('signout')}
+      />
+    </>
+  );
+}

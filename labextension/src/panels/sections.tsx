@@ -1,0 +1,120 @@
+/** The sections of the sidebar: what each shows, counts, and offers beside its title. */
+import { folderIcon, type LabIcon } from '@jupyterlab/ui-components';
+import React, { ComponentType, useEffect, useMemo, useState } from 'react';
+
+import { Cloud, Topic } from '../cloud';
+import { COMMANDS } from '../commands';
+import { RunList } from '../components/RunList';
+import { eachSecond, thisSecond } from '../request';
+import { billOfRow, runsOf } from '../runs';
+import { trans } from '../trans';
+import { AccountSection } from './AccountSection';
+import { KeysList } from './KeysList';
+import { MachinesSection } from './MachinesSection';
+import { DeploymentsSection, VmsSection } from './RentedSections';
+import { StorageSection } from './StorageSection';
+import type { Tools } from './tools';
+
+export interface SectionSpec {
+  id: string;
+  title: string;
+  /** What is asked for while it is open, beside what the panel needs at any time. */
+  topics: Topic[];
+  /** Whether it is open before somebody opens or folds it. */
+  isOpen: boolean;
+  /** What stands beside the title. */
+  count: (cloud: Cloud) => string;
+  actions: { name: string; icon?: LabIcon; act: (tools: Tools) => Promise<unknown> }[];
+  Body: ComponentType<{ tools: Tools }>;
+}
+
+const hearing =
+  (...topics: Topic[]) =>
+  ({ cloud }: Tools) =>
+    cloud.hear(...topics);
+
+/** How many there are, if that was heard. */
+const counted = (things: unknown[] | undefined) => (things?.length ? String(things.length) : '');
+
+export const sectionSpecs = (): SectionSpec[] => [
+  {
+    ...{ id: 'runs', title: trans.__('Runs'), topics: [], isOpen: true, Body: Runs },
+    count: ({ data }) => (data.running?.length ? trans.__('%1 active', data.running.length) : ''),
+    actions: [{ name: trans.__('Refresh the runs'), act: hearing('running', 'journal', 'history') }]
+  },
+  {
+    ...{ id: 'machines', title: trans.__('Machines'), topics: [], isOpen: false, Body: MachinesSection },
+    count: ({ data }) => counted(data.machines?.machine_types),
+    actions: []
+  },
+  {
+    ...{ id: 'storage', title: trans.__('Storage'), topics: [], isOpen: false, Body: Storage },
+    count: () => '',
+    actions: [
+      {
+        name: trans.__('Open the bucket in the file browser'),
+        icon: folderIcon,
+        act: async ({ commands, say }) => {
+          if (commands.hasCommand(COMMANDS.openBucket)) {
+            await commands.execute(COMMANDS.openBucket);
+          } else {
+            say({ kind: 'info', text: trans.__('This page has no file browser.') });
+          }
+        }
+      }
+    ]
+  },
+  {
+    ...{ id: 'deployments', title: trans.__('Deployments'), topics: ['deployments'], isOpen: false },
+    Body: DeploymentsSection,
+    count: ({ data }) => counted(data.deployments?.deployments),
+    actions: [{ name: trans.__('Refresh the deployments'), act: hearing('deployments') }]
+  },
+  {
+    ...{ id: 'vms', title: trans.__('VMs'), topics: ['vms'], isOpen: false, Body: VmsSection },
+    count: ({ data }) => counted(data.vms?.vms),
+    actions: [{ name: trans.__('Refresh the VMs'), act: hearing('vms') }]
+  },
+  {
+    ...{ id: 'keys', title: trans.__('Keys'), topics: [], isOpen: false, Body: KeysList },
+    count: () => '',
+    actions: []
+  },
+  {
+    ...{ id: 'account', title: trans.__('Account'), topics: [], isOpen: false, Body: AccountSection },
+    count: ({ data }) => data.status?.organization?.name ?? '',
+    actions: []
+  }
+];
+
+function Storage({ tools }: { tools: Tools }) {
+  return <StorageSection key={tools.cloud.account} tools={tools} />;
+}
+
+function Runs({ tools: { cloud, commands, say, shown, onMenu } }: { tools: Tools }) {
+  const [now, setNow] = useState(thisSecond());
+  const { status, running, journal, history, machines, records } = cloud.data;
+  const runs = useMemo(
+    () => (history || journal || running ? runsOf(cloud.data) : null),
+    [status, running, journal, history, machines, records]
+  );
+  const live = shown && runs?.some(run => run.goingOn);
+  useEffect(() => (live ? eachSecond(() => setNow(thisSecond())) : undefined), [live]);
+  if (!runs) {
+    return <p role="status">{trans.__('Asking the cloud …')}</p>;
+  }
+  const doing = (command: string) => (run: object) =>
+    void commands.execute(command, { ...run }).catch((failure: Error) => say({ kind: 'error', text: failure.message }));
+  return (
+    <RunList
+      runs={runs}
+      now={now}
+      billOf={billOfRow}
+      onMenu={onMenu}
+      onOpen={doing(COMMANDS.openRun)}
+      onAbort={doing(COMMANDS.abortRun)}
+      onRerun={doing(COMMANDS.rerunCell)}
+      onGoToCell={doing(COMMANDS.goToCell)}
+    />
+  );
+}

@@ -1,0 +1,236 @@
+/** The header of a run in a cell, and what is saved of it: both true after a reload, a restart, or in another Lab. */
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import type { CodeCell } from '@jupyterlab/cells';
+import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { MenuSvg, ReactWidget } from '@jupyterlab/ui-components';
+import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
+import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+import { IDisposable } from '@lumino/disposable';
+import React, { useEffect, useReducer, useRef } from 'react';
+
+import { Cloud } from '../cloud';
+import { COMMANDS } from '../commands';
+import { HiddenLines, RunHeader } from '../components/RunHeader';
+import { formsOf, headerOf, hiddenLines, RUN_MIME, SavedRun, savedRun, textIn } from '../header';
+import { eachSecond, thisSecond } from '../request';
+import { hasEnded } from '../runs';
+import { ICloud } from '../tokens';
+import { trans } from '../trans';
+
+/** Milliseconds from one look at the notebooks to the next, and after which a kernel no longer writes an output. */
+const PACE = 2000;
+const STALE = 6000;
+
+/** Before the renderers of HTML and text, which the same output has for other front ends. */
+const RANK = 10;
+
+const RESTARTS = new Set(['restarting', 'autorestarting', 'starting', 'terminating', 'dead']);
+
+export const headers: JupyterFrontEndPlugin<void> = {
+  id: 'lk-jupyter:headers',
+  description: 'Draws the header of a run and keeps its state correct after a reload or restart.',
+  autoStart: true,
+  requires: [ICloud, IRenderMimeRegistry],
+  optional: [INotebookTracker],
+  activate: (
+    app: JupyterFrontEnd,
+    cloud: Cloud,
+    rendermime: IRenderMimeRegistry,
+    notebooks: INotebookTracker | null
+  ) => {
+    const active = new Set<string>();
+    const tools: Tools = { app, cloud, notebooks, active };
+    rendermime.addFactory({ safe: true, mimeTypes: [RUN_MIME], createRenderer: () => new RunOutput(tools) }, RANK);
+    if (notebooks) {
+      watch(notebooks, active);
+      window.setInterval(() => {
+        if (!document.hidden) {
+          notebooks.filter(panel => panel.isVisible).forEach(panel => keepTrue(panel, tools));
+        }
+      }, PACE);
+    }
+  }
+};
+
+interface Tools {
+  app: JupyterFrontEnd;
+  cloud: Cloud;
+  notebooks: INotebookTracker | null;
+  /** Ids of the cells that are active. */
+  active: Set<string>;
+}
+
+function watch(notebooks: INotebookTracker, active: Set<string>): void {
+  NotebookActions.executionScheduled.connect((_, { cell }) => void active.add(cell.model.id));
+  NotebookActions.executed.connect((_, { cell }) => void active.delete(cell.model.id));
+  // A kernel that restarts leaves the cells that it was at without an end.
+  const follow = ({ content, sessionContext }: NotebookPanel) =>
+    sessionContext.statusChanged.connect((_, status) => {
+      if (RESTARTS.has(status)) {
+        content.widgets.forEach(({ model }) => active.delete(model.id));
+      }
+    });
+  notebooks.forEach(follow);
+  notebooks.widgetAdded.connect((_, panel) => follow(panel));
+}
+
+/** An output that is a run, or stands for the lines of its log that are not in the notebook. */
+class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
+  private data: unknown = null;
+  private since = 0;
+
+  constructor(private readonly tools: Tools) {
+    super();
+  }
+
+  renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    this.data = model.data[RUN_MIME];
+    this.since = Date.now();
+    this.update();
+    return Promise.resolve();
+  }
+
+  protected render() {
+    const { data, since, tools } = this;
+    const { commands } = tools.app;
+    const hidden = hiddenLines(data);
+    if (hidden) {
+      const open = () => void commands.execute(COMMANDS.openRun, { id: hidden.id });
+      return <HiddenLines count={hidden.count} onOpen={open} />;
+    }
+    const saved = savedRun(data);
+    return saved && <LiveHeader saved={saved} since={since} tools={tools} place={() => placeOf(this, tools)} />;
+  }
+}
+
+/** The notebook and the cell that an output is in; null where it is in neither, as in a console. */
+function placeOf({ node }: ReactWidget, { notebooks }: Tools): { notebook: string; cellId: string } | null {
+  const panel = notebooks?.find(({ content }) => content.node.contains(node));
+  const cell = panel?.content.widgets.find(widget => widget.node.contains(node));
+  return cell ? { notebook: panel!.context.path, cellId: cell.model.id } : null;
+}
+
+interface LiveHeaderProps {
+  saved: SavedRun;
+  since: number;
+  tools: Tools;
+  place: () => ReturnType<typeof placeOf>;
+}
+
+function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
+  const { app, cloud, active } = tools;
+  const { id } = saved;
+  const [, draw] = useReducer((count: number) => count + 1, 0);
+  const seen = useRef<HTMLDivElement>(null);
+  const at = place();
+  const isLive = !!at && active.has(at.cellId);
+  const times = { now: Date.now(), second: thisSecond(), isLive, since, silent: cloud.runs.silentSince };
+  const run = id === null ? undefined : cloud.runs.find(id);
+  const header = headerOf(saved, run, times);
+  const isLocal = !!cloud.data.status?.is_local;
+  const noGpu = isLocal ? header.notes.find(note => NO_GPU.test(note)) : undefined;
+  header.notes = header.notes.filter(note => note !== noGpu);
+  const isSettled = header.ended && (run ? !run.goingOn : run === null);
+
+  useEffect(() => {
+    if (!id || isSettled) {
+      return;
+    }
+    let wish: IDisposable | null = null;
+    const sight = new IntersectionObserver(entries => {
+      const isSeen = entries.some(entry => entry.isIntersecting);
+      wish = isSeen ? (wish ?? cloud.runs.follow(id)) : (wish?.dispose(), null);
+    });
+    sight.observe(seen.current!);
+    return () => {
+      sight.disconnect();
+      wish?.dispose();
+    };
+  }, [id, isSettled]);
+  useEffect(() => {
+    cloud.runs.changed.connect(draw);
+    return () => void cloud.runs.changed.disconnect(draw);
+  }, []);
+  useEffect(() => (header.ended ? undefined : eachSecond(draw)), [header.ended]);
+
+  const { commands } = app;
+  const args = { ...at, id, machine: header.machine || null };
+  const menuAt = (button: HTMLElement) => {
+    const menu = new MenuSvg({ commands });
+    menu.addItem({ command: COMMANDS.copyRunId, args: { id } });
+    menu.addItem({ command: COMMANDS.openRun, args: { id } });
+    if (at) {
+      menu.addItem({ command: COMMANDS.attach, args });
+    }
+    if (!header.ended) {
+      menu.addItem({ command: COMMANDS.abortRun, args: { id, name: run?.name ?? '' } });
+    }
+    if (at) {
+      menu.addItem({ command: COMMANDS.rerunCell, args });
+    }
+    const { left, bottom } = button.getBoundingClientRect();
+    menu.open(left, bottom);
+  };
+  return (
+    <div ref={seen}>
+      <RunHeader
+        header={header}
+        chip={isLocal && isFirst(seen.current) ? chipOf(noGpu) : null}
+        canRerun={!!at}
+        onStop={() => void commands.execute(COMMANDS.abortRun, { id, name: run?.name ?? '' })}
+        onRerun={() => void commands.execute(COMMANDS.rerunCell, args)}
+        onOpen={() => void commands.execute(COMMANDS.openRun, { id })}
+        onMenu={menuAt}
+      />
+    </div>
+  );
+}
+
+/** What the local cloud says of each run where it has no GPU; said once in a notebook, as a chip. */
+const NO_GPU = /^No GPU on this machine/;
+
+function chipOf(noGpu: string | undefined) {
+  return { label: noGpu ? trans.__('Local cloud, no GPU') : trans.__('Local cloud'), title: noGpu ?? '' };
+}
+
+/** Whether no header of the notebook is above this one. */
+function isFirst(node: HTMLElement | null): boolean {
+  const first = node?.closest('.jp-Notebook')?.querySelector('.lk-run-header');
+  return !!first && node!.contains(first);
+}
+
+/** Write into the outputs of runs that no kernel updates what the store knows, so that it is saved with the notebook. */
+function keepTrue(panel: NotebookPanel, { cloud, active }: Tools): void {
+  for (const cell of panel.content.widgets) {
+    if (cell.model.type !== 'code' || active.has(cell.model.id)) {
+      continue;
+    }
+    const { outputs } = (cell as CodeCell).model;
+    for (let at = 0; at < outputs.length; at++) {
+      const output = outputs.get(at);
+      const saved = savedRun(output.data[RUN_MIME]);
+      if (!saved?.id || hasEnded({ status: saved.state }) || isWritten(output)) {
+        continue;
+      }
+      const run = cloud.runs.find(saved.id);
+      const forms = run === undefined ? null : formsOf(saved, run, output.data);
+      if (forms && forms.data['text/plain'] !== textIn(output.data['text/plain'])) {
+        outputs.set(at, { ...output.toJSON(), ...forms });
+      }
+    }
+  }
+}
+
+/** Outputs, and when each was first seen as it is: a kernel that writes it makes a new text at least each few seconds. */
+const seenAs = new WeakMap<object, { text: string; since: number }>();
+
+function isWritten(output: { data: ReadonlyPartialJSONObject }): boolean {
+  const text = textIn(output.data['text/plain']);
+  const known = seenAs.get(output);
+  if (known?.text !== text) {
+    seenAs.set(output, { text, since: Date.now() });
+    return true;
+  }
+  return Date.now() - known.since < STALE;
+}

@@ -1,0 +1,97 @@
+/** Buttons below a cell for what its output advises: an option for its line, or to load the extension. */
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { CodeCell } from '@jupyterlab/cells';
+import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+
+import { loadExtension } from '../loading';
+import { isRemote, withOption } from '../magicLine';
+import { trans } from '../trans';
+
+/** Where an output keeps the options that its hints name. */
+const KEY = 'lk_jupyter_hints';
+
+/** What IPython writes where the extension is not loaded. */
+const NOT_LOADED = /(?:Cell magic `%%|Line magic function `%)lk_\w+` not found/;
+
+export const hints: JupyterFrontEndPlugin<void> = {
+  id: 'lk-jupyter:hints',
+  description: 'Offers what the output of a cell advises: an option for its line, or to load the extension.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  activate: (_: JupyterFrontEnd, notebooks: INotebookTracker) => {
+    const marked = new WeakSet<CodeCell>();
+    const mark = (panel: NotebookPanel) => {
+      for (const cell of panel.content.widgets) {
+        if (cell instanceof CodeCell && !marked.has(cell)) {
+          marked.add(cell);
+          offerIn(panel, cell);
+        }
+      }
+    };
+    notebooks.widgetAdded.connect((_, panel) => {
+      void panel.revealed.then(() => {
+        mark(panel);
+        panel.content.model?.cells.changed.connect(() => requestAnimationFrame(() => mark(panel)));
+      });
+    });
+  }
+};
+
+function offerIn(panel: NotebookPanel, cell: CodeCell): void {
+  const row = document.createElement('div');
+  row.className = 'lk-hints';
+  const { sharedModel, outputs } = cell.model;
+  const draw = () => {
+    const all = outputs.toJSON() as Output[];
+    row.replaceChildren(
+      ...optionsIn(all)
+        .filter(option => isRemote(sharedModel.source) && withOption(sharedModel.source, option) !== sharedModel.source)
+        .map(option =>
+          button(trans.__('Add %1', option), () => {
+            sharedModel.setSource(withOption(sharedModel.source, option));
+            panel.content.activeCellIndex = panel.content.widgets.indexOf(cell);
+          })
+        ),
+      ...(all.some(isNotLoaded)
+        ? [button(trans.__('Load lk_jupyter and run the cell'), () => void loadAndRun(panel, cell))]
+        : [])
+    );
+    row.hidden = !row.childElementCount;
+  };
+  outputs.changed.connect(draw);
+  cell.model.contentChanged.connect(draw);
+  void cell.ready.then(() => {
+    cell.node.querySelector('.jp-Cell-outputWrapper')?.after(row);
+    draw();
+  });
+}
+
+/** What is read of an output. */
+interface Output {
+  metadata?: Record<string, unknown>;
+  text?: string | string[];
+  evalue?: string;
+}
+
+function optionsIn(outputs: Output[]): string[] {
+  return outputs.flatMap(({ metadata }) => (metadata?.[KEY] as string[] | undefined) ?? []);
+}
+
+function isNotLoaded({ text, evalue }: Output): boolean {
+  return NOT_LOADED.test([...(Array.isArray(text) ? text : [text]), evalue].join(''));
+}
+
+async function loadAndRun(panel: NotebookPanel, cell: CodeCell): Promise<void> {
+  if (await loadExtension(panel)) {
+    panel.content.activeCellIndex = panel.content.widgets.indexOf(cell);
+    void NotebookActions.run(panel.content, panel.sessionContext);
+  }
+}
+
+function button(label: string, onClick: () => void): HTMLButtonElement {
+  const made = document.createElement('button');
+  made.type = 'button';
+  made.textContent = label;
+  made.addEventListener('click', onClick);
+  return made;
+}

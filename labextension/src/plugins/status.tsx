@@ -1,0 +1,179 @@
+/** The status bar: organization, balance, what burns credits now. A click opens the panel. */
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { NotebookActions } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStatusBar, showPopup } from '@jupyterlab/statusbar';
+import { ReactWidget } from '@jupyterlab/ui-components';
+import { CommandRegistry } from '@lumino/commands';
+import { Message } from '@lumino/messaging';
+import { Widget } from '@lumino/widgets';
+import React from 'react';
+
+import { balanceOf, burnRateWords } from '../balance';
+import { Cloud, Topic } from '../cloud';
+import { COMMANDS } from '../commands';
+import { ActiveNow } from '../components/ActiveNow';
+import { clock } from '../header';
+import { eachSecond, thisSecond } from '../request';
+import { billOfRow, runsOf } from '../runs';
+import { ICloud } from '../tokens';
+import { trans } from '../trans';
+import { credits, machineName } from '../format';
+
+const ID = 'lk-jupyter:status';
+
+/** Milliseconds from one look to the next while nothing else hears of what is going on. */
+const LOOK = 30_000;
+
+export const status: JupyterFrontEndPlugin<void> = {
+  id: ID,
+  description: 'Shows organization, balance and what burns credits in the status bar.',
+  autoStart: true,
+  requires: [ICloud],
+  optional: [IStatusBar, ISettingRegistry],
+  activate: (app: JupyterFrontEnd, cloud: Cloud, bar: IStatusBar | null, registry: ISettingRegistry | null) => {
+    if (!bar) {
+      return; // Notebook has none
+    }
+    let settings: ISettingRegistry.ISettings | undefined;
+    const item = new Widget({ node: document.createElement('button') });
+    item.addClass('lk-statusbar');
+    item.node.setAttribute('type', 'button');
+    item.node.addEventListener('click', () => {
+      if (cloud.signedIn && !cloud.trouble && isActive(cloud)) {
+        showActive(app, cloud, item);
+      } else {
+        void app.commands.execute(COMMANDS.openPanel);
+      }
+    });
+    const draw = () => {
+      const lowest = Number(settings?.composite.lowBalance ?? 5);
+      item.node.textContent = wordsOf(cloud, lowest);
+      item.node.title = cloud.trouble?.message || trans.__('Show what is active');
+    };
+    draw();
+    cloud.changed.connect(draw);
+    void registry?.load(ID).then(loaded => {
+      settings = loaded;
+      settings.changed.connect(draw);
+      draw();
+    });
+    bar.registerStatusItem(ID, { item, align: 'right', rank: 900 });
+    const look = () => cloud.hear('status', 'balance', 'burnRate', 'machines', 'running', 'journal');
+    void app.restored.then(look);
+    setInterval(() => {
+      if (!document.hidden && !cloud.isWanted) {
+        // what was started elsewhere costs too
+        void cloud.hear(
+          ...new Set<Topic>([...(Object.keys(cloud.troubles) as Topic[]), 'running', 'burnRate', 'balance'])
+        );
+      }
+    }, LOOK);
+    NotebookActions.executed.connect((_, { cell }) => {
+      if (/%lk_(vm|deploy|undeploy|notebook|kernel)/.test(cell.model.sharedModel.source)) {
+        void cloud.hear('burnRate', 'balance');
+      }
+    });
+  }
+};
+
+function isActive({ data }: Cloud): boolean {
+  return runsOf(data).some(run => run.goingOn) || !!data.burnRate?.things.length;
+}
+
+/** Show what is billed now, until something else is chosen. */
+function showActive({ commands }: JupyterFrontEnd, cloud: Cloud, anchor: Widget): void {
+  const popup = showPopup({ body: new ActivePopup(commands, cloud), anchor, align: 'right', hasDynamicSize: true });
+  const end = (_: unknown, { id }: { id: string }) => {
+    if (id === COMMANDS.openPanel || id === COMMANDS.abortRun) {
+      popup?.dispose();
+      commands.commandExecuted.disconnect(end);
+    }
+  };
+  commands.commandExecuted.connect(end);
+}
+
+/** What is billed now, above the status bar; fresh while it is open. */
+class ActivePopup extends ReactWidget {
+  private readonly ends: (() => void)[] = [];
+
+  constructor(
+    private readonly commands: CommandRegistry,
+    private readonly cloud: Cloud
+  ) {
+    super();
+    this.addClass('lk-active-popup');
+  }
+
+  protected onAfterAttach(msg: Message): void {
+    super.onAfterAttach(msg);
+    const wish = this.cloud.want('running', 'journal', 'machines', 'burnRate');
+    requestAnimationFrame(() => this.node.querySelector('button')?.focus()); // Escape closes from there
+    this.ends.push(
+      () => wish.dispose(),
+      eachSecond(() => this.update())
+    );
+  }
+
+  protected onBeforeDetach(msg: Message): void {
+    this.ends.splice(0).forEach(end => end());
+    super.onBeforeDetach(msg);
+  }
+
+  protected render() {
+    const { commands } = this;
+    const { data } = this.cloud;
+    const runs = runsOf(data)
+      .filter(run => run.goingOn)
+      .map(run => {
+        const { seconds } = billOfRow(run, thisSecond());
+        const time = seconds === null ? '' : clock(seconds);
+        const onStop = () => void commands.execute(COMMANDS.abortRun, { id: run.id, name: run.name });
+        return { id: run.id, name: run.name, machine: run.machine, perHour: run.pricePerHour, time, onStop };
+      });
+    const rented = (data.burnRate?.things ?? [])
+      .filter(({ kind }) => kind !== 'run')
+      .map(({ id, name, hardware: machine, per_hour }) => {
+        return {
+          id,
+          name: name || id.slice(0, 8),
+          machine,
+          perHour: per_hour === null ? null : Number(per_hour),
+          time: ''
+        };
+      });
+    return (
+      <ActiveNow
+        active={[...runs, ...rented]}
+        total={data.burnRate?.things.length ? burnRateWords(data.burnRate) : ''}
+        onOpenPanel={() => void commands.execute(COMMANDS.openPanel)}
+      />
+    );
+  }
+}
+
+/** The line; a low balance is said with a sign and in words. */
+export function wordsOf(cloud: Cloud, lowest: number): string {
+  const { status: told, balance, burnRate } = cloud.data;
+  if (cloud.signedIn === false) {
+    return trans.__('☁ GPU cloud: sign in');
+  }
+  if (!told || cloud.trouble) {
+    return cloud.trouble ? trans.__('⚠ GPU cloud: out of reach') : trans.__('☁ GPU cloud');
+  }
+  const left = balanceOf(balance);
+  const going = runsOf(cloud.data).filter(run => run.goingOn);
+  const rented = (burnRate?.things ?? []).filter(thing => thing.kind !== 'run').map(thing => thing.hardware);
+  const active = [...going.map(run => machineName(run.machine)), ...rented];
+  const parts = [
+    told.organization?.name,
+    left === null
+      ? null
+      : left < lowest
+        ? trans.__('⚠ low: %1 credits', credits(left))
+        : trans.__('%1 credits', credits(left)),
+    active.length ? trans.__('▶ %1', active.join(', ')) : null,
+    burnRate?.things.length ? burnRateWords(burnRate) : null
+  ];
+  return `☁ ${parts.filter(Boolean).join(' · ')}`;
+}

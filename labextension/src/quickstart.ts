@@ -1,0 +1,59 @@
+/** A first notebook: the quickstart of this folder, or a new one with a first run. */
+import { JupyterFrontEnd } from '@jupyterlab/application';
+import { PathExt } from '@jupyterlab/coreutils';
+
+import { trans } from './trans';
+
+const NAME = 'quickstart.ipynb';
+
+/** Open the quickstart in a folder; write it first where there is none. */
+export async function openQuickstart({ commands, serviceManager }: JupyterFrontEnd, folder: string): Promise<void> {
+  const { contents } = serviceManager;
+  const path = PathExt.join(folder, NAME);
+  const there = await contents.get(path, { content: false }).catch(() => null);
+  if (!there) {
+    await contents.save(path, { type: 'notebook', format: 'json', content: firstNotebook() });
+  }
+  await commands.execute('docmanager:open', { path });
+}
+
+function firstNotebook() {
+  return {
+    nbformat: 4,
+    nbformat_minor: 5,
+    metadata: { kernelspec: { name: 'python3', display_name: 'Python 3', language: 'python' } },
+    cells: firstCells().map(([cell_type, source], at) => ({
+      id: `step-${at}`,
+      cell_type,
+      source,
+      metadata: {},
+      ...(cell_type === 'code' ? { outputs: [], execution_count: null } : {})
+    }))
+  };
+}
+
+function firstCells(): [cell_type: 'code' | 'markdown', source: string][] {
+  return [
+    ['markdown', `# ${trans.__('Quickstart: run a cell on a cloud GPU')}`],
+    ['code', '%load_ext lk_jupyter'],
+    [
+      'markdown',
+      trans.__(
+        'Sign in with `%lk_login` and an API key. Without an account, `%lk_login --local` starts a local cloud on this machine: same API, pretend credits, your code runs on the CPU.'
+      )
+    ],
+    ['code', '%lk_whoami'],
+    ['markdown', trans.__('Show the machines and their prices in credits per hour:')],
+    ['code', '%lk_machines'],
+    [
+      'markdown',
+      trans.__(
+        'Put `%1` on top of a cell to run it in the cloud. `--dry-run` shows the highest possible cost.',
+        '%%lk_run'
+      )
+    ],
+    ['code', '%%lk_run --gpu A100\nimport platform\n\nprint("Hello from Python", platform.python_version())'],
+    ['markdown', trans.__('`%1` lists all options, `%lk_runs` your runs.', '%%lk_run?')],
+    ['code', '%lk_runs']
+  ];
+}

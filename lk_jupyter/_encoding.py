@@ -1,0 +1,52 @@
+"""Output that cannot hold every sign: each of the others is written as a near one of ASCII, where Python would fail."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+import unicodedata
+
+_NAME = "lk_jupyter.ascii"
+
+#: Signs of ours and of progress bars, tables and prose → what reads alike.
+_NEAR = {
+    **dict.fromkeys("◌○", "~"),
+    **dict.fromkeys("■▪█▇▆▅▄▃▂▁▉▊▋▌▍▎▏", "#"),
+    **dict.fromkeys("·─━\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
+    **dict.fromkeys("│┃", "|"),
+    **dict.fromkeys("├└┌┐┘┤┬┴┼╭╮╰╯", "+"),
+    **dict.fromkeys("\u2018\u2019\u201a", "'"),
+    **dict.fromkeys("\u201c\u201d\u201e", '"'),
+    **dict(zip("●•✓✗\u00d7⚠▶▲▼▾≈µ\u03bc", "**+xx!>^vv~uu", strict=True)),
+    "…": "...",
+    "≠": "!=",
+    "≤": "<=",
+    "≥": ">=",
+    "±": "+-",
+    "→": "->",
+    "←": "<-",
+}
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """Return the ASCII for the part of a text that could not be encoded, as Python's codecs ask for it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_near, error.object[error.start : error.end])), error.end
+
+
+def _near(sign: str) -> str:
+    plain = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
+    return _NEAR.get(sign) or plain or sign.encode("ascii", "backslashreplace").decode()
+
+
+codecs.register_error(_NAME, _replaced)
+
+
+def accept_every_sign() -> None:
+    """Let stdout and stderr take any text, unless they do, or their user has chosen how."""
+    for stream in (sys.stdout, sys.stderr):
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        strict = getattr(stream, "errors", None) == "strict"
+        if strict and not encoding.lower().startswith("utf") and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=_NAME)

@@ -1,0 +1,35 @@
+"""What a forked process makes anew: locks that another thread may have held, connections that two would share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+from weakref import WeakSet
+
+
+class Renewed(Protocol):
+    """A thing that a forked process can't use as it is."""
+
+    def after_fork(self) -> None:
+        """Make the parts anew that a fork leaves broken; called in the child."""
+
+
+def in_child(act: Callable[[], None]) -> None:
+    """Call ``act`` in each process that is forked from this one, where there is fork."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=act)
+
+
+def renew_in_child(thing: Renewed) -> None:
+    """Call ``thing.after_fork`` in each process that is forked from this one, as long as the thing is there."""
+    _things.add(thing)
+
+
+def _renew() -> None:
+    for thing in list(_things):
+        thing.after_fork()
+
+
+_things: WeakSet[Renewed] = WeakSet()
+in_child(_renew)

@@ -1,0 +1,1 @@
+"""The account: balance, spending, keys, organizations, sign-in."""

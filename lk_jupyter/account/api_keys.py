@@ -1,0 +1,97 @@
+"""API keys of the caller and of an organization, as one list."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.auth import ApiKey, ApiKeyCreate
+from lk_jupyter.api.orgs import OrgApiKey, OrgApiKeyCreate
+from lk_jupyter.errors import Forbidden, UsageError
+
+_SPAN = re.compile(r"(\d{1,5})d")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key without its secret; ``org`` is the slug of the organization that owns it, None for a personal one."""
+
+    id: str
+    name: str
+    prefix: str
+    is_active: bool | None
+    created_at: datetime | None
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    org: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """Whose it is, in words."""
+        return self.org or "you"
+
+    @property
+    def state(self) -> str:
+        """Whether it works."""
+        if self.expires_at and self.expires_at <= datetime.now(timezone.utc):
+            return "expired"
+        return {True: "active", False: "off", None: "unknown"}[self.is_active]
+
+
+def keys(client: Client, org: str | None) -> list[Key]:
+    """Return the caller's keys, then those of the organization; a key of an organization has no caller."""
+    found: list[Key] = []
+    with suppress(Forbidden):
+        found += map(_personal, client.auth.list_api_keys())
+    if org:
+        found += (_of_org(key, org) for key in client.orgs.list_api_keys(org))
+    return found
+
+
+def named(client: Client, text: str, org: str | None) -> Key:
+    """Return the key of this name, id or beginning of one. Raises UsageError for none, or several."""
+    every = keys(client, org)
+    fitting = [key for key in every if text in {key.name, key.id}] or [
+        key for key in every if key.id.startswith(text) or key.prefix.startswith(text)
+    ]
+    if len(fitting) != 1:
+        several = "; ".join(f"{key.id[:8]} ({key.name}, of {key.owner})" for key in fitting)
+        hint = f"Matching keys: {several}. Give the id." if fitting else "List keys: %lk_keys"
+        raise UsageError(f"{'Several keys match' if fitting else 'Unknown key'} '{text}'. Nothing was changed. {hint}")
+    return fitting[0]
+
+
+def create(client: Client, name: str, org: str | None, expires: str | None) -> str:
+    """Make a key, of the organization if there is one; return its secret, which is never told again."""
+    until = end_of(expires) if expires else None
+    if org:
+        return client.orgs.create_api_key(org, OrgApiKeyCreate(name=name, expires_at=until)).plaintext_key
+    return client.auth.create_api_key(ApiKeyCreate(key_name=name, expires_at=until)).api_key
+
+
+def end_of(text: str) -> datetime:
+    """Return the moment that ``90d`` or a date means. Raises UsageError."""
+    span = _SPAN.fullmatch(text)
+    if span:
+        return datetime.now(timezone.utc) + timedelta(days=int(span[1]))
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"--expires takes days or a date, got '{text}'. Nothing was sent. Examples: --expires "
+            "90d, --expires 2030-12-31"
+        ) from None
+    return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=timezone.utc)
+
+
+def _personal(key: ApiKey) -> Key:
+    times = (key.created_at, key.expires_at, key.last_used_at)
+    return Key(key.id, key.key_name, key.key_prefix, key.is_active, *times)
+
+
+def _of_org(key: OrgApiKey, org: str) -> Key:
+    times = (key.created_at, key.expires_at, key.last_used_at)
+    return Key(key.id, key.name, key.prefix, key.is_active, *times, org)

@@ -1,0 +1,121 @@
+"""Whose account a session acts for, and what is left on it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from lk_jupyter._lazy import old_name
+from lk_jupyter.account.burn_rate import BillableResource, Rate, billable_resources, burn_rate
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.user import UserOrg
+from lk_jupyter.errors import NotFound
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+
+#: An end that is further away is none: years do not fit a calendar.
+_LONGEST_HOURS = 24 * 365 * 100
+
+UNTOLD = "unknown"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a session is: account (e-mail or id), organization, server, and where each comes from."""
+
+    account: str
+    organization: str
+    organization_source: str
+    server: str
+    server_source: str
+    key_source: str
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Credits that are left, and what uses them now."""
+
+    credits: Decimal
+    resources: tuple[BillableResource, ...] = ()
+    suspended: bool = False
+
+    @property
+    def active_count(self) -> int:
+        """How many things use credits now."""
+        return len(self.resources)
+
+    @property
+    def rate(self) -> Rate:
+        """What they cost together in an hour, at least."""
+        return burn_rate(self.resources)
+
+    @property
+    def per_hour(self) -> Decimal:
+        """What they cost together in an hour, in credits: the sum of the known prices, see ``burn_rate.complete``."""
+        return self.rate.per_hour
+
+    @property
+    def depleted_at(self) -> datetime | None:
+        """When the credits end if all that runs now keeps running, at the latest; None when it costs nothing."""
+        if not self.per_hour:
+            return None
+        hours = float(max(self.credits, Decimal(0)) / self.per_hour)
+        return datetime.now(timezone.utc) + timedelta(hours=min(hours, _LONGEST_HOURS))
+
+    running = old_name("running", "active_count")
+    runs_out = old_name("runs_out", "depleted_at")
+    burning = old_name("burning", "resources")
+
+
+def identity(session: Connection) -> Identity:
+    """Ask the server who the session is."""
+    status = session.client.user.status()
+    organization = _organization(session.client)
+    target = session.target
+    return Identity(
+        account=status.email or status.user_id or UNTOLD,
+        organization=_named(organization),
+        organization_source=_why(organization, target.org_source),
+        server=session.base_url,
+        server_source=target.server_source,
+        key_source=target.key.source,
+    )
+
+
+def balance(session: Connection) -> Balance:
+    """Ask what is left, on the organization's account when the session acts for a team."""
+    left, suspended = credits_left(session.client)
+    return Balance(left, billable_resources(session), suspended)
+
+
+def credits_left(client: Client) -> tuple[Decimal, bool]:
+    """Return the credits that can be spent, on the organization's account for a team, and whether it is suspended."""
+    organization = _organization(client)
+    if organization is None or organization.is_personal or not organization.slug:
+        return client.billing.credits().remaining_credits, False
+    ledger = client.orgs.balance(organization.slug)
+    return ledger.balance, ledger.account_suspended
+
+
+def _organization(client: Client) -> UserOrg | None:
+    """Return the organization that requests run as; None from a server that does not tell."""
+    with suppress(NotFound):
+        return client.user.org()
+    return None
+
+
+def _named(organization: UserOrg | None) -> str:
+    if organization is None:
+        return UNTOLD
+    return organization.name or organization.slug or organization.org_id
+
+
+def _why(organization: UserOrg | None, asked: str) -> str:
+    if organization is not None and organization.is_key_scoped:
+        return "the key belongs to it"
+    return asked or "your default organization"

@@ -1,0 +1,165 @@
+"""Sign-in on the web site: a browser there, and one answer to a listener on this machine's loopback."""
+
+from __future__ import annotations
+
+import errno
+import hmac
+import secrets
+import socket
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from lk_jupyter.errors import NotSignedIn
+
+PATIENCE = 120.0  # seconds
+TICK = 0.2  # seconds: an interrupt waits no longer than this, on Windows too
+
+
+class LoginCallback(NamedTuple):
+    """What the web site sent back; ``error`` is its reason when there is no token."""
+
+    token: str
+    refresh_token: str | None
+    error: str
+
+    def __repr__(self) -> str:
+        return f"Answer(error={self.error!r})"
+
+
+class _Listener(ThreadingHTTPServer):
+    """Waits for one callback; each connection has a thread, so that an idle one keeps nobody waiting.
+
+    A browser may take ``localhost`` for ``::1`` as well, so nobody else may listen on that port there.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, *, carries_state: bool) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.twin = _bound_to_ipv6(self.server_port)
+        self.state = secrets.token_urlsafe(32)
+        self.carries_state = carries_state
+        self.answer: LoginCallback | None = None
+        self.taking = threading.Lock()
+
+    def server_close(self) -> None:
+        """Close both sockets."""
+        super().server_close()
+        if self.twin:
+            self.twin.close()
+
+    @property
+    def callback(self) -> str:
+        """The address that the web site sends the browser to."""
+        return f"http://localhost:{self.server_port}/callback"
+
+    @property
+    def hosts(self) -> set[str]:
+        """How a browser names this listener; another name was made to lead here."""
+        return {f"{name}:{self.server_port}" for name in ("localhost", "127.0.0.1")}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Listener
+    timeout = 10  # seconds
+
+    def do_GET(self) -> None:
+        """Take the first callback of this sign-in; anything else is not found."""
+        asked = urlsplit(self.path)
+        said = {name: values[0] for name, values in parse_qs(asked.query).items()}
+        if asked.path != "/callback" or not self._is_ours(said.get("state")):
+            self.send_error(404)
+            return
+        with self.server.taking:
+            if self.server.answer:
+                self.send_error(404)
+                return
+            error = said.get("error", "" if said.get("token") else "it sent no token")
+            self._show("Sign-in failed: " + error if error else "You are signed in to your notebook.")
+            self.server.answer = LoginCallback(said.get("token", ""), said.get("refresh_token"), error)
+
+    def _is_ours(self, state: str | None) -> bool:
+        """Whether the browser was led here as the web site does it: the tab itself, by our name, with what we gave.
+
+        Another site that asks every port of this machine does so in the background, or under a name of its own.
+        """
+        if state is None and self.server.carries_state:
+            return False
+        return (
+            self.headers.get("Host") in self.server.hosts
+            and self.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+            and self.headers.get("Sec-Fetch-Dest", "document") == "document"
+            and hmac.compare_digest((state or self.server.state).encode(), self.server.state.encode())
+        )
+
+    def _show(self, text: str) -> None:
+        page = (
+            f"<!doctype html><title>lk_jupyter</title><p>{escape(text)} You may close this tab.</p>"
+            "<script>history.replaceState(null, '', '/callback')</script>"
+        ).encode()
+        with suppress(OSError):  # a browser that has gone has sent its answer
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.send_header("Referrer-Policy", "no-referrer")
+            self.end_headers()
+            self.wfile.write(page)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet: the address that was asked for holds the token."""
+
+
+def _bound_to_ipv6(port: int) -> socket.socket | None:
+    """Keep a port of ``::1``, where nothing answers; None where there is no such address. Raises NotSignedIn."""
+    try:
+        twin = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        return None
+    try:
+        twin.bind(("::1", port))
+    except OSError as error:
+        twin.close()
+        if error.errno == errno.EADDRINUSE:
+            raise NotSignedIn(f"Another program listens on port {port} of ::1. Nothing was sent. Try again.") from None
+        return None
+    return twin
+
+
+def ask_browser(
+    dashboard_url: str,
+    say: Callable[[str], None],
+    *,
+    patience: float = PATIENCE,
+    proof: Callable[[str], dict[str, str]] | None = None,
+) -> LoginCallback:
+    """Open the web site's sign-in page and return its answer. Raises NotSignedIn when none comes in time.
+
+    ``proof`` returns what shows the owner's own local cloud, for a callback, that its owner asks. Such a cloud brings
+    the sign-in's state back, which other web sites may drop.
+    """
+    with _Listener(carries_state=proof is not None) as listener:
+        facts = {"callback": listener.callback, "state": listener.state}
+        page = f"{dashboard_url}/cli-login?{urlencode({**facts, **(proof(listener.callback) if proof else {})})}"
+        say(f"Sign in within {patience:.0f} s at {page}")
+        threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+        _wait(listener, time.monotonic() + patience)
+        if listener.answer is None:
+            raise NotSignedIn(
+                f"No answer from the website within {patience:.0f} s. Nothing was stored. If your browser is on "
+                "another machine, create a key in the dashboard and paste it into %lk_login."
+            )
+        return listener.answer
+
+
+def _wait(listener: _Listener, deadline: float) -> None:
+    while listener.answer is None and (left := deadline - time.monotonic()) > 0:
+        listener.timeout = min(left, TICK)
+        listener.handle_request()

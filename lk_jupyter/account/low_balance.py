@@ -1,0 +1,152 @@
+"""Warnings that the credits do not reach: for what is about to start, and at the current rate of use."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from copy import copy
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, ref
+
+from lk_jupyter.account.balance import Balance, credits_left
+from lk_jupyter.account.burn_rate import billable_resources
+from lk_jupyter.machines.cost import credits_label, duration_label
+from lk_jupyter.protocol.notice import WARNING, Notice
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: Seconds of run time below which the balance is low.
+LOW_SECONDS = 3600.0
+
+#: Seconds for which a balance is taken as known; all runs of a session share it.
+_KNOWN_SECONDS = 60.0
+
+#: Seconds that a start, or the end of a run, waits for a balance that it needs.
+_PATIENCE = 2.0
+
+#: A balance of this many times what something may cost is enough without another look: of one that is known, and of
+#: one that was read some time ago.
+_AMPLE, _AMPLE_LATER = 2, 20
+
+#: Seconds for which a balance is that of now.
+_NOW_SECONDS = 3.0
+
+TOP_UP = "Buy credits: %lk_billing checkout 50"
+
+
+def low_balance(balance: Balance | None) -> list[Notice]:
+    """Return a warning when the credits last for less than an hour at the present rate."""
+    if balance is None or not balance.per_hour:
+        return []
+    seconds = max(0.0, float(balance.credits / balance.per_hour) * 3600)
+    if seconds >= LOW_SECONDS:
+        return []
+    last = f"{'about' if balance.rate.complete else 'at most'} {duration_label(seconds)}"
+    last += f" at {balance.per_hour.normalize():f}/h"
+    return [Notice(f"{credits_label(balance.credits)} left, {last}. {TOP_UP}", WARNING)]
+
+
+def look_at_balance(session: Connection) -> None:
+    """Have the balance read in a thread where it is not known: something is about to start."""
+    balance_watch(session).look()
+
+
+def short_of(session: Connection, most: Decimal | None, what: str = "this run") -> list[Notice]:
+    """Return a warning when the most that something can cost exceeds the credits that are left.
+
+    A start waits for the balance only where it is not known or not ample; it goes on without where it cannot be read.
+    """
+    left = balance_watch(session).enough_for(most) if most else None
+    if left is None or most is None or left >= most:
+        return []
+    cap = max(left, Decimal(0)).quantize(Decimal("0.0001"))
+    lower = f"Limit it: --max-cost {cap.normalize():f}. " if cap * _AMPLE_LATER > most else ""
+    return [
+        Notice(
+            f"{credits_label(left)} left, and {what} can cost {credits_label(most)}: the cloud may stop it "
+            f"early. {lower}{TOP_UP}",
+            WARNING,
+        )
+    ]
+
+
+def short_of_an_hour(session: Connection, per_hour: Decimal | None) -> list[Notice]:
+    """Return a warning when the credits last for less than an hour of something that costs until somebody ends it."""
+    left = balance_watch(session).enough_for(per_hour) if per_hour else None
+    if left is None or not per_hour or left >= per_hour:
+        return []
+    last = duration_label(max(0.0, float(left / per_hour) * 3600))
+    return [Notice(f"{credits_label(left)} left, about {last} at {per_hour.normalize():f}/h. {TOP_UP}", WARNING)]
+
+
+class BalanceWatch:
+    """The balance of a session, read in a thread when it is asked for and not known lately."""
+
+    def __init__(self, session: Connection) -> None:
+        self.left: Decimal | None = None
+        self.balance: Balance | None = None
+        self._session = ref(session)
+        self._looked = self._read_at = self._failed_at = -_KNOWN_SECONDS
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+
+    def look(self, *, again: bool = False) -> None:
+        """Read the balance in a thread, unless that was done lately; ``again`` does so nevertheless."""
+        with self._lock:
+            if not again and time.monotonic() - self._looked < _KNOWN_SECONDS:
+                return
+            self._looked = time.monotonic()
+            self._done.clear()
+        session = self._session()
+        if session is not None and session.client:
+            as_it_is = copy(session)  # closed meanwhile, it isn't opened again: nobody would close that
+            threading.Thread(target=self._read, args=(as_it_is,), name="lk-balance", daemon=True).start()
+
+    def read(self) -> Decimal | None:
+        """Return the credits that are left now; None where they cannot be read, or that took too long lately."""
+        if time.monotonic() - self._failed_at < _KNOWN_SECONDS:
+            return None
+        asked = time.monotonic()
+        if self._done.is_set() and asked - self._looked > _NOW_SECONDS:
+            self.look(again=True)
+        if self._done.wait(_PATIENCE) and asked - self._read_at < _NOW_SECONDS:
+            return self.left
+        self._failed_at = time.monotonic()
+        return None
+
+    def read_after_end(self) -> Decimal | None:
+        """Return the credits that are left after something that was billed; None where they cannot be read."""
+        self._looked = self._read_at = -_KNOWN_SECONDS
+        return self.read()
+
+    def enough_for(self, amount: Decimal) -> Decimal | None:
+        """Return the credits that are left; None where they are enough by far, or cannot be read."""
+        self.look()
+        is_known = time.monotonic() - self._read_at < _KNOWN_SECONDS
+        if self.left is not None and self.left >= amount * (_AMPLE if is_known else _AMPLE_LATER):
+            return None
+        return self.read()
+
+    def _read(self, session: Connection) -> None:
+        try:
+            with suppress(Exception):  # a balance that cannot be read warns of nothing
+                self.left, suspended = credits_left(session.client)
+                self._read_at = time.monotonic()
+        finally:
+            self._done.set()
+        with suppress(Exception):
+            self.balance = Balance(self.left or Decimal(0), billable_resources(session), suspended)
+
+
+_watches: WeakKeyDictionary[Connection, BalanceWatch] = WeakKeyDictionary()
+
+_lock = threading.Lock()
+
+
+def balance_watch(session: Connection) -> BalanceWatch:
+    """Return the watch that all runs of a session share."""
+    with _lock:
+        return _watches.setdefault(session, BalanceWatch(session))

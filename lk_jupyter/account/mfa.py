@@ -1,0 +1,51 @@
+"""The second factor: what an enrolment tells once."""
+
+from __future__ import annotations
+
+import io
+from urllib.parse import quote, urlencode
+
+from lk_jupyter.account.one_time_secret import OneTimeSecret
+from lk_jupyter.api.mfa import MfaBackupCodes, MfaEnrollment
+
+_ISSUER = "Lyceum Cloud"
+
+
+def enrolment(told: MfaEnrollment, account: str) -> OneTimeSecret:
+    """Return what an authenticator app and its owner need: a QR code, the seed it stands for, backup codes."""
+    given = told.qr_code_url or ""
+    address = given if given.startswith("otpauth://") else _address(told.secret, account)
+    image, drawing = _qr(address)
+    return OneTimeSecret(
+        f"Second factor of {account}",
+        [("Seed", told.secret), *_numbered(told.backup_codes)],
+        "Scan the code with your authenticator app, or type the seed there. Store the backup codes in your "
+        "password manager: each signs you in once. Then turn it on: %lk_mfa verify",
+        given if given.startswith("data:image/") else image,
+        drawing,
+    )
+
+
+def backup_codes(told: MfaBackupCodes) -> OneTimeSecret:
+    """Return new backup codes."""
+    advice = "Store them in your password manager: each signs you in once. The old codes no longer work."
+    return OneTimeSecret("New backup codes", _numbered(told.backup_codes), advice)
+
+
+def _numbered(codes: list[str]) -> list[tuple[str, str]]:
+    return [(f"Backup code {number}", code) for number, code in enumerate(codes, 1)]
+
+
+def _address(seed: str, account: str) -> str:
+    """Return what authenticator apps read: https://github.com/google/google-authenticator/wiki/Key-Uri-Format."""
+    label = quote(f"{_ISSUER}:{account}", safe=":@")
+    return f"otpauth://totp/{label}?{urlencode({'secret': seed, 'issuer': _ISSUER}, quote_via=quote)}"
+
+
+def _qr(address: str) -> tuple[str, str]:
+    """Return a QR code as the data URL of an image, and as text for a terminal."""
+    import segno  # noqa: PLC0415 (few ever need it)
+
+    code, text = segno.make(address, micro=False), io.StringIO()
+    code.terminal(out=text, compact=True)
+    return str(code.png_data_uri(scale=5)), text.getvalue()

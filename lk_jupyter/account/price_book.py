@@ -1,0 +1,34 @@
+"""The price book as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from lk_jupyter.api.pricing import PriceBook, PriceEntry
+
+COLUMNS = ("what", "of", "credits", "per")
+
+_MILLION = 1_000_000
+
+
+def price_rows(book: PriceBook, words: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the entries that have all of the words, each with what its price is for."""
+    rows = [_row(entry) for entry in book]
+    return [row for row in rows if all(word.lower() in f"{row['what']} {row['of']}".lower() for word in words)]
+
+
+def _row(entry: PriceEntry) -> dict[str, Any]:
+    price, unit = _price(entry)
+    of = ", ".join(str(value) for value in entry.selector.values())
+    return {"what": entry.meter_slug, "of": of, "credits": None if price is None else float(price), "per": unit}
+
+
+def _price(entry: PriceEntry) -> tuple[Decimal | None, str]:
+    """Return a price as people compare it."""
+    if entry.unit_price_per_hour is not None:
+        return entry.unit_price_per_hour, "hour"
+    if entry.unit_price is not None and entry.meter_slug.endswith("_tokens"):
+        return entry.unit_price * _MILLION, "million tokens"
+    return entry.unit_price, "unit"

@@ -1,0 +1,234 @@
+"""What was spent, on what and when, from the ledger of an organization."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.account.burn_rate import hardware_label
+from lk_jupyter.api.billing import BillingActivity
+from lk_jupyter.api.orgs import OrgTransaction
+from lk_jupyter.errors import Forbidden, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: Source of an entry → what people call it.
+KINDS = {
+    "executions": "Runs",
+    "execution": "Runs",
+    "vms": "VMs",
+    "volumes": "Volumes",
+    "dedicated_inference": "Deployments",
+    "inference_prompt_tokens": "Tokens",
+    "inference_completion_tokens": "Tokens",
+    "serverless_inference_prompt_tokens": "Tokens",
+    "serverless_inference_completion_tokens": "Tokens",
+}
+
+#: Types of an activity that give credits.
+_GIVEN = frozenset({"purchase", "purchases", "grants", "grant", "vouchers", "voucher", "bonus", "credit"})
+
+#: Entries that are asked for first; where more are needed, four times as many each time: the ledger has no pages.
+_FIRST, _GROWTH = 100, 4
+
+_DAYS = 30
+_LONGEST_DAYS = 3660
+
+
+@dataclass(frozen=True)
+class Charge:
+    """One entry of the ledger that took credits."""
+
+    id: str
+    time: datetime
+    kind: str
+    hardware: str
+    amount: Decimal
+    description: str = ""
+
+    @property
+    def day(self) -> date:
+        """The day of it, where the reader is."""
+        return self.time.astimezone().date()
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What charges with something in common come to."""
+
+    label: str
+    count: int
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Charges of the last ``days`` days, newest first, and their sums in credits.
+
+    Example:
+        >>> from lk_jupyter.account.spending import spending
+        >>> _ = session.run("print(1)").result()
+        >>> found = spending(session, days=7)
+        >>> found.total == sum(day.amount for day in found.by_day())
+        True
+        >>> [kind.label for kind in found.by_kind()]
+        [...'Runs'...]
+        >>> found.by_hardware()[0].amount > 0
+        True
+        >>> list(found.df.columns)
+        ['credits', 'kind', 'hardware', 'description']
+    """
+
+    charges: tuple[Charge, ...]
+    days: int
+    organization: str = ""
+    today: date | None = None
+
+    @property
+    def total(self) -> Decimal:
+        """The sum of all charges, in credits."""
+        return sum((charge.amount for charge in self.charges), Decimal(0))
+
+    def by_day(self) -> list[Sum]:
+        """Return the sum of each day in credits, oldest first; a day without a charge is 0."""
+        last = self.today or datetime.now(timezone.utc).astimezone().date()
+        found = {each.label: each for each in self._sums(lambda charge: charge.day.isoformat())}
+        labels = ((last - timedelta(days=ago)).isoformat() for ago in reversed(range(self.days)))
+        return [found.get(label, Sum(label, 0, Decimal(0))) for label in labels]
+
+    def by_kind(self) -> list[Sum]:
+        """Return the sum of each kind in credits, such as Runs and VMs, largest first."""
+        return self._sums(lambda charge: charge.kind)
+
+    def by_hardware(self) -> list[Sum]:
+        """Return the sum of each GPU in credits, largest first; ``none`` needs no machine."""
+        return self._sums(lambda charge: charge.hardware)
+
+    @property
+    def df(self) -> Any:
+        """A pandas DataFrame with a row for each charge, newest first.
+
+        Index ``time`` (datetime64, UTC). Columns: ``credits`` (float64), ``kind`` (str), ``hardware`` (str),
+        ``description``
+        (str).
+
+        Raises:
+            UsageError: pandas is missing.
+        """
+        from lk_jupyter.text.pandas import pandas  # noqa: PLC0415 (for those who ask for a table)
+
+        columns = {
+            name: [getattr(charge, name) for charge in self.charges] for name in ("kind", "hardware", "description")
+        }
+        amounts = [float(charge.amount) for charge in self.charges]
+        index = pandas().DatetimeIndex([charge.time for charge in self.charges], tz="UTC", name="time")
+        return pandas().DataFrame({"credits": amounts, **columns}, index=index)
+
+    def _sums(self, label: Callable[[Charge], str]) -> list[Sum]:
+        found: dict[str, list[Decimal]] = defaultdict(list)
+        for charge in self.charges:
+            found[label(charge)].append(charge.amount)
+        sums = [Sum(name, len(amounts), sum(amounts, Decimal(0))) for name, amounts in found.items()]
+        return sorted(sums, key=lambda each: (-each.amount, each.label))
+
+
+def spending(session: Connection, days: int = _DAYS) -> Spending:
+    """Return what the organization has spent in the last days, today included.
+
+    Args:
+        session: The session.
+        days: Number of days, 1 to 366. Default: 30.
+
+    Returns:
+        A Spending, with ``df``, ``total`` and sums by day, kind and hardware.
+
+    Raises:
+        UsageError: ``days`` isn't in this range.
+
+    Source: ``GET /orgs/{slug}/transactions``, ``GET /billing/activities``
+
+    Example:
+        >>> from lk_jupyter.account.spending import spending
+        >>> spending(session, days=1).total >= 0
+        True
+    """
+    if not isinstance(days, int) or not 1 <= days <= _LONGEST_DAYS:
+        raise UsageError(f"Spending is available for 1 to {_LONGEST_DAYS} days, got {days!r}.")
+    today = datetime.now(timezone.utc).astimezone().date()
+    first = today - timedelta(days=days - 1)
+    found = takewhile(lambda charge: charge.day >= first, charges(session))
+    return Spending(tuple(found), days, _slug(session) or "", today)
+
+
+def charges(session: Connection) -> Iterator[Charge]:
+    """Iterate over all charges, newest first; more are asked for when they are wanted."""
+    slug = _slug(session)
+    if slug:
+        with suppress(NotFound, Forbidden):  # then as an account, as before there were organizations
+            yield from filter(None, map(_of_transaction, _transactions(session, slug)))
+            return
+    activities = session.client.billing.activities(limit=_FIRST).all()
+    yield from filter(None, (_of_activity(each) for each in activities if each.type not in _GIVEN))
+
+
+def _transactions(session: Connection, slug: str) -> Iterator[OrgTransaction]:
+    limit, seen = _FIRST, set[str]()
+    while True:
+        page = session.client.orgs.transactions(slug, limit=limit, kind="debit")
+        yield from (entry for entry in page if entry.id not in seen)
+        seen.update(entry.id for entry in page)
+        if len(page) < limit:
+            return
+        limit *= _GROWTH
+
+
+def _slug(session: Connection) -> str | None:
+    with suppress(NotFound):
+        return session.client.user.org().slug
+    return None
+
+
+def _of_transaction(entry: OrgTransaction) -> Charge | None:
+    if entry.created_at is None or entry.amount is None:
+        return None
+    facts = entry.metadata or {}
+    kind, hardware = _kind(facts.get("source")), hardware_label(_text(facts.get("hardware_profile")))
+    return Charge(entry.id, entry.created_at, kind, hardware, abs(entry.amount), _text(facts.get("description")))
+
+
+def _of_activity(entry: BillingActivity) -> Charge | None:
+    if entry.created_at is None:
+        return None
+    amount = abs(entry.amount or Decimal(0))
+    hardware = hardware_label(entry.hardware_profile)
+    return Charge(entry.activity_id, entry.created_at, _kind(entry.type), hardware, amount, entry.description)
+
+
+def _kind(source: object) -> str:
+    name = _text(source)
+    return KINDS.get(name, name.replace("_", " ").capitalize() or "Other")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def organizations(session: Connection) -> list[tuple[str, str]]:
+    """Return slug and name of the organizations that the caller may switch to; none where the server has none."""
+    with suppress(NotFound, Forbidden):
+        return [(org.slug, org.name) for org in session.client.orgs.list()]
+    return []
+
+
+def shares(sums: Iterable[Sum]) -> list[tuple[Sum, float]]:
+    """Return sums beside their share of the largest, from 0 to 1, for bars."""
+    found = list(sums)
+    most = max((each.amount for each in found), default=Decimal(0))
+    return [(each, float(each.amount / most) if most else 0.0) for each in found]

@@ -1,0 +1,142 @@
+"""Answers that differ from the description: what can be read of them is read, the rest is left out and said once.
+
+An answer that fits costs nothing here. Of one that does not, the smallest piece goes that keeps it from fitting: a
+field that may be missing, a row of a list. What identifies the thing itself must be there.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from lk_jupyter.api._models import Listing
+from lk_jupyter.text.problems import in_words
+
+#: Keys that answers of other servers are wrapped in.
+_WRAPPERS = (
+    "data",
+    "result",
+    "response",
+    "execution",
+    "run",
+    "job",
+    "vm",
+    "instance",
+    "deployment",
+    "batch",
+    "payload",
+)
+
+_PASSES = 20
+
+
+def read(kind: TypeAdapter[Any], returns: Any, body: bytes) -> tuple[Any, str]:
+    """Return an answer, and in words what was left out of it. Raises ValidationError."""
+    try:
+        return kind.validate_json(body or b"null"), ""
+    except ValidationError as error:
+        try:
+            content = from_json(body)
+        except ValueError:
+            raise error from None
+        refused = error
+    several = get_args(returns) if get_origin(returns) in {Union, UnionType} else ()
+    for one in map(TypeAdapter, several) if several else (kind,):
+        for shape in _shapes(returns, content):
+            try:
+                return repaired(one, shape)
+            except ValidationError:
+                continue
+    raise refused
+
+
+def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
+    """Return what can be read of a content, and in words which rows are left out. Raises ValidationError."""
+    content, rows, reason = copy.deepcopy(content), 0, ""
+    for _ in range(_PASSES):
+        try:
+            found = kind.validate_python(content)
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_input=False)
+            paths = {_path(content, problem["loc"], missing=problem["type"] == "missing") for problem in problems}
+            if () in paths:
+                raise
+            for path in sorted(paths, key=lambda path: [(isinstance(step, int), step) for step in path], reverse=True):
+                rows += isinstance(path[-1], int)
+                if isinstance(path[-1], int):
+                    reason = reason or f"{'.'.join(map(str, problems[0]['loc']))} {in_words(problems[0])}"
+                _remove(content, path)
+        else:
+            return found, f"{rows} of its rows can't be read and are left out ({reason})" if rows else ""
+    return kind.validate_python(content), ""
+
+
+def _path(content: Any, place: tuple[int | str, ...], *, missing: bool) -> tuple[int | str, ...]:
+    """Return the path to the smallest piece that keeps a content from fitting."""
+    found: list[int | str] = []
+    for step in place[:-1] if missing else place:
+        is_there = step in content if isinstance(content, dict) else _is_index(content, step)
+        if is_there:  # else it is the name of one type of several
+            found.append(step)
+            content = content[step]
+    return tuple(found)
+
+
+def _is_index(content: Any, step: int | str) -> bool:
+    return isinstance(content, list) and isinstance(step, int) and step < len(content)
+
+
+def _remove(content: Any, path: tuple[int | str, ...]) -> None:
+    for step in path[:-1]:
+        content = content[step]
+    del content[path[-1]]
+
+
+def _shapes(returns: Any, content: Any) -> Iterator[Any]:
+    """Yield a content, and what it may mean where it is wrapped, or a list that is not."""
+    key = _list_key(returns)
+    if key is not None:
+        yield from _lists(key, content)
+    yield content
+    if isinstance(content, dict):
+        for inner in (content[name] for name in _WRAPPERS if name in content):
+            yield {**content, **inner} if isinstance(inner, dict) else inner
+            if isinstance(inner, list) and len(inner) == 1:
+                yield inner[0]
+
+
+def _list_key(returns: Any) -> str | None:
+    """Return the key under which an answer has its list, empty where it is a bare list; None where it is no list."""
+    if not isinstance(returns, type):
+        return None
+    if issubclass(returns, Listing):
+        return str(returns.__private_attributes__["_key"].default)
+    is_page = issubclass(returns, RootModel) and returns.__name__.startswith("Page[")
+    return "" if is_page else None
+
+
+def _lists(key: str, content: Any) -> Iterator[Any]:
+    if isinstance(content, list) and content and key:
+        yield {key: content}
+    if isinstance(content, dict) and key not in content:
+        lists = [value for value in content.values() if isinstance(value, list)]
+        inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), None)
+        if len(lists) == 1:
+            yield {**content, key: lists[0]} if key else lists[0]
+        elif inner is not None:
+            yield from _lists(key, inner) if key not in inner else [inner]
+
+
+def empty(kind: TypeAdapter[Any]) -> Iterator[BaseModel | None]:
+    """Yield what stands for an answer without content, where the type of the answer has that."""
+    contents: tuple[Any, ...] = ({}, None)
+    for content in contents:
+        try:
+            yield kind.validate_python(content)
+        except ValidationError:
+            continue

@@ -1,0 +1,209 @@
+"""The web socket to a kernel of a hosted Jupyter server: requests go out, messages come in a thread.
+
+Messages are Jupyter's own, in the form that every version of the server knows (JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from lk_jupyter._extras import library
+from lk_jupyter.api.hosted import HostedServer
+from lk_jupyter.errors import ConnectionFailed
+
+Message = dict[str, Any]
+
+#: Seconds before a new connection, and in which an interrupt of who waits is noticed on every system.
+_PAUSE, _TICK = 0.5, 0.2
+
+#: States in which a kernel has lost what it was asked.
+_DEAD = {"restarting", "autorestarting", "dead"}
+
+DIED = "The session's Python died and was restarted on the same machine; its variables are lost."
+LOST = "The connection broke while the cell was sent, and the session doesn't know it. Run the cell again."
+
+
+class Channel:
+    """A connection to one kernel, made again when it breaks; the server keeps what is said meanwhile.
+
+    ``over`` returns why no answer will come any more, else an empty string; it is asked while there is no connection.
+    ``died`` counts how often the kernel was restarted.
+    """
+
+    def __init__(self, server: HostedServer, kernel: str, over: Callable[[], str]) -> None:
+        self.gone = ""
+        self.died = 0
+        self._server = server
+        self._over = over
+        self._id = uuid.uuid4().hex
+        self._url = server.channels_url(kernel, self._id)
+        self._waiting: dict[str, SimpleQueue[Message | str]] = {}
+        self._checks: dict[str, list[str]] = {}  # question → what was asked before it
+        self._socket: Any = None
+        self._ready = threading.Event()
+        self._closed = threading.Event()
+        library("websockets.sync.client", "lab", "A session")
+        threading.Thread(target=self._listen, name="lk-session", daemon=True).start()
+
+    def close(self) -> None:
+        """End the connection; the kernel stays."""
+        self._closed.set()
+        if self._socket:
+            self._socket.close()
+
+    def ask(self, kind: str, content: Message) -> Asked:
+        """Send a request. Raises ConnectionFailed with the reason why there is nobody to ask."""
+        message = self._made(kind, content)
+        name = message["header"]["msg_id"]
+        while not self._ready.wait(_TICK):
+            pass
+        if self.gone:
+            raise ConnectionFailed(self.gone)
+        self._waiting[name] = SimpleQueue()
+        self._send(message)
+        return Asked(self, name, self._waiting[name])
+
+    def forget(self, name: str) -> None:
+        """Take no more messages for a request."""
+        self._waiting.pop(name, None)
+
+    def _made(self, kind: str, content: Message) -> Message:
+        header = {
+            "msg_id": uuid.uuid4().hex,
+            "msg_type": kind,
+            "session": self._id,
+            "username": "",
+            "version": "5.3",
+            "date": datetime.now(timezone.utc).isoformat(),
+        }
+        shell = {"channel": "shell", "parent_header": {}, "metadata": {}, "buffers": []}
+        return {"header": header, "content": content, **shell}
+
+    def _send(self, message: Message) -> None:
+        """Send once: whether a message has arrived that broke is asked after the next connection."""
+        from websockets.exceptions import WebSocketException  # noqa: PLC0415 (an extra brings it)
+
+        try:
+            self._socket.send(json.dumps(message))
+        except (WebSocketException, OSError):
+            return
+
+    def _listen(self) -> None:
+        from websockets.exceptions import WebSocketException  # noqa: PLC0415 (an extra brings it)
+        from websockets.sync.client import connect  # noqa: PLC0415 (the same)
+
+        settings: dict[str, Any] = {"proxy": None} if self._url.startswith("ws://") else {}
+        while not self._closed.is_set():
+            try:
+                with connect(
+                    self._url, additional_headers=self._server.headers, max_size=None, **settings
+                ) as self._socket:
+                    if self._closed.is_set():  # while it was made
+                        break
+                    self._check()
+                    self._ready.set()
+                    for data in self._socket:
+                        self._take(_read(data))
+            except (WebSocketException, OSError):
+                pass
+            self._ready.clear()
+            if not self._closed.is_set() and (reason := self._over()):
+                self._end(reason)
+            self._closed.wait(_PAUSE)
+
+    def _check(self) -> None:
+        """Ask a question behind the requests that have no answer: once it is answered, they never will be."""
+        if self._waiting:
+            question = self._made("kernel_info_request", {})
+            self._checks[question["header"]["msg_id"]] = list(self._waiting)
+            self._send(question)
+
+    def _take(self, message: Message) -> None:
+        parent, kind = message.get("parent_header", {}).get("msg_id", ""), message["header"]["msg_type"]
+        if kind == "status" and message["content"]["execution_state"] in _DEAD:
+            self.died += 1
+            self._fail(list(self._waiting), DIED)
+        elif kind == "kernel_info_reply" and parent in self._checks:
+            self._fail(self._checks.pop(parent), LOST)
+        elif waiting := self._waiting.get(parent):
+            waiting.put(message)
+
+    def _fail(self, names: list[str], reason: str) -> None:
+        for name in names:
+            if waiting := self._waiting.get(name):
+                waiting.put(reason)
+
+    def _end(self, reason: str) -> None:
+        self.gone = reason
+        self._closed.set()
+        self._ready.set()
+        self._fail(list(self._waiting), reason)
+
+
+class Asked:
+    """A request on its way: its messages until it is answered."""
+
+    def __init__(self, channel: Channel, name: str, messages: SimpleQueue[Message | str]) -> None:
+        self._channel = channel
+        self._name = name
+        self._messages = messages
+        self.reply: Message = {}
+        self.is_over = False
+        self._is_idle = False
+
+    def messages(self, tick: float = _TICK) -> Iterator[Message | None]:
+        """Yield what comes until the request is answered, and None after each ``tick`` seconds without.
+
+        May be called again after an interrupt. Raises ConnectionFailed when no answer will come.
+        """
+        while not self.is_over:
+            try:
+                message = self._messages.get(timeout=tick)
+            except Empty:
+                yield None
+                continue
+            if isinstance(message, str):
+                self.forget()
+                raise ConnectionFailed(message)
+            kind = message["header"]["msg_type"]
+            if message["channel"] == "shell":
+                self.reply = message["content"]
+            elif kind == "status":
+                self._is_idle = message["content"]["execution_state"] == "idle"
+            else:
+                yield message
+            if self.reply and self._is_idle:
+                self.forget()
+
+    def forget(self) -> None:
+        """Take no more of its messages."""
+        self.is_over = True
+        self._channel.forget(self._name)
+
+    def answer(self, seconds: float | None = None) -> Message:
+        """Wait for the reply and return its content. Raises ConnectionFailed, TimeoutError."""
+        end = None if seconds is None else time.monotonic() + seconds
+        for _ in self.messages():
+            if end is not None and time.monotonic() > end:
+                self.forget()
+                raise TimeoutError
+        return self.reply
+
+
+def _read(data: str | bytes) -> Message:
+    """Return a message; what is binary in it is left out."""
+    text = data
+    if isinstance(data, bytes):
+        (count,) = struct.unpack_from("!i", data)
+        starts = [*struct.unpack_from(f"!{count}i", data, 4), len(data)]
+        text = data[starts[0] : starts[1]]
+    message: Message = json.loads(text)
+    return message

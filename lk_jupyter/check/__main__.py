@@ -1,0 +1,71 @@
+"""``python -m lk_jupyter.check``: the same as ``%lk_check``, for a terminal and for scripts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+from lk_jupyter._encoding import accept_every_sign
+from lk_jupyter.check.levels import MOST_CREDITS, LevelRequest
+from lk_jupyter.check.start import start
+from lk_jupyter.config.settings import amount_of_credits
+from lk_jupyter.errors import LkError
+
+#: Exit statuses: nothing differs; something does; the check could not be done; it was interrupted.
+SAME, DIFFERS, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check the server in use, print the table, and return the exit status."""
+    accept_every_sign()
+    given = _parser().parse_args(arguments)
+    wish = LevelRequest(given.public, given.spend, given.max_credits, given.record)
+    try:
+        check = start(wish, given.base_url)
+    except LkError as problem:
+        return _said(str(problem))
+    try:
+        check.run(lambda words: print(words, file=sys.stderr))  # noqa: T201
+    except LkError as problem:
+        print(check.report.table())  # noqa: T201
+        return _said(str(problem))
+    except KeyboardInterrupt:
+        print(check.report.table())  # noqa: T201
+        print("Interrupted. What it started is aborted.", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    print(check.report.table())  # noqa: T201
+    return DIFFERS if check.report.deviations else SAME
+
+
+def _said(problem: str) -> int:
+    print(problem, file=sys.stderr)  # noqa: T201
+    return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lk_jupyter.check",
+        description="Find how a server differs from what lk_jupyter assumes of it. Exit status: 0 nothing differs, "
+        "1 something does, 2 it could not be checked, 130 interrupted.",
+    )
+    add = parser.add_argument
+    add("--base-url", metavar="URL", help="server to check; default: the one in use")
+    add("--public", action="store_true", help="ask only what needs no key")
+    add("--spend", action="store_true", help="start two short runs and ask a model for 8 tokens")
+    add("--max-credits", type=_credits, default=MOST_CREDITS, metavar="CREDITS",
+        help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip
+    add("--record", type=Path, metavar="FILE", help="write what was seen, without keys, addresses, names and ids")
+    return parser
+
+
+def _credits(text: str) -> Decimal:
+    try:
+        return amount_of_credits(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't an amount of credits above 0") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""One check from its first level to the last that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.check import published, reading, recording, spending
+from lk_jupyter.check.findings import Report
+from lk_jupyter.errors import UsageError
+from lk_jupyter.session import Session
+
+#: Credits that --spend may cost at most, where nobody says.
+MOST_CREDITS = Decimal("0.05")
+
+
+@dataclass(frozen=True)
+class LevelRequest:
+    """What to check: ``public`` only what needs no key; ``spend`` runs and a chat too, for ``max_credits`` at most.
+
+    ``record`` is the file for what was seen.
+    """
+
+    public: bool = False
+    spend: bool = False
+    max_credits: Decimal = MOST_CREDITS
+    record: Path | None = None
+
+
+class Check:
+    """A check of one server; ``report`` has what was found so far, also when it was interrupted."""
+
+    def __init__(self, client: Client, session: Session | None, wish: LevelRequest) -> None:
+        if wish.public and wish.spend:
+            raise UsageError("--spend needs a key; --public uses none. Nothing was sent.")
+        if wish.record:
+            recording.check_target(wish.record)
+        self.report = Report(client)
+        self._session = session
+        self._wish = wish
+
+    def run(self, watch: Callable[[str], object]) -> None:
+        """Do it, store what was found, and write the recording. Raises the errors of the API, and UsageError."""
+        try:
+            self._look(watch)
+        finally:
+            self.report.client.assumptions.check_found(self.report.values)
+        if self._wish.record:
+            recording.write(self._wish.record, self.report)
+            self.report.notes.append(f"Recorded in {self._wish.record}. Keys, addresses, names and ids are replaced.")
+
+    def _look(self, watch: Callable[[str], object]) -> None:
+        session = self._session
+        spends = spending.plan(session, self._wish.max_credits) if session and self._wish.spend else None
+        watch(f"Asking {self.report.client.base_url} what it publishes …")
+        description = published.look(self.report)
+        if session:
+            watch("Reading with your key; nothing is started or changed …")
+            reading.look(session, self.report, description)
+        if session and spends:
+            watch(f"Spending at most {spends.worst:.4f} credits: 2 runs on {spends.machine.hardware_profile}, a chat …")
+            spending.look(session, self.report, spends)

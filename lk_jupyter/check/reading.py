@@ -1,0 +1,187 @@
+"""The second level: every operation that only reads, and what else can be asked without anything being started."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, PLACEHOLDER, Endpoint
+from lk_jupyter.api._http import Seen
+from lk_jupyter.api._tolerant import read
+from lk_jupyter.check.findings import Report
+from lk_jupyter.check.published import Description, carried, in_group
+from lk_jupyter.config.assumptions import ABSENT, row
+from lk_jupyter.connection.connection import Connection
+from lk_jupyter.errors import LkError
+from lk_jupyter.runs.submit.start import longest_named
+from lk_jupyter.storage._credentials import Credentials
+from lk_jupyter.storage._s3_http import Wire
+from lk_jupyter.storage._sign import Request
+
+#: Starts that lack a field which they need, so that nothing starts; the refusal names a limit that is exceeded.
+_TOO_LONG = 100_000_000
+_REFUSED: dict[str, dict[str, Any]] = {
+    "POST /execution/streaming/start": {"timeout": _TOO_LONG},
+    "POST /execution/image/start": {"timeout": _TOO_LONG, "job_type": "customer_notebook"},
+    "POST /execution/compose/start": {},
+    "POST /execution/gpu_selection/start": {},
+    "POST /serverless/route": {},
+    "POST /voucher/validate": {},
+}
+
+#: Operations that name an object in their query.
+_BY_ID = {"/inference/get": "deployment_id"}
+
+#: Their answers are streams or files; or they are asked elsewhere here.
+_NOT_READ = re.compile(r"/inference/streaming/|/storage/download/|/content$|/mfa/")
+
+
+def look(connection: Connection, report: Report, description: Description | None) -> None:
+    """Ask all that only reads. Raises Unauthorized where the key is not accepted."""
+    _look_for_key(report)
+    slug = _slug(report)
+    absent: list[str] = []
+    for endpoint in _reads():
+        seen = _seen(report, endpoint, slug)
+        if seen is None:
+            continue
+        if _is_missing(endpoint, seen, description):
+            absent.append(str(endpoint))
+        elif not (PLACEHOLDER.search(endpoint.path) or endpoint.path in _BY_ID):
+            _read(report, endpoint, seen)
+    _look_at_prefix(report, "chat_prefix", "/models")
+    _look_at_prefix(report, "batch_prefix", "/batches")
+    absent += _look_at_starts(report, description)
+    grouped = {str(endpoint) for endpoint in ENDPOINTS if in_group(endpoint)}
+    named = report.values.get("absent_operations", "")
+    if description is None or not named:
+        report.add_to("absent_operations", [each for each in absent if each not in grouped])
+    _look_at_bucket(connection, report)
+
+
+def _look_for_key(report: Report) -> None:
+    """Find an operation that shows whether the key is accepted. Raises Unauthorized."""
+    lookups = row("signin_lookup")
+    for operation in (lookups.default, *lookups.alternatives):
+        method, _, path = operation.partition(" ")
+        seen = report.probe(method, EXTERNAL + path)
+        if seen.status == 401:
+            report.client.user.status()  # raises it, in the words of any other request
+        if not seen.is_absent:
+            report.assumed("signin_lookup", operation)
+            return
+
+
+def _slug(report: Report) -> str:
+    """Return the organization that the key acts as; a made-up one where nobody says."""
+    for path in ("/user/org", "/orgs"):
+        content = report.probe("GET", EXTERNAL + path).json
+        rows = content if isinstance(content, list) else [content]
+        for each in rows:
+            if (
+                isinstance(each, dict)
+                and isinstance(each.get("slug"), str)
+                and re.fullmatch("[a-z0-9-]+", each["slug"])
+            ):
+                return str(each["slug"])
+    return f"lk-{uuid4().hex[:8]}"
+
+
+def _reads() -> Iterator[Endpoint]:
+    for endpoint in ENDPOINTS:
+        if endpoint.method == "GET" and not _NOT_READ.search(endpoint.path) and endpoint.server != IRIS:
+            yield endpoint
+
+
+def _seen(report: Report, endpoint: Endpoint, slug: str) -> Seen | None:
+    path = PLACEHOLDER.sub(lambda found: slug if found[1] == "slug" else str(uuid4()), endpoint.path)
+    query = f"?{_BY_ID[endpoint.path]}={uuid4()}" if endpoint.path in _BY_ID else ""
+    try:
+        return report.probe("GET", endpoint.server + path + query)
+    except LkError as lost:
+        report.odd(str(endpoint), "an answer", str(lost).partition("\n")[0], "The server didn't answer", "Tries again.")
+    return None
+
+
+def _is_missing(endpoint: Endpoint, seen: Seen, description: Description | None) -> bool:
+    """Whether an answer says that there is no such operation; a description that has it knows better."""
+    if not seen.is_absent:
+        return False
+    is_told = description is not None and (endpoint.method, endpoint.server + endpoint.path) in description
+    return not (is_told and PLACEHOLDER.search(endpoint.path))
+
+
+def _read(report: Report, endpoint: Endpoint, seen: Seen) -> None:
+    """Read an answer as the client does, and record what can't be read."""
+    operation = str(endpoint)
+    if seen.status >= 300:
+        if seen.status not in {402, 403}:
+            words = f"HTTP {seen.status}"
+            report.odd(operation, "HTTP 200", words, "The server refused or failed", "Shows what the server said.")
+        return
+    if operation == "GET /pricing" and isinstance(seen.json, dict):
+        report.assumed("pricing_count", "sent" if "count" in seen.json else ABSENT)
+    try:
+        _, odd = read(endpoint.answer_type, endpoint.returns, seen.content)
+    except ValidationError as error:
+        odd = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
+    if odd:
+        report.odd(operation, "the documented form", odd, "The answer has another form", "Reads the rows that fit.")
+
+
+def _look_at_prefix(report: Report, name: str, path: str) -> None:
+    wanted = row(name)
+    for prefix in (wanted.default, *wanted.alternatives):
+        if prefix.startswith("/"):
+            seen = report.probe("GET", prefix + path)
+            if not seen.is_absent and seen.status != 404:
+                report.assumed(name, prefix)
+                return
+    if ABSENT in wanted.alternatives:
+        report.assumed(name, ABSENT)
+
+
+def _look_at_starts(report: Report, description: Description | None) -> list[str]:
+    """Send what must be refused, and return which operations are not there."""
+    absent = []
+    for endpoint in ENDPOINTS:
+        body = _REFUSED.get(str(endpoint))
+        if body is None or not _is_refused(endpoint, body, description):
+            continue
+        seen = report.probe(endpoint.method, endpoint.server + endpoint.path, body)
+        if seen.is_absent:
+            absent.append(str(endpoint))
+        elif seen.status < 300:
+            words = "It accepted a request that lacks a field: look what it started with %lk_runs."
+            report.odd(str(endpoint), "HTTP 422", f"HTTP {seen.status}", words, "Nothing.")
+        name = "notebook_limit" if "job_type" in body else "longest_run"
+        if "timeout" in body and (longest := longest_named(seen.content.decode(errors="replace"))):
+            report.assumed(name, str(longest), str(endpoint))
+        if endpoint.path == "/execution/gpu_selection/start":
+            report.assumed("gpu_selection", ABSENT if seen.is_absent else "offered")
+    return absent
+
+
+def _is_refused(endpoint: Endpoint, body: dict[str, Any], description: Description | None) -> bool:
+    """Whether a body lacks a field that is required, by our description and by the server's description."""
+    ours = {name for name, field in carried(endpoint).items() if field.required}
+    theirs = description.fields(endpoint.method, endpoint.server + endpoint.path) if description else {}
+    needed = ours & {name for name, field in theirs.items() if field.required} if theirs else ours
+    return bool(needed - set(body))
+
+
+def _look_at_bucket(connection: Connection, report: Report) -> None:
+    """Ask for credentials, and once whether the bucket is there."""
+    try:
+        wire = Wire(Credentials(connection.client.storage.credentials), pauses=())  # it is not made here
+        status = wire.ask(Request("HEAD", "")).status
+        report.assumed("bucket_creation", "missing" if status == 404 else "there")
+    except LkError as refusal:
+        words = str(refusal).partition("\n")[0]
+        report.odd(
+            "POST /storage/credentials", "HTTP 200", words, "The bucket can't be reached", "Storage magics fail."
+        )

@@ -1,0 +1,1 @@
+"""Analysis of the code of a cell. Nothing is executed or sent here."""

@@ -1,0 +1,73 @@
+"""What a piece of code imports: local modules to ship, and the packages of this kernel."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
+from pathlib import Path
+
+from lk_jupyter.code.syntax import parse
+from lk_jupyter.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    from importlib import metadata
+else:  # that of 3.10 does not know the packages that list their files only in RECORD
+    import importlib_metadata as metadata
+
+
+@lru_cache(maxsize=8)  # a fan-out asks for each of its runs
+def imported_names(tree: ast.Module) -> frozenset[str]:
+    """Return the top-level names of all modules that the code imports, wherever in it."""
+    return frozenset(_names(tree))
+
+
+def _names(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def local_files(names: AbstractSet[str], folder: Path) -> dict[str, Path]:
+    """Return the Python files in a folder that these imports need, theirs included.
+
+    Keys are the paths to ship them under, with forward slashes.
+    """
+    found: dict[str, Path] = {}
+    waiting = list(names)
+    while waiting:
+        for file in _module_files(folder, waiting.pop()):
+            key = file.relative_to(folder).as_posix()
+            if key not in found:
+                found[key] = file
+                waiting.extend(imported_names(_parse(file)))
+    return found
+
+
+def _module_files(folder: Path, name: str) -> list[Path]:
+    module = folder / f"{name}.py"
+    if module.is_file():
+        return [module]
+    package = folder / name
+    return sorted(package.rglob("*.py")) if (package / "__init__.py").is_file() else []
+
+
+def _parse(file: Path) -> ast.Module:
+    try:
+        return parse(file.read_bytes(), str(file))
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"'{file}', which the code imports, isn't valid Python: {error}. Nothing was sent.") from None
+
+
+def providers() -> dict[str, list[str]]:
+    """Return the packages of this kernel by the imports that they provide."""
+    return dict(metadata.packages_distributions())
+
+
+def version_of(package: str) -> str:
+    """Return a package's version here without its local part (2.6.0 of 2.6.0+cu124), which no index serves."""
+    return metadata.version(package).partition("+")[0]

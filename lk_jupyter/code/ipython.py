@@ -1,0 +1,105 @@
+"""IPython's own syntax (``!ls``, ``%timeit f()``, ``await`` at the top) as Python that a run understands."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tokenize
+from functools import cache, lru_cache
+from io import StringIO
+from typing import Any
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.protocol.parts import SHIPPED
+
+_CALLS = {"run_line_magic": "%", "run_cell_magic": "%%"}
+_NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER, tokenize.INDENT, tokenize.DEDENT}
+
+
+def as_python(code: str) -> str:
+    """Return code with IPython's syntax replaced by calls of ``get_ipython()``, each line in its place."""
+    if not re.search(r"[!%?]|^\s*(>>>|In \[)", code, re.MULTILINE):
+        return code
+    lines = code.splitlines(keepends=True)
+    empty = next((at for at, line in enumerate(lines) if line.strip()), 0)
+    python: str = _manager().transform_cell("".join(lines[empty:]))
+    return "\n" * empty + python
+
+
+@cache
+def _manager() -> Any:
+    from IPython.core.inputtransformer2 import TransformerManager  # noqa: PLC0415 (for code that has such lines)
+
+    class SameLines(TransformerManager):
+        """Keeps the number of lines where several become one."""
+
+        def do_one_token_transform(self, lines: list[str]) -> tuple[bool, list[str]]:
+            changed, new = super().do_one_token_transform(lines)  # type: ignore[no-untyped-call]
+            missing = len(lines) - len(new)
+            if changed and missing > 0:
+                at = next(at for at, line in enumerate(new) if line != lines[at])
+                new[at + 1 : at + 1] = ["\n"] * missing
+            return changed, new
+
+    return SameLines()  # type: ignore[no-untyped-call]
+
+
+@lru_cache(maxsize=8)  # a fan-out asks for each of its runs
+def shows_last(code: str) -> bool:
+    """Whether the value of a last expression is shown: not if a semicolon follows it."""
+    try:
+        tokens = [token for token in tokenize.generate_tokens(StringIO(code).readline) if token.type not in _NO_CODE]
+    except (tokenize.TokenError, SyntaxError):
+        return True
+    return not tokens or tokens[-1].string != ";"
+
+
+#: What IPython makes of ``name?`` and ``name??``.
+_HELP = {"pinfo", "pinfo2", "psearch"}
+
+
+@lru_cache(maxsize=8)  # a fan-out asks for each of its runs
+def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> None:
+    """Refuse magics that a run does not have. Raises UsageError with what to do."""
+    for line, sign, name in _magics(tree):
+        where = f"line {line + first_line - 1}: {sign}{name}"
+        if name.startswith("lk_"):
+            raise UsageError(
+                f"{where} works only in the notebook, not in a run. Nothing was sent. Put it in a separate cell."
+            )
+        if name.startswith("%"):
+            raise UsageError(f"{where} must be the first line of the cell, right below %%lk_run. Nothing was sent.")
+        if name in _HELP and not has_ipython:
+            raise UsageError(
+                f"{where.partition(':')[0]}: a run shows no help. Nothing was sent. Ask for help in a separate cell."
+            )
+        if name not in _known(sign) and not has_ipython:
+            raise UsageError(
+                f"{where} doesn't work in a run. Nothing was sent. These magics do: "
+                f"{', '.join(sorted(_known(sign)))}. Write plain Python, or install IPython's magics with -r "
+                "ipython."
+            )
+
+
+def _magics(tree: ast.Module) -> list[tuple[int, str, str]]:
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    return [
+        (call.lineno, _CALLS[call.func.attr], call.args[0].value)
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr in _CALLS
+        and isinstance(call.func.value, ast.Call)
+        and isinstance(call.func.value.func, ast.Name)
+        and call.func.value.func.id == "get_ipython"
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+        and isinstance(call.args[0].value, str)
+    ]
+
+
+@cache
+def _known(sign: str) -> frozenset[str]:
+    """Return the magics that ``remote/_lk_magics.py`` has."""
+    kind = {"%": "line", "%%": "cell"}[sign]
+    text = (SHIPPED / "_lk_magics.py").read_text(encoding="utf-8")
+    return frozenset(re.findall(rf"\b{kind}_(\w+)(?=\(self|[\w, ]* = )", text))

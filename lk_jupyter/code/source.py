@@ -1,0 +1,26 @@
+"""Code as its author sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Source:
+    """Code as its author sees it.
+
+    ``first_line`` is the number of the code's first line there: 2 under a cell magic. ``folder``
+    is where its local modules and files are looked for. ``values`` are variables that it finds set,
+    ``namespace`` holds those that can be sent along.
+    """
+
+    code: str
+    file_name: str = "script.py"
+    first_line: int = 1
+    folder: Path = field(default_factory=Path.cwd)
+    is_cell: bool = False
+    values: Mapping[str, Any] = field(default_factory=dict)
+    namespace: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)

@@ -1,0 +1,95 @@
+"""What a plain Python run cannot understand, found before anything is sent."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from typing import TypeVar
+
+from lk_jupyter.errors import UsageError
+
+_SHELL_OR_MAGIC = re.compile(r"^\s*(?P<line>[!%]{1,2}\s*(?P<command>.+))$")
+
+#: What to write in place of an IPython line: the first row whose pattern fits.
+_IN_PLACE = (
+    (r"[!%]\s*(?:python -m )?(?:pip|uv pip|conda|mamba) install (?:-\S+ )*(?P<what>.+)", "%%lk_run -r {what}"),
+    (r"%(?:time|timeit)\b.*", "time.perf_counter() around it, or the timeit module"),
+    (r"%matplotlib\b.*", 'plt.savefig("figure.png")'),
+    (r"%cd\s+(?P<what>.+)", 'os.chdir("{what}")'),
+    (r"%(?:env|set_env)\b.*", "os.environ"),
+    (r"%(?:load_ext|reload_ext|autoreload)\b.*", "nothing: delete it, or run it in a cell of this kernel"),
+    (r"!\s*(?P<what>.+)", 'subprocess.run("{what}", shell=True, check=True)'),
+    (r"%.*", "plain Python, or run it in a cell of this kernel"),
+)
+
+_Read = TypeVar("_Read")
+
+
+def undisturbed(make_tree: Callable[[], _Read]) -> _Read:
+    """Call what makes a tree of code.
+
+    Python 3.11 fails with SystemError now and then while another thread makes one, be it for a traceback.
+    """
+    for _ in range(9):
+        with suppress(SystemError):
+            return make_tree()
+    return make_tree()
+
+
+def parse(code: str | bytes, file_name: str = "<unknown>") -> ast.Module:
+    """Return the syntax tree of code. Raises SyntaxError or ValueError."""
+    return undisturbed(lambda: ast.parse(code, file_name))
+
+
+@lru_cache(maxsize=8)  # a fan-out asks for each of its runs
+def check_code(code: str, *, file_name: str, first_line: int = 1, awaits: bool = False) -> ast.Module:
+    """Return the syntax tree of the code, or say what is wrong with it.
+
+    ``first_line`` is the number of the code's first line where its author sees it, ``awaits``
+    whether it may await outside of a function. Raises
+    UsageError for an empty cell and for ``!`` and ``%`` lines, SyntaxError for anything else.
+    """
+    if not code.strip():
+        raise UsageError("The cell is empty. Nothing was sent. Write the code below the first line.")
+    try:
+        tree = parse(code, file_name)
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if awaits else 0
+        undisturbed(lambda: compile(code, file_name, "exec", flags, dont_inherit=True))
+    except (SyntaxError, ValueError) as error:
+        _name_ipython_lines(code, first_line)
+        raise _moved(error, file_name, first_line) from None
+    return tree
+
+
+def _name_ipython_lines(code: str, first_line: int) -> None:
+    found = [
+        f"line {number}: {match['line']}   →   {_in_place(match['line'])}"
+        for number, text in enumerate(code.splitlines(), first_line)
+        if (match := _SHELL_OR_MAGIC.match(text))
+    ]
+    if found:
+        listed = "\n  ".join(found)
+        raise UsageError(
+            "The run is plain Python, so it cannot contain IPython lines (--rich allows them). Write instead:"
+            f"\n  {listed}"
+        )
+
+
+def _in_place(line: str) -> str:
+    for pattern, advice in _IN_PLACE:
+        if match := re.fullmatch(pattern, line.strip()):
+            return advice.format(**match.groupdict())
+    return "plain Python"
+
+
+def _moved(error: SyntaxError | ValueError, file_name: str, first_line: int) -> SyntaxError:
+    """Return the error with the line numbers that the author sees."""
+    if not isinstance(error, SyntaxError):
+        return SyntaxError(str(error), (file_name, first_line, 1, ""))
+    shift = first_line - 1
+    end = error.end_lineno + shift if error.end_lineno else None
+    details = (file_name, (error.lineno or 1) + shift, error.offset, error.text, end, error.end_offset)
+    return type(error)(error.msg, details)

@@ -1,0 +1,282 @@
+"""Which variables a cell wants: those that its options name, or those that it reads."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import keyword
+import re
+import symtable
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.code.ipython import as_python
+from lk_jupyter.code.syntax import parse
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options.runs import RunOptions
+
+if TYPE_CHECKING:
+    from lk_jupyter.code.source import Source
+
+
+def inputs_of(source: Source, options: RunOptions) -> dict[str, Any]:
+    """Return the variables that a run brings along. Raises UsageError for a name that is not set."""
+    names = named("in", options.inputs)
+    return found(dict.fromkeys([*names, *read_in(source)] if options.in_all else names), source.namespace)
+
+
+def read_in(source: Source) -> list[str]:
+    """Return the variables that the code reads; none where it isn't valid, which is shown where it is put together."""
+    with suppress(SyntaxError):
+        return [name for name in read_by(as_python(source.code), source.namespace) if name not in source.values]
+    return []
+
+
+def named(option: str, asked: Iterable[str]) -> list[str]:
+    """Return the variables that an option names, separated by commas or spaces, each once. Raises UsageError."""
+    names = [unicodedata.normalize("NFKC", part.strip()) for text in asked for part in text.split(",")]
+    for name in filter(None, names):
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise UsageError(f"--{option} takes variable names, such as df,model, got '{name}'. Nothing was sent.")
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def found(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of these names. Raises UsageError for those that are not set."""
+    missing = [name for name in names if name not in namespace]
+    if missing:
+        near = get_close_matches(missing[0], namespace, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Run the cell that sets it first."
+        raise UsageError(f"--in: this notebook has no variable {' and '.join(missing)}. Nothing was sent. {hint}")
+    return {name: namespace[name] for name in names}
+
+
+def read_by(code: str, namespace: Mapping[str, Any]) -> list[str]:
+    """Return the variables of a namespace that the code reads before it sets them, in the order of their names.
+
+    A builtin is one of them where the namespace has another value for its name.
+    """
+    top = _Flow()
+    top.follow(parse(code).body)
+    unset = top.read | _read_in_functions(symtable.symtable(code, "cell", "exec"))
+    is_builtin = {name for name in vars(builtins).keys() - {"_"} if namespace.get(name) is getattr(builtins, name)}
+    return sorted(name for name in unset if name in namespace and name not in is_builtin)
+
+
+#: Calls without arguments that show every name.
+_ALL_NAMES = {"globals", "locals", "vars", "dir"}
+
+
+def reads_all(code: str) -> bool:
+    """Whether the code looks at all names there are, such as by ``globals()``."""
+    with suppress(SyntaxError):
+        calls = [node for node in ast.walk(parse(as_python(code))) if isinstance(node, ast.Call)]
+        return any(getattr(call.func, "id", "") in _ALL_NAMES and not call.args for call in calls)
+    return False
+
+
+def _read_in_functions(table: symtable.SymbolTable) -> set[str]:
+    """Return the global names that functions and classes read and that nothing sets at the top."""
+    set_here = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    read: set[str] = set()
+    waiting = list(table.get_children())
+    while waiting:
+        inner = waiting.pop()
+        waiting += inner.get_children()
+        read |= {
+            symbol.get_name()
+            for symbol in inner.get_symbols()
+            if symbol.is_global() and (symbol.is_referenced() or symbol.is_declared_global())
+        }
+    return read - set_here
+
+
+#: Magics whose text is Python; the names that the lines below ``%%time`` set stay set.
+_TIMED = {"time", "timeit", "prun", "memit", "mprun", "lprun", "capture"}
+_KEEPS = {"time", "capture", "prun", "memit"}
+_FLAGS = re.compile(r"\s*(?:-[A-Za-z]+(?:\s*\d+)?\s+)*")
+
+#: Where a line of the shell or of a magic takes a value: ``{expression}`` or ``$name``.
+_EXPANDED = re.compile(r"\{([^{}\n]+)\}|(?<!\$)\$([A-Za-z_]\w*)")
+
+#: Names in a query of pandas (``@x``), and in a formula (``y ~ np.log(x)``).
+_IN_QUERY, _IN_FORMULA = re.compile(r"@([^\W\d]\w*)"), re.compile(r"[^\W\d]\w*")
+
+
+def _read_in_text(call: ast.Call) -> Iterator[str]:
+    """Yield the names that the text in a call reads: of queries, formulas, ``eval`` and lines of the shell."""
+    function = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    values = [*call.args, *(word.value for word in call.keywords)]
+    texts = [
+        node.value
+        for value in values
+        for node in ast.walk(value)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    if function in {"query", "eval"}:
+        yield from (name for text in texts for name in _IN_QUERY.findall(text))
+    if function in {"eval", "exec"}:
+        yield from (name for text in texts for name in _names_in(text))
+    if function in {"system", "getoutput", "run_line_magic", "run_cell_magic"} and _is_shell(call.func):
+        found = [match for text in texts for match in _EXPANDED.findall(text)]
+        yield from (name for made, plain in found for name in ([plain] if plain else _names_in(made)))
+    yield from (name for text in texts if "~" in text for name in _IN_FORMULA.findall(text))
+
+
+def _names_in(expression: str) -> list[str]:
+    with suppress(SyntaxError):
+        return list(_reads(parse(expression.strip())))
+    return []
+
+
+def _is_shell(function: ast.AST) -> bool:
+    """Whether this is a method of ``get_ipython()``."""
+    owner = getattr(function, "value", None)
+    return isinstance(owner, ast.Call) and getattr(owner.func, "id", "") == "get_ipython"
+
+
+class _Flow:
+    """Follows statements in their order: ``read`` are the names that were read before they were set.
+
+    A loop is taken to run once at least, a ``try`` to come to its end; of two branches only what
+    both set is set.
+    """
+
+    def __init__(self, names: Iterable[str] = (), read: set[str] | None = None) -> None:
+        self.set = set(names)
+        self.read: set[str] = set() if read is None else read
+
+    def follow(self, body: Iterable[ast.stmt]) -> _Flow:
+        """Go through statements; return this flow."""
+        for statement in body:
+            step = getattr(self, f"_{type(statement).__name__.lower()}", self._plain)
+            step(statement)
+        return self
+
+    def _branch(self, body: Iterable[ast.stmt]) -> set[str]:
+        return _Flow(self.set, self.read).follow(body).set
+
+    def _look(self, *nodes: ast.AST | None) -> None:
+        """Take the reads of expressions, then what they set."""
+        for node in filter(None, nodes):
+            stored = {name.id for name in ast.walk(node) if isinstance(name, ast.NamedExpr) for name in [name.target]}
+            calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
+            in_text = {name for call in calls for name in _read_in_text(call)}
+            self.read |= (set(_reads(node)) | in_text) - self.set - stored
+            self.set |= stored
+            for call in calls:
+                self._magic(call)
+
+    def _magic(self, call: ast.Call) -> None:
+        """Follow the Python in the line of a magic, or below it."""
+        words = [getattr(word, "value", None) for word in call.args]
+        if not (words and words[0] in _TIMED and _is_shell(call.func)):
+            return
+        name, *lines = words
+        if name == "capture":
+            self.set |= {word for word in str(lines.pop(0)).split() if word.isidentifier()}
+        inner = self if name in _KEEPS else _Flow(self.set, self.read)
+        for line in lines:
+            with suppress(SyntaxError):
+                inner.follow(parse(as_python(str(line)[_FLAGS.match(str(line)).end() :])).body)  # type: ignore[union-attr]
+
+    def _store(self, *targets: ast.AST | None) -> None:
+        for target in filter(None, targets):
+            self._look(target)
+            self.set |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+    def _plain(self, statement: ast.stmt) -> None:
+        self._look(statement)
+
+    def _assign(self, statement: ast.Assign) -> None:
+        self._look(statement.value)
+        self._store(*statement.targets)
+
+    def _annassign(self, statement: ast.AnnAssign) -> None:
+        self._look(statement.annotation, statement.value)
+        if statement.value:
+            self._store(statement.target)
+
+    def _augassign(self, statement: ast.AugAssign) -> None:
+        if isinstance(statement.target, ast.Name):
+            self.read |= {statement.target.id} - self.set
+        self._look(statement.value)
+        self._store(statement.target)
+
+    def _delete(self, statement: ast.Delete) -> None:
+        self._look(statement)
+        self.set -= {target.id for target in statement.targets if isinstance(target, ast.Name)}
+
+    def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
+        self.set |= {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
+
+    _importfrom = _import
+
+    def _functiondef(self, statement: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self._look(*statement.decorator_list, statement.args, statement.returns)
+        self.set.add(statement.name)
+
+    _asyncfunctiondef = _functiondef
+
+    def _classdef(self, statement: ast.ClassDef) -> None:
+        self._look(*statement.decorator_list, *statement.bases, *statement.keywords)
+        self._branch(statement.body)
+        self.set.add(statement.name)
+
+    def _if(self, statement: ast.If) -> None:
+        self._look(statement.test)
+        self.set |= self._branch(statement.body) & self._branch(statement.orelse)
+
+    def _for(self, statement: ast.For | ast.AsyncFor) -> None:
+        self._look(statement.iter)
+        self._store(statement.target)
+        self.follow(statement.body).follow(statement.orelse)
+
+    _asyncfor = _for
+
+    def _while(self, statement: ast.While) -> None:
+        self._look(statement.test)
+        self.follow(statement.body).follow(statement.orelse)
+
+    def _with(self, statement: ast.With | ast.AsyncWith) -> None:
+        for item in statement.items:
+            self._look(item.context_expr)
+            self._store(item.optional_vars)
+        self.follow(statement.body)
+
+    _asyncwith = _with
+
+    def _try(self, statement: ast.Try) -> None:
+        for handler in statement.handlers:
+            self._look(handler.type)
+            _Flow({*self.set, handler.name or ""}, self.read).follow(handler.body)
+        self.follow(statement.body).follow(statement.orelse).follow(statement.finalbody)
+
+    _trystar = _try
+
+    def _match(self, statement: ast.Match) -> None:
+        self._look(statement.subject)
+        for case in statement.cases:
+            kept = {getattr(node, "name", None) or getattr(node, "rest", None) for node in ast.walk(case.pattern)}
+            branch = _Flow(self.set | {name for name in kept if name}, self.read)
+            branch._look(case.pattern, case.guard)
+            branch.follow(case.body)
+
+
+def _reads(expression: ast.AST) -> Iterator[str]:
+    """Yield what an expression reads; the bodies of functions are left out."""
+    waiting: list[ast.AST] = [expression]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Lambda):
+            waiting.append(node.args)
+        elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+            own = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+            yield from (name for child in ast.iter_child_nodes(node) for name in _reads(child) if name not in own)
+        else:
+            waiting += ast.iter_child_nodes(node)

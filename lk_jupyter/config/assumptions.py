@@ -1,0 +1,535 @@
+"""What lk_jupyter assumes of a server where no document is sure: one table, and what was found of each server.
+
+A value comes from what the user set (``%lk_config guess.NAME VALUE``), else from what ``%lk_check`` or an answer
+has shown of this server, else from the table. Found values are stored next to the user's settings.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from lk_jupyter.config.files import LOCAL, LOOPBACK, platform_path, write_json
+from lk_jupyter.errors import UsageError
+
+#: Servers, as prefixes of a path.
+_EXTERNAL, _OPENAI = "/api/v2/external", "/openai/v1"
+
+#: Prefix of an assumption among the settings.
+SETTING = "guess."
+
+#: The word for an operation, or a group of them, that a server does not have.
+ABSENT = "absent"
+
+#: Prefix of models that the server chooses by the prompt.
+ROUTERS = "lyceum/"
+
+#: The router is no model: another operation names the model.
+ROUTE = "route"
+
+#: Separates the values of an assumption that has several.
+SEPARATOR = ","
+
+# Patterns are compiled when they are used: this is read whenever the extension is loaded.
+_OPERATION = r"(GET|POST|PUT|PATCH|DELETE) /\S+"
+_WORD = r"[a-z0-9_ -]+=(completed|failed|aborted|cancelled|timeout|system_failure)"
+
+_log = logging.getLogger("lk_jupyter")
+
+
+def _choice(row: Assumption, text: str) -> str:
+    if text not in (row.default, *row.alternatives):
+        raise ValueError(f"one of {', '.join((row.default, *row.alternatives))}")
+    return text
+
+
+def _folder(_: Assumption, text: str) -> str:
+    if not re.fullmatch(r"/[\w./-]*", text):
+        raise ValueError("an absolute path in the run, such as /mnt/s3")
+    return text.rstrip("/") or "/"
+
+
+def _prefix(row: Assumption, text: str) -> str:
+    if text in row.alternatives:
+        return text
+    if not re.fullmatch(r"/[\w./-]*[\w-]", text):
+        raise ValueError(f"one of {', '.join((row.default, *row.alternatives))}, or another path below the server")
+    return text
+
+
+def _seconds(_: Assumption, text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{0,8}", text):
+        raise ValueError("seconds as an integer from 1")
+    return text
+
+
+def _list_of(pattern: str, what: str) -> Callable[[Assumption, str], str]:
+    def parse(_: Assumption, text: str) -> str:
+        parts = [part.strip() for part in text.split(SEPARATOR) if part.strip()]
+        if not all(re.fullmatch(pattern, part) for part in parts):
+            raise ValueError(what)
+        return SEPARATOR.join(dict.fromkeys(parts))
+
+    return parse
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Assumption:
+    """One fact of a server that lk_jupyter relies on.
+
+    ``form`` checks a value and raises ValueError with the form that it takes; ``local`` is the default for a server on
+    this machine, where it is another one. ``otherwise`` is what lk_jupyter does where the value is not the default.
+    """
+
+    name: str
+    default: str
+    alternatives: tuple[str, ...]
+    source: Literal["documented", "observed", "inferred"]
+    operations: tuple[str, ...]
+    meaning: str
+    otherwise: str
+    form: Callable[[Assumption, str], str] = _choice
+    local: str | None = None
+
+    def parsed(self, text: str) -> str:
+        """Return a value in its usual form. Raises ValueError with the form that it takes."""
+        return self.form(self, text.strip())
+
+
+_STARTS = (
+    "POST /execution/streaming/start",
+    "POST /execution/image/start",
+    "POST /execution/compose/start",
+    "POST /execution/gpu_selection/start",
+)
+_STREAM = ("POST /stream/{execution_id}",)
+_BATCHES = ("POST /files", "POST /batches", "GET /batches", "GET /batches/{batch_id}")
+_CHATS = ("GET /serverless/models", "POST /serverless/chat/completions", "POST /serverless/embeddings")
+
+ASSUMPTIONS: tuple[Assumption, ...] = (
+    Assumption(
+        "bucket_folder_python",
+        "/mnt/s3",
+        ("/job/work", "/lyceum/storage"),
+        "inferred",
+        ("POST /execution/streaming/start",),
+        "Folder in which a Python run finds the bucket",
+        "Paths of objects in a run start with this folder.",
+        _folder,
+    ),
+    Assumption(
+        "bucket_folder_image",
+        "/mnt/s3",
+        ("/lyceum/storage",),
+        "documented",
+        ("POST /execution/image/start", "POST /execution/compose/start"),
+        "Folder in which a container finds the bucket, if the request names none",
+        "Paths of objects in a container start with this folder.",
+        _folder,
+    ),
+    Assumption(
+        "deployment_gpu_field",
+        "hardware_profile",
+        ("gpu_type",),
+        "documented",
+        ("POST /inference/create",),
+        "Field that picks the GPU of a deployment",
+        "Deployments name their GPU in this field.",
+    ),
+    Assumption(
+        "chat_prefix",
+        f"{_EXTERNAL}/serverless",
+        (_OPENAI, _EXTERNAL),
+        "observed",
+        _CHATS,
+        "Where chat, embeddings and their models are",
+        "Requests go to this address.",
+        _prefix,
+    ),
+    Assumption(
+        "router_prefix",
+        f"{_EXTERNAL}/serverless",
+        (_EXTERNAL, _OPENAI, ROUTE),
+        "documented",
+        ("POST /serverless/chat/completions", "POST /serverless/route"),
+        "Where the models lyceum/router, simple, complex and reasoning answer; route: an operation names the model",
+        "Asks POST /serverless/route for a model first, or sends the chat to this address.",
+        _prefix,
+    ),
+    Assumption(
+        "batch_prefix",
+        _EXTERNAL,
+        (_OPENAI, ABSENT),
+        "inferred",
+        _BATCHES,
+        "Where batches and their files are",
+        "Batches go to this address; without batches the rows are asked as chats.",
+        _prefix,
+    ),
+    Assumption(
+        "longest_run",
+        "600",
+        ("300", "3600"),
+        "documented",
+        _STARTS,
+        "Longest time limit of a run in seconds",
+        "A longer --timeout is refused before anything is sent.",
+        _seconds,
+    ),
+    Assumption(
+        "notebook_limit",
+        "600",
+        ("300", "7200"),
+        "observed",
+        ("POST /execution/image/start",),
+        "Longest time limit of a hosted Jupyter server in seconds",
+        "A server without --timeout gets this limit.",
+        _seconds,
+    ),
+    Assumption(
+        "final_words",
+        "",
+        ("finalized=completed",),
+        "documented",
+        ("GET /execution/streaming/{execution_id}/status", "GET /execution/{execution_id}"),
+        "Other words for the end of a run, each with the word of the API",
+        "A run in one of these states counts as ended.",
+        _list_of(_WORD, "words with their meaning, such as finalized=completed,halted=failed"),
+    ),
+    Assumption(
+        "bucket_creation",
+        "there",
+        ("missing",),
+        "observed",
+        ("POST /storage/credentials",),
+        "Whether the bucket exists before it is used",
+        "The first upload creates the bucket.",
+    ),
+    Assumption(
+        "frames",
+        "survive",
+        ("plain",),
+        "inferred",
+        _STREAM,
+        "Whether control characters reach the reader of a log, and with them rich outputs",
+        "Rich outputs are recognized without control characters.",
+    ),
+    Assumption(
+        "newlines",
+        "extra",
+        ("exact",),
+        "observed",
+        _STREAM,
+        "Whether a stream has more newlines than the code printed",
+        "Blank lines of a stream stay as they are.",
+        local="exact",
+    ),
+    Assumption(
+        "stream_method",
+        "POST",
+        ("GET",),
+        "observed",
+        _STREAM,
+        "Method that opens the stream of a run",
+        "Streams are opened with this method.",
+    ),
+    Assumption(
+        "stream_auth",
+        "none",
+        ("bearer",),
+        "observed",
+        _STREAM,
+        "Whether the stream of a run wants the key",
+        "The key is sent with streams of this server, to no other host.",
+    ),
+    Assumption(
+        "late_attach",
+        "replay",
+        ("none",),
+        "observed",
+        _STREAM,
+        "Whether a stream that is opened late starts with the earlier output",
+        "What was missed comes from the record or the stored log.",
+    ),
+    Assumption(
+        "absent_operations",
+        "",
+        ("GET /storage/block",),
+        "documented",
+        ("every operation",),
+        "Operations that the server doesn't have",
+        "Each raises OperationNotAvailable.",
+        _list_of(_OPERATION, "operations such as GET /storage/block, with commas between"),
+    ),
+    Assumption(
+        "gpu_selection",
+        "offered",
+        (ABSENT,),
+        "documented",
+        ("POST /execution/gpu_selection/start", "GET /execution/gpu_selection/{execution_id}/status"),
+        "Whether the server tries a script on several GPUs automatically",
+        "%%lk_select starts one run for each GPU.",
+    ),
+    Assumption(
+        "pricing_count",
+        ABSENT,
+        ("sent",),
+        "observed",
+        ("GET /pricing",),
+        "Whether the price book says how many rows it has",
+        "Nothing: the rows are counted here.",
+    ),
+    Assumption(
+        "metadata_echo",
+        "echoed",
+        ("dropped",),
+        "inferred",
+        ("GET /workloads/list", "GET /execution/{execution_id}", "GET /billing/history"),
+        "Whether lists and records have the metadata of a run",
+        "A run is found again by its file name.",
+    ),
+    Assumption(
+        "working_folder",
+        "own",
+        ("shared",),
+        "inferred",
+        ("POST /execution/streaming/start",),
+        "Whether each Python run has a working folder for itself",
+        "Nothing: the files of a run always have a folder with its own name.",
+    ),
+    Assumption(
+        "start_answer",
+        "id",
+        ("none",),
+        "documented",
+        (*_STARTS, "POST /vms/create", "POST /inference/create", "POST /batches"),
+        "Whether the answer to a start names what was started",
+        "Started runs, VMs and deployments are looked up in the lists.",
+    ),
+    Assumption(
+        "abort_answer",
+        "message",
+        ("empty",),
+        "inferred",
+        ("POST /workloads/abort/{execution_id}", "POST /workloads/stop/{execution_id}"),
+        "What the server answers to an abort",
+        "Nothing: any success counts.",
+    ),
+    Assumption(
+        "signin_lookup",
+        "GET /machine-types",
+        ("GET /user/status", "GET /user/org", "GET /workloads/list"),
+        "observed",
+        ("GET /machine-types", "GET /user/status", "GET /user/org", "GET /workloads/list"),
+        "Operation that shows whether a key is accepted",
+        "%lk_login tries the key with this operation.",
+    ),
+)
+
+_ROWS = {row.name: row for row in ASSUMPTIONS}
+
+#: Assumption → the paths that it places, and the prefix under which they are declared.
+_PLACED = {
+    "chat_prefix": (f"{_EXTERNAL}/serverless", r"/(models|chat/completions|embeddings)"),
+    "batch_prefix": (_EXTERNAL, r"/(batches|files)([/?].*)?"),
+}
+
+
+def row(name: str) -> Assumption:
+    """Return an assumption of the table. Raises UsageError when there is none."""
+    if name not in _ROWS:
+        near = get_close_matches(name, _ROWS, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Assumptions: {', '.join(_ROWS)}."
+        raise UsageError(f"Unknown assumption '{name}'. {hint} List them: %lk_config")
+    return _ROWS[name]
+
+
+class Assumed(NamedTuple):
+    """A value, and in words where it comes from."""
+
+    value: str
+    source: str
+
+
+#: Where a value comes from of which nothing is known.
+DEFAULT = "default"
+
+#: Who found a value → words for it.
+_BY = {"check": "found by %lk_check on {}", "use": "found in use on {}", "you": "set by you"}
+
+
+class Assumptions:
+    """The assumptions for one server: ``local``, or its address."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+
+    def __getitem__(self, name: str) -> str:
+        return self.resolve(name).value
+
+    def resolve(self, name: str) -> Assumed:
+        """Return the value that holds for this server, and where it comes from."""
+        if (found := _read().get(self.server, {}).get(name)) is not None:
+            return Assumed(found["value"], _BY[found["by"]].format(found["on"]))
+        return Assumed(self.default(name), DEFAULT)
+
+    def default(self, name: str) -> str:
+        """Return what holds where nothing is known of this server."""
+        wanted = row(name)
+        if wanted.local is None:
+            return wanted.default
+        is_local = self.server == LOCAL or (urlsplit(self.server).hostname or "") in LOOPBACK
+        return wanted.local if is_local else wanted.default
+
+    def set(self, name: str, value: str | None) -> None:
+        """Store what the user says, or forget all that is stored. Raises UsageError for a value that does not fit."""
+        self._store({name: None if value is None else self._parsed(name, value)}, "you")
+
+    def is_known(self, name: str) -> bool:
+        """Whether anybody has found or set the value for this server."""
+        return self.resolve(name).source != DEFAULT
+
+    def learn(self, name: str, value: str, *, is_confirmed: bool = False) -> None:
+        """Store what an answer has shown in passing, unless the user set another value.
+
+        A value that was assumed is stored only where that ``is_confirmed``.
+        """
+        if value != self[name] or (is_confirmed and not self.is_known(name)):
+            self._store_found({name: value}, "use")
+
+    def check_found(self, values: dict[str, str]) -> None:
+        """Store what a check has shown, the defaults that it confirmed too, unless the user set another value."""
+        self._store_found(values, "check")
+
+    def _store_found(self, values: dict[str, str], by: str) -> None:
+        stored = _read().get(self.server, {})
+        yours = {name for name, entry in stored.items() if entry["by"] == "you"}
+        changes: dict[str, str | None] = {
+            name: self._parsed(name, value) for name, value in values.items() if name not in yours
+        }
+        if changes:
+            self._store(changes, by)
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """Return the parts of an assumption that has several."""
+        return tuple(filter(None, self[name].split(SEPARATOR)))
+
+    def candidates(self, name: str) -> list[str]:
+        """Return the values that an assumption may have, the likeliest first."""
+        return list(dict.fromkeys((self[name], row(name).default, *row(name).alternatives)))
+
+    def lacks(self, operation: str) -> bool:
+        """Whether the server is known not to have an operation, such as ``GET /storage/block``."""
+        groups = (each.operations for each in ASSUMPTIONS if ABSENT in each.alternatives and self[each.name] == ABSENT)
+        return any(operation in group for group in (self.listed("absent_operations"), *groups))
+
+    def paths(self, path: str, model: str = "") -> list[str]:
+        """Return where an operation may be, the likeliest first; ``path`` is where it is declared.
+
+        ``model`` is the model of a chat: a router may have another address.
+        """
+        chat = "/chat/completions"
+        if model.startswith(ROUTERS) and path == row("chat_prefix").default + chat and self["router_prefix"] != ROUTE:
+            return list(dict.fromkeys((self["router_prefix"] + chat, *self.paths(path))))
+        for name, (declared, pattern) in _PLACED.items():
+            if path.startswith(declared) and re.fullmatch(pattern, rest := path.removeprefix(declared)):
+                return [prefix + rest for prefix in self.candidates(name) if prefix.startswith("/")]
+        return [path]
+
+    def learn_path(self, declared: str, path: str) -> None:
+        """Store where an operation was found."""
+        for name, (prefix, _) in _PLACED.items():
+            if declared.startswith(prefix) and path.endswith(rest := declared.removeprefix(prefix)):
+                self.learn(name, path.removesuffix(rest))
+
+    @staticmethod
+    def _parsed(name: str, value: str) -> str:
+        try:
+            return row(name).parsed(value)
+        except ValueError as form:
+            raise UsageError(f"{SETTING}{name} takes {form}, got '{value}'. Nothing was changed.") from None
+
+    def _store(self, changes: dict[str, str | None], by: str) -> None:
+        today = f"{datetime.now(timezone.utc).astimezone():%Y-%m-%d}"
+        with _writing:
+            every = {server: dict(found) for server, found in _read().items()}
+            mine = every.setdefault(self.server, {})
+            for name, value in changes.items():
+                mine.pop(name, None)
+                if value is not None:
+                    mine[name] = {"value": value, "by": by, "on": today}
+            try:
+                write_json(servers_file(), {server: found for server, found in every.items() if found})
+            except OSError as problem:
+                if by == "you":
+                    raise UsageError(f"{servers_file()} can't be written ({problem}). Nothing was changed.") from None
+
+
+def final_words() -> dict[str, str]:
+    """Return the words for an end that were found on any server, with the words of the API; none that differ."""
+    words: dict[str, str] = {}
+    for found in _read().values():
+        for pair in filter(None, found.get("final_words", {}).get("value", "").split(SEPARATOR)):
+            word, _, meaning = pair.partition("=")
+            words[word] = meaning if words.get(word, meaning) == meaning else ""
+    return {word: meaning for word, meaning in words.items() if meaning}
+
+
+def servers_file() -> Path:
+    """Return the path of the file that keeps what was found of each server; it need not exist."""
+    return platform_path("config", "servers.json")
+
+
+_writing = threading.Lock()
+_last: tuple[tuple[Path, int, int] | None, dict[str, dict[str, dict[str, str]]]] = (None, {})
+
+
+def _read() -> dict[str, dict[str, dict[str, str]]]:
+    """Return what is stored: server → assumption → value, who found it, and the day. What can't be read is left out."""
+    global _last  # noqa: PLW0603 (the file as it was read last)
+    path = servers_file()
+    try:
+        state = path.stat()
+    except OSError:
+        return {}
+    seen = (path, state.st_mtime_ns, state.st_size)
+    if _last[0] != seen:
+        _last = (seen, _sound(path))
+    return _last[1]
+
+
+def _sound(path: Path) -> dict[str, dict[str, dict[str, str]]]:
+    odd: list[str] = []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        entries = list(_entries(content, odd))
+    except (OSError, ValueError, RecursionError, AttributeError):
+        entries, odd = [], ["all of it"]
+    if odd:
+        _log.warning(
+            "lk_jupyter: ignored %s in %s, which can't be read. Find it again: %%lk_check", ", ".join(odd), path
+        )
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for server, name, entry in entries:
+        found.setdefault(server, {})[name] = entry
+    return found
+
+
+def _entries(content: Any, odd: list[str]) -> Iterator[tuple[str, str, dict[str, str]]]:
+    for server, stored in content.items():
+        for name, entry in stored.items():
+            try:
+                by, day = entry["by"], datetime.strptime(entry["on"], "%Y-%m-%d").date()  # noqa: DTZ007 (a day)
+                _ = _BY[by]
+                yield server, name, {"value": _ROWS[name].parsed(entry["value"]), "by": by, "on": str(day)}
+            except (KeyError, TypeError, ValueError, AttributeError):
+                odd.append(repr(name)[:40])

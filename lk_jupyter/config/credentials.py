@@ -1,0 +1,151 @@
+"""Keys: where one is found for a server, and where it is kept.
+
+Looked for in the environment, then in what ``%lk_login`` stored (the keyring, or the config file
+where there is none), then in the file of the cloud's own command line tool, which is never
+written. A stored key is only ever used for the server that it was stored for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+from lk_jupyter.config import keyring
+from lk_jupyter.config.files import (
+    CONFIG_FILE,
+    LYCEUM,
+    change_config,
+    config_file,
+    lyceum_file,
+    lyceum_server,
+    read_json,
+)
+from lk_jupyter.errors import NotSignedIn, UsageError
+
+ENVIRONMENT = ("LK_API_KEY", "LYCEUM_API_KEY")
+KEYRING = "keyring"
+
+KEY_SHAPE = re.compile(r"lk_[\w.+/=~:-]+|[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+KEY_WAYS = "Unlock it, run %lk_login again, or set LK_API_KEY."
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A key, or a session's pair of tokens, for one server; secrets stay out of its repr."""
+
+    base_url: str
+    token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    source: str = field(default="", compare=False)
+
+
+def find(server: str) -> Credential | None:
+    """Return the key for a server; None when there is none.
+
+    Raises UsageError for a key of the wrong shape, NotSignedIn when the keyring keeps it to itself.
+    """
+    found = _key_from_environment(server) or _stored_key(server) or _lyceum_key(server)
+    if found:
+        checked(found.token, found.source)
+    return found
+
+
+def checked(text: str, source: str) -> str:
+    """Return the key when it has the shape of one. Raises UsageError, which does not show it."""
+    if not KEY_SHAPE.fullmatch(text):
+        raise UsageError(
+            f"The key from {source} isn't an API key. Nothing was sent. A key looks like lk_… (or is a session "
+            "token: three parts separated by dots), without spaces, quotes or line breaks."
+        )
+    return text
+
+
+def store(key: Credential) -> str:
+    """Keep a key for its server, in the keyring or else in the config file; return where, in words."""
+    secret = {"token": key.token, "refresh_token": key.refresh_token}
+    entry = {"stored": datetime.now(timezone.utc).isoformat(), **_origin(key)}
+    try:
+        keyring.put(key.base_url, json.dumps(secret))
+    except keyring.KeyringUnusable:
+        _change_keys({key.base_url: {**entry, **secret}})
+        return f"the file {config_file()}"
+    _change_keys({key.base_url: entry})
+    return KEYRING
+
+
+def forget(base_url: str) -> bool:
+    """Forget what was stored for a server; tell whether there was something."""
+    known = base_url in _stored_keys()
+    if known:
+        with suppress(keyring.KeyringUnusable):
+            keyring.delete(base_url)
+        _change_keys({base_url: None})
+    return known
+
+
+def _key_from_environment(server: str) -> Credential | None:
+    found = ((os.environ.get(variable), variable) for variable in ENVIRONMENT)
+    return next((Credential(server, text, source=variable) for text, variable in found if text), None)
+
+
+def _stored_key(server: str) -> Credential | None:
+    entry = _stored_keys().get(server)
+    if not entry or _outdated(entry):
+        return None
+    secret, source = (
+        (entry, CONFIG_FILE) if "token" in entry else (_from_keyring(server, entry.get("stored", "")), KEYRING)
+    )
+    return Credential(server, secret["token"], secret.get("refresh_token"), source)
+
+
+def _origin(key: Credential) -> dict[str, Any]:
+    """Return the session of the cloud's own tool that a pair of tokens renews, if it does."""
+    if key.source == LYCEUM:
+        return {"renewed_from": _digest(lyceum_file().get("api_key"))}
+    entry = _stored_keys().get(key.base_url, {}) if key.source in {KEYRING, CONFIG_FILE} else {}
+    return {name: value for name, value in entry.items() if name == "renewed_from"}
+
+
+def _outdated(entry: dict[str, Any]) -> bool:
+    """Whether the cloud's own tool has signed in or out since the session that this entry renews."""
+    return "renewed_from" in entry and entry["renewed_from"] != _digest(lyceum_file().get("api_key"))
+
+
+def _lyceum_key(server: str) -> Credential | None:
+    theirs = lyceum_file()
+    if not theirs.get("api_key") or lyceum_server() != server:
+        return None
+    return Credential(server, theirs["api_key"], theirs.get("refresh_token"), LYCEUM)
+
+
+@lru_cache
+def _from_keyring(server: str, stored: str) -> dict[str, Any]:  # noqa: ARG001 (a newer key is another entry)
+    try:
+        found = keyring.get(server)
+    except keyring.KeyringUnusable as problem:
+        raise NotSignedIn(f"The key for {server} is in the keyring, but {problem}. {KEY_WAYS}") from None
+    if found is None:
+        raise NotSignedIn(f"The key for {server} is no longer in the keyring. {KEY_WAYS}")
+    secret: dict[str, Any] = json.loads(found)
+    return secret
+
+
+def _stored_keys() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = read_json(config_file()).get("credentials", {})
+    return found
+
+
+def _change_keys(changes: dict[str, dict[str, Any] | None]) -> None:
+    kept = {server: entry for server, entry in {**_stored_keys(), **changes}.items() if entry is not None}
+    change_config({"credentials": kept or None})
+
+
+def _digest(text: str | None) -> str:
+    return sha256((text or "").encode()).hexdigest()

@@ -1,0 +1,91 @@
+"""The files that hold this user's settings: ours, and that of the cloud's own command line tool (read only)."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.errors import UsageError
+
+DEFAULT_SERVER = "https://api.lyceum.technology"
+
+#: The word for the local cloud where a server is named, and the hosts of this machine.
+LOCAL = "local"
+LOOPBACK = {"127.0.0.1", "localhost", "::1", "[::1]"}
+
+CONFIG_FILE = "config file"
+LYCEUM = "~/.lyceum/config.json"
+
+
+def platform_path(kind: str, *parts: str) -> Path:
+    """Return our folder of a kind (config, data, log), where this platform keeps such things."""
+    import platformdirs  # noqa: PLC0415 (only needed when a path is asked for)
+
+    base: Path = getattr(platformdirs, f"user_{kind}_path")("lk_jupyter", appauthor=False)
+    return base.joinpath(*parts)
+
+
+def config_file() -> Path:
+    """Return the path of the user's config file; it need not exist."""
+    return platform_path("config", "config.json")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file, empty when there is no such file. Raises UsageError when it is broken."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):  # a home may be /dev/null
+        return {}
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise UsageError(f"The file {path} is broken ({where}). Repair or delete it.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Can't read the file {path} ({error}). Repair or delete it.") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"The file {path} is broken (line 1: not a JSON object). Repair or delete it.")
+    return found
+
+
+def change_config(changes: dict[str, Any]) -> None:
+    """Write these values into the config file, all or none; None removes one. Raises UsageError where it cannot."""
+    path = config_file()
+    try:
+        write_json(path, {name: value for name, value in {**read_json(path), **changes}.items() if value is not None})
+    except OSError as error:
+        raise UsageError(
+            f"Can't write '{path}' ({error.strerror}). Nothing was stored. "
+            "Use an environment variable instead, such as LK_BASE_URL or LK_API_KEY."
+        ) from None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file that only its owner can read, all of it or nothing. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    descriptor, unfinished = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+        Path(unfinished).replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            Path(unfinished).unlink()
+
+
+def lyceum_file() -> dict[str, Any]:
+    """Return what the cloud's own command line tool keeps: api_key, refresh_token, base_url and more."""
+    return read_json(Path(LYCEUM).expanduser())
+
+
+def lyceum_server() -> str:
+    """Return the server that the tool's key is for."""
+    return server_of(str(lyceum_file().get("base_url") or DEFAULT_SERVER))
+
+
+def server_of(address: str) -> str:
+    """Return the host part of an address, as our settings hold it."""
+    return address.rstrip("/").removesuffix("/api/v2/external")

@@ -1,0 +1,398 @@
+"""Settings: names, allowed values, and where each value comes from.
+
+Looked for in the environment, in the user's config file, in the ``config.json`` of the cloud's
+own command line tool (read, never written); else the default. The key is a setting too, but a
+secret: lk_jupyter.config.credentials finds and keeps it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lk_jupyter.config import credentials
+from lk_jupyter.config.assumptions import SETTING, Assumptions
+from lk_jupyter.config.assumptions import row as assumption
+from lk_jupyter.config.files import (
+    CONFIG_FILE,
+    DEFAULT_SERVER,
+    LOCAL,
+    LOOPBACK,
+    LYCEUM,
+    change_config,
+    config_file,
+    lyceum_file,
+    lyceum_server,
+    platform_path,
+    read_json,
+    server_of,
+)
+from lk_jupyter.errors import UsageError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+LYCEUM_NAMES = {
+    "base_url": "base_url",
+    "iris_url": "iris_url",
+    "dashboard_url": "dashboard_url",
+    "org": "active_org_slug",
+}
+
+#: What the cloud's own tool keeps for its server, and for no other.
+OF_ITS_SERVER = {"org", "iris_url"}
+
+ADDRESS = re.compile(r"(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/[\w./~-]*)?")
+
+
+def _server(text: str) -> str:
+    address = server_of(text)
+    if address == LOCAL:
+        return LOCAL
+    parts = ADDRESS.fullmatch(address)
+    if not parts:
+        raise ValueError("an address such as https://api.lyceum.technology, or the word local")
+    if parts["scheme"] == "http" and parts["host"] not in LOOPBACK:
+        raise ValueError("https://, because a key must not travel unencrypted (http:// is for this machine only)")
+    return address
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+        raise ValueError("one word of letters, digits, dots, dashes and underscores")
+    return text
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]+", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def amount_of_credits(text: str) -> Decimal:
+    """Return an amount of credits above 0. Raises ValueError with the form that it takes."""
+    from decimal import Decimal, InvalidOperation  # noqa: PLC0415 (loading the extension reads settings, and is light)
+
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount <= 0:
+        raise ValueError("credits above 0, such as 2.50")
+    return amount
+
+
+def _switch(text: str) -> bool:
+    try:
+        return _SWITCH[text.lower()]
+    except KeyError:
+        raise ValueError("on or off") from None
+
+
+_SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+
+
+def _run_seconds(text: str) -> int:
+    longest: int = setting("max_timeout")
+    try:
+        return _whole(1, longest)(text)
+    except ValueError:
+        raise ValueError(f"whole seconds from 1 to {longest} (the setting max_timeout)") from None
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(" or ".join([", ".join(words[:-1]), words[-1]]))
+        return text
+
+    return parse
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser()
+    if path.exists() and not path.is_dir():
+        raise ValueError("a folder")
+    return path.absolute()
+
+
+def _file(text: str) -> Path:
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise ValueError("a file, not a folder")
+    return path.absolute()
+
+
+def _default_journal() -> Path:
+    """Return the file lk_jupyter/journal.sqlite in the user's data folder."""
+    return platform_path("data", "journal.sqlite")
+
+
+def _default_log_dir() -> Path:
+    """Return the folder lk_jupyter in the user's log folder."""
+    return platform_path("log")
+
+
+def _default_local_data() -> Path:
+    """Return the folder lk_jupyter/local-cloud in the user's data folder."""
+    return platform_path("data", "local-cloud")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row: its default (a function when it depends on the machine) and the variables that set it.
+
+    ``parse`` makes the value from text, or raises ValueError with the form that it takes.
+    """
+
+    name: str
+    default: Any
+    help: str
+    env: tuple[str, ...] = ()
+    parse: Callable[[str], Any] = str
+    secret: bool = False
+
+    def default_value(self) -> Any:
+        """Return the default on this machine."""
+        return self.default() if callable(self.default) else self.default
+
+    def default_words(self) -> str:
+        """Return the default as the docs show it."""
+        if isinstance(self.default, bool):
+            return "on" if self.default else "off"
+        if callable(self.default):
+            words = str(self.default.__doc__).removeprefix("Return ")
+            return words[:1].upper() + words[1:]
+        return str(self.default)
+
+
+def _longest_run() -> int:
+    """Return 600, unless the server in use is known to allow another time."""
+    return int(assumptions()["longest_run"])
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "base_url",
+        DEFAULT_SERVER,
+        'Server to use. "local" is the local cloud on this machine, started if necessary.',
+        ("LK_BASE_URL",),
+        _server,
+    ),
+    Setting(
+        "iris_url",
+        None,
+        "Server of dedicated deployments, if base_url doesn't imply it.",
+        ("LK_IRIS_URL", "IRIS_PROXY_URL"),
+        _server,
+    ),
+    Setting(
+        "dashboard_url",
+        "https://dashboard.lyceum.technology",
+        "Website that %lk_login --browser opens.",
+        ("LK_DASHBOARD_URL",),
+        _server,
+    ),
+    Setting(
+        "api_key",
+        None,
+        "Key that signs you in; %lk_login stores it.",
+        credentials.ENVIRONMENT,
+        secret=True,
+    ),
+    Setting("org", None, "Organization to act for, by its slug.", ("LK_ORG", "LYCEUM_ORG"), _word),
+    Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", ("LK_MACHINE",), _word),
+    Setting("timeout", 60, "Time limit of a run, in seconds.", ("LK_TIMEOUT",), _run_seconds),
+    Setting(
+        "max_timeout",
+        _longest_run,
+        "Longest time limit that your account allows, in seconds.",
+        ("LK_MAX_TIMEOUT",),
+        _whole(1, 31_536_000),
+    ),
+    Setting(
+        "max_cost", None, "Maximum cost of a run without --max-cost, in credits.", ("LK_MAX_COST",), amount_of_credits
+    ),
+    Setting(
+        "notebook_budget",
+        None,
+        "Maximum cost of all runs of one notebook, in credits.",
+        ("LK_NOTEBOOK_BUDGET",),
+        amount_of_credits,
+    ),
+    Setting(
+        "day_budget",
+        None,
+        "Maximum cost of all runs of one day, in credits, from midnight.",
+        ("LK_DAY_BUDGET",),
+        amount_of_credits,
+    ),
+    Setting(
+        "doctor",
+        True,  # noqa: FBT003
+        "Show hints on failed or slow runs: on or off.",
+        ("LK_DOCTOR",),
+        _switch,
+    ),
+    Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", ("LK_PARALLEL",), _whole(1, 1000)),
+    Setting(
+        "log_lines",
+        200,
+        "Log lines that the notebook keeps at the start, and the same number at the end.",
+        ("LK_LOG_LINES",),
+        _whole(1, 1_000_000),
+    ),
+    Setting(
+        "secret_guard",
+        "ask",
+        "If a run seems to contain a secret: ask, refuse, or off. Off also shows secrets in outputs.",
+        ("LK_SECRET_GUARD",),
+        _one_of("ask", "refuse", "off"),
+    ),
+    Setting(
+        "rich_outputs",
+        200,
+        "Maximum number of figures, tables and other outputs of one run that the notebook keeps.",
+        ("LK_RICH_OUTPUTS",),
+        _whole(0, 100_000),
+    ),
+    Setting(
+        "inline_output",
+        256_000,
+        "Maximum size of an output in the log, in bytes; a larger one goes through the bucket.",
+        ("LK_INLINE_OUTPUT",),
+        _whole(1000, 1_000_000_000),
+    ),
+    Setting(
+        "carry",
+        False,  # noqa: FBT003
+        "Whether variables travel with each %%lk_run, as with --carry: on or off.",
+        ("LK_CARRY",),
+        _switch,
+    ),
+    Setting(
+        "carry_limit",
+        1_000_000_000,
+        "Bytes that variables may take with --carry before you are asked, and that one may take on its way back.",
+        ("LK_CARRY_LIMIT",),
+        _whole(1, 1_000_000_000_000),
+    ),
+    Setting(
+        "on_interrupt",
+        "abort",
+        "What an interrupt does to a run: abort it, or detach and keep it running.",
+        ("LK_ON_INTERRUPT",),
+        _one_of("abort", "detach"),
+    ),
+    Setting("log_dir", _default_log_dir, "Folder of the complete logs.", ("LK_LOG_DIR",), _folder),
+    Setting("journal", _default_journal, "File that records the runs you started.", ("LK_JOURNAL",), _file),
+    Setting("local_data", _default_local_data, "Folder of the local cloud's data.", ("LK_LOCAL_DATA",), _folder),
+)
+
+_ROWS = {row.name: row for row in SETTINGS}
+
+
+class Resolved(NamedTuple):
+    """A value, and where it comes from in words; the repr leaves out the value, which may be a key."""
+
+    value: Any
+    source: str
+
+    def __repr__(self) -> str:
+        return f"Resolved(source={self.source!r})"
+
+
+def assumptions() -> Assumptions:
+    """Return what is assumed of the server in use."""
+    return Assumptions(setting("base_url"))
+
+
+def setting(name: str) -> Any:
+    """Return the value of a setting. Raises UsageError if the stored value doesn't fit."""
+    return resolve(name).value
+
+
+def resolve(name: str) -> Resolved:
+    """Return the value of a setting and where it comes from. Raises UsageError."""
+    if name.startswith(SETTING):
+        return Resolved(*assumptions().resolve(name.removeprefix(SETTING)))
+    wanted = row(name)
+    if wanted.secret:
+        return _key_in_use()
+    for text, source in _places(wanted):
+        if text not in (None, ""):
+            return Resolved(_parsed(wanted, str(text), source), source)
+    return Resolved(wanted.default_value(), "default")
+
+
+def parsed(name: str, text: str) -> Any:
+    """Return the value that a setting would have with this text. Raises UsageError."""
+    return _parsed(row(name), text, "")
+
+
+def save(name: str, value: object) -> None:
+    """Store a setting for this user; None deletes it. Raises UsageError if the value doesn't fit."""
+    if name.startswith(SETTING):
+        assumptions().set(name.removeprefix(SETTING), None if value is None else str(value))
+        return
+    wanted = row(name)
+    if wanted.secret:
+        raise UsageError(
+            f"'{name}' is a secret and never an argument. %lk_login asks for it, %lk_logout deletes it. If you "
+            "just typed a key, your history holds it now: replace it in the dashboard."
+        )
+    kept = None if value is None else _parsed(wanted, str(value), "")
+    change_config({name: kept if kept is None or isinstance(kept, (bool, int, float, str)) else str(kept)})
+
+
+def row(name: str) -> Setting:
+    """Return the row of a setting. Raises UsageError if there is none."""
+    if name.startswith(SETTING):
+        assumed = assumption(name.removeprefix(SETTING))
+        return Setting(name, assumed.default, f"{assumed.meaning}.")
+    if name not in _ROWS:
+        near = get_close_matches(name, _ROWS, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Settings: {', '.join(_ROWS)}."
+        raise UsageError(f"Unknown setting '{name}'. {hint}")
+    return _ROWS[name]
+
+
+def _parsed(wanted: Setting, text: str, source: str) -> Any:
+    try:
+        return wanted.parse(text)
+    except ValueError as form:
+        where = f" (from {source})" if source else ""
+        raise UsageError(f"{wanted.name}{where} takes {form}, not {text!r}.") from None
+
+
+def _places(wanted: Setting) -> Iterator[tuple[Any, str]]:
+    for variable in wanted.env:
+        yield os.environ.get(variable), variable
+    yield read_json(config_file()).get(wanted.name), CONFIG_FILE
+    yield _lyceum_setting(wanted.name), LYCEUM
+
+
+def _key_in_use() -> Resolved:
+    if setting("base_url") == LOCAL:
+        return Resolved(None, "the local cloud has its own")
+    found = credential()
+    return Resolved(found.token, found.source) if found else Resolved(None, "default")
+
+
+def _lyceum_setting(name: str) -> Any:
+    if name in OF_ITS_SERVER and lyceum_server() != setting("base_url"):
+        return None
+    return lyceum_file().get(LYCEUM_NAMES.get(name, ""))
+
+
+def credential(base_url: str | None = None) -> credentials.Credential | None:
+    """Return the key for a server, by default the configured one; None when there is none. Raises UsageError."""
+    return credentials.find(base_url or setting("base_url"))

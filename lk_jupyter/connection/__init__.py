@@ -1,0 +1,1 @@
+"""A server, a key, and what hangs on them: client, bucket, machines."""

@@ -1,0 +1,223 @@
+"""Who am I talking to: a server, a key, an organization, and the client that carries them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from lk_jupyter._encoding import accept_every_sign
+from lk_jupyter._fork import renew_in_child
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.config import settings
+from lk_jupyter.config.assumptions import Assumptions
+from lk_jupyter.config.credentials import Credential, checked, store
+from lk_jupyter.config.files import LOCAL, LOOPBACK
+from lk_jupyter.errors import ApiError, LkError, LocalCloudError, NotSignedIn, OperationNotAvailable
+from lk_jupyter.localcloud import launch
+from lk_jupyter.machines.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from lk_jupyter.api.storage import StorageCredentials
+    from lk_jupyter.storage.storage import Storage
+
+ARGUMENT = "argument"
+LOCAL_CLOUD = "local cloud"
+CATALOGUE_SECONDS = 60.0
+OFFER = (
+    "%lk_login --local starts the free local cloud on this machine, %lk_login stores a key "
+    '(in Python: lk_jupyter.connect("local"), lk_jupyter.login(), or the variable LK_API_KEY).'
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a session talks to, and where that was set; equal ones may share a client."""
+
+    key: Credential
+    org: str | None = None
+    server_source: str = field(default="", compare=False)
+    org_source: str = field(default="", compare=False)
+
+
+class Connection:
+    """A key on a server: its client, its bucket and its machines. A context manager; ``close`` ends its connections."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._client: Client | None = None
+        self._storage: Storage | None = None
+        self._catalogue: Catalogue | None = None
+        self._read = 0.0
+        self._opening = threading.Lock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """Make the lock anew, which a thread of the parent may have held."""
+        self._opening = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r}, org={self.target.org!r}, key from {self.target.key.source!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def base_url(self) -> str:
+        """Address of the server, such as https://api.lyceum.technology."""
+        return self.target.key.base_url
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server runs on this machine."""
+        return (urlsplit(self.base_url).hostname or "") in LOOPBACK
+
+    def speaks_to(self, base_url: str) -> bool:
+        """Whether this is the address of the server; a local cloud may have another port each time."""
+        return base_url == self.base_url or (self.is_local and (urlsplit(base_url).hostname or "") in LOOPBACK)
+
+    @property
+    def assumptions(self) -> Assumptions:
+        """What is assumed of the server; the local cloud has another address each time."""
+        return Assumptions(LOCAL if self.target.key.source == LOCAL_CLOUD else self.base_url)
+
+    @property
+    def client(self) -> Client:
+        """The typed client, one method for each operation of the API."""
+        with self._opening:
+            self._client = self._client or self._open()
+            return self._client
+
+    def _open(self) -> Client:
+        key = self.target.key
+        return Client(
+            key.base_url,
+            key.token,
+            refresh_token=key.refresh_token,
+            org=self.target.org,
+            on_refresh=self._keep_renewed,
+            latest=self._stored_pair,
+            iris_url=None if self.is_local else settings.setting("iris_url"),
+            assumptions=self.assumptions,
+            is_there=partial(launch.is_there, settings.setting("local_data"), key.base_url)
+            if key.source == LOCAL_CLOUD
+            else None,
+        )
+
+    def _stored_pair(self) -> tuple[str, str | None] | None:
+        """Return the tokens that are stored for the server by now; another kernel may have renewed them."""
+        with suppress(LkError):
+            found = settings.credential(self.base_url)
+            return (found.token, found.refresh_token) if found else None
+        return None
+
+    def _keep_renewed(self, token: str, refresh_token: str) -> None:
+        renewed = replace(self.target.key, token=token, refresh_token=refresh_token)
+        self.target = replace(self.target, key=renewed)
+        store(renewed)
+
+    @property
+    def storage(self) -> Storage:
+        """The bucket of the organization that the session acts for, on temporary credentials."""
+        from lk_jupyter.storage.storage import Storage  # noqa: PLC0415 (most sessions never need it)
+
+        self._storage = self._storage or Storage(self._credentials)
+        return self._storage
+
+    def _credentials(self) -> StorageCredentials:
+        return self.client.storage.credentials()
+
+    def machines(self) -> Catalogue:
+        """Return the machine types with price per hour in credits, and which this account may launch.
+
+        Kept for a minute, so that it can be asked for often.
+        """
+        if self._catalogue is None or time.monotonic() - self._read > CATALOGUE_SECONDS:
+            available = self._available()
+            self._catalogue = Catalogue.of(self._types(available), available)
+            self._read = time.monotonic()
+        return self._catalogue
+
+    def _types(self, available: list[str]) -> list[MachineType]:
+        """Return the machine types; what the account may launch, at the prices of VMs, where the server lists none."""
+        with suppress(OperationNotAvailable):
+            return list(self.client.machine_types.list())
+        prices: dict[str, Decimal] = {}
+        with suppress(ApiError):
+            prices = self.client.pricing.get().by_card()
+        named = [MachineType(hardware_profile=name) for name in available]
+        return [each.model_copy(update={"price_per_hour": prices.get(each.card or "")}) for each in named]
+
+    def _available(self) -> list[str]:
+        """Profiles that the account may launch; empty when nothing is restricted, or the server does not tell."""
+        with suppress(ApiError):
+            return self.client.user.available_hardware().available_hardware_profiles
+        return []
+
+    def close(self) -> None:
+        """Close the connections, if any were opened."""
+        opened, self._client = self._client, None
+        if opened:
+            opened.close()
+
+
+def find_target(
+    base_url: str | None = None, api_key: str | None = None, org: str | None = None, *, start: bool = True
+) -> Target:
+    """Return what the arguments and, for what is not given, the settings name. Raises NotSignedIn, UsageError."""
+    server, server_source = _chosen("base_url", base_url)
+    organization, org_source = _chosen("org", org)
+    key = _own_key(server, start=start) if api_key is None else _given_key(server, api_key)
+    return Target(key, organization, server_source, org_source if organization else "")
+
+
+def _chosen(name: str, given: str | None) -> settings.Resolved:
+    return settings.resolve(name) if given is None else settings.Resolved(settings.parsed(name, given), ARGUMENT)
+
+
+def _given_key(server: str, text: str) -> Credential:
+    address = local_cloud().base_url if server == LOCAL else server
+    return Credential(address, checked(text, "the argument api_key"), source=ARGUMENT)
+
+
+def _own_key(server: str, *, start: bool) -> Credential:
+    if server == LOCAL:
+        cloud = local_cloud(start=start)
+        return Credential(cloud.base_url, cloud.api_key, source=LOCAL_CLOUD)
+    key = settings.credential(server)
+    if key is None:
+        raise NotSignedIn(f"Not signed in to {server}. Nothing was sent. {OFFER}")
+    return key
+
+
+def _check_extra() -> None:
+    if not find_spec("uvicorn"):
+        raise LocalCloudError(
+            'The local cloud is an extra of this package. Install it: pip install "lk-jupyter[local]"'
+        )
+
+
+def local_cloud(*, start: bool = True) -> launch.Address:
+    """Return the local cloud of this user, started when it does not run. Raises LocalCloudError."""
+    data = settings.setting("local_data")
+    address = launch.find(data)
+    if address is None and not start:
+        raise LocalCloudError("The local cloud isn't running. Start it: %lk_login --local")
+    if address is None:
+        _check_extra()
+        address = launch.start(data, "--simulate-gpu")  # so that there is something to plot; each figure says so
+        accept_every_sign()
+        print(f"Started the local cloud at {address.base_url} (data in {address.data}).")  # noqa: T201
+    return address

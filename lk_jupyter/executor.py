@@ -1,0 +1,296 @@
+"""Python functions as runs, behind the interface of ``concurrent.futures``."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lk_jupyter.code.packages import installed_requirements
+from lk_jupyter.code.source import Source
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import LkError
+from lk_jupyter.options.runs import NEEDS, RunOptions, check, honored
+from lk_jupyter.protocol.frames import split
+from lk_jupyter.runs.abort import LET_GO
+from lk_jupyter.runs.functions.call import Arguments, FunctionCall, RemoteTraceback, answer_of
+from lk_jupyter.runs.interrupts import AtInterrupt, is_interrupt
+from lk_jupyter.runs.package import secret_scan
+from lk_jupyter.runs.package.prepare import prepare
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.session import Session, current
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+FILE_NAME = "function.py"
+
+#: The requirements of a function that its imports tell.
+AUTO = "auto"
+
+
+class RunFuture(Future[T]):
+    """The future of a call, as ``Executor.submit`` returns it.
+
+    ``run`` is its Run as soon as that has started, None before.
+
+    Example:
+        >>> with lk_jupyter.Executor() as executor:
+        ...     future = executor.submit(print, "hello")
+        ...     future.result()
+        >>> future.output.strip()
+        'hello'
+        >>> future.run.status
+        'completed'
+        >>> future.abort_soon()
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run: Run | None = None
+        self.sending: Submission | None = None
+        self.is_unwanted = False
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the result of the call. An interrupt while it waits aborts the run.
+
+        Args:
+            timeout: Seconds to wait. Default: no limit.
+
+        Returns:
+            The value that the function returned.
+
+        Raises:
+            TimeoutError: The call takes longer. The run is still active.
+            RunFailed: The run failed before or after the function. An error of the function itself is raised as it is.
+            RunAborted: Somebody aborted the run.
+        """
+        with AtInterrupt(lambda _: self.abort_soon()):
+            return super().result(timeout)
+
+    def abort_soon(self) -> None:
+        """Abort the run of this call in the background; cancel a call that waits."""
+        self.is_unwanted = True
+        if not self.done() and not self.cancel() and self.sending:
+            self.sending.abort_soon()
+
+    @property
+    def output(self) -> str:
+        """What the function has printed so far."""
+        if self.run is None or not self.run.log_path.exists():
+            return ""
+        return split(self.run.log_path.read_text(encoding="utf-8", errors="replace"), self.run.nonce)[0]
+
+
+class Executor(concurrent.futures.Executor):
+    """Call functions on the cloud, each in a separate run, ``max_workers`` at once.
+
+    It follows ``concurrent.futures.Executor``. Functions and values travel with cloudpickle, so both sides need the
+    same
+    version of Python. A function from a module of the working folder takes the module along. An interrupt in the
+    ``with``
+    block aborts active runs.
+
+    Args:
+        max_workers: Runs that are active at once; more wait here. Default: the setting ``parallel``.
+        session: Session to use. Default: the configured one.
+        options: The options of ``%%lk_run``, for each call: ``gpu``, ``timeout`` (seconds), ``requirements``,
+            ``max_cost``
+            (credits), and others.
+
+    Raises:
+        UsageError: An option or a value doesn't fit. Nothing was sent.
+        ValueError: ``max_workers`` is below 1.
+
+    Example:
+        >>> with lk_jupyter.Executor(gpu="A100", max_workers=2) as executor:
+        ...     future = executor.submit(pow, 2, 5)
+        ...     print(future.result(timeout=60), list(executor.map(abs, [-1, -2])))
+        32 [1, 2]
+        >>> executor.shutdown()
+        >>> executor.abort()
+    """
+
+    def __init__(self, max_workers: int | None = None, *, session: Session | None = None, **options: Any) -> None:
+        if max_workers is not None and max_workers < 1:
+            raise ValueError("max_workers must be greater than 0")
+        self._options: RunOptions = honored(check(RunOptions, options), "Executor", NEEDS)
+        self._session = session or current()
+        prepare(self._session, Source("pass"), self._options)  # what does not fit is told now
+        self._max_workers: int = max_workers or setting("parallel")  # dask and joblib read it under this name
+        self._threads = ThreadPoolExecutor(self._max_workers, thread_name_prefix="lk-call")
+        self._group = uuid.uuid4().hex
+        self._futures: set[RunFuture[Any]] = set()
+        self._aborting = False
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> RunFuture[T]:
+        """Call a function on the cloud; return the future of its result.
+
+        Args:
+            fn: Any callable: a function, a bound method, a ``partial``, an instance with ``__call__``.
+            args: Positional arguments of the call.
+            kwargs: Keyword arguments of the call.
+
+        Returns:
+            A future. It raises what the function raised, with the remote traceback as the cause; RunFailed,
+            RunAborted, or an error of the API otherwise.
+
+        Raises:
+            UsageError: The function or an argument can't be pickled. Nothing was sent.
+
+        Cost: one run, billed by the second.
+        """
+        return self._submit(fn, [(args, kwargs)], lambda answers: answers[0])
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Call a function on the cloud for each item; return an iterator of the results, in the order of the items.
+
+        Args:
+            fn: Any callable.
+            iterables: The arguments, as the built-in ``map`` takes them; the shortest ends the map.
+            timeout: Seconds from now until the next result must be there. Default: no limit.
+            chunksize: Items that share a run. Default: 1.
+            buffersize: Runs that may be submitted ahead of the results that were taken. Default: all at once.
+
+        Raises:
+            TimeoutError: A result was not there in time, raised by the iterator.
+            ValueError: ``chunksize`` or ``buffersize`` is below 1.
+
+        Cost: one run for each chunk, billed by the second.
+        """
+        for name, number in (("chunksize", chunksize), ("buffersize", buffersize)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be >= 1.")
+        end = None if timeout is None else time.monotonic() + timeout
+        items: Iterator[Arguments] = ((args, {}) for args in zip(*iterables, strict=False))
+        chunks = iter(lambda: list(islice(items, chunksize)), [])
+        more = (self._submit(fn, chunk, lambda answers: answers[::-1]) for chunk in chunks)
+        return _results(deque(islice(more, buffersize)), more, end)
+
+    def abort(self) -> None:
+        """Abort active runs and cancel waiting calls. No more calls can be submitted."""
+        self._aborting = True
+        self.shutdown(wait=False, cancel_futures=True)
+        _abort(list(self._futures))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 (as its base has it)
+        """Take no more calls.
+
+        Args:
+            wait: Wait for active runs. Default: True.
+            cancel_futures: Cancel calls that wait. Default: False.
+        """
+        self._threads.shutdown(wait=False)
+        if cancel_futures:
+            for future in list(self._futures):
+                future.cancel()
+        self._threads.shutdown(wait=wait)
+
+    def __enter__(self) -> Self:
+        self._interrupts = AtInterrupt(lambda _: self.abort())
+        self._interrupts.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        try:
+            if is_interrupt(error):
+                self.abort()
+                self._leave()
+            return super().__exit__(kind, error, traceback)
+        finally:
+            self._interrupts.__exit__(kind, error, traceback)
+
+    def _leave(self) -> None:
+        """Wait for the ends of the runs that are being aborted, as long as that is short. Raises KeyboardInterrupt."""
+        concurrent.futures.wait(list(self._futures), LET_GO)
+        left = [future.run for future in list(self._futures) if future.run and not future.done()]
+        if ids := [run.execution_id for run in left]:
+            raise KeyboardInterrupt(f"These runs may still be active. Stop them: %lk_abort {', '.join(ids)}")
+
+    def _submit(
+        self, function: Callable[..., Any], calls: list[Arguments], take: Callable[[list[Any]], Any]
+    ) -> RunFuture[Any]:
+        call = FunctionCall.of(function, calls, Path.cwd())
+        future: RunFuture[Any] = RunFuture()
+        self._threads.submit(copy_context().run, self._go, future, call, take)  # the journal knows the cell by it
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+        return future
+
+    def _go(self, future: RunFuture[Any], call: FunctionCall, take: Callable[[list[Any]], Any]) -> None:
+        if self._aborting:
+            future.cancel()
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(take(self._made(future, call)))
+        except BaseException as error:  # noqa: BLE001 (it is the future's)
+            is_told = isinstance(error, LkError) or isinstance(error.__cause__, RemoteTraceback)
+            future.set_exception(error.with_traceback(None) if is_told else error)
+
+    def _made(self, future: RunFuture[Any], call: FunctionCall) -> list[Any]:
+        """Make a call in a run of its own, and return the answers."""
+        wanted = [
+            installed_requirements(call.imports) if what == AUTO else [what] for what in self._options.requirements
+        ]
+        options = self._options.model_copy(
+            update={"name": self._options.name or call.name, "requirements": [*chain(*wanted)]}
+        )
+        package = prepare(self._session, Source(call.code, FILE_NAME), options, [call.part()])
+        package = replace(package, secrets=(*package.secrets, *call.secrets))
+        secret_scan.require_consent([package])
+        if call.is_large:
+            call.store(self._session.storage)
+        future.sending = Submission(self._session, package, self._group)
+        if self._aborting or future.is_unwanted:  # asked for a moment ago
+            future.sending.abort_soon()
+        future.run = run = Run.sent(self._session, future.sending)
+        for _ in run.follow():
+            pass
+        run.wait()
+        return answer_of(run, call, lambda: self._session.storage)
+
+
+def _abort(futures: list[RunFuture[Any]]) -> None:
+    for future in futures:
+        future.abort_soon()
+
+
+def _results(
+    ahead: deque[RunFuture[list[Any]]], more: Iterator[RunFuture[list[Any]]], end: float | None
+) -> Iterator[Any]:
+    """Yield the results of futures and keep no reference to one that was yielded; submit ``more`` as they are taken."""
+    try:
+        while ahead:
+            future = ahead[0]
+            with AtInterrupt(lambda _: _abort(list(ahead))):
+                results = future.result(None if end is None else end - time.monotonic())
+            ahead.popleft()
+            del future  # it holds the results too
+            ahead.extend(islice(more, 1))
+            while results:
+                yield results.pop()
+    finally:
+        for future in ahead:
+            future.cancel()

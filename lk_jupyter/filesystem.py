@@ -1,0 +1,18 @@
+"""``lk://``: the bucket of the session that all magics share, as fsspec finds it by its entry point."""
+
+from __future__ import annotations
+
+from lk_jupyter.session import current
+from lk_jupyter.storage.fsspec import StorageFileSystem
+from lk_jupyter.storage.storage import Storage
+
+
+class LkFileSystem(StorageFileSystem):
+    """Of whoever is signed in now, in this process."""
+
+    cachable = True
+
+    @property
+    def storage(self) -> Storage:
+        """The bucket."""
+        return current().storage

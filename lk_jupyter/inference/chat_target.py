@@ -1,0 +1,216 @@
+"""Who answers a talk: a shared model, or a deployment of one's own that may have to wake up first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any, Protocol
+
+from lk_jupyter.api.inference import Deployment, DeploymentDetail
+from lk_jupyter.api.iris import DedicatedChatCompletionRequest
+from lk_jupyter.api.serverless import (
+    ChatCompletionChunk,
+    ChatCompletionParameters,
+    ChatCompletionRequest,
+    RoutePromptRequest,
+    Usage,
+)
+from lk_jupyter.config.assumptions import ROUTE, ROUTERS
+from lk_jupyter.errors import (
+    ApiError,
+    BadRequest,
+    ConnectionFailed,
+    LkError,
+    NotFound,
+    OutcomeUnknown,
+    ServerError,
+    UsageError,
+)
+from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices, catalogue, near
+from lk_jupyter.runs.outcome import SHORT_ID
+from lk_jupyter.session import Session
+
+#: Seconds for which a deployment may take to wake up, where nothing tells.
+READY_SECONDS = 600.0
+
+_ENDED = {"failed", "stopped"}
+
+
+class Pieces:
+    """An answer as it comes; ``close`` ends it from any thread."""
+
+    def __init__(self, ask: Callable[[], Any], again: Callable[[LkError], bool] | None = None) -> None:
+        self._ask = ask
+        self._again = again or (lambda _: False)
+        self._stream: Any = None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[ChatCompletionChunk]:
+        came = False
+        while not self._closed:
+            self._stream = self._ask()
+            try:
+                for piece in self._stream:
+                    came = True
+                    yield piece
+            except (OutcomeUnknown, ServerError, ConnectionFailed, NotFound, BadRequest) as problem:
+                if came or self._closed or not self._again(problem):
+                    raise
+            else:
+                return
+
+    def close(self) -> None:
+        """End it."""
+        self._closed = True
+        if self._stream is not None:
+            self._stream.close()
+
+
+class Answerer(Protocol):
+    """Somebody to talk to."""
+
+    @property
+    def name(self) -> str:
+        """What it is called on the line of the magic."""
+
+    @property
+    def label(self) -> str:
+        """What it is called in words."""
+
+    def ask(self, request: ChatCompletionParameters) -> Pieces:
+        """Return the answer, which is asked for when it is read."""
+
+    def cost(self, usage: Usage | None) -> Decimal | None:
+        """Return what an answer costs; None when that is not known."""
+
+    def waiting(self) -> str:
+        """Return in words what is waited for while nothing comes."""
+
+
+class SharedModel:
+    """A model that is billed by its tokens."""
+
+    def __init__(self, session: Session, offer: ModelOffer) -> None:
+        self._client = session.client
+        self.offer = offer
+        self.name = self.label = offer.id
+
+    def ask(self, request: ChatCompletionParameters) -> Pieces:
+        """Return the answer, which is asked for when it is read."""
+        asked = ChatCompletionRequest(model=self.name, **dict(request))
+        assumed = self._client.assumptions
+
+        def routed() -> bool:
+            """Ask which model a router means; return whether it is one."""
+            texts = (each.content for each in reversed(request.messages) if each.role == "user")
+            prompt = next((text for text in texts if isinstance(text, str)), "")
+            asked.model = self._client.serverless.route(RoutePromptRequest(input=prompt)).model or self.name
+            return asked.model != self.name
+
+        def ask() -> Any:
+            if _is_router(asked.model) and assumed["router_prefix"] == ROUTE:
+                routed()
+            return self._client.serverless.stream_chat_completions(asked)
+
+        def again(problem: LkError) -> bool:
+            """Look for the model of a router where the server takes the router for none."""
+            if not isinstance(problem, NotFound | BadRequest) or not _is_router(asked.model) or not routed():
+                return False
+            assumed.learn("router_prefix", ROUTE)
+            return True
+
+        return Pieces(ask, again)
+
+    def cost(self, usage: Usage | None) -> Decimal | None:
+        """Return what an answer costs; None when a price is not known."""
+        return self.offer.prices.cost(usage)
+
+    def waiting(self) -> str:
+        """Say that nothing has come yet."""
+        return "waiting"
+
+
+class OwnDeployment:
+    """A deployment, asked through Iris; its replicas are billed by the hour, its tokens cost nothing."""
+
+    def __init__(self, session: Session, deployment: Deployment, *, ready_seconds: float = READY_SECONDS) -> None:
+        self._client = session.client
+        self.deployment_id = deployment.deployment_id
+        self.name = self.deployment_id[:SHORT_ID]
+        self.label = f"{deployment.hf_model_id} ({self.name})"
+        self._ready_seconds = ready_seconds
+
+    def ask(self, request: ChatCompletionParameters) -> Pieces:
+        """Return the answer; while the deployment wakes up, it is asked again."""
+        asked = DedicatedChatCompletionRequest(**dict(request))
+        until = time.monotonic() + self._ready_seconds
+
+        def again(problem: LkError) -> bool:
+            may_wake = not isinstance(problem, NotFound | BadRequest) and time.monotonic() < until
+            return may_wake and self.state().status in {"pending", "paused"}
+
+        return Pieces(lambda: self._client.iris.stream_chat_completions(asked, self.deployment_id), again)
+
+    def cost(self, usage: Usage | None) -> Decimal | None:  # noqa: ARG002 (the same for any)
+        """Return that the tokens cost nothing beyond the replicas."""
+        return Decimal(0)
+
+    def state(self) -> DeploymentDetail:
+        """Read the deployment as it is now."""
+        return self._client.inference.get(self.deployment_id)
+
+    def waiting(self) -> str:
+        """Say how far it is, when it does not serve yet."""
+        with suppress(ApiError, ConnectionFailed):
+            found = self.state()
+            if found.status != "created":
+                states = dict.fromkeys(
+                    replica.status for replica in found.replicas or [] if replica.status != "stopped"
+                )
+                return " · ".join(["waking up", *(state.replace("_", " ") for state in states)])
+        return "waiting"
+
+
+def answerer(session: Session, name: str) -> Answerer:
+    """Return the shared model or the deployment of a name. Raises UsageError for none, and for one that has ended."""
+    offers = catalogue(session)
+    if offers.get(name):
+        return SharedModel(session, offers.find(name, "chat"))
+    if _is_router(name):
+        return SharedModel(session, ModelOffer(name, "", None, TokenPrices()))
+    deployments = list(session.client.inference.list(include_terminated=True))
+    fitting = [each for each in deployments if is_called(each, name)]
+    alive = [each for each in fitting if each.status not in _ENDED] or fitting
+    if not alive:
+        known = [offer.id for offer in offers if offer.kind == "chat"]
+        own = [each.deployment_id[:SHORT_ID] for each in deployments if each.status not in _ENDED]
+        raise UsageError(
+            f"Unknown model or deployment '{name}'. {near(name, [*known, *own])} List all: %lk_models, %lk_deployments"
+        )
+    if len(alive) > 1:
+        raise UsageError(f"'{name}' matches several deployments: {', '.join(each.deployment_id for each in alive)}.")
+    if alive[0].status in _ENDED:
+        raise UsageError(_ended(alive[0]))
+    return OwnDeployment(session, alive[0])
+
+
+def _is_router(name: str) -> bool:
+    """Whether a name stands for a model that the server chooses by the prompt."""
+    return name.startswith(ROUTERS)
+
+
+def is_called(deployment: Deployment, name: str) -> bool:
+    """Whether a name means a deployment: its id, the beginning of it, or its model."""
+    return bool(name) and (deployment.deployment_id.startswith(name) or deployment.hf_model_id == name)
+
+
+def _ended(deployment: Deployment) -> str:
+    short = deployment.deployment_id[:SHORT_ID]
+    if deployment.status == "failed":
+        return (
+            f"Deployment {short} of {deployment.hf_model_id} failed: none of its replicas serves.\nReason: "
+            f"%lk_deployments {short}. Delete it: %lk_undeploy {short}"
+        )
+    return f"Deployment {short} was stopped. Start it again: %lk_deploy {deployment.hf_model_id}"

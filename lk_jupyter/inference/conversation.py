@@ -1,0 +1,171 @@
+"""A talk with a model: what was said, and the answer that comes."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from lk_jupyter.api.serverless import (
+    ChatCompletionChunk,
+    ChatCompletionParameters,
+    ChatMessage,
+    StreamOptions,
+    Usage,
+)
+from lk_jupyter.errors import BadRequest, LkError, UsageError
+from lk_jupyter.inference.chat_target import Answerer, Pieces
+from lk_jupyter.inference.prompt import Content
+
+_TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,40}tokens", re.IGNORECASE)
+
+#: Seconds within which an answer comes too fast to tell how fast.
+_TOO_FAST = 0.05
+
+
+@dataclass
+class ChatReply:
+    """What a model says, as far as it has come; ``str()`` of it is the text.
+
+    ``usage`` has the token counts once the answer is whole, ``cost`` its price in credits, None where that is not
+    known. ``seconds`` is how long it took, ``tokens_per_second`` how fast it came after the first piece.
+    """
+
+    model: str
+    text: str = ""
+    reasoning: str = ""
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    cost: Decimal | None = None
+    asked: float = field(default_factory=time.monotonic, repr=False)
+    first: float | None = field(default=None, repr=False)
+    last: float | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def take(self, piece: ChatCompletionChunk, came: float) -> None:
+        """Add what a piece brings that came at this moment of the monotonic clock."""
+        self.last = came
+        self.usage = piece.usage or self.usage
+        for choice in (choice for choice in piece.choices if not choice.index):
+            said, thought = choice.delta.content or "", choice.delta.reasoning_content or choice.delta.reasoning or ""
+            self.text += said
+            self.reasoning += thought
+            self.finish_reason = choice.finish_reason or self.finish_reason
+            if self.first is None and (said or thought):
+                self.first = self.last
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the question to the last piece, or until now while none came."""
+        return (self.last or time.monotonic()) - self.asked
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens of the answer by the time from its first piece to its last.
+
+        None while they are not counted, and for an answer that came too fast to tell.
+        """
+        counted = self.usage.completion_tokens if self.usage else None
+        if not counted or self.first is None or self.last is None or self.last - self.first < _TOO_FAST:
+            return None
+        return counted / (self.last - self.first)
+
+
+@dataclass
+class Talk:
+    """What was said in a notebook: questions and answers in turn, and the instructions before them."""
+
+    messages: list[ChatMessage] = field(default_factory=list)
+    system: str | None = None
+    model: str | None = None
+
+    def asking(self, content: Content, **parameters: Any) -> ChatCompletionParameters:
+        """Return the request that a question makes after all that was said."""
+        told = [ChatMessage(role="system", content=self.system)] if self.system else []
+        messages = [*told, *self.messages, ChatMessage(role="user", content=content)]
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return ChatCompletionParameters(messages=messages, stream_options=StreamOptions(include_usage=True), **given)
+
+    def keep(self, content: Content, answer: ChatReply) -> None:
+        """Remember a question and what was answered."""
+        self.messages += [
+            ChatMessage(role="user", content=content),
+            ChatMessage(role="assistant", content=answer.text),
+        ]
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.messages.clear()
+        self.system = None
+
+
+#: A piece, and the moment of the monotonic clock at which it came.
+_Arrival = tuple[ChatCompletionChunk, float]
+
+
+class Coming:
+    """An answer that a thread reads, so that the reader can look around meanwhile."""
+
+    def __init__(self, who: Answerer, request: ChatCompletionParameters) -> None:
+        self.who = who
+        self.answer = ChatReply(who.name)
+        self.problem: Exception | None = None
+        self._pieces: Pieces = who.ask(request)
+        self._queue: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name="lk_jupyter answer", daemon=True).start()
+
+    def steps(self, pace: float) -> Iterator[ChatReply]:
+        """Yield the answer as it grows, after a piece or after so many seconds without one.
+
+        Raises what went wrong; what came until then is in ``answer``.
+        """
+        while True:
+            pieces = self._came(pace)
+            for arrival in filter(None, pieces):
+                self.answer.take(*arrival)
+            if None in pieces:
+                break
+            yield self.answer
+        if self.problem:
+            raise explained(self.problem)
+        self.answer.cost = self.who.cost(self.answer.usage)
+
+    def close(self) -> None:
+        """End it; what came is kept."""
+        self._pieces.close()
+
+    def _read(self) -> None:
+        try:
+            for piece in self._pieces:
+                self._queue.put((piece, time.monotonic()))
+        except Exception as problem:  # noqa: BLE001 (raised where the answer is waited for)
+            self.problem = problem
+        finally:
+            self._queue.put(None)
+
+    def _came(self, pace: float) -> list[_Arrival | None]:
+        """Return what has come by now; waits so many seconds for the first of it."""
+        found: list[_Arrival | None] = []
+        with suppress(queue.Empty):
+            found.append(self._queue.get(timeout=pace))
+            while found[-1] is not None:
+                found.append(self._queue.get_nowait())
+        return found
+
+
+def explained(problem: Exception) -> Exception:
+    """Return an error with what to do, where the server's own words tell what is wrong."""
+    if isinstance(problem, BadRequest) and _TOO_LONG.search(problem.detail):
+        return UsageError(
+            f"The prompt is too long: {problem.detail.rstrip('.')}.\nShorten it, start a new conversation with "
+            "--new, or use a model with a longer context: %lk_models"
+        )
+    return problem if isinstance(problem, LkError) else LkError(f"Can't read the answer: {problem!r}")

@@ -1,0 +1,1 @@
+"""What survives a restart: the runs that were started here, and where."""

@@ -1,0 +1,188 @@
+"""One table in a SQLite file that many processes share and a crash may have damaged.
+
+The end of a process cuts off nothing, that of the machine only what came after the last durable
+statement: SQLite sees to that. A file that was damaged otherwise is set aside, and what can still be
+read of it goes into a new one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.config.lock import beside
+
+_BUSY_SECONDS = 10.0
+_COMPANIONS = ("", "-wal", "-shm")
+_FAILURES = (sqlite3.Error, UnicodeDecodeError)  # SQLite's own words may quote what is no text any more
+_DAMAGE = ("malformed", "not a database", "disk I/O error", "encrypted")
+
+
+class Database:
+    """A table; ``columns`` are its names with what SQLite is told of them, ``indexes`` those that are looked up.
+
+    ``say`` takes one line about a repair.
+
+    The connection is opened when it is first needed, and anew after a fork or when the file was
+    replaced. Raises sqlite3.Error and OSError.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        table: str,
+        columns: Mapping[str, str],
+        indexes: Sequence[str],
+        say: Callable[[str], None],
+    ) -> None:
+        self.path = path
+        self._indexes = indexes
+        self._table = table
+        self._columns = columns
+        self._say = say
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._opened_as: tuple[int, ...] = ()
+
+    def execute(self, statement: str, values: Sequence[Any] = (), *, durable: bool = False) -> list[sqlite3.Row]:
+        """Execute one statement, which is a transaction of its own, and return its rows.
+
+        A ``durable`` one, and all before it, outlives the machine's end too; that takes its time.
+        """
+        with self._lock:
+            try:
+                return self._executed(statement, values, durable=durable)
+            except _FAILURES as error:
+                if not _is_damage(error):
+                    raise
+            self._repair()
+            return self._executed(statement, values, durable=durable)
+
+    def _executed(self, statement: str, values: Sequence[Any], *, durable: bool) -> list[sqlite3.Row]:
+        connection = self._current()
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        return connection.execute(statement, values).fetchall()
+
+    def close(self) -> None:
+        """Close the connection; the next statement opens it again."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def _current(self) -> sqlite3.Connection:
+        if self._connection is not None and self._opened_as != self._identity():
+            self.close()
+        if self._connection is None:
+            self._connection = self._opened()
+            self._opened_as = self._identity()
+        return self._connection
+
+    def _identity(self) -> tuple[int, ...]:
+        with suppress(OSError):
+            found = self.path.stat()
+            return os.getpid(), found.st_dev, found.st_ino
+        return ()
+
+    def _opened(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.touch(mode=0o600)  # SQLite gives its other files the same rights
+        connection = _connect(self.path)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            self._add_table(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _add_table(self, connection: sqlite3.Connection) -> None:
+        """Make the table, or add the columns that an older release did not have."""
+        wanted = ", ".join(f'"{name}" {kind}' for name, kind in self._columns.items())
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({wanted})")
+        known = {row["name"] for row in connection.execute(f"PRAGMA table_info({self._table})")}
+        for name in (name for name in self._columns if name not in known):
+            with suppress(sqlite3.OperationalError):  # another process was faster
+                connection.execute(f'ALTER TABLE {self._table} ADD COLUMN "{name}"')
+
+        for name in self._indexes:
+            connection.execute(f'CREATE INDEX IF NOT EXISTS {self._table}_by_{name} ON {self._table} ("{name}")')
+
+    def _repair(self) -> None:
+        """Set the damaged file aside, unless another process has done so, and take over what can be read."""
+        self.close()
+        end = time.monotonic() + _BUSY_SECONDS
+        while True:
+            with beside(self.path) as is_ours:
+                if is_ours or time.monotonic() > end:
+                    if self._is_damaged():
+                        self._say(self._replace())
+                    return
+            time.sleep(0.05)
+
+    def _replace(self) -> str:
+        """Put a new file in the place of the damaged one; return what was done."""
+        aside = self._set_aside()
+        saved = self._take_over(aside)
+        return f"The file {self.path} was damaged: it is now {aside.name}, and {saved} entries were saved."
+
+    def _is_damaged(self) -> bool:
+        try:
+            with closing(_connect(self.path)) as connection:
+                answer = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        except _FAILURES as error:
+            return _is_damage(error)
+        return bool(answer != "ok")
+
+    def _set_aside(self) -> Path:
+        aside = self.path.with_name(f"{self.path.stem}-damaged-{time.time_ns()}{self.path.suffix}")
+        for part in _COMPANIONS:
+            with suppress(FileNotFoundError):
+                Path(f"{self.path}{part}").replace(f"{aside}{part}")
+        return aside
+
+    def _take_over(self, aside: Path) -> int:
+        current, saved = self._current(), 0
+        for row in _readable(aside, self._table):
+            kept = {name: row[name] for name in row.keys() if name in self._columns}  # noqa: SIM118 (a Row is no dict)
+            names = ", ".join(f'"{name}"' for name in kept)
+            with suppress(sqlite3.IntegrityError):
+                current.execute(
+                    f"INSERT INTO {self._table} ({names}) VALUES ({', '.join('?' * len(kept))})",  # noqa: S608
+                    list(kept.values()),
+                )
+                saved += 1
+        return saved
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.text_factory = lambda kept: kept.decode(errors="replace")
+    return connection
+
+
+def _readable(path: Path, table: str) -> Iterator[sqlite3.Row]:
+    """Yield the rows of a damaged file from its start up to the damage, then those behind it."""
+    with suppress(*_FAILURES), closing(_connect(path)) as connection:
+        connection.execute("PRAGMA writable_schema=ON")  # a file that is too short is read all the same
+        last = -1
+        with suppress(*_FAILURES):
+            for row in connection.execute(f"SELECT rowid AS _row, * FROM {table} ORDER BY rowid"):  # noqa: S608
+                last = row["_row"]
+                yield row
+        behind: list[sqlite3.Row] = []
+        with suppress(*_FAILURES):
+            query = f"SELECT rowid AS _row, * FROM {table} WHERE rowid > ? ORDER BY rowid DESC"  # noqa: S608
+            behind.extend(connection.execute(query, (last,)))
+        yield from reversed(behind)
+
+
+def _is_damage(error: Exception) -> bool:
+    return isinstance(error, UnicodeDecodeError) or any(word in str(error) for word in _DAMAGE)

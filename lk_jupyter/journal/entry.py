@@ -1,0 +1,143 @@
+"""The rows of the journal, and reading them where nothing is written: for whoever only looks.
+
+What writes them, and how they are kept, is ``lk_jupyter.journal.journal``.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field, fields
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.api.states import FINAL_STATES, is_run_id
+
+#: States of an entry before the cloud has told one: the request is on its way, or was refused.
+SUBMITTING, REFUSED = "submitting", "refused"
+
+ENDED = FINAL_STATES | {REFUSED}
+TABLE = "runs"
+
+
+@dataclass
+class JournalEntry:
+    """One run: where it was started, what was sent, how it went.
+
+    Moments are Unix seconds. ``code`` is the cell as its author wrote it, ``request`` the JSON that
+    was sent, ``seconds`` how long the code ran by the server's own stamps, ``group`` what runs that
+    were started together share, ``log_size`` the bytes of the log once the file at ``log_path`` has all
+    of it, ``shown`` whether its end was shown to the user.
+    """
+
+    token: str
+    base_url: str
+    execution_id: str | None = None
+    org: str | None = None
+    notebook: str | None = None
+    cell_id: str | None = None
+    session: str | None = None
+    code: str = ""
+    code_hash: str = ""
+    request: dict[str, Any] = field(default_factory=dict, repr=False)
+    machine: str | None = None
+    price_per_hour: Decimal | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    run_name: str | None = None
+    created_at: float = 0.0
+    state: str = SUBMITTING
+    started_at: float | None = None
+    ended_at: float | None = None
+    seconds: float | None = None
+    cost: Decimal | None = None
+    reason: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
+    log_path: str | None = None
+    log_size: int | None = None
+    group: str | None = None
+    shown: bool = False
+
+    @property
+    def going_on(self) -> bool:
+        """Whether the run had not ended when it was last heard of."""
+        return self.state not in ENDED
+
+
+FIELDS = {known.name: known for known in fields(JournalEntry)}
+JSON = {name for name, known in FIELDS.items() if str(known.type).startswith(("dict", "list"))}
+MONEY = {name for name, known in FIELDS.items() if "Decimal" in str(known.type)}
+#: Characters of the code that a list has.
+START = 500
+LARGE = ("code", "request")  # the last in a row: what stands before them is read without them
+
+
+def read(
+    path: Path, *, limit: int, before: int | None = None, notebook: str | None = None
+) -> list[tuple[int, JournalEntry]]:
+    """Return the newest entries with their numbers, of what is large only the start of the code.
+
+    ``before`` is the number of an entry; those older than it are returned.
+
+    An empty list where there is no journal. Raises sqlite3.Error when it cannot be read.
+    """
+    if not path.exists():
+        return []
+    names = ", ".join(f'"{name}"' for name in FIELDS if name not in LARGE)
+    query = f"SELECT rowid AS _row, {names}, substr(code, 1, {START}) AS code FROM {TABLE} WHERE rowid < ? AND (notebook = ? OR ?) ORDER BY rowid DESC LIMIT ?"  # noqa: E501, S608
+    values = (1 << 62 if before is None else before, notebook, notebook is None, limit)
+    return [(row["_row"], entry) for row in _rows(path, query, values) if (entry := entry_of_row(row))]
+
+
+def code_of(path: Path, execution_id: str) -> str | None:
+    """Return the code of one run as its author wrote it; None where the journal does not know the run."""
+    return _kept_of(path, execution_id, "code")
+
+
+def request_of(path: Path, execution_id: str) -> dict[str, Any] | None:
+    """Return the JSON that one run was started with; None where the journal does not know the run."""
+    kept = json.loads(_kept_of(path, execution_id, "request") or "null")
+    return kept if isinstance(kept, dict) else None
+
+
+def server_of(path: Path, execution_id: str) -> str | None:
+    """Return the address of the server that one run was started on; None where the journal does not know the run."""
+    return _kept_of(path, execution_id, "base_url")
+
+
+def _kept_of(path: Path, execution_id: str, name: str) -> str | None:
+    query = f"SELECT {name} FROM {TABLE} WHERE execution_id = ?"  # noqa: S608
+    rows = _rows(path, query, (execution_id,)) if path.exists() else []
+    return next((str(row[name]) for row in rows), None)
+
+
+def _rows(path: Path, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.text_factory = lambda kept: kept.decode(errors="replace")
+        return connection.execute(query, tuple(values)).fetchall()
+
+
+def entry_of_row(row: sqlite3.Row) -> JournalEntry | None:
+    """Read a row; None when a damage has made nonsense of it."""
+    try:
+        known = {name: _read(name, row[name]) for name in row.keys() if name in FIELDS}  # noqa: SIM118 (a Row is no dict)
+        return JournalEntry(**{name: value for name, value in known.items() if value is not None})
+    except (ValueError, TypeError, InvalidOperation, RecursionError):
+        return None
+
+
+def _read(name: str, kept: Any) -> Any:
+    if kept is None:
+        return None
+    if name in JSON:
+        return json.loads(kept)
+    if name in MONEY:
+        return Decimal(kept)
+    if name == "execution_id" and not is_run_id(kept):
+        raise ValueError(kept)
+    return bool(kept) if name == "shown" else kept

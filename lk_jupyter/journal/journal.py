@@ -1,0 +1,210 @@
+"""What survives a restart: every run that was started here, and what has become of it.
+
+One file for each user, shared by all kernels. An entry is written before its run is sent, under the
+token that travels with the request: so a run is found again even when its answer never came. A run
+never fails because the journal cannot be written; that is said once. What looks like a secret is not
+kept, so a request that held one cannot be sent again from here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from lk_jupyter.config.settings import setting
+from lk_jupyter.journal.cell import CellContext
+from lk_jupyter.journal.database import Database
+from lk_jupyter.journal.entry import ENDED, FIELDS, JSON, LARGE, MONEY, TABLE, entry_of_row
+from lk_jupyter.journal.entry import REFUSED as REFUSED  # noqa: PLC0414
+from lk_jupyter.journal.entry import SUBMITTING as SUBMITTING  # noqa: PLC0414
+from lk_jupyter.journal.entry import JournalEntry as JournalEntry  # noqa: PLC0414 (known by this place too)
+from lk_jupyter.text.redact import redact_values, without_secrets
+
+_log = logging.getLogger("lk_jupyter")
+
+
+@dataclass(frozen=True)
+class BudgetCharge:
+    """What one run has cost, or what it may cost at most: its price for its time limit, in seconds."""
+
+    token: str
+    execution_id: str | None
+    state: str
+    cost: Decimal | None
+    price_per_hour: Decimal | None
+    timeout: float
+
+    @property
+    def going_on(self) -> bool:
+        """Whether the run had not ended when it was last heard of."""
+        return self.state not in ENDED
+
+
+_COLUMNS = {
+    name: "PRIMARY KEY NOT NULL" if name == "token" else ""
+    for name in [*(name for name in FIELDS if name not in LARGE), *LARGE]
+}
+_INDEXES = ("execution_id", "created_at", "code_hash")
+
+
+class Journal:
+    """The entries of one user, newest first. Nothing here raises when the file cannot be used: see ``trouble``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trouble = ""
+        self._database = Database(path, TABLE, _COLUMNS, _INDEXES, _log.warning)
+
+    def __repr__(self) -> str:
+        return f"Journal({str(self.path)!r})"
+
+    def add(self, entry: JournalEntry) -> None:
+        """Keep a new run, in place of an entry with the same token; it is on disk when this returns."""
+        row = {name: _stored(name, getattr(entry, name)) for name in FIELDS}
+        names = ", ".join(f'"{name}"' for name in row)
+        query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_marks(row)})"  # noqa: S608
+        self._execute(query, list(row.values()), durable=True)
+
+    def update(self, name: str, **changes: Any) -> None:
+        """Change fields of the run with this id or token, if it is here; what the cloud can tell again."""
+        row = {key: _stored(key, value) for key, value in changes.items()}
+        assigned = ", ".join(f'"{key}" = ?' for key in row)
+        query = f"UPDATE runs SET {assigned} WHERE token = ? OR execution_id = ?"  # noqa: S608
+        self._execute(query, [*row.values(), name, name])
+
+    def get(self, name: str) -> JournalEntry | None:
+        """Return the run with this id or token, or None."""
+        return next(self._select("WHERE token = ? OR execution_id = ?", name, name), None)
+
+    def find(self, prefix: str) -> list[JournalEntry]:
+        """Return the runs whose ids begin so, newest first."""
+        query = "WHERE execution_id >= ? AND substr(execution_id, 1, ?) = ? ORDER BY execution_id, rowid DESC"
+        return list(self._select(query, prefix, len(prefix), prefix))
+
+    def entries(  # noqa: PLR0913 (each may be chosen by itself)
+        self,
+        *,
+        limit: int | None = None,
+        going_on: bool = False,
+        base_url: str | None = None,
+        since: float | None = None,
+        notebook: str | None = None,
+        code_hash: str | None = None,
+    ) -> list[JournalEntry]:
+        """Return entries, newest first: of a server, a notebook or a code, created since a moment, not ended yet."""
+        conditions: dict[str, Any] = {
+            "base_url = ?": base_url,
+            "created_at >= ?": since,
+            "notebook = ?": notebook,
+            "code_hash = ?": code_hash,
+        }
+        chosen = {condition: value for condition, value in conditions.items() if value is not None}
+        ended = sorted(ENDED) if going_on else []
+        where = " AND ".join([*chosen, f"state NOT IN ({_marks(ended)})" if ended else "1"])
+        query = f"WHERE {where} ORDER BY rowid DESC LIMIT ?"
+        return list(self._select(query, *chosen.values(), *ended, -1 if limit is None else limit))
+
+    def spent(self, since: float | None = None, notebook: str | None = None) -> Decimal:
+        """Return what the ended runs have cost, in credits."""
+        query = "SELECT cost FROM runs WHERE created_at >= ? AND (notebook = ? OR ?) AND cost IS NOT NULL"
+        rows = self._execute(query, [since or 0.0, notebook, notebook is None])
+        return sum((_amount(row["cost"]) or Decimal(0) for row in rows), Decimal(0))
+
+    def charges(
+        self, base_url: str, *, since: float, of: CellContext | None = None, before: str = ""
+    ) -> list[BudgetCharge]:
+        """Return what runs on a server cost, or may cost; runs that were refused cost nothing.
+
+        ``of`` leaves the runs of all notebooks out but the one of that place, ``before`` those that do
+        not stand before the run with that token. The request, which is large, is only read of a run
+        that has no bill yet.
+        """
+        query = """
+            SELECT token, execution_id, state, cost, price_per_hour,
+                   CASE WHEN cost IS NOT NULL AND ended_at IS NOT NULL THEN 0
+                        WHEN json_valid(request) THEN json_extract(request, '$.timeout') END AS timeout
+            FROM runs
+            WHERE base_url = ? AND created_at >= ? AND state <> ? AND (notebook IS ? OR NOT ?)
+                  AND rowid < COALESCE((SELECT rowid FROM runs WHERE token = ?), 9223372036854775807)
+        """
+        rows = self._execute(query, [base_url, since, REFUSED, of and of.notebook, of is not None, before])
+        return [
+            BudgetCharge(
+                row["token"],
+                row["execution_id"],
+                row["state"],
+                _amount(row["cost"]),
+                _amount(row["price_per_hour"]),
+                row["timeout"] or 0.0,
+            )
+            for row in rows
+        ]
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        self._database.close()
+
+    def _select(self, rest: str, *values: Any) -> Iterator[JournalEntry]:
+        rows = self._execute(f"SELECT * FROM runs {rest}", values)  # noqa: S608
+        return filter(None, map(entry_of_row, rows))
+
+    def _execute(self, statement: str, values: Any, *, durable: bool = False) -> list[sqlite3.Row]:
+        try:
+            return self._database.execute(statement, values, durable=durable)
+        except (sqlite3.Error, OSError, UnicodeError) as error:
+            if not self.trouble:
+                self.trouble = (
+                    f"The journal {self.path} can't be used ({error}). Runs stay active, but aren't recorded."
+                )
+                _log.warning(self.trouble)
+        return []
+
+
+def _amount(kept: Any) -> Decimal | None:
+    try:
+        return None if kept is None else Decimal(kept)
+    except (InvalidOperation, TypeError):
+        return None
+
+
+def _marks(values: Iterable[Any]) -> str:
+    return ", ".join("?" for _ in values)
+
+
+def _stored(name: str, value: Any) -> Any:
+    if name in JSON:
+        return json.dumps(redact_values(value, without_secrets), default=str)
+    if name in MONEY and value is not None:
+        return str(value)
+    return without_secrets(value).encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+_lock = threading.Lock()
+_open: dict[Path, Journal] = {}
+
+
+def journal() -> Journal:
+    """Return the journal of this user, as the setting ``journal`` names it."""
+    path: Path = setting("journal")
+    with _lock:
+        if path not in _open:
+            _open[path] = Journal(path)
+        return _open[path]
+
+
+@atexit.register
+def close_all() -> None:
+    """Close every journal that was opened."""
+    with _lock, suppress(sqlite3.Error):
+        for opened in _open.values():
+            opened.close()
+        _open.clear()

@@ -1,0 +1,262 @@
+"""The ledger: what each organization was given and what it used, exact to a billionth of a credit.
+
+An entry is booked within the transaction that changes the state it stands for, and once: another
+one of the same category, source and beginning changes nothing. What goes on, and is not booked
+yet, is asked of the meters.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, get_args
+from uuid import uuid4
+
+from fastapi import HTTPException
+
+from lk_jupyter.localcloud.store import Store
+
+#: What organizations get.
+CreditCategory = Literal["grants", "vouchers", "purchases"]
+
+#: What they pay for; the words of the API, and ``volumes``.
+DebitCategory = Literal[
+    "executions",
+    "vms",
+    "volumes",
+    "dedicated_inference",
+    "inference_prompt_tokens",
+    "inference_completion_tokens",
+    "serverless_inference_prompt_tokens",
+    "serverless_inference_completion_tokens",
+]
+
+CREDITS: tuple[str, ...] = get_args(CreditCategory)
+DEBITS: tuple[str, ...] = get_args(DebitCategory)
+
+#: Tells what an organization has used up to now and not paid yet.
+Meter = Callable[[str], Decimal]
+
+_BILLION = Decimal(10) ** 9
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS entries (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL, org TEXT NOT NULL, time REAL NOT NULL, category TEXT NOT NULL,
+    source TEXT NOT NULL, since REAL NOT NULL, billionths INTEGER NOT NULL, free INTEGER NOT NULL, facts TEXT NOT NULL,
+    UNIQUE (category, source, since)
+);
+CREATE INDEX IF NOT EXISTS entries_newest ON entries (org, seq DESC, category);
+CREATE INDEX IF NOT EXISTS entries_newest_of_category ON entries (org, category, seq DESC);
+CREATE TABLE IF NOT EXISTS entry_sums (
+    org TEXT NOT NULL, category TEXT NOT NULL, entries INTEGER NOT NULL, billionths INTEGER NOT NULL,
+    free INTEGER NOT NULL, PRIMARY KEY (org, category)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS entries_are_summed AFTER INSERT ON entries BEGIN
+    INSERT INTO entry_sums VALUES (NEW.org, NEW.category, 1, NEW.billionths, NEW.free)
+    ON CONFLICT (org, category) DO UPDATE SET
+        entries = entries + 1, billionths = billionths + NEW.billionths, free = free + NEW.free;
+END;
+"""
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One booking: ``credits`` is positive for what was given and negative for what was used.
+
+    ``free`` is the part of it that free credits are: they are used before bought ones.
+    """
+
+    id: str
+    time: float
+    category: str
+    source: str
+    credits: Decimal
+    free: Decimal
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LedgerGroup:
+    """The use of one category that has a fact in common, in credits."""
+
+    value: str
+    count: int
+    credits: Decimal
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an organization was given and has used at one moment, in credits."""
+
+    free: Decimal
+    bought: Decimal
+    booked: Decimal
+    accruing: Decimal
+
+    @property
+    def given(self) -> Decimal:
+        """All that it was given and has bought."""
+        return self.free + self.bought
+
+    @property
+    def used(self) -> Decimal:
+        """What ended things have cost, and those that go on so far."""
+        return self.booked + self.accruing
+
+    @property
+    def remaining(self) -> Decimal:
+        """What can still be spent."""
+        return self.given - self.used
+
+
+class Ledger:
+    """What organizations were given and what they used."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._meters: list[Meter] = []
+        store.add_tables(_TABLES)
+        with store.write() as db:
+            _adopt(db)
+
+    def add_meter(self, meter: Meter) -> None:
+        """Count what goes on and is not booked yet; ``meter`` reads from the store."""
+        self._meters.append(meter)
+
+    def grant(self, org_id: str, credits: Decimal) -> None:  # noqa: A002 (the word of the API)
+        """Give an organization its starting credits, once."""
+        with self._store.write() as db:
+            self.credit(db, org_id, "grants", org_id, credits, description="Starting credits")
+
+    def credit(
+        self,
+        db: sqlite3.Connection,
+        org_id: str,
+        category: CreditCategory,
+        source: str,
+        credits: Decimal,  # noqa: A002
+        **facts: Any,
+    ) -> bool:
+        """Give credits; False when the source was booked before."""
+        return _book(db, org_id, (category, source, 0.0), credits, facts)
+
+    def charge(  # noqa: PLR0913 (one entry)
+        self,
+        db: sqlite3.Connection,
+        org_id: str,
+        category: DebitCategory,
+        source: str,
+        credits: Decimal,  # noqa: A002
+        *,
+        since: float = 0.0,
+        **facts: Any,
+    ) -> None:
+        """Bill a use within the transaction that changes its state.
+
+        Bill what goes on in stretches: ``since`` is the second at which the stretch begins, and the
+        same transaction keeps where the next one will. ``facts`` is what the entry can be grouped by,
+        such as ``vm_id`` and ``hardware_profile``, with a ``description`` for people. What costs
+        nothing is not booked.
+        """
+        if credits:
+            _book(db, org_id, (category, source, since), -credits, facts)
+
+    def require_credits(self, org_id: str) -> None:
+        """Refuse with 402 to start something when nothing is left to pay it."""
+        if self.standing(org_id).remaining <= 0:
+            raise HTTPException(402, "Insufficient credits: none are left. Buy some with POST /billing/checkout")
+
+    def standing(self, org_id: str) -> Standing:
+        """Return what an organization was given and has used, all of it at one moment."""
+        with self._store.snapshot():
+            sums = {row["category"]: _credits(row) for row in self._sums(org_id)}
+            accruing = sum((meter(org_id) for meter in self._meters), Decimal(0))
+        bought = sums.get("purchases", Decimal(0))
+        free = sum((sums.get(category, Decimal(0)) for category in CREDITS), Decimal(0)) - bought
+        booked = -sum((sums.get(category, Decimal(0)) for category in DEBITS), Decimal(0))
+        return Standing(free, bought, booked, accruing)
+
+    def booked(self, org_id: str, category: DebitCategory) -> Decimal:
+        """Return what the entries of one category have cost."""
+        return sum((-_credits(row) for row in self._sums(org_id) if row["category"] == category), Decimal(0))
+
+    def count(self, org_id: str, categories: Collection[str] = (*CREDITS, *DEBITS)) -> int:
+        """Return the number of entries of some categories."""
+        return sum(row["entries"] for row in self._sums(org_id) if row["category"] in categories)
+
+    def entries(
+        self, org_id: str, limit: int, offset: int = 0, categories: Collection[str] = (*CREDITS, *DEBITS)
+    ) -> list[LedgerEntry]:
+        """Return entries of some categories, newest first."""
+        marks = ", ".join("?" * len(categories))
+        query = f"SELECT * FROM entries WHERE org = ? AND category IN ({marks}) ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608
+        return [_entry(row) for row in self._store.read(query, org_id, *categories, limit, offset)]
+
+    def find(self, category: CreditCategory, source: str) -> LedgerEntry | None:
+        """Return the entry of one source, or None."""
+        rows = self._store.read("SELECT * FROM entries WHERE category = ? AND source = ?", category, source)
+        return _entry(rows[0]) if rows else None
+
+    def groups(self, org_id: str, category: str, fact: str) -> list[LedgerGroup]:
+        """Sum up what one category has cost for each value of a fact, most expensive first."""
+        query = """
+            SELECT json_extract(facts, ?) AS value, COUNT(*) AS count, -SUM(billionths) AS billionths,
+                   MIN(time) AS first, MAX(time) AS last
+            FROM entries WHERE org = ? AND category = ? AND value IS NOT NULL GROUP BY value ORDER BY billionths DESC
+        """
+        rows = self._store.read(query, f'$."{fact}"', org_id, category)
+        return [LedgerGroup(str(row["value"]), row["count"], _credits(row), row["first"], row["last"]) for row in rows]
+
+    def _sums(self, org_id: str) -> list[sqlite3.Row]:
+        return self._store.read("SELECT * FROM entry_sums WHERE org = ?", org_id)
+
+
+def _credits(row: sqlite3.Row, column: str = "billionths") -> Decimal:
+    return Decimal(row[column]) / _BILLION
+
+
+def _entry(row: sqlite3.Row) -> LedgerEntry:
+    amounts = _credits(row), _credits(row, "free")
+    return LedgerEntry(row["id"], row["time"], row["category"], row["source"], *amounts, json.loads(row["facts"]))
+
+
+def _book(
+    db: sqlite3.Connection,
+    org_id: str,
+    key: tuple[str, str, float],
+    credits: Decimal,  # noqa: A002
+    facts: dict[str, Any],
+) -> bool:
+    billionths = int((credits * _BILLION).to_integral_value())
+    free = _free_part(db, org_id, key[0], billionths)
+    entry = (str(uuid4()), org_id, time.time(), *key, billionths, free, json.dumps(facts))
+    query = """
+        INSERT INTO entries (id, org, time, category, source, since, billionths, free, facts)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    """
+    return db.execute(query, entry).rowcount == 1
+
+
+def _adopt(db: sqlite3.Connection) -> None:
+    """Move the entries of data folders from before credits could be bought."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger'").fetchone():
+        return
+    for row in db.execute("SELECT * FROM ledger ORDER BY seq").fetchall():
+        category, fact = ("grants", "org_id") if row["reason"] == "grant" else ("executions", "execution_id")
+        _book(db, row["org"], (category, row["source"], 0.0), _credits(row), {fact: row["source"]})
+    db.execute("DROP TABLE ledger")
+
+
+def _free_part(db: sqlite3.Connection, org_id: str, category: str, billionths: int) -> int:
+    """Tell how much of an amount moves free credits: a use takes them first, a debt takes from them first."""
+    query = "SELECT COALESCE(SUM(free), 0), COALESCE(SUM(billionths - free), 0) FROM entry_sums WHERE org = ?"
+    free, bought = map(int, db.execute(query, (org_id,)).fetchone())
+    if billionths < 0:
+        return -min(free, -billionths)
+    return 0 if category == "purchases" else max(0, billionths + min(0, bought))

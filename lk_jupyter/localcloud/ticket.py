@@ -1,0 +1,55 @@
+"""The ticket that signs in a user without a password: who can read the owner's data folder is the owner.
+
+It works once. Programs never show it: an address that a browser opens stands in its command line, where
+other users of the machine read it. They put a pass in the address, made of the ticket and good for one
+callback and some minutes; its tokens are sent to that callback alone, so a copy of it is of no use.
+
+Loads nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from pathlib import Path
+
+from lk_jupyter.localcloud.secret import new_secret, write_private
+
+TICKET_FILE = "ticket"
+
+
+def renew(data: Path) -> None:
+    """Write a new ticket; the older one, and passes made of it, are void."""
+    write_private(data / TICKET_FILE, new_secret())
+
+
+def use(data: Path, text: str) -> bool:
+    """Whether a text is the ticket; if so, it is used up."""
+    return _used(data, text.strip(), _ticket(data))
+
+
+def make_pass(data: Path, callback: str, seconds: float) -> str:
+    """Return a pass for a callback."""
+    return _pass(_ticket(data), callback, str(int(time.time() + seconds)))
+
+
+def use_pass(data: Path, text: str, callback: str) -> bool:
+    """Whether a text is a pass for a callback; if so, its ticket is used up."""
+    ends = text.partition(".")[0]
+    fresh = ends.isascii() and ends.isdecimal() and len(ends) <= len("9999999999") and time.time() <= int(ends)
+    return fresh and _used(data, text, _pass(_ticket(data), callback, ends))
+
+
+def _used(data: Path, text: str, expected: str) -> bool:
+    fits = hmac.compare_digest(text.encode(), expected.encode())
+    if fits:
+        renew(data)
+    return fits
+
+
+def _pass(ticket: str, callback: str, ends: str) -> str:
+    return f"{ends}.{hmac.new(ticket.encode(), f'{ends} {callback}'.encode(), 'sha256').hexdigest()}"
+
+
+def _ticket(data: Path) -> str:
+    return (data / TICKET_FILE).read_text()

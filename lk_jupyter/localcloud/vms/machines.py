@@ -1,0 +1,224 @@
+"""Simulated machines and their volumes: what they are, when they come up, what they cost.
+
+No machine stands behind them. Their state is a function of time, so nothing runs for them and a
+restart changes nothing; they go on, and cost, while the local cloud is down.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from fastapi import HTTPException
+
+from lk_jupyter.api.vms import CreateVMRequest
+from lk_jupyter.localcloud.billing.catalogue import VOLUME_GB_HOUR, cost_by_hour, vm_price
+from lk_jupyter.localcloud.billing.ledger import Ledger
+from lk_jupyter.localcloud.store import Store
+
+Json = dict[str, Any]
+
+ADDRESS = "127.0.0.1"
+LOCATION = "this-machine"
+
+#: Seconds in the states before ``running``.
+PENDING_SECONDS = 2.0
+PROVISIONING_SECONDS = 8.0
+
+LARGEST_VOLUME_GB = 100_000
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS vms (id TEXT PRIMARY KEY, org TEXT NOT NULL, ended REAL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS vms_of_org ON vms (org, ended);
+CREATE TABLE IF NOT EXISTS volumes (id TEXT PRIMARY KEY, org TEXT NOT NULL, vm TEXT, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS volumes_of_org ON volumes (org, vm);
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine as it is kept; ``created`` and ``ended`` are seconds since 1970."""
+
+    id: str
+    org_id: str
+    ended: float | None
+    user_id: str
+    created: float
+    card: str
+    count: int
+    instance_type: str
+    display_name: str | None
+
+    @property
+    def name(self) -> str:
+        """The platform's name for it, which says that it is none."""
+        return f"simulated-vm-{self.id[:8]}"
+
+    def running_from(self, speed: float) -> float:
+        """Return the second from which it is up, and costs."""
+        return self.created + (PENDING_SECONDS + PROVISIONING_SECONDS) / speed
+
+    def state(self, moment: float, speed: float) -> str:
+        """Return its state at a moment, on a clock that runs at some speed."""
+        if self.ended is not None:
+            return "terminated"
+        if moment >= self.running_from(speed):
+            return "running"
+        return "pending" if moment < self.created + PENDING_SECONDS / speed else "provisioning"
+
+    def uptime(self, moment: float, speed: float) -> float:
+        """Return the seconds for which it was up."""
+        return max(0.0, (moment if self.ended is None else self.ended) - self.running_from(speed))
+
+    def cost(self, moment: float, speed: float) -> Decimal:
+        """Return what it has cost, in credits."""
+        return cost_by_hour(vm_price(self.instance_type, self.card, self.count), self.uptime(moment, speed))
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume as it is kept."""
+
+    id: str
+    org_id: str
+    vm_id: str | None
+    created: float
+    size_gb: int
+
+    @property
+    def name(self) -> str:
+        """Its name, which stays."""
+        return f"simulated-{self.id}"
+
+    @property
+    def mount_path(self) -> str:
+        """Where a machine finds it."""
+        return f"/mnt/{self.id}"
+
+    def cost(self, moment: float) -> Decimal:
+        """Return what it has cost, in credits."""
+        return cost_by_hour(VOLUME_GB_HOUR * self.size_gb, moment - self.created)
+
+
+class Machines:
+    """All machines and volumes of this cloud; ``speed`` is that of its clock."""
+
+    def __init__(self, store: Store, ledger: Ledger, speed: float) -> None:
+        self._store = store
+        self._ledger = ledger
+        self.speed = speed
+        store.add_tables(_TABLES)
+        ledger.add_meter(self.accruing)
+
+    def create(self, org_id: str, user_id: str, request: CreateVMRequest) -> Machine:
+        """Keep a new machine with its volumes; 400 when one of them cannot be attached."""
+        count = request.instance_specs.gpu_count if request.instance_specs else 1
+        body = {
+            "user_id": user_id,
+            "created": time.time(),
+            "card": request.hardware_profile,
+            "count": max(1, count),
+            "instance_type": request.instance_type,
+            "display_name": request.display_name or request.name,
+        }
+        vm_id = uuid4().hex
+        with self._store.write() as db:
+            db.execute("INSERT INTO vms VALUES (?, ?, NULL, ?)", (vm_id, org_id, json.dumps(body)))
+            for volume_id in request.volume_ids or ():
+                _attach(db, org_id, volume_id, vm_id)
+            if request.new_volume:
+                kept = {"created": body["created"], "size_gb": request.new_volume.size_gb}
+                row = (f"vol-{uuid4().hex[:12]}", org_id, vm_id, json.dumps(kept))
+                db.execute("INSERT INTO volumes VALUES (?, ?, ?, ?)", row)
+        return self.get(org_id, vm_id)
+
+    def get(self, org_id: str, vm_id: str) -> Machine:
+        """Return one machine; 404 when it is unknown, or of another organization."""
+        rows = self._store.read("SELECT * FROM vms WHERE id = ? AND org = ?", vm_id.replace("-", ""), org_id)
+        if not rows:
+            raise HTTPException(404, f"VM {vm_id} not found")
+        return _machine(rows[0])
+
+    def all(self, org_id: str) -> list[Machine]:
+        """Return the machines of an organization, newest first."""
+        rows = map(_machine, self._store.read("SELECT * FROM vms WHERE org = ?", org_id))
+        return sorted(rows, key=lambda machine: machine.created, reverse=True)
+
+    def rename(self, org_id: str, vm_id: str, display_name: str | None) -> Machine:
+        """Change what people call a machine."""
+        machine = self.get(org_id, vm_id)
+        with self._store.write() as db:
+            query = "UPDATE vms SET body = json_set(body, '$.display_name', ?) WHERE id = ?"
+            db.execute(query, (display_name, machine.id))
+        return self.get(org_id, vm_id)
+
+    def end(self, org_id: str, vm_id: str) -> list[Volume]:
+        """End a machine, bill it and release its volumes, which are returned; one that has ended stays as it is."""
+        machine, moment = self.get(org_id, vm_id), time.time()
+        with self._store.write() as db:
+            if db.execute("UPDATE vms SET ended = ? WHERE id = ? AND ended IS NULL", (moment, machine.id)).rowcount:
+                self._ledger.charge(db, org_id, "vms", machine.id, machine.cost(moment, self.speed), **_facts(machine))
+            query = "UPDATE volumes SET vm = NULL WHERE vm = ? RETURNING *"
+            return list(map(_volume, db.execute(query, (machine.id,)).fetchall()))
+
+    def volumes(self, org_id: str, vm_id: str | None = None) -> list[Volume]:
+        """Return the volumes of an organization, or of one machine, oldest first."""
+        rows = map(_volume, self._store.read("SELECT * FROM volumes WHERE org = ?", org_id))
+        wanted = [volume for volume in rows if vm_id in {None, volume.vm_id}]
+        return sorted(wanted, key=lambda volume: volume.created)
+
+    def delete_volume(self, org_id: str, volume_id: str) -> None:
+        """Remove a free volume and bill it; 404 when it is unknown, 409 while a machine has it."""
+        with self._store.write() as db:
+            query = "DELETE FROM volumes WHERE id = ? AND org = ? RETURNING *"
+            row = db.execute(query, (volume_id, org_id)).fetchone()
+            if row is None:
+                raise HTTPException(404, f"Volume {volume_id} not found")
+            volume = _volume(row)
+            if volume.vm_id:
+                raise HTTPException(409, f"Volume {volume_id} is attached to VM {volume.vm_id}: end that first")
+            description = f"{volume.size_gb} GB block volume"
+            self._ledger.charge(db, org_id, "volumes", volume_id, volume.cost(time.time()), description=description)
+
+    def accruing(self, org_id: str) -> Decimal:
+        """Return what machines and volumes that go on have cost an organization so far."""
+        moment = time.time()
+        live = map(_machine, self._store.read("SELECT * FROM vms WHERE org = ? AND ended IS NULL", org_id))
+        machines = sum((machine.cost(moment, self.speed) for machine in live), Decimal(0))
+        return machines + sum((volume.cost(moment) for volume in self.volumes(org_id)), Decimal(0))
+
+    def forget(self, org_id: str) -> None:
+        """End and remove all that an organization has."""
+        for machine in self.all(org_id):
+            self.end(org_id, machine.id)
+        for volume in self.volumes(org_id):
+            self.delete_volume(org_id, volume.id)
+        with self._store.write() as db:
+            db.execute("DELETE FROM vms WHERE org = ?", (org_id,))
+
+
+def _attach(db: sqlite3.Connection, org_id: str, volume_id: str, vm_id: str) -> None:
+    query = "UPDATE volumes SET vm = ? WHERE id = ? AND org = ? AND vm IS NULL"
+    if not db.execute(query, (vm_id, volume_id, org_id)).rowcount:
+        raise HTTPException(400, f"Volume {volume_id!r} is unknown, or attached to another VM")
+
+
+def _machine(row: sqlite3.Row) -> Machine:
+    return Machine(row["id"], row["org"], row["ended"], **json.loads(row["body"]))
+
+
+def _volume(row: sqlite3.Row) -> Volume:
+    return Volume(row["id"], row["org"], row["vm"], **json.loads(row["body"]))
+
+
+def _facts(machine: Machine) -> Json:
+    return {
+        "vm_id": machine.id,
+        "hardware_profile": f"{machine.instance_type}.{machine.card}.{machine.count}x",
+        "description": f"{machine.instance_type} VM with {machine.count} {machine.card}",
+    }

@@ -1,0 +1,1 @@
+"""Machine types: the catalogue, prices, offers."""

@@ -1,0 +1,206 @@
+"""Every machine as a row to choose from: what it has, what it costs, whether it can be had."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.errors import UsageError
+from lk_jupyter.machines.cost import cost_at, duration_label
+
+if TYPE_CHECKING:
+    from lk_jupyter.api.vms import VMAvailability
+    from lk_jupyter.machines.catalogue import Catalogue
+
+_GIB = {"": 1.0, "gib": 1.0, "gi": 1.0, "gb": 10**9 / 2**30, "g": 10**9 / 2**30, "mib": 1 / 1024, "mb": 10**6 / 2**30}
+_SECONDS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "hours": 3600}
+_AMOUNT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([a-z]*)")
+
+
+@dataclass(frozen=True)
+class MachineOffer:
+    """One machine: ``memory_gib`` of each of its ``gpus``, price in credits; None is what the server does not tell.
+
+    ``allowed`` is whether the account may launch it, ``free`` whether its card is free now.
+    """
+
+    profile: str
+    gpu: str
+    gpus: int
+    memory_gib: int | None
+    vcpus: int | None
+    ram_gib: int | None
+    price_per_hour: Decimal | None
+    allowed: bool
+    free: bool | None
+
+    def __str__(self) -> str:
+        return self.profile
+
+
+#: Names of the columns by which offers can be put in order.
+COLUMNS = tuple(MachineOffer.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class MachineFilter:
+    """What a machine must have: memory of a GPU in GiB, a price in credits per hour at most, words of its name.
+
+    ``available`` leaves out what the account may not launch and what is taken.
+    """
+
+    memory_gib: float = 0.0
+    price: Decimal | None = None
+    available: bool = False
+    text: str = ""
+
+    @classmethod
+    def of(
+        cls, memory: str | float = "", price: str | float = "", *, available: bool = False, text: str = ""
+    ) -> MachineFilter:
+        """Read a need as people write it: ``40``, ``40 GB`` or ``40 GiB``, ``2.50``. Raises UsageError."""
+        return cls(gib(memory), credits_of(price), available, text.strip().lower())
+
+    def fits(self, offer: MachineOffer) -> bool:
+        """Whether a machine has all that is needed."""
+        return (
+            (not self.memory_gib or (offer.memory_gib or 0) >= self.memory_gib)
+            and (self.price is None or (offer.price_per_hour is not None and offer.price_per_hour <= self.price))
+            and (not self.available or (offer.allowed and offer.free is not False))
+            and all(word in f"{offer.profile} {offer.gpu}".lower() for word in self.text.split())
+        )
+
+
+def offers_of(catalogue: Catalogue, sold: VMAvailability | None) -> list[MachineOffer]:
+    """Return every machine type with whether its card is free now; None where the server does not tell that."""
+    free: dict[str, bool] = {}
+    for variant in sold.available_instance_variants if sold else ():
+        card = variant.hardware_profile.lower()
+        free[card] = free.get(card, False) or bool(variant.available_gpus_per_instance)
+    return [
+        offer_of(machine, allowed=catalogue.allows(machine), free=free.get(machine.card or "")) for machine in catalogue
+    ]
+
+
+def offer_of(machine: MachineType, *, allowed: bool = True, free: bool | None = None) -> MachineOffer:
+    """Return a machine type as a row."""
+    return MachineOffer(
+        profile=machine.hardware_profile,
+        gpu=machine.card_name,
+        gpus=_told(machine, "gpu_count") or _counted(machine),
+        memory_gib=machine.memory_gib,
+        vcpus=_told(machine, "cpu"),
+        ram_gib=_told(machine, "memory"),
+        price_per_hour=machine.price_per_hour,
+        allowed=allowed,
+        free=free,
+    )
+
+
+def _told(machine: MachineType, name: str) -> int | None:
+    """Return a figure that some servers tell of a machine, by its name in the shapes of VMs."""
+    more = machine.model_extra or {}
+    specs = more.get("instance_specs")
+    figure = (specs if isinstance(specs, dict) else more).get(name)
+    return figure if isinstance(figure, int) else None
+
+
+def _counted(machine: MachineType) -> int:
+    """Return the GPUs of a profile such as ``gpu.a100.2x``."""
+    parts = re.findall(r"(?:^|\.)(\d+)x(?=\.|$)", machine.hardware_profile.lower())
+    return int(parts[0]) if parts else int(machine.card is not None)
+
+
+def fitting(found: Iterable[MachineOffer], need: MachineFilter) -> list[MachineOffer]:
+    """Return the machines that have what is needed."""
+    return [offer for offer in found if need.fits(offer)]
+
+
+def ordered(
+    found: Iterable[MachineOffer], by: str = "price_per_hour", *, descending: bool = False
+) -> list[MachineOffer]:
+    """Return machines in the order of a column; what is not known is last either way. Raises UsageError."""
+    if by not in COLUMNS:
+        raise UsageError(f"Unknown column '{by}'. Columns: {', '.join(COLUMNS)}.")
+    by_name = sorted(found, key=lambda offer: offer.profile)
+    known = [offer for offer in by_name if getattr(offer, by) is not None]
+    unknown = [offer for offer in by_name if getattr(offer, by) is None]
+    return [*sorted(known, key=lambda offer: _key(getattr(offer, by)), reverse=descending), *unknown]
+
+
+def _key(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def cheapest(found: Sequence[MachineOffer], need: MachineFilter) -> MachineOffer:
+    """Return the cheapest machine that fits, may be launched and is not taken. Raises UsageError when there is none."""
+    needed = MachineFilter(need.memory_gib, need.price, available=True, text=need.text)
+    priced = [offer for offer in fitting(found, needed) if offer.price_per_hour is not None]
+    if not priced:
+        raise UsageError(_why_none(found, need))
+    return ordered(priced)[0]
+
+
+def _why_none(found: Sequence[MachineOffer], need: MachineFilter) -> str:
+    usable = [offer for offer in found if offer.allowed]
+    largest = max(usable, key=lambda offer: offer.memory_gib or 0, default=None)
+    if largest is None:
+        return "Your account may not use any machine. Ask for a quota in the dashboard."
+    if need.memory_gib > (largest.memory_gib or 0):
+        size = f"{largest.memory_gib} GiB" if largest.memory_gib else "no GPU"
+        return f"No machine that you may use has {need.memory_gib:g} GiB. The largest is {largest.profile} ({size})."
+    return "No machine matches. Try less memory, a higher price, or another name."
+
+
+def worst_case(offer: MachineOffer, seconds: float) -> Decimal | None:
+    """Return what a run costs that takes all of its time limit; None where no price is published."""
+    return cost_at(offer.price_per_hour, seconds)
+
+
+def gib(text: str | float) -> float:
+    """Read an amount of memory: a number is GiB, and GB are a little less. Raises UsageError."""
+    number, unit = _amount(text, "Memory", "40 or 40 GB", _GIB)
+    return number * _GIB[unit]
+
+
+def seconds_of(text: str | float, longest: int | None = None) -> int:
+    """Read a time limit: a number is seconds, and 10 min or 2 h will do. Raises UsageError."""
+    number, unit = _amount(text, "The time limit", "600, 10 min or 2 h", _SECONDS)
+    seconds = round(number * _SECONDS[unit])
+    if seconds < 1:
+        raise UsageError("The time limit must be 1 second or more.")
+    if longest is not None and seconds > longest:
+        raise UsageError(f"The time limit must be {duration_label(longest)} or less (setting max_timeout).")
+    return seconds
+
+
+def credits_of(text: str | float) -> Decimal | None:
+    """Read a price; None for no text. Raises UsageError."""
+    words = str(text).strip().replace(",", ".")
+    if not words:
+        return None
+    try:
+        price = Decimal(words.removesuffix("/h").strip())
+    except InvalidOperation:
+        price = Decimal("NaN")
+    if not price.is_finite() or price < 0:
+        raise UsageError(f"The price '{str(text)[:40]}' isn't valid. Give credits per hour, such as 2.50.")
+    return price
+
+
+def _amount(text: str | float, what: str, such_as: str, units: dict[str, Any]) -> tuple[float, str]:
+    words = str(text).strip().lower()
+    found = _AMOUNT.fullmatch(words)
+    if words and (not found or found[2] not in units):
+        raise UsageError(f"{what} '{str(text)[:40]}' isn't valid. Examples: {such_as}")
+    return (float(found[1].replace(",", ".")), found[2]) if found else (0.0, "")
+
+
+def row(offer: MachineOffer) -> dict[str, Any]:
+    """Return an offer as one row of a table, in plain values."""
+    price = offer.price_per_hour
+    return {**asdict(offer), "price_per_hour": None if price is None else float(price)}

@@ -1,0 +1,1 @@
+"""How magics are found, read and helped."""

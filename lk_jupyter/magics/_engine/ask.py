@@ -1,0 +1,37 @@
+"""A question to the user, where the front end can put one."""
+
+from __future__ import annotations
+
+from IPython.core.error import StdinNotImplementedError
+
+from lk_jupyter.account.prompt import prompt_secret
+from lk_jupyter.errors import UsageError
+
+
+def ask(question: str) -> bool:
+    """Return whether the answer is yes.
+
+    It is no where nobody can answer, as in a notebook that runs by itself, and when the user interrupts.
+    """
+    return answered(question).lower() in {"y", "yes"}
+
+
+def answered(question: str) -> str:
+    """Return what is typed; nothing where nobody can answer, and when the user interrupts."""
+    try:
+        return input(question).strip()
+    except (EOFError, KeyboardInterrupt, OSError, StdinNotImplementedError):
+        return ""
+
+
+def ask_hidden(question: str, otherwise: str) -> str:
+    """Return what is typed without being shown.
+
+    Raises UsageError where nothing is, or nobody can be asked; ``otherwise`` says what to do then.
+    """
+    answer = prompt_secret(question)
+    if answer is None:
+        raise UsageError(f"The question can't be asked here without showing the answer: {otherwise}.")
+    if not answer:
+        raise UsageError("Nothing was entered. Nothing was changed.")
+    return answer

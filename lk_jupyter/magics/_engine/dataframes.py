@@ -1,0 +1,17 @@
+"""Rows as what a reader can go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lk_jupyter.magics._engine.tables import Table
+
+
+def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Any:
+    """Return rows as a pandas DataFrame; as a table to look at where pandas is missing."""
+    try:
+        import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
+    except ImportError:
+        return Table(columns, [["" if row[name] is None else str(row[name]) for name in columns] for row in rows])
+    return pandas.DataFrame(rows, columns=list(columns))

@@ -1,0 +1,126 @@
+"""All that the declarations describe: magics, options, settings, Python names, errors, operations."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from lk_jupyter import errors as error_module
+from lk_jupyter.config.settings import SETTINGS
+from lk_jupyter.magics._engine.operations import NO_MAGIC, magics_of
+from lk_jupyter.magics._engine.parser import Magic, Subcommands, first_sentence, flags
+from lk_jupyter.magics._engine.registry import MAGICS, magic_named
+
+
+class IndexEntry(NamedTuple):
+    """One thing: what kind it is, how it is written, and what it does."""
+
+    kind: str
+    name: str
+    text: str
+
+    def has(self, word: str) -> bool:
+        """Whether the word stands in it, in any case."""
+        return word.lower() in f"{self.name} {self.text}".lower()
+
+
+def magics() -> Iterator[IndexEntry]:
+    """Iterate over the magics; verbs stand beside theirs."""
+    for row in MAGICS:
+        magic = magic_named(row.name)
+        verbs = f" Verbs: {', '.join(magic.verbs)}." if isinstance(magic, Subcommands) else ""
+        yield IndexEntry("Magics", magic.title, first_sentence(magic.doc) + verbs)
+
+
+def verbs() -> Iterator[IndexEntry]:
+    """Iterate over the verbs of magics that have some."""
+    for magic in each_magic():
+        if " " in magic.title:
+            yield IndexEntry("Verbs", magic.title, first_sentence(magic.doc))
+
+
+def options() -> Iterator[IndexEntry]:
+    """Iterate over the options of all magics and verbs."""
+    for magic in each_magic():
+        for name, field in magic.model.model_fields.items():
+            yield IndexEntry("Options", f"{magic.title} {', '.join(flags(name, field))}", field.description or "")
+
+
+def settings() -> Iterator[IndexEntry]:
+    """Iterate over the settings, with the variables that set them."""
+    for row in SETTINGS:
+        yield IndexEntry("Settings", f"%lk_config {row.name}", f"{row.help} ({', '.join(row.env)})")
+
+
+def python() -> Iterator[IndexEntry]:
+    """Iterate over what ``import lk_jupyter`` gives."""
+    import lk_jupyter  # noqa: PLC0415 (it imports much when its names are read)
+
+    for name in lk_jupyter.__all__:
+        said = inspect.getdoc(getattr(lk_jupyter, name)) or ""
+        yield IndexEntry("Python", f"lk_jupyter.{name}", first_sentence(said).replace("``", ""))
+
+
+def errors() -> Iterator[IndexEntry]:
+    """Iterate over the errors: what each means, the state it leaves, how to fix it."""
+    for name, kind in vars(error_module).items():
+        if inspect.isclass(kind) and issubclass(kind, error_module.LkError):
+            yield IndexEntry("Errors", name, " ".join((inspect.getdoc(kind) or "").replace("``", "").split()))
+
+
+def operations() -> Iterator[IndexEntry]:
+    """Iterate over the operations of the typed client, with the magic that calls each."""
+    from lk_jupyter.api._client import Client  # noqa: PLC0415 (as above)
+    from lk_jupyter.api._endpoint import ENDPOINTS, Group  # noqa: PLC0415
+
+    client = Client("http://127.0.0.1")
+    groups = {type(part): name for name in vars(Client) if isinstance(part := getattr(client, name), Group)}
+    for endpoint in ENDPOINTS:
+        name = f"{groups[endpoint.owner]}.{endpoint.name}"
+        magic = ", ".join(magics_of(name)) or NO_MAGIC.get(name, "").replace("`", "")
+        said = first_sentence(inspect.cleandoc(endpoint.__doc__ or "")).replace("``", "")
+        yield IndexEntry("Operations", f"session.client.{name}", f"{said} ({magic})" if magic else said)
+
+
+def each_magic() -> Iterator[Magic]:
+    """Iterate over magics, and over verbs in place of those that have some."""
+    for row in MAGICS:
+        magic = magic_named(row.name)
+        if isinstance(magic, Subcommands):
+            yield from magic.verbs.values()
+        else:
+            yield magic
+
+
+def everything() -> list[IndexEntry]:
+    """Return all of it."""
+    return [*magics(), *verbs(), *options(), *settings(), *python(), *errors(), *operations()]
+
+
+def found(words: Iterable[str]) -> list[IndexEntry]:
+    """Return what has all of the words; what is named so goes first."""
+    wanted = [word.lstrip("%") for word in words]
+    if named := [entry for entry in errors() if [entry.name] == wanted]:
+        return named
+    fitting = [entry for entry in everything() if all(entry.has(word) for word in wanted)]
+    return sorted(fitting, key=lambda entry: not all(word.lower() in entry.name.lower() for word in wanted))
+
+
+def near(words: Iterable[str]) -> list[str]:
+    """Return words of names that are like those."""
+    known = {part.strip("-%") for entry in everything() for part in entry.name.replace(".", " ").split()}
+    return [close for word in words for close in get_close_matches(word.lstrip("%-"), known, n=2)]
+
+
+def exactly(words: Iterable[str]) -> Magic | Subcommands | None:
+    """Return the magic, or the verb of one, that the words name."""
+    name, *verb = [word.lstrip("%") for word in words]
+    name = name if name.startswith("lk_") else f"lk_{name}"
+    if name not in {row.name for row in MAGICS}:
+        return None
+    magic = magic_named(name)
+    if not verb:
+        return magic
+    return magic.verbs.get(verb[0]) if isinstance(magic, Subcommands) and len(verb) == 1 else None

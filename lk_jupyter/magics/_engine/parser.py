@@ -1,0 +1,255 @@
+"""A magic's line becomes its options.
+
+A magic is a function below ``@magic(Model)``, where Model is one of lk_jupyter.options.runs::
+
+    @magic(StatusOptions)
+    def lk_status(options: StatusOptions, shell: InteractiveShell) -> None:
+        '''Tell the state of a run.
+
+        Example: ``%lk_status 3f0c``
+        '''
+
+A cell magic takes ``cell: str`` as its third argument. The docstring and the model's fields make
+the help that ``%lk_status?`` shows. A field is an option ``--its-name``: bool is a switch, one that
+may be None has a ``--no-its-name`` beside it, list
+takes several values and may be repeated, dict takes ``key=value`` pairs. ``_flag(...)`` on a field
+adds a short form, a metavar, a completer (a name in ``_completion.COMPLETERS``), or makes the
+field a positional argument. Row the magic up in ``lk_jupyter.magics._engine.registry.MAGICS`` and it is there.
+
+A magic of several verbs is made of one function for each, of which the first does ``%lk_vm`` alone::
+
+    lk_vm = Subcommands("lk_vm", "Machines with GPUs, reached over SSH.")
+
+    @lk_vm.verb("list", NoOptions)
+    def _list(options: NoOptions, shell: InteractiveShell) -> None:
+        '''List the machines.'''
+
+``%lk_vm?`` tells of all verbs, ``%lk_vm list?`` of one; each is completed as a magic of its own is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+from argparse import SUPPRESS, BooleanOptionalAction
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, NoReturn, cast, get_origin
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic_arguments import MagicArgumentParser
+from IPython.core.page import page
+from pydantic.fields import FieldInfo
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options.runs import RENAMED, Options, check, current_name, extras
+
+
+@dataclass(frozen=True)
+class Magic:
+    """What one magic does, and the options it takes."""
+
+    model: type[Options]
+    function: Callable[..., Any]
+    name: str
+
+    def __call__(self, shell: InteractiveShell, line: str, cell: str | None = None) -> Any:
+        options = self.parse(line)
+        return self.function(options, shell) if cell is None else self.function(options, shell, cell)
+
+    @property
+    def title(self) -> str:
+        """The name as it is typed, such as ``%%lk_run``."""
+        takes_cell = "cell" in inspect.signature(self.function).parameters
+        return ("%%" if takes_cell else "%") + self.name
+
+    @property
+    def doc(self) -> str:
+        """What it does, and examples."""
+        return inspect.getdoc(self.function) or ""
+
+    def parse(self, line: str) -> Any:
+        """Read a line into the options. Raises UsageError with what does not fit."""
+        found, unknown = self.parser.parse_known_args(list(map(self._current, split(line))))
+        if unknown:
+            raise UsageError(self._not_understood(unknown))
+        return check(self.model, {name: self._value(name, value) for name, value in vars(found).items()})
+
+    def _current(self, word: str) -> str:
+        """Return a word of the line with the present name of its option."""
+        flag, equals, value = word.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        if not flag.startswith("--") or name not in RENAMED:
+            return word
+        return "--" + current_name(self.model, name).replace("_", "-") + equals + value
+
+    def help(self) -> str:
+        """Usage, what it does, options with their defaults, examples."""
+        return "Usage" + self.parser.format_help()
+
+    def usage(self) -> str:
+        """How it stands on a line: its name, options and arguments."""
+        return self.parser.format_usage().removeprefix("::").strip()
+
+    @cached_property
+    def parser(self) -> MagicArgumentParser:
+        """IPython's own argument parser, with an argument for each field of the model."""
+        parser: Any = _Parser(self.title[1:], description=self.doc)  # type: ignore[no-untyped-call]
+        parser.allow_abbrev = False
+        parser.color = False  # 3.14 colours help for terminals; this one is also shown in notebooks
+        fields = self.model.model_fields.items()
+        greedy = not any(extras(field).get("positional") and field.is_required() for _, field in fields)
+        for name, field in fields:
+            parser.add_argument(*flags(name, field), **_settings(name, field, greedy=greedy))
+        return cast("MagicArgumentParser", parser)
+
+    def _value(self, name: str, given: Any) -> Any:
+        if get_origin(self.model.model_fields[name].annotation) is not dict:
+            return given
+        for pair in given:
+            if "=" not in pair:
+                raise UsageError(f"{self.title}: --{name} takes key=value, got '{pair}'.")
+        return dict(pair.split("=", 1) for pair in given)
+
+    def _not_understood(self, unknown: list[str]) -> str:
+        word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
+        options = [flag for action in self.parser._actions for flag in action.option_strings]
+        near = get_close_matches(word, options, n=1) or get_close_matches(f"--{word}", options, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"All options: {self.title}?"
+        what = "has no option" if word.startswith("-") else "takes no"
+        return f"{self.title} {what} '{word}'. {hint}"
+
+
+def magic(model: type[Options]) -> Callable[[Callable[..., Any]], Magic]:
+    """Make a function the magic of its name, with the model's fields as its options."""
+    return lambda function: Magic(model, function, function.__name__)
+
+
+class Subcommands:
+    """A magic of several verbs, such as ``%lk_vm create``; a verb is a magic itself."""
+
+    def __init__(self, name: str, doc: str) -> None:
+        self.name = name
+        self.title = "%" + name
+        self.doc = doc
+        self.verbs: dict[str, Magic] = {}
+
+    def verb(self, name: str, model: type[Options]) -> Callable[[Callable[..., Any]], Magic]:
+        """Make a function the verb of this name, with the model's fields as its options."""
+
+        def declare(function: Callable[..., Any]) -> Magic:
+            self.verbs[name] = Magic(model, function, f"{self.name} {name}")
+            return self.verbs[name]
+
+        return declare
+
+    def __call__(self, shell: InteractiveShell, line: str, cell: str | None = None) -> Any:
+        verb, rest = self.split(line)
+        if rest.strip() in HELP:
+            page(verb.help())
+            return None
+        return verb(shell, rest, cell)
+
+    def split(self, line: str) -> tuple[Magic, str]:
+        """Return the verb of a line, and what stands after it. Raises UsageError."""
+        name, _, rest = line.strip().partition(" ")
+        if not name:
+            return next(iter(self.verbs.values())), ""
+        if name in self.verbs:
+            return self.verbs[name], rest
+        near = get_close_matches(name, self.verbs, n=1)
+        hint = f"Did you mean {self.title} {near[0]}?" if near else f"Subcommands: {', '.join(self.verbs)}."
+        raise UsageError(f"{self.title} has no subcommand '{name}'. {hint}")
+
+    def help(self) -> str:
+        """Return what the magic is, and each verb with its usage and purpose."""
+        verbs = "\n\n".join(f"{magic.usage()}\n    {first_sentence(magic.doc)}" for magic in self.verbs.values())
+        first = next(iter(self.verbs))
+        more = f"{self.title} alone is {self.title} {first}. {self.title} {first}? shows the options of a subcommand."
+        return f"Usage::\n\n  {self.title} VERB\n\n{self.doc}\n\n{more}\n\n{verbs}\n"
+
+
+#: What asks for the help of a verb in place of its options.
+HELP = frozenset({"--help", "-h"})
+
+
+def first_sentence(doc: str) -> str:
+    """Return what a docstring begins with, in one line."""
+    return doc.partition("\n\n")[0].replace("\n", " ")
+
+
+def split(line: str) -> list[str]:
+    """Split a line into words as a shell does; on Windows a backslash is only part of a path."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    if os.name == "nt":
+        lexer.escape = ""
+    try:
+        return list(lexer)
+    except ValueError as error:
+        raise UsageError(f"Can't read the line ({str(error).lower()}): {line.strip()}") from None
+
+
+def flags(name: str, field: FieldInfo) -> list[str]:
+    """Return what stands on the line for a field, such as ``["-r", "--requirements"]``."""
+    extra = extras(field)
+    if extra.get("positional"):
+        return [name]
+    return [*extra.get("flags", ()), "--" + name.replace("_", "-")]
+
+
+def is_switch(field: FieldInfo) -> bool:
+    """Whether a field takes no value on the line."""
+    return field.annotation in {bool, bool | None}
+
+
+def takes_many(field: FieldInfo) -> bool:
+    """Whether a field takes several values: a list, or pairs."""
+    return get_origin(field.annotation) in {list, dict}
+
+
+#: What argparse says of a line → what we say.
+_MISUSES = {
+    r"argument (?:\S+/)?(\S+): expected .*": "needs a value after {0}",
+    r"argument (?:\S+/)?(\S+): ignored explicit argument (.*)": "takes no value for {0}, got {1}",
+    r"the following arguments are required: (?:\S+/)?(.*)": "needs {0}",
+}
+
+
+class _Parser(MagicArgumentParser):
+    """``prog`` lacks the first %, which IPython's help adds."""
+
+    def error(self, message: str) -> NoReturn:
+        found = next(filter(None, (re.fullmatch(pattern, message) for pattern in _MISUSES)), None)
+        what = _MISUSES[found.re.pattern].format(*found.groups()) if found else "can't be read"
+        raise UsageError(f"%{self.prog} {what}. All options: %{self.prog}?")
+
+
+def _settings(name: str, field: FieldInfo, *, greedy: bool) -> dict[str, Any]:
+    """Return how an argument is read; ``greedy`` is whether any list may take all the words that follow."""
+    extra = extras(field)
+    said: dict[str, Any] = {"help": _help(field).replace("%", "%%"), "default": SUPPRESS}
+    if is_switch(field):
+        return {**said, "action": "store_true" if field.annotation is bool else BooleanOptionalAction}
+    said["metavar"] = extra.get("metavar") or name.upper()
+    if not extra.get("positional"):
+        said |= {"dest": name, "required": field.is_required()}
+    if takes_many(field):
+        positional = extra.get("positional")
+        if not (greedy or positional or extra.get("greedy")):
+            return {**said, "action": "append"}
+        return {**said, "action": "extend", "nargs": "*" if positional and not field.is_required() else "+"}
+    if extra.get("positional") and not field.is_required():
+        said["nargs"] = "?"
+    return said
+
+
+def _help(field: FieldInfo) -> str:
+    said = field.description or ""
+    told = field.is_required() or field.default in (None, False, "") or takes_many(field)
+    return said if told else f"{said} Default: {field.default}."

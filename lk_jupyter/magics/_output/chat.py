@@ -1,0 +1,154 @@
+"""What the user sees of an answer: it grows in one output, and a line below tells how far it is and what it costs.
+
+A terminal, where no output can be updated, prints the lines of the answer as they are whole.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from decimal import Decimal
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from lk_jupyter.inference.chat_target import Answerer
+from lk_jupyter.inference.conversation import ChatReply
+from lk_jupyter.machines.cost import credits_label, duration_label
+from lk_jupyter.magics._output.live import LiveOutput, StatusLine
+from lk_jupyter.text.redact import LineRedactor, redact
+from lk_jupyter.views.markdown import html_of
+
+#: Seconds between two updates of an answer, and letters that an update adds to them one second for: a long answer is
+#: sent whole each time, and Jupyter drops what is more than a megabyte a second.
+PACE = 0.2
+LETTERS = 200_000
+
+#: Seconds between two looks at what is waited for.
+_LOOK = 1.0
+
+METADATA_KEY = "lk_jupyter"
+
+
+class Said:
+    """An answer drawn from its Markdown, the reasoning folded above it, with a twin in text."""
+
+    def __init__(self, answer: ChatReply, *, open_: bool = False) -> None:
+        self.text = answer.text
+        self.reasoning = answer.reasoning.strip()
+        self._open = " open" if open_ else ""
+
+    def __str__(self) -> str:
+        return f"[reasoning]\n{self.reasoning}\n[answer]\n{self.text}" if self.reasoning else self.text
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        if not str(self):
+            return {"text/plain": "", "text/html": ""}
+        return {"text/plain": str(self), "text/html": self._thought() + html_of(redact(self.text))}
+
+    def _thought(self) -> str:
+        if not self.reasoning:
+            return ""
+        summary = f"<summary>Reasoning, {len(self.reasoning.split()):,} words</summary>"
+        return f"<details{self._open}>{summary}<blockquote>{html_of(redact(self.reasoning))}</blockquote></details>"
+
+
+class ChatView:
+    """The outputs of one question."""
+
+    def __init__(self, shell: InteractiveShell, who: Answerer) -> None:
+        self._who = who
+        self._in_place = getattr(shell, "kernel", None) is not None
+        self._said = LiveOutput(shell, PACE)
+        self._line = LiveOutput(shell)
+        self._printed = Printed()
+        self._looked = -math.inf
+
+    def begin(self) -> None:
+        """Make the outputs, so that the line is below the answer."""
+        if self._in_place:
+            self._said.show(Said(ChatReply(self._who.name)), now=True)
+            self._line.show(StatusLine("waiting", [f"for {self._who.label}"]), now=True)
+
+    def show(self, answer: ChatReply) -> None:
+        """Show an answer as far as it has come."""
+        if not self._in_place:
+            self._printed.show(answer.text)
+        elif answer.first is None:
+            self._wait(answer)
+        else:
+            self._said.pace = max(PACE, (len(answer.text) + len(answer.reasoning)) / LETTERS)
+            self._said.show(Said(answer, open_=not answer.text))
+            doing = "answering" if answer.text else "reasoning"
+            self._line.show(StatusLine(doing, [self._who.label, duration_label(answer.seconds)]))
+
+    def _wait(self, answer: ChatReply) -> None:
+        """Tell what is waited for, which may take a question to the server."""
+        if time.monotonic() - self._looked >= _LOOK:
+            said = self._who.waiting()
+            line = StatusLine(said, [f"for {self._who.label}", duration_label(answer.seconds)])
+            self._line.show(line, now=self._in_place and said != "waiting")
+            self._looked = time.monotonic()
+
+    def end(self, answer: ChatReply, state: str) -> None:
+        """Show the answer for good, and the line that closes it."""
+        if self._in_place:
+            self._said.show(Said(answer), now=True)
+        else:
+            self._printed.end(answer.text)
+        self._line.show(receipt(answer, self._who.label, state), now=True)
+
+
+class Printed:
+    """Text that is printed line by line, without secrets."""
+
+    def __init__(self) -> None:
+        self._redactor = LineRedactor()
+        self._at = 0
+
+    def show(self, text: str) -> None:
+        """Print the lines of a growing text that are whole by now."""
+        whole = text.rfind("\n") + 1
+        if whole > self._at:
+            self._print(text[self._at : whole - 1])
+            self._at = whole
+
+    def end(self, text: str) -> None:
+        """Print the rest."""
+        self.show(text)
+        if text[self._at :]:
+            self._print(text[self._at :])
+
+    def _print(self, text: str) -> None:
+        print("\n".join(self._redactor.lines(text.split("\n"))), flush=True)  # noqa: T201 (the answer itself)
+
+
+def receipt(answer: ChatReply, label: str, state: str) -> StatusLine:
+    """Return the line that closes an answer: tokens, speed, time, cost; its metadata is all of that for programs."""
+    line = StatusLine(state, [label, *_facts(answer)], _remark(answer))
+    line.mark = {"answered": "✓", "failed": "✗"}.get(state, "■")
+    usage = answer.usage.model_dump(exclude_none=True) if answer.usage else None
+    cost = None if answer.cost is None else f"{answer.cost:f}"
+    line.metadata = {METADATA_KEY: {"model": answer.model, "usage": usage, "cost": cost, "state": state}}
+    return line
+
+
+def _facts(answer: ChatReply) -> list[str]:
+    speed, usage = answer.tokens_per_second, answer.usage
+    return [
+        f"{usage.prompt_tokens or 0:,} + {usage.completion_tokens or 0:,} tokens" if usage else "tokens unknown",
+        f"{speed:,.0f} tokens/s" if speed else "",
+        duration_label(answer.seconds),
+        _cost(answer.cost),
+    ]
+
+
+def _cost(cost: Decimal | None) -> str:
+    return "cost unknown" if cost is None else credits_label(cost) if cost else "no cost beyond its GPUs"
+
+
+def _remark(answer: ChatReply) -> str:
+    if answer.finish_reason == "length":
+        said = "" if answer.text else "Reasoning used them up. "
+        return f"The answer reached its maximum length. {said}Allow more: --max-tokens"
+    return ""

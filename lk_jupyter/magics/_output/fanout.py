@@ -1,0 +1,256 @@
+"""What the user sees of several runs: a live board of lanes, the table that compares them, their logs."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from typing import Any
+
+from lk_jupyter.api.states import label_of
+from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.machines.cost import credits_label, duration_label
+from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._output.bars import Bar, Rows, bar_of, is_bar
+from lk_jupyter.magics._output.gallery import RecentOutputs
+from lk_jupyter.magics._output.live import COLOUR, FONT, mark_of
+from lk_jupyter.protocol.frames import SHOWN
+from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels
+from lk_jupyter.runs.fanout.fanout import FanOut
+from lk_jupyter.runs.fanout.member import FanOutMember
+from lk_jupyter.runs.fanout.score import Score
+from lk_jupyter.runs.metrics.gpu_use import GpuUsage
+from lk_jupyter.runs.outcome import SHORT_ID
+from lk_jupyter.runs.receipt import METADATA_KEY, receipt_facts
+
+#: Characters of a lane's newest line that the board shows, and of the remark on it in the table.
+NEWEST = 60
+REMARK = 120
+
+#: Lines that the folded logs of all lanes may take together, and the fewest of one lane.
+LOG_LINES = 2000
+FEWEST_LINES = 10
+
+_SPACES = re.compile(r"\s+")
+_CODE = "background: transparent; font-family: var(--jp-code-font-family)"
+_DIM = "color: var(--jp-ui-font-color2)"
+
+
+class Board:
+    """The lanes at one moment, or their heading once all have ended; ``note`` stands beside the sums."""
+
+    def __init__(self, fan: FanOut, note: str = "") -> None:
+        self._lanes = [_cells(lane) for lane in fan.lanes]
+        self._columns = ("#", "Machine", *fan.lanes[0].lane.values, "State", "Time", "Cost", "Newest line")
+        self._head = " · ".join(filter(None, [_counted(fan), _money(fan), note]))
+
+        self._warnings = list(map(str, fan.remarks))
+        self._remarks = [*self._warnings, *remarks_of({lane.lane.number: lane.remarks for lane in fan.lanes})]
+        self._over = all(lane.ended for lane in fan.lanes)
+        self._bars = Rows(
+            [_bar(lane, lane.bar) for lane in fan.lanes if lane.bar and not lane.ended and is_bar(lane.bar)]
+        )
+
+    def __str__(self) -> str:
+        return self._head if self._over else f"{self._head}\n{self._table}"
+
+    @property
+    def _table(self) -> Table:
+        return Table(self._columns, self._lanes, "\n".join(self._remarks), right=frozenset({"Time", "Cost"}))
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        head = f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">{escape(self._head)}</div>'
+        lanes = "" if self._over else self._table._repr_html_() + self._bars._repr_mimebundle_()["text/html"]
+        return {"text/plain": str(self), "text/html": head + lanes}
+
+
+def _bar(lane: FanOutMember, told: dict[str, Any]) -> Bar:
+    """Return the progress bar of a lane, named by it; its text is the lane's newest line."""
+    bar = bar_of(told)
+    return replace(bar, label=" · ".join(filter(None, [f"run {lane.lane.number}", bar.label])))
+
+
+def _cells(lane: FanOutMember) -> tuple[str, ...]:
+    state = "reconnecting" if lane.lost and not lane.ended else lane.state
+    said = lane.reason or COLOUR.sub("", lane.newest)
+    return (
+        str(lane.lane.number),
+        f"{lane.lane.machine} at {price_label(lane.lane.package.machine)}",
+        *map(str, lane.lane.values.values()),
+        f"{mark_of(state)} {label_of(state)}",
+        "" if lane.seconds is None else duration_label(lane.seconds),
+        lane.bill.label if lane.run else "",
+        _clipped(said),
+    )
+
+
+def _clipped(text: str, width: int = NEWEST) -> str:
+    text = _SPACES.sub(" ", text).strip()
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _counted(fan: FanOut) -> str:
+    states = Counter(lane.state for lane in fan.lanes)
+    return f"{runs(len(fan.lanes))}: {', '.join(f'{count} {state}' for state, count in states.items())}"
+
+
+def _money(fan: FanOut) -> str:
+    if all(lane.ended for lane in fan.lanes):
+        return f"{fan.bill.label} in total"
+    return f"≈ {credits_label(fan.cost)} so far, at most {at_most(fan)}"
+
+
+def at_most(fan: FanOut) -> str:
+    """Return in words what all lanes cost at most."""
+    unknown = {lane.lane.machine for lane in fan.lanes if lane.lane.package.worst_case is None}
+    if fan.max_cost is not None or not unknown:
+        return credits_label(fan.worst_case)
+    rest = f"{', '.join(sorted(unknown))}, whose price is unknown"
+    return rest if fan.worst_case is None else f"{credits_label(fan.worst_case)}, plus the cost on {rest}"
+
+
+def runs(count: int) -> str:
+    """Return a number of runs in words."""
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def lanes_plan(fan: FanOut) -> Table:
+    """Return what ``--dry-run`` shows of each run, with the cost of all; nothing was sent."""
+    lanes = [lane.lane for lane in fan.lanes]
+    rows = [
+        (
+            str(lane.number),
+            f"{lane.machine} at {price_label(lane.package.machine)}",
+            *map(str, lane.values.values()),
+            f"{lane.package.timeout} s",
+            credits_label(lane.package.worst_case),
+        )
+        for lane in lanes
+    ]
+    columns = ("#", "Machine", *lanes[0].values, "Time limit", "Costs at most")
+    note = f"{runs(len(lanes))} cost at most {at_most(fan)} in total; {fan.parallel} run at once. Nothing was sent."
+    return Table(columns, rows, note, right=frozenset({"Time limit", "Costs at most"}))
+
+
+def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], note: str = "") -> Table:
+    """Compare runs: what each took, and which stands out, in words."""
+    measured = any(outcome.gpu.is_known for outcome in outcomes)
+    names = [score.name for score in scores]
+    figures = ("Time", "Cost", *(("Peak GPU memory", "Mean GPU use") if measured else ()), *names)
+    marks = best_labels(outcomes, scores)
+    rows = [
+        (
+            str(outcome.number),
+            outcome.machine,
+            *map(str, outcome.values.values()),
+            f"{mark_of(outcome.state)} {label_of(outcome.state)}",
+            *_figures(outcome, measured=measured),
+            *(_score(outcome.scores.get(name)) for name in names),
+            _clipped("; ".join(filter(None, [*marks[outcome.number], outcome.reason])), REMARK),
+            outcome.execution_id[:SHORT_ID],
+        )
+        for outcome in outcomes
+    ]
+    columns = ("#", "Machine", *outcomes[0].values, "State", *figures, "Remark", "Run")
+    notes = [f"Best {score.name} is the {'highest' if score.highest else 'lowest'}." for score in scores]
+    notes += [] if measured else ["GPU memory and use weren't measured: the cloud has no metrics of these runs."]
+    notes += remarks_of({outcome.number: outcome.remarks for outcome in outcomes})
+    return Table(columns, rows, "\n".join([*notes, note]).strip(), right=frozenset(figures))
+
+
+def remarks_of(lanes: Mapping[int, Sequence[str]]) -> list[str]:
+    """Return what is to be said of lanes, each remark once, with the lanes that it is about."""
+    about: dict[str, list[str]] = {}
+    for number, remarks in lanes.items():
+        for remark in remarks:
+            about.setdefault(remark, []).append(str(number))
+    return [
+        remark if len(numbers) == len(lanes) else f"{remark} (lane{'s' * (len(numbers) > 1)} {', '.join(numbers)})"
+        for remark, numbers in about.items()
+    ]
+
+
+def _figures(outcome: MemberResult, *, measured: bool) -> list[str]:
+    took = "" if outcome.seconds is None else duration_label(outcome.seconds)
+    use = ["", ""] if outcome.seconds is None else [_memory(outcome.gpu), _percent(outcome.gpu.mean_use)]
+    return [took, outcome.bill.label, *(use if measured else ())]
+
+
+def _memory(gpu: GpuUsage) -> str:
+    percent = _percent(gpu.peak_memory)
+    return f"{gpu.peak_gib:.1f} GiB ({percent})" if gpu.peak_gib is not None else percent
+
+
+def _percent(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.0f} %"
+
+
+def _score(value: float | str | None) -> str:
+    if value is None:
+        return "not printed"
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+class Decision:
+    """The table that compares runs, with the receipts of all of them as its metadata, for programs to read."""
+
+    def __init__(self, fan: FanOut, note: str) -> None:
+        self._table = decision_table(fan.outcomes(), fan.scores, note)
+        receipts = [
+            receipt_facts(lane.record, lane.lane.package.machine, lane.lane.package)
+            for lane in fan.lanes
+            if lane.record
+        ]
+        self._metadata = {METADATA_KEY: {"runs": receipts}}
+
+    def __str__(self) -> str:
+        return str(self._table)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        return self._table._repr_mimebundle_(), self._metadata
+
+
+class FanOutLogs:
+    """The logs of lanes, each folded away as HTML; as text where their files are."""
+
+    def __init__(self, lanes: Sequence[FanOutMember]) -> None:
+        self._lanes = [lane for lane in lanes if lane.run]
+        self._limit = max(FEWEST_LINES, LOG_LINES // max(1, len(self._lanes)))
+
+    def __str__(self) -> str:
+        files = [
+            f"  run {lane.lane.number} · {lane.lane.title}: {lane.run and lane.run.log_path}" for lane in self._lanes
+        ]
+        return "\n".join(["Complete logs:", *files])
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        folded = "".join(map(self._folded, self._lanes))
+        return {"text/plain": str(self), "text/html": f'<div style="{FONT}; {_DIM}">{folded}</div>'}
+
+    def _folded(self, lane: FanOutMember) -> str:
+        lines = lane.shown_lines()
+        left_out = len(lines) - self._limit
+        cut = f"… {left_out:,} lines omitted here\n" if left_out > 0 else ""
+        text = COLOUR.sub("", "\n".join(lines[-self._limit :]))
+        path = lane.run.log_path if lane.run else ""
+        return (
+            f"<details><summary>Log of run {lane.lane.number} · {escape(lane.lane.title)} · {len(lines):,} lines"
+            f'</summary><pre style="{_CODE}">{escape(cut + text)}</pre>{_shown_by(lane)}'
+            f"<div>All of it: {escape(str(path))}</div></details>"
+        )
+
+
+def _shown_by(lane: FanOutMember) -> str:
+    """Return as HTML what a lane showed besides text."""
+    gallery = RecentOutputs()
+    for frame in lane.frames():
+        if frame.kind in SHOWN:
+            gallery.take(frame)
+    return gallery._repr_mimebundle_()["text/html"]
+
+
+def total(fan: FanOut) -> str:
+    """Return in words what all lanes cost."""
+    return f"{runs(sum(1 for lane in fan.lanes if lane.run))} for {fan.bill.label} in total"

@@ -1,0 +1,98 @@
+"""What a run in the background shows besides text: the newest bundles, together in one output.
+
+An output made by a thread would be that of the cell that runs then, so all of them share one that
+is there from the start.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from html import escape
+from itertools import count
+from typing import Any
+
+from lk_jupyter.magics._output.live import FONT
+from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.text.redact import redact_bundle
+
+#: Most outputs that are kept: the newest.
+MOST = 8
+
+_PICTURES = ("image/png", "image/jpeg")
+
+
+class RecentOutputs:
+    """Outputs by their key, the oldest first; ``revision`` counts its changes."""
+
+    def __init__(self) -> None:
+        self._bundles: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._numbers = count()
+        self._clears = False
+        self.left_out = 0
+        self.revision = 0
+
+    def take(self, frame: Frame) -> None:
+        """Take a frame that shows something, or clears what is shown."""
+        if frame.kind == "clear":
+            self._clears = True
+            return
+        data = frame.payload.get("data")
+        name = str(frame.payload.get("id") or f"number {next(self._numbers)}")
+        if not isinstance(data, dict) or (frame.kind == "update" and name not in self._bundles):
+            return
+        if self._clears and frame.kind == "display":
+            self._bundles.clear()
+            self._clears = False
+        self._bundles[name] = redact_bundle(data)
+        while len(self._bundles) > MOST:
+            self._bundles.popitem(last=False)
+            self.left_out += 1
+        self.revision += 1
+
+    def __str__(self) -> str:
+        return "\n".join([*self._more, *(str(data.get("text/plain", "")) for data in self._bundles.values())])
+
+    @property
+    def _more(self) -> list[str]:
+        return [f"… {self.left_out:,} outputs before"] if self.left_out else []
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        parts = [*(f"<p>{escape(line)}</p>" for line in self._more), *map(_html_of, self._bundles.values())]
+        html = f'<div style="{FONT}">{"".join(parts)}</div>' if self._bundles else ""
+        return {"text/plain": str(self), "text/html": html, **self._newest_picture()}
+
+    def _newest_picture(self) -> dict[str, str]:
+        """Return the newest picture by itself, for readers of the notebook that take no HTML."""
+        pictures = [(kind, data[kind]) for data in self._bundles.values() for kind in _PICTURES if kind in data]
+        return dict(pictures[-1:])
+
+
+def _html_of(data: dict[str, Any]) -> str:
+    """Return a bundle as HTML: its own, a picture, or its text."""
+    text = str(data.get("text/plain", ""))
+    for kind, form in _FORMS.items():
+        if kind in data:
+            return form(data[kind], text)
+    for kind in _PICTURES:
+        if kind in data:
+            return f'<img alt="{escape(text)}" src="data:{kind};base64,{escape(str(data[kind]))}">'
+    return f"<pre>{escape(text)}</pre>"
+
+
+def _page(form: Any, _text: str) -> str:
+    return f"<div>{form}</div>"
+
+
+def _source(form: Any, _text: str) -> str:
+    return f"<pre>{escape(form if isinstance(form, str) else json.dumps(form, indent=2))}</pre>"
+
+
+_FORMS: dict[str, Callable[[Any, str], str]] = {
+    "text/html": _page,
+    "image/svg+xml": _page,
+    "text/markdown": _source,
+    "text/latex": _source,
+    "application/json": _source,
+}

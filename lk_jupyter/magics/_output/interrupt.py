@@ -1,0 +1,240 @@
+"""The interrupt contract: what the stop button does to a cell that runs on the cloud.
+
+==========================  =========================================================================
+While the run               one interrupt
+==========================  =========================================================================
+is being sent               aborts it as soon as its id is known; if its answer is lost, it is found by
+                            the token in the journal; nothing is billed unseen
+waits, starts or runs       aborts it, waits for its end and shows what it cost
+is out of reach             aborts it as soon as the server is back, and says so
+(reconnecting)
+has ended, and its record   ends the cell; there is nothing to abort
+is being read
+==========================  =========================================================================
+
+The abort is sent first, by a thread that no interrupt reaches: a second interrupt ends the waiting and
+nothing else. The cell is let go after 10 seconds, and at once where the server fails, with words that
+name the run; the abort is repeated in the background, and the cell's output shows the end when it comes.
+
+A kernel that is restarted or shut down is interrupted first. Nobody asked for a stop then: the run keeps
+running, and the next kernel can follow it. That is known a moment after the interrupt, unless there is a
+second one: the kernel's end interrupts once.
+
+With ``--on-interrupt detach``, or the setting ``on_interrupt``, the first interrupt lets the run keep
+running: its output continues in the background, in the cell.
+
+Every interrupt ends the cell with KeyboardInterrupt, so that "Run All" stops there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+from IPython.core.getipython import get_ipython
+
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import LkError
+from lk_jupyter.magics._output.background import follow_detached
+from lk_jupyter.magics._output.run import RunDisplay, receipt
+from lk_jupyter.options.runs import AttachOptions, RerunOptions, StartOptions
+from lk_jupyter.runs.abort import LET_GO
+from lk_jupyter.runs.interrupts import true_interrupts
+from lk_jupyter.runs.monitor import RunMonitor
+from lk_jupyter.runs.outcome import STOPPED_STATES
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.session import Session
+
+DETACH = "detach"
+
+#: Seconds in which the request to end the kernel follows an interrupt that belongs to it.
+_LAST_CALL = 0.4
+
+#: Seconds that an aborted run gets to send the rest of its log.
+_LAST_WORDS = 3.0
+
+_TICK = 0.1
+
+
+def detaches(options: StartOptions | AttachOptions | RerunOptions) -> bool:
+    """Whether an interrupt lets the run keep running."""
+    chosen: str = options.on_interrupt or setting("on_interrupt")
+    return chosen == DETACH
+
+
+def interrupt(line: str) -> KeyboardInterrupt:
+    """Return an interrupt that shows as these lines."""
+    error = KeyboardInterrupt(line)
+    error._render_traceback_ = lambda: [f"KeyboardInterrupt: {line}"]  # type: ignore[attr-defined]
+    return error
+
+
+@contextmanager
+def left_by_interrupt(line: str) -> Iterator[None]:
+    """Let an interrupt of a request that makes something show what it may have left, and the way to its end."""
+    try:
+        with true_interrupts():
+            yield
+    except KeyboardInterrupt:
+        raise interrupt(line) from None
+
+
+def is_told(error: KeyboardInterrupt) -> bool:
+    """Whether this is an interrupt that was dealt with."""
+    return hasattr(error, "_render_traceback_")
+
+
+class Stop:
+    """What an interrupt of a cell does: ``act``, in the background, unless it came because the kernel ends."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+        self.kernel_ends = False
+        self._once = threading.Lock()
+        self._decided = threading.Event()
+
+    def __call__(self, again: threading.Event) -> None:
+        """Act, once; ``again`` is set by a second interrupt, which is the user's for certain."""
+        if not self._once.acquire(blocking=False):
+            return
+        try:
+            self.kernel_ends = _kernel_ends(again)
+            if not self.kernel_ends:
+                self.act()
+        finally:
+            self._decided.set()
+
+    def wait(self) -> None:
+        """Wait until it is known whether the kernel ends; the act has begun then, if not."""
+        self._decided.wait(2 * _LAST_CALL)
+
+
+class NoInterrupt(Stop):
+    """Lets the run keep running."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
+
+    def __call__(self, again: threading.Event) -> None:
+        """Do nothing."""
+
+
+def _kernel_ends(again: threading.Event) -> bool:
+    """Whether this interrupt came because the kernel is restarted or shut down; waits a moment for word of that."""
+    shell = get_ipython()
+    if shell is None or not hasattr(shell, "kernel"):
+        return False
+    deadline = time.monotonic() + _LAST_CALL
+    while not shell.exit_now and not again.wait(0.02) and time.monotonic() < deadline:
+        pass
+    return bool(shell.exit_now)
+
+
+def while_sending(session: Session, sending: Submission, view: RunDisplay, stop: Stop) -> NoReturn:
+    """Deal with an interrupt before the run is followed."""
+    detach = isinstance(stop, NoInterrupt)
+    try:
+        with true_interrupts():
+            line = (
+                _detached_while_sending(session, sending, view)
+                if detach
+                else _stop_sending(session, sending, view, stop)
+            )
+    except KeyboardInterrupt:
+        what = "The run stays active" if detach else "The run is aborted as soon as the server answers"
+        line = f"Stopped waiting for the start of the run. {what}. Check: %lk_runs"
+    except LkError as error:
+        line = f"Whether the run was started is not known: {error} If it was, it is aborted. Check: %lk_runs"
+    raise interrupt(line) from None
+
+
+def _detached_while_sending(session: Session, sending: Submission, view: RunDisplay) -> str:
+    run = Run.sent(session, sending)
+    follow_detached(run, view)
+    return _detached(run)
+
+
+def _stop_sending(session: Session, sending: Submission, view: RunDisplay, stop: Stop) -> str:
+    view.stopping()
+    stop.wait()
+    if stop.kernel_ends:
+        return _LEFT
+    abort = sending.aborted()
+    if abort is None:
+        view.refused()
+        return _NOTHING
+    run = Run(session, abort.execution_id, bundle=sending.package)
+    if not abort.wait():
+        follow_detached(run, view)
+        return abort.words
+    _ = run.record
+    view.begin(run)
+    return _ended(run, view)
+
+
+def while_following(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> NoReturn:
+    """Deal with an interrupt of a run that is followed."""
+    if pump.finished or run.is_finished:
+        pump.close()
+        line = _had_ended(run)
+    elif isinstance(stop, NoInterrupt):
+        follow_detached(run, view, pump)
+        line = _detached(run)
+    else:
+        line = _stop(run, view, pump, stop)
+    raise interrupt(line) from None
+
+
+_NOTHING = "nothing was started."
+_LEFT = "the kernel is shutting down; the run stays active. Follow it: %lk_attach"
+
+
+def _stop(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> str:
+    """Wait for the end of a run that is being aborted, and say what it cost; a second interrupt ends the waiting."""
+    try:
+        with true_interrupts():
+            view.stopping()
+            stop.wait()
+            if stop.kernel_ends:
+                pump.close()
+                return f"{_LEFT} {run.execution_id}"
+            abort = run.abort_soon()
+            end = time.monotonic() + LET_GO
+            while not pump.finished and not abort.wait(_TICK) and not abort.is_stuck and time.monotonic() < end:
+                pass
+            if not pump.finished and not abort.ended.is_set():
+                follow_detached(run, view, pump)
+                return abort.words
+            run.wait_aside(_LAST_WORDS)
+            pump.done.wait(_LAST_WORDS)
+            view.catch_up(pump)
+            return _ended(run, view)
+    except KeyboardInterrupt:
+        line = f"Stopped waiting. The run is being aborted. Check: %lk_attach {run.execution_id}"
+    except (LkError, TimeoutError) as error:
+        line = f"The run was aborted, but its record can't be read: {error} Check: %lk_status {run.execution_id}"
+    with suppress(KeyboardInterrupt):
+        follow_detached(run, view, pump)
+    return line
+
+
+def _ended(run: Run, view: RunDisplay) -> str:
+    record = run.record
+    view.end(record, "")
+    how = "The run was aborted" if record.status.lower() in STOPPED_STATES else "The run had already finished"
+    return f"{how}: {', '.join(filter(None, receipt(record, run.machine).facts))}"
+
+
+def _had_ended(run: Run) -> str:
+    if run.is_finished:
+        with suppress(LkError):
+            return f"The run had already finished: {', '.join(filter(None, receipt(run.record, run.machine).facts))}"
+    return f"The run has finished; its cost isn't known yet. See it: %lk_attach {run.execution_id}"
+
+
+def _detached(run: Run) -> str:
+    return f"the run is still active in the background. Abort it: %lk_abort {run.execution_id}"

@@ -1,0 +1,277 @@
+"""One line of an output: how it looks as HTML and as text, and how it is updated in place."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+from IPython.core.formatters import DisplayFormatter
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.api.execution import SUCCEEDED_STATES, is_final
+from lk_jupyter.api.states import label_of
+from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.text.redact import LineRedactor, redact, redact_bundle
+from lk_jupyter.text.terminal import TerminalText
+
+#: Seconds between two updates of one line.
+PACE = 1.0
+
+#: Lines of stderr that a folded output holds: the last ones.
+STDERR_LINES = 200
+
+_ADDRESS = re.compile(r"https?://[^\s<>&]+(?<![.,;:)])")
+#: A run as data: the Lab extension draws it as a header and keeps it true; other front ends show the text beside it.
+RUN_MIME = "application/vnd.lk.run+json"
+#: Where the options that hints name stand in the metadata of an output.
+HINTS_KEY = "lk_jupyter_hints"
+
+COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_MARKS = {
+    "running": "●",
+    "listening": "●",
+    "added": "✓",
+    "aborted": "■",
+    "cancelled": "■",
+    "submitting": "◌",
+    "refused": "✗",
+    "lost": "✗",
+}
+_COLOURS = {"✓": "--jp-success-color1", "✗": "--jp-error-color1", "●": "--jp-brand-color1"}
+FONT = "font-family: var(--jp-ui-font-family); font-size: var(--jp-ui-font-size1); padding-left: 8px"
+
+
+_MARKED = "color: var(--jp-ui-font-color1); border-left: 3px solid var(--jp-warn-color1, #f57c00); margin: 6px 0"
+
+
+class StatusLine:
+    """A state with its mark, facts beside it, and perhaps a remark below.
+
+    ``metadata`` is kept in the notebook with the output, for programs to read. ``run`` is the run whose state this
+    is, as data of RUN_MIME.
+    """
+
+    def __init__(self, state: str, facts: list[str], remark: str = "") -> None:
+        self.metadata: dict[str, Any] = {}
+        self.run: dict[str, Any] = {}
+        self.mark = mark_of(state)
+        self.state = label_of(state)
+        self.facts = [redact(fact) for fact in facts if fact]
+        self.remark = redact(remark)
+
+    def __str__(self) -> str:
+        line = " · ".join([f"{self.mark} {self.state}", *self.facts])
+        return "\n  ".join([line, *self.remark.splitlines()])
+
+    def _html(self) -> str:
+        colour = f"var({_COLOURS.get(self.mark, '--jp-ui-font-color2')})"
+        facts = "".join(f' <span aria-hidden="true">·</span> {linked(fact)}' for fact in self.facts)
+        remark = "".join(
+            f'<div style="color: var(--jp-ui-font-color2)">{linked(part)}</div>' for part in self.remark.splitlines()
+        )
+        return (
+            f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">'
+            f'<span aria-hidden="true" style="color: {colour}">{self.mark}</span> '
+            f"<strong>{escape(self.state)}</strong>{facts}{remark}</div>"
+        )
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        forms: dict[str, Any] = {"text/plain": str(self), "text/html": self._html()}
+        if self.run:
+            forms[RUN_MIME] = {**self.run, "notes": self.remark.splitlines()}
+        return forms, self.metadata
+
+
+def linked(text: str) -> str:
+    """Return text as HTML, in which web addresses can be clicked."""
+    return _ADDRESS.sub(r'<a href="\g<0>" target="_blank" rel="noopener noreferrer">\g<0></a>', escape(text))
+
+
+class Note:
+    """One dim line; nothing at all when it is empty."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        html = f'<div style="{FONT}; color: var(--jp-ui-font-color2)">{escape(self.text)}</div>' if self.text else ""
+        return {"text/plain": self.text, "text/html": html}
+
+
+class Hidden:
+    """How many lines of a log the notebook leaves out, and where all of them are."""
+
+    def __init__(self, count: int, path: Path, execution_id: str) -> None:
+        self._count, self._path, self._id = count, path, execution_id
+
+    def __str__(self) -> str:
+        return f"▸ {self._count:,} lines hidden. Complete log: {self._path}"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        forms = Note(str(self))._repr_mimebundle_()
+        return {**forms, RUN_MIME: {"execution_id": self._id, "hidden_lines": self._count}}
+
+
+class Hints:
+    """What went wrong with a run and what to do, a line each.
+
+    Their metadata holds what each adds to the line of the cell, for the button that does it.
+    """
+
+    def __init__(self, remarks: Sequence[Notice]) -> None:
+        self._remarks = remarks
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self._remarks))
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        lines = "".join(f"<div><strong>Hint:</strong> {linked(remark.text)}</div>" for remark in self._remarks)
+        html = f'<div role="note" style="{FONT}; {_MARKED}">{lines}</div>'
+        options = [remark.option for remark in self._remarks if remark.option]
+        return {"text/plain": str(self), "text/html": html}, {HINTS_KEY: options} if options else {}
+
+
+class Stderr:
+    """What a run wrote to stderr, told apart from its log: folded away as HTML, counted as text."""
+
+    def __init__(self, text: str) -> None:
+        seen = TerminalText()
+        seen.feed(text)
+        self.lines = LineRedactor().lines([*seen.take()[0], *seen.end()])
+
+    def __str__(self) -> str:
+        return f"{self._summary} (the run's record has them apart)"
+
+    @property
+    def _summary(self) -> str:
+        return f"{len(self.lines)} of these lines came on stderr"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        text = escape(COLOUR.sub("", "\n".join(self.lines[-STDERR_LINES:])))
+        html = (
+            f'<details style="{FONT}; color: var(--jp-ui-font-color2)"><summary>{self._summary}</summary>'
+            f'<pre style="background: transparent">{text}</pre></details>'
+        )
+        return {"text/plain": str(self), "text/html": html}
+
+
+class Text:
+    """Lines as a terminal shows them, colours kept."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = LineRedactor().lines(lines)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": str(self)}
+
+
+class Redacted:
+    """Shows what another object shows, without secrets."""
+
+    def __init__(self, content: Any) -> None:
+        self._content = content
+
+    def __repr__(self) -> str:
+        return redact(str(self._content))
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        shown = self._content._repr_mimebundle_()
+        data, metadata = shown if isinstance(shown, tuple) else (shown, {})
+        return redact_bundle(data), metadata
+
+
+def show_updated(shell: InteractiveShell, content: object) -> Callable[[object], None]:
+    """Show the content in an output of its own, and return what puts another content there.
+
+    That goes where the first went, also from a thread while another cell captures its output.
+    """
+    publisher, formatter = shell.display_pub, cast("DisplayFormatter", shell.display_formatter)
+    transient = {"display_id": uuid4().hex}
+
+    def publish(content: object, *, update: bool = True) -> None:
+        data, metadata = formatter.format(content)
+        publisher.publish(data, metadata, transient=transient, update=update)
+
+    publish(content, update=False)
+    return publish
+
+
+def show_last(shell: InteractiveShell, content: object) -> None:
+    """Show the content when the cell has ended, below the error that may end it."""
+
+    def show() -> None:
+        shell.events.unregister("post_execute", show)
+        display(content)
+
+    shell.events.register("post_execute", show)
+
+
+class LiveOutput:
+    """An output that is updated in place, not more than once in a second of the wall clock, or every ``pace`` seconds.
+
+    In a terminal, where nothing can be updated, only what is shown with ``now`` appears.
+    """
+
+    def __init__(self, shell: InteractiveShell, pace: float = PACE) -> None:
+        self.pace = pace
+        self._in_place = getattr(shell, "kernel", None) is not None
+        self._shell = shell
+        self._update: Callable[[object], None] | None = None
+        self._shown: str | None = None
+        self._content: object = None
+        self._shown_at = -math.inf
+
+    def show(self, content: object, *, now: bool = False) -> None:
+        """Show the content in place of the last; it may be passed over, unless ``now``."""
+        moment = time.monotonic()
+        said = self._said(content)
+        if said == self._shown or not (now or (self._in_place and moment - self._shown_at >= self.pace)):
+            return
+        if self._update is None or not self._in_place:
+            self._update = show_updated(self._shell, Redacted(content))
+        else:
+            self._update(Redacted(content))
+        self._content = content
+        self._shown, self._shown_at = said, moment - (time.time() % 1 if self.pace == PACE else 0)
+
+    def show_again(self) -> None:
+        """Show the content as a new output, where the output that had it was taken away."""
+        if self._content is not None:
+            self._update = show_updated(self._shell, Redacted(self._content))
+
+    def _said(self, content: object) -> str | None:
+        """Return what tells content from other content: its text, or its revision where text does not tell."""
+        text = str(content)
+        if not text and not self._in_place:
+            return self._shown  # an empty line in a terminal
+        return f"{getattr(content, 'revision', '')} {text}"
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there was something to show."""
+        return self._shown is not None
+
+    def settle(self, content: object) -> None:
+        """Show the content in place of the last, for good; not where it would only be said again."""
+        if self._in_place:
+            self.show(content, now=True)
+
+
+def mark_of(state: str) -> str:
+    """Return the sign for a state; the word always stands beside it."""
+    if state in SUCCEEDED_STATES:
+        return "✓"
+    return _MARKS.get(state, "✗" if is_final(state) else "◌")

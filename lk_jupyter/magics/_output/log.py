@@ -1,0 +1,123 @@
+"""The log of a run as ordinary output of the cell: redrawn in place, never sent twice, capped."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+
+from lk_jupyter.runs.outcome import TRACEBACK
+from lk_jupyter.text.redact import LineRedactor, redact
+from lk_jupyter.text.terminal import TerminalText
+
+#: Seconds that a traceback is held back: if it ends the run, the error of the cell shows it.
+_HOLD = 0.5
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+class LogOutput:
+    """Writes the log: the first ``limit`` lines as they come, the last ``limit`` at the end.
+
+    ``write`` puts text on the cell's stdout. ``note`` shows one line that is updated in place, for
+    what is between the two; ``hide`` shows there at the end how many lines are left out.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None], note: Callable[[str], None], hide: Callable[[int], None], *, limit: int
+    ) -> None:
+        self._write = write
+        self._note = note
+        self._hide = hide
+        self._text = TerminalText()
+        self._redactor = LineRedactor()
+        self._room = limit
+        self._tail: deque[str] = deque(maxlen=limit)
+        self._beyond = 0  # lines after the first ``limit``
+        self._on_screen = ""  # the unfinished line as it was last written
+        self._waits = False  # an unfinished line is not on the screen
+        self._held: list[str] = []
+        self._held_since = 0.0
+
+    def show(self, text: str) -> None:
+        """Write what is new on the screen."""
+        self._text.feed(text)
+        lines, live = self._text.take()
+        lines = self._hold(lines)
+        self._emit(lines, "" if self._held else live)
+
+    def end(self, traceback: str = "") -> None:
+        """Write what is left. A traceback that the cell's error is going to show is left to it."""
+        lines = self._held + self._text.end()
+        last = traceback.rstrip().rpartition("\n")[2]
+        if self._held and last and redact(lines[-1].rstrip()) == last:
+            lines = []
+        self._emit(lines, "")
+        if self._on_screen:
+            self._write("\n")
+        self._show_tail()
+
+    def cut(self) -> None:
+        """Write what there is and end its line: another output follows."""
+        self._emit(self._release() + self._text.end(), "")
+        if self._on_screen:
+            self._write("\n")
+            self._on_screen = ""
+
+    def _hold(self, lines: list[str]) -> list[str]:
+        """Keep back a traceback, for a moment, and what follows it."""
+        if self._held:
+            self._held += lines
+            return self._release() if time.monotonic() - self._held_since > _HOLD else []
+        start = lines.index(TRACEBACK) if TRACEBACK in lines else len(lines)
+        self._held = lines[start:]
+        self._held_since = time.monotonic()
+        return lines[:start]
+
+    def _release(self) -> list[str]:
+        lines, self._held = self._held, []
+        return lines
+
+    @property
+    def holds(self) -> bool:
+        """Whether something waits to be written though nothing new may come."""
+        return bool(self._held) or self._waits
+
+    def _emit(self, lines: list[str], live: str) -> None:
+        shown, rest = self._redactor.lines(lines[: self._room]), lines[self._room :]
+        self._room -= len(lines) - len(rest)
+        live = self._redactor.live(live)
+        screen = "".join(self._line(line) + "\n" for line in shown)
+        self._waits = bool(shown and live)  # a print is several writes: give it a moment to end its line
+        if self._room and live != self._on_screen and not self._waits:
+            screen += self._line(live)
+            self._on_screen = live
+        if screen:
+            self._write(screen)
+        if not self._room:
+            self._keep(rest, live)
+
+    def _line(self, line: str) -> str:
+        """Return what turns the unfinished line on the screen into this one."""
+        before, self._on_screen = self._on_screen, ""
+        if line.startswith(before):
+            return line[len(before) :]
+        return "\r" + line + " " * (_width(before) - _width(line))
+
+    def _keep(self, lines: list[str], live: str) -> None:
+        self._tail.extend(lines)
+        self._beyond += len(lines)
+        newest = live or (self._redactor.live(self._tail[-1]) if self._tail else "")
+        if newest:
+            self._note(f"… {self._beyond:,} more lines so far, the newest: {_COLOUR.sub('', newest)[:200]}")
+
+    def _show_tail(self) -> None:
+        left_out = self._beyond - len(self._tail)
+        if self._beyond:
+            self._hide(left_out)
+        if self._tail:
+            self._write("".join(line + "\n" for line in self._redactor.lines(self._tail)))
+
+
+def _width(text: str) -> int:
+    return len(_COLOUR.sub("", text))

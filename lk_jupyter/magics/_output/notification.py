@@ -1,0 +1,60 @@
+"""A desktop notification, where the browser that shows the notebook allows it.
+
+It is a script in an output, which front ends run in trusted notebooks only, and it needs the
+permission that a button asks for: a page may not ask by itself. What it says stands in the receipt
+too. An output is drawn again when a notebook is opened, so it is silent once it is old.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from lk_jupyter.magics._output.live import show_updated
+
+#: Seconds after the end of a run in which it is still news.
+FRESH = 60
+
+_ASK = """<div></div><script>
+(() => {
+  const place = document.currentScript.previousElementSibling;
+  if (!place || !("Notification" in window) || Notification.permission !== "default") return;
+  const button = document.createElement("button");
+  button.textContent = "Notify me on this desktop when it ends";
+  button.style.cssText = "font: var(--jp-ui-font-size1, 13px) var(--jp-ui-font-family, sans-serif);"
+    + "color: var(--jp-ui-font-color1, inherit); background: var(--jp-layout-color1, transparent);"
+    + "border: 1px solid var(--jp-border-color1, #bdbdbd); border-radius: var(--jp-border-radius, 2px);"
+    + "margin-left: 8px; padding: 3px 10px; cursor: pointer";
+  button.onclick = async () => { await Notification.requestPermission(); button.remove(); };
+  place.append(button);
+})();
+</script>"""
+_TELL = """<script>
+if ("Notification" in window && Notification.permission === "granted" && Date.now() / 1000 - {ended:.0f} < {fresh})
+  new Notification({words}, {{tag: {words}}});
+</script>"""
+
+
+class DesktopNotification:
+    """Tells, outside of the notebook too, that something has ended; before that, the button that allows it."""
+
+    def __init__(self, words: str, *, ended: float | None = None) -> None:
+        self.words = words
+        self.ended = ended
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        words = json.dumps(self.words).replace("<", "\\u003c")
+        html = _ASK if self.ended is None else _TELL.format(words=words, ended=self.ended, fresh=FRESH)
+        return {"text/plain": self.words, "text/html": html}
+
+
+def notices(shell: InteractiveShell) -> Callable[[DesktopNotification], None]:
+    """Make an output for the notices of this cell, and return what fills it; a terminal has none."""
+    if getattr(shell, "kernel", None) is None:
+        return lambda _: None
+    return show_updated(
+        shell, DesktopNotification("The browser also notifies you on the desktop when it finishes, if you allow it.")
+    )

@@ -1,0 +1,354 @@
+"""What the user sees under a cell: a status line, the log, a receipt."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.api.execution import ExecutionRecord, is_final
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.config.settings import setting
+from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.machines.cost import duration_label, price_of
+from lk_jupyter.magics._output.bars import Bars
+from lk_jupyter.magics._output.gallery import RecentOutputs
+from lk_jupyter.magics._output.live import (
+    PACE,
+    Hidden,
+    Hints,
+    LiveOutput,
+    Note,
+    Redacted,
+    StatusLine,
+    Stderr,
+    Text,
+    show_last,
+)
+from lk_jupyter.magics._output.log import LogOutput
+from lk_jupyter.magics._output.rich import RichOutput, newest_only
+from lk_jupyter.protocol.frames import BAR, SHOWN, Frame, text_of, words_of
+from lk_jupyter.protocol.notice import HINT, Notice
+from lk_jupyter.runs.clock import Bill, bill_of, next_second, waited_of
+from lk_jupyter.runs.monitor import RunMonitor
+from lk_jupyter.runs.observers.base import ObserverGroup
+from lk_jupyter.runs.outcome import duration_of, printed
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.receipt import METADATA_KEY, facts_so_far, receipt_facts
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.waiting import waiting_on
+
+#: Seconds between two writes of the log, and what an unfinished line gets to be finished.
+LOG_PACE = 0.12
+
+#: Seconds that a run may wait for its machine before that is worth telling.
+LONG_WAIT = 3.0
+
+_LINE_PAUSE = 0.03
+
+_NO_BILL = Bill()
+
+_WITHHELD = "This run wasn't started here, so its HTML isn't shown: it could run scripts here. Show it:"
+
+#: Characters of what a run wrote that are kept for its companions.
+_HEARD = 1 << 17
+
+
+class RunDisplay:
+    """Shows one run: ``submitting``, ``follow``, ``end``, in this order.
+
+    ``company`` is asked about once a second while the run goes on, and again at its end.
+    """
+
+    def __init__(
+        self,
+        shell: InteractiveShell,
+        machine: MachineType | None,
+        *,
+        quiet: bool = False,
+        company: ObserverGroup | None = None,
+    ) -> None:
+        self.shell = shell
+        self._machine = machine
+        self._quiet = quiet
+        self._company = company or ObserverGroup()
+        self._told: list[str] = []  # the companions' last facts
+        self._told_at = -PACE
+        self._warnings: list[str] = []  # what was said before the start
+        self._unheard = ""  # text that they have not seen yet
+        self._status = LiveOutput(shell)
+        self._note = LiveOutput(shell)
+        self._bars = Bars(shell, 0)  # of a run in the background, as the gallery is
+        self._gallery = RecentOutputs()
+        self._pictures = LiveOutput(shell)
+        self._run: Run | None = None
+        self._package: Bundle | None = None
+        self._state = ""
+        self._log: LogOutput
+        self._rich: RichOutput
+        self._damaged = 0  # frames that came broken
+        self.is_stopping = False
+
+    def submitting(self, package: Bundle) -> None:
+        """Say that the run is being sent, and the most that it may cost."""
+        self._package = package
+        self._status.show(self._line("submitting", [package.at_most, *package.parcel.facts]), now=True)
+
+    def warn(self, remarks: Sequence[Notice]) -> None:
+        """Show what is to be known before the run is sent; it stays with the run."""
+        self._warnings = list(map(str, remarks))
+        if self._warnings:
+            self._status.show(self._line("submitting", []), now=True)
+
+    def sending(self, doing: str) -> None:
+        """Say what is sent before the run."""
+        self._status.show(self._line("submitting", [doing]))
+
+    def refused(self) -> None:
+        """Say that the run was not started."""
+        self._warnings = []
+        self._status.settle(self._line("refused", []))
+
+    def follow(self, run: Run, pump: RunMonitor) -> bool:
+        """Show the log and the meter until the pump is done; False when somebody lets the cell go before."""
+        self.begin(run)
+        with waiting_on(run.execution_id) as left:
+            while not pump.done.is_set() and not left.is_set():
+                self._follow(pump)
+        self.catch_up(pump)
+        return not left.is_set()
+
+    def _follow(self, pump: RunMonitor) -> None:
+        """Show what is new, or wait for it a moment."""
+        pump.wake.wait(LOG_PACE if self._log.holds else next_second())
+        pump.wake.clear()
+        if (items := self._take(pump)) or self._log.holds:
+            self._show(items)
+            pump.done.wait(LOG_PACE)
+        self._rich.tick()
+        self.meter(pump)
+
+    @staticmethod
+    def _take(pump: RunMonitor) -> list[str | Frame]:
+        """Return what has come; a print is several writes, so an unfinished line is waited for a moment."""
+        items = pump.items()
+        if items and isinstance(items[-1], str) and not items[-1].endswith("\n"):
+            pump.done.wait(_LINE_PAUSE)
+            more = pump.items()
+            if more and isinstance(more[0], str):
+                items[-1] += more.pop(0)  # type: ignore[operator] # it is the text of before
+            items += more
+        return items
+
+    def _show(self, items: list[str | Frame]) -> None:
+        """Show text and frames in order."""
+        for item in newest_only(items) or [""]:
+            if isinstance(item, str):
+                self.heard(item)
+                if item:
+                    self._rich.before_text()
+                self._log.show(item)
+                if item and not item.isspace():
+                    self._rich.saw_text()
+            else:
+                self.heard(words_of(item))
+                self._company.saw(item)
+                if not self._quiet:
+                    self._rich.show(item)
+
+    def heard(self, text: str) -> None:
+        """Keep what the run wrote for the companions."""
+        self._unheard = (self._unheard + text)[-_HEARD:]
+
+    def begin(self, run: Run) -> None:
+        """Make ready for the log of a run."""
+        write, note, hide = (_drop, _drop, _drop) if self._quiet else (write_text, self._show_note, self._show_hidden)
+        self._log = LogOutput(write, note, hide, limit=setting("log_lines"))
+        self._rich = RichOutput(self.shell, self._log.cut, (self._status, self._note))
+        self._run = run
+        if not self._status.is_shown:
+            self._status.show(self._line("attaching", []), now=True)
+        self._company.started(run)
+
+    def _show_note(self, text: str) -> None:
+        self._note.show(Note(text))
+
+    def _show_hidden(self, count: int) -> None:
+        shown = Hidden(count, self._run.log_path, self._run.execution_id) if count and self._run else Note("")
+        self._note.show(shown, now=True)
+
+    def meter(self, pump: RunMonitor) -> None:
+        """Show the state, and the time and cost so far."""
+        if is_final(pump.state):
+            return
+        figures: list[str] = []
+        told: list[str] = []
+        bill = pump.stopwatch.bill(price_of(self._machine))
+        seconds = bill.seconds
+        if seconds is not None:
+            figures = [f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)]
+            figures += [bill.label] if seconds >= 1 else []
+        elif (waited := pump.waiting) >= LONG_WAIT:
+            figures = [f"waiting for {duration_label(round(waited))}"]
+            if self._run and self._run.bundle and pump.state not in {"pending", "queued"}:
+                told = [self._run.bundle.installs]
+        state = "reconnecting" if pump.lost else "stopping" if self.is_stopping else pump.state
+        told += self._ask_company(seconds)
+        self._status.show(self._line(state, told, figures, bill), now=state != self._state)
+        self._state = state
+
+    def _ask_company(self, seconds: float | None) -> list[str]:
+        moment = time.monotonic()
+        if self._run and moment - self._told_at >= PACE:
+            text, self._unheard = self._unheard, ""
+            self._told = self._company.tick(self._run, seconds, text)
+            self._told_at = moment
+        return self._told
+
+    def _line(self, state: str, told: Sequence[str], figures: Sequence[str] = (), bill: Bill = _NO_BILL) -> StatusLine:
+        """Return the line of a run that has not ended: what is told of it in words, and its time and cost so far."""
+        run, package = self._run, self._run.bundle if self._run else self._package
+        facts = [priced(self._machine), *figures, *told, *([f"run {run.short_id}"] if run else [])]
+        remarks = [*self._warnings, *self._note_of_run, *map(str, self._company.remarks())]
+        line = StatusLine(state, facts, "\n".join(remarks))
+        line.run = {
+            **({"execution_id": run.execution_id} if run else {}),
+            "state": state,
+            **facts_so_far(bill, self._machine, package),
+            "told": [word for word in told if word],
+        }
+        return line
+
+    @property
+    def _note_of_run(self) -> list[str]:
+        return [self._run.note] if self._run and self._run.note else []
+
+    def catch_up(self, pump: RunMonitor) -> None:
+        """Write what the pump still has."""
+        if self._run is None:  # an interrupt came before there was anything to show
+            self.begin(pump.run)
+        self._show(pump.items())
+        self._damaged = pump.damaged
+
+    def stopping(self) -> None:
+        """Say that the run is being stopped, and what ends the waiting for that."""
+        self.is_stopping = True
+        self._status.show(self._line("stopping", ["interrupt again to stop waiting"]), now=True)
+
+    def end(self, record: ExecutionRecord, traceback: str) -> None:
+        """Write the rest of the log, and make the status line the receipt; a terminal shows that last."""
+        self._log.end(traceback)
+        for left in self._rich.end(self._damaged):
+            display(Note(left))
+        line, remarks = self._closing(record)
+        hints = [remark for remark in remarks if remark.kind == HINT]
+        self._settle(line, [remark for remark in remarks if remark not in hints])
+        if hints:
+            show_last(self.shell, Redacted(Hints(hints)))
+        if (stderr := printed(record, "stderr", keeps_hidden=False)) and not traceback and not self._quiet:
+            display(Stderr(stderr))
+
+    def _closing(self, record: ExecutionRecord) -> tuple[StatusLine, list[Notice]]:
+        """Return the receipt, and what the companions have to say."""
+        line = receipt(record, self._machine, self._run.bundle if self._run else None)
+        if not self._run:
+            return line, []
+        self._run.seen()
+        self._company.tick(self._run, None, self._unheard)
+        withheld = [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.withheld else []
+        return line, [*self._company.ended(self._run, record), *withheld]
+
+    def detach(self, run: Run) -> None:
+        """Show that the run goes on in the background, in outputs that are all made now.
+
+        An output made later, by a thread, would be that of the cell that runs then.
+        """
+        self._run = run
+        self._company.started(run)
+        state = "stopping" if self.is_stopping else "started"
+        self._status.show(self._line(state, ["in the background"]), now=True)
+        if not self._quiet:
+            self._note.show(Text([]), now=True)
+            self._bars.begin()
+            self._pictures.show(self._gallery, now=True)
+
+    def take_detached(self, pump: RunMonitor) -> str:
+        """Take what has come, keep what is more than text for the outputs of its own, and return the text."""
+        items = pump.items()
+        self.heard(text_of(items))
+        for item in items:
+            if isinstance(item, Frame):
+                self._company.saw(item)
+            if not isinstance(item, Frame) or self._quiet:
+                continue
+            if item.kind == BAR:
+                self._bars.show(item.payload)
+            elif item.kind in SHOWN:
+                self._gallery.take(item)
+        return text_of(item for item in items if isinstance(item, str) or item.kind != BAR)
+
+    def show_detached(self, pump: RunMonitor, newest: list[str]) -> None:
+        """Show the meter and the newest lines, each in one output of its own."""
+        self.meter(pump)
+        if newest and not self._quiet:
+            self._note.show(Text(newest))
+        if not self._quiet:
+            self._bars.tick()
+            self._pictures.show(self._gallery)
+
+    def end_detached(self, run: Run, pump: RunMonitor, newest: list[str]) -> None:
+        """Show how the run ended in place of the meter."""
+        if pump.error:
+            line = self._line("lost", [str(pump.error)])
+            if self.is_stopping:
+                line.remark = f"The server may not have received the abort. Repeat it: %lk_abort {run.short_id}"
+            line.run["state"] = "unknown"  # it may be active
+            self._status.show(line, now=True)
+            return
+        if newest and not self._quiet:
+            self._note.show(Text([*newest, f"Complete log: {run.log_path}"]), now=True)
+        if not self._quiet:
+            self._bars.end()
+            self._pictures.show(self._gallery, now=True)
+        self._settle(*self._closing(run.wait_aside()))
+
+    def _settle(self, line: StatusLine, remarks: Sequence[Notice]) -> None:
+        line.remark = "\n".join([*self._warnings, *self._note_of_run, *map(str, remarks)])
+        self._status.show(line, now=True)
+
+
+def receipt(record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None) -> StatusLine:
+    """Return the line that closes a run: state, duration, cost, id; its metadata is all of that for programs."""
+    bill = bill_of(record, price_of(machine))
+    line = StatusLine(record.status, [priced(machine), _took(record), bill.label, f"run {record.execution_id}"])
+    line.run = receipt_facts(record, machine, package)
+    if is_final(record.status):
+        line.metadata = {METADATA_KEY: line.run}
+    return line
+
+
+def _took(record: ExecutionRecord) -> str:
+    """Return how long the code ran, and how long it waited for a machine where that was long."""
+    seconds, waited = duration_of(record), waited_of(record) or 0.0
+    if seconds is None:
+        return ""
+    queue = f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""
+    return queue + duration_label(seconds)
+
+
+def priced(machine: MachineType | None) -> str:
+    """Return a machine with its price, as the status line names it."""
+    return f"{machine.hardware_profile} at {price_label(machine)}" if machine else ""
+
+
+def write_text(text: str) -> None:
+    """Write text to the output of the cell, at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _drop(_: object) -> None:
+    """Leave the text to the log file."""

@@ -1,0 +1,19 @@
+"""Showing what must not be saved."""
+
+from __future__ import annotations
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.account.one_time_secret import OneTimeSecret
+from lk_jupyter.magics._engine.tables import say
+
+
+def show_once(shell: InteractiveShell, secret: OneTimeSecret) -> None:
+    """Show a secret behind a button, of which a notebook keeps nothing; print it in a terminal, which saves nothing."""
+    if getattr(shell, "kernel", None) is None:
+        say(secret.text())
+        return
+    from lk_jupyter.widgets.once import Once  # noqa: PLC0415 (widgets take long to import)
+
+    display(Once(secret))

@@ -1,0 +1,111 @@
+"""What ``%load_ext`` says of runs that outlived their kernel: one line each, at once from the journal.
+
+What the cloud knows of them takes a moment: that is asked in the background, and put in the place of
+what the journal knew. Without such runs nothing is loaded, asked or shown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from html import escape
+from pathlib import PurePath
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.config.settings import setting
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from lk_jupyter.journal.journal import JournalEntry
+    from lk_jupyter.magics._output.live import LiveOutput
+
+#: How far back runs are looked for, in seconds, and how many are named.
+DAYS = 7 * 24 * 3600
+MOST = 8
+
+_SHORT = 8
+
+
+class GoingOn:
+    """One line for each run; ``checked`` is whether the cloud was asked."""
+
+    def __init__(self, entries: Sequence[JournalEntry], *, checked: bool) -> None:
+        self._entries = entries
+        self._checked = checked
+
+    def lines(self) -> list[str]:
+        """Return the lines as text."""
+        more = len(self._entries) - MOST
+        named = [self._line(entry) for entry in self._entries[:MOST]]
+        return [*named, *([f"and {more} more: %lk_runs"] if more > 0 else [])]
+
+    def _line(self, entry: JournalEntry) -> str:
+        run_id = (entry.execution_id or "")[:_SHORT]
+        facts = [self._state(entry), entry.machine or "", _from(entry), f"started {_ago(entry.created_at)}"]
+        way = f"%lk_attach {run_id}" if run_id else "%lk_runs"
+        return " · ".join(filter(None, [f"run {run_id}".strip(), *facts, way]))
+
+    def _state(self, entry: JournalEntry) -> str:
+        if not entry.going_on:
+            return f"{entry.state}, not checked yet"
+        return entry.state if self._checked else f"last known state: {entry.state}"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        style = "font-family: var(--jp-ui-font-family); color: var(--jp-ui-font-color2); padding-left: 8px"
+        html = "".join(f'<div style="{style}">{escape(line)}</div>' for line in self.lines())
+        return {"text/plain": str(self), "text/html": html}
+
+
+def tell(shell: InteractiveShell) -> None:
+    """Name the runs that went on when they were last heard of; nothing here may hinder the loading."""
+    with suppress(Exception):
+        entries = _kept()
+        if not entries:
+            return
+        if getattr(shell, "kernel", None) is None:  # a terminal cannot put one output in the place of another
+            print(GoingOn(entries, checked=False))  # noqa: T201 (the output is for the reader of the cell)
+            return
+        from lk_jupyter.magics._output.live import LiveOutput  # noqa: PLC0415 (only when there is something to show)
+
+        note = LiveOutput(shell)
+        note.show(GoingOn(entries, checked=False), now=True)
+        Thread(target=_look, args=(entries, note), name="lk-going-on", daemon=True).start()
+
+
+def _kept() -> list[JournalEntry]:
+    if not setting("journal").exists():
+        return []
+    from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (only when there is one)
+
+    return journal().entries(going_on=True, since=time.time() - DAYS)
+
+
+def _look(entries: list[JournalEntry], note: LiveOutput) -> None:
+    """Put what the cloud knows in the place of what the journal knew; silence leaves that as it is.
+
+    Nothing may come out of this thread: an error would be printed into the cell that runs then.
+    """
+    with suppress(Exception):
+        from lk_jupyter.runs.reattach import refresh  # noqa: PLC0415 (it loads the client)
+        from lk_jupyter.session import current  # noqa: PLC0415
+
+        note.show(GoingOn(list(refresh(current(start=False), entries)), checked=True), now=True)
+
+
+def _from(entry: JournalEntry) -> str:
+    return f"from {PurePath(entry.notebook).name}" if entry.notebook else ""
+
+
+def _ago(moment: float) -> str:
+    """Return how long ago something was; a clock that jumped makes it now."""
+    seconds = max(0.0, time.time() - moment)
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

@@ -1,0 +1,49 @@
+"""``%lk_check``: how the server in use differs from what lk_jupyter assumes of it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.check.levels import MOST_CREDITS, LevelRequest
+from lk_jupyter.check.start import start
+from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.tables import say
+from lk_jupyter.options.fields import option, switch
+from lk_jupyter.options.runs import Options
+
+
+class CheckOptions(Options):
+    """Options of ``%lk_check``."""
+
+    public: bool = switch("Ask only what needs no key.")
+    spend: bool = switch("Start two short runs and ask a model for 8 tokens.")
+    max_credits: Decimal = option(
+        MOST_CREDITS, "Credits that --spend may cost at most.", metavar="CREDITS", gt=0, allow_inf_nan=False
+    )
+    record: Path | None = option(
+        None, "Write what was seen, without keys, addresses, names and ids.", metavar="FILE", completer="files"
+    )
+
+
+@magic(CheckOptions)
+def lk_check(options: CheckOptions, _shell: InteractiveShell) -> None:
+    """Find how the server differs from what lk_jupyter assumes of it, and store that for the server.
+
+    Without --spend it only reads, for free. Every place that assumes something of a server uses what was found:
+    %lk_config lists it, ``%lk_config guess.NAME VALUE`` overrides it.
+
+    Examples::
+
+        %lk_check
+        %lk_check --spend
+        %lk_check --spend --max-credits 0.10 --record check.json
+    """
+    check = start(LevelRequest(options.public, options.spend, options.max_credits, options.record))
+    try:
+        check.run(say)
+    finally:
+        display(check.report.table())

@@ -1,0 +1,291 @@
+"""``%lk_sessions``, and the cells that run in a session: a warm Python on one machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from lk_jupyter.api.hosted_channel import Asked, Message
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
+from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.machines.cost import duration_label
+from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._output.interrupt import Stop, interrupt
+from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, Redacted, StatusLine
+from lk_jupyter.magics._output.log import LogOutput
+from lk_jupyter.magics._output.rich import RichOutput
+from lk_jupyter.magics._output.run import priced, receipt, write_text
+from lk_jupyter.magics.notebook import started_server
+from lk_jupyter.options.runs import NoOptions, RunOptions
+from lk_jupyter.options.sessions import StopSessionOptions
+from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.notebooks.servers import stop_server
+from lk_jupyter.runs.notebooks.warm_python import (
+    WarmPython,
+    find_session,
+    idle_of,
+    idle_seconds,
+    prepare_session,
+    runs_of,
+    start_session,
+    stop_session,
+)
+from lk_jupyter.runs.observers.start_time import times_label
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.secret_scan import require_consent
+from lk_jupyter.runs.submit.budget import budget_usage
+from lk_jupyter.session import Session, current
+from lk_jupyter.views.plan import plan_view
+
+lk_sessions = Subcommands(
+    "lk_sessions",
+    "Sessions: a warm Python on one machine that keeps its variables between cells.\n\nA cell runs in one with "
+    "%%lk_run --session NAME, which starts it if necessary. A session is billed until it is stopped, was idle for "
+    "too long, or reaches its limit.",
+)
+
+
+@lk_sessions.verb("list", NoOptions)
+def _list(_: NoOptions, _shell: InteractiveShell) -> None:
+    """List the active sessions that were started on this machine."""
+    rows = []
+    for name, run in runs_of(current()):
+        idle = idle_seconds(run)
+        state = "not reachable" if idle is None else "busy" if idle == 0 else duration_label(idle)
+        machine = run.machine
+        rows.append(
+            (
+                name,
+                machine.hardware_profile if machine else "",
+                price_label(machine) if machine else "",
+                state,
+                run.bill().label,
+                run.short_id,
+            )
+        )
+    note = "" if rows else "No sessions. Start one: %%lk_run --session NAME"
+    display(Table(("Session", "Machine", "Price", "Idle", "Cost so far", "Run"), rows, note=note))
+
+
+@lk_sessions.verb("stop", StopSessionOptions)
+def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
+    """Stop a session and its bill; its variables are lost.
+
+    Example: ``%lk_sessions stop train``
+    """
+    run = stop_session(current(), options.name, stop_server)
+    display(receipt(run.wait_aside(), run.machine))
+
+
+def run_cell(
+    session: Session,
+    prepare: Callable[[dict[str, str | None]], Bundle],
+    options: RunOptions,
+    shell: InteractiveShell,
+) -> None:
+    """Run a cell in its session, and show what it shows; ``prepare`` makes it, given what the session has."""
+    name = str(options.session)
+    if options.dry_run:
+        display(plan_view(prepare_session(session, options), budget_usage(session)))
+        return
+    warm = find_session(session, name)
+    package = prepare({} if warm is None else warm.kept)
+    (package,) = require_consent([package], ask)
+    status, begun = LiveOutput(shell), time.monotonic()
+    if warm is None:
+        warm = _started(session, prepare_session(session, options), name, idle_of(options), status)
+    else:
+        _check_machine(warm, options, package)
+    view = CellView(shell, warm, status, quiet=options.quiet)
+    _follow(warm, view, package, begun)
+
+
+def _check_machine(warm: WarmPython, options: RunOptions, package: Bundle) -> None:
+    """Refuse a machine that differs from the machine of the session. Raises UsageError."""
+    has = warm.run.machine
+    if (options.gpu or options.machine) and has and has.hardware_profile != package.machine.hardware_profile:
+        raise UsageError(
+            f"Session '{warm.name}' runs on {has.hardware_profile}, not on {package.machine.hardware_profile}. Nothing "
+            f"was sent. Leave the machine out, or stop the session first: %lk_sessions stop {warm.name}"
+        )
+
+
+def _started(session: Session, machine: Bundle, name: str, idle: float, status: LiveOutput) -> WarmPython:
+    """Start the machine of a session; its price is shown before."""
+    remark = f"Billed until you stop it (%lk_sessions stop {name}), or after {idle:g} minutes without work."
+    run, server, facts = started_server(session, machine, status, "this session", remark)
+    try:
+        warm = start_session(name, run, server, idle)
+        restored = warm.restore()
+    except BaseException:
+        stop_server(run)
+        raise
+    status.settle(StatusLine("listening", [f"session {name}", *facts], "\n".join(filter(None, [run.note, remark]))))
+    if restored:
+        display(Note(restored))
+    return warm
+
+
+def _follow(warm: WarmPython, view: CellView, package: Bundle, begun: float) -> None:
+    """Run a cell and show it to its end; ``begun`` is when its session was asked for.
+
+    Raises CellFailed, KeyboardInterrupt, ConnectionFailed.
+    """
+    stop = Stop(warm.interrupt)
+    asked: Asked | None = None
+    with AtInterrupt(stop):
+        try:
+            with true_interrupts():
+                asked = warm.begin(package, view.sending, begun)
+                view.follow(asked)
+                remarks = warm.take_back(package, view.shell.user_ns)
+                if getattr(package.options, "time", False):
+                    remarks = [*remarks, Notice(times_label(package.phases))]
+                view.end(asked, remarks)
+        except KeyboardInterrupt:
+            raise interrupt(_interrupted(warm, view, asked, stop)) from None
+        except ConnectionFailed:
+            view.lost()
+            raise
+
+
+def _interrupted(warm: WarmPython, view: CellView, asked: Asked | None, stop: Stop) -> str:
+    """Wait for the end of a cell that is being interrupted; a second interrupt ends the waiting."""
+    machine = warm.run.machine
+    price = f" ({price_label(machine)})" if machine else ""
+    billed = f"It is billed{price} until you stop it: %lk_sessions stop {warm.name}"
+    if asked is None:
+        return f"Stopped waiting. Session {warm.name} is still active. {billed}"
+    try:
+        with true_interrupts():
+            stop.wait()
+            if stop.kernel_ends:
+                return f"the kernel is shutting down; session {warm.name} stays active. {billed}"
+            view.stopping()
+            view.follow(asked)
+            view.close(asked, "interrupted")
+            return f"the cell was interrupted. Session {warm.name} is still active with its variables. {billed}"
+    except KeyboardInterrupt:
+        asked.forget()
+        return f"Stopped waiting. The cell may still run in session {warm.name}. {billed}"
+    except LkError as error:
+        return f"Stopped waiting: {error}"
+
+
+class CellView:
+    """Shows one cell of a session: ``follow``, then ``end``."""
+
+    def __init__(self, shell: InteractiveShell, warm: WarmPython, status: LiveOutput, *, quiet: bool) -> None:
+        self.shell = shell
+        self._warm = warm
+        self._quiet = quiet
+        self._status = status
+        self._begun = time.monotonic()
+        self._state = "running"
+        self._note = LiveOutput(shell)
+        self._log = LogOutput(write_text, self._show_note, self._show_hidden, limit=setting("log_lines"))
+        self._rich = RichOutput(shell, self._log.cut, (status, self._note))
+        self._error: Message = {}
+
+    def follow(self, asked: Asked) -> None:
+        """Show what comes until the cell has ended."""
+        for message in asked.messages():
+            if message:
+                self._take(message)
+            self._rich.tick()
+            if self._log.holds:
+                self._log.show("")
+            self._status.show(self._line(), now=self._state != "running")
+
+    def sending(self, doing: str) -> None:
+        """Show what is sent before the cell."""
+        self._status.show(self._line(doing))
+
+    def stopping(self) -> None:
+        """Show that the cell is being interrupted."""
+        self._state = "stopping"
+        self._status.show(self._line("interrupt again to stop waiting"), now=True)
+
+    def end(self, asked: Asked, remarks: Sequence[Notice]) -> None:
+        """Show how the cell ended. Raises CellFailed when it failed."""
+        failed = asked.reply.get("status") != "ok"
+        self.close(asked, "failed" if failed else "completed", remarks)
+        if failed:
+            raise self._warm.failure({**asked.reply, **self._error})
+
+    def close(self, asked: Asked, state: str, remarks: Sequence[Notice] = ()) -> None:
+        """Show the rest of the output, and the receipt of the cell."""
+        for page in asked.reply.get("payload", []):
+            if page.get("source") == "page":
+                self._take_text(str(page.get("data", {}).get("text/plain", "")) + "\n")
+        self._log.end()
+        for left in self._rich.end(0):
+            display(Note(left))
+        self._state = state
+        self._status.settle(self._line())
+        took = duration_label(time.monotonic() - self._begun)
+        cost = self._warm.run.bill().label
+        facts = [took, f"session {self._warm.name}", f"{cost} so far" if cost else "", self._run]
+        display(Redacted(StatusLine(state, facts, "\n".join(map(str, remarks)))))
+
+    def lost(self) -> None:
+        """Show that no answer comes any more."""
+        self._log.end()
+        self._status.settle(StatusLine("lost", [f"session {self._warm.name}", self._run]))
+
+    @property
+    def _run(self) -> str:
+        return f"run {self._warm.run.short_id}"
+
+    def _line(self, *facts: str) -> StatusLine:
+        seconds = time.monotonic() - self._begun
+        took = [f"{seconds:.0f} s"] if seconds >= 1 else []
+        return StatusLine(
+            self._state, [f"session {self._warm.name}", priced(self._warm.run.machine), *took, *facts, self._run]
+        )
+
+    def _show_note(self, text: str) -> None:
+        self._note.show(Note(text))
+
+    def _show_hidden(self, count: int) -> None:
+        run = self._warm.run
+        self._note.show(Hidden(count, run.log_path, run.execution_id) if count else Note(""), now=True)
+
+    def _take(self, message: Message) -> None:
+        kind, content = message["header"]["msg_type"], message["content"]
+        if kind == "error":
+            self._error = content
+        elif self._quiet:
+            return
+        elif kind == "stream":
+            self._take_text(str(content["text"]))
+        elif kind in _FRAMES:
+            self._rich.show(Frame(_FRAMES[kind], _payload(content), ""))
+
+    def _take_text(self, text: str) -> None:
+        self._rich.before_text()
+        self._log.show(text)
+        self._rich.saw_text()
+
+
+#: Kinds of Jupyter's messages → kinds of frames.
+_FRAMES = {
+    "display_data": "display",
+    "execute_result": "display",
+    "update_display_data": "update",
+    "clear_output": "clear",
+}
+
+
+def _payload(content: Message) -> dict[str, Any]:
+    name = content.get("transient", {}).get("display_id")
+    return {**content, **({"id": str(name)} if name else {})}

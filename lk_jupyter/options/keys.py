@@ -1,0 +1,63 @@
+"""Options of the subcommands of ``%lk_keys``."""
+
+from __future__ import annotations
+
+from lk_jupyter.options.fields import option, org, switch, word, yes
+from lk_jupyter.options.runs import Options
+
+
+class ListKeysOptions(Options):
+    """Options of ``%lk_keys list``."""
+
+    org: str | None = org()
+
+
+class _Kept(Options):
+    """Where a new secret goes if it isn't shown once."""
+
+    env: str | None = option(
+        None,
+        "Environment variable of this kernel to store the secret in; it isn't shown then.",
+        metavar="VARIABLE",
+    )
+    login: bool = switch("Sign in with the new key on this machine; its secret isn't shown then.")
+
+
+class CreateKeyOptions(_Kept):
+    """Options of ``%lk_keys create``."""
+
+    name: str = word("Name of the key, such as laptop.")
+    org: str | None = option(
+        None,
+        "Create the key for this organization; it always acts for that organization.",
+        metavar="SLUG",
+        completer="orgs",
+    )
+    expires: str | None = option(None, "Expiry: days such as 90d, or a date. Default: never.", metavar="WHEN")
+
+
+def _key() -> str:
+    name: str = word("Name or id of the key, or the first characters of either.", completer="api_keys", metavar="KEY")
+    return name
+
+
+class KeyOptions(Options):
+    """Options of the subcommands that take one key."""
+
+    key: str = _key()
+    org: str | None = org()
+    yes: bool = yes()
+
+
+class RegenerateOptions(_Kept):
+    """Options of ``%lk_keys regenerate``."""
+
+    key: str = _key()
+    org: str | None = org()
+    yes: bool = yes()
+
+
+class ToggleOptions(Options):
+    """Options of ``%lk_keys toggle``."""
+
+    key: str = _key()

@@ -1,0 +1,13 @@
+"""Options of the subcommands of ``%lk_sessions``."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lk_jupyter.options.runs import Options, _flag
+
+
+class StopSessionOptions(Options):
+    """Options of ``%lk_sessions stop``."""
+
+    name: str = Field(description="Name of the session.", json_schema_extra=_flag(metavar="NAME", positional=True))

@@ -1,0 +1,68 @@
+"""Options of the subcommands of ``%lk_vm`` and ``%lk_volumes``."""
+
+from __future__ import annotations
+
+from lk_jupyter.options.fields import option, switch, word, yes
+from lk_jupyter.options.runs import Options
+
+
+class ListVmsOptions(Options):
+    """Options of ``%lk_vm list``."""
+
+    all: bool = switch("List deleted VMs too.", "-a")
+
+
+class CreateVmOptions(Options):
+    """Options of ``%lk_vm create``."""
+
+    gpu: str = option(..., "GPU, such as A100. %lk_vm offers lists them.", metavar="NAME", completer="vm_gpus")
+    count: int = option(1, "Number of GPUs: 1, 2, 4 or 8.", metavar="N", ge=1)
+    spot: bool = switch("Pay less, and let the cloud reclaim the VM at any time.")
+    name: str | None = option(None, "Name of the VM. Default: chosen automatically.")
+    key: str | None = option(
+        None, "Public key file for SSH. Default: yours in ~/.ssh.", metavar="FILE", completer="paths"
+    )
+    new_volume: int | None = option(
+        None,
+        "Create a volume of this size in GB and attach it. It outlives the VM and costs credits until deleted.",
+        metavar="GB",
+        ge=1,
+    )
+    volume: list[str] = option([], "Volume to attach; may be repeated.", metavar="ID", completer="volumes")
+    move: bool = switch("Let volumes be copied to the VM's location. This takes hours and bills both copies.")
+    dry_run: bool = switch("Show availability, price and SSH key; rent nothing.")
+    yes: bool = yes()
+    no_wait: bool = switch("Return at once; don't wait until the VM is ready.")
+    save: str | None = option(None, "Variable for the state of the VM.", metavar="VAR")
+
+
+def _vm() -> str:
+    name: str = word("Name or id of the VM, or the first characters of its id.", completer="vms", metavar="VM")
+    return name
+
+
+class VmOptions(Options):
+    """Options of the subcommands that take one VM."""
+
+    vm: str = _vm()
+
+
+class RenameVmOptions(Options):
+    """Options of ``%lk_vm rename``."""
+
+    vm: str = _vm()
+    name: str = word("New name.")
+
+
+class DeleteVmOptions(Options):
+    """Options of ``%lk_vm delete``."""
+
+    vms: list[str] = word("Names or ids of VMs.", completer="vms", metavar="VM")
+    yes: bool = yes()
+
+
+class VolumesOptions(Options):
+    """Options of ``%lk_volumes delete``."""
+
+    volumes: list[str] = word("Names or ids of volumes.", completer="volumes", metavar="VOLUME")
+    yes: bool = yes()

@@ -1,0 +1,45 @@
+"""Folders and keys in the bucket that runs and this machine share, and how long an object is kept."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+#: Where what runs have saved lies in the bucket.
+CHECKPOINTS = ".lk/c/"
+
+
+def checkpoint_key(token: str) -> str:
+    """Return the key of what a run saves before its time limit."""
+    return f"{CHECKPOINTS}{token}.tar"
+
+
+#: Where calls and answers lie in the bucket while they are on their way.
+CALLS = ".lk/f/"
+
+
+def call_key(token: str) -> str:
+    """Return the key of a call that is too large for the request."""
+    return f"{CALLS}{token}/call"
+
+
+def answer_key(token: str) -> str:
+    """Return the key of an answer that is too large for the log."""
+    return f"{CALLS}{token}/answer"
+
+
+VALUES, RETURNED = ".lk/v/", ".lk/o/"
+
+#: What lies in the bucket for so long is removed; a value that is still in use is sent anew before.
+KEPT = {
+    VALUES: timedelta(days=30),
+    RETURNED: timedelta(days=14),
+    CHECKPOINTS: timedelta(days=30),
+    CALLS: timedelta(days=14),
+}
+
+RENEWED = timedelta(days=20)
+
+
+def returned_key(token: str, what: str | int) -> str:
+    """Return the key of what a run sends back: the number of a slot, or the message that tells of them."""
+    return f"{RETURNED}{token}/{what}"

@@ -1,0 +1,518 @@
+"""Frames: what a run says to the notebook in its log, beside the text.
+
+A frame is one line or several, made by ``remote/_lk_run.py``::
+
+    ESC ] 7411 ; NONCE ; SEQ ; PART/PARTS ; BASE64 ; CRC BEL LF
+
+Where the line goes on after it, a plus follows PARTS and no LF the BEL. A terminal shows nothing
+of it. The nonce is the run's own, so that printed text cannot pass for a frame: what does not carry
+it stays text. Newlines within count for nothing, as servers add some.
+
+Some servers take control characters out of a log, or write them in another way. Such a frame is known by the nonce.
+
+Stdout and stderr may arrive in one text: what the other stream wrote between two halves of a frame,
+or between a frame and the text it hides, is text and is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from binascii import a2b_base64, crc32
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+ESCAPE, END = "\x1b", "\x07"
+_MARK = "\x1b]7411;"
+HIDE, ERROR, BAR = "hide", "error", "bar"
+
+#: Kinds of what is shown beside the text, in the words of Jupyter's messages.
+SHOWN = frozenset({"display", "update", "clear", "page"})
+
+#: Key in a run's metadata that holds the nonce of its frames.
+FRAMES_KEY = "lk_frames"
+
+#: No frame can carry it.
+NO_NONCE = ";"
+
+#: Characters of other text after which hidden text that has not come is given up.
+_MOST_BETWEEN = 1 << 16
+
+#: Characters of hidden text after which its rest is waited for, and of other text that waits meanwhile.
+_LEAST_BEGUN, _MOST_WAITING = 8, 1 << 12
+
+#: Characters, and lines, after which a frame that has begun is given up: it never ended.
+_LONGEST, _MOST_LINES = 1 << 14, 30
+
+#: Bytes that a frame may have when it is unpacked, and parts: small texts unpack to a thousand times their size.
+MOST, _MOST_PARTS = 1 << 24, 500_000
+
+#: Frames that may come before one that is missing.
+_GAP = 10_000
+
+#: What a server may write for the first and the last character of a frame.
+_WRITTEN = {
+    "\\x1b": "\\x07",
+    "\\u001b": "\\u0007",
+    "\\033": "\\007",
+    "^[": "^G",
+    "␛": "␇",
+    "\ufffd": "\ufffd",
+    "?": "?",
+}
+
+_LONGEST_WRITTEN = max(map(len, _WRITTEN))
+
+#: What is left of the mark of a frame without them.
+BARE_MARK = _MARK[1:]
+
+#: What follows the nonce of a frame up to its last character, and the beginning of that.
+_REST = re.compile(r";[0-9a-f-]+;\d+/\d+\+?;[A-Za-z0-9+/=\r\n]*;[0-9a-f]{8}")
+_REST_BEGUN = re.compile(
+    r"(?:;(?:[0-9a-f-]+(?:;(?:\d+(?:/(?:\d+\+?(?:;[A-Za-z0-9+/=\r\n]*(?:;[0-9a-f]{0,8})?)?)?)?)?)?)?)?"
+)
+
+_NEWLINES = r"[\r\n]*"
+_START = re.compile(_NEWLINES.join(map(re.escape, _MARK)))
+_BEGUN = re.compile(
+    "".join(f"{re.escape(sign)}(?:{_NEWLINES}" for sign in _MARK[:-1]) + ")?" * (len(_MARK) - 1) + rf"{_NEWLINES}\Z"
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Something that a run said; ``seq`` tells it from every other of the run."""
+
+    kind: str
+    payload: dict[str, Any]
+    seq: str
+
+
+class _Seen:
+    """Which frames have been seen. Each process numbers its own, so all before the first gap are one number."""
+
+    def __init__(self) -> None:
+        self._all_to: dict[str, int] = {}
+        self._beyond: dict[str, set[int]] = {}
+
+    def __contains__(self, seq: str) -> bool:
+        process, number = _numbered(seq)
+        return number <= self._all_to.get(process, 0) or number in self._beyond.get(process, ())
+
+    def add(self, seq: str) -> None:
+        """Take note of a frame."""
+        process, number = _numbered(seq)
+        beyond = self._beyond.setdefault(process, set())
+        beyond.add(number)
+        all_to = self._all_to.get(process, 0)
+        if len(beyond) > _GAP:  # what is missing does not come any more
+            all_to = min(beyond) - 1
+        while all_to + 1 in beyond:
+            all_to += 1
+            beyond.discard(all_to)
+        self._all_to[process] = all_to
+
+
+def _numbered(seq: str) -> tuple[str, int]:
+    process, _, number = seq.rpartition("-")
+    return process, int(number)
+
+
+class _Hidden:
+    """Text that frames have named, because they show it themselves: it is taken out where it comes."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[str] = deque()
+        self._held = ""
+        self._between = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces or self._held)
+
+    def expect(self, text: str) -> None:
+        """Take out this text, line by line, when it comes."""
+        self._pieces.extend(re.findall(r"[^\n]*\n|[^\n]+", text))
+        self._between = 0
+
+    def without(self, text: str) -> str:
+        """Take a chunk, and return what of it is to be shown."""
+        text, self._held = self._held + text, ""
+        shown = []
+        while text and self._pieces:
+            piece = self._pieces[0]
+            if text.startswith(piece):
+                text = text[len(piece) :]
+                self._pieces.popleft()
+            elif piece == "\n":  # servers and readers add and drop empty lines
+                self._pieces.popleft()
+            elif piece.startswith(text):
+                self._held, text = text, ""
+            else:
+                other, text = self._other(text, piece)
+                shown.append(other)
+                self._between += len(other)
+                if not other or self._between > _MOST_BETWEEN:
+                    break
+        if self._between > _MOST_BETWEEN:
+            self._pieces.clear()
+        elif self._pieces and not self._held:
+            self._held, text = text, ""
+        return "".join(shown) + text
+
+    def _other(self, text: str, piece: str) -> tuple[str, str]:
+        """Return the text of the other stream that comes first, and what follows it."""
+        at = text.find(piece)
+        begun = _common(text, piece)
+        if at < 0 and begun >= _LEAST_BEGUN:  # half of it, other text, the other half
+            rest = piece[begun:]
+            at = text.find(rest, begun) if rest.strip() else -1
+            if at >= 0:
+                self._pieces.popleft()
+                return text[begun:at], text[at + len(rest) :]
+            if len(text) < _MOST_WAITING:
+                return "", text
+        if at < 0:
+            at = len(text) - _begun_at_end(text, piece)
+        return text[:at], text[at:]
+
+    def end(self) -> str:
+        """Return what was held back, as nothing more comes."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _common(text: str, other: str) -> int:
+    """Return with how many equal characters both begin."""
+    for at, (one, two) in enumerate(zip(text, other, strict=False)):
+        if one != two:
+            return at
+    return min(len(text), len(other))
+
+
+def _begun_at_end(text: str, piece: str) -> int:
+    """Return how many characters at the end of the text are the beginning of the piece."""
+    longest = min(len(text), len(piece) - 1)
+    return next((length for length in range(longest, 0, -1) if piece.startswith(text[-length:])), 0)
+
+
+class _Restorer:
+    """Puts back the first and the last character of the frames of one nonce, where a server has changed them."""
+
+    def __init__(self, nonce: str) -> None:
+        self.count = 0
+        self._mark = BARE_MARK + nonce
+        self._held = ""
+        self._before = ""  # the last characters of what came before
+
+    def restored(self, text: str) -> str:
+        """Take a chunk and return it as it was written; what may go on as a frame is held back."""
+        text = self._restored(text)
+        self._before = (self._before + text)[-_LONGEST_WRITTEN:]
+        return text
+
+    def _restored(self, text: str) -> str:
+        before = self._before
+        if not self._held and self._mark not in text and "]" not in text[-len(self._mark) :]:
+            return text
+        text, self._held = self._held + text, ""
+        pieces, at = [], 0
+        while (start := text.find(self._mark, at)) >= 0:
+            body = start + len(self._mark)
+            first = _first_of(text[at:start] if at else before + text[:start])
+            last, first = _WRITTEN.get(first, ""), first if text.endswith(first, at, start) else ""
+            rest = _REST.match(text, body)
+            if (before + text[:start]).rstrip("\r\n").endswith(ESCAPE):
+                pieces.append(text[at:body])
+                at = body
+            elif rest and text.startswith(last, rest.end()):
+                pieces.append(f"{text[at : start - len(first)]}{ESCAPE}{self._mark}{rest[0]}{END}")
+                at = rest.end() + len(last)
+                self.count += 1
+            elif _goes_on(text[body:], last):
+                return self._hold(pieces, text, at, start - len(first))
+            else:
+                pieces.append(text[at:body])
+                at = body
+        begun = len(text) - _begun_at_end(text[at:], self._mark)
+        first = _first_of(text[at:begun] if at else before + text[:begun])
+        is_likely = self.count or first or begun in {0, at} or text[begun - 1] in "\r\n"
+        if begun > len(text) - (1 if is_likely else 2) or text.endswith(ESCAPE, at, begun):
+            return "".join([*pieces, text[at:]])
+        return self._hold(pieces, text, at, begun - (len(first) if text.endswith(first, at, begun) else 0))
+
+    def _hold(self, pieces: list[str], text: str, at: int, begun: int) -> str:
+        self._held = text[begun:]
+        return "".join([*pieces, text[at:begun]])
+
+    def end(self) -> str:
+        """Return what was held back, as nothing more comes."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _first_of(text: str) -> str:
+    """Return what stands for the first character of a frame at the end of a text."""
+    return next((each for each in _WRITTEN if text.endswith(each)), "")
+
+
+def _goes_on(body: str, last: str) -> bool:
+    """Whether this may be the beginning of a frame's line, after its nonce."""
+    is_short = len(body) < _LONGEST and body.count("\n") <= _MOST_LINES
+    begun = _REST_BEGUN.match(body)
+    return bool(is_short and begun and last.startswith(body[begun.end() :]))
+
+
+@dataclass
+class Splitter:
+    """Splits what a run wrote into text and frames, each frame once, however the text is cut.
+
+    The text that a frame of the kind ``hide`` or ``error`` names is left out, as frames show it;
+    ``keeps_hidden`` is whether it is given all the same. ``damaged`` counts the frames that came broken.
+    """
+
+    nonce: str
+    keeps_hidden: bool = False
+    damaged: int = 0
+    _hidden: _Hidden = field(default_factory=_Hidden)
+    _held: str = ""
+    _ended_line: bool = False  # the last thing was a frame, whose newline may be next
+    _restorer: _Restorer = field(init=False, repr=False)
+    _pieces: dict[str, dict[int, str]] = field(default_factory=dict)
+    _seen: _Seen = field(default_factory=_Seen)
+
+    def __post_init__(self) -> None:
+        self._restorer = _Restorer(self.nonce)
+
+    @property
+    def restored(self) -> int:
+        """How many frames came without their control characters."""
+        return self._restorer.count
+
+    def feed(self, text: str) -> list[str | Frame]:
+        """Take a chunk and return what it completes, in order."""
+        return self._fed(self._restorer.restored(text))
+
+    def _fed(self, text: str) -> list[str | Frame]:
+        if not self._held and not self._ended_line and not self._hidden and ESCAPE not in text:
+            return [text] if text else []
+        items: list[str | Frame] = []
+        text, self._held = self._held + text, ""
+        at = 0
+        while start := _START.search(text, at):
+            self._add(items, text[at : start.start()])
+            end = text.find(END, start.end())
+            if end < 0:
+                at = self._unfinished(items, text, start.start())
+                break
+            text, at = self._found(items, text, start.start(), end + 1)
+        else:
+            last = text.rfind(ESCAPE, at)
+            if last >= 0 and _BEGUN.match(text, last):
+                self._held, text = text[last:], text[:last]
+            self._add(items, text[at:])
+        return items
+
+    def _found(self, items: list[str | Frame], text: str, start: int, end: int) -> tuple[str, int]:
+        """Take the frame that ends here; return the text and how far it is done with.
+
+        One that begins within another, whose other half comes later, is of the other stream.
+        """
+        starts = [found.start() for found in _START.finditer(text, start, end)]
+        for inner in reversed(starts):
+            line = _line_in(text[inner:end], self.nonce)
+            if line is None:
+                continue
+            fields, other = line
+            if inner == start and not _START.search(other):
+                self._add(items, other)
+                self._take(items, fields)
+                return text, end
+            self._take(items, fields)
+            self._ended_line = False
+            rest = text[end:] if fields[2].endswith("+") else re.sub(r"\A\r?\n", "", text[end:])
+            return text[:inner] + other + rest, start
+        until = starts[1] if len(starts) > 1 else end
+        shown = self._broken(text[start:until])
+        self._add(items, shown)
+        self._ended_line = not shown and until == end
+        return text, until
+
+    def end(self) -> list[str | Frame]:
+        """Return what was held back, as the text is at its end."""
+        items = self._fed(self._restorer.end())
+        held, self._held = self._held, ""
+        self._add(items, self._broken(held) if _START.match(held) else held)
+        _append(items, self._hidden.end())
+        self.damaged += len(self._pieces)
+        self._pieces.clear()
+        return items
+
+    def _add(self, items: list[str | Frame], text: str) -> None:
+        if not text:
+            return
+        if self._ended_line:
+            self._ended_line = False
+            text = re.sub(r"\A\r?\n", "", text)
+        _append(items, self._hidden.without(text) if self._hidden else text)
+
+    def _unfinished(self, items: list[str | Frame], text: str, start: int) -> int:
+        """Hold a frame that may go on; return how far the text is done with."""
+        if len(text) - start > _LONGEST or text.count("\n", start) > _MOST_LINES:
+            self._add(items, self._broken(text[start:]))
+        else:
+            self._held = text[start:]
+        return len(text)
+
+    def _broken(self, text: str) -> str:
+        """Return what is to be shown of a frame that is not whole: nothing, if it is ours and holds no other text."""
+        bare = _bare(text)
+        if not bare[len(_MARK) :].startswith(self.nonce):
+            return text
+        self.damaged += 1
+        return text if re.search(r"\s", bare) else ""
+
+    def _take(self, items: list[str | Frame], fields: list[str]) -> None:
+        self._ended_line = not fields[2].endswith("+")
+        try:
+            found = self._completed(*fields[1:4])
+        except (TypeError, ValueError, RecursionError, zlib.error):
+            self.damaged += 1
+            return
+        if found and found.kind in (HIDE, ERROR) and not self.keeps_hidden:
+            self._hidden.expect(str(found.payload.get("text", "")))
+        if found and found.kind != HIDE:
+            items.append(found)
+
+    def _completed(self, seq: str, part: str, data: str) -> Frame | None:
+        """Take one line of a frame, and return the frame if it is the last that was missing."""
+        if seq in self._seen:
+            return None
+        number, _, parts = part.removesuffix("+").partition("/")
+        pieces = self._pieces.setdefault(seq, {})
+        pieces[int(number)] = data
+        if len(pieces) < int(parts):
+            return None
+        self._seen.add(seq)
+        packed = "".join(data for _, data in sorted(self._pieces.pop(seq).items()))
+        kind, payload = unpacked(a2b_base64(packed), MOST, _MOST_PARTS)
+        if not isinstance(kind, str) or not isinstance(payload, dict):
+            raise TypeError(packed)
+        return Frame(kind, payload, seq)
+
+
+def unpacked(packed: bytes | bytearray, most: int, parts: int) -> Any:
+    """Return the JSON in compressed bytes. Raises ValueError for more than so many bytes, or parts between commas."""
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(packed, most)
+    if not unpacker.eof:
+        raise ValueError(f"it has more than {most:,} bytes")
+    if text.count(b",") > parts:
+        raise ValueError(f"it has more than {parts:,} parts")
+    return json.loads(text)
+
+
+def _append(items: list[str | Frame], text: str) -> None:
+    if text and items and isinstance(items[-1], str):
+        items[-1] += text
+    elif text:
+        items.append(text)
+
+
+def _line_in(text: str, nonce: str) -> tuple[list[str], str] | None:
+    """Return the fields of a frame's line and what the other stream wrote within; None where it is none of ours."""
+    start = _START.match(text)
+    body = text[start.end() if start else 0 : -1]
+    fields = _bare(body).split(";")
+    if fields[0] == nonce and len(fields) == 5 and _is_sound(";".join(fields[:4]), fields[4]):
+        return fields, ""
+    return _parted(body, nonce)
+
+
+def _is_sound(line: str, check: str) -> bool:
+    return crc32(line.encode(errors="replace")) == _number(check)
+
+
+def _number(check: str) -> int:
+    try:
+        return int(check, 16)
+    except ValueError:
+        return -1
+
+
+def _parted(body: str, nonce: str) -> tuple[list[str], str] | None:
+    """Return the fields of a line, and the text within that is not its own: with it taken out, the check is right.
+
+    The check of each beginning is compared with the one that each end needs before it.
+    """
+    places = [place for place, sign in enumerate(body) if sign not in "\r\n"]
+    signs = [body[place] for place in places]
+    check = _number("".join(signs[-8:]))
+    if check < 0 or nonce == NO_NONCE or signs[-9:-8] != [";"] or not set(nonce) <= set(signs):
+        return None
+    line = [sign.encode(errors="replace") for sign in signs[:-9]]
+    before = {0: 0}
+    state = 0
+    for at, sign in enumerate(line, 1):
+        state = crc32(sign, state)
+        before.setdefault(state, at)
+    needed = check
+    for at in range(len(line), 0, -1):
+        first = before.get(needed, at)
+        if first < at:
+            fields = b"".join(line[:first] + line[at:]).decode().split(";")
+            if fields[0] == nonce and len(fields) == 4:
+                other = body[places[first] : places[at] if at < len(line) else places[-9]]
+                return [*fields, ""], other
+        for byte in reversed(line[at - 1]):
+            needed = _crc_before(needed, byte)
+    return None
+
+
+def _crc_before(after: int, byte: int) -> int:
+    """Return the CRC-32 that was there before a byte was added."""
+    table, by_top = _crc_tables()
+    state = after ^ 0xFFFFFFFF
+    index = by_top[state >> 24]
+    return (((state ^ table[index]) << 8 & 0xFFFFFFFF) | (index ^ byte)) ^ 0xFFFFFFFF
+
+
+@cache
+def _crc_tables() -> tuple[list[int], dict[int, int]]:
+    table = [crc32(bytes([index]), 0xFFFFFFFF) ^ 0xFFFFFFFF for index in range(256)]
+    return table, {entry >> 24: index for index, entry in enumerate(table)}
+
+
+def _bare(text: str) -> str:
+    return text.replace("\n", "").replace("\r", "")
+
+
+def nonce_in(metadata: Mapping[str, Any] | None) -> str | None:
+    """Return what the frames of a run with this metadata carry; None when it makes none."""
+    return (metadata or {}).get(FRAMES_KEY)
+
+
+def split(text: str, nonce: str | None, *, keeps_hidden: bool = True) -> tuple[str, list[Frame]]:
+    """Return the text of a whole output without its frames, and the frames."""
+    if nonce is None:
+        return text, []
+    splitter = Splitter(nonce, keeps_hidden)
+    items = [*splitter.feed(text), *splitter.end()]
+    frames = [item for item in items if isinstance(item, Frame)]
+    return "".join(item for item in items if isinstance(item, str)), frames
+
+
+def text_of(items: Iterable[str | Frame]) -> str:
+    """Return what a splitter gave as those see it who show only text."""
+    return "".join(item if isinstance(item, str) else words_of(item) for item in items)
+
+
+def words_of(frame: Frame) -> str:
+    """Return what a frame says in plain text, where that stands in for text that was hidden: an error, a bar."""
+    text = str(frame.payload.get("text", ""))
+    if frame.kind == BAR:
+        return f"\r\x1b[K{text}\n" if frame.payload.get("state") == "ended" else f"\r\x1b[K{text}"
+    return text if frame.kind == ERROR else ""

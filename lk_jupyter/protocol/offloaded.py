@@ -1,0 +1,67 @@
+"""Outputs that were too large for the log: read from the bucket, where the run put them."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+from lk_jupyter.errors import LkError, NoSuchObject
+from lk_jupyter.protocol.frames import Frame, unpacked
+
+STORED = "stored"
+FOLDER = ".lk_jupyter/outputs"
+
+#: Looks for an object that may not be there yet, and seconds between them.
+LOOKS = 5
+PAUSE = 0.5
+
+#: Bytes that an output may have when it is unpacked.
+MOST = 1 << 26
+
+
+def fetched(read: Callable[[str], bytes | bytearray], nonce: str, frame: Frame) -> Frame:
+    """Return the frame that stands for one that was put in the bucket; its text, where that cannot be read.
+
+    ``read`` takes a key and gives its bytes; where there is none, it raises NoSuchObject.
+    """
+    facts = frame.payload
+    try:
+        payload = _payload(read, _key(nonce, facts), facts)
+    except (LkError, ValueError, RecursionError, zlib.error) as problem:
+        size = facts.get("size")
+        told = f"{size:,} bytes" if isinstance(size, int) else "unknown size"
+        text = f"{facts.get('plain', '')}\n(an output of {told}, not shown: {problem})"
+        payload = {"data": {"text/plain": text.strip()}, "metadata": {}, "id": facts.get("id")}
+    if payload.get("id") is None:
+        payload.pop("id", None)
+    return Frame(str(facts.get("kind")), payload, frame.seq)
+
+
+def _key(nonce: str, facts: dict[str, Any]) -> str:
+    """Return the key, which must be of this run's own."""
+    key = str(facts.get("key"))
+    if not key.startswith(f"{FOLDER}/{sha256(nonce.encode()).hexdigest()[:32]}/"):
+        raise ValueError(f"{key} doesn't belong to this run")
+    return key
+
+
+def _payload(read: Callable[[str], bytes | bytearray], key: str, facts: dict[str, Any]) -> dict[str, Any]:
+    data = _bytes(read, key)
+    if len(data) != facts.get("size") or sha256(data).hexdigest() != facts.get("sha256"):
+        raise ValueError("it was changed in the bucket")
+    payload = unpacked(data, MOST, MOST)
+    if not isinstance(payload, dict):
+        raise ValueError("it isn't an output")  # noqa: TRY004 (as whatever else is wrong with it)
+    return payload
+
+
+def _bytes(read: Callable[[str], bytes | bytearray], key: str) -> bytes | bytearray:
+    for _ in range(LOOKS - 1):
+        try:
+            return read(key)
+        except NoSuchObject:
+            time.sleep(PAUSE)
+    return read(key)

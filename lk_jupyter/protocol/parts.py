@@ -1,0 +1,97 @@
+"""What travels with the code of a run, to work for it over there.
+
+A part is a module of ``lk_jupyter/remote``. There the driver ``_lk_run`` imports it and calls
+``before(settings, namespace)``, ``rewritten(tree)`` with the syntax tree of the code, and
+``after(settings, namespace, error)``, where it has them; a part
+speaks to the notebook with ``_lk_run.frame``. Without a part the code goes alone, as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+SHIPPED = Path(__file__).parent.parent / "remote"
+DRIVER = "_lk_run"
+SETTINGS = "_lk_settings.json"
+CODE = "_lk_code.txt"
+
+#: What the names of our files begin with; no file of the author's may.
+PREFIX = "_lk_"
+
+#: What the script becomes.
+SCRIPT = f"import {DRIVER}\n{DRIVER}.main(globals())\n"
+
+
+@dataclass(frozen=True)
+class RemoteModule:
+    """A module of ``remote``, the settings that it is called with (JSON), and the modules that it needs beside it.
+
+    ``files`` are others that it needs, path to text.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The author's file as the driver runs it.
+
+    ``source`` is what the author wrote, where that is more than Python. ``first`` is a line to run
+    before it; ``show_last`` is whether its last expression is shown.
+    """
+
+    name: str
+    text: str
+    source: str = ""
+    first: str = ""
+    show_last: bool = False
+
+
+def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: Sequence[str] = ()) -> dict[str, str]:
+    """Return the files that go along: the driver, its settings, the author's file and the parts.
+
+    ``look`` are folders; the run says which of them shows the bucket.
+    """
+    modules = [DRIVER, *(name for part in parts for name in (part.name, *part.needs))]
+    settings = {
+        "nonce": nonce,
+        "cell": cell.name,
+        "source": cell.source if cell.source != cell.text else "",
+        "first": cell.first,
+        "show_last": cell.show_last,
+        "parts": {part.name: part.settings for part in parts},
+        **({"look": list(look)} if look else {}),
+    }
+    return {
+        **{path: text for part in parts for path, text in part.files.items()},
+        **module_files(modules),
+        SETTINGS: json.dumps(settings, ensure_ascii=False),
+        CODE: cell.text,
+    }
+
+
+def module_files(names: Sequence[str]) -> dict[str, str]:
+    """Return modules of ``remote`` as files."""
+    return {f"{name}.py": _module(SHIPPED / f"{name}.py") for name in names}
+
+
+@cache
+def _module(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def cloudpickle_files() -> dict[str, str]:
+    """Return the library that packs functions and classes, which has to be the same on both sides."""
+    found = find_spec("cloudpickle")
+    folder = Path(str(found and found.origin)).parent
+    return {f"{folder.name}/{path.name}": path.read_text(encoding="utf-8") for path in folder.glob("*.py")}

@@ -1,0 +1,276 @@
+"""State without a name: seeds, options for printing and plotting, filters of warnings, the environment.
+
+Travels with a run and works at both ends. A row of TABLE reads and sets the state of one module, which is set when the
+code imports the module, and not before.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import os
+import pickle
+import re
+import sys
+import warnings
+from importlib import import_module
+
+PROTOCOL = 4
+
+#: Variables of the environment that belong to one machine, or whose value is likely to be a secret.
+_ITS_OWN = re.compile(
+    r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|^(LK_|LYCEUM|JUPYTER|JPY_|IPY|PYDEVD|MPLBACKEND|PATH$|HOME$|PWD$|_$|TMP)"
+)
+
+
+def _options(pandas):
+    config = import_module("pandas._config.config")
+    names = [name for name in config._registered_options if name not in config._deprecated_options]
+    return {name: pandas.get_option(name) for name in names}
+
+
+def _set_options(pandas, values):
+    for name, value in values.items():
+        if pandas.get_option(name) != value:
+            pandas.set_option(name, value)
+
+
+def _pandas_defaults(pandas):
+    known = import_module("pandas._config.config")._registered_options
+    return {name: option.defval for name, option in known.items()}
+
+
+def _rc(matplotlib):
+    own = ("backend", "interactive", "toolbar", "webagg", "savefig.directory", "tk.")
+    return {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(own)}
+
+
+def _set_rc(matplotlib, values):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        matplotlib.rcParams.update(values)
+
+
+def _filters(module):
+    """Return the filters for Python's own warnings: a row of another one would import its library."""
+    return [row for row in module.filters if row[2].__module__ == "builtins"]
+
+
+def _set_filters(module, values):
+    module.filters[:] = [*values, *(row for row in module.filters if row[2].__module__ != "builtins")]
+    module._filters_mutated()
+
+
+def _environment(module):
+    return {name: value for name, value in module.environ.items() if not _ITS_OWN.search(name.upper())}
+
+
+def changed_environment():
+    """Return the variables of the environment that this process has set."""
+    return _without(_environment(os), _first_environment())
+
+
+def _set_environment(module, values):
+    module.environ.update(values)
+
+
+def _context(decimal):
+    context = decimal.getcontext()
+    return context.prec, context.rounding
+
+
+def _set_context(decimal, values):
+    decimal.getcontext().prec, decimal.getcontext().rounding = values
+
+
+def _torch(torch):
+    return torch.get_rng_state().numpy(), torch.get_default_dtype(), torch.is_grad_enabled()
+
+
+def _set_torch(torch, values):
+    state, kind, grad = values
+    torch.set_rng_state(torch.from_numpy(state.copy()))
+    torch.set_default_dtype(kind)
+    torch.set_grad_enabled(grad)
+
+
+def _inline(module):
+    """Return how figures are shown: which pictures are made of them, by which options, and whether they close."""
+    formatters = module.InteractiveShell.instance().display_formatter.formatters
+    makers = [formatter.type_printers.get(module.Figure) for formatter in formatters.values()]
+    makers = [maker for maker in makers if isinstance(maker, functools.partial)]
+    formats = sorted("retina" if "retina" in one.func.__name__ else one.keywords.get("fmt", "png") for one in makers)
+    options = {name: of for one in makers for name, of in one.keywords.items() if name not in ("fmt", "base64")}
+    return {"formats": formats, "options": options, "close": module.InlineBackend.instance().close_figures}
+
+
+def _set_inline(module, values):
+    of = {**_inline(module), **values}
+    backend, shell = module.InlineBackend.instance(), module.InteractiveShell.instance()
+    backend.close_figures = of["close"]
+    backend.print_figure_kwargs = of["options"]
+    backend.figure_formats = set(of["formats"])
+    module.select_figure_formats(shell, of["formats"], **of["options"])
+
+
+def _plotly(module):
+    return {"renderer": module.renderers.default, "template": module.templates.default}
+
+
+def _set_plotly(module, values):
+    for name, value in values.items():
+        setattr(getattr(module, name + "s"), "default", value)
+
+
+_OF_ALTAIR = ("data_transformers", "renderers", "theme")
+
+
+def _altair(module):
+    found = {name: getattr(module, name) for name in _OF_ALTAIR if hasattr(module, name)}
+    return {name: (of.active, dict(of.options)) for name, of in found.items()}
+
+
+def _set_altair(module, values):
+    for name, (active, options) in values.items():
+        getattr(module, name).enable(active, **options)
+
+
+#: Module → what reads its state, what sets it, and what reads the state that it begins with, where that is known.
+TABLE = {
+    "random": (lambda module: module.getstate(), lambda module, value: module.setstate(value), None),
+    "numpy.random": (lambda module: module.get_state(), lambda module, value: module.set_state(value), None),
+    "numpy": (
+        lambda module: {name: of for name, of in module.get_printoptions().items() if name != "override_repr"},
+        lambda module, value: module.set_printoptions(**value),
+        None,
+    ),
+    "pandas": (_options, _set_options, _pandas_defaults),
+    "matplotlib": (_rc, _set_rc, lambda module: dict(module.rcParamsDefault)),
+    "sklearn": (lambda module: module.get_config(), lambda module, value: module.set_config(**value), None),
+    "xarray": (lambda module: dict(module.get_options()), lambda module, value: module.set_options(**value), None),
+    "decimal": (_context, _set_context, None),
+    "torch": (_torch, _set_torch, None),
+    "matplotlib_inline.backend_inline": (
+        _inline,
+        _set_inline,
+        lambda _: {"formats": ["png"], "options": {"bbox_inches": "tight"}, "close": True},
+    ),
+    "plotly.io": (_plotly, _set_plotly, None),
+    "altair": (_altair, _set_altair, None),
+    "warnings": (_filters, _set_filters, None),
+    "os": (_environment, _set_environment, lambda _: _first_environment()),
+}
+
+
+#: Modules whose state the code may set before it imports them.
+_SET_BEFORE = {"matplotlib_inline.backend_inline"}
+
+
+def here():
+    """Return module → state of imported modules, where it differs from the state after the import."""
+    found = {}
+    for name, (get, _, begins) in TABLE.items():
+        module = sys.modules.get(name)
+        try:
+            value = _without(get(module), begins(module)) if begins else get(module)
+            if module is not None and value:
+                found[name] = _packed(value)
+        except Exception:
+            continue
+    return found
+
+
+def put(states):
+    """Set states; return module → reason for what could not be set."""
+    failed = {}
+    for name, packed in states.items():
+        if name not in TABLE:
+            continue
+        try:
+            TABLE[name][1](import_module(name), pickle.loads(base64.b64decode(packed)))
+        except Exception as error:
+            failed[name] = "{} could not be set as it was ({}: {})".format(name, type(error).__name__, error)
+    return failed
+
+
+def _packed(value):
+    return base64.b64encode(pickle.dumps(value, PROTOCOL)).decode()
+
+
+def _without(value, begins):
+    return {name: of for name, of in value.items() if name not in begins or not _same(begins[name], of)}
+
+
+def _same(one, other):
+    try:
+        return bool(one == other)
+    except Exception:
+        return _packed(one) == _packed(other)
+
+
+def _first_environment():
+    """Return the environment that this process was started with, where the system shows it."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            pairs = [entry.partition(b"=") for entry in file.read().split(b"\0")]
+    except OSError:
+        return dict(os.environ)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+
+
+class Watch:
+    """The states of a run: set as the modules are imported, and compared at the end."""
+
+    def __init__(self, states):
+        self._states = states
+        self._begun = {}
+        self._finding = set()
+        sys.meta_path.insert(0, self)
+        for name in [name for name in TABLE if name in sys.modules]:
+            self.set(name)
+
+    def set(self, name):
+        """Set the state of a module that is imported now."""
+        if name in self._begun:
+            return
+        if name in self._states:
+            for reason in put({name: self._states[name]}).values():
+                sys.stderr.write(reason + "\n")
+        self._begun[name] = self._read(name)
+        if name in _SET_BEFORE:
+            given = pickle.loads(base64.b64decode(self._states[name])) if name in self._states else {}
+            self._begun[name] = {**TABLE[name][2](sys.modules[name]), **given}
+
+    def find_spec(self, name, path=None, target=None):
+        """Return the spec that the other finders give, with a loader that sets the state too."""
+        if name not in TABLE or name in self._finding:
+            return None
+        self._finding.add(name)
+        try:
+            found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+            spec = next((spec for spec in found if spec is not None and spec.loader is not None), None)
+        finally:
+            self._finding.discard(name)
+        if spec is not None:
+            load = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: (load(module), self.set(name))[0]
+        return spec
+
+    def changed(self):
+        """Return module → state, where it is not what it was."""
+        found = {}
+        for name, begun in self._begun.items():
+            value = self._read(name)
+            is_options = isinstance(value, dict) and isinstance(begun, dict)
+            changed = _without(value, begun) if is_options else value
+            if changed is not None and not _same(changed, {} if is_options else begun):
+                found[name] = _packed(changed)
+        return found
+
+    @staticmethod
+    def _read(name):
+        """Return the state of a module as a value that its next change does not change; None for no state."""
+        try:
+            return pickle.loads(pickle.dumps(TABLE[name][0](sys.modules[name]), PROTOCOL))
+        except Exception:
+            return None

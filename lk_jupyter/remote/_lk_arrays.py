@@ -1,0 +1,125 @@
+"""Arrays, scalars and dtypes of numpy, as nodes and leaves; a leaf is a ``.npy`` file, version 3.
+
+Travels with a run. Bytes are neither copied to be sent nor when they have come, where the array is
+in one piece.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import struct
+
+import numpy as np
+
+MAGIC = b"\x93NUMPY\x03\x00"
+ALIGNED = 64
+
+
+def encode(encoder, node, value):
+    """Make the node of a value of numpy; False when it has no form."""
+    kind = type(value)
+    if kind in (np.ndarray, np.memmap):
+        node.update(t="numpy.array", leaf=_leaf(encoder, np.asarray(value)))
+    elif kind is np.ma.MaskedArray:
+        node.update(t="numpy.masked", hard=bool(value.hardmask), fill=_fill_value(encoder, value))
+        node["v"] = [encoder.node(np.asarray(value.data)), encoder.node(_mask(value))]
+    elif kind is np.recarray or kind is np.matrix:
+        node.update(t="numpy." + kind.__name__, v=encoder.node(_plain(value)))
+    elif isinstance(value, np.generic) and kind.__module__ == "numpy":
+        node.update(t="numpy.scalar", d=_description(encoder, value.dtype))
+        node["v"] = base64.b64encode(np.asarray(value).tobytes()).decode()
+    elif isinstance(value, np.dtype):
+        node.update(t="numpy.dtype", d=_description(encoder, value))
+    else:
+        return False
+    encoder.modules.add("numpy")
+    return True
+
+
+def decode(decoder, node):
+    """Return the value of a node that ``encode`` made."""
+    kind = node["t"].partition(".")[2]
+    if kind == "array":
+        return read(decoder.leaf(node["leaf"]))
+    if kind == "scalar":
+        return _array(base64.b64decode(node["v"]), _dtype(node["d"]), ())[()]
+    if kind == "dtype":
+        return _dtype(node["d"])
+    if kind == "masked":
+        data, mask = decoder.values(node["v"])
+        fill = decoder.value(node["fill"])
+        return np.ma.MaskedArray(
+            data, np.ma.nomask if mask is None else mask, fill_value=fill, hard_mask=node["hard"], copy=False
+        )
+    return decoder.value(node["v"]).view({"recarray": np.recarray, "matrix": np.matrix}[kind])
+
+
+def write(array, sink):
+    """Write an array that holds no objects as a ``.npy`` file."""
+    by_columns = array.flags.f_contiguous and not array.flags.c_contiguous
+    head = {
+        "descr": np.lib.format.dtype_to_descr(array.dtype),
+        "fortran_order": by_columns,
+        "shape": array.shape,
+    }
+    text = repr(head).encode("utf-8")
+    room = -(len(MAGIC) + 4 + len(text) + 1) % ALIGNED
+    sink(MAGIC + struct.pack("<I", len(text) + room + 1) + text + b" " * room + b"\n")
+    if array.nbytes:
+        flat = np.ascontiguousarray(array.T if by_columns else array).reshape(-1)
+        sink(memoryview(flat.view(np.uint8)))
+
+
+def read(content):
+    """Return the array in the bytes of a ``.npy`` file; it uses them, not a copy."""
+    view = memoryview(content)
+    (length,) = struct.unpack("<I", view[len(MAGIC) : len(MAGIC) + 4])
+    start = len(MAGIC) + 4 + length
+    head = ast.literal_eval(bytes(view[len(MAGIC) + 4 : start]).decode("utf-8").strip())
+    dtype = np.lib.format.descr_to_dtype(head["descr"])
+    return _array(content, dtype, tuple(head["shape"]), start, "F" if head["fortran_order"] else "C")
+
+
+def _array(content, dtype, shape, start=0, order="C"):
+    if dtype.hasobject:  # its bytes would be taken for addresses
+        raise ValueError("objects have no bytes")
+    if dtype.itemsize == 0 or 0 in shape:
+        return np.zeros(shape, dtype, order)
+    return np.ndarray(shape, dtype, content, start, order=order)
+
+
+def _leaf(encoder, array):
+    if array.dtype.hasobject and array.dtype.kind != "T":
+        raise encoder.refusal("is an array of objects: give it another dtype, make it a list, or add --pickle")
+    _description(encoder, array.dtype)
+    return encoder.leaf(lambda sink: write(array, sink))
+
+
+def _description(encoder, dtype):
+    """Return a dtype as JSON, which must come back as the same."""
+    try:
+        text = repr(np.lib.format.dtype_to_descr(dtype))
+        if _dtype(text) == dtype and dtype.kind != "T":
+            return text
+    except (TypeError, ValueError, UserWarning):
+        pass
+    raise encoder.refusal("has the dtype {}, which can't be sent: give it another".format(dtype))
+
+
+def _dtype(text):
+    return np.lib.format.descr_to_dtype(ast.literal_eval(text))
+
+
+def _mask(masked):
+    return None if masked.mask is np.ma.nomask else np.asarray(masked.mask)
+
+
+def _fill_value(encoder, masked):
+    return None if masked._fill_value is None else encoder.node(masked._fill_value[()])
+
+
+def _plain(value):
+    """Return a record array or matrix as an ordinary array."""
+    plain = value.view(np.ndarray)
+    return plain.view(np.dtype(plain.dtype.descr)) if plain.dtype.type is np.record else plain

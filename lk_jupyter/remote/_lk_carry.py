@@ -1,0 +1,1035 @@
+"""The state that a cell reads and changes: names, and the objects behind them, as one stream of pickles.
+
+Travels with a run and works on both sides. Arrays, frames and tensors are leaves next to the stream, in their own
+form. What was met before is referred to by a number that both ends know, its token: so two names of one object
+stay one, and what the cell has changed in place is changed in place where it came from.
+"""
+
+from __future__ import annotations
+
+import collections
+import copyreg
+import dis
+import functools
+import hashlib
+import io
+import json
+import linecache
+import os
+import pickle
+import sys
+import types
+from importlib import import_module
+
+import cloudpickle
+
+_near = (lambda name: import_module("." + name, __package__)) if __package__ else import_module
+_values, _messages, _versions = _near("_lk_codec"), _near("_lk_envelope"), _near("_lk_pickle")
+
+#: The last protocol that writes the number of each object: a pickle that cannot be read leaves the rest readable.
+PROTOCOL = 3
+
+#: Numbers in a stream: the namespace that functions of the notebook look names up in, then leaves downwards from -2;
+#: an object that the other side has is written as its token, 0 or more: even for pickled objects, odd for leaves.
+_MAIN, _FIRST = -1, -2
+
+#: Kinds of libraries that are leaves; the others are pickled as they are.
+_LEAVES = {
+    "ndarray", "memmap", "recarray", "matrix", "DataFrame", "Series", "Tensor", "Parameter",
+    "Table", "RecordBatch", "ChunkedArray", "Int64Index", "MultiIndex", "CategoricalIndex",
+}  # fmt: skip
+
+#: Packages whose pickles are read by all versions with the same first number.
+_STEADY = {"numpy", "pandas"}
+
+#: Said of a variable that takes more bytes than come back without its name.
+TOO_LARGE = "takes {:,} bytes, and {:,} come back without a name: add --out {}"
+
+#: Text and bytes longer than this are leaves.
+LONG = 65_536
+
+_ATOMS = {type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented)}
+_TENSORS = {"Tensor", "Parameter"}
+_OF_FUNCTIONS = ("__qualname__", "__module__", "__kwdefaults__", "__doc__", "__annotations__")
+_GLOBAL = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"}
+_EMPTY = "empty cell"
+_TOP_LEVEL_AWAIT = 0x2000
+_CACHED = type(functools.lru_cache(len))
+
+
+class Refused(Exception):
+    """Part of a state cannot travel; the text says which and why."""
+
+
+# What is inside an object that can change in place
+
+_PLAIN = {
+    list: list,
+    tuple: list,
+    set: list,
+    frozenset: list,
+    collections.deque: list,
+    bytearray: bytes,
+    dict: dict,
+    collections.Counter: dict,
+    types.CellType: lambda cell: [cell.cell_contents] if _is_filled(cell) else _EMPTY,
+    types.FunctionType: lambda function: [
+        function.__defaults__,
+        function.__kwdefaults__,
+        function.__dict__,
+        list(function.__closure__ or ()),
+    ],
+}
+_NEVER = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.CodeType, range, slice)
+_NEVER = (*_NEVER, types.BuiltinFunctionType, types.MethodType, property, classmethod, staticmethod)
+
+
+def inside(value):
+    """Return what a value holds, to be compared and sent alone; None for what never changes in place."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return _PLAIN[kind](value)
+    if isinstance(value, _NEVER) or _is_shell(value):
+        return None
+    if _is_widget(value):
+        return _inside_widget(value)
+    reduce = copyreg.dispatch_table.get(kind)
+    made = reduce(value) if reduce else value.__reduce_ex__(PROTOCOL)
+    if not isinstance(made, tuple):
+        return None
+    _, arguments, state, items, pairs = (*made[:5], *(None,) * (5 - len(made[:5])))
+    if state is None and items is None and pairs is None:
+        return None
+    return [
+        arguments[1:] if arguments and isinstance(arguments[0], type) else arguments,
+        state,
+        _list(items),
+        _list(pairs),
+    ]
+
+
+def _list(items):
+    return None if items is None else list(items)
+
+
+def _is_filled(cell):
+    try:
+        cell.cell_contents
+    except ValueError:
+        return False
+    return True
+
+
+def change(value, holds):
+    """Make a value hold what an equal one holds elsewhere, in place. Raises TypeError where that cannot be."""
+    kind = type(value)
+    if kind in (list, bytearray):
+        value[:] = holds
+    elif kind in (dict, set, collections.deque, collections.Counter):
+        value.clear()
+        (value.extend if kind is collections.deque else value.update)(holds)
+    elif kind is types.CellType:
+        if holds == _EMPTY:
+            del value.cell_contents
+        else:
+            value.cell_contents = holds[0]
+    elif kind is types.FunctionType:
+        value.__defaults__, value.__kwdefaults__ = holds[:2]
+        value.__dict__.clear()
+        value.__dict__.update(holds[2])
+    elif _is_widget(value):
+        fill_widget(value, holds)
+    elif kind in _PLAIN:
+        raise TypeError("never changes in place")
+    else:
+        _change_instance(value, *holds[1:])
+
+
+def _change_instance(value, state, items, pairs):
+    if hasattr(value, "__setstate__"):
+        if hasattr(value, "__dict__"):
+            value.__dict__.clear()
+        value.__setstate__(state)
+    elif state is not None:
+        attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+        if hasattr(value, "__dict__"):
+            value.__dict__.clear()
+            value.__dict__.update(attributes or {})
+        for name, inner in (slots or {}).items():
+            object.__setattr__(value, name, inner)
+    if items is not None:
+        value[:] = items
+    if pairs is not None:
+        value.clear()
+        value.update(pairs)
+
+
+def change_leaf(value, new):
+    """Do the same for arrays, frames and tensors. Raises TypeError where that cannot be."""
+    kind = type(value).__name__
+    if kind in ("DataFrame", "Series") and hasattr(value, "_update_inplace"):
+        value._update_inplace(new)
+        value.attrs = new.attrs
+    elif kind == "DataFrame" and hasattr(value, "_df"):
+        value._df = new._df
+    elif kind in ("ndarray", "memmap", "recarray", "matrix"):
+        if value.shape != new.shape or value.dtype != new.dtype:
+            raise TypeError("has another shape")
+        value[...] = new
+    elif kind in ("Tensor", "Parameter"):
+        value.data = new.data.to(value.device)
+        value.requires_grad_(new.requires_grad)
+        value.grad = new.grad
+    else:
+        raise TypeError("never changes in place")
+
+
+# Writing
+
+
+class Writer(cloudpickle.Pickler):
+    """Writes values one after the other as pickles of one stream, and their leaves into a message.
+
+    ``known`` is id → (token, object) of what the other end has. ``nodes`` are the leaves' nodes, ``values`` what they
+    are of; ``reached`` is token → object of what was referred to. ``read`` are the global names that functions of the
+    notebook read, ``files`` where their text is from.
+    """
+
+    def __init__(self, message, known=None):
+        self._file = io.BytesIO()
+        super().__init__(self._file, protocol=PROTOCOL)
+        self.message = message
+        self.known = known or {}
+        self.nodes, self.values = [], []
+        self.reached, self.read, self.files = {}, set(), set()
+        self.modules, self.packages = set(), set()
+        self._numbers, self._leaf_kinds = {}, {}
+        self._root = self._last = self.fresh = None
+
+    def chunk(self, value):
+        """Return a value as bytes. Raises Refused."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._root = self._last = value
+        self.packages = set()
+        try:
+            self.dump(value)
+        except Refused:
+            raise
+        except Exception as error:
+            raise Refused(self._why(error)) from None
+        return self._file.getvalue()
+
+    def _why(self, error):
+        if "changed size during iteration" in str(error) or "mutated during iteration" in str(error):
+            return "changes while it is read: stop what changes it, such as a thread, and run the cell again"
+        if "recursion" in str(error).lower():
+            return "is nested too deeply"
+        return "holds what cannot be pickled ({}): make it in the cell that uses it".format(error)
+
+    def share(self, values):
+        """Write the arrays first whose memory others may show, so that views stay views.
+
+        These are the values with memory of their own, and the owners that two of the values show.
+        """
+        owners = [owner for owner in map(owner_of, values) if owner is not None and id(owner) not in self.known]
+        shown = collections.Counter(map(id, owners))
+        sizes = collections.Counter()
+        for owner, value in [(owner_of(value), value) for value in values]:
+            sizes[id(owner)] += getattr(value, "nbytes", 0) if owner is not None else 0
+        own = {id(value) for value in values}
+        for owner in owners:
+            if id(owner) in own or (shown[id(owner)] > 1 and owner.nbytes <= 2 * sizes[id(owner)]):
+                self._leaf(owner)
+
+    def is_leaf(self, value):
+        """Whether a value is an array, frame, tensor or table."""
+        kind = type(value)
+        if kind not in self._leaf_kinds:
+            library = kind.__module__.partition(".")[0]
+            name = kind.__name__
+            self._leaf_kinds[kind] = library in _values.KINDS and (name in _LEAVES or name.endswith("Index"))
+        return self._leaf_kinds[kind]
+
+    def persistent_id(self, value):
+        """Return the number of what is not pickled: what the other end has, leaves, and the namespace."""
+        kind = type(value)
+        if kind in _ATOMS:
+            return self._leaf(value) if kind in (str, bytes) and len(value) > LONG else None
+        known = self.known.get(id(value))
+        if known is not None and known[1] is value and value is not self.fresh:
+            self.reached.setdefault(known[0], value)
+            return known[0]
+        if kind is dict and value is sys.modules["__main__"].__dict__:
+            return _MAIN
+        return self._leaf(value) if self.is_leaf(value) else None
+
+    def _leaf(self, value):
+        number = self._numbers.get(id(value))
+        if number is None:
+            node = self._node(value)
+            if node is None:
+                return None
+            number = self._numbers[id(value)] = len(self.nodes)
+            self.nodes.append(node)
+            self.values.append(value)
+        return _FIRST - number
+
+    def _node(self, value):
+        """Return the node of a leaf; None without a form."""
+        made = self._view(value) or self._made(value)
+        if made and getattr(value, "grad", None) is not None and type(value).__name__ in _TENSORS:
+            made["grad"] = self.persistent_id(value.grad)
+        return made
+
+    def _made(self, value):
+        made, first = encoded(value), len(self.message.leaves)
+        if made is None:
+            return None
+        node, writes, modules = made
+        self.modules |= modules
+        self.message.take(writes)
+        return {"node": node, "first": first, "count": len(writes)}
+
+    def _view(self, value):
+        """Return the node of an array that shows a part of another array in the stream; None for others."""
+        owner = owner_of(value)
+        if owner is None or owner is value:
+            return None
+        number = self._numbers.get(id(owner))
+        token = self.known.get(id(owner), (None,))[0] if number is None else _FIRST - number
+        if token is None:
+            return None
+        if token >= 0:
+            self.reached.setdefault(token, owner)
+        start = value.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        return {"view": [token, start, list(value.shape), list(value.strides), self._made(value.dtype)]}
+
+    def reducer_override(self, value):
+        """Pickle what cloudpickle does not pickle as a notebook needs it, and refuse what belongs to a process."""
+        self._last = value
+        kind = type(value)
+        if kind is types.FunctionType:
+            if value.__module__ == __name__:
+                return NotImplemented
+            if value.__globals__.get("__name__") == "__main__" or _is_inner(value):
+                return self._function(value)
+        elif kind is _CACHED and value.__wrapped__.__module__ == "__main__":
+            return make_cached, (value.__wrapped__, value.cache_parameters()), None
+        elif kind is types.CellType:
+            return make_cell, (), [value.cell_contents] if _is_filled(value) else [], None, None, fill_cell
+        if kind is NamesOf or _is_shell(value) or _is_widget(value):
+            return _reduced(value)
+        reason = _values.stays(value) or _belongs_here(value)
+        if reason:
+            raise Refused(reason if value is self._root else "holds what " + reason)
+        self._needs(kind, value)
+        return super().reducer_override(value)
+
+    def _needs(self, kind, value):
+        """Record the modules that reading needs, and the packages whose versions must be the same."""
+        of = value.__name__ if kind is types.ModuleType else getattr(value, "__module__", None) or kind.__module__
+        top = str(of).partition(".")[0]
+        self.modules.add(top)
+        if not isinstance(value, (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)):
+            self.packages.add(kind.__module__.partition(".")[0])
+
+    def _function(self, function):
+        """Reduce a function of the notebook: its code is packed apart, for only the same Python can read it."""
+        code = function.__code__
+        is_own = function.__globals__ is sys.modules["__main__"].__dict__
+        if is_own:
+            self.files.add(code.co_filename)
+            self.read |= globals_of(code)
+        state = {name: getattr(function, name) for name in _OF_FUNCTIONS}
+        place = [code.co_filename, code.co_name, code.co_firstlineno, list(code.co_varnames), _versions.python()]
+        packed = cloudpickle.dumps(code, protocol=PROTOCOL)
+        names = function.__globals__ if is_own else NamesOf(function.__globals__["__name__"])
+        made = packed, place, names, function.__name__, function.__defaults__, function.__closure__
+        return make_function, made, (state, function.__dict__), None, None, fill_function
+
+    def tokens(self):
+        """Return token → object of all that was written, as the other end finds it too."""
+        met = {2 * number: value for number, value in self.memo.copy().values()}
+        return {**met, **{2 * at + 1: value for at, value in enumerate(self.values)}}
+
+
+class Digests(Writer):
+    """Names objects by what they hold, each apart; an object that the other side has counts by its token."""
+
+    def __init__(self, known):
+        super().__init__(None, known)
+
+    def of(self, value):
+        """Return the digest of what a value holds; what it refers to is reached meanwhile. Raises Refused."""
+        if self.is_leaf(value):
+            owner = owner_of(value)
+            if owner is not value and id(owner) in self.known:
+                self.reached.setdefault(self.known[id(owner)][0], owner)
+            if found := self._leaf(value):
+                return found
+        self.clear_memo()
+        try:
+            held = inside(value)
+        except Exception as error:
+            raise Refused(self._why(error)) from None
+        return hashlib.sha256(self.chunk(held)).hexdigest()
+
+    def of_any(self, value):
+        """Return the digest of a value that is the name's own, such as a number. Raises Refused."""
+        self.clear_memo()
+        return hashlib.sha256(self.chunk(value)).hexdigest()
+
+    def _leaf(self, value):
+        made = encoded(value)
+        if made is None:
+            return None
+        grad = getattr(value, "grad", None) if type(value).__name__ in _TENSORS else None
+        return _digest(made[0], map(_hash, made[1])) + ("" if grad is None else self._leaf(grad))
+
+
+def digest_of(node, leaves):
+    """Return the digest of a leaf that came, as ``Digests`` makes it; None for a leaf that must be read first."""
+    if "view" in node or "grad" in node:
+        return None
+    mine = leaves[node["first"] : node["first"] + node["count"]]
+    hashes = (
+        leaf["sha256"] if "sha256" in leaf else hashlib.sha256(_values.from_text(leaf["v"])).hexdigest()
+        for leaf in mine
+    )
+    return _digest(node["node"], hashes)
+
+
+def _digest(node, hashes):
+    return hashlib.sha256("\n".join([json.dumps(node, sort_keys=True), *hashes]).encode()).hexdigest()
+
+
+def _hash(write):
+    content = hashlib.sha256()
+    write(lambda piece: content.update(memoryview(piece).cast("B") if memoryview(piece).nbytes else b""))
+    return content.hexdigest()
+
+
+def encoded(value):
+    """Return the node of a leaf, what writes its bytes, and the modules to read it; None for what has no form."""
+    encoder = _values.Encoder()
+    try:
+        return encoder.value("", value), encoder.leaves, encoder.modules
+    except _values.CannotTravel:
+        return None
+
+
+def owner_of(value):
+    """Return the array whose memory an array shows, itself where that is its own; None for what is no array."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or type(value) is not numpy.ndarray:
+        return None
+    while type(value.base) is numpy.ndarray:
+        value = value.base
+    return value
+
+
+def _belongs_here(value):
+    """Say why what belongs to its process cannot be pickled, even where cloudpickle would; nothing for others."""
+    is_file = isinstance(value, io.IOBase) and not isinstance(value, (io.BytesIO, io.StringIO))
+    is_once = isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
+    is_bound = type(value).__module__ in _values.OF_A_PROCESS
+    return _values.why_not(value) if is_file or is_once or is_bound else ""
+
+
+def globals_of(code):
+    """Return the global names that code and the functions in it use."""
+    names = {found.argval for found in dis.get_instructions(code) if found.opname in _GLOBAL}
+    return names.union(*(globals_of(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
+
+
+def texts_of(files):
+    """Return file → text of what is only known to this process, such as cells: tracebacks show it there too."""
+    return {name: "".join(linecache.getlines(name)) for name in sorted(files) if linecache.getlines(name)}
+
+
+def make_function(packed, place, namespace, name, *rest):
+    """Make a function of the notebook; its globals are the namespace of the cell."""
+    file, of, line, variables, python = place
+    if python == _versions.python():
+        code = pickle.loads(packed)
+    else:
+        found = (code for code in _codes(file) if (code.co_name, code.co_firstlineno) == (of, line))
+        code = next((code for code in found if list(code.co_varnames) == variables), None)
+    if code is None:
+        text = "is a function of Python {}, Python is {} here, and its text is not known: define {} in the cell"
+        raise Refused(text.format(python, _versions.python(), name))
+    return types.FunctionType(_in_file(code, file), namespace, name, *rest)
+
+
+def _codes(file):
+    """Yield the code of all functions in the text of a cell."""
+    text = "".join(linecache.getlines(file))
+    waiting = [compile(text, file, "exec", _TOP_LEVEL_AWAIT, True)] if text else []
+    while waiting:
+        code = waiting.pop()
+        inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+        waiting += inner
+        yield from inner
+
+
+def _in_file(code, file):
+    """Return code with the name of its file, which cloudpickle takes away."""
+    constants = tuple(_in_file(inner, file) if isinstance(inner, types.CodeType) else inner for inner in code.co_consts)
+    return code.replace(co_filename=file, co_consts=constants)
+
+
+def fill_function(function, state):
+    """Give a function its attributes."""
+    for name, value in state[0].items():
+        setattr(function, name, value)
+    function.__dict__.update(state[1])
+
+
+def make_cached(function, parameters):
+    """Make a function that keeps its answers, as ``functools.lru_cache`` does."""
+    return functools.lru_cache(**parameters)(function)
+
+
+def _is_shell(value):
+    """Whether a value is IPython's shell, which each side has one of."""
+    shells = sys.modules.get("IPython.core.interactiveshell")
+    return shells is not None and isinstance(value, shells.InteractiveShell)
+
+
+def shell():
+    """Return IPython's shell of this side."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        raise Refused("holds IPython's shell, and the run has no IPython: add -r ipython") from None
+    return get_ipython()
+
+
+# Widgets: each side has a model of its own, and what it holds travels
+
+_OF_MODELS = {"comm", "keys", "log", "parent", "_msg_callbacks", "_display_callbacks", "_states_to_send"}
+_OF_TRAITS = ("_trait", "_cross_validation_lock", "_property_lock", "_holding_sync", "_model_id", "_comm")
+
+
+def _is_widget(value):
+    widgets = sys.modules.get("ipywidgets.widgets.widget")
+    return widgets is not None and isinstance(value, widgets.Widget)
+
+
+def _inside_widget(widget):
+    """Return the traits of a widget, its other attributes, and what observes it."""
+    from traitlets.traitlets import EventHandler
+
+    observed = [
+        (handler, name, kind)
+        for name, kinds in widget._trait_notifiers.items()
+        for kind, handlers in kinds.items()
+        for handler in handlers
+        if not isinstance(handler, EventHandler)
+    ]
+    return [
+        {name: value for name, value in widget._trait_values.items() if name not in _OF_MODELS},
+        {name: value for name, value in widget.__dict__.items() if not name.startswith(_OF_TRAITS)},
+        observed,
+        list(widget._msg_callbacks.callbacks),
+    ]
+
+
+def _reduced(value):
+    """Reduce what each side has already, or makes for itself."""
+    if _is_widget(value):
+        return make_widget, (type(value),), _inside_widget(value), None, None, fill_widget
+    return (shell, ()) if _is_shell(value) else value.__reduce__()
+
+
+def make_widget(kind):
+    """Make a widget that holds nothing yet."""
+    widget = kind.__new__(kind)
+    sys.modules["ipywidgets.widgets.widget"].Widget.__init__(widget)
+    return widget
+
+
+def fill_widget(widget, state):
+    """Let a widget hold what one of the other side holds, and show it."""
+    traits, attributes, observed, callbacks = state
+    widget._trait_values.update(traits)
+    widget.__dict__.update(attributes)
+    for handler, name, kind in observed:
+        widget.observe(handler, name, kind)
+    for callback in callbacks:
+        widget.on_msg(callback)
+    widget.send_state()
+
+
+# What IPython shows of a value, as the code has set it
+
+#: The name under which formatters travel, which no variable has.
+FORMATTERS = "IPython's formatters"
+
+_OF_NOTEBOOKS = {"", "IPython", "builtins", "matplotlib_inline", "lk_jupyter", "ipywidgets", "_lk_shell"}
+
+
+def formatters():
+    """Return MIME type → what shows instances of a class, where that is not IPython's own."""
+    found = {}
+    for kind, formatter in _formatters().items():
+        made = {**formatter.type_printers, **formatter.deferred_printers}
+        own = {of: maker for of, maker in made.items() if _package_of(maker) not in _OF_NOTEBOOKS}
+        if own:
+            found[kind] = own
+    return found
+
+
+def put_formatters(found):
+    """Let IPython show values as the other side does."""
+    for kind, made in found.items():
+        formatter = _formatters().get(kind)
+        for of, maker in made.items() if formatter else ():
+            (formatter.deferred_printers if isinstance(of, tuple) else formatter.type_printers)[of] = maker
+
+
+def _formatters():
+    made = getattr(
+        getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None), "_instance", None
+    )
+    return made.display_formatter.formatters if made else {}
+
+
+def _package_of(maker):
+    return str(getattr(getattr(maker, "func", maker), "__module__", "") or "").partition(".")[0]
+
+
+def make_cell():
+    """Make an empty cell of a closure."""
+    return types.CellType()
+
+
+def fill_cell(cell, state):
+    """Put into a cell what it holds."""
+    if state:
+        cell.cell_contents = state[0]
+
+
+class NamesOf:
+    """Travels in place of the namespace of a module."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def __reduce__(self):
+        """Become the namespace of the module on the other side."""
+        return names_of, (self._module,)
+
+
+def names_of(module):
+    """Return the namespace of a module."""
+    return import_module(module).__dict__
+
+
+def _is_inner(function):
+    """Whether a function is made by a function of a module, and so has no name there."""
+    module = sys.modules.get(function.__globals__.get("__name__"))
+    is_its = module is not None and vars(module) is function.__globals__
+    return is_its and "<locals>" in function.__qualname__ and "__file__" in function.__globals__
+
+
+# Reading
+
+
+class Reader(pickle.Unpickler):
+    """Reads what a Writer has written. ``known`` is token → object of what is here."""
+
+    def __init__(self, stream, content, leaf, known=None):
+        self._file = io.BytesIO(stream)
+        super().__init__(self._file)
+        self._content = content
+        self._leaf = leaf
+        self.known = known or {}
+        self.values = {}
+
+    def chunk(self, start):
+        """Return the value that begins there."""
+        self._file.seek(start)
+        return self.load()
+
+    def find_class(self, module, name):
+        """Return a class or function by its name; ours are in the module where this is."""
+        if module.rpartition(".")[2] == "_lk_carry":
+            return globals()[name]
+        return super().find_class(module, name)
+
+    def persistent_load(self, number):
+        """Return what is not pickled."""
+        if number == _MAIN:
+            return sys.modules["__main__"].__dict__
+        if number >= 0 and number not in self.known:
+            raise Refused("refers to what this kernel no longer has: run the cell again")
+        if number >= 0:
+            return self.known[number]
+        at = _FIRST - number
+        if at not in self.values:
+            self.values[at] = self._read(self._content["nodes"][at])
+        return self.values[at]
+
+    def _read(self, node):
+        if "view" in node:
+            return self._view(*node["view"])
+        first = node["first"]
+        decoder = _values.Decoder(lambda number: self._leaf(self._content["leaves"][first + number]))
+        value = decoder.value(node["node"])
+        if node.get("grad") is not None:
+            value.grad = self.persistent_load(node["grad"])
+        return value
+
+    def _view(self, owner, start, shape, strides, dtype):
+        import numpy
+
+        memory = self.persistent_load(owner)
+        in_order = memory if memory.flags.c_contiguous else memory.T
+        return numpy.ndarray(shape, self._read(dtype), in_order, start, strides)
+
+    def tokens(self):
+        """Return token → object of all that was read."""
+        met = {2 * number: value for number, value in self.memo.copy().items()}
+        return {**met, **{2 * at + 1: value for at, value in self.values.items()}}
+
+
+def keep_texts(texts):
+    """Let tracebacks and ``inspect`` find the text of cells that ran elsewhere."""
+    for name, text in texts.items():
+        if name not in linecache.cache and not os.path.exists(name):
+            linecache.cache[name] = len(text), None, text.splitlines(True), name
+
+
+# From one end to the other
+
+
+class Departing:
+    """Values on their way: their pickles, and the message that lists them.
+
+    ``known`` is id → (token, object) of what the other end has.
+    """
+
+    def __init__(self, known=None):
+        self.message = _messages.Message(pickle=True)
+        self.writer = Writer(self.message, known)
+        self.sizes = {}
+        self._entries = []
+        self._stream = []
+        self._versions = {}
+        self._shared = {}
+
+    def share(self, values):
+        """Write the arrays first that other values may show a part of; each counts where it is added."""
+        for value in values:
+            first = len(self.message.leaves)
+            self.writer.share([value])
+            self._shared[id(value)] = sum(leaf["size"] for leaf in self.message.leaves[first:])
+        self.writer.share(values)
+
+    def add(self, kind, key, value, name):
+        """Add a value: of a name, of a leaf by its token, or what an object holds. Raises Refused; returns its bytes.
+
+        ``name`` is the variable in which it is.
+        """
+        first = len(self.message.leaves)
+        size = self._shared.pop(id(value), 0)
+        self.writer.fresh = value if kind == "leaf" else None
+        content = self.writer.chunk(value)
+        entry = {"k": kind, "n": key, "of": name, "at": sum(map(len, self._stream))}
+        entry["packages"] = self._packages()
+        self._entries.append(entry)
+        self._stream.append(content)
+        size += len(content) + sum(leaf["size"] for leaf in self.message.leaves[first:])
+        self.sizes[name] = self.sizes.get(name, 0) + size
+        return size
+
+    def _packages(self):
+        found = dict(_versions.package_of(module) for module in self.writer.packages)
+        self._versions.update((name, version) for name, version in found.items() if version is not None)
+        return [name for name, version in found.items() if version is not None]
+
+    def text(self, **more):
+        """Return the message, as ``Message.text`` does."""
+        return self.message.text(carry={**self._listed(), **more})
+
+    def close(self):
+        """Put the pickles into the message, before its large leaves are placed."""
+        content = b"".join(self._stream)
+        self._first = len(self.message.leaves)
+        self.message.take([lambda sink: sink(content)])
+
+    def _listed(self):
+        return {
+            "entries": self._entries,
+            "stream": self._first,
+            "nodes": self.writer.nodes,
+            "versions": self._versions,
+            "texts": texts_of(self.writer.files),
+        }
+
+
+class Arriving:
+    """Values that came. ``refused`` is name → reason for what cannot be read; ``known`` is token → object of here."""
+
+    def __init__(self, content, leaf, known=None):
+        self.refused = {}
+        self.listed = content["carry"]
+        self.content = content
+        leaves = content["leaves"]
+
+        def read(found):
+            return _values.from_text(found["v"]) if "v" in found else leaf(found)
+
+        stream = bytes(read(leaves[self.listed["stream"]]))
+        self.reader = Reader(stream, {"nodes": self.listed["nodes"], "leaves": leaves}, read, known)
+        keep_texts(self.listed["texts"])
+
+    def read(self):
+        """Yield each entry with its value, in the order in which they were written."""
+        for entry in self.listed["entries"]:
+            reason = self._differs(entry) or None
+            if reason is None:
+                value, reason = self._value(entry)
+            if reason is None:
+                yield entry, value
+            else:
+                self.refused[entry["of"]] = "{} {}".format(entry["of"], reason)
+
+    def _value(self, entry):
+        """Return a value, or the reason why it cannot be read."""
+        try:
+            return self.reader.chunk(entry["at"]), None
+        except _messages.Failed:
+            raise
+        except ImportError as missing:
+            return None, _messages.missing_package(missing)
+        except MemoryError as error:
+            return None, "does not fit into memory: {}".format(error or "it is full")
+        except (Refused, _values.CannotTravel) as error:
+            return None, str(error)
+        except pickle.UnpicklingError:
+            return None, "shares a part with one that did not come"
+        except Exception as error:
+            return None, "cannot be read ({}: {})".format(type(error).__name__, error)
+
+    def _differs(self, entry):
+        """Say which version is another one here, where that matters to what is read."""
+        there = {name: version for name, version in self.listed["versions"].items() if name in entry["packages"]}
+        strict = {name: of for name, of in there.items() if not _is_steady(name, of)}
+        found = _versions.differences(strict, _versions.python())
+        return "was made by other versions: {}".format("; ".join(found)) if found else ""
+
+
+def _is_steady(name, version):
+    here = _versions.version_of(name) or ""
+    return name in _STEADY and here.partition(".")[0] == version.partition(".")[0]
+
+
+# In the run
+
+
+class Visit:
+    """The namespace of a run, between what came and what goes back.
+
+    ``refused`` is name → reason for what could not be read; ``hidden`` are names that are not the author's, with their
+    values.
+    """
+
+    def __init__(self, arriving, namespace, hidden=None):
+        self._namespace = namespace
+        self._hidden = hidden or {}
+        came = {entry["n"]: value for entry, value in arriving.read()}
+        self._formatters = came.pop(FORMATTERS, {})
+        if self._formatters:
+            shell()
+            put_formatters(self._formatters)
+        namespace.update(came)
+        self.refused = arriving.refused
+        self._came = set(came)
+        self._known = known_of({**arriving.reader.tokens(), **arriving.reader.known})
+        leaves = arriving.content["leaves"]
+        self._before = {2 * at + 1: digest_of(node, leaves) for at, node in enumerate(arriving.listed["nodes"])}
+        self._own = {}
+
+    def begin(self):
+        """Record all values, as the last step before the code runs."""
+        digests = Digests(self._known)
+        for token, value in self._known.values():
+            if self._before.get(token) is None:
+                self._before[token] = _quietly(digests.of, value)
+        self._start = dict(self._namespace)
+        for name in self._came:
+            if id(self._namespace[name]) not in self._known:
+                self._own[name] = _quietly(digests.of_any, self._namespace[name])
+
+    def end(self, limit, asked=()):
+        """Return what has changed, ready to be sent, with name → reason for what cannot be.
+
+        What takes more bytes than the limit stays, unless it was asked for.
+        """
+        refused, departing = {}, None
+        while departing is None:
+            departing = self._departing(refused, limit, asked)
+        departing.close()
+        return departing, {name: reason for (_, _, name), reason in refused.items()}
+
+    @property
+    def gone(self):
+        """The names that came and were deleted."""
+        return sorted(name for name in self._came if name not in self._namespace)
+
+    def _departing(self, refused, limit, asked):
+        """Return what has changed, but for what is refused; None where more is refused now, to start again."""
+        departing = Departing(self._known)
+        digests = Digests(self._known)
+        digests.reached = reached = departing.writer.reached
+        changed = self._changed(digests, asked)
+        departing.share(list(changed.values()))
+        seen = set()
+        for name in [*changed, *sorted(self._came - changed.keys())]:
+            if name in changed:
+                waiting = [("name", name, changed[name])]
+            else:
+                digests.persistent_id(self._namespace.get(name))
+                waiting = []
+            while waiting or reached.keys() - seen:
+                for held in waiting:
+                    place = (*held[:2], name)
+                    if place not in refused:
+                        reason = _added(departing, *held, name)
+                        reason = reason or _too_large(departing, name, None if name in asked else limit)
+                        if reason:
+                            refused[place] = "{} {}".format(name, reason)
+                            return None
+                tokens = sorted(reached.keys() - seen)
+                seen.update(tokens)
+                waiting = [found for token in tokens for found in self._held(digests, token)]
+        return departing
+
+    def _held(self, digests, token):
+        """Yield what an object holds, where that is something else than before; what it refers to is reached then."""
+        value = digests.reached[token]
+        digest = _quietly(digests.of, value)
+        if digest != self._before.get(token):
+            yield "leaf" if token % 2 else "inside", token, value
+
+    def _changed(self, digests, asked):
+        """Return the names that have another value than before, and the names that were asked for."""
+        hidden = self._hidden or getattr(sys.modules.get("_lk_shell"), "hidden", {})
+        shown = formatters()
+        found = {FORMATTERS: shown} if shown != self._formatters else {}
+        named = {
+            name: value
+            for name, value in list(self._namespace.items())
+            if not name.startswith("__")
+            and hidden.get(name, hidden) is not value
+            and (name != "_" or self._is_sent_unasked(value))
+            and (
+                name in asked
+                or self._start.get(name, self) is not value
+                or (name in self._own and _quietly(digests.of_any, value) != self._own[name])
+            )
+        }
+        return {**named, **found}
+
+    def _is_sent_unasked(self, value):
+        """Whether the last value that was shown is sent without being asked for."""
+        is_known = id(value) in self._known or any(
+            value is of for name, of in list(self._namespace.items()) if name != "_"
+        )
+        return type(value) in _ATOMS or Digests(self._known).is_leaf(value) or is_known
+
+
+def _added(departing, kind, key, value, name):
+    """Add a value; return why that cannot be, or nothing."""
+    try:
+        departing.add(kind, key, inside(value) if kind == "inside" else value, name)
+    except Refused as error:
+        return str(error)
+    except Exception as error:
+        return "cannot be read ({}: {})".format(type(error).__name__, error)
+    return ""
+
+
+def _too_large(departing, name, limit):
+    size = departing.sizes[name]
+    if limit is None or size <= limit:
+        return ""
+    return TOO_LARGE.format(size, limit, name)
+
+
+class Kept:
+    """What the other end has of a namespace already, by what it holds: the values that have not changed since.
+
+    ``digests`` is name → digest of the value when it was last the same on both sides.
+    """
+
+    #: The first token of such values: an even number, above all that a stream gives.
+    FIRST = 1 << 40
+
+    def __init__(self, namespace, digests):
+        self._names = {id(namespace[name]): name for name in digests if name in namespace}
+        self._namespace = namespace
+        self._digests = digests
+        self._found = {}
+
+    def get(self, number, default=None):
+        """Return the token and the value of an object with this id, as ``known`` of a Writer has them."""
+        if number not in self._found:
+            self._found[number] = self._look(number)
+        return self._found[number] or default
+
+    def __contains__(self, number):
+        return self.get(number) is not None
+
+    def _look(self, number):
+        name = self._names.get(number)
+        if name is None or digest_here(self._namespace[name]) != self._digests[name]:
+            return None
+        token = self.FIRST + 2 * list(self._digests).index(name)
+        return token + Writer(None).is_leaf(self._namespace[name]), self._namespace[name]
+
+    @property
+    def tokens(self):
+        """Token → name of the values that were asked for and have not changed."""
+        return {found[0]: self._names[number] for number, found in self._found.items() if found}
+
+    @property
+    def values(self):
+        """Token → value of the same."""
+        return {found[0]: found[1] for found in self._found.values() if found}
+
+
+def digest_here(value):
+    """Return the digest of a value and all that it holds; None for what cannot be read."""
+    digests = Digests({})
+    return _quietly(digests.of if digests.is_leaf(value) else digests.of_any, value)
+
+
+def digests_of(tokens):
+    """Return token → digest of each object that can change in place."""
+    known = known_of(tokens)
+    digests = Digests(known)
+    return {token: _quietly(digests.of, value) for token, value in known.values()}
+
+
+def known_of(tokens):
+    """Return id → (token, object) of what can change in place, or holds what can."""
+    return {id(value): (token, value) for token, value in tokens.items() if token % 2 or _holds(value)}
+
+
+def _holds(value):
+    try:
+        return inside(value) is not None
+    except Exception:
+        return False
+
+
+def _quietly(digest, value):
+    """Return a digest; None for what cannot be read."""
+    try:
+        return digest(value)
+    except Refused:
+        return None

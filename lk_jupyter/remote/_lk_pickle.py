@@ -1,0 +1,106 @@
+"""Pickled values, with the versions of Python and of the packages that must be the same where they are read.
+
+Travels with a run. Reading a pickle runs what it says, so this is only done where both ends were told to.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import pickletools
+import sys
+
+PROTOCOL = 4
+
+
+def dumps(value):
+    """Pickle a value; what is defined in the notebook goes along where cloudpickle is installed."""
+    try:
+        import cloudpickle as pickler
+    except ImportError:
+        pickler = pickle
+    return pickler.dumps(value, protocol=PROTOCOL)
+
+
+def loads(content):
+    """Return a pickled value."""
+    return pickle.loads(memoryview(content))
+
+
+def packages(content):
+    """Return package → version for each package, not of Python itself, that reading the pickle imports."""
+    found = {}
+    for module in modules(content):
+        name, version = package_of(module)
+        if version is not None:
+            found[name] = version
+    return found
+
+
+def python():
+    """Return the version of Python that pickles of code are bound to."""
+    return "{}.{}".format(*sys.version_info)
+
+
+def differences(there, found_python):
+    """Return in words what is different here from where the pickle was made."""
+    different = []
+    if found_python != python():
+        different.append("Python is {} here, and was {} there".format(python(), found_python))
+    for name, version in sorted(there.items()):
+        here = version_of(name)
+        if here is None:
+            different.append("{} is not installed here, and was {} there".format(name, version))
+        elif here != version:
+            different.append("{0} is {1} here, and was {2} there (-r {0}=={2})".format(name, here, version))
+    return different
+
+
+def modules(content):
+    """Return the first parts of the modules that a pickle names.
+
+    A module within a function is text, of which nothing but the name tells.
+    """
+    found, memo, last = set(), [], [None, None]
+    has_modules = b"subimport" in content
+    for code, argument, _place in pickletools.genops(content):
+        if has_modules and isinstance(argument, str) and argument in sys.modules and argument != "__main__":
+            found.add(argument)
+        if code.name == "GLOBAL":
+            found.add(argument.split(" ")[0])
+        elif code.name == "STACK_GLOBAL":
+            found.add(last[0])
+        if code.name == "MEMOIZE":
+            memo.append(last[1])
+        elif code.name in ("BINGET", "LONG_BINGET"):
+            last = [last[1], memo[argument]]
+        else:
+            last = [last[1], argument if isinstance(argument, str) else None]
+    return {name.partition(".")[0] for name in found if isinstance(name, str)}
+
+
+def package_of(module):
+    """Return the package that a module is of, and its version; None for one of Python itself, or of the author."""
+    if module in getattr(sys, "stdlib_module_names", ()):
+        return module, None
+    names = _providers(tuple(sys.path)).get(module, [module])
+    versions = [(name, version_of(name)) for name in names]
+    return next((found for found in versions if found[1] is not None), (module, None))
+
+
+def version_of(name):
+    """Return the version of a package without its local part, None when it is not installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(name).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.lru_cache(maxsize=1)
+def _providers(_path):
+    """Return the packages of each module, which reads the files of all of them: once for a path of imports."""
+    from importlib import metadata
+
+    return metadata.packages_distributions() if hasattr(metadata, "packages_distributions") else {}

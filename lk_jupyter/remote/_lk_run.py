@@ -1,0 +1,221 @@
+"""Runs the author's file in the place of the script that was started, and speaks to the notebook.
+
+Travels with a run. The script is two lines that call ``main``; the settings beside it say which
+file to run and which parts, modules that travel too, to call before and after. What is more than
+text goes to the notebook in frames: see ``frame``. Imports next to nothing: it delays every start.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import zlib
+from binascii import b2a_base64, crc32
+
+SETTINGS = "_lk_settings.json"
+CODE = "_lk_code.txt"
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+#: A frame is lines that a pipe takes whole, whoever else writes to it.
+LINE_BYTES = 4000
+_TOP_LEVEL_AWAIT = 0x2000
+_COROUTINE = 0x80
+
+_nonce = ""
+_number = 0
+_file = ""
+_source = _text = ""
+_out, _err = sys.stdout, sys.stderr
+
+
+def main(namespace):
+    """Run what the settings say in this namespace, then end the process as a script ends it."""
+    global _nonce, _file, _source, _text, _out, _err  # noqa: PLW0603 (one process runs one file)
+    _out, _err = sys.stdout, sys.stderr
+    atexit.register(_tidy)
+    settings = _settings()
+    _nonce = settings.pop("nonce")
+    namespace.pop(__name__, None)
+    _source = settings["source"]
+    exec(settings["first"], namespace)
+    with open(os.path.join(HERE, CODE), encoding="utf-8", newline="") as file:
+        _text = file.read()
+    _file = _place(settings["cell"])
+    namespace["__file__"] = _file
+    parts = [(__import__(name), given) for name, given in settings["parts"].items()]
+    sys.exit(_lived(parts, namespace, settings))
+
+
+def _settings():
+    """Read the settings and take them away: who knows the nonce can speak to the notebook."""
+    path = os.path.join(HERE, SETTINGS)
+    with open(path, encoding="utf-8") as file:
+        # It is JSON, which is a Python literal but for three words; the json module takes long to import.
+        settings = eval(file.read(), {"true": True, "false": False, "null": None})
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+    return settings
+
+
+def _place(name):
+    """Put the author's file beside the others, so that everything that reads it finds it."""
+    path = os.path.join(HERE, name)
+    try:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            file.write(_text)
+    except OSError:
+        import linecache
+
+        linecache.cache[path] = len(_text), None, _text.splitlines(True), path
+    return path
+
+
+def _tidy():
+    """Take away what came along, as the last thing: the working folder may be a bucket, which outlives the run."""
+    if not os.path.basename(HERE).startswith("_lk_"):
+        return
+    for folder, _, names in os.walk(HERE, topdown=False):
+        is_ours = os.path.basename(folder) in ("cloudpickle", "__pycache__")
+        try:
+            for name in names:
+                if is_ours or name.startswith("_lk_") or os.path.join(folder, name) == _file:
+                    os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
+        except OSError:  # what the code has written there stays
+            pass
+
+
+def _lived(parts, namespace, settings):
+    """Run everything; return the exit code, or what ``sys.exit`` was given."""
+    error = None
+    try:
+        for part, given in parts:
+            if hasattr(part, "before"):
+                part.before(given, namespace)
+        _execute(namespace, settings)
+    except BaseException as raised:
+        error = raised
+        _show_error(error)
+    for part, given in parts:
+        try:
+            if hasattr(part, "after"):
+                part.after(given, namespace, error)
+        except BaseException as raised:
+            error = raised if error is None else error
+            _show_error(raised)
+    for folder in filter(os.path.ismount, settings.get("look", ())):
+        frame("place", {"bucket": folder})
+        break
+    if isinstance(error, SystemExit):
+        return error.code
+    return 0 if error is None else 1
+
+
+def _execute(namespace, settings):
+    code = compile(_tree(_text, settings), _file, "exec", _TOP_LEVEL_AWAIT, True)
+    if code.co_flags & _COROUTINE:
+        import asyncio
+
+        asyncio.run(eval(code, namespace))
+    else:
+        exec(code, namespace)
+
+
+def _tree(source, settings):
+    """Return the syntax tree of the file; its last expression is shown where the settings say so."""
+    import _ast
+
+    tree = compile(source, _file, "exec", _ast.PyCF_ONLY_AST | _TOP_LEVEL_AWAIT, True)
+    last = tree.body[-1] if tree.body else None
+    if settings["show_last"] and isinstance(last, _ast.Expr):
+        place = {name: getattr(last.value, name) for name in last.value._attributes}
+        shown = _ast.Name("_lk_show_last", _ast.Load(), **place)
+        last.value = _ast.Call(shown, [last.value], [], **place)
+    for part in map(sys.modules.get, settings["parts"]):
+        if hasattr(part, "rewritten"):
+            tree = part.rewritten(tree)
+    return tree
+
+
+#: Shows an error on stderr; a part may put a better one in its place.
+def show_error(error, shown):
+    """Print the traceback as Python does."""
+    import traceback
+
+    traceback.print_exception(type(error), error, shown)
+
+
+def _show_error(error):
+    if isinstance(error, SystemExit):
+        return
+    error.__traceback__ = own_frames(error)
+    if type(error) is EOFError:
+        _say_who_answers(error)
+    if sys.excepthook is not sys.__excepthook__:
+        sys.excepthook(type(error), error, error.__traceback__)
+    else:
+        show_error(error, error.__traceback__)
+
+
+def _say_who_answers(error):
+    """Put words into the error of ``input`` and ``getpass``, which a run cannot answer."""
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    by_getpass = os.path.basename(last.tb_frame.f_code.co_filename) == "getpass.py"
+    if by_getpass or error.args == ("EOF when reading a line",):
+        error.args = ("nobody can answer {}() in a run".format("getpass" if by_getpass else "input"),)
+        error.__suppress_context__ = True
+
+
+def own_frames(error):
+    """Return the traceback from the author's file on, without the frames that led there."""
+    shown = error.__traceback__
+    while shown and shown.tb_frame.f_code.co_filename != _file:
+        shown = shown.tb_next
+    return shown or error.__traceback__
+
+
+def frame(kind, payload, stream=None):
+    """Send something to the notebook, after what was printed so far; JSON can hold the payload."""
+    send(lines(kind, payload, _next()), stream)
+
+
+def errors():
+    """Return the real stderr."""
+    return _err
+
+
+def send(data, stream=None):
+    """Write lines of frames, each at once, to the real stdout or the stream that is given."""
+    stream = stream or _out
+    stream.flush()
+    raw = stream.buffer
+    for line in data:
+        raw.write(line)
+        raw.flush()
+
+
+def aside(kind, payload):
+    """Return a frame for the midst of a line."""
+    return b"".join(line[:-1] for line in lines(kind, payload, _next(), b"+"))
+
+
+def _next():
+    global _number  # noqa: PLW0603
+    _number += 1
+    return "{:x}-{}".format(os.getpid(), _number)
+
+
+def lines(kind, payload, seq, goes_on=b""):
+    """Return a frame as lines of bytes; a terminal shows nothing of them."""
+    import json
+
+    packed = b2a_base64(zlib.compress(json.dumps([kind, payload]).encode(), 1), newline=False)
+    pieces = [packed[at : at + LINE_BYTES - 200] for at in range(0, len(packed), LINE_BYTES - 200)]
+    heads = ["{};{};{}/{}".format(_nonce, seq, at, len(pieces)).encode() for at in range(len(pieces))]
+    bodies = [head + goes_on + b";" + piece for head, piece in zip(heads, pieces)]
+    return [b"\x1b]7411;%s;%08x\x07\n" % (body, crc32(body)) for body in bodies]

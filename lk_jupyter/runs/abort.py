@@ -1,0 +1,226 @@
+"""Aborts on their way: sent and repeated in the background until a run has ended, whatever the server answers.
+
+An abort is not taken back: not by another interrupt, not by a session that is closed, and the process
+does not end before the server has heard of it (for half a minute at most).
+"""
+
+from __future__ import annotations
+
+import atexit
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import chain, repeat
+from typing import Protocol
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.execution import is_final
+from lk_jupyter.errors import (
+    ApiError,
+    Conflict,
+    LkError,
+    NotFound,
+    OperationNotAvailable,
+    RateLimited,
+    ServerError,
+)
+from lk_jupyter.runs.follow import PATIENCE, PAUSES
+from lk_jupyter.runs.interrupts import all_served, in_background
+
+#: Seconds after which whoever waits for an abort is let go, with words; the abort is not.
+LET_GO = 10.0
+
+#: Seconds between two looks whether an aborted run has ended, and before the abort is repeated.
+_LOOK, _LONGEST_LOOK, _REPEAT = 0.1, 2.0, 30.0
+
+#: Seconds that a process may wait at its end for the server to hear of an abort.
+_AT_EXIT = 30.0
+
+
+class Pending(Protocol):
+    """Something that has to reach the server before the process ends."""
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether it has, or never will."""
+
+
+class Abort:
+    """The abort of one run.
+
+    ``accepted`` is whether the server took it, ``state`` the last state that it named since, ``error`` what
+    the last try failed of. ``ended`` is set once the run has ended.
+    """
+
+    def __init__(self, client: Client, execution_id: str) -> None:
+        self.execution_id = execution_id
+        self.accepted = False
+        self.state = ""
+        self.error: Exception | None = None
+        self.ended = threading.Event()
+        self._client = client
+        self._over = False  # nothing more is tried
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the server has heard of it, or never will."""
+        return self.accepted or self.ended.is_set() or self._over
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the last try failed, so that waiting for the end may take long."""
+        return self.error is not None and not self.ended.is_set()
+
+    def wait(self, seconds: float = LET_GO) -> bool:
+        """Wait for the end of the run, not longer than so many seconds and not on a server that fails.
+
+        Returns whether the run has ended.
+        """
+        end = time.monotonic() + seconds
+        while not self.ended.is_set() and not self.is_stuck and time.monotonic() < end:
+            self.ended.wait(_LOOK)
+        return self.ended.is_set()
+
+    def wait_for_answer(self, seconds: float = LET_GO) -> None:
+        """Wait until the server has answered it, not longer than so many seconds."""
+        end = time.monotonic() + seconds
+        while not self.has_arrived and not self.is_stuck and time.monotonic() < end:
+            self.ended.wait(_LOOK)
+
+    @property
+    def words(self) -> str:
+        """What is known of it, for whoever does not wait any longer."""
+        fix = f"Stop it: %lk_abort {self.execution_id}"
+        if self.error and self._over:
+            return f"The abort failed: {_first_line(self.error)} The run may still be active. {fix}"
+        if self.error:
+            why = _first_line(self.error)
+            return f"The run may still be active: {why} The abort is repeated in the background. {fix}"
+        if self.accepted:
+            state = self.state or "active"
+            return f"The server accepted the abort, but the run is still {state}. Check: %lk_status {self.execution_id}"
+        return f"The server has not answered the abort yet. The run may still be active. {fix}"
+
+    def work(self) -> None:
+        """Send it, as often as it takes, and look whether the run has ended."""
+        end = time.monotonic() + PATIENCE
+        try:
+            for pause in chain(PAUSES, repeat(PAUSES[-1])):
+                time.sleep(pause)
+                self._send()
+                if self.accepted:
+                    self._look()
+                if self.ended.is_set() or self._over or time.monotonic() > end:
+                    return
+        except Exception as error:  # noqa: BLE001 (it is said where the abort is waited for)
+            self.error = error
+        finally:
+            self._over = True
+            _finished(self)
+
+    def _send(self) -> None:
+        try:
+            self._client.workloads.abort(self.execution_id)
+        except LkError as error:
+            is_absent = isinstance(error, OperationNotAvailable)
+            if not self._has_ended(unknown=isinstance(error, NotFound) and not is_absent):
+                self._over = is_absent or (isinstance(error, ApiError) and not isinstance(error, _PASSING))
+                self.error = error
+        else:
+            self.accepted, self.error = True, None
+
+    def _look(self) -> None:
+        """Look at the state until the run has ended, or the abort is to be repeated."""
+        end, pause = time.monotonic() + _REPEAT, _LOOK
+        while not self._has_ended(unknown=True) and time.monotonic() < end:
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_LOOK)
+
+    def _has_ended(self, *, unknown: bool) -> bool:
+        """Whether the run has ended; one that the server does not know has, where it is ``unknown`` to the abort."""
+        try:
+            self.state = self._client.execution.status(self.execution_id).status
+        except NotFound as error:
+            over = unknown and not isinstance(error, OperationNotAvailable)
+        except LkError:
+            over = False  # nobody can tell now
+        else:
+            over = is_final(self.state)
+        if over:
+            self.error = None
+            self.ended.set()
+        return over
+
+
+#: Refusals after which another try may succeed.
+_PASSING = (NotFound, Conflict, RateLimited, ServerError)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).partition("\n")[0]
+    return text if text.endswith(".") else f"{text}."
+
+
+_lock = threading.Lock()
+_pending: set[Pending] = set()
+_aborts: dict[tuple[Client, str], Abort] = {}
+_closing: dict[Client, Callable[[], object]] = {}
+
+
+def abort_soon(client: Client, execution_id: str) -> Abort:
+    """Abort a run in the background, and return at once; the abort that is on its way already, if there is one."""
+    with _lock:
+        found = _aborts.get((client, execution_id))
+        if found:
+            return found
+        made = _aborts[client, execution_id] = Abort(client, execution_id)
+        _pending.add(made)
+    in_background(made.work, "lk-abort")
+    return made
+
+
+def keep_until_arrived(pending: Pending) -> None:
+    """Let the process not end before this has arrived."""
+    with _lock:
+        _pending.difference_update([each for each in _pending if each.has_arrived])
+        _pending.add(pending)
+
+
+def close_when_idle(client: Client, close: Callable[[], object]) -> None:
+    """Close a client, once the aborts that go through it have come to their ends."""
+    with _lock:
+        is_busy = any(user is client for user, _ in _aborts)
+        if is_busy:
+            _closing[client] = close
+    if not is_busy:
+        close()
+
+
+def _finished(abort: Abort) -> None:
+    with _lock:
+        client = abort._client
+        _aborts.pop((client, abort.execution_id), None)
+        _pending.discard(abort)
+        close = None if any(user is client for user, _ in _aborts) else _closing.pop(client, None)
+    if close:
+        close()
+
+
+@atexit.register
+def _arrive() -> None:
+    """Wait for the aborts that the server has not heard of; no further interrupt ends that."""
+    begun, is_told = time.monotonic(), False
+    while not all_served() or not all(each.has_arrived for each in list(_pending)):
+        waited = time.monotonic() - begun
+        with suppress(ValueError):  # another thread ends Python: no interrupt reaches it
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if waited > _AT_EXIT:
+            print("The run may still be active. Check: %lk_runs", file=sys.stderr)  # noqa: T201
+            return
+        if waited > 1 and not is_told:
+            print("Waiting for the server to accept the abort of your run (30 s at most) …", file=sys.stderr)  # noqa: T201
+            is_told = True
+        time.sleep(0.05)

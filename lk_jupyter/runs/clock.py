@@ -1,0 +1,182 @@
+"""What a run has taken and costs, by the server's stamps, whatever the clock of this machine shows.
+
+The browser calculates the same from the same record, in ``labextension/src/bill.ts``; the tests of both read one
+table of examples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, Protocol
+
+from lk_jupyter.api.billing import ExecutionSummary
+from lk_jupyter.api.execution import ExecutionRecord, is_final
+from lk_jupyter.errors import LkError
+from lk_jupyter.machines.cost import cost_at, credits_label
+
+#: Of the clocks that nobody sets, the one that keeps running while the machine sleeps, where the usual one does not.
+_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+#: Seconds between two looks at a record that does not have the start yet; the last holds from then on.
+_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+
+CostIs = Literal["billed", "estimated", "at most"]
+
+#: What an amount is → how its label begins, from the most certain to the least.
+_MARKS: dict[CostIs, str] = {"billed": "", "estimated": "≈ ", "at most": "at most "}
+
+
+def now() -> float:
+    """Return this moment in seconds: a run costs on while the laptop that started it sleeps."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+
+
+def this_second() -> float:
+    """Return the last whole second of the wall clock, as a moment of ``now``.
+
+    What shows a cost counts at these moments, here and in the browser, so that all show one figure.
+    """
+    return now() - time.time() % 1
+
+
+def next_second() -> float:
+    """Return how long it takes to the next whole second of the wall clock, in seconds."""
+    return 1 - time.time() % 1
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a run has taken, in seconds, and costs, in credits; None where it has not begun or nobody can know.
+
+    ``cost_is`` is billed for the server's figure, estimated for price and time, and at most where the server
+    does not give the moments between which it bills.
+    """
+
+    seconds: float | None = None
+    cost: Decimal | None = None
+    cost_is: CostIs | None = None
+
+    @property
+    def label(self) -> str:
+        """The cost in words, with its mark; empty where there is none."""
+        return "" if self.cost is None else f"{_MARKS[self.cost_is or 'estimated']}{credits_label(self.cost)}"
+
+    @classmethod
+    def total(cls, bills: Iterable[Bill]) -> Bill:
+        """Return the sum of the known costs, as certain as the least certain of them."""
+        known = [bill for bill in bills if bill.cost is not None]
+        kinds: list[CostIs] = [bill.cost_is or "estimated" for bill in known]
+        least: CostIs = max(kinds, key=list(_MARKS).index, default="billed")
+        return cls(None, sum((bill.cost or Decimal(0) for bill in known), Decimal(0)), least)
+
+
+def bill_of(
+    record: ExecutionRecord | ExecutionSummary,
+    price_per_hour: Decimal | None,
+    *,
+    at: float | None = None,
+    sent_at: float | None = None,
+) -> Bill:
+    """Return what a run has taken and costs.
+
+    Args:
+        record: what the server keeps of the run.
+        price_per_hour: credits; None when not known.
+        at: this moment in Unix seconds; default: now.
+        sent_at: the moment, on the clock of ``at``, at which the run was sent. Then only the time between two stamps
+            of the server counts, and its clock may differ from the one here.
+    """
+    ended = is_final(record.status)
+    start, end = record.start_time or record.job_start, record.end_time or record.job_end
+    exact = (end - start).total_seconds() if start and end else None
+    if ended and record.billed is not None:
+        return Bill(exact, record.billed, "billed")
+    if not ended and start is None and record.status.lower() != "running":
+        return Bill()  # it waits or is installed: that is not billed
+    first = start or record.execelet_start or record.created_at
+    last = _last(end or record.finish_time) if ended else _moment(record.created_at, at, sent_at)
+    if first is None or last is None:
+        return Bill()
+    seconds = max(0.0, last - first.timestamp())
+    cost = cost_at(price_per_hour, seconds)
+    if record.billed is not None:
+        cost = max(record.billed, cost or Decimal(0))
+    is_exact = start is not None and (end is not None or not ended)
+    kind: CostIs = "estimated" if is_exact else "at most"
+    return Bill(seconds if is_exact or not ended else None, cost, None if cost is None else kind)
+
+
+def _last(end: datetime | None) -> float | None:
+    return end.timestamp() if end else None
+
+
+def _moment(created: datetime | None, at: float | None, sent_at: float | None) -> float:
+    """Return this moment as the server's clock has it, as far as that is known."""
+    at = time.time() if at is None else at
+    return at if sent_at is None or created is None else created.timestamp() + (at - sent_at)
+
+
+def waited_of(record: ExecutionRecord | ExecutionSummary) -> float | None:
+    """Return how long it took from the request to the first line of code, in seconds; None before that."""
+    start = record.start_time or record.job_start
+    asked = record.created_at or record.execelet_start or start
+    return max(0.0, (start - asked).total_seconds()) if start and asked else None
+
+
+class Recorded(Protocol):
+    """A run whose record can be read."""
+
+    @property
+    def record(self) -> ExecutionRecord:
+        """The record as of now."""
+
+
+class Stopwatch:
+    """What a run has cost so far, while it is followed: from its record, and before that is read, since it was seen.
+
+    ``sent_at`` is the moment, on the clock of ``now``, at which it was sent, if that was from here.
+    """
+
+    def __init__(self, sent_at: float | None = None) -> None:
+        self.sent_at = sent_at
+        self._seen: float | None = None
+        self._record: ExecutionRecord | None = None
+        self._looks = 0
+        self._look_at = 0.0
+
+    def start(self) -> None:
+        """Count from now, until the record shows since when."""
+        if self._seen is None:
+            self._seen = now()
+
+    @property
+    def due(self) -> bool:
+        """Whether the record is to be read: the run seems to run, and it is not known since when."""
+        is_known = self._record is not None and bool(self._record.start_time or self._record.job_start)
+        return self._seen is not None and not is_known and now() >= self._look_at
+
+    def look(self, run: Recorded) -> None:
+        """Read the record; when it does not have the start, the next look is some seconds later."""
+        self._look_at = now() + _PAUSES[min(self._looks, len(_PAUSES) - 1)]
+        self._looks += 1
+        with suppress(LkError):
+            record = run.record
+            self._record = self._record if is_final(record.status) else record
+            self.start()
+
+    def bill(self, price_per_hour: Decimal | None) -> Bill:
+        """Return what the run has taken and costs so far, at the last whole second."""
+        at = this_second()
+        if self._record is not None:
+            wall = float(int(time.time())) if self.sent_at is None else at
+            return bill_of(self._record, price_per_hour, at=wall, sent_at=self.sent_at)
+        if self._seen is None:
+            return Bill()
+        seconds = max(0.0, at - self._seen)
+        cost = cost_at(price_per_hour, seconds)
+        return Bill(seconds, cost, None if cost is None else "estimated")

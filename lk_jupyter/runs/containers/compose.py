@@ -1,0 +1,174 @@
+"""The text of a stack, checked as far as that is possible before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+import yaml
+
+from lk_jupyter.errors import UsageError
+
+#: What stands at the top of a compose file. Names that begin with x- are free.
+_TOP = {"name", "version", "services", "networks", "volumes", "configs", "secrets", "include", "models"}
+
+#: What a service may get its image from.
+_SOURCES = {"image", "build", "extends", "<<", "provider"}
+
+#: Where a service names what stands at the top.
+_NAMED = ("networks", "configs", "secrets")
+_ALWAYS_THERE = {"networks": {"default"}}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What a compose file asks for: images, and the ports that it publishes."""
+
+    images: tuple[str, ...]
+    ports: tuple[int, ...]
+
+    @classmethod
+    def of(cls, text: str, first_line: int = 1) -> Stack:
+        """Read a compose file; ``first_line`` is the number of its first line where its author sees it.
+
+        Raises UsageError with the line of the first thing that is wrong.
+        """
+        root = _parsed(text, first_line)
+        checker = _Checker(root, first_line)
+        checker.check()
+        services = checker.services.values()
+        images = [_plain(image) for service in services if (image := _of(service, "image"))]
+        ports = [port for service in services for port in _ports(_of(service, "ports"))]
+        return cls(tuple(dict.fromkeys(images)), tuple(dict.fromkeys(ports)))
+
+
+def _parsed(text: str, first_line: int) -> yaml.MappingNode:
+    try:
+        root = yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{_place(error, first_line)}. Nothing was sent.") from None
+    except RecursionError:
+        raise UsageError("The cell is nested too deeply for a compose file. Nothing was sent.") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise UsageError("The cell isn't a compose file: it must start with 'services:'. Nothing was sent.")
+    return root
+
+
+def _place(error: yaml.YAMLError, first_line: int) -> str:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it can't be read"
+    if "\\t" in problem:
+        problem = "a tab; indent YAML with spaces"
+    return f"Not YAML in line {mark.line + first_line}: {problem}" if mark else f"Not YAML: {problem}"
+
+
+class _Checker:
+    def __init__(self, root: yaml.MappingNode, first_line: int) -> None:
+        self._root = root
+        self._first_line = first_line
+        self.services: dict[str, yaml.Node] = {}
+
+    def check(self) -> None:
+        """Raise UsageError for the first thing that would not run."""
+        self._check_top()
+        for name, service in self.services.items():
+            self._check_service(name, service)
+        self._check_circles()
+
+    def _check_top(self) -> None:
+        for key, _ in self._pairs(self._root):
+            if _plain(key) not in _TOP and not _plain(key).startswith("x-"):
+                self._fail(key, f"'{_plain(key)}' isn't a top-level key of a compose file", _plain(key), _TOP)
+        services: yaml.Node | None = _of(self._root, "services")
+        if not isinstance(services, yaml.MappingNode) or not services.value:
+            self._fail(services or self._root, "a compose file needs 'services:' with at least one service below it")
+        self.services = {_plain(key): value for key, value in self._pairs(services)}
+
+    def _check_service(self, name: str, service: yaml.Node) -> None:
+        if not isinstance(service, yaml.MappingNode):
+            self._fail(service, f"service '{name}' is empty: give it an image")
+        keys = {_plain(key): key for key, _ in self._pairs(service)}
+        if not _SOURCES & set(keys):
+            self._fail(service, f"service '{name}' has no image")
+        for key, why in _STAYS_HERE.items():
+            if key in keys:
+                self._fail(keys[key], f"service '{name}': {key} {why}")
+        for other in _names(_of(service, "depends_on")):
+            if _plain(other) not in self.services:
+                problem = f"service '{name}' depends on '{_plain(other)}', which isn't a service here"
+                self._fail(other, problem, _plain(other), self.services)
+        for kind in _NAMED:
+            self._check_named(name, service, kind)
+
+    def _check_named(self, name: str, service: yaml.Node, kind: str) -> None:
+        known = {_plain(node) for node in _names(_of(self._root, kind))} | _ALWAYS_THERE.get(kind, set())
+        for node in _names(_of(service, kind)):
+            said = _plain(_of(node, "source") or node)
+            if said not in known:
+                problem = f"service '{name}' uses {kind[:-1]} '{said}', which isn't declared in '{kind}:' at the top"
+                self._fail(node, problem, said, known)
+
+    def _check_circles(self) -> None:
+        """Refuse services that wait for each other."""
+        done: set[str] = set()
+
+        def visit(name: str, above: tuple[str, ...]) -> None:
+            if name in above:
+                circle = " → ".join([*above[above.index(name) :], name])
+                self._fail(self.services[name], f"these services wait for each other: {circle}")
+            if name not in done:
+                for other in _names(_of(self.services[name], "depends_on")):
+                    visit(_plain(other), (*above, name))
+                done.add(name)
+
+        for name in self.services:
+            visit(name, ())
+
+    def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+        """Yield the keys of a map with their values; one that stands there twice is refused."""
+        seen: set[str] = set()
+        for key, value in node.value:
+            if _plain(key) in seen:
+                self._fail(key, f"'{_plain(key)}' appears twice")
+            seen.add(_plain(key))
+            yield key, value
+
+    def _fail(self, node: yaml.Node, problem: str, said: str = "", known: Any = ()) -> NoReturn:
+        near = get_close_matches(said, known, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise UsageError(f"Line {node.start_mark.line + self._first_line}: {problem}.{hint} Nothing was sent.")
+
+
+_STAYS_HERE = {
+    "build": "needs files of this machine, and only the text is sent. Push the image and name it with image:",
+    "env_file": "names a file of this machine, and only the text is sent. Write the variables under environment:",
+}
+
+
+def _plain(node: yaml.Node) -> str:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+
+
+def _of(node: yaml.Node | None, key: str) -> Any:
+    """Return the node below a key of a map."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((value for name, value in pairs if _plain(name) == key), None)
+
+
+def _names(node: yaml.Node | None) -> list[yaml.Node]:
+    """Return the names in a list, or the keys of a map."""
+    if isinstance(node, yaml.MappingNode):
+        return [key for key, _ in node.value]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _ports(node: yaml.Node | None) -> Iterator[int]:
+    """Yield the ports that a service publishes, as it is reached by them from outside."""
+    for port in node.value if isinstance(node, yaml.SequenceNode) else ():
+        said = _plain(_of(port, "published") or _of(port, "target") or port)
+        parts = said.partition("/")[0].split(":")
+        published = parts[-2] if len(parts) > 1 else parts[-1]
+        if published.isdecimal():
+            yield int(published)

@@ -1,0 +1,185 @@
+"""Runs of containers: an image with a command, or a stack. Nothing is sent here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.api.execution import DockerComposeExecutionRequest, DockerExecutionRequest, StartRequest
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.code.source import Source
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options.runs import ComposeOptions, ContainerOptions, DockerOptions, MachineOptions, check, honored
+from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY, ports_in
+from lk_jupyter.runs.containers.compose import Stack
+from lk_jupyter.runs.containers.registry import Ask, RegistryLogin, login_for
+from lk_jupyter.runs.package import secret_scan
+from lk_jupyter.runs.package.bundle import Bundle, time_limit
+from lk_jupyter.runs.package.prepare import limits_of
+from lk_jupyter.runs.run import Run
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+IMAGE = re.compile(r"[a-zA-Z0-9][\w.\-/:@]*", re.ASCII)
+_ENV = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:=(.*))?", re.DOTALL | re.ASCII)
+
+
+def prepare_image(session: Connection, source: Source, options: DockerOptions, ask: Ask | None = None) -> Bundle:
+    """Put together a run of an image; ``ask`` is asked for a password that is not kept.
+
+    Raises UsageError for what would not run.
+    """
+    if not IMAGE.fullmatch(options.image):
+        raise UsageError(f"'{options.image}' isn't an image. Nothing was sent. Example: python:3.11-slim")
+    if options.mount_path is not None and not options.mount_path.startswith("/"):
+        raise UsageError(
+            f"--mount-path must be an absolute path, got '{options.mount_path}'. Nothing was sent. "
+            "Example: --mount-path /mnt/s3"
+        )
+    login = login_for([options.image], options, ask)
+    variables, taken = environment(options.env)
+    request = DockerExecutionRequest(
+        **_shared(session, source, options, login),
+        docker_image_ref=options.image,
+        docker_run_cmd=_command(source.code, options),
+        docker_run_env="\n".join(f"{name}={value}" for name, value in variables.items()) or None,
+        docker_run_user=options.user,
+        enable_s3_mount=options.mount is not False,
+        s3_mount_path=options.mount_path or session.assumptions["bucket_folder_image"],
+    )
+    return package(session, source, options, request, hidden=(*login.secrets, *taken))
+
+
+def prepare_compose(session: Connection, source: Source, options: ComposeOptions, ask: Ask | None = None) -> Bundle:
+    """Put together a run of a stack, whose text is checked. Raises UsageError for what would not run."""
+    stack = Stack.of(source.code, source.first_line)
+    login = login_for(stack.images, options, ask)
+    ports = tuple(dict.fromkeys([*options.port, *stack.ports]))
+    request = DockerComposeExecutionRequest(
+        **_shared(session, source, options, login, ports),
+        compose_file_code=source.code,
+        enable_s3_mount=bool(options.mount),
+    )
+    return package(session, source, options, request, hidden=login.secrets)
+
+
+def package(
+    session: Connection, source: Source, options: MachineOptions, request: StartRequest, hidden: tuple[str, ...] = ()
+) -> Bundle:
+    """Return the run with its limits, and with what it holds that looks like a secret.
+
+    ``hidden`` are the words of the request that are kept nowhere.
+    """
+    machine = machine_of(session, options)
+    limits = limits_of(options)
+    seconds, binds = time_limit(options, machine, limits)
+    options = options.model_copy(update={"max_cost": limits.max_cost})
+    made = Bundle(
+        source,
+        options,
+        # Accounts differ in their longest run, so the limit is a setting and not the model's.
+        request.model_copy(update={"timeout": seconds}),
+        machine,
+        files={},
+        line_shift=0,
+        max_cost=limits.max_cost,
+        cost_binds=binds,
+        ports=ports_in(request.metadata),
+        hidden=hidden,
+    )
+    return replace(made, secrets=secret_scan.in_run(made, known=(session.target.key.token,)))
+
+
+def machine_of(session: Connection, options: MachineOptions) -> MachineType:
+    """Return the machine that the options or the settings name. Raises UsageError."""
+    if options.gpu and options.machine:
+        raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
+    wanted = options.gpu or options.machine or setting("machine")
+    if "," in wanted:
+        raise UsageError(
+            'Containers run on one machine at a time. Nothing was sent. Name one, or "A100|H100" '
+            "for the first you may use."
+        )
+    return session.machines().resolve(wanted)
+
+
+def environment(given: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the variables of a container, and the values that were taken from the environment here."""
+    variables: dict[str, str] = {}
+    taken: list[str] = []
+    for text in given:
+        found = _ENV.fullmatch(text)
+        if not found:
+            raise UsageError(
+                f"--env takes NAME=value, or the NAME of a variable of this kernel, got '{text}'. Nothing was sent."
+            )
+        name, value = found.groups()
+        if value is None:
+            value = _here(name)
+            taken += [value] if value else []
+        if "\n" in value:
+            raise UsageError(f"--env {name} has several lines; a container variable has one line. Nothing was sent.")
+        variables[name] = value
+    return variables, tuple(taken)
+
+
+def start_image(session: Connection, image: str, script: str | list[str], options: dict[str, Any]) -> Run:
+    """Start an image with a script of its shell, or with a command and its arguments."""
+    chosen = honored(check(DockerOptions, {**options, "image": image}), "session.run_image", {"cell", "hints"})
+    if isinstance(script, list):
+        script, chosen = shlex.join(script), chosen.model_copy(update={"shell": False})
+    return Run.submit(session, prepare_image(session, Source(script, "script.sh"), chosen))
+
+
+def start_compose(session: Connection, text: str, options: dict[str, Any]) -> Run:
+    """Start a stack."""
+    chosen = honored(check(ComposeOptions, options), "session.run_compose", {"cell", "hints"})
+    return Run.submit(session, prepare_compose(session, Source(text, "compose.yaml"), chosen))
+
+
+def _here(name: str) -> str:
+    if name not in os.environ:
+        raise UsageError(
+            f"--env {name}: this kernel has no such variable. Nothing was sent. Give a value, or "
+            f"set it: %env {name}=..."
+        )
+    return os.environ[name]
+
+
+def _command(script: str, options: DockerOptions) -> list[str] | None:
+    """Return the command of a container; None, for a script without any, is the image's own."""
+    if all(line.strip().startswith("#") for line in script.splitlines() if line.strip()):
+        return None
+    if options.shell is not False:
+        return ["sh", "-c", script]
+    try:
+        return shlex.split(script, comments=True)
+    except ValueError as error:
+        raise UsageError(f"Can't read the command ({str(error).lower()}). Nothing was sent.") from None
+
+
+def _shared(
+    session: Connection,
+    source: Source,
+    options: ContainerOptions,
+    login: RegistryLogin,
+    ports: tuple[int, ...] | None = None,
+) -> dict[str, Any]:
+    """Return what every request of containers holds."""
+    shown = tuple(options.port) if ports is None else ports
+    marks = {PORTS_KEY: ",".join(map(str, shown))} if shown else {}
+    return {
+        **login.fields,
+        "execution_type": machine_of(session, options).hardware_profile,
+        "file_name": source.file_name,
+        "graceful_timeout": options.stop_timeout,
+        "run_name": options.name,
+        "labels": options.label or None,
+        "metadata": {**options.metadata, **marks, REQUEST_KEY: uuid.uuid4().hex},
+    }

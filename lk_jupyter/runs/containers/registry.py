@@ -1,0 +1,112 @@
+"""Logins of image registries: from the keyring, from the environment, or by a hidden question; never on a line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from lk_jupyter import _secrets
+from lk_jupyter.config import keyring
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options.runs import ContainerOptions
+
+#: Puts a question whose answer is not shown; its second argument says what to do where nobody can be asked.
+Ask = Callable[[str, str], str]
+
+AWS = "aws"
+DOCKER_HUB = "docker.io"
+
+#: Field of the request → variable of the environment.
+_AWS = {
+    "aws_access_key_id": "AWS_ACCESS_KEY_ID",
+    "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "aws_session_token": "AWS_SESSION_TOKEN",
+}
+_OPTIONAL = "aws_session_token"
+_ECR = re.compile(r"\d+\.dkr\.ecr\.([\w-]+)\.amazonaws\.com(\.cn)?")
+
+
+@dataclass(frozen=True)
+class RegistryLogin:
+    """What a request holds to sign in to a registry, and which words of that are secrets."""
+
+    fields: dict[str, Any] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        """Show the secrets nowhere."""
+        _secrets.use(*self.secrets)
+
+
+def host_of(image: str) -> str:
+    """Return the registry of an image."""
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else DOCKER_HUB
+
+
+def login_for(images: Sequence[str], options: ContainerOptions, ask: Ask | None) -> RegistryLogin:
+    """Return the login that the options ask for.
+
+    Raises UsageError where a password is not kept
+    and nobody can be asked, and where the images have several registries.
+    """
+    if options.login is None:
+        if options.reset_password:
+            raise UsageError("--reset-password needs --login USER. Nothing was sent.")
+        return RegistryLogin()
+    hosts = list(dict.fromkeys(map(host_of, images)))
+    if options.login == AWS:
+        return _aws(hosts)
+    if len(private := [host for host in hosts if host != DOCKER_HUB] or hosts) > 1:
+        raise UsageError(
+            f"--login is for one registry, and the images come from {', '.join(private)}. Nothing was sent."
+        )
+    return _basic(private[0], options.login, ask, anew=options.reset_password)
+
+
+def _basic(host: str, user: str, ask: Ask | None, *, anew: bool) -> RegistryLogin:
+    password = None if anew else _kept(host, user)
+    if password is None:
+        password = _asked(host, user, ask)
+    fields = {"docker_registry_credential_type": "basic", "docker_username": user, "docker_password": password}
+    return RegistryLogin(fields, (password,))
+
+
+def _name(host: str, user: str) -> str:
+    return f"registry {host} {user}"
+
+
+def _kept(host: str, user: str) -> str | None:
+    try:
+        return keyring.get(_name(host, user))
+    except keyring.KeyringUnusable:
+        return None
+
+
+def _asked(host: str, user: str, ask: Ask | None) -> str:
+    command = f'keyring set {keyring.SERVICE} "{_name(host, user)}"'
+    if ask is None:
+        raise UsageError(f"The keyring has no password of {user} at {host}. Nothing was sent. Store it: {command}")
+    password = ask(f"Password or token of {user} at {host} (it is not shown): ", f"store it: {command}")
+    with suppress(keyring.KeyringUnusable):  # it is asked for again the next time
+        keyring.put(_name(host, user), password)
+    return password
+
+
+def _aws(hosts: list[str]) -> RegistryLogin:
+    found = {name: os.environ.get(variable, "") for name, variable in _AWS.items()}
+    if missing := [_AWS[name] for name, value in found.items() if not value and name != _OPTIONAL]:
+        raise UsageError(
+            f"--login aws reads {' and '.join(missing)}, which aren't set here. Nothing was sent. "
+            "Set them with %env, or before you start Jupyter."
+        )
+    regions = [match[1] for host in hosts if (match := _ECR.fullmatch(host))]
+    if not regions:
+        raise UsageError("--login aws is for images like 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.")
+    given = {name: value for name, value in found.items() if value}
+    fields = {"docker_registry_credential_type": AWS, "aws_region": regions[0], **given}
+    return RegistryLogin(fields, tuple(given.values()))

@@ -1,0 +1,290 @@
+"""Several runs at once: started a bounded number at a time, followed to their ends, none left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from contextvars import copy_context
+from decimal import Decimal
+from typing import Any
+
+from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.api.execution import SUCCEEDED_STATES
+from lk_jupyter.code.source import Source
+from lk_jupyter.config.settings import setting
+from lk_jupyter.connection.connection import Connection
+from lk_jupyter.errors import RunError, RunFailed
+from lk_jupyter.machines.cost import cost_of, credits_label
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.runs.abort import LET_GO
+from lk_jupyter.runs.clock import Bill, next_second
+from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
+from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, WAITING, FanOutMember
+from lk_jupyter.runs.fanout.plan import RunPlan, prepare_lanes
+from lk_jupyter.runs.fanout.reattach import find_previous_runs
+from lk_jupyter.runs.fanout.score import Score
+from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.package.secret_scan import require_consent
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
+from lk_jupyter.runs.submit.submission import NotSent, Submission
+
+#: Seconds between two looks at the states.
+WATCH_SECONDS = 1.0
+
+#: Seconds between two looks at lanes that are being aborted.
+_TICK = 0.1
+
+
+class FanOut:
+    """Runs that are active at once, ``parallel`` at most. With ``first`` the first that completes ends the others.
+
+    ``max_cost`` is what all together may cost, in credits. ``done`` is set when every lane has ended.
+    """
+
+    def __init__(self, session: Connection, lanes: Sequence[RunPlan], options: RunOptions) -> None:
+        self.lanes = [FanOutMember(session, lane, options) for lane in lanes]
+        self.scores = list(map(Score.of, options.metric))
+        self.parallel = min(options.parallel or setting("parallel"), len(lanes))
+        self.max_cost = options.max_cost
+        self.winner: FanOutMember | None = None
+        self.done = threading.Event()
+        self.remarks: list[Notice] = []  # what is to be known before the start
+        self._session = session
+        self._first = options.stop_on_first
+        self._strict = options.require_all
+        self._detaches = (options.on_interrupt or setting("on_interrupt")) == "detach"
+        self._waiting = deque(self.lanes)
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._because: str | None = None
+        self._begun = False
+
+    @classmethod
+    def of(
+        cls, session: Connection, code: str, options: RunOptions, namespace: Mapping[str, Any] | None = None
+    ) -> FanOut:
+        """Put together what code would run as, not started yet. Raises UsageError or SyntaxError."""
+        return cls(session, prepare_lanes(session, Source(code, namespace=namespace or {}), options), options)
+
+    def __repr__(self) -> str:
+        return f"<FanOut of {len(self.lanes)} runs, {sum(lane.ended for lane in self.lanes)} ended>"
+
+    def check(self) -> None:
+        """Raise UsageError for secrets that nobody has allowed, and when all might go beyond a budget."""
+        packages = require_consent(lane.lane.package for lane in self.lanes if lane.run is None)
+        enforce_budgets_for_all(self._session, packages, self.max_cost)
+        self.remarks = short_of(self._session, self.worst_case, f"these {len(packages)} runs")
+
+    @property
+    def worst_case(self) -> Decimal | None:
+        """What all cost at most, in credits, as far as prices are known; None when none is."""
+        costs = [lane.lane.package.worst_case for lane in self.lanes]
+        known = [cost for cost in costs if cost is not None]
+        total = sum(known, Decimal(0)) if known else None
+        return min((cost for cost in (total, self.max_cost) if cost is not None), default=None)
+
+    def start(self) -> FanOut:
+        """Begin, in threads of its own; once."""
+        if self._begun:
+            return self
+        self._begun = True
+        for number in range(self.parallel):  # each in the context of the cell, by which the journal knows it
+            work = copy_context().run
+            threading.Thread(target=work, args=(self._work,), name=f"lk-lane-{number}", daemon=True).start()
+        threading.Thread(target=self._watch, name="lk-lanes", daemon=True).start()
+        return self
+
+    def attach(self) -> None:
+        """Let lanes be the runs that this cell has started before, as far as there are any; before ``start``."""
+        found = find_previous_runs(self._session, [lane.lane for lane in self.lanes])
+        for lane in self.lanes:
+            lane.run = found.get(lane.lane.number)
+
+    @property
+    def attached(self) -> int:
+        """How many lanes are runs that were started before."""
+        return sum(lane.run is not None and lane.run.bundle is None for lane in self.lanes)
+
+    def seen(self) -> None:
+        """Take note that the ends of all were looked at."""
+        for run in (lane.run for lane in self.lanes if lane.run and lane.record):
+            run.seen()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until every lane has ended, and return whether they have.
+
+        An interrupt aborts them all, unless the option or the setting ``on_interrupt`` is ``detach``.
+        """
+        if self._detaches:
+            return self.done.wait(timeout)
+        with AtInterrupt(lambda _: self.abort()):
+            try:
+                with true_interrupts():
+                    return self.done.wait(timeout)
+            except KeyboardInterrupt:
+                self.wait_for_abort()
+                raise KeyboardInterrupt(self.left or f"Aborted {len(self.lanes)} runs.") from None
+
+    def wait_for_abort(self, seconds: float = LET_GO) -> bool:
+        """Wait until all have ended that are being aborted; not longer than so many seconds, nor where an abort fails.
+
+        Returns whether they have.
+        """
+        end = time.monotonic() + seconds
+        while not self.done.wait(_TICK) and time.monotonic() < end:
+            if all(lane.ended or (lane.aborting and lane.aborting.is_stuck) for lane in self.lanes):
+                break
+        return self.done.is_set()
+
+    @property
+    def left(self) -> str:
+        """The way back to each lane that may still be active, in lines; nothing where all have ended."""
+        active = [lane for lane in self.lanes if not lane.ended and lane.state != WAITING]
+        known = [f"  %lk_attach {lane.run.execution_id}   (run {lane.lane.number})" for lane in active if lane.run]
+        starting = len(active) - len(known)
+        more = [f"  and {starting} starting. Check: %lk_runs"] if starting else []
+        why = next((lane.aborting.words for lane in active if lane.aborting and lane.aborting.error), "")
+        head = ["Stopped waiting. These runs may still be active:"] if active else []
+        return "\n".join([*head, *known, *more, *filter(None, [why])])
+
+    def table(self) -> Any:
+        """Return the lanes that have ended as a pandas DataFrame; as a list of rows where pandas is missing."""
+        return table_of(self.outcomes(), self.scores)
+
+    def variables(self) -> dict[str, Any]:
+        """Return what the lanes sent back: name → lane → value; of the winner alone, where one was kept, the value."""
+        if self.winner:
+            return dict(self.winner.variables)
+        names = dict.fromkeys(name for lane in self.lanes for name in lane.variables)
+        return {
+            name: {lane.lane.number: lane.variables[name] for lane in self.lanes if name in lane.variables}
+            for name in names
+        }
+
+    def outcomes(self) -> list[MemberResult]:
+        """Return how the lanes that have ended did so, in their order."""
+        return [lane.outcome for lane in self.lanes if lane.outcome]
+
+    @property
+    def bill(self) -> Bill:
+        """What all lanes cost so far, as far as is known."""
+        return Bill.total(lane.bill for lane in self.lanes if lane.run)
+
+    @property
+    def cost(self) -> Decimal:
+        """What all lanes cost so far, in credits, as far as is known."""
+        return self.bill.cost or Decimal(0)
+
+    def abort(self, because: str | None = None) -> None:
+        """Abort what goes on and start nothing more; the lanes end one after the other."""
+        self._because = because
+        self._stopping.set()
+        for lane in self.lanes:
+            if not lane.record:
+                lane.abort(because)
+        self._leave_out_the_waiting()
+
+    def raise_failure(self, *, strict: bool = False) -> None:
+        """Raise what tells that no lane completed, or with ``strict``, here or as an option, that one failed."""
+        failed = [(lane, error) for lane in self.lanes if (error := lane.failure())]
+        if self.winner or not failed or (not (strict or self._strict) and any(o.completed for o in self.outcomes())):
+            return
+        if not any(isinstance(error, RunError) for _, error in failed):
+            raise failed[0][1]
+        lane, error = next((lane, error) for lane, error in failed if isinstance(error, RunError))
+        of = f"of the {len(self.lanes)} runs"
+        several = f"none {of} completed" if len(failed) == len(self.lanes) else (f"{len(failed)} {of} didn't complete")
+        raise RunFailed(
+            f"{several}. The first one, run {lane.lane.number}: {error}",
+            execution_id=error.execution_id,
+            return_code=getattr(error, "return_code", None),
+            traceback=getattr(error, "traceback", ""),
+            shown=getattr(error, "shown", ""),
+        )
+
+    def _work(self) -> None:
+        while lane := self._next():
+            self._go(lane)
+
+    def _next(self) -> FanOutMember | None:
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    def _leave_out_the_waiting(self) -> None:
+        while lane := self._next():
+            lane.conclude(NOT_STARTED, ())
+        self._see_whether_all_have_ended()
+
+    def _see_whether_all_have_ended(self) -> None:
+        if all(lane.ended for lane in self.lanes):
+            self.done.set()
+
+    def _go(self, lane: FanOutMember) -> None:
+        lane.state = NOT_STARTED if self._stopping.is_set() else SUBMITTING
+        if lane.state == SUBMITTING:
+            self._run(lane)
+        self._conclude(lane)
+
+    def _run(self, lane: FanOutMember) -> None:
+        try:
+            lane.run = run = lane.run or self._started(lane)
+            lane.state = STARTED
+            if self._stopping.is_set():  # asked for while the start was on its way
+                lane.abort(self._because)
+            lane.follow(run)
+        except NotSent:
+            lane.state = NOT_STARTED
+        except Exception as error:  # noqa: BLE001 (it is shown in its lane, and the others go on)
+            lane.error = error
+            lane.state = LOST if lane.run else REFUSED
+
+    def _started(self, lane: FanOutMember) -> Run:
+        lane.sending = Submission(self._session, lane.lane.package, lane.lane.group)
+        if self._stopping.is_set():  # asked for a moment ago
+            lane.sending.abort_soon()
+        return Run.sent(self._session, lane.sending)
+
+    def _conclude(self, lane: FanOutMember) -> None:
+        with self._lock:
+            wins = self._first and self.winner is None and lane.state in SUCCEEDED_STATES
+            self.winner = lane if wins else self.winner
+        if wins:
+            self.abort(f"run {lane.lane.number} completed first")
+        lane.conclude(lane.state, self.scores, wanted=self.winner in {None, lane})
+        self._see_whether_all_have_ended()
+
+    def _watch(self) -> None:
+        """Once a second, as long as a lane goes on, learn the states of all by one call, and look at what they cost."""
+        while not self.done.wait(WATCH_SECONDS):
+            going_on = [lane for lane in self.lanes if lane.run and not lane.record and not lane.error]
+            if going_on:
+                with suppress(Exception):  # it is looked at again
+                    self._see(going_on)
+            for lane in going_on:
+                lane.tick()
+            self._look_at_the_cost(going_on)
+
+    def _look_at_the_cost(self, lanes: list[FanOutMember]) -> None:
+        """Stop all when the next look would come too late."""
+        seconds = WATCH_SECONDS + 1 - next_second()  # the cost does not have the second that has begun
+        next_look = sum((cost_of(lane.lane.package.machine, seconds) or Decimal(0) for lane in lanes), Decimal(0))
+        if self.max_cost is None or self.cost + next_look < self.max_cost or self._stopping.is_set():
+            return
+        self.abort(
+            f"together the runs had cost {self.bill.label} of --max-cost {self.max_cost.normalize():f}, and "
+            f"would cost {credits_label(next_look)} more until the next check"
+        )
+
+    def _see(self, lanes: list[FanOutMember]) -> None:
+        states = {run.execution_id: run.status.lower() for run in self._session.client.workloads.list()}
+        for lane in lanes:
+            execution_id = lane.run.execution_id if lane.run else ""
+            if execution_id in states:
+                lane.see(states[execution_id])
+            else:
+                lane.look()

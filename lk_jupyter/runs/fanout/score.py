@@ -1,0 +1,66 @@
+"""Figures that a run has printed, such as its accuracy: the last one in its log counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lk_jupyter.errors import UsageError
+
+_NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
+_AFTER = rf"[\"']?\s*(?:[:=]|\bis\b|\s)\s*({_NUMBER})"
+_NAME = re.compile(r"[\w./@ -]+")
+_LOW = re.compile(r"(?:^|[^a-z])(loss|err|error|perplexity|ppl|mse|rmse|mae|time|seconds|latency|cost|memory)(?![a-z])")
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure to look for: its name, the pattern whose first group it is, whether the highest is the best."""
+
+    name: str
+    pattern: re.Pattern[str]
+    highest: bool
+
+    @classmethod
+    def of(cls, asked: str) -> Score:
+        """Read a name such as ``accuracy``, or a pattern with one group. Raises UsageError.
+
+        The lowest of a loss, an error or a time is the best; ``NAME:min`` and ``NAME:max`` say which.
+        """
+        name, direction = asked, ""
+        if asked.endswith((":min", ":max")):
+            name, _, direction = asked.rpartition(":")
+        highest = direction == "max" if direction else not _LOW.search(name.lower())
+        if _NAME.fullmatch(name):
+            return cls(name, re.compile(rf"(?<![\w./@-]){re.escape(name)}{_AFTER}", re.IGNORECASE), highest)
+        return cls(name, _pattern(name), highest)
+
+    def last(self, lines: Iterable[str]) -> float | str | None:
+        """Return what the last line that has it says; text where it is no number, None where no line has it."""
+        found = None
+        for line in lines:
+            for match in self.pattern.finditer(_COLOUR.sub("", line)):
+                found = match[1]
+        return None if found is None else _number(found)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--metric: '{text}' isn't a valid pattern ({error}). Nothing was sent.") from None
+    if pattern.groups != 1:
+        raise UsageError(
+            f"--metric: '{text}' needs one pair of parentheses around the number. Nothing was sent. "
+            "Example: 'acc=([0-9.]+)'"
+        )
+    return pattern
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

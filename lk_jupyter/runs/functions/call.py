@@ -1,0 +1,216 @@
+"""A call of a Python function as a run: what is sent for it, and what becomes of the answer."""
+
+from __future__ import annotations
+
+import inspect
+import pickletools
+import sys
+import uuid
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from lk_jupyter.code.imports import imported_names, providers
+from lk_jupyter.code.syntax import parse, undisturbed
+from lk_jupyter.errors import LkError, RunFailed, UsageError
+from lk_jupyter.protocol.bucket import answer_key, call_key
+from lk_jupyter.protocol.parts import RemoteModule, cloudpickle_files
+from lk_jupyter.runs.package.secret_scan import in_variable
+from lk_jupyter.runs.submit.call_links import PART
+from lk_jupyter.runs.variables.download import CHANGED, is_as_said
+from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import SecretFinding
+
+if TYPE_CHECKING:
+    from lk_jupyter.runs.run import Run
+    from lk_jupyter.storage.storage import Storage
+
+#: Larger calls travel through the bucket; those that do not are kept in the journal with their requests.
+INLINE = 1 << 18
+
+FRAME = "call"
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+#: What the run executes; the part does the rest.
+CODE = "import _lk_call\n_lk_call.run()\n"
+
+#: Name of the file of a function that stands in none, as those of a notebook.
+CELL = "cell.py"
+
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an error as the run raised it: the cause of the error that is raised here."""
+
+    @property
+    def tb(self) -> str:
+        """The text of the traceback, redacted."""
+        return redact(self.args[0]) if self.args else ""
+
+    def __str__(self) -> str:
+        return f"\n{self.tb}"
+
+
+@dataclass(frozen=True)
+class FunctionCall:
+    """A function and the calls to make of it, packed.
+
+    ``text`` is its own where that is known, ``modules`` are the local ones that it needs over there,
+    ``others`` those that it may need of packages.
+    """
+
+    name: str
+    payload: bytes
+    text: TextArgument
+    modules: frozenset[str]
+    others: frozenset[str]
+    secrets: tuple[SecretFinding, ...] = ()
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], calls: Iterable[Arguments], folder: Path) -> FunctionCall:
+        """Pack calls. Raises UsageError for what cannot travel."""
+        name = getattr(function, "__qualname__", None) or type(function).__name__
+        calls = list(calls)
+        try:
+            payload = cloudpickle.dumps((function, calls))
+        except Exception as error:  # noqa: BLE001 (objects raise what they like when they are packed)
+            raise UsageError(f"{name} or one of its arguments can't be pickled: {error}. Nothing was sent.") from None
+        text, named, local = TextArgument.of(function), _named_in(payload), _local_modules(folder)
+        others = frozenset(named & sys.modules.keys() - local)
+        return cls(name, payload, text, frozenset(named & local), others, in_variable(f"of {name}", calls))
+
+    @property
+    def code(self) -> str:
+        """What the run executes, below the function for those who read it; the imports make local modules go along."""
+        told = "".join(f"# {line}".rstrip() + "\n" for line in self.text.source.splitlines())
+        return told + "".join(f"import {name}\n" for name in sorted(self.modules)) + CODE
+
+    @property
+    def imports(self) -> frozenset[str]:
+        """What it imports of packages, as far as can be told."""
+        return (self.others & providers().keys()) | (self.text.imports - self.modules)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it has to travel through the bucket."""
+        return len(self.payload) > INLINE
+
+    def part(self) -> RemoteModule:
+        """Return what makes the call over there."""
+        data: dict[str, Any] = {"data": b2a_base64(self.payload, newline=False).decode()}
+        if self.is_large:
+            data = {"size": len(self.payload), "sha256": sha256(self.payload).hexdigest()}
+        return RemoteModule(
+            PART, {"python": PYTHON, "token": self.token, **asdict(self.text), **data}, files=cloudpickle_files()
+        )
+
+    def store(self, storage: Storage) -> None:
+        """Put it into the bucket, where it is too large for the request. Raises StorageError."""
+        storage.put(self.payload, call_key(self.token))
+
+
+@dataclass(frozen=True)
+class TextArgument:
+    """The text of a function: the file it stands in, its first line there; empty where nobody knows."""
+
+    file: str = ""
+    line: int = 1
+    source: str = ""
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> TextArgument:
+        """Find the text of a function."""
+        with suppress(OSError, TypeError):
+            lines, first = undisturbed(lambda: inspect.getsourcelines(function))
+            file = Path(inspect.getfile(function))
+            return cls(file.name if file.is_file() else CELL, first, "".join(lines))
+        return cls()
+
+    @property
+    def imports(self) -> frozenset[str]:
+        """What is imported in its body."""
+        with suppress(SyntaxError):  # such as a lambda's, which is part of a line
+            return imported_names(parse(dedent(self.source)))
+        return frozenset()
+
+
+def answer_of(run: Run, call: FunctionCall, storage: Callable[[], Storage]) -> list[Any]:
+    """Return what the calls of a run that has ended returned.
+
+    Raises what they raised, with the traceback from over there as its cause; RunFailed or RunAborted
+    for a run that ended without an answer; StorageError.
+    """
+    said = next((frame.payload for frame in run.frames(FRAME)), {})
+    try:
+        if "error" in said:
+            raise _raised(run, said)
+        if "python" in said:
+            raise RunFailed(
+                f"{call.name} was created with Python {PYTHON}, and the run has {said['python']}. Functions "
+                f"need the same version on both sides. Use a kernel with Python {said['python']}, or run source "
+                "code: %%lk_run",
+                execution_id=run.execution_id,
+            )
+        if not said:
+            run.result()
+            raise RunFailed(f"Run {run.short_id} finished without an answer.", execution_id=run.execution_id)
+        answers: list[Any] = cloudpickle.loads(_answer(run, call, said, storage))
+        return answers
+    finally:
+        with suppress(LkError):
+            if "size" in said:
+                storage().remove(answer_key(call.token))
+            if call.is_large:
+                storage().remove(call_key(call.token))
+
+
+def _answer(run: Run, call: FunctionCall, said: Mapping[str, Any], storage: Callable[[], Storage]) -> bytes:
+    """Return the packed answer; what is in the bucket may be from anybody, so it must be what the log says."""
+    if "size" not in said:
+        return a2b_base64(said["data"])
+    answer = storage().get_bytes(answer_key(call.token))
+    if not is_as_said(answer, said):
+        raise RunFailed(f"The answer of run {run.short_id} {CHANGED}.", execution_id=run.execution_id)
+    return bytes(answer)
+
+
+def _raised(run: Run, said: Mapping[str, str]) -> BaseException:
+    """Return the error that was raised over there, or one that tells of it where it cannot be made here."""
+    error: BaseException | None = None
+    with suppress(Exception):
+        error = cloudpickle.loads(a2b_base64(said["data"]))
+    if not isinstance(error, BaseException):
+        last = said["error"].rstrip().rpartition("\n")[2]
+        error = RunFailed(f"run {run.short_id} raised {last}", execution_id=run.execution_id)
+    error.__cause__ = RemoteTraceback(said["error"])
+    if hasattr(error, "add_note"):
+        error.add_note(f"Raised in run {run.execution_id}.")
+    return error
+
+
+def _named_in(payload: bytes) -> set[str]:
+    """Return the top-level names that a pickle may import: every text in it counts."""
+    texts = (argument for _, argument, _ in pickletools.genops(payload) if isinstance(argument, str))
+    return {text.partition(".")[0].partition(" ")[0] for text in texts}
+
+
+def _local_modules(folder: Path) -> set[str]:
+    """Return the modules that were imported from this folder."""
+    return {name for name, module in list(sys.modules.items()) if "." not in name and _is_below(module, folder)}
+
+
+def _is_below(module: Any, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    if not file or module.__name__ == "__main__":
+        return False
+    path = Path(file)
+    return folder in (path.parent, path.parent.parent if path.name == "__init__.py" else None)

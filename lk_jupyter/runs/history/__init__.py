@@ -1,0 +1,1 @@
+"""Runs that ended: list, compare, repeat, export."""

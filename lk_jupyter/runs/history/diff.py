@@ -1,0 +1,163 @@
+"""Two runs side by side: what was sent, on what, and what came of it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from lk_jupyter.api.execution import ExecutionRecord, is_final
+from lk_jupyter.errors import ApiError
+from lk_jupyter.journal.journal import JournalEntry
+from lk_jupyter.machines.cost import credits_label, duration_label
+from lk_jupyter.options.runs import RunOptions, on_the_line
+from lk_jupyter.protocol.parts import SCRIPT
+from lk_jupyter.runs.clock import bill_of
+from lk_jupyter.runs.history.history import known_run
+from lk_jupyter.runs.outcome import SHORT_ID, failure_of
+from lk_jupyter.text.redact import without_secrets
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+_OURS = "_lk_"
+_NONE = ""
+
+
+class Fact(NamedTuple):
+    """One thing that is known of both runs; empty where one of them has it not."""
+
+    name: str
+    before: str
+    after: str
+
+    @property
+    def same(self) -> bool:
+        """Whether it makes no difference."""
+        return self.before == self.after
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is known of one run: its code, and facts by name in the order in which they are shown; some may be empty."""
+
+    execution_id: str
+    code: str
+    facts: dict[str, str]
+
+    @property
+    def title(self) -> str:
+        """The first characters of its id."""
+        return self.execution_id[:SHORT_ID]
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Two runs, and what differs; ``code`` holds the lines of a unified diff, none when it is the same."""
+
+    before: Side
+    after: Side
+    facts: list[Fact]
+    code: list[str]
+
+
+def compare(before: Side, after: Side) -> Diff:
+    """Put two runs side by side."""
+    names = dict.fromkeys([*before.facts, *after.facts])
+    facts = [Fact(name, before.facts.get(name, _NONE), after.facts.get(name, _NONE)) for name in names]
+    told = [fact for fact in facts if fact.before or fact.after]
+    old, new = before.code.rstrip().splitlines(), after.code.rstrip().splitlines()
+    titles = before.title, after.title
+    return Diff(before, after, told, list(difflib.unified_diff(old, new, *titles, lineterm="")))
+
+
+def side_of(session: Connection, name: str) -> Side:
+    """Return what the journal and the cloud know of a run. Raises UsageError when there is no such run."""
+    execution_id, entry = known_run(session, name)
+    record = None
+    try:
+        record = session.client.execution.get(execution_id)
+    except ApiError:
+        if entry is None:
+            raise
+    return Side(execution_id, _code(entry, record), dict(_facts(entry, record)))
+
+
+def _code(entry: JournalEntry | None, record: ExecutionRecord | None) -> str:
+    if entry and entry.code:
+        return entry.code
+    code = record.python_code or "" if record else ""
+    return without_secrets("(code of lk_jupyter; the cell is uploaded as a file)" if code == SCRIPT else code)
+
+
+def _facts(entry: JournalEntry | None, record: ExecutionRecord | None) -> Iterator[tuple[str, str]]:
+    request: dict[str, Any] = entry.request if entry else {}
+    if record:
+        yield from _how_it_went(record, entry.price_per_hour if entry else None)
+    elif entry:
+        yield from (("State", entry.state), ("Cost", credits_label(entry.cost) if entry.cost is not None else ""))
+    if entry:
+        yield from ((_words(key), _figure(value)) for key, value in entry.summary.items())
+    yield "Machine", str(request.get("execution_type") or (record and record.hardware_profile) or "")
+    yield "Time limit", f"{request['timeout']} s" if "timeout" in request else ""
+    yield from _packages(request.get("requirements_content") or (record and record.python_requirements) or "")
+    for file, text in json.loads(request.get("import_files") or "{}").items():
+        if not file.startswith(_OURS):
+            yield f"File {file}", f"{len(text.encode()):,} bytes, {sha256(text.encode()).hexdigest()[:SHORT_ID]}"
+    if entry:
+        yield from _asked(entry)
+
+
+def _how_it_went(record: ExecutionRecord, price_per_hour: Decimal | None) -> Iterator[tuple[str, str]]:
+    bill = bill_of(record, price_per_hour)
+    yield "State", record.status
+    yield "Exit code", "" if record.return_code is None else str(record.return_code)
+    yield "Took", duration_label(bill.seconds) if bill.seconds is not None else ""
+    yield "Cost", bill.label
+    failed = is_final(record.status) and record.return_code
+    yield "Error", str(failure_of(record)).partition("\n")[0].partition("(")[2].rpartition(")")[0] if failed else ""
+
+
+def _packages(requirements: str) -> Iterator[tuple[str, str]]:
+    for line in filter(None, map(str.strip, requirements.splitlines())):
+        with suppress(InvalidRequirement):
+            package = Requirement(line)
+            yield f"Package {package.name.lower()}", str(package.specifier) or "any version"
+            continue
+        yield f"Requirement {without_secrets(line)}", "yes"
+
+
+#: Options that are shown as something else, or say nothing of the run itself.
+_SHOWN_ELSEWHERE = {"gpu", "machine", "timeout", "requirements", "files", "save", "detach", "quiet", "dry_run", "label"}
+
+
+def _asked(entry: JournalEntry) -> Iterator[tuple[str, str]]:
+    yield "Labels", ", ".join(entry.labels)
+    for name, value in entry.options.items():
+        if name not in _SHOWN_ELSEWHERE and value not in (None, False, [], {}):
+            yield on_the_line(RunOptions, name), _option(value)
+    yield "Notebook", entry.notebook or ""
+
+
+def _option(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={inner}" for key, inner in value.items() if not str(key).startswith("lk_"))
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _words(name: str) -> str:
+    """Return a figure of ours in words; a score has the name that its author gave it."""
+    return name.replace("_", " ").capitalize().replace("gpu", "GPU") if "_gpu_" in name else name
+
+
+def _figure(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)

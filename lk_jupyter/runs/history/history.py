@@ -1,0 +1,299 @@
+"""The ledger: every run that you started here, joined with what the cloud bills, newest first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from itertools import islice
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.api.billing import ExecutionSummary
+from lk_jupyter.api.states import is_final, is_run_id
+from lk_jupyter.api.workloads import Workload
+from lk_jupyter.errors import LkError, UsageError
+from lk_jupyter.journal.journal import JournalEntry, journal
+from lk_jupyter.machines.cost import cost_at
+from lk_jupyter.options.runs import HistoryOptions
+from lk_jupyter.protocol.file_names import plain_name
+from lk_jupyter.runs.clock import Bill, CostIs, bill_of
+from lk_jupyter.runs.ids import resolve
+from lk_jupyter.runs.metrics.summary import keep_summary
+from lk_jupyter.runs.outcome import SHORT_ID
+from lk_jupyter.runs.run import Run
+from lk_jupyter.text.redact import without_secrets
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: How many of the newest runs are looked at: more only where these are not enough. None: all.
+_WINDOWS = (200, 2000, None)
+
+#: Runs that are read from the cloud, at most, and how many at once.
+_MOST, _PAGE = 10_000, 100
+
+#: Runs whose metrics are read for one list, at most: the others have theirs from before, or go without.
+_MEASURED = 20
+
+#: Metrics of a run that has ended so long ago do not change any more.
+_SETTLED = timedelta(minutes=10)
+
+_SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run: ``seconds`` of its code and ``cost`` in credits are None where they are not known.
+
+    ``cost_is`` is billed, estimated or at most, as in its receipt. ``summary`` holds figures of its metrics. What only
+    the journal of this machine knows, such as the code, is empty for a run that was started elsewhere.
+    """
+
+    execution_id: str
+    created_at: datetime
+    state: str
+    machine: str = ""
+    seconds: float | None = None
+    cost: Decimal | None = None
+    name: str = ""
+    labels: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    notebook: str = ""
+    cell: str = ""
+    code: str = ""
+    code_hash: str = ""
+    group: str = ""
+    reason: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
+    cost_is: CostIs | None = None
+
+    @property
+    def bill(self) -> Bill:
+        """What it took and cost."""
+        return Bill(self.seconds, self.cost, self.cost_is)
+
+    def row(self) -> dict[str, Any]:
+        """Return it as one row of a table, in plain values."""
+        return {
+            "run": self.execution_id[:SHORT_ID],
+            "started": self.created_at.replace(microsecond=0),
+            "state": self.state,
+            "machine": self.machine,
+            "seconds": self.seconds,
+            "cost": None if self.cost is None else float(self.cost),
+            "cost_is": self.cost_is,
+            "name": self.name,
+            "labels": ", ".join(self.labels),
+            "notebook": PurePath(self.notebook).name,
+            "cell": self.cell,
+            "code": self.code_hash[:SHORT_ID],
+            "group": self.group[:SHORT_ID],
+            **self.summary,
+            "execution_id": self.execution_id,
+        }
+
+
+@dataclass(frozen=True)
+class History:
+    """Runs, newest first; ``note`` says what is missing, if something is."""
+
+    runs: Sequence[RunSummary]
+    note: str = ""
+
+    def table(self) -> Any:
+        """Return the runs as a pandas DataFrame with a row for each; as a list of rows where pandas is missing."""
+        rows = [run.row() for run in self.runs]
+        if all(run.cost_is in {None, "billed"} for run in self.runs):
+            rows = [{name: value for name, value in row.items() if name != "cost_is"} for row in rows]
+        unknown = {name for run in self.runs for name in run.summary} - {
+            name for run in self.runs for name, value in run.summary.items() if value is not None
+        }
+        rows = [{name: value for name, value in row.items() if name not in unknown} for row in rows]
+        try:
+            import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
+        except ImportError:
+            return rows
+        empty = [name for name in RunSummary("", datetime.now(timezone.utc), "").row() if name != "cost_is"]
+        return pandas.DataFrame(rows, columns=None if rows else empty).set_index("run")
+
+
+def history(session: Connection, options: HistoryOptions) -> History:
+    """Return the runs that fit the options. Raises UsageError for a time that cannot be read."""
+    since = moment_of(options.since) if options.since else None
+    abroad = CloudRuns(session, since)
+    for most in _WINDOWS:
+        runs, horizon = _window(session, abroad, since, most)
+        fitting = [past for past in runs if (not horizon or past.created_at >= horizon) and _fits(past, options)]
+        if len(fitting) >= options.limit or not horizon:
+            break
+    return History(_measured(session, fitting[: options.limit]), abroad.note)
+
+
+def _window(
+    session: Connection, abroad: CloudRuns, since: datetime | None, most: int | None
+) -> tuple[list[RunSummary], datetime | None]:
+    """Return the newest runs, and the moment before which some may be missing."""
+    billed, oldest_billed = abroad.newest(most)
+    entries = journal().entries(since=since.timestamp() if since else None, limit=most)
+    cut = most is not None and len(entries) >= most
+    oldest = min((_moment(entry.created_at) for entry in entries), default=None) if cut else None
+    left = {past.execution_id: past for past in billed}
+    mine = [e for e in entries if e.execution_id and (e.execution_id in left or session.speaks_to(e.base_url))]
+    known = [_joined(entry, left.pop(str(entry.execution_id), None)) for entry in mine]
+    horizons = [moment for moment in (oldest, oldest_billed) if moment]
+    return _newest_first([*known, *left.values()]), max(horizons, default=None)
+
+
+class CloudRuns:
+    """What the cloud knows of runs, read as far as it is needed; ``note`` says why it is not, if so."""
+
+    def __init__(self, session: Connection, since: datetime | None) -> None:
+        self.note = ""
+        self._runs: list[RunSummary] = []
+        self._more = _from_cloud(session, since)
+
+    def newest(self, most: int | None) -> tuple[list[RunSummary], datetime | None]:
+        """Return the newest runs, and the moment before which there may be more."""
+        wanted = _MOST if most is None else most
+        try:
+            self._runs += islice(self._more, max(0, wanted - len(self._runs)))
+        except LkError as error:
+            self.note = f"Shown from this machine's journal alone, which may not know how runs ended: {error}"
+        cut = most is not None and len(self._runs) >= wanted
+        return self._runs, self._runs[-1].created_at if cut else None
+
+
+def _measured(session: Connection, runs: list[RunSummary]) -> list[RunSummary]:
+    """Return the runs with figures of their metrics; what is read here is kept for the next time."""
+    missing = [past for past in runs if past.code_hash and not past.summary and is_final(past.state)][:_MEASURED]
+    if not missing:
+        return runs
+    with ThreadPoolExecutor(_MEASURED) as readers:
+        read = readers.map(lambda past: _read(session, past), missing)
+        found = dict(zip((past.execution_id for past in missing), read, strict=True))
+    return [replace(past, summary=found.get(past.execution_id, past.summary)) for past in runs]
+
+
+def _read(session: Connection, past: RunSummary) -> dict[str, Any]:
+    settled = datetime.now(timezone.utc) - past.created_at > _SETTLED + timedelta(seconds=past.seconds or 0)
+    return keep_summary(Run(session, past.execution_id), past.seconds, settled=settled)
+
+
+def moment_of(text: str, now: datetime | None = None) -> datetime:
+    """Return the moment that ``7d``, ``12h``, ``30m``, ``2w`` ago or a date means. Raises UsageError."""
+    now = now or datetime.now(timezone.utc)
+    if span := _SPAN.fullmatch(text.strip().lower()):
+        return now - timedelta(**{_SPANS[span[2]]: int(span[1])})
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except ValueError:
+        raise UsageError(
+            f"--since takes a duration or a date, got '{text}'. Examples: --since 7d, --since 2026-11-02"
+        ) from None
+
+
+def known_run(session: Connection, prefix: str) -> tuple[str, JournalEntry | None]:
+    """Return the id that begins so, and what the journal has of the run. Raises UsageError as ``Session.get`` does."""
+    found = resolve(session, prefix)
+    return found, journal().get(found)
+
+
+def _from_cloud(session: Connection, since: datetime | None) -> Iterator[RunSummary]:
+    client = session.client
+    prices = {machine.hardware_profile: machine.price_per_hour for machine in session.machines()}
+    for going_on in filter(_has_id, client.workloads.list()):
+        if since is None or _moment_of(going_on) >= since:
+            yield _of_cloud(going_on, Bill())
+    for ended in filter(_has_id, islice(client.billing.history(limit=_PAGE).all(), _MOST)):
+        if since is not None and _moment_of(ended) < since:
+            return
+        yield _of_cloud(ended, bill_of(ended, prices.get(ended.hardware_profile)))
+
+
+def _has_id(run: ExecutionSummary | Workload) -> bool:
+    return is_run_id(run.execution_id)
+
+
+def _moment_of(run: ExecutionSummary | Workload) -> datetime:
+    """Return when a run was requested; one without a date counts as new, so that no list leaves it out."""
+    return run.known_since or datetime.now(timezone.utc)
+
+
+def _of_cloud(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
+    """Return a run that the cloud knows; some servers give more than the API says: name and labels."""
+    extra = run.model_extra or {}
+    return RunSummary(
+        run.execution_id,
+        _moment_of(run),
+        run.status.lower(),
+        run.hardware_profile or "",
+        bill.seconds,
+        bill.cost,
+        without_secrets(getattr(run, "run_name", None) or extra.get("run_name") or plain_name(run.file_name or "")),
+        tuple(map(without_secrets, getattr(run, "labels", None) or extra.get("labels") or ())),
+        {key: value for key, value in (run.metadata or {}).items() if not key.startswith("lk_")},
+        cost_is=bill.cost_is,
+    )
+
+
+def _joined(entry: JournalEntry, abroad: RunSummary | None) -> RunSummary:
+    """Return a run as the journal has it, with what the cloud knows better: how it went, and its cost."""
+    past = RunSummary(
+        str(entry.execution_id),
+        _moment(entry.created_at),
+        entry.state,
+        entry.machine or "",
+        entry.seconds,
+        entry.cost,
+        entry.run_name or entry.request.get("file_name") or "",
+        tuple(entry.labels),
+        {key: value for key, value in entry.metadata.items() if not key.startswith("lk_")},
+        entry.notebook or "",
+        entry.cell_id or "",
+        entry.code,
+        entry.code_hash,
+        entry.group or "",
+        entry.reason,
+        entry.summary,
+        "billed" if entry.cost is not None else None,
+    )
+    if abroad is None:
+        return past if past.cost is not None or entry.seconds is None else _estimated(past, entry)
+    billed = abroad.cost if abroad.cost_is == "billed" else entry.cost
+    if is_final(abroad.state) and (entry.going_on or entry.cost is None):
+        journal().update(past.execution_id, state=abroad.state, seconds=abroad.seconds, cost=billed)
+    past = replace(past, state=abroad.state, seconds=abroad.seconds or past.seconds)
+    if billed is not None:
+        return replace(past, cost=billed, cost_is="billed")
+    return replace(past, cost=abroad.cost, cost_is=abroad.cost_is)
+
+
+def _estimated(past: RunSummary, entry: JournalEntry) -> RunSummary:
+    """Return a run whose bill nobody has seen with what its time costs."""
+    cost = cost_at(entry.price_per_hour, entry.seconds or 0.0)
+    return replace(past, cost=cost, cost_is=None if cost is None else "estimated")
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def _newest_first(runs: Iterable[RunSummary]) -> list[RunSummary]:
+    return sorted(runs, key=lambda past: past.created_at, reverse=True)
+
+
+def _fits(past: RunSummary, options: HistoryOptions) -> bool:
+    words = " ".join(map(str, [past.execution_id, past.name, past.machine, past.state, *past.labels, past.notebook]))
+    words += " ".join([past.code, past.reason, *map(str, past.metadata), *map(str, past.metadata.values())])
+    return (
+        all(word.lower() in words.lower() for word in options.text)
+        and (not options.machine or options.machine.lower().removeprefix("gpu.") in past.machine.lower())
+        and (not options.state or past.state == options.state.lower())
+        and set(options.label) <= set(past.labels)
+        and (not options.notebook or options.notebook.lower() in past.notebook.lower())
+    )

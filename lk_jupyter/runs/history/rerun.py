@@ -1,0 +1,131 @@
+"""A run of the journal, made ready to be sent again as it was."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from lk_jupyter.api.execution import (
+    DockerComposeExecutionRequest,
+    DockerExecutionRequest,
+    StartRequest,
+    StreamingExecutionRequest,
+)
+from lk_jupyter.code.source import Source
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import UsageError
+from lk_jupyter.journal.journal import JournalEntry
+from lk_jupyter.machines.cost import seconds_for
+from lk_jupyter.options.runs import ComposeOptions, DockerOptions, RunOptions, StartOptions
+from lk_jupyter.protocol.frames import FRAMES_KEY
+from lk_jupyter.protocol.metadata import REQUEST_KEY, ports_in
+from lk_jupyter.protocol.parts import PREFIX
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.text.redact import MARK
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: What ties a run to those that were started with it.
+_COMPANY = {"lk_group", "lk_lane"}
+
+
+def kept_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
+    """Return the request of a run as it was sent.
+
+    Raises UsageError where it was sent from elsewhere, or held what the journal does not keep.
+    """
+    if entry is None or not entry.request:
+        raise UsageError(
+            f"Run {name[:8]} wasn't started on this machine, and the cloud doesn't store complete requests. "
+            "Nothing was sent. Its code: session.client.execution.get(...).python_code"
+        )
+    text = json.dumps(entry.request, ensure_ascii=False)
+    if "X-Amz-" in text or f"?{MARK}" in text:
+        raise UsageError(
+            f"Run {name[:8]} read its variables through links that have expired. Nothing was sent. Run its cell "
+            "again; stored variables aren't uploaded twice."
+        )
+    if MARK in text:
+        raise UsageError(
+            f"Run {name[:8]} was sent with a possible secret, which the journal doesn't store. Nothing was "
+            "sent. Run its cell again, or store the secret: %lk_secrets set NAME"
+        )
+    return entry.request
+
+
+def again(session: Connection, name: str, entry: JournalEntry | None, machine: str | None = None) -> Bundle:
+    """Return the same run as one that was not sent yet, on the same machine or on another. Raises UsageError."""
+    request = _renewed(kept_request(name, entry))
+    code, options = (entry.code, _options(entry, request)) if entry else ("", RunOptions())
+    found = session.machines().resolve(machine or request.execution_type)
+    asked = options.timeout or setting("timeout")
+    seconds = request.timeout
+    if machine and options.max_cost is not None:
+        seconds = min(asked, seconds_for(found, options.max_cost))
+    return Bundle(
+        _source(request, code),
+        options,
+        request.model_copy(update={"execution_type": found.hardware_profile, "timeout": seconds}),
+        found,
+        _author_files(request),
+        _line_shift(request, code),
+        options.max_cost,
+        cost_binds=options.max_cost is not None and seconds < asked,
+        secrets_allowed=True,  # the journal keeps none
+        ports=ports_in(request.metadata),
+    )
+
+
+#: The field that tells a kind of request from the others → that kind, and the options that made it.
+_KINDS: dict[str, tuple[type[StartRequest], type[StartOptions]]] = {
+    "code": (StreamingExecutionRequest, RunOptions),
+    "docker_image_ref": (DockerExecutionRequest, DockerOptions),
+    "compose_file_code": (DockerComposeExecutionRequest, ComposeOptions),
+}
+
+
+def _renewed(kept: dict[str, Any]) -> StartRequest:
+    """Return the request with names of its own for itself and for its frames."""
+    metadata = {key: value for key, value in (kept.get("metadata") or {}).items() if key not in _COMPANY}
+    files = kept.get("import_files")
+    if nonce := metadata.get(FRAMES_KEY):
+        metadata[FRAMES_KEY] = uuid.uuid4().hex
+        files = files and files.replace(nonce, metadata[FRAMES_KEY])
+    metadata[REQUEST_KEY] = uuid.uuid4().hex
+    request = {**kept, "metadata": metadata, **({"import_files": files} if files else {})}
+    # Accounts differ in their longest run, so the limit is a setting and not the model's.
+    timeout = request.pop("timeout")
+    kind = next(kind for name, (kind, _) in _KINDS.items() if name in kept)
+    return kind.model_validate(request).model_copy(update={"timeout": timeout})
+
+
+def _options(entry: JournalEntry, request: StartRequest) -> StartOptions:
+    """Return the options that the run was started with, as far as there are such options still."""
+    kind = next(options for made, options in _KINDS.values() if isinstance(request, made))
+    with suppress(ValidationError):
+        return kind.model_validate(entry.options)
+    return RunOptions()
+
+
+def _source(request: StartRequest, code: str) -> Source:
+    name = request.file_name or Source.file_name
+    is_cell = name != Source.file_name
+    return Source(code, name, first_line=2 if is_cell else 1, is_cell=is_cell)
+
+
+def _author_files(request: StartRequest) -> dict[str, str]:
+    files: dict[str, str] = json.loads(request.import_files or "{}")
+    return {name: text for name, text in files.items() if not name.startswith(PREFIX)}
+
+
+def _line_shift(request: StartRequest, code: str) -> int:
+    """Return what to add to line numbers of the script: a script, unlike a cell, has no line to spare for arguments."""
+    if not isinstance(request, StreamingExecutionRequest):
+        return 0
+    before = request.code.partition(code)[0] if code else ""
+    return -1 if request.file_name == Source.file_name and before.count("\n") == 1 else 0

@@ -1,0 +1,87 @@
+"""Metrics drawn by matplotlib, as one would print them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.runs.metrics.series import BY_COLUMN, EMPTY, SERIES, Sampled, Series, known
+from lk_jupyter.text.pandas import pyplot
+from lk_jupyter.text.plotting import COLOURS, INK, LINES, blank, dress
+
+_PANEL, _FOOT, _LINE = 1.45, 0.6, 0.15
+
+
+def draw(runs: Sequence[Sampled], columns: Sequence[str]) -> Any:
+    """Return a Figure of these series of the runs; of all that have samples where none are named."""
+    plt = pyplot()
+    figure = fill(plt.figure(), runs, columns)
+    plt.close(figure)  # the last value of a cell is shown once, not again as an open figure
+    return figure
+
+
+def fill(figure: Any, runs: Sequence[Sampled], columns: Sequence[str] = (), head: str = "") -> Any:
+    """Draw these series into a figure, below some lines of text; it looks the same whatever style is set."""
+    panels = _panels(runs, _chosen(runs, columns))
+    high = _PANEL * max(1, len(panels)) + _FOOT + _LINE * len(head.splitlines())
+    blank(figure, high, head)
+    axes = [row[0] for row in figure.subplots(max(1, len(panels)), sharex=True, squeeze=False)]
+    unit, seconds = _time_unit(runs)
+    for axis, panel in zip(axes, panels, strict=False):
+        _draw_panel(axis, panel, runs, seconds)
+    hosts = ", ".join(dict.fromkeys(run.hostname for run in runs if run.hostname))
+    measured = f" · measured on {hosts}" if hosts else ""
+    axes[-1].set_xlabel(f"Time since the start ({unit}){measured}", color=INK, fontsize=9)
+    if not panels:
+        dress(axes[0])
+        axes[0].text(0.5, 0.5, EMPTY, ha="center", va="center", color=INK, transform=axes[0].transAxes)
+        axes[0].set_yticks([])
+    return figure
+
+
+def _chosen(runs: Sequence[Sampled], columns: Sequence[str]) -> list[Series]:
+    for name in columns:
+        if name not in BY_COLUMN:
+            raise UsageError(f"Unknown metric '{name}'. Metrics: {', '.join(BY_COLUMN)}.")
+    wanted = [BY_COLUMN[name] for name in columns] or list(SERIES)
+    return [series for series in wanted if any(known(run.samples.get(series.column, [])) for run in runs)]
+
+
+def _panels(runs: Sequence[Sampled], chosen: Sequence[Series]) -> list[list[Series]]:
+    """Return the series of each panel: those of one run share one, those of several runs would be a tangle."""
+    if len(runs) > 1:
+        return [[series] for series in chosen]
+    return [list(group) for _, group in groupby(chosen, key=lambda series: series.panel)]
+
+
+def _time_unit(runs: Sequence[Sampled]) -> tuple[str, float]:
+    ends = [samples[-1][0] - run.start.timestamp() for run in runs for samples in run.samples.values() if samples]
+    longest = max(ends, default=0.0)
+    return next(((unit, size) for unit, size in (("h", 3600.0), ("min", 60.0)) if longest > 2 * size), ("s", 1.0))
+
+
+def _draw_panel(axis: Any, panel: Sequence[Series], runs: Sequence[Sampled], unit: float) -> None:
+    dress(axis)
+    lines = [(run, series) for run in runs for series in panel]
+    for number, (run, series) in enumerate(lines):
+        begin, found = run.start.timestamp(), run.broken(series.column)
+        axis.plot(
+            [(moment - begin) / unit for moment, _ in found],
+            [value for _, value in found],
+            label=run.label if len(runs) > 1 else series.label,
+            color=COLOURS[number % len(COLOURS)],
+            linestyle=LINES[number % len(LINES)],
+            linewidth=1.4,
+            marker="o" if len(known(found)) == 1 else None,
+        )
+    title = panel[0].label if len(panel) == 1 else panel[0].panel
+    axis.set_ylabel(f"{title}\n({panel[0].unit})", color=INK, fontsize=9)
+    if panel[0].unit == "%":
+        axis.set_ylim(-3, 103)
+    else:
+        axis.set_ylim(bottom=0)
+    if len(lines) > 1:
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0}
+        axis.legend(**beside, frameon=False, fontsize=8, labelcolor=INK)

@@ -1,0 +1,1 @@
+"""Notebooks as runs, and hosted Jupyter servers."""

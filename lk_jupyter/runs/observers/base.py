@@ -1,0 +1,76 @@
+"""What goes along with a run: it watches, may stop the run, and may have something to say at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.api.execution import ExecutionRecord
+from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.protocol.notice import Notice
+
+if TYPE_CHECKING:
+    from lk_jupyter.runs.run import Run
+
+
+class RunObserver:
+    """Base of all companions: one that does nothing. Each is of one run."""
+
+    def started(self, run: Run) -> None:
+        """Take note that the run was started, or is followed from now on."""
+
+    def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (for those that look)
+        """Look at the run, about once a second; return facts for the status line.
+
+        ``seconds`` is how long the code has run, None before that; ``text`` what it wrote since the
+        last time, or the end of it. It must not wait: what takes long belongs in a thread.
+        """
+        return []
+
+    def saw(self, frame: Frame) -> None:
+        """Take note of something that the run said beside its text."""
+
+    def remarks(self) -> list[Notice]:
+        """Return what is to stand below the status line just now."""
+        return []
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (for those that look)
+        """Return what is to stand under the receipt."""
+        return []
+
+
+class ObserverGroup(RunObserver):
+    """All companions of one run, as one. What fails in one of them is its own affair, and not the run's."""
+
+    def __init__(self, companions: Iterable[RunObserver] = ()) -> None:
+        self.companions = tuple(companions)
+
+    def started(self, run: Run) -> None:
+        """Tell all of them."""
+        for companion in self.companions:
+            with suppress(Exception):
+                companion.started(run)
+
+    def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
+        """Return the facts of all of them."""
+        return list(self._all(lambda companion: companion.tick(run, seconds, text)))
+
+    def saw(self, frame: Frame) -> None:
+        """Tell all of them."""
+        for companion in self.companions:
+            with suppress(Exception):
+                companion.saw(frame)
+
+    def remarks(self) -> list[Notice]:
+        """Return what any of them has to say now."""
+        return list(self._all(lambda companion: companion.remarks()))
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
+        """Return what any of them has to say at the end."""
+        return list(self._all(lambda companion: companion.ended(run, record)))
+
+    def _all(self, ask: Callable[[RunObserver], list[Any]]) -> Iterator[Any]:
+        for companion in self.companions:
+            with suppress(Exception):
+                yield from ask(companion)

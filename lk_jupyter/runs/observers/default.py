@@ -1,0 +1,79 @@
+"""Which companions go along with a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from decimal import Decimal
+from typing import Any
+
+from lk_jupyter.code.variables import named
+from lk_jupyter.config.settings import setting
+from lk_jupyter.connection.connection import Connection
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.options.runs import Options
+from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
+from lk_jupyter.runs.observers.countdown import Countdown
+from lk_jupyter.runs.observers.doctor import Doctor
+from lk_jupyter.runs.observers.low_balance import LowBalance
+from lk_jupyter.runs.observers.max_cost import MaxCost
+from lk_jupyter.runs.observers.outputs import Returned
+from lk_jupyter.runs.observers.ports import Addresses
+from lk_jupyter.runs.observers.start_time import StartTime
+from lk_jupyter.runs.observers.summary import Summary
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.run import Run
+
+
+def default_observers(  # noqa: PLR0913 (what a companion may look at)
+    session: Connection,
+    options: Options,
+    package: Bundle | None = None,
+    *,
+    attached: Run | None = None,
+    namespace: MutableMapping[str, Any] | None = None,
+    in_place: bool = True,
+) -> ObserverGroup:
+    """Return the companions of a run that is started with these options, or was started before.
+
+    The limits of one that was started before are in the journal, if that was here. ``namespace`` is
+    where variables come back to; ``in_place`` is whether a run with --carry changes the objects here, or copies.
+    """
+    limits = _of_started(package) if package else _of_attached(attached) if attached else ()
+    from lk_jupyter.runs.observers.executed_notebook import executed  # noqa: PLC0415 (most runs are no notebook)
+
+    ports = package.ports if package else attached.ports if attached else ()
+    taken = named("take", getattr(options, "take", []))
+    returned = Returned(None if getattr(options, "detach", False) else namespace, taken, is_origin=in_place)
+    return ObserverGroup(
+        [
+            *limits,
+            *([StartTime(package.phases)] if package and getattr(options, "time", False) else []),
+            *_of_all(session, options, package, namespace),
+            Addresses(ports),
+            *executed(attached, package),
+            returned,
+        ]
+    )
+
+
+def _of_started(package: Bundle) -> Iterator[RunObserver]:
+    yield Countdown(package.timeout, package)
+    if package.max_cost is not None:
+        yield MaxCost(package.machine, package.max_cost)
+
+
+def _of_attached(run: Run) -> Iterator[RunObserver]:
+    entry = journal().get(run.execution_id)
+    yield Countdown(entry.request.get("timeout") if entry else None)
+    max_cost = entry.options.get("max_cost") if entry else None
+    if max_cost and run.machine and run.machine.price_per_hour:
+        yield MaxCost(run.machine, Decimal(str(max_cost)))
+
+
+def _of_all(
+    session: Connection, options: Options, package: Bundle | None, namespace: Mapping[str, Any] | None
+) -> Iterator[RunObserver]:
+    yield LowBalance(session)
+    yield Summary()
+    if setting("doctor") and not getattr(options, "no_hints", False):
+        yield Doctor(session, package, namespace)

@@ -1,0 +1,107 @@
+"""Looks after one run: reads its metrics now and then, and says at the end what was wrong with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.api.execution import ExecutionMetrics, ExecutionRecord
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.config.settings import setting
+from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.runs.observers import rules
+from lk_jupyter.runs.observers.base import RunObserver
+from lk_jupyter.runs.observers.rules import KILLED, Evidence, hints, imports_of
+from lk_jupyter.runs.outcome import duration_of
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.import_timer import IMPORTS
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.runs.run import Run
+
+
+#: Characters of the log that are kept, and seconds between two looks at the metrics.
+_TAIL = 1 << 16
+_LOOK_SECONDS = 60.0
+
+#: Time between two samples of the metrics.
+STEP = "15s"
+
+#: Seconds that the metrics of an ended run may take: nobody waits for a hint.
+_PATIENCE = 3.0
+
+
+class Doctor(RunObserver):
+    """The doctor of one run."""
+
+    def __init__(self, session: Connection, package: Bundle | None, namespace: Mapping[str, Any] | None = None) -> None:
+        self._session = session
+        self._package = package
+        self._namespace = package.source.namespace if package else namespace or {}
+        self._tail = ""
+        self._looked = -_LOOK_SECONDS
+        self._found: list[Notice] = []
+        self._imports: Frame | None = None
+
+    def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
+        """Keep the end of the log, and have the metrics looked at; nothing is said in the status line."""
+        self._tail = (self._tail + text)[-_TAIL:]
+        if seconds is not None and seconds >= rules.IDLE_SECONDS and time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            _in_background(lambda: self._look(run))
+        return []
+
+    def saw(self, frame: Frame) -> None:
+        """Take note of how long the imports took."""
+        if frame.kind == IMPORTS:
+            self._imports = frame
+
+    def remarks(self) -> list[Notice]:
+        """Return what the metrics show just now."""
+        return self._found
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
+        """Return what was wrong with the run."""
+        case = Evidence(
+            log=self._tail,
+            record=record,
+            metrics=self._metrics_of(run, record),
+            machine=self._machine(run),
+            machines=self._session.machines() if record.return_code else None,
+            package=self._package,
+            imports=imports_of(self._imports.payload) if self._imports else None,
+            max_timeout=setting("max_timeout"),
+            namespace=self._namespace,
+        )
+        return hints(case)
+
+    def _look(self, run: Run) -> None:
+        machine = self._machine(run)
+        if machine and machine.card:
+            self._found = hints(Evidence(metrics=run.metrics(STEP), machine=machine))
+
+    def _machine(self, run: Run) -> MachineType | None:
+        return self._package.machine if self._package else run.machine
+
+    def _metrics_of(self, run: Run, record: ExecutionRecord) -> ExecutionMetrics | None:
+        """Return the metrics where they may tell something, and only if they come at once."""
+        if (duration_of(record) or 0.0) < rules.IDLE_SECONDS and record.return_code not in KILLED:
+            return None
+        found: list[ExecutionMetrics] = []
+        _in_background(lambda: found.append(run.metrics(STEP))).join(_PATIENCE)
+        return found[0] if found else None
+
+
+def _in_background(work: Callable[[], object]) -> threading.Thread:
+    def quietly() -> None:
+        with suppress(Exception):  # no metrics, no hint
+            work()
+
+    thread = threading.Thread(target=quietly, name="lk-doctor", daemon=True)
+    thread.start()
+    return thread

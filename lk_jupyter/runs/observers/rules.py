@@ -1,0 +1,453 @@
+"""What went wrong with a run, or slowly, from its log and its metrics: a line each, with what to do.
+
+The rules only read what is given to them. They stay silent where they are not sure, since a wrong
+hint costs money: a larger machine is named only for a run that failed for want of memory, and only
+one that the account may use.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import pairwise
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from lk_jupyter.api.execution import ExecutionMetrics, ExecutionRecord, MetricPoint
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.code.packages import package_of
+from lk_jupyter.config.assumptions import row
+from lk_jupyter.errors import UsageError
+from lk_jupyter.machines.catalogue import Catalogue, price_label
+from lk_jupyter.machines.cost import cost_of, credits_label, duration_label
+from lk_jupyter.protocol.notice import HINT, WARNING, Notice
+from lk_jupyter.runs.outcome import TRACEBACK, duration_of, printed, remote_traceback
+from lk_jupyter.runs.package import import_timer
+from lk_jupyter.runs.package.bundle import Bundle
+
+#: A GPU that is less busy than this, in percent, for this long, in seconds, is idle.
+IDLE_PERCENT, IDLE_SECONDS = 10.0, 120.0
+
+#: Exit codes of a code that was killed from outside.
+KILLED = {137, -9}
+
+#: Exit codes of native code that failed, with the names of their signals.
+CRASHED = {139: "segmentation fault", -11: "segmentation fault", 134: "abort", -6: "abort"}
+
+#: GPU memory that is fuller than this, in percent, and rose by this much, in points, may run out.
+FULL_PERCENT, RISE_POINTS = 90.0, 2.0
+
+#: Seconds between two samples beyond which nothing is known of the time between.
+_GAP = 60.0
+
+
+@dataclass(frozen=True)
+class Imports:
+    """How long the imports of a run took, in seconds, and which took longest."""
+
+    seconds: float
+    slowest: str = ""
+    slowest_seconds: float = 0.0
+
+
+def imports_of(payload: dict[str, Any]) -> Imports | None:
+    """Read what the run itself measured; None when that is nonsense."""
+    try:
+        return Imports(float(payload["seconds"]), str(payload["slowest"])[:40], float(payload["slowest_seconds"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of a run; what is not known is None.
+
+    ``log`` is the last of what it wrote. ``record`` is that of a run that has ended, ``namespace`` holds the
+    variables of the notebook.
+    """
+
+    log: str = ""
+    record: ExecutionRecord | None = None
+    metrics: ExecutionMetrics | None = None
+    machine: MachineType | None = None
+    machines: Catalogue | None = None
+    package: Bundle | None = None
+    imports: Imports | None = None
+    max_timeout: int | None = None
+    installed: dict[str, list[str]] | None = field(default=None, repr=False)
+    namespace: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the code of the run failed: not the platform, not its time, not its user."""
+        return self.record is not None and self.record.status.lower() in {"failed", "failed_user"}
+
+    @property
+    def errors(self) -> list[str]:
+        """The errors that ended the run, each with its whole message, the last one last."""
+        text = (self.record and printed(self.record, "stderr")) or self.log
+        text = _AT_EXIT.split(_COLOUR.sub("", text))[0]
+        parts = remote_traceback(text, "", 0).split(TRACEBACK)[1:]
+        return [match[0].strip() for part in parts if (match := _ERROR.search(part))]
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+
+#: What Python prints after the traceback, about objects that it could not tidy up.
+_AT_EXIT = re.compile(r"^Exception ignored ", re.MULTILINE)
+
+#: From the first line of a traceback that is not indented to where the next one is announced.
+_ERROR = re.compile(r"^[^\s][\s\S]*?(?=^\s*(?:During handling|The above exception)|\Z)", re.MULTILINE)
+
+
+class Hint(NamedTuple):
+    """What went wrong and what to do; ``option`` is what to add to the line of the cell, where that is all."""
+
+    text: str
+    option: str = ""
+
+
+class Rule(NamedTuple):
+    """One rule: whether it is for a run that goes on or for one that ended, and what finds its hint."""
+
+    when: str
+    find: Callable[[Evidence], str | Hint | None]
+
+
+def hints(case: Evidence) -> list[Notice]:
+    """Return what there is to say of a run, the weightiest first."""
+    when, kind = ("end", HINT) if case.record else ("run", WARNING)
+    found = (rule.find(case) for rule in RULES if when in rule.when)
+    full = (Hint(hint) if isinstance(hint, str) else hint for hint in found if hint)
+    return [Notice(hint.text, kind, hint.option) for hint in full]
+
+
+# The GPU's memory is too small
+
+_GPU_MEMORY = re.compile(
+    r"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED"
+    r"|HIP out of memory|cupy\S*OutOfMemoryError"
+    r"|OOM when allocating tensor.*(?:device:GPU|GPU_\d+_bfc)|device:GPU:\d+\}\} failed to allocate memory"
+    r"|RESOURCE_EXHAUSTED: Out of memory (?:while trying to allocate|allocating)"
+)
+_SIZE = r"([\d.]+) ([KMG]iB)"
+_TRIED = re.compile(f"Tried to allocate {_SIZE}")
+_CAPACITY = re.compile(f"total capaci?ty of {_SIZE}|{_SIZE} total capacity")  # one release had it misspelt
+_FREE = re.compile(f"{_SIZE} (?:is )?free")
+_BYTES = re.compile(r"(?:to allocate|allocating|allocated so far:) ([\d,]+) bytes")
+_GIB = {"KiB": 2**-20, "MiB": 2**-10, "GiB": 1.0}
+
+
+def out_of_gpu_memory(case: Evidence) -> str | Hint | None:
+    """Name the next machine up when the GPU's memory was too small."""
+    error = next((error for error in case.errors if _GPU_MEMORY.search(error)), None)
+    if not case.failed or error is None:
+        return None
+    size = _gib(_CAPACITY, error) or (case.machine and case.machine.memory_gib)
+    said = f"The GPU's memory{f' ({size:.0f} GiB)' if size else ''} was too small. A smaller batch needs less"
+    larger = case.machines.larger(size, _needed(error)) if case.machines and size else None
+    if larger is None:
+        return f"{said}; no machine that you may use has enough more memory."
+    option = _option(larger, case.machines)
+    return Hint(f"{said}; {option} has more: {larger.memory_gib} GiB, {price_label(larger)}.", option)
+
+
+def _option(machine: MachineType, machines: Catalogue | None) -> str:
+    """Return the option that gives this very machine, and not another with the same card."""
+    wish = (machine.card or "").upper()
+    with suppress(UsageError):  # the card's first machine may be one that the account may not use
+        if machines and machines.resolve(wish) == machine:
+            return f"--gpu {wish}"
+    return f"--machine {machine.hardware_profile}"
+
+
+def _needed(error: str) -> float:
+    """Return the GiB that would have been enough for what failed, as far as the message tells."""
+    size, tried, free = _gib(_CAPACITY, error), _gib(_TRIED, error), _gib(_FREE, error)
+    if size and tried:
+        return size - (free or 0.0) + tried
+    return sum(int(count.replace(",", "")) for count in _BYTES.findall(error)) / 2**30
+
+
+def _gib(pattern: re.Pattern[str], text: str) -> float | None:
+    match = pattern.search(text)
+    if not match:
+        return None
+    amount, unit = filter(None, match.groups())
+    return float(amount) * _GIB[unit]
+
+
+# Something is missing
+
+_MISSING = re.compile(r"^ModuleNotFoundError: No module named '(?!_lk_)([\w.]+)'")
+
+
+def missing_module(case: Evidence) -> Hint | None:
+    """Name the option that adds what an import did not find."""
+    match = _MISSING.match(case.errors[-1]) if case.failed and case.errors else None
+    if match is None:
+        return None
+    module = match[1]
+    if case.package and _is_here(module, case.package):
+        path = _path_of(module.partition(".")[0], case.package)
+        return Hint(f"{path} wasn't uploaded. Add --files {path}.", f"--files {path}")
+    found = package_of(module, case.installed)
+    if found is None or _is_required(found[0], case.package):
+        return None
+    package, sure = found
+    doubt = "" if sure else ", if its package has that name"
+    return Hint(f"{module} isn't installed in the run. Add -r {package}{doubt}.", f"-r {package}")
+
+
+def _is_here(module: str, package: Bundle) -> bool:
+    name = module.partition(".")[0]
+    return (package.source.folder / f"{name}.py").is_file() or (package.source.folder / name / "__init__.py").is_file()
+
+
+def _path_of(name: str, package: Bundle) -> str:
+    return f"{name}.py" if (package.source.folder / f"{name}.py").is_file() else f'"{name}/**/*.py"'
+
+
+def _is_required(name: str, package: Bundle | None) -> bool:
+    required = (package.request.requirements_content or "") if package else ""
+    names = {_plain(match[0]) for match in re.finditer(r"^[\w.-]+", required, re.MULTILINE)}
+    return _plain(name) in names
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def missing_library(case: Evidence) -> str | None:
+    """Name the package that works without a display, for the one that wants one."""
+    if case.failed and case.errors and re.match(r"ImportError: libGL\.so\.1: ", case.errors[-1]):
+        return "opencv-python needs a display. Use opencv-python-headless: -r opencv-python-headless"
+    return None
+
+
+_NO_FILE = re.compile(r"^FileNotFoundError: [^'\n]*'([^'\n]+)'")
+
+
+def missing_object(case: Evidence) -> str | None:
+    """Say that the bucket may have another folder in a run, where the assumed one has no such file."""
+    match = _NO_FILE.match(case.errors[-1]) if case.failed and case.errors else None
+    assumed = row("bucket_folder_python")
+    for folder in (assumed.default, *assumed.alternatives):
+        if match and match[1].startswith(f"{folder}/"):
+            key = match[1].removeprefix(f"{folder}/")
+            return (
+                f"The run has no '{match[1]}'. If %lk_ls {key} lists it, the run sees the bucket in another folder. "
+                "Find the folder: %lk_check --spend"
+            )
+    return None
+
+
+_UNDEFINED = re.compile(r"^NameError: name '(\w+)' is not defined")
+
+
+def missing_variable(case: Evidence) -> Hint | None:
+    """Name what brings a name of the notebook into the run, where the run does not know it."""
+    error = case.errors[-1] if case.failed and case.errors else ""
+    match = _UNDEFINED.match(error)
+    if match is None:
+        return None
+    name, doubt = match[1], ""
+    if name not in case.namespace:
+        near = [] if "Did you mean" in error else get_close_matches(name, case.namespace, n=1, cutoff=0.75)
+        if not near:
+            return None
+        name, doubt = near[0], f"Did you mean '{near[0]}'? "
+    text, option = _brought(name, case.namespace[name])
+    return Hint(f"{doubt}{text}", "" if doubt else option)
+
+
+def _brought(name: str, value: Any) -> Hint:
+    """Return how a name of the notebook gets into a run, which is a fresh Python process."""
+    if isinstance(value, ModuleType):
+        alias = "" if value.__name__ == name else f" as {name}"
+        return Hint(f"A run doesn't see the notebook's imports. Add to the cell: import {value.__name__}{alias}")
+    if inspect.isroutine(value) or isinstance(value, type):
+        if home := _home_of(value):
+            known = value.__name__
+            alias = "" if known == name else f" as {name}"
+            return Hint(f"A run doesn't see the notebook's imports. Add to the cell: from {home} import {known}{alias}")
+        kind = "class" if isinstance(value, type) else "function"
+        return Hint(f"A run doesn't see the notebook's {kind} '{name}'. Add --carry.", "--carry")
+    return Hint(f"A run doesn't see the notebook's variable '{name}'. Add --in {name}.", f"--in {name}")
+
+
+def _home_of(value: Any) -> str:
+    """Return the module that a function or class is imported from, the public one where there is one; or nothing."""
+    parts = (getattr(value, "__module__", None) or "").split(".")
+    while parts and parts[-1].startswith("_") and parts != ["__main__"]:
+        parts.pop()
+    module, name = ".".join(parts), getattr(value, "__name__", "")
+    found = getattr(sys.modules.get(module), name, None)
+    return module if module != "__main__" and found is value else ""
+
+
+_NO_ANSWER = re.compile(r"^EOFError: (EOF when reading a line|nobody can answer)")
+
+
+def no_keyboard(case: Evidence) -> str | None:
+    """Name what takes the place of a question, which nobody can answer in a run."""
+    if not (case.failed and case.errors and _NO_ANSWER.match(case.errors[-1])):
+        return None
+    return (
+        "A run has no keyboard. Ask in a separate cell, name = input(), then add --in name. For passwords: "
+        "%lk_secrets set NAME"
+    )
+
+
+# Killed, or out of time
+
+
+def killed(case: Evidence) -> str | None:
+    """Tell of the machine's memory when the code was killed from outside."""
+    if not case.failed or case.record is None or case.record.return_code not in KILLED:
+        return None
+    peak = _peak_ram(case.metrics)
+    if peak is None:
+        return "Killed by the system (signal 9): most often the machine's memory, not the GPU's, ran out."
+    if peak < 70:
+        return f"Killed by the system (signal 9); {peak:.0f} % of the machine's memory was in use at the last sample."
+    return f"Killed by the system (signal 9): {peak:.0f} % of the machine's memory was in use. Load less at once."
+
+
+def crashed(case: Evidence) -> str | None:
+    """Tell how to find the line where native code failed."""
+    code = case.record.return_code if case.failed and case.record else None
+    if code not in CRASHED:
+        return None
+    return (
+        f"Native code crashed ({CRASHED[code]}), which Python can't catch. To see the line, start the cell "
+        "with: import faulthandler; faulthandler.enable()"
+    )
+
+
+def _peak_ram(metrics: ExecutionMetrics | None) -> float | None:
+    used = _values(metrics.systemRamUsedBytes if metrics else [])
+    total = max(_values(metrics.systemRamTotalBytes if metrics else []), default=0.0)
+    return 100 * max(used) / total if used and total else None
+
+
+def out_of_time(case: Evidence) -> str | Hint | None:
+    """Name the option that gives the run longer, and what that may cost."""
+    record, package = case.record, case.package
+    if record is None or record.status.lower() != "timeout" or package is None or package.cost_binds:
+        return None
+    longest = case.max_timeout or package.timeout
+    seconds = min(2 * package.timeout, longest)
+    if seconds <= package.timeout:
+        return (
+            f"{package.timeout} s is the maximum of the setting max_timeout. If your account allows more: "
+            "%lk_config max_timeout SECONDS"
+        )
+    cost = cost_of(package.machine, seconds)
+    at_most = f", at most {credits_label(cost)}" if cost is not None else ""
+    return Hint(f"Timed out after {package.timeout} s. Try --timeout {seconds}{at_most}.", f"--timeout {seconds}")
+
+
+# The GPU waits, or fills up
+
+
+def idle_gpu(case: Evidence) -> str | None:
+    """Tell that the GPU has little to do, for minutes."""
+    points = _known(case.metrics.gpuUtilizationPercent) if case.metrics else []
+    seconds = _longest(points, lambda value: value < IDLE_PERCENT)
+    if seconds < IDLE_SECONDS:
+        return None
+    price = f" It costs {price_label(case.machine)} anyway." if case.machine and case.machine.price_per_hour else ""
+    whole = all(point.value == 0 for point in points)
+    cause = (
+        "Is the model on it (.to('cuda'))?"
+        if whole
+        else "Does it wait for data (workers, prefetching), or does this part run on the CPU?"
+    )
+    return f"The GPU was below {IDLE_PERCENT:.0f} % for {duration_label(seconds)}. {cause}{price}"
+
+
+def full_gpu(case: Evidence) -> str | None:
+    """Warn of GPU memory that is nearly full and still rising."""
+    points = _known(case.metrics.gpuMemoryUtilizationPercent)[-9:] if case.metrics else []
+    values = [point.value or 0.0 for point in points]
+    if len(values) < 4 or _has_gap(points):
+        return None
+    rising = all(b >= a for a, b in pairwise(values)) and values[-1] - values[-2] > 0
+    if values[-1] <= FULL_PERCENT or values[-1] - values[0] < RISE_POINTS or not rising:
+        return None
+    since = (points[-1].timestamp - points[0].timestamp).total_seconds()
+    return (
+        f"The GPU's memory is {values[-1]:.0f} % full and rising ({values[0]:.0f} % {duration_label(since)} "
+        "earlier): the run may run out of memory."
+    )
+
+
+def slow_imports(case: Evidence) -> str | None:
+    """Tell that most of the time went into imports."""
+    whole = duration_of(case.record) if case.record else None
+    if case.imports is None or not whole:
+        return None
+    if case.imports.seconds < max(import_timer.IMPORT_SECONDS, import_timer.IMPORT_PART * whole):
+        return None
+    slowest = (
+        f", {case.imports.slowest} {duration_label(case.imports.slowest_seconds)} of them"
+        if case.imports.slowest
+        else ""
+    )
+    return (
+        f"{duration_label(case.imports.seconds)} of {duration_label(whole)} were imports{slowest}. Each run "
+        "imports again: do more work in one run."
+    )
+
+
+def _known(points: Sequence[MetricPoint]) -> list[MetricPoint]:
+    return sorted((point for point in points if point.value is not None), key=lambda point: point.timestamp)
+
+
+def _values(points: Sequence[MetricPoint]) -> list[float]:
+    return [point.value for point in points if point.value is not None]
+
+
+def _has_gap(points: Sequence[MetricPoint]) -> bool:
+    return any(_between(a, b) > _GAP for a, b in pairwise(points))
+
+
+def _between(a: MetricPoint, b: MetricPoint) -> float:
+    return (b.timestamp - a.timestamp).total_seconds()
+
+
+def _longest(points: Sequence[MetricPoint], holds: Callable[[float], bool]) -> float:
+    """Return for how many seconds at most something held without a break or a gap."""
+    longest, since = 0.0, None
+    before: MetricPoint | None = None
+    for point in points:
+        if point.value is None or not holds(point.value):
+            since = None
+        elif since is None or (before and _between(before, point) > _GAP):
+            since = point
+        else:
+            longest = max(longest, _between(since, point))
+        before = point
+    return longest
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("end", out_of_gpu_memory),
+    Rule("end", missing_module),
+    Rule("end", missing_library),
+    Rule("end", missing_object),
+    Rule("end", missing_variable),
+    Rule("end", no_keyboard),
+    Rule("end", killed),
+    Rule("end", crashed),
+    Rule("end", out_of_time),
+    Rule("run", full_gpu),
+    Rule("run end", idle_gpu),
+    Rule("end", slow_imports),
+)

@@ -1,0 +1,49 @@
+"""The companion that shows what a cell cost before its first line, by phase."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from lk_jupyter.api.execution import ExecutionRecord
+from lk_jupyter.machines.cost import duration_label
+from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.runs.observers.base import RunObserver
+from lk_jupyter.runs.run import Run
+
+#: The kind of the frame that a run sends before its first line.
+TIME = "time"
+
+
+class StartTime(RunObserver):
+    """Adds up the phases that were measured here and in the run.
+
+    ``phases`` is phase → seconds so far; ``sent`` in it is the moment of the request, on the clock ``time.monotonic``.
+    """
+
+    def __init__(self, phases: Mapping[str, float]) -> None:
+        self._phases = phases
+        self._there: dict[str, float] = {}
+
+    def saw(self, frame: Frame) -> None:
+        """Take the times of the run, at the moment of its first line."""
+        if frame.kind == TIME and not self._there:
+            there = {name: float(frame.payload.get(name, 0.0)) for name in ("shim", "environment")}
+            start = time.monotonic() - self._phases.get("sent", time.monotonic()) - sum(there.values())
+            self._there = {"start": max(0.0, start), **there}
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (as all companions)
+        """Return the phases."""
+        return [Notice(times_label({**self._phases, **self._there}))]
+
+
+def times_label(phases: Mapping[str, float]) -> str:
+    """Return phases in words, such as ``Before the first line: 0.31 s (analysis 0.02 s, …)``."""
+    known = {name: seconds for name, seconds in phases.items() if name != "sent"}
+    each = ", ".join(f"{name} {_seconds(seconds)}" for name, seconds in known.items())
+    return f"Before the first line: {_seconds(sum(known.values()))} ({each})"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 10 else duration_label(seconds)

@@ -1,0 +1,328 @@
+"""What is shipped for one run: the code, what it needs, and the machine. Nothing is sent here."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+import uuid
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from glob import glob
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from lk_jupyter.api.execution import StartRequest, StreamingExecutionRequest
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.code.imports import imported_names, local_files
+from lk_jupyter.code.ipython import as_python, check_magics, shows_last
+from lk_jupyter.code.packages import installed_requirements
+from lk_jupyter.code.source import Source
+from lk_jupyter.code.syntax import check_code, parse
+from lk_jupyter.errors import UsageError
+from lk_jupyter.machines.cost import cost_of, credits_label, seconds_for
+from lk_jupyter.options.runs import MachineOptions, RunOptions
+from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
+from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.protocol.parts import PREFIX, SCRIPT, Cell, RemoteModule, shipped_files
+from lk_jupyter.runs.package.rich import rich_part
+from lk_jupyter.runs.variables.payload import VariablePayload, size_label
+from lk_jupyter.text.secrets import SecretFinding
+
+#: Bytes of a file that goes along because the code names it, and characters of such a name.
+_NAMED_FILE, _LONGEST_NAME = 1_000_000, 250
+
+#: Bytes of a file that is not text, and the part that brings such files.
+_BINARY_FILE, _FILES = 8_000_000, "_lk_files"
+
+#: Packages that the status of a run names while they are installed.
+_NAMED = 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Time limits of an account, in seconds, and what one run may cost, in credits (None: no limit)."""
+
+    timeout: int
+    max_timeout: int
+    max_cost: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A run, complete but not sent.
+
+    ``source`` and ``options`` are what it was made from. ``files`` are the author's, which go beside
+    the code; the request may hold more of ours. ``line_shift`` is what to add to a line number of
+    the shipped script to get the author's.
+    ``cost_binds`` is whether the time limit is that at which the run would cost ``max_cost``.
+    ``secrets`` tells where it holds what looks like one; it is only sent if they are allowed.
+    ``parcel`` are the variables that it brings, and the names of those that it sends back.
+    ``ports`` are those whose addresses are shown, ``hidden`` the words of the request that are kept nowhere.
+    ``phases`` is phase → seconds that it has taken so far.
+    """
+
+    source: Source
+    options: MachineOptions
+    request: StartRequest
+    machine: MachineType
+    files: dict[str, str]
+    line_shift: int
+    max_cost: Decimal | None = None
+    cost_binds: bool = False
+    secrets: tuple[SecretFinding, ...] = ()
+    secrets_allowed: bool = False
+    parcel: VariablePayload = field(default_factory=VariablePayload)
+    ports: tuple[int, ...] = ()
+    hidden: tuple[str, ...] = field(default=(), repr=False)
+    phases: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def timeout(self) -> int:
+        """Seconds that the run may take."""
+        return self.request.timeout
+
+    @property
+    def worst_case(self) -> Decimal | None:
+        """What the run costs if it takes all its time, in credits."""
+        return cost_of(self.machine, self.timeout)
+
+    @property
+    def at_most(self) -> str:
+        """What the run costs at most, in words, and which limit that is."""
+        if self.worst_case is None:
+            return f"price unknown, {self.timeout} s at most"
+        limit = f"{'--max-cost, ' if self.cost_binds else ''}time limit {self.timeout} s"
+        return f"at most {credits_label(self.max_cost if self.cost_binds else self.worst_case)} ({limit})"
+
+    @property
+    def installs(self) -> str:
+        """What is installed before the run begins, in words; nothing where there is nothing to install."""
+        lines = (self.request.requirements_content or "").splitlines()
+        names = [match[0] for line in lines if (match := re.match(r"[A-Za-z0-9][\w.-]*", line.strip()))]
+        more = f" +{len(names) - _NAMED}" if len(names) > _NAMED else ""
+        return f"installing {', '.join(names[:_NAMED])}{more}" if names else ""
+
+    @property
+    def nonce(self) -> str | None:
+        """What the frames in the output of the run carry; None when it makes none."""
+        return nonce_in(self.request.metadata)
+
+    @property
+    def token(self) -> str:
+        """The name under which this very request can be found again."""
+        return (self.request.metadata or {})[REQUEST_KEY]
+
+
+def bundle(  # noqa: PLR0913 (what a run is made of)
+    source: Source,
+    options: RunOptions,
+    machine: MachineType,
+    limits: Limits,
+    parts: Sequence[RemoteModule] = (),
+    *,
+    parcel: VariablePayload | None = None,
+    look: Sequence[str] = (),
+) -> Bundle:
+    """Put together what is sent, with the parts that work for the code over there, and its variables.
+
+    Raises UsageError or SyntaxError for what would not run.
+    """
+    rich = source.is_cell if options.rich is None else options.rich
+    code = as_python(source.code) if rich else source.code
+    tree = check_code(code, file_name=source.file_name, first_line=source.first_line, awaits=rich)
+    if rich:
+        has_ipython = (
+            bool(options.session)
+            or bool(parcel and parcel.carries)  # the run asks for it where it's missing
+            or "ipython" in " ".join(options.requirements).lower()
+            or "IPython" in imported_names(tree)
+        )
+        check_magics(tree, source.first_line, has_ipython=has_ipython)
+        parts = [rich_part(), *parts]
+    parcel = parcel or VariablePayload()
+    parts = [*([RemoteModule("_lk_time")] if rich and options.time else []), *parts, *parcel.parts]
+    names = imported_names(tree) | parcel.modules
+    local = local_files(names, source.folder)
+    paths = {**local, **_asked_files(options.files, source.folder)}
+    if parcel.carries:
+        paths = {**_named_files(tree, source.folder), **paths}
+    files, binary = _contents(paths)
+    _check_places({**files, **binary}, source)
+    if binary:
+        parts = [*parts, RemoteModule(_FILES, {"files": binary})]
+    metadata = {**options.metadata, **parcel.metadata, REQUEST_KEY: uuid.uuid4().hex}
+    shipped: dict[str, str] = {}
+    if parts:
+        nonce = metadata[FRAMES_KEY] = uuid.uuid4().hex
+        above = "\n" * (source.first_line - 1)
+        first = _first(source, options.arg)
+        show_last = rich and shows_last(source.code)
+        cell = Cell(source.file_name, above + code, above + source.code, first, show_last)
+        shipped = shipped_files(cell, parts, nonce, look)
+        code, line_shift = SCRIPT, 0
+    else:
+        code, line_shift = _with_first_lines(source, options.arg, tree)
+    request = StreamingExecutionRequest(
+        code=code,
+        execution_type=machine.hardware_profile,
+        file_name=source.file_name,
+        import_files=json.dumps({**files, **shipped}) if files or shipped else None,
+        requirements_content=_requirements(options.requirements, _foreign(names, local, source.folder), source.folder),
+        run_name=options.name,
+        labels=options.label or None,
+        metadata=metadata,
+    )
+    # Accounts differ in their longest run, so the limit is a setting and not the model's.
+    options = options.model_copy(update={"max_cost": limits.max_cost})
+    seconds, cost_binds = time_limit(options, machine, limits)
+    request = request.model_copy(update={"timeout": seconds})
+    return Bundle(source, options, request, machine, files, line_shift, limits.max_cost, cost_binds, parcel=parcel)
+
+
+def time_limit(options: MachineOptions, machine: MachineType, limits: Limits) -> tuple[int, bool]:
+    """Return the seconds that a run may take, and whether it is its maximum cost that limits them.
+
+    Raises UsageError for more than the account allows, and for a cost that cannot be kept.
+    """
+    asked = _timeout(options.timeout, limits)
+    seconds = asked if limits.max_cost is None else min(asked, seconds_for(machine, limits.max_cost))
+    return seconds, seconds < asked
+
+
+def _timeout(asked: int | None, limits: Limits) -> int:
+    seconds = limits.timeout if asked is None else asked
+    if not 1 <= seconds <= limits.max_timeout:
+        raise UsageError(
+            f"--timeout must be 1 to {limits.max_timeout} s here, got {seconds}. Nothing was sent. If your "
+            "account allows more: %lk_config max_timeout SECONDS"
+        )
+    return seconds
+
+
+def _with_first_lines(source: Source, arguments: list[str], tree: ast.Module) -> tuple[str, int]:
+    """Put arguments and values in front, and fill up with lines so that numbers are the author's if they can be."""
+    before = source.first_line - 1
+    first = _first(source, arguments)
+    if not first:
+        return "\n" * before + source.code, 0
+    future = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
+    if future:  # they must stay first: the arguments follow on the last one's line
+        lines = source.code.splitlines()
+        last = (future[-1].end_lineno or 1) - 1
+        lines[last] = f"{lines[last].partition('#')[0].rstrip()}; {first}"
+        return "\n" * before + "\n".join(lines) + "\n", 0
+    return f"{first}\n" + "\n" * (before - 1) + source.code, 0 if before else -1
+
+
+def _first(source: Source, arguments: list[str]) -> str:
+    """Return the line that runs before the code: it sets the arguments and the values."""
+    argv = [f"import sys; sys.argv[1:] = {arguments!r}"] if arguments else []
+    return "; ".join([*argv, *(f"{name} = {value!r}" for name, value in source.values.items())])
+
+
+def _asked_files(patterns: list[str], folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        matches = [Path(match) for match in sorted(glob(pattern, root_dir=folder, recursive=True))]  # noqa: PTH207
+        files = [match for match in matches if (folder / match).is_file()]
+        if not files:
+            raise UsageError(f"--files: no file matches '{pattern}' in {folder}. Nothing was sent.")
+        found.update({_key(match, folder): folder / match for match in files})
+    return found
+
+
+def _named_files(tree: ast.Module, folder: Path) -> dict[str, Path]:
+    """Return the small files beside the notebook that the code names, such as in ``read_csv("data.csv")``."""
+    named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    found: dict[str, Path] = {}
+    for name in sorted(named):
+        with suppress(OSError, ValueError, UsageError):
+            path = folder / name
+            if len(name) < _LONGEST_NAME and path.is_file() and path.stat().st_size <= _NAMED_FILE:
+                key = _key(Path(name), folder)
+                if not key.startswith(PREFIX):
+                    found[key] = path
+    return found
+
+
+def _contents(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the texts of files, and the others in base64."""
+    texts: dict[str, str] = {}
+    binary: dict[str, str] = {}
+    for key, path in paths.items():
+        try:
+            texts[key] = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            content = path.read_bytes()
+            if len(content) > _BINARY_FILE:
+                raise UsageError(
+                    f"'{path}' isn't UTF-8 text and is larger than {size_label(_BINARY_FILE)}. Nothing was sent. "
+                    f"Upload it to the bucket: %lk_put {path}"
+                ) from None
+            binary[key] = b64encode(content).decode()
+    return texts, binary
+
+
+def _key(path: Path, folder: Path) -> str:
+    """Return the path that a file is shipped under, which must lie below the code's folder."""
+    try:
+        return (folder / path).resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        raise UsageError(f"--files: '{path}' is outside {folder}. Nothing was sent. Copy it there first.") from None
+
+
+def _check_places(files: Mapping[str, str], source: Source) -> None:
+    """Refuse files that would be in the place of the code, or of what goes along with it."""
+    for key, text in files.items():
+        if key.startswith(PREFIX):
+            raise UsageError(
+                f"'{key}': names starting with {PREFIX} are reserved for lk_jupyter. Nothing was sent. Rename the file."
+            )
+        if key == source.file_name and text.strip() != source.code.strip():
+            raise UsageError(
+                f"'{key}' is the name of the code in the run. Nothing was sent. Rename the file, or leave it out."
+            )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"-r: '{path}' isn't UTF-8 text, so it lists no packages. Nothing was sent. Name the packages: -r NAME"
+        ) from None
+
+
+def _foreign(names: AbstractSet[str], local: dict[str, Path], folder: Path) -> set[str]:
+    """Return the imports of the code and of its local modules that are not local themselves."""
+    inner = {name for path in local.values() for name in imported_names(parse(path.read_bytes()))}
+    return {name for name in names | inner if not local_files({name}, folder)}
+
+
+def _requirements(asked: list[str], foreign: set[str], folder: Path) -> str | None:
+    lines: list[str] = []
+    for what in asked:
+        if what == "auto":
+            lines += installed_requirements(foreign)
+        elif (folder / what).is_file():
+            lines.append(_text(folder / what).rstrip())
+        else:
+            lines.append(_requirement(what))
+    return "\n".join(lines) + "\n" if lines else None
+
+
+def _requirement(what: str) -> str:
+    try:
+        return str(Requirement(what))
+    except InvalidRequirement:
+        raise UsageError(
+            f"-r: '{what}' is neither a file here nor a package. Nothing was sent. Example: -r "
+            f"{shlex.quote('torch>=2.4')}"
+        ) from None

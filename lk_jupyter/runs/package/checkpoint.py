@@ -1,0 +1,130 @@
+"""Save a checkpoint before the time limit, and resume from it in a later run.
+
+``lk_checkpoint(folder)``: define this function in the code of a run. It is called once, in the main thread, after four
+fifths of the time limit. ``folder`` is a ``pathlib.Path``; its files are uploaded to the bucket while the code goes
+ahead. Raise ``SystemExit`` in it to end the run there.
+
+``lk_resume``: in a run with ``--resume ID``, the ``pathlib.Path`` of the folder that the run ``ID`` saved; ``None``
+in a run without ``--resume``.
+
+Cost: none besides the run; the checkpoint is a file of the bucket.
+
+Example:
+    >>> code = '''
+    ... start = int((lk_resume / "step").read_text()) if lk_resume else 0
+    ... def lk_checkpoint(folder):
+    ...     (folder / "step").write_text("5")
+    ...     raise SystemExit
+    ... print("start", start)
+    ... if not lk_resume:
+    ...     import time; time.sleep(30)
+    ... '''
+    >>> first = session.run(code, timeout=5)
+    >>> _ = first.wait()
+    >>> session.run(code, timeout=30, resume=first.execution_id).result().stdout.strip()
+    'start 5'
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.code.source import Source
+from lk_jupyter.errors import UsageError
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.machines.cost import duration_label
+from lk_jupyter.options.runs import RunOptions, line_of
+from lk_jupyter.protocol.bucket import checkpoint_key
+from lk_jupyter.protocol.frames import nonce_in
+from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.protocol.parts import RemoteModule
+from lk_jupyter.runs.ids import resolve
+from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
+from lk_jupyter.runs.outcome import SHORT_ID
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.text.redact import redact
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: The kind of the frames that tell of a checkpoint.
+CHECKPOINT = "checkpoint"
+
+#: The part of its time after which a run is warned of its end, and saves what it is to save.
+LATE = 0.8
+
+
+PART, LINKS = "_lk_checkpoint", "_lk_checkpoint.json"
+_NAMES = re.compile(r"\blk_(?:checkpoint|resume)\b")
+_TAKES_NOTHING = re.compile(r"^\s*def lk_checkpoint\(\s*\)", re.MULTILINE)
+
+
+def checkpoint_parts(session: Connection, source: Source, options: RunOptions, limit: int) -> list[RemoteModule]:
+    """Return what goes along with code that saves itself, or goes on from what another run saved.
+
+    ``limit`` is the time limit in seconds. Raises UsageError for a run that saved nothing, and
+    StorageError when the bucket cannot be used.
+    """
+    if _TAKES_NOTHING.search(source.code):
+        raise UsageError("lk_checkpoint needs a parameter for the folder: def lk_checkpoint(folder). Nothing was sent.")
+    named = {match[0] for match in _NAMES.finditer(source.code)}
+    if not (named or options.resume):
+        return []
+    settings: dict[str, Any] = {}
+    if options.resume:
+        settings |= _saved_by(session, options.resume)
+    if "lk_checkpoint" in named:
+        settings |= {"after": LATE * limit, "folders": session.assumptions.candidates("bucket_folder_python")}
+    return [RemoteModule(PART, settings)]
+
+
+def _saved_by(session: Connection, wish: str) -> dict[str, str]:
+    """Return the key of what a run has saved, and the SHA-256 that its log tells of it. Raises UsageError."""
+    run_id = resolve(session, wish)
+    short, entry = run_id[:SHORT_ID], journal().get(run_id)
+    record = None if entry else session.client.execution.get(run_id)
+    metadata = entry.request.get("metadata") if entry else (record.metadata if record else None)
+    token = entry.token if entry else (metadata or {}).get(REQUEST_KEY)
+    if not token or not session.storage.exists(checkpoint_key(str(token))):
+        raise UsageError(
+            f"--resume: run {short} has no checkpoint. Nothing was sent. Its code must define lk_checkpoint(folder)."
+        )
+    nonce = nonce_in(metadata)
+    said = frames_in_log(run_id, nonce, CHECKPOINT) or frames_on_cloud(
+        session.client, record or session.client.execution.get(run_id), nonce, CHECKPOINT
+    )
+    digests = [frame.payload["sha256"] for frame in said if "sha256" in frame.payload]
+    if not digests:
+        raise UsageError(f"--resume: the log of run {short} doesn't show yet what it saved. Nothing was sent.")
+    return {"resume": checkpoint_key(str(token)), "sha256": str(digests[-1])}
+
+
+def told(payload: dict[str, Any]) -> Notice:
+    """Return what a run says of its checkpoint, in words."""
+    if "problem" in payload:
+        return Notice(redact(f"Nothing was saved: {payload['problem']}."), WARNING)
+    count, size = payload.get("count", 0), payload.get("bytes", 0)
+    files = "1 file" if count == 1 else f"{count} files"
+    return Notice(f"Saved {files}, {_size(size)}, after {duration_label(float(payload.get('seconds', 0)))}.")
+
+
+def resume_line(package: Bundle | None, run_id: str) -> str:
+    """Return what to write to go on from what a run has saved."""
+    if package is None:
+        return f"--resume {run_id}"
+    options = package.options.model_copy(update={"resume": run_id})
+    if package.source.is_cell:
+        return redact(f"%%lk_run {line_of(options)}")
+    return f'session.run(…, resume="{run_id}")'
+
+
+def _size(count: float) -> str:
+    if count < 1000:
+        return "1 byte" if count == 1 else f"{count:.0f} bytes"
+    for unit in ("kB", "MB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} GB"

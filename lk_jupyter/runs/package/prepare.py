@@ -1,0 +1,121 @@
+"""Put together what a run sends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.account.low_balance import look_at_balance
+from lk_jupyter.code.source import Source
+from lk_jupyter.code.variables import inputs_of, named, read_in, reads_all
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options.runs import MachineOptions, RunOptions, honored
+from lk_jupyter.protocol.parts import RemoteModule
+from lk_jupyter.runs.package import secret_scan
+from lk_jupyter.runs.package.bundle import Bundle, Limits, bundle, time_limit
+from lk_jupyter.runs.package.checkpoint import checkpoint_parts
+from lk_jupyter.runs.package.import_timer import imports_part
+from lk_jupyter.runs.package.variable_scan import secrets_in
+from lk_jupyter.runs.variables.payload import VariablePayload, changed_environment, pack, pack_state, with_digests
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+
+def prepare(
+    session: Connection,
+    source: Source,
+    options: RunOptions,
+    parts: Sequence[RemoteModule] = (),
+    kept: Mapping[str, str | None] | None = None,
+) -> Bundle:
+    """Put together what a run would send, on the machine that the options or the settings name.
+
+    ``parts`` travel with the code and work for it in the run; ``kept`` is what a session has already, see
+    ``pack_state``.
+
+    Raises UsageError or SyntaxError for what would not run.
+    """
+    begun = time.monotonic()
+    honored(options, "A single run", {"several"})
+    if "," in f"{options.gpu}{options.machine}":
+        raise UsageError(
+            "Several machines or a sweep need several runs. Nothing was sent. Use %%lk_run, or session.fan_out(...)."
+        )
+    look_at_balance(session)
+    if options.gpu and options.machine:
+        raise UsageError("--gpu and --machine both name a machine. Nothing was sent. Give one of them.")
+    machine = session.machines().resolve(options.gpu or options.machine or setting("machine"))
+    limits = limits_of(options)
+    limit, _ = time_limit(options, machine, limits)
+    parts = [*parts, *checkpoint_parts(session, source, options, limit), *imports_part(source, options)]
+    inputs, parcel = _parcel(source, options, kept)
+    assumed = session.assumptions
+    look = () if assumed.is_known("bucket_folder_python") else assumed.candidates("bucket_folder_python")
+    package = bundle(source, options, machine, limits, parts, parcel=parcel, look=look)
+    secrets = secret_scan.in_run(package, known=(session.target.key.token,))
+    found = (*secrets, *secrets_in(inputs, parcel))
+    return replace(package, secrets=found, phases={"analysis": time.monotonic() - begun})
+
+
+#: Options that a cell in a session can't honor → what to do.
+_NOT_IN_SESSION = {
+    "requirements": "Install packages in a cell of the session: %pip install NAME",
+    "attach": "A cell in a session is no run.",
+    "resume": "A cell in a session is no run.",
+    "detach": "",
+    "on_interrupt": "An interrupt interrupts the cell only; the session stays.",
+    "save": "",
+    "arg": "Set sys.argv in the cell.",
+    "name": "The session has a name already.",
+    "label": "A cell in a session is no run.",
+    "metadata": "A cell in a session is no run.",
+    "rich": "",
+    "sweep": "Use a loop, or leave out --session.",
+    "parallel": "A session runs one cell at a time.",
+    "metric": "Leave out --session to compare runs.",
+    "stop_on_first": "Leave out --session to compare runs.",
+    "require_all": "Leave out --session to compare runs.",
+}
+
+
+def prepare_cell(
+    session: Connection, source: Source, options: RunOptions, kept: Mapping[str, str | None] | None = None
+) -> Bundle:
+    """Put together what a cell in a session sends; ``kept`` is what the session has already.
+
+    Raises UsageError or SyntaxError for what would not run.
+    """
+    for name, advice in _NOT_IN_SESSION.items():
+        if getattr(options, name) != type(options).model_fields[name].get_default(call_default_factory=True):
+            raise UsageError(
+                f"--{name.replace('_', '-')} doesn't work with --session. Nothing was sent. {advice}".strip()
+            )
+    return prepare(session, source, options, kept=kept)
+
+
+def _parcel(
+    source: Source, options: RunOptions, kept: Mapping[str, str | None] | None
+) -> tuple[Mapping[str, Any], VariablePayload]:
+    """Return the variables that a run brings along, and the parcel of them."""
+    outputs = named("out", options.outputs)
+    carries = options.carry if options.carry is not None else source.is_cell and setting("carry")
+    inputs = inputs_of(source, options)
+    if not carries:
+        return inputs, pack(inputs, outputs, pickle=options.pickle)
+    names = list(dict.fromkeys([*inputs, *read_in(source)]))
+    others = source.namespace if reads_all(source.code) else ()
+    parcel = pack_state(names, source.namespace, outputs, setting("carry_limit"), others, kept)
+    if options.detach:
+        parcel = with_digests(parcel)
+    values = parcel.origin.values if parcel.origin else {}
+    return {**values, "os.environ": changed_environment()}, parcel
+
+
+def limits_of(options: MachineOptions) -> Limits:
+    """Return the limits of a run: those of its options go before those of the settings."""
+    max_cost = setting("max_cost") if options.max_cost is None else options.max_cost
+    return Limits(setting("timeout"), setting("max_timeout"), max_cost)

@@ -1,0 +1,101 @@
+"""Runs that were started earlier and are of interest again: by the same cell, or because they still go on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.api.states import is_run_id
+from lk_jupyter.errors import NotFound
+from lk_jupyter.journal.cell import CellContext, current_cell
+from lk_jupyter.journal.journal import REFUSED, SUBMITTING, JournalEntry, journal
+from lk_jupyter.protocol.parts import PREFIX
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit.journal_entry import code_hash
+from lk_jupyter.runs.submit.start import find_started
+from lk_jupyter.runs.variables.payload import settings_in
+from lk_jupyter.text.redact import MARK, without_secrets
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: Seconds after which a start that nobody has answered, and that no list has, counts as never made.
+_LONG_LOST = 600.0
+
+
+def find_previous_run(session: Connection, package: Bundle) -> Run | None:
+    """Return the run that this cell has started with this code on this machine, unless its end was seen."""
+    place = current_cell()
+    for entry in journal().entries(code_hash=code_hash(package.source.code), limit=50):
+        if entry.group or not is_same(entry, session, package, place):
+            continue
+        if entry.shown:
+            return None
+        with suppress(NotFound):
+            if run := run_of(session, entry):
+                _ = run.status
+                return run
+    return None
+
+
+def is_same(entry: JournalEntry, session: Connection, package: Bundle, place: CellContext) -> bool:
+    """Whether an entry is of this cell, as far as both places are known."""
+    return (
+        entry.state != REFUSED
+        and session.speaks_to(entry.base_url)
+        and entry.machine == package.machine.hardware_profile
+        and entry.options.get("arg", []) == getattr(package.options, "arg", [])
+        and (entry.request.get("requirements_content") or "") == _kept(package.request.requirements_content)
+        and _brings_the_same(entry.request.get("import_files"), package.request.import_files)
+        and all(
+            None in (then, now) or then == now
+            for then, now in ((entry.notebook, place.notebook), (entry.cell_id, place.cell_id))
+        )
+    )
+
+
+def _brings_the_same(kept: str | None, files: str | None) -> bool:
+    """Whether variables and files of the author's are those that the journal has, as far as it has them."""
+    return kept == MARK or _brought(kept) == _brought(_kept(files))
+
+
+def _kept(text: str | None) -> str:
+    """Return a text as the journal keeps it."""
+    return without_secrets(text or "")
+
+
+def _brought(import_files: str | None) -> Any:
+    files: dict[str, str] = json.loads(import_files or "{}")
+    return settings_in(import_files), {name: text for name, text in files.items() if not name.startswith(PREFIX)}
+
+
+def run_of(session: Connection, entry: JournalEntry) -> Run | None:
+    """Return the run of an entry; one whose start was never answered is looked for, and None if there is none."""
+    if entry.execution_id:
+        return Run(session, entry.execution_id)
+    if (found := find_started(session.client, entry.token)) and is_run_id(found):
+        journal().update(entry.token, execution_id=found)
+        return Run(session, found)
+    if entry.state == SUBMITTING and time.time() - entry.created_at > _LONG_LOST:
+        journal().update(entry.token, state=REFUSED, reason="The cloud doesn't know this run.")
+    return None
+
+
+def refresh(session: Connection, entries: list[JournalEntry]) -> Iterator[JournalEntry]:
+    """Ask the cloud what has become of runs, and yield those it knows, as the journal has them then."""
+    going_on = {run.execution_id: run.status for run in session.client.workloads.list()}
+    for entry in entries:
+        with suppress(NotFound):
+            run = run_of(session, entry) if session.speaks_to(entry.base_url) else None
+            if run is None:
+                continue
+            if run.execution_id in going_on:
+                run.learn(going_on[run.execution_id])
+            else:
+                _ = run.record
+            if known := journal().get(run.execution_id):
+                yield known

@@ -1,0 +1,213 @@
+"""The output of a run from several connections, joined so that every line comes once.
+
+A server may replay the output from its start, or only its end, or nothing at all, and no event
+carries a number. So what a new connection sends is held against what is known until it is clear
+where it goes on. All text is bytes here: positions are exact and compares are fast.
+
+Stdout and stderr are one text, and each source may mix them in its own order: where the order is
+not that of what is known, lines are counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lk_jupyter.runs.log import RunLog
+
+#: How far back a replay that does not begin at the start is looked for, in bytes.
+_TAIL = 1 << 18
+
+#: Characters of a line that tell it from others: the beginning of a frame has the process and a number.
+_TELLING = 48
+
+_COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The output that the cloud has stored so far; ``beginnings`` has the first line of each stream, where unique."""
+
+    text: bytes = b""
+    beginnings: tuple[bytes, ...] = ()
+
+
+class OutputSplicer:
+    """Takes what connections send, gives what is new, and writes everything new to the log.
+
+    ``stored`` returns the output that the cloud has stored so far: it fills the gap when a
+    connection goes on without a replay. ``late`` is whether the run may have written something before
+    the first connection.
+    """
+
+    def __init__(self, log: RunLog, stored: Callable[[], Stored], *, late: bool = False) -> None:
+        self.log = log
+        self._stored = stored
+        self._late = late
+        self._held: bytes | None = None  # None: all that comes is new; else what came and is not placed yet
+        self._repeated = 0  # bytes from the start that this connection has repeated
+        self._again: Counter[bytes] = Counter()  # known lines that may come again, in whichever order
+        self._line = b""  # what came of a line that may be one of them
+
+    def connect(self) -> None:
+        """Begin a connection."""
+        self._held = b"" if self.log.size or self._late else None
+        self._late = True  # from the second connection on, the run may have written something before
+        self._repeated = 0
+        self._again = Counter()
+        self._line = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a chunk and return what of it is new."""
+        if self._held is None:
+            return self._new(self._not_again(data) if self._again or self._line else data)
+        if self._held:
+            return self._place(self._held + data)
+        if self._late and not self.log.size:
+            self._late = False
+            return self._new(data) if self._is_beginning(data) else self._place(data)
+        known = self.log.read(self._repeated, len(data))
+        if not data.startswith(known):
+            return self._place(self.log.read(0, self._repeated) + data)
+        self._repeated += len(known)
+        return self._new(data[len(known) :]) if len(known) < len(data) else b""
+
+    def _is_beginning(self, came: bytes) -> bool:
+        """Whether this is the first that the run wrote, as far as the log and the stored log tell."""
+        came = came.lstrip(b"\r\n")
+        known = filter(None, map(_key, self.log.lines()))
+        first = next(known, b"")
+        firsts = [first] if first and first not in known else []
+        begins = (line.strip(b"\r\n")[:_TELLING] for line in (*firsts, *self._stored().beginnings))
+        return any(came.startswith(line) or line.startswith(came) for line in begins)
+
+    def _place(self, came: bytes) -> bytes:
+        """Find where this, which is no replay from the start, goes on from what is known."""
+        filled = b""
+        if repeated(self._tail(), came) is None:
+            at_line = not self.log.size or self._tail().endswith(b"\n")
+            filled = self._new(self._gap() or b"")
+            self._again = Counter(map(_key, filter(None, filled.split(b"\n")))) if at_line else Counter()
+        overlap = repeated(self._tail(), came)
+        if overlap is None and not self._again and self.log.size and self._is_beginning(came):
+            self._again = Counter(map(_key, self.log.lines()))
+        if self._again:
+            return filled + self._new(self._not_again(came))
+        overlap = overlap or 0
+        if overlap < len(came):
+            return filled + self._new(came[overlap:])
+        self._held = came
+        return filled
+
+    def _gap(self) -> bytes | None:
+        """Return the lines that were stored and have not come; None when there is no telling."""
+        stored = self._stored().text
+        gap = missing(self.log, stored)
+        return unseen(self.log, stored) if gap is None else gap
+
+    def _not_again(self, data: bytes) -> bytes:
+        """Return the lines that are not known yet; an unfinished one is waited for."""
+        *lines, self._line = (self._line + data).split(b"\n")
+        return b"".join(line + b"\n" for line in lines if not self._comes_again(line))
+
+    def _comes_again(self, line: bytes) -> bool:
+        key = _key(line)
+        again = self._again[key] > 0
+        self._again[key] -= again
+        return again
+
+    def _tail(self) -> bytes:
+        return self.log.read(max(0, self.log.size - _TAIL), _TAIL)
+
+    def complete(self, whole: bytes, *, ordered: bool = True) -> bytes:
+        """Take the output that the cloud kept of the run, and return what was missing.
+
+        The cloud may have kept only the last part of a long output: then that is joined to what came.
+        Lines that were lost in the middle come late, and the log becomes the whole text, unless that is
+        not ``ordered`` as the run wrote it.
+        """
+        begun = b"" if any(key.startswith(_key(self._line)) for key in +self._again) else self._new(self._line)
+        rest = missing(self.log, whole)
+        late = unseen(self.log, whole) if rest is None else rest
+        if late is None and (overlap := repeated(self._tail(), whole)):
+            return begun + self._new(whole[overlap:])
+        if not ordered:
+            return begun + self._new(late or b"")
+        if rest is not None or late or (late is None and len(whole) > self.log.size and self._begins_like(whole)):
+            self.log.replace(whole)
+        return begun + (late or b"")
+
+    def _begins_like(self, whole: bytes) -> bool:
+        first = next(filter(bytes.strip, self.log.lines()), b"")
+        return whole.lstrip(b"\r\n").startswith(first)
+
+    def _new(self, data: bytes) -> bytes:
+        self._held = None
+        self.log.append(data)
+        return data
+
+
+def repeated(known: bytes, came: bytes) -> int | None:
+    """Return how much of ``came`` repeats the end of what is known; None when there is no telling.
+
+    That it lies within is a repeat as a whole: more may come. A replay begins with a line, or is
+    longer than one; anything less is chance.
+    """
+    start = 0
+    while (start := known.find(came[:1], start)) >= 0:
+        again = known[start : start + len(came)]
+        begins_line = start == 0 or known[start - 1 : start] == b"\n"
+        if came.startswith(again) and (begins_line or b"\n" in again):
+            return len(again)
+        start += 1
+    return None
+
+
+def missing(log: RunLog, whole: bytes) -> bytes | None:
+    """Return what follows in ``whole`` after the text of the log; None when it does not begin with it.
+
+    Empty lines do not count: servers add some.
+    """
+    if whole.startswith(log.read(0, min(log.size, len(whole) + 1))):
+        return whole[log.size :]
+    lines = (line.rstrip(b"\r") for line in whole.split(b"\n") if line.strip())
+    begun = b""  # a line of which the log may hold the beginning only: its last
+    for known in filter(bytes.strip, log.lines()):
+        if begun:
+            return None
+        line = next(lines, b"")
+        if not line.startswith(known):
+            return None
+        begun = line[len(known) :]
+    rest = [begun, *lines] if begun else list(lines)
+    return b"".join(line + b"\n" for line in rest)
+
+
+def unseen(log: RunLog, whole: bytes) -> bytes | None:
+    """Return the lines that the log lacks, in any order of both; None when it has others; empty ones are left out."""
+    lines = [line for line in whole.split(b"\n") if line.strip()]
+    left = Counter(map(_key, lines))
+    ends = log.read(log.size - 1, 1) == b"\n" if log.size else True
+    known = list(filter(None, map(_key, log.lines())))
+    begun = b"" if ends or not known else known.pop()
+    for line in known:
+        if not left[line]:
+            return None
+        left[line] -= 1
+    new = []
+    for line in lines:
+        if left[_key(line)] > 0:
+            left[_key(line)] -= 1
+            new.append(line)
+    at = next((at for at, line in enumerate(new) if begun and _key(line).startswith(begun)), None)
+    if begun and at is None:
+        return None
+    rest = [] if at is None else [new.pop(at)[len(begun) :]]
+    return b"".join(line + b"\n" for line in [*rest, *new])
+
+
+def _key(line: bytes) -> bytes:
+    """Return what makes two lines equal: servers and readers take colours and ends away."""
+    return _COLOUR.sub(b"", line).rstrip(b"\r\n") if line.strip() else b""

@@ -1,0 +1,1 @@
+"""The way of a run to the cloud."""

@@ -1,0 +1,153 @@
+"""Starting a run exactly once, even when the answer to the start is lost.
+
+A start is sent once and never again: a list that does not have the run is no proof that it will not start.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from typing import TypeVar
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.billing import ExecutionSummary
+from lk_jupyter.api.execution import (
+    DockerComposeExecutionRequest,
+    DockerExecutionRequest,
+    StartRequest,
+    StreamingExecutionRequest,
+    StreamingStartResponse,
+)
+from lk_jupyter.api.workloads import Workload
+from lk_jupyter.config.assumptions import DEFAULT, Assumptions
+from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
+from lk_jupyter.protocol.file_names import MARK, own_name
+from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.submit.own_folder import in_own_folder
+
+#: Looks for a run whose start was not answered: the request may still be on its way.
+LOOKS = 3
+LOOK_PAUSE = 1.0
+
+#: How far a server's clock may be behind this one, where runs are told apart by their time.
+_CLOCKS = timedelta(minutes=2)
+
+
+#: What a run of a hosted Jupyter server is called by the API.
+JOB_TYPE = "customer_notebook"
+
+#: A refusal of a time limit: "timeout: Input should be less than or equal to 600".
+_LONGEST = re.compile(
+    r"timeout.*?(?:less than or equal to|at most|no more than|exceed|up to|max(?:imum)?)\D{0,20}(\d+)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+#: The answer to a start of one kind.
+Started = TypeVar("Started")
+
+
+def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
+    """Start the run and return the answer; a start whose answer was lost is looked up.
+
+    Raises OutcomeUnknown when neither the answer nor the lookup came through.
+    """
+    name = own_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
+    request = bundle.request.model_copy(update={"file_name": name})
+    if isinstance(request, StreamingExecutionRequest):
+        request = in_own_folder(request, bundle.token)
+    return sent_once(client, bundle.token, lambda: _start(client, request))
+
+
+def sent_once(client: Client, token: str, send: Callable[[], Started]) -> Started | StreamingStartResponse:
+    """Send a start that carries this token; look the run up where the answer does not say what became of it.
+
+    Raises OutcomeUnknown when neither the answer nor the lookup came through, else the errors of the API.
+    """
+    asked = datetime.now(timezone.utc)
+    try:
+        return send()
+    except (OutcomeUnknown, InvalidResponse, ServerError) as error:
+        lost = error
+    found, is_known = None, False
+    for attempt in range(LOOKS):
+        if attempt:
+            time.sleep(LOOK_PAUSE)
+        with suppress(LkError):
+            found = find(client, token)
+            is_known = True
+        if found:
+            return found
+    if isinstance(lost, ServerError) and is_known:  # it says that it failed, and has no such run
+        raise lost
+    raise OutcomeUnknown(
+        f"{str(lost).partition(chr(10))[0]}\nThe run may be active and billed. It was not sent "
+        f"again.{_candidates(client, asked)}\nCheck before you start it again: %lk_runs"
+    )
+
+
+def _start(client: Client, request: StartRequest) -> StreamingStartResponse:
+    if isinstance(request, DockerExecutionRequest):
+        if request.job_type == JOB_TYPE and request.timeout == longest_notebook(client.assumptions):
+            return _start_as_long_as_allowed(client, request)
+        return StreamingStartResponse.model_validate(client.execution.start_image(request).model_dump())
+    if isinstance(request, DockerComposeExecutionRequest):
+        return StreamingStartResponse.model_validate(client.execution.start_compose(request).model_dump())
+    return client.execution.start_streaming(request)
+
+
+def longest_named(refusal: str) -> int | None:
+    """Return the longest time limit in seconds that a refusal names, if it does."""
+    found = _LONGEST.search(refusal)
+    return int(found[1]) if found else None
+
+
+def longest_notebook(assumed: Assumptions) -> int:
+    """Return the seconds that a hosted Jupyter server may take, as far as that is known."""
+    found = assumed.resolve("notebook_limit")
+    return int(setting("max_timeout") if found.source == DEFAULT else found.value)
+
+
+def _start_as_long_as_allowed(client: Client, request: DockerExecutionRequest) -> StreamingStartResponse:
+    """Start a server that nobody gave a time limit, with the longest that a refusal names."""
+    try:
+        answer = client.execution.start_image(request)
+    except (Invalid, BadRequest) as refusal:
+        longest = longest_named(refusal.detail)
+        if not longest or longest >= request.timeout:
+            raise
+        answer = client.execution.start_image(request.model_copy(update={"timeout": longest}))
+        client.assumptions.learn("notebook_limit", str(longest))
+    return StreamingStartResponse.model_validate(answer.model_dump())
+
+
+def find(client: Client, token: str) -> StreamingStartResponse | None:
+    """Look for the request's own mark among the runs that go on, then among those that ended."""
+    return _marked(client.workloads.list(), token) or _marked(client.billing.history(), token)
+
+
+def _marked(runs: Iterable[Workload | ExecutionSummary], token: str) -> StreamingStartResponse | None:
+    for run in runs:
+        if (run.metadata or {}).get(REQUEST_KEY) == token or token[:MARK] in run.model_dump_json():
+            return StreamingStartResponse(execution_id=run.execution_id, status=run.status, streaming_url="")
+    return None
+
+
+def _candidates(client: Client, asked: datetime) -> str:
+    """Return in words which unmarked runs began at that time: one of them may be it."""
+    try:
+        runs = [run for run in client.workloads.list() if run.created_at and run.created_at >= asked - _CLOCKS]
+    except LkError:
+        return ""
+    ids = [run.execution_id for run in runs if REQUEST_KEY not in (run.metadata or {})]
+    return f"\nStarted around that time: {', '.join(ids[:3])}." if ids else ""
+
+
+def find_started(client: Client, token: str) -> str | None:
+    """Return the id of the run that a start with this token has made; None when there is none."""
+    found = find(client, token)
+    return found.execution_id if found else None

@@ -1,0 +1,191 @@
+"""A run on its way to the cloud, in a thread of its own: an interrupt cannot lose the answer to its start."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain, repeat
+from typing import TYPE_CHECKING
+
+from lk_jupyter.api.execution import StreamingStartResponse
+from lk_jupyter.api.states import is_run_id
+from lk_jupyter.errors import (
+    ApiError,
+    ConnectionFailed,
+    InvalidResponse,
+    LkError,
+    OutcomeUnknown,
+    StorageError,
+    UsageError,
+)
+from lk_jupyter.journal.journal import REFUSED, journal
+from lk_jupyter.runs.abort import LET_GO, Abort, abort_soon, keep_until_arrived
+from lk_jupyter.runs.clock import now
+from lk_jupyter.runs.follow import PAUSES
+from lk_jupyter.runs.log import log_path
+from lk_jupyter.runs.package import secret_scan
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.submit.budget import enforce_budgets
+from lk_jupyter.runs.submit.call_links import with_call_links
+from lk_jupyter.runs.submit.checkpoint_links import with_links
+from lk_jupyter.runs.submit.journal_entry import entry_of
+from lk_jupyter.runs.submit.start import find, start_once
+from lk_jupyter.runs.submit.upload import upload_inputs
+from lk_jupyter.runs.variables.state import remember
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: Seconds in which an interrupt is noticed where the system does not wake a thread that waits.
+_TICK = 0.2
+
+#: Seconds in which a run that nobody wants is looked for after the answer to its start was lost.
+_SEARCH = 120.0
+
+_NEVER_STARTED = (ApiError, ConnectionFailed, StorageError, UsageError)
+
+
+class NotSent(UsageError):
+    """The run became unwanted before it was sent."""
+
+
+class Submission:
+    """Sends a run once, when its answer is first asked for, and keeps it in the journal from before that on.
+
+    ``sent_at`` is the moment, on the clock of ``meter.now``. Raises UsageError for secrets in the run that
+    nobody has allowed.
+    """
+
+    def __init__(self, session: Connection, package: Bundle, group: str | None = None) -> None:
+        secret_scan.require_consent([package])
+        self.package = package
+        self.sent_at = now()
+        self._session = session
+        self._client = session.client
+        self._entry = entry_of(session, package, group)
+        self._answer: StreamingStartResponse | None = None
+        self._error: BaseException | None = None
+        self._doing = ""
+        self._unwanted = threading.Event()
+        self._done = threading.Event()
+        self._over = threading.Event()
+        self._begun = threading.Lock()
+
+    def answer(self, watch: Callable[[str], object] | None = None) -> StreamingStartResponse:
+        """Send, wait for the answer to the start and return it. Raises the errors of the API.
+
+        ``watch`` is told what is being done, where that takes its time.
+        """
+        if not self._begun.locked():
+            threading.Thread(target=self._work, name="lk-send", daemon=True).start()
+        while not self._done.wait(_TICK):
+            if watch and self._doing:
+                watch(self._doing)
+        if self._answer is None:
+            assert self._error is not None  # noqa: S101 (one of both is there)
+            raise self._error
+        return self._answer
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether the run is to be aborted, or not to be started at all."""
+        return self._unwanted.is_set()
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether nothing is on its way to the server any more."""
+        return self._over.is_set() or not self._begun.locked()
+
+    def abort_soon(self) -> None:
+        """See to it that the run is aborted as soon as its id is known, and return at once; nothing takes that back."""
+        self._unwanted.set()
+        keep_until_arrived(self)
+        if self._answer:
+            abort_soon(self._client, self._answer.execution_id)
+
+    def aborted(self, seconds: float = LET_GO) -> Abort | None:
+        """Wait for the answer to the start, not longer than so many seconds, and return the abort of the run.
+
+        Returns None when nothing was started. Raises OutcomeUnknown where that is not known yet.
+        """
+        self.abort_soon()
+        if not self._begun.locked():
+            return None
+        end = time.monotonic() + seconds
+        while not self._done.wait(_TICK):
+            if time.monotonic() > end:
+                raise OutcomeUnknown("The server has not answered the start yet.")
+        if self._answer:
+            return abort_soon(self._client, self._answer.execution_id)
+        if isinstance(self._error, _NEVER_STARTED):
+            return None
+        raise self._error or OutcomeUnknown("The answer to the start was lost.")
+
+    def outcome(self) -> str:
+        """Wait for the end of a run that is being aborted, and say what is known of it."""
+        try:
+            abort = self.aborted()
+        except LkError as error:
+            return f"{error} If the run was started, it is aborted. Check: %lk_runs"
+        if abort is None:
+            return "Nothing was started."
+        return f"Aborted run {abort.execution_id}." if abort.wait() else abort.words
+
+    def _work(self) -> None:
+        if not self._begun.acquire(blocking=False):  # an interrupt between two steps has begun it twice
+            return
+        try:
+            self._answer = self._send()
+        except BaseException as error:  # noqa: BLE001 (it is raised again where the answer is waited for)
+            self._error = error
+            if isinstance(error, _NEVER_STARTED):
+                journal().update(self._entry.token, state=REFUSED, reason=str(error))
+        finally:
+            self._done.set()
+        if self._unwanted.is_set():
+            self._abort()
+        self._over.set()
+
+    def _abort(self) -> None:
+        """Abort what was started; look for it, where the answer to its start was lost."""
+        found = self._answer
+        end = time.monotonic() + _SEARCH
+        for pause in chain(PAUSES, repeat(PAUSES[-1])):
+            if found or not isinstance(self._error, OutcomeUnknown) or time.monotonic() > end:
+                break
+            time.sleep(pause)
+            with suppress(LkError):
+                found = find(self._client, self.package.token)
+        if found:
+            abort_soon(self._client, found.execution_id)
+
+    def _go_on(self, doing: str = "") -> None:
+        self._doing = doing
+        if self._unwanted.is_set():
+            raise NotSent("Interrupted. Nothing was sent.")
+
+    def _send(self) -> StreamingStartResponse:
+        begun = time.monotonic()
+        self._go_on()
+        journal().add(self._entry)
+        enforce_budgets(self._session, self.package)
+        # Complete with links, which are secrets: it is sent and kept nowhere.
+        remember(self.package.token, self.package.parcel.origin)
+        complete = replace(self.package, request=upload_inputs(self._session, self.package, self._go_on))
+        complete = with_call_links(self._session, with_links(self._session, complete))
+        self._go_on()
+        self.package.phases.update(upload=time.monotonic() - begun, sent=time.monotonic())
+        self.sent_at = now()  # what was uploaded before is not billed
+        journal().update(self._entry.token, created_at=time.time())
+        answer = start_once(self._client, complete)
+        run_id = answer.execution_id
+        if not is_run_id(run_id):
+            is_over = abort_soon(self._client, run_id).wait()
+            state = "The run was aborted." if is_over else "It may still be active. List runs: %lk_runs"
+            raise InvalidResponse(f"The server started a run and named it {run_id!r}, which isn't an id. {state}")
+        known = {"execution_id": run_id, "state": answer.status.lower(), "log_path": str(log_path(run_id))}
+        journal().update(self._entry.token, **known)
+        return answer

@@ -1,0 +1,120 @@
+"""The last step before a run is started: its large variables go to the bucket, and links to them into the request.
+
+The links are secrets, so the request that holds them is sent and kept nowhere: the journal and the
+plan know the request without.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.api.execution import StartRequest
+from lk_jupyter.errors import NoSuchObject, UsageError
+from lk_jupyter.protocol.bucket import RENEWED, VALUES, returned_key
+from lk_jupyter.runs.submit.tidy import is_older, tidy_once
+from lk_jupyter.runs.variables.chunks import pieces
+from lk_jupyter.runs.variables.payload import VariablePayload, settings_in, size_label
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.runs.package.bundle import Bundle
+    from lk_jupyter.storage.storage import Storage
+
+LINKS = "_lk_links.json"
+
+#: How long a run may wait for its machine before its links end, if the server's credentials last so long.
+QUEUE = timedelta(hours=12)
+
+
+#: Objects that are looked up or sent at once.
+_AT_ONCE = 4
+
+
+def upload_inputs(session: Connection, package: Bundle, tell: Callable[[str], None]) -> StartRequest:
+    """Return the request as it is sent, after everything is in the bucket that it needs there.
+
+    ``tell`` is called meanwhile with how far it is; what it raises ends it. Raises StorageError, and
+    UsageError when the values of an older run are no longer there.
+    """
+    settings = settings_in(package.request.import_files)
+    if settings is None or not (settings["blobs"] or settings["slots"]):
+        return package.request
+    links = uploaded(session, settings, package, tell)
+    files = json.loads(package.request.import_files or "{}")
+    return package.request.model_copy(update={"import_files": json.dumps({**files, LINKS: json.dumps(links)})})
+
+
+def uploaded(
+    session: Connection, settings: dict[str, Any], package: Bundle, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Put the variables of a run into the bucket, and return the links to them and to what it sends back."""
+    storage = session.storage
+    _put_all(storage, settings["blobs"], package.parcel, tell)
+    links = _links(storage, settings, package)
+    tidy_once(storage)
+    return links
+
+
+def _put_all(storage: Storage, wanted: list[list[Any]], parcel: VariablePayload, tell: Callable[[str], None]) -> None:
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lk-look") as pool:
+        there = list(pool.map(lambda blob: _is_there(storage, *blob), wanted))
+    here = {blob.key: blob for blob in parcel.blobs}
+    absent = [key for (key, _), is_there in zip(wanted, there, strict=True) if not is_there]
+    if gone := [key for key in absent if key not in here]:
+        raise UsageError(
+            f"The bucket no longer has variables of that run ({len(gone)} of {len(wanted)} files). Nothing was "
+            "sent. Run its cell again."
+        )
+    meter = _Meter(sum(here[key].size for key in absent), tell)
+    for key in absent:
+        storage.put(meter.watched(pieces(here[key].write)), VALUES + key)
+
+
+class _Meter:
+    """Tells how much of all has been taken to be sent."""
+
+    def __init__(self, total: int, tell: Callable[[str], None]) -> None:
+        self._total = size_label(total)
+        self._done = 0
+        self._tell = tell
+
+    def watched(self, made: Iterator[Any]) -> Iterator[Any]:
+        for piece in made:
+            self._tell(f"sending {size_label(self._done)} of {self._total}")
+            yield piece
+            self._done += len(piece)
+
+
+def _is_there(storage: Storage, key: str, size: int) -> bool:
+    with suppress(NoSuchObject):
+        info = storage.info(VALUES + key)
+        return info.size == size and not is_older(info, RENEWED)
+    return False
+
+
+def _links(storage: Storage, settings: dict[str, Any], package: Bundle) -> dict[str, Any]:
+    life = timedelta(seconds=package.timeout) + QUEUE
+    slots = [returned_key(package.token, number) for number in range(len(settings["slots"]))]
+    inputs = storage.presign_all([VALUES + key for key, _ in settings["blobs"]], "GET", life=life)
+    outputs = storage.presign_all([*slots, returned_key(package.token, "values")] if slots else [], "PUT", life=life)
+    _check_life(package.timeout, [link.expires_at for link in (*inputs, *outputs)])
+    return {
+        "inputs": [link.url for link in inputs],
+        "outputs": [link.url for link in outputs[:-1]],
+        "values": outputs[-1].url if outputs else None,
+    }
+
+
+def _check_life(timeout: int, ends: Iterable[datetime]) -> None:
+    left = min(ends, default=None)
+    seconds = int((left - datetime.now(timezone.utc)).total_seconds()) if left else timeout
+    if seconds < timeout:
+        raise UsageError(
+            f"The bucket's links last {seconds} s here, and the run may take {timeout} s: its variables "
+            f"couldn't be transferred any more. Nothing was sent. Lower the limit: --timeout {max(1, seconds)}"
+        )

@@ -1,0 +1,289 @@
+"""What a run brings along and takes back: which bytes, under which names, and what is shown of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.protocol.metadata import CARRY_KEY, OUTPUTS_KEY, PICKLE_KEY
+from lk_jupyter.protocol.parts import SETTINGS, RemoteModule, cloudpickle_files
+from lk_jupyter.remote import _lk_envelope
+from lk_jupyter.runs.variables.fingerprint import Write, fingerprint
+
+PART = "_lk_variables"
+NEEDS = (
+    "_lk_envelope",
+    "_lk_transfer",
+    "_lk_codec",
+    "_lk_arrays",
+    "_lk_tensors",
+    "_lk_pandas",
+    "_lk_tables",
+    "_lk_pickle",
+)
+
+#: More modules for runs with --carry.
+CARRY_NEEDS = ("_lk_carry", "_lk_ambient")
+
+
+#: Leaves of at least so many bytes are objects of the bucket by themselves; smaller ones share one.
+ALONE = 1024 * 1024
+
+#: Variables that the status line names.
+_NAMED = 6
+
+#: A longer message travels through the bucket too.
+LONG_MESSAGE = 64 * 1024
+
+#: Sizes of the objects that what comes back is cut into, in the order in which they are filled.
+SLOTS = (256 * 1024 * 1024,) * 12 + (4 * 1024**3,) * 6
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes that travel through the bucket, under a key that is made of them."""
+
+    key: str
+    size: int
+    write: Write = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One variable as it is shown: its name, its kind, its bytes."""
+
+    name: str
+    kind: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind}, {size_label(self.size)})"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run's state was made of here: token → object, name → value, and id of every name's value then.
+
+    ``digests`` is token → what the object held then, of a detached run.
+    """
+
+    tokens: Mapping[int, Any]
+    values: Mapping[str, Any]
+    ids: Mapping[str, int]
+    digests: Mapping[int, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VariablePayload:
+    """The variables of one run: those that it brings, the names of those that it takes back."""
+
+    inputs: tuple[Sent, ...] = ()
+    outputs: tuple[str, ...] = ()
+    blobs: tuple[Blob, ...] = ()
+    modules: frozenset[str] = frozenset()
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    origin: Origin | None = field(default=None, repr=False, compare=False)
+    size_allowed: bool = False
+
+    @property
+    def carries(self) -> bool:
+        """Whether what the cell reads goes and what it changes comes back, without names being asked for."""
+        return bool(self.settings.get("carry"))
+
+    @property
+    def parts(self) -> list[RemoteModule]:
+        """What travels with the code; nothing where there are no variables."""
+        if self.carries:
+            return [RemoteModule(PART, self.settings, (*NEEDS, *CARRY_NEEDS), cloudpickle_files())]
+        return [RemoteModule(PART, self.settings, NEEDS)] if self.inputs or self.outputs else []
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the run's metadata says, so that what it sends back is found from anywhere."""
+        if self.carries:
+            return {CARRY_KEY: "yes", **({OUTPUTS_KEY: ",".join(self.outputs)} if self.outputs else {})}
+        pickled = {PICKLE_KEY: "yes"} if self.settings.get("pickle") else {}
+        return {OUTPUTS_KEY: ",".join(self.outputs), **pickled} if self.outputs else {}
+
+    @property
+    def facts(self) -> list[str]:
+        """What the status line says."""
+        if not self.inputs:
+            return []
+        total = size_label(sum(sent.size for sent in self.inputs))
+        if not self.carries:
+            return [f"brings {', '.join(sent.name for sent in self.inputs)} ({total})"]
+        first = sorted(self.inputs, key=lambda sent: -sent.size)[:_NAMED]
+        named = ", ".join(f"{sent.name} {size_label(sent.size)}" for sent in first)
+        more = f" +{len(self.inputs) - _NAMED}, {total} in all" if len(self.inputs) > _NAMED else ""
+        return [f"brings {named}{more}"]
+
+
+def pack(inputs: Mapping[str, Any], outputs: Sequence[str], *, pickle: bool = False) -> VariablePayload:
+    """Make a parcel; nothing is sent. Raises UsageError with each value that cannot be sent, and why."""
+    message = _lk_envelope.Message(pickle)
+    for name, value in inputs.items():
+        message.add(name, value)
+    if message.refused:
+        raise UsageError("\n".join([*message.refused.values(), "Nothing was sent."]))
+    blobs = _blobs(message.large)
+    settings = _settings(message.text() if inputs else "", blobs, outputs)
+    settings.update(pickle=pickle, carry=0)
+    sent = (Sent(name, type(value).__name__, message.sizes[name]) for name, value in inputs.items())
+    return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), frozenset(message.modules), settings)
+
+
+def _settings(text: Any, blobs: list[Blob], outputs: Sequence[str], *, returns: bool = False) -> dict[str, Any]:
+    """Return the settings of the part in the run; a long message is one more blob."""
+    if len(text) > LONG_MESSAGE:
+        content = text.encode("ascii")
+        blob = _blob(len(content), lambda sink: sink(content))
+        text = {"blob": len(blobs), "at": 0, "size": len(content), "sha256": blob.key}
+        blobs.append(blob)
+    return {
+        "message": text,
+        "blobs": [[blob.key, blob.size] for blob in blobs],
+        "outputs": list(outputs),
+        "slots": list(SLOTS) if outputs or returns else [],
+    }
+
+
+def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
+    names: Sequence[str],
+    namespace: Mapping[str, Any],
+    outputs: Sequence[str],
+    limit: int,
+    others: Iterable[str] = (),
+    kept: Mapping[str, str | None] | None = None,
+) -> VariablePayload:
+    """Make a parcel of what a cell reads, with what its functions read; nothing is sent.
+
+    Args:
+        names: variables that the cell reads.
+        namespace: all variables.
+        outputs: names that come back even where they have not changed.
+        limit: bytes of one variable that comes back without being asked for.
+        others: variables that go too where they can be sent.
+        kept: name → digest of what the run has already; such a value is sent only if it changed since.
+
+    Raises:
+        UsageError: a variable that the cell reads cannot be sent; says why for each.
+    """
+    from lk_jupyter.remote import _lk_ambient  # noqa: PLC0415 (imports what only this needs)
+    from lk_jupyter.remote._lk_carry import Kept  # noqa: PLC0415 (imports cloudpickle)
+
+    left_out: dict[str, str] = {}
+    there = Kept(namespace, kept or {})
+    wanted = list(dict.fromkeys([*names, *others]))
+    while (made := _departing(wanted, namespace, left_out, there)) is None:
+        pass
+    departing, values = made
+    if refused := [left_out[name] for name in names if name in left_out]:
+        raise UsageError("\n".join([*refused, "Nothing was sent."]))
+    blobs = _blobs(departing.message.large)
+    text = departing.text(ambient=_lk_ambient.here(), left_out=left_out)
+    settings = {**_settings(text, blobs, outputs, returns=True), "pickle": True, "carry": limit, "kept": there.tokens}
+    stays = set(there.tokens.values())
+    sent = (
+        Sent(name, type(value).__name__, departing.sizes[name]) for name, value in values.items() if name not in stays
+    )
+    tokens = {**departing.writer.tokens(), **there.values}
+    origin = Origin(tokens, values, {name: id(value) for name, value in namespace.items()})
+    return VariablePayload(
+        tuple(sent), tuple(outputs), tuple(blobs), frozenset(departing.writer.modules), settings, origin
+    )
+
+
+def with_digests(parcel: VariablePayload) -> VariablePayload:
+    """Return a parcel that knows what its objects hold now: the notebook may change them while the run is active."""
+    from lk_jupyter.remote._lk_carry import digests_of  # noqa: PLC0415 (imports cloudpickle)
+
+    origin = parcel.origin and replace(parcel.origin, digests=digests_of(parcel.origin.tokens))
+    return replace(parcel, origin=origin)
+
+
+def changed_environment() -> dict[str, str]:
+    """Return the variables of the environment that this kernel has set and a run gets."""
+    from lk_jupyter.remote import _lk_ambient  # noqa: PLC0415 (imports what only this needs)
+
+    changed: dict[str, str] = _lk_ambient.changed_environment()
+    return changed
+
+
+def _departing(names: Sequence[str], namespace: Mapping[str, Any], left_out: dict[str, str], there: Any) -> Any:
+    """Return the pickles of the variables, and the variables; None where one is left out now, to start again."""
+    from lk_jupyter.remote._lk_carry import FORMATTERS, Departing, Refused, formatters  # noqa: PLC0415 (imports cloudpickle)
+
+    departing = Departing(there)
+    departing.share([namespace[name] for name in names])
+    values: dict[str, Any] = {}
+    waiting = [name for name in names if name not in left_out]
+    while waiting:
+        for name in waiting:
+            try:
+                departing.add("name", name, namespace[name], name)
+            except Refused as error:
+                left_out[name] = f"{name} {error}"
+                return None
+            values[name] = namespace[name]
+        read = departing.writer.read
+        waiting = sorted(name for name in read if name in namespace and name not in values and name not in left_out)
+    if (shown := formatters()) and FORMATTERS not in left_out:
+        try:
+            departing.add("name", FORMATTERS, shown, FORMATTERS)
+        except Refused as error:
+            left_out[FORMATTERS] = f"{FORMATTERS} {error}"
+            return None
+    departing.close()
+    return departing, values
+
+
+def settings_in(import_files: str | None) -> dict[str, Any] | None:
+    """Return what a request says of its variables, as its part is told; None when there are none."""
+    files = json.loads(import_files or "{}")
+    settings: dict[str, Any] | None = json.loads(files[SETTINGS])["parts"].get(PART) if SETTINGS in files else None
+    return settings
+
+
+def _blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:
+    """Return what holds the leaves, and note in each leaf where it is."""
+    blobs: list[Blob] = []
+    small = [(leaf, write) for leaf, write in leaves if leaf["size"] < ALONE]
+    for leaf, write in leaves:
+        if leaf["size"] >= ALONE:
+            leaf.update(blob=len(blobs), at=0)
+            blobs.append(_blob(leaf["size"], write))
+            leaf["sha256"] = blobs[-1].key
+    at = 0
+    for leaf, write in small:
+        leaf.update(blob=len(blobs), at=at, sha256=fingerprint(write))
+        at += leaf["size"]
+    if small:
+        blobs.append(_blob(at, _joined([write for _, write in small])))
+    return blobs
+
+
+def _joined(writes: list[Write]) -> Write:
+    def write(sink: Callable[[Any], object]) -> None:
+        for one in writes:
+            one(sink)
+
+    return write
+
+
+def _blob(size: int, write: Write) -> Blob:
+    return Blob(fingerprint(write), size, write)
+
+
+def size_label(size: float) -> str:
+    """Return a number of bytes in words, such as ``1.2 GB``."""
+    if size == 1:
+        return "1 byte"
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 10 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

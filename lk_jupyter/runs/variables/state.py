@@ -1,0 +1,245 @@
+"""What a run with --carry has changed, and how it gets into the objects here."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter.errors import LkError
+from lk_jupyter.protocol.bucket import VALUES
+from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.runs.variables.download import CHANGED, NotReturned, Outputs, is_as_said, leaf_reader, message_of
+from lk_jupyter.runs.variables.payload import Origin, size_label
+
+if TYPE_CHECKING:
+    from lk_jupyter.storage.storage import Storage
+
+#: Origins of the last runs of this kernel, by the token of their request: their objects are changed in place.
+_origins: OrderedDict[str, Origin] = OrderedDict()
+_KEPT = 16
+
+#: Names that IPython sets in every notebook, which a cell may set too.
+_OF_IPYTHON = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+
+#: The value of the last expression that was shown.
+LAST = "_"
+
+#: What is added to a name whose variable was changed here meanwhile.
+MEANWHILE = "_from_run"
+
+
+def remember(token: str, origin: Origin | None) -> None:
+    """Keep what a run that is sent was made of."""
+    if origin is not None:
+        _origins[token] = origin
+        while len(_origins) > _KEPT:
+            _origins.popitem(last=False)
+
+
+def recall(token: str) -> Origin | None:
+    """Return what a run of this kernel was made of, once: what it changes is changed once."""
+    return _origins.pop(token, None)
+
+
+@dataclass
+class ChangedState:
+    """What a run has changed, in copies or in the objects of its origin.
+
+    ``names`` are the variables that it bound, ``unnamed`` the last value that it showed and what shows values,
+    ``changed`` those in which something changed in place, ``deleted`` those that it deleted; ``missing`` is name →
+    reason for what did not come, ``sizes`` name → bytes, ``ambient`` module → state; ``replaced`` are objects that
+    could not change in place, with their new values; ``apart`` are objects that were changed here meanwhile, with the
+    values of the run.
+    """
+
+    names: dict[str, Any] = field(default_factory=dict)
+    unnamed: dict[str, Any] = field(default_factory=dict)
+    changed: dict[str, Any] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    ambient: dict[str, str] = field(default_factory=dict)
+    replaced: list[tuple[Any, Any]] = field(default_factory=list)
+    apart: list[tuple[Any, Any]] = field(default_factory=list)
+    origin: Origin | None = None
+
+    def outputs(self, names: Sequence[str] = ()) -> Outputs:
+        """Return name → value of all that changed, or of these names."""
+        found = {**self.changed, **self.names}
+        wanted = names or list(found)
+        lacking = {name: f"{name} was not changed by the run" for name in names if name not in found}
+        return Outputs({name: found[name] for name in wanted if name in found}, {**lacking, **self.missing})
+
+    def put(self, namespace: MutableMapping[str, Any]) -> dict[str, str]:  # noqa: C901 (one step for each kind)
+        """Set and delete the variables; return name → the name that it was set as, where another value is here now."""
+        from lk_jupyter.remote import _lk_ambient, _lk_carry  # noqa: PLC0415 (imports what only this needs)
+
+        kept: dict[str, str] = {}
+        if not (self.origin and self.origin.ids):  # copies
+            namespace.update(self.changed)
+        for old, new in self.replaced:
+            for name in [name for name, value in namespace.items() if value is old]:
+                namespace[name] = new
+        for old, new in self.apart:
+            for name in [name for name, value in namespace.items() if value is old]:
+                namespace[name + MEANWHILE] = new
+                kept[name] = name + MEANWHILE
+        if LAST in self.unnamed:
+            _show_as_last(self.unnamed[LAST], namespace)
+        _lk_carry.put_formatters(self.unnamed.get(_lk_carry.FORMATTERS, {}))
+        for name, value in self.names.items():
+            place = name + MEANWHILE if self._has_another(name, namespace) else name
+            namespace[place] = value
+            if place != name:
+                kept[name] = place
+        for name in self.deleted:
+            if not self._has_another(name, namespace):
+                namespace.pop(name, None)
+        self.missing.update(_lk_ambient.put(self.ambient))
+        return kept
+
+    def _has_another(self, name: str, namespace: Mapping[str, Any]) -> bool:
+        ids = self.origin.ids if self.origin else {}
+        if name in _OF_IPYTHON and name not in ids:
+            return False
+        return bool(ids) and name in namespace and id(namespace[name]) != ids.get(name)
+
+    def words(self, names: Sequence[str]) -> str:
+        """Return names with their sizes."""
+        return ", ".join(f"{name} ({size_label(self.sizes[name])})" if name in self.sizes else name for name in names)
+
+
+def _show_as_last(value: Any, namespace: MutableMapping[str, Any]) -> None:
+    """Set ``_`` and ``Out`` as IPython does with a value that it has shown."""
+    shell: Any = namespace["get_ipython"]() if "get_ipython" in namespace else None
+    if shell is not None and hasattr(shell, "displayhook"):
+        shell.displayhook.update_user_ns(value)
+    else:
+        namespace[LAST] = value
+
+
+def changed_state(
+    storage: Storage, token: str, said: Mapping[str, Any] | None, origin: Origin | Callable[[], Origin]
+) -> ChangedState:
+    """Fetch what a run of this machine has changed, if it is what the run ``said`` in its log. Raises StorageError.
+
+    It reads pickles: who calls it has made sure that the run was started from here.
+    """
+    try:
+        text = message_of(storage, token, said)
+    except NotReturned as reason:
+        return ChangedState(missing={"state": f"What the run changed {reason}"})
+    return state_in(text, storage, token, origin)
+
+
+def state_in(text: bytes | str, storage: Storage, token: str, origin: Origin | Callable[[], Origin]) -> ChangedState:
+    """Return what a message shows that a run has changed; its large parts are in the bucket. Raises StorageError."""
+    from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+
+    here = origin if isinstance(origin, Origin) else origin()
+    try:
+        content = json.loads(text)
+        arriving = _lk_carry.Arriving(content, leaf_reader(storage, token), here.tokens)
+        return _applied(arriving, here)
+    except LkError:
+        raise
+    except Exception as error:  # noqa: BLE001 (the run may write what it likes)
+        return ChangedState(missing={"state": f"What the run changed cannot be read ({type(error).__name__}: {error})"})
+
+
+def _applied(arriving: Any, origin: Origin) -> ChangedState:
+    """Read all, then change the objects: what cannot be read leaves them as they are."""
+    from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+
+    listed = arriving.listed
+    state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
+    state.origin = origin
+    entries = list(arriving.read())
+    now = _lk_carry.digests_of(origin.tokens) if origin.digests else {}
+    for entry, value in entries:
+        if entry["k"] == "name":
+            names = state.unnamed if entry["n"] in (LAST, _lk_carry.FORMATTERS) else state.names
+            names[entry["n"]] = value
+            continue
+        old = origin.tokens[entry["n"]]
+        if now.get(entry["n"]) != origin.digests.get(entry["n"]):
+            state.apart.append((old, value if entry["k"] == "leaf" else _copied(old, value)))
+            continue
+        try:
+            if entry["k"] == "leaf":
+                _lk_carry.change_leaf(old, value)
+            else:
+                _lk_carry.change(old, value)
+        except Exception:  # noqa: BLE001 (an object may refuse whatever it likes)
+            new = value if entry["k"] == "leaf" else _copied(old, value)
+            state.replaced.append((old, new))
+        if entry["of"] in origin.values:
+            state.changed[entry["of"]] = origin.values[entry["of"]]
+    for old, new in state.replaced:
+        state.changed = {name: new if value is old else value for name, value in state.changed.items()}
+    state.missing = {**listed["refused"], **arriving.refused}
+    return state
+
+
+def _copied(old: Any, holds: Any) -> Any:
+    from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+
+    new = copy.copy(old)
+    _lk_carry.change(new, holds)
+    return new
+
+
+def put_here(state: ChangedState, namespace: MutableMapping[str, Any], after: str = "") -> list[Notice]:
+    """Bring what a run has changed into the variables here, and name them; ``after`` follows the names."""
+    kept = state.put(namespace)
+    came = {
+        "Set here": [name for name in state.names if name not in kept],
+        "Changed here": list(state.changed.keys() - state.names.keys()),
+        "Deleted here": state.deleted,
+    }
+    said = [f"{how}: {state.words(sorted(names))}" for how, names in came.items() if names]
+    warned = [
+        f"{name} has another value here by now, so what the run made of it is in {place}"
+        for name, place in kept.items()
+    ]
+    return [
+        *([Notice(" · ".join(said) + after)] if said else []),
+        *(Notice(f"{reason}.", WARNING) for reason in [*warned, *state.missing.values()]),
+    ]
+
+
+def origin_of(settings: Mapping[str, Any], read: Callable[[int, int, int], bytes]) -> Callable[[], Origin]:
+    """Return what makes copies of the objects that a run was started with, from its request and its blobs."""
+
+    def make() -> Origin:
+        from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+
+        def leaf(found: dict[str, Any]) -> Any:
+            content = bytearray(read(found["blob"], found["at"], found["size"]))
+            if not is_as_said(content, found):
+                raise NotReturned(CHANGED)
+            return content
+
+        text = settings["message"]
+        content = json.loads(bytes(leaf(text)) if isinstance(text, dict) else text)
+        arriving = _lk_carry.Arriving(content, leaf)
+        values = {entry["n"]: value for entry, value in arriving.read()}
+        return Origin(arriving.reader.tokens(), values, {})
+
+    return make
+
+
+def blob_reader(storage: Storage, settings: Mapping[str, Any]) -> Callable[[int, int, int], bytes]:
+    """Return what reads bytes of a blob from the bucket."""
+
+    def read(blob: int, at: int, size: int) -> bytes:
+        memory = bytearray(size)
+        with memoryview(memory) as view:
+            storage.get_into(VALUES + settings["blobs"][blob][0], view, at)
+        return bytes(memory)
+
+    return read

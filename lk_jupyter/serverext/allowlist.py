@@ -1,0 +1,173 @@
+"""What a browser may ask the API for: the declared operations, less those whose answer is a secret.
+
+A request is matched by its path as it was sent, so that an encoded slash stays part of a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_args
+from urllib.parse import unquote
+
+from pydantic import BaseModel
+
+from lk_jupyter.api import _client as _client  # noqa: PLC0414 (declares all operations)
+from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, OPENAI, PLACEHOLDER, Endpoint
+
+#: Server → how its operations begin behind ``lk/api/``.
+PREFIXES = {EXTERNAL: (), OPENAI: ("openai", "v1"), IRIS: ("iris",)}
+
+_HAS_KEY = "its answer is a key. Create keys in the dashboard"
+_HAS_SEED = "its answer signs in without a password. Set up a second factor in the dashboard"
+
+#: Operation → why a browser does not get it.
+REFUSED = {
+    "Auth.login": "passwords belong in the dashboard",
+    "Auth.refresh": "tokens stay on the server",
+    "Auth.create_api_key": _HAS_KEY,
+    "Auth.validate_api_key": "keys stay on the server. To try a key, sign in with it",
+    "Mfa.enroll": _HAS_SEED,
+    "Mfa.verify_enrollment": _HAS_SEED,
+    "Mfa.verify": "the server signs in",
+    "Mfa.disable": _HAS_SEED,
+    "Mfa.regenerate_backup_codes": _HAS_SEED,
+    "Orgs.create_api_key": _HAS_KEY,
+    "Orgs.regenerate_api_key": _HAS_KEY,
+    "Storage.credentials": "its answer is a key for the bucket. Use the routes under lk/storage",
+    "Stream.output": "the server follows runs: use lk/runs/ID/stream",
+}
+
+#: Fields that never reach a browser, in whatever answer a server puts them.
+SECRET_FIELDS = frozenset(
+    {
+        *("access_token", "refresh_token", "api_key", "plaintext_key", "backup_codes", "qr_code", "qr_code_url"),
+        *("access_key", "secret_key", "session_token", "streaming_url"),
+    }
+)
+
+#: Characters of the longest path: object keys have up to 1,024 bytes, each of which may be encoded.
+_LONGEST = 8192
+
+#: A server may decode a name once more; no name of a file is encoded this many times.
+_DECODINGS = 4
+
+_SEPARATOR = re.compile(r"[/\\]")
+
+
+class NotAllowed(Exception):
+    """The path or the verb is none that a browser may use; ``status`` is 404 or 405."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """An operation and the values of its path."""
+
+    endpoint: Endpoint
+    values: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        """Its path on the server."""
+        return self.endpoint.server + self.endpoint._filled(self.values)
+
+
+def match(method: str, raw_path: str) -> Allowed:
+    """Return the operation of a path that is still encoded. Raises NotAllowed."""
+    if len(raw_path) > _LONGEST:
+        raise NotAllowed(404, "no path of the API is that long")
+    try:
+        parts = [unquote(part, errors="strict") for part in raw_path.split("/")]
+    except UnicodeDecodeError:
+        raise NotAllowed(404, "it is not UTF-8") from None
+    if any(map(leads_elsewhere, parts)) or not all(map(str.isprintable, parts)):
+        raise NotAllowed(404, "no path of the API has such a part")
+    found = [(endpoint, values) for endpoint, values in _fitting(parts) if values is not None]
+    if not found:
+        raise NotAllowed(404, "the API has no such path")
+    for endpoint, values in found:
+        if endpoint.method == method:
+            if reason := REFUSED.get(endpoint.title):
+                raise NotAllowed(404, f"not for a browser: {reason}")
+            return Allowed(endpoint, values)
+    raise NotAllowed(405, f"the API has no {method} here, but {', '.join(sorted({e.method for e, _ in found}))}")
+
+
+def leads_elsewhere(name: str) -> bool:
+    """Whether a name has a step such as ``..`` for a server that decodes it again, or reads other separators."""
+    for _ in range(_DECODINGS):
+        steps = (step.partition(";")[0].strip() for step in _SEPARATOR.split(name))
+        if any(step and not step.strip(".") for step in steps):
+            return True
+        name, encoded = unquote(name), name
+        if name == encoded:
+            return False
+    return True
+
+
+def _fitting(parts: list[str]) -> Iterator[tuple[Endpoint, dict[str, str]]]:
+    """Yield what has this path: of several, only those with the fewest placeholders."""
+    fewest = None
+    for template, endpoints in _templates():
+        values = _values(template, parts)
+        if values is not None and fewest in {None, template}:
+            fewest = template
+            yield from ((endpoint, values) for endpoint in endpoints)
+
+
+@cache
+def _templates() -> list[tuple[tuple[str, ...], list[Endpoint]]]:
+    """Return the paths, those with names before those with placeholders."""
+    templates: dict[tuple[str, ...], list[Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        path = tuple(endpoint.path.lstrip("/").split("/"))
+        templates.setdefault((*PREFIXES.get(endpoint.server, ("v1",)), *path), []).append(endpoint)
+    return sorted(templates.items(), key=lambda row: [part.startswith("{") for part in row[0]])
+
+
+def _values(template: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
+    """Return the values of a template's placeholders, None when it does not fit."""
+    values: dict[str, str] = {}
+    for at, wanted in enumerate(template):
+        placeholder = PLACEHOLDER.fullmatch(wanted)
+        if placeholder and placeholder[2]:
+            values[placeholder[1]] = "/".join(parts[at:])
+            return values if values[placeholder[1]] else None
+        if at >= len(parts) or not (_fits(parts[at]) if placeholder else parts[at] == wanted):
+            return None
+        if placeholder:
+            values[placeholder[1]] = parts[at]
+    return values if len(parts) == len(template) else None
+
+
+def _fits(value: str) -> bool:
+    return bool(value) and not set(value) & set("/\\?#%;")
+
+
+def secret_fields(endpoint: Endpoint) -> frozenset[str]:
+    """Return the fields that are taken out of the answers of an operation: those that are declared not to be shown."""
+    return SECRET_FIELDS | _hidden(endpoint.returns, frozenset())
+
+
+def _hidden(kind: Any, seen: frozenset[Any]) -> frozenset[str]:
+    if kind in seen:
+        return frozenset()
+    seen |= {kind}
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        fields = kind.model_fields
+        own = frozenset(field.alias or name for name, field in fields.items() if not field.repr)
+        return own.union(*(_hidden(field.annotation, seen) for field in fields.values()))
+    return frozenset().union(*(_hidden(part, seen) for part in get_args(kind)))
+
+
+def without(content: Any, fields: frozenset[str]) -> Any:
+    """Return JSON without these fields, at any depth."""
+    if isinstance(content, dict):
+        return {name: without(value, fields) for name, value in content.items() if name not in fields}
+    return [without(item, fields) for item in content] if isinstance(content, list) else content

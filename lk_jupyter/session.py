@@ -1,0 +1,441 @@
+"""A session: what an account on a server can do there, and the one that all magics share."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from lk_jupyter._fork import in_child
+from lk_jupyter.connection.connection import Connection, find_target
+from lk_jupyter.errors import ApiError
+
+if TYPE_CHECKING:
+    from lk_jupyter.account.balance import Balance, Identity
+    from lk_jupyter.machines.offers import MachineOffer
+    from lk_jupyter.options.runs import RunOptions
+    from lk_jupyter.runs.fanout.fanout import FanOut
+    from lk_jupyter.runs.notebooks.warm_python import WarmPython
+    from lk_jupyter.runs.run import Run
+
+
+class Session(Connection):
+    """An account on a server, and what it can do there. A context manager; ``close`` ends its connections.
+
+    ``client`` is the typed client, ``storage`` the bucket, ``machines()`` the catalogue. Get one with
+    ``lk_jupyter.connect()``. May be used from several threads.
+
+    Example:
+        >>> session = lk_jupyter.connect()
+        >>> session.whoami().organization_source
+        '...'
+        >>> session.balance().credits > 0
+        True
+        >>> cheapest = session.offers()[0]
+        >>> run = session.run("total = sum(numbers)", gpu="A100", inputs={"numbers": [1, 2]}, outputs=["total"])
+        >>> run.outputs()["total"]
+        3
+        >>> session.get(run.short_id).status
+        'completed'
+        >>> session.history(machine="a100", limit=1).iloc[0]["state"]
+        'completed'
+        >>> fan = session.fan_out("print('loss =', 1 / lr)", sweep=["lr=1,2"], metric=["loss"])
+        >>> fan.wait()
+        True
+        >>> list(fan.table()["loss"])
+        [1.0, 0.5]
+
+        Containers, notebooks and Jupyter servers are runs too:
+
+        >>> run = session.run_image("python:3.11", "python -c 'print(6 * 7)'", timeout=120)
+        >>> run.abort()
+        >>> run = session.run_compose("services: {app: {image: python:3.11}}")
+        >>> run.abort()
+        >>> run = session.run_notebook(notebook)
+        >>> run.wait().status
+        'completed'
+        >>> run = session.start_notebook(gpu="A100")
+        >>> run.stop()
+        >>> session.close()
+    """
+
+    def close(self) -> None:
+        """Close the connections, if any were opened.
+
+        Connections that an abort in the background needs are closed once that abort has ended.
+        """
+        from lk_jupyter.runs.abort import close_when_idle  # noqa: PLC0415 (nothing is aborted before a run is started)
+
+        opened, self._client = self._client, None
+        if opened:
+            close_when_idle(opened, opened.close)
+
+    def offers(self) -> list[MachineOffer]:
+        """Return every machine type with its price, and whether this account may launch it and it is free now.
+
+        Returns:
+            A list of Offer, cheapest first. Prices are in credits per hour.
+
+        Source: ``GET /machine-types``, ``GET /user/quotas/available-hardware``, ``GET /vms/availability``
+        """
+        from lk_jupyter.machines.offers import offers_of  # noqa: PLC0415 (few need it)
+
+        sold = None
+        with suppress(ApiError):
+            sold = self.client.vms.availability()
+        return offers_of(self.machines(), sold)
+
+    def whoami(self) -> Identity:
+        """Return the account, the organization and the server, and where each is set.
+
+        Returns:
+            An Identity: six texts.
+
+        Source: ``GET /user/status``, ``GET /user/org``
+        """
+        from lk_jupyter.account.balance import identity  # noqa: PLC0415 (it needs this module)
+
+        return identity(self)
+
+    def balance(self) -> Balance:
+        """Return the remaining credits and what uses them now.
+
+        Returns:
+            A Balance, in credits and credits per hour.
+
+        Source: ``GET /billing/credits``, ``GET /workloads/list``, ``GET /vms/list``
+        """
+        from lk_jupyter.account.balance import balance  # noqa: PLC0415 (it needs this module)
+
+        return balance(self)
+
+    def run(
+        self,
+        code: str,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        outputs: Iterable[str] = (),
+        **options: Any,
+    ) -> Run:
+        """Start code on the cloud; return as soon as it is submitted.
+
+        Args:
+            code: Python source. IPython's ``!`` and ``%`` lines work too.
+            inputs: Variables that the code finds set: name → value. With ``in_all=True`` or ``carry=True`` only those
+                that the code reads are uploaded. Default: none.
+            outputs: Names of variables that ``run.outputs()`` brings back. Default: none.
+            options: The options of ``%%lk_run``, such as ``gpu="A100"``, ``timeout=300`` (seconds), ``max_cost=1``
+                (credits).
+
+        Returns:
+            The Run. ``run.result()`` waits for its end, ``run.follow()`` streams its output.
+
+        Raises:
+            UsageError: An option or a value doesn't fit. Nothing was sent.
+            OutcomeUnknown: The answer was lost. The run may be active: the message says how to find it.
+
+        Cost: the price per hour of the machine, by the second, from the start of the code to its end.
+
+        Source: ``POST /execution/streaming/start``
+        """
+        from lk_jupyter.code.source import Source  # noqa: PLC0415
+        from lk_jupyter.options.runs import honored  # noqa: PLC0415 (when runs are started)
+        from lk_jupyter.runs.package.prepare import prepare  # noqa: PLC0415
+        from lk_jupyter.runs.reattach import find_previous_run  # noqa: PLC0415
+        from lk_jupyter.runs.run import Run  # noqa: PLC0415 (it needs this module)
+
+        chosen = honored(_run_options(inputs, outputs, options), "session.run", {"cell", "hints", "several", "session"})
+        package = prepare(self, Source(code, namespace=inputs or {}), chosen)
+        return (chosen.attach == "auto" and find_previous_run(self, package)) or Run.submit(self, package)
+
+    def run_image(self, image: str, script: str | list[str] = "", **options: Any) -> Run:
+        """Start a container image, with a shell script or with a command and its arguments as a list.
+
+        Args:
+            image: Image, such as ``python:3.11``.
+            script: Text of a shell script, or a list of a command and its arguments. Default: the image's own command.
+            options: The options of ``%%lk_docker``, such as ``gpu="A100"``, ``port=[8000]`` and
+                ``env=["MODE=test", "HF_TOKEN"]``. A name without a value is read from the environment here.
+
+        Returns:
+            The Run.
+
+        Raises:
+            UsageError: An option or a value doesn't fit. Nothing was sent.
+
+        Cost: as a run.
+
+        Source: ``POST /execution/image/start``
+        """
+        from lk_jupyter.runs.containers.containers import start_image  # noqa: PLC0415 (it needs this module)
+
+        return start_image(self, image, script, options)
+
+    def run_compose(self, text: str, **options: Any) -> Run:
+        """Start a stack of containers.
+
+        Args:
+            text: Text of the compose file. It is checked before it is sent.
+            options: The options of ``%%lk_compose``, such as ``gpu="A100"``.
+
+        Returns:
+            The Run.
+
+        Raises:
+            UsageError: The file, an option or a value doesn't fit. Nothing was sent.
+
+        Cost: as a run.
+
+        Source: ``POST /execution/compose/start``
+        """
+        from lk_jupyter.runs.containers.containers import start_compose  # noqa: PLC0415 (it needs this module)
+
+        return start_compose(self, text, options)
+
+    def run_notebook(self, path: str, **options: Any) -> Run:
+        """Start an entire notebook. ``%lk_attach`` follows the run and writes the executed notebook, cell by cell.
+
+        Args:
+            path: Path of the notebook.
+            options: The options of ``%lk_run_notebook``, such as ``parameter={"lr": "0.1"}``.
+
+        Returns:
+            The Run.
+
+        Raises:
+            UsageError: The file, an option or a value doesn't fit. Nothing was sent.
+
+        Cost: as a run.
+
+        Source: ``POST /execution/streaming/start``
+        """
+        from lk_jupyter.options.runs import NotebookRunOptions, check  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.runs.notebooks.notebook import start_notebook_run  # noqa: PLC0415
+
+        return start_notebook_run(self, check(NotebookRunOptions, {**options, "notebook": path}))
+
+    def start_notebook(self, **options: Any) -> Run:
+        """Start a hosted Jupyter server.
+
+        ``lk_jupyter.runs.notebooks.servers.wait_for_server(run)`` waits until it answers.
+
+        Args:
+            options: The options of ``%lk_notebook start``, such as ``gpu="A100"``.
+
+        Returns:
+            The Run. ``run.stop()`` ends it.
+
+        Raises:
+            UsageError: An option or a value doesn't fit. Nothing was sent.
+
+        Cost: as a run, until it is stopped or reaches its time limit.
+
+        Source: ``POST /execution/image/start``
+        """
+        from lk_jupyter.options.runs import ServerOptions, check  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.runs.notebooks.servers import start_server  # noqa: PLC0415
+
+        return start_server(self, check(ServerOptions, options))
+
+    def warm_python(self, name: str, **options: Any) -> WarmPython:
+        """Return the session of this name, a warm Python on one machine, as ``%%lk_run --session NAME`` has it.
+
+        It is started if there is none. ``run_code`` runs code in it, ``stop`` ends it.
+
+        Args:
+            name: letters, digits, ``-`` and ``_``.
+            options: ``gpu``, ``machine``, ``timeout``, ``max_cost``, ``idle`` and ``image``, as in ``%%lk_run``.
+
+        Cost: the price of the machine from its start until ``stop``, ``idle`` minutes without work, or its limit.
+
+        Returns:
+            The WarmPython.
+
+        Raises:
+            UsageError: An option or a value doesn't fit. Nothing was sent.
+
+        Source: ``POST /execution/image/start``
+
+        Example:
+            >>> warm = session.warm_python("train", gpu="A100")  # doctest: +SKIP
+            >>> warm.run_code("x = 6 * 7", outputs=["x"])  # doctest: +SKIP
+            >>> session.warm_python("two words")
+            Traceback (most recent call last):
+            lk_jupyter.errors.UsageError: ...
+        """
+        from lk_jupyter.runs.notebooks.warm_python import open_session  # noqa: PLC0415 (it needs this module)
+
+        return open_session(self, name, options)
+
+    def fan_out(
+        self,
+        code: str,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        outputs: Iterable[str] = (),
+        **options: Any,
+    ) -> FanOut:
+        """Start code as several runs, such as ``gpu="A100,H100"`` or ``sweep=["lr=0.1,0.01"]``; return at once.
+
+        Args:
+            code: Python source.
+            inputs: Variables that the code finds set, as for ``run``. Default: none.
+            outputs: Names of variables to bring back. Default: none.
+            options: The options of ``%%lk_run``, such as ``metric=["loss"]``, ``parallel=4``, ``stop_on_first=True``.
+
+        Returns:
+            A FanOut with ``wait()``, ``table()``, ``variables()`` and ``abort()``.
+
+        Raises:
+            UsageError: An option or a value doesn't fit, or a budget doesn't allow all runs. Nothing was sent.
+
+        Cost: the cost of each run. ``max_cost`` limits all together, in credits.
+
+        Source: ``POST /execution/streaming/start``, once for each run
+        """
+        from lk_jupyter.options.runs import honored  # noqa: PLC0415 (when runs are started)
+        from lk_jupyter.runs.fanout.fanout import FanOut  # noqa: PLC0415 (it needs this module)
+
+        chosen = honored(_run_options(inputs, outputs, options), "session.fan_out", {"cell", "session"})
+        fan = FanOut.of(self, code, chosen, inputs)
+        if chosen.attach == "auto":
+            fan.attach()
+        fan.check()
+        for remark in fan.remarks:
+            warnings.warn(remark.text, UserWarning, stacklevel=2)
+        return fan.start()
+
+    def get(self, execution_id: str) -> Run:
+        """Return a run that was started before.
+
+        Args:
+            execution_id: Its id, or the first characters.
+
+        Returns:
+            The Run. A run that was started on this machine is known without a request.
+
+        Raises:
+            UsageError: No run starts with these characters, or several do.
+
+        Source: ``GET /workloads/list``, ``GET /billing/history``
+        """
+        from lk_jupyter.runs.run import Run  # noqa: PLC0415 (it needs this module)
+
+        return Run.attach(self, execution_id)
+
+    def history(self, *text: str, **options: Any) -> Any:
+        """Return your runs as a DataFrame, newest first.
+
+        Args:
+            text: Words to search for in code, names, labels, notebooks and errors. Default: all runs.
+            options: The options of ``%lk_history``: ``machine``, ``state``, ``label``, ``since`` (``7d``, ``12h``, a
+                date),
+                ``notebook``, ``limit``.
+
+        Returns:
+            A pandas DataFrame with a row for each run (a list of rows without pandas). Index ``run`` (str): the first
+            characters of the id. Columns: ``started`` (datetime64, UTC), ``state`` (str), ``machine`` (str),
+            ``seconds``
+            (float64), ``cost`` (float64, credits), ``name`` (str), ``labels`` (str), ``notebook`` (str), ``cell``
+            (str),
+            ``code`` (str, a hash), ``group`` (str), ``execution_id`` (str), and one for each score.
+
+        Raises:
+            UsageError: An option doesn't fit.
+
+        Source: ``GET /billing/history``, ``GET /workloads/list``
+        """
+        from lk_jupyter.options.runs import HistoryOptions, check  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.runs.history.history import history  # noqa: PLC0415
+
+        return history(self, check(HistoryOptions, {"text": list(text), **options})).table()
+
+
+def _run_options(inputs: Mapping[str, Any] | None, outputs: Iterable[str], options: dict[str, Any]) -> RunOptions:
+    """Return the options of runs that bring these variables. Raises UsageError."""
+    from lk_jupyter.options.runs import RunOptions, check  # noqa: PLC0415 (when a run is started)
+
+    brought = [] if options.get("in_all") or options.get("carry") else list(inputs or ())
+    names = [outputs] if isinstance(outputs, str) else list(outputs)
+    checked: RunOptions = check(RunOptions, {**options, "inputs": brought, "outputs": names})
+    return checked
+
+
+def connect(base_url: str | None = None, api_key: str | None = None, org: str | None = None) -> Session:
+    """Return a session. Values that you don't give come from the settings.
+
+    Args:
+        base_url: Address of the server, or ``"local"`` for the local cloud, which is started if it doesn't run.
+        api_key: API key. Default: ``LK_API_KEY``, or the key that ``%lk_login`` stored.
+        org: Slug of the organization to act as. Default: your default organization.
+
+    Returns:
+        A Session. Nothing is sent until you use it.
+
+    Raises:
+        NotSignedIn: There is no key for the server.
+        UsageError: A value doesn't fit.
+
+    Example:
+        >>> with lk_jupyter.connect() as session:
+        ...     session.run("print(6 * 7)").result().stdout.strip()
+        '42'
+    """
+    return Session(find_target(base_url, api_key, org))
+
+
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 (a thread of the parent may have held it)
+    _lock = threading.Lock()
+
+
+in_child(_after_fork)
+_current: list[Session] = []
+
+
+def current(*, start: bool = True) -> Session:
+    """Return the session that all magics share; a new one when the settings have changed.
+
+    ``start`` is whether the local cloud is started when it is the server and does not run.
+    """
+    with _lock:
+        target = find_target(start=start)
+        if not _current or _current[-1].target != target:
+            _current.append(Session(target))  # runs that go on keep the older one
+        return _current[-1]
+
+
+def history(*text: str, **options: Any) -> Any:
+    """Return your runs as a DataFrame, newest first, as ``Session.history`` does for the configured server.
+
+    Args:
+        text: Words to search for.
+        options: The options of ``%lk_history``.
+
+    Returns:
+        The DataFrame of ``Session.history``.
+
+    Raises:
+        UsageError: An option doesn't fit.
+
+    Source: ``GET /billing/history``, ``GET /workloads/list``
+
+    Example:
+        >>> lk_jupyter.history(since="7d", limit=5).index.name
+        'run'
+    """
+    return current().history(*text, **options)
+
+
+@atexit.register
+def close_all() -> None:
+    """Close every session that ``current`` has made."""
+    with _lock:
+        while _current:
+            _current.pop().close()

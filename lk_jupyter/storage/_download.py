@@ -1,0 +1,191 @@
+"""Objects on their way down into files: under another name until they are whole, and gone on with after a crash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from lk_jupyter.config.lock import take
+from lk_jupyter.errors import StorageError
+from lk_jupyter.storage._checksum import differs, matches
+from lk_jupyter.storage._parts import AT_ONCE, PART, ranges
+from lk_jupyter.storage._workers import CancelToken, each
+from lk_jupyter.storage.objects import ObjectInfo
+from lk_jupyter.storage.progress import Meter
+
+Read = Callable[[ObjectInfo, int, int], memoryview]
+
+_MARK = struct.Struct("<I")
+_PREFIX = ".lk-"
+
+
+class Unfinished:
+    """The file that holds what has come, and for a large object another one that holds which parts that is."""
+
+    def __init__(self, target: Path, info: ObjectInfo) -> None:
+        name = _hash(target.name)
+        self.path = target.with_name(f"{_PREFIX}{name}-{_hash(info.key, info.etag, str(info.size))}.part")
+        self.marks = self.path.with_suffix(".done")
+        if info.size > PART:
+            _clear(target.parent, f"{_PREFIX}{name}-*", self)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        if not take(self._descriptor):
+            self._use_another(target.parent)
+        self._size = info.size
+
+    def _use_another(self, folder: Path) -> None:
+        """Take a name that is nobody's: somebody else fetches the same object to the same place."""
+        os.close(self._descriptor)
+        self._descriptor, name = tempfile.mkstemp(dir=folder, prefix=_PREFIX, suffix=".part")
+        self.path, self.marks = Path(name), Path(name).with_suffix(".done")
+
+    def found(self) -> set[int]:
+        """Return the numbers of the parts that an earlier try has brought, and make room for all."""
+        known = set[int]()
+        if os.fstat(self._descriptor).st_size == self._size:
+            with suppress(FileNotFoundError):
+                content = self.marks.read_bytes()
+                known = {number for (number,) in _MARK.iter_unpack(content[: len(content) // _MARK.size * _MARK.size])}
+        if not known:
+            os.ftruncate(self._descriptor, 0)
+            os.ftruncate(self._descriptor, self._size)
+        return known
+
+    def mark(self, number: int) -> None:
+        """Remember that a part is there."""
+        with self.marks.open("ab", buffering=0) as file:
+            file.write(_MARK.pack(number))
+
+    def become(self, target: Path, info: ObjectInfo) -> None:
+        """Give the file its name, and the time of the object."""
+        if info.modified:
+            os.utime(self.path, (info.modified.timestamp(),) * 2)
+        if os.name == "nt":
+            self.close()
+        self.path.replace(target)
+        self.marks.unlink(missing_ok=True)
+        self.close()
+
+    def drop(self) -> None:
+        """Remove what has come."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+        self.marks.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Leave it for another try."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def fetch_file(read: Read, info: ObjectInfo, target: Path, meter: Meter, *, checksum: bool = False) -> None:
+    """Write an object to a file, which is there whole or not at all.
+
+    An error of the network leaves what has come for another try; an interrupt leaves nothing.
+    """
+    unfinished = Unfinished(target, info)
+    try:
+        if info.size <= PART:
+            _fetch_whole(read, info, unfinished, meter)
+        else:
+            _fetch_parts(read, info, unfinished, meter)
+            _check(unfinished.path, info, checksum=checksum)
+    except StorageError as error:
+        unfinished.drop() if info.size <= PART or isinstance(error, _Damaged) else unfinished.close()
+        raise
+    except BaseException:
+        unfinished.drop()
+        raise
+    unfinished.become(target, info)
+
+
+def _fetch_whole(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: Meter) -> None:
+    unfinished.found()
+    if info.size:
+        content = read(info, 0, info.size)
+        if differs(content, info.etag):
+            raise _Damaged(info)
+        write_at(unfinished.path, 0, content)
+        meter.add(info.size)
+
+
+def _fetch_parts(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: Meter) -> None:
+    known, halt = unfinished.found(), CancelToken()
+
+    def take_part(numbered: tuple[int, tuple[int, int]]) -> None:
+        number, (start, end) = numbered
+        if number in known:
+            meter.found(end - start)
+            return
+        content = read(info, start, end)
+        halt.check()
+        write_at(unfinished.path, start, content)
+        unfinished.mark(number)
+        meter.add(end - start)
+
+    each(enumerate(ranges(info.size, PART)), take_part, AT_ONCE, halt=halt, tick=meter.tell)
+
+
+def _check(path: Path, info: ObjectInfo, *, checksum: bool) -> None:
+    if checksum and matches(path, info.etag) is False:
+        raise _Damaged(info)
+
+
+class _Damaged(StorageError):
+    def __init__(self, info: ObjectInfo) -> None:
+        super().__init__(f"{info.key!r} was damaged in transit and wasn't kept. Try again.")
+
+
+def check_room(folder: Path, what: str, size: int) -> None:
+    """Raise StorageError when a folder has no room for so many bytes."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise StorageError(f"Can't write to {folder} ({error.strerror}).") from None
+    if size > free:
+        raise StorageError(
+            f"{what} has {size:,} bytes, and {folder} has only {free:,} bytes free. Nothing was downloaded."
+        )
+
+
+def write_at(path: Path, start: int, part: memoryview) -> None:
+    """Write bytes into a file that is there."""
+    with path.open("r+b", buffering=0) as file:
+        file.seek(start)
+        while part:
+            part = part[file.write(part) :]
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether this is the name of a file that holds what has come so far."""
+    return name.startswith(_PREFIX) and name.endswith((".part", ".done"))
+
+
+def clear_up(folder: Path) -> None:
+    """Remove what transfers into a folder have left that were cut off, and that nobody fetches now."""
+    for path in folder.rglob(f"{_PREFIX}*.part"):
+        with suppress(OSError), path.open("rb") as file:
+            if take(file.fileno()):
+                path.with_suffix(".done").unlink(missing_ok=True)
+                path.unlink()
+
+
+def _clear(folder: Path, pattern: str, ours: Unfinished) -> None:
+    """Remove what is left of older versions of an object."""
+    for path in folder.glob(pattern):
+        if path not in {ours.path, ours.marks}:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _hash(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:12]

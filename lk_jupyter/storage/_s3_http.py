@@ -1,0 +1,248 @@
+"""Requests of S3 that the library has no word for: parts of an upload that outlives us, listings page by page."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+import weakref
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import NoReturn
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+from xml.etree import ElementTree as ET
+
+from lk_jupyter._fork import renew_in_child
+from lk_jupyter.api.storage import StorageCredentials
+from lk_jupyter.config.files import LOOPBACK
+from lk_jupyter.errors import ConnectionFailed, NoSuchObject, ObjectExists, ServerError, StorageError
+from lk_jupyter.storage._credentials import Credentials
+from lk_jupyter.storage._parts import AT_ONCE, AT_ONCE_HERE
+from lk_jupyter.storage._sign import Request, query_of, signed
+from lk_jupyter.storage._workers import CancelToken
+
+#: Seconds before each further try; a minute without a network is waited out.
+PAUSES = (0.1, 0.3, 1.0, 3.0, 6.0, 10.0, 20.0, 20.0)
+
+_TIMEOUT = 60.0
+_WEARY = {429, 500, 502, 503, 504}
+_DENIED = {401, 403}
+_TAKEN = {409, 412}
+_NO_CONDITION = {400, 501}
+_NOT_THERE = {"NoSuchKey", "NoSuchUpload"}
+
+#: The server's word where the bucket itself is missing.
+NO_BUCKET = "NoSuchBucket"
+
+_UNREACHABLE = (OSError, http.client.HTTPException, ConnectionFailed, ServerError)
+
+
+@dataclass(frozen=True)
+class S3Response:
+    """What the server said, header names in small letters; ``code`` is its word for an error, or empty.
+
+    ``tries`` is how often it was asked: more than once, and it may have done the same before.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    tries: int = 1
+
+    @property
+    def xml(self) -> ET.Element:
+        """The body as ET, names without their namespace."""
+        root = ET.fromstring(self.body)  # noqa: S314 (from the storage that the API named)
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
+        return root
+
+    @property
+    def code(self) -> str:
+        """The server's word for what went wrong; some errors come with status 200."""
+        return self._said("Code") or (str(self.status) if self.status >= 300 else "")
+
+    @property
+    def message(self) -> str:
+        """What the server says of it."""
+        return self._said("Message") or f"HTTP {self.status}"
+
+    def _said(self, name: str) -> str:
+        if self.status < 300 and b"<Error" not in self.body[:200]:
+            return ""
+        try:
+            return self.xml.findtext(name, "")
+        except ET.ParseError:
+            return ""
+
+
+class Wire:
+    """Signs and sends requests for one bucket, on connections that are kept; safe to use from several threads."""
+
+    def __init__(self, credentials: Credentials, pauses: tuple[float, ...] = PAUSES) -> None:
+        self._credentials = credentials
+        self._pauses = pauses
+        self._idle: list[http.client.HTTPConnection] = []
+        weakref.finalize(self, _close_all, self._idle)
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent."""
+        _close_all(self._idle)
+
+    @property
+    def bucket(self) -> str:
+        """A name of the bucket that no other bucket anywhere has."""
+        given = self._credentials.present()
+        return f"{given.endpoint}/{given.bucket_name}"
+
+    @property
+    def bucket_name(self) -> str:
+        """The name of the bucket on its server."""
+        return self._credentials.present().bucket_name
+
+    @property
+    def at_once(self) -> int:
+        """How many parts of an upload travel at once."""
+        host = urlsplit(address_of(self._credentials.present())).hostname or ""
+        return AT_ONCE_HERE if host in LOOPBACK else AT_ONCE
+
+    def hasty(self) -> Wire:
+        """Return one that does not try again, for when somebody waits for the end."""
+        return Wire(self._credentials, pauses=())
+
+    def ask(self, request: Request, halt: CancelToken | None = None) -> S3Response:
+        """Return the answer, after further tries where that may help. Raises StorageError.
+
+        Credentials that the storage refuses may have ended before their time: new ones are tried once.
+        """
+        refused, has_made = None, False
+        for tries, pause in enumerate((*self._pauses, None), 1):
+            try:
+                given = self._credentials.present()
+                answer = self._send(request, given)
+            except _UNREACHABLE as error:
+                _close_all(self._idle)
+                if pause is None:
+                    raise StorageError(f"Can't reach the storage ({_words(error)}). Try again.") from None
+            else:
+                if answer.status in _DENIED and refused is None and pause is not None:
+                    refused = given
+                    self._credentials.forget(given)
+                    continue
+                if answer.code == NO_BUCKET and not has_made and pause is not None:
+                    has_made = self.make_bucket()
+                    if has_made:
+                        continue
+                if answer.status not in _WEARY or pause is None:
+                    return replace(answer, tries=tries)
+            (halt or CancelToken()).pause(pause)
+        raise AssertionError  # the last try returns or raises
+
+    def make_bucket(self) -> bool:
+        """Make the bucket, which may be missing before its first use; return whether it is there now."""
+        answer = self._send(Request("PUT", ""), self._credentials.present())
+        return answer.status < 300 or answer.code in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+
+    def ensure_bucket(self) -> None:
+        """Make the bucket where it is missing: what is sent by a link cannot make it."""
+        if self.ask(Request("HEAD", "")).status == 404:
+            self.make_bucket()
+
+    def need(self, request: Request, halt: CancelToken | None = None) -> S3Response:
+        """Return the answer, which is a good one. Raises NoSuchObject, StorageError."""
+        answer = self.ask(request, halt)
+        if answer.code:
+            refuse(request.key, answer)
+        return answer
+
+    def create(self, request: Request, etag: str) -> None:
+        """Make an object, whose content has this name, where there is none. Raises ObjectExists where there is.
+
+        Servers that know no condition on a write are asked before.
+        """
+        if self.ask(Request("HEAD", request.key)).status < 300:
+            raise exists(request.key)
+        answer = self.ask(replace(request, headers={**request.headers, "if-none-match": "*"}))
+        if answer.status in _NO_CONDITION:
+            self.need(request)
+        elif answer.status in _TAKEN:
+            found = self.ask(Request("HEAD", request.key)).headers.get("etag", "").strip('"')
+            if answer.tries == 1 or found != etag:  # else an earlier try has made it, and its answer was lost
+                raise exists(request.key)
+        elif answer.code:
+            refuse(request.key, answer)
+
+    def _send(self, request: Request, given: StorageCredentials) -> S3Response:
+        host, path = urlsplit(address_of(given)).netloc, request.path(given.bucket_name)
+        headers = signed(request, host, given, datetime.now(timezone.utc))
+        connection = self._idle.pop() if self._idle else _opened(address_of(given))
+        try:
+            target = f"{path}?{query_of(request.query)}" if request.query else path
+            connection.request(request.method, target, request.body, headers)
+            reply = connection.getresponse()
+            answer = S3Response(reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read())
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return answer
+
+
+def _close_all(connections: list[http.client.HTTPConnection]) -> None:
+    while connections:
+        connections.pop().close()
+
+
+def exists(key: str) -> ObjectExists:
+    """Return what says that there is an object already."""
+    return ObjectExists(f"{key!r} already exists in the bucket. It was not overwritten.")
+
+
+def refuse(key: str, answer: S3Response) -> NoReturn:
+    """Raise what stands for an answer that is an error."""
+    if answer.code in _NOT_THERE:
+        raise NoSuchObject(f"No file {key!r} in the bucket.")
+    said = answer.message.rstrip(".")
+    raise StorageError(f"The bucket refused {key!r}: {said} ({answer.code}).")
+
+
+def address_of(given: StorageCredentials) -> str:
+    """Return the address of the server, such as https://s3.example.com."""
+    return given.endpoint if "://" in given.endpoint else f"https://{given.endpoint}"
+
+
+def _opened(address: str) -> http.client.HTTPConnection:
+    """Return a connection, through the proxy of the environment where there is one for the address."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    if parts.scheme == "http":
+        if host not in LOOPBACK:
+            raise StorageError(f"The storage at {address} doesn't use TLS. Nothing was sent.")
+        return http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT)
+    proxy = None if proxy_bypass(host) else getproxies().get("https")
+    if not proxy:
+        return http.client.HTTPSConnection(host, parts.port, timeout=_TIMEOUT, context=_trust())
+    way = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    tunnel = http.client.HTTPSConnection(way.hostname or "", way.port, timeout=_TIMEOUT, context=_trust())
+    login = f"{unquote(way.username or '')}:{unquote(way.password or '')}"
+    badge = {"Proxy-Authorization": f"Basic {b64encode(login.encode()).decode()}"} if way.username else {}
+    tunnel.set_tunnel(host, parts.port or 443, badge)
+    return tunnel
+
+
+def _trust() -> ssl.SSLContext:
+    """Return whom TLS trusts: the system, and the list that the client of the API brings."""
+    context = ssl.create_default_context()
+    if not os.environ.get("SSL_CERT_FILE"):
+        import certifi  # noqa: PLC0415 (only where TLS is spoken)
+
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

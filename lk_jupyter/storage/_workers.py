@@ -1,0 +1,123 @@
+"""Many things at once, in threads that an interrupt does not wait for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+TICK = 0.1  # seconds: how soon an interrupt is seen, and how often progress is told
+
+#: Seconds that threads get to end after an interrupt; what hangs on the network is left behind.
+_FAREWELL = 2.0
+
+
+class Stopped(Exception):
+    """Raised in a thread whose work is not wanted any more."""
+
+
+class CancelToken:
+    """Says that the work is over, to all who do it."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def call(self) -> None:
+        """Stop them."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Raise Stopped when the work is over."""
+        if self._event.is_set():
+            raise Stopped
+
+    def pause(self, seconds: float | None) -> None:
+        """Wait; raise Stopped when the work is over meanwhile."""
+        if self._event.wait(seconds or 0):
+            raise Stopped
+
+
+def each(
+    items: Iterable[T],
+    act: Callable[[T], object],
+    at_once: int,
+    *,
+    halt: CancelToken,
+    tick: Callable[[], object] | None = None,
+) -> None:
+    """Call ``act`` with each item, several at once; items are made as they are needed, by one thread at a time.
+
+    ``tick`` is called in the caller's thread meanwhile. Raises what the first that failed has
+    raised; that and an interrupt end the others.
+    """
+    crew = _Crew(items, act, halt, at_once)
+    threads = [threading.Thread(target=crew.work, name="lk-storage", daemon=True) for _ in range(at_once)]
+    try:
+        for thread in threads:
+            thread.start()
+        while not crew.ended.wait(TICK):
+            if tick:
+                tick()
+    except BaseException:
+        halt.call()
+        raise
+    finally:
+        _see_off(threads)
+    if crew.error:
+        raise crew.error
+
+
+def interruptible(act: Callable[[], T]) -> T:
+    """Return what ``act`` gives; in the main thread an interrupt does not wait for it."""
+    if threading.current_thread() is not threading.main_thread():
+        return act()
+    given: list[T] = []
+    each([act], lambda act: given.append(act()), 1, halt=CancelToken())
+    return given[0]
+
+
+class _Crew(Generic[T]):
+    """The threads' common work; ``ended`` is set when all have ended or one has failed."""
+
+    def __init__(self, items: Iterable[T], act: Callable[[T], object], halt: CancelToken, at_once: int) -> None:
+        self.ended = threading.Event()
+        self.error: BaseException | None = None
+        self._items = iter(items)
+        self._act = act
+        self._halt = halt
+        self._left = at_once
+        self._lock = threading.Lock()
+
+    def work(self) -> None:
+        """Take items until there are no more."""
+        try:
+            for item in iter(self._next, _END):
+                self._act(cast("T", item))
+        except Stopped:
+            pass
+        except BaseException as error:  # noqa: BLE001 (it is raised again where the work was ordered)
+            self.error = self.error or error
+            self._halt.call()
+        with self._lock:
+            self._left -= 1
+            if self.error or not self._left:
+                self.ended.set()
+
+    def _next(self) -> T | object:
+        with self._lock:
+            self._halt.check()
+            return next(self._items, _END)
+
+
+_END = object()
+
+
+def _see_off(threads: list[threading.Thread]) -> None:
+    """Wait a moment for the threads to end."""
+    until = time.monotonic() + _FAREWELL
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(0.0, until - time.monotonic()))

@@ -1,0 +1,1 @@
+"""Words, numbers and colors that several places show alike."""

@@ -1,0 +1,22 @@
+"""pandas and matplotlib, for those who ask for a table or a plot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lk_jupyter._extras import library
+
+
+def pandas() -> Any:
+    """Return pandas. Raises UsageError where it is missing."""
+    return library("pandas", "pandas", "A table")
+
+
+def numpy() -> Any:
+    """Return numpy. Raises UsageError where it is missing."""
+    return library("numpy", "pandas", "An array")
+
+
+def pyplot() -> Any:
+    """Return matplotlib.pyplot. Raises UsageError where it is missing."""
+    return library("matplotlib.pyplot", "plot", "A plot")

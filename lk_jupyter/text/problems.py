@@ -1,0 +1,42 @@
+"""What a value must be, in words, for the problems that pydantic lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Kind of a problem that pydantic finds → what the value must be; names in braces are those of its context.
+_PROBLEMS = {
+    "missing": "is missing",
+    "extra_forbidden": "is unknown",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "decimal": "must be a number",
+    "finite_number": "must be a number",
+    "bool": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must have {min_length} characters or more",
+    "string_too_long": "must have {max_length} characters or fewer",
+    "string_pattern_mismatch": "must fit the pattern {pattern}",
+    "list": "must be a list",
+    "dict": "must be pairs of key and value",
+    "model": "must be pairs of key and value",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "greater_than_equal": "must be {ge} or more",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be {le} or less",
+    "less_than": "must be less than {lt}",
+    "json": "must be JSON",
+    "value_error": "doesn't fit: {error}",
+}
+
+
+def in_words(problem: Mapping[str, Any]) -> str:
+    """Return what a value must be, for one of the problems that pydantic lists."""
+    kind = str(problem["type"])
+    said = _PROBLEMS.get(kind) or _PROBLEMS.get(kind.partition("_")[0]) or "doesn't fit"
+    try:
+        return said.format_map(problem.get("ctx") or {})
+    except KeyError:
+        return "doesn't fit"

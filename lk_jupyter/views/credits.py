@@ -1,0 +1,111 @@
+"""Credits: what is left, what uses them now, and what they were spent on."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from decimal import Decimal
+
+from lk_jupyter.account.balance import Balance
+from lk_jupyter.account.burn_rate import BillableResource, counted
+from lk_jupyter.account.spending import Spending, Sum, shares
+from lk_jupyter.api.billing import CreditsBalance, UserCredits
+from lk_jupyter.api.orgs import OrgBalance
+from lk_jupyter.machines.cost import credits_label, duration_label
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.views.table import MOST, Drawing, Table, picture, rest
+
+_RIGHT = frozenset({"Credits", "Per hour"})
+_BAR = 20
+
+
+def credits_balance(found: CreditsBalance) -> StaticView:
+    """Show the balance of an account."""
+    return _amounts(
+        ("Left", found.remaining_credits),
+        ("Used", found.used_credits),
+        ("Bought", found.purchased_credits),
+        ("Free", found.monthly_free_credits),
+    )
+
+
+def user_credits(found: UserCredits) -> StaticView:
+    """Show the balance of an account, and whose it is."""
+    given = ("Available", found.available_credits)
+    return _amounts(given, ("Used", found.used_credits), ("Bought", found.purchased_credits), caption=found.email)
+
+
+def org_balance(found: OrgBalance) -> StaticView:
+    """Show the balance of an organization."""
+    return _amounts(("Left", found.balance), note=_suspended(found.account_suspended))
+
+
+def balance(found: Balance) -> StaticView:
+    """Show what is left, for how long, and what uses it."""
+    rows = [("Left", credits_label(found.credits)), ("Running now", _running(found))]
+    if found.depleted_at:
+        left = (found.depleted_at - datetime.now(timezone.utc)).total_seconds()
+        most = "" if found.rate.complete else " at the latest"
+        rows.append(("Lasts", f"{duration_label(left)}, until {found.depleted_at.astimezone():%d %b %H:%M}{most}"))
+    table = Table(("Credits", "Amount"), rows, note=_suspended(found.suspended))
+    return picture(table, *([resources(found.resources)] if found.resources else []))
+
+
+def resources(found: tuple[BillableResource, ...]) -> Table:
+    """Show what goes on and costs."""
+    rows = [
+        (thing.name or thing.id[:8], thing.kind, thing.hardware, _amount(thing.per_hour, "unknown"))
+        for thing in found[:MOST]
+    ]
+    note = rest(len(found), MOST, "All of them: session.balance().resources")
+    return Table(("What", "Kind", "Hardware", "Per hour"), rows, note, _RIGHT, "Running now, in credits")
+
+
+def spending(found: Spending) -> StaticView:
+    """Show what was spent by day, kind and hardware, with bars."""
+    spent = [each for each in found.by_day() if each.amount]
+    tables = [
+        _sums(
+            "Day",
+            spent,
+            "By day, in credits",
+            rest(len(found.by_day()), len(spent), "there was no spending on the others."),
+        ),
+        _sums("Kind", found.by_kind(), "By kind"),
+        _sums("Hardware", found.by_hardware(), "By hardware"),
+    ]
+    total = Table(("Spent", "Credits"), [(f"Last {found.days} days", _amount(found.total))], right=_RIGHT)
+    return picture(total, *(tables if found.charges else []))
+
+
+def _sums(what: str, sums: list[Sum], caption: str, note: str = "") -> Table:
+    rows = [(each.label, _amount(each.amount), bar(share)) for each, share in shares(sums)[-MOST:]]
+    return Table((what, "Credits", "Share"), rows, note, _RIGHT, caption)
+
+
+def bar(share: float) -> Drawing:
+    """Return a bar of a share from 0 to 1; its figure stands beside it in every table."""
+    width = max(1, round(share * 120))
+    svg = (
+        f'<svg width="120" height="10" aria-hidden="true"><rect width="{width}" height="10" rx="2" '
+        f'fill="currentColor"/></svg>'
+    )
+    return Drawing(svg, "█" * max(1, round(share * _BAR)))
+
+
+def _amounts(*rows: tuple[str, Decimal | None], note: str = "", caption: str = "") -> StaticView:
+    shown = [(name, _amount(amount)) for name, amount in rows if amount is not None]
+    return picture(Table(("What", "Credits"), shown, note, _RIGHT, caption or "Balance"))
+
+
+def _running(found: Balance) -> str:
+    if not found.active_count:
+        return "nothing"
+    return f"{counted(found.resources)}, {found.rate.label}"
+
+
+def _amount(amount: Decimal | None, unknown: str = "") -> str:
+    return unknown if amount is None else credits_label(amount).removesuffix(" credits")
+
+
+def _suspended(suspended: bool) -> str:  # noqa: FBT001 (a word for it)
+    return "The account is suspended." if suspended else ""

@@ -1,0 +1,129 @@
+"""Values shown as pictures without asking: which function makes the picture of which class.
+
+Classes are known by name, so that neither they nor their pictures are imported before one is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+class FormatterRow(NamedTuple):
+    """A class, by module and name, and the function that shows it, by module and name."""
+
+    module: str
+    name: str
+    shown_by: str
+    function: str
+
+
+VIEWS = (
+    FormatterRow("lk_jupyter.account.balance", "Identity", "lk_jupyter.magics.account", "identity_table"),
+    FormatterRow("lk_jupyter.account.balance", "Balance", "lk_jupyter.views.credits", "balance"),
+    FormatterRow("lk_jupyter.api.billing", "CreditsBalance", "lk_jupyter.views.credits", "credits_balance"),
+    FormatterRow("lk_jupyter.api.billing", "UserCredits", "lk_jupyter.views.credits", "user_credits"),
+    FormatterRow("lk_jupyter.api.orgs", "OrgBalance", "lk_jupyter.views.credits", "org_balance"),
+    FormatterRow("lk_jupyter.account.spending", "Spending", "lk_jupyter.views.credits", "spending"),
+    FormatterRow("lk_jupyter.api.machine_types", "MachineTypeList", "lk_jupyter.views.machines", "machines"),
+    FormatterRow("lk_jupyter.api.machine_types", "MachineType", "lk_jupyter.views.machines", "machine"),
+    FormatterRow("lk_jupyter.machines.catalogue", "Catalogue", "lk_jupyter.views.machines", "catalogue"),
+    FormatterRow("lk_jupyter.api.pricing", "PriceBook", "lk_jupyter.views.prices", "prices"),
+    FormatterRow("lk_jupyter.api.execution", "ExecutionMetrics", "lk_jupyter.views.metrics", "answer"),
+    FormatterRow("lk_jupyter.runs.metrics.metrics", "Metrics", "lk_jupyter.views.metrics", "metrics"),
+    FormatterRow("lk_jupyter.runs.run", "Run", "lk_jupyter.views.run", "run"),
+    FormatterRow("lk_jupyter.inference.catalogue", "ModelCatalogue", "lk_jupyter.magics.chat", "models_table"),
+    FormatterRow("lk_jupyter.inference.conversation", "ChatReply", "lk_jupyter.magics._output.chat", "Said"),
+    FormatterRow("lk_jupyter.storage.objects", "Objects", "lk_jupyter.views.storage", "listing"),
+    FormatterRow("lk_jupyter.storage._tree", "Tree", "lk_jupyter.views.storage", "tree"),
+)
+
+_MODELS = {(view.module, view.name): (view.shown_by, view.function) for view in VIEWS if ".api." in view.module}
+
+#: Class of the elements → the function that shows a list or a page of them.
+LISTS = {
+    ("lk_jupyter.api.machine_types", "MachineType"): ("lk_jupyter.views.machines", "machines"),
+    ("lk_jupyter.storage.objects", "ObjectInfo"): ("lk_jupyter.views.storage", "objects"),
+}
+
+
+def register(shell: InteractiveShell) -> None:
+    """Let a shell show our objects; neither they nor their pictures are imported yet."""
+    formatter: Any = shell.display_formatter.mimebundle_formatter  # type: ignore[union-attr]
+    for view in VIEWS:
+        formatter.for_type_by_name(view.module, view.name, partial(_shown, (view.shown_by, view.function)))
+    formatter.for_type_by_name("lk_jupyter.api._models", "Page", _list)
+    formatter.for_type(list, _list)
+    plain: Any = shell.display_formatter.formatters["text/plain"]  # type: ignore[union-attr]
+    plain.for_type_by_name("lk_jupyter.api._models", "Model", _print_answer)
+    plain.for_type(list, partial(_print_list, plain.for_type(list)))
+
+
+class _Html:
+    """HTML as marimo takes it."""
+
+    def __init__(self, html: str) -> None:
+        self._html = html
+
+    def _mime_(self) -> tuple[str, str]:
+        return "text/html", self._html
+
+
+@cache
+def register_in_marimo() -> None:
+    """Let marimo, which has no shell, show our objects: it asks each for ``_display_``."""
+    for view in VIEWS:
+        shown = partial(_shown, (view.shown_by, view.function))
+        kind = getattr(import_module(view.module), view.name)
+        kind._display_ = lambda value, shown=shown: _Html(shown(value)["text/html"])
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Show lists and pages of them as before."""
+    formatter: Any = shell.display_formatter.mimebundle_formatter  # type: ignore[union-attr]
+    plain: Any = shell.display_formatter.formatters["text/plain"]  # type: ignore[union-attr]
+    formatter.pop(list, None)
+    if isinstance(printer := plain.for_type(list), partial):
+        plain.for_type(list, printer.args[0])
+
+
+def _shown(where: tuple[str, str], value: Any) -> dict[str, Any]:
+    module, function = where
+    show: Callable[[Any], Any] = getattr(import_module(module), function)
+    shown = show(value)
+    bundle: dict[str, Any] = shown.bundle() if hasattr(shown, "bundle") else shown._repr_mimebundle_()
+    return bundle
+
+
+def _list(values: Any) -> dict[str, Any] | None:
+    """Show a list whose elements are all of one of our classes; leave any other to IPython."""
+    kinds = {type(value) for value in values[:1]} if len(values) else set()
+    where = next((LISTS.get((kind.__module__, kind.__qualname__)) for kind in kinds), None)
+    return _shown(where, values) if where and all(type(value) in kinds for value in values) else None
+
+
+def _print_answer(answer: Any, printer: Any, _cycle: bool) -> None:  # noqa: FBT001 (as IPython calls it)
+    """Show an answer of the API, such as the record of a run with its output, without secrets."""
+    from lk_jupyter.text.redact import redact  # noqa: PLC0415 (when an answer is shown)
+
+    where = _MODELS.get((type(answer).__module__, type(answer).__qualname__)) if _is_alone(printer) else None
+    printer.text(_shown(where, answer)["text/plain"] if where else redact(repr(answer)))
+
+
+def _print_list(plainly: Callable[..., None], values: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001
+    """Show a list: IPython asks its own printer of lists before it takes what goes with the HTML."""
+    found = _list(values) if _is_alone(printer) else None
+    if found:
+        printer.text(found["text/plain"])
+    else:
+        plainly(values, printer, cycle)
+
+
+def _is_alone(printer: Any) -> bool:
+    """Whether a value is shown by itself, and is not part of another one."""
+    return len(printer.stack) <= 1

@@ -1,0 +1,135 @@
+"""Markdown from strangers as HTML that runs nothing and loads nothing.
+
+A model's answer may have been steered by a web page, and Jupyter trusts what a cell shows. So raw HTML is shown as
+text, links lead to http and https only, and an image becomes a link: loading it would report to its server what the
+address holds. Formulas stay as they are for the page to typeset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_inline import StateInline
+    from markdown_it.token import Token
+
+#: Characters up to which Markdown is drawn; a longer text is shown as it is.
+LONGEST = 50_000
+
+#: Lines that a formula may have.
+_LINES = 50
+
+_CLOSING = {"$$": "$$", "$": "$", r"\[": r"\]", r"\(": r"\)"}
+_OPENING = re.compile(r"\$\$?|\\[\[(]")
+
+#: Commands of TeX that link, style or define something: a formula with one of them is shown as text.
+_ACTIVE = re.compile(
+    r"\\(?:href|url|html\w*|data|style|class|cssId|unicode|include\w*|require|action\w*|mathtip|texttip|bbox"
+    r"|def|let|csname|(?:re)?new(?:command|environment)|DeclareMathOperator|Newextarrow)(?![A-Za-z])"
+)
+
+#: Typesetters look for formulas in no other element than those with the second class.
+_NO_FORMULA, _FORMULA = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2jax_process"
+
+
+def html_of(text: str) -> str:
+    """Return Markdown as HTML for a page that is trusted."""
+    shown = _parser().render(text) if len(text) <= LONGEST else _preformatted(text)
+    return f'<div class="lk-markdown {_NO_FORMULA}">{shown}</div>'
+
+
+def _preformatted(text: str) -> str:
+    return f'<pre style="white-space: pre-wrap">{escape(text)}</pre>'
+
+
+@cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # noqa: PLC0415 (at first use)
+
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    parser.validateLink = _is_web_address  # type: ignore[assignment,method-assign] # as its documentation has it
+    parser.inline.ruler.before("escape", "formula", _formula)
+    parser.block.ruler.before("fence", "formula_block", _formula_block, {"alt": ["paragraph", "blockquote", "list"]})
+    for name, rule in {"image": _image, "link_open": _link, "formula": _typeset, "formula_block": _typeset}.items():
+        parser.add_render_rule(name, rule)
+    return parser
+
+
+def _is_web_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def _link(renderer: Any, tokens: Sequence[Token], at: int, options: Any, _env: Any) -> str:
+    tokens[at].attrSet("target", "_blank")
+    tokens[at].attrSet("rel", "noopener noreferrer")
+    return str(renderer.renderToken(tokens, at, options, _env))
+
+
+def _image(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    address = escape(str(tokens[at].attrs["src"]))
+    words = escape(renderer.renderInlineAsText(tokens[at].children, options, env)) or address
+    return f'<a href="{address}" target="_blank" rel="noopener noreferrer">{words}</a>'
+
+
+def _typeset(_renderer: Any, tokens: Sequence[Token], at: int, _options: Any, _env: Any) -> str:
+    text = tokens[at].content
+    if _ACTIVE.search(text):
+        return f"<code>{escape(text)}</code>"
+    return f'<span class="{_FORMULA}">{escape(text)}</span>'
+
+
+def _formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 (as the parser calls it)
+    """Take a formula as it stands."""
+    opening = _OPENING.match(state.src, state.pos)
+    if not opening:
+        return False
+    sign, start = opening[0], opening.end()
+    ends = state.env.setdefault("formulas", {})
+    end = state.src.find(_CLOSING[sign], start) if ends.get((state.src, sign), 0) >= 0 else -1
+    ends[state.src, sign] = end
+    content = state.src[start:end]
+    if end < 0 or not content.strip() or (sign == "$" and not _is_no_price(content, state.src[end + 1 : end + 2])):
+        return False
+    if not silent:
+        state.push("formula", "", 0).content = sign + content + _CLOSING[sign]
+    state.pos = end + len(sign)
+    return True
+
+
+def _is_no_price(content: str, after: str) -> bool:
+    """Whether text between two dollars is a formula: unlike amounts of money, it begins and ends close to them."""
+    return not (content[0].isspace() or content[-1].isspace() or after.isdigit() or "\n\n" in content)
+
+
+def _formula_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:  # noqa: FBT001 (as above)
+    """Take lines that are a formula, whatever they begin with."""
+    line = _line(state, first)
+    sign = next((sign for sign in ("$$", r"\[") if line.startswith(sign)), None)
+    if sign is None:
+        return False
+    for at in range(first, min(last, first + _LINES)):
+        text = _line(state, at)
+        if (text[2:] if at == first else text).rstrip().endswith(_CLOSING[sign]):
+            break
+    else:
+        return False
+    if not silent:
+        token = state.push("formula_block", "", 0)
+        token.content = "\n".join(_line(state, number) for number in range(first, at + 1))
+    state.line = at + 1
+    return True
+
+
+def _line(state: StateBlock, number: int) -> str:
+    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]

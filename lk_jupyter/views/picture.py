@@ -1,0 +1,28 @@
+"""What a widget leaves in the notebook, for where it does not live: as HTML, as text and as PNG."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lk_jupyter.views.png import words
+
+
+@dataclass(frozen=True)
+class StaticView:
+    """The last state of a widget: the same facts in each form.
+
+    ``png`` draws plots for what shows no HTML, such as PDF; where there is none, the PNG is a picture of the text.
+    """
+
+    text: str
+    html: str
+    png: Callable[[], bytes] | None = field(default=None, compare=False)
+
+    def bundle(self) -> dict[str, Any]:
+        """Return it by media type."""
+        drawn = self.png() if self.png else words(self.text)
+        image = {"image/png": b64encode(drawn).decode()} if drawn else {}
+        return {"text/plain": self.text, "text/html": self.html, **image}

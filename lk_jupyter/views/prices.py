@@ -1,0 +1,83 @@
+"""The price book: machines by card and count, models by the million tokens, and whatever else has a price."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+
+from lk_jupyter.account.burn_rate import hardware_label
+from lk_jupyter.api.pricing import PriceBook, PriceEntry
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.views.table import MOST, Table, picture, rest
+
+_MACHINE = re.compile(r"(?P<type>[a-z-]+)\.(?P<card>[a-z0-9]+)\.(?P<count>\d+)x")
+_TOKENS = re.compile(r"(?P<what>.*)_(?P<side>prompt|completion)_tokens")
+_MILLION = 1_000_000
+_ALL = "All prices: list(prices)"
+
+
+def prices(book: PriceBook) -> StaticView:
+    """Show all prices, those of a kind in one table."""
+    vms = [entry for entry in book if entry.meter_slug == "vm_running" and _machine_of(entry)]
+    tokens = [entry for entry in book if _TOKENS.fullmatch(entry.meter_slug)]
+    taken = {id(entry) for entry in (*vms, *tokens)}
+    others = [entry for entry in book if id(entry) not in taken]
+    shown = [make(entries) for make, entries in ((_vms, vms), (_models, tokens), (_others, others)) if entries]
+    return picture(*shown or [_others([])])
+
+
+def _machine_of(entry: PriceEntry) -> re.Match[str] | None:
+    return _MACHINE.fullmatch(str(entry.selector.get("hardware_profile", "")).lower())
+
+
+def _vms(entries: Iterable[PriceEntry]) -> Table:
+    cells: dict[tuple[str, str], dict[int, str]] = {}
+    for entry in entries:
+        found = _machine_of(entry)
+        if found:
+            cells.setdefault((found["card"], found["type"]), {})[int(found["count"])] = _amount(
+                entry.unit_price_per_hour
+            )
+    counts = sorted({count for row in cells.values() for count in row})
+    columns = ("GPU", "Sold as", *(_gpus(count) for count in counts))
+    rows = [
+        (hardware_label(card), kind, *(row.get(count, "") for count in counts))
+        for (card, kind), row in list(cells.items())[:MOST]
+    ]
+    caption, note = "Virtual machines, credits per hour", rest(len(cells), MOST, _ALL)
+    return Table(columns, rows, note, frozenset(columns[2:]), caption)
+
+
+def _gpus(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
+
+
+def _models(entries: Iterable[PriceEntry]) -> Table:
+    cells: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        found = _TOKENS.fullmatch(entry.meter_slug)
+        model = str(entry.selector.get("deployment_id", "any model")).removeprefix("serverless:")
+        if found and entry.unit_price is not None:
+            cells.setdefault(model, {})[found["side"]] = _amount(entry.unit_price * _MILLION)
+    rows = [(name, row.get("prompt", ""), row.get("completion", "")) for name, row in list(cells.items())[:MOST]]
+    right = frozenset({"Read", "Written"})
+    return Table(("Model", "Read", "Written"), rows, rest(len(cells), MOST, _ALL), right, "Credits per million tokens")
+
+
+def _others(entries: list[PriceEntry]) -> Table:
+    rows = [
+        (entry.meter_slug, _selector(entry), _amount(entry.unit_price), _amount(entry.unit_price_per_hour))
+        for entry in entries[:MOST]
+    ]
+    columns = ("Meter", "For", "Each unit", "Each hour")
+    note = rest(len(entries), MOST, _ALL) if entries else "No prices."
+    return Table(columns, rows, note, frozenset(columns[2:]), "Other prices, in credits")
+
+
+def _selector(entry: PriceEntry) -> str:
+    return ", ".join(f"{name} {value}" for name, value in entry.selector.items())
+
+
+def _amount(price: Decimal | None) -> str:
+    return "" if price is None else f"{price.normalize():f}"

@@ -1,0 +1,59 @@
+"""What is in the bucket: lists of objects, and folders as a tree that can be folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from lk_jupyter.storage._tree import Branch, Tree
+from lk_jupyter.storage.objects import ObjectInfo, Objects
+from lk_jupyter.storage.progress import size_label
+from lk_jupyter.storage.remote import remote_path
+from lk_jupyter.text.redact import redact
+from lk_jupyter.views.picture import StaticView
+from lk_jupyter.views.table import MOST, STYLE, Table, picture, rest
+
+_ALL = "for info in session.storage.ls(...)"
+
+
+def listing(found: Objects) -> StaticView:
+    """Show the next objects of a listing; none is taken from it."""
+    ahead = found.ahead(MOST + 1)
+    return _shown(ahead[:MOST], f"… and more: {_ALL}" if len(ahead) > MOST else "")
+
+
+def objects(found: Sequence[ObjectInfo]) -> StaticView:
+    """Show a list of objects."""
+    return _shown(found[:MOST], rest(len(found), MOST, "loop over the list."))
+
+
+def _shown(found: Sequence[ObjectInfo], note: str) -> StaticView:
+    rows = [_row(info) for info in found]
+    note = note or ("" if rows else "No files. Upload one: %lk_put FILE data/")
+    return picture(Table(("Name", "Size", "Written", "In a run"), rows, note, frozenset({"Size"})))
+
+
+def _row(info: ObjectInfo) -> tuple[str, str, str, str]:
+    written = f"{info.modified.astimezone():%Y-%m-%d %H:%M}" if info.modified else ""
+    return info.key, "" if info.is_folder else size_label(info.size), written, remote_path(info.key)
+
+
+def tree(found: Tree) -> StaticView:
+    """Show a folder with what is below it."""
+    top = f"<strong>{_said(found.top)}</strong>{_list(found.branches)}"
+    return StaticView(redact(str(found)), f'<div class="lk-picture">{STYLE}{top}</div>')
+
+
+def _list(branches: Iterable[Branch]) -> str:
+    return f"<ul>{''.join(f'<li>{_item(branch)}</li>' for branch in branches)}</ul>"
+
+
+def _item(branch: Branch) -> str:
+    name = f"{_said(branch.name)} <small>{escape(branch.size)}</small>" if branch.size else _said(branch.name)
+    if not branch.below:
+        return name
+    return f'<details open=""><summary>{name}</summary>{_list(branch.below)}</details>'
+
+
+def _said(name: str) -> str:
+    return escape(redact(name))

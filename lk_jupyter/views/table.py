@@ -1,0 +1,134 @@
+"""A table as HTML and as text, and several of them as one picture.
+
+Alignment stands three times: in the stylesheet for notebooks, in the style of a cell where a
+stylesheet is dropped (a notebook that is not trusted), in ``align`` where both are (GitHub).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from lk_jupyter.views.picture import StaticView
+
+#: Rows of a long list that are shown.
+MOST = 50
+
+STYLE = """<style>
+.lk-picture{--lk-dim:var(--jp-ui-font-color2,#5a5a5a);--lk-line:var(--jp-border-color2,#d4d4d4);
+--lk-mark:var(--jp-brand-color1,#1976d2);color:var(--jp-ui-font-color1,#1f1f1f);overflow-x:auto}
+@media (prefers-color-scheme:dark){.lk-picture{--lk-dim:var(--jp-ui-font-color2,#b0b0b0);
+--lk-line:var(--jp-border-color2,#555);--lk-mark:var(--jp-brand-color1,#64b5f6);
+color:var(--jp-ui-font-color1,#ececec)}}
+.lk-picture table{border-collapse:collapse;margin:0 0 8px;color:inherit;font-size:inherit;
+font-variant-numeric:tabular-nums}
+.lk-picture caption{caption-side:top;text-align:left;font-weight:600;padding:4px 8px;white-space:nowrap}
+.lk-picture th,.lk-picture td{padding:3px 8px;border-bottom:1px solid var(--lk-line);text-align:left}
+.lk-picture [align=right]{white-space:nowrap}
+.lk-picture tbody th{font-weight:500}
+.lk-picture p{margin:0 8px 8px;color:var(--lk-dim)}
+.lk-picture svg{vertical-align:middle;color:var(--lk-mark)}
+.lk-picture ul{list-style:none;margin:0;padding-left:1.4em}
+.lk-picture summary{cursor:pointer}
+.lk-picture small{color:var(--lk-dim)}
+</style>"""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What stands in a cell as HTML of our own making, with its twin in text."""
+
+    html: str
+    text: str
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Cell = str | Drawing
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under named columns; ``note`` is a line below, ``caption`` one above.
+
+    A column whose name is in ``right`` holds figures and is aligned to the right. The first column
+    names its row.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    right: frozenset[str] = frozenset()
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        """Keep secrets out of it: cells hold names and labels that somebody gave."""
+        from lk_jupyter.text.redact import redact  # noqa: PLC0415 (when a table is shown)
+
+        rows = [[cell if isinstance(cell, Drawing) else redact(cell) for cell in row] for row in self.rows]
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "note", redact(self.note))
+        object.__setattr__(self, "caption", redact(self.caption))
+
+    def __str__(self) -> str:
+        told = [[_one_line(cell) for cell in row] for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(self.columns, *told, strict=True)]
+        lines = [self.columns, ["-" * width for width in widths], *told]
+        return "\n".join(filter(None, [self.caption, *(self._aligned(line, widths) for line in lines), self.note]))
+
+    def _aligned(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        sides = [str.rjust if name in self.right else str.ljust for name in self.columns]
+        return "  ".join(side(cell, width) for side, cell, width in zip(sides, cells, widths, strict=True)).rstrip()
+
+    def _repr_html_(self) -> str:
+        return f'<div class="lk-picture">{STYLE}{self.html}</div>'
+
+    @property
+    def html(self) -> str:
+        """The table without the stylesheet that goes with it."""
+        caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
+        head = "".join(f'<th scope="col"{self._style(name)}>{escape(name)}</th>' for name in self.columns)
+        body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows)
+        note = "".join(f"<p>{escape(line)}</p>" for line in self.note.splitlines())
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+    def _row(self, cells: Sequence[Cell]) -> str:
+        styles = [self._style(name) for name in self.columns]
+        first, *rest = [f"{style}>{_html(cell)}" for style, cell in zip(styles, cells, strict=True)]
+        return f'<th scope="row"{first}</th>' + "".join(f"<td{cell}</td>" for cell in rest)
+
+    def _style(self, column: str) -> str:
+        side = "right" if column in self.right else "left"
+        return f' align="{side}" style="text-align: {side}"'
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
+
+
+def _one_line(cell: Cell) -> str:
+    return " ".join(str(cell).splitlines())
+
+
+def _html(cell: Cell) -> str:
+    return cell.html if isinstance(cell, Drawing) else escape(cell)
+
+
+def picture(*tables: Table) -> StaticView:
+    """Return tables, one below the other, as one picture."""
+    html = "".join(table.html for table in tables)
+    return StaticView("\n\n".join(map(str, tables)), f'<div class="lk-picture">{STYLE}{html}</div>')
+
+
+def rest(count: int, shown: int, how: str) -> str:
+    """Return the line below a list that was cut; empty for one that was not. ``how`` says what shows all."""
+    return f"… and {count - shown:,} more: {how}" if count > shown else ""
+
+
+def figure(value: float | None, digits: int = 1) -> str:
+    """Return a figure for a column; empty where there is none."""
+    return "" if value is None or value != value else f"{value:,.{digits}f}"  # noqa: PLR0124 (not a number)

@@ -1,0 +1,102 @@
+"""Which virtual machines are sold, and which of them can be had now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+
+from lk_jupyter.account.burn_rate import hardware_label
+from lk_jupyter.api.vms import InstanceType, VMAvailability, VMInstanceVariant
+from lk_jupyter.errors import UsageError
+
+_MOST = 4
+
+
+@dataclass(frozen=True)
+class VmShape:
+    """The shape of a machine that is wanted."""
+
+    profile: str
+    count: int = 1
+    instance_type: InstanceType = "on-demand"
+    volume_gb: int | None = None
+
+
+@dataclass(frozen=True)
+class VmOffer:
+    """One shape with its price in credits per hour; ``free`` is None where the cloud does not tell."""
+
+    profile: str
+    count: int
+    instance_type: str
+    per_hour: Decimal
+    free: bool | None
+
+    def __str__(self) -> str:
+        spot = " spot" if self.instance_type == "spot" else ""
+        several = f"{self.count} " if self.count > 1 else ""
+        return f"{several}{hardware_label(self.profile)}{spot} at {self.per_hour:.2f}/h"
+
+    @property
+    def line(self) -> str:
+        """What asks for it."""
+        count = f" --count {self.count}" if self.count > 1 else ""
+        return f"--gpu {hardware_label(self.profile)}{count}{' --spot' if self.instance_type == 'spot' else ''}"
+
+
+def offers(availability: VMAvailability) -> list[VmOffer]:
+    """Return every shape that is sold, cheapest first."""
+    found = [offer for variant in availability.available_instance_variants for offer in _of(variant)]
+    return sorted(found, key=lambda offer: (offer.per_hour, offer.profile))
+
+
+def _of(variant: VMInstanceVariant) -> Iterable[VmOffer]:
+    free = variant.available_gpus_per_instance
+    if variant.price_per_hour is None:  # nothing is rented at an unknown price
+        return
+    for count in variant.allowed_gpus_per_instance or free or [1]:
+        price = variant.price_per_hour * count
+        yield VmOffer(
+            variant.hardware_profile, count, variant.instance_type, price, None if free is None else count in free
+        )
+
+
+def chosen(found: list[VmOffer], wish: VmShape) -> VmOffer:
+    """Return the offer that is meant. Raises UsageError for a shape that is not sold."""
+    profiles = sorted({offer.profile for offer in found})
+    if wish.profile not in profiles:
+        near = get_close_matches(wish.profile, profiles, n=1)
+        hint = f"Did you mean {hardware_label(near[0])}? " if near else ""
+        sold = ", ".join(map(hardware_label, profiles))
+        raise UsageError(f"No VM with {hardware_label(wish.profile)}. Nothing was rented. {hint}VMs: {sold}.")
+    alike = [offer for offer in found if (offer.profile, offer.instance_type) == (wish.profile, wish.instance_type)]
+    if not alike:
+        raise UsageError(
+            f"{hardware_label(wish.profile)} isn't sold as {wish.instance_type}. Nothing was rented. Leave out --spot."
+        )
+    fitting = [offer for offer in alike if offer.count == wish.count]
+    if not fitting:
+        counts = ", ".join(str(offer.count) for offer in sorted(alike, key=lambda offer: offer.count))
+        raise UsageError(
+            f"--count: a VM with {hardware_label(wish.profile)} has {counts} GPUs, got "
+            f"{wish.count}. Nothing was rented."
+        )
+    return fitting[0]
+
+
+def alternatives(found: list[VmOffer], refused: VmOffer) -> str:
+    """Return what can be had in place of an offer as one line: the same count and kind first, by price."""
+    free = [offer for offer in found if offer.free is not False and offer != refused and offer.count >= refused.count]
+    free = [offer for offer in free if offer.profile != refused.profile or offer.instance_type != refused.instance_type]
+
+    def distance(offer: VmOffer) -> tuple[bool, bool, Decimal]:
+        other_kind = offer.instance_type != refused.instance_type
+        return offer.count != refused.count, other_kind, abs(offer.per_hour - refused.per_hour)
+
+    near = sorted(free, key=distance)[:_MOST]
+    if not near:
+        return "Nothing of that size is free now. Try again in a few minutes, or ask for fewer GPUs."
+    listed = "; ".join(f"{offer} ({offer.line})" for offer in near)
+    return f"Free now: {listed}."

@@ -1,0 +1,124 @@
+"""The user's public key, and how a machine is reached with it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from lk_jupyter.errors import UsageError
+
+USER = "lyceum"
+PORT = 22
+
+#: Names that ssh itself looks for, the best kind first.
+_USUAL = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
+_LINE = re.compile(r"(ssh-|ecdsa-|sk-)[\w@.-]+ [A-Za-z0-9+/=]+( .*)?")
+_KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
+_MAKE = f"Nothing was rented. Create a key, then run this line again: !{_KEYGEN}"
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A line of OpenSSH, and the file that it stands in."""
+
+    path: Path
+    line: str
+
+    @property
+    def private(self) -> Path:
+        """The file that ssh needs beside it."""
+        return self.path.with_suffix("")
+
+
+def find_key(given: str | None = None) -> PublicKey:
+    """Return the key in this file, else the user's own from ``~/.ssh``. Raises UsageError."""
+    if given:
+        path = Path(given).expanduser()
+        public = path if path.suffix == ".pub" else path.with_name(path.name + ".pub")
+        if not public.is_file():
+            raise UsageError(f"No public key at '{public}'. {_MAKE}")
+        return _read(public)
+    found = own_keys()
+    if not found:
+        raise UsageError(f"No public SSH key in '{_folder()}'. {_MAKE}")
+    return _read(found[0])
+
+
+def own_keys() -> list[Path]:
+    """Return the files of the user's public keys, the one to use first."""
+    usual = [_folder() / name for name in _USUAL if (_folder() / name).is_file()]
+    return usual or sorted(_folder().glob("*.pub"))
+
+
+def _folder() -> Path:
+    return Path("~/.ssh").expanduser()
+
+
+def make_key() -> PublicKey:
+    """Create a key without a passphrase in ``~/.ssh`` and return its public half. Raises UsageError."""
+    program = shutil.which("ssh-keygen")
+    if program is None:
+        raise UsageError("'ssh-keygen' isn't installed here. Nothing was rented. Install OpenSSH, then try again.")
+    _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    private = _folder() / "id_ed25519"
+    command = [program, "-q", "-t", "ed25519", "-N", "", "-f", str(private)]
+    made = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise UsageError(f"'ssh-keygen' failed: {(made.stderr or made.stdout).strip()}. {_MAKE}")
+    return _read(private.with_suffix(".pub"))
+
+
+def _read(path: Path) -> PublicKey:
+    line = path.read_text(encoding="utf-8", errors="replace").strip()
+    if not _LINE.fullmatch(line):
+        raise UsageError(f"'{path}' isn't a public key of OpenSSH (a line such as ssh-ed25519 AAAA…). {_MAKE}")
+    return PublicKey(path, line)
+
+
+@dataclass(frozen=True)
+class SshEndpoint:
+    """Where a machine listens: ``host`` or ``host:port`` as the API tells it."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, address: str) -> SshEndpoint:
+        """Read an address."""
+        host, _, port = address.partition(":")
+        return cls(host, int(port) if port.isdigit() else PORT)
+
+    def line(self, key: PublicKey | None) -> str:
+        """Return the command that leads in."""
+        port = "" if self.port == PORT else f"-p {self.port} "
+        identity = f"-i {_short(key.private)} " if key and key.path.name not in _USUAL else ""
+        return f"ssh {identity}{port}{USER}@{self.host}"
+
+    def config(self, name: str, key: PublicKey | None) -> str:
+        """Return a block for ``~/.ssh/config``, after which ``ssh NAME`` is enough."""
+        facts = {
+            "HostName": self.host,
+            "Port": self.port,
+            "User": USER,
+            **({"IdentityFile": _short(key.private)} if key else {}),
+            "StrictHostKeyChecking": "accept-new",
+            "ServerAliveInterval": 30,
+        }
+        return "\n".join([f"Host {name}", *(f"    {word} {value}" for word, value in facts.items())])
+
+    def answers(self, seconds: float = 3) -> bool:
+        """Whether something listens there."""
+        try:
+            with socket.create_connection((self.host, self.port), seconds):
+                return True
+        except OSError:
+            return False
+
+
+def _short(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)

@@ -1,0 +1,130 @@
+"""Virtual machines: made once, waited for, found again by a name or the beginning of an id."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from uuid import uuid4
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.block import BlockVolume
+from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus
+from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
+from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, offers
+from lk_jupyter.vms.ssh import PublicKey
+
+_NO_CAPACITY = re.compile("could not be provisioned|no capacity|out of (?:stock|capacity)|sold out", re.IGNORECASE)
+_LOOKS, _LOOK_PAUSE = 3, 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.5, 10.0, 1.5
+
+#: Seconds after which a machine that does not come up is no longer waited for; 130 to 221 were measured.
+PATIENCE = 900.0
+
+
+def request_for(wish: VmShape, key: PublicKey, name: str | None, volumes: list[str], *, move: bool) -> CreateVMRequest:
+    """Return what asks for a machine. Its name tells it from others, should the answer be lost."""
+    return CreateVMRequest(
+        user_public_key=key.line,
+        hardware_profile=wish.profile,
+        instance_specs=InstanceSpecs(gpu_count=wish.count),
+        instance_type=wish.instance_type,
+        display_name=name or f"{wish.profile}-{uuid4().hex[:6]}",
+        volume_ids=volumes or None,
+        volume_migration_allowed=True if volumes and move else None,
+        new_volume=NewVolume(size_gb=wish.volume_gb) if wish.volume_gb else None,
+    )
+
+
+def create_once(client: Client, request: CreateVMRequest, offer: VmOffer) -> VM:
+    """Make a machine, and never two: a lost answer is looked up, not asked for again.
+
+    Raises ServerError with what else is free when there is no capacity, OutcomeUnknown when nobody can tell.
+    """
+    before = {vm.vm_id for vm in client.vms.list()}
+    try:
+        return client.vms.create(request)
+    except ServerError as refusal:
+        if _NO_CAPACITY.search(refusal.detail):
+            refusal.next_step = f"Nothing was rented or charged. {_instead(client, offer)}"
+            raise
+        lost: LkError = refusal
+    except (OutcomeUnknown, InvalidResponse) as unclear:
+        lost = unclear
+    return _looked_up(client, request, before, lost)
+
+
+def _instead(client: Client, offer: VmOffer) -> str:
+    try:
+        return alternatives(offers(client.vms.availability()), offer)
+    except LkError:
+        return "Other VMs: %lk_vm offers"
+
+
+def _looked_up(client: Client, request: CreateVMRequest, before: set[str], lost: LkError) -> VM:
+    """Return the machine that a request has made whose answer was lost."""
+    new: list[VM] = []
+    for attempt in range(_LOOKS):
+        time.sleep(_LOOK_PAUSE * attempt)
+        with suppress(LkError):
+            new = [vm for vm in client.vms.list() if vm.vm_id not in before]
+        for vm in new:
+            if request.display_name in {vm.display_name, vm.name}:
+                return vm
+    others = f" New since then: {', '.join(vm.vm_id for vm in new)}." if new else ""
+    raise OutcomeUnknown(
+        f"{str(lost).partition(chr(10))[0]}\nThe VM {request.display_name!r} may exist and be billed; the server "
+        f"lists no VM of that name yet.{others}\nThe request was not sent again. Check first: %lk_vm list"
+    )
+
+
+def states(client: Client, vm_id: str) -> Iterator[VMStatus]:
+    """Iterate over the states of a machine as they are read, until it is usable or has ended."""
+    pause, end = _FIRST_PAUSE, time.monotonic() + PATIENCE
+    while True:
+        status = client.vms.status(vm_id)
+        yield status
+        if status.usable or status.status in ENDED_STATES or time.monotonic() > end:
+            return
+        time.sleep(pause)
+        pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+
+
+def living(client: Client) -> list[VM]:
+    """Return the machines that have not ended."""
+    return [vm for vm in client.vms.list(include_failed=False, include_terminated=False) if not _is_over(vm)]
+
+
+def _is_over(vm: VM) -> bool:
+    return vm.status in ENDED_STATES
+
+
+def named(client: Client, text: str) -> VM:
+    """Return the machine of this name, id, or beginning of an id; those that live go first. Raises UsageError."""
+    every = list(client.vms.list())
+    for group in ([vm for vm in every if not _is_over(vm)], every):
+        fitting = [vm for vm in group if text == vm.display_name or _plain(text) == _plain(vm.vm_id)]
+        fitting = fitting or [vm for vm in group if _plain(text) and _plain(vm.vm_id).startswith(_plain(text))]
+        if len(fitting) > 1:
+            ids = ", ".join(vm.vm_id[:8] for vm in fitting)
+            raise UsageError(f"'{text}' matches several VMs: {ids}. Nothing was changed. Use an id.")
+        if fitting:
+            return fitting[0]
+    raise UsageError(f"Unknown VM '{text}'. Nothing was changed. See your VMs: %lk_vm list --all")
+
+
+def _plain(vm_id: str) -> str:
+    """Return an id as it is compared: some servers write dashes into it in one answer and not in another."""
+    return vm_id.replace("-", "").lower()
+
+
+def volume(client: Client, text: str) -> BlockVolume:
+    """Return the volume of this name, id, or beginning of one. Raises UsageError."""
+    every = list(client.block.list())
+    fitting = [each for each in every if text in {each.volume_id, each.name}]
+    fitting = fitting or [each for each in every if each.volume_id.startswith(text)]
+    if len(fitting) != 1:
+        what = f"'{text}' matches several volumes" if fitting else f"Unknown volume '{text}'"
+        raise UsageError(f"{what}. Nothing was changed. See your volumes: %lk_volumes")
+    return fitting[0]

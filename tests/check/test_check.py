@@ -1,0 +1,356 @@
+"""``%lk_check`` against servers that differ, and what it may never do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from decimal import Decimal
+
+import pytest
+from stand_in import KEY, STREAM, StandIn, said
+from text.test_secrets import EXAMPLES, SIGNED
+
+from lk_jupyter import session
+from lk_jupyter.api._endpoint import EXTERNAL
+from lk_jupyter.check import recording
+from lk_jupyter.check.findings import Exchange, Report
+from lk_jupyter.check.levels import Check, LevelRequest
+from lk_jupyter.check.start import start as check_of
+from lk_jupyter.config.assumptions import Assumptions
+from lk_jupyter.errors import Unauthorized, UsageError
+
+ABSENT = (404, {"detail": "Not Found"})
+
+
+@pytest.fixture
+def strange(home):
+    found = StandIn()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def connected(strange):
+    with session.connect(strange.url, KEY) as found:
+        yield found
+
+
+def checked(connected, **wish):
+    """Check a server and return the report."""
+    check = Check(connected.client, connected, LevelRequest(**wish))
+    check.run(lambda _: None)
+    return check.report
+
+
+def named(report):
+    return {each.name: each.found for each in report.deviations if each.name}
+
+
+# The description that a server publishes
+
+
+def described(*, without=(), **changes):
+    """Return a description with what the client needs, as FastAPI writes it."""
+    body = {"$ref": "#/components/schemas/Start"}
+    start = {
+        "properties": {"code": {"type": "string"}, "timeout": {"anyOf": [{"type": "integer", "maximum": 600}]}},
+        "required": ["code"],
+    }
+    image = {"properties": {"s3_mount_path": {"type": "string", "default": "/mnt/s3"}}}
+    paths = {
+        f"{EXTERNAL}/execution/streaming/start": {"post": taking(body)},
+        f"{EXTERNAL}/execution/image/start": {"post": taking({"$ref": "#/components/schemas/Image"})},
+        f"{EXTERNAL}/execution/gpu_selection/start": {"post": {}},
+        f"{EXTERNAL}/inference/create": {"post": taking({"properties": {"hardware_profile": {}, "gpu_type": {}}})},
+        f"{EXTERNAL}/machine-types": {"get": {}},
+        f"{EXTERNAL}/serverless/chat/completions": {"post": {}},
+        f"{EXTERNAL}/batches": {"get": {}, "post": {}},
+        "/api/v1/stream/{run}": {"post": {}},
+        **changes.pop("paths", {}),
+    }
+    schemas = {"Start": start, "Image": image, **changes.pop("schemas", {})}
+    return {
+        "openapi": "3.1.0",
+        "paths": {path: methods for path, methods in paths.items() if path.removeprefix(EXTERNAL) not in without},
+        "components": {"schemas": schemas},
+    }
+
+
+def taking(schema):
+    return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
+
+
+@pytest.mark.parametrize(
+    ("description", "name", "found"),
+    [
+        (described(without={"/execution/gpu_selection/start"}), "gpu_selection", "absent"),
+        (described(without={"/batches"}), "batch_prefix", "absent"),
+        (described(without={"/batches"}, paths={"/openai/v1/batches": {"get": {}}}), "batch_prefix", "/openai/v1"),
+        (
+            described(without={"/serverless/chat/completions"}, paths={"/openai/v1/chat/completions": {"post": {}}}),
+            "chat_prefix",
+            "/openai/v1",
+        ),
+        (described(paths={"/api/v1/stream/{run}": {"get": {}}}), "stream_method", "GET"),
+        (
+            described(without={"/machine-types"}, paths={f"{EXTERNAL}/user/status": {"get": {}}}),
+            "signin_lookup",
+            "GET /user/status",
+        ),
+        (
+            described(schemas={"Start": {"properties": {"code": {}, "timeout": {"maximum": 300}}}}),
+            "longest_run",
+            "300",
+        ),
+        (
+            described(schemas={"Image": {"properties": {"s3_mount_path": {"default": "/lyceum/storage"}}}}),
+            "bucket_folder_image",
+            "/lyceum/storage",
+        ),
+        (
+            described(paths={f"{EXTERNAL}/inference/create": {"post": taking({"properties": {"gpu_type": {}}})}}),
+            "deployment_gpu_field",
+            "gpu_type",
+        ),
+    ],
+)
+def test_a_published_description_shows_what_differs_without_a_key(strange, description, name, found):
+    strange.on("GET /openapi.json", description)
+    check = check_of(LevelRequest(public=True), strange.url)
+    check.run(lambda _: None)
+    differing = named(check.report)
+    differing.pop("absent_operations")  # this description has few
+    assert differing == {name: found}
+    assert Assumptions(strange.url)[name] == found
+    assert not any("authorization" in request.headers for request in strange.server.requests)
+
+
+def test_operations_that_a_description_lacks_are_absent(strange):
+    strange.on("GET /openapi.json", described())
+    check = check_of(LevelRequest(public=True), strange.url)
+    check.run(lambda _: None)
+    absent = Assumptions(strange.url).listed("absent_operations")
+    assert "GET /storage/block" in absent
+    assert not any("/batches" in each or "/machine-types" in each for each in absent)
+
+
+def test_a_description_below_the_prefix_is_read_too(strange):
+    relative = described(schemas={"Start": {"properties": {"timeout": {"maximum": 300}}}})
+    relative["paths"] = {path.removeprefix(EXTERNAL): methods for path, methods in relative["paths"].items()}
+    strange.on("GET /openapi.json", lambda request: relative if request.path.startswith(EXTERNAL) else ABSENT)
+    check = check_of(LevelRequest(public=True), strange.url)
+    check.run(lambda _: None)
+    assert named(check.report)["longest_run"] == "300"
+
+
+@pytest.mark.parametrize(
+    "content", ["<html>", "[]", {"paths": {"/pets": {"get": {}}}}, {"paths": 7}, {"paths": {"/a": 7}}]
+)
+def test_a_description_of_something_else_is_not_used(strange, content):
+    strange.on("GET /openapi.json", content)
+    check = check_of(LevelRequest(public=True), strange.url)
+    check.run(lambda _: None)
+    assert not named(check.report)
+    assert "publishes no description" in str(check.report.table())
+
+
+def test_a_field_that_the_server_requires_and_we_do_not_know_is_a_row(strange):
+    start = {"properties": {"code": {}, "project": {"type": "string"}}, "required": ["code", "project"]}
+    strange.on("GET /openapi.json", described(schemas={"Start": start}))
+    check = check_of(LevelRequest(public=True), strange.url)
+    check.run(lambda _: None)
+    assert any("'project' unknown" in each.expected for each in check.report.deviations)
+
+
+# Reading with a key
+
+
+def test_reading_finds_what_is_absent_moved_and_limited(strange, connected):
+    limit = [{"loc": ["body", "timeout"], "msg": "Input should be less than or equal to 300", "type": "le"}]
+    strange.on("GET /openai/v1/models", {"data": []}).on("GET /openai/v1/batches", {"data": []})
+    strange.on("POST /execution/streaming/start", (422, {"detail": limit}))
+    strange.on("POST /execution/image/start", (422, {"detail": []}))
+    strange.on("POST /execution/compose/start", (422, {"detail": []}))
+    strange.on("POST /execution/gpu_selection/start", ABSENT)
+    strange.on("GET /pricing", {"prices": []})
+    found = named(checked(connected))
+    assert "GET /storage/block" in found.pop("absent_operations")
+    assert found == {
+        "chat_prefix": "/openai/v1",
+        "batch_prefix": "/openai/v1",
+        "longest_run": "300",
+        "gpu_selection": "absent",
+    }
+
+
+def test_reading_starts_and_changes_nothing(strange, connected):
+    refused = (422, {"detail": [{"loc": ["body", "code"], "msg": "Field required", "type": "missing"}]})
+    for kind in ("streaming", "image", "compose", "gpu_selection"):
+        strange.on(f"POST /execution/{kind}/start", refused)
+    checked(connected)
+    writes = {call for call in strange.calls if not call.startswith("GET")}
+    assert {call.split()[0] for call in writes} == {"POST"}
+    assert writes <= {
+        *(f"POST /execution/{kind}/start" for kind in ("streaming", "image", "compose", "gpu_selection")),
+        "POST /serverless/route",
+        "POST /voucher/validate",
+        "POST /storage/credentials",
+    }
+    sent = [body for bodies in strange.bodies.values() for body in bodies]
+    assert not any("code" in body or "docker_image_ref" in body for body in sent)
+
+
+def test_a_key_that_is_not_accepted_ends_the_check_with_that(strange, connected):
+    strange.on("GET /machine-types", (401, {"detail": "Invalid API key"}))
+    strange.on("GET /user/status", (401, {"detail": "Invalid API key"}))
+    with pytest.raises(Unauthorized):
+        checked(connected)
+
+
+def test_what_the_user_set_stays_and_the_check_says_what_it_found(strange, connected):
+    Assumptions(strange.url).set("gpu_selection", "offered")
+    strange.on("POST /execution/gpu_selection/start", ABSENT)
+    assert named(checked(connected))["gpu_selection"] == "absent"
+    assert Assumptions(strange.url).resolve("gpu_selection") == ("offered", "set by you")
+
+
+# Spending
+
+
+def test_spending_on_the_local_cloud_costs_at_most_what_it_said_and_leaves_nothing(session):
+    before = session.balance().credits
+    report = checked(session, spend=True)
+    spent = before - session.balance().credits
+    assert Decimal(0) < spent < Decimal("0.03")
+    assert not list(session.storage.ls("lk_check"))
+    assert not list(session.client.workloads.list())
+    assert not set(named(report)) - {"pricing_count"}
+    assert {"bucket_folder_python", "working_folder", "frames", "abort_answer", "router_prefix"} <= set(report.values)
+
+
+def test_a_worst_case_above_the_limit_is_refused_before_anything_is_sent(strange, connected):
+    with pytest.raises(UsageError, match=r"may cost 0\.0354 credits.*more than --max-credits 0\.01.*Nothing was spent"):
+        checked(connected, spend=True, max_credits=Decimal("0.01"))
+    assert not strange.runs
+
+
+def test_machines_without_a_price_are_refused(strange, connected):
+    strange.on("GET /machine-types", {"machine_types": [{"hardware_profile": "gpu.a100"}]})
+    with pytest.raises(UsageError, match="cost of --spend is unknown"):
+        checked(connected, spend=True)
+
+
+def test_an_interrupt_aborts_the_run_that_was_started(strange, home):
+    started, aborted = threading.Event(), threading.Event()
+    ended = {"status": "running"}
+
+    def start(request):
+        if "code" not in request.json:
+            return 422, {"detail": []}
+        started.set()
+        return {"execution_id": strange.taken(request)}
+
+    def abort(_):
+        ended["status"] = "aborted"
+        aborted.set()
+        return {"message": "ok"}
+
+    strange.on("POST /execution/streaming/start", start).on("POST /workloads/abort/{}", abort)
+    strange.on("POST /stream/{}", lambda _: (STREAM, said("…\n"), aborted))
+    strange.on("GET /execution/streaming/{}/status", lambda _: ended)
+    command = [sys.executable, "-m", "lk_jupyter.check", "--spend"]
+    env = {**os.environ, "LK_BASE_URL": strange.url, "LK_API_KEY": KEY}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert started.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, said_of_it = process.communicate(timeout=60)
+    assert aborted.is_set()
+    assert process.returncode == 130, said_of_it
+    assert strange.calls["POST /execution/streaming/start"] == 2  # a refused request, and the run
+
+
+# A recording
+
+
+def report_with(*bodies):
+    report = Report(check_of(LevelRequest(public=True), "https://cloud.example").report.client)
+    report.exchanges += [Exchange("GET", f"{EXTERNAL}/user/status", 200, body) for body in bodies]
+    return report
+
+
+@pytest.mark.parametrize("kind", [*EXAMPLES, "signed URL"])
+def test_a_recording_with_a_secret_is_refused(kind, home, tmp_path):
+    secret = {**EXAMPLES, "signed URL": SIGNED}[kind]
+    with pytest.raises(UsageError, match="Nothing was written"):
+        recording.write(tmp_path / "check.json", report_with({"detail": f"no access with {secret} here"}))
+    assert not (tmp_path / "check.json").exists()
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_a_secret_in_a_field_is_replaced(kind, home):
+    assert EXAMPLES[kind] not in recording.text_of(report_with({"api_key": EXAMPLES[kind], "status": "ok"}))
+
+
+def test_a_recording_holds_no_address_name_or_id_of_the_traffic(home):
+    private = {
+        "user_id": "3f0c2a9e-5b1d-4c7e-9a52-6d1f8e0b7a44",
+        "number_id": 77123456,
+        "email": "mira@example.com",
+        "full_name": "Mira Kowalska",
+        "slug": "kowalska-lab",
+        "ip_address": "203.0.113.10",
+        "streaming_url": "https://stream.example/s/abc",
+        "ssh": "198.51.100.20:22",
+        "anything": "Rue de la Paix 7",
+    }
+    run = "3f0c2a9e5b1d4c7e9a526d1f8e0b7a44"
+    told = {"detail": f"kowalska-lab: user Mira Kowalska (mira@example.com) at 203.0.113.10 lacks run {run}"}
+    own = {"metadata": {"secret_project": "apollo"}, "labels": ["apollo"], "stdout": "apollo", "kowalska-lab": 1}
+    text = recording.text_of(report_with(private, told, own, {"host": "cloud.example"}))
+    for value in (*private.values(), "apollo", "secret_project", run, "cloud.example"):
+        assert str(value) not in text
+    kept = json.loads(text)["seen"]
+    assert set(kept[0]["answer"]) == set(private)
+    assert kept[0]["answer"]["email"] in kept[1]["answer"]["detail"]  # the same wherever it stands
+
+
+def test_a_recording_keeps_the_words_and_figures_of_the_api(home):
+    row = {"hardware_profile": "gpu.a100", "price_per_hour": 1.59, "status": "completed", "count": None}
+    kept = json.loads(recording.text_of(report_with({"rows": [row] * 9})))["seen"][0]["answer"]["rows"]
+    assert kept[0] == row
+    assert kept[-1] == "<4 more>"
+
+
+def test_a_file_that_exists_is_not_overwritten_and_nothing_is_sent(strange, connected, tmp_path):
+    (tmp_path / "check.json").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        checked(connected, record=tmp_path / "check.json")
+    assert not strange.calls
+
+
+def test_a_check_of_the_local_cloud_can_be_recorded(make_cloud, home, tmp_path):
+    cloud = make_cloud()  # no other test has left a secret in it
+    with session.connect(cloud.base_url, cloud.api_key) as connected:
+        checked(connected, record=tmp_path / "check.json")
+        me = connected.client.user.status()
+    text = (tmp_path / "check.json").read_text()
+    assert len(text) < 100_000
+    assert not [value for value in (me.user_id, me.email, cloud.api_key) if value and value in text]
+
+
+# Its faces
+
+
+@pytest.mark.parametrize(("script", "status"), [({}, 1), ({"GET /machine-types": (401, {"detail": "no"})}, 2)])
+def test_the_command_ends_with_a_status(strange, script, status):
+    for operation, reply in script.items():
+        strange.on(operation, reply).on("GET /user/status", reply)
+    env = {**os.environ, "LK_BASE_URL": strange.url, "LK_API_KEY": KEY}
+    command = [sys.executable, "-m", "lk_jupyter.check"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == status, done.stderr
+    assert "Operation" in done.stdout

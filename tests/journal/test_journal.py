@@ -1,0 +1,256 @@
+"""The journal of a user: many kernels, damaged files, places where nothing can be written."""
+
+import json
+import os
+import random
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from decimal import Decimal
+from threading import Thread
+
+import pytest
+
+from lk_jupyter.errors import ApiError
+from lk_jupyter.journal.journal import REFUSED, Journal, JournalEntry, journal
+from lk_jupyter.session import connect
+
+
+@pytest.fixture
+def kept(tmp_path):
+    kept = Journal(tmp_path / "data" / "journal.sqlite")
+    yield kept
+    kept.close()
+
+
+def entry(number, **facts):
+    return JournalEntry(
+        token=f"token-{number}", base_url="http://here", created_at=float(number), code="print(1)\n" * 40, **facts
+    )
+
+
+FULL = entry(
+    1,
+    execution_id="3f0c2a9e-1",
+    notebook="ü/Näme 1.ipynb",
+    request={"code": "print('é')", "import_files": '{"a.py": ""}'},
+    price_per_hour=Decimal("1.59"),
+    options={"gpu": "A100"},
+    labels=["a"],
+    metadata={"k": "v"},
+    cost=Decimal("0.0041"),
+    seconds=9.3,
+    summary={"gpu": {"peak": 3}},
+    group="sweep",
+    shown=True,
+)
+
+
+def test_an_entry_comes_back_as_it_was(kept):
+    kept.add(FULL)
+    assert kept.get("token-1") == kept.get("3f0c2a9e-1") == FULL
+    assert kept.find("3f0c") == [FULL]
+    assert kept.find("%") == []
+
+
+def test_the_file_is_for_its_owner_only(kept):
+    kept.add(FULL)
+    if os.name != "nt":
+        assert stat.S_IMODE(kept.path.stat().st_mode) == 0o600
+
+
+def test_an_update_changes_its_run_and_no_other(kept):
+    kept.add(entry(1, execution_id="one"))
+    kept.add(entry(2))
+    kept.update("one", state="completed", cost=Decimal("0.5"))
+    kept.update("token-2", execution_id="two", state="running")
+    kept.update("three", state="failed")
+    assert [(found.execution_id, found.state, found.cost) for found in kept.entries()] == [
+        ("two", "running", None),
+        ("one", "completed", Decimal("0.5")),
+    ]
+
+
+def test_entries_are_newest_first_though_the_clock_jumped_back(kept):
+    for number in (5, 9, 2):
+        kept.add(entry(number))
+    assert [found.token for found in kept.entries(limit=2)] == ["token-2", "token-9"]
+
+
+def test_entries_can_be_chosen(kept):
+    kept.add(entry(1, state="completed", cost=Decimal("0.1"), notebook="a.ipynb"))
+    kept.add(entry(2, state="failed", cost=Decimal("0.02"), notebook="b.ipynb"))
+    kept.add(entry(3, state=REFUSED))
+    kept.add(entry(4, state="a state of the future"))
+    assert [found.token for found in kept.entries(going_on=True)] == ["token-4"]
+    assert [found.token for found in kept.entries(since=3)] == ["token-4", "token-3"]
+    assert kept.entries(base_url="http://there") == []
+    assert kept.spent() == Decimal("0.12")
+    assert kept.spent(since=2) == kept.spent(notebook="b.ipynb") == Decimal("0.02")
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from lk_jupyter.journal.journal import JournalEntry, Journal
+kept = Journal(Path(sys.argv[1]))
+for number in range(40):
+    token = f"{sys.argv[2]}-{number}"
+    kept.add(JournalEntry(token=token, base_url=""))
+    kept.update(token, state="completed", execution_id=token)
+assert not kept.trouble, kept.trouble
+kept.close()
+"""
+
+
+def test_many_kernels_write_at_once_and_nothing_is_lost(kept):
+    command = [sys.executable, "-c", WRITE, str(kept.path)]
+    writers = [subprocess.Popen([*command, str(number)]) for number in range(4)]
+    assert [writer.wait(60) for writer in writers] == [0] * 4
+    assert len(kept.entries()) == 160
+    assert kept.entries(going_on=True) == []
+
+
+KILLED = (
+    WRITE.replace("kept.close()", "")
+    .replace("range(40)", "range(10**9)")
+    .replace('kept.update(token, state="completed", execution_id=token)', "print(number, flush=True)")
+)
+
+
+def test_a_killed_kernel_loses_nothing_that_it_had_written(kept):
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(kept.path), "k"], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        for _ in range(50):
+            last = int(writer.stdout.readline())
+        writer.kill()
+    assert {f"k-{number}" for number in range(last + 1)} <= {found.token for found in kept.entries()}
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("damage", ["cut", "garbage", "zeros"])
+def test_a_damaged_file_is_set_aside_with_one_line_and_what_can_be_read_is_kept(kept, caplog, seed, damage):
+    for number in range(60):
+        kept.add(entry(number))
+    kept.close()
+    random.seed(seed)
+    whole = kept.path.read_bytes()
+    at = random.randrange(len(whole))
+    spoilt = {"cut": b"", "garbage": random.randbytes(600), "zeros": bytes(600)}[damage]
+    rest = b"" if damage == "cut" else whole[at + 600 :]
+    kept.path.write_bytes(whole[:at] + spoilt + rest)
+    kept.add(entry(100))
+    before = {found.token for found in kept.entries()}
+    assert "token-100" in before
+    kept.update("token-100", state="completed")
+    assert kept.get("token-100").state == "completed"
+    assert not kept.trouble
+    assert len(caplog.messages) <= 1
+    if caplog.messages:
+        assert "was damaged: it is now journal-damaged-" in caplog.messages[0]
+        assert len(list(kept.path.parent.glob("journal-damaged-*.sqlite"))) == 1
+
+
+def test_all_entries_before_a_cut_are_saved(kept, caplog):
+    for number in range(200):
+        kept.add(entry(number))
+    kept.close()
+    whole = kept.path.read_bytes()
+    kept.path.write_bytes(whole[: len(whole) * 3 // 4])
+    saved = {found.token for found in kept.entries()}
+    assert len(saved) > 100
+    assert "entries were saved" in caplog.text
+
+
+def test_where_nothing_can_be_written_it_is_said_once_and_nothing_raises(tmp_path, caplog):
+    (tmp_path / "file").write_text("no folder")
+    kept = Journal(tmp_path / "file" / "journal.sqlite")
+    kept.add(FULL)
+    kept.update("token-1", state="completed")
+    assert kept.entries() == []
+    assert kept.get("token-1") is None
+    assert kept.spent() == 0
+    assert len(caplog.messages) == 1
+    assert "Runs stay active" in caplog.messages[0]
+    kept.close()
+
+
+def test_a_journal_of_an_older_release_gets_the_new_columns(kept):
+    kept.path.parent.mkdir()
+    with closing(sqlite3.connect(kept.path)) as older:
+        older.execute("CREATE TABLE runs (token PRIMARY KEY NOT NULL, base_url, gone)")
+        older.execute("INSERT INTO runs VALUES ('old', 'http://here', 1)")
+        older.commit()
+    kept.add(FULL)
+    assert [found.token for found in kept.entries()] == ["token-1", "old"]
+    assert kept.get("old").summary == {}
+
+
+def test_threads_share_a_journal(kept):
+    threads = [Thread(target=lambda number=number: kept.add(entry(number))) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(kept.entries()) == 30
+
+
+def test_a_run_is_in_the_journal_before_it_is_sent_and_with_its_end(signed_in):
+    with connect() as session:
+        run = session.run("print(6 * 7)", gpu="A100", name="six", label=["x"], metadata={"a": "b"})
+        found = journal().get(run.execution_id)
+        assert found.going_on
+        assert found.code == "print(6 * 7)"
+        assert found.request["code"] == run.bundle.request.code
+        assert found.token == run.bundle.token
+        assert (found.machine, found.run_name, found.labels, found.metadata) == (
+            "gpu.a100",
+            "six",
+            ["x"],
+            {"a": "b"},
+        )
+        record = run.wait()
+        ended = journal().get(run.execution_id)
+        assert (ended.state, ended.cost, ended.reason) == ("completed", record.billed, "")
+        assert ended.seconds == (record.end_time - record.start_time).total_seconds()
+        assert journal().entries(going_on=True) == []
+
+
+def test_a_start_that_is_refused_is_kept_with_the_reason(make_cloud, home):
+    cloud = make_cloud("--faults")
+    cloud.http.post(f"{cloud.base_url}/_faults", json={"path": "/streaming/start", "status": 402}).raise_for_status()
+    with connect(cloud.base_url, cloud.api_key) as session, pytest.raises(ApiError):
+        session.run("print(1)")
+    (found,) = journal().entries()
+    assert found.state == REFUSED
+    assert "402" in found.reason
+    assert not found.going_on
+
+
+def test_a_run_that_failed_is_kept_with_its_reason(signed_in):
+    with connect() as session:
+        run = session.run("1 / 0")
+        run.wait()
+        assert "ZeroDivisionError" in journal().get(run.execution_id).reason
+
+
+def test_no_address_of_a_stream_is_kept(signed_in):
+    with connect() as session:
+        run = session.run("print(1)")
+        run.wait()
+        text = json.dumps(vars(journal().get(run.execution_id)), default=str)
+        assert "/stream/" not in text
+        assert signed_in.api_key not in text
+
+
+def test_runs_are_looked_up_without_reading_all_requests(kept):
+    kept.add(FULL)
+    for query in ("SELECT * FROM runs WHERE token = ? OR execution_id = ?", "DELETE FROM runs WHERE execution_id >= ?"):
+        values = ["a"] * query.count("?")
+        plan = [row["detail"] for row in kept._database.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+        assert not any(step.startswith("SCAN") for step in plan)
+    columns = [row["name"] for row in kept._database.execute("PRAGMA table_info(runs)")]
+    assert columns[-2:] == ["code", "request"]

@@ -1,0 +1,257 @@
+"""The interrupt contract of lk_jupyter.magics._output.interrupt, line by line."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from localcloud.conftest import until
+from magics.kernels import fail
+
+from lk_jupyter.api.execution import is_final
+from lk_jupyter.journal.journal import SUBMITTING
+
+SLEEPER = "%%lk_run --timeout 600 --save run {options}\nimport time\nprint('on', flush=True); time.sleep(100)"
+
+
+#: Interrupts the next cell when it has printed "on", where Condition.wait of CPython takes its lock back.
+WRONG_MOMENT = """
+import threading
+restore = threading.Condition._acquire_restore
+def interrupted(self, state):
+    here = threading.current_thread() is threading.main_thread()
+    if not here or "run" not in globals() or not run.log_path.exists() or "on" not in run.log_path.read_text():
+        return restore(self, state)
+    threading.Condition._acquire_restore = restore
+    raise KeyboardInterrupt
+globals().pop("run", None)
+threading.Condition._acquire_restore = interrupted
+"""
+
+
+def is_on(cell):
+    return "on" in cell.text
+
+
+def says(word):
+    return lambda cell: any(word in text for text in cell.shown)
+
+
+def is_sent(kernel):
+    """Whether the start of the next run is on its way; once the cell has begun, it is waited for."""
+
+    def newest():
+        with kernel.journal() as journal:
+            return next(iter(journal.entries(limit=1)), None)
+
+    before = newest()
+
+    def kept():
+        entry = newest()
+        return entry and entry.state == SUBMITTING and entry.token != (before and before.token)
+
+    return lambda cell: (says("submitting")(cell) or is_on(cell)) and until(kept)
+
+
+def one_run(cloud):
+    """The only run that a cloud ever had, once it has ended."""
+    return until(lambda: next((run for run in cloud.client.billing.history() if is_final(run.status)), None))
+
+
+class Interrupts:
+    """Interrupts a kernel at several points of a cell, one after the other; knows when the last was."""
+
+    def __init__(self, kernel, *points):
+        self.kernel = kernel
+        self.points = list(points)
+        self.last = 0.0
+
+    def __call__(self, cell):
+        if self.points and self.points[0](cell):
+            self.points.pop(0)
+            self.kernel.manager.interrupt_kernel()
+            self.last = time.monotonic()
+        return not self.points
+
+
+def test_once_stops_the_run_and_shows_its_bill(kernel):
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_on))
+    assert cell.error["ename"] == "KeyboardInterrupt"
+    assert cell.error["evalue"].startswith("The run was aborted: ")
+    assert "credits" in cell.error["evalue"]
+    assert len(cell.error["traceback"]) == 1
+    assert cell.shown[-1].startswith("■ aborted")
+
+
+def test_twice_ends_the_cell_at_once_and_names_the_way_back(kernel, faulty):
+    fail(faulty, method="POST", path="/workloads/abort/", delay=20)
+    twice = Interrupts(kernel, is_on, says("stopping"))
+    cell = kernel.run(SLEEPER.format(options=""), on=twice)
+    assert time.monotonic() - twice.last < 10
+    run_id = kernel.value("run.execution_id").strip("'")
+    assert f"%lk_attach {run_id}" in cell.error["evalue"]
+
+
+@pytest.mark.parametrize("how", ["option", "setting"])
+def test_detach_lets_the_run_go_on_in_the_background(kernel, cloud, tmp_path, how):
+    go = tmp_path / "go"
+    kernel.run(f"%env LK_ON_INTERRUPT={'detach' if how == 'setting' else ''}")
+    option = "--on-interrupt detach" if how == "option" else ""
+    code = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)\nprint('went on')"
+    cell = kernel.run(f"%%lk_run --save run {option}\nprint('on', flush=True)\n{code}", on=Interrupts(kernel, is_on))
+    kernel.run("%env LK_ON_INTERRUPT=")
+    assert "is still active in the background" in cell.error["evalue"]
+    run_id = kernel.value("run.execution_id").strip("'")
+    assert cloud.client.execution.status(run_id).status == "running"
+    go.touch()
+    texts = kernel.texts_until(cell, lambda text: text.startswith("✓ completed"))
+    assert any("went on" in text for text in texts)
+
+
+def test_before_the_run_is_sent_nothing_is_started(kernel, faulty):
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, says("submitting")))
+    assert cell.error["ename"] == "KeyboardInterrupt"
+    until(lambda: not list(faulty.client.workloads.list()))
+
+
+def test_a_run_that_is_being_sent_is_stopped_once_it_is_known(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(kernel)))
+    assert cell.error["evalue"].startswith("The run was aborted: ")
+    assert cell.shown[-1].startswith("■ aborted")
+    assert one_run(faulty).status == "aborted"
+
+
+def test_a_run_whose_answer_is_lost_is_found_and_stopped(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", lose_answer=True, delay=1)
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(kernel)))
+    assert cell.error["evalue"].startswith("The run was aborted: ")
+    assert one_run(faulty).status == "aborted"
+
+
+def test_twice_while_it_is_sent_ends_the_cell_and_the_run_is_stopped_all_the_same(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", delay=12)
+    twice = Interrupts(kernel, is_sent(kernel), says("stopping"))
+    cell = kernel.run(SLEEPER.format(options=""), on=twice)
+    assert time.monotonic() - twice.last < 10
+    assert "aborted as soon as the server answers" in cell.error["evalue"]
+    assert one_run(faulty).status == "aborted"
+
+
+def test_a_start_that_was_refused_leaves_nothing_to_stop(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", status=402, delay=1)
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(kernel)))
+    assert cell.error["evalue"] == "nothing was started."
+
+
+def test_a_run_that_is_being_sent_can_be_let_go_on(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
+    cell = kernel.run("%%lk_run --on-interrupt detach\nprint('on')", on=Interrupts(kernel, is_sent(kernel)))
+    assert "is still active in the background" in cell.error["evalue"]
+    assert one_run(faulty).status == "completed"
+
+
+def test_while_reconnecting_the_run_is_stopped(kernel, faulty):
+    fail(faulty, path="/stream/", cut_after=60, times=1)
+    fail(faulty, path="/stream/", status=503, times=None)
+    code = "%%lk_run\nimport time\nfor i in range(1000): print('on', i, flush=True); time.sleep(.05)"
+    cell = kernel.run(code, on=Interrupts(kernel, says("reconnecting")))
+    assert cell.error["evalue"].startswith("The run was aborted: ")
+    assert one_run(faulty).status == "aborted"
+
+
+def test_a_cloud_that_fails_lets_the_cell_go_with_words_and_the_abort_is_repeated_until_the_run_ends(kernel, faulty):
+    fail(faulty, method="POST", path="/workloads/abort/", status=503, times=6)
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_on))
+    assert "The run may still be active: A fault that was asked for (HTTP 503)." in cell.error["evalue"]
+    run_id = kernel.value("run.execution_id").strip("'")
+    assert f"Stop it: %lk_abort {run_id}" in cell.error["evalue"]
+    assert one_run(faulty).status == "aborted"
+    assert kernel.texts_until(cell, lambda text: text.startswith("■ aborted"))
+
+
+@pytest.mark.parametrize("gap", [0, 0.05, 0.15, 0.3, 1])
+def test_two_interrupts_close_together_abort_the_run(kernel, cloud, gap):
+    kernel.run("globals().pop('run', None)")
+
+    def twice(cell):
+        if is_on(cell):
+            for pause in (gap, 0):
+                os.kill(kernel.manager.provisioner.process.pid, signal.SIGINT)
+                time.sleep(pause)
+        return is_on(cell)
+
+    cell = kernel.run(SLEEPER.format(options=""), on=twice)
+    assert cell.error["ename"] == "KeyboardInterrupt"
+    run_id = kernel.value("run.execution_id").strip("'")
+    assert (
+        until(lambda: (now := cloud.client.execution.get(run_id)) and is_final(now.status) and now).status == "aborted"
+    )
+
+
+def test_ten_interrupts_at_once_while_the_start_is_on_its_way_abort_the_run(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
+    sent = is_sent(kernel)
+
+    def often(cell):
+        if not sent(cell):
+            return False
+        for _ in range(10):
+            os.kill(kernel.manager.provisioner.process.pid, signal.SIGINT)
+            time.sleep(0.01)
+        return True
+
+    cell = kernel.run(SLEEPER.format(options=""), on=often)
+    assert cell.error["ename"] == "KeyboardInterrupt"
+    assert one_run(faulty).status == "aborted"
+
+
+def test_an_interrupt_that_python_turns_into_another_error_stops_the_run(kernel, cloud):
+    kernel.run(WRONG_MOMENT)
+    cell = kernel.run(SLEEPER.format(options=""))
+    assert cell.error["evalue"].startswith("The run was aborted: ")
+    assert cloud.client.execution.status(kernel.value("run.execution_id").strip("'")).status == "aborted"
+
+
+def test_after_the_end_there_is_nothing_to_stop_and_the_cell_ends_at_once(kernel, faulty, tmp_path):
+    go = tmp_path / "go"
+    interrupted = []
+
+    def interrupt_late(run_id):
+        until(lambda: is_final(faulty.http.get(f"/execution/{run_id}").json()["status"]))
+        until(lambda: not faulty.client.workloads.list().root)
+        until(lambda: any(row["nth"] < 1 for row in fail(faulty)))  # the cell asks how it ended
+        interrupted.append(time.monotonic())
+        os.kill(kernel.manager.provisioner.process.pid, signal.SIGINT)
+
+    def end_slowly(cell):
+        if not is_on(cell):
+            return False
+        (run,) = faulty.client.workloads.list()
+        fail(faulty, path=f"/streaming/{run.execution_id}/status", delay=20)
+        go.touch()
+        threading.Thread(target=interrupt_late, args=(run.execution_id,)).start()
+        return True
+
+    code = (
+        f"import pathlib, time\nprint('on', flush=True)\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)"
+    )
+    cell = kernel.run(f"%%lk_run\n{code}", on=end_slowly)
+    assert time.monotonic() - interrupted[0] < 10
+    assert cell.error["evalue"].startswith(("The run has finished", "The run had already finished: "))
+    assert one_run(faulty).status == "completed"
+
+
+def test_in_plain_python_an_interrupt_of_a_start_stops_the_run(kernel, faulty):
+    fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
+    code = "import lk_jupyter\nprint('on', flush=True)\nlk_jupyter.connect().run('import time; time.sleep(100)')"
+    cell = kernel.run(code, on=Interrupts(kernel, is_sent(kernel)))
+    assert cell.error["ename"] == "KeyboardInterrupt"
+    assert one_run(faulty).status == "aborted"
+
+
+def test_another_word_than_abort_and_detach_is_refused(kernel):
+    error = kernel.run("%%lk_run --on-interrupt ignore\n1").error
+    assert error["ename"] == "UsageError"
+    assert "'abort' or 'detach'" in error["evalue"]

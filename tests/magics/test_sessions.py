@@ -1,0 +1,272 @@
+"""``%%lk_run --session`` on a local cloud, where Jupyter of this environment stands in for the image."""
+
+from __future__ import annotations
+
+import builtins
+import re
+
+import psutil
+import pytest
+from localcloud.conftest import until
+
+import lk_jupyter
+from lk_jupyter.errors import CellFailed, UsageError
+
+pytestmark = pytest.mark.xdist_group("hosted")
+
+
+@pytest.fixture
+def going_on(hosting, home, monkeypatch):
+    """The runs that are active; those that a test leaves are aborted."""
+    monkeypatch.setenv("LK_BASE_URL", hosting.base_url)
+    monkeypatch.setenv("LK_API_KEY", hosting.api_key)
+    yield lambda: list(hosting.client.workloads.list())
+    for run in hosting.client.workloads.list():
+        hosting.client.workloads.abort(run.execution_id)
+    until(lambda: not list(hosting.client.workloads.list()))
+
+
+def test_a_session_keeps_its_variables_between_cells_is_listed_and_stopped_with_its_bill(hosting, going_on, run_cell):
+    shown = run_cell("%%lk_run --session train --gpu A100\nx = 6 * 7\nprint('first', x)\nx")
+    assert "first 42\n" in shown
+    assert "at 1.59/h" in shown.partition("first 42")[0]
+    assert "Billed until you stop it (%lk_sessions stop train), or after 20 minutes without work." in shown
+    (run,) = going_on()
+    assert (run.hardware_profile, run.run_name) == ("gpu.a100", "session train")
+
+    shown = run_cell("%%lk_run --session train\nprint(x + 1)")
+    assert "43\n" in shown
+    assert re.search(r"✓ completed · [\d.]+ s · session train · ≈ [\d.]+ credits so far", shown)
+    assert [still.execution_id for still in going_on()] == [run.execution_id]
+
+    shown = run_cell("%lk_sessions")
+    assert re.search(rf"train .*gpu\.a100 .*1\.59/h .*credits .*{run.execution_id[:8]}", shown)
+    shown = run_cell("%lk_sessions stop train")
+    assert run.execution_id in shown
+    assert going_on() == []
+    assert hosting.client.execution.get(run.execution_id).billed > 0
+    assert "Unknown session 'train'. Nothing was stopped." in run_cell("%lk_sessions stop train")
+
+
+def test_an_error_in_a_cell_names_its_line_and_leaves_the_session(going_on, run_cell):
+    run_cell("%%lk_run --session train\nx = 1")
+    shown = run_cell("%%lk_run --session train\nx = 2\n1 / 0")
+    assert "CellFailed: session train: ZeroDivisionError: division by zero" in shown
+    assert "line 3" in shown or "----> 3 1 / 0" in shown
+    assert "2\n" in run_cell("%%lk_run --session train\nprint(x)")
+
+
+def test_no_token_of_a_session_is_shown_or_in_a_list_of_processes(hosting, going_on, run_cell):
+    shown = run_cell("%%lk_run --session train\nprint('up')") + run_cell("%lk_sessions")
+    (run,) = going_on()
+    token = re.search(r"token=([\w-]+)", str(hosting.client.execution.get(run.execution_id).docker_run_cmd))[1]
+    assert token not in shown
+    assert not [line for process in psutil.process_iter(["cmdline"]) if token in (line := str(process.info["cmdline"]))]
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("--session train -r torch", "--requirements doesn't work with --session. Nothing was sent."),
+        ("--session train --sweep x=1,2", "--sweep doesn't work with --session. Nothing was sent."),
+        ("--session train --detach", "--detach doesn't work with --session. Nothing was sent."),
+        ("--session ../x", "--session takes letters, digits, - and _, at most 40, got '../x'. Nothing was sent."),
+        ("--idle 3", "A run doesn't support 'idle'. Nothing was sent."),
+    ],
+)
+def test_what_a_session_cannot_honor_is_refused_before_anything_is_sent(going_on, run_cell, line, refused):
+    assert refused in run_cell(f"%%lk_run {line}\n1")
+    assert going_on() == []
+
+
+@pytest.fixture
+def notebook(kernel, hosting):
+    """The kernel of a notebook, signed in to the cloud that hosts Jupyter servers."""
+    before = [kernel.value(f"__import__('os').environ['{name}']") for name in ("LK_BASE_URL", "LK_API_KEY")]
+    kernel.signed_in = f"%env LK_BASE_URL={hosting.base_url}\n%env LK_API_KEY={hosting.api_key}"
+    kernel.run(kernel.signed_in)
+    yield kernel
+    kernel.run("%env LK_BASE_URL={}\n%env LK_API_KEY={}".format(*(eval(text) for text in before)))
+
+
+def test_an_interrupt_interrupts_the_cell_and_leaves_the_session(going_on, notebook):
+    cell = notebook.run(
+        "%%lk_run --session train\nkept = 5\nprint('up')\nimport time\nwhile True: time.sleep(0.05)",
+        on=notebook.interrupt_when(lambda cell: "up\n" in cell.text),
+    )
+    assert cell.error["ename"] == "KeyboardInterrupt"
+    assert "the cell was interrupted. Session train is still active with its variables." in cell.error["evalue"]
+    assert "until you stop it: %lk_sessions stop train" in cell.error["evalue"]
+    assert len(going_on()) == 1
+    assert notebook.run("%%lk_run --session train\nprint(kept)").text == "5\n"
+
+
+def test_a_second_interrupt_leaves_the_waiting_for_a_cell_that_does_not_stop(going_on, notebook):
+    deaf = "while True:\n    try: time.sleep(0.05)\n    except KeyboardInterrupt: print('deaf')"
+    interrupts = iter(["up\n", "deaf\n"])
+    wanted = next(interrupts)
+
+    def on(cell):
+        nonlocal wanted
+        if wanted in cell.text:
+            notebook.manager.interrupt_kernel()
+            wanted = next(interrupts, None)
+        return wanted is None
+
+    cell = notebook.run(f"%%lk_run --session train\nimport time\nprint('up')\n{deaf}", on=on)
+    assert "Stopped waiting. The cell may still run in session train." in cell.error["evalue"]
+    assert len(going_on()) == 1
+    assert "busy" in str(notebook.run("%lk_sessions").shown)
+
+
+def test_a_kernel_that_is_restarted_finds_its_session_again(going_on, notebook):
+    notebook.run("%%lk_run --session train\nkept = 7")
+    (run,) = going_on()
+    notebook.crash()
+    notebook.run(notebook.signed_in)
+    assert notebook.run("%%lk_run --session train\nprint(kept)").text == "7\n"
+    assert [still.execution_id for still in going_on()] == [run.execution_id]
+
+
+def test_a_python_that_dies_says_so_and_the_next_cell_has_a_fresh_one(going_on, notebook):
+    cell = notebook.run("%%lk_run --session train\nx = 1\nimport os; os._exit(1)")
+    assert "died and was restarted on the same machine; its variables are lost" in cell.error["evalue"]
+    assert notebook.run("%%lk_run --session train\nprint('x' in globals())").text == "False\n"
+
+
+def test_figures_and_updates_are_those_of_the_session(going_on, notebook):
+    cell = notebook.run(
+        "%%lk_run --session train\nfrom IPython.display import display, HTML\n"
+        "handle = display(HTML('<b>one</b>'), display_id=True)\nhandle.update(HTML('<b>two</b>'))\n'last'"
+    )
+    html = [content["data"].get("text/html") for kind, content in cell.messages if "display_data" in kind]
+    assert "<b>one</b>" in html
+    assert "<b>two</b>" in html
+    assert "'last'" in cell.shown
+
+
+def test_state_goes_only_if_it_changed_here_and_comes_back_only_if_it_changed_there(going_on, run_cell, shell):
+    run_cell("rows = [1, 2]; big = bytearray(b'x' * 70000)")
+    shown = run_cell("%%lk_run --session train --carry\nrows.append(3)\ntotal = len(big)")
+    assert shell.user_ns["rows"] == [1, 2, 3]
+    assert shell.user_ns["total"] == 70000
+    assert "Changed here: rows" in shown
+    assert "Set here: total" in shown
+    assert "big" not in shown.partition("completed")[2]
+
+    run_cell("%%lk_run --session train\nbig[0:1] = b'y'")  # changed there without --carry
+    kept = shell.user_ns["rows"]
+    run_cell("%%lk_run --session train --carry\nfirst = big[:1]\nrows.append(4)")
+    assert bytes(shell.user_ns["first"]) == b"y"  # big was not sent again: it has not changed here
+    assert shell.user_ns["rows"] is kept
+    assert kept == [1, 2, 3, 4]
+
+    run_cell("rows.append(5)")
+    run_cell("%%lk_run --session train --carry\nseen = list(rows)")
+    assert shell.user_ns["seen"] == [1, 2, 3, 4, 5]
+
+
+def test_a_large_variable_stays_in_the_session_and_is_named(going_on, run_cell, shell, monkeypatch):
+    monkeypatch.setenv("LK_CARRY_LIMIT", "10000")
+    shown = run_cell("%%lk_run --session train --carry\nlarge = bytes(50000)\nsize = len(large)")
+    assert "stays in the session, as more than 10,000 bytes come back only by name: add --out large" in shown
+    assert "large" not in shell.user_ns
+    assert run_cell("%%lk_run --session train --carry\nprint(len(large))").count("50000") == 1
+    run_cell("%%lk_run --session train --carry --out large\npass")
+    assert len(shell.user_ns["large"]) == 50000
+
+
+def test_variables_that_options_name_are_sent_and_set(going_on, run_cell, shell):
+    run_cell("x = 20")
+    run_cell("%%lk_run --session train --in x --out y\ny = x + 1")
+    assert shell.user_ns["y"] == 21
+
+
+def test_what_an_error_left_changed_comes_back(going_on, run_cell, shell):
+    run_cell("rows = [1]")
+    shown = run_cell("%%lk_run --session train --carry\nrows.append(2)\n1 / 0")
+    assert "ZeroDivisionError" in shown
+    assert shell.user_ns["rows"] == [1, 2]
+
+
+def test_the_idle_limit_ends_the_bill_also_when_the_notebook_is_gone(going_on, notebook):
+    notebook.run("%%lk_run --session train --idle 0.05\nprint('up')")
+    assert len(going_on()) == 1
+    notebook.crash()
+    until(lambda: not going_on())
+
+
+def test_a_cell_that_works_is_not_idle_and_the_next_cell_goes_on_on_a_new_machine(going_on, run_cell):
+    work = "end = time.monotonic() + 4\nwhile time.monotonic() < end: time.sleep(0.05)\nprint('done')"
+    shown = run_cell(f"%%lk_run --session train --idle 0.03\nimport time\nx = [1]\ny = x\n{work}")
+    assert "done" in shown
+    until(lambda: not going_on())
+    shown = run_cell("%%lk_run --session train\nprint('same', x is y, x)")
+    assert "Session train continues on a new machine. Restored: end, time, x, y" in shown
+    assert "same True [1]" in shown
+
+
+def test_variables_are_saved_before_the_time_limit(make_cloud, home, monkeypatch, run_cell):
+    cloud = make_cloud("--engine", "none")  # its clock is the real one
+    monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
+    monkeypatch.setenv("LK_API_KEY", cloud.api_key)
+    run_cell("%%lk_run --session train --timeout 40\nx = bytes(100_000)\nopened = open(__import__('os').devnull)")
+    until(lambda: not list(cloud.client.workloads.list()))
+    assert "100000" in run_cell("%%lk_run --session train\nprint(len(x))")
+    run_cell("%lk_sessions stop train")
+
+
+def test_a_member_who_overwrites_saved_variables_executes_nothing_in_the_next_machine(
+    hosting, going_on, run_cell, home
+):
+    run_cell("%%lk_run --session train --idle 0.03\nx = 1")
+    until(lambda: not going_on())
+    with lk_jupyter.connect(hosting.base_url, hosting.api_key) as member:
+        for saved in [found.key for found in member.storage.ls(".lk/c/")]:  # those of earlier sessions too
+            content = member.storage.get_bytes(saved)
+            member.storage.put(content[:-1] + bytes([content[-1] ^ 1]), saved, overwrite=True)
+    shown = run_cell("%%lk_run --session train\nprint('x' in globals())")
+    assert "couldn't be restored: they were changed in the bucket" in shown
+    assert "False\n" in shown
+
+
+def test_an_edited_module_next_to_the_notebook_is_the_one_that_is_imported(going_on, run_cell, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_here.py").write_text("value = 1\n")
+    assert "value 1" in run_cell("%%lk_run --session train\nimport mine_here\nprint('value', mine_here.value)")
+    (tmp_path / "mine_here.py").write_text("value = 22\n")
+    assert "value 22" in run_cell("%%lk_run --session train\nimport mine_here\nprint('value', mine_here.value)")
+
+
+def test_from_python_a_session_runs_code_and_brings_variables_back(hosting, going_on):
+    with lk_jupyter.connect(hosting.base_url, hosting.api_key) as session:
+        warm = session.warm_python("train", gpu="A100")
+        result = warm.run_code("print('up')\ny = x + 1\ny", inputs={"x": 41}, outputs=["y"])
+        assert result.text == "up\n"
+        assert result.outputs == {"y": 42}
+        assert result.displays == [{"text/plain": "42"}]
+        assert session.warm_python("train") is warm
+        with pytest.raises(CellFailed, match="session train: ZeroDivisionError"):
+            warm.run_code("1 / 0")
+        rows = [1]
+        warm.run_code("rows.append(y)", inputs={"rows": rows}, carry=True)
+        assert rows == [1, 42]
+        warm.stop()
+        until(lambda: not going_on())
+        for refused in ({"session": "train"}, {"idle": 3}):
+            with pytest.raises(UsageError, match=r"session\.run doesn.t support .* Nothing was sent"):
+                session.run("1", **refused)
+        with pytest.raises(UsageError, match=r"session\.warm_python doesn.t support .sweep.\. Nothing was sent"):
+            session.warm_python("train", sweep=["x=1,2"])
+        assert going_on() == []
+
+
+def test_a_session_gives_data_only_unless_pickles_are_asked_for(going_on, run_cell, shell):
+    evil = (
+        "class Evil:\n    def __reduce__(self):\n        return exec, ('import builtins; builtins.entered = True',)\n"
+    )
+    shown = run_cell(f"%%lk_run --session train --out evil,fine\n{evil}evil = Evil()\nfine = 3")
+    assert shell.user_ns["fine"] == 3
+    assert "evil" not in shell.user_ns
+    assert "evil" in shown.partition("completed")[2]
+    assert not hasattr(builtins, "entered")

@@ -1,0 +1,71 @@
+"""State without a name: set where a module is imported, and compared at the end."""
+
+import json
+import random
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from lk_jupyter.remote import _lk_ambient
+
+
+def in_a_run(code, states):
+    """Run code in another process as a run does; return which states it says have changed."""
+    script = (
+        "import sys, json; sys.path.insert(0, sys.argv[1])\n"
+        "import _lk_ambient\n"
+        f"watch = _lk_ambient.Watch({states!r})\n{code}\n"
+        "print(json.dumps(watch.changed()))"
+    )
+    folder = _lk_ambient.__file__.rpartition("/")[0]
+    done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_a_seed_goes_on_in_a_run_and_back_here():
+    random.seed(7)
+    states = _lk_ambient.here()
+    printed, changed = in_a_run("import random; print(random.random())", states)
+    expected = random.Random(7)
+    assert float(printed) == expected.random()
+    random.seed(1)
+    assert _lk_ambient.put(json.loads(changed)) == {}
+    assert random.random() == expected.random()
+
+
+def test_what_a_run_leaves_alone_does_not_come_back():
+    assert in_a_run("import random, decimal", _lk_ambient.here())[-1] == "{}"
+
+
+@pytest.mark.parametrize(
+    ("library", "change", "shown"),
+    [
+        ("numpy", "numpy.set_printoptions(precision=2)", "numpy.get_printoptions()['precision'] == 2"),
+        ("pandas", "pandas.set_option('display.precision', 2)", "pandas.get_option('display.precision') == 2"),
+        ("matplotlib", "matplotlib.rcParams['lines.linewidth'] = 7", "matplotlib.rcParams['lines.linewidth'] == 7"),
+        ("sklearn", "sklearn.set_config(display='text')", "sklearn.get_config()['display'] == 'text'"),
+        ("decimal", "decimal.getcontext().prec = 5", "decimal.getcontext().prec == 5"),
+        ("os", "os.environ['MODE'] = 'x'", "os.environ['MODE'] == 'x'"),
+        ("warnings", "warnings.simplefilter('error')", "warnings.filters[0][0] == 'error'"),
+    ],
+)
+def test_options_of_a_library_go_and_come(library, change, shown):
+    (changed,) = in_a_run(f"import {library}; {change}", {})
+    states = json.loads(changed)
+    assert library in states  # importing it may have changed others
+    assert in_a_run(f"import {library}; print({shown})", states)[0] == "True"
+
+
+def test_filters_of_other_libraries_stay_where_they_are():
+    class Own(UserWarning):
+        pass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Own)
+        warnings.simplefilter("ignore", UserWarning)
+        packed = _lk_ambient.here()["warnings"]
+        assert _lk_ambient.put({"warnings": packed}) == {}
+        assert any(row[2] is Own for row in warnings.filters)
+        assert warnings.filters[0][2] is UserWarning

@@ -1,0 +1,562 @@
+"""State that travels with --carry: identity, changes in place, and what stays behind, without a cloud."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import linecache
+import os
+import pickle
+import sys
+import threading
+import types
+from collections import Counter, OrderedDict, defaultdict, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from lk_jupyter.errors import UsageError
+from lk_jupyter.remote import _lk_carry
+from lk_jupyter.runs.variables.payload import pack_state, with_digests
+from lk_jupyter.runs.variables.state import _applied
+
+LIMIT = 1_000_000
+NULL = Path(os.devnull).open()  # noqa: SIM115 (an open file)
+
+
+@dataclass
+class Box:
+    """Something with attributes."""
+
+    value: object = None
+    items: list = field(default_factory=list)
+
+
+class Slots:
+    """Something without a dict."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+
+def bytes_of(write):
+    pieces = []
+    write(lambda piece: pieces.append(bytes(piece)))
+    return b"".join(pieces)
+
+
+class There:
+    """What a run is to the state of a notebook, in this process."""
+
+    def __init__(self, namespace, names=None, *, watched=False):
+        self.parcel = pack_state(list(names or namespace), namespace, [], LIMIT)
+        if watched:
+            self.parcel = with_digests(self.parcel)
+        blobs = [bytes_of(blob.write) for blob in self.parcel.blobs]
+        text = self.parcel.settings["message"]
+        if isinstance(text, dict):
+            text = blobs[text["blob"]]
+        self.names = {}
+        arriving = _lk_carry.Arriving(
+            json.loads(text), lambda found: bytearray(blobs[found["blob"]][found["at"] : found["at"] + found["size"]])
+        )
+        self.visit = _lk_carry.Visit(arriving, self.names)
+        assert not self.visit.refused
+        self.visit.begin()
+
+    def back(self, namespace):
+        """Bring back what has changed; return what it was."""
+        departing, refused = self.visit.end(LIMIT)
+        large = []
+        for leaf, write in departing.message.large:
+            leaf["at"] = len(large)
+            large.append(bytes_of(write))
+        text = departing.text(refused=refused, sizes=departing.sizes, gone=self.visit.gone, ambient={})
+        arriving = _lk_carry.Arriving(
+            json.loads(text), lambda found: bytearray(large[found["at"]]), self.parcel.origin.tokens
+        )
+        state = _applied(arriving, self.parcel.origin)
+        state.put(namespace)
+        return state
+
+
+def shape_of(namespace):
+    """Return values and identity as plain data: what was met before is a number."""
+    met = {}
+
+    def plain(value):  # noqa: PLR0911 (one for each kind)
+        if value is None or isinstance(value, (int, float, str)):
+            return value
+        if id(value) in met:
+            return ("same", met[id(value)])
+        met[id(value)] = len(met)
+        if isinstance(value, np.ndarray):
+            return ("array", value.tolist())
+        if isinstance(value, dict):
+            return (type(value).__name__, [(key, plain(item)) for key, item in value.items()])
+        if isinstance(value, set):
+            return ("set", sorted(value))
+        if isinstance(value, Box):
+            return ("Box", plain(value.value), plain(value.items))
+        return (type(value).__name__, [plain(item) for item in value])
+
+    return [(name, plain(namespace[name])) for name in sorted(namespace)]
+
+
+# Any objects that share parts, and any changes of them
+
+STEPS = st.lists(st.tuples(st.integers(0, 13), st.integers(0, 30), st.integers(0, 30)), max_size=12)
+
+
+def made(steps):
+    """Return a namespace of objects that hold each other."""
+    objects = [[1], {"k": 2}, {3}, np.arange(4.0), Box(4), deque([5], maxlen=3), Counter("aab"), defaultdict(list)]
+    names = {f"n{at}": value for at, value in enumerate(objects)}
+    names["n8"] = names["n3"][1:3]
+    for step in steps:
+        act(names, *step)
+    return names
+
+
+def act(names, kind, one, other):  # noqa: C901 (one for each kind)
+    """Change something in a namespace."""
+    known = sorted(names)
+    if not known:
+        return
+    name, value, inner = known[one % len(known)], names[known[one % len(known)]], names[known[other % len(known)]]
+    if kind == 0:
+        names[name] = inner
+    elif kind == 1 and len(known) > 3:
+        del names[name]
+    elif kind == 2:
+        names[f"new{one}"] = [inner, one]
+    elif isinstance(value, (list, deque)):
+        value.append(inner if kind % 2 else one)
+        if kind > 10:
+            value.pop()
+    elif isinstance(value, dict):
+        value[f"k{one % 3}"] = other if isinstance(value, Counter) else inner
+        if kind > 11 and len(value) > 1:
+            value.pop(next(iter(value)))
+    elif isinstance(value, set):
+        value.add(other)
+    elif isinstance(value, np.ndarray):
+        value[other % len(value)] = one
+    elif isinstance(value, Box):
+        value.value = inner
+        value.items.append(one)
+
+
+@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "40")), deadline=None)
+@given(STEPS, STEPS)
+@example([(3, 0, 8), (0, 8, 0)], [(0, 0, 3), (3, 0, 1)])  # a view in a list, before the array that it shows
+def test_what_a_run_does_to_objects_is_what_it_would_do_here(before, changes):
+    here = made(before)
+    objects = {id(value): value for value in here.values()}
+    there = There(here)
+    assert shape_of(there.names) == shape_of(here)
+    for step in changes:
+        act(there.names, *step)
+    local = dict(here)
+    there.back(local)
+    assert shape_of(local) == shape_of(there.names)
+    assert all(objects[id(value)] is value for value in local.values() if id(value) in objects)
+
+
+def test_what_is_only_read_does_not_come_back():
+    here = {"df": pd.DataFrame({"a": [1, 2]}), "items": [1], "array": np.ones(10_000), "total": 0}
+    there = There(here)
+    there.names["total"] = there.names["df"].a.sum() + there.names["array"].sum()
+    state = there.back(here)
+    assert (list(state.names), state.changed) == (["total"], {})
+    assert here["total"] == 10_003
+
+
+@pytest.mark.parametrize(
+    ("value", "change"),
+    [
+        ([1], lambda v: v.append(2)),
+        ({"a": [1]}, lambda v: v["a"].append(2)),
+        ({1}, lambda v: v.add(2)),
+        (bytearray(b"a"), lambda v: v.extend(b"b")),
+        (deque([1]), lambda v: v.append(2)),
+        (OrderedDict(a=1), lambda v: v.update(b=2)),
+        (defaultdict(list), lambda v: v["x"].append(1)),
+        (Box(1), lambda v: setattr(v, "value", 2)),
+        (Slots(1), lambda v: setattr(v, "value", 2)),
+        (np.zeros(3), lambda v: v.__setitem__(0, 5)),
+        (np.zeros((600, 20)).T, lambda v: v.__setitem__((0, 0), 5)),
+        (np.array([[1], None, "x"], dtype=object), lambda v: v[0].append(2)),
+        (pd.DataFrame({"a": [1, 2]}), lambda v: v.insert(1, "b", 3)),
+        (pd.DataFrame({"a": [1, 2]}), lambda v: v.pop("a")),
+        (pd.Series([1.0, 2.0]), lambda v: v.__setitem__(0, 7.0)),
+        (np.random.default_rng(1), lambda v: v.random()),
+        ([Box([1])], lambda v: v[0].value.append(2)),
+    ],
+)
+def test_what_changes_in_place_changes_here_in_place(value, change):
+    here = {"x": value, "same": value, "unread": 1}
+    expected = copy.deepcopy(value)
+    change(expected)
+    there = There(here, ["x", "same"])
+    change(there.names["x"])
+    state = there.back(here)
+    assert state.missing == {}
+    assert here["x"] is value or isinstance(value, np.random.Generator)
+    assert here["same"] is here["x"]
+    if isinstance(value, np.random.Generator):
+        assert here["x"].random() == expected.random()
+    else:
+        assert pickle.dumps(_comparable(here["x"])) == pickle.dumps(_comparable(expected))
+
+
+def _comparable(value):
+    if isinstance(value, (pd.DataFrame, pd.Series)):
+        return value.to_dict()
+    return value.value if isinstance(value, Slots) else value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def test_a_view_stays_one_and_so_does_a_view_that_the_run_makes():
+    owner = np.arange(10.0)
+    here = {"owner": owner, "part": owner[2:5]}
+    there = There(here)
+    there.names["part"][0] = 99
+    there.names["end"] = there.names["owner"][-2:]
+    there.back(here)
+    assert owner[2] == 99
+    assert here["part"].base is owner
+    owner[-1] = 7
+    assert here["end"][-1] == 7
+
+
+def test_two_views_of_an_array_without_a_name_stay_views_of_one():
+    entire = np.arange(6.0)
+    here = {"a": entire[:4], "b": entire[2:]}
+    del entire
+    there = There(here)
+    there.names["a"][3] = -1
+    assert there.names["b"][1] == -1
+    there.back(here)
+    assert here["b"][1] == -1
+
+
+def test_a_small_view_of_a_large_array_goes_without_it():
+    here = {"head": np.zeros(1_000_000)[:5]}
+    assert There(here).parcel.inputs[0].size < 2000
+
+
+def test_models_share_their_parts_with_what_refers_to_them():
+    weights = np.ones(3)
+    model, optimizer = Box(weights), Box(weights)
+    here = {"model": model, "optimizer": optimizer}
+    there = There(here)
+    there.names["optimizer"].value -= 0.5
+    assert there.names["model"].value[0] == 0.5
+    there.back(here)
+    assert model.value is optimizer.value is weights
+    assert weights[0] == 0.5
+
+
+# Functions and classes of a notebook
+
+CELL = """
+import math, functools
+
+factor = 3
+
+def scaled(x, by=[1]):
+    "Scale."
+    return x * factor * by[0]
+
+def counter():
+    n = 0
+    def step():
+        nonlocal n
+        n += 1
+        return n
+    def read():
+        return n
+    return step, read
+
+step, read = counter()
+
+class Account:
+    made = 0
+    def __init__(self):
+        self.balance = 0
+    def deposit(self, amount):
+        self.balance += amount * factor
+
+account = Account()
+partial = functools.partial(scaled, 2)
+"""
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """The namespace of a notebook: that of ``__main__``."""
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    exec(compile(CELL, "<cell>", "exec"), vars(module))
+    return vars(module)
+
+
+def test_functions_bring_what_they_read_and_closures_share_their_cells(notebook):
+    there = There(notebook, ["scaled", "step", "read", "partial"])
+    assert {"factor"} <= set(there.names)
+    assert there.names["step"]() == 1
+    assert there.names["read"]() == 1
+    there.names["scaled"].__defaults__[0][0] = 10
+    there.back(notebook)
+    assert notebook["read"]() == 1
+    assert notebook["step"]() == 2
+    assert notebook["scaled"](1) == 30
+    assert notebook["partial"]() == 60
+
+
+def test_instances_come_back_as_instances_of_the_class_here(notebook):
+    account, kind = notebook["account"], notebook["Account"]
+    there = There(notebook, ["account", "Account"])
+    there.names["account"].deposit(2)
+    there.names["Account"].made = 5
+    there.names["other"] = there.names["Account"]()
+    there.back(notebook)
+    assert notebook["account"] is account
+    assert account.balance == 6
+    assert type(notebook["other"]) is kind is notebook["Account"]
+    assert kind.made == 5
+
+
+def test_a_method_that_a_run_patches_is_patched_here(notebook):
+    there = There(notebook, ["Account", "account"])
+    there.names["Account"].double = lambda self: self.balance * 2
+    there.back(notebook)
+    notebook["account"].balance = 4
+    assert notebook["account"].double() == 8
+
+
+def test_a_lru_cache_and_a_decorated_function_come_back(notebook):
+    there = There(notebook, ["functools", "scaled"])
+    there.names["cached"] = functools.lru_cache(there.names["scaled"])
+    there.names["math2"] = json
+    there.back(notebook)
+    assert notebook["cached"](1) == 3
+    assert notebook["math2"] is json
+
+
+def test_another_python_makes_a_function_of_its_text_and_refuses_one_without(notebook, monkeypatch):
+    linecache.cache["<cell>"] = len(CELL), None, CELL.splitlines(keepends=True), "<cell>"
+    exec(compile("def lost(): return 1", "<nowhere>", "exec"), notebook)
+    monkeypatch.setattr(_lk_carry._versions, "python", lambda: "3.0")
+    parcel = pack_state(["scaled", "step", "Account", "lost"], notebook, [], LIMIT)
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    arriving = _lk_carry.Arriving(json.loads(parcel.settings["message"]), None)
+    came = {entry["n"]: value for entry, value in arriving.read()}
+    vars(sys.modules["__main__"]).update(came)
+    account = came["Account"]()
+    account.deposit(2)
+    assert (came["scaled"](2), came["step"](), account.balance) == (6, 1, 6)
+    assert "its text is not known: define lost in the cell" in arriving.refused["lost"]
+
+
+# Libraries: what comes back is what it would be here
+
+LIBRARIES = {
+    "sklearn.linear_model": (
+        "import sklearn.linear_model as k, numpy as np\nX = np.arange(6.0).reshape(3, 2)\nx = k.LinearRegression()",
+        "x.fit(X, X[:, 0])",
+        "x.coef_.round(6).tolist()",
+    ),
+    "plotly.graph_objects": (
+        "import plotly.graph_objects as go\nx = go.Figure(go.Scatter(y=[1, 2]))",
+        "x.add_bar(y=[3])\nx.update_layout(title='t')",
+        "__import__('json').loads(x.to_json())",
+    ),
+    "PIL.Image": (
+        "import PIL.Image\nx = PIL.Image.new('RGB', (4, 4), 'red')",
+        "x.putpixel((0, 0), (1, 2, 3))",
+        "x.tobytes()",
+    ),
+    "polars": (
+        "import polars as pl\nx = pl.DataFrame({'a': [1, None]})",
+        "x.insert_column(1, pl.Series('b', ['u', 'v']))",
+        "x.rows()",
+    ),
+    "matplotlib.figure": (
+        "import matplotlib.figure\nx = matplotlib.figure.Figure()\nax = x.add_subplot()\nline, = ax.plot([1, 2])",
+        "ax.set_title('T')\nline.set_color('red')",
+        "x.axes[0] is ax, ax.lines[0] is line, ax.get_title(), line.get_color(), line.figure is x",
+    ),
+    "statsmodels.api": (
+        "import statsmodels.api as sm, numpy as np\nx = {'n': np.arange(9.0)}",
+        "x['fit'] = sm.OLS(x['n'] * 2, x['n']).fit()",
+        "x['fit'].params.round(6).tolist()",
+    ),
+    "networkx": (
+        "import networkx as nx\nx = nx.path_graph(3)",
+        "x.add_edge(0, 9, weight=2)",
+        "sorted(x.edges(data=True))",
+    ),
+    "sympy": (
+        "import sympy\na = sympy.Symbol('a')\nx = [a**2]",
+        "x.append(sympy.diff(x[0], a))",
+        "x[1] == 2 * a, str(x)",
+    ),
+    "altair": (
+        "import altair as alt, pandas as pd\nx = alt.Chart(pd.DataFrame({'a': [1]})).mark_bar()",
+        "x = x.encode(x='a')",
+        "x.to_dict()['encoding']",
+    ),
+    "xarray": (
+        "import xarray as xr\nx = xr.DataArray([1, 2], dims='t')",
+        "x[0] = 5\nx.attrs['u'] = 'm'",
+        "x.to_dict()",
+    ),
+    "torch": (
+        (
+            "import torch\ntorch.manual_seed(0)\nx = torch.nn.Linear(2, 1)\nw = x.weight\n"
+            "o = torch.optim.SGD(x.parameters(), lr=0.1)"
+        ),
+        "x(torch.ones(1, 2)).sum().backward()\no.step()",
+        "w is x.weight, o.param_groups[0]['params'][0] is w, w.grad.tolist(), w.tolist(), w.requires_grad",
+    ),
+    "jax.numpy": (
+        "import jax.numpy as jnp\nx = [jnp.arange(3)]",
+        "x.append(x[0] * 2)",
+        "[part.tolist() for part in x]",
+    ),
+    "scipy.sparse": ("import scipy.sparse as s\nx = s.lil_matrix((2, 2))", "x[0, 1] = 5", "x.toarray().tolist()"),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_an_object_of_a_library_is_after_a_run_what_it_would_be_here(library):
+    pytest.importorskip(library)
+    make, change, shown = LIBRARIES[library]
+    expected, here = {}, {}
+    exec(make + "\n" + change, expected)
+    exec(make, here)
+    names = [name for name in here if not name.startswith("__")]
+    there = There(here, names)
+    exec(change, there.names)
+    state = there.back(here)
+    assert state.missing == {}
+    assert eval(shown, here) == eval(shown, expected)
+
+
+# What cannot travel
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (threading.Lock(), "x is a lock, which belongs to this process"),
+        ((n for n in ()), "x is a generator, which gives its values only once: make a list of it"),
+        ([Box(threading.Lock())], "x holds what is a lock, which belongs to this process"),
+        (NULL, "x is an open file"),
+        (threading.Thread(), "x is a Thread"),
+    ],
+    ids=["lock", "generator", "inner", "file", "thread"],
+)
+def test_what_belongs_to_its_process_is_named_before_anything_is_sent(value, reason):
+    with pytest.raises(UsageError) as caught:
+        There({"x": value, "y": 1})
+    assert str(caught.value).startswith(reason)
+    assert str(caught.value).endswith("Nothing was sent.")
+
+
+def test_what_cannot_come_back_is_named_and_everything_else_comes():
+    here = {"box": Box(1), "items": [1]}
+    there = There(here)
+    there.names["box"].value = threading.Lock()
+    there.names["items"].append(2)
+    there.names["gen"] = (n for n in ())
+    there.names["new"] = {"a": 1}
+    state = there.back(here)
+    assert here["items"] == [1, 2]
+    assert here["new"] == {"a": 1}
+    assert here["box"].value == 1
+    assert state.missing == {
+        "box": "box holds what is a lock, which belongs to this process",
+        "gen": "gen is a generator, which gives its values only once: make a list of it",
+    }
+
+
+def test_what_is_larger_than_the_limit_stays_and_says_how_to_get_it():
+    there = There({"a": 1})
+    there.names["big"] = np.zeros(LIMIT)
+    state = there.back(here := {})
+    assert here == {}
+    assert "add --out big" in state.missing["big"]
+
+
+def test_an_object_that_changes_while_it_is_read_is_named():
+    class Restless(dict):
+        def items(self):
+            yield "a", 1
+            raise RuntimeError("dictionary changed size during iteration")
+
+    with pytest.raises(UsageError, match="x changes while it is read: stop what changes it"):
+        There({"x": Restless()})
+
+
+def test_a_variable_that_was_changed_here_meanwhile_keeps_its_value_and_the_runs_has_another_name():
+    here = {"x": 1, "y": [1]}
+    there = There(here)
+    there.names["x"] = 2
+    here["x"] = "mine"
+    there.back(here)
+    assert (here["x"], here["x_from_run"]) == ("mine", 2)
+
+
+def test_two_runs_that_carry_the_same_name_lose_neither_change():
+    here = {"items": [1], "x": 0, "unread": 5}
+    first, second = There(here, watched=True), There(here, watched=True)
+    for number, there in enumerate((first, second), 1):
+        there.names["items"].append(f"run {number}")
+        there.names["x"] = number
+    items = here["items"]
+    first.back(here)
+    second.back(here)
+    assert here["items"] is items
+    assert (items, here["items_from_run"]) == ([1, "run 1"], [1, "run 2"])
+    assert (here["x"], here["x_from_run"]) == (1, 2)
+
+
+def test_leaves_have_the_same_digest_when_they_have_come():
+    frame = pd.DataFrame({"a": [1.5, None], "t": ["x", "y"], "c": pd.Categorical(["u", "v"]), "d": pd.NaT})
+    here = {"frame": frame, "array": np.asfortranarray(np.ones((40, 50))), "index": frame.index, "s": frame.a}
+    there = There(here)
+    digests = _lk_carry.Digests(there.visit._known)
+    for token, value in there.visit._known.values():
+        assert digests.of(value) == there.visit._before[token]
+
+
+def test_other_versions_are_named_with_their_package(monkeypatch):
+    import sklearn.linear_model  # noqa: PLC0415
+
+    from lk_jupyter.remote import _lk_pickle  # noqa: PLC0415
+
+    parcel = pack_state(["m"], {"m": sklearn.linear_model.Ridge()}, [], LIMIT)
+    found = _lk_pickle.version_of
+    monkeypatch.setattr(_lk_pickle, "version_of", lambda name: "0.1" if name == "scikit-learn" else found(name))
+    arriving = _lk_carry.Arriving(json.loads(parcel.settings["message"]), None)
+    assert list(arriving.read()) == []
+    assert "m was made by other versions: scikit-learn is 0.1 here" in arriving.refused["m"]
+
+
+def test_no_message_of_a_run_makes_reading_raise():
+    broken = {"entries": [{"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}], "stream": 0}
+    content = {"carry": {**broken, "nodes": [], "versions": {}, "texts": {}}, "leaves": [{"v": "gAMu"}]}
+    arriving = _lk_carry.Arriving(content, None)
+    assert list(arriving.read()) == []
+    assert set(arriving.refused) == {"x"}

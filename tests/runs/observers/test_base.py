@@ -1,0 +1,54 @@
+"""What goes along with a run, and what it may not do: harm the run."""
+
+from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
+
+
+class Talker(RunObserver):
+    """Says the same at every occasion."""
+
+    def started(self, run):
+        self.run = run
+
+    def tick(self, run, seconds, text):
+        return [f"{seconds} s", text]
+
+    def remarks(self):
+        return [Notice("now")]
+
+    def ended(self, run, record):
+        return [Notice(record, WARNING)]
+
+
+class Clumsy(RunObserver):
+    """Fails at every occasion."""
+
+    def started(self, run):
+        raise OSError
+
+    def tick(self, run, seconds, text):
+        raise ValueError
+
+    def remarks(self):
+        raise KeyError
+
+    def ended(self, run, record):
+        raise AttributeError
+
+
+def test_a_company_says_what_each_of_its_companions_says_in_order():
+    talker = Talker()
+    company = ObserverGroup([RunObserver(), talker, talker])
+    company.started("run")
+    assert talker.run == "run"
+    assert company.tick("run", 3, "text") == ["3 s", "text", "3 s", "text"]
+    assert company.remarks() == [Notice("now")] * 2
+    assert [str(remark) for remark in company.ended("run", "end")] == ["⚠ end", "⚠ end"]
+
+
+def test_a_companion_that_fails_neither_ends_the_run_nor_silences_the_others():
+    company = ObserverGroup([Clumsy(), Talker()])
+    company.started("run")
+    assert company.tick("run", None, "") == ["None s", ""]
+    assert company.remarks() == [Notice("now")]
+    assert company.ended("run", "end") == [Notice("end", WARNING)]

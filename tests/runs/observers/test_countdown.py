@@ -1,0 +1,67 @@
+"""The time that is left of a run's limit."""
+
+import pytest
+
+from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.runs.observers.countdown import Countdown
+from lk_jupyter.runs.package.checkpoint import told
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "left"),
+    [
+        (60, None, []),
+        (60, 0.2, ["60 s left"]),
+        (600, 29, ["9 min 31 s left"]),
+        (60, 59.7, ["0 s left"]),
+        (60, 75, ["0 s left"]),
+    ],
+)
+def test_the_time_is_counted_down_once_the_code_runs(limit, seconds, left):
+    assert Countdown(limit).tick("run", seconds, "") == left
+
+
+def test_a_warning_comes_when_four_fifths_of_the_time_are_over_and_not_before():
+    countdown = Countdown(100)
+    assert countdown.remarks() == []
+    countdown.tick("run", 79, "")
+    assert countdown.remarks() == []
+    countdown.tick("run", 80, "")
+    assert [str(remark) for remark in countdown.remarks()] == ["⚠ 20 s of 1 min 40 s remain."]
+
+
+def checkpoint(**payload):
+    return Frame("checkpoint", payload, "1")
+
+
+def test_what_a_run_saved_is_told_while_it_goes_on():
+    countdown = Countdown(100)
+    countdown.saw(Frame("display", {}, "0"))
+    assert countdown.remarks() == []
+    countdown.saw(checkpoint(seconds=80.1, files=["model.pt"], count=1, bytes=12_345_678))
+    assert [str(remark) for remark in countdown.remarks()] == ["Saved 1 file, 12.3 MB, after 1 min 20 s."]
+
+
+def test_what_could_not_be_saved_is_a_warning():
+    countdown = Countdown(100)
+    countdown.saw(checkpoint(problem="lk_checkpoint was not defined yet"))
+    assert [str(remark) for remark in countdown.remarks()] == [
+        "⚠ Nothing was saved: lk_checkpoint was not defined yet."
+    ]
+
+
+def test_a_secret_in_the_words_of_a_failure_is_not_shown():
+    key = "lk_" + "a1B2c3D4" * 5
+    assert key not in str(told({"problem": f"lk_checkpoint failed (ValueError: {key})"}))
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "1 byte"), (999, "999 bytes"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (3.2e9, "3.2 GB")]
+)
+def test_sizes_are_told_in_units_that_fit(count, words):
+    assert words in told({"count": 1, "bytes": count, "seconds": 1}).text
+
+
+def test_a_run_whose_limit_nobody_knows_is_not_counted_down():
+    assert Countdown(None).tick("run", 5, "") == []
+    assert Countdown(None).remarks() == []

@@ -1,0 +1,264 @@
+import json
+import shutil
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.code.source import Source
+from lk_jupyter.errors import UsageError
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol import parts
+from lk_jupyter.protocol.frames import split
+from lk_jupyter.protocol.parts import RemoteModule
+from lk_jupyter.runs.package.bundle import Limits, bundle
+
+A100 = MachineType(hardware_profile="gpu.a100", price_per_hour=1.8)
+
+
+@pytest.fixture
+def pack(tmp_path):
+    def pack(code="print(1)", *, first_line=1, **options):
+        source = Source(code, "cell.py", first_line, tmp_path)
+        return bundle(source, RunOptions(**options), A100, Limits(60, 600))
+
+    return pack
+
+
+def test_the_request_holds_what_was_asked_for(pack):
+    request = pack(timeout=300, name="try 1", label=["a", "b"], metadata={"team": "vision"}).request
+    assert request.execution_type == "gpu.a100"
+    assert (request.timeout, request.run_name, request.labels) == (300, "try 1", ["a", "b"])
+    assert request.metadata["team"] == "vision"
+
+
+def test_every_request_can_be_told_from_every_other(pack):
+    assert pack().token != pack().token
+
+
+def test_the_worst_case_is_the_whole_time_limit(pack):
+    assert pack(timeout=600).worst_case == Decimal("0.3")
+
+
+@pytest.mark.parametrize("seconds", [601, 10_000])
+def test_a_timeout_out_of_range_says_the_range_and_the_setting(pack, seconds):
+    with pytest.raises(UsageError, match=rf"1 to 600 s here, got {seconds}.*max_timeout"):
+        pack(timeout=seconds)
+
+
+def test_a_longer_timeout_goes_when_the_account_allows_it(tmp_path):
+    package = bundle(Source("1", folder=tmp_path), RunOptions(timeout=7200), A100, Limits(60, 86_400))
+    assert json.loads(package.request.model_dump_json())["timeout"] == 7200
+
+
+@pytest.mark.parametrize("first_line", [1, 2, 5])
+@pytest.mark.parametrize("arguments", [[], ["--lr", "0.1"]])
+@pytest.mark.parametrize("code", ["x = 1\n1/0", "from __future__ import annotations  # first\n1/0", '"""Doc."""\n1/0'])
+def test_line_numbers_are_those_of_the_author(pack, tmp_path, first_line, arguments, code):
+    package = pack(code, first_line=first_line, arg=arguments)
+    script = tmp_path / "cell.py"
+    script.write_text(package.request.code)
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    line = int(run.stderr.split("line ")[1].split(",")[0])
+    assert line + package.line_shift == first_line + 1
+
+
+def test_arguments_are_in_sys_argv(pack, tmp_path):
+    script = tmp_path / "cell.py"
+    script.write_text(pack("import sys; print(sys.argv[1:])", arg=["a b", "'"]).request.code)
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert run.stdout == "['a b', \"'\"]\n"
+
+
+def test_local_modules_go_with_the_code_and_so_do_theirs(pack, tmp_path):
+    (tmp_path / "model.py").write_text("import layers.conv\n")
+    (tmp_path / "layers").mkdir()
+    (tmp_path / "layers" / "__init__.py").write_text("")
+    (tmp_path / "layers" / "conv.py").write_text("import os\nfrom units import M\n")
+    (tmp_path / "units.py").write_text("M = 1\n")
+    (tmp_path / "other.py").write_text("")
+    files = json.loads(pack("def f():\n    import model").request.import_files)
+    assert sorted(files) == ["layers/__init__.py", "layers/conv.py", "model.py", "units.py"]
+    assert files["units.py"] == "M = 1\n"
+
+
+def test_files_are_shipped_by_glob(pack, tmp_path):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "a.yaml").write_text("lr: 1")
+    (tmp_path / "conf" / "b.yaml").write_text("lr: 2")
+    assert sorted(pack(files=["conf/*.yaml"]).files) == ["conf/a.yaml", "conf/b.yaml"]
+
+
+def test_a_missing_file_is_named(pack):
+    with pytest.raises(UsageError, match=r"no file matches 'missing\.csv'"):
+        pack(files=["missing.csv"])
+
+
+def test_a_large_binary_file_is_refused_with_the_way_that_works(pack, tmp_path):
+    (tmp_path / "weights.bin").write_bytes(b"\xff\xfe\x00" * 3_000_000)
+    with pytest.raises(UsageError, match=r"weights\.bin' isn't UTF-8 text.*%lk_put"):
+        pack(files=["weights.bin"])
+
+
+def test_a_file_with_the_name_of_one_of_ours_is_refused(pack, tmp_path):
+    (tmp_path / "_lk_run.py").write_text("x = 1")
+    with pytest.raises(UsageError, match=r"_lk_run\.py': names starting with _lk_ .* Rename the file"):
+        pack("import _lk_run")
+
+
+def test_a_file_with_the_name_of_the_code_is_refused_unless_it_is_the_code(pack, tmp_path):
+    (tmp_path / "cell.py").write_text("print(1)\n")
+    assert list(pack("print(1)", files=["*.py"]).files) == ["cell.py"]
+    with pytest.raises(UsageError, match=r"cell\.py' is the name of the code in the run"):
+        pack("import cell")
+
+
+@pytest.mark.parametrize("name", ["run.py", "call.py", "settings.json"])
+def test_code_of_any_name_leaves_our_files_as_they_are(name):
+    driver = parts.SHIPPED / "_lk_run.py"
+    files = parts.shipped_files(parts.Cell(name, "print(1)"), [RemoteModule("_lk_call")], "nonce")
+    assert files["_lk_run.py"] == driver.read_text(encoding="utf-8")
+    assert "def run" in files["_lk_call.py"]
+    assert json.loads(files["_lk_settings.json"])["cell"] == name
+
+
+def test_a_file_outside_the_folder_is_refused(pack, tmp_path):
+    (tmp_path.parent / "secret.txt").write_text("x")
+    with pytest.raises(UsageError, match="is outside"):
+        pack(files=["../secret.txt"])
+
+
+def test_a_broken_local_module_is_named_before_anything_is_sent(pack, tmp_path):
+    (tmp_path / "broken.py").write_text("x = (")
+    with pytest.raises(UsageError, match=r"broken\.py', which the code imports, isn't valid Python"):
+        pack("import broken")
+
+
+def test_requirements_come_from_names_and_files(pack, tmp_path):
+    (tmp_path / "req.txt").write_text("numpy>=1.26\n# a remark\n")
+    text = pack(requirements=["req.txt", "torch >= 2.4"]).request.requirements_content
+    assert text == "numpy>=1.26\n# a remark\ntorch>=2.4\n"
+
+
+def test_auto_requires_what_the_code_and_its_modules_import(pack, tmp_path):
+    (tmp_path / "mine.py").write_text("import httpx\n")
+    text = pack("import os, pydantic\nimport mine", requirements=["auto"]).request.requirements_content
+    assert [line.split("==")[0] for line in text.split()] == ["httpx", "pydantic"]
+
+
+def test_auto_takes_the_known_package_of_an_import_that_is_not_installed_here(pack):
+    text = pack("import cv2, pydantic", requirements=["auto"]).request.requirements_content
+    assert [line.partition("==")[0] for line in text.split()] == ["opencv-python-headless", "pydantic"]
+
+
+def test_auto_names_all_imports_whose_package_nobody_knows(pack):
+    with pytest.raises(UsageError) as refused:
+        pack("import nowhere, cv2, pydantic\nimport not_here", requirements=["auto"])
+    assert str(refused.value) == (
+        "-r auto: 'not_here', 'nowhere' aren't installed here, so their packages can't be looked up. "
+        "Nothing was sent. Name the packages: -r not_here -r nowhere"
+    )
+
+
+@pytest.mark.parametrize(
+    ("requirements", "words"),
+    [
+        ([], ""),
+        (["pandas>=2"], "installing pandas"),
+        (["torch", "numpy==2.0", "pandas", "scikit-learn[x]>=1"], "installing torch, numpy +2"),
+    ],
+)
+def test_what_is_installed_before_a_run_is_named(pack, requirements, words):
+    assert pack(requirements=requirements).installs == words
+
+
+@pytest.mark.parametrize("what", ["missing-file.txt/", "a b c", "torch=>2"])
+def test_what_is_no_requirement_is_refused(pack, what):
+    with pytest.raises(UsageError, match="-r: "):
+        pack(requirements=[what])
+
+
+def test_nothing_extra_is_sent_for_plain_code(pack):
+    sent = json.loads(pack().request.model_dump_json(exclude_none=True))
+    assert set(sent) == {"code", "nbcode", "timeout", "file_name", "execution_type", "metadata"}
+
+
+def parts_of(package, folder):
+    """Put what is sent where a run finds it, and run it."""
+    for name, text in json.loads(package.request.import_files).items():
+        (folder / name).write_text(text)
+    (folder / "cell.py").write_text(package.request.code)
+    return subprocess.run([sys.executable, "cell.py"], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def with_part(tmp_path, monkeypatch):
+    """Pack code with a part that says when it is called."""
+    monkeypatch.setattr(parts, "SHIPPED", tmp_path / "remote")
+    shutil.copytree(Path(parts.__file__).parent.parent / "remote", tmp_path / "remote")
+    (tmp_path / "remote" / "_lk_example.py").write_text(
+        "import _lk_run\n"
+        "def before(settings, namespace):\n    namespace['x'] = settings['x']\n"
+        "def after(settings, namespace, error):\n    _lk_run.frame('example', dict(x=namespace['x'], e=repr(error)))\n"
+    )
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    def pack(code, **options):
+        source = Source(code, "cell.py", 2, tmp_path)
+        part = RemoteModule("_lk_example", {"x": 1})
+        package = bundle(source, RunOptions(**options), A100, Limits(60, 600), [part])
+        done = parts_of(package, folder)
+        text, frames = split(done.stdout, package.nonce)
+        return done, text, frames
+
+    return pack
+
+
+def test_a_part_is_called_before_the_code_and_after_it(with_part):
+    done, text, frames = with_part("print(x)\nx += 1")
+    assert (text, done.stderr, done.returncode) == ("1\n", "", 0)
+    assert [(frame.kind, frame.payload) for frame in frames] == [("example", {"x": 2, "e": "None"})]
+
+
+def test_a_part_learns_of_the_error_that_ended_the_code(with_part):
+    done, _, frames = with_part("def f():\n    1/0\nf()")
+    assert frames[0].payload["e"].startswith("ZeroDivisionError")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert 'cell.py", line 4, in <module>\n    f()' in done.stderr
+    assert "_lk_run" not in done.stderr
+
+
+@pytest.mark.parametrize(("code", "status"), [("raise SystemExit(3)", 3), ("import sys; sys.exit('no')", 1), ("", 0)])
+def test_the_exit_code_is_that_of_a_plain_script(with_part, code, status):
+    assert with_part(f"pass\n{code}")[0].returncode == status
+
+
+def test_arguments_and_the_name_of_the_file_are_as_without_parts(with_part):
+    _, text, _ = with_part("import sys, pathlib\nprint(sys.argv[1:], pathlib.Path(__file__).name, __name__)", arg=["a"])
+    assert text == "['a'] cell.py __main__\n"
+
+
+def test_classes_of_the_code_can_be_pickled_and_its_source_be_read(with_part):
+    code = (
+        "import inspect, pickle\nfrom dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n"
+        "print(pickle.loads(pickle.dumps(P(2))), inspect.getsource(P).splitlines()[1])"
+    )
+    assert with_part(code)[1] == "P(x=2) class P:\n"
+
+
+def test_processes_that_the_code_spawns_find_it(with_part):
+    code = (
+        "import multiprocessing as mp\ndef double(x):\n    return 2 * x\nif __name__ == '__main__':\n"
+        "    with mp.get_context('spawn').Pool(1) as pool:\n        print(pool.map(double, [1, 2]))"
+    )
+    assert with_part(code)[1] == "[2, 4]\n"
+
+
+def test_the_code_cannot_find_the_nonce(with_part):
+    code = "import os\nprint(sorted(name for name in os.listdir() if 'settings' in name), 'NONCE' in str(os.environ))"
+    assert with_part(code)[1] == "[] False\n"

@@ -1,0 +1,422 @@
+"""What travels with a run, at work: the code is run as a cloud runs it, without a cloud."""
+
+import json
+import re
+import subprocess
+import sys
+from base64 import b64decode
+
+import pytest
+from patience import PATIENCE
+
+from lk_jupyter.api.execution import ExecutionRecord
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.code.source import Source
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol.frames import Frame, Splitter
+from lk_jupyter.runs.outcome import failure_of
+from lk_jupyter.runs.package import bundle as bundles
+from lk_jupyter.runs.package.bundle import Limits, bundle
+
+CREATED = "2026-06-02T09:14:03Z"
+L40S = MachineType(hardware_profile="gpu.l40s", price_per_hour=1.0)
+
+
+class Done:
+    """What a run has shown: text and frames in order, of both streams."""
+
+    def __init__(self, process, nonce, folder):
+        self.code = process.returncode
+        self.raw = process.stdout
+        self.folder = folder
+        splitter = Splitter(nonce)
+        self.items = [*splitter.feed(process.stdout), *splitter.end()]
+        assert splitter.damaged == 0
+
+    @property
+    def text(self):
+        return "".join(item for item in self.items if isinstance(item, str))
+
+    def payloads(self, kind="display"):
+        return [item.payload for item in self.items if isinstance(item, Frame) and item.kind == kind]
+
+    @property
+    def shown(self):
+        """Text, and the forms of what was shown in its place."""
+        return [item if isinstance(item, str) else item.payload.get("data", item.kind) for item in self.items]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a cell as a cloud does; both streams come as one."""
+
+    def run(code, **options):
+        source = Source(code, "cell.py", 2, tmp_path, is_cell=True)
+        package = bundle(source, RunOptions(**options), L40S, Limits(60, 600))
+        for name, text in json.loads(package.request.import_files).items():
+            (tmp_path / name).write_text(text)
+        (tmp_path / "cell.py").write_text(package.request.code)
+        command = [sys.executable, "-X", "utf8", "cell.py"]
+        process = subprocess.run(
+            command,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        process.stdout = process.stdout.decode()
+        return Done(process, package.nonce, tmp_path)
+
+    return run
+
+
+def test_the_last_expression_is_shown(run):
+    assert run("x = 6\nprint('a')\nx * 7").shown == ["a\n", {"text/plain": "42"}]
+
+
+@pytest.mark.parametrize("code", ["x = 1", "None", "5;", "print(end='')"])
+def test_nothing_is_shown_where_a_notebook_shows_nothing(run, code):
+    assert run(code).shown == []
+
+
+def test_shown_objects_and_text_come_in_order_also_from_threads_and_processes(run):
+    code = (
+        "import subprocess, sys, threading\nprint('a', end='')\ndisplay(1)\nsubprocess.run(['echo', 'b'])\n"
+        "thread = threading.Thread(target=display, args=(2,)); thread.start(); thread.join()\n"
+        "print('c', file=sys.stderr, flush=True)\ndisplay(3)\nprint('d')"
+    )
+    one, two, three = ({"text/plain": str(number)} for number in (1, 2, 3))
+    assert run(code).shown == ["a", one, "b\n", two, "c\n", three, "d\n"]
+
+
+def test_an_object_is_shown_in_all_its_forms(run):
+    code = (
+        "class Thing:\n    def _repr_html_(self): return '<b>x</b>'\n    def _repr_png_(self): return b'\\x89PNG'\n"
+        "    def _repr_latex_(self): return '$x$', {'size': 1}\n    def _repr_json_(self): return {'a': 1}\n"
+        "    def __repr__(self): return 'Thing'\nThing()"
+    )
+    (payload,) = run(code).payloads()
+    assert payload["data"] == {
+        "text/html": "<b>x</b>",
+        "image/png": "iVBORw==",
+        "text/latex": "$x$",
+        "application/json": {"a": 1},
+        "text/plain": "Thing",
+    }
+    assert payload["metadata"] == {"text/latex": {"size": 1}}
+
+
+def test_a_form_that_fails_is_told_and_the_others_are_shown(run):
+    code = "class Thing:\n    def _repr_html_(self): return 1 / 0\n    def __repr__(self): return 'Thing'\nThing()"
+    done = run(code)
+    assert done.code == 0
+    assert "ZeroDivisionError" in done.text
+    assert done.payloads()[0]["data"] == {"text/plain": "Thing"}
+
+
+def test_an_output_is_updated_by_its_id(run):
+    done = run("handle = display(1, display_id='x')\nhandle.update(2)\nhandle2 = display(3, display_id=True)")
+    assert done.payloads()[0]["id"] == "x"
+    assert done.payloads("update") == [{"data": {"text/plain": "2"}, "metadata": {}, "id": "x"}]
+
+
+def test_figures_are_shown_at_plt_show_and_at_the_end(run):
+    done = run("import matplotlib.pyplot as plt\nplt.plot([1]); plt.show()\nprint('between')\nplt.plot([2]);")
+    first, text, second = done.shown
+    assert text == "between\n"
+    for figure in (first, second):
+        assert b64decode(figure["image/png"]).startswith(b"\x89PNG")
+        assert figure["text/plain"] == "<Figure size 640x480 with 1 Axes>"
+
+
+@pytest.mark.parametrize("backend", ["svg", "agg"])
+def test_plt_show_shows_figures_of_every_backend(run, backend):
+    plot = "import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()\nprint(plt.get_fignums())"
+    figure, text = run(f"import matplotlib\nmatplotlib.use({backend!r})\n{plot}").shown
+    assert b64decode(figure["image/png"]).startswith(b"\x89PNG")
+    assert text == "[]\n"
+
+
+def test_figures_of_code_that_fails_are_shown_too(run):
+    done = run("import matplotlib.pyplot as plt\nplt.plot([1])\n1/0")
+    assert len(done.payloads()) == 1
+    assert done.code == 1
+
+
+def test_a_backend_that_the_environment_names_is_left_alone(run, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    assert run("import matplotlib\nmatplotlib.get_backend().lower()").shown == [{"text/plain": "'agg'"}]
+
+
+def test_a_data_frame_comes_as_a_table_and_as_text(run):
+    (payload,) = run("import pandas as pd\npd.DataFrame({'a': [1]})").payloads()
+    assert "<table" in payload["data"]["text/html"]
+    assert payload["data"]["text/plain"] == "   a\n0  1"
+
+
+def test_an_image_comes_as_a_picture(run):
+    (payload,) = run("from PIL import Image\nImage.new('RGB', (2, 2))").payloads()
+    assert b64decode(payload["data"]["image/png"]).startswith(b"\x89PNG")
+
+
+def test_ipythons_display_objects_show_through_ours(run):
+    code = (
+        "from IPython.display import HTML, Latex, JSON, display, update_display, clear_output\n"
+        "display(HTML('<i>x</i>'), display_id='h')\nupdate_display(Latex('$y$'), display_id='h')\n"
+        "clear_output(wait=True)\nJSON({'a': 1})"
+    )
+    done = run(code)
+    assert done.payloads()[0]["data"]["text/html"] == "<i>x</i>"
+    assert done.payloads("update")[0]["data"]["text/latex"] == "$y$"
+    assert done.payloads("clear") == [{"wait": True}]
+    assert done.payloads()[1]["data"]["application/json"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("!echo hi", "hi\r\n"),
+        ("name = 'you'\n!echo {name} $name $$HOME_", "you you\r\n"),
+        ("files = !ls cell.py\nprint(files)", "['cell.py']\n"),
+        ("%cd .\n", ""),
+        ("%env LK_TRY=1\nimport os; print(os.environ['LK_TRY'])", "env: LK_TRY=1\n1\n"),
+        ("%%bash\necho one\necho two", "one\ntwo\n"),
+        ("%%writefile note.txt\nhello", "Writing note.txt\n"),
+        ("%%script cat\nthrough", "through\n"),
+        ("%%python\nprint('in another')", "in another\n"),
+        ("%mkdir made\n%ls -d made", "made/\r\n"),
+        ("!echo 'print(n)' > other.py\nn = 4\n%run -i other.py", "4\n"),
+        ("%%capture kept\nprint('no')", ""),
+        ("%load_ext autoreload\n%autoreload 2\n%matplotlib inline", ""),
+        ("import asyncio\nawait asyncio.sleep(0)\nprint('awaited')", "awaited\n"),
+        ("!exit 3\nprint(_exit_code)", "3\n"),
+    ],
+)
+def test_ipythons_syntax_works(run, code, text):
+    done = run(code)
+    assert done.code == 0
+    assert re.sub(r"^/.*\n", "", done.text) == text
+
+
+def test_a_statement_is_timed(run):
+    assert re.fullmatch(r"[\d.]+ [mµn]?s ± .* of 2 runs, 5 loops each\)\n", run("%timeit -n 5 -r 2 sum([1])").text)
+    done = run("%time 6 * 7")
+    assert "Wall time: " in done.text
+    assert done.payloads()[0]["data"] == {"text/plain": "42"}
+
+
+def test_pip_is_that_of_the_interpreter(run):
+    assert "site-packages" in run("%pip --version").text or "No module named pip" in run("%pip --version").text
+
+
+def plain(done):
+    (payload,) = done.payloads("error")
+    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(payload["traceback"]))
+
+
+def test_an_error_is_shown_as_ipython_shows_it(run):
+    done = run("def f(x):\n    y = x\n    return 1 / x\n\nf(0)")
+    assert plain(done).splitlines()[1:] == [
+        "ZeroDivisionError                         Traceback (most recent call last)",
+        "File cell.py:6",
+        "      4     return 1 / x",
+        "      5 ",
+        "----> 6 f(0)",
+        "",
+        "File cell.py:4, in f(x)",
+        "      2 def f(x):",
+        "      3     y = x",
+        "----> 4     return 1 / x",
+        "      5 ",
+        "      6 f(0)",
+        "",
+        "ZeroDivisionError: division by zero",
+    ]
+
+
+def test_the_log_has_the_plain_traceback_and_the_notebook_does_not_show_it_twice(run):
+    done = run("print('a')\n1/0")
+    assert "ZeroDivisionError: division by zero\n" in done.raw
+    assert done.text == "a\n"
+
+
+def test_what_led_to_an_error_is_told(run):
+    shown = plain(run("try:\n    1/0\nexcept ZeroDivisionError as e:\n    raise ValueError('bad\\nvalue') from e"))
+    assert (
+        shown.index("ZeroDivisionError: division") < shown.index("direct cause") < shown.index("ValueError: bad\nvalue")
+    )
+
+
+def test_a_deep_recursion_is_cut(run):
+    shown = plain(run("def f(): return f()\nf()"))
+    assert "more places" in shown
+    assert len(shown.splitlines()) < 300
+
+
+def test_lines_below_a_magic_have_their_numbers(run):
+    shown = plain(run("%%time\nx = 1\n1/0"))
+    assert "----> 4 1/0" in shown
+    assert "_lk_" not in shown
+    assert "      2 %%time" in shown
+
+
+def test_a_run_that_exits_shows_no_error(run):
+    done = run("import sys\nsys.exit(3)")
+    assert (done.code, done.items) == (3, [])
+
+
+BAR = "from tqdm.auto import tqdm, trange\nimport time\n"
+
+
+def test_a_bar_tells_how_far_it_is_and_its_text_stays_in_the_log(run):
+    done = run(f"{BAR}print('a')\nfor i in tqdm(range(4), desc='load'): time.sleep(.2)\nprint('b')")
+    bars = done.payloads("bar")
+    assert done.text == "a\nb\n"
+    assert "100%|" in done.raw
+    assert {bar["label"] for bar in bars} == {"load"}
+    assert (bars[0]["n"], bars[0]["state"]) == (0, "going")
+    assert (bars[-1]["n"], bars[-1]["total"], bars[-1]["state"]) == (4, 4, "ended")
+    assert 2 <= len(bars) <= 5
+
+
+def test_nested_bars_are_told_apart_and_one_that_leaves_is_gone(run):
+    done = run(f"{BAR}for i in trange(2):\n    for j in tqdm(range(3), leave=False, total=None): pass")
+    states = {bar["bar"]: bar["state"] for bar in done.payloads("bar")}
+    assert list(states.values()) == ["ended", "gone", "gone"]
+
+
+def test_bars_in_files_and_bars_that_are_off_are_left_alone(run):
+    code = "import io\nfile = io.StringIO()\nfor i in tqdm(range(2), file=file): pass\nlist(tqdm([], disable=True))\n"
+    assert run(f"{BAR}{code}len(file.getvalue()) > 0").shown == [{"text/plain": "True"}]
+
+
+def test_what_is_written_between_bars_is_shown(run):
+    assert run(f"{BAR}for i in tqdm(range(2)): tqdm.write(f'step {{i}}')").text == "step 0\nstep 1\n"
+
+
+def test_a_script_is_plain_unless_it_is_asked_for(tmp_path):
+    source = Source("1", folder=tmp_path)
+    assert bundle(source, RunOptions(), L40S, Limits(60, 600)).nonce is None
+    assert bundle(source, RunOptions(rich=True), L40S, Limits(60, 600)).nonce
+    cell = Source("1", folder=tmp_path, is_cell=True)
+    package = bundle(cell, RunOptions(rich=False), L40S, Limits(60, 600))
+    assert (package.request.code, package.request.import_files) == ("1", None)
+
+
+def test_plotly_figures_come_as_its_own_renderer_shows_them_in_a_kernel(run):
+    done = run("import plotly.graph_objects as go\nfigure = go.Figure(go.Scatter(y=[1, 2]))\nfigure.show()\nfigure")
+    for payload in done.payloads():
+        assert payload["data"]["application/vnd.plotly.v1+json"]["data"][0]["type"] == "scatter"
+        assert payload["data"].keys() == {"application/vnd.plotly.v1+json"}
+
+
+def test_the_errors_of_a_group_are_all_told(run):
+    if sys.version_info < (3, 11):
+        pytest.skip("exception groups are of Python 3.11")
+    shown = plain(run("raise ExceptionGroup('both', [ValueError('one'), KeyError('two')])"))
+    assert "ExceptionGroup: both (2 sub-exceptions)" in shown
+    assert "ValueError: one" in shown
+    assert "KeyError: 'two'" in shown
+
+
+def test_an_excepthook_of_the_code_is_called(run):
+    done = run("import sys\nsys.excepthook = lambda kind, error, tb: print('mine', kind.__name__)\n1/0")
+    assert (done.text, done.code) == ("mine ZeroDivisionError\n", 1)
+
+
+def test_an_output_that_is_too_large_for_the_log_is_told(run):
+    code = "class Big:\n    def _repr_html_(self): return 'x' * 17_000_000\n    def __repr__(self): return 'Big'\nBig()"
+    (payload,) = run(code).payloads()
+    assert payload["data"]["text/plain"].startswith("Big\n(an output of 17,000,003 bytes is too large for the log")
+
+
+def test_a_folder_that_cannot_be_written_is_no_hindrance(run, monkeypatch):
+    script = (
+        "import builtins, _lk_run\nreal = open\ndef shut(path, mode='r', **more):\n"
+        "    if 'w' in mode: raise PermissionError(path)\n    return real(path, mode, **more)\n"
+        "builtins.open = shut\n_lk_run.main(globals())\n"
+    )
+    monkeypatch.setattr(bundles, "SCRIPT", script)
+    assert "----> 2 1/0" in plain(run("1/0"))
+
+
+def test_bars_that_ask_for_widgets_become_bars_too(run):
+    done = run(
+        "from tqdm.notebook import tqdm, trange\nfor i in tqdm(range(2), desc='a'): pass\nfor i in trange(2): pass"
+    )
+    assert {payload["state"] for payload in done.payloads("bar")} == {"going", "ended"}
+
+
+def test_a_widget_is_shown_as_far_as_it_can_be_and_the_way_to_a_live_one_is_named(run):
+    note = "Not interactive: widgets need a kernel on the machine. Add one: %lk_kernel add A100"
+    (payload,) = run("import ipywidgets\nipywidgets.IntSlider()").payloads()
+    assert payload["data"]["text/plain"] == f"IntSlider(value=0)\n({note})"
+    assert '<input type="range" disabled min="0" max="100" value="0"> 0' in payload["data"]["text/html"]
+    assert set(payload["data"]) == {"text/plain", "text/html"}
+    code = (
+        "from ipywidgets import *\npicture = Image(value=b'PNG', format='png')\n"
+        "VBox([HTML('<b>shown</b>'), HBox([picture, Text('<i>')])])"
+    )
+    (payload,) = run(code).payloads()
+    html = payload["data"]["text/html"]
+    assert "<b>shown</b>" in html
+    assert 'src="data:image/png;base64,UE5H"' in html
+    assert '<input disabled value="&lt;i&gt;">' in html
+
+
+def test_interact_shows_its_first_result_and_that_nobody_can_move_it(run):
+    done = run("from ipywidgets import interact\ninteract(lambda x: print('x is', x), x=5);")
+    assert done.text == "x is 5\n"
+    assert "Not interactive" in done.payloads()[-1]["data"]["text/plain"]
+
+
+@pytest.mark.parametrize("name", ["input", "getpass"])
+def test_a_question_ends_with_words_in_place_of_a_bare_error(run, name):
+    done = run(f"from getpass import getpass\n{name}('Who?')")
+    (error,) = done.payloads("error")
+    assert error["text"].endswith(f"EOFError: nobody can answer {name}() in a run\n")
+    assert "During handling" not in error["text"]
+    assert done.code == 1
+
+
+def test_values_and_arguments_of_any_alphabet_arrive(run):
+    assert run("import sys\nprint(sys.argv[1:])", arg=["é😀", "\u2028'\"\\"]).text == "['é😀', '\\u2028\\'\"\\\\']\n"
+
+
+def test_magics_of_ipython_itself_work_where_it_is_installed(run):
+    done = run("import IPython\nx = 1\n%who_ls\n%precision 2")
+    assert done.code == 0
+    assert done.payloads()[-1]["data"]["text/plain"] == "'%.2f'"
+
+
+def test_the_expression_that_failed_is_marked(run):
+    if sys.version_info < (3, 11):
+        pytest.skip("Python 3.11 and later tell where it is")
+    (payload,) = run("é = [1]; x = é[3]").payloads("error")
+    assert "\x1b[30;43mé[3]\x1b[0m" in "\n".join(payload["traceback"])
+
+
+def test_what_the_code_does_to_its_folder_and_path_is_no_hindrance(run):
+    done = run(
+        "import os, sys\nos.chdir('/')\nsys.path.pop(0)\ndisplay(1)\nimport matplotlib.pyplot as plt\nplt.plot([1]);"
+    )
+    assert [set(payload["data"]) for payload in done.payloads()] == [{"text/plain"}, {"image/png", "text/plain"}]
+
+
+def test_what_json_cannot_hold_is_told_so_that_a_notebook_can(run):
+    code = (
+        "import numpy as np\nclass Thing:\n"
+        "    def _repr_json_(self): return {'a': np.arange(2), 'n': float('nan'), 's': {1}}\n"
+        "    __repr__ = lambda self: 'Thing'\nThing()"
+    )
+    assert run(code).payloads()[0]["data"]["application/json"] == {"a": [0, 1], "n": None, "s": "{1}"}
+
+
+def test_a_cloud_that_drops_what_goes_along_is_named_with_the_way_out():
+    stderr = 'Traceback (most recent call last):\n  File "cell.py", line 1, in <module>\n'
+    stderr += "ModuleNotFoundError: No module named '_lk_run'\n"
+    record = ExecutionRecord(execution_id="3f0c", status="failed", created_at=CREATED, return_code=1, stderr=stderr)
+    assert "add --no-rich" in str(failure_of(record))

@@ -1,0 +1,162 @@
+"""Starts whose answers are lost, over a real socket."""
+
+import json
+from datetime import datetime, timezone
+
+import pytest
+from api.scripted import answer
+from runs.conftest import RUN, ok
+
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.code.source import Source
+from lk_jupyter.errors import OutcomeUnknown, PaymentRequired, ServerError
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol.file_names import plain_name
+from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.submit import start
+from lk_jupyter.runs.submit.start import start_once
+
+ACCEPTED = {"execution_id": RUN, "status": "pending", "streaming_url": "http://127.0.0.1/secret-stream"}
+EMPTY_HISTORY = {"executions": [], "total_executions": 0, "total_credits_spent": 0, "limit": 50, "offset": 0}
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr(start, "LOOK_PAUSE", 0)
+
+
+@pytest.fixture
+def package(tmp_path):
+    machine = MachineType(hardware_profile="gpu.a100", price_per_hour=1.59)
+    return bundle(Source("print(1)", folder=tmp_path), RunOptions(), machine, Limits(60, 600))
+
+
+class Gateway:
+    """Takes starts and gives the answers of the test; lists the runs that it took."""
+
+    def __init__(self, *answers, takes=True):
+        self.answers = list(answers)
+        self.takes = takes
+        self.starts = []
+        self.aborted = []
+        self.echoed = ("metadata",)
+        self.created_at = datetime.now(timezone.utc).isoformat()
+
+    def __call__(self, request):
+        if request.path.endswith("/streaming/start"):
+            self.starts.append(request.json)
+            reply = self.answers.pop(0)
+            return reply() if callable(reply) else reply
+        if request.path.endswith("/workloads/list"):
+            return ok([self._workload(sent) for sent in self.starts] if self.takes else [])
+        if "/workloads/abort/" in request.path:
+            self.aborted.append(request.path.rpartition("/")[2])
+            return ok({"execution_id": RUN, "status": "aborted", "message": "ok"})
+        return ok(EMPTY_HISTORY)
+
+    def _workload(self, sent):
+        echo = {name: sent[name] for name in self.echoed if name in sent}
+        return {"execution_id": RUN, "status": "running", "created_at": self.created_at, **echo}
+
+
+def refusal(status, detail="no", **headers):
+    return (answer(status, json.dumps({"detail": detail}), "application/json", **headers),)
+
+
+def test_a_start_that_is_answered_is_sent_once(client, server, package):
+    server.handler = gateway = Gateway(ok(ACCEPTED))
+    assert start_once(client, package).execution_id == RUN
+    assert len(gateway.starts) == 1
+
+
+@pytest.mark.parametrize("lost", [(), refusal(502), refusal(503, Retry_After="0"), refusal(504)])
+def test_a_start_whose_answer_is_lost_is_found_and_not_sent_again(client, server, package, lost):
+    server.handler = gateway = Gateway(lost)
+    assert start_once(client, package).execution_id == RUN
+    assert len(gateway.starts) == 1
+
+
+@pytest.mark.parametrize("lost", [(), refusal(502), refusal(504)])
+def test_a_start_whose_answer_is_lost_is_never_sent_again_though_no_list_has_the_run(client, server, package, lost):
+    server.handler = gateway = Gateway(lost, ok(ACCEPTED), takes=False)
+    with pytest.raises(OutcomeUnknown, match=r"may be active and billed[\s\S]*not sent again[\s\S]*%lk_runs"):
+        start_once(client, package)
+    assert len(gateway.starts) == 1
+
+
+def test_a_lost_start_is_found_by_the_name_of_its_file_where_lists_have_no_metadata(client, server, package):
+    server.handler = gateway = Gateway(())
+    gateway.echoed = ("file_name",)
+    assert start_once(client, package).execution_id == RUN
+    assert len(gateway.starts) == 1
+    assert plain_name(gateway.starts[0]["file_name"]) == "script.py"
+
+
+def test_a_lost_start_that_no_list_marks_names_the_runs_that_began_then(client, server, package):
+    server.handler = gateway = Gateway(())
+    gateway.echoed = ()
+    with pytest.raises(OutcomeUnknown, match=f"Started around that time: {RUN}"):
+        start_once(client, package)
+    assert len(gateway.starts) == 1
+
+
+def test_a_start_that_the_server_broke_on_after_it_took_effect_is_found(client, server, package):
+    server.handler = gateway = Gateway(refusal(500, "Internal Server Error"))
+    assert start_once(client, package).execution_id == RUN
+    assert len(gateway.starts) == 1
+
+
+def test_a_start_that_the_server_broke_on_and_lists_nowhere_is_its_error(client, server, package):
+    server.handler = gateway = Gateway(refusal(500, "Internal Server Error"), takes=False)
+    with pytest.raises(ServerError, match="Internal Server Error"):
+        start_once(client, package)
+    assert len(gateway.starts) == 1
+
+
+def test_a_lost_start_stays_unknown_while_the_lists_are_out_of_reach(client, server, package):
+    gateway = Gateway(refusal(500))
+    server.handler = lambda request: gateway(request) if request.method == "POST" else refusal(500)
+    with pytest.raises(OutcomeUnknown, match="not sent again"):
+        start_once(client, package)
+    assert len(gateway.starts) == 1
+
+
+BARE = [
+    {"execution_id": RUN},
+    {"executionId": RUN},
+    {"id": RUN, "state": "ok"},
+    {"job_id": RUN},
+    {"data": {"execution_id": RUN, "status": "queued"}},
+    {"result": {"id": RUN}},
+    {"success": True, "data": {"run_id": RUN}},
+    {"execution": {"id": RUN, "status": None}},
+    {"execution_id": RUN, "status": 7, "streaming_url": None, "pythia_decision": {"gpu": "a100"}},
+]
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+@pytest.mark.parametrize("body", BARE, ids=json.dumps)
+def test_the_id_of_a_start_is_read_from_whatever_success_holds_it(client, server, package, status, body):
+    server.handler = gateway = Gateway((answer(status, json.dumps(body), "application/json"),))
+    assert start_once(client, package).execution_id == RUN
+    assert len(gateway.starts) == 1
+
+
+@pytest.mark.parametrize("text", ["", "OK", "{}", '"accepted"', "[]", "null", "{", '{"message": "queued"}'])
+def test_a_success_without_an_id_is_looked_up(client, server, package, text):
+    server.handler = gateway = Gateway((answer(202, text, "text/plain"),))
+    assert start_once(client, package).execution_id == RUN
+    assert len(gateway.starts) == 1
+
+
+def test_a_rate_limited_start_is_sent_again(client, server, package):
+    server.handler = gateway = Gateway(refusal(429, Retry_After="0"), ok(ACCEPTED))
+    assert start_once(client, package).execution_id == RUN
+    assert len(gateway.starts) == 2
+
+
+def test_a_refused_start_is_not_sent_again(client, server, package):
+    server.handler = gateway = Gateway(refusal(402, "Insufficient credits"))
+    with pytest.raises(PaymentRequired, match="Insufficient credits"):
+        start_once(client, package)
+    assert len(gateway.starts) == 1

@@ -1,0 +1,152 @@
+"""lk_jupyter.runs.abort: against servers that answer in every way that there is, over a real socket."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from api.scripted import answer
+from localcloud.conftest import until
+from patience import PATIENCE
+
+from lk_jupyter.runs import abort
+from lk_jupyter.runs.abort import abort_soon, close_when_idle
+
+from .conftest import RUN, ok
+
+
+class Cloud:
+    """A server with one run; ``answers`` are those to aborts, the last for good, after which the run has ended."""
+
+    def __init__(self, *answers, ends=True, state="running"):
+        self.answers = list(answers)
+        self.ends = ends
+        self.state = state
+        self.aborts = 0
+
+    def __call__(self, request):
+        if "/workloads/abort/" not in request.path:
+            return ok({"execution_id": RUN, "status": self.state})
+        self.aborts += 1
+        last = len(self.answers) == 1
+        reply = self.answers[0] if last else self.answers.pop(0)
+        if last and self.ends:
+            self.state = "aborted"
+        return reply
+
+
+def said(status, text, kind="application/json", **headers):
+    return (answer(status, text, kind, **headers),)
+
+
+ODD = {
+    "empty": said(200, ""),
+    "no content": (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",),
+    "a message": said(200, '{"message": "Run abort requested"}'),
+    "accepted": said(202, "{}"),
+    "a list": said(200, '["aborted"]'),
+    "a number": said(200, "1"),
+    "text": said(200, "OK", "text/plain"),
+    "broken JSON": said(200, "{not json"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_any_answer_of_success_is_enough_and_the_abort_is_sent_once(client, server, odd):
+    server.handler = cloud = Cloud(odd)
+    sent = abort_soon(client, RUN)
+    assert sent.wait(PATIENCE)
+    assert sent.error is None
+    assert cloud.aborts == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 410])
+@pytest.mark.parametrize("state", ["aborted", "completed"])
+def test_a_refusal_to_abort_what_has_ended_is_its_end(client, server, status, state):
+    server.handler = cloud = Cloud(said(status, '{"detail": "Run has already ended"}'), ends=False, state=state)
+    assert abort_soon(client, RUN).wait(PATIENCE)
+    assert cloud.aborts == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [said(503, "{}"), said(500, "{}"), said(502, "<html>", "text/html"), ()],
+    ids=["503", "500", "page", "lost"],
+)
+def test_a_failure_is_said_at_once_and_the_abort_is_repeated_in_the_background(client, server, failure, monkeypatch):
+    monkeypatch.setattr(abort, "PAUSES", (0.0,))
+    server.handler = cloud = Cloud(*[failure] * 9, ODD["a message"])
+    sent = abort_soon(client, RUN)
+    until(lambda: sent.is_stuck or sent.ended.is_set())
+    if sent.is_stuck:  # the repetition is as fast as this test
+        assert "The run may still be active" in sent.words
+        assert f"%lk_abort {RUN}" in sent.words
+    until(sent.ended.is_set)
+    assert cloud.aborts == 10
+    assert sent.error is None
+
+
+def test_a_run_that_keeps_running_after_its_abort_was_accepted_is_named(client, server):
+    server.handler = cloud = Cloud(ODD["a message"], ends=False)
+    sent = abort_soon(client, RUN)
+    assert not sent.wait(0.5)
+    assert sent.accepted
+    assert sent.words.startswith("The server accepted the abort, but the run is still running.")
+    cloud.state = "aborted"
+    assert sent.ended.wait(PATIENCE)
+
+
+def test_a_refusal_for_good_is_not_repeated(client, server):
+    server.handler = cloud = Cloud(said(403, '{"detail": "Not your run"}'), ends=False)
+    sent = abort_soon(client, RUN)
+    assert not sent.wait(30)
+    assert "Not your run" in sent.words
+    assert cloud.aborts == 1
+
+
+def test_an_abort_that_is_on_its_way_is_not_sent_twice(client, server):
+    server.handler = cloud = Cloud(ODD["a message"], ends=False)
+    assert abort_soon(client, RUN) is abort_soon(client, RUN)
+    cloud.state = "aborted"
+    until(lambda: (client, RUN) not in abort._aborts)
+    assert cloud.aborts == 1
+
+
+def test_a_client_is_closed_once_its_aborts_have_come_to_their_ends(client, server, monkeypatch):
+    monkeypatch.setattr(abort, "PAUSES", (0.0,))
+    server.handler = Cloud(*[said(503, "{}")] * 5, ODD["empty"])
+    sent, closed = abort_soon(client, RUN), []
+    close_when_idle(client, lambda: closed.append(sent.ended.is_set()))
+    until(lambda: closed)
+    assert closed == [True]
+
+
+#: Starts a run, waits for it, and prints its id once it does.
+SCRIPT = """
+import threading, time, lk_jupyter
+from lk_jupyter.runs.waiting import is_blocking
+
+def report():
+    while not is_blocking(run.execution_id):
+        time.sleep(0.01)
+    print(run.execution_id, flush=True)
+
+with lk_jupyter.connect() as session:
+    run = session.run("import time; time.sleep(100)", timeout=600)
+    threading.Thread(target=report, daemon=True).start()
+    run.wait()
+"""
+
+
+@pytest.mark.parametrize(("times", "gap"), [(2, 0), (2, 0.05), (2, 0.3), (20, 0.02)])
+def test_a_script_that_is_interrupted_again_and_again_leaves_no_run(signed_in, times, gap):
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True) as process:
+        run = process.stdout.readline().strip()
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(gap)
+        assert process.wait(PATIENCE) != 0
+    until(lambda: signed_in.client.execution.status(run).status == "aborted")

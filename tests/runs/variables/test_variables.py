@@ -1,0 +1,783 @@
+"""Variables go with a run and come back, on the local cloud: each kind once from end to end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import threading
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lk_jupyter
+from lk_jupyter.code.source import Source
+from lk_jupyter.code.variables import read_by
+from lk_jupyter.errors import RunFailed, StorageError, UsageError
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.protocol import bucket
+from lk_jupyter.protocol.bucket import KEPT, VALUES
+from lk_jupyter.remote import _lk_ambient, _lk_codec, _lk_envelope, _lk_transfer
+from lk_jupyter.runs.history.rerun import again
+from lk_jupyter.runs.observers.outputs import Returned
+from lk_jupyter.runs.package.prepare import prepare
+from lk_jupyter.runs.package.secret_scan import require_consent
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit import upload
+from lk_jupyter.runs.submit.tidy import tidy
+from lk_jupyter.runs.variables.chunks import PIECE, pieces
+from lk_jupyter.runs.variables.download import CHANGED, outputs
+from lk_jupyter.runs.variables.fingerprint import fingerprint
+from lk_jupyter.runs.variables.payload import pack
+
+MEGABYTES = np.arange(300_000.0)
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def session(cloud):
+    with closing(lk_jupyter.connect(cloud.base_url, api_key=cloud.api_key)) as connected:
+        yield connected
+
+
+def run(session, code, **options):
+    started = session.run(code, gpu="L40S", **options)
+    started.result()
+    return started
+
+
+def bundle_of(session, namespace, **options):
+    source = Source("pass", namespace=namespace)
+    return prepare(session, source, RunOptions(inputs=list(namespace), machine="cpu", **options))
+
+
+# From end to end
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"größe": (1, {2.5}), "none": None},
+        pd.DataFrame({"a": [1.5, None], "t": ["x", "ü"], "z": pd.date_range("2026", periods=2, tz="Europe/Berlin")}),
+        pd.Series(MEGABYTES, name="large"),
+        pl.DataFrame({"a": [1, None], "b": ["x", "y"]}),
+        pa.table({"a": [1, None]}),
+        MEGABYTES.reshape(2, -1).T,
+        "ü" * 2_000_000,
+    ],
+    ids=["plain", "frame", "large series", "polars", "arrow", "array", "text"],
+)
+def test_a_value_goes_there_and_comes_back(session, value):
+    back = run(session, "same = value", inputs={"value": value}, outputs=["same"]).outputs()["same"]
+    assert type(back) is type(value)
+    if isinstance(value, (pd.DataFrame, pd.Series, pl.DataFrame, pa.Table)):
+        assert back.equals(value)
+    else:
+        assert np.array_equal(back, value) if isinstance(value, np.ndarray) else back == value
+
+
+def test_the_code_can_change_what_came_and_here_it_stays(session):
+    frame = pd.DataFrame({"a": MEGABYTES})
+    code = "frame.loc[0, 'a'] = 7\nframe['b'] = array.sum()\narray[0] = 1"
+    out = run(session, code, inputs={"frame": frame, "array": np.zeros(200_000)}, outputs="frame, array").outputs()
+    assert (out["frame"].loc[0, "a"], out["frame"].loc[0, "b"], out["array"][0]) == (7, 0, 1)
+    assert list(frame.columns) == ["a"]
+    out["array"][1] = 5
+    out["frame"].loc[1, "a"] = 5
+
+
+def test_two_names_of_one_object_stay_one(session):
+    shared = [1]
+    out = run(session, "a.append(2)\nc = b", inputs={"a": shared, "b": shared}, outputs=["a", "c"]).outputs()
+    assert out["a"] == [1, 2]
+    assert out["c"] is out["a"]
+
+
+def test_names_may_be_in_any_alphabet(session):
+    assert run(session, "größe *= 2", inputs={"größe": 3}, outputs=["größe"]).outputs() == {"größe": 6}
+
+
+def test_several_large_and_small_values_at_once(session):
+    values = {"big": MEGABYTES, "also": [MEGABYTES[:1000] + n for n in range(20)], "small": {"n": 1}}
+    back = run(session, "pass", inputs=values, outputs=list(values)).outputs()
+    assert np.array_equal(back["big"], MEGABYTES)
+    assert all(map(np.array_equal, back["also"], values["also"]))
+    assert back["small"] == {"n": 1}
+
+
+def test_what_comes_back_is_cut_into_slots_and_put_together(session, monkeypatch):
+    sizes = (1_000_000, 100_000, 1_000_000, 3_000_000)
+    monkeypatch.setattr("lk_jupyter.runs.variables.payload.SLOTS", sizes)
+    monkeypatch.setattr("lk_jupyter.runs.variables.download.SLOTS", sizes)
+    monkeypatch.setattr(
+        "lk_jupyter.runs.variables.download._STARTS", [0, *(sum(sizes[: n + 1]) for n in range(len(sizes)))]
+    )
+    out = run(session, "one = big\nother = big + 1", inputs={"big": MEGABYTES[:200_000]}, outputs="one,other").outputs()
+    assert np.array_equal(out["one"] + 1, out["other"])
+    failed = session.run("big = bytes(9_000_000)", outputs=["big"], gpu="L40S")
+    with pytest.raises(RunFailed):
+        failed.result()
+    assert "could not be sent back: they are larger than" in failed.record.stderr
+
+
+# What does not come
+
+
+def test_a_missing_and_an_unsendable_output_are_named_and_the_others_come(session):
+    out = run(session, "good = 1\nbad = (n for n in [])", outputs=["good", "bad", "none"]).outputs()
+    assert out == {"good": 1}
+    assert out.missing == {
+        "bad": "bad is a generator, which gives its values only once: make a list of it",
+        "none": "none was not set",
+    }
+
+
+def test_after_an_error_what_was_there_comes(session):
+    failed = session.run("best = 1\nbest = 1 / 0", outputs=["best", "later"], gpu="L40S")
+    with pytest.raises(RunFailed, match="ZeroDivisionError"):
+        failed.result()
+    out = failed.outputs()
+    assert out == {"best": 1}
+    assert list(out.missing) == ["later"]
+
+
+def test_a_run_that_was_killed_says_so(session):
+    killed = session.run("import os; best = 1; print('on', flush=True); os._exit(3)", outputs=["best"], gpu="L40S")
+    assert killed.outputs().missing == {"best": "best didn't arrive: the run finished before it could send it"}
+
+
+def test_a_run_that_was_asked_for_nothing_has_no_outputs(session):
+    assert run(session, "x = 1").outputs() == {}
+
+
+def test_a_missing_package_is_one_line_before_the_code_starts(session, tmp_path, monkeypatch):
+    (tmp_path / "absent_over_there.py").write_text("def act(): return 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    import absent_over_there  # noqa: PLC0415
+
+    failed = session.run("print('ran')", inputs={"f": absent_over_there.act}, gpu="L40S")
+    with pytest.raises(RunFailed):
+        failed.result()
+    assert "f needs absent_over_there, which is not installed: add -r absent_over_there" in failed.record.stderr
+    assert "Traceback" not in failed.record.stderr
+    assert "ran" not in (failed.record.stdout or "")
+
+
+def test_what_cannot_be_sent_is_named_before_anything_is_sent(session):
+    before = len(journal().entries())
+    with pytest.raises(UsageError) as caught:
+        session.run("pass", inputs={"lock": threading.Lock(), "gen": iter([]), "fine": 1}, gpu="L40S")
+    assert str(caught.value).splitlines()[0] == "lock is a lock, which belongs to this process"
+    assert "gen is an iterator" in str(caught.value)
+    assert len(journal().entries()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"inputs": ["datas"]}, r"--in: this notebook has no variable datas. Nothing was sent. Did you mean data\?"),
+        ({"inputs": ["a b"]}, "--in takes variable names"),
+        ({"outputs": ["1x"]}, "--out takes variable names, such as df,model, got '1x'"),
+        ({"outputs": ["class"]}, "--out takes variable names"),
+    ],
+)
+def test_names_are_checked_before_anything_is_sent(session, options, said):
+    with pytest.raises(UsageError, match=said):
+        prepare(session, Source("pass", namespace={"data": 1}), RunOptions(machine="cpu", **options))
+
+
+# The bucket is the organization's: members and runs can write there
+
+
+class Evil:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.path),)
+
+
+@pytest.mark.parametrize("value", ["x = 1", "import numpy as np; x = np.arange(300_000.0)"], ids=["small", "large"])
+def test_a_member_who_overwrites_what_a_run_sent_back_sets_nothing_here(session, value, tmp_path):
+    started = run(session, value, outputs=["x"], pickle=True)
+    message = _lk_envelope.Message(pickle=True)
+    message.add("x", Evil(tmp_path / "ran"))
+    returned = bucket.returned_key(started.bundle.token, "values")
+    assert started.outputs().missing == {}
+    slot = bucket.returned_key(started.bundle.token, 0)
+    if session.storage.exists(slot):
+        session.storage.put(bytes(session.storage.info(slot).size), slot)
+        assert started.outputs().missing == {"x": f"x {CHANGED}"}
+    session.storage.put(message.text().encode(), returned)
+    assert started.outputs().missing == {"x": f"x {CHANGED}"}
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_colleagues_run_sets_no_variable_here_and_unpickles_nothing(session, tmp_path, monkeypatch):
+    code = (
+        f"class Evil:\n    def __reduce__(self): return open, ({str(tmp_path / 'ran')!r}, 'w')\nevil, plain = Evil(), 7"
+    )
+    with monkeypatch.context() as colleague:
+        colleague.setenv("LK_JOURNAL", str(tmp_path / "colleague.sqlite"))
+        theirs = run(session, code, outputs=["evil", "plain"], pickle=True).execution_id
+    found = session.get(theirs)
+    mine = {"plain": "as it was"}
+    (said,) = Returned(mine).ended(found, found.record)
+    assert mine == {"plain": "as it was"}
+    assert str(said).endswith(f"so no variable was set. To set its outputs: %lk_attach {theirs[:8]} --take evil,plain")
+    said = Returned(mine, ["evil", "plain"]).ended(found, found.record)
+    assert mine == {"plain": 7}
+    assert "--pickle was not given" in str(said[1])
+    assert not (tmp_path / "ran").exists()
+
+
+class Bucket:
+    """A bucket with one message in it."""
+
+    def __init__(self, message):
+        self.message = message
+
+    def get_bytes(self, _key):
+        return self.message
+
+    def get_into(self, _key, part, _start):
+        part[:] = bytes(len(part))
+
+
+def received(message, **how):
+    text = message if isinstance(message, bytes) else json.dumps(message).encode()
+    said = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+    return outputs(Bucket(text), "token", ["x"], said, **{"pickle": False, "ours": False, **how})
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"t": "global", "m": "os", "q": "system"},
+        {"t": "defaultdict", "f": {"t": "global", "m": "os", "q": "abort"}, "o": {}},
+        {"t": "enum", "c": {"t": "global", "m": "http", "q": "HTTPStatus"}, "v": 200},
+        {"t": "pickle", "leaf": 0},
+        {"t": "list", "v": [{"t": "global", "m": "builtins", "q": "eval"}]},
+    ],
+    ids=["function", "factory", "class", "pickle", "inner"],
+)
+def test_a_colleagues_run_gives_no_code_that_a_later_line_would_call(node):
+    found = received({"values": {"x": node}, "leaves": [{"v": "gASV"}], "refused": {}})
+    assert dict(found) == {}
+    assert "names code" in found.missing["x"] or "is pickled" in found.missing["x"]
+
+
+NODES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["v", "leaf", "id", "n", "m", "q", "f", "c", "z", "o", "d", "k", "fill"]), inner
+        )
+        | st.fixed_dictionaries(
+            {
+                "t": st.sampled_from(
+                    [*_lk_codec._READ, "same", "numpy.array", "numpy.scalar", "pandas.DataFrame", "x", 5]
+                )
+            },
+            optional=dict.fromkeys(("v", "leaf", "id", "n", "m", "q", "f", "c", "z", "o", "d"), inner),
+        )
+    ),
+    max_leaves=12,
+)
+LEAVES = st.lists(
+    st.fixed_dictionaries({}, optional={"v": st.text(max_size=8), "size": st.integers(-5, 5000), "at": st.integers()})
+)
+
+
+@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "60")), deadline=None)
+@given(
+    st.binary(max_size=50)
+    | st.fixed_dictionaries(
+        {"values": st.just({}) | st.fixed_dictionaries({"x": NODES}), "leaves": LEAVES, "refused": st.just({}) | NODES}
+    )
+)
+def test_no_values_raise(message):
+    found = received(message)
+    assert set(found) | set(found.missing) == {"x"}
+    assert all(isinstance(reason, str) for reason in found.missing.values())
+
+
+def test_a_member_who_overwrites_a_variable_on_its_way_executes_nothing_in_the_run(session, tmp_path, monkeypatch):
+    monkeypatch.setattr(upload, "_links", overwriting(upload._links, tmp_path))
+    failed = session.run("print('ran')", inputs={"a": list(MEGABYTES), "f": lambda: 1}, pickle=True, gpu="L40S")
+    with pytest.raises(RunFailed):
+        failed.result()
+    assert "somebody changed .lk/v/" in failed.record.stderr
+    assert "ran" not in (failed.record.stdout or "")
+    assert not (tmp_path / "ran").exists()
+    for found in session.storage.ls(bucket.VALUES):
+        session.storage.remove(found.key)  # the next test sends what was overwritten
+
+
+def overwriting(links, tmp_path):
+    """Return what makes the links, after which somebody writes other values to where they lead."""
+
+    def made(storage, settings, package):
+        for key, size in settings["blobs"]:
+            evil = pickle.dumps(Evil(tmp_path / "ran"))
+            storage.put(evil.ljust(size, b"."), bucket.VALUES + key)
+        return links(storage, settings, package)
+
+    return made
+
+
+# Pickle
+
+
+def test_pickles_are_only_made_and_read_where_that_was_asked_for(session):
+    import decimal  # noqa: PLC0415
+
+    context = decimal.Context(prec=7)
+    with pytest.raises(UsageError, match=r"context is a decimal.Context, which can't be sent.*--pickle"):
+        session.run("pass", inputs={"context": context}, gpu="L40S")
+    back = run(session, "pass", inputs={"context": context}, outputs=["context"], pickle=True).outputs()
+    assert back["context"].prec == 7
+
+
+def test_a_function_of_the_notebook_goes_pickled(session):
+    factor = 3
+    out = run(session, "y = f(2)", inputs={"f": lambda x: x * factor}, outputs=["y"], pickle=True).outputs()
+    assert out == {"y": 6}
+
+
+def test_other_versions_are_refused_by_name(session, monkeypatch):
+    import sklearn.linear_model  # noqa: PLC0415
+
+    from lk_jupyter.remote import _lk_pickle  # noqa: PLC0415
+
+    found = _lk_pickle.version_of
+    monkeypatch.setattr(_lk_pickle, "version_of", lambda name: "0.1" if name == "scikit-learn" else found(name))
+    failed = session.run("print('ran')", inputs={"m": sklearn.linear_model.Ridge()}, pickle=True, gpu="L40S")
+    with pytest.raises(RunFailed):
+        failed.result()
+    assert f"m is pickled, and scikit-learn is {sklearn.__version__} here, and was 0.1 there" in failed.record.stderr
+    assert "ran" not in (failed.record.stdout or "")
+
+
+# State travels with --carry
+
+
+def test_what_a_cell_reads_goes_and_what_it_changes_comes_back_without_names(session):
+    frame, items = pd.DataFrame({"a": MEGABYTES}), [1]
+    code = "frame['b'] = frame.a * 2\nitems.append(len(unread.a))\ndel gone\ntotal = float(frame.b.sum())"
+    inputs = {"frame": frame, "items": items, "unread": frame.head(3), "gone": 1, "lock": threading.Lock()}
+    started = run(session, code, inputs=inputs, carry=True)
+    assert [sent.name for sent in started.bundle.parcel.inputs] == ["frame", "gone", "items", "unread"]
+    out = started.outputs()
+    assert sorted(out) == ["frame", "items", "total"]
+    assert (out["items"], out["total"], list(out["frame"].columns)) == ([1, 3], MEGABYTES.sum() * 2, ["a", "b"])
+    assert (items, list(frame.columns)) == ([1], ["a"])  # copies: only a notebook has its objects changed
+    assert started.changed_state().deleted == ["gone"]
+
+
+def test_state_of_a_run_is_found_again_by_who_has_its_journal(session, cloud):
+    started = run(session, "items.append(2)", inputs={"items": [1], "big": MEGABYTES}, carry=True)
+    with lk_jupyter.connect(cloud.base_url, api_key=cloud.api_key) as other:
+        assert other.get(started.execution_id).outputs() == {"items": [1, 2]}
+
+
+@pytest.mark.parametrize("what", ["message", "leaf"])
+def test_a_member_who_forges_the_state_of_a_run_changes_nothing_here(session, what, tmp_path):
+    started = run(session, "x = big * 2\nitems.append(1)", inputs={"big": MEGABYTES, "items": []}, carry=True)
+    token = started.bundle.token
+    assert sorted(started.outputs()) == ["items", "x"]
+    if what == "leaf":
+        slot = bucket.returned_key(token, 0)
+        session.storage.put(bytes(session.storage.info(slot).size), slot)
+        out = started.outputs()
+        assert dict(out) == {"items": [1]}  # which is in the message
+        assert CHANGED in out.missing["x"]
+    else:
+        stream = pickle.dumps(Evil(tmp_path / "ran"), 3)
+        entry = {"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}
+        told = {"entries": [entry], "stream": 0, "nodes": [], "versions": {}, "texts": {}}
+        told.update(refused={}, sizes={}, gone=["items"], ambient={"random": _lk_codec.as_text(lambda s: s(stream))})
+        leaves = [{"v": _lk_codec.as_text(lambda sink: sink(stream)), "size": len(stream)}]
+        forged = json.dumps({"values": {}, "leaves": leaves, "refused": {}, "carry": told})
+        session.storage.put(forged.encode(), bucket.returned_key(token, "values"))
+        out = started.outputs()
+        assert dict(out) == {}
+        assert CHANGED in out.missing["state"]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_member_who_overwrites_state_on_its_way_executes_nothing_in_the_run(session, tmp_path, monkeypatch):
+    monkeypatch.setattr(upload, "_links", overwriting(upload._links, tmp_path))
+    failed = session.run("print('ran', len(a))", inputs={"a": MEGABYTES + 7}, carry=True, gpu="L40S")
+    with pytest.raises(RunFailed):
+        failed.result()
+    assert "somebody changed .lk/v/" in failed.record.stderr
+    assert "ran" not in (failed.record.stdout or "")
+    assert not (tmp_path / "ran").exists()
+    for found in session.storage.ls(VALUES):
+        session.storage.remove(found.key)  # the next test sends what was overwritten
+
+
+def test_a_colleagues_state_is_not_read(session, tmp_path, monkeypatch):
+    with monkeypatch.context() as colleague:
+        colleague.setenv("LK_JOURNAL", str(tmp_path / "colleague.sqlite"))
+        theirs = run(session, "x = [1]", inputs={"y": 1}, carry=True).execution_id
+    found = session.get(theirs)
+    mine = {}
+    Returned(mine).ended(found, found.record)
+    assert mine == {}
+    assert found.outputs() == {}
+    with pytest.raises(UsageError, match="wasn't started from here with --carry, so nothing is read"):
+        found.changed_state()
+
+
+def test_a_small_file_that_the_cell_names_goes_along_and_is_in_the_plan(session, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows.csv").write_text("a,b")
+    (tmp_path / "large.csv").write_text("x" * 1_000_001)
+    source = Source("open('data/rows.csv'), open('large.csv'), '../rows', 'absent.csv', 'data'", folder=tmp_path)
+    package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
+    assert package.files == {"data/rows.csv": "a,b"}
+    assert prepare(session, source, RunOptions(machine="cpu")).files == {}
+
+
+def test_a_cell_that_looks_at_all_names_gets_those_that_can_travel(session):
+    namespace = {"a": 1, "b": [2], "lock": threading.Lock()}
+    package = prepare(session, Source("sorted(globals())", namespace=namespace), RunOptions(carry=True, machine="cpu"))
+    assert [sent.name for sent in package.parcel.inputs] == ["a", "b"]
+
+
+def test_a_secret_in_the_environment_is_asked_about_and_one_by_name_stays(session, monkeypatch):
+    monkeypatch.setenv("MY_API_KEY", "0123456789")
+    monkeypatch.setenv("MODE", "lk_" + "a1B2" * 10)
+    package = prepare(session, Source("x = 1"), RunOptions(carry=True, machine="cpu"))
+    assert "variable os.environ['MODE']" in str(package.secrets[0])
+    assert "MY_API_KEY" not in _lk_ambient.changed_environment()
+
+
+def test_large_variables_are_asked_about_before_they_travel_by_themselves(session, monkeypatch):
+    monkeypatch.setenv("LK_CARRY_LIMIT", "1000000")
+    inputs = {"big": MEGABYTES, "small": 1}
+    with pytest.raises(
+        UsageError, match=r"The cell reads 2.4 MB of variables: big .*Nothing was sent. Send them: --in"
+    ):
+        session.run("print(big[0], small)", inputs=inputs, carry=True, gpu="L40S")
+    source = Source("print(big[0], small)", namespace=inputs)
+    package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
+    assert require_consent([package], lambda question: "Send them?" in question)[0].parcel.size_allowed
+    named = prepare(session, source, RunOptions(carry=True, inputs=["big"], machine="cpu"))
+    assert require_consent([named]) == [named]
+
+
+# Sent once
+
+
+@pytest.fixture
+def uploads(session, monkeypatch):
+    """The keys that are written to the bucket from here."""
+    keys = []
+    put = session.storage.put
+    monkeypatch.setattr(session.storage, "put", lambda source, key: (keys.append(key), put(source, key)))
+    return keys
+
+
+def test_what_has_not_changed_is_not_sent_again_and_what_has_changed_in_place_is(session, uploads):
+    frame = pd.DataFrame({"a": np.random.default_rng().random(200_000)})
+    inputs = {"frame": frame}
+    run(session, "pass", inputs=inputs)
+    assert len(uploads) == 1
+    run(session, "pass", inputs={"other": frame.copy()})
+    assert len(uploads) == 1
+    frame.iloc[100_000, 0] += 1
+    out = run(session, "total = frame.a.sum()", inputs=inputs, outputs=["total"]).outputs()
+    assert len(uploads) == 2
+    assert out["total"] == frame.a.sum()
+
+
+def test_small_values_need_no_bucket(session, uploads):
+    run(session, "print(x)", inputs={"x": {"lr": 0.1}})
+    assert uploads == []
+
+
+def test_a_value_that_has_gone_from_the_bucket_is_sent_again(session, uploads):
+    array = np.random.default_rng().random(200_000)
+    run(session, "pass", inputs={"array": array})
+    session.storage.remove(uploads[0])
+    run(session, "pass", inputs={"array": array})
+    assert uploads[0] == uploads[1]
+
+
+def test_old_leftovers_are_removed_and_others_not(session, monkeypatch):
+    session.storage.put(b"x", ".lk/v/old")
+    session.storage.put(b"x", "mine/old")
+    monkeypatch.setitem(KEPT, VALUES, timedelta(0))
+    tidy(session.storage)
+    assert not session.storage.exists(".lk/v/old")
+    assert session.storage.exists("mine/old")
+
+
+# Secrets and the journal
+
+
+def test_links_are_in_what_is_sent_and_nowhere_else(session):
+    package = bundle_of(session, {"big": MEGABYTES}, outputs=["big"])
+    complete = upload.upload_inputs(session, package, lambda _: None)
+    links = json.loads(json.loads(complete.import_files)[upload.LINKS])
+    assert links["inputs"][0].startswith("http")
+    started = Run.submit(session, package)
+    kept = journal().get(started.execution_id)
+    for text in (
+        json.dumps(kept.request),
+        repr(package),
+        repr(started),
+        repr(vars(started)),
+        package.request.import_files,
+    ):
+        assert "X-Amz" not in text
+    started.result()
+
+
+def test_a_run_of_the_journal_finds_its_variables_again(session):
+    first = run(session, "same = big", inputs={"big": MEGABYTES, "cfg": {"lr": 1}}, outputs=["same", "cfg"])
+    package = again(session, first.execution_id, journal().get(first.execution_id))
+    second = Run.submit(session, package)
+    second.result()
+    assert np.array_equal(second.outputs()["same"], MEGABYTES)
+    key = json.loads(json.loads(package.request.import_files)["_lk_settings.json"])["parts"]["_lk_variables"]["blobs"][
+        0
+    ]
+    session.storage.remove(bucket.VALUES + key[0])
+    third = again(session, first.execution_id, journal().get(first.execution_id))
+    with pytest.raises(
+        UsageError,
+        match=r"no longer has variables of that run \(1 of 1 files\)\. Nothing was sent\. Run its cell again",
+    ):
+        Run.submit(session, third)
+
+
+def test_an_interrupt_while_the_variables_are_sent_leaves_nothing_there(session):
+    package = bundle_of(session, {"a": np.random.default_rng().random(200_000)})
+
+    def tell(_):
+        raise UsageError("Interrupted before it was sent.")
+
+    with pytest.raises(UsageError, match="Interrupted"):
+        upload.upload_inputs(session, package, tell)
+    assert not session.storage.exists(bucket.VALUES + package.parcel.blobs[0].key)
+
+
+def test_what_came_back_is_found_from_another_session(session, cloud):
+    started = run(session, "x = 42", outputs=["x"])
+    with lk_jupyter.connect(cloud.base_url, api_key=cloud.api_key) as other:
+        assert other.get(started.execution_id).outputs() == {"x": 42}
+
+
+def test_links_that_would_end_before_the_run_are_refused(make_cloud):
+    cloud = make_cloud("--s3-credential-seconds", "20")
+    with (
+        lk_jupyter.connect(cloud.base_url, api_key=cloud.api_key) as session,
+        pytest.raises(UsageError, match=r"Nothing was sent\. Lower the limit: --timeout 1\d"),
+    ):
+        session.run("pass", outputs=["x"], timeout=60, gpu="L40S")
+
+
+def test_how_much_is_sent_is_told(session):
+    package = bundle_of(session, {"a": np.random.default_rng().random(2_000_000)})
+    told = []
+    upload.upload_inputs(session, package, told.append)
+    assert told[0] == "sending 0 bytes of 16 MB"
+    again = []
+    upload.upload_inputs(session, package, again.append)
+    assert again == []
+
+
+def test_attach_auto_takes_only_a_run_with_the_same_variables(session):
+    options = {"attach": "auto", "gpu": "L40S"}
+    code = "import time; time.sleep(60)  # with variables"
+    first = session.run(code, inputs={"big": MEGABYTES}, **options)
+    assert session.run(code, inputs={"big": MEGABYTES.copy()}, **options).execution_id == first.execution_id
+    other = session.run(code, inputs={"big": MEGABYTES + 1}, **options)
+    assert other.execution_id != first.execution_id
+    for going_on in (first, other):
+        going_on.abort()
+
+
+def test_a_secret_in_a_variable_is_asked_about(session):
+    with pytest.raises(UsageError, match="variable cfg"):
+        session.run("pass", inputs={"cfg": {"key": "lk_" + "a1B2" * 10}}, gpu="L40S")
+
+
+# What the cell reads
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("total = total + 1", ["total"]),
+        ("total += 1", ["total"]),
+        ("x = 1\nprint(x, df)", ["df"]),
+        ("def f(a):\n    return a + b + later\nlater = 1", ["b"]),
+        ("if c:\n    x = 1\nprint(x)", ["c", "x"]),
+        ("if c:\n    x = 1\nelse:\n    x = 2\nprint(x)", ["c"]),
+        ("for i in a:\n    b = i\nprint(i, b)", ["a"]),
+        ("[i for i in a if i]", ["a"]),
+        ("[i for i in i]", []),
+        ("import np\nnp.x", []),
+        ("from a import b as x\nx", []),
+        ("def f():\n    global k\n    k += 1", ["k"]),
+        ("class C(a):\n    y = df\n    def f(self):\n        return lr", ["a", "df", "lr"]),
+        ("with c as x:\n    print(x)", ["c"]),
+        ("try:\n    import x\nexcept E:\n    x = None\nx", []),
+        ("x = 1\ndel x\nx", ["x"]),
+        ("match a:\n    case [x, *y] if x > b:\n        print(x, y, c)", ["a", "b", "c"]),
+        ("a[0] = b", ["a", "b"]),
+        ("print(x := c)\nx", ["c"]),
+        ("f'{größe:.{b}}'", ["b", "größe"]),
+        ("lambda q=a: q + lr", ["a", "lr"]),
+        ("print(len)", ["len"]),
+        ("print(max)", []),
+        ("get_ipython().run_line_magic('time', 'y = a + b')\ny", ["a", "b"]),
+        ("get_ipython().run_line_magic('timeit', '-n 3 -r1 f(a)')", ["a", "f"]),
+        ("get_ipython().run_cell_magic('time', '', 'x = a\\nx + y\\n')\nx", ["a", "y"]),
+        ("get_ipython().run_cell_magic('capture', 'x', 'print(a)')\nx", ["a"]),
+        ("get_ipython().system('echo {a} $b $$c {f(i)}')", ["a", "b", "f", "i"]),
+        ("x = get_ipython().getoutput('ls {lr}')", ["lr"]),
+        ("df.query('k > @lr and y < @x')", ["df", "lr", "x"]),
+        ("eval('a + b')", ["a", "b"]),
+        ("f('y ~ np.log(x)', df)", ["df", "f", "np", "x", "y"]),
+    ],
+)
+def test_a_cell_reads_what_it_does_not_set_before(code, names):
+    known = dict.fromkeys(["a", "b", "c", "df", "f", "i", "k", "later", "lr", "np", "total", "x", "y", "größe", "len"])
+    known["max"] = max
+    assert read_by(code, known) == names
+
+
+def test_all_that_the_cell_reads_is_sent_modules_by_their_names(session):
+    namespace = {"df": pd.DataFrame({"a": [1, 2]}), "np": np, "unused": threading.Lock(), "lr": 0.5}
+    source = Source("total = np.sum(df.a) * lr * factor", namespace=namespace, values={"factor": 2})
+    package = prepare(session, source, RunOptions(in_all=True, outputs=["total"], machine="cpu"))
+    assert [sent.name for sent in package.parcel.inputs] == ["df", "lr", "np"]
+    started = Run.submit(session, package)
+    started.result()
+    assert started.outputs()["total"] == 3
+
+
+def test_in_all_takes_from_a_namespace_what_the_code_reads(session):
+    started = session.run("y = x + 1", inputs={"x": 1, "lock": threading.Lock()}, in_all=True, outputs="y", gpu="L40S")
+    assert started.outputs() == {"y": 2}
+
+
+def test_each_of_several_runs_brings_and_returns_its_own(session):
+    fan = session.fan_out("y = x * k", sweep=["k=1,2"], inputs={"x": MEGABYTES[:3]}, outputs=["y"], machine="cpu")
+    fan.wait()
+    assert [lane.run.outputs()["y"].tolist() for lane in fan.lanes] == [[0, 1, 2], [0, 2, 4]]
+
+
+def test_auto_requirements_name_what_the_variables_need(session):
+    package = bundle_of(session, {"df": pd.DataFrame({"a": [1]})}, requirements=["auto"])
+    assert {"pandas", "pyarrow"} <= {line.partition("==")[0] for line in package.request.requirements_content.split()}
+
+
+def test_auto_requirements_name_what_a_pickled_value_needs(session):
+    import sklearn.linear_model  # noqa: PLC0415
+
+    package = bundle_of(session, {"m": [sklearn.linear_model.Ridge()]}, pickle=True, requirements=["auto"])
+    assert "scikit-learn" in {line.partition("==")[0] for line in package.request.requirements_content.split()}
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("x = [lambda: show]\nimport _lk_show as show", "x[0] holds an output of the run, which cannot leave it"),
+        ("import ipywidgets\nx = ipywidgets.IntSlider()", "x is a widget, which belongs to the kernel that made it"),
+    ],
+    ids=["within a function", "widget"],
+)
+def test_what_belongs_to_the_run_is_named_and_no_package_is_asked_for(session, code, reason):
+    out = run(session, code, outputs=["x"], pickle=True, rich=True).outputs()
+    assert out.missing["x"].startswith(reason)
+
+
+# Pieces
+
+
+def test_a_fingerprint_is_of_the_bytes_alone():
+    def by_one(sink):
+        for byte in b"abc":
+            sink(bytes([byte]))
+
+    assert fingerprint(by_one) == fingerprint(lambda sink: sink(b"abc"))
+    assert fingerprint(by_one) != fingerprint(lambda sink: sink(b"abd"))
+
+
+def test_pieces_join_what_is_small_and_cut_what_is_large():
+    large = bytes(PIECE * 2 + 5)
+
+    def write(sink):
+        sink(b"a")
+        sink(memoryview(large))
+        sink(b"b" * 3)
+
+    made = list(pieces(write))
+    assert b"".join(made) == b"a" + large + b"bbb"
+    assert [len(piece) for piece in made] == [1, PIECE, PIECE, 5 + 3] or max(map(len, made)) <= PIECE
+
+
+def test_an_error_while_writing_is_raised_where_the_pieces_are_taken():
+    def write(sink):
+        sink(b"x" * PIECE)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(pieces(write))
+
+
+def test_whoever_stops_taking_pieces_stops_their_making():
+    def write(sink):
+        while True:
+            sink(b"x" * PIECE)
+
+    taken = pieces(write)
+    next(taken)
+    taken.close()
+    maker = next((thread for thread in threading.enumerate() if thread.name == "lk-pieces"), None)
+    if maker:
+        maker.join(5)
+        assert not maker.is_alive()
+
+
+def test_too_little_memory_is_said_before_anything_is_fetched(session, monkeypatch):
+    started = run(session, "big = bytes(3_000_000)", outputs=["big"])
+    monkeypatch.setattr(_lk_transfer, "_free", lambda: 1000)
+    out = started.outputs()
+    assert out.missing == {"big": "big does not fit into memory: 3,000,000 bytes are needed and 1,000 are free"}
+
+
+def test_a_bucket_that_fails_is_said_and_the_run_was_not_started(session, monkeypatch):
+    def fail(*_):
+        raise StorageError("The bucket failed.")
+
+    monkeypatch.setattr(session.storage, "put", fail)
+    with pytest.raises(StorageError):
+        session.run("pass", inputs={"a": np.random.default_rng().random(200_000)}, gpu="L40S")
+    assert journal().entries()[0].state == "refused"
+
+
+def test_the_same_value_makes_the_same_parcel():
+    value = {"a": {"x", "y", "z"}, "f": pd.DataFrame({"n": MEGABYTES})}
+    assert pack({"v": value}, []).settings == pack({"v": value}, []).settings

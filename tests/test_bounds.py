@@ -1,0 +1,65 @@
+"""What reads bytes from elsewhere takes little time and memory for them, whatever they are."""
+
+import tracemalloc
+from contextlib import suppress
+
+import pytest
+from patience import cpu_seconds
+
+from lk_jupyter.api._events import parse
+from lk_jupyter.api.states import is_run_id
+from lk_jupyter.errors import LkError
+from lk_jupyter.inference.batch import outcome
+from lk_jupyter.journal.entry import entry_of_row
+from lk_jupyter.protocol.frames import Splitter
+from lk_jupyter.serverext.allowlist import NotAllowed, match
+from lk_jupyter.storage._plan import file_name
+
+MUCH = 200_000
+MIB = 1024**2
+
+
+def allowed(path):
+    match("GET", path)
+
+
+def journal(text):
+    entry_of_row({"execution_id": "a", "request": text, "metadata": text, "receipt": text, "result": text})
+
+
+def answers(text):
+    outcome(text.encode())
+
+
+def stream(text):
+    return list(parse(text))
+
+
+def frames(text):
+    splitter = Splitter("0123456789abcdef")
+    return [*splitter.feed(text), *splitter.end()]
+
+
+NESTED = ["[" * MUCH, '{"output":' * MUCH, '{"output":{"content":"' + "x" * MUCH + '"}}', "\\" * MUCH, "1" * MUCH]
+STEPS = ["%25" * MUCH, "../" * MUCH, "%2e%2e%2f" * MUCH, "\\" * MUCH, "a" * MUCH, "/" * MUCH, ";" * MUCH]
+
+
+@pytest.mark.parametrize(
+    ("reader", "text"),
+    [
+        *((reader, text) for reader in (stream, journal, answers) for text in NESTED),
+        *((reader, text) for reader in (allowed, file_name, is_run_id, frames) for text in STEPS),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else value[:12],
+)
+def test_no_text_from_elsewhere_takes_a_second_or_50_mb(reader, text):
+    def read():
+        with suppress(LkError, NotAllowed):
+            reader(text)
+
+    assert cpu_seconds(read, limit=1) < 1
+    tracemalloc.start()
+    read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 * MIB

@@ -1,0 +1,437 @@
+"""Functions on the cloud, as ``concurrent.futures`` has them."""
+
+import concurrent.futures
+import functools
+import gc
+import math
+import operator
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+
+import cloudpickle
+import pytest
+
+import lk_jupyter
+from lk_jupyter import executor as executor_module
+from lk_jupyter.errors import PaymentRequired, RunAborted, RunFailed, UsageError
+from lk_jupyter.executor import Executor
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.protocol.bucket import CALLS
+from lk_jupyter.runs.functions import call
+from lk_jupyter.runs.submit import call_links
+from lk_jupyter.session import connect
+
+THREE = 3
+
+#: As in ``patience``; this file is imported in runs, where the tests' other files are not.
+PATIENCE = 300
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _travel_by_value():
+    """The functions of this file travel as those of a notebook do: the machine cannot import it."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.fixture
+def executor(session):
+    with Executor(gpu="A100", max_workers=2, session=session) as executor:
+        yield executor
+
+
+def square(x):
+    print("squaring", x)
+    return x * x
+
+
+def boom(x):
+    raise KeyError("boom", x)
+
+
+class Odd(Exception):
+    """One that cannot be made again from its arguments."""
+
+    def __init__(self, one, _two):
+        super().__init__(one)
+
+
+def odd():
+    raise Odd(1, 2)
+
+
+def wait_for(path):
+    while not os.path.exists(path):  # noqa: PTH110
+        time.sleep(0.01)
+
+
+def shape(value):
+    return type(value).__name__, len(value)
+
+
+def started(future):
+    end = time.monotonic() + PATIENCE
+    while future.run is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return future.run
+
+
+def test_it_is_what_the_package_exports():
+    assert lk_jupyter.Executor is Executor
+    assert issubclass(Executor, concurrent.futures.Executor)
+
+
+def test_a_function_runs_over_there_and_its_value_comes_back(executor, session):
+    future = executor.submit(square, 7)
+    assert future.result(PATIENCE) == 49
+    assert future.output == "squaring 7\n"
+    assert future.run.machine.hardware_profile == "gpu.a100"
+    assert future.run.record.run_name == "square"
+    assert session.client.execution.get(future.run.execution_id).status == "completed"
+
+
+def test_closures_globals_and_keyword_arguments_travel(executor):
+    offset = 10
+    future = executor.submit(lambda x, *, y: x + y + offset + THREE, 1, y=2)
+    assert future.result(PATIENCE) == 16
+
+
+def test_the_standard_functions_of_futures_work_on_them(executor):
+    futures = [executor.submit(square, x) for x in range(3)]
+    done, not_done = concurrent.futures.wait(futures, PATIENCE)
+    assert (len(done), not_done) == (3, set())
+    assert {future.result() for future in concurrent.futures.as_completed(futures)} == {0, 1, 4}
+
+
+def test_map_keeps_the_order_and_stops_at_the_shortest(executor):
+    assert list(executor.map(lambda x, y: x - y, [10, 20, 30], [1, 2])) == [9, 18]
+
+
+def test_items_of_a_chunk_share_a_run(executor):
+    assert list(executor.map(square, range(5), chunksize=3)) == [0, 1, 4, 9, 16]
+    entries = journal().entries()
+    assert len(entries) == 2
+    assert len({entry.group for entry in entries}) == 1
+
+
+def test_an_error_comes_back_as_it_is_with_the_traceback_from_over_there(executor):
+    error = executor.submit(boom, 1).exception(PATIENCE)
+    assert type(error) is KeyError
+    assert error.args == ("boom", 1)
+    assert isinstance(error.__cause__, call.RemoteTraceback)
+    shown = str(error.__cause__)
+    assert 'File "test_executor.py", line ' in shown
+    assert 'raise KeyError("boom", x)' in shown
+    assert "_lk_call" not in shown
+
+
+def test_an_error_that_cannot_be_made_here_is_told(executor):
+    error = executor.submit(odd).exception(PATIENCE)
+    assert isinstance(error, RunFailed)
+    assert "Odd: 1" in str(error)
+    assert "raise Odd(1, 2)" in str(error.__cause__)
+
+
+def test_an_item_that_fails_ends_the_map(executor):
+    results = executor.map(lambda x: 1 // x, [1, 0, 1])
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_a_process_that_dies_is_a_failed_run(executor):
+    with pytest.raises(RunFailed, match="exit code 3"):
+        executor.submit(os._exit, 3).result(PATIENCE)
+
+
+def test_what_cannot_travel_is_told_before_anything_is_sent(executor):
+    with pytest.raises(UsageError, match=r"square or one of its arguments.*lock.*Nothing was sent"):
+        executor.submit(square, threading.Lock())
+    assert journal().entries() == []
+
+
+def test_a_value_that_cannot_come_back_is_the_error_of_the_call(executor):
+    error = executor.submit(lambda: (x for x in "abc")).exception(PATIENCE)
+    assert isinstance(error, TypeError)
+    assert "generator" in str(error)
+
+
+def test_another_version_of_python_is_told_before_anything_is_unpacked(executor, monkeypatch):
+    monkeypatch.setattr(call, "PYTHON", "3.1")
+    with pytest.raises(RunFailed, match=r"created with Python 3\.1, and the run has 3\.\d+"):
+        executor.submit(square, 1).result(PATIENCE)
+
+
+def test_what_is_large_travels_through_the_bucket_and_does_not_stay_there(executor, session):
+    assert executor.submit(shape, bytes(3 << 20)).result(PATIENCE) == ("bytes", 3 << 20)
+    back = executor.submit(lambda: os.urandom(1 << 20)).result(PATIENCE)
+    assert len(back) == 1 << 20
+    assert list(session.storage.ls(CALLS)) == []
+    assert "X-Amz-Signature" not in str([entry.request for entry in journal().entries()])
+
+
+class Evil:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.path),)
+
+
+def test_a_member_who_overwrites_an_answer_executes_nothing_here(executor, session, tmp_path, monkeypatch):
+    answer_of = executor_module.answer_of
+
+    def late(run, made, storage):
+        session.storage.put(pickle.dumps([Evil(tmp_path / "ran")]), call_links.answer_key(made.token))
+        return answer_of(run, made, storage)
+
+    monkeypatch.setattr(executor_module, "answer_of", late)
+    with pytest.raises(RunFailed, match=r"The answer of run \w+ was changed in the bucket after the run sent it"):
+        executor.submit(lambda: os.urandom(1 << 20)).result(PATIENCE)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_member_who_overwrites_a_call_executes_nothing_in_the_run(executor, session, tmp_path, monkeypatch):
+    evil = pickle.dumps((Path.touch, [((tmp_path / "ran",), {})]))
+    monkeypatch.setattr(
+        call.FunctionCall, "store", lambda made, storage: storage.put(evil, call_links.call_key(made.token))
+    )
+    with pytest.raises(RuntimeError, match="The call was changed in the bucket, so it was not made"):
+        executor.submit(shape, bytes(1 << 20)).result(PATIENCE)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_without_a_bucket_answers_come_through_the_log(session, make_cloud):
+    cloud = make_cloud("--faults")
+    fault = {"method": "POST", "path": "/storage/credentials", "status": 403, "times": None}
+    cloud.http.post(f"{cloud.base_url}/_faults", json=fault).raise_for_status()
+    with connect(cloud.base_url, cloud.api_key) as other, Executor(gpu="A100", session=other) as executor:
+        assert len(executor.submit(lambda: os.urandom(1 << 20)).result(PATIENCE)) == 1 << 20
+
+
+def test_no_more_than_the_workers_go_on_and_what_waits_can_be_cancelled(session, tmp_path):
+    with Executor(gpu="A100", max_workers=1, session=session) as executor:
+        first = executor.submit(wait_for, str(tmp_path / "go"))
+        second = executor.submit(square, 2)
+        third = executor.submit(square, 3)
+        started(first)
+        assert not first.cancel()
+        assert second.cancel()
+        assert second.run is None
+        (tmp_path / "go").touch()
+        assert third.result(PATIENCE) == 9
+    assert second.cancelled()
+    assert len(journal().entries()) == 2
+
+
+def test_an_interrupt_in_the_block_aborts_what_goes_on_and_starts_nothing_more(session):
+    futures = []
+
+    def work():
+        with Executor(gpu="A100", max_workers=1, session=session) as executor:
+            futures.extend([executor.submit(time.sleep, 100), executor.submit(square, 2)])
+            started(futures[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    first, second = futures
+    assert isinstance(first.exception(PATIENCE), RunAborted)
+    assert second.cancelled()
+    assert [run for run in session.client.workloads.list() if run.execution_id == first.run.execution_id] == []
+
+
+def test_after_a_shutdown_nothing_can_be_submitted(session):
+    executor = Executor(gpu="A100", session=session)
+    future = executor.submit(square, 2)
+    executor.shutdown(wait=True)
+    assert future.done()
+    with pytest.raises(RuntimeError):
+        executor.submit(square, 3)
+
+
+def test_the_packages_of_a_function_can_be_told_by_its_imports(home):
+    def function():
+        import httpx  # noqa: PLC0415
+
+        return httpx, pytest
+
+    packed = call.FunctionCall.of(function, [((), {})], home)
+    assert {"httpx", "pytest"} <= packed.imports
+    assert not {"_lk_call", "sys", "os"} & packed.imports
+
+
+def test_a_start_that_is_refused_is_the_future_s_error(make_cloud, home):
+    cloud = make_cloud("--faults")
+    fault = {"method": "POST", "path": "/execution/streaming/start", "status": 402}
+    cloud.http.post(f"{cloud.base_url}/_faults", json=fault).raise_for_status()
+    with (
+        connect(cloud.base_url, cloud.api_key) as other,
+        Executor(gpu="A100", session=other, max_workers=1) as executor,
+    ):
+        futures = [executor.submit(square, x) for x in (1, 2)]
+        assert isinstance(futures[0].exception(PATIENCE), PaymentRequired)
+        assert futures[1].result(PATIENCE) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"gpu": "A1000"}, UsageError, "Unknown machine"),
+        ({"gpu": "A100,H100"}, UsageError, "several runs"),
+        ({"gpu": "A100", "timeout": 9999}, UsageError, "1 to 600"),
+        ({"gpu": "A100", "detach": True}, UsageError, "detach"),
+        ({"gpu": "A100", "outputs": ["x"]}, UsageError, "outputs"),
+        ({"gpu": "A100", "gpus": 2}, UsageError, "gpus"),
+        ({"gpu": "A100", "max_workers": 0}, ValueError, "greater than 0"),
+    ],
+)
+def test_options_that_do_not_fit_are_told_when_it_is_made(session, options, error, words):
+    with pytest.raises(error, match=words):
+        Executor(session=session, **options)
+
+
+def test_a_secret_among_the_arguments_is_not_sent_unasked(session):
+    secret = "ghp_" + "a1B2" * 9
+    with Executor(gpu="A100", session=session) as executor:
+        error = executor.submit(len, secret).exception(PATIENCE)
+        assert isinstance(error, UsageError)
+        assert secret not in str(error)
+    with Executor(gpu="A100", session=session, allow_secrets=True) as executor:
+        assert executor.submit(len, secret).result(PATIENCE) == 40
+
+
+SCRIPT = """
+import lk_jupyter, shapes
+
+def area(side):
+    return shapes.area(side)
+
+if __name__ == "__main__":
+    with lk_jupyter.Executor(gpu="A100", max_workers=2) as executor:
+        print(list(executor.map(area, [2, 3])), executor.submit(shapes.area, 4).result())
+"""
+
+
+def test_a_plain_script_needs_no_notebook_and_its_modules_go_along(cloud, tmp_path):
+    (tmp_path / "shapes.py").write_text("def area(side):\n    return side * side\n")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    env = {**os.environ, "HOME": str(tmp_path), "LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.stdout == "[4, 9] 16\n", done.stderr
+
+
+class Line:
+    """A model as libraries have them, with methods of each kind."""
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def predict(self, x):
+        return self.slope * x
+
+    def fail(self, x):
+        raise RuntimeError(x)
+
+    @classmethod
+    def made(cls, slope):
+        return cls(slope).slope
+
+    @staticmethod
+    def twice(x):
+        return 2 * x
+
+    def __call__(self, x):
+        return self.slope + x
+
+
+@functools.lru_cache
+def cached(x):
+    return x + 1
+
+
+@functools.wraps(square)
+def wrapped(x):
+    return -x
+
+
+@pytest.mark.parametrize(
+    ("function", "answer"),
+    [
+        (Line(3).predict, 6),
+        (Line.made, 2),
+        (Line.twice, 4),
+        (Line(3), 5),
+        (functools.partial(Line.predict, Line(5)), 10),
+        ([1, 2, 3].count, 1),
+        (math.sqrt, 2**0.5),
+        (operator.methodcaller("bit_length"), 2),
+        (cached, 3),
+        (wrapped, -2),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", type(value).__name__),
+)
+def test_every_kind_of_callable_can_be_called(executor, function, answer):
+    assert executor.submit(function, 2).result(PATIENCE) == answer
+
+
+def test_an_error_of_a_method_has_the_remote_traceback_as_its_cause(executor):
+    error = executor.submit(Line(3).fail, 1).exception(PATIENCE)
+    assert type(error) is RuntimeError
+    assert isinstance(error.__cause__, call.RemoteTraceback)
+    assert "raise RuntimeError(x)" in error.__cause__.tb
+
+
+def test_an_unknown_argument_of_map_is_an_error_and_nothing_is_sent(executor):
+    with pytest.raises(TypeError, match="chunk_size"):
+        executor.map(square, [1, 2], chunk_size=9)
+    assert journal().entries() == []
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_map_keeps_no_reference_to_what_it_gave(executor, chunksize):
+    for value in executor.map(Line, [1, 2], chunksize=chunksize):
+        seen = weakref.ref(value)
+        del value
+        gc.collect()
+        assert seen() is None
+
+
+def test_map_starts_no_more_than_its_buffer_ahead(executor):
+    taken = []
+    results = executor.map(square, (taken.append(x) or x for x in range(5)), buffersize=2)
+    assert taken == [0, 1]
+    assert next(results) == 0
+    assert taken == [0, 1, 2]
+    results.close()
+
+
+def test_map_cancels_what_waits_when_nobody_takes_the_rest(session):
+    with Executor(1, gpu="A100", session=session) as executor:
+        results = executor.map(square, range(4))
+        assert next(results) == 0
+        results.close()
+    assert len(journal().entries()) <= 2
+
+
+def test_the_number_of_workers_can_stand_first(session):
+    with Executor(3, gpu="A100", session=session) as executor:
+        assert executor._max_workers == 3  # dask and joblib read it

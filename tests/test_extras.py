@@ -1,0 +1,26 @@
+"""The package where none of its extras is installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+BARE = Path(__file__).with_name("bare.py")
+
+#: A Python that never had an extra, from ``make matrix``; here the packages are hidden instead.
+PYTHON = os.environ.get("LK_BARE_PYTHON")
+
+
+def test_without_extras_magics_and_client_work_and_the_rest_names_its_extra(signed_in, home):
+    command = [PYTHON, BARE] if PYTHON else [sys.executable, BARE, "--hide"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_local_cloud_that_is_not_installed_names_its_extra(tmp_path):
+    program = "import bare, runpy; bare.hide(); runpy.run_module('lk_jupyter.localcloud', run_name='__main__')"
+    command = [sys.executable, "-c", program, "--data", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=BARE.parent)
+    assert (done.returncode, done.stderr) == (1, 'The local cloud needs uvicorn: %pip install "lk-jupyter[local]"\n')

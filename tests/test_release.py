@@ -1,0 +1,113 @@
+"""What a release is refused for, and what its files promise."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import release
+from matrix import CELLS
+from packaging.requirements import Requirement
+
+import lk_jupyter
+from lk_jupyter import _docs
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+RECIPE = (ROOT / ".ci" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+
+COMPLETE = {
+    "lk_jupyter/__init__.py": 1,
+    "lk_jupyter-1.data/data/share/jupyter/labextensions/lk-jupyter/install.json": 1,
+    "lk_jupyter-1.data/data/share/jupyter/labextensions/lk-jupyter/static/remoteEntry.0a1b.js": 1,
+    "lk_jupyter-1.data/data/etc/jupyter/jupyter_server_config.d/lk_jupyter.json": 1,
+    "lk_jupyter-1.dist-info/licenses/LICENSE": 1,
+    "lk_jupyter-1.dist-info/entry_points.txt": 1,
+}
+
+
+def test_a_complete_wheel_passes():
+    release.complete_wheel(COMPLETE, ["lk_jupyter/__init__.py", "tests/test_release.py"])
+
+
+@pytest.mark.parametrize("missing", COMPLETE)
+def test_a_wheel_that_lacks_a_part_is_refused(missing):
+    with pytest.raises(release.CheckFailed, match="the wheel lacks"):
+        release.complete_wheel({name: 1 for name in COMPLETE if name != missing}, ["lk_jupyter/__init__.py"])
+
+
+def test_a_wheel_with_a_file_of_another_package_is_refused():
+    with pytest.raises(release.CheckFailed, match=r"the wheel has tests/x.py"):
+        release.complete_wheel({**COMPLETE, "tests/x.py": 1}, [])
+
+
+def test_a_large_file_is_refused():
+    with pytest.raises(release.CheckFailed, match=r"above 1 MB: a.png \(1,000,001 bytes\)"):
+        release.no_large_file({"a.png": 1_000_001, "b.png": 1_000_000})
+
+
+def test_a_source_distribution_that_lacks_a_file_is_refused():
+    release.complete_sdist({"README.md"}, ["README.md", ".github/workflows/tests.yml"])
+    with pytest.raises(release.CheckFailed, match=r"lacks README\.md"):
+        release.complete_sdist(set(), ["README.md"])
+
+
+def test_a_bundled_package_without_its_licence_is_refused():
+    bill = {"components": [{"name": name, "version": "1.0"} for name in ("preact", "uplot")]}
+    text = "preact 1.0 (MIT)\n\nThe MIT License\n\nuplot 1.0 (MIT)\n\nThe MIT License\n"
+    release.lists_what_is_bundled(bill, text)
+    with pytest.raises(release.CheckFailed, match="the licence of uplot is missing"):
+        release.lists_what_is_bundled(bill, text.replace("uplot 1.0", "uplot 2.0"))
+
+
+def test_the_browser_half_has_the_version_of_the_package():
+    for file in _docs.NPM_FILES:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        versions = {found["version"], found.get("packages", {}).get("", found)["version"]}
+        assert versions == {lk_jupyter.__version__}, f"{file.name}: make docs"
+    assert _docs.versioned('{"name": "lk-jupyter",\n  "version": "9"}') == (
+        f'{{"name": "lk-jupyter",\n  "version": "{lk_jupyter.__version__}"}}'
+    )
+
+
+def test_the_matrix_has_the_oldest_and_newest_python_of_the_classifiers():
+    promised = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+    tested = {cell.python for cell in CELLS}
+    assert {promised[0], promised[-1]} <= tested <= set(promised)
+    assert PROJECT["requires-python"] == f">={promised[0]}"
+
+
+#: Names of conda-forge that differ from those of PyPI.
+CONDA_NAMES = {"xxhash": "python-xxhash", "importlib-metadata": "importlib_metadata"}
+
+
+def test_the_conda_recipe_requires_what_the_package_requires():
+    wanted = {}
+    for row in map(Requirement, [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["lab"]]):
+        name = CONDA_NAMES.get(row.name, row.name)
+        if row.marker is None or row.name == "importlib-metadata" or row.marker.evaluate({"python_version": "3.12"}):
+            wanted[name] = str(row.specifier)
+    listed = RECIPE[RECIPE.index("\n  run:") : RECIPE.index("\ntests:")]
+    found = dict(re.findall(r"^    - (\S+) (\S+)$", listed, re.MULTILINE))
+    assert found.pop("python") == PROJECT["requires-python"]
+    assert found == wanted
+
+
+def test_the_extension_fits_the_oldest_jupyterlab_that_the_package_allows():
+    (oldest,) = (
+        str(row.specifier)[2:]
+        for row in map(Requirement, PROJECT["optional-dependencies"]["lab"])
+        if row.name == "jupyterlab"
+    )
+    for file in _docs.NPM_FILES:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        ranges = found.get("packages", {}).get("", found)["dependencies"]
+        assert ranges["@jupyterlab/application"] == ranges["@jupyterlab/notebook"] == f"^{oldest}.0"

@@ -1,0 +1,473 @@
+"""The product against a stand-in of the cloud, which answers in other ways that the API allows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from patience import PATIENCE
+from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
+
+from lk_jupyter import session
+from lk_jupyter.api.inference import CreateDeploymentRequest
+from lk_jupyter.api.serverless import ChatCompletionParameters, ChatMessage
+from lk_jupyter.api.vms import CreateVMRequest
+from lk_jupyter.errors import Invalid, OutcomeUnknown, RunAborted, RunFailed, ServerError, UsageError
+from lk_jupyter.inference import deploy
+from lk_jupyter.inference.chat_target import answerer
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.magics._output.live import StatusLine
+from lk_jupyter.magics.vms import _row
+from lk_jupyter.options.runs import ServerOptions
+from lk_jupyter.runs import ending, follow
+from lk_jupyter.runs.notebooks.servers import start_server
+from lk_jupyter.runs.receipt import receipt_facts
+from lk_jupyter.runs.submit import start
+from lk_jupyter.vms import vms
+from lk_jupyter.vms.offers import VmShape, chosen, offers
+from lk_jupyter.vms.ssh import PublicKey, SshEndpoint
+
+ID = IDS[0]
+LOST = ()
+
+
+@pytest.fixture
+def cloud(monkeypatch):
+    """A stand-in that is looked at without pauses."""
+    for module, name in ((start, "LOOK_PAUSE"), (vms, "_LOOK_PAUSE"), (deploy, "PACE"), (vms, "_FIRST_PAUSE")):
+        monkeypatch.setattr(module, name, 0)
+    monkeypatch.setattr(follow, "PAUSES", (0.0,))
+    monkeypatch.setattr(ending, "PATIENCE", 0.2)
+    found = StandIn()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def connected(cloud, home):
+    with session.connect(cloud.url, KEY) as found:
+        yield found
+
+
+def run_of(connected, **options):
+    return connected.run("print('hello')", gpu="A100", **options)
+
+
+# Starts that cost
+
+
+@pytest.mark.parametrize("lost", [LOST, (502, {}), (504, {}), (202, {"message": "queued"}), (500, {"detail": "boom"})])
+def test_a_run_whose_start_is_not_answered_is_found_and_sent_once(cloud, connected, lost):
+    cloud.on("POST /execution/streaming/start", lambda request: [cloud.taken(request), lost][1])
+    assert run_of(connected).execution_id == ID
+    assert cloud.calls["POST /execution/streaming/start"] == 1
+
+
+def test_a_lost_start_is_unknown_in_the_journal_too(cloud, connected):
+    cloud.echoed = ()
+    cloud.on("POST /execution/streaming/start", lambda request: [cloud.taken(request), LOST][1])
+    with pytest.raises(OutcomeUnknown, match="not sent again"):
+        run_of(connected)
+    assert cloud.calls["POST /execution/streaming/start"] == 1
+    (entry,) = journal().entries()
+    assert entry.state == "submitting"
+
+
+@pytest.mark.parametrize("kind", ["image", "compose"])
+def test_a_container_whose_start_is_not_answered_is_found_by_its_name(cloud, connected, kind):
+    cloud.echoed = ("file_name",)
+    cloud.on(f"POST /execution/{kind}/start", lambda request: [cloud.taken(request), LOST][1])
+    stack = "services:\n  a:\n    image: python:3.11\n"
+    run = connected.run_image("python:3.11", "true", gpu="A100") if kind == "image" else connected.run_compose(
+        stack, gpu="A100"
+    )  # fmt: skip
+    assert run.execution_id == ID
+    assert cloud.calls[f"POST /execution/{kind}/start"] == 1
+
+
+def rent(connected, name="train"):
+    wish = VmShape("a100", 2, "on-demand", None)
+    offer = chosen(offers(connected.client.vms.availability()), wish)
+    request = vms.request_for(wish, PublicKey(Path("id.pub"), "ssh-ed25519 AAAA"), name, [], move=False)
+    return vms.create_once(connected.client, request, offer)
+
+
+@pytest.mark.parametrize("lost", [LOST, (502, {}), (500, {"detail": "boom"}), (201, "created"), (204, "")])
+def test_a_vm_whose_request_is_not_answered_is_found_and_asked_for_once(cloud, connected, lost):
+    cloud.on("POST /vms/create", lambda request: [cloud._rented(request), lost][1])
+    assert rent(connected).vm_id == ID.replace("-", "")
+    assert cloud.calls["POST /vms/create"] == 1
+
+
+def test_a_vm_that_no_list_names_is_unknown_and_not_asked_for_again(cloud, connected):
+    cloud.on("POST /vms/create", LOST)
+    with pytest.raises(OutcomeUnknown, match=r"may exist and be billed[\s\S]*%lk_vm list"):
+        rent(connected)
+    assert cloud.calls["POST /vms/create"] == 1
+
+
+def test_a_cloud_without_a_free_machine_charges_nothing_and_says_so(cloud, connected):
+    cloud.on("POST /vms/create", (500, {"detail": "The instance could not be provisioned right now. Try again later."}))
+    with pytest.raises(ServerError, match="Nothing was rented or charged"):
+        rent(connected)
+    assert cloud.calls["POST /vms/create"] == 1
+
+
+@pytest.mark.parametrize("lost", [LOST, (503, {}), (202, {}), (500, {"detail": "boom"})])
+def test_a_deployment_whose_request_is_not_answered_is_found_and_asked_for_once(cloud, connected, lost):
+    cloud.on("POST /inference/create", lambda request: [cloud.deployed(request), lost][1])
+    made = deploy.create_once(connected.client, CreateDeploymentRequest(hf_model_id="local/echo"))
+    assert made.deployment_id == ID
+    assert cloud.calls["POST /inference/create"] == 1
+
+
+def test_a_deployment_that_no_list_has_is_unknown_and_not_asked_for_again(cloud, connected):
+    cloud.on("POST /inference/create", LOST)
+    with pytest.raises(OutcomeUnknown, match=r"may exist and be billed[\s\S]*%lk_deployments"):
+        deploy.create_once(connected.client, CreateDeploymentRequest(hf_model_id="local/echo"))
+    assert cloud.calls["POST /inference/create"] == 1
+
+
+# Ends in other words
+
+
+@pytest.mark.parametrize("word", ["succeeded", "Done", "SUCCESS", "complete", "finished", "Completed"])
+def test_a_run_that_ends_in_another_word_for_success_ended_well(cloud, connected, word):
+    cloud.word = word
+    assert run_of(connected).result(timeout=PATIENCE).execution_id == ID
+
+
+@pytest.mark.parametrize(
+    ("word", "error"),
+    [
+        ("canceled", RunAborted),
+        ("CANCELLED", RunAborted),
+        ("killed", RunAborted),
+        ("error", RunFailed),
+        ("timed out", RunFailed),
+        ("TIMEOUT", RunFailed),
+        ("OOMKilled", RunFailed),
+    ],
+)
+def test_a_run_that_ends_in_another_word_for_a_failure_failed(cloud, connected, word, error):
+    cloud.word = word
+    with pytest.raises(error):
+        run_of(connected).result(timeout=PATIENCE)
+
+
+END = "2026-06-02T09:15:03Z"
+
+
+@pytest.mark.parametrize("facts", [{"end_time": END}, {"return_code": 0}, {"finish_time": END}, {"exitCode": 0}])
+def test_a_word_that_nobody_knows_is_an_end_once_the_record_has_one(cloud, connected, facts):
+    cloud.word, cloud.record = "zorp", facts
+    assert run_of(connected).result(timeout=PATIENCE).execution_id == ID
+
+
+@pytest.mark.parametrize("facts", [{"return_code": 3}, {"end_time": END, "system_errors": ["node lost"]}])
+def test_a_word_that_nobody_knows_is_a_failure_where_the_record_has_one(cloud, connected, facts):
+    cloud.word, cloud.record = "zorp", facts
+    with pytest.raises(RunFailed, match=r"exit code 3|zorp: node lost"):
+        run_of(connected).result(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(("code", "fails"), [(0, False), (2, True)])
+def test_a_word_that_nobody_knows_is_decided_by_the_end_of_the_stream(cloud, connected, code, fails):
+    cloud.word, cloud.stream = "zorp", (STREAM, said("hi\n"), finished(returnCode=code))
+    cloud.on("GET /workloads/list", lambda _: [{"execution_id": ID, "status": "zorp"}])
+    run = run_of(connected)
+    assert [event.content for event in list(run.follow())[:-1]] == ["hi\n"]
+    if fails:
+        with pytest.raises(RunFailed, match="exit code 2"):
+            run.result(timeout=PATIENCE)
+    else:
+        assert run.result(timeout=PATIENCE).return_code == 0
+
+
+@pytest.mark.parametrize("stream", [(404, {"detail": "Not Found"}), (STREAM, said("hi\n"))], ids=["none", "cut"])
+def test_a_run_of_an_unknown_word_that_is_listed_no_more_is_not_waited_for(cloud, connected, stream):
+    cloud.word, cloud.stream = "zorp", stream
+    run = run_of(connected)
+    list(run.follow())
+    assert run.wait(timeout=PATIENCE).execution_id == ID
+
+
+def test_a_run_of_an_unknown_word_that_stays_listed_ends_with_its_stream(cloud, connected):
+    cloud.word, cloud.stream = "zorp", (STREAM, said("hi\n"), finished(returnCode=0))
+    cloud.on("GET /workloads/list", lambda _: [{"execution_id": ID, "status": "zorp"}])
+    assert run_of(connected).wait(timeout=PATIENCE).execution_id == ID
+
+
+def test_a_run_that_waits_in_an_unknown_word_is_waited_for(cloud, connected):
+    cloud.word = "warming up"
+    cloud.on("GET /workloads/list", lambda _: [{"execution_id": ID, "status": "warming up"}])
+    cloud.on("POST /stream/{}", (404, {"detail": "Stream not found"}))
+    with pytest.raises(TimeoutError):
+        run_of(connected).wait(timeout=1.5)
+
+
+def test_a_run_without_a_word_ends_with_its_stream(cloud, connected):
+    cloud.on("GET /execution/streaming/{}/status", {})
+    cloud.on("GET /execution/{}", lambda _: {"id": ID})
+    run = run_of(connected)
+    list(run.follow())
+    assert run.result(timeout=PATIENCE).execution_id == ID
+
+
+# Why the platform failed
+
+
+@pytest.mark.parametrize("word", ["failed", "system_failure", "zorp"])
+def test_the_platforms_reason_is_in_the_error_and_in_the_history(cloud, connected, word):
+    cloud.word, cloud.stream = word, (STREAM, finished(error="container could not start"))
+    run = run_of(connected)
+    list(run.follow())
+    with pytest.raises(RunFailed, match="container could not start"):
+        run.result(timeout=PATIENCE)
+    assert "container could not start" in journal().get(ID).reason
+    assert receipt_facts(run.record, None)["reason"] == "container could not start"
+
+
+# Lists with odd rows
+
+
+def test_an_odd_row_leaves_the_others_and_is_said_once(cloud, connected, caplog):
+    rows = [{"execution_id": ID, "created_at": END}, {"status": "completed"}, 7, None, {"executionId": IDS[1]}]
+    cloud.on("GET /billing/history", {"executions": rows, "total_executions": None})
+    with caplog.at_level(logging.WARNING, "lk_jupyter"):
+        for _ in range(2):
+            assert [run.execution_id for run in connected.client.billing.history()] == [ID, IDS[1]]
+    (record,) = caplog.records
+    assert "3 of its rows can't be read" in record.getMessage()
+
+
+def test_pages_without_a_count_are_read_to_their_end(cloud, connected):
+    pages = [[{"execution_id": each} for each in IDS[:2]], [{"execution_id": IDS[2]}]]
+    cloud.on("GET /billing/history", lambda request: {"executions": pages["offset=2" in request.path]})
+    assert [run.execution_id for run in connected.client.billing.history(limit=2).all()] == IDS[:3]
+
+
+def test_a_server_that_gives_the_same_page_for_ever_is_read_once(cloud, connected):
+    cloud.on("GET /billing/history", {"executions": [{"execution_id": each} for each in IDS[:2]]})
+    assert [run.execution_id for run in connected.client.billing.history(limit=2).all()] == IDS[:2]
+
+
+def test_a_price_book_without_a_count_prices_the_models(cloud, connected):
+    price = {"meter_slug": "vm_running", "applies_to": {"hardware_profile": "on-demand.a100.1x"}}
+    prices = {"unit_price": "0.00044167", "unit_price_per_hour": "1.59001200", "unit": "second", "resource": "vm"}
+    cloud.on("GET /pricing", {"prices": [{**price, **prices}]})
+    (entry,) = connected.client.pricing.get()
+    assert str(entry.unit_price_per_hour) == "1.59001200"
+
+
+@pytest.mark.parametrize(
+    "reply", [(200, {"message": "ok"}), (202, ""), (204, ""), (200, "done"), (200, "null"), (200, '"aborted"')]
+)
+def test_any_success_of_an_abort_ends_it(cloud, connected, reply):
+    cloud.on("POST /workloads/abort/{}", reply)
+    run_of(connected).abort()
+    assert cloud.calls["POST /workloads/abort/{}"] == 1
+
+
+def test_events_of_a_stream_in_other_forms_are_read(cloud, connected):
+    cloud.stream = (STREAM, event({"type": "output", "content": "old\n"}), event({"type": "completed"}))
+    run = run_of(connected)
+    assert [each.content for each in list(run.follow())[:-1]] == ["old\n"]
+    assert run.result(timeout=PATIENCE)
+
+
+# Machines as the live service answers
+
+
+def listed(cloud, **facts):
+    """Let the cloud list one more machine."""
+    vm_id = IDS[len(cloud.vms)]
+    row = {"vm_id": vm_id, "status": "ready", "created_at": "2026-07-31T09:14:03", "ip_address": None, **facts}
+    cloud.vms[vm_id] = row
+    return row
+
+
+@pytest.mark.parametrize(
+    ("address", "line"),
+    [
+        ("203.0.113.10", "ssh lyceum@203.0.113.10"),
+        ("198.51.100.20:22", "ssh lyceum@198.51.100.20"),
+        ("198.51.100.20:2222", "ssh -p 2222 lyceum@198.51.100.20"),
+    ],
+)
+def test_the_user_of_a_vm_is_lyceum_at_its_host_and_port(address, line):
+    assert SshEndpoint.of(address).line(None) == line
+
+
+def test_a_vm_that_is_ready_without_an_address_is_waited_for(cloud, connected):
+    row = listed(cloud)
+    answers = iter([None, None, "203.0.113.10"])
+    cloud.on("GET /vms/{}/status", lambda _: {**row, "ip_address": next(answers)})
+    states = list(vms.states(connected.client, row["vm_id"]))
+    assert [status.usable for status in states] == [False, False, True]
+
+
+def test_the_number_of_gpus_is_sent_where_the_service_reads_it(cloud, connected):
+    rent(connected)
+    (sent,) = cloud.bodies["POST /vms/create"]
+    assert sent["instance_specs"] == {"gpu_count": 2}
+    assert "gpu_count" not in sent
+    assert sent["instance_type"] == "on-demand"
+
+
+@pytest.mark.parametrize("count", [0, 3, 5, 16, -1])
+def test_a_number_of_gpus_that_is_not_sold_is_refused_before_it_is_sent(cloud, connected, count):
+    client, facts = connected.client, {"user_public_key": "ssh-ed25519 AAAA", "hardware_profile": "a100"}
+    with pytest.raises(UsageError, match=rf"must be 1, 2, 4 or 8, got '{count}'\. Nothing was sent"):
+        client.vms.create(CreateVMRequest(instance_specs={"gpu_count": count}, **facts))
+    assert not cloud.calls
+
+
+def test_a_number_of_gpus_at_the_top_level_is_refused_since_the_service_ignores_it(cloud, connected):
+    request = CreateVMRequest(user_public_key="ssh-ed25519 AAAA", hardware_profile="a100", gpu_count=8)
+    with pytest.raises(UsageError, match="outside instance_specs is ignored"):
+        connected.client.vms.create(request)
+    assert not cloud.calls
+
+
+def test_a_spot_machine_that_is_reclaimed_is_waited_for_no_more_and_lives_no_more(cloud, connected):
+    row = listed(cloud, instance_type="spot")
+    words = iter(["ready", "ready", "terminated"])
+    cloud.on("GET /vms/{}/status", lambda _: {**row, "status": next(words)})
+    assert [status.status for status in vms.states(connected.client, row["vm_id"])] == ["ready", "ready", "terminated"]
+    cloud.vms[row["vm_id"]]["status"] = "terminated"
+    assert vms.living(connected.client) == []
+
+
+@pytest.mark.parametrize("text", [ID, ID.replace("-", ""), ID[:8], ID.replace("-", "")[:13], ID.upper()])
+@pytest.mark.parametrize("dashed", [True, False])
+def test_the_id_of_a_vm_means_it_with_dashes_and_without(cloud, connected, text, dashed):
+    listed(cloud, vm_id=ID if dashed else ID.replace("-", ""))
+    assert vms.named(connected.client, text).vm_id.replace("-", "") == ID.replace("-", "")
+
+
+def test_a_vm_with_nulls_at_the_top_level_is_shown_by_its_specs(cloud, connected):
+    made = rent(connected)
+    assert (made.hardware_profile, made.gpu_count, made.ip_address) == (None, None, None)
+    assert _row(made)[3] == "2 A100"
+    assert made.created_at.utcoffset() == timedelta(0)
+
+
+def test_a_name_means_the_machine_that_lives_and_not_one_that_has_ended(cloud, connected):
+    listed(cloud, display_name="train", status="terminated")
+    living = listed(cloud, display_name="train")
+    listed(cloud, display_name="train-2")
+    assert vms.named(connected.client, "train").vm_id == living["vm_id"]
+
+
+@pytest.mark.parametrize("name", ["trai", "TRAIN", "train-"])
+def test_names_are_compared_exactly(cloud, connected, name):
+    listed(cloud, display_name="train")
+    with pytest.raises(UsageError, match="VM '"):
+        vms.named(connected.client, name)
+
+
+def test_machines_that_have_ended_are_not_among_those_that_live(cloud, connected):
+    for status in ("terminated", "failed", "error", "Terminated"):
+        listed(cloud, status=status, display_name="old")
+    odd = listed(cloud, status="resizing")
+    assert [each.vm_id for each in vms.living(connected.client)] == [odd["vm_id"]]
+
+
+def test_an_offer_with_nothing_free_is_no_offer_that_is_missing(cloud, connected):
+    facts = {"hardware_profile": "a100", "price_per_hour": 1.59, "allowed_gpus_per_instance": [1]}
+    rows = [{**facts, "instance_type": "on-demand", "available_gpus_per_instance": []}]
+    cloud.on("GET /vms/availability", {"available_instance_variants": rows, "available_hardware_profiles": None})
+    found = offers(connected.client.vms.availability())
+    assert [offer.free for offer in found] == [False]
+    with pytest.raises(UsageError, match="isn't sold as spot"):
+        chosen(found, VmShape("a100", 1, "spot"))
+    with pytest.raises(UsageError, match="No VM with H100"):
+        chosen(found, VmShape("h100"))
+
+
+def test_unsorted_offers_are_sorted_by_their_price(connected):
+    found = offers(connected.client.vms.availability())
+    assert [offer.per_hour for offer in found] == sorted(offer.per_hour for offer in found)
+    assert chosen(found, VmShape("h100", 8)).per_hour == Decimal("22.32")
+
+
+# What servers pick, hold and allow
+
+
+def test_a_deployment_is_asked_for_by_the_type_of_its_gpu_where_the_server_takes_only_that(cloud, connected):
+    def picky(request):
+        if "hardware_profile" in request.json:
+            return 422, {"detail": [{"loc": ["body", "gpu_type"], "msg": "Field required"}]}
+        return cloud.deployed(request)
+
+    cloud.on("POST /inference/create", picky)
+    request = CreateDeploymentRequest(hf_model_id="local/echo", hardware_profile="gpu.a100", gpu_count=1)
+    assert deploy.create_once(connected.client, request).deployment_id == ID
+    assert cloud.bodies["POST /inference/create"][1]["gpu_type"] == "a100"
+
+
+def test_a_deployment_that_is_refused_for_another_reason_is_asked_for_once(cloud, connected):
+    cloud.on("POST /inference/create", (422, {"detail": "hf_model_id: unknown model"}))
+    with pytest.raises(Invalid):
+        deploy.create_once(connected.client, CreateDeploymentRequest(hf_model_id="x", hardware_profile="gpu.a100"))
+    assert cloud.calls["POST /inference/create"] == 1
+
+
+def test_a_deployment_that_names_only_the_type_of_its_gpu_has_its_profile(cloud, connected):
+    cloud.on("GET /inference/list", {"deployments": [{"id": ID, "gpu_type": "H100"}]})
+    (found,) = connected.client.inference.list()
+    assert (found.deployment_id, found.hardware_profile) == (ID, "gpu.h100")
+
+
+CAP = {"loc": ["body", "timeout"], "msg": "Input should be less than or equal to 600", "type": "less_than_equal"}
+
+
+def test_a_hosted_server_has_the_longest_time_that_the_cloud_allows(cloud, connected, monkeypatch):
+    monkeypatch.setenv("LK_MAX_TIMEOUT", "3600")
+    cloud.on(
+        "POST /execution/image/start",
+        lambda request: (422, {"detail": [CAP]}) if request.json["timeout"] > 600 else {"id": cloud.taken(request)},
+    )
+    assert start_server(connected, ServerOptions(gpu="A100")).execution_id == ID
+    assert [sent["timeout"] for sent in cloud.bodies["POST /execution/image/start"]] == [3600, 600]
+
+
+def test_a_router_that_is_no_model_is_asked_which_model_it_means(cloud, connected):
+    chat = "POST /serverless/chat/completions"
+    chunk = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
+    cloud.on("GET /serverless/models", {"data": [{"id": "z-ai/glm-5.2"}]}).on("GET /pricing", {"prices": []})
+    cloud.on("POST /serverless/route", {"model": "z-ai/glm-5.2"})
+    cloud.on(chat, lambda request: (STREAM, chunk) if "glm" in request.json["model"] else (404, {"detail": "no model"}))
+    asked = ChatCompletionParameters(messages=[ChatMessage(role="user", content="hello")])
+    assert [piece.text for piece in answerer(connected, "lyceum/router").ask(asked)] == ["hi"]
+    assert [sent["model"] for sent in cloud.bodies[chat]] == ["lyceum/router", "z-ai/glm-5.2"]
+
+
+def test_runs_that_share_a_working_folder_share_no_file(cloud, connected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in ("one", "two"):
+        Path("helper.py").write_text(f"said = {text!r}\n")
+        Path("data.csv").write_text(text)
+        connected.run("import helper\nprint(helper.said, open('data.csv').read())", gpu="A100", files=["data.csv"])
+    work = tmp_path / "work"
+    sent = list(cloud.runs.values())
+    for each in sent:
+        for name, text in {**json.loads(each["import_files"]), each["file_name"]: each["code"]}.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / name).write_text(text)
+    runs = [
+        subprocess.run([sys.executable, each["file_name"]], cwd=work, capture_output=True, check=True) for each in sent
+    ]
+    assert [run.stdout.decode() for run in runs] == ["one one\n", "two two\n"]
+
+
+@pytest.mark.parametrize(("word", "label"), [("system_failure", "platform failure"), ("failed_user", "failed")])
+def test_a_state_is_shown_as_people_read_it(word, label):
+    assert str(StatusLine(word, [])).strip() == f"✗ {label}"

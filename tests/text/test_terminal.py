@@ -1,0 +1,117 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lk_jupyter.text.terminal import LINE_LIMIT, TerminalText, overwrite
+
+
+def shown(*chunks):
+    """Everything that a notebook shows of these chunks."""
+    text = TerminalText()
+    for chunk in chunks:
+        text.feed(chunk)
+    lines, _ = text.take()
+    return lines + text.end()
+
+
+def test_lines_come_as_printed():
+    assert shown("one\ntwo\n\nthree") == ["one", "two", "", "three"]
+
+
+def test_a_line_cut_between_chunks_is_one_line():
+    assert shown("on", "e\ntw", "o\n") == ["one", "two"]
+
+
+def test_the_unfinished_line_is_given_apart():
+    text = TerminalText()
+    text.feed("done\n 45%|####")
+    assert text.take() == (["done"], " 45%|####")
+
+
+@pytest.mark.parametrize(
+    ("printed", "seen"),
+    [
+        ("10%\r20%\r30%\n", "30%"),
+        ("abc\rd\n", "dbc"),
+        ("dos line\r\n", "dos line"),
+        ("long text\r\x1b[Kshort\n", "short"),
+        ("|\b/\b-\n", "-"),
+        ("\r 10%\r 20%\n", " 20%"),
+    ],
+)
+def test_a_line_is_redrawn_as_on_a_terminal(printed, seen):
+    assert shown(printed) == [seen]
+    assert shown(*printed) == [seen]
+
+
+def test_nested_progress_bars_are_redrawn_in_their_rows():
+    bars = "\router 1", "\n\rinner 1\x1b[A", "\router 2", "\n\rinner 2\x1b[A", "\router 3\n\rinner 3\n"
+    assert shown(*bars) == ["outer 3", "inner 3"]
+
+
+def test_both_nested_bars_are_seen_while_they_move():
+    text = TerminalText()
+    for chunk in ("\router 1\n\rinner 1\x1b[A", "\router 1\n\rinner 2\x1b[A"):
+        text.feed(chunk)
+    assert text.take() == ([], "outer 1   inner 2")
+
+
+def test_colours_are_kept():
+    assert shown("\x1b[32mok\x1b[0m\n") == ["\x1b[32mok\x1b[0m"]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "\x1b]8;;http://evil.example\x07click\x1b]8;;\x07",
+        "\x1b]8;;http://evil.example\x1b\\click\x1b]8;;\x1b\\",
+        "\x1b]0;new title\x07click",
+        "\x1b[2J\x1b[Hclick",
+        "\x1b[10;10Hclick",
+        "\x07cl\x00ick",
+        "\x9b2Jclick",
+    ],
+)
+def test_links_titles_and_cursor_moves_are_dropped(hostile):
+    assert shown(hostile + "\n") in (["click"], ["2Jclick"])
+    assert shown(*hostile, "\n") in (["click"], ["2Jclick"])
+
+
+def test_html_is_only_text():
+    assert shown("<script>alert(1)</script>\n") == ["<script>alert(1)</script>"]
+
+
+def test_a_megabyte_line_is_clipped():
+    [line] = shown("x" * 1_000_000 + "\n")
+    assert line.startswith("x" * LINE_LIMIT)
+    assert line.endswith("… (long line; the log file has all of it)")
+    assert len(line) < LINE_LIMIT + 100
+
+
+def test_a_line_that_never_ends_takes_no_memory():
+    text = TerminalText()
+    for _ in range(100):
+        text.feed("x" * 10_000)
+    assert sum(map(len, text._rows)) <= 2 * LINE_LIMIT
+
+
+def test_an_escape_that_never_ends_does_not_swallow_the_log():
+    lines = shown("\x1b]8;;" + "a" * 10_000 + "\n", "after\n")
+    assert lines[-1] == "after"
+
+
+@given(st.lists(st.text(alphabet="ab\n\r\b\x1b[31mK;]\x07", max_size=12), max_size=8))
+def test_where_the_chunks_are_cut_does_not_matter(chunks):
+    assert shown(*chunks) == shown(*"".join(chunks))
+
+
+@given(st.text(alphabet="abc\r", max_size=20))
+def test_a_line_is_what_a_terminal_of_columns_shows(line):
+    screen, column = [], 0
+    for character in line:
+        if character == "\r":
+            column = 0
+        else:
+            screen[column : column + 1] = character
+            column += 1
+    assert overwrite(line).partition("\r")[0] == "".join(screen)

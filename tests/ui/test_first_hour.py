@@ -1,0 +1,97 @@
+"""What somebody sees who opens Lab for the first time."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+from ui import notebook
+
+#: What the tile's picture is drawn in.
+COLOR = "#0f7fd6"
+
+
+@pytest.mark.timeout(900)
+def test_the_launcher_has_a_tile_of_its_own_that_opens_the_quickstart(running_lab, page):
+    quickstart = running_lab.root / "quickstart.ipynb"
+    quickstart.unlink(missing_ok=True)
+    page.goto(f"{running_lab.url}/lab?token={running_lab.token}&reset")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    tile = page.locator(".jp-LauncherCard[data-category='GPU cloud']", has_text="GPU cloud")
+    expect(tile).to_be_visible()
+    assert COLOR in tile.locator("svg").inner_html()
+    headings = page.locator(".jp-Launcher-sectionTitle").all_inner_texts()
+    assert headings.index("GPU cloud") < headings.index("Other")
+    book = notebook.OpenNotebook(page)
+    for theme in book.themes():
+        page.locator("#jupyterlab-splash").wait_for(state="detached")
+        page.screenshot(path=notebook.SCREENS / f"launcher-{theme}.png")
+    tile.click()
+    page.wait_for_function(notebook.KERNEL_IS_READY, polling=notebook.LOOK)
+    expect(page.locator(".jp-NotebookPanel:visible")).to_contain_text("Quickstart")
+    expect(page.locator("#lk-jupyter-panel")).to_be_visible()
+    book.run_all()
+    book.ended()
+    expect(page.locator(".jp-NotebookPanel:visible")).to_contain_text("Hello from Python")
+    book.picture("quickstart-of-the-tile")
+    kept = json.loads(quickstart.read_text())
+    quickstart.write_text(json.dumps(kept | {"cells": kept["cells"][:1]}))
+    running_lab.end_kernels()
+
+    page.goto(f"{running_lab.url}/lab?token={running_lab.token}&reset")
+    page.locator(".jp-LauncherCard[data-category='GPU cloud']", has_text="GPU cloud").click()
+    expect(page.locator(".jp-NotebookPanel:visible .jp-Cell")).to_have_count(1)  # what is there is not written over
+    page.wait_for_function(notebook.KERNEL_IS_CONNECTED, polling=notebook.LOOK)
+    page.close()
+    running_lab.end_kernels()
+
+
+def source_of(book, cell):
+    script = "at => window.jupyterapp.shell.currentWidget.content.widgets[at].model.sharedModel.source"
+    return book.page.evaluate(script, cell)
+
+
+@pytest.mark.timeout(900)
+def test_a_hint_comes_last_and_its_button_adds_the_option_to_the_line_of_the_cell(open_notebook, page, accessible):
+    book = open_notebook("%load_ext lk_jupyter", "y = 3", "%%lk_run --gpu A100\nprint(y)")
+    for cell in range(3):
+        book.run(cell)
+    book.ended()
+    hint = book.output(2).get_by_role("note")
+    expect(hint).to_have_text("Hint: A run doesn't see the notebook's variable 'y'. Add --in y.")
+    expect(book.output(2).locator(".jp-OutputArea-output").last).to_contain_text("Hint")
+    button = page.get_by_role("button", name="Add --in y")
+    expect(button).to_be_visible()
+    accessible(page.locator(".lk-hints:visible"))
+    book.pictures("hint")
+    button.click()
+    expect(button).to_have_count(0)
+    assert source_of(book, 2) == "%%lk_run --gpu A100 --in y\nprint(y)"
+    book.run(2)
+    book.ended()
+    expect(book.output(2)).to_contain_text("Completed")
+    expect(page.locator(".lk-hints:visible")).to_have_count(0)
+
+
+@pytest.mark.timeout(900)
+def test_a_reopened_notebook_offers_to_load_the_extension(open_notebook, page):
+    book = open_notebook("x = 1", "%%lk_run --gpu A100\nprint('back again')")
+    book.run(1)
+    book.ended()
+    expect(book.output(1)).to_contain_text("Cell magic `%%lk_run` not found")
+    book.pictures("not-loaded")
+    page.get_by_role("button", name="Load lk_jupyter and run the cell").click()
+    expect(book.output(2)).to_contain_text("Completed")
+    assert source_of(book, 0) == "%load_ext lk_jupyter"
+    expect(page.locator(".lk-hints:visible")).to_have_count(0)
+
+
+@pytest.mark.timeout(900)
+def test_run_on_writes_the_cell_that_loads_the_extension_once(open_notebook, page):
+    book = open_notebook("print('over there')")
+    for _ in range(2):
+        notebook.run_on(page, "A100")
+        expect(book.output(1)).to_contain_text("Completed")
+    assert source_of(book, 0) == "%load_ext lk_jupyter"
+    assert source_of(book, 1) == "%%lk_run --gpu A100\nprint('over there')"
+    assert page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length") == 2

@@ -1,0 +1,141 @@
+"""What an output says of a run and a widget that its page or kernel does not update any more."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+
+def waiting(go_on):
+    return f"""%%lk_run --gpu A100 --timeout 300
+import pathlib, time
+print("begun")
+while not pathlib.Path({str(go_on)!r}).exists():
+    time.sleep(0.05)"""
+
+
+@pytest.mark.timeout(900)
+def test_the_status_line_of_a_run_stays_true_after_a_reload_and_a_restart(open_notebook, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    book = open_notebook("%load_ext lk_jupyter", waiting(first), waiting(second))
+    book.command("application:toggle-left-area")
+    book.run(0)
+    book.run(1)
+    expect(book.output(1)).to_contain_text("begun")
+    expect(book.header(1)).to_contain_text("Running")
+    book.save()
+    book.reload()
+    expect(book.header(1)).to_contain_text("Running")  # from the store: the kernel's updates do not reach this page
+    first.touch()
+    expect(book.header(1)).to_contain_text(re.compile("CompletedA100.*credits"))
+    expect(book.header(1)).to_contain_text("Show all of it: %lk_attach")
+    book.picture("header-reloaded")
+    book.keeps("✓ completed · gpu.a100 at ")
+
+    book.run(2)
+    expect(book.output(2)).to_contain_text("begun")
+    expect(book.header(2)).to_contain_text("Running")
+    book.restart_kernel()
+    expect(book.header(2)).to_contain_text(re.compile("Running.*no longer updated.*Follow the run: %lk_attach"))
+    book.picture("header-restarted")
+    second.touch()
+    expect(book.header(2)).to_contain_text("Completed")
+
+
+A100 = {"machine": "gpu.a100", "price_per_hour": "1.59", "time_limit_seconds": 300}
+#: A header for each state, as a kernel writes it, and the theme's colour of its bar.
+STATES = [
+    ({"state": "submitting", "told": ["at most 0.1325 credits (time limit 300 s)"]}, "--jp-ui-font-color2"),
+    ({"state": "pending", "told": ["installing pandas, torch +2"]}, "--jp-ui-font-color2"),
+    ({"state": "running", "seconds": 42, "cost": "0.018", "cost_is": "estimated"}, "--jp-brand-color1"),
+    ({"state": "running", "seconds": 250, "cost": "0.11", "cost_is": "estimated"}, "--jp-brand-color1"),
+    ({"state": "reconnecting", "seconds": 50}, "--jp-warn-color1"),
+    ({"state": "completed", "seconds": 9.1, "cost": "0.004", "cost_is": "billed"}, "--jp-success-color1"),
+    ({"state": "failed_user", "seconds": 0.5, "cost": "0.0002", "cost_is": "billed"}, "--jp-error-color1"),
+    (
+        {"state": "aborted", "seconds": 75, "cost": "0.0331", "notes": ["See https://example.org."]},
+        "--jp-ui-font-color2",
+    ),
+]
+SHOW = """import json, pathlib, time
+from IPython.display import display
+for at, state in enumerate(json.loads({states!r})):
+    run = {{**json.loads({common!r}), "execution_id": f"00000000-0000-4000-8000-{{at:012}}", **state}}
+    display({{"application/vnd.lk.run+json": run, "text/plain": state["state"]}}, raw=True)
+display({{"application/vnd.lk.run+json": {{"execution_id": "x", "hidden_lines": 49600}}, "text/plain": ""}}, raw=True)
+while not pathlib.Path({go_on!r}).exists(): time.sleep(0.05)"""
+
+#: The colours of the bars and the heights of the lines of all headers, and the colours that the theme has for the bars.
+SEEN = """names => {
+    const drawn = [...document.querySelectorAll('.lk-run-header')].map(header => [
+        getComputedStyle(header).borderLeftColor,
+        header.querySelector('.lk-run-header-line').getBoundingClientRect().height,
+    ]);
+    const probe = document.body.appendChild(document.createElement('i'));
+    const wanted = names.map(name => {
+        probe.style.color = `var(${name})`;
+        return [getComputedStyle(probe).color, 28];
+    });
+    probe.remove();
+    return [drawn, wanted];
+}"""
+
+
+@pytest.mark.timeout(900)
+def test_a_header_shows_each_state_in_the_colours_of_the_theme_and_each_state_once(
+    open_notebook, page, accessible, tmp_path
+):
+    go_on = tmp_path / "go-on"
+    states = json.dumps([state for state, _ in STATES])
+    book = open_notebook(SHOW.format(states=states, common=json.dumps(A100), go_on=str(go_on)))
+    book.command("application:toggle-left-area")
+    output = book.run(0)
+    headers = output.locator(".lk-run-header")
+    expect(headers).to_have_count(len(STATES))
+    labels = ["Submitting", "Pending", "Running", "Running", "Reconnecting", "Completed", "Failed", "Aborted"]
+    assert headers.get_by_role("status").all_inner_texts() == labels
+    assert [len(re.findall(label, headers.nth(at).inner_text())) for at, label in enumerate(labels)] == [1] * len(
+        labels
+    )
+    expect(headers.nth(2)).to_contain_text(re.compile("A100 · 1.59/h.*0:42 / 5:00.*≈ 0.0180"))
+    expect(headers.nth(1)).to_contain_text("installing pandas, torch +2")
+    expect(headers.nth(2).locator(".lk-short")).to_have_count(0)
+    expect(headers.nth(3).locator(".lk-short")).to_have_count(1)
+    expect(headers.nth(7).get_by_role("link")).to_have_attribute("href", "https://example.org")
+    expect(output.get_by_role("button", name="49,600 lines hidden · Open log")).to_be_visible()
+    expect(output.get_by_text("Local cloud")).to_have_count(1)
+    expect(output).not_to_contain_text("00000000")
+    for theme in book.themes():
+        page.locator("#jupyterlab-splash").wait_for(state="detached")
+        drawn, wanted = page.evaluate(SEEN, [colour for _, colour in STATES])
+        assert drawn == wanted, theme
+        accessible(output)
+        book.picture(f"headers-{theme}")
+    headers.nth(2).get_by_role("button", name="More actions").press("Enter")
+    menu = page.locator(".lm-Menu")
+    expect(menu).to_contain_text("Copy the id 00000000")
+    page.keyboard.press("Escape")
+    go_on.touch()
+
+
+@pytest.mark.timeout(900)
+def test_a_widget_lives_after_a_reload_and_is_a_picture_that_says_so_after_a_restart(open_notebook):
+    book = open_notebook("%load_ext lk_jupyter", "from lk_jupyter.widgets import MachinePicker\nMachinePicker()")
+    book.command("application:toggle-left-area")
+    book.run_all()
+    living = book.output(1).get_by_role("radio").first
+    expect(living).to_be_visible()
+    caption = book.output(1).get_by_text("Run the cell again for live widgets.")
+    expect(caption).to_be_hidden()
+    book.ended()
+    book.save()
+    book.reload()
+    expect(living).to_be_visible(timeout=60_000)
+    expect(caption).to_be_hidden()
+    book.restart_kernel()
+    book.save()
+    book.reload()
+    expect(caption).to_be_visible()
+    expect(caption).to_contain_text(re.compile(r"Snapshot from \d\d \w+, \d\d:\d\d\."))
+    book.picture("widget-snapshot")

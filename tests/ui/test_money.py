@@ -1,0 +1,101 @@
+"""Money in Lab: one figure for a run wherever it is shown, and all that is billed by the hour in the status bar."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from ui.notebook import SCREENS
+
+LOAD = "%load_ext lk_jupyter"
+WAITS = "import pathlib, time\nprint('on', flush=True)\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.05)"
+ALONE = "%%lk_run --gpu A100 --name alone\n"
+CREDITS = re.compile(r"(\d+\.\d{2,4}) credits")
+
+
+#: Takes note of each cost that two places show, in the order in which they do, until one has shown so many.
+COSTS_SHOWN = """([first, second, enough]) => new Promise(done => {
+    const visible = place => [...document.querySelectorAll(place)].find(one => one.checkVisibility());
+    const shown = [[], []];
+    const look = () => {
+        [first, second].forEach((place, at) => {
+            const [, cost] = visible(place)?.textContent.match(/≈ (\\d+\\.\\d{4}) credits/) ?? [];
+            if (cost && cost !== shown[at].at(-1)) shown[at].push(cost);
+        });
+        if (shown.some(costs => costs.length >= enough)) done(shown);
+        else requestAnimationFrame(look);
+    };
+    look();
+})"""
+
+
+@pytest.fixture
+def rented(cloud):
+    """A VM and a deployment, for 4.38 credits an hour."""
+    vm = {"user_public_key": "ssh-ed25519 AAAA user@host", "hardware_profile": "a100", "display_name": "box"}
+    vm_id = cloud.http.post("vms/create", json=vm).json()["vm_id"]
+    served = {"hf_model_id": "local/echo", "hardware_profile": "gpu.h100"}
+    deployment = cloud.http.post("inference/create", json=served).json()["deployment_id"]
+    yield
+    cloud.http.delete(f"vms/{vm_id}")
+    cloud.http.request("DELETE", "inference/stop", json={"deployment_id": deployment})
+
+
+def credits_in(place):
+    """Return the credits that a place shows."""
+    return CREDITS.search(place.inner_text())[1]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("rented")
+def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_billed(
+    open_notebook, page, cloud, accessible, tmp_path
+):
+    go_on, finish = tmp_path / "go-on", tmp_path / "finish"
+    several = "%%lk_run --gpu A100,H100 --name several\n"
+    book = open_notebook(LOAD, several + WAITS.format(str(go_on)), ALONE + WAITS.format(str(finish)))
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
+    panel, status, badge = (page.locator(at) for at in ("#lk-jupyter-panel", ".lk-statusbar", ".lk-badge:visible"))
+    expect(status).to_contain_text("▶ A100, H100 · 4.38/h")
+    expect(panel.get_by_text("4.38/h")).to_be_visible()
+    expect(panel.get_by_text("Lasts")).to_be_visible()
+    book.run(0)
+    book.ended()
+    output = book.run(1)
+    expect(badge).to_contain_text(re.compile(r"▶ 2 running · A100, H100 · .*≈ 0\.\d{4} credits"))
+    expect(output).to_contain_text(
+        re.compile(r"2 runs: 2 running · ≈ 0\.\d{4} credits so far, at most 0\.0730 credits")
+    )
+    in_badge, in_header = page.evaluate(COSTS_SHOWN, [".lk-badge", ".jp-OutputArea [role=status]", 9])
+    assert len({*in_badge, *in_header}) <= 11, "what the badge and the header show at the same time differs"
+    expect(status).to_contain_text("· 8.76/h")
+    for theme in book.themes():
+        accessible(status)
+        page.screenshot(path=SCREENS / f"money-{theme}.png")
+    status.click()
+    active = page.get_by_role("region", name="Active now")
+    expect(active.get_by_role("listitem")).to_have_count(4)
+    expect(active).to_contain_text("8.76/h")
+    expect(active.get_by_role("button", name="Abort several")).to_have_count(2)
+    accessible(active)
+    page.screenshot(path=SCREENS / "money-active.png")
+    page.keyboard.press("Escape")
+    expect(active).to_have_count(0)
+    go_on.touch()
+    book.ended()
+    expect(badge).to_contain_text(re.compile(r"✓ 2 completed · A100, H100 · 0\.\d{4} credits"))
+    assert credits_in(badge) == credits_in(output.get_by_role("status").first)
+
+    book.run(2)
+    expect(book.header(2)).to_contain_text(re.compile(r"RunningA100 · .*≈ 0"))
+    finish.touch()
+    book.ended()
+    expect(book.header(2)).to_contain_text("Completed")
+    in_cell = credits_in(book.header(2))
+    row = panel.get_by_role("list", name="Runs").get_by_role("listitem").filter(has_text="alone").first
+    expect(row).to_contain_text("completed, A100")  # the panel hears of the end after the cell
+    row.get_by_role("button").first.click()
+    document = page.locator(".lk-document").get_by_role("region", name="Run")
+    expect(document).to_contain_text("completed")
+    billed = cloud.http.get("billing/history", params={"limit": 1}).json()["executions"][0]["billed"]
+    assert {in_cell, credits_in(row), credits_in(document)} == {f"{float(billed):.4f}"}

@@ -1,0 +1,47 @@
+"""A notebook that somebody sent, opened in Lab."""
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+#: Metadata of outputs as somebody may have written them: IPython evaluates braces in the line of a magic.
+ODD = ("{open('RAN', 'w')}", "x\n!touch RAN", "../../x", "$HOME")
+
+
+@pytest.mark.timeout(900)
+def test_a_notebook_that_somebody_sent_runs_nothing_after_two_clicks(running_lab, open_notebook, page):
+    cells = [nbformat.v4.new_code_cell("1", outputs=[told(name)]) for name in (*ODD, "3f0c2a9e-5b1d")]
+    book = open_notebook("pass")
+    path = running_lab.root / "sent" / "notebook.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    kind = {"kernelspec": kernel, "lk_jupyter": {"machine": "cpu {open('RAN', 'w')}"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kind), path)
+    running_lab.start_kernel("sent/notebook.ipynb")
+    book.load(f"{running_lab.url}/lab/tree/sent/notebook.ipynb?token={running_lab.token}&reset")
+    badge = page.locator(".lk-badge:visible")
+    expect(badge).to_have_count(1)  # the last, which is a proper id
+    expect(badge).to_contain_text("completed")
+    for odd in ODD:
+        refused = page.evaluate(ATTACH, odd)
+        assert "isn't the id of a run" in refused
+    page.evaluate("() => window.jupyterapp.commands.execute('lk:run-on', {})")
+    expect(
+        page.get_by_role("menuitem").or_(page.get_by_role("menuitemcheckbox")).first
+    ).to_be_visible()  # no machine yet
+    book.picture("sent")
+    assert page.evaluate(SOURCES) == ["1"] * len(cells)
+    assert not list(running_lab.root.rglob("RAN"))
+
+
+SOURCES = "() => window.jupyterapp.shell.currentWidget.content.widgets.map(cell => cell.model.sharedModel.source)"
+ATTACH = """id => {
+    const { context, content } = window.jupyterapp.shell.currentWidget;
+    const args = { id, notebook: context.path, cellId: content.widgets[0].model.id };
+    return window.jupyterapp.commands.execute('lk:attach', args).then(() => 'done', error => error.message);
+}"""
+
+
+def told(execution_id):
+    facts = {"execution_id": execution_id, "state": "completed", "machine": "cpu", "seconds": 1, "cost": "0.1"}
+    return nbformat.v4.new_output("display_data", {"text/plain": "ended"}, metadata={"lk_jupyter": facts})

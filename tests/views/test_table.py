@@ -1,0 +1,60 @@
+import html.parser
+import re
+
+from lk_jupyter.views.table import STYLE, Table, rest
+
+TABLE = Table(("Run", "Cost"), [("<script>alert(1)</script>", "12.50"), ("b", "3.00")], note="& more", right={"Cost"})
+
+
+def test_the_text_twin_lines_its_columns_up():
+    assert str(TABLE).splitlines() == [
+        "Run                         Cost",
+        "-------------------------  -----",
+        "<script>alert(1)</script>  12.50",
+        "b                           3.00",
+        "& more",
+    ]
+
+
+def test_foreign_text_is_text_in_html_too():
+    shown = TABLE._repr_mimebundle_()["text/html"]
+    assert "<script" not in shown
+    assert "&lt;script&gt;" in shown
+    assert "&amp; more" in shown
+
+
+def test_a_screen_reader_can_tell_what_a_cell_belongs_to():
+    scopes = []
+
+    class Reader(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag == "th":
+                scopes.append(dict(attrs)["scope"])
+
+    Reader().feed(TABLE._repr_html_())
+    assert scopes == ["col", "col", "row", "row"]
+
+
+def test_colours_are_those_of_the_theme_where_there_is_one():
+    colours = re.findall(r"(?:color|--lk-\w+): ?([^;}]+)", STYLE)
+    assert all(colour.startswith(("var(--jp-", "var(--lk-", "inherit")) for colour in colours if colour != "dark)")
+    assert "prefers-color-scheme:dark" in STYLE
+
+
+def test_figures_stand_right_where_styles_are_dropped():
+    bare = re.sub(r"<style>.*?</style>| style=\"[^\"]*\"", "", TABLE._repr_html_(), flags=re.DOTALL)
+    assert '<td align="right">12.50</td>' in bare
+    assert '<th scope="row" align="left">b</th>' in bare
+
+
+def test_a_list_that_was_cut_says_how_to_see_the_rest():
+    assert rest(1234, 50, "this shows all.") == "… and 1,184 more: this shows all."
+    assert rest(50, 50, "this shows all.") == ""
+
+
+def test_a_cell_of_several_lines_is_one_line_of_text():
+    assert str(Table(("Name",), [("a\nb",)])).splitlines()[-1] == "a b"
+
+
+def test_a_table_without_rows_is_its_head():
+    assert str(Table(("Run", "Cost"), [])).splitlines() == ["Run  Cost", "---  ----"]
