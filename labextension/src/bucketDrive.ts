@@ -72,7 +72,7 @@ export class BucketDrive implements Contents.IDrive {
     if (kind === 'directory') {
       await this.json('storage/folder', { method: 'POST', body: { folder: free } });
     } else {
-      await this.put(free, new Blob(kind === 'notebook' ? [JSON.stringify(EMPTY_NOTEBOOK)] : []));
+      await this.put(free, new Blob(kind === 'notebook' ? [JSON.stringify(EMPTY_NOTEBOOK)] : []), true);
     }
     return this.tell('new', null, free);
   }
@@ -165,10 +165,10 @@ export class BucketDrive implements Contents.IDrive {
     return text === null ? { format: 'base64', content: base64Of(bytes) } : { format: 'text', content: text };
   }
 
-  private async put(path: string, content: Blob): Promise<void> {
+  private async put(path: string, content: Blob, isNew = false): Promise<void> {
     const form = new FormData();
     form.append('file', content, PathExt.basename(path));
-    await this.open_(`api/storage/upload?key=${encodeURIComponent(path)}`, { method: 'POST', form });
+    await this.open_(`api/storage/upload?key=${encodeURIComponent(path)}`, { method: 'POST', form, isNew });
   }
 
   private async move(path: string, to: string, keep: boolean): Promise<void> {

@@ -2,6 +2,8 @@
 export const COMMANDS = {
   openPanel: 'lk:open-panel',
   openBucket: 'lk:open-bucket',
+  loadFile: 'lk:load-file',
+  copyRunPath: 'lk:copy-run-path',
   openQuickstart: 'lk:open-quickstart',
   openRun: 'lk:open-run',
   abortRun: 'lk:abort-run',

@@ -1183,14 +1183,6 @@ export interface Phase {
   duration?: number | null;
 }
 
-/** The beginning of an object; `text` is None when it is none. */
-export interface PreviewContent {
-  key: string;
-  size: number | null;
-  text: string | null;
-  truncated: boolean;
-}
-
 /** All prices. */
 export interface PriceBook {
   prices: PriceEntry[];

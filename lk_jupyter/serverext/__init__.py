@@ -49,7 +49,6 @@ GET    lk/storage/info         ``?key=a/b`` → StorageItem, a file or the folde
 POST   lk/storage/folder       FolderBody ``{folder}`` → StorageDone; 409 where there is one.
 POST   lk/storage/move         MoveBody ``{source, target, overwrite?, keep?}``, folders end with a slash,
                                ``keep`` copies → StorageDone ``{objects}``; 409 where the target is taken.
-GET    lk/storage/preview      ``?key=a/b.txt&bytes=65536`` → PreviewContent ``{key, size, text, truncated}``.
 any    lk/api/PATH             An operation of the API as README lists them, less those in
                                ``allowed.REFUSED``: query, body and answer are the API's, the answer
                                without secret fields. Operations of OpenAI's form stand behind

@@ -208,15 +208,6 @@ class StorageDone(BaseModel):
     objects: int
 
 
-class PreviewContent(BaseModel):
-    """The beginning of an object; ``text`` is None when it is none."""
-
-    key: str
-    size: int | None
-    text: str | None
-    truncated: bool
-
-
 class StreamOutput(BaseModel):
     """An event of a run: the next piece of its output."""
 

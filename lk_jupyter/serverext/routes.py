@@ -25,7 +25,6 @@ ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     ("storage/info", storage.Info),
     ("storage/folder", storage.Folder),
     ("storage/move", storage.Move),
-    ("storage/preview", storage.PreviewHandler),
     ("api/(.*)", Proxy),
     (".*", Unknown),
 )

@@ -6,7 +6,6 @@ is kept by an object of its own, ``.keep``, which no listing shows.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
 #: Most keys of a folder that are read, and most items of one answer.
 MOST_KEYS, MOST_ITEMS = 10_000, 1000
-
-#: Most bytes of a preview.
-MOST_BYTES = 1_000_000
 
 KEEP = ".keep"
 
@@ -96,21 +92,6 @@ class Move(Handler):
         for source, _ in () if body.keep else moves:
             await _delete(upstream, source)
         self.finish({"objects": len(moves)})
-
-
-class PreviewHandler(Handler):
-    """The beginning of an object."""
-
-    @guarded
-    async def get(self) -> None:
-        """Tell the first ``bytes`` of ``key`` as text, if they are text."""
-        key = _checked_key(self.get_query_argument("key", strip=False))
-        most = self.number("bytes", 65_536, MOST_BYTES)
-        upstream = await self.desk.upstream()
-        async with _download(upstream, key) as response:
-            start, size = await _start(response, most), _size(response)
-        whole = len(start) <= most
-        self.finish(json.dumps({"key": key, "size": size, "text": _text(start[:most], whole), "truncated": not whole}))
 
 
 #: Keys that objects are on their way to which may replace none.
@@ -246,31 +227,9 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-async def _start(response: httpx.Response, most: int) -> bytes:
-    """Return the first bytes, one more than asked for when there are more."""
-    start = bytearray()
-    async for piece in response.aiter_raw():
-        start += piece
-        if len(start) > most:
-            break
-    return bytes(start[: most + 1])
-
-
 def _size(response: httpx.Response) -> int | None:
     told = response.headers.get("content-length", "")
     return int(told) if told.isdecimal() else None
-
-
-def _text(start: bytes, whole: bool) -> str | None:  # noqa: FBT001 (one fact of two)
-    """Return bytes as text, None when they are none; a last character that was cut is left out."""
-    if b"\0" in start:
-        return None
-    for cut in range(1 if whole else 4):
-        try:
-            return start[: len(start) - cut].decode()
-        except UnicodeDecodeError:
-            continue
-    return None
 
 
 def _checked_folder(folder: str) -> str:

@@ -83,17 +83,9 @@ def test_a_hostile_name_is_listed_read_moved_and_deleted_as_any_other(jupyter, p
 
 @pytest.mark.parametrize("key", ["../x", "a//b", "a/./b", "", "a\nb", "a\\..\\b", "a/%2e%2e/b", "a/..;/b"])
 def test_a_name_that_leads_elsewhere_is_refused(jupyter, key):
-    assert jupyter.get("storage/preview", params={"key": key}).json()["state"] == "bad-request"
+    assert jupyter.get("storage/info", params={"key": key}).json()["state"] == "bad-request"
     move = jupyter.send("POST", "storage/move", json={"source": key, "target": "b"})
     assert move.json()["state"] == "bad-request"
-
-
-def test_a_preview_is_the_beginning_of_a_text(jupyter, put):
-    put("long.txt", "ä" * 100)
-    preview = jupyter.get("storage/preview", params={"key": "long.txt", "bytes": 5}).json()
-    assert preview == {"key": "long.txt", "size": 200, "text": "ää", "truncated": True}
-    put("image.bin", "\0\1")
-    assert jupyter.get("storage/preview", params={"key": "image.bin"}).json()["text"] is None
 
 
 SECRETS = re.compile(
@@ -109,7 +101,7 @@ def test_no_answer_of_any_route_holds_a_secret(jupyter, cloud, put):
     )
     run = started.json()["execution_id"]
     answers = [started, jupyter.get(f"runs/{run}/stream")]
-    routes = ["status", "local", "journal", "storage/list", "storage/preview?key=a.txt", "api/storage/download/a.txt"]
+    routes = ["status", "local", "journal", "storage/list", "api/storage/download/a.txt"]
     read = ["machine-types", "user/status", "user/org", "workloads/list", "billing/history", "orgs", "auth/api-keys/"]
     read += ["storage/list-files", "environment-variables/", "vms/list", "inference/list", "mfa/status", "pricing"]
     read += [

@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect
@@ -89,7 +90,7 @@ def test_the_sections_of_the_panel_do_what_they_say(open_notebook, page, cloud, 
     for section in ("Storage", "Keys", "Deployments", "VMs"):
         panel.get_by_role("button", name=section, exact=True).click()
     expect(panel).not_to_contain_text("Asking")
-    _bucket(panel, page, tmp_path, accessible)
+    _bucket(panel, page, cloud, tmp_path, accessible)
     keys = panel.get_by_role("list", name="Keys")
     keys.get_by_role("button", name="Revoke the key laptop").click()
     panel.get_by_role("button", name="Revoke", exact=True).last.click()
@@ -192,51 +193,54 @@ def test_sections_stay_open_or_folded_when_lab_is_loaded_again(running_lab, page
     expect(panel.get_by_text("local@localhost")).to_be_visible()
 
 
-def _bucket(panel, page, tmp_path, accessible):
-    """Look into a file, take its loading code into a cell by drag, add one and delete it; all but the drag by keys."""
-    panel.get_by_role("treeitem", name="ui-panel/").press("ArrowRight")
-    table = panel.get_by_role("treeitem", name="table.csv")
-    table.press("Enter")
-    expect(panel.get_by_role("region", name="Preview of ui-panel/table.csv")).to_contain_text("Ulm")
+def _bucket(panel, page, cloud, tmp_path, accessible):
+    """Go to the bucket, take a file's loading code into a cell, add a file, replace it, and delete it: all by keys."""
     accessible(panel)
-    page.screenshot(path=SCREENS / "panel-storage.png")
-    cell = page.locator(".jp-NotebookPanel:visible .jp-Cell").first
-    table.drag_to(cell.locator(".cm-content"))
+    panel.get_by_role("button", name="Open the bucket").press("Enter")
+    bucket = page.locator("#lk-jupyter-bucket")
+    files = bucket.locator(".jp-DirListing-item")
+    files.filter(has_text="ui-panel").dblclick()
+    table = files.filter(has_text="table.csv")
+    table.click()
+    page.keyboard.press("Shift+F10")
+    page.get_by_role("menuitem", name="Load into pandas").press("Enter")
+    cell = page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(1)
     expect(cell).to_contain_text('read_csv("lk://ui-panel/table.csv")')
-    with page.expect_file_chooser() as chooser:
-        panel.get_by_role("button", name="Upload").press("Enter")
+    bucket.get_by_role("button", name="Preview tables in the notebook").press("Enter")
+    expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(2)).to_contain_text('StorageBrowser("ui-panel")')
     hostile = tmp_path / "<img src=x onerror=alert(1)>.txt"
-    hostile.write_text("<script>alert(1)</script>")
-    chooser.value.set_files(hostile)
-    new = panel.get_by_role("treeitem", name=hostile.name)
-    new.press("Enter")
-    expect(panel.get_by_role("region", name=f"Preview of ui-panel/{hostile.name}")).to_contain_text("<script>")
-    _uploaded_again(panel, page, hostile)
-    new.press("Delete")
-    panel.get_by_role("button", name="Delete", exact=True).first.press("Enter")
-    expect(new).to_have_count(0)
-    panel.get_by_role("button", name="Refresh", exact=True).press("Enter")
-    expect(table).to_be_visible()
-    panel.get_by_role("button", name="Open the bucket in the file browser").press("Enter")
-    expect(page.locator("#lk-jupyter-bucket .jp-DirListing-item").filter(has_text="ui-panel")).to_be_visible()
+    stored = f"storage/download/ui-panel/{quote(hostile.name)}"
+    for content, answer in (("<script>", ""), ("not this", "Cancel"), ("another", "Overwrite")):
+        _upload(bucket, hostile, content, answer)
+        assert cloud.http.get(stored).text == ("<script>" if answer == "Cancel" else content)
+    bucket.screenshot(path=SCREENS / "panel-storage.png")
+    new = files.filter(has_text=hostile.name)
+    for answer in ("Cancel", "Delete"):
+        new.click()
+        page.keyboard.press("Delete")
+        question = page.get_by_role("dialog")
+        expect(question).to_contain_text(f"Delete {hostile.name} permanently?")
+        question.get_by_role("button", name=answer).press("Enter")
+        expect(new).to_have_count(1 if answer == "Cancel" else 0)
+    assert cloud.http.get(stored).status_code == 404
     page.get_by_role("tab", name="GPU cloud", exact=True).click()
 
 
-def _uploaded_again(panel, page, file):
-    """Upload a file of a name that there is already: nothing, both, or the new one and its preview."""
-    file.write_text("another")
-    preview = panel.get_by_role("region", name=f"Preview of ui-panel/{file.name}")
-    both = panel.get_by_role("treeitem", name=f"{file.stem} (1).txt")
-    for answer in ("Cancel", "Keep both", "Overwrite"):
-        with page.expect_file_chooser() as chooser:
-            panel.get_by_role("button", name="Upload").press("Enter")
+def _upload(bucket, file, content, answer):
+    """Upload a file, and answer whether it may replace another."""
+    file.write_text(content)
+    with bucket.page.expect_file_chooser() as chooser:
+        bucket.locator("[data-jp-item-name='uploader'] jp-button").press("Enter")
+    if answer == "Cancel":
         chooser.value.set_files(file)
-        question = panel.get_by_role("alertdialog")
-        expect(question).to_contain_text(f"{file.name} already exists in ui-panel/. Overwrite it?")
-        page.screenshot(path=SCREENS / "panel-conflict.png")
-        question.get_by_role("button", name=answer).press("Enter")
-        expect(both).to_have_count(0 if answer == "Cancel" else 1)
-        expect(preview).to_contain_text("another" if answer == "Overwrite" else "<script>")
+        bucket.page.get_by_role("dialog").get_by_role("button", name=answer).press("Enter")
+        bucket.page.get_by_role("dialog").filter(has_text="File not uploaded").get_by_role("button").press("Enter")
+        return
+    with bucket.page.expect_response(lambda heard: "/storage/upload" in heard.url):
+        chooser.value.set_files(file)
+        if answer:
+            bucket.page.get_by_role("dialog").get_by_role("button", name=answer).press("Enter")
+    expect(bucket.locator(".jp-DirListing-item", has_text=file.name)).to_have_count(1)
 
 
 def _rented(panel, cloud, vm, model):
@@ -281,7 +285,7 @@ def _machine(book: OpenNotebook, page, panel):
         panel.get_by_role("button", name="Machines", exact=True).click()
     expect(panel.get_by_role("radio", name="gpu.a100")).to_be_checked()
     panel.get_by_role("radio", name="gpu.a100").press("ArrowUp")
-    page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
+    page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 3; }")
     panel.get_by_role("button", name="Run the selected cell on gpu.l40s").click()
     header = page.locator(".lk-run-header:visible")
     more = header.get_by_role("button", name="More actions")

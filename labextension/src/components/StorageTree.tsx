@@ -1,4 +1,4 @@
-import React, { DragEvent, KeyboardEvent, memo, useLayoutEffect, useRef } from 'react';
+import React, { KeyboardEvent, memo, useLayoutEffect, useRef } from 'react';
 
 import { trans } from '../trans';
 import { moved, Order, Row, turned } from './folders';
@@ -16,22 +16,10 @@ export interface StorageTreeProps {
   /** Somebody wants what a row stands for: a folder opens or closes, a file is shown, more items come. */
   onUse: (row: Row) => void;
   onDelete: (row: Row) => void;
-  /** Somebody drags a file out of the tree. */
-  onDrag?: (row: Row, event: DragEvent) => void;
 }
 
 /** The bucket as a tree: arrows, Home, End and letters move; Enter opens, Delete asks whether to delete. */
-export function StorageTree({
-  rows,
-  order,
-  current,
-  seen,
-  onOrder,
-  onCurrent,
-  onUse,
-  onDelete,
-  onDrag
-}: StorageTreeProps) {
+export function StorageTree({ rows, order, current, seen, onOrder, onCurrent, onUse, onDelete }: StorageTreeProps) {
   const tree = useRef<HTMLDivElement>(null);
   const found = rows.findIndex(row => row.id === current);
   const last = useRef(0);
@@ -39,7 +27,6 @@ export function StorageTree({
   last.current = at;
   const hasFocus = tree.current?.contains(document.activeElement); // before a row that has it may go
   const [use, enter] = [useSteady(onUse), useSteady(onCurrent)];
-  const drag = useSteady(onDrag ?? (() => undefined));
   // Before the next key: a late focus would call back the row that was left, and the two would take turns for ever.
   useLayoutEffect(() => {
     if (hasFocus) {
@@ -69,15 +56,7 @@ export function StorageTree({
       <Heads order={order} onOrder={onOrder} />
       <div className="lk-tree" role="tree" aria-label={trans.__('Bucket')} ref={tree} onKeyDown={press}>
         {rows.map((row, n) => (
-          <TreeRow
-            key={row.id}
-            {...row}
-            isCurrent={n === at}
-            isSeen={row.id === seen}
-            onUse={use}
-            onCurrent={enter}
-            onDrag={onDrag && drag}
-          />
+          <TreeRow key={row.id} {...row} isCurrent={n === at} isSeen={row.id === seen} onUse={use} onCurrent={enter} />
         ))}
       </div>
     </div>
@@ -119,11 +98,10 @@ type TreeRowProps = Row & {
   isSeen: boolean;
   onUse: (row: Row) => void;
   onCurrent: (row: Row) => void;
-  onDrag?: (row: Row, event: DragEvent) => void;
 };
 
 const TreeRow = memo(
-  function TreeRow({ isCurrent, isSeen, onUse, onCurrent, onDrag, ...row }: TreeRowProps) {
+  function TreeRow({ isCurrent, isSeen, onUse, onCurrent, ...row }: TreeRowProps) {
     const { id, kind, name, level, isOpen, item } = row;
     const use = () => {
       onCurrent(row);
@@ -139,8 +117,6 @@ const TreeRow = memo(
         aria-expanded={kind === 'folder' ? isOpen : undefined}
         aria-selected={isSeen}
         data-folder={kind === 'folder' ? id : row.folder}
-        draggable={!!onDrag && kind === 'file'}
-        onDragStart={event => onDrag?.(row, event)}
         onFocus={() => isCurrent || onCurrent(row)}
         onClick={use}
       >

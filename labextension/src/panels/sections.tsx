@@ -1,5 +1,5 @@
 /** The sections of the sidebar: what each shows, counts, and offers beside its title. */
-import { folderIcon, type LabIcon } from '@jupyterlab/ui-components';
+import type { LabIcon } from '@jupyterlab/ui-components';
 import React, { ComponentType, useEffect, useMemo, useState } from 'react';
 
 import { Cloud, Topic } from '../cloud';
@@ -48,21 +48,9 @@ export const sectionSpecs = (): SectionSpec[] => [
     actions: []
   },
   {
-    ...{ id: 'storage', title: trans.__('Storage'), topics: [], isOpen: false, Body: Storage },
+    ...{ id: 'storage', title: trans.__('Storage'), topics: [], isOpen: false, Body: StorageSection },
     count: () => '',
-    actions: [
-      {
-        name: trans.__('Open the bucket in the file browser'),
-        icon: folderIcon,
-        act: async ({ commands, say }) => {
-          if (commands.hasCommand(COMMANDS.openBucket)) {
-            await commands.execute(COMMANDS.openBucket);
-          } else {
-            say({ kind: 'info', text: trans.__('This page has no file browser.') });
-          }
-        }
-      }
-    ]
+    actions: []
   },
   {
     ...{ id: 'deployments', title: trans.__('Deployments'), topics: ['deployments'], isOpen: false },
@@ -86,10 +74,6 @@ export const sectionSpecs = (): SectionSpec[] => [
     actions: []
   }
 ];
-
-function Storage({ tools }: { tools: Tools }) {
-  return <StorageSection key={tools.cloud.account} tools={tools} />;
-}
 
 function Runs({ tools: { cloud, commands, say, shown, onMenu } }: { tools: Tools }) {
   const [now, setNow] = useState(thisSecond());

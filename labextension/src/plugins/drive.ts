@@ -1,9 +1,11 @@
 /** The bucket in a file browser of its own; it asks for nothing before it is opened. */
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { Notification } from '@jupyterlab/apputils';
+import { Clipboard, Dialog, Notification, showDialog, showErrorMessage } from '@jupyterlab/apputils';
+import { PathExt } from '@jupyterlab/coreutils';
 import { FileBrowser, IFileBrowserFactory, Uploader } from '@jupyterlab/filebrowser';
-import { LabIcon, newFolderIcon, refreshIcon, ToolbarButton } from '@jupyterlab/ui-components';
-import { Panel } from '@lumino/widgets';
+import { Contents } from '@jupyterlab/services';
+import { LabIcon, newFolderIcon, notebookIcon, refreshIcon, ToolbarButton } from '@jupyterlab/ui-components';
+import { Panel, Widget } from '@lumino/widgets';
 
 import { BucketDrive } from '../bucketDrive';
 import { Cloud } from '../cloud';
@@ -21,7 +23,9 @@ const bucketIcon = new LabIcon({
 });
 
 class BucketPanel extends Panel {
-  private browser: FileBrowser | null = null;
+  browser: FileBrowser | null = null;
+  /** What to do first, while there is nothing. */
+  private readonly hint = new Widget({ node: document.createElement('p') });
 
   constructor(
     private readonly create: () => FileBrowser,
@@ -34,6 +38,8 @@ class BucketPanel extends Panel {
     this.title.caption = caption;
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', caption);
+    this.hint.addClass('lk-empty');
+    this.hint.hide();
     // Lab's own model looks for changes of a drive under a name that has the drive's name twice.
     bucket.fileChanged.connect(() => this.refresh());
   }
@@ -44,6 +50,12 @@ class BucketPanel extends Panel {
     } else {
       this.browser = this.create();
       this.addWidget(this.browser);
+      this.addWidget(this.hint);
+      const { model } = this.browser;
+      model.refreshed.connect(() => {
+        this.hint.node.textContent = trans.__('No files. Drop files here, or click Upload.');
+        this.hint.setHidden(!model.items().next().done);
+      });
     }
   }
 
@@ -59,8 +71,53 @@ class BucketPanel extends Panel {
   }
 }
 
+/** Suffix → the function of pandas that reads it. */
+const READERS: Record<string, string> = {
+  csv: 'read_csv',
+  feather: 'read_feather',
+  json: 'read_json',
+  parquet: 'read_parquet',
+  xlsx: 'read_excel'
+};
+
+/** Code that loads a file. No magic, as names of files would be expanded in its line; quotes of JSON are Python's too. */
+function loadingOf(key: string): string {
+  const suffix = PathExt.extname(key).slice(1).toLowerCase();
+  return Object.hasOwn(READERS, suffix)
+    ? `import pandas as pd\n\ndata = pd.${READERS[suffix]}(${JSON.stringify(`lk://${key}`)})\n`
+    : `import lk_jupyter\n\ndata = lk_jupyter.connect().storage.get_bytes(${JSON.stringify(key)})\n`;
+}
+
+/** Code that shows a folder in a notebook, where tables of all formats have a preview. */
+const showing = (folder: string) =>
+  `from lk_jupyter.widgets import StorageBrowser\n\nStorageBrowser(${folder && JSON.stringify(folder)})\n`;
+
+/** Ask, then delete what is chosen. Lab's own question says that it goes to the trash, which a bucket doesn't have. */
+async function remove({ model }: FileBrowser, chosen: Contents.IModel[]): Promise<void> {
+  const [first] = chosen;
+  if (!first) {
+    return;
+  }
+  const body =
+    chosen.length > 1
+      ? trans._n('Delete %1 item permanently?', 'Delete %1 items permanently?', chosen.length)
+      : first.type === 'directory'
+        ? trans.__('Delete %1 and everything in it permanently?', first.name)
+        : trans.__('Delete %1 permanently?', first.name);
+  const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Delete') })];
+  const { button } = await showDialog({ title: trans.__('Delete'), body, buttons, defaultButton: 0 });
+  try {
+    for (const { path } of button.accept ? chosen : []) {
+      await model.manager.deleteFile(path);
+    }
+  } catch (failure) {
+    void showErrorMessage(trans.__('Delete'), failure as Error);
+  }
+}
+
 /** Lab puts buttons on its own file browser only. */
-function withToolbar(browser: FileBrowser): FileBrowser {
+function withToolbar(browser: FileBrowser, onShow: (folder: string) => void): FileBrowser {
+  browser.delete = () => remove(browser, [...browser.selectedItems()]);
   const button = (tooltip: string, icon: LabIcon, onClick: () => void) => new ToolbarButton({ tooltip, icon, onClick });
   const { model, toolbar } = browser;
   toolbar.addItem(
@@ -71,6 +128,10 @@ function withToolbar(browser: FileBrowser): FileBrowser {
   toolbar.addItem(
     'refresh',
     button(trans.__('Refresh'), refreshIcon, () => void model.refresh())
+  );
+  toolbar.addItem(
+    'notebook',
+    button(trans.__('Preview tables in the notebook'), notebookIcon, () => onShow(model.path))
   );
   return browser;
 }
@@ -99,9 +160,12 @@ export const drive: JupyterFrontEndPlugin<void> = {
     }
     const bucket = new BucketDrive(undefined, warnOfCut);
     app.serviceManager.contents.addDrive(bucket);
+    const insert = (code: string) => app.commands.execute(COMMANDS.insert, { code });
+    const keyOf = (path: string) => app.serviceManager.contents.localPath(path);
     const create = () => {
       const options = { driveName: bucket.name, restore: false, refreshInterval: NEVER };
-      return withToolbar(browsers.createFileBrowser('lk-jupyter-bucket-files', options));
+      const browser = browsers.createFileBrowser('lk-jupyter-bucket-files', options);
+      return withToolbar(browser, path => void insert(showing(keyOf(path))));
     };
     const panel = new BucketPanel(create, bucket, trans.__('Bucket of the GPU cloud'));
     app.shell.add(panel, 'left', { rank: 250, type: 'Bucket' });
@@ -112,6 +176,16 @@ export const drive: JupyterFrontEndPlugin<void> = {
       describedBy: { args: { type: 'object' } },
       execute: () => app.shell.activateById(ID)
     });
+    const onFile = (command: string, label: string, act: (key: string) => unknown) => {
+      app.commands.addCommand(command, {
+        label,
+        describedBy: { args: { type: 'object' } },
+        execute: () => Promise.all(Array.from(panel.browser?.selectedItems() ?? [], ({ path }) => act(keyOf(path))))
+      });
+      app.contextMenu.addItem({ command, selector: `#${ID} .jp-DirListing-item[data-isdir="false"]`, rank: 0 });
+    };
+    onFile(COMMANDS.loadFile, trans.__('Load into pandas'), key => insert(loadingOf(key)));
+    onFile(COMMANDS.copyRunPath, trans.__('Copy its path in a run'), key => Clipboard.copyToSystem(`/mnt/s3/${key}`));
     let account = cloud?.account;
     cloud?.changed.connect(() => {
       if (account !== cloud.account) {
