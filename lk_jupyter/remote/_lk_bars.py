@@ -1,4 +1,4 @@
-"""tqdm bars for the notebook: it draws them itself; what they print stays in the log, and is not shown twice."""
+"""tqdm bars for the notebook: it paints them itself; what they print stays in the log, and is not shown twice."""
 
 from __future__ import annotations
 

@@ -49,9 +49,18 @@ def display(*objects, **options):
 
 def get_ipython():
     """Return IPython's shell, or what stands for it where the run has no IPython."""
+    if sys._getframe(1).f_globals.get("__name__") == "pandas.core.config_init":
+        return _Kernel  # all that pandas asks when it is imported; IPython takes a third as long to import
+
     import _lk_magics
 
     return _show().shell() or _lk_magics.Shell(sys.modules["__main__"].__dict__)
+
+
+class _Kernel:
+    """Stands for a shell that is only asked whether it belongs to a kernel."""
+
+    kernel = True
 
 
 def _show():

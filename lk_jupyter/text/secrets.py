@@ -156,7 +156,9 @@ SHAPES = (
         "AWS key", ("AKIA", "ASIA", "ABIA", "ACCA", "A3T", "aws", "AWS", "Aws"), "aws:AWSKeyDetector", inner=True
     ),
     SecretPattern("Azure storage key", ("AccountKey=",), "azure_storage_key:AzureStorageKeyDetector"),
-    SecretPattern("password in a URL", ("://",), "basic_auth:BasicAuthDetector", inner=True, real=_filled_in, also="@"),
+    SecretPattern(
+        "password in a URL", ("://",), r"://[^\s:/?#@\[\]]+:([^\s:/?#@\[\]]+)@", inner=True, real=_filled_in, also="@"
+    ),
     SecretPattern("GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), "github_token:GitHubTokenDetector"),
     SecretPattern("GitHub token", ("github_pat_",), r"github_pat_\w{22,}"),
     SecretPattern("GitLab token", (*_GITLAB, "GR1348941"), "gitlab_token:GitLabTokenDetector"),

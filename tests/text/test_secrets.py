@@ -52,9 +52,10 @@ def test_a_signed_address_is_a_secret_from_its_question_mark_on():
 
 
 def test_the_password_of_an_address_is_a_secret_and_its_user_is_not():
-    text = "postgres://me:hunter2@db/x"
-    (secret,) = find(text)
-    assert text[secret.start : secret.end] == "hunter2"
+    for password in ("hunter2", "h$nter!2", "Caf\u00e9"):
+        text = f"postgres://me:{password}@db/x"
+        (secret,) = find(text)
+        assert text[secret.start : secret.end] == password
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.pattern[:20])
@@ -88,8 +89,12 @@ def test_a_key_in_use_is_found_whatever_its_shape():
     assert (secret.start, secret.end) == (7, 16)
 
 
-def test_text_without_a_mark_does_not_load_the_library():
-    program = "import sys; from lk_jupyter.text.secrets import find; find('print(1)\\n' * 9)"
+def test_neither_ordinary_text_nor_what_travels_with_a_run_loads_the_library():
+    program = (
+        "import sys; from lk_jupyter.text.secrets import find; from pathlib import Path; import lk_jupyter as ours;"
+        "parts = Path(ours.__file__).parent.glob('remote/_lk_*.py');"
+        "find('pip install a@https://b.test/c\\n' + ''.join(part.read_text('utf-8') for part in parts))"
+    )
     check = "assert not {'detect_secrets', 'requests', 'yaml'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", f"{program}; {check}"], check=True)
 
