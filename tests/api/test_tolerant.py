@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from functools import cache
 from types import NoneType, UnionType
 from typing import Union, get_args, get_origin
 
@@ -50,6 +51,11 @@ MODELS = list(dict.fromkeys(model for each in ANSWERS for model in models_of(eac
 
 #: Words that no enumeration has, and values of a kind that a field may come in beside its own.
 UNKNOWN = st.sampled_from(["zorp", "", 7, None, True, [], {}, {"new": 1}])
+
+
+@cache
+def schema_of(kind):
+    return TypeAdapter(kind).json_schema()
 
 
 def resolved(schema, root):
@@ -117,7 +123,7 @@ def object_of(schema, root, draw):
 @CHEAP
 @given(data=st.data())
 def test_every_model_takes_its_optional_fields_missing_or_null_and_unknown_ones_added(model, data):
-    schema = model.model_json_schema()
+    schema = schema_of(model)
     content = content_of(schema, schema, data.draw)
     model.model_validate_json(json.dumps(content))
     model.model_validate(content)
@@ -127,7 +133,7 @@ def test_every_model_takes_its_optional_fields_missing_or_null_and_unknown_ones_
 def test_every_model_takes_the_least_that_it_may_hold(model):
     if issubclass(model, RootModel):
         pytest.skip("it is a bare list or map")
-    schema = model.model_json_schema()
+    schema = schema_of(model)
     least = {name: sample(schema["properties"][name], schema) for name in schema.get("required", ())}
     model.model_validate(least)
     absent = {name: None for name in schema["properties"] if name not in least}
@@ -169,7 +175,7 @@ def test_every_answer_is_read_whatever_kind_its_optional_fields_come_in(endpoint
     kind = next((each for each in alternatives(endpoint.returns) if isinstance(each, type)), None)
     if kind is None or not issubclass(kind, BaseModel) or issubclass(kind, RootModel):
         return
-    schema = TypeAdapter(kind).json_schema()
+    schema = schema_of(kind)
     content = object_of(schema, schema, data.draw)
     optional = [name for name in schema["properties"] if name not in schema.get("required", ())]
     for name in data.draw(st.lists(st.sampled_from(optional), max_size=3)) if optional else ():
