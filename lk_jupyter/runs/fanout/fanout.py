@@ -20,7 +20,7 @@ from lk_jupyter.errors import RunError, RunFailed
 from lk_jupyter.machines.cost import cost_of, credits_label
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.notice import Notice
-from lk_jupyter.runs.abort import LET_GO
+from lk_jupyter.runs.abort import let_go_at
 from lk_jupyter.runs.clock import Bill, next_second
 from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
 from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, WAITING, FanOutMember
@@ -130,15 +130,16 @@ class FanOut:
                 self.wait_for_abort()
                 raise KeyboardInterrupt(self.left or f"Aborted {len(self.lanes)} runs.") from None
 
-    def wait_for_abort(self, seconds: float = LET_GO) -> bool:
+    def wait_for_abort(self, seconds: float | None = None) -> bool:
         """Wait until all have ended that are being aborted; not longer than so many seconds, nor where an abort fails.
 
         Returns whether they have.
         """
-        end = time.monotonic() + seconds
+        end = let_go_at(seconds)
         while not self.done.wait(_TICK) and time.monotonic() < end:
             if all(lane.ended or (lane.aborting and lane.aborting.is_stuck) for lane in self.lanes):
                 break
+        self._see_whether_all_have_ended()  # the last one may be about to say so
         return self.done.is_set()
 
     @property

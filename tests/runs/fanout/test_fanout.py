@@ -12,6 +12,7 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import GROUP_KEY
 from lk_jupyter.runs.fanout.fanout import FanOut
+from lk_jupyter.runs.fanout.member import NOT_STARTED
 from lk_jupyter.session import connect
 
 HANGS = "import time\nprint('on', x, flush=True)\ntime.sleep(100)"
@@ -184,6 +185,14 @@ def test_lanes_that_were_never_started_can_be_aborted(session):
     fan.abort()
     assert [outcome.state for outcome in ended(fan)] == ["not started", "not started"]
     assert [outcome.state for outcome in ended(fan.start())] == ["not started", "not started"]
+
+
+def test_lanes_that_have_ended_are_waited_for_no_longer_though_nobody_has_said_so_yet(session):
+    fan = FanOut.of(session, HANGS, RunOptions(sweep=["x=1,2"]))
+    for lane in fan.lanes:
+        lane.conclude(NOT_STARTED, ())
+    assert not fan.done.is_set()
+    assert fan.wait_for_abort()
 
 
 def test_a_run_whose_start_is_on_its_way_when_all_are_aborted_is_not_left_behind(faulty):
