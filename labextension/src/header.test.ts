@@ -62,6 +62,12 @@ test('what a kernel has just written goes before lists that are heard later', ()
   expect(says(KEPT, heard('aborted'), NOW, true)).toMatchObject({ label: 'Aborted', tone: 'stopped' });
 });
 
+test('an end that a notebook keeps stays what it is while the lists only tell that the run is gone', () => {
+  const gone = { ...heard('running')!, state: 'ended', goingOn: false };
+  expect(says({ ...KEPT, state: 'completed' }, gone)).toMatchObject({ label: 'Completed', bill: { cost: 0.0053 } });
+  expect(says(KEPT, gone)).toMatchObject({ label: 'Ended', ended: true });
+});
+
 test('a run that waits is not billed, and says for how long it waits', () => {
   const created_at = new Date(NOW - 31_000).toISOString();
   const kept = { ...KEPT, state: 'pending', seconds: undefined, cost: undefined, told: ['installing pandas'] };

@@ -85,7 +85,8 @@ export function headerOf(
   const isFresh = at.isLive || at.now - at.since < FRESH;
   const savedEnded = hasEnded({ status: saved.state });
   const isAhead = run && (savedEnded ? run.goingOn : rank(saved.state) > rank(run.state) && run.goingOn);
-  const heard = run && !(isFresh && isAhead) ? run : null;
+  const isVague = run && savedEnded && run.state === 'ended'; // how, the lists don't tell yet
+  const heard = run && !(isFresh && isAhead) && !isVague ? run : null;
   const state = heard ? heard.state : saved.state;
   const ended = heard ? !heard.goingOn : savedEnded;
   const common = {
