@@ -21,7 +21,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError
 from lk_jupyter.options.runs import NEEDS, RunOptions, check, honored
 from lk_jupyter.protocol.frames import split
-from lk_jupyter.runs.abort import LET_GO
+from lk_jupyter.runs.abort import let_go_at
 from lk_jupyter.runs.functions.call import Arguments, FunctionCall, RemoteTraceback, answer_of
 from lk_jupyter.runs.interrupts import AtInterrupt, is_interrupt
 from lk_jupyter.runs.package import secret_scan
@@ -223,7 +223,7 @@ class Executor(concurrent.futures.Executor):
 
     def _leave(self) -> None:
         """Wait for the ends of the runs that are being aborted, as long as that is short. Raises KeyboardInterrupt."""
-        concurrent.futures.wait(list(self._futures), LET_GO)
+        concurrent.futures.wait(list(self._futures), let_go_at() - time.monotonic())
         left = [future.run for future in list(self._futures) if future.run and not future.done()]
         if ids := [run.execution_id for run in left]:
             raise KeyboardInterrupt(f"These runs may still be active. Stop them: %lk_abort {', '.join(ids)}")

@@ -33,12 +33,14 @@ from lk_jupyter.journal import journal
 from lk_jupyter.localcloud.accounts.signup import sign_up
 from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.ticket import TICKET_FILE
+from lk_jupyter.runs import abort
 
 settings.register_profile("calm", deadline=None)  # how long an example takes on a busy machine says nothing
 settings.load_profile("calm")
 
 for _part in ("connect", "read", "write", "pool"):  # a busy machine may be slower than the five seconds of httpx
     setattr(DEFAULT_TIMEOUT_CONFIG, _part, PATIENCE)
+abort.LET_GO = PATIENCE  # and to end what was aborted
 
 #: Where there is fork, clouds are forked from a process that has imported all of them: they start five times as fast.
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()

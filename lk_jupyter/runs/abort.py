@@ -40,6 +40,11 @@ _LOOK, _LONGEST_LOOK, _REPEAT = 0.1, 2.0, 30.0
 _AT_EXIT = 30.0
 
 
+def let_go_at(seconds: float | None = None) -> float:
+    """Return when whoever waits for an abort is let go, by the monotonic clock."""
+    return time.monotonic() + (LET_GO if seconds is None else seconds)
+
+
 class Pending(Protocol):
     """Something that has to reach the server before the process ends."""
 
@@ -74,19 +79,19 @@ class Abort:
         """Whether the last try failed, so that waiting for the end may take long."""
         return self.error is not None and not self.ended.is_set()
 
-    def wait(self, seconds: float = LET_GO) -> bool:
+    def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end of the run, not longer than so many seconds and not on a server that fails.
 
         Returns whether the run has ended.
         """
-        end = time.monotonic() + seconds
+        end = let_go_at(seconds)
         while not self.ended.is_set() and not self.is_stuck and time.monotonic() < end:
             self.ended.wait(_LOOK)
         return self.ended.is_set()
 
-    def wait_for_answer(self, seconds: float = LET_GO) -> None:
+    def wait_for_answer(self, seconds: float | None = None) -> None:
         """Wait until the server has answered it, not longer than so many seconds."""
-        end = time.monotonic() + seconds
+        end = let_go_at(seconds)
         while not self.has_arrived and not self.is_stuck and time.monotonic() < end:
             self.ended.wait(_LOOK)
 

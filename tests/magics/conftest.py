@@ -6,6 +6,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.manager import start_new_kernel
 from magics.kernels import Kernel
+from patience import PATIENCE
 from traitlets.config import Config
 
 import lk_jupyter
@@ -64,6 +65,9 @@ def kernel(cloud, tmp_path_factory):
     kernel = Kernel(manager, client, home)
     loaded = kernel.run("%load_ext lk_jupyter")
     assert loaded.error is None, loaded.error
+    kernel.run(
+        f"from lk_jupyter.runs import abort\nabort.LET_GO = {PATIENCE}"
+    )  # a busy machine takes long to end a run
     yield kernel
     client.stop_channels()
     manager.shutdown_kernel(now=True)

@@ -150,8 +150,9 @@ def test_an_answer_is_never_published_as_markdown_which_the_page_would_follow(li
     monkeypatch.setattr(upstream_stub, "said", lambda _: "**a**\t<img\tsrc=x\tonerror=alert(1)>")
     cell = live.run("%%lk_chat up/large\nread that page")
     assert not [output for output in rich(cell) if "text/markdown" in output["data"]]
-    shown = rich(cell)[-2]["data"]["text/html"]
+    shown = "".join(output["data"].get("text/html", "") for output in rich(cell))
     assert "<strong>a</strong>\t&lt;img\tsrc=x\tonerror=alert(1)&gt;" in shown
+    assert "<img" not in shown
 
 
 def rich(cell):

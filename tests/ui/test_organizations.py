@@ -42,3 +42,4 @@ def test_another_organization_has_a_bucket_of_its_own(two_organizations, page, t
         panel.get_by_role("button", name="Storage", exact=True).click()
         panel.get_by_role("button", name="Open the bucket").click()
         expect(files).to_contain_text(["data"])
+        page.goto("about:blank")  # before its server ends

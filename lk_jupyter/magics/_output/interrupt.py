@@ -41,7 +41,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.magics._output.background import follow_detached
 from lk_jupyter.magics._output.run import RunDisplay, receipt
 from lk_jupyter.options.runs import AttachOptions, RerunOptions, StartOptions
-from lk_jupyter.runs.abort import LET_GO
+from lk_jupyter.runs.abort import let_go_at
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.outcome import STOPPED_STATES
@@ -203,7 +203,7 @@ def _stop(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> str:
                 pump.close()
                 return f"{_LEFT} {run.execution_id}"
             abort = run.abort_soon()
-            end = time.monotonic() + LET_GO
+            end = let_go_at()
             while not pump.finished and not abort.wait(_TICK) and not abort.is_stuck and time.monotonic() < end:
                 pass
             if not pump.finished and not abort.ended.is_set():

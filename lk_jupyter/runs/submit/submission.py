@@ -22,7 +22,7 @@ from lk_jupyter.errors import (
     UsageError,
 )
 from lk_jupyter.journal.journal import REFUSED, journal
-from lk_jupyter.runs.abort import LET_GO, Abort, abort_soon, keep_until_arrived
+from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_at
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.follow import PAUSES
 from lk_jupyter.runs.log import log_path
@@ -106,7 +106,7 @@ class Submission:
         if self._answer:
             abort_soon(self._client, self._answer.execution_id)
 
-    def aborted(self, seconds: float = LET_GO) -> Abort | None:
+    def aborted(self, seconds: float | None = None) -> Abort | None:
         """Wait for the answer to the start, not longer than so many seconds, and return the abort of the run.
 
         Returns None when nothing was started. Raises OutcomeUnknown where that is not known yet.
@@ -114,7 +114,7 @@ class Submission:
         self.abort_soon()
         if not self._begun.locked():
             return None
-        end = time.monotonic() + seconds
+        end = let_go_at(seconds)
         while not self._done.wait(_TICK):
             if time.monotonic() > end:
                 raise OutcomeUnknown("The server has not answered the start yet.")
