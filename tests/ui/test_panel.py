@@ -142,6 +142,7 @@ def test_a_thousand_runs_are_one_stop_of_the_tab_key_and_only_those_that_are_see
     page.route("**/lk/journal?*", lambda route: route.fulfill(json={"runs": _of(cloud, MANY), "before": None}))
     page.goto(f"{running_lab.url}/lab?token={running_lab.token}&reset")
     page.locator("#jupyterlab-splash").wait_for(state="detached")
+    page.locator(".jp-Launcher").wait_for()  # it takes the focus when it comes
     page.get_by_role("tab", name="GPU cloud", exact=True).click()
     panel = page.locator("#lk-jupyter-panel")
     rows = panel.get_by_role("list", name="Runs").get_by_role("listitem")
