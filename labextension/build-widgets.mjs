@@ -23,3 +23,16 @@ const { metafile } = await build({
 
 // What they were made of, for bill-of-materials.mjs.
 writeFileSync('lib/widgets.json', JSON.stringify(Object.keys(metafile.inputs)));
+
+// The page of the tests that look at every component in every state; it is not shipped.
+await build({
+  entryPoints: ['src/gallery.tsx', 'style/index.css'],
+  outdir: 'lib/gallery',
+  entryNames: '[name]',
+  bundle: true,
+  format: 'iife',
+  target: 'es2022',
+  loader: { '.svg': 'text', '.woff': 'empty', '.woff2': 'empty' },
+  define: { 'process.env.NODE_ENV': '"production"' },
+  logLevel: 'warning'
+});

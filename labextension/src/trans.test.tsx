@@ -62,8 +62,8 @@ vi.mock('@lumino/widgets', () => import('./labMock'));
 vi.mock('uplot', () => ({
   default: class {
     width = 100;
-    constructor({ series }: { series: { label: string }[] }, _: unknown, box: HTMLElement) {
-      box.append(...series.map(line => line.label));
+    constructor({ series }: { series: { label?: string }[] }, _: unknown, box: HTMLElement) {
+      box.append(...series.map(line => line.label ?? ''));
     }
     batch() {}
     destroy() {}
@@ -270,7 +270,7 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
     ),
     () => press(/Use the free local cloud/)
   ],
-  Marked: [() => <Marked html="<h1>DATA</h1><p>DATA</p>" />],
+  Marked: [() => <Marked html="<h1>DATA</h1><p>DATA</p><pre>DATA</pre>" />],
   MachinePicker: [
     () => (
       <>

@@ -65,6 +65,45 @@ test('an answer is drawn from its Markdown, and what could run or load stays tex
   expect(document.querySelector('.lk-marked img, .lk-marked script')).toBeNull();
 });
 
+test('code is copied with the button of its block, which says so', async () => {
+  const writeText = vi.fn(done);
+  vi.stubGlobal('navigator', { clipboard: { writeText } });
+  const html = '<pre><code>a = 1\nb = 2</code></pre><pre><code>c = 3</code></pre>';
+  shown({ turns: [{ who: 'up/large', text: 'raw', html, reasoning: '', facts: '' }] });
+  fireEvent.click(screen.getByRole('button', { name: 'Copy the code: a = 1' }));
+  expect(writeText).toHaveBeenCalledWith('a = 1\nb = 2');
+  await vi.waitFor(() => expect(screen.getByText('Copied')).toBeTruthy());
+  vi.unstubAllGlobals();
+});
+
+test('an answer that comes stays at its end only for who was there', () => {
+  const scrollTo = vi.fn();
+  Element.prototype.scrollTo = scrollTo;
+  const props = { model: 'm', models: [], answering: true, spent: '', onModel: vi.fn() };
+  const acts = { onAsk: vi.fn(done), onStop: vi.fn(done), onClear: vi.fn(done) };
+  const drawn = (...texts: string[]) => (
+    <Chat {...props} {...acts} turns={texts.map(text => ({ who: 'm', text, reasoning: '', facts: '' }))} />
+  );
+  const { rerender } = render(drawn('a'));
+  const log = screen.getByRole('log');
+  const sizes = { scrollHeight: 900, clientHeight: 400, scrollTop: 100 };
+  Object.entries(sizes).forEach(([name, value]) => Object.defineProperty(log, name, { value, writable: true }));
+  scrollTo.mockClear();
+  rerender(drawn('a b'));
+  expect(scrollTo).toHaveBeenCalledTimes(1);
+  fireEvent.scroll(log);
+  rerender(drawn('a b c'));
+  expect(scrollTo).toHaveBeenCalledTimes(1);
+  log.scrollTop = 490;
+  fireEvent.scroll(log);
+  rerender(drawn('a b c d'));
+  expect(scrollTo).toHaveBeenCalledTimes(2);
+  log.scrollTop = 0;
+  fireEvent.scroll(log);
+  rerender(drawn('a b c d', 'more'));
+  expect(scrollTo).toHaveBeenLastCalledWith({ top: 900 });
+});
+
 test('Escape and the button stop an answer', () => {
   const { onStop } = shown({ turns, answering: true });
   fireEvent.keyDown(screen.getByLabelText('Question'), { key: 'Escape' });

@@ -1,4 +1,4 @@
-import React, { useEffect, useRef, useState } from 'react';
+import React, { useLayoutEffect, useRef, useState } from 'react';
 
 import { trans } from '../trans';
 import { Marked } from './Marked';
@@ -25,6 +25,9 @@ export interface ChatProps {
 }
 
 const nothing = () => undefined;
+
+/** Pixels from its end at which a conversation still counts as seen to its end. */
+const NEAR = 24;
 
 /** A talk with a model. Enter sends, Shift Enter breaks the line, Escape stops the answer. */
 export function Chat(props: ChatProps) {
@@ -67,9 +70,14 @@ function ModelChoice({ model, models, answering, onModel }: ChatProps) {
 
 function Turns({ turns, answering }: Pick<ChatProps, 'turns' | 'answering'>) {
   const place = useRef<HTMLDivElement>(null);
+  const isAtEnd = useRef(true);
   const last = turns[turns.length - 1];
-  useEffect(() => {
-    place.current?.scrollTo?.({ top: place.current.scrollHeight });
+  const down = () => place.current?.scrollTo?.({ top: place.current.scrollHeight });
+  useLayoutEffect(down, [turns.length]);
+  useLayoutEffect(() => {
+    if (isAtEnd.current) {
+      down(); // whoever reads what was said before stays there
+    }
   }, [last?.text, last?.reasoning]);
   return (
     <div
@@ -79,6 +87,9 @@ function Turns({ turns, answering }: Pick<ChatProps, 'turns' | 'answering'>) {
       aria-label={trans.__('Conversation')}
       aria-busy={answering}
       tabIndex={0}
+      onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
+        isAtEnd.current = scrollHeight - scrollTop - clientHeight < NEAR;
+      }}
     >
       {turns.map((turn, index) => (
         <article key={index} className={turn.who === 'you' ? 'lk-turn lk-mine' : 'lk-turn'}>

@@ -16,7 +16,13 @@ const SHAPES = {
   folder: 'M1.5 3h4.8l1.5 1.7h6.7V13h-13z',
   file: 'M3.5 1.5h5.7l3.3 3.3v9.7h-9zm1.4 1.4v10.2h6.2V5.7H8.4V2.9z',
   up: 'm8 5 4.5 5h-9z',
-  down: 'm8 11 4.5-5h-9z'
+  down: 'm8 11 4.5-5h-9z',
+  copy: 'M5 2h8.5v9H11v3H2.5V5H5zm1.4 1.4V5H11v4.6h1.1V3.4zM3.9 6.4v6.2h5.7V6.4z',
+  left: 'm5 8 5-4.5v9z',
+  right: 'm11 8-5-4.5v9z',
+  more: 'M7.3 3h1.4v4.3H13v1.4H8.7V13H7.3V8.7H3V7.3h4.3z',
+  less: 'M3 7.3h10v1.4H3z',
+  whole: 'M2 3h1.4v10H2zm10.6 0H14v10h-1.4zM4 8l3-2.8v2h2v-2L12 8l-3 2.8v-2H7v2z'
 };
 export type IconName = keyof typeof SHAPES;
 

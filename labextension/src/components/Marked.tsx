@@ -1,4 +1,7 @@
-import React, { ReactNode, useMemo } from 'react';
+import React, { ReactNode, useMemo, useState } from 'react';
+
+import { trans } from '../trans';
+import { IconButton } from './Icon';
 
 const TAGS = new Set(
   'a blockquote br code del div em hr li ol p pre s span strong table tbody td th thead tr ul'.split(' ')
@@ -28,7 +31,39 @@ function drawn(node: Node, key: number): ReactNode {
   if (!TAGS.has(tag)) {
     return node.textContent;
   }
+  if (tag === 'pre') {
+    return <Code key={key} text={node.textContent!} />;
+  }
   const address = tag === 'a' ? (node as Element).getAttribute('href') : null;
   const link = address && WEB.test(address) ? { href: address, target: '_blank', rel: 'noopener noreferrer' } : {};
   return React.createElement(tag, { key, ...link }, ...drawnAll(node));
+}
+
+/** Code with a button that copies it. */
+function Code({ text }: { text: string }) {
+  const [said, setSaid] = useState('');
+  const copy = async () => {
+    setSaid(
+      await navigator.clipboard.writeText(text).then(
+        () => trans.__('Copied'),
+        () => trans.__('Not copied: select the code instead')
+      )
+    );
+  };
+  return (
+    <div className="lk-code">
+      <span className="lk-quiet" role="status">
+        {said}
+      </span>
+      <IconButton
+        icon="copy"
+        name={trans.__('Copy the code: %1', text.trim().split('\n')[0])}
+        onBlur={() => setSaid('')}
+        onClick={() => void copy()}
+      />
+      <pre tabIndex={0}>
+        <code>{text}</code>
+      </pre>
+    </div>
+  );
 }

@@ -1,10 +1,12 @@
-import React, { KeyboardEvent, useEffect, useId, useMemo, useRef, useState } from 'react';
+import React, { KeyboardEvent, ReactNode, useEffect, useId, useMemo, useRef, useState } from 'react';
 import uPlot from 'uplot';
 
 import { trans } from '../trans';
+import { IconButton } from './Icon';
+import { Charts, chartsOf, constantOf, figure, Frame, Line, moved, Panel } from './metrics';
+import { sparkline, Span, spanLabel, Summary, summaryOf, wholeOf } from './metrics';
+import { DASHES, draw, inkOf, OnSpan, plotOf } from './plot';
 import { inTurn } from './taskQueue';
-import { figure, Frame, moved, Panel, panelsOf, Span, spanLabel, Summary, summaryOf, wholeOf } from './metrics';
-import { draw, OnSpan, plotOf } from './plot';
 
 export interface MetricsPlotProps {
   /** One for each run; several are laid over each other. */
@@ -14,6 +16,12 @@ export interface MetricsPlotProps {
   /** Another window is looked at; null is the whole run. */
   onWindow: (span: Span | null) => void;
 }
+
+/** Charts that are open at once. */
+const OPEN = 4;
+
+/** How a server names a machine whose GPU figures are made up. */
+const SIMULATED = ' (simulated GPU)';
 
 /** Milliseconds that a window must last before its points are asked for. */
 const REST = 250;
@@ -25,11 +33,12 @@ const KEYS: Record<string, [by: number, shift: number]> = {
   '-': [2, 0]
 };
 
-/** The metrics of runs as plots with one time axis, and as a table. */
+/** The metrics of runs: what matters at a glance, as charts with one time axis, and as a table. */
 export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
   const [span, setSpan] = useState<Span | null>(null);
   const sync = useId();
-  const panels = useMemo(() => panelsOf(frames), [frames]);
+  const charts = useMemo(() => chartsOf(frames), [frames]);
+  const { panels, lines } = charts;
   const whole = useMemo(() => wholeOf(frames), [frames]);
   const furthest = useRef<Span>(whole);
   const clock = useRef(0);
@@ -42,7 +51,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
     window.clearTimeout(clock.current);
     clock.current = window.setTimeout(() => onWindow(next), REST);
   };
-  const hosts = panels.length > 0 && [...new Set(frames.map(frame => frame.host).filter(Boolean))].join(', ');
+  const hosts = [...new Set(frames.map(frame => frame.host).filter(Boolean))];
   const move = (by: number, shift: number) => show(moved(shown, by, shift, furthest.current));
   const press = (event: KeyboardEvent) => {
     const key = event.key === '=' ? '+' : event.key;
@@ -58,49 +67,178 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
   useEffect(() => () => window.clearTimeout(clock.current), []);
   return (
     <div className="lk-metrics">
-      <div className="lk-row" role="toolbar" aria-label={trans.__('Window of the plots')}>
-        <button type="button" onClick={() => move(0.5, 0)}>
-          {trans.__('Zoom in')}
-        </button>
-        <button type="button" disabled={!span} onClick={() => move(2, 0)}>
-          {trans.__('Zoom out')}
-        </button>
-        <button type="button" disabled={!span} onClick={() => move(1, -0.5)}>
-          {trans.__('◀ Earlier')}
-        </button>
-        <button type="button" disabled={!span} onClick={() => move(1, 0.5)}>
-          {trans.__('Later ▶')}
-        </button>
-        <button type="button" disabled={!span} onClick={() => show(null)}>
-          {trans.__('Entire run')}
-        </button>
-        <span className="lk-quiet" role="status">
-          {panels.length > 0 &&
-            trans.__('%1 to %2, one point per %3', spanLabel(shown[0]), spanLabel(shown[1]), stepLabel(frames))}
-          {hosts && ` · ${trans.__('Measured on %1', hosts)}`}
-        </span>
-      </div>
       {empty && <p role="status">{empty}</p>}
+      {lines.length > 0 && <Tiles {...charts} />}
+      <div className="lk-row lk-metrics-tools" hidden={!lines.length}>
+        {frames.length > 1 && <Runs frames={frames} />}
+        <span role="toolbar" aria-label={trans.__('Window of the plots')}>
+          <IconButton icon="more" name={trans.__('Zoom in')} onClick={() => move(0.5, 0)} />
+          <IconButton icon="less" name={trans.__('Zoom out')} disabled={!span} onClick={() => move(2, 0)} />
+          <IconButton icon="left" name={trans.__('Earlier')} disabled={!span} onClick={() => move(1, -0.5)} />
+          <IconButton icon="right" name={trans.__('Later')} disabled={!span} onClick={() => move(1, 0.5)} />
+          <IconButton icon="whole" name={trans.__('Entire run')} disabled={!span} onClick={() => show(null)} />
+        </span>
+        <span className="lk-quiet" role="status">
+          {lines.length > 0 &&
+            trans.__('%1 to %2, one point per %3', spanLabel(shown[0]), spanLabel(shown[1]), stepLabel(frames))}
+        </span>
+        {hosts.some(host => host.endsWith(SIMULATED)) && (
+          <span className="lk-chip" title={trans.__('The figures of the GPU are made up: this machine has none.')}>
+            {trans.__('simulated GPU')}
+          </span>
+        )}
+      </div>
       <div
-        className="lk-panels"
         role="group"
         tabIndex={0}
         aria-label={trans.__('Plots. Left and right move the window, plus and minus zoom, 0 shows the entire run.')}
         onKeyDown={press}
         hidden={!panels.length}
       >
-        {panels.map(panel => (
-          <Plot key={panel.key} panel={panel} span={shown} sync={sync} onSpan={show} />
-        ))}
+        <Plots panels={panels.slice(0, OPEN)} span={shown} sync={sync} onSpan={show} />
+        {panels.length > OPEN && (
+          <Folded title={trans._n('%1 more chart', '%1 more charts', panels.length - OPEN)}>
+            {() => <Plots panels={panels.slice(OPEN)} span={shown} sync={sync} onSpan={show} />}
+          </Folded>
+        )}
       </div>
-      {panels.length > 0 && (
+      {lines.length > 0 && (
         <>
+          <Folded title={trans.__('As a table')}>{() => <Figures lines={lines} />}</Folded>
           <p className="lk-quiet">
-            {trans.__('Drag to zoom, Shift and drag to move, double-click for the entire run.')}
+            {[
+              ...constants(charts.constant),
+              hosts.length > 0 && trans.__('Measured on %1', hosts.map(host => host.replace(SIMULATED, '')).join(', ')),
+              trans.__('Drag to zoom, Shift and drag to move, double-click for the entire run')
+            ]
+              .filter(Boolean)
+              .join(' · ')}
           </p>
-          <Figures panels={panels} />
         </>
       )}
+    </div>
+  );
+}
+
+/** What needs the page only once it is opened. */
+function Folded({ title, children }: { title: string; children: () => ReactNode }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details onToggle={event => setOpen((event.target as HTMLDetailsElement).open)}>
+      <summary>{title}</summary>
+      {open && children()}
+    </details>
+  );
+}
+
+/** What never changes, in words: once where it is the same in all runs. */
+function constants(lines: Line[]): string[] {
+  return lines.flatMap((line, at) => {
+    const same = lines.filter(other => other.label === line.label);
+    const value = constantOf(line)!;
+    const isOne = same.every(other => constantOf(other) === value);
+    const name = isOne ? line.label : `${line.label} (${line.run})`;
+    const isSaid = isOne && lines.indexOf(same[0]) < at;
+    return isSaid ? [] : [trans.__('%1 constant at %2 %3', name, figure(value), line.unit)];
+  });
+}
+
+/** A piece of a line, as the charts draw it. */
+function Mark({ ink }: { ink: number }) {
+  return (
+    <svg className="lk-mark" width="20" height="4" aria-hidden="true">
+      <path d="M0 2h20" stroke={`var(${inkOf(ink)})`} strokeDasharray={DASHES[ink % DASHES.length].join(' ')} />
+    </svg>
+  );
+}
+
+/** Which line is which run. */
+function Runs({ frames }: { frames: Frame[] }) {
+  return (
+    <ul className="lk-keys" aria-label={trans.__('Runs')}>
+      {frames.map(({ run }, at) => (
+        <li key={at}>
+          <Mark ink={at} /> {run}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Tiles({ tiles }: Charts) {
+  return (
+    <ul className="lk-tiles" aria-label={trans.__('Mean and peak')}>
+      {tiles.map(lines => {
+        const known = lines.map(line => ({ line, found: summaryOf(line.samples()) }));
+        const peak = Math.max(lines[0].unit === '%' ? 100 : 0, ...known.map(({ found }) => found?.most ?? 0));
+        return (
+          <li key={lines[0].label}>
+            <span className="lk-tile-title">{lines[0].label}</span>
+            <svg viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
+              {lines.map(line => (
+                <path key={line.ink} d={sparkline(line, peak)} stroke={`var(${inkOf(line.ink)})`} />
+              ))}
+            </svg>
+            {lines.length === 1 ? <Figure {...known[0]} /> : <Compared known={known} />}
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+type Known = { line: Line; found: Summary | null };
+
+function Figure({ line, found }: Known) {
+  return (
+    <dl>
+      <div>
+        <dd>{amount(found?.mean, line)}</dd>
+        <dt>{trans.__('mean')}</dt>
+      </div>
+      <div>
+        <dd>{amount(found?.most, line)}</dd>
+        <dt>{trans.__('peak')}</dt>
+      </div>
+    </dl>
+  );
+}
+
+function Compared({ known }: { known: Known[] }) {
+  return (
+    <table>
+      <thead>
+        <tr>
+          <td />
+          <th scope="col">{trans.__('mean')}</th>
+          <th scope="col">{trans.__('peak')}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {known.map(({ line, found }) => (
+          <tr key={line.ink}>
+            <th scope="row" title={line.run}>
+              {line.run}
+            </th>
+            <td>{amount(found?.mean, line)}</td>
+            <td>{amount(found?.most, line)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+const amount = (value: number | undefined, { unit }: Line) => (value === undefined ? '–' : `${figure(value)} ${unit}`);
+
+type PlotsProps = { panels: Panel[]; span: Span; sync: string; onSpan: OnSpan };
+
+function Plots({ panels, ...rest }: PlotsProps) {
+  return (
+    <div className="lk-panels">
+      {panels.map(panel => (
+        <Plot key={panel.key} panel={panel} {...rest} />
+      ))}
     </div>
   );
 }
@@ -132,7 +270,18 @@ function Plot({ panel, span, sync, onSpan }: PlotProps) {
   return (
     <figure>
       <figcaption>
-        {panel.title} <span className="lk-quiet">({panel.unit})</span>
+        <strong>{panel.title}</strong> <span className="lk-quiet">{panel.unit}</span>
+        {panel.lines.some(line => line.label !== panel.title) &&
+          panel.lines.map((line, at) => (
+            <span key={at} className="lk-key">
+              <Mark ink={line.ink} /> {line.name}
+            </span>
+          ))}
+        {panel.limits.length > 0 && (
+          <span className="lk-quiet lk-key">
+            {trans.__('limit %1', panel.limits.map(figure).join(', '))} {panel.unit}
+          </span>
+        )}
       </figcaption>
       <div ref={box} role="img" aria-label={told || panel.title} />
     </figure>
@@ -140,66 +289,57 @@ function Plot({ panel, span, sync, onSpan }: PlotProps) {
 }
 
 /** The same in figures, for whoever does not see the plots. */
-function Figures({ panels }: { panels: Panel[] }) {
-  const [open, setOpen] = useState(false);
+function Figures({ lines }: { lines: Line[] }) {
   return (
-    <details onToggle={event => setOpen((event.target as HTMLDetailsElement).open)}>
-      <summary>{trans.__('As a table')}</summary>
-      {open && (
-        <table>
-          <thead>
-            <tr>
-              {headings().map(name => (
-                <th key={name} scope="col">
-                  {name}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>{panels.map(rowsOf)}</tbody>
-        </table>
-      )}
-    </details>
+    <div className="lk-wide" tabIndex={0} role="region" aria-label={trans.__('Figures')}>
+      <table>
+        <thead>
+          <tr>
+            {headings().map(name => (
+              <th key={name} scope="col">
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {lines.map((line, at) => {
+            const found = summaryOf(line.samples());
+            return (
+              <tr key={at}>
+                <th scope="row">{line.name === line.label ? line.label : `${line.label}: ${line.run}`}</th>
+                {(['last', 'least', 'mean', 'most'] as (keyof Summary)[]).map(part => (
+                  <td key={part} className="lk-figure">
+                    {found ? figure(found[part]) : '–'}
+                  </td>
+                ))}
+                <td>{line.unit}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
   );
 }
 
 function headings(): string[] {
   return [
     ...[trans.__('Series'), trans.__('Last'), trans.__('Least')],
-    ...[trans.__('Mean'), trans.__('Most'), trans.__('Unit')]
+    ...[trans.__('Mean'), trans.__('Peak'), trans.__('Unit')]
   ];
 }
 
-function rowsOf(panel: Panel) {
-  const columns = panel.samples();
-  return panel.lines.map((line, at) => {
-    const found = summaryOf(columns[at]);
-    const name = line.label === panel.title ? line.label : `${panel.title}: ${line.label}`;
-    return (
-      <tr key={panel.key + at}>
-        <th scope="row">{name}</th>
-        {(['last', 'least', 'mean', 'most'] as (keyof Summary)[]).map(part => (
-          <td key={part} className="lk-figure">
-            {found ? figure(found[part]) : '–'}
-          </td>
-        ))}
-        <td>{line.unit}</td>
-      </tr>
-    );
-  });
-}
-
-function words(panel: Panel): string {
-  const columns = panel.samples();
-  const lines = panel.lines.map((line, at) => {
-    const found = summaryOf(columns[at]);
+function words({ title, lines }: Panel): string {
+  const told = lines.map(({ name, unit, samples }) => {
+    const found = summaryOf(samples());
     if (!found) {
-      return trans.__('%1: no samples', line.label);
+      return trans.__('%1: no samples', name);
     }
     const [last, least, most] = [found.last, found.least, found.most].map(figure);
-    return trans.__('%1: last %2, from %3 to %4 %5', line.label, last, least, most, line.unit);
+    return trans.__('%1: last %2, from %3 to %4 %5', name, last, least, most, unit);
   });
-  return `${panel.title}. ${lines.join('. ')}`;
+  return [...(lines.length === 1 && lines[0].name === title ? [] : [title]), ...told].join('. ');
 }
 
 function stepLabel(frames: Frame[]): string {

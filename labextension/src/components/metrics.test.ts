@@ -1,9 +1,12 @@
 // @vitest-environment node
 import { expect, test } from 'vitest';
 
-import { Frame, moved, panelsOf, spanLabel, summaryOf, thinned, wholeOf } from './metrics';
+import { chartsOf, Frame, moved, near, spanLabel, sparkline, summaryOf, thinned, wholeOf } from './metrics';
 
 const CPU = { label: 'CPU', unit: '%', panel: 'CPU' };
+const USE = { label: 'GPU utilization', unit: '%', panel: 'GPU' };
+const MEMORY = { label: 'GPU memory', unit: '%', panel: 'GPU' };
+const CLOCK = { label: 'GPU clock', unit: 'MHz', panel: 'Clocks' };
 const POWER = { label: 'GPU power', unit: 'W', panel: 'Power' };
 const LIMIT = { label: 'GPU power limit', unit: 'W', panel: 'Power' };
 
@@ -16,33 +19,60 @@ function frame(run: string, series: Frame['series'], ...columns: number[][]): Fr
 }
 
 test('series of one run that have one unit share a panel, and what is missing is a gap', () => {
-  const panels = panelsOf([frame('a', [CPU, POWER, LIMIT], [0, 1, 2], [5, NaN, 7], [1, 2, 3], [9, 9, 9])]);
+  const { panels } = chartsOf([frame('a', [CPU, USE, MEMORY], [0, 1, 2], [5, NaN, 7], [1, 2, 3], [9, 9, 9])]);
   expect(panels.map(({ title, unit, lines }) => [title, unit, lines.length])).toEqual([
-    ['CPU', '%', 1],
-    ['Power', 'W', 2]
+    ['GPU', '%', 2],
+    ['CPU', '%', 1]
   ]);
-  expect(panels[0].data([0, 2], 100)[1]).toEqual([5, null, 7]);
-  expect(panels[1].data([0, 2], 100)[2]).toEqual([9, 9, 9]);
+  expect(panels[1].data([0, 2], 100)[1]).toEqual([5, null, 7]);
+  expect(panels[0].data([0, 2], 100)[2]).toEqual([9, 9, 9]);
+});
+
+test('a limit is a rule in the chart of what it limits, and what never changes has no chart', () => {
+  const series = [CLOCK, POWER, LIMIT];
+  const charts = chartsOf([frame('a', series, [0, 1, 2], [1410, NaN, 1410], [1, 2, 3], [400, 400, 400])]);
+  expect(charts.panels.map(({ title, limits, lines }) => [title, limits, lines.length])).toEqual([
+    ['GPU power', [400], 1]
+  ]);
+  expect(charts.constant.map(line => line.label)).toEqual(['GPU clock']);
+  expect(charts.lines.map(line => line.label)).toEqual(['GPU clock', 'GPU power', 'GPU power limit']);
+  const varying = chartsOf([frame('a', [POWER, LIMIT], [0, 1], [1, 2], [300, 400])]);
+  expect(varying.panels.map(({ limits, lines }) => [limits, lines.length])).toEqual([[[], 2]]);
+});
+
+test('what one looks at first is shown even if it never changes, and its small curve breaks in gaps', () => {
+  const { tiles, panels } = chartsOf([frame('a', [CPU, USE], [0, 1, 2], [5, NaN, 50], [0, 0, 0])]);
+  expect(tiles.map(lines => lines[0].label)).toEqual(['GPU utilization', 'CPU']);
+  expect(panels.map(panel => panel.title)).toEqual(['GPU utilization', 'CPU']);
+  expect(sparkline(tiles[1][0], 100).match(/M/g)).toHaveLength(2);
 });
 
 test('several runs are laid over each other, with a panel for each series', () => {
-  const panels = panelsOf([
+  const { panels, tiles } = chartsOf([
     frame('a', [CPU], [0, 2, 4], [1, NaN, 3]),
     frame('b', [CPU, POWER], [0, 1], [7, 8], [100, 200])
   ]);
-  expect(panels.map(panel => [panel.title, panel.lines.map(line => line.label)])).toEqual([
-    ['CPU', ['a', 'b']],
-    ['GPU power', ['b']]
+  expect(panels.map(panel => [panel.title, panel.lines.map(line => [line.run, line.ink])])).toEqual([
+    ['GPU power', [['b', 1]]],
+    [
+      'CPU',
+      [
+        ['a', 0],
+        ['b', 1]
+      ]
+    ]
   ]);
-  const [x, a, b] = panels[0].data([0, 4], 100);
+  expect(tiles[1].map(line => line.run)).toEqual(['a', 'b']);
+  const [x, a, b] = panels[1].data([0, 4], 100);
   expect(Array.from(x)).toEqual([0, 1, 2, 4]);
   expect(Array.from(a as number[])).toEqual([1, undefined, null, 3]); // undefined: the line goes on; null: it breaks
   expect(Array.from(b as number[]).slice(0, 2)).toEqual([7, 8]);
+  expect([near(a as number[], 1), near(a as number[], 2)]).toEqual([1, null]); // near a moment, but never in a gap
 });
 
 test('no samples and one sample have a window', () => {
   expect(wholeOf([])).toEqual([0, 1]);
-  expect(panelsOf([frame('a', [])])).toEqual([]);
+  expect(chartsOf([frame('a', [])]).panels).toEqual([]);
   expect(wholeOf([frame('a', [CPU], [0.2], [5])])).toEqual([0, 1]);
 });
 

@@ -20,9 +20,18 @@ export interface Frame {
   points: DataView;
 }
 
+/** One series of one run. */
 export interface Line {
+  /** The name of the series. */
   label: string;
+  run: string;
+  /** What it is called where it is drawn: its series where there is one run, its run where there are several. */
+  name: string;
   unit: string;
+  /** Which colour and dashes it has: of its series where there is one run, of its run where there are several. */
+  ink: number;
+  /** All samples; NaN is a gap. */
+  samples: () => Float64Array;
 }
 
 /** Lines that share a scale. */
@@ -31,10 +40,21 @@ export interface Panel {
   title: string;
   unit: string;
   lines: Line[];
+  /** What its lines cannot exceed, drawn as a rule each. */
+  limits: number[];
   /** What is to be drawn of a window: at most about so many points of each line. */
   data: (span: Span, most: number) => uPlot.AlignedData;
-  /** All samples of each line; NaN is a gap. */
-  samples: () => Float64Array[];
+}
+
+/** What the runs were measured by. */
+export interface Charts {
+  panels: Panel[];
+  /** The series that one wants to know first, each with its lines. */
+  tiles: Line[][];
+  /** Those that never change, which need no chart. */
+  constant: Line[];
+  /** All there is, for a table. */
+  lines: Line[];
 }
 
 /** First and last second of a window. */
@@ -47,9 +67,40 @@ export interface Summary {
   most: number;
 }
 
+/** The series that are looked at first, in this order. */
+const FIRST = ['GPU utilization', 'GPU memory', 'GPU power', 'RAM used', 'CPU'];
+const MOST_TILES = 4;
+
+/** Series that say how far another can go. */
+const LIMITS: Record<string, string> = { 'GPU power': 'GPU power limit', 'RAM used': 'RAM total' };
+const IS_LIMIT = new Set(Object.values(LIMITS));
+
 /** The panels of one run hold what has one unit; those of several runs one series each, or they were a tangle. */
-export function panelsOf(frames: Frame[]): Panel[] {
-  return frames.length === 1 ? ofOne(frames[0]) : ofSeveral(frames);
+export function chartsOf(frames: Frame[]): Charts {
+  const isOne = frames.length === 1;
+  const all = frames.flatMap((frame, at) => linesOf(frame, at, isOne));
+  const still = new Set(all.filter(({ line }) => !FIRST.includes(line.label) && constantOf(line) !== undefined));
+  const groups = grouped(
+    all.filter(part => !still.has(part)),
+    ({ line, series }) => (isOne ? series.panel : line.label)
+  );
+  const panels = [...groups].map(([name, parts]) => panelOf(name, parts, isOne, [...still]));
+  const known = grouped(
+    all.map(({ line }) => line),
+    line => line.label
+  );
+  const ranked = FIRST.flatMap(name => (known.has(name) ? [known.get(name)!] : []));
+  return {
+    panels: panels.sort((one, other) => rank(one) - rank(other)),
+    tiles: ranked.slice(0, MOST_TILES),
+    constant: [...still].map(({ line }) => line).filter(line => !IS_LIMIT.has(line.label) && constantOf(line) !== null),
+    lines: all.map(({ line }) => line)
+  };
+}
+
+function rank({ lines }: Panel): number {
+  const places = lines.map(line => FIRST.indexOf(line.label)).filter(place => place >= 0);
+  return Math.min(FIRST.length, ...places);
 }
 
 /** The window from the start of the runs to the last sample of any. */
@@ -96,47 +147,102 @@ export function spanLabel(seconds: number): string {
 
 /** A figure with as many digits as one reads. */
 export function figure(value: number): string {
-  return value.toLocaleString('en', { maximumFractionDigits: Math.abs(value) < 10 ? 2 : 1 });
+  const size = Math.abs(value);
+  const digits = size < 0.1 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: size < 10 ? 2 : 1 };
+  return value.toLocaleString('en', digits);
 }
 
 const two = (part: number) => String(part).padStart(2, '0');
 
-function ofOne(frame: Frame): Panel[] {
-  const names = [...new Set(frame.series.map(series => series.panel))];
-  return names.map(name => {
-    const places = frame.series.flatMap((series, at) => (series.panel === name ? [at] : []));
-    const lines = places.map(at => frame.series[at]);
-    return panel(lines.length > 1 ? name : lines[0].label, lines[0].unit, lines, [{ frame, places }]);
+type Part = { line: Line; series: Series; frame: Frame; place: number };
+
+function linesOf(frame: Frame, ink: number, isOne: boolean): Part[] {
+  const { run } = frame;
+  return frame.series.map((series, place) => {
+    const { label, unit } = series;
+    return {
+      series,
+      frame,
+      place,
+      line: { label, unit, run, name: isOne ? label : run, ink, samples: () => column(frame, place + 1) }
+    };
   });
 }
 
-function ofSeveral(frames: Frame[]): Panel[] {
-  const all = new Map(frames.flatMap(frame => frame.series.map(series => [series.label, series] as const)));
-  return [...all.values()].map(({ label, unit }) => {
-    const having = frames.flatMap(frame => {
-      const at = frame.series.findIndex(series => series.label === label);
-      return at < 0 ? [] : [{ frame, places: [at] }];
-    });
-    const lines = having.map(({ frame }) => ({ label: frame.run, unit }));
-    return panel(label, unit, lines, having);
-  });
+function grouped<T>(things: T[], nameOf: (thing: T) => string): Map<string, T[]> {
+  const found = new Map<string, T[]>();
+  for (const thing of things) {
+    const name = nameOf(thing);
+    found.set(name, [...(found.get(name) ?? []), thing]);
+  }
+  return found;
 }
 
-type Part = { frame: Frame; places: number[] };
-
-function panel(title: string, unit: string, lines: Line[], parts: Part[]): Panel {
-  const tables = () => parts.map(({ frame, places }) => [column(frame, 0), ...places.map(at => column(frame, at + 1))]);
+function panelOf(name: string, parts: Part[], isOne: boolean, still: Part[]): Panel {
+  const lines = parts.map(({ line }, at) => (isOne ? { ...line, ink: at } : line));
+  const over = new Set(lines.map(line => LIMITS[line.label]).filter(Boolean));
+  const ceilings = still.filter(({ line }) => over.has(line.label)).map(({ line }) => constantOf(line));
+  const limits = [...new Set(ceilings)].filter((limit): limit is number => typeof limit === 'number');
+  const byFrame = [...new Set(parts.map(({ frame }) => frame))].map(frame => ({
+    frame,
+    places: parts.filter(part => part.frame === frame).map(({ place }) => place)
+  }));
+  const tables = () =>
+    byFrame.map(({ frame, places }) => [column(frame, 0), ...places.map(at => column(frame, at + 1))]);
   return {
-    key: [title, ...lines.map(line => line.label)].join('\n'),
-    title,
-    unit,
+    key: [name, ...limits, ...lines.map(line => `${line.label} ${line.run}`)].join('\n'),
+    title: lines.every(line => line.label === lines[0].label) ? lines[0].label : name,
+    unit: lines[0].unit,
     lines,
-    samples: () => tables().flatMap(([, ...values]) => values),
+    limits,
     data: (span, most) => {
       const drawn = tables().map(([x, ...values]) => thinned(x, values, span, most));
       return drawn.length === 1 ? drawn[0] : uPlot.join(drawn);
     }
   };
+}
+
+/** The value of a line that never changes; null where it has no sample, undefined where it changes. */
+export function constantOf({ samples }: Line): number | null | undefined {
+  let found: number | null = null;
+  for (const value of samples()) {
+    if (!Number.isNaN(value) && value !== (found ??= value)) {
+      return undefined;
+    }
+  }
+  return found;
+}
+
+const PIECES = 60;
+
+/** The most that a line is in each of its pieces, as a path in a box of 100 by 24; gaps break it. */
+export function sparkline(line: Line, ceiling: number): string {
+  const values = line.samples();
+  const size = Math.max(1, Math.ceil(values.length / PIECES));
+  const count = Math.ceil(values.length / size);
+  const drawn = extremes(values, 0, values.length, size, count);
+  const step = 100 / Math.max(1, count - 1);
+  let [path, isDown] = ['', false];
+  for (let at = 0; at < count; at++) {
+    const most = drawn[2 * at];
+    if (most !== null) {
+      const place = `${(at * step).toFixed(1)} ${(23 - (22 * most) / (ceiling || 1)).toFixed(1)}`;
+      path += isDown ? `L${place}` : `M${place}h.1`;
+    }
+    isDown = most !== null;
+  }
+  return path;
+}
+
+/** The value at a place, or the next one near it: several runs are not measured at the same moments. Null is a gap. */
+export function near(values: ArrayLike<number | null | undefined>, place: number): number | null {
+  for (let away = 0; away < 9; away++) {
+    const found = [values[place - away], values[place + away]].find(value => value !== undefined);
+    if (found !== undefined) {
+      return found;
+    }
+  }
+  return null;
 }
 
 const columns = new WeakMap<Frame, Map<number, Float64Array>>();

@@ -1,49 +1,48 @@
 /** One panel of metrics as uPlot draws it, in the colours of the theme and with lines that need no colour. */
 import uPlot from 'uplot';
 
-import { trans } from '../trans';
-import { figure, Panel, Span, spanLabel } from './metrics';
+import { figure, near, Panel, Span, spanLabel } from './metrics';
 
 /** What a hand on the plot asks for: a window, or the whole. */
 export type OnSpan = (span: Span | null) => void;
 
-const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 4], [6, 2, 2, 2, 2, 2], [1, 5]];
-const BORDERS = ['solid', 'dashed', 'dotted', 'double', 'dashed', 'dotted', 'dotted'];
-const HEIGHT = 150;
+/** How a line differs from others but for its colour. */
+export const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 4], [6, 2, 2, 2, 2, 2], [1, 5]];
+const HEIGHT = 140;
+
+/** The colour of a line. */
+export const inkOf = (ink: number) => `--lk-series-${ink % DASHES.length}`;
 const TICKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
 
 /** Make an empty plot of a panel; `sync` is what all plots share whose pointer moves together. */
 export function plotOf(panel: Panel, box: HTMLElement, sync: string, onSpan: OnSpan): uPlot {
   const ink = (name: string) => () => colour(box, name);
-  const axis = { stroke: ink('--lk-quiet'), grid: { stroke: ink('--lk-grid'), width: 1 }, ticks: { show: false } };
+  const font = getComputedStyle(box).font.replace(/\d+(\.\d+)?px(\s*\/\s*\S+)?/, '11px');
+  const axis = {
+    font,
+    stroke: ink('--lk-quiet'),
+    grid: { stroke: ink('--lk-grid'), width: 1 },
+    ticks: { show: false }
+  };
   return new uPlot(
     {
       width: box.clientWidth,
       height: HEIGHT,
       scales: { x: { time: false, auto: false }, y: { range: (_, least, most) => reach(panel, least, most) } },
       axes: [
-        { ...axis, incrs: TICKS, values: (_, ticks) => ticks.map(spanLabel), space: 80, size: 30 },
-        { ...axis, size: 56, values: (_, ticks) => ticks.map(figure) }
+        { ...axis, incrs: TICKS, values: (_, ticks) => ticks.map(spanLabel), space: 80, size: 24 },
+        { ...axis, size: 48, values: (_, ticks) => ticks.map(figure) }
       ],
       series: [
-        { label: trans.__('Time'), value: (_, value) => (value === null ? '–' : spanLabel(value)) },
-        ...panel.lines.map((line, at) => ({
+        {},
+        ...panel.lines.map(line => ({
           label: line.label,
-          stroke: ink(`--lk-series-${at % DASHES.length}`),
-          dash: DASHES[at % DASHES.length],
-          width: 1.5,
-          points: { show: undefined },
-          value: (_: uPlot, value: number | null) => (value === null ? '–' : `${figure(value)} ${line.unit}`)
+          stroke: ink(inkOf(line.ink)),
+          dash: DASHES[line.ink % DASHES.length],
+          width: 1.5
         }))
       ],
-      legend: {
-        markers: {
-          width: 2,
-          stroke: (_, at) => `var(--lk-series-${(at - 1) % DASHES.length})`,
-          dash: (_, at) => BORDERS[(at - 1) % BORDERS.length],
-          fill: () => 'transparent'
-        }
-      },
+      legend: { show: false },
       cursor: {
         sync: { key: sync },
         drag: { x: true, y: false, setScale: false },
@@ -52,7 +51,11 @@ export function plotOf(panel: Panel, box: HTMLElement, sync: string, onSpan: OnS
           dblclick: () => () => (onSpan(null), null)
         }
       },
-      hooks: { setSelect: [plot => chosen(plot, onSpan)] }
+      hooks: {
+        setSelect: [plot => chosen(plot, onSpan)],
+        drawAxes: [plot => panel.limits.forEach(limit => rule(plot, limit, colour(box, '--lk-quiet')))]
+      },
+      plugins: [tooltip(panel)]
     },
     [[], ...panel.lines.map(() => [])] as uPlot.AlignedData,
     box
@@ -88,12 +91,65 @@ function pan(plot: uPlot, event: MouseEvent, onSpan: OnSpan): null {
   return null;
 }
 
-/** The scale of a panel: all of a percentage, and anything else from zero. */
-function reach({ unit }: Panel, least: number | null, most: number | null): [number, number] {
+/** The part of a limit from which a chart reaches up to it: below, its line would lie on the ground. */
+const NEAR = 0.1;
+
+/** The scale of a panel: all of a percentage, and anything else from zero, up to a limit that is not far away. */
+function reach({ unit, limits }: Panel, least: number | null, most: number | null): [number, number] {
   if (unit === '%') {
     return [0, Math.max(100, most ?? 0)];
   }
-  return uPlot.rangeNum(Math.min(0, least ?? 0), most || 1, 0.1, true) as [number, number];
+  const seen = limits.filter(limit => (most ?? 0) > NEAR * limit);
+  return uPlot.rangeNum(Math.min(0, least ?? 0), Math.max(most || 1, ...seen), 0.1, true) as [number, number];
+}
+
+function rule(plot: uPlot, limit: number, stroke: string): void {
+  const [{ ctx, bbox }, height] = [plot, Math.round(plot.valToPos(limit, 'y', true)) + 0.5];
+  if (height >= bbox.top) {
+    ctx.save();
+    ctx.strokeStyle = stroke;
+    ctx.lineWidth = 1;
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, height);
+    ctx.lineTo(bbox.left + bbox.width, height);
+    ctx.stroke();
+    ctx.restore();
+  }
+}
+
+/** A box beside the pointer with the moment and the value of each line. */
+function tooltip(panel: Panel): uPlot.Plugin {
+  const tip = document.createElement('div');
+  const [moment, ...rows] = [0, ...panel.lines].map(() => tip.appendChild(document.createElement('div')));
+  const values = rows.map((row, at) => {
+    const mark = row.appendChild(document.createElement('i'));
+    mark.style.borderColor = `var(${inkOf(panel.lines[at].ink)})`;
+    row.append(panel.lines.length > 1 ? panel.lines[at].name : '');
+    return row.appendChild(document.createElement('b'));
+  });
+  tip.className = 'lk-plot-tip';
+  tip.hidden = true;
+  tip.ariaHidden = 'true'; // the table says it too
+  return {
+    hooks: {
+      init: plot => void plot.over.append(tip),
+      setCursor: plot => {
+        const { idx, left = -1 } = plot.cursor;
+        tip.hidden = idx === null || idx === undefined || left < 0;
+        if (!tip.hidden) {
+          moment.textContent = spanLabel(plot.data[0][idx!]);
+          values.forEach((value, at) => (value.textContent = valueAt(panel, at, near(plot.data[at + 1], idx!))));
+          const isRight = left > plot.over.clientWidth / 2;
+          tip.style.left = isRight ? '' : `${left + 12}px`;
+          tip.style.right = isRight ? `${plot.over.clientWidth - left + 12}px` : '';
+        }
+      }
+    }
+  };
+}
+
+function valueAt({ lines }: Panel, at: number, value: number | null): string {
+  return value === null ? '–' : `${figure(value)} ${lines[at].unit}`;
 }
 
 /** A colour of the stylesheet, which canvas can use only when it is worked out. */

@@ -1,0 +1,191 @@
+/** Every state of what one sees, on one page: for the tests that look at it. It is no part of the extension. */
+import React, { ReactElement } from 'react';
+import { createRoot } from 'react-dom/client';
+
+import { Chat } from './components/Chat';
+import { MachinePicker } from './components/MachinePicker';
+import { Frame } from './components/metrics';
+import { MetricsPlot } from './components/MetricsPlot';
+import { RunHeader } from './components/RunHeader';
+import { RunList } from './components/RunList';
+import { headerOf, HeardRun, savedRun } from './header';
+import { Head } from './panels/Head';
+import type { Tools } from './panels/tools';
+import { billOfRow, runsOf } from './runs';
+
+const NOW = Date.UTC(2026, 0, 15, 12) / 1000;
+const nothing = () => undefined;
+const later = () => new Promise<never>(nothing);
+
+const A100 = { machine: 'gpu.a100', price_per_hour: '1.59', time_limit_seconds: 300 };
+const idOf = (at: number) => `3f0c2a9e-5b1d-4c7e-9a52-${String(at).padStart(12, '0')}`;
+
+/** What an output keeps of a run, what is heard of it, and since when nobody answers. */
+type Kept = [kept: object, heard?: HeardRun, silent?: number];
+const HEADERS: Kept[] = [
+  [{ state: 'submitting', told: ['at most 0.1325 credits (time limit 300 s)'] }],
+  [{ state: 'pending', told: ['installing pandas, torch +2'] }],
+  [{ state: 'running', seconds: 42, cost: '0.018', cost_is: 'estimated' }],
+  [{ state: 'running', seconds: 250, cost: '0.11', cost_is: 'estimated' }],
+  [{ state: 'reconnecting', seconds: 50 }],
+  [{ state: 'running', seconds: 50 }, undefined, NOW * 1000 - 25_000],
+  [{ state: 'running', seconds: 50 }, null],
+  [{ state: 'completed', seconds: 9.1, cost: '0.004', cost_is: 'billed' }],
+  [{ state: 'failed_user', seconds: 0.5, cost: '0.0002', cost_is: 'billed' }],
+  [{ state: 'aborted', seconds: 75, cost: '0.0331', notes: ['Install it: https://example.org/numpy.'] }]
+];
+
+function Headers() {
+  return (
+    <>
+      {HEADERS.map(([kept, heard, silent = null], at) => {
+        const saved = savedRun({ ...A100, execution_id: idOf(at), ...kept })!;
+        const isLive = heard === undefined && silent === null;
+        const header = headerOf(saved, heard, { now: NOW * 1000, second: NOW, isLive, since: 0, silent });
+        const chip = at ? null : { label: 'Local cloud, no GPU', title: '' };
+        return (
+          <RunHeader
+            key={at}
+            {...{ header, chip, canRerun: true }}
+            {...{ onStop: nothing, onRerun: nothing, onOpen: nothing, onMenu: nothing }}
+          />
+        );
+      })}
+    </>
+  );
+}
+
+/** Runs of two days, in each state. */
+function rows(count: number) {
+  const states = ['running', 'pending', 'completed', 'failed_user', 'aborted', 'completed'];
+  const executions = Array.from({ length: count }, (_, at) => {
+    const created = NOW - 60 - at * 14_000;
+    const [status, isOver] = [states[at % states.length], at % states.length > 1];
+    const iso = (second: number) => new Date(1000 * second).toISOString();
+    return {
+      ...{
+        execution_id: idOf(at),
+        status,
+        created_at: iso(created),
+        hardware_profile: at % 2 ? 'gpu.l40s' : 'gpu.a100'
+      },
+      ...(status !== 'pending' && { start_time: iso(created + 5) }),
+      ...(isOver && { end_time: iso(created + 50 + at), billed: 0.0173 })
+    };
+  });
+  const long = 'a name that is longer than the panel is wide, and then some';
+  return runsOf({ history: { executions } }).map((row, at) => ({
+    ...row,
+    name: at % 3 ? `train-${at}` : long
+  }));
+}
+
+const listed = {
+  ...{ now: NOW, billOf: billOfRow, onMenu: nothing, onOpen: nothing, onAbort: nothing, onRerun: nothing },
+  onGoToCell: nothing
+};
+
+const cloud = {
+  ...{ trouble: null, troubles: {}, signedIn: true },
+  data: { balance: { remaining_credits: 41.2 }, burnRate: { per_hour: '4.38', complete: true, things: [{}, {}] } }
+};
+
+const machine = (profile: string, memory: string, price: string, free: string, worst: string) => ({
+  ...{ profile, gpu: profile.slice(4).toUpperCase(), memory_gib: memory, gpus: '1', vcpus: '–', ram_gib: '–' },
+  ...{ price_per_hour: price, worst, allowed: 'yes', free }
+});
+const picker = {
+  wish: { memory: '', price: '', available: false, text: '', limit: '', by: 'price_per_hour', descending: false },
+  rows: [
+    machine('gpu.l40s', '48', '1.07', 'yes', '0.1783 credits'),
+    machine('gpu.a100', '80', '1.59', 'yes', '0.2650 credits'),
+    machine('gpu.h100', '80', '2.79', 'no', '0.4650 credits'),
+    machine('gpu.b200', '180', '4.99', '?', '0.8317 credits')
+  ],
+  ...{ total: '4 of 7 machines.', value: 'gpu.a100', default: 'gpu.l40s', problem: '' },
+  ...{ onWish: nothing, onChoose: nothing, onCheapest: later, onDefault: later }
+};
+
+const SERIES = [
+  ['GPU utilization', '%', 'GPU', (at: number) => 60 + 35 * Math.sin(at / 9)],
+  ['GPU memory', '%', 'GPU', (at: number) => Math.min(71, 4 * at)],
+  ['GPU temperature', '°C', 'Temperature', (at: number) => 40 + Math.min(30, at)],
+  ['GPU power', 'W', 'Power', (at: number) => 210 + 90 * Math.sin(at / 9)],
+  ['GPU power limit', 'W', 'Power', () => 400],
+  ['GPU memory clock', 'MHz', 'Clocks', () => 1215],
+  ['CPU', '%', 'CPU', (at: number) => (at > 40 && at < 46 ? NaN : 12 + (at % 7))],
+  ['RAM used', 'GiB', 'RAM', (at: number) => 3 + at / 25],
+  ['RAM total', 'GiB', 'RAM', () => 8]
+] as const;
+
+function frame(run: string, host: string, shift: number): Frame {
+  const times = Array.from({ length: 120 }, (_, at) => at);
+  const columns = SERIES.map(([, , , value]) => times.map(at => value(at + shift)));
+  return {
+    ...{ run, host, step: 5, series: SERIES.map(([label, unit, panel]) => ({ label, unit, panel })) },
+    points: new DataView(new Float64Array([times.map(at => 5 * at + shift / 10), ...columns].flat()).buffer)
+  };
+}
+const one = [frame('3f0c2a9e', 'node-1 (simulated GPU)', 0)];
+const three = ['lr=0.1', 'lr=0.01', 'lr=0.001'].map((name, at) => frame(name, 'node-1', 11 * at));
+
+const ANSWER =
+  '<p>Use <strong>two</strong> GPUs; see <a href="https://example.org">the guide</a>.</p><ol><li>Load it.</li>' +
+  '<li>Run it:</li></ol><pre><code>import torch\nprint(torch.cuda.is_available())</code></pre>' +
+  '<table><tr><th>GPU</th><th>Memory</th></tr><tr><td>A100</td><td>80 GiB</td></tr></table>' +
+  '<p><a href="https://example.org/plot.png">a plot</a></p>';
+const chat = {
+  ...{ model: 'local/echo', models: ['local/echo'], spent: 'Cost so far: 0.0041 credits' },
+  turns: [
+    { who: 'you', text: 'How do I use two GPUs?', reasoning: '', facts: '' },
+    { who: 'local/echo', text: 'x', html: ANSWER, reasoning: 'They ask for two.', facts: '7 + 85 tokens · 2.1 s' },
+    { who: 'you', text: 'And four?', reasoning: '', facts: '' },
+    { who: 'local/echo', text: '', reasoning: '', facts: 'waiting' }
+  ],
+  ...{ onModel: nothing, onAsk: later, onStop: later, onClear: later }
+};
+
+const SCENES: Record<string, ReactElement> = {
+  header: <Headers />,
+  panel: (
+    <div style={{ width: 280 }} className="lk-panel">
+      <Head
+        tools={{ cloud, say: nothing } as unknown as Tools}
+        notice={{ kind: 'warning', text: 'The key expires.' }}
+      />
+      <RunList {...listed} runs={rows(8)} />
+    </div>
+  ),
+  'panel-signed-out': (
+    <div style={{ width: 280 }} className="lk-panel">
+      <Head
+        tools={{ cloud: { ...cloud, signedIn: false, data: {} }, say: nothing } as unknown as Tools}
+        notice={{ kind: 'info', text: '' }}
+      />
+    </div>
+  ),
+  picker: <MachinePicker {...picker} />,
+  'picker-narrow': (
+    <div style={{ width: 280 }}>
+      <MachinePicker {...picker} />
+    </div>
+  ),
+  metrics: <MetricsPlot frames={one} empty="" onWindow={nothing} />,
+  'metrics-compared': <MetricsPlot frames={three} empty="" onWindow={nothing} />,
+  'metrics-empty': <MetricsPlot frames={[]} empty="No samples yet." onWindow={nothing} />,
+  chat: <Chat {...chat} answering />
+};
+
+function Gallery() {
+  return (
+    <>
+      {Object.entries(SCENES).map(([name, scene]) => (
+        <section key={name} id={name} className="lk" aria-label={name}>
+          {scene}
+        </section>
+      ))}
+    </>
+  );
+}
+
+createRoot(document.querySelector('main')!).render(<Gallery />);

@@ -1,0 +1,165 @@
+"""Each state of what one sees, on one page without Lab: as it looked when somebody looked at it, and whole."""
+
+import os
+import re
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from matplotlib import get_data_path
+from PIL import Image, ImageChops, ImageFilter
+from playwright.sync_api import expect
+
+from ui.notebook import SCREENS
+
+SOURCES = Path(__file__).parents[2] / "labextension"
+BUILT = SOURCES / "lib" / "gallery"
+THEMES = Path(sys.prefix, "share", "jupyter", "lab", "themes", "@jupyterlab")
+#: Pictures that somebody looked at; LK_PICTURES=renew makes them anew.
+KEPT = Path(__file__).parent / "gallery"
+#: The difference of two colours from 0 to 255 that one sees, and the part of a picture that may differ so.
+CLEARLY, TOLERANCE = 32, 0.003
+#: What a plot says of itself once it is drawn.
+DRAWN = re.compile("last|no samples")
+RENEW = os.environ.get("LK_PICTURES") == "renew"
+
+SCENES = (
+    *("header", "panel", "panel-signed-out", "picker", "picker-narrow"),
+    *("metrics", "metrics-compared", "metrics-empty", "chat"),
+)
+#: The fonts of matplotlib, which are the same everywhere.
+FONTS = "".join(
+    f"@font-face {{ font-family: {family}; font-weight: {weight}; "
+    f"src: url(file://{get_data_path()}/fonts/ttf/{file}.ttf) }}"
+    for family, weight, file in (
+        ("plain", 400, "DejaVuSans"),
+        ("plain", 600, "DejaVuSans-Bold"),
+        ("code", 400, "DejaVuSansMono"),
+    )
+)
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Gallery</title>
+<link rel="stylesheet" href="file://{theme}"><link rel="stylesheet" href="file://{built}/index.css">
+<style>
+{fonts}
+:root {{ --jp-ui-font-family: plain !important; --jp-content-font-family: plain !important;
+  --jp-code-font-family: code !important }}
+body {{ background: var(--jp-layout-color1); margin: 0; font-family: plain }}
+* {{ caret-color: transparent !important }}
+main > section {{ padding: 16px; box-sizing: border-box; max-width: 900px }}
+</style>
+<body data-jp-theme-light="{light}"><main></main><script src="file://{built}/gallery.js"></script></body></html>"""
+
+WHOLE = """() => {
+    const found = [];
+    const wide = document.documentElement.scrollWidth;
+    if (wide > innerWidth) found.push(`the page is ${wide} wide of ${innerWidth}`);
+    const scrolls = node => ['auto', 'scroll'].includes(getComputedStyle(node).overflowX);
+    for (const node of document.querySelectorAll('main *')) {
+        const { overflowX, textOverflow } = getComputedStyle(node);
+        const isCut = overflowX === 'hidden' && textOverflow !== 'ellipsis' && node.scrollWidth > node.clientWidth + 1;
+        if (isCut && node.clientWidth > 1) found.push(`cut off: ${node.outerHTML.slice(0, 200)}`);
+        if (node.matches('button, input, select, textarea, b, strong')) {
+            const { left, right, width } = node.getBoundingClientRect();
+            let around = node.parentElement;
+            while (around && !scrolls(around)) around = around.parentElement;
+            const isOut = !around && width && (left < 0 || right > innerWidth);
+            if (isOut) found.push(`outside: ${node.outerHTML.slice(0, 200)}`);
+        }
+    }
+    return found;
+}"""
+MOVES = """() => [
+    ...document.getAnimations().map(one => `an animation of ${one.effect.target.outerHTML.slice(0, 200)}`),
+    ...[...document.querySelectorAll('main *')]
+        .filter(node => parseFloat(getComputedStyle(node).transitionDuration) > 0.001)
+        .map(node => `a transition of ${node.outerHTML.slice(0, 200)}`),
+]"""
+
+
+@pytest.fixture
+def gallery(page, tmp_path):
+    """A function that opens the gallery in a theme, as wide as asked."""
+
+    def opened(theme="light", width=1000):
+        css = THEMES / f"theme-{theme}-extension" / "index.css"
+        html = PAGE.format(theme=css, built=BUILT, fonts=FONTS, light="true" if theme == "light" else "false")
+        (tmp_path / f"{theme}.html").write_text(html, "utf-8")
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"file://{tmp_path}/{theme}.html")
+        expect(page.locator("main > section")).to_have_count(len(SCENES))
+        page.evaluate("document.fonts.ready")
+        for plot in page.get_by_role("img").all():
+            expect(plot).to_have_attribute("aria-label", DRAWN)
+        return page
+
+    return opened
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_each_state_looks_as_somebody_saw_it(gallery, accessible, theme):
+    page = gallery(theme)
+    accessible(page)
+    # Look at what differs below .out/screens. If it should look so: LK_PICTURES=renew, and look at tests/ui/gallery.
+    differ = [name for name in SCENES if not _looks_alike(page.locator(f"#{name}").screenshot(), f"{name}-{theme}")]
+    assert not differ
+
+
+def _looks_alike(seen, name):
+    """Whether a picture is like the kept one but for the edges of letters, which differ between machines."""
+    shown = _halved(Image.open(BytesIO(seen)))
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    shown.save(SCREENS / f"gallery-{name}.png")
+    file = KEPT / f"{name}.png"
+    if RENEW:
+        KEPT.mkdir(exist_ok=True)
+        shown.quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
+    return file.exists() and _share_of_difference(shown, Image.open(file).convert("RGB")) < TOLERANCE
+
+
+def _halved(picture):
+    return picture.convert("RGB").reduce(2)
+
+
+def _share_of_difference(one, other):
+    """Return which part of two pictures is clearly of another brightness or colour; all of it where sizes differ."""
+    if max(abs(a - b) for a, b in zip(one.size, other.size, strict=True)) > 2:
+        return 1.0
+    box = (0, 0, *map(min, one.size, other.size))
+    soft = [each.crop(box).filter(ImageFilter.GaussianBlur(1)) for each in (one, other)]
+    red, green, blue = ImageChops.difference(*soft).split()
+    most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    return sum(most.histogram()[CLEARLY:]) / (box[2] * box[3])
+
+
+def test_pictures_that_differ_by_a_row_or_by_the_colour_of_a_sign_are_not_alike():
+    kept = Image.open(KEPT / "header-light.png").convert("RGB")
+    moved = ImageChops.offset(kept, 0, 4)
+    assert _share_of_difference(kept, moved) > TOLERANCE
+    bar = kept.copy()
+    bar.paste((255, 0, 0), (8, 12, 12, 90))
+    assert _share_of_difference(kept, bar) > TOLERANCE
+    assert _share_of_difference(kept, kept.copy()) == 0
+
+
+@pytest.mark.timeout(900)
+def test_nothing_is_cut_off_moves_or_is_told_by_colour_only(gallery):
+    page = gallery(width=1280 // 2)  # at 200 %
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(WHOLE) == []
+    assert page.evaluate(MOVES) == []
+    page.screenshot(path=SCREENS / "gallery-at-200-percent.png", full_page=True)
+    page.set_viewport_size({"width": 1024, "height": 900})
+    assert page.evaluate(WHOLE) == []
+    page.locator("#metrics").get_by_role("img").first.hover()
+    expect(page.locator("#metrics .lk-plot-tip").first).to_contain_text(
+        re.compile(r"\d min.*GPU utilization.*%GPU memory")
+    )
+    page.screenshot(path=SCREENS / "gallery-1024.png", full_page=True)
+    page.emulate_media(reduced_motion="reduce", forced_colors="active")
+    assert page.evaluate(WHOLE) == []
+    for header in page.locator(".lk-run-header").all():
+        assert header.get_by_role("status").inner_text()
+        assert header.locator(".lk-run-header-sign svg").bounding_box()["width"] == 16
+    page.screenshot(path=SCREENS / "gallery-forced-colors.png", full_page=True)
