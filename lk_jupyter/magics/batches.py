@@ -27,6 +27,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
 from lk_jupyter.text.pandas import pandas
+from lk_jupyter.views.table import shown_as_grid
 
 _KNOWN = "Already answered: nothing was sent or billed. --again asks again."
 
@@ -164,6 +165,6 @@ def _given(rows: Column, result: BatchResult, options: BatchOptions, shell: Inte
     errors = [failure.message if (failure := result.failures.get(row)) else "" for row in numbers]
     frame = rows.joined({"answer": answers, "error": errors})
     if options.save is None:
-        return frame
+        return shown_as_grid(frame)
     shell.user_ns[options.save] = frame
     return None

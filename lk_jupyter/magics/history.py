@@ -23,6 +23,7 @@ from lk_jupyter.runs.history.rerun import again, kept_request
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.session import current
 from lk_jupyter.text.redact import LineRedactor, redact
+from lk_jupyter.views.table import shown_as_grid
 
 _SIGNS = {"+": "--jp-success-color1", "-": "--jp-error-color1"}
 
@@ -42,7 +43,7 @@ def lk_history(options: HistoryOptions, shell: InteractiveShell) -> Any:  # noqa
     if note:
         display(Note(note))
     table = found.table()
-    return _plain_table(table) if isinstance(table, list) else table
+    return _plain_table(table) if isinstance(table, list) else shown_as_grid(table)
 
 
 def _plain_table(rows: list[dict[str, Any]]) -> Table:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
 from html import escape
+from numbers import Integral, Real
+from typing import Any
 
 from lk_jupyter.views.picture import StaticView
 
-#: Rows of a long list that are shown.
-MOST = 50
+#: Rows of a long list that are shown, and letters of a value.
+MOST, LETTERS = 50, 200
 
 STYLE = """<style>
 .lk-picture{--lk-dim:var(--jp-ui-font-color2,#5a5a5a);--lk-line:var(--jp-border-color2,#d4d4d4);
@@ -24,7 +28,10 @@ color:var(--jp-ui-font-color1,#ececec)}}
 .lk-picture table{border-collapse:collapse;margin:0 0 8px;color:inherit;font-size:inherit;
 font-variant-numeric:tabular-nums}
 .lk-picture caption{caption-side:top;text-align:left;font-weight:600;padding:4px 8px;white-space:nowrap}
-.lk-picture th,.lk-picture td{padding:3px 8px;border-bottom:1px solid var(--lk-line);text-align:left}
+.lk-picture th,.lk-picture td{box-sizing:border-box;height:24px;padding:0 8px;line-height:20px;
+border-bottom:1px solid var(--lk-line);text-align:left}
+.lk-picture tbody tr:nth-child(n){background:none}
+.lk-picture tbody tr:nth-child(n):hover{background:var(--jp-layout-color2,rgba(127,127,127,.12))}
 .lk-picture [align=right]{white-space:nowrap}
 .lk-picture tbody th{font-weight:500}
 .lk-picture p{margin:0 8px 8px;color:var(--lk-dim)}
@@ -122,6 +129,78 @@ def picture(*tables: Table) -> StaticView:
     """Return tables, one below the other, as one picture."""
     html = "".join(table.html for table in tables)
     return StaticView("\n\n".join(map(str, tables)), f'<div class="lk-picture">{STYLE}{html}</div>')
+
+
+_SHOWN = "they are in the DataFrame."
+
+
+def shown_as_grid(frame: Any) -> Any:
+    """Have this DataFrame shown like all our tables; what is made of it looks as pandas shows it. Returns it."""
+    if hasattr(frame, "to_html"):
+        object.__setattr__(frame, "_repr_html_", lambda: grid(frame)._repr_html_())
+    return frame
+
+
+def grid(frame: Any) -> Table:
+    """Return the first rows of a DataFrame: numbers right with five significant digits, nulls counted."""
+    is_numbered = frame.index.name is None and type(frame.index).__name__ == "RangeIndex"
+    flat = frame if is_numbered else frame.reset_index(allow_duplicates=True)
+    counts = flat.isna().sum().tolist()
+    columns = [_counted(str(name), count) for name, count in zip(flat.columns, counts, strict=True)]
+    top = flat.head(MOST)
+    nulls = top.isna().to_numpy().tolist()
+    values = [
+        [None if is_null else value for value, is_null in zip(*row, strict=True)]
+        for row in zip(top.itertuples(index=False, name=None), nulls, strict=True)
+    ]
+    by_column = zip(columns, zip(*values, strict=True), strict=True) if values else ()
+    right = frozenset(name for name, column in by_column if _are_numbers(column))
+    cells = [[NULL if value is None else _value(value) for value in row] for row in values]
+    return Table(columns, cells, rest(len(flat), MOST, _SHOWN), right)
+
+
+NULL = Drawing("<small>null</small>", "null")
+
+
+def _counted(name: str, nulls: int) -> str:
+    return f"{name} ({nulls:,} null{'s' * (nulls != 1)})" if nulls else name
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (Real, Decimal)) and not isinstance(value, bool)
+
+
+def _are_numbers(column: Sequence[Any]) -> bool:
+    known = [value for value in column if value is not None]
+    return bool(known) and all(map(_is_number, known))
+
+
+def _value(value: Any) -> Cell:
+    if isinstance(value, datetime):
+        local = value if value.tzinfo is None else datetime.fromtimestamp(value.timestamp(), timezone.utc).astimezone()
+        text = f"{local:%Y-%m-%d %H:%M:%S}"
+        return Drawing(f'<span style="white-space: nowrap">{text}</span>', text)
+    text = str(value)
+    if _is_number(value):
+        return text if isinstance(value, Integral) else significant(text)
+    from lk_jupyter.text.redact import redact  # noqa: PLC0415 (when a table is shown)
+
+    text = redact(text)  # before it is cut: half a secret isn't known as one
+    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
+
+
+def significant(text: str) -> str:
+    """Return a number with five significant digits at most, as the browser writes it; other text as it is."""
+    try:
+        value = float(f"{float(text):.5g}")
+    except ValueError:
+        return text
+    if value != value or abs(value) == float("inf"):  # noqa: PLR0124 (not a number)
+        return text
+    if value and not 1e-6 <= abs(value) < 1e21:
+        base, _, power = f"{value:.4e}".partition("e")
+        return f"{base.rstrip('0').rstrip('.')}e{int(power):+d}"
+    return f"{Decimal(repr(value)):f}".removesuffix(".0")
 
 
 def rest(count: int, shown: int, how: str) -> str:

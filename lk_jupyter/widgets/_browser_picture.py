@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from html import escape
 from typing import Any
 
 from lk_jupyter.views.picture import StaticView
+from lk_jupyter.views.table import NULL, STYLE, Drawing, Table, significant
 
 #: The most rows of the folders, letters of a text, and bytes of an image that a notebook keeps.
 ROWS, LETTERS, IMAGE = 100, 4000, 200_000
+
+_INDENT = "&emsp;"
+#: Types of columns whose values are numbers, and of those the ones with fractions.
+_NUMBERS, _FRACTIONS = (re.compile(f"{kinds}float|double|decimal|half|number", re.IGNORECASE) for kinds in ("int|", ""))
 
 Row = tuple[int, str, str, str]
 
@@ -25,7 +31,7 @@ def draw(root: str, folders: dict[str, Any], seen: dict[str, Any], loaded: dict[
     text = [title, *map(_line, rows), *_seen_text(seen), *_loaded_lines(loaded), said]
     html = [_table(title, rows), *_seen_html(seen), *(f"<pre>{escape(line)}</pre>" for line in _loaded_lines(loaded))]
     html += [f"<p>{escape(said)}</p>"] if said else []
-    return StaticView("\n".join(filter(None, text)), "\n".join(html))
+    return StaticView("\n".join(filter(None, text)), f'<div class="lk-picture">{STYLE}{"".join(html)}</div>')
 
 
 def _rows(folders: dict[str, Any], folder: str, depth: int) -> Iterator[Row]:
@@ -51,14 +57,8 @@ def _line(row: Row) -> str:
 
 
 def _table(title: str, rows: list[Row]) -> str:
-    body = "".join(
-        f'<tr><td style="text-align:left;padding-left:{depth * 1.5 + 0.5:g}em">{escape(name)}</td>'
-        f'<td style="text-align:right">{escape(size)}</td><td>{escape(written)}</td></tr>'
-        for depth, name, size, written in rows
-    )
-    head = '<tr><th style="text-align:left">Name</th><th style="text-align:right">Size</th><th>Written</th></tr>'
-    caption = f'<caption style="text-align:left">{escape(title)}</caption>'
-    return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
+    cells = [(Drawing(f"{_INDENT * depth}{escape(name)}", name), size, written) for depth, name, size, written in rows]
+    return Table(("Name", "Size", "Modified"), cells, right=frozenset({"Size"}), caption=title).html
 
 
 def _seen_text(seen: dict[str, Any]) -> Iterator[str]:
@@ -77,14 +77,26 @@ def _seen_html(seen: dict[str, Any]) -> Iterator[str]:
     key, words, remote = (escape(seen[name]) for name in ("key", "words", "remote"))
     yield f"<p><b>{key}</b>: {words} In a run: <code>{remote}</code></p>"
     if seen["columns"]:
-        head = "".join(f"<th>{escape(name)}<br><small>{escape(kind)}</small></th>" for name, kind in seen["columns"])
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in seen["rows"])
-        yield f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        yield preview_grid(seen["columns"], seen["rows"]).html
     if seen["text"]:
         yield f"<pre>{escape(seen['text'][:LETTERS])}</pre>"
     if seen["image"] and len(seen["image"]) <= IMAGE:
         data = b64encode(seen["image"]).decode()
         yield f'<img alt="{key}" style="max-width:100%" src="data:{seen["mime"]};base64,{data}">'
+
+
+def preview_grid(columns: list[tuple[str, str]], rows: list[list[str]]) -> Table:
+    """Return the first rows of a file: each column with its type, numbers right with five significant digits."""
+    kinds = [kind for _, kind in columns]
+    names = [f"{name} ({kind})" for name, kind in columns]
+    cells = [[_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in rows]
+    return Table(
+        names, cells, right=frozenset(name for name, kind in zip(names, kinds, strict=True) if _NUMBERS.search(kind))
+    )
+
+
+def _cell(cell: str, kind: str) -> Drawing | str:
+    return (significant(cell) if _FRACTIONS.search(kind) else cell) if cell else NULL
 
 
 def _loaded_lines(loaded: dict[str, Any]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.text.redact import redact, redact_values
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.run import state_label
-from lk_jupyter.views.table import MOST, Table, picture, rest
+from lk_jupyter.views.table import MOST, Table, picture, rest, shown_as_grid
 from lk_jupyter.widgets._view import View, background_action, user_action
 from lk_jupyter.widgets.run_view import RunView
 
@@ -91,7 +91,7 @@ class Runs(View):
         """
         if not self._history.runs:
             self.load()
-        return self._history.table()
+        return shown_as_grid(self._history.table())
 
     @user_action
     def look_at(self, run: str) -> None:

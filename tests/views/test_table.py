@@ -1,7 +1,12 @@
 import html.parser
+import json
+import pickle
 import re
+from pathlib import Path
 
-from lk_jupyter.views.table import STYLE, Table, rest
+import pytest
+
+from lk_jupyter.views.table import STYLE, Table, grid, rest, shown_as_grid, significant
 
 TABLE = Table(("Run", "Cost"), [("<script>alert(1)</script>", "12.50"), ("b", "3.00")], note="& more", right={"Cost"})
 
@@ -54,6 +59,39 @@ def test_a_list_that_was_cut_says_how_to_see_the_rest():
 
 def test_a_cell_of_several_lines_is_one_line_of_text():
     assert str(Table(("Name",), [("a\nb",)])).splitlines()[-1] == "a b"
+
+
+FIGURES = json.loads(Path(__file__).parents[1].joinpath("figures.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("text", "shown"), FIGURES["significant"])
+def test_a_number_of_data_is_written_as_in_the_browser(text, shown):
+    assert significant(text) == shown
+
+
+def test_a_data_frame_looks_like_every_table_and_stays_one():
+    pandas = pytest.importorskip("pandas")
+    given = {
+        "loss": [0.123456789, None],
+        "name": ["<b>", "x" * 300],
+        "n": [1, 2],
+        "at": [pandas.Timestamp("2026-01-02")] * 2,
+    }
+    frame = shown_as_grid(pandas.DataFrame(given).set_index("name"))
+    html = frame._repr_html_()
+    assert "lk-picture" in html
+    assert "&lt;b&gt;" in html
+    assert "x" * 199 + "…<" in html
+    assert re.search(r'align="right"[^>]*>loss \(1 null\)<', html)
+    assert re.search(r'align="right"[^>]*>0.12346<', html)
+    assert "<small>null</small>" in html
+    assert "2026-01-02 00:00:00" in html
+    frame["new"] = 1
+    assert ">new<" in frame._repr_html_()
+    assert "lk-picture" not in frame[["n"]]._repr_html_()
+    assert pickle.loads(pickle.dumps(frame)).equals(frame)
+    long = grid(pandas.DataFrame({"n": range(60)}))
+    assert long.note == "… and 10 more: they are in the DataFrame."
 
 
 def test_a_table_without_rows_is_its_head():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.views.table import shown_as_grid
 
 
 def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Any:
@@ -14,4 +15,4 @@ def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Any:
         import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
     except ImportError:
         return Table(columns, [["" if row[name] is None else str(row[name]) for name in columns] for row in rows])
-    return pandas.DataFrame(rows, columns=list(columns))
+    return shown_as_grid(pandas.DataFrame(rows, columns=list(columns)))
