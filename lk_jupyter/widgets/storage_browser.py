@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ from lk_jupyter.widgets._view import View, background_action, user_action
 #: Items of a folder that are fetched at a time, and the most that one request of S3 brings.
 PAGE, MOST = 200, 1000
 
+#: The empty object that keeps a folder without files; Lab's file browser makes it too.
+KEEP = ".keep"
+
 #: The largest file that goes to the browser whole; larger ones are fetched by the kernel.
 BLOB = 20_000_000
 
@@ -59,6 +62,7 @@ class StorageBrowser(View):
         >>> browser.load_value("shown/a.csv", "frame")
         >>> browser.fetch("shown/a.csv")
         {...}
+        >>> browser.make_folder("shown/", "new")
         >>> browser.close_folder("shown/")
         >>> browser.delete("shown/a.csv")
     """
@@ -117,7 +121,7 @@ class StorageBrowser(View):
         """
         known = self.folders[folder]
         page = self._storage.ls_page(begins=folder + known["begins"], token=known["token"] or None, size=PAGE)
-        items = [*known["items"], *map(_item, page.items)]
+        items = [*known["items"], *map(_item, _visible(page.items))]
         self._keep(folder, {**known, "items": items, "token": page.token or ""})
 
     @user_action
@@ -154,6 +158,19 @@ class StorageBrowser(View):
         self.loaded = {"key": key, "words": f"{name}: {_words(value)}", "code": _code(name, key, wish)}
         if self.seen.get("key") == key:  # another object may be looked at by now
             self.seen = {**self.seen, "free": free_name(key)}
+
+    @user_action
+    def make_folder(self, folder: str, name: str) -> None:
+        """Create a folder.
+
+        Args:
+            folder: Key of the folder that it is in.
+            name: Its name.
+        """
+        if not is_file_name(name):
+            raise UsageError(f"'{name}' can't be the name of a folder. Nothing was created.")
+        self._storage.put(b"", f"{_plain(folder)}{name}/{KEEP}", overwrite=False)
+        self._list_around(f"{folder}{name}")
 
     @user_action
     def weigh(self, key: str) -> str:
@@ -265,9 +282,9 @@ class StorageBrowser(View):
         while not items or (token and len(items) < count):
             size = min(MOST, max(PAGE, count - len(items)))
             page = self._storage.ls_page(begins=folder + begins, token=token, size=size)
-            items += map(_item, page.items)
+            items += map(_item, _visible(page.items))
             token = page.token
-            if not page.items:
+            if not token:
                 break
         self._keep(folder, {"items": items, "token": token or "", "begins": begins, "is_read": True})
 
@@ -289,6 +306,11 @@ class StorageBrowser(View):
 
     def _tell(self, progress: Progress) -> None:
         self.transfer = str(progress)
+
+
+def _visible(found: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
+    """Iterate over the objects that are shown."""
+    return (info for info in found if info.key.rpartition("/")[2] != KEEP)
 
 
 def _unread() -> dict[str, Any]:

@@ -246,6 +246,18 @@ def test_without_a_network_it_says_so_and_it_recovers_by_itself(bucket, names, w
         bucket._credentials._issue, bucket._credentials._present = issue, None
 
 
+def test_a_new_folder_is_shown_and_what_keeps_it_is_not(browser, bucket, wb):
+    browser.refresh()
+    browser.make_folder(f"{wb}/", "new")
+    browser.open_folder(f"{wb}/new/")
+    assert (shown(browser), shown(browser, "new/")) == (["new/"], [])
+    with pytest.raises(UsageError, match="Nothing was created"):
+        browser.make_folder(f"{wb}/", "../up")
+    bucket.put(b"x", f"{wb}/new/x.txt")
+    browser.refresh()
+    assert shown(browser, "new/") == ["x.txt"]
+
+
 def test_what_was_said_of_a_click_stays_when_the_browser_asks_for_news(browser, wb):
     browser._attempt(lambda: browser.look(f"{wb}/gone.csv"))
     browser._attempt(browser.refresh)

@@ -24,7 +24,7 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
   return (
     <Rented
       label={trans.__('Deployments')}
-      none={trans.__('No deployments.')}
+      none={trans.__('No deployments. Start one: %1', '%lk_deploy MODEL')}
       topic="deployments"
       tools={tools}
       rows={found?.map(one => ({
@@ -54,7 +54,7 @@ export function VmsSection({ tools }: { tools: Tools }) {
   return (
     <Rented
       label={trans.__('VMs')}
-      none={trans.__('No VMs.')}
+      none={trans.__('No VMs. Rent one: %1', '%lk_vm create --gpu A100')}
       topic="vms"
       tools={tools}
       rows={found?.map(vm => ({

@@ -1,6 +1,7 @@
 import React, { DragEvent, FormEvent, useEffect, useRef, useState } from 'react';
 
 import { BY_NAME, folderAt, Folders, foundIn, Row, treeOf } from '../components/folders';
+import { Icon, IconButton } from '../components/Icon';
 import { Loaded, Preview, Seen } from '../components/Preview';
 import { askAboutConflict, Asked, Question } from '../components/Question';
 import { StorageTree } from '../components/StorageTree';
@@ -19,6 +20,7 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
   const [asked, setAsked] = useState<Asked | null>(null);
   const [busy, during] = useBusy();
   const [order, setOrder] = useState(BY_NAME);
+  const [isNaming, setNaming] = useState(false);
   const rows = treeOf(folders, root, words, order);
   const { sending, send } = useUploads(ask, setAsked);
 
@@ -64,6 +66,10 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
       handOver(content, key);
     }
   };
+  const make = (name: string) => {
+    setNaming(false);
+    void during(trans.__('Creating %1 …', name), ask('make_folder', { folder, name }));
+  };
   const { isOver, ...target } = useDrop(folder, send);
   return (
     <div className={`lk-browser${isOver ? ' lk-over' : ''}`} data-lm-suppress-shortcuts {...target}>
@@ -75,11 +81,16 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
         <button type="submit" disabled={!words}>
           {folder ? trans.__('Filter names in %1', folder) : trans.__('Filter names in the bucket')}
         </button>
+        <IconButton icon="newFolder" name={trans.__('New folder')} onClick={() => setNaming(!isNaming)} />
         <UploadButton folder={folder} onFiles={files => send(files, folder)} />
-        <button type="button" onClick={() => void during(trans.__('Reading …'), ask('refresh'))}>
-          {trans.__('Refresh')}
-        </button>
+        <IconButton
+          icon="rerun"
+          name={trans.__('Refresh')}
+          onClick={() => void during(trans.__('Reading …'), ask('refresh'))}
+        />
       </form>
+      <Crumbs root={root} folder={folder} onGo={to => setPlace({ current: to, folder: to })} />
+      {isNaming && <NewFolder folder={folder} onMake={make} />}
       <p className="lk-status" role="status">
         {[busy, transfer, words && foundIn(folders, rows, words)].filter(Boolean).join(' · ') ||
           (isOver ? dropWords(folder) : '\u00a0')}
@@ -112,6 +123,49 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
         )}
       </div>
     </div>
+  );
+}
+
+/** The folders from the top to the one that uploads go to. */
+function Crumbs({ root, folder, onGo }: { root: string; folder: string; onGo: (folder: string) => void }) {
+  const names = folder.slice(root.length).split('/').slice(0, -1);
+  const ways = names.map((name, at) => ({ name, to: `${root}${names.slice(0, at + 1).join('/')}/` }));
+  return (
+    <nav className="lk-crumbs" aria-label={trans.__('Folder')}>
+      <Icon name="folder" />
+      {[{ name: root.slice(0, -1) || trans.__('Bucket'), to: root }, ...ways].map(({ name, to }) => (
+        <React.Fragment key={to}>
+          <button
+            type="button"
+            className="lk-plain"
+            aria-current={to === folder ? 'location' : undefined}
+            onClick={() => onGo(to)}
+          >
+            {name}
+          </button>
+          {' / '}
+        </React.Fragment>
+      ))}
+    </nav>
+  );
+}
+
+function NewFolder({ folder, onMake }: { folder: string; onMake: (name: string) => void }) {
+  const [name, setName] = useState('');
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    onMake(name);
+  };
+  return (
+    <form className="lk-row" onSubmit={submit}>
+      <label>
+        {folder ? trans.__('New folder in %1', folder) : trans.__('New folder in the bucket')}{' '}
+        <input value={name} autoFocus onInput={event => setName((event.target as HTMLInputElement).value)} />
+      </label>
+      <button type="submit" disabled={!name}>
+        {trans.__('Create')}
+      </button>
+    </form>
   );
 }
 
@@ -206,9 +260,11 @@ function UploadButton({ folder, onFiles }: { folder: string; onFiles: (files: Fi
   };
   return (
     <>
-      <button type="button" onClick={() => input.current!.click()}>
-        {folder ? trans.__('Upload to %1 …', folder) : trans.__('Upload to the bucket …')}
-      </button>
+      <IconButton
+        icon="upload"
+        name={folder ? trans.__('Upload to %1 …', folder) : trans.__('Upload to the bucket …')}
+        onClick={() => input.current!.click()}
+      />
       <input type="file" multiple hidden ref={input} onChange={chosen} />
     </>
   );
