@@ -1,5 +1,6 @@
 """What a user does with an open notebook, and sees of it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,13 @@ class OpenNotebook:
     def header(self, cell: int) -> Locator:
         """What a cell says of its run."""
         return self.output(cell).locator(".lk-run-header")
+
+    def says_once(self, cell: int, *states: str) -> None:
+        """Wait for states below a cell, and fail where one is written more than once."""
+        for state in states:
+            expect(self.output(cell)).to_contain_text(state, ignore_case=True)
+            shown = self.output(cell).inner_text()
+            assert len(re.findall(rf"\b{state}\b", shown, re.IGNORECASE)) == 1, shown
 
     def themes(self) -> Iterator[str]:
         """Show the page in light, then in dark; it ends as it began."""

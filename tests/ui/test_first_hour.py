@@ -1,6 +1,7 @@
 """What somebody sees who opens Lab for the first time."""
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import expect
@@ -33,6 +34,8 @@ def test_the_launcher_has_a_tile_of_its_own_that_opens_the_quickstart(running_la
     book.run_all()
     book.ended()
     expect(page.locator(".jp-NotebookPanel:visible")).to_contain_text("Hello from Python")
+    runs = page.locator(".jp-NotebookPanel:visible .lk-run-header").get_by_role("status")
+    assert runs.count() == len(re.findall("Completed", page.locator(".jp-NotebookPanel:visible").inner_text()))
     book.picture("quickstart-of-the-tile")
     kept = json.loads(quickstart.read_text())
     quickstart.write_text(json.dumps(kept | {"cells": kept["cells"][:1]}))
@@ -52,11 +55,14 @@ def source_of(book, cell):
 
 
 @pytest.mark.timeout(900)
-def test_a_hint_comes_last_and_its_button_adds_the_option_to_the_line_of_the_cell(open_notebook, page, accessible):
+def test_a_run_fails_says_why_once_and_the_button_of_its_hint_mends_the_cell(open_notebook, page, accessible):
     book = open_notebook("%load_ext lk_jupyter", "y = 3", "%%lk_run --gpu A100\nprint(y)")
     for cell in range(3):
         book.run(cell)
     book.ended()
+    book.says_once(2, "Failed")
+    expect(book.output(2)).to_contain_text("RunFailed")
+    expect(book.output(2)).to_contain_text("NameError: name 'y' is not defined")
     hint = book.output(2).get_by_role("note")
     expect(hint).to_have_text("Hint: A run doesn't see the notebook's variable 'y'. Add --in y.")
     expect(book.output(2).locator(".jp-OutputArea-output").last).to_contain_text("Hint")
@@ -69,7 +75,7 @@ def test_a_hint_comes_last_and_its_button_adds_the_option_to_the_line_of_the_cel
     assert source_of(book, 2) == "%%lk_run --gpu A100 --in y\nprint(y)"
     book.run(2)
     book.ended()
-    expect(book.output(2)).to_contain_text("Completed")
+    book.says_once(2, "Completed")
     expect(page.locator(".lk-hints:visible")).to_have_count(0)
 
 
@@ -91,7 +97,7 @@ def test_run_on_writes_the_cell_that_loads_the_extension_once(open_notebook, pag
     book = open_notebook("print('over there')")
     for _ in range(2):
         notebook.run_on(page, "A100")
-        expect(book.output(1)).to_contain_text("Completed")
+        book.says_once(1, "Completed")
     assert source_of(book, 0) == "%load_ext lk_jupyter"
     assert source_of(book, 1) == "%%lk_run --gpu A100\nprint('over there')"
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length") == 2

@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 LOAD = "%load_ext lk_jupyter"
 
 
-def test_lines_appear_while_the_run_still_goes_on(open_notebook, tmp_path):
+def test_lines_bars_figures_tables_and_formulas_appear_while_the_run_goes_on(open_notebook, tmp_path):
     go_on = tmp_path / "go-on"
     book = open_notebook(
         LOAD,
@@ -15,38 +15,6 @@ print("first line")
 while not pathlib.Path({str(go_on)!r}).exists():
     time.sleep(0.05)
 print("second line")""",
-    )
-    book.run_all()
-    expect(book.output(1)).to_contain_text("first line")
-    expect(book.output(1)).to_contain_text("Running")
-    expect(book.output(1)).not_to_contain_text("second line")
-    book.picture("running")
-    go_on.touch()
-    expect(book.output(1)).to_contain_text("second line")
-    expect(book.output(1)).to_contain_text("Completed")
-
-
-def test_a_tqdm_bar_is_a_bar_of_the_notebook(open_notebook):
-    book = open_notebook(
-        LOAD,
-        """%%lk_run --gpu A100
-import time
-from tqdm import tqdm
-for _ in tqdm(range(40), desc="steps"):
-    time.sleep(0.02)
-print("done")""",
-    )
-    book.run_all()
-    expect(book.output(1)).to_contain_text("done")
-    expect(book.output(1)).to_contain_text("40/40")
-    bar = book.output(1).get_by_role("progressbar", name="steps")
-    expect(bar).to_have_attribute("value", "40")
-    assert len(re.findall("40/40", book.output(1).inner_text())) == 1
-
-
-def test_figures_tables_and_formulas_stand_between_the_text(open_notebook):
-    book = open_notebook(
-        LOAD,
         """%%lk_run --gpu A100
 import time
 import matplotlib.pyplot as plt
@@ -62,6 +30,8 @@ print("after the figure")
 for epoch in tqdm(range(2), desc="epochs"):
     for step in tqdm(range(5), desc=f"epoch {epoch}"):
         time.sleep(0.02)
+for _ in tqdm(range(40), desc="steps"):
+    time.sleep(0.02)
 display(Latex("$\\\\frac{1}{2}$"))
 pd.DataFrame({"loss": [0.5, 0.25]})""",
         """%%lk_run
@@ -71,13 +41,22 @@ def ratio(hits, all):
 ratio(1, 0)""",
     )
     book.run_all()
-    output = book.output(1)
+    expect(book.output(1)).to_contain_text("first line")
+    expect(book.output(1)).to_contain_text("Running")
+    expect(book.output(1)).not_to_contain_text("second line")
+    book.picture("running")
+    go_on.touch()
+    expect(book.output(1)).to_contain_text("second line")
+    expect(book.output(1)).to_contain_text("Completed")
+    output = book.output(2)
     expect(output.locator(".jp-RenderedImage img")).to_be_visible()
     expect(output.locator("mjx-container")).to_be_visible()
     expect(output.locator("table.dataframe")).to_contain_text("0.25")
-    expect(output.get_by_role("progressbar")).to_have_count(3)
+    expect(output.get_by_role("progressbar")).to_have_count(4)
+    expect(output.get_by_role("progressbar", name="steps")).to_have_attribute("value", "40")
+    assert len(re.findall("40/40", output.inner_text())) == 1
     assert "after the figure" in output.inner_text().partition("before the figure")[2]
-    expect(book.output(2)).to_contain_text("----> 5 ratio(1, 0)")
+    expect(book.output(3)).to_contain_text("----> 5 ratio(1, 0)")
     book.pictures("rich")
 
 
@@ -119,20 +98,6 @@ time.sleep(50)""",
     expect(book.output(1)).not_to_contain_text("Notify me")
     assert cloud.client.execution.get(run.execution_id).status == "aborted"
     book.picture("interrupted-twice")
-
-
-def test_a_failed_cell_shows_the_remote_traceback(open_notebook):
-    book = open_notebook(
-        LOAD,
-        """%%lk_run --gpu A100
-def mean(values):
-    return sum(values) / len(values)
-
-print(mean([]))""",
-    )
-    book.run_all()
-    expect(book.output(1)).to_contain_text("ZeroDivisionError: division by zero")
-    expect(book.output(1)).to_contain_text("RunFailed")
 
 
 def test_a_run_is_pictured_in_light_and_dark(open_notebook):

@@ -90,7 +90,7 @@ def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_bill
     expect(book.header(2)).to_contain_text(re.compile(r"RunningA100 · .*≈ 0"))
     finish.touch()
     book.ended()
-    expect(book.header(2)).to_contain_text("Completed")
+    book.says_once(2, "Completed")
     in_cell = credits_in(book.header(2))
     row = panel.get_by_role("list", name="Runs").get_by_role("listitem").filter(has_text="alone").first
     expect(row).to_contain_text("completed, A100")  # the panel hears of the end after the cell

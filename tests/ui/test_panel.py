@@ -248,6 +248,8 @@ def _rented(panel, cloud, vm, model):
     """See what costs until it is ended, and end it; the first answer to the question changes nothing."""
     machine = panel.get_by_role("list", name="VMs").get_by_role("listitem").filter(has_text="box")
     expect(machine).to_contain_text("A100")
+    state = cloud.http.get(f"vms/{vm}/status").json()["status"]
+    assert machine.inner_text().count(state) == 1
     panel.page.screenshot(path=SCREENS / "panel-rented.png")
     machine.get_by_role("button", name="Delete box").press("Enter")
     panel.get_by_role("alertdialog").get_by_role("button", name="Cancel").press("Enter")
