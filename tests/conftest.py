@@ -86,6 +86,11 @@ def pytest_collection():
         gc.enable()
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Name a long text by its length: the name of a test is sent between processes and set in the environment."""
+    return f"{argname} of {len(val)}" if isinstance(val, (str, bytes)) and len(val) > 200 else None
+
+
 def pytest_collection_modifyitems(items):
     """Mark the unit tests; begin with those that have a time limit of their own, so that none runs alone at the end."""
     files = {path: not STARTS.search(path.read_text("utf-8")) for path in {item.path for item in items}}
