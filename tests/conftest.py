@@ -91,12 +91,23 @@ def pytest_make_parametrize_id(val, argname):
     return f"{argname} of {len(val)}" if isinstance(val, (str, bytes)) and len(val) > 200 else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Mark the unit tests; begin with those that have a time limit of their own, so that none runs alone at the end."""
-    files = {path: not STARTS.search(path.read_text("utf-8")) for path in {item.path for item in items}}
+    """Mark the unit tests; run in one process what shares what takes long to start.
+
+    Begin with those that have a time limit of their own, so that none runs alone at the end.
+    """
+    texts = {path: path.read_text("utf-8") for path in {item.path for item in items}}
+    starting = {path for path, text in texts.items() if STARTS.search(text)}
     for item in items:
-        if files[item.path] and STARTED.isdisjoint(item.fixturenames):
+        if item.path not in starting and STARTED.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.unit)
+        if item.get_closest_marker("xdist_group"):
+            continue
+        if "jupyter" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("jupyter"))
+        elif 'scope="module"' in texts[item.path]:
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {item.path.stem}"))
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
