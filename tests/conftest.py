@@ -11,13 +11,15 @@ import re
 import signal
 import sys
 import webbrowser
-from functools import cached_property
+from functools import cache, cached_property
 
 import cloud_process
 import httpx
 import keyring
 import pytest
+from argon2 import PasswordHasher
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
+from httpx._transports import default
 from hypothesis import settings
 from IPython.core.interactiveshell import InteractiveShell
 from keyring.backend import KeyringBackend
@@ -30,6 +32,7 @@ from lk_jupyter import session
 from lk_jupyter.api._client import Client
 from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.journal import journal
+from lk_jupyter.localcloud.accounts import passwords
 from lk_jupyter.localcloud.accounts.signup import sign_up
 from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.ticket import TICKET_FILE
@@ -41,6 +44,12 @@ settings.load_profile("calm")
 for _part in ("connect", "read", "write", "pool"):  # a busy machine may be slower than the five seconds of httpx
     setattr(DEFAULT_TIMEOUT_CONFIG, _part, PATIENCE)
 abort.LET_GO = PATIENCE  # and to end what was aborted
+
+#: Each of thousands of clients reads the system's certificates, and none changes what it has read.
+default.create_ssl_context = httpx.create_ssl_context = cache(httpx.create_ssl_context)
+
+#: Users that tests add have a password that is checked at once; the parameters stand in the hash.
+passwords._hasher = cache(lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 #: Where there is fork, clouds are forked from a process that has imported all of them: they start five times as fast.
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
