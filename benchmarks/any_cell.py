@@ -140,7 +140,7 @@ def _outputs(kernel: Kernel, code: str, *, is_run: bool = False) -> list[tuple[s
 
 
 def _is_status(content: dict[str, Any]) -> bool:
-    return bool(_STATUS.match(content["data"].get("text/plain", "")))
+    return bool(_STATUS.match(content["data"].get("text/plain", "no text")))
 
 
 def _error(content: dict[str, Any]) -> str:

@@ -40,12 +40,25 @@ def _pandas_defaults(pandas):
     return {name: option.defval for name, option in known.items()}
 
 
+#: The colormap that the options name, where a library such as seaborn has registered it.
+_COLORMAP = "image.cmap itself"
+
+
 def _rc(matplotlib):
     own = ("backend", "interactive", "toolbar", "webagg", "savefig.directory", "tk.")
-    return {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(own)}
+    found = {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(own)}
+    maps = getattr(matplotlib, "colormaps", {})
+    name = found["image.cmap"]
+    if name in maps and name not in getattr(maps, "_builtin_cmaps", maps):
+        found[_COLORMAP] = maps[name]
+    return found
 
 
 def _set_rc(matplotlib, values):
+    made = values.get(_COLORMAP)
+    if made is not None and made.name not in matplotlib.colormaps:
+        matplotlib.colormaps.register(made)
+    values = {name: of for name, of in values.items() if name != _COLORMAP}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         matplotlib.rcParams.update(values)

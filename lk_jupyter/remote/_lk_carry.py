@@ -17,8 +17,10 @@ import json
 import linecache
 import os
 import pickle
+import re
 import sys
 import types
+from contextlib import suppress
 from importlib import import_module
 
 import cloudpickle
@@ -89,7 +91,7 @@ def inside(value):
     kind = type(value)
     if kind in _PLAIN:
         return _PLAIN[kind](value)
-    if isinstance(value, _NEVER) or _is_shell(value):
+    if isinstance(value, _NEVER) or _is_shell(value) or place_of(value):
         return None
     if _is_widget(value):
         return _inside_widget(value)
@@ -179,7 +181,8 @@ def change_leaf(value, new):
     elif kind in ("Tensor", "Parameter"):
         value.data = new.data.to(value.device)
         value.requires_grad_(new.requires_grad)
-        value.grad = new.grad
+        if value.is_leaf:
+            value.grad = new.grad
     else:
         raise TypeError("never changes in place")
 
@@ -192,7 +195,7 @@ class Writer(cloudpickle.Pickler):
 
     ``known`` is id → (token, object) of what the other end has. ``nodes`` are the leaves' nodes, ``values`` what they
     are of; ``reached`` is token → object of what was referred to. ``read`` are the global names that functions of the
-    notebook read, ``files`` where their text is from.
+    notebook read, ``words`` all names in them, ``files`` where their text is from.
     """
 
     def __init__(self, message, known=None):
@@ -201,7 +204,7 @@ class Writer(cloudpickle.Pickler):
         self.message = message
         self.known = known or {}
         self.nodes, self.values = [], []
-        self.reached, self.read, self.files = {}, set(), set()
+        self.reached, self.read, self.files, self.words = {}, set(), set(), set()
         self.modules, self.packages = set(), set()
         self._numbers, self._leaf_kinds = {}, {}
         self._root = self._last = self.fresh = None
@@ -278,8 +281,8 @@ class Writer(cloudpickle.Pickler):
     def _node(self, value):
         """Return the node of a leaf; None without a form."""
         made = self._view(value) or self._made(value)
-        if made and getattr(value, "grad", None) is not None and type(value).__name__ in _TENSORS:
-            made["grad"] = self.persistent_id(value.grad)
+        if made and (grad := grad_of(value)) is not None:
+            made["grad"] = self.persistent_id(grad)
         return made
 
     def _made(self, value):
@@ -318,8 +321,9 @@ class Writer(cloudpickle.Pickler):
             return make_cached, (value.__wrapped__, value.cache_parameters()), None
         elif kind is types.CellType:
             return make_cell, (), [value.cell_contents] if _is_filled(value) else [], None, None, fill_cell
-        if kind is NamesOf or _is_shell(value) or _is_widget(value):
-            return _reduced(value)
+        if made := _reduced(value):
+            self._needs(kind, value)
+            return made
         reason = _values.stays(value) or _belongs_here(value)
         if reason:
             raise Refused(reason if value is self._root else "holds what " + reason)
@@ -341,6 +345,7 @@ class Writer(cloudpickle.Pickler):
         if is_own:
             self.files.add(code.co_filename)
             self.read |= globals_of(code)
+            self.words.update(code.co_names)
         state = {name: getattr(function, name) for name in _OF_FUNCTIONS}
         place = [code.co_filename, code.co_name, code.co_firstlineno, list(code.co_varnames), _versions.python()]
         packed = cloudpickle.dumps(code, protocol=PROTOCOL)
@@ -384,7 +389,7 @@ class Digests(Writer):
         made = encoded(value)
         if made is None:
             return None
-        grad = getattr(value, "grad", None) if type(value).__name__ in _TENSORS else None
+        grad = grad_of(value)
         return _digest(made[0], map(_hash, made[1])) + ("" if grad is None else self._leaf(grad))
 
 
@@ -419,6 +424,11 @@ def encoded(value):
         return None
 
 
+def grad_of(value):
+    """Return the gradient of a tensor; None for all else. Only that of a leaf can be read without a warning."""
+    return value.grad if type(value).__name__ in _TENSORS and getattr(value, "is_leaf", False) else None
+
+
 def owner_of(value):
     """Return the array whose memory an array shows, itself where that is its own; None for what is no array."""
     numpy = sys.modules.get("numpy")
@@ -427,6 +437,50 @@ def owner_of(value):
     while type(value.base) is numpy.ndarray:
         value = value.base
     return value
+
+
+@functools.lru_cache(maxsize=None)
+def _homes(kind):
+    """Return the modules in which a package may keep instances of a class for all who import it."""
+    top = kind.__module__.partition(".")[0]
+    is_installed = top in getattr(sys, "stdlib_module_names", ()) or _versions.package_of(top)[1] is not None
+    return tuple(dict.fromkeys((kind.__module__, top))) if is_installed and top != "builtins" else ()
+
+
+_kept = {}
+
+
+def place_of(value):
+    """Return module and name of an object that a package has made for all who import it; None for others."""
+    for home in _homes(type(value)) if isinstance(type(value).__module__, str) else ():
+        names = vars(sys.modules.get(home, types))
+        if _kept.get(home, (0,))[0] != len(names):
+            _kept[home] = len(names), {id(of): name for name, of in list(names.items())}
+        name = _kept[home][1].get(id(value))
+        if name is not None and names.get(name) is value:
+            return home, name
+    return None
+
+
+def named(module, name):
+    """Return what a module has by this name."""
+    return getattr(import_module(module), name)
+
+
+def words_of(text):
+    """Return the words of code: the names of submodules that it may use are among them."""
+    return set(re.findall(r"[^\W\d]\w*", text))
+
+
+def submodules_of(values, words):
+    """Return the names of imported submodules of modules that are among the values, where the words name them."""
+    modules = {value.__name__ + "." for value in values if isinstance(value, types.ModuleType)}
+    tops = tuple(module for module in modules if module.partition(".")[0] not in ("builtins", "__main__"))
+    return (
+        [name for name in sorted(sys.modules) if name.startswith(tops) and words.issuperset(name.split(".")[1:])]
+        if tops
+        else []
+    )
 
 
 def _belongs_here(value):
@@ -537,16 +591,39 @@ def _inside_widget(widget):
 
 
 def _reduced(value):
-    """Reduce what each side has already, or makes for itself."""
+    """Reduce what each side has already, or makes for itself; None for others."""
+    if type(value) is NamesOf:
+        return value.__reduce__()
     if _is_widget(value):
-        return make_widget, (type(value),), _inside_widget(value), None, None, fill_widget
-    return (shell, ()) if _is_shell(value) else value.__reduce__()
+        return make_widget, (type(value), value._model_id), _inside_widget(value), None, None, fill_widget
+    if _is_shell(value):
+        return shell, ()
+    if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
+        return (import_module, (value.__name__,)) if sys.modules.get(value.__name__) is value else None
+    found = place_of(value)
+    return (named, found) if found else None
 
 
-def make_widget(kind):
-    """Make a widget that holds nothing yet."""
+#: Model of an Output in the run → the Output here that shows what the code shows inside it, while the run is active.
+captures = {}
+
+
+def capture_of(model):
+    """Return the Output here for one in the run, made now or long known. Raises ImportError without ipywidgets."""
+    output = import_module("ipywidgets").Output
+    known = getattr(sys.modules["ipywidgets.widgets.widget"], "_instances", {}).get(model)
+    return known if isinstance(known, output) else captures.setdefault(model, output())
+
+
+def make_widget(kind, model):
+    """Make a widget that holds nothing yet; in a run it keeps the id of its model."""
+    made = captures.pop(model, None)
+    if type(made) is kind:
+        return made
+    module = sys.modules["ipywidgets.widgets.widget"]
+    is_new = not __package__ and model not in getattr(module, "_instances", {})
     widget = kind.__new__(kind)
-    sys.modules["ipywidgets.widgets.widget"].Widget.__init__(widget)
+    module.Widget.__init__(widget, **({"model_id": model} if is_new else {}))
     return widget
 
 
@@ -560,6 +637,19 @@ def fill_widget(widget, state):
     for callback in callbacks:
         widget.on_msg(callback)
     widget.send_state()
+
+
+#: What the names begin with under which widgets travel that an output shows; the id of the output follows.
+SHOWN = "output "
+
+
+def show_widget(name, widget):
+    """Show a widget, which can be moved here, in the place of its picture."""
+    made = shell()
+    if hasattr(made, "kernel") and isinstance(widget, sys.modules["ipywidgets.widgets.widget"].Widget):
+        data, metadata = made.display_formatter.format(widget)
+        transient = {"display_id": name[len(SHOWN) :]}
+        made.display_pub.publish(data, metadata, transient=transient, update=True)
 
 
 # What IPython shows of a value, as the code has set it
@@ -578,11 +668,23 @@ def formatters():
         own = {of: maker for of, maker in made.items() if _package_of(maker) not in _OF_NOTEBOOKS}
         if own:
             found[kind] = own
-    return found
+    printed = vars(_printed()) if _printed() else {}
+    own = {name: maker for name, maker in printed.items() if "<locals>" in getattr(maker, "__qualname__", "")}
+    return {**found, _PRINTED: own} if own else found
+
+
+#: The class of sympy whose methods its ``init_printing`` replaces.
+_PRINTED = "sympy.core._print_helpers"
+
+
+def _printed():
+    return getattr(sys.modules.get(_PRINTED), "Printable", None)
 
 
 def put_formatters(found):
     """Let IPython show values as the other side does."""
+    for name, maker in found.get(_PRINTED, {}).items():
+        setattr(_printed(), name, maker)
     for kind, made in found.items():
         formatter = _formatters().get(kind)
         for of, maker in made.items() if formatter else ():
@@ -645,13 +747,22 @@ class Reader(pickle.Unpickler):
         super().__init__(self._file)
         self._content = content
         self._leaf = leaf
+        self._patient = None
         self.known = known or {}
         self.values = {}
 
     def chunk(self, start):
         """Return the value that begins there."""
         self._file.seek(start)
-        return self.load()
+        return self._patient.value() if self._patient else self.load()
+
+    def skip(self, start):
+        """Read the value that begins there as far as it can be: later ones refer to its parts."""
+        if self._patient is None:
+            self._patient = Patient(self, self._file)
+            self._file.seek(start)
+            with suppress(Exception):
+                self._patient.load()
 
     def find_class(self, module, name):
         """Return a class or function by its name; ours are in the module where this is."""
@@ -691,8 +802,65 @@ class Reader(pickle.Unpickler):
 
     def tokens(self):
         """Return token → object of all that was read."""
-        met = {2 * number: value for number, value in self.memo.copy().items()}
+        memo = self._patient.memo if self._patient else self.memo
+        met = {2 * number: value for number, value in memo.copy().items() if type(value) is not Lost}
         return {**met, **{2 * at + 1: value for at, value in self.values.items()}}
+
+
+class Lost:
+    """Stands for a part of a value that could not be read."""
+
+    def extend(self, items):
+        """Do nothing, as all changes of what is lost."""
+
+    append = add = update = extend
+
+    def __setitem__(self, key, value):
+        """Do nothing."""
+
+
+class Patient(pickle._Unpickler):
+    """Goes on where a Reader has failed: what cannot be read is lost, and with it what holds it, but nothing else."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def __init__(self, reader, file):
+        super().__init__(file)
+        self.memo = reader.memo.copy()
+        self.find_class, self.persistent_load = reader.find_class, reader.persistent_load
+        self.failed = None
+
+    def value(self):
+        """Return the next value. Raises the first error that was met in it."""
+        self.failed = None
+        made = self.load()
+        if self.failed:
+            raise self.failed
+        return made
+
+
+def _patiently(code, takes, *, gives):
+    step = pickle._Unpickler.dispatch[code]
+
+    def load(self):
+        depth = len(self.stack) - takes
+        try:
+            step(self)
+        except Exception as error:
+            self.failed = self.failed or error
+            del self.stack[depth:]
+            self.stack.append(Lost())
+        if gives and type(self.stack[-1]) is Lost:
+            self.failed = self.failed or pickle.UnpicklingError()
+
+    Patient.dispatch[code] = load
+
+
+for _code_of, _takes in {
+    pickle.REDUCE: 2, pickle.NEWOBJ: 2, pickle.NEWOBJ_EX: 3, pickle.BUILD: 2, pickle.STACK_GLOBAL: 2,
+    pickle.GLOBAL: 0, pickle.BINPERSID: 1, pickle.BINGET: 0, pickle.LONG_BINGET: 0,
+}.items():  # fmt: skip
+    _patiently(_code_of[0], _takes, gives=_takes == 0)
 
 
 def keep_texts(texts):
@@ -719,6 +887,7 @@ class Departing:
         self._stream = []
         self._versions = {}
         self._shared = {}
+        self.submodules = []
 
     def share(self, values):
         """Write the arrays first that other values may show a part of; each counts where it is added."""
@@ -767,6 +936,7 @@ class Departing:
             "nodes": self.writer.nodes,
             "versions": self._versions,
             "texts": texts_of(self.writer.files),
+            "submodules": self.submodules,
         }
 
 
@@ -796,6 +966,9 @@ class Arriving:
                 yield entry, value
             else:
                 self.refused[entry["of"]] = "{} {}".format(entry["of"], reason)
+        for name in self.listed.get("submodules", ()):
+            with suppress(Exception):  # the code that uses it says so
+                import_module(name)
 
     def _value(self, entry):
         """Return a value, or the reason why it cannot be read."""
@@ -803,16 +976,11 @@ class Arriving:
             return self.reader.chunk(entry["at"]), None
         except _messages.Failed:
             raise
-        except ImportError as missing:
-            return None, _messages.missing_package(missing)
         except MemoryError as error:
             return None, "does not fit into memory: {}".format(error or "it is full")
-        except (Refused, _values.CannotTravel) as error:
-            return None, str(error)
-        except pickle.UnpicklingError:
-            return None, "shares a part with one that did not come"
         except Exception as error:
-            return None, "cannot be read ({}: {})".format(type(error).__name__, error)
+            self.reader.skip(entry["at"])
+            return None, _why_unread(error)
 
     def _differs(self, entry):
         """Say which version is another one here, where that matters to what is read."""
@@ -820,6 +988,16 @@ class Arriving:
         strict = {name: of for name, of in there.items() if not _is_steady(name, of)}
         found = _versions.differences(strict, _versions.python())
         return "was made by other versions: {}".format("; ".join(found)) if found else ""
+
+
+def _why_unread(error):
+    if isinstance(error, ImportError):
+        return _messages.missing_package(error)
+    if isinstance(error, (Refused, _values.CannotTravel)):
+        return str(error)
+    if isinstance(error, pickle.UnpicklingError):
+        return "shares a part with one that did not come"
+    return "cannot be read ({}: {}): make it in the cell that uses it".format(type(error).__name__, error)
 
 
 def _is_steady(name, version):
@@ -872,6 +1050,7 @@ class Visit:
         refused, departing = {}, None
         while departing is None:
             departing = self._departing(refused, limit, asked)
+        departing.submodules = submodules_of(list(self._namespace.values()), words_of(_code()))
         departing.close()
         return departing, {name: reason for (_, _, name), reason in refused.items()}
 
@@ -920,6 +1099,8 @@ class Visit:
         hidden = self._hidden or getattr(sys.modules.get("_lk_shell"), "hidden", {})
         shown = formatters()
         found = {FORMATTERS: shown} if shown != self._formatters else {}
+        widgets = getattr(sys.modules.get("_lk_show"), "shown", {})
+        found.update((SHOWN + name, widget) for name, widget in widgets.items() if widget is not None)
         named = {
             name: value
             for name, value in list(self._namespace.items())
@@ -940,6 +1121,11 @@ class Visit:
             value is of for name, of in list(self._namespace.items()) if name != "_"
         )
         return type(value) in _ATOMS or Digests(self._known).is_leaf(value) or is_known
+
+
+def _code():
+    """Return the code that runs."""
+    return getattr(sys.modules.get("_lk_run"), "_text", "")
 
 
 def _added(departing, kind, key, value, name):

@@ -147,6 +147,28 @@ def _fit_plotly(module):
         module.BaseFigure.show = lambda figure, *_, **__: display(figure)
 
 
+def _fit_output(module):
+    """Let the notebook capture what the code shows inside an Output, where the widget comes back to it."""
+    enter, leave, within = module.Output.__enter__, module.Output.__exit__, []
+
+    def move():
+        if getattr(sys.modules.get("_lk_variables"), "_carried", None):
+            _lk_run.frame("within", {"model": within[-1] if within else ""})
+
+    def entered(output):
+        enter(output)
+        within.append(output.model_id)
+        move()
+
+    def left(output, *error):
+        done = leave(output, *error)
+        within.pop()
+        move()
+        return done
+
+    module.Output.__enter__, module.Output.__exit__ = entered, left
+
+
 #: What is done to a module when it has been loaded.
 FITTED = {
     "matplotlib": _fit_matplotlib,
@@ -155,6 +177,7 @@ FITTED = {
     "tqdm.notebook": _fit_tqdm_notebook,
     "IPython": _fit_ipython,
     "plotly.basedatatypes": _fit_plotly,
+    "ipywidgets.widgets.widget_output": _fit_output,
 }
 
 

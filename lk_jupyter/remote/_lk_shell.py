@@ -41,8 +41,8 @@ class Publisher(DisplayPublisher):
     """Sends what is displayed to the notebook."""
 
     def publish(self, data, metadata=None, source=None, *, transient=None, update=False, **_):
-        """Send a bundle; of a widget its picture."""
-        _lk_show.publish_display_data(_lk_show.without_widget(data), metadata, transient=transient, update=update)
+        """Send a bundle."""
+        _lk_show.publish_display_data(data, metadata, transient=transient, update=update)
 
     def clear_output(self, wait=False):
         """Take away what the code has shown so far."""

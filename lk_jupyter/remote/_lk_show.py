@@ -38,6 +38,9 @@ _PLAIN = {int, float, complex, bool, str, bytes, type(None)}
 #: What is larger goes through the bucket, where the run has it as a folder.
 inline_bytes = float("inf")
 
+#: Id of an output → the widget that it shows: the notebook shows its own in this place, once it has come.
+shown = {}
+
 
 class DisplayHandle:
     """An output that can be shown anew in its place."""
@@ -100,9 +103,11 @@ def clear_output(wait=False):
 
 
 def publish_display_data(data, metadata=None, source=None, transient=None, update=False, **_):
-    """Send a bundle, as it is, to the notebook."""
-    payload = {"data": {kind: _jsonable(form) for kind, form in data.items()}, "metadata": metadata or {}}
+    """Send a bundle to the notebook, as it is; of a widget its picture."""
     display_id = (transient or {}).get("display_id")
+    if _WIDGET in data:
+        data, display_id = _pictured(data, display_id)
+    payload = {"data": {kind: _jsonable(form) for kind, form in data.items()}, "metadata": metadata or {}}
     if display_id:
         payload["id"] = str(display_id)
     kind = "update" if update else "display"
@@ -137,8 +142,7 @@ def bundle_of(value):
     They are IPython's where the run has it; nothing for an object that has shown itself.
     """
     if not (_shell is False and type(value) in _PLAIN) and shell():
-        data, metadata = _shell.display_formatter.format(value)
-        return without_widget(data), metadata
+        return _shell.display_formatter.format(value)
     data, metadata = _own_bundle(value)
     for kind, name in METHODS.items():
         if kind not in data:
@@ -148,16 +152,16 @@ def bundle_of(value):
             if form is not None:
                 data.setdefault(kind, form)
     data.setdefault("text/plain", text_of(value))
-    return without_widget(data), metadata
+    return data, metadata
 
 
-def without_widget(data):
-    """Return a bundle with the picture of a widget in place of the widget, whose model is only in the run."""
-    if _WIDGET not in data:
-        return data
-    known = getattr(sys.modules.get("ipywidgets.widgets.widget"), "_instances", {})
-    widget = known.get(data[_WIDGET].get("model_id"))
-    return {**{kind: form for kind, form in data.items() if kind != _WIDGET}, **_still(widget)}
+def _pictured(data, display_id):
+    """Return a bundle with the picture of a widget, whose model is only in the run, and the id of the output."""
+    model = data[_WIDGET].get("model_id")
+    widget = getattr(sys.modules.get("ipywidgets.widgets.widget"), "_instances", {}).get(model)
+    display_id = str(display_id or model)
+    shown[display_id] = widget
+    return {**{kind: form for kind, form in data.items() if kind != _WIDGET}, "text/html": _still(widget)}, display_id
 
 
 def show_result(value):
@@ -168,15 +172,12 @@ def show_result(value):
 
 
 def _still(value):
-    """Return what can be shown of a widget, which nobody can move in a run."""
+    """Return the HTML of a widget, which nobody can move in a run."""
     from html import escape
 
-    shown = [_still_html(part) or "<code>{}</code>".format(escape(text_of(part))) for part in _leaves(value)]
+    parts = [_still_html(part) or "<code>{}</code>".format(escape(text_of(part))) for part in _leaves(value)]
     note = "Not interactive: widgets need a kernel on the machine. Add one: %lk_kernel add A100"
-    return {
-        "text/plain": "{}\n({})".format(text_of(value), note),
-        "text/html": "{}<div><small>{}</small></div>".format("".join(map("<div>{}</div>".format, shown)), note),
-    }
+    return "{}<div><small>{}</small></div>".format("".join(map("<div>{}</div>".format, parts)), note)
 
 
 def _leaves(value, seen=()):

@@ -31,7 +31,9 @@ def encode(encoder, node, value):
     elif type(value) is torch.Size:
         node.update(t="torch.Size", v=list(value))
     elif type(value) in (torch.Tensor, torch.nn.Parameter):
-        node.update(t="torch." + type(value).__name__, grad=value.requires_grad, device=str(value.device))
+        node.update(
+            t="torch." + type(value).__name__, grad=value.requires_grad and value.is_leaf, device=str(value.device)
+        )
         if value.dtype is torch.complex128:
             node["complex"] = encoder.node(torch.view_as_real(value.detach()))
         else:

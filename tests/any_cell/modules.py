@@ -49,3 +49,8 @@ squares = (n * n for n in range(3))
 total = 5
 # %%
 total
+# %%
+import xml.etree.ElementTree
+from random import shuffle
+# %%
+xml.etree.ElementTree.fromstring("<a/>").tag

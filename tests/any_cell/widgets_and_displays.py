@@ -57,3 +57,13 @@ figure, axes = plt.subplots(figsize=(2, 1))
 axes.plot([1, 2])
 # %%
 figure
+# %%
+from ipywidgets import interact
+doubled = interact(lambda x: 2 * x, x=4)
+# %%
+doubled.widget.children[0].value = 5
+# %%
+out = ipywidgets.Output()
+with out:
+    print("inside")
+out

@@ -27,6 +27,13 @@ def outputs(cell):
     return [item for item in shown if isinstance(item, str) or 'role="status"' not in item.get("text/html", "")]
 
 
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def views(cell):
+    return [data for data in updates(cell) if VIEW in data]
+
+
 def updates(cell):
     return [content["data"] for kind, content in cell.messages if kind == "update_display_data"]
 
@@ -323,6 +330,26 @@ def test_widgets_keep_their_values_and_their_handlers_in_both_directions(kernel)
     cell = kernel.run("%%lk_run --carry\nlevel.value += 1\nprint(level.value, seen)")
     assert cell.text == "8 [7, 8]\n"
     assert kernel.run("print(level.value, seen)").text == "8 [7, 8]\n"
+    (view,) = views(kernel.run("%%lk_run --carry\nlevel"))
+    assert view["text/plain"] == "IntSlider(value=8)"
+    assert view[VIEW]["model_id"] == kernel.run("print(level.model_id)").text.strip()
+
+
+def test_what_interact_makes_in_a_run_can_be_moved_here_and_shows_its_result_inside(kernel):
+    cell = kernel.run(
+        "%%lk_run --carry\nfrom ipywidgets import interact\ntwice = interact(lambda x: print(2 * x), x=4)"
+    )
+    (view,) = views(cell)
+    assert view["text/plain"].startswith("interactive(children=(IntSlider(value=4, description='x', max=12, min=-4)")
+    assert view[VIEW]["model_id"] == kernel.run("print(twice.widget.model_id)").text.strip()
+    order = [
+        content.get("text", content.get("data", {}).get("state", {}).get("msg_id"))
+        for kind, content in cell.messages
+        if kind in {"comm_msg", "stream"}
+    ]
+    into, printed, out = [found for found in order if found is not None][:3]
+    assert (len(into) > 0, printed, out) == (True, "8\n", "")
+    assert kernel.run("twice.widget.children[0].value = 5").text == "10\n"
 
 
 def test_an_output_is_updated_by_a_later_cell_in_the_place_that_its_id_names(kernel):

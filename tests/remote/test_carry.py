@@ -8,6 +8,7 @@ import json
 import linecache
 import os
 import pickle
+import random
 import sys
 import threading
 import types
@@ -350,6 +351,50 @@ def test_a_lru_cache_and_a_decorated_function_come_back(notebook):
     there.back(notebook)
     assert notebook["cached"](1) == 3
     assert notebook["math2"] is json
+
+
+def test_what_a_package_has_made_for_all_travels_by_its_name(notebook):
+    exec("import random, os, re\nfrom random import randint\nfrom os import environ\nflag = re.MULTILINE", notebook)
+    there = There(notebook, ["randint", "environ"])
+    assert (there.names["randint"].__self__, there.names["environ"]) == (random._inst, os.environ)
+    there.names["again"] = [there.names["environ"], np.random.rand]
+    there.back(notebook)
+    assert notebook["again"][0] is os.environ
+    assert notebook["again"][1].__self__ is np.random.rand.__self__
+
+
+def test_submodules_that_the_code_names_are_imported_on_the_other_side(notebook, monkeypatch):
+    exec("import xml.dom.minidom, urllib.request\ndef parsed(text): return xml.dom.minidom.parseString(text)", notebook)
+    parcel = pack_state(["parsed", "urllib"], notebook, [], LIMIT, code="urllib.request.urlopen")
+    monkeypatch.delitem(sys.modules, "xml.dom.minidom")
+    monkeypatch.delattr(sys.modules["xml.dom"], "minidom")
+    arriving = _lk_carry.Arriving(json.loads(parcel.settings["message"]), None)
+    list(arriving.read())
+    assert arriving.listed["submodules"] == ["urllib.request", "xml.dom", "xml.dom.minidom"]
+    assert "xml.dom.minidom" in sys.modules
+
+
+class Stubborn:
+    """What can be pickled, but not read."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __reduce__(self):
+        return int, ("no number", self.inner, [Box(5)])
+
+
+def test_what_cannot_be_read_takes_nothing_with_it_but_what_holds_it():
+    shared, stubborn = Box([1]), Stubborn(Box(2))
+    here = {"a": stubborn, "b": stubborn.inner, "c": [shared, shared], "d": {"x": stubborn}, "e": Box(3)}
+    arriving = _lk_carry.Arriving(json.loads(pack_state(list(here), here, [], LIMIT).settings["message"]), None)
+    came = {entry["n"]: value for entry, value in arriving.read()}
+    assert (came["b"], came["c"], came["e"]) == (Box(2), [Box([1]), Box([1])], Box(3))
+    assert came["c"][0] is came["c"][1]
+    assert arriving.refused["a"].startswith("a cannot be read (")
+    assert arriving.refused["a"].endswith("make it in the cell that uses it")
+    assert arriving.refused["d"] == "d shares a part with one that did not come"
+    assert not [value for value in arriving.reader.tokens().values() if type(value) is _lk_carry.Lost]
 
 
 def test_another_python_makes_a_function_of_its_text_and_refuses_one_without(notebook, monkeypatch):

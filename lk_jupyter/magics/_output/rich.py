@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.page import page
@@ -25,6 +27,8 @@ class RichOutput:
         self._before = before
         self._bundles = MimeOutputs(shell, most, kept)
         self._bars = Bars(shell, most)
+        self._shell = shell
+        self._within: Any = None
 
     def show(self, frame: Frame) -> None:
         """Show one frame, if it is one to be shown."""
@@ -35,6 +39,11 @@ class RichOutput:
             self._bundles.update(payload)
         elif frame.kind == "page":
             page(str(payload.get("text", "")))
+        elif frame.kind == "within":
+            self._move(str(payload.get("model", "")))
+        elif frame.kind == "clear" and self._within:
+            self._before()
+            self._shell.display_pub.clear_output(wait=bool(payload.get("wait")))
         elif frame.kind == "clear":
             self._before()
             self._bundles.clear(wait=bool(payload.get("wait")))
@@ -43,6 +52,19 @@ class RichOutput:
                 self._bundles.settle()
                 self._before()
             self._bars.show(payload)
+
+    def _move(self, model: str) -> None:
+        """Let an Output capture what follows, if the code is inside one."""
+        from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+
+        self._before()
+        if self._within:
+            self._within.__exit__(None, None, None)
+            self._within = None
+        if model and getattr(self._shell, "kernel", None) is not None:
+            with suppress(ImportError):
+                self._within = _lk_carry.capture_of(model)
+                self._within.__enter__()
 
     def before_text(self) -> None:
         """Make ready for text."""
@@ -59,6 +81,8 @@ class RichOutput:
     def end(self, damaged: int) -> list[str]:
         """Settle everything; return what is left to say. ``damaged`` is how many frames came broken."""
         self._bars.end()
+        if self._within:
+            self._move("")
         left_out = self._bundles.left_out
         said = [f"… {left_out:,} more outputs of the run aren't kept here: %lk_config rich_outputs"] if left_out else []
         return [*said, *([f"… {damaged:,} outputs of the run were damaged in transit"] if damaged else [])]

@@ -108,7 +108,7 @@ def _parcel(
         return inputs, pack(inputs, outputs, pickle=options.pickle)
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
     others = source.namespace if reads_all(source.code) else ()
-    parcel = pack_state(names, source.namespace, outputs, setting("carry_limit"), others, kept)
+    parcel = pack_state(names, source.namespace, outputs, setting("carry_limit"), others, kept, source.code)
     if options.detach:
         parcel = with_digests(parcel)
     values = parcel.origin.values if parcel.origin else {}

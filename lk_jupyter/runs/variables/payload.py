@@ -158,6 +158,7 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
     limit: int,
     others: Iterable[str] = (),
     kept: Mapping[str, str | None] | None = None,
+    code: str = "",
 ) -> VariablePayload:
     """Make a parcel of what a cell reads, with what its functions read; nothing is sent.
 
@@ -168,12 +169,13 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
         limit: bytes of one variable that comes back without being asked for.
         others: variables that go too where they can be sent.
         kept: name → digest of what the run has already; such a value is sent only if it changed since.
+        code: the cell: submodules that it names are imported in the run too.
 
     Raises:
         UsageError: a variable that the cell reads cannot be sent; says why for each.
     """
     from lk_jupyter.remote import _lk_ambient  # noqa: PLC0415 (imports what only this needs)
-    from lk_jupyter.remote._lk_carry import Kept  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote._lk_carry import Kept, submodules_of, words_of  # noqa: PLC0415 (imports cloudpickle)
 
     left_out: dict[str, str] = {}
     there = Kept(namespace, kept or {})
@@ -183,6 +185,7 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
     departing, values = made
     if refused := [left_out[name] for name in names if name in left_out]:
         raise UsageError("\n".join([*refused, "Nothing was sent."]))
+    departing.submodules = submodules_of(values.values(), words_of(code) | departing.writer.words)
     blobs = _blobs(departing.message.large)
     text = departing.text(ambient=_lk_ambient.here(), left_out=left_out)
     settings = {**_settings(text, blobs, outputs, returns=True), "pickle": True, "carry": limit, "kept": there.tokens}

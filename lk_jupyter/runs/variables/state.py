@@ -49,11 +49,11 @@ def recall(token: str) -> Origin | None:
 class ChangedState:
     """What a run has changed, in copies or in the objects of its origin.
 
-    ``names`` are the variables that it bound, ``unnamed`` the last value that it showed and what shows values,
-    ``changed`` those in which something changed in place, ``deleted`` those that it deleted; ``missing`` is name →
-    reason for what did not come, ``sizes`` name → bytes, ``ambient`` module → state; ``replaced`` are objects that
-    could not change in place, with their new values; ``apart`` are objects that were changed here meanwhile, with the
-    values of the run.
+    ``names`` are the variables that it bound, ``unnamed`` the last value that it showed, what shows values, and
+    widgets of outputs, ``changed`` those in which something changed in place, ``deleted`` those that it deleted;
+    ``missing`` is name → reason for what did not come, ``sizes`` name → bytes, ``ambient`` module → state;
+    ``replaced`` are objects that could not change in place, with their new values; ``apart`` are objects that were
+    changed here meanwhile, with the values of the run.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
@@ -91,6 +91,9 @@ class ChangedState:
         if LAST in self.unnamed:
             _show_as_last(self.unnamed[LAST], namespace)
         _lk_carry.put_formatters(self.unnamed.get(_lk_carry.FORMATTERS, {}))
+        for name, value in self.unnamed.items():
+            if name.startswith(_lk_carry.SHOWN):
+                _lk_carry.show_widget(name, value)
         for name, value in self.names.items():
             place = name + MEANWHILE if self._has_another(name, namespace) else name
             namespace[place] = value
@@ -162,7 +165,8 @@ def _applied(arriving: Any, origin: Origin) -> ChangedState:
     now = _lk_carry.digests_of(origin.tokens) if origin.digests else {}
     for entry, value in entries:
         if entry["k"] == "name":
-            names = state.unnamed if entry["n"] in (LAST, _lk_carry.FORMATTERS) else state.names
+            is_unnamed = entry["n"] in (LAST, _lk_carry.FORMATTERS) or entry["n"].startswith(_lk_carry.SHOWN)
+            names = state.unnamed if is_unnamed else state.names
             names[entry["n"]] = value
             continue
         old = origin.tokens[entry["n"]]
@@ -181,7 +185,8 @@ def _applied(arriving: Any, origin: Origin) -> ChangedState:
             state.changed[entry["of"]] = origin.values[entry["of"]]
     for old, new in state.replaced:
         state.changed = {name: new if value is old else value for name, value in state.changed.items()}
-    state.missing = {**listed["refused"], **arriving.refused}
+    missing = {**listed["refused"], **arriving.refused}  # a widget that did not come has its picture
+    state.missing = {name: why for name, why in missing.items() if not name.startswith(_lk_carry.SHOWN)}
     return state
 
 
