@@ -425,7 +425,7 @@ def encoded(value):
 
 
 def grad_of(value):
-    """Return the gradient of a tensor; None for all else. Only that of a leaf can be read without a warning."""
+    """Return the gradient of a tensor; None for all else. Only the one of a leaf can be read without a warning."""
     return value.grad if type(value).__name__ in _TENSORS and getattr(value, "is_leaf", False) else None
 
 
@@ -820,7 +820,7 @@ class Lost:
 
 
 class Patient(pickle._Unpickler):
-    """Goes on where a Reader has failed: what cannot be read is lost, and with it what holds it, but nothing else."""
+    """Continues where a Reader has failed: what cannot be read is lost, and with it what holds it, but nothing else."""
 
     dispatch = dict(pickle._Unpickler.dispatch)
 
