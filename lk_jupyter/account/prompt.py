@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import warnings
 
-from lk_jupyter import _secrets
+from lk_jupyter.text.secrets import never_show
 
 
 def prompt_secret(question: str) -> str | None:
@@ -16,7 +16,7 @@ def prompt_secret(question: str) -> str | None:
             answer = getpass.getpass(question).strip()
     except (EOFError, NotImplementedError, getpass.GetPassWarning):
         return None
-    _secrets.use(answer)
+    never_show(answer)
     return answer
 
 

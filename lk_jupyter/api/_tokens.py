@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lk_jupyter import _secrets
 from lk_jupyter._fork import renew_in_child
 from lk_jupyter.errors import ApiError, ConnectionFailed, NotSignedIn, OutcomeUnknown, UsageError
+from lk_jupyter.text.secrets import never_show
 
 #: A session is renewed when this many seconds or fewer remain.
 MARGIN = 300
@@ -37,7 +37,7 @@ def secret(text: str | None) -> SecretStr | None:
         raise UsageError(
             "The API key contains spaces or other invalid characters. Nothing was sent. Copy it again: %lk_login"
         )
-    _secrets.use(stripped.get_secret_value())
+    never_show(stripped.get_secret_value())
     return stripped or None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -327,10 +327,10 @@ def resolve(name: str) -> Resolved:
     wanted = row(name)
     if wanted.secret:
         return _key_in_use()
-    for text, source in _places(wanted):
-        if text not in (None, ""):
-            return Resolved(_parsed(wanted, str(text), source), source)
-    return Resolved(wanted.default_value(), "default")
+    text, source = _stored(wanted)
+    if text in (None, ""):
+        return Resolved(wanted.default_value(), "default")
+    return Resolved(_parsed(wanted, str(text), source), source)
 
 
 def parsed(name: str, text: str) -> Any:
@@ -373,11 +373,17 @@ def _parsed(wanted: Setting, text: str, source: str) -> Any:
         raise UsageError(f"{wanted.name}{where} takes {form}, not {text!r}.") from None
 
 
-def _places(wanted: Setting) -> Iterator[tuple[Any, str]]:
+def _stored(wanted: Setting) -> tuple[Any, str]:
+    """Return the text of a setting from the first place that has one, and the name of the place."""
+    name = wanted.name
     for variable in wanted.env:
-        yield os.environ.get(variable), variable
-    yield read_json(config_file()).get(wanted.name), CONFIG_FILE
-    yield _lyceum_setting(wanted.name), LYCEUM
+        if text := os.environ.get(variable):
+            return text, variable
+    if (text := read_json(config_file()).get(name)) not in (None, ""):
+        return text, CONFIG_FILE
+    if name in LYCEUM_NAMES and (name not in OF_ITS_SERVER or lyceum_server() == setting("base_url")):
+        return lyceum_file().get(LYCEUM_NAMES[name]), LYCEUM
+    return None, ""
 
 
 def _key_in_use() -> Resolved:
@@ -385,12 +391,6 @@ def _key_in_use() -> Resolved:
         return Resolved(None, "the local cloud has its own")
     found = credential()
     return Resolved(found.token, found.source) if found else Resolved(None, "default")
-
-
-def _lyceum_setting(name: str) -> Any:
-    if name in OF_ITS_SERVER and lyceum_server() != setting("base_url"):
-        return None
-    return lyceum_file().get(LYCEUM_NAMES.get(name, ""))
 
 
 def credential(base_url: str | None = None) -> credentials.Credential | None:

@@ -69,14 +69,14 @@ class Journal:
 
     def add(self, entry: JournalEntry) -> None:
         """Keep a new run, in place of an entry with the same token; it is on disk when this returns."""
-        row = {name: _stored(name, getattr(entry, name)) for name in FIELDS}
+        row = _stored({name: getattr(entry, name) for name in FIELDS})
         names = ", ".join(f'"{name}"' for name in row)
         query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_marks(row)})"  # noqa: S608
         self._execute(query, list(row.values()), durable=True)
 
     def update(self, name: str, **changes: Any) -> None:
         """Change fields of the run with this id or token, if it is here; what the cloud can tell again."""
-        row = {key: _stored(key, value) for key, value in changes.items()}
+        row = _stored(changes)
         assigned = ", ".join(f'"{key}" = ?' for key in row)
         query = f"UPDATE runs SET {assigned} WHERE token = ? OR execution_id = ?"  # noqa: S608
         self._execute(query, [*row.values(), name, name])
@@ -180,12 +180,17 @@ def _marks(values: Iterable[Any]) -> str:
     return ", ".join("?" for _ in values)
 
 
-def _stored(name: str, value: Any) -> Any:
-    if name in JSON:
-        return json.dumps(redact_values(value, without_secrets), default=str)
-    if name in MONEY and value is not None:
-        return str(value)
-    return without_secrets(value).encode(errors="replace").decode() if isinstance(value, str) else value
+def _stored(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of fields as the file holds them, without secrets."""
+    row: dict[str, Any] = redact_values(changes, without_secrets)
+    for name, value in row.items():
+        if name in JSON:
+            row[name] = json.dumps(value, default=str)
+        elif name in MONEY and value is not None:
+            row[name] = str(value)
+        elif isinstance(value, str):
+            row[name] = value.encode(errors="replace").decode()
+    return row
 
 
 _lock = threading.Lock()

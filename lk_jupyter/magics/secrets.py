@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter import _secrets
 from lk_jupyter.api.environment_variables import EnvironmentVariable, EnvironmentVariableInput, EnvironmentVariableList
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import ask, ask_hidden
@@ -19,6 +18,7 @@ from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.options.secrets import DeleteSecretOptions, SetOptions
 from lk_jupyter.session import current
+from lk_jupyter.text.secrets import never_show
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -106,7 +106,7 @@ def _checked(options: SetOptions) -> str:
 
 def _from_environment(variable: str) -> str:
     value = os.environ.get(variable)
-    _secrets.use(value)
+    never_show(value)
     if not value:
         raise UsageError(
             f"'{variable}' isn't set in this kernel's environment. Nothing was sent. Without "

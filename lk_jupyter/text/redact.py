@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lk_jupyter import _secrets
 from lk_jupyter.config.settings import setting
-from lk_jupyter.text.secrets import SHAPES, SecretPattern, find, possible
+from lk_jupyter.text import secrets
+from lk_jupyter.text.secrets import MARKS, SHAPES, SecretPattern, find, possible
 
 MARK = "…[redacted]"
 
@@ -41,14 +41,21 @@ def without_secrets(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
     Text with secrets loses its colours: they may stand in the middle of one.
     """
     plain = _COLOUR.sub("", text) if "\x1b" in text else text
-    secrets = find(plain, shapes=shapes)
-    if not secrets:
+    if _is_clean(plain):
+        return text
+    found = find(plain, shapes=shapes)
+    if not found:
         return text
     parts, at = [], 0
-    for secret in secrets:
+    for secret in found:
         parts += [plain[at : secret.start], secret.keep, MARK]
         at = secret.end
     return "".join([*parts, plain[at:]])
+
+
+def _is_clean(plain: str) -> bool:
+    """Whether it is plain to see that the text holds no secret: most hold not even a mark of one."""
+    return not MARKS.search(plain) and not any(secret in plain for secret in secrets.in_use)
 
 
 def _begun_at(line: str) -> int:
@@ -59,7 +66,7 @@ def _begun_at(line: str) -> int:
     address = line.rfind("://", last) + 3
     if address >= 3 + last and ":" in line[address + 1 :] and not set(line[address:]) & set("/@"):
         begun.append(address)
-    for secret in _secrets.in_use():
+    for secret in secrets.in_use:
         lengths = range(min(len(secret), len(line)), _FEW - 1, -1)
         begun += [len(line) - length for length in lengths if line.endswith(secret[:length])][:1]
     return min(begun, default=len(line))
@@ -67,11 +74,8 @@ def _begun_at(line: str) -> int:
 
 def redact_bundle(data: dict[str, Any]) -> dict[str, Any]:
     """Return a MIME bundle with its texts redacted, at any depth; pictures are left as they are."""
-    return {mime: value if _is_picture(mime) else redact_values(value) for mime, value in data.items()}
-
-
-def _is_picture(mime: str) -> bool:
-    return mime.startswith("image/") and mime != "image/svg+xml"
+    pictures = {mime for mime in data if mime.startswith("image/") and mime != "image/svg+xml"}
+    return {mime: value if mime in pictures else redact_values(value) for mime, value in data.items()}
 
 
 def redact_values(value: Any, clean: Callable[[str], str] = redact) -> Any:
@@ -93,9 +97,10 @@ class LineRedactor:
         """Return finished lines as they may be shown; a key's own lines are one."""
         waiting = list(lines)
         text = "\n".join(waiting)
-        shapes = possible(_COLOUR.sub("", text) if "\x1b" in text else text)
-        if not shapes and not self._in_key and not any(secret in text for secret in _secrets.in_use()):
+        plain = _COLOUR.sub("", text) if "\x1b" in text else text
+        if not self._in_key and _is_clean(plain):
             return waiting
+        shapes = possible(plain)
         return [shown for line in waiting for shown in self._line(line, shapes)]
 
     def live(self, line: str) -> str:

@@ -1,4 +1,4 @@
-"""What looks like a secret: keys whose shape tells them, in any text.
+"""What looks like a secret: keys whose shape tells them, in any text, and what this process uses as one.
 
 Most shapes are those of detect-secrets, which is only imported once a text holds a mark of one of
 them. Its guesses by entropy, and the shapes that ordinary words fit too, are left out: a guard
@@ -7,16 +7,18 @@ that cries wolf is soon switched off.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
+from html import escape
 from importlib import import_module
 from typing import Any, NamedTuple
-
-from lk_jupyter import _secrets
+from urllib.parse import quote
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,42 @@ SHAPES = (
 )
 
 
+#: Finds a mark of any of the shapes.
+MARKS = re.compile("|".join(sorted({re.escape(mark) for shape in SHAPES for mark in shape.marks})))
+
+#: A secret in use that is shorter would be found in ordinary words.
+SHORTEST = 8
+
+#: Secrets in use that are kept: credentials of the bucket change every hour.
+_MOST = 200
+
+#: What is shown nowhere whatever its shape, in output and journal, the longest first.
+in_use: tuple[str, ...] = ()
+_kept: dict[str, None] = {}
+_lock = threading.Lock()
+
+
+def never_show(*secrets: str | None) -> None:
+    """Show these nowhere from now on, as they are or as JSON, HTML and addresses write them.
+
+    For keys, session tokens, credentials of the bucket and what was typed unseen, where they enter.
+    """
+    global in_use  # noqa: PLW0603 (a process has one set of secrets)
+    fresh = [secret for secret in secrets if secret and len(secret) >= SHORTEST and secret not in _kept]
+    if not fresh:
+        return
+    with _lock:
+        _kept.update(dict.fromkeys(fresh))
+        for oldest in list(_kept)[:-_MOST]:
+            del _kept[oldest]
+        forms = {
+            form
+            for secret in _kept
+            for form in (secret, escape(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, safe=""))
+        }
+        in_use = tuple(sorted(forms, key=len, reverse=True))
+
+
 def possible(text: str) -> tuple[SecretPattern, ...]:
     """Return the shapes whose secrets the text may hold; a fast look, for many lines at once."""
     return tuple(shape for shape in SHAPES if shape.may_be_in(text))
@@ -187,17 +225,17 @@ def find(text: str, known: tuple[str, ...] = (), shapes: Iterable[SecretPattern]
 
     ``known`` are secrets whatever their shape, and so is what this process uses.
     """
-    known = (*known, *_secrets.in_use())
-    found = [secret for value in known if value and value in text for secret in _occurrences(text, value)]
-    for shape in shapes:
-        if shape.may_be_in(text):
-            found += shape.find(text)
+    found = [
+        FoundSecret("key in use here", *match.span(), "lk_" if value.startswith("lk_") else "")
+        for value in (*known, *in_use)
+        if value and value in text
+        for match in re.finditer(re.escape(value), text)
+    ]
+    if MARKS.search(text):
+        for shape in shapes:
+            if shape.may_be_in(text):
+                found += shape.find(text)
     return _apart(sorted(found, key=lambda secret: secret.start)) if found else found
-
-
-def _occurrences(text: str, value: str) -> Iterator[FoundSecret]:
-    for match in re.finditer(re.escape(value), text):
-        yield FoundSecret("key in use here", *match.span(), "lk_" if value.startswith("lk_") else "")
 
 
 def _apart(secrets: list[FoundSecret]) -> list[FoundSecret]:

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lk_jupyter import _secrets
 from lk_jupyter.api._tokens import secret as taken
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.runs.containers.registry import RegistryLogin
 from lk_jupyter.runs.outcome import Result
+from lk_jupyter.text import secrets
 from lk_jupyter.text.redact import MARK, LineRedactor, redact, redact_bundle
 
 KEY = "lk_" + "3fA9" * 8
@@ -106,14 +106,14 @@ def test_a_password_that_is_being_printed_is_not_shown_in_part(tmp_path):
 @pytest.fixture
 def odd(monkeypatch):
     """A secret without any shape that this process uses from now on, and after the test no more."""
-    monkeypatch.setattr(_secrets, "_kept", {})
-    monkeypatch.setattr(_secrets, "_forms", ())
+    monkeypatch.setattr(secrets, "_kept", {})
+    monkeypatch.setattr(secrets, "in_use", ())
     return 'my "odd" <key> & päss'
 
 
 @pytest.mark.parametrize("form", [str, html.escape, json.dumps, repr], ids=["plain", "html", "json", "repr"])
 def test_whoever_reads_an_output_finds_no_secret_in_use_whatever_its_shape(odd, form):
-    _secrets.use(odd)
+    secrets.never_show(odd)
     assert "odd" not in redact(f"before {form(odd)} after")
     assert "odd" not in str(redact_bundle({"text/html": form(odd), "application/json": {form(odd): [form(odd)]}}))
     assert "odd" not in str(LineRedactor().lines([f"a {form(odd)}", "b"]))
@@ -122,7 +122,7 @@ def test_whoever_reads_an_output_finds_no_secret_in_use_whatever_its_shape(odd, 
 
 def test_a_secret_in_use_is_not_shown_though_the_guard_is_off_nor_piece_by_piece(odd, monkeypatch):
     monkeypatch.setenv("LK_SECRET_GUARD", "off")
-    _secrets.use("correct-horse-battery")
+    secrets.never_show("correct-horse-battery")
     assert redact("x correct-horse-battery y") == f"x {MARK} y"
     assert LineRedactor().live("x correct-ho") == "x "
     assert LineRedactor().live("x cor") == "x cor"
@@ -140,5 +140,5 @@ def test_what_signs_requests_is_in_use_and_so_are_keys_of_the_bucket_and_passwor
 
 
 def test_a_short_word_is_no_secret_though_it_is_a_password(odd):
-    _secrets.use("word", "", None)
+    secrets.never_show("word", "", None)
     assert redact("a word") == "a word"

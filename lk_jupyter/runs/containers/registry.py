@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from lk_jupyter import _secrets
 from lk_jupyter.config import keyring
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import ContainerOptions
+from lk_jupyter.text.secrets import never_show
 
 #: Puts a question whose answer is not shown; its second argument says what to do where nobody can be asked.
 Ask = Callable[[str, str], str]
@@ -39,7 +39,7 @@ class RegistryLogin:
 
     def __post_init__(self) -> None:
         """Show the secrets nowhere."""
-        _secrets.use(*self.secrets)
+        never_show(*self.secrets)
 
 
 def host_of(image: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
@@ -58,16 +60,11 @@ def _kept(package: Bundle) -> dict[str, Any]:
 
     Words that are to be kept nowhere have a mark in their place.
     """
-    request: dict[str, Any] = redact_values(
-        package.request.model_dump(mode="json", exclude_none=True), lambda text: _without(text, package.hidden)
-    )
+    request: dict[str, Any] = package.request.model_dump(mode="json", exclude_none=True)
+    if package.hidden:
+        words = re.compile("|".join(map(re.escape, sorted(package.hidden, key=len, reverse=True))))
+        request = redact_values(request, partial(words.sub, MARK))
     return {**request, "import_files": MARK} if package.secrets and "import_files" in request else request
-
-
-def _without(text: str, hidden: tuple[str, ...]) -> str:
-    for word in sorted(hidden, key=len, reverse=True):
-        text = text.replace(word, MARK)
-    return text
 
 
 def end_of_entry(record: ExecutionRecord) -> dict[str, Any]:
