@@ -37,9 +37,9 @@ _NOW_SECONDS = 3.0
 TOP_UP = "Buy credits: %lk_billing checkout 50"
 
 
-def low_balance(balance: Balance | None) -> list[Notice]:
+def low_balance(balance: Balance) -> list[Notice]:
     """Return a warning when the credits last for less than an hour at the present rate."""
-    if balance is None or not balance.per_hour:
+    if not balance.per_hour:
         return []
     seconds = max(0.0, float(balance.credits / balance.per_hour) * 3600)
     if seconds >= LOW_SECONDS:
@@ -87,7 +87,7 @@ class BalanceWatch:
 
     def __init__(self, session: Connection) -> None:
         self.left: Decimal | None = None
-        self.balance: Balance | None = None
+        self.warnings: list[Notice] = []  # of the balance that was read last
         self._session = ref(session)
         self._looked = self._read_at = self._failed_at = -_KNOWN_SECONDS
         self._lock = threading.Lock()
@@ -138,7 +138,7 @@ class BalanceWatch:
         finally:
             self._done.set()
         with suppress(Exception):
-            self.balance = Balance(self.left or Decimal(0), billable_resources(session), suspended)
+            self.warnings = low_balance(Balance(self.left or Decimal(0), billable_resources(session), suspended))
 
 
 _watches: WeakKeyDictionary[Connection, BalanceWatch] = WeakKeyDictionary()
@@ -149,4 +149,6 @@ _lock = threading.Lock()
 def balance_watch(session: Connection) -> BalanceWatch:
     """Return the watch that all runs of a session share."""
     with _lock:
-        return _watches.setdefault(session, BalanceWatch(session))
+        if session not in _watches:
+            _watches[session] = BalanceWatch(session)
+        return _watches[session]

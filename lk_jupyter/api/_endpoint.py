@@ -128,12 +128,12 @@ class Endpoint:
         """Whether success is all that counts: an answer that holds none of the declared type is read as None."""
         return self.returns is type(None) or type(None) in get_args(self.returns)
 
-    @property
+    @cached_property
     def streams(self) -> bool:
         """Whether the answer is a stream of server-sent events."""
         return get_origin(self.returns) is Iterator
 
-    @property
+    @cached_property
     def downloads(self) -> bool:
         """Whether the answer is the bytes of a file."""
         return self.returns is Download

@@ -31,9 +31,8 @@ from lk_jupyter._fork import renew_in_child
 from lk_jupyter._version import __version__
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain, is_form
-from lk_jupyter.api._events import StreamEvent, reader_of
+from lk_jupyter.api._events import StreamEvent, joined, reader_of
 from lk_jupyter.api._files import Download, Upload
-from lk_jupyter.api._joined import joined
 from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, retrying, unknown
 from lk_jupyter.api._tokens import NotThere, Tokens
 from lk_jupyter.api._tolerant import empty, read
@@ -185,7 +184,7 @@ class Http:
 
         Raises the ApiError of the status, ConnectionFailed, OutcomeUnknown or InvalidResponse.
         """
-        host = _host(self._url(call))
+        host = _host(self.address(call.path))
         outcome = self.found(call, lambda url: self._answer(call, url), self._closed)
         if error := self._error(call.endpoint, outcome, host):
             raise error
@@ -275,9 +274,6 @@ class Http:
             first = first or outcome
         return cast("RequestOutcome", first)
 
-    def _url(self, call: Call) -> str:
-        return self.address(self.assumptions.paths(call.path)[0])
-
     def address(self, path: str) -> str:
         """Return the whole address of a path that begins with the prefix of a server."""
         if path.startswith(f"{IRIS}/") and self._iris_url:
@@ -329,7 +325,8 @@ class Http:
                 return None
             what = explain(error)
         else:
-            self._say_once(f"{host} answered {endpoint} with a partly unreadable list: {odd}." if odd else "")
+            if odd:
+                self._say_once(f"{host} answered {endpoint} with a partly unreadable list: {odd}.")
             return found
         changes = endpoint.method != "GET"
         for nothing in empty(endpoint.answer_type) if changes else ():
@@ -340,7 +337,7 @@ class Http:
                 f"{host} accepted {endpoint} (HTTP {answer.status_code}) in a form that can't be read{words}.\n"
                 f"{_look(endpoint)}"
             )
-        if answer.content and not _is_json(answer):
+        if answer.content and "json" not in answer.headers.get("content-type", ""):
             raise self._bad_answer(answer, host)
         raise InvalidResponse(
             f"{host} answered {endpoint} with something that isn't from this API: {what}.\nCheck LK_BASE_URL. If "
@@ -348,12 +345,14 @@ class Http:
         )
 
     def _say_once(self, text: str) -> None:
-        if text and text not in self._said:
+        if text not in self._said:
             self._said.add(text)
             _log.warning("lk_jupyter: %s", text)
 
     def _error(self, endpoint: Endpoint, outcome: RequestOutcome, host: str) -> LkError | None:
         """Return what the last try of a request is to be raised as, if it went wrong."""
+        if isinstance(outcome.end, int) and outcome.carries.is_success:
+            return None
         if unknown(endpoint, outcome):
             lost = str(outcome.carries).partition(". ")[0].removesuffix(".")  # and not the advice to try again
             how = f"{lost}." if isinstance(outcome.end, Loss) else f"{host} answered HTTP {outcome.end}."
@@ -361,8 +360,6 @@ class Http:
         if isinstance(outcome.end, Loss):
             return ConnectionFailed(outcome.carries)
         answer: httpx.Response = outcome.carries
-        if answer.is_success:
-            return None
         if _is_absent(outcome) and self.lacks(endpoint, answer.status_code):
             return OperationNotAvailable(str(endpoint), host, answer.status_code, _request_id(answer))
         if answer.is_error and (outcome.end in AGAIN or not _is_page(answer)):
@@ -560,7 +557,10 @@ def _content(call: Call) -> Iterator[dict[str, Any]]:
         yield {"headers": call.headers}
     elif is_form(type(body)):
         with ExitStack() as opened:
-            files = [(name, _part(opened, upload)) for name, upload in _uploads(body)]
+            files = [
+                (name, (upload.name, opened.enter_context(upload.open()), upload.content_type))
+                for name, upload in _uploads(body)
+            ]
             data = body.model_dump(
                 mode="json", by_alias=True, exclude_none=True, exclude={n for n, _ in _uploads(body)}
             )
@@ -575,10 +575,6 @@ def _uploads(body: BaseModel) -> Iterator[tuple[str, Upload]]:
         for upload in value if isinstance(value, list) else [value]:
             if isinstance(upload, Upload):
                 yield name, upload
-
-
-def _part(opened: ExitStack, upload: Upload) -> tuple[str, Any, str]:
-    return upload.name, opened.enter_context(upload.open()), upload.content_type
 
 
 def _download(answer: httpx.Response, host: str) -> Download:
@@ -669,10 +665,6 @@ def _causes(failure: BaseException | None) -> Iterator[BaseException]:
     while failure is not None:
         yield failure
         failure = failure.__cause__ or failure.__context__
-
-
-def _is_json(answer: httpx.Response) -> bool:
-    return "json" in answer.headers.get("content-type", "")
 
 
 def _is_stream(answer: httpx.Response) -> bool:

@@ -244,7 +244,7 @@ def _conclude(run: Run, view: RunDisplay, pump: RunMonitor) -> None:
     record = run.wait_aside()
     failure = None
     try:
-        run.result()
+        run.judged(record)
     except RunError as error:
         failure = error
     view.end(record, getattr(failure, "traceback", ""))

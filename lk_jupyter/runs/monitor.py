@@ -1,21 +1,36 @@
-"""The events of one run, read by a thread, so that the cell can show them at its own pace."""
+"""The events of one run, read by a thread, so that the cell can show them at its own pace.
+
+A stream tells what a run prints, but not that it waits for a machine, nor, when it lies, that it has ended: the
+states of all runs that are followed are learned by one more thread.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
+from collections import defaultdict
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
 
 from lk_jupyter.api._events import Finished
 from lk_jupyter.api.execution import is_final
+from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.frames import Frame, Splitter, text_of
 from lk_jupyter.runs.clock import Stopwatch, now
 from lk_jupyter.runs.log import RunLog
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.watch import WATCH
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
 
 #: Seconds of silence after which the state of the run is asked for, in case the stream lies.
 _SILENCE = 20.0
+
+#: Seconds between two looks at the states.
+_PACE = 0.5
+
+#: From so many runs on, one list of all is asked for in place of the state of each.
+_MANY = 3
 
 
 class RunMonitor:
@@ -43,7 +58,7 @@ class RunMonitor:
     def start(self) -> RunMonitor:
         """Begin to read."""
         threading.Thread(target=self._read, name=f"lk-read-{self.run.short_id}", daemon=True).start()
-        WATCH.add(self)
+        _POLLER.add(self)
         return self
 
     @property
@@ -70,19 +85,17 @@ class RunMonitor:
             return [text] if text else []
         items = self._splitter.feed(text)
         items += self._splitter.end() if ended else []
-        self._learn(items)
-        return [self.run.whole(item) if isinstance(item, Frame) else item for item in items]
+        if self._splitter.restored:
+            self.run.session.assumptions.learn("frames", "plain")
+        return [self._seen(item) if isinstance(item, Frame) else item for item in items]
 
-    def _learn(self, items: list[str | Frame]) -> None:
-        """Keep for the server what this run shows of it."""
-        assumed = self.run.session.assumptions
-        if self._splitter and self._splitter.restored:
-            assumed.learn("frames", "plain")
-        for item in items:
-            if isinstance(item, Frame) and item.kind == "place":
-                folder = item.payload.get("bucket")
-                if folder in assumed.candidates("bucket_folder_python"):
-                    assumed.learn("bucket_folder_python", folder, is_confirmed=True)
+    def _seen(self, frame: Frame) -> Frame:
+        """Return the whole frame, and keep for the server what it shows of it."""
+        if frame.kind == "place":
+            assumed, folder = self.run.session.assumptions, frame.payload.get("bucket")
+            if folder in assumed.candidates("bucket_folder_python"):
+                assumed.learn("bucket_folder_python", folder, is_confirmed=True)
+        return self.run.whole(frame)
 
     def take(self) -> str:
         """Return the text that has come since the last time, for those who have no use for frames."""
@@ -116,11 +129,6 @@ class RunMonitor:
                     self._set_state("running")
 
     @property
-    def over(self) -> bool:
-        """Whether the state of the run is of no more interest."""
-        return self.done.is_set()
-
-    @property
     def due(self) -> bool:
         """Whether the state is to be learned: often until the run runs, then only when the stream is silent."""
         if self.stopwatch.due:  # what came first here may have been on its way for long
@@ -145,3 +153,50 @@ class RunMonitor:
             self.state = state
             self.wake.set()
             self.run.learn(state)
+
+
+class StatusPoller:
+    """Tells monitors the states of their runs; its thread ends with the last of them."""
+
+    def __init__(self) -> None:
+        self._monitors: list[RunMonitor] = []
+        self._lock = threading.Lock()
+        self._works = False
+
+    def add(self, monitor: RunMonitor) -> None:
+        """Keep this one informed until its run is of no more interest."""
+        with self._lock:
+            self._monitors.append(monitor)
+            if not self._works:
+                threading.Thread(target=self._work, name="lk-watch", daemon=True).start()
+                self._works = True
+
+    def _work(self) -> None:
+        time.sleep(_PACE)  # the answer to the start was the first look
+        while monitors := self._left():
+            by_session: dict[Connection, list[RunMonitor]] = defaultdict(list)
+            for monitor in monitors:
+                if monitor.due:
+                    by_session[monitor.run.session].append(monitor)
+            for session, due in by_session.items():
+                with suppress(LkError):
+                    _inform(session, due)
+            time.sleep(_PACE)
+
+    def _left(self) -> list[RunMonitor]:
+        with self._lock:
+            self._monitors = [monitor for monitor in self._monitors if not monitor.done.is_set()]
+            self._works = bool(self._monitors)
+            return list(self._monitors)
+
+
+def _inform(session: Connection, monitors: list[RunMonitor]) -> None:
+    many = len(monitors) >= _MANY
+    listed = {run.execution_id: run.status for run in session.client.workloads.list()} if many else {}
+    for monitor in monitors:
+        with suppress(LkError):
+            monitor.heard((listed.get(monitor.run.execution_id) or monitor.run.status).lower())
+
+
+#: The one of this kernel.
+_POLLER = StatusPoller()

@@ -43,7 +43,7 @@ def facts_so_far(bill: Bill, machine: MachineType | None, package: Bundle | None
     """Return what is known of a run before its end, by the names of its receipt."""
     facts = {
         "machine": machine and machine.hardware_profile,
-        "price_per_hour": _text(price_of(machine)),
+        "price_per_hour": _text(machine and machine.price_per_hour),
         "seconds": bill.seconds,
         "cost": _text(bill.cost),
         "cost_is": bill.cost_is,

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from lk_jupyter.api import _http
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._detail import said
-from lk_jupyter.api._endpoint import Call, Endpoint, explain
+from lk_jupyter.api._endpoint import Endpoint, explain
 from lk_jupyter.connection.connection import Connection, Target
 from lk_jupyter.errors import LkError, NotSignedIn, OperationNotAvailable
 from lk_jupyter.serverext.allowlist import secret_fields, without
@@ -65,7 +65,7 @@ class Upstream:
         content: bytes | AsyncIterable[bytes] | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """Send a request and give the answer, whose body is still on its way. Raises RequestProblem."""
-        url = self.client._http._url(Call(endpoint, path, {}, {}, None))
+        url = self.client.address(self.client.assumptions.paths(path)[0])
         response = await self._sent(endpoint, url, params=query or None, headers=headers, content=content)
         try:
             if not response.is_success:

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lk_jupyter.api._client import Client
-from lk_jupyter.api._events import Output
-from lk_jupyter.api._joined import FLOOD, joined
+from lk_jupyter.api._events import FLOOD, Output, joined
 
 MANY = HELLO * (2 * FLOOD // len(HELLO))
 PLAIN = st.text().map(lambda text: b"data: %b\n\n" % json.dumps({"output": {"content": text}}).encode())

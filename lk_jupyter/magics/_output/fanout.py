@@ -21,7 +21,7 @@ from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels
 from lk_jupyter.runs.fanout.fanout import FanOut
 from lk_jupyter.runs.fanout.member import FanOutMember
 from lk_jupyter.runs.fanout.score import Score
-from lk_jupyter.runs.metrics.gpu_use import GpuUsage
+from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.receipt import METADATA_KEY, receipt_facts
 

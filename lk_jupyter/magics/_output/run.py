@@ -73,6 +73,7 @@ class RunDisplay:
     ) -> None:
         self.shell = shell
         self._machine = machine
+        self._priced, self._price = priced(machine), price_of(machine)
         self._quiet = quiet
         self._company = company or ObserverGroup()
         self._told: list[str] = []  # the companions' last facts
@@ -186,7 +187,7 @@ class RunDisplay:
             return
         figures: list[str] = []
         told: list[str] = []
-        bill = pump.stopwatch.bill(price_of(self._machine))
+        bill = pump.stopwatch.bill(self._price)
         seconds = bill.seconds
         if seconds is not None:
             figures = [f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)]
@@ -211,7 +212,7 @@ class RunDisplay:
     def _line(self, state: str, told: Sequence[str], figures: Sequence[str] = (), bill: Bill = _NO_BILL) -> StatusLine:
         """Return the line of a run that has not ended: what is told of it in words, and its time and cost so far."""
         run, package = self._run, self._run.bundle if self._run else self._package
-        facts = [priced(self._machine), *figures, *told, *([f"run {run.short_id}"] if run else [])]
+        facts = [self._priced, *figures, *told, *([f"run {run.short_id}"] if run else [])]
         remarks = [*self._warnings, *self._note_of_run, *map(str, self._company.remarks())]
         line = StatusLine(state, facts, "\n".join(remarks))
         line.run = {
@@ -321,22 +322,18 @@ class RunDisplay:
 
 
 def receipt(record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None) -> StatusLine:
-    """Return the line that closes a run: state, duration, cost, id; its metadata is all of that for programs."""
-    bill = bill_of(record, price_of(machine))
-    line = StatusLine(record.status, [priced(machine), _took(record), bill.label, f"run {record.execution_id}"])
+    """Return the line that closes a run: state, duration, cost, id; its metadata is all of that for programs.
+
+    The duration is how long the code ran, and how long it waited for a machine where that was long.
+    """
+    bill, seconds, waited = bill_of(record, price_of(machine)), duration_of(record), waited_of(record) or 0.0
+    queue = f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""
+    took = "" if seconds is None else queue + duration_label(seconds)
+    line = StatusLine(record.status, [priced(machine), took, bill.label, f"run {record.execution_id}"])
     line.run = receipt_facts(record, machine, package)
     if is_final(record.status):
         line.metadata = {METADATA_KEY: line.run}
     return line
-
-
-def _took(record: ExecutionRecord) -> str:
-    """Return how long the code ran, and how long it waited for a machine where that was long."""
-    seconds, waited = duration_of(record), waited_of(record) or 0.0
-    if seconds is None:
-        return ""
-    queue = f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""
-    return queue + duration_label(seconds)
 
 
 def priced(machine: MachineType | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from lk_jupyter.api.execution import SUCCEEDED_STATES
 from lk_jupyter.runs.clock import Bill, CostIs
 from lk_jupyter.runs.fanout.score import Score
-from lk_jupyter.runs.metrics.gpu_use import GpuUsage
+from lk_jupyter.runs.metrics.summary import GpuUsage
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ from lk_jupyter.runs.fanout.plan import RunPlan
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.follow import Follower
 from lk_jupyter.runs.log import RunLog
-from lk_jupyter.runs.metrics.gpu_use import gpu_of
-from lk_jupyter.runs.metrics.summary import figures, keep_figures
+from lk_jupyter.runs.metrics.summary import figures, gpu_of, keep_figures
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.submission import Submission

@@ -23,7 +23,7 @@ from lk_jupyter.errors import LkError, RunFailed, UsageError
 from lk_jupyter.protocol.bucket import answer_key, call_key
 from lk_jupyter.protocol.parts import RemoteModule, cloudpickle_files
 from lk_jupyter.runs.package.secret_scan import in_variable
-from lk_jupyter.runs.submit.call_links import PART
+from lk_jupyter.runs.submit.links import CALL
 from lk_jupyter.runs.variables.download import CHANGED, is_as_said
 from lk_jupyter.text.redact import redact
 from lk_jupyter.text.secrets import SecretFinding
@@ -110,7 +110,7 @@ class FunctionCall:
         if self.is_large:
             data = {"size": len(self.payload), "sha256": sha256(self.payload).hexdigest()}
         return RemoteModule(
-            PART, {"python": PYTHON, "token": self.token, **asdict(self.text), **data}, files=cloudpickle_files()
+            CALL, {"python": PYTHON, "token": self.token, **asdict(self.text), **data}, files=cloudpickle_files()
         )
 
     def store(self, storage: Storage) -> None:

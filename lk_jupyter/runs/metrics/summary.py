@@ -1,18 +1,47 @@
-"""Figures of a run's metrics, kept in the journal once they are known."""
+"""How much of its GPU a run used, and those figures in the journal once they are known."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
 
+from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.runs.metrics.gpu_use import GpuUsage, gpu_of
+from lk_jupyter.runs.run import Run
 
-if TYPE_CHECKING:
-    from lk_jupyter.runs.run import Run
+#: Points of a metrics series that are asked for, at most.
+_POINTS = 600
 
 _lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class GpuUsage:
+    """What a run made of its GPU, in percent; None where no series tells. ``peak_gib`` of its memory."""
+
+    peak_memory: float | None = None
+    mean_use: float | None = None
+    peak_gib: float | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any series tells of it."""
+        return (self.peak_memory, self.mean_use) != (None, None)
+
+
+def gpu_of(run: Run, seconds: float | None) -> GpuUsage:
+    """Read what a run made of its GPU; nothing where the cloud has no series of it."""
+    try:
+        series = run.metrics(f"{max(1, round((seconds or 0) / _POINTS))}s")
+    except LkError:
+        return GpuUsage()
+    memory = [point.value for point in series.gpuMemoryUtilizationPercent or [] if point.value is not None]
+    use = [point.value for point in series.gpuUtilizationPercent or [] if point.value is not None]
+    peak, gib = max(memory, default=None), run.machine.memory_gib if run.machine else None
+    return GpuUsage(peak, fmean(use) if use else None, peak * gib / 100 if peak is not None and gib else None)
 
 
 def figures(gpu: GpuUsage) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ class ObserverGroup(RunObserver):
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
         """Return the facts of all of them."""
-        return list(self._all(lambda companion: companion.tick(run, seconds, text)))
+        return self._all(lambda companion: companion.tick(run, seconds, text))
 
     def saw(self, frame: Frame) -> None:
         """Tell all of them."""
@@ -64,13 +64,15 @@ class ObserverGroup(RunObserver):
 
     def remarks(self) -> list[Notice]:
         """Return what any of them has to say now."""
-        return list(self._all(lambda companion: companion.remarks()))
+        return self._all(lambda companion: companion.remarks())
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return what any of them has to say at the end."""
-        return list(self._all(lambda companion: companion.ended(run, record)))
+        return self._all(lambda companion: companion.ended(run, record))
 
-    def _all(self, ask: Callable[[RunObserver], list[Any]]) -> Iterator[Any]:
+    def _all(self, ask: Callable[[RunObserver], list[Any]]) -> list[Any]:
+        found: list[Any] = []
         for companion in self.companions:
             with suppress(Exception):
-                yield from ask(companion)
+                found += ask(companion)
+        return found

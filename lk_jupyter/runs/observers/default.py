@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from decimal import Decimal
 from typing import Any
 
@@ -41,6 +41,8 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
     limits = _of_started(package) if package else _of_attached(attached) if attached else ()
     from lk_jupyter.runs.observers.executed_notebook import executed  # noqa: PLC0415 (most runs are no notebook)
 
+    wants_hints = setting("doctor") and not getattr(options, "no_hints", False)
+    doctor = [Doctor(session, package, namespace)] if wants_hints else []
     ports = package.ports if package else attached.ports if attached else ()
     taken = named("take", getattr(options, "take", []))
     returned = Returned(None if getattr(options, "detach", False) else namespace, taken, is_origin=in_place)
@@ -48,8 +50,10 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
         [
             *limits,
             *([StartTime(package.phases)] if package and getattr(options, "time", False) else []),
-            *_of_all(session, options, package, namespace),
-            Addresses(ports),
+            LowBalance(session),
+            Summary(),
+            *doctor,
+            *([Addresses(ports)] if ports else []),
             *executed(attached, package),
             returned,
         ]
@@ -68,12 +72,3 @@ def _of_attached(run: Run) -> Iterator[RunObserver]:
     max_cost = entry.options.get("max_cost") if entry else None
     if max_cost and run.machine and run.machine.price_per_hour:
         yield MaxCost(run.machine, Decimal(str(max_cost)))
-
-
-def _of_all(
-    session: Connection, options: Options, package: Bundle | None, namespace: Mapping[str, Any] | None
-) -> Iterator[RunObserver]:
-    yield LowBalance(session)
-    yield Summary()
-    if setting("doctor") and not getattr(options, "no_hints", False):
-        yield Doctor(session, package, namespace)

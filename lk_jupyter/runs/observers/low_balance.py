@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch, low_balance
+from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.machines.cost import credits_label, duration_label, price_of
 from lk_jupyter.protocol.notice import WARNING, Notice
@@ -38,7 +38,7 @@ class LowBalance(RunObserver):
 
     def remarks(self) -> list[Notice]:
         """Return the warning, when there is one."""
-        return low_balance(self._watch.balance)
+        return self._watch.warnings
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return the warning, from a balance that is read now where it may be low."""

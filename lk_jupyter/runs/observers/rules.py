@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from itertools import pairwise
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -82,12 +83,7 @@ class Evidence:
     installed: dict[str, list[str]] | None = field(default=None, repr=False)
     namespace: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-    @property
-    def failed(self) -> bool:
-        """Whether the code of the run failed: not the platform, not its time, not its user."""
-        return self.record is not None and self.record.status.lower() in {"failed", "failed_user"}
-
-    @property
+    @cached_property
     def errors(self) -> list[str]:
         """The errors that ended the run, each with its whole message, the last one last."""
         text = (self.record and printed(self.record, "stderr")) or self.log
@@ -113,7 +109,7 @@ class Hint(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One rule: whether it is for a run that goes on or for one that ended, and what finds its hint."""
+    """One rule: what finds its hint, of a run that goes on (``run``), has ended (``end``), or whose code ``failed``."""
 
     when: str
     find: Callable[[Evidence], str | Hint | None]
@@ -121,8 +117,10 @@ class Rule(NamedTuple):
 
 def hints(case: Evidence) -> list[Notice]:
     """Return what there is to say of a run, the weightiest first."""
-    when, kind = ("end", HINT) if case.record else ("run", WARNING)
-    found = (rule.find(case) for rule in RULES if when in rule.when)
+    kind, states = (HINT, {"end"}) if case.record else (WARNING, {"run"})
+    if case.record and case.record.status.lower() in {"failed", "failed_user"}:  # not the platform, time or user
+        states.add("failed")
+    found = (rule.find(case) for rule in RULES if states & set(rule.when.split()))
     full = (Hint(hint) if isinstance(hint, str) else hint for hint in found if hint)
     return [Notice(hint.text, kind, hint.option) for hint in full]
 
@@ -146,7 +144,7 @@ _GIB = {"KiB": 2**-20, "MiB": 2**-10, "GiB": 1.0}
 def out_of_gpu_memory(case: Evidence) -> str | Hint | None:
     """Name the next machine up when the GPU's memory was too small."""
     error = next((error for error in case.errors if _GPU_MEMORY.search(error)), None)
-    if not case.failed or error is None:
+    if error is None:
         return None
     size = _gib(_CAPACITY, error) or (case.machine and case.machine.memory_gib)
     said = f"The GPU's memory{f' ({size:.0f} GiB)' if size else ''} was too small. A smaller batch needs less"
@@ -189,12 +187,13 @@ _MISSING = re.compile(r"^ModuleNotFoundError: No module named '(?!_lk_)([\w.]+)'
 
 def missing_module(case: Evidence) -> Hint | None:
     """Name the option that adds what an import did not find."""
-    match = _MISSING.match(case.errors[-1]) if case.failed and case.errors else None
+    match = _MISSING.match(case.errors[-1]) if case.errors else None
     if match is None:
         return None
     module = match[1]
     if case.package and _is_here(module, case.package):
-        path = _path_of(module.partition(".")[0], case.package)
+        name = module.partition(".")[0]
+        path = f"{name}.py" if (case.package.source.folder / f"{name}.py").is_file() else f'"{name}/**/*.py"'
         return Hint(f"{path} wasn't uploaded. Add --files {path}.", f"--files {path}")
     found = package_of(module, case.installed)
     if found is None or _is_required(found[0], case.package):
@@ -209,10 +208,6 @@ def _is_here(module: str, package: Bundle) -> bool:
     return (package.source.folder / f"{name}.py").is_file() or (package.source.folder / name / "__init__.py").is_file()
 
 
-def _path_of(name: str, package: Bundle) -> str:
-    return f"{name}.py" if (package.source.folder / f"{name}.py").is_file() else f'"{name}/**/*.py"'
-
-
 def _is_required(name: str, package: Bundle | None) -> bool:
     required = (package.request.requirements_content or "") if package else ""
     names = {_plain(match[0]) for match in re.finditer(r"^[\w.-]+", required, re.MULTILINE)}
@@ -225,7 +220,7 @@ def _plain(name: str) -> str:
 
 def missing_library(case: Evidence) -> str | None:
     """Name the package that works without a display, for the one that wants one."""
-    if case.failed and case.errors and re.match(r"ImportError: libGL\.so\.1: ", case.errors[-1]):
+    if case.errors and re.match(r"ImportError: libGL\.so\.1: ", case.errors[-1]):
         return "opencv-python needs a display. Use opencv-python-headless: -r opencv-python-headless"
     return None
 
@@ -235,7 +230,7 @@ _NO_FILE = re.compile(r"^FileNotFoundError: [^'\n]*'([^'\n]+)'")
 
 def missing_object(case: Evidence) -> str | None:
     """Say that the bucket may have another folder in a run, where the assumed one has no such file."""
-    match = _NO_FILE.match(case.errors[-1]) if case.failed and case.errors else None
+    match = _NO_FILE.match(case.errors[-1]) if case.errors else None
     assumed = row("bucket_folder_python")
     for folder in (assumed.default, *assumed.alternatives):
         if match and match[1].startswith(f"{folder}/"):
@@ -252,7 +247,7 @@ _UNDEFINED = re.compile(r"^NameError: name '(\w+)' is not defined")
 
 def missing_variable(case: Evidence) -> Hint | None:
     """Name what brings a name of the notebook into the run, where the run does not know it."""
-    error = case.errors[-1] if case.failed and case.errors else ""
+    error = case.errors[-1] if case.errors else ""
     match = _UNDEFINED.match(error)
     if match is None:
         return None
@@ -296,7 +291,7 @@ _NO_ANSWER = re.compile(r"^EOFError: (EOF when reading a line|nobody can answer)
 
 def no_keyboard(case: Evidence) -> str | None:
     """Name what takes the place of a question, which nobody can answer in a run."""
-    if not (case.failed and case.errors and _NO_ANSWER.match(case.errors[-1])):
+    if not (case.errors and _NO_ANSWER.match(case.errors[-1])):
         return None
     return (
         "A run has no keyboard. Ask in a separate cell, name = input(), then add --in name. For passwords: "
@@ -309,7 +304,7 @@ def no_keyboard(case: Evidence) -> str | None:
 
 def killed(case: Evidence) -> str | None:
     """Tell of the machine's memory when the code was killed from outside."""
-    if not case.failed or case.record is None or case.record.return_code not in KILLED:
+    if case.record is None or case.record.return_code not in KILLED:
         return None
     peak = _peak_ram(case.metrics)
     if peak is None:
@@ -321,7 +316,7 @@ def killed(case: Evidence) -> str | None:
 
 def crashed(case: Evidence) -> str | None:
     """Tell how to find the line where native code failed."""
-    code = case.record.return_code if case.failed and case.record else None
+    code = case.record.return_code if case.record else None
     if code not in CRASHED:
         return None
     return (
@@ -376,7 +371,7 @@ def full_gpu(case: Evidence) -> str | None:
     """Warn of GPU memory that is nearly full and still rising."""
     points = _known(case.metrics.gpuMemoryUtilizationPercent)[-9:] if case.metrics else []
     values = [point.value or 0.0 for point in points]
-    if len(values) < 4 or _has_gap(points):
+    if len(values) < 4 or any(_between(a, b) > _GAP for a, b in pairwise(points)):
         return None
     rising = all(b >= a for a, b in pairwise(values)) and values[-1] - values[-2] > 0
     if values[-1] <= FULL_PERCENT or values[-1] - values[0] < RISE_POINTS or not rising:
@@ -414,10 +409,6 @@ def _values(points: Sequence[MetricPoint]) -> list[float]:
     return [point.value for point in points if point.value is not None]
 
 
-def _has_gap(points: Sequence[MetricPoint]) -> bool:
-    return any(_between(a, b) > _GAP for a, b in pairwise(points))
-
-
 def _between(a: MetricPoint, b: MetricPoint) -> float:
     return (b.timestamp - a.timestamp).total_seconds()
 
@@ -438,14 +429,14 @@ def _longest(points: Sequence[MetricPoint], holds: Callable[[float], bool]) -> f
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("end", out_of_gpu_memory),
-    Rule("end", missing_module),
-    Rule("end", missing_library),
-    Rule("end", missing_object),
-    Rule("end", missing_variable),
-    Rule("end", no_keyboard),
-    Rule("end", killed),
-    Rule("end", crashed),
+    Rule("failed", out_of_gpu_memory),
+    Rule("failed", missing_module),
+    Rule("failed", missing_library),
+    Rule("failed", missing_object),
+    Rule("failed", missing_variable),
+    Rule("failed", no_keyboard),
+    Rule("failed", killed),
+    Rule("failed", crashed),
     Rule("end", out_of_time),
     Rule("run", full_gpu),
     Rule("run end", idle_gpu),

@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from glob import glob
 from pathlib import Path
 
@@ -83,12 +84,12 @@ class Bundle:
     hidden: tuple[str, ...] = field(default=(), repr=False)
     phases: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
-    @property
+    @cached_property
     def timeout(self) -> int:
         """Seconds that the run may take."""
         return self.request.timeout
 
-    @property
+    @cached_property
     def worst_case(self) -> Decimal | None:
         """What the run costs if it takes all its time, in credits."""
         return cost_of(self.machine, self.timeout)
@@ -109,12 +110,12 @@ class Bundle:
         more = f" +{len(names) - _NAMED}" if len(names) > _NAMED else ""
         return f"installing {', '.join(names[:_NAMED])}{more}" if names else ""
 
-    @property
+    @cached_property
     def nonce(self) -> str | None:
         """What the frames in the output of the run carry; None when it makes none."""
         return nonce_in(self.request.metadata)
 
-    @property
+    @cached_property
     def token(self) -> str:
         """The name under which this very request can be found again."""
         return (self.request.metadata or {})[REQUEST_KEY]

@@ -5,6 +5,8 @@ A start is sent once and never again: a list that does not have the run is no pr
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -27,8 +29,8 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
 from lk_jupyter.protocol.file_names import MARK, own_name
 from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.protocol.parts import PREFIX
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.submit.own_folder import in_own_folder
 
 #: Looks for a run whose start was not answered: the request may still be on its way.
 LOOKS = 3
@@ -47,6 +49,22 @@ _LONGEST = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+#: Puts the folder of a run in front of what is imported: that of the same token as the script's name, else the newest.
+#: The same text for every run, so that two runs of one code have one code; it leaves no name behind.
+_FIND = (
+    "__import__('sys').path.insert(0, (lambda os, at: (lambda own: own if os.path.isdir(own) else max("
+    f"(each.path for each in os.scandir(os.path.dirname(at)) if each.name.startswith({PREFIX!r}) and each.is_dir()), "
+    f"key=os.path.getmtime))(os.path.join(os.path.dirname(at), {PREFIX!r} + os.path.splitext(at)[0][-{MARK}:])))"
+    "(__import__('os'), __import__('os').path.abspath(globals().get('__file__', './_'))))"
+)
+#: The author's files are apart from ours, in the folder where the code works.
+_FILES = "files"
+_ENTER = (
+    f"; __import__('sys').path.insert(0, __import__('sys').path[0] + '/{_FILES}')"
+    "; __import__('os').makedirs(__import__('sys').path[0], exist_ok=True)"
+    "; __import__('os').chdir(__import__('sys').path[0])"
+)
+
 #: The answer to a start of one kind.
 Started = TypeVar("Started")
 
@@ -59,8 +77,41 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     name = own_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
     request = bundle.request.model_copy(update={"file_name": name})
     if isinstance(request, StreamingExecutionRequest):
-        request = in_own_folder(request, bundle.token)
+        request = _in_own_folder(request, bundle.token)
     return sent_once(client, bundle.token, lambda: _start(client, request))
+
+
+def _in_own_folder(request: StreamingExecutionRequest, token: str) -> StreamingExecutionRequest:
+    """Return a request whose files lie in a folder of their own, and its code finds them there.
+
+    Runs may share a working folder. Code that brings files of its author works in that folder.
+    """
+    files: dict[str, str] = json.loads(request.import_files or "{}")
+    if not files:
+        return request
+    folder = f"{PREFIX}{token[:MARK]}"
+    line = _FIND
+    if not all(name.startswith(PREFIX) for name in files):
+        line += _ENTER
+    ours = (PREFIX, "cloudpickle/")
+    places = {name: name if name.startswith(ours) else f"{_FILES}/{name}" for name in files}
+    packed = json.dumps({f"{folder}/{places[name]}": text for name, text in files.items()})
+    return request.model_copy(update={"import_files": packed, "code": _before(request.code, line)})
+
+
+def _before(code: str, line: str) -> str:
+    """Put a line in front of code so that no line of it moves, where its first statement allows that."""
+    tree = ast.parse(code)
+    future = [each for each in tree.body if isinstance(each, ast.ImportFrom) and each.module == "__future__"]
+    if future:
+        lines = code.splitlines(keepends=True)
+        last = (future[-1].end_lineno or 1) - 1
+        lines[last] = f"{lines[last].partition('#')[0].rstrip()}; {line}\n"
+        return "".join(lines)
+    if code.startswith("\n"):
+        return line + code
+    is_simple = tree.body and tree.body[0].lineno == 1 and not hasattr(tree.body[0], "body")
+    return f"{line}; {code}" if is_simple else f"{line}\n{code}"
 
 
 def sent_once(client: Client, token: str, send: Callable[[], Started]) -> Started | StreamingStartResponse:

@@ -29,9 +29,8 @@ from lk_jupyter.runs.log import log_path
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
-from lk_jupyter.runs.submit.call_links import with_call_links
-from lk_jupyter.runs.submit.checkpoint_links import with_links
 from lk_jupyter.runs.submit.journal_entry import entry_of
+from lk_jupyter.runs.submit.links import with_links
 from lk_jupyter.runs.submit.start import find, start_once
 from lk_jupyter.runs.submit.upload import upload_inputs
 from lk_jupyter.runs.variables.state import remember
@@ -175,7 +174,7 @@ class Submission:
         # Complete with links, which are secrets: it is sent and kept nowhere.
         remember(self.package.token, self.package.parcel.origin)
         complete = replace(self.package, request=upload_inputs(self._session, self.package, self._go_on))
-        complete = with_call_links(self._session, with_links(self._session, complete))
+        complete = with_links(self._session, complete)
         self._go_on()
         self.package.phases.update(upload=time.monotonic() - begun, sent=time.monotonic())
         self.sent_at = now()  # what was uploaded before is not billed

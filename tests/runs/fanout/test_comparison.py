@@ -8,7 +8,7 @@ import pytest
 
 from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels, table_of
 from lk_jupyter.runs.fanout.score import Score
-from lk_jupyter.runs.metrics.gpu_use import GpuUsage
+from lk_jupyter.runs.metrics.summary import GpuUsage
 
 ACCURACY, LOSS = Score.of("accuracy"), Score.of("loss")
 

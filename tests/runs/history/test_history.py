@@ -10,8 +10,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.options.runs import HistoryOptions
 from lk_jupyter.runs.history.history import history, known_run, moment_of
-from lk_jupyter.runs.metrics.gpu_use import GpuUsage
-from lk_jupyter.runs.metrics.summary import figures, keep_figures
+from lk_jupyter.runs.metrics.summary import GpuUsage, figures, keep_figures
 
 NOW = datetime(2026, 6, 2, 12, tzinfo=timezone.utc)
 
