@@ -37,9 +37,9 @@ _NOW_SECONDS = 3.0
 TOP_UP = "Buy credits: %lk_billing checkout 50"
 
 
-def low_balance(balance: Balance) -> list[Notice]:
+def low_balance(balance: Balance | None) -> list[Notice]:
     """Return a warning when the credits last for less than an hour at the present rate."""
-    if not balance.per_hour:
+    if balance is None or not balance.per_hour:
         return []
     seconds = max(0.0, float(balance.credits / balance.per_hour) * 3600)
     if seconds >= LOW_SECONDS:

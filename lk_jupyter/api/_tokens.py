@@ -140,14 +140,13 @@ class Tokens:
     def _adopt_newer(self) -> bool:
         """Take over the stored pair when it is a newer one of the same user; tell whether it can be used as it is."""
         access, refresh = map(secret, (self._latest and self._latest()) or (None, None))
-        if access is None or refresh is None or access == self._access or not self._same_user(access):
+        if access is None or refresh is None or access == self._access:
+            return False
+        if self._access is not None and _claims(access).get("sub") != _claims(self._access).get("sub"):
             return False
         self._access, self._refresh, self._ends = access, refresh, _useful_end(access)
         ends = expiry(access)
         return ends is None or ends > time.time()
-
-    def _same_user(self, access: SecretStr) -> bool:
-        return self._access is None or _claims(access).get("sub") == _claims(self._access).get("sub")
 
     def _renew(self) -> SecretStr:
         assert self._refresh is not None  # noqa: S101 (callers ask renewable first)

@@ -83,7 +83,10 @@ class Report:
     def table(self) -> Table:
         """Return the rows: those that differ first, then the assumptions that hold."""
         ordered = sorted(self.findings, key=lambda each: not each.deviates)
-        rows = [(_named(each), each.expected, _spaced(each.found), each.meaning, each.does) for each in ordered]
+        rows = [
+            (_named(each), each.expected, re.sub(r",(?=\S)", ", ", each.found), each.meaning, each.does)
+            for each in ordered
+        ]
         known = sum(1 for each in self.findings if each.name and not each.deviates)
         differ = len(self.deviations)
         says = "Nothing differs" if not differ else "1 thing differs" if differ == 1 else f"{differ} things differ"
@@ -99,11 +102,6 @@ class Exchange:
     path: str
     status: int
     body: object
-
-
-def _spaced(found: str) -> str:
-    """Return a value of several parts so that a table can break it."""
-    return re.sub(r",(?=\S)", ", ", found)
 
 
 def _named(finding: Finding) -> str:

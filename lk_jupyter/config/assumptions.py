@@ -378,9 +378,10 @@ class Assumptions:
 
     def resolve(self, name: str) -> Assumed:
         """Return the value that holds for this server, and where it comes from."""
+        default = self.default(name)
         if (found := _read().get(self.server, {}).get(name)) is not None:
             return Assumed(found["value"], _BY[found["by"]].format(found["on"]))
-        return Assumed(self.default(name), DEFAULT)
+        return Assumed(default, DEFAULT)
 
     def default(self, name: str) -> str:
         """Return what holds where nothing is known of this server."""

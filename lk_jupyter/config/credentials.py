@@ -97,8 +97,8 @@ def _key_from_environment(server: str) -> Credential | None:
 
 def _stored_key(server: str) -> Credential | None:
     entry = _stored_keys().get(server)
-    if not entry or _outdated(entry):
-        return None
+    if not entry or ("renewed_from" in entry and entry["renewed_from"] != _digest(lyceum_file().get("api_key"))):
+        return None  # or the cloud's own tool has signed in or out since the session that this entry renews
     secret, source = (
         (entry, CONFIG_FILE) if "token" in entry else (_from_keyring(server, entry.get("stored", "")), KEYRING)
     )
@@ -111,11 +111,6 @@ def _origin(key: Credential) -> dict[str, Any]:
         return {"renewed_from": _digest(lyceum_file().get("api_key"))}
     entry = _stored_keys().get(key.base_url, {}) if key.source in {KEYRING, CONFIG_FILE} else {}
     return {name: value for name, value in entry.items() if name == "renewed_from"}
-
-
-def _outdated(entry: dict[str, Any]) -> bool:
-    """Whether the cloud's own tool has signed in or out since the session that this entry renews."""
-    return "renewed_from" in entry and entry["renewed_from"] != _digest(lyceum_file().get("api_key"))
 
 
 def _lyceum_key(server: str) -> Credential | None:

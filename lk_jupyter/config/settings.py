@@ -329,7 +329,7 @@ def resolve(name: str) -> Resolved:
         return _key_in_use()
     text, source = _stored(wanted)
     if text in (None, ""):
-        return Resolved(wanted.default_value(), "default")
+        return Resolved(wanted.default() if callable(wanted.default) else wanted.default, "default")
     return Resolved(_parsed(wanted, str(text), source), source)
 
 

@@ -168,7 +168,12 @@ class Work:
         failures, answered = self._file.failures(), self._file.answers()
         sent = {row for part in self._file.open_parts() for row in part.rows}
         open_rows = (row for row in range(len(self._job.prompts)) if row not in answered and row not in sent)
-        return [row for row in open_rows if row not in failures or self._again(failures[row])]
+        return [
+            row
+            for row in open_rows
+            if row not in failures
+            or (failures[row].status not in _FOR_NOTHING and failures[row].tries <= self._retries)
+        ]
 
     def is_done(self) -> bool:
         """Whether nothing is left to do."""
@@ -256,9 +261,6 @@ class Work:
             if part.batch and part.batch != ASKED:
                 self._client.batches.cancel(part.batch)
         return sum(len(part.rows) for part in parts)
-
-    def _again(self, failure: RowFailure) -> bool:
-        return failure.status not in _FOR_NOTHING and failure.tries <= self._retries
 
     def _cut(self, rows: list[int]) -> Iterator[list[int]]:
         """Yield rows in files that are not too large."""

@@ -65,7 +65,10 @@ def _list(options: ListBucketOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_bucket list data/``
     """
     found = list(current().client.storage.list_files(_key(options.prefix), max_files=options.limit))
-    rows = [(each.key, _size(each.size), moment_label(each.last_modified)) for each in found]
+    rows = [
+        (each.key, "" if each.size is None else size_label(each.size), moment_label(each.last_modified))
+        for each in found
+    ]
     full = len(rows) == options.limit
     note = (
         f"There may be more than {options.limit}: use --limit."
@@ -96,10 +99,6 @@ def _put(options: PutBucketOptions, _shell: InteractiveShell) -> None:
     to = key + paths[0].name if key.endswith("/") else key or paths[0].name
     stored = client.storage.upload(UploadFileBody(file=Upload(paths[0])), key=to)
     display(Note(f"Uploaded {SCHEME}{stored.key or to}, {size_label(paths[0].stat().st_size)}."))
-
-
-def _size(size: int | None) -> str:
-    return "" if size is None else size_label(size)
 
 
 def _put_all(client: Client, paths: list[Path], key: str) -> None:

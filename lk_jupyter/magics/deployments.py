@@ -46,7 +46,8 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
     wanted = plan(session, options.model, options.gpu, options.count, options.replicas)
     most = None if wanted.per_hour is None else wanted.per_hour * wanted.request.max_replicas
     warnings = map(str, short_of_an_hour(session, most))
-    display(StatusLine("plan", _price(wanted), "\n".join(filter(None, [_scarce(wanted), *warnings]))))
+    scarce = "This GPU isn't free now: it is requested, and may take long." if wanted.gpu_is_free is False else ""
+    display(StatusLine("plan", _price(wanted), "\n".join(filter(None, [scarce, *warnings]))))
     if options.dry_run:
         return
     if not options.yes and not ask("Start the deployment? [y/N] "):
@@ -143,10 +144,6 @@ def _price(wanted: DeploymentPlan) -> list[str]:
     replicas = "1 replica" if request.max_replicas == 1 else several
     price = f"{credits_label(wanted.per_hour)} per hour each" if wanted.per_hour is not None else "price unknown"
     return [request.hf_model_id, wanted.hardware, replicas, price]
-
-
-def _scarce(wanted: DeploymentPlan) -> str:
-    return "This GPU isn't free now: it is requested, and may take long." if wanted.gpu_is_free is False else ""
 
 
 def _watched(session: Session, deployment_id: str, wanted: DeploymentPlan, shell: InteractiveShell) -> None:

@@ -43,7 +43,8 @@ def lk_help(options: HelpOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         %lk_help NotSignedIn
     """
     if not options.words:
-        _show(index.everything() if options.all else _overview(), most=None, note="" if options.all else _more())
+        overview = [*index.magics(), *index.settings(), *index.python()]
+        _show(index.everything() if options.all else overview, most=None, note="" if options.all else _more())
         return
     if magic := index.exactly(options.words):
         display(Text(magic.help().splitlines()))
@@ -54,10 +55,6 @@ def lk_help(options: HelpOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         raise UsageError(f"Nothing contains '{' and '.join(options.words)}'. {hint}Everything: %lk_help")
     _show(entries, most=MOST)
-
-
-def _overview() -> list[IndexEntry]:
-    return [*index.magics(), *index.settings(), *index.python()]
 
 
 def _more() -> str:

@@ -106,7 +106,8 @@ def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
             )
         )
     else:
-        display(StatusLine("listening", [server.url], "" if _open(run) else _no_browser(run)))
+        link = f"This machine has no browser. For another one's: %lk_notebook open {run.short_id} --save url"
+        display(StatusLine("listening", [server.url], "" if _open(run) else link))
     server.close()
 
 
@@ -191,7 +192,3 @@ _PAGE = """<!doctype html><meta charset="utf-8"><title>Jupyter</title><meta name
 <meta http-equiv="refresh" content="0; url={url}">
 <p><a href="{url}">Open the Jupyter server</a></p>
 """
-
-
-def _no_browser(run: Run) -> str:
-    return f"This machine has no browser. For another one's: %lk_notebook open {run.short_id} --save url"

@@ -79,14 +79,11 @@ def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
 def _latest(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
     """Return what goes on, then what ended; a run that stands in both lists counts once."""
     ended = {run.execution_id: run for run in session.client.billing.history(limit=limit)}
-    going_on = [run for run in session.client.workloads.list() if not _has_ended(ended.get(run.execution_id))]
+    final = {run_id for run_id, run in ended.items() if is_final(run.status)}
+    going_on = [run for run in session.client.workloads.list() if run.execution_id not in final]
     for run in going_on:
         ended.pop(run.execution_id, None)
     return [*going_on, *ended.values()]
-
-
-def _has_ended(run: ExecutionSummary | None) -> bool:
-    return run is not None and is_final(run.status)
 
 
 def _row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tuple[str, ...]:

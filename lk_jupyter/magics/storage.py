@@ -95,7 +95,12 @@ def lk_get(options: GetOptions, shell: InteractiveShell) -> None:
             done = storage.sync(SCHEME + key, target, checksum=options.checksum, progress=view.show)
             view.end("fetched", [f"{target}/", str(done)], done.left_out)
         else:
-            path = storage.get(key, _kept_slash(options.target, target), progress=view.show, checksum=options.checksum)
+            path = storage.get(
+                key,
+                f"{target}{'/' if options.target.endswith('/') else ''}",
+                progress=view.show,
+                checksum=options.checksum,
+            )
             view.end("fetched", [str(path), size_label(path.stat().st_size)])
 
 
@@ -157,11 +162,6 @@ def _key(text: str) -> str:
 
 def _place(text: str) -> str | Path:
     return text if text.startswith(SCHEME) else Path(text).expanduser()
-
-
-def _kept_slash(text: str, path: Path) -> str:
-    """Return a path as text, with the slash that makes it a folder."""
-    return f"{path}/" if text.endswith("/") else str(path)
 
 
 def _sources(text: str) -> tuple[list[Path], bool]:

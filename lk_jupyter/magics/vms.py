@@ -245,7 +245,7 @@ def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: lis
     )
     rows = [
         ("Machine", str(offer)),
-        ("Free now", _freedom(offer)),
+        ("Free now", {True: "yes", False: "no", None: "unknown"}[offer.free]),
         ("Cost", f"{offer.per_hour:.2f} credits per hour, {offer.per_hour * 24:.2f} per day, until %lk_vm delete"),
         ("Reclaimed", "at any time, without warning" if offer.instance_type == "spot" else ""),
         ("Name", options.name or ""),
@@ -335,7 +335,3 @@ def _offer_row(variant: VMInstanceVariant) -> tuple[str, ...]:
     counts = "unknown" if free is None else ", ".join(map(str, free)) or "none"
     price = "" if variant.price_per_hour is None else f"{variant.price_per_hour:.2f}"
     return (hardware_label(variant.hardware_profile), variant.instance_type, price, ", ".join(map(str, sold)), counts)
-
-
-def _freedom(offer: VmOffer) -> str:
-    return {True: "yes", False: "no", None: "unknown"}[offer.free]

@@ -427,13 +427,13 @@ def _line_in(text: str, nonce: str) -> tuple[list[str], str] | None:
     start = _START.match(text)
     body = text[start.end() if start else 0 : -1]
     fields = _bare(body).split(";")
-    if fields[0] == nonce and len(fields) == 5 and _is_sound(";".join(fields[:4]), fields[4]):
+    if (
+        fields[0] == nonce
+        and len(fields) == 5
+        and crc32(";".join(fields[:4]).encode(errors="replace")) == _number(fields[4])
+    ):
         return fields, ""
     return _parted(body, nonce)
-
-
-def _is_sound(line: str, check: str) -> bool:
-    return crc32(line.encode(errors="replace")) == _number(check)
 
 
 def _number(check: str) -> int:

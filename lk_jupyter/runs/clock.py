@@ -99,7 +99,8 @@ def bill_of(
     if not ended and start is None and record.status.lower() != "running":
         return Bill()  # it waits or is installed: that is not billed
     first = start or record.execelet_start or record.created_at
-    last = _last(end or record.finish_time) if ended else _moment(record.created_at, at, sent_at)
+    stop = end or record.finish_time
+    last = (stop.timestamp() if stop else None) if ended else _moment(record.created_at, at, sent_at)
     if first is None or last is None:
         return Bill()
     seconds = max(0.0, last - first.timestamp())
@@ -109,10 +110,6 @@ def bill_of(
     is_exact = start is not None and (end is not None or not ended)
     kind: CostIs = "estimated" if is_exact else "at most"
     return Bill(seconds if is_exact or not ended else None, cost, None if cost is None else kind)
-
-
-def _last(end: datetime | None) -> float | None:
-    return end.timestamp() if end else None
 
 
 def _moment(created: datetime | None, at: float | None, sent_at: float | None) -> float:

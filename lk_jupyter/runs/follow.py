@@ -111,7 +111,7 @@ class Follower:
         while not self.stop.is_set():
             yield from self._connection(join)
             try:
-                if self._finished or self._ended():
+                if self._finished or is_final(self._ending.state()):
                     break
                 heard = time.monotonic()
             except BROKEN as error:
@@ -144,9 +144,6 @@ class Follower:
             return
         finally:
             self.drop()
-
-    def _ended(self) -> bool:
-        return is_final(self._ending.state())
 
     def _check_patience(self, error: LkError, heard: float) -> None:
         check_patience(error, heard, f"The run may still be active. Follow it again: %lk_attach {self.execution_id}")

@@ -42,8 +42,9 @@ def send_file(wire: Wire, path: Path, key: str, meter: Meter, *, overwrite: bool
             body = read_range(path, start, end)
             if len(body) != end - start:
                 raise _changed(path)
-            if _is_sent(begun.found.get(number), body):
-                sent[number] = begun.found[number]
+            part = begun.found.get(number)
+            if part is not None and part.size == len(body) and part.etag == digest(body):
+                sent[number] = part
                 meter.found(len(body))
             else:
                 sent[number] = begun.upload.send(number, body, halt)
@@ -167,10 +168,6 @@ def _can_go_on(facts: Facts) -> bool:
         found = Path(facts.source).stat() if facts.source else None
         return found is not None and (found.st_size, found.st_mtime_ns) == (facts.size, facts.changed)
     return False
-
-
-def _is_sent(part: UploadPart | None, body: bytes) -> bool:
-    return part is not None and part.size == len(body) and part.etag == digest(body)
 
 
 def _changed(path: Path) -> StorageError:

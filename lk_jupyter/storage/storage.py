@@ -348,7 +348,8 @@ class Storage:
         _checked(key)
         meter = Meter(1, len(source) if isinstance(source, (bytes, bytearray, memoryview)) else 0, progress)
         if isinstance(source, (bytes, bytearray, memoryview)):
-            source = _pieces(memoryview(source).cast("B"))
+            content = memoryview(source).cast("B")
+            source = (bytes(content[start:end]) for start, end in ranges(len(content), PART))
         self._put_pieces(source, key, meter, overwrite=overwrite)
         return _told(meter)
 
@@ -466,10 +467,6 @@ def _told(meter: Meter) -> TransferResult:
     meter.tell()
     state = meter.state()
     return TransferResult(1, state.bytes_done, seconds=state.seconds)
-
-
-def _pieces(content: memoryview) -> Iterator[bytes]:
-    return (bytes(content[start:end]) for start, end in ranges(len(content), PART))
 
 
 def _info(meta: Any, key: str) -> ObjectInfo:

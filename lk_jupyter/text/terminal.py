@@ -44,7 +44,7 @@ class TerminalText:
     def feed(self, text: str) -> None:
         """Take a chunk, cut anywhere."""
         text = self._clean(self._cut + text)
-        if self._depth or ("\x1b[" in text and _moves_up(text)):
+        if self._depth or ("\x1b[" in text and any(part.startswith("\x1b[") for part in _MOVE.split(text)[1::2])):
             self._move(text)
         else:
             first, *rest = text.split("\n")
@@ -98,10 +98,6 @@ def _replace(match: re.Match[str]) -> str:
     if match["erase"]:
         return _ERASE_LINE if "2" in match["erase"] else _ERASE_REST
     return match[0] if match["colour"] or match["up"] else ""
-
-
-def _moves_up(text: str) -> bool:
-    return any(part.startswith("\x1b[") for part in _MOVE.split(text)[1::2])
 
 
 def shown(line: str) -> str:

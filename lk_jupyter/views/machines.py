@@ -33,7 +33,7 @@ def _cheapest_first(found: Iterable[MachineType]) -> list[MachineType]:
 
 def _shown(found: list[MachineType], allowed: Catalogue | None) -> StaticView:
     columns = (*_COLUMNS, "You may use it") if allowed else _COLUMNS
-    rows = [(*_row(each), *([_yes(allowed.allows(each))] if allowed else [])) for each in found[:MOST]]
+    rows = [(*_row(each), *(["yes" if allowed.allows(each) else "no"] if allowed else [])) for each in found[:MOST]]
     note = rest(len(found), MOST, "All machine types: %lk_machines") if found else "No machine types for this account."
     caption = "1 machine type" if len(found) == 1 else f"{len(found):,} machine types, prices in credits"
     return picture(Table(columns, rows, note, frozenset({"Memory GiB", "Price"}), caption))
@@ -42,7 +42,3 @@ def _shown(found: list[MachineType], allowed: Catalogue | None) -> StaticView:
 def _row(each: MachineType) -> tuple[str, ...]:
     memory = str(each.memory_gib or "unknown") if each.card else ""
     return each.hardware_profile, each.card_name, memory, price_label(each)
-
-
-def _yes(allowed: bool) -> str:  # noqa: FBT001 (a word for it)
-    return "yes" if allowed else "no"

@@ -40,17 +40,13 @@ def _vms(entries: Iterable[PriceEntry]) -> Table:
                 entry.unit_price_per_hour
             )
     counts = sorted({count for row in cells.values() for count in row})
-    columns = ("GPU", "Sold as", *(_gpus(count) for count in counts))
+    columns = ("GPU", "Sold as", *("1 GPU" if count == 1 else f"{count} GPUs" for count in counts))
     rows = [
         (hardware_label(card), kind, *(row.get(count, "") for count in counts))
         for (card, kind), row in list(cells.items())[:MOST]
     ]
     caption, note = "Virtual machines, credits per hour", rest(len(cells), MOST, _ALL)
     return Table(columns, rows, note, frozenset(columns[2:]), caption)
-
-
-def _gpus(count: int) -> str:
-    return "1 GPU" if count == 1 else f"{count} GPUs"
 
 
 def _models(entries: Iterable[PriceEntry]) -> Table:

@@ -50,11 +50,8 @@ def reason(record: ExecutionRecord) -> str:
 
 
 def _note(shown: Run, record: ExecutionRecord) -> str:
-    return reason(record) or _more(shown, ended=is_final(record.status))
-
-
-def _more(shown: Run, *, ended: bool) -> str:
-    return f"Log: %lk_logs {shown.short_id}{'' if ended else f'. Abort: %lk_abort {shown.short_id}'}"
+    more = f"Log: %lk_logs {shown.short_id}"
+    return reason(record) or (more if is_final(record.status) else f"{more}. Abort: %lk_abort {shown.short_id}")
 
 
 def _remembered(shown: Run) -> list[tuple[str, str]]:

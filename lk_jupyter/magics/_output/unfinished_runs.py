@@ -44,7 +44,8 @@ class GoingOn:
 
     def _line(self, entry: JournalEntry) -> str:
         run_id = (entry.execution_id or "")[:_SHORT]
-        facts = [self._state(entry), entry.machine or "", _from(entry), f"started {_ago(entry.created_at)}"]
+        place = f"from {PurePath(entry.notebook).name}" if entry.notebook else ""
+        facts = [self._state(entry), entry.machine or "", place, f"started {_ago(entry.created_at)}"]
         way = f"%lk_attach {run_id}" if run_id else "%lk_runs"
         return " · ".join(filter(None, [f"run {run_id}".strip(), *facts, way]))
 
@@ -96,10 +97,6 @@ def _look(entries: list[JournalEntry], note: LiveOutput) -> None:
         from lk_jupyter.session import current  # noqa: PLC0415
 
         note.show(GoingOn(list(refresh(current(start=False), entries)), checked=True), now=True)
-
-
-def _from(entry: JournalEntry) -> str:
-    return f"from {PurePath(entry.notebook).name}" if entry.notebook else ""
 
 
 def _ago(moment: float) -> str:

@@ -84,7 +84,9 @@ class FunctionCall:
             payload = cloudpickle.dumps((function, calls))
         except Exception as error:  # noqa: BLE001 (objects raise what they like when they are packed)
             raise UsageError(f"{name} or one of its arguments can't be pickled: {error}. Nothing was sent.") from None
-        text, named, local = TextArgument.of(function), _named_in(payload), _local_modules(folder)
+        text, named = TextArgument.of(function), _named_in(payload)
+        modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name]
+        local = {name for name, module in modules if _is_below(module, folder)}
         others = frozenset(named & sys.modules.keys() - local)
         return cls(name, payload, text, frozenset(named & local), others, in_variable(f"of {name}", calls))
 
@@ -201,11 +203,6 @@ def _named_in(payload: bytes) -> set[str]:
     """Return the top-level names that a pickle may import: every text in it counts."""
     texts = (argument for _, argument, _ in pickletools.genops(payload) if isinstance(argument, str))
     return {text.partition(".")[0].partition(" ")[0] for text in texts}
-
-
-def _local_modules(folder: Path) -> set[str]:
-    """Return the modules that were imported from this folder."""
-    return {name for name, module in list(sys.modules.items()) if "." not in name and _is_below(module, folder)}
 
 
 def _is_below(module: Any, folder: Path) -> bool:

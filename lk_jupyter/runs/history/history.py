@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -146,7 +146,8 @@ def _window(
     mine = [e for e in entries if e.execution_id and (e.execution_id in left or session.speaks_to(e.base_url))]
     known = [_joined(entry, left.pop(str(entry.execution_id), None)) for entry in mine]
     horizons = [moment for moment in (oldest, oldest_billed) if moment]
-    return _newest_first([*known, *left.values()]), max(horizons, default=None)
+    runs = sorted([*known, *left.values()], key=lambda past: past.created_at, reverse=True)
+    return runs, max(horizons, default=None)
 
 
 class CloudRuns:
@@ -281,10 +282,6 @@ def _estimated(past: RunSummary, entry: JournalEntry) -> RunSummary:
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc)
-
-
-def _newest_first(runs: Iterable[RunSummary]) -> list[RunSummary]:
-    return sorted(runs, key=lambda past: past.created_at, reverse=True)
 
 
 def _fits(past: RunSummary, options: HistoryOptions) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -73,7 +72,8 @@ class MaxCost(RunObserver):
     def _look_at_the_charge(self, run: Run) -> None:
         if time.monotonic() - self._looked_at > LOOK_SECONDS:
             self._looked_at = time.monotonic()
-            _in_background(self._compare, run)
+            name = f"lk-cost-{run.short_id}"
+            threading.Thread(target=self._compare, args=(run,), name=name, daemon=True).start()
 
     def _compare(self, run: Run) -> None:
         """Stop the run when the server has charged more than the meter here shows."""
@@ -94,7 +94,3 @@ class MaxCost(RunObserver):
                 "and the seconds until its machine stops are billed too"
             )
             run.abort_soon()
-
-
-def _in_background(work: Callable[[Run], None], run: Run) -> None:
-    threading.Thread(target=work, args=(run,), name=f"lk-cost-{run.short_id}", daemon=True).start()
