@@ -95,12 +95,8 @@ def lk_get(options: GetOptions, shell: InteractiveShell) -> None:
             done = storage.sync(SCHEME + key, target, checksum=options.checksum, progress=view.show)
             view.end("fetched", [f"{target}/", str(done)], done.left_out)
         else:
-            path = storage.get(
-                key,
-                f"{target}{'/' if options.target.endswith('/') else ''}",
-                progress=view.show,
-                checksum=options.checksum,
-            )
+            slash = "/" if options.target.endswith("/") else ""  # it makes the target a folder
+            path = storage.get(key, f"{target}{slash}", progress=view.show, checksum=options.checksum)
             view.end("fetched", [str(path), size_label(path.stat().st_size)])
 
 
