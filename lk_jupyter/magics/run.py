@@ -23,9 +23,17 @@ from lk_jupyter.magics._output.background import follow_detached
 from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, detaches, is_told, while_following, while_sending
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.sessions import run_cell
-from lk_jupyter.options.runs import AttachOptions, RerunOptions, RunOptions, StartOptions, check_name, honored
+from lk_jupyter.options.runs import (
+    AttachOptions,
+    RerunOptions,
+    RunOptions,
+    StartOptions,
+    check_name,
+    honored,
+    is_several,
+)
 from lk_jupyter.protocol.file_names import plain_name
-from lk_jupyter.runs.fanout.plan import is_several, prepare_lanes
+from lk_jupyter.runs.fanout.plan import prepare_lanes
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.default import default_observers

@@ -139,6 +139,11 @@ NEEDS = {
 }
 
 
+def is_several(options: RunOptions) -> bool:
+    """Whether the options ask for several runs, or for one that is shown as several are."""
+    return bool(options.sweep) or any("," in (wish or "") for wish in (options.gpu, options.machine))
+
+
 def honored(options: M, place: str, lacks: Collection[str]) -> M:
     """Return the options if the place supports all of them. Raises UsageError."""
     for name in options.model_fields_set:

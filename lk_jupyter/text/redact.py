@@ -18,7 +18,8 @@ from lk_jupyter.text.secrets import MARKS, SHAPES, SecretPattern, find, possible
 
 MARK = "…[redacted]"
 
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+#: What a terminal takes for a colour.
+COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _BEGIN, _END = "PRIVATE KEY", "-----END "
 
 #: A last word that may become a secret when its rest comes: marks that no ordinary word holds, and passwords.
@@ -40,7 +41,7 @@ def without_secrets(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
 
     Text with secrets loses its colours: they may stand in the middle of one.
     """
-    plain = _COLOUR.sub("", text) if "\x1b" in text else text
+    plain = COLOUR.sub("", text) if "\x1b" in text else text
     if _is_clean(plain):
         return text
     found = find(plain, shapes=shapes)
@@ -97,7 +98,7 @@ class LineRedactor:
         """Return finished lines as they may be shown; a key's own lines are one."""
         waiting = list(lines)
         text = "\n".join(waiting)
-        plain = _COLOUR.sub("", text) if "\x1b" in text else text
+        plain = COLOUR.sub("", text) if "\x1b" in text else text
         if not self._in_key and _is_clean(plain):
             return waiting
         shapes = possible(plain)

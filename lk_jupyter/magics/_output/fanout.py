@@ -15,7 +15,7 @@ from lk_jupyter.machines.cost import credits_label, duration_label
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.bars import Bar, Rows, bar_of, is_bar
 from lk_jupyter.magics._output.gallery import RecentOutputs
-from lk_jupyter.magics._output.live import COLOUR, FONT, mark_of
+from lk_jupyter.magics._output.live import FONT, mark_of
 from lk_jupyter.protocol.frames import SHOWN
 from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels
 from lk_jupyter.runs.fanout.fanout import FanOut
@@ -24,6 +24,7 @@ from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.receipt import METADATA_KEY, receipt_facts
+from lk_jupyter.text.redact import COLOUR
 
 #: Characters of a lane's newest line that the board shows, and of the remark on it in the table.
 NEWEST = 60

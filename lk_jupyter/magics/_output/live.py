@@ -18,7 +18,7 @@ from IPython.display import display
 from lk_jupyter.api.execution import SUCCEEDED_STATES, is_final
 from lk_jupyter.api.states import label_of
 from lk_jupyter.protocol.notice import Notice
-from lk_jupyter.text.redact import LineRedactor, redact, redact_bundle
+from lk_jupyter.text.redact import COLOUR, LineRedactor, redact, redact_bundle
 from lk_jupyter.text.terminal import TerminalText
 
 #: Seconds between two updates of one line.
@@ -33,7 +33,6 @@ RUN_MIME = "application/vnd.lk.run+json"
 #: Where the options that hints name stand in the metadata of an output.
 HINTS_KEY = "lk_jupyter_hints"
 
-COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _MARKS = {
     "running": "●",
     "listening": "●",

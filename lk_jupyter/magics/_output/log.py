@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable
 
 from lk_jupyter.runs.outcome import TRACEBACK
-from lk_jupyter.text.redact import LineRedactor, redact
+from lk_jupyter.text.redact import COLOUR, LineRedactor, redact
 from lk_jupyter.text.terminal import TerminalText
 
 #: Seconds that a traceback is held back: if it ends the run, the error of the cell shows it.
 _HOLD = 0.5
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 class LogOutput:
@@ -109,7 +107,7 @@ class LogOutput:
         self._beyond += len(lines)
         newest = live or (self._redactor.live(self._tail[-1]) if self._tail else "")
         if newest:
-            self._note(f"… {self._beyond:,} more lines so far, the newest: {_COLOUR.sub('', newest)[:200]}")
+            self._note(f"… {self._beyond:,} more lines so far, the newest: {COLOUR.sub('', newest)[:200]}")
 
     def _show_tail(self) -> None:
         left_out = self._beyond - len(self._tail)
@@ -120,4 +118,4 @@ class LogOutput:
 
 
 def _width(text: str) -> int:
-    return len(_COLOUR.sub("", text))
+    return len(COLOUR.sub("", text))

@@ -82,14 +82,14 @@ class RunDisplay:
         self._unheard = ""  # text that they have not seen yet
         self._status = LiveOutput(shell)
         self._note = LiveOutput(shell)
-        self._bars = Bars(shell, 0)  # of a run in the background, as the gallery is
-        self._gallery = RecentOutputs()
-        self._pictures = LiveOutput(shell)
         self._run: Run | None = None
         self._package: Bundle | None = None
         self._state = ""
         self._log: LogOutput
         self._rich: RichOutput
+        self._bars: Bars  # of a run in the background, as the next two are
+        self._gallery: RecentOutputs
+        self._pictures: LiveOutput
         self._damaged = 0  # frames that came broken
         self.is_stopping = False
 
@@ -268,6 +268,7 @@ class RunDisplay:
         An output made later, by a thread, would be that of the cell that runs then.
         """
         self._run = run
+        self._bars, self._gallery, self._pictures = Bars(self.shell, 0), RecentOutputs(), LiveOutput(self.shell)
         self._company.started(run)
         state = "stopping" if self.is_stopping else "started"
         self._status.show(self._line(state, ["in the background"]), now=True)

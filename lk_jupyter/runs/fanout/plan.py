@@ -63,11 +63,6 @@ class RunPlan:
         return " · ".join([self.machine, *_pairs(self.values)])
 
 
-def is_several(options: RunOptions) -> bool:
-    """Whether the options ask for several runs, or for one that is shown as several are."""
-    return bool(options.sweep) or any("," in (wish or "") for wish in (options.gpu, options.machine))
-
-
 def prepare_lanes(session: Connection, source: Source, options: RunOptions) -> list[RunPlan]:
     """Put together what each run would send: every machine with every combination of the values.
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lk_jupyter.errors import UsageError
+from lk_jupyter.text.redact import COLOUR
 
 _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
 _AFTER = rf"[\"']?\s*(?:[:=]|\bis\b|\s)\s*({_NUMBER})"
 _NAME = re.compile(r"[\w./@ -]+")
 _LOW = re.compile(r"(?:^|[^a-z])(loss|err|error|perplexity|ppl|mse|rmse|mae|time|seconds|latency|cost|memory)(?![a-z])")
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Score:
         """Return what the last line that has it says; text where it is no number, None where no line has it."""
         found = None
         for line in lines:
-            for match in self.pattern.finditer(_COLOUR.sub("", line)):
+            for match in self.pattern.finditer(COLOUR.sub("", line)):
                 found = match[1]
         return None if found is None else _number(found)
 

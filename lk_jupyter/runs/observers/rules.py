@@ -30,6 +30,7 @@ from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.runs.outcome import TRACEBACK, duration_of, printed, remote_traceback
 from lk_jupyter.runs.package import import_timer
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.text.redact import COLOUR
 
 #: A GPU that is less busy than this, in percent, for this long, in seconds, is idle.
 IDLE_PERCENT, IDLE_SECONDS = 10.0, 120.0
@@ -87,12 +88,10 @@ class Evidence:
     def errors(self) -> list[str]:
         """The errors that ended the run, each with its whole message, the last one last."""
         text = (self.record and printed(self.record, "stderr")) or self.log
-        text = _AT_EXIT.split(_COLOUR.sub("", text))[0]
+        text = _AT_EXIT.split(COLOUR.sub("", text))[0]
         parts = remote_traceback(text, "", 0).split(TRACEBACK)[1:]
         return [match[0].strip() for part in parts if (match := _ERROR.search(part))]
 
-
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 #: What Python prints after the traceback, about objects that it could not tidy up.
 _AT_EXIT = re.compile(r"^Exception ignored ", re.MULTILINE)

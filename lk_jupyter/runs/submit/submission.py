@@ -172,7 +172,8 @@ class Submission:
         journal().add(self._entry)
         enforce_budgets(self._session, self.package)
         # Complete with links, which are secrets: it is sent and kept nowhere.
-        remember(self.package.token, self.package.parcel.origin)
+        if origin := self.package.parcel.origin:
+            remember(self.package.token, origin)
         complete = replace(self.package, request=upload_inputs(self._session, self.package, self._go_on))
         complete = with_links(self._session, complete)
         self._go_on()

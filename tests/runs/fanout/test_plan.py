@@ -7,10 +7,10 @@ import pytest
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._output.fanout import at_most
-from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.options.runs import RunOptions, is_several
 from lk_jupyter.protocol.metadata import GROUP_KEY, LANE_KEY, REQUEST_KEY
 from lk_jupyter.runs.fanout.fanout import FanOut
-from lk_jupyter.runs.fanout.plan import is_several, prepare_lanes
+from lk_jupyter.runs.fanout.plan import prepare_lanes
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.session import connect
 
