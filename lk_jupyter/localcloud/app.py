@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from importlib import import_module
+from pkgutil import iter_modules
 
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
@@ -14,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp
 
+from lk_jupyter.localcloud import routes
 from lk_jupyter.localcloud._mount import mount
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.faults import Faults
@@ -21,68 +24,13 @@ from lk_jupyter.localcloud.models import envelope
 from lk_jupyter.localcloud.models.anthropic import error_of
 from lk_jupyter.localcloud.oversize import Oversize
 from lk_jupyter.localcloud.pages import checkout, cli_login, description, identity
-from lk_jupyter.localcloud.routes import (
-    anthropic,
-    auth,
-    batches,
-    billing,
-    block,
-    environment_variables,
-    execution,
-    files,
-    health,
-    inference,
-    invites,
-    iris,
-    logs,
-    machine_types,
-    metrics,
-    mfa,
-    orgs,
-    orgs_ledger,
-    pricing,
-    serverless,
-    starts,
-    storage,
-    stream,
-    user,
-    vms,
-    voucher,
-    workloads,
-)
+from lk_jupyter.localcloud.routes import anthropic, health, serverless
 from lk_jupyter.localcloud.runs.ports import Ports
 from lk_jupyter.localcloud.strange import Strange
 from lk_jupyter.localcloud.strict_json import StrictRoute
 
 #: Importing a group registers its handlers.
-GROUPS = (
-    auth,
-    batches,
-    billing,
-    block,
-    environment_variables,
-    execution,
-    files,
-    health,
-    inference,
-    invites,
-    iris,
-    logs,
-    machine_types,
-    metrics,
-    mfa,
-    orgs,
-    orgs_ledger,
-    pricing,
-    serverless,
-    starts,
-    storage,
-    stream,
-    user,
-    vms,
-    voucher,
-    workloads,
-)
+GROUPS = tuple(import_module(f"{routes.__name__}.{each.name}") for each in iter_modules(routes.__path__))
 
 
 def create_app(cloud: Cloud, strange: Strange) -> ASGIApp:
@@ -132,9 +80,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 def _allowed(request: Request, named: str) -> str:
     """Return every method of an address; ``named`` is what the framework knows of its first route."""
-    routes = [route for route in request.app.routes if isinstance(route, APIRoute)]
-    path = next((route.path for route in routes if route.matches(request.scope)[0] != Match.NONE), None)
-    found = {method for route in routes if route.path == path for method in route.methods or ()}
+    mounted = [route for route in request.app.routes if isinstance(route, APIRoute)]
+    path = next((route.path for route in mounted if route.matches(request.scope)[0] != Match.NONE), None)
+    found = {method for route in mounted if route.path == path for method in route.methods or ()}
     return ", ".join(sorted(found)) or named
 
 
