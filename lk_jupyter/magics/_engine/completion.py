@@ -18,12 +18,14 @@ from lk_jupyter import session
 from lk_jupyter.account.api_keys import keys
 from lk_jupyter.account.burn_rate import hardware_label
 from lk_jupyter.account.organizations import slug_of, team_slug
+from lk_jupyter.api._client import Client
 from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.magics._engine.parser import Magic, Subcommands, flags, is_switch, takes_many
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 from lk_jupyter.options.runs import extras
 from lk_jupyter.runs.ids import known_ids
+from lk_jupyter.session import Session
 from lk_jupyter.storage.storage import SCHEME
 from lk_jupyter.vms.offers import offers
 from lk_jupyter.vms.vms import living
@@ -44,7 +46,8 @@ def complete(name: str, typed: str) -> tuple[str, list[str]]:
         magic, typed = magic.verbs[verb], rest
     *before, word = typed.split(" ")
     if word.startswith("-") and "=" not in word:
-        return word, _starting(word, [flag for flag in _flags(magic) if flag.startswith("--") or word == "-"])
+        known = [flag for action in magic.parser._actions for flag in action.option_strings]
+        return word, _starting(word, [flag for flag in known if flag.startswith("--") or word == "-"])
     *option, value = word.split("=", 1)
     field = _field_for(magic, [*before, *option])
     name = extras(field).get("completer") or "" if field else ""
@@ -55,10 +58,6 @@ def complete(name: str, typed: str) -> tuple[str, list[str]]:
 
 def _starting(fragment: str, words: Iterable[str]) -> list[str]:
     return [word for word in words if word.lower().startswith(fragment.lower())]
-
-
-def _flags(magic: Magic) -> list[str]:
-    return [flag for action in magic.parser._actions for flag in action.option_strings]
 
 
 def _field_for(magic: Magic, before: list[str]) -> FieldInfo | None:
@@ -94,39 +93,19 @@ def _soon(source: Callable[[], Iterable[str]]) -> list[str]:
         return []
 
 
-def _machines() -> Iterable[str]:
-    return (machine.hardware_profile for machine in session.current(start=False).machines())
+def _session() -> Session:
+    return session.current(start=False)
 
 
-def _gpus() -> Iterable[str]:
-    return dict.fromkeys(m.card_name for m in session.current(start=False).machines() if m.card)
-
-
-def _runs() -> Iterable[str]:
-    return known_ids(session.current(start=False).client)
-
-
-def _models() -> Iterable[str]:
-    return (offer.id for offer in catalogue(session.current(start=False)))
-
-
-def _deployable() -> Iterable[str]:
-    return (model.serving_name for model in session.current(start=False).client.inference.models())
-
-
-def _deployments() -> Iterable[str]:
-    return (each.deployment_id for each in session.current(start=False).client.inference.list())
-
-
-def _settings() -> Iterable[str]:
-    return (row.name for row in SETTINGS)
+def _client() -> Client:
+    return _session().client
 
 
 def _keys(typed: str) -> Iterable[str]:
     """Return what the folder of the bucket holds that is being typed, a page of it."""
     scheme = SCHEME if typed.startswith(SCHEME) else ""
     folder = typed.removeprefix(scheme).rpartition("/")[0]
-    page = next(session.current(start=False).storage.pages(folder, recursive=False), [])
+    page = next(_session().storage.pages(folder, recursive=False), [])
     return (scheme + found.key for found in page)
 
 
@@ -138,12 +117,12 @@ def _paths(typed: str) -> Iterable[str]:
     return (f"{prefix}{path.name}{'/' if path.is_dir() else ''}" for path in found)
 
 
-def _places(typed: str) -> Iterable[str]:
-    return _keys(typed) if typed.startswith(SCHEME) else [SCHEME, *_paths(typed)]
-
-
 #: What is completed from what is typed so far, since there is too much to offer all.
-BY_WHAT_IS_TYPED: dict[str, Callable[[str], Iterable[str]]] = {"keys": _keys, "paths": _paths, "places": _places}
+BY_WHAT_IS_TYPED: dict[str, Callable[[str], Iterable[str]]] = {
+    "keys": _keys,
+    "paths": _paths,
+    "places": lambda typed: _keys(typed) if typed.startswith(SCHEME) else [SCHEME, *_paths(typed)],
+}
 
 
 def _variables() -> list[str]:
@@ -152,64 +131,25 @@ def _variables() -> list[str]:
     return [name for name in shell.user_ns if name not in shell.user_ns_hidden] if shell else []
 
 
-def _secrets() -> Iterable[str]:
-    return (each.name for each in session.current(start=False).client.environment_variables.list())
-
-
-def _orgs() -> Iterable[str]:
-    return (org.slug for org in session.current(start=False).client.orgs.list())
-
-
-def _members() -> Iterable[str]:
-    client = session.current(start=False).client
-    return (each.email or each.user_id for each in client.orgs.list_members(slug_of(client, None)))
-
-
-def _api_keys() -> Iterable[str]:
-    client = session.current(start=False).client
-    return (key.name for key in keys(client, team_slug(client)))
-
-
-def _vms() -> Iterable[str]:
-    return (each.display_name or each.vm_id for each in living(session.current(start=False).client))
-
-
-def _vm_gpus() -> Iterable[str]:
-    offered = offers(session.current(start=False).client.vms.availability())
-    return dict.fromkeys(hardware_label(offer.profile) for offer in offered)
-
-
-def _volumes() -> Iterable[str]:
-    return (each.volume_id for each in session.current(start=False).client.block.list())
-
-
-def _magics() -> Iterable[str]:
-    return (row.name for row in MAGICS)
-
-
-def _batch_files() -> Iterable[str]:
-    return (each.id for each in session.current(start=False).client.files.list())
-
-
 #: What may be several, with commas between.
 LISTED = {"gpus", "machines", "variables"}
 
 COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
-    "deployable": _deployable,
-    "deployments": _deployments,
-    "gpus": _gpus,
-    "machines": _machines,
-    "models": _models,
-    "runs": _runs,
-    "batch_files": _batch_files,
-    "magics": _magics,
-    "orgs": _orgs,
-    "vms": _vms,
-    "vm_gpus": _vm_gpus,
-    "volumes": _volumes,
-    "members": _members,
-    "api_keys": _api_keys,
-    "secrets": _secrets,
-    "settings": _settings,
+    "deployable": lambda: (model.serving_name for model in _client().inference.models()),
+    "deployments": lambda: (each.deployment_id for each in _client().inference.list()),
+    "gpus": lambda: dict.fromkeys(each.card_name for each in _session().machines() if each.card),
+    "machines": lambda: (machine.hardware_profile for machine in _session().machines()),
+    "models": lambda: (offer.id for offer in catalogue(_session())),
+    "runs": lambda: known_ids(_client()),
+    "batch_files": lambda: (each.id for each in _client().files.list()),
+    "magics": lambda: (row.name for row in MAGICS),
+    "orgs": lambda: (org.slug for org in _client().orgs.list()),
+    "vms": lambda: (each.display_name or each.vm_id for each in living(_client())),
+    "vm_gpus": lambda: dict.fromkeys(hardware_label(each.profile) for each in offers(_client().vms.availability())),
+    "volumes": lambda: (each.volume_id for each in _client().block.list()),
+    "members": lambda: (each.email or each.user_id for each in _client().orgs.list_members(slug_of(_client(), None))),
+    "api_keys": lambda: (key.name for key in keys(_client(), team_slug(_client()))),
+    "secrets": lambda: (each.name for each in _client().environment_variables.list()),
+    "settings": lambda: (row.name for row in SETTINGS),
     "variables": _variables,
 }
