@@ -140,7 +140,7 @@ NEEDS = {
 
 
 def is_several(options: RunOptions) -> bool:
-    """Whether the options ask for several runs, or for one that is shown as several are."""
+    """Whether the options ask for several runs, or for a run that is shown as several are."""
     return bool(options.sweep) or any("," in (wish or "") for wish in (options.gpu, options.machine))
 
 
