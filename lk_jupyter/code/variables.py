@@ -102,6 +102,9 @@ _FLAGS = re.compile(r"\s*(?:-[A-Za-z]+(?:\s*\d+)?\s+)*")
 #: Where a line of the shell or of a magic takes a value: ``{expression}`` or ``$name``.
 _EXPANDED = re.compile(r"\{([^{}\n]+)\}|(?<!\$)\$([A-Za-z_]\w*)")
 
+#: Magics of which the line names an object, such as ``name?``.
+_OF_NAMES = [["pinfo"], ["pinfo2"], ["pdoc"], ["pdef"], ["psource"], ["pfile"]]
+
 #: Names in a query of pandas (``@x``), and in a formula (``y ~ np.log(x)``).
 _IN_QUERY, _IN_FORMULA = re.compile(r"@([^\W\d]\w*)"), re.compile(r"[^\W\d]\w*")
 
@@ -123,6 +126,8 @@ def _read_in_text(call: ast.Call) -> Iterator[str]:
     if function in {"system", "getoutput", "run_line_magic", "run_cell_magic"} and _is_shell(call.func):
         found = [match for text in texts for match in _EXPANDED.findall(text)]
         yield from (name for made, plain in found for name in ([plain] if plain else _names_in(made)))
+        if texts[:1] in _OF_NAMES:
+            yield from (text.partition(".")[0].strip() for text in texts[1:])
     yield from (name for text in texts if "~" in text for name in _IN_FORMULA.findall(text))
 
 

@@ -16,6 +16,8 @@ def before(settings, namespace):
     os.chdir(folder)
     if folder not in sys.path:
         sys.path.insert(0, folder)
+    for name in settings.get("folders", ()):
+        os.makedirs(name, exist_ok=True)
     for name, content in settings["files"].items():
         os.makedirs(os.path.dirname(os.path.abspath(name)), exist_ok=True)
         with open(name, "wb") as file:

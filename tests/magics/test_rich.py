@@ -315,6 +315,9 @@ def test_binary_files_come_along_where_the_cell_names_them_or_is_given_them(kern
     kernel.run("from pathlib import Path\nPath('kept.bin').write_bytes(bytes(range(256)))")
     cell = kernel.run("%%lk_run --carry\nimport os\nprint(len(open('kept.bin', 'rb').read()), os.listdir())")
     assert cell.text == "256 ['kept.bin']\n"
+    kernel.run("place = Path('images') / 'first'\nplace.mkdir(parents=True)")
+    cell = kernel.run("%%lk_run --carry\nprint((place / 'a.txt').write_text('kept'), end=' ')")
+    assert cell.text == "4 "
     cell = kernel.run(
         "%%lk_run --files *.bin\nfrom glob import glob\nprint(glob('*'), open(glob('*.bin')[0], 'rb').read(2))"
     )

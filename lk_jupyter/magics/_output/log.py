@@ -17,13 +17,21 @@ _HOLD = 0.5
 class LogOutput:
     """Writes the log: the first ``limit`` lines as they come, the last ``limit`` at the end.
 
-    ``write`` puts text on the cell's stdout. ``note`` shows one line that is updated in place, for
+    ``write`` puts text on the cell's stdout; in a notebook (not ``ends``) its last line stays unfinished where the
+    code left it so. ``note`` shows one line that is updated in place, for
     what is between the two; ``hide`` shows there at the end how many lines are left out.
     """
 
     def __init__(
-        self, write: Callable[[str], None], note: Callable[[str], None], hide: Callable[[int], None], *, limit: int
+        self,
+        write: Callable[[str], None],
+        note: Callable[[str], None],
+        hide: Callable[[int], None],
+        *,
+        limit: int,
+        ends: bool = True,
     ) -> None:
+        self._ends = ends
         self._write = write
         self._note = note
         self._hide = hide
@@ -46,21 +54,32 @@ class LogOutput:
 
     def end(self, traceback: str = "") -> None:
         """Write what is left. A traceback that the cell's error is going to show is left to it."""
-        lines = self._held + self._text.end()
+        lines, live = self._rest(self._held)
         last = traceback.rstrip().rpartition("\n")[2]
         if self._held and last and redact(lines[-1].rstrip()) == last:
             lines = []
-        self._emit(lines, "")
-        if self._on_screen:
-            self._write("\n")
+        self._finish(lines, live)
         self._show_tail()
 
     def cut(self) -> None:
         """Write what there is and end its line: another output follows."""
-        self._emit(self._release() + self._text.end(), "")
-        if self._on_screen:
+        self._finish(*self._rest(self._release()))
+
+    def _rest(self, held: list[str]) -> tuple[list[str], str]:
+        """Return the lines that are left, and the unfinished one where it stays so."""
+        lines, live = self._text.take()
+        left = self._text.end()
+        is_one = not self._ends and len(left) == 1 and not held and self._room > len(lines)
+        return (held + lines, live) if is_one else (held + lines + left, "")
+
+    def _finish(self, lines: list[str], live: str) -> None:
+        if lines or not live:
+            self._emit(lines, "")
+        if live:
+            self._emit([], live)
+        elif self._on_screen:
             self._write("\n")
-            self._on_screen = ""
+        self._on_screen = ""
 
     def _hold(self, lines: list[str]) -> list[str]:
         """Keep back a traceback, for a moment, and what follows it."""

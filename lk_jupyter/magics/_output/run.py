@@ -167,7 +167,8 @@ class RunDisplay:
     def begin(self, run: Run) -> None:
         """Make ready for the log of a run."""
         write, note, hide = (_drop, _drop, _drop) if self._quiet else (write_text, self._show_note, self._show_hidden)
-        self._log = LogOutput(write, note, hide, limit=setting("log_lines"))
+        in_notebook = getattr(self.shell, "kernel", None) is not None
+        self._log = LogOutput(write, note, hide, limit=setting("log_lines"), ends=not in_notebook)
         self._rich = RichOutput(self.shell, self._log.cut, (self._status, self._note))
         self._run = run
         if not self._status.is_shown:

@@ -156,8 +156,9 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
         paths = {**_named_files(tree, source.folder), **paths}
     files, binary = _contents(paths)
     _check_places({**files, **binary}, source)
-    if binary:
-        parts = [*parts, RemoteModule(_FILES, {"files": binary})]
+    folders = _named_folders(tree, source.folder, parcel)
+    if binary or folders:
+        parts = [*parts, RemoteModule(_FILES, {"files": binary, "folders": folders})]
     metadata = {**options.metadata, **parcel.metadata, REQUEST_KEY: uuid.uuid4().hex}
     shipped: dict[str, str] = {}
     if parts:
@@ -251,6 +252,22 @@ def _named_files(tree: ast.Module, folder: Path) -> dict[str, Path]:
                 if not key.startswith(PREFIX):
                     found[key] = path
     return found
+
+
+def _named_folders(tree: ast.Module, folder: Path, parcel: VariablePayload) -> list[str]:
+    """Return the folders next to the notebook that the code or its variables name, where it may write a file."""
+    if not (parcel.carries and parcel.origin):
+        return []
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    names = [*texts, *(value for value in parcel.origin.values.values() if isinstance(value, (str, Path)))]
+    found = set()
+    for path in [
+        path for name in names if 0 < len(str(name)) < _LONGEST_NAME for path in (Path(name), Path(name).parent)
+    ]:
+        with suppress(OSError, ValueError, UsageError):
+            if not path.is_absolute() and (folder / path).is_dir():
+                found.add(_key(path, folder))
+    return sorted(found - {"."})
 
 
 def _contents(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, str]]:

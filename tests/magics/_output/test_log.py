@@ -135,6 +135,17 @@ def test_a_traceback_in_mid_run_is_written_after_a_moment(screen, monkeypatch):
     assert screen.lines == ["before", *TRACEBACK.splitlines(), "after"]
 
 
+def test_a_notebook_leaves_an_unfinished_line_as_the_code_did():
+    screen = Screen()
+    screen.output = LogOutput(screen.write, screen.notes.append, screen.hidden.append, limit=5, ends=False)
+    screen.output.show("one\n1 2 ")
+    screen.output.show("3 ")
+    screen.output.cut()
+    screen.output.show("\n4 5\n6 ")
+    screen.output.end()
+    assert screen.text == "one\n1 2 3 \n4 5\n6 "
+
+
 def test_an_unfinished_last_line_is_ended(screen):
     screen.output.show("no newline")
     screen.output.end()
