@@ -6,6 +6,7 @@ import re
 import nbformat
 import pytest
 from nbconvert import HTMLExporter
+from patience import PATIENCE
 from playwright.sync_api import expect
 from storage.between import Network
 
@@ -176,7 +177,7 @@ def ids(book, cell):
 
 
 def until(book, holds, what):
-    for _ in range(400):
+    for _ in range(10 * PATIENCE):
         if holds():
             return
         book.page.wait_for_timeout(100)
