@@ -50,7 +50,7 @@ def _ends():
 
 def _watch(settings, shell):
     idle, end = settings["idle"], time.monotonic() + settings["left"]
-    margin = min(60, settings["left"] / 4)
+    margin = min(60, max(20, settings["left"] / 4))  # a start that took long leaves little, and saving takes its time
     while not _is_over(idle, end, margin):
         time.sleep(min(_pace, idle / 4))
     if settings["save"]:

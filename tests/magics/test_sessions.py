@@ -210,7 +210,7 @@ def test_variables_are_saved_before_the_time_limit(make_cloud, home, monkeypatch
     cloud = make_cloud("--engine", "none")  # its clock is the real one
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
     monkeypatch.setenv("LK_API_KEY", cloud.api_key)
-    run_cell("%%lk_run --session train --timeout 40\nx = bytes(100_000)\nopened = open(__import__('os').devnull)")
+    run_cell("%%lk_run --session train --timeout 80\nx = bytes(100_000)\nopened = open(__import__('os').devnull)")
     until(lambda: not list(cloud.client.workloads.list()))
     assert "100000" in run_cell("%%lk_run --session train\nprint(len(x))")
     run_cell("%lk_sessions stop train")
