@@ -1,5 +1,6 @@
 """Several runs at once on a real local cloud: bounded, none left behind, one failure no other's."""
 
+import re
 import time
 from decimal import Decimal
 
@@ -215,13 +216,15 @@ def test_peak_memory_and_mean_use_of_the_gpu_come_from_its_metrics(make_cloud, h
 
 
 def test_all_are_aborted_when_together_they_have_cost_what_they_may(make_cloud, home):
-    cloud = make_cloud("--clock-speed", "1")
+    cloud = make_cloud(
+        "--clock-speed", "0.5"
+    )  # it bills half of what is expected: a late look costs no more than allowed
     with connect(cloud.base_url, cloud.api_key) as session:
         fan = started(session, HANGS, gpu="A100,H100", sweep=["x=1"], max_cost=Decimal("0.004"))
         outcomes = ended(fan)
     assert [outcome.state for outcome in outcomes] == ["aborted", "aborted"]
-    assert all("together the runs had cost ≈ 0.0" in outcome.reason for outcome in outcomes)
-    assert Decimal("0.002") < fan.cost < Decimal("0.004")
+    assert all(re.search(r"together the runs had cost (≈|at most) 0\.0", outcome.reason) for outcome in outcomes)
+    assert Decimal("0.0005") < fan.cost < Decimal("0.004")
 
 
 def test_runs_that_together_might_go_beyond_a_budget_are_refused_before_any_is_sent(session):
