@@ -62,7 +62,7 @@ test: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	$(PYTEST) $(if $(ROOM),tests/$(ROOM))
 
 unit: $(VENV)/dev.stamp $(VENV)/browser.stamp
-	$(PYTEST) -m unit
+	$(PYTEST) -n 2 -m unit
 
 test-all:
 	LK_EXAMPLES=100 LK_TORTURE_SEEDS=3 LK_TORTURE_RUNS=300 LK_ROWS=10000 $(MAKE) --no-print-directory test

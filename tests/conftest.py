@@ -61,7 +61,7 @@ if FORKS:
 #: What a test is no unit test with: fixtures that start servers, kernels or browsers, and words by which a file does.
 STARTED = {"chromium", "cloud", "hosting", "image", "jupyter", "make_cloud", "talkative"}
 STARTS = re.compile(
-    r"\b(KernelManager|RunningCloud|books|pexpect|start_new_kernel|subprocess|import (running|.*lab))\b"
+    r"\b(KernelManager|RunningCloud|Weed|books|pexpect|start_new_kernel|subprocess|import (running|.*lab))\b"
 )
 
 
