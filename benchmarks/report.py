@@ -13,6 +13,7 @@ from importlib import import_module
 BENCHES = (
     "load_ext",
     "shim",
+    "cold_start",
     "local_cloud",
     "cloud_load",
     "first_line",

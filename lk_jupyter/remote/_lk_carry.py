@@ -362,8 +362,9 @@ class Writer(cloudpickle.Pickler):
 class Digests(Writer):
     """Names objects by what they hold, each apart; an object that the other side has counts by its token."""
 
-    def __init__(self, known):
+    def __init__(self, known, hash_of=None):
         super().__init__(None, known)
+        self._hash = hash_of or _hash
 
     def of(self, value):
         """Return the digest of what a value holds; what it refers to is reached meanwhile. Raises Refused."""
@@ -390,7 +391,7 @@ class Digests(Writer):
         if made is None:
             return None
         grad = grad_of(value)
-        return _digest(made[0], map(_hash, made[1])) + ("" if grad is None else self._leaf(grad))
+        return _digest(made[0], map(self._hash, made[1])) + ("" if grad is None else self._leaf(grad))
 
 
 def digest_of(node, leaves):
@@ -1188,17 +1189,18 @@ class Kept:
         return {found[0]: found[1] for found in self._found.values() if found}
 
 
-def digest_here(value):
+def digest_here(value, hash_of=None):
     """Return the digest of a value and all that it holds; None for what cannot be read."""
-    digests = Digests({})
+    digests = Digests({}, hash_of)
     return _quietly(digests.of if digests.is_leaf(value) else digests.of_any, value)
 
 
-def digests_of(tokens):
-    """Return token → digest of each object that can change in place."""
+def digests_of(tokens, hash_of=None, wanted=None):
+    """Return token → digest of each object that can change in place, or of those that are ``wanted``."""
     known = known_of(tokens)
-    digests = Digests(known)
-    return {token: _quietly(digests.of, value) for token, value in known.values()}
+    digests = Digests(known, hash_of)
+    found = ((token, value) for token, value in known.values() if wanted is None or token in wanted)
+    return {token: _quietly(digests.of, value) for token, value in found}
 
 
 def known_of(tokens):

@@ -408,7 +408,7 @@ class Run:
         heard, pause, state = time.monotonic(), 0.05, "active"
         while True:
             try:
-                if is_final(state := self.status):
+                if is_final(state := self.record.status if self._ending.finished else self.status):
                     return self.record
                 heard = time.monotonic()
             except BROKEN as error:
@@ -510,7 +510,8 @@ class Run:
             self._session.storage,
             str(asked.get(REQUEST_KEY)),
             said[0].payload if said else None,
-            origin or origin_of(settings, blob_reader(self._session.storage, settings)),
+            origin,
+            origin_of(settings, blob_reader(self._session.storage, settings)),
         )
 
     def abort(self) -> None:

@@ -19,6 +19,9 @@ _UNTOLD = timedelta(minutes=15)
 #: No credentials are asked for again within so short a time, however soon they end.
 _REST = timedelta(seconds=1)
 
+#: Credentials that have this share of their life behind them are as good as new ones.
+_NEW = 1 / 20
+
 
 class Credentials:
     """Gives credentials that are good for some time yet; safe to use from several threads."""
@@ -42,7 +45,7 @@ class Credentials:
         """Return credentials that last so long, or as long as the server gives them."""
         with self._lock:
             now = datetime.now(timezone.utc)
-            if self._present is None or (self._ends_before(now + time) and now - self._asked > _REST):
+            if self._present is None or (self._ends_before(now + time) and now - self._asked > self._rest(now)):
                 self._present, self._asked = self._renewed(now), now
             return self._present
 
@@ -60,6 +63,12 @@ class Credentials:
             if self._present is None or _end(self._present, self._asked) <= now:
                 raise
             return self._present
+
+    def _rest(self, now: datetime) -> timedelta:
+        """Return how old credentials must be so that new ones are asked for."""
+        assert self._present  # noqa: S101 (asked only when there are some)
+        life = _end(self._present, self._asked) - self._asked
+        return _REST if self._ends_before(now) else max(_REST, life * _NEW)
 
     def _ends_before(self, moment: datetime) -> bool:
         assert self._present  # noqa: S101 (asked only when there are some)

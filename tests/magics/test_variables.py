@@ -154,7 +154,7 @@ def test_carry_is_the_default_where_it_is_set_so_and_no_carry_switches_it_off(ke
         assert kernel.value("count") == "[1, 2]"
         assert kernel.run("%%lk_run --no-carry\ncount.append(3)").error["ename"] == "RunFailed"
     finally:
-        kernel.run("%lk_config carry --reset")
+        kernel.run("%lk_config carry --unset")
 
 
 def test_the_plan_and_the_status_line_name_what_travels(kernel):
@@ -168,13 +168,38 @@ def test_the_plan_and_the_status_line_name_what_travels(kernel):
 
 
 def test_what_changed_here_while_a_run_went_on_is_kept_and_both_are_there(kernel):
-    kernel.run("held, twice, mine = 1, [1], [1]")
-    kernel.run("%%lk_run --carry --detach --save run\nheld = held + 1\ntwice.append(2)\nmine.append('run')")
-    kernel.run("run.wait(); held = 'mine'; mine.append('here')")
+    kernel.run("held, twice, mine, deep = 1, [1], [1], {'in': [1]}; asked = asked_too = 0; unread = [0]")
+    kernel.run(
+        "%%lk_run --carry --detach --save run\n"
+        "held = held + 1\ntwice.append(2)\nmine.append('run')\ndeep['in'].append('run')"
+    )
+    kernel.run("%%lk_run --detach --out asked,asked_too,unread --save named\nasked = asked_too = unread = 'run'")
+    kernel.run("run.wait(); held = 'mine'; mine.append('here'); deep['in'].append('here')")
+    kernel.run("named.wait(); asked = 'mine'; unread.append('here')")
     cell = kernel.run(f"%lk_attach {kernel.value('run.execution_id')[1:9]}")
     assert "held has another value here by now, so what the run made of it is in held_from_run" in cell.shown[-1]
     assert kernel.value("held, held_from_run, twice") == "('mine', 2, [1, 2])"
     assert kernel.value("mine, mine_from_run") == "([1, 'here'], [1, 'run'])"
+    assert kernel.value("deep, deep_from_run") == "({'in': [1, 'here']}, {'in': [1, 'run']})"
+
+    cell = kernel.run(f"%lk_attach {kernel.value('named.execution_id')[1:9]}")
+    assert "asked has another value here by now, so what the run made of it is in asked_from_run" in cell.shown[-1]
+    assert kernel.value("asked, asked_from_run, asked_too") == "('mine', 'run', 'run')"
+    assert kernel.value("unread, unread_from_run") == "([0, 'here'], 'run')"
+
+
+def test_what_a_thread_changes_here_while_the_cell_waits_for_its_run_is_kept_too(kernel, tmp_path):
+    begun, changed = str(tmp_path / "begun"), str(tmp_path / "changed")
+    kernel.run(
+        f"import os\nos.mkfifo({begun!r}); os.mkfifo({changed!r})\nrows, total = [1], 0\n"
+        f"def change():\n    global total\n    open({begun!r}).read()\n"
+        f"    rows.append('here'); total = 'here'\n    open({changed!r}, 'w').close()\n"
+        "threading.Thread(target=change, daemon=True).start()"
+    )
+    waits = f"open({begun!r}, 'w').close()\nwith open({changed!r}) as file: file.read()"
+    cell = kernel.run(f"%%lk_run --carry\nrows.append('run')\ntotal = total + 1\n{waits}")
+    assert "rows has another value here by now" in cell.shown[-1]
+    assert kernel.value("rows, rows_from_run, total, total_from_run") == "([1, 'here'], [1, 'run'], 'here', 1)"
 
 
 def test_after_an_error_what_was_changed_before_it_comes_back(kernel):

@@ -57,10 +57,8 @@ def bytes_of(write):
 class There:
     """What a run is to the state of a notebook, in this process."""
 
-    def __init__(self, namespace, names=None, *, watched=False):
-        self.parcel = pack_state(list(names or namespace), namespace, [], LIMIT)
-        if watched:
-            self.parcel = with_digests(self.parcel)
+    def __init__(self, namespace, names=None):
+        self.parcel = with_digests(pack_state(list(names or namespace), namespace, [], LIMIT))
         blobs = [bytes_of(blob.write) for blob in self.parcel.blobs]
         text = self.parcel.settings["message"]
         if isinstance(text, dict):
@@ -565,7 +563,7 @@ def test_a_variable_that_was_changed_here_meanwhile_keeps_its_value_and_the_runs
 
 def test_two_runs_that_carry_the_same_name_lose_neither_change():
     here = {"items": [1], "x": 0, "unread": 5}
-    first, second = There(here, watched=True), There(here, watched=True)
+    first, second = There(here), There(here)
     for number, there in enumerate((first, second), 1):
         there.names["items"].append(f"run {number}")
         there.names["x"] = number

@@ -42,7 +42,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.upload import uploaded
 from lk_jupyter.runs.variables.download import message_of, outputs_in
 from lk_jupyter.runs.variables.payload import CARRY_NEEDS, NEEDS
-from lk_jupyter.runs.variables.state import put_here, state_in
+from lk_jupyter.runs.variables.state import blob_reader, origin_of, put_here, put_outputs, state_in
 from lk_jupyter.text.redact import redact
 
 if TYPE_CHECKING:
@@ -251,11 +251,10 @@ class WarmPython:
         if not parcel.carries:
             pickle = bool(parcel.settings["pickle"])
             found = outputs_in(text, storage, bundle.token, parcel.outputs, pickle=pickle, ours=True)
-            namespace.update(found)
-            came = [Notice(f"Set here: {', '.join(found)}")] if found else []
-            return [*came, *(Notice(f"{reason}.", WARNING) for reason in found.missing.values())]
+            return put_outputs(found, parcel.origin, namespace)
         assert parcel.origin is not None  # noqa: S101 (whatever carries has one)
-        state = state_in(text, storage, bundle.token, parcel.origin)
+        copies = origin_of(parcel.settings, blob_reader(storage, parcel.settings))
+        state = state_in(text, storage, bundle.token, parcel.origin, copies)
         remarks = put_here(state, namespace)
         self._remember(namespace, [*parcel.origin.values, *state.names, *state.missing])
         return remarks

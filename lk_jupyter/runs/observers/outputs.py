@@ -11,7 +11,7 @@ from lk_jupyter.protocol.metadata import CARRY_KEY, REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.variables.download import asked_for
-from lk_jupyter.runs.variables.state import put_here, recall, remember
+from lk_jupyter.runs.variables.state import put_here, put_outputs, recall, remember
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
@@ -44,10 +44,9 @@ class Returned(RunObserver):
             found = run.outputs(names=names)
         except LkError as error:
             return [Notice(f"Can't download {', '.join(names)}: {error} Try again: run.outputs()", WARNING)]
-        self._namespace.update(found)
+        origin = recall(str((run.asked or {}).get(REQUEST_KEY)))
         after = "" if record.status.lower() in SUCCEEDED_STATES else ", as they were when it failed"
-        came = [Notice(f"Set here: {', '.join(found)}{after}")] if found else []
-        return [*came, *(Notice(f"{reason}.", WARNING) for reason in found.missing.values())]
+        return put_outputs(found, origin, self._namespace, after)
 
     def _carried(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Bring what the run has changed into the variables here."""

@@ -105,12 +105,11 @@ def _parcel(
     carries = options.carry if options.carry is not None else source.is_cell and setting("carry")
     inputs = inputs_of(source, options)
     if not carries:
-        return inputs, pack(inputs, outputs, pickle=options.pickle)
+        return inputs, pack(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
     others = source.namespace if reads_all(source.code) else ()
-    parcel = pack_state(names, source.namespace, outputs, setting("carry_limit"), others, kept, source.code)
-    if options.detach:
-        parcel = with_digests(parcel)
+    code, limit = source.code, setting("carry_limit")
+    parcel = with_digests(pack_state(names, source.namespace, outputs, limit, others, kept, code))
     values = parcel.origin.values if parcel.origin else {}
     return {**values, "os.environ": changed_environment()}, parcel
 

@@ -67,13 +67,13 @@ class Sent:
 class Origin:
     """What a run's state was made of here: token → object, name → value, and id of every name's value then.
 
-    ``digests`` is token → what the object held then, of a detached run.
+    ``digests`` is token, or name of an output, → what the object held then.
     """
 
     tokens: Mapping[int, Any]
     values: Mapping[str, Any]
     ids: Mapping[str, int]
-    digests: Mapping[int, str | None] = field(default_factory=dict)
+    digests: Mapping[int | str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,17 @@ class VariablePayload:
         return [f"brings {named}{more}"]
 
 
-def pack(inputs: Mapping[str, Any], outputs: Sequence[str], *, pickle: bool = False) -> VariablePayload:
-    """Make a parcel; nothing is sent. Raises UsageError with each value that cannot be sent, and why."""
+def pack(
+    inputs: Mapping[str, Any],
+    outputs: Sequence[str],
+    *,
+    pickle: bool = False,
+    namespace: Mapping[str, Any] | None = None,
+) -> VariablePayload:
+    """Make a parcel; nothing is sent. Raises UsageError with each value that cannot be sent, and why.
+
+    ``namespace`` has the values that the outputs replace.
+    """
     message = _lk_envelope.Message(pickle)
     for name, value in inputs.items():
         message.add(name, value)
@@ -133,7 +142,19 @@ def pack(inputs: Mapping[str, Any], outputs: Sequence[str], *, pickle: bool = Fa
     settings = _settings(message.text() if inputs else "", blobs, outputs)
     settings.update(pickle=pickle, carry=0)
     sent = (Sent(name, type(value).__name__, message.sizes[name]) for name, value in inputs.items())
-    return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), frozenset(message.modules), settings)
+    modules = frozenset(message.modules)
+    return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), modules, settings, _before(outputs, namespace))
+
+
+def _before(names: Sequence[str], namespace: Mapping[str, Any] | None) -> Origin | None:
+    """Return what the outputs of a run were here before it."""
+    if namespace is None or not names:
+        return None
+    from lk_jupyter.remote._lk_carry import digest_here  # noqa: PLC0415 (imports cloudpickle)
+
+    values = {name: namespace[name] for name in names if name in namespace}
+    digests: dict[int | str, str | None] = {name: digest_here(value, fingerprint) for name, value in values.items()}
+    return Origin({}, {}, {name: id(value) for name, value in values.items()}, digests)
 
 
 def _settings(text: Any, blobs: list[Blob], outputs: Sequence[str], *, returns: bool = False) -> dict[str, Any]:
@@ -204,7 +225,7 @@ def with_digests(parcel: VariablePayload) -> VariablePayload:
     """Return a parcel that knows what its objects hold now: the notebook may change them while the run is active."""
     from lk_jupyter.remote._lk_carry import digests_of  # noqa: PLC0415 (imports cloudpickle)
 
-    origin = parcel.origin and replace(parcel.origin, digests=digests_of(parcel.origin.tokens))
+    origin = parcel.origin and replace(parcel.origin, digests=digests_of(parcel.origin.tokens, fingerprint))
     return replace(parcel, origin=origin)
 
 

@@ -13,6 +13,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.bucket import VALUES
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.variables.download import CHANGED, NotReturned, Outputs, is_as_said, leaf_reader, message_of
+from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import Origin, size_label
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class ChangedState:
     widgets of outputs, ``changed`` those in which something changed in place, ``deleted`` those that it deleted;
     ``missing`` is name → reason for what did not come, ``sizes`` name → bytes, ``ambient`` module → state;
     ``replaced`` are objects that could not change in place, with their new values; ``apart`` are objects that were
-    changed here meanwhile, with the values of the run.
+    changed here meanwhile, with the values of the run; ``torn`` are names of values in which such an object is, with
+    the values of the run.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class ChangedState:
     ambient: dict[str, str] = field(default_factory=dict)
     replaced: list[tuple[Any, Any]] = field(default_factory=list)
     apart: list[tuple[Any, Any]] = field(default_factory=list)
+    torn: dict[str, Any] = field(default_factory=dict)
     origin: Origin | None = None
 
     def outputs(self, names: Sequence[str] = ()) -> Outputs:
@@ -84,10 +87,10 @@ class ChangedState:
         for old, new in self.replaced:
             for name in [name for name, value in namespace.items() if value is old]:
                 namespace[name] = new
-        for old, new in self.apart:
-            for name in [name for name, value in namespace.items() if value is old]:
-                namespace[name + MEANWHILE] = new
-                kept[name] = name + MEANWHILE
+        found = {name: new for old, new in self.apart for name, value in namespace.items() if value is old}
+        for name, value in {**self.torn, **found}.items():
+            namespace[name + MEANWHILE] = value
+            kept[name] = name + MEANWHILE
         if LAST in self.unnamed:
             _show_as_last(self.unnamed[LAST], namespace)
         _lk_carry.put_formatters(self.unnamed.get(_lk_carry.FORMATTERS, {}))
@@ -126,32 +129,54 @@ def _show_as_last(value: Any, namespace: MutableMapping[str, Any]) -> None:
 
 
 def changed_state(
-    storage: Storage, token: str, said: Mapping[str, Any] | None, origin: Origin | Callable[[], Origin]
+    storage: Storage,
+    token: str,
+    said: Mapping[str, Any] | None,
+    origin: Origin | None,
+    copies: Callable[[], Origin],
 ) -> ChangedState:
     """Fetch what a run of this machine has changed, if it is what the run ``said`` in its log. Raises StorageError.
 
-    It reads pickles: who calls it has made sure that the run was started from here.
+    It reads pickles: who calls it has made sure that the run was started from here. Without an ``origin`` it changes
+    ``copies``.
     """
     try:
         text = message_of(storage, token, said)
     except NotReturned as reason:
         return ChangedState(missing={"state": f"What the run changed {reason}"})
-    return state_in(text, storage, token, origin)
+    return state_in(text, storage, token, origin, copies)
 
 
-def state_in(text: bytes | str, storage: Storage, token: str, origin: Origin | Callable[[], Origin]) -> ChangedState:
+def state_in(
+    text: bytes | str, storage: Storage, token: str, origin: Origin | None, copies: Callable[[], Origin]
+) -> ChangedState:
     """Return what a message shows that a run has changed; its large parts are in the bucket. Raises StorageError."""
     from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
 
-    here = origin if isinstance(origin, Origin) else origin()
+    def state_of(here: Origin) -> ChangedState:
+        return _applied(_lk_carry.Arriving(json.loads(text), leaf_reader(storage, token), here.tokens), here)
+
+    here = copies() if origin is None else origin
     try:
-        content = json.loads(text)
-        arriving = _lk_carry.Arriving(content, leaf_reader(storage, token), here.tokens)
-        return _applied(arriving, here)
+        state = state_of(here)
+        if state.torn:
+            _read_again(state, lambda: state_of(copies()))
     except LkError:
         raise
     except Exception as error:  # noqa: BLE001 (the run may write what it likes)
         return ChangedState(missing={"state": f"What the run changed cannot be read ({type(error).__name__}: {error})"})
+    return state
+
+
+def _read_again(state: ChangedState, read: Callable[[], ChangedState]) -> None:
+    """Set what the run made of values of which a part was changed here: a session may not have all of it any more."""
+    torn, state.torn = state.torn, {}
+    try:
+        found = read().changed
+        state.torn = {name: found[name] for name in torn}
+    except Exception:  # noqa: BLE001 (what it lacks raises in many ways)
+        words = "{} has another value here by now, so what the run changed in it was left out"
+        state.missing.update({name: words.format(name) for name in torn})
 
 
 def _applied(arriving: Any, origin: Origin) -> ChangedState:
@@ -162,7 +187,8 @@ def _applied(arriving: Any, origin: Origin) -> ChangedState:
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
     state.origin = origin
     entries = list(arriving.read())
-    now = _lk_carry.digests_of(origin.tokens) if origin.digests else {}
+    changed_here = _changed_here(origin, {entry["n"] for entry, _ in entries if entry["k"] != "name"})
+    named = set(map(id, origin.values.values()))
     for entry, value in entries:
         if entry["k"] == "name":
             is_unnamed = entry["n"] in (LAST, _lk_carry.FORMATTERS) or entry["n"].startswith(_lk_carry.SHOWN)
@@ -170,8 +196,11 @@ def _applied(arriving: Any, origin: Origin) -> ChangedState:
             names[entry["n"]] = value
             continue
         old = origin.tokens[entry["n"]]
-        if now.get(entry["n"]) != origin.digests.get(entry["n"]):
-            state.apart.append((old, value if entry["k"] == "leaf" else _copied(old, value)))
+        if entry["n"] in changed_here:
+            if id(old) in named or entry["of"] not in origin.values:
+                state.apart.append((old, value if entry["k"] == "leaf" else _copied(old, value)))
+            else:
+                state.torn[entry["of"]] = None
             continue
         try:
             if entry["k"] == "leaf":
@@ -188,6 +217,21 @@ def _applied(arriving: Any, origin: Origin) -> ChangedState:
     missing = {**listed["refused"], **arriving.refused}  # a widget that did not come has its picture
     state.missing = {name: why for name, why in missing.items() if not name.startswith(_lk_carry.SHOWN)}
     return state
+
+
+def _changed_here(origin: Origin, tokens: set[Any]) -> set[Any]:
+    """Return the tokens whose objects hold something else than when the run was sent.
+
+    Of an object that is pickled in another way each time nobody can tell: it counts as it was.
+    """
+    from lk_jupyter.remote._lk_carry import digests_of  # noqa: PLC0415 (imports cloudpickle)
+
+    if not origin.digests:
+        return set()
+    now = digests_of(origin.tokens, fingerprint, tokens)
+    other = {token for token in tokens if now.get(token) != origin.digests.get(token)}
+    again = digests_of(origin.tokens, fingerprint, other) if other else {}
+    return {token for token in other if again.get(token) == now.get(token)}
 
 
 def _copied(old: Any, holds: Any) -> Any:
@@ -207,13 +251,36 @@ def put_here(state: ChangedState, namespace: MutableMapping[str, Any], after: st
         "Deleted here": state.deleted,
     }
     said = [f"{how}: {state.words(sorted(names))}" for how, names in came.items() if names]
-    warned = [
-        f"{name} has another value here by now, so what the run made of it is in {place}"
-        for name, place in kept.items()
-    ]
     return [
         *([Notice(" · ".join(said) + after)] if said else []),
-        *(Notice(f"{reason}.", WARNING) for reason in [*warned, *state.missing.values()]),
+        *(Notice(f"{reason}.", WARNING) for reason in [*_kept_words(kept), *state.missing.values()]),
+    ]
+
+
+def _kept_words(kept: Mapping[str, str]) -> list[str]:
+    words = "{} has another value here by now, so what the run made of it is in {}"
+    return [words.format(name, place) for name, place in kept.items()]
+
+
+def put_outputs(
+    found: Outputs, origin: Origin | None, namespace: MutableMapping[str, Any], after: str = ""
+) -> list[Notice]:
+    """Set outputs that were asked for by name, and name them; a value that was changed here meanwhile stays too."""
+    from lk_jupyter.remote._lk_carry import digest_here  # noqa: PLC0415 (imports cloudpickle)
+
+    ids, digests = (origin.ids, origin.digests) if origin else ({}, {})
+    kept = {
+        name: name + MEANWHILE
+        for name in found
+        if origin is not None
+        and name in namespace
+        and (id(namespace[name]), digest_here(namespace[name], fingerprint)) != (ids.get(name), digests.get(name))
+    }
+    namespace.update({kept.get(name, name): value for name, value in found.items()})
+    came = [name for name in found if name not in kept]
+    return [
+        *([Notice(f"Set here: {', '.join(came)}{after}")] if came else []),
+        *(Notice(f"{reason}.", WARNING) for reason in [*_kept_words(kept), *found.missing.values()]),
     ]
 
 
