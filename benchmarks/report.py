@@ -18,6 +18,7 @@ BENCHES = (
     "cloud_load",
     "first_line",
     "flood",
+    "gallery",
     "house",
     "lab",
     "many",

@@ -1,5 +1,5 @@
 /** Every state of what one sees, on one page: for the tests that look at it. It is no part of the extension. */
-import React, { ReactElement } from 'react';
+import React, { ReactElement, useEffect, useReducer } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import { Chat } from './components/Chat';
@@ -7,10 +7,11 @@ import { MachinePicker } from './components/MachinePicker';
 import { Frame } from './components/metrics';
 import { MetricsPlot } from './components/MetricsPlot';
 import { RunHeader } from './components/RunHeader';
-import { RunList } from './components/RunList';
+import { RunList, RunRow } from './components/RunList';
 import { headerOf, HeardRun, savedRun } from './header';
 import { Head } from './panels/Head';
 import type { Tools } from './panels/tools';
+import { eachSecond, thisSecond } from './request';
 import { billOfRow, runsOf } from './runs';
 
 const NOW = Date.UTC(2026, 0, 15, 12) / 1000;
@@ -188,4 +189,37 @@ function Gallery() {
   );
 }
 
-createRoot(document.querySelector('main')!).render(<Gallery />);
+/** Runs that go on, each in a header that counts on as one in a notebook does. */
+function Going({ run }: { run: RunRow }) {
+  const [, draw] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => eachSecond(draw), []);
+  const saved = savedRun({ ...A100, execution_id: run.id, state: 'running', seconds: 1 })!;
+  const times = { now: Date.now(), second: thisSecond(), isLive: false, since: 0, silent: null };
+  return (
+    <RunHeader
+      {...{ header: headerOf(saved, run, times), chip: null, canRerun: true }}
+      {...{ onStop: nothing, onRerun: nothing, onOpen: nothing, onMenu: nothing }}
+    />
+  );
+}
+
+/** Very many of what one sees, for `benchmarks/gallery.py`: their count stands in the address. */
+const MANY: Record<string, (count: number) => ReactElement> = {
+  '#runs': count => (
+    <div style={{ display: 'flex', height: 600, width: 280 }} className="lk lk-panel">
+      <RunList {...listed} runs={rows(count)} />
+    </div>
+  ),
+  '#headers': count => (
+    <>
+      {rows(6 * count)
+        .filter(run => run.state === 'running')
+        .map(run => (
+          <Going key={run.id} run={{ ...run, created: thisSecond() - 60, sentAt: thisSecond() - 60 }} />
+        ))}
+    </>
+  )
+};
+const [what, count] = location.hash.split('=');
+
+createRoot(document.querySelector('main')!).render(MANY[what]?.(Number(count)) ?? <Gallery />);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { formsOf, headerOf, HeardRun, hiddenLines, RUN_MIME, SavedRun, savedRun } from './header';
+import { formsOf, headerOf, HeardRun, hiddenLines, RUN_MIME, SavedRun, savedRun, savedRuns } from './header';
 import { runsOf } from './runs';
 
 const ID = '3f0c2a9e-5b1d-4c7e-9a52-6d1f8e0b7a44';
@@ -121,4 +121,15 @@ test('a run that has ended is saved with its time and cost, and leaves a receipt
 test('what a stranger wrote into an output stays text', () => {
   const odd = { ...before, 'text/plain': '● x · <img src=x onerror=alert(1)> at 1' };
   expect(formsOf(savedRun(KEPT)!, null, odd).data['text/html']).not.toContain('<img');
+});
+
+test('runs that were started together are read one by one, and what is none is left out', () => {
+  const found = savedRuns({ head: '2 runs', runs: [{ ...KEPT, name: 'lr=0.1' }, { state: 5 }], notes: ['a', 1] });
+  expect(found).toMatchObject({ head: '2 runs', runs: [{ id: ID, name: 'lr=0.1', state: 'running' }], notes: ['a'] });
+  expect(
+    headerOf(found!.runs[0], undefined, { now: NOW, second: 0, isLive: true, since: NOW, silent: null }).name
+  ).toBe('lr=0.1');
+  for (const odd of [null, KEPT, { head: '', runs: {} }, { runs: [] }]) {
+    expect(savedRuns(odd)).toBeNull();
+  }
 });

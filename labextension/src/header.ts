@@ -20,6 +20,8 @@ const PATIENCE = 5000;
 /** What an output keeps of a run. Somebody may have sent the notebook: it is data, of the kinds that it should be. */
 export interface SavedRun extends Omit<Receipt, 'execution_id'> {
   id: string | null;
+  /** What tells it from those that were started with it; empty for a run alone. */
+  name: string;
   pricePerHour: number | null;
   limit: number | null;
   /** What is told of it in words: what is installed, how a limit stands. */
@@ -39,11 +41,21 @@ export function savedRun(data: unknown): SavedRun | null {
   return {
     ...facts,
     id: isSent ? execution_id : null,
+    name: typeof kept.name === 'string' ? kept.name : '',
     pricePerHour: numberIn(kept.price_per_hour),
     limit: numberIn(kept.time_limit_seconds),
     told: words(kept.told),
     notes: words(kept.notes)
   };
+}
+
+/** Runs that were started together, as an output keeps them; null where it keeps something else. */
+export function savedRuns(data: unknown): { head: string; runs: SavedRun[]; notes: string[] } | null {
+  const { head, runs, notes } = (data ?? {}) as Record<string, unknown>;
+  if (typeof head !== 'string' || !Array.isArray(runs)) {
+    return null;
+  }
+  return { head, runs: runs.map(savedRun).filter(run => run !== null), notes: words(notes) };
 }
 
 /** The lines of a long log that an output stands for; null where it doesn't. */
@@ -57,6 +69,7 @@ export type Tone = 'waiting' | 'running' | 'done' | 'failed' | 'stopped' | 'unsu
 
 export interface Header {
   id: string | null;
+  name: string;
   tone: Tone;
   label: string;
   machine: string;
@@ -91,6 +104,7 @@ export function headerOf(
   const ended = heard ? !heard.goingOn : savedEnded;
   const common = {
     id: saved.id,
+    name: saved.name,
     machine: heard?.machine || saved.machine || '',
     pricePerHour: heard?.pricePerHour ?? saved.pricePerHour,
     limit: saved.limit,

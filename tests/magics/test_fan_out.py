@@ -82,12 +82,13 @@ def test_the_journal_knows_the_cell_that_started_the_lanes(kernel):
 def test_the_lanes_are_shown_as_they_go_in_one_output(kernel, tmp_path):
     code = f"import pathlib, time\nprint('at work on', x, flush=True)\ngo = pathlib.Path({str(tmp_path)!r}, 'go')\n"
     code += "while not go.exists(): time.sleep(.01)"
-    seen = []
+    seen, bundles = [], []
 
     def release(cell):
         (board,) = cell.shown
         if "at work on 1" in board:
             seen.append(board)
+            bundles.extend(content["data"] for kind, content in cell.messages if kind == "update_display_data")
             (tmp_path / "go").touch()
         return bool(seen)
 
@@ -98,6 +99,13 @@ def test_the_lanes_are_shown_as_they_go_in_one_output(kernel, tmp_path):
     assert "1 running, 1 queued locally" in board
     assert "at most 0.0530 credits" in board
     assert "gpu.a100 at 1.59/h  1  ● running" in board
+    kept = bundles[-1]["application/vnd.lk.run+json"]
+    assert kept["head"] == "2 runs · at most 0.0530 credits"
+    assert [(run["name"], run["state"]) for run in kept["runs"]] == [
+        ("1 · x=1", "running"),
+        ("2 · x=2", "queued locally"),
+    ]
+    assert kept["runs"][0]["told"] == ["at work on 1"]
     first = next(content["data"]["text/plain"] for kind, content in cell.messages if kind == "display_data")
     assert "2 queued locally" in first
     assert "at most" in first

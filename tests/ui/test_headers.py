@@ -58,11 +58,17 @@ STATES = [
         "--jp-ui-font-color2",
     ),
 ]
+#: Two that were started together follow them.
+COLOURS = [*(colour for _, colour in STATES), "--jp-brand-color1", "--jp-ui-font-color2"]
 SHOW = """import json, pathlib, time
 from IPython.display import display
 for at, state in enumerate(json.loads({states!r})):
     run = {{**json.loads({common!r}), "execution_id": f"00000000-0000-4000-8000-{{at:012}}", **state}}
     display({{"application/vnd.lk.run+json": run, "text/plain": state["state"]}}, raw=True)
+lane = {{**json.loads({common!r}), "name": "2 · x=2", "state": "queued locally"}}
+runs = [{{**run, "name": "1 · x=1", "state": "running", "told": ["epoch 3"], "notes": []}}, lane]
+several = {{"head": "2 runs · at most 0.2650 credits", "runs": runs, "notes": ["Both use the same seed."]}}
+display({{"application/vnd.lk.run+json": several, "text/plain": "2 runs"}}, raw=True)
 display({{"application/vnd.lk.run+json": {{"execution_id": "x", "hidden_lines": 49600}}, "text/plain": ""}}, raw=True)
 while not pathlib.Path({go_on!r}).exists(): time.sleep(0.05)"""
 
@@ -92,8 +98,9 @@ def test_a_header_shows_each_state_in_the_colours_of_the_theme_and_each_state_on
     book.command("application:toggle-left-area")
     output = book.run(0)
     headers = output.locator(".lk-run-header")
-    expect(headers).to_have_count(len(STATES))
+    expect(headers).to_have_count(len(COLOURS))
     labels = ["Submitting", "Pending", "Running", "Running", "Reconnecting", "Completed", "Failed", "Aborted"]
+    labels += ["Running", "Queued locally"]
     assert headers.get_by_role("status").all_inner_texts() == labels
     assert [len(re.findall(label, headers.nth(at).inner_text())) for at, label in enumerate(labels)] == [1] * len(
         labels
@@ -105,10 +112,13 @@ def test_a_header_shows_each_state_in_the_colours_of_the_theme_and_each_state_on
     expect(headers.nth(7).get_by_role("link")).to_have_attribute("href", "https://example.org")
     expect(output.get_by_role("button", name="49,600 lines hidden · Open log")).to_be_visible()
     expect(output.get_by_text("Local cloud")).to_have_count(1)
+    together = output.get_by_role("region", name="2 runs · at most 0.2650 credits")
+    expect(together.locator(".lk-run-header")).to_have_count(2)
+    expect(together).to_contain_text(re.compile("1 · x=1 · A100 · 1.59/h · epoch 3.*2 · x=2 · A100.*Both use the same"))
     expect(output).not_to_contain_text("00000000")
     for theme in book.themes():
         page.locator("#jupyterlab-splash").wait_for(state="detached")
-        drawn, wanted = page.evaluate(SEEN, [colour for _, colour in STATES])
+        drawn, wanted = page.evaluate(SEEN, COLOURS)
         assert drawn == wanted, theme
         accessible(output)
         book.picture(f"headers-{theme}")

@@ -46,7 +46,7 @@ export function RunHeader({ header, chip, canRerun, ...on }: RunHeaderProps) {
   const { react: Sign } = SIGNS[tone];
   const machine = machineName(header.machine);
   const share = tone === 'running' && limit && bill.seconds !== null ? Math.min(1, bill.seconds / limit) : null;
-  const name = [machine, id?.slice(0, 8)].filter(Boolean).join(' ');
+  const name = [header.name, machine, id?.slice(0, 8)].filter(Boolean).join(' ');
   return (
     <section className={`lk-run-header lk-${tone}`} aria-label={trans.__('Run %1', name)}>
       <div className="lk-run-header-line" title={id ? trans.__('Run %1', id) : ''}>
@@ -54,7 +54,9 @@ export function RunHeader({ header, chip, canRerun, ...on }: RunHeaderProps) {
           <Sign tag="span" />
         </span>
         <strong role="status">{label}</strong>
-        <span className="lk-run-header-facts">{[machine + rate(header), ...told].filter(Boolean).join(' · ')}</span>
+        <span className="lk-run-header-facts">
+          {[header.name, machine + rate(header), ...told].filter(Boolean).join(' · ')}
+        </span>
         {chip && (
           <span className="lk-chip" title={chip.title}>
             {chip.label}

@@ -12,7 +12,7 @@ import React, { useEffect, useReducer, useRef } from 'react';
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { HiddenLines, RunHeader } from '../components/RunHeader';
-import { formsOf, headerOf, hiddenLines, RUN_MIME, SavedRun, savedRun, textIn } from '../header';
+import { formsOf, headerOf, hiddenLines, RUN_MIME, SavedRun, savedRun, savedRuns, textIn } from '../header';
 import { eachSecond, thisSecond } from '../request';
 import { hasEnded } from '../runs';
 import { ICloud } from '../tokens';
@@ -99,8 +99,25 @@ class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
       const open = () => void commands.execute(COMMANDS.openRun, { id: hidden.id });
       return <HiddenLines count={hidden.count} onOpen={open} />;
     }
+    const drawn = (saved: SavedRun, key: number) => (
+      <LiveHeader key={key} saved={saved} since={since} tools={tools} place={() => placeOf(this, tools)} />
+    );
+    const several = savedRuns(data);
+    if (several) {
+      return (
+        <section aria-label={several.head}>
+          <div className="lk-run-header-head">{several.head}</div>
+          {several.runs.map(drawn)}
+          {several.notes.map((note, at) => (
+            <div key={at} className="lk-run-header-note">
+              {note}
+            </div>
+          ))}
+        </section>
+      );
+    }
     const saved = savedRun(data);
-    return saved && <LiveHeader saved={saved} since={since} tools={tools} place={() => placeOf(this, tools)} />;
+    return saved && drawn(saved, 0);
   }
 }
 

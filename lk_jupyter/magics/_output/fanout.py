@@ -15,7 +15,7 @@ from lk_jupyter.machines.cost import credits_label, duration_label
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.bars import Bar, Rows, bar_of, is_bar
 from lk_jupyter.magics._output.gallery import RecentOutputs
-from lk_jupyter.magics._output.live import FONT, mark_of
+from lk_jupyter.magics._output.live import FONT, RUN_MIME, mark_of
 from lk_jupyter.protocol.frames import SHOWN
 from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels
 from lk_jupyter.runs.fanout.fanout import FanOut
@@ -23,7 +23,7 @@ from lk_jupyter.runs.fanout.member import FanOutMember
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
-from lk_jupyter.runs.receipt import METADATA_KEY, receipt_facts
+from lk_jupyter.runs.receipt import METADATA_KEY, facts_so_far, receipt_facts
 from lk_jupyter.text.redact import COLOUR
 
 #: Characters of a lane's newest line that the board shows, and of the remark on it in the table.
@@ -50,6 +50,13 @@ class Board:
         self._warnings = list(map(str, fan.remarks))
         self._remarks = [*self._warnings, *remarks_of({lane.lane.number: lane.remarks for lane in fan.lanes})]
         self._over = all(lane.ended for lane in fan.lanes)
+        # Lab draws a header for each run, which says its state; once all have ended, the table below says it.
+        sums = f"{fan.bill.label} in total" if self._over else f"at most {at_most(fan)}"
+        self._runs = {
+            "head": " · ".join(filter(None, [runs(len(fan.lanes)), sums, note])),
+            "runs": [] if self._over else [_header(lane) for lane in fan.lanes],
+            "notes": [] if self._over else self._remarks,
+        }
         self._bars = Rows(
             [_bar(lane, lane.bar) for lane in fan.lanes if lane.bar and not lane.ended and is_bar(lane.bar)]
         )
@@ -61,10 +68,28 @@ class Board:
     def _table(self) -> Table:
         return Table(self._columns, self._lanes, "\n".join(self._remarks), right=frozenset({"Time", "Cost"}))
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         head = f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">{escape(self._head)}</div>'
         lanes = "" if self._over else self._table._repr_html_() + self._bars._repr_mimebundle_()["text/html"]
-        return {"text/plain": str(self), "text/html": head + lanes}
+        return {"text/plain": str(self), "text/html": head + lanes, RUN_MIME: self._runs}
+
+
+def _header(lane: FanOutMember) -> dict[str, Any]:
+    """Return a lane as data of RUN_MIME."""
+    plan = lane.lane
+    bar = _bar(lane, lane.bar).figures if lane.bar and is_bar(lane.bar) else ""
+    return {
+        **({"execution_id": lane.run.execution_id} if lane.run else {}),
+        **facts_so_far(lane.bill, plan.package.machine, plan.package),
+        "name": " · ".join([f"{plan.number}", *(f"{name}={value}" for name, value in plan.values.items())]),
+        "state": _state(lane),
+        "told": [] if lane.ended else [word for word in (bar, _clipped(COLOUR.sub("", lane.newest))) if word],
+        "notes": [lane.reason] if lane.ended and lane.reason else [],
+    }
+
+
+def _state(lane: FanOutMember) -> str:
+    return "reconnecting" if lane.lost and not lane.ended else lane.state
 
 
 def _bar(lane: FanOutMember, told: dict[str, Any]) -> Bar:
@@ -74,7 +99,7 @@ def _bar(lane: FanOutMember, told: dict[str, Any]) -> Bar:
 
 
 def _cells(lane: FanOutMember) -> tuple[str, ...]:
-    state = "reconnecting" if lane.lost and not lane.ended else lane.state
+    state = _state(lane)
     said = lane.reason or COLOUR.sub("", lane.newest)
     return (
         str(lane.lane.number),
