@@ -1,6 +1,6 @@
 """State without a name: seeds, options for printing and plotting, filters of warnings, the environment.
 
-Travels with a run and works at both ends. A row of TABLE reads and sets the state of one module, which is set when the
+Travels with a run and works on both sides. A row of TABLE reads and sets the state of one module, which is set when the
 code imports the module, and not before.
 """
 

@@ -1,6 +1,6 @@
 """Values as a tree of JSON with leaves of bytes, and back: equal in type and content.
 
-Travels with a run and works at both ends. A node is None, a bool, a str, a small int, a finite
+Travels with a run and works on both sides. A node is None, a bool, a str, a small int, a finite
 float, or an object whose ``t`` names its kind. A kind of a library, such as ``numpy.array``, is made
 and read by the module that KINDS names. What is met twice is written once and referred to.
 """

@@ -1,6 +1,6 @@
 """A message: the tree of each value by its name, small leaves in it as text, and where the others are.
 
-Travels with a run and works at both ends.
+Travels with a run and works on both sides.
 """
 
 from __future__ import annotations
