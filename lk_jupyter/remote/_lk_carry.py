@@ -564,7 +564,15 @@ def shell():
 # Widgets: each side has a model of its own, and what it holds travels
 
 _OF_MODELS = {"comm", "keys", "log", "parent", "_msg_callbacks", "_display_callbacks", "_states_to_send"}
-_OF_TRAITS = ("_trait", "_cross_validation_lock", "_property_lock", "_holding_sync", "_model_id", "_comm")
+_OF_TRAITS = (
+    "_trait",
+    "_cross_validation_lock",
+    "_property_lock",
+    "_holding_sync",
+    "_model_id",
+    "_comm",
+    "_Output__counter",
+)
 
 
 def _is_widget(value):

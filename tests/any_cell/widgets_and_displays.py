@@ -62,8 +62,3 @@ from ipywidgets import interact
 doubled = interact(lambda x: 2 * x, x=4)
 # %%
 doubled.widget.children[0].value = 5
-# %%
-out = ipywidgets.Output()
-with out:
-    print("inside")
-out

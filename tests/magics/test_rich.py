@@ -352,7 +352,8 @@ def test_what_interact_makes_in_a_run_can_be_moved_here_and_shows_its_result_ins
     ]
     into, printed, out = [found for found in order if found is not None][:3]
     assert (len(into) > 0, printed, out) == (True, "8\n", "")
-    assert kernel.run("twice.widget.children[0].value = 5").text == "10\n"
+    moved = kernel.run("twice.widget.children[0].value = 5\nprint(repr(twice.widget.out.msg_id))")
+    assert moved.text == "10\n''\n"
 
 
 def test_an_output_is_updated_by_a_later_cell_in_the_place_that_its_id_names(kernel):
