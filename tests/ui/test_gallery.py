@@ -3,13 +3,14 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from matplotlib import get_data_path
 from PIL import Image, ImageChops, ImageFilter
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect  # noqa: A004
 
 from ui.notebook import SCREENS
 
@@ -143,22 +144,29 @@ def test_pictures_that_differ_by_a_row_or_by_the_colour_of_a_sign_are_not_alike(
     assert _share_of_difference(kept, kept.copy()) == 0
 
 
+def _finds_nothing(page, script):
+    """Fail with what a script finds once the page has settled: plots follow their width a moment later."""
+    with suppress(TimeoutError):
+        page.wait_for_function(f"() => !({script})().length", timeout=60_000)
+    assert page.evaluate(script) == []
+
+
 @pytest.mark.timeout(900)
 def test_nothing_is_cut_off_moves_or_is_told_by_colour_only(gallery):
     page = gallery(width=1280 // 2)  # at 200 %
     page.emulate_media(reduced_motion="reduce")
-    assert page.evaluate(WHOLE) == []
-    assert page.evaluate(MOVES) == []
+    _finds_nothing(page, WHOLE)
+    _finds_nothing(page, MOVES)
     page.screenshot(path=SCREENS / "gallery-at-200-percent.png", full_page=True)
     page.set_viewport_size({"width": 1024, "height": 900})
-    assert page.evaluate(WHOLE) == []
+    _finds_nothing(page, WHOLE)
     page.locator("#metrics").get_by_role("img").first.hover()
     expect(page.locator("#metrics .lk-plot-tip").first).to_contain_text(
         re.compile(r"\d min.*GPU utilization.*%GPU memory")
     )
     page.screenshot(path=SCREENS / "gallery-1024.png", full_page=True)
     page.emulate_media(reduced_motion="reduce", forced_colors="active")
-    assert page.evaluate(WHOLE) == []
+    _finds_nothing(page, WHOLE)
     for header in page.locator(".lk-run-header").all():
         assert header.get_by_role("status").inner_text()
         assert header.locator(".lk-run-header-sign svg").bounding_box()["width"] == 16

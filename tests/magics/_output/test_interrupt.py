@@ -2,12 +2,12 @@
 
 import os
 import signal
-import threading
 import time
 
 import pytest
 from localcloud.conftest import until
 from magics.kernels import fail
+from patience import PATIENCE
 
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.journal.journal import SUBMITTING
@@ -28,6 +28,16 @@ def interrupted(self, state):
 globals().pop("run", None)
 threading.Condition._acquire_restore = interrupted
 """
+
+#: Interrupts the kernel once, when a run has ended and the cell reads its record, which takes long.
+AT_THE_RECORD = f"""import os, signal, time
+from lk_jupyter.runs.run import Run
+reads = Run.wait_aside
+def interrupted(run):
+    Run.wait_aside = reads
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep({PATIENCE})
+Run.wait_aside = interrupted"""
 
 
 def is_on(cell):
@@ -210,33 +220,11 @@ def test_an_interrupt_that_python_turns_into_another_error_stops_the_run(kernel,
     assert cloud.client.execution.status(kernel.value("run.execution_id").strip("'")).status == "aborted"
 
 
-def test_after_the_end_there_is_nothing_to_stop_and_the_cell_ends_at_once(kernel, faulty, tmp_path):
-    go = tmp_path / "go"
-    interrupted = []
-
-    def interrupt_late(run_id):
-        until(lambda: is_final(faulty.http.get(f"/execution/{run_id}").json()["status"]))
-        until(lambda: not faulty.client.workloads.list().root)
-        until(lambda: any(row["nth"] < 1 for row in fail(faulty)))  # the cell asks how it ended
-        interrupted.append(time.monotonic())
-        os.kill(kernel.manager.provisioner.process.pid, signal.SIGINT)
-
-    def end_slowly(cell):
-        if not is_on(cell):
-            return False
-        (run,) = faulty.client.workloads.list()
-        fail(faulty, path=f"/streaming/{run.execution_id}/status", delay=20)
-        go.touch()
-        threading.Thread(target=interrupt_late, args=(run.execution_id,)).start()
-        return True
-
-    code = (
-        f"import pathlib, time\nprint('on', flush=True)\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)"
-    )
-    cell = kernel.run(f"%%lk_run\n{code}", on=end_slowly)
-    assert time.monotonic() - interrupted[0] < 10
+def test_after_the_end_there_is_nothing_to_stop_and_the_cell_ends_at_once(kernel, cloud):
+    kernel.run(AT_THE_RECORD)
+    cell = kernel.run("%%lk_run --save run\nprint('on')")
     assert cell.error["evalue"].startswith(("The run has finished", "The run had already finished: "))
-    assert one_run(faulty).status == "completed"
+    assert cloud.client.execution.status(kernel.value("run.execution_id").strip("'")).status == "completed"
 
 
 def test_in_plain_python_an_interrupt_of_a_start_stops_the_run(kernel, faulty):
