@@ -18,7 +18,7 @@ BROWSER_SOURCES := $(shell find labextension -type f -not -path '*/node_modules/
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab guide test test-all unit near contract interrupts suites matrix mutate check release-check docs site bench clean
+.PHONY: help demo lab guide test test-all alone unit near contract interrupts suites matrix mutate check release-check docs site bench clean
 
 help:
 	@echo "make demo    run notebooks/quickstart.ipynb on a cloud on this machine, shown as it happens"
@@ -26,6 +26,7 @@ help:
 	@echo "make guide   execute every notebook with the packages of make lab alone"
 	@echo "make test    all tests, in real notebooks and a real browser too; those of one room: make test ROOM=storage"
 	@echo "make test-all  the same with more made-up values, more runs amid failures and larger batches: for the night"
+	@echo "make alone   the tests that failed in the last run, if they are few, one after the other"
 	@echo "make unit    the tests that start no server, kernel or browser"
 	@echo "make near    the tests of the files that differ from main"
 	@echo "make contract  made-up requests by the thousand, every answer held against the API description"
@@ -66,6 +67,9 @@ unit: $(VENV)/dev.stamp $(VENV)/browser.stamp
 
 test-all:
 	LK_EXAMPLES=100 LK_TORTURE_SEEDS=3 LK_TORTURE_RUNS=300 LK_ROWS=10000 $(MAKE) --no-print-directory test
+
+alone: $(VENV)/dev.stamp $(VENV)/browser.stamp
+	$(BIN)/python tests/alone.py
 
 near: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	@tests=$$($(BIN)/python tests/near.py) && $(PYTEST) $$tests
