@@ -40,6 +40,7 @@ def test_a_run_is_watched_let_go_stopped_and_leaves_its_last_state(watched, acce
     book.run(0)
     plots, view = book.run(1), book.run(2)
     expect(plots.get_by_role("img", name="CPU")).to_have_attribute("aria-label", LAST)
+    expect(plots.get_by_role("list", name="Mean and peak")).to_have_css("list-style-type", "none")
     accessible(plots)
     zooms_by_key(plots)
     expect(view.get_by_text("3,001 lines")).to_be_visible()
