@@ -23,9 +23,12 @@ INLINE = 1_000_000
 
 _LARGE = "({:,} bytes) stays in the session, as more than {:,} bytes come back only by name: add --out {}"
 
+#: Seconds in which the first cell comes at the latest: its files and variables travel before it.
+_FIRST = 60.0
+
 _pace = 1.0
 _answer = {}
-_work = {"busy": 0, "since": time.monotonic()}
+_work = {"busy": 0, "since": time.monotonic(), "cells": 0}
 
 
 def begin(settings, shell):
@@ -36,12 +39,17 @@ def begin(settings, shell):
     _lk_variables.deliver = _deliver
     _lk_run.frame = lambda kind, payload, stream=None: _answer.update({kind: payload})
     shell.events.register("pre_execute", _begins)
+    shell.events.register("pre_run_cell", _counts)
     shell.events.register("post_execute", _ends)
     threading.Thread(target=_watch, args=(settings, shell), name="lk-idle", daemon=True).start()
 
 
 def _begins():
     _work["busy"] += 1
+
+
+def _counts(_):
+    _work["cells"] += 1
 
 
 def _ends():
@@ -65,7 +73,8 @@ def _is_over(idle, end, margin):
     left = end - time.monotonic()
     if _work["busy"]:
         return left < margin / 2
-    return left < margin or time.monotonic() - _work["since"] >= idle
+    patience = idle if _work["cells"] else max(idle, _FIRST)
+    return left < margin or time.monotonic() - _work["since"] >= patience
 
 
 def _save(place, shell):

@@ -219,7 +219,7 @@ def test_variables_are_saved_before_the_time_limit(make_cloud, home, monkeypatch
 def test_a_member_who_overwrites_saved_variables_executes_nothing_in_the_next_machine(
     hosting, going_on, run_cell, home
 ):
-    assert "completed" in (shown := run_cell("%%lk_run --session train --idle 0.1\nx = 1")), shown
+    assert "completed" in (shown := run_cell("%%lk_run --session train --idle 0.03\nx = 1")), shown
     until(lambda: not going_on())
     with lk_jupyter.connect(hosting.base_url, hosting.api_key) as member:
         for saved in [found.key for found in member.storage.ls(".lk/c/")]:  # those of earlier sessions too
