@@ -126,6 +126,7 @@ def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make
     cloud = make_cloud()
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
     monkeypatch.setenv("LK_API_KEY", cloud.api_key)
+    monkeypatch.setattr(abort, "LET_GO", 1.0)
     for module in (follow, abort):
         monkeypatch.setattr(module, "PATIENCE", 1.0)
         monkeypatch.setattr(module, "PAUSES", (0.0, 0.1))
