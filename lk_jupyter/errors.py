@@ -42,7 +42,6 @@ import os
 import re
 import sys
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, metadata
 from typing import TYPE_CHECKING
 
 from lk_jupyter._lazy import renamed
@@ -390,6 +389,8 @@ class RunDetached(RunError):
 
 def _page(name: str) -> str:
     """Return where an error is explained: on the documentation site if the package names one, or in %lk_help."""
+    from importlib.metadata import PackageNotFoundError, metadata  # noqa: PLC0415 (only where an error is shown)
+
     with suppress(PackageNotFoundError):
         for url in metadata("lk-jupyter").get_all("Project-URL") or ():
             label, _, site = url.partition(", ")
