@@ -12,6 +12,9 @@ import sys
 import _lk_offload
 import _lk_run
 
+#: Seconds after which a socket is asked again whether it has a message.
+_LOOK = 1.0
+
 _settings = {}
 
 #: Cell → its outputs as they were sent last.
@@ -49,6 +52,12 @@ def _client(book):
     class Told(NotebookClient):
         """Tells of each cell."""
 
+        async def async_start_new_kernel_client(self):
+            kernel = await super().async_start_new_kernel_client()
+            for channel in (kernel.shell_channel, kernel.iopub_channel):
+                channel.get_msg = _awake(channel.get_msg)
+            return kernel
+
         def output(self, outs, msg, display_id, cell_index):
             if msg["msg_type"] == "stream":
                 stream = sys.stderr if msg["content"]["name"] == "stderr" else sys.stdout
@@ -75,6 +84,21 @@ def _client(book):
         extra_arguments=["--log-level=ERROR"],
         config=Config(KernelManager={"transport_encryption": "auto"}),  # other users may share the machine
     )
+
+
+def _awake(get):
+    """Return a wait that asks each second: with widgets, one of twenty waits without a limit missed its message."""
+    from queue import Empty
+
+    async def get_msg(timeout=None):
+        while timeout is None:
+            try:
+                return await get(timeout=_LOOK)
+            except Empty:
+                pass
+        return await get(timeout=timeout)
+
+    return get_msg
 
 
 def _tell(index, cell, state):
