@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from figures import Figure
+from lab import SCROLL
 from playwright.sync_api import Page, sync_playwright
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -19,20 +20,6 @@ PAGE = (
     """<!doctype html><link rel="stylesheet" href="index.css"><body><main></main><script src="gallery.js"></script>"""
 )
 
-#: The longest frame while the list is scrolled through from end to end, then row by row.
-SCROLL = """async () => {
-    const box = document.querySelector('.lk-rows');
-    const frame = () => new Promise(requestAnimationFrame);
-    await frame();
-    let [longest, last] = [0, await frame()];
-    for (let step = 0; step < 120; step++) {
-        box.scrollTop = step < 60 ? (box.scrollHeight / 60) * step : box.scrollTop - 24;
-        const now = await frame();
-        longest = Math.max(longest, now - last);
-        last = now;
-    }
-    return longest;
-}"""
 #: How often the first header was drawn anew in so many seconds.
 CHANGES = """seconds => new Promise(done => {
     const moments = new Set();
@@ -53,7 +40,7 @@ def measure() -> Iterator[Figure]:
     ):
         page = chromium.new_page(viewport={"width": 1280, "height": 900})
         _open(page, f"#runs={RUNS}", ".lk-rows [role=listitem]")
-        longest = page.evaluate(SCROLL)
+        longest = page.evaluate(SCROLL, [".lk-rows", 24])
         yield Figure(f"longest frame while {RUNS:,} runs are scrolled", longest, 50, "ms", "120 steps")
         page.close()
         page = chromium.new_page(viewport={"width": 1280, "height": 900})

@@ -49,10 +49,10 @@ class Bucket:
         return error.value.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def client_of(credentials, **changes):
+def client_of(credentials, service="s3", **changes):
     told = {**credentials, **changes}
     return boto3.client(
-        "s3",
+        service,
         endpoint_url=told["endpoint"],
         aws_access_key_id=told["access_key"],
         aws_secret_access_key=told["secret_key"],
@@ -321,14 +321,7 @@ def test_the_credentials_are_good_for_one_bucket_and_cannot_be_widened(bucket, c
     assert [row["Name"] for row in bucket.s3.list_buckets()["Buckets"]] == [bucket.name]
     assert bucket.refused("delete_bucket") == 403
     assert bucket.refused("put_bucket_policy", Policy="{}") in {400, 403}
-    sts = boto3.client(
-        "sts",
-        endpoint_url=credentials["endpoint"],
-        aws_access_key_id=credentials["access_key"],
-        aws_secret_access_key=credentials["secret_key"],
-        aws_session_token=credentials["session_token"],
-        region_name=credentials["region"],
-    )
+    sts = client_of(credentials, "sts")
     with pytest.raises(ClientError, match="not authorized"):
         sts.assume_role(RoleArn="arn:aws:iam::role/Storage", RoleSessionName="wider")
 

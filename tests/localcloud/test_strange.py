@@ -7,6 +7,7 @@ import time
 import httpx
 import pytest
 from conftest import RunningCloud
+from localcloud.test_s3 import client_of
 from patience import PATIENCE
 
 from lk_jupyter.config.assumptions import ASSUMPTIONS
@@ -188,15 +189,7 @@ def test_the_price_book_counts_its_rows(strange):
 def test_the_bucket_is_made_by_whoever_uses_it_and_shown_elsewhere(strange):
     assert strange.http.get("/storage/list-files").json() == []
     given = strange.http.post("/storage/credentials").json()
-    boto3 = pytest.importorskip("boto3")
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=given["endpoint"],
-        aws_access_key_id=given["access_key"],
-        aws_secret_access_key=given["secret_key"],
-        aws_session_token=given["session_token"],
-        region_name=given["region"],
-    )
+    s3 = client_of(given)
     with pytest.raises(s3.exceptions.ClientError, match="404"):
         s3.head_bucket(Bucket=given["bucket_name"])
     s3.create_bucket(Bucket=given["bucket_name"])
