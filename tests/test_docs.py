@@ -96,6 +96,6 @@ def test_an_error_links_the_documentation_site_that_the_package_names(monkeypatc
     named = Message()
     named["Project-URL"] = "Source, https://code.example"
     named["Project-URL"] = "Documentation, https://docs.example/lk/"
-    monkeypatch.setattr(errors, "metadata", lambda _: named)
+    monkeypatch.setattr("importlib.metadata.metadata", lambda _: named)
     *_, link = errors.NoSuchObject("No file.")._render_traceback_()
     assert link == "More: https://docs.example/lk/reference/errors.html#nosuchobject"
