@@ -206,11 +206,30 @@ def test_a_cell_that_works_is_not_idle_and_the_next_cell_goes_on_on_a_new_machin
     assert "same True [1]" in shown
 
 
+def test_a_machine_waits_for_variables_that_take_longer_to_save_than_the_idle_limit(going_on, run_cell):
+    slow = (
+        "class Slow:\n    def __reduce__(self):\n        import time\n        time.sleep(6)\n        return int, (7,)"
+    )
+    run_cell(f"%%lk_run --session train --idle 0.03\n{slow}\nx = Slow()")
+    until(lambda: not going_on())
+    shown = run_cell("%%lk_run --session train\nprint('x is', x)")
+    assert "x is 7\n" in shown, shown
+
+
+def test_variables_that_a_machine_could_not_save_are_named_as_lost(going_on, run_cell):
+    run_cell("%%lk_run --session train\nx = 1")
+    (run,) = going_on()
+    run_cell("%%lk_run --session train\nimport os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
+    until(lambda: not going_on())
+    shown = run_cell("%%lk_run --session train\nprint('up')")
+    assert "The earlier variables of session train are lost: its machine ended before it had saved them." in shown
+
+
 def test_variables_are_saved_before_the_time_limit(make_cloud, home, monkeypatch, run_cell):
     cloud = make_cloud("--engine", "none")  # its clock is the real one
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
     monkeypatch.setenv("LK_API_KEY", cloud.api_key)
-    run_cell("%%lk_run --session train --timeout 80\nx = bytes(100_000)\nopened = open(__import__('os').devnull)")
+    run_cell("%%lk_run --session train --timeout 60\nx = bytes(100_000)\nopened = open(__import__('os').devnull)")
     until(lambda: not list(cloud.client.workloads.list()))
     assert "100000" in run_cell("%%lk_run --session train\nprint(len(x))")
     run_cell("%lk_sessions stop train")

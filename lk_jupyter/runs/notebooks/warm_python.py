@@ -23,7 +23,7 @@ from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.hosted_channel import Asked, Channel, Message
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import platform_path, read_json, write_json
-from lk_jupyter.errors import CellFailed, ConnectionFailed, InvalidResponse, LkError, NotFound, UsageError
+from lk_jupyter.errors import CellFailed, ConnectionFailed, InvalidResponse, LkError, NoSuchObject, NotFound, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions, ServerOptions, check, honored
 from lk_jupyter.protocol.bucket import checkpoint_key
@@ -56,6 +56,9 @@ _NAME = re.compile(r"[A-Za-z0-9][\w-]{0,39}", re.ASCII)
 #: Seconds between two looks of a server whether a kernel is idle: a tenth of the limit, within these.
 _SOONEST, _LATEST = 1, 60
 
+#: Seconds after the limit at which a server ends a kernel that doesn't end by itself: saving variables takes its time.
+_SAVING = 300
+
 #: Sessions that this process is connected to, by the id of their run.
 _open: dict[str, WarmPython] = {}
 
@@ -78,10 +81,10 @@ def idle_of(options: RunOptions) -> float:
 
 
 def _flags(minutes: float) -> list[str]:
-    """Return what makes a server end its idle kernel, and then itself."""
+    """Return what makes a server end its idle kernel, and then itself, where the kernel's own watch fails."""
     seconds = max(1, round(60 * minutes))
     pace = min(max(_SOONEST, seconds // 10), _LATEST)
-    kernels = {"cull_idle_timeout": seconds, "cull_interval": pace, "cull_connected": True}
+    kernels = {"cull_idle_timeout": seconds + _SAVING, "cull_interval": pace, "cull_connected": True}
     return [
         *(f"--MappingKernelManager.{name}={value}" for name, value in kernels.items()),
         "--ServerApp.shutdown_no_activity_timeout=1",
@@ -214,16 +217,25 @@ class WarmPython:
 
     def restore(self) -> str:
         """Set in it the variables that an earlier machine of this session has saved; return words about that."""
-        saved = saved_session(self.run.session, self.name)
-        if saved is None:
+        saved = read_json(_saved_file()).get(self.name)
+        if not saved or not self.run.session.speaks_to(saved["base_url"]):
             return ""
+        try:
+            self.run.session.storage.info(saved["object"])
+        except NoSuchObject:
+            return f"The earlier variables of session {self.name} are lost: its machine ended before it had saved them."
+        except LkError as error:
+            return self._not_restored(str(error))
         self.prepare()
         link = self.run.session.storage.presign(saved["object"], life=timedelta(hours=1)).url
         said = self._call("restore", json.dumps({"get": link, "key": saved["key"]}))
         if "restored" in said:
             names = ", ".join(said["restored"]) or "no variables"
             return f"Session {self.name} continues on a new machine. Restored: {names}."
-        return f"The earlier variables of session {self.name} couldn't be restored: {said.get('lost')}."
+        return self._not_restored(f"{said.get('lost')}.")
+
+    def _not_restored(self, why: str) -> str:
+        return f"The earlier variables of session {self.name} couldn't be restored: {why}"
 
     def bring(self, bundle: Bundle, links: dict[str, Any] | None) -> None:
         """Send files that changed, and set the variables of a cell. Raises UsageError with what the session refuses."""
@@ -349,19 +361,6 @@ def _place_to_save(run: Run, name: str) -> dict[str, str] | None:
     return {"put": link, "key": secret}
 
 
-def saved_session(session: Connection, name: str) -> dict[str, str] | None:
-    """Return what is known of the variables that the last machine of a session has saved; None where it has not."""
-    saved: dict[str, str] | None = read_json(_saved_file()).get(name)
-    if not saved or not session.speaks_to(saved["base_url"]):
-        return None
-    try:
-        session.storage.info(saved["object"])
-    except LkError:
-        return None
-    else:
-        return saved
-
-
 def forget_saved(name: str) -> None:
     """Forget the variables that a session has saved or will save."""
     known = read_json(_saved_file())
@@ -464,7 +463,7 @@ def _idle_in(run: Run) -> float:
     """Return the minutes without work that a session was started with."""
     words = " ".join(run.record.docker_run_cmd or ())
     found = re.search(r"cull_idle_timeout=(\d+)", words)
-    return int(found[1]) / 60 if found else IDLE_MINUTES
+    return (int(found[1]) - _SAVING) / 60 if found else IDLE_MINUTES
 
 
 def run_of(session: Connection, name: str) -> Run:
