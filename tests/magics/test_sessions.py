@@ -218,7 +218,7 @@ def test_a_machine_waits_for_variables_that_take_longer_to_save_than_the_idle_li
 
 def test_variables_that_a_machine_could_not_save_are_named_as_lost(going_on, run_cell):
     run_cell("%%lk_run --session train\nx = 1")
-    (run,) = going_on()
+    assert len(going_on()) == 1
     run_cell("%%lk_run --session train\nimport os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
     until(lambda: not going_on())
     shown = run_cell("%%lk_run --session train\nprint('up')")
