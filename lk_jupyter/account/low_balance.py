@@ -54,16 +54,16 @@ def look_at_balance(session: Connection) -> None:
     balance_watch(session).look()
 
 
-def short_of(session: Connection, most: Decimal | None, what: str = "this run") -> list[Notice]:
+def short_of(session: Connection, most: Decimal | None, what: str = "this run", *, limits: bool = True) -> list[Notice]:
     """Return a warning when the most that something can cost exceeds the credits that are left.
 
-    A start waits for the balance only where it is not known or not ample; it goes on without where it cannot be read.
+    ``limits`` is whether it has the option ``--max-cost``. A start waits for the balance only where it is not known or not ample; it goes on without where it cannot be read.
     """
     left = balance_watch(session).enough_for(most) if most else None
     if left is None or most is None or left >= most:
         return []
     cap = max(left, Decimal(0)).quantize(Decimal("0.0001"))
-    lower = f"Limit it: --max-cost {cap.normalize():f}. " if cap * _AMPLE_LATER > most else ""
+    lower = f"Limit it: --max-cost {cap.normalize():f}. " if limits and cap * _AMPLE_LATER > most else ""
     return [
         Notice(
             f"{credits_label(left)} left, and {what} can cost {credits_label(most)}: the cloud may stop it "

@@ -77,7 +77,7 @@ def _agreed(job: Job, options: BatchOptions) -> bool:
     """Tell the price, and ask whether to start."""
     estimate = job.estimate(range(len(job.prompts)))
     known = sum((cost for cost in (estimate.prompts, estimate.answers) if cost is not None), Decimal(0))
-    short = map(str, short_of(current(), known, "this batch"))
+    short = map(str, short_of(current(), known, "this batch", limits=False))
     display(StatusLine("plan", _price(estimate), "\n".join(filter(None, [_unbounded(job, estimate), *short]))))
     if options.dry_run:
         return False

@@ -7,6 +7,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.kernels import specs
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
@@ -58,7 +59,8 @@ def _add(options: AddOptions, _shell: InteractiveShell) -> None:
     remark = (
         f"Choose it in the launcher or the kernel picker. It is released after {options.idle:g} minutes without work."
     )
-    display(StatusLine("added", [made.title, package.at_most], remark))
+    short = map(str, short_of(session, package.worst_case, "this kernel"))
+    display(StatusLine("added", [made.title, package.at_most], "\n".join([remark, *short])))
 
 
 @lk_kernel.verb("remove", RemoveOptions)

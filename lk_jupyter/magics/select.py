@@ -119,7 +119,7 @@ def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
     rows = [
         (each.card_name, each.hardware_profile, credits_label(cost)) for each, cost in zip(machines, costs, strict=True)
     ]
-    short = map(str, short_of(session, total, f"these {len(machines)} tries"))
+    short = map(str, short_of(session, total, f"these {len(machines)} tries", limits=False))
     note = "\n".join([f"At most {most} in total, {options.timeout} s per try.", *short])
     return Table(("GPU", "Machine", "At most"), rows, note=note, right=frozenset({"At most"})), most
 

@@ -65,6 +65,16 @@ def test_a_missing_pandas_is_told_before_anything_is_asked(ask, shell, upstream,
     assert not upstream.answer.answered
 
 
+def test_a_batch_that_can_cost_more_than_is_left_is_warned_of(make_cloud, run_cell, shell, monkeypatch):
+    poor = make_cloud("--credits", "0.0005")
+    monkeypatch.setenv("LK_BASE_URL", poor.base_url)
+    monkeypatch.setenv("LK_API_KEY", poor.api_key)
+    shell.user_ns["texts"] = REVIEWS
+    shown = run_cell("%lk_batch texts -m local/echo --max-tokens 2000 --dry-run")
+    assert "0.0005 credits left, and this batch can cost 0.0024 credits: the cloud may stop it early." in shown
+    assert "--max-cost" not in shown  # it has no such option
+
+
 def test_answers_are_joined_by_row_and_priced(ask, shell, upstream):
     upstream.answer = Rows()
     shown = ask('%lk_batch df.review -m up/large --prompt "{stars} stars: {text}" --save answers --max-tokens 50 --yes')

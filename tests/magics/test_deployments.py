@@ -1,8 +1,13 @@
 """Models on GPUs of your own, and vectors."""
 
+import os
+import signal
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
+from localcloud.conftest import until
 
 from lk_jupyter.inference.embed import LETTERS, TEXTS, pieces
 from lk_jupyter.magics.deployments import ReplicaLog
@@ -101,3 +106,40 @@ def test_a_deployment_that_the_credits_pay_for_less_than_an_hour_is_warned_of(ma
     shown = run_cell("%lk_deploy local/echo --gpu A100 --replicas 1-2 --dry-run")
     assert "0.5000 credits left, about 9 min 26 s at 3.18/h" in shown
     assert not poor.client.inference.list()
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (
+            "/inference/create",
+            "A deployment of 'local/echo' may exist and be billed. Check: %lk_deployments. Stop it: %lk_undeploy ID",
+        ),
+        (
+            "/inference/get",
+            "stopped waiting; the deployment is still active and billed. Stop it: %lk_undeploy {short}",
+        ),
+    ],
+)
+def test_an_interrupted_deployment_is_named_with_the_command_that_ends_its_bill(
+    make_cloud, run_cell, monkeypatch, path, told
+):
+    cloud = make_cloud("--faults")
+    monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
+    monkeypatch.setenv("LK_API_KEY", cloud.api_key)
+    faults = f"{cloud.base_url}/_faults"
+    cloud.http.post(faults, json={"path": path, "delay": 1}).raise_for_status()
+
+    def interrupt():
+        until(lambda: cloud.http.post(faults, json=[]).json()[-1]["times"] == 0)  # the request has arrived
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    shown = run_cell("%lk_deploy local/echo --yes")
+    interrupting.join()
+    made = [each.deployment_id[:8] for each in cloud.client.inference.list()]
+    assert told.format(short="".join(made)) in shown
+    for short in made:  # a request that was interrupted may have arrived
+        assert "■ stopped" in run_cell(f"%lk_undeploy {short}")
+    assert not list(cloud.client.inference.list())

@@ -126,7 +126,10 @@ def test_a_run_that_can_cost_more_than_is_left_is_warned_of_before_it_is_sent(ke
     cell = kernel.run("%%lk_run --gpu A100,H100 --timeout 600\nprint(1)")
     assert any("and these 2 runs can cost 0.7300 credits" in text for text in texts(cell))
     assert not any("credits left, and" in text for text in texts(kernel.run("%%lk_run --gpu A100\nprint(1)")))
-    assert any("tries can cost" in text for text in texts(kernel.run("%%lk_select --dry-run --timeout 600\nprint(1)")))
+    tries = kernel.run("%%lk_select --dry-run --timeout 600\nprint(1)")
+    assert any("tries can cost" in text and "--max-cost" not in text for text in texts(tries))  # it has no such option
+    added = kernel.run("%lk_kernel add B200\n%lk_kernel remove B200")
+    assert any("and this kernel can cost" in text for text in texts(added))
     kernel.run("import lk_jupyter, warnings\nsession = lk_jupyter.connect()")
     said = kernel.run(
         "with warnings.catch_warnings(record=True) as said:\n    warnings.simplefilter('always')\n"
