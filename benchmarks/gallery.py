@@ -56,12 +56,13 @@ def _open(page: Page, what: str, awaited: str) -> None:
 
 
 def _headers(page: Page) -> Iterator[Figure]:
-    browser_session = page.context.browser.new_browser_cdp_session()  # type: ignore[union-attr]
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable")
 
     def used() -> float:
-        """Return the seconds of processor time of all pages."""
-        found = browser_session.send("SystemInfo.getProcessInfo")["processInfo"]
-        return float(sum(each["cpuTime"] for each in found if each["type"] == "renderer"))
+        """Return the seconds of processor time of the page."""
+        found = devtools.send("Performance.getMetrics")["metrics"]
+        return float(next(each["value"] for each in found if each["name"] == "ProcessTime"))
 
     before = used()
     changes = page.evaluate(CHANGES, SECONDS)

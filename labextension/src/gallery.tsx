@@ -1,17 +1,17 @@
 /** Every state of what one sees, on one page: for the tests that look at it. It is no part of the extension. */
-import React, { ReactElement, useEffect, useReducer } from 'react';
+import React, { ReactElement, useRef } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import { Chat } from './components/Chat';
 import { MachinePicker } from './components/MachinePicker';
 import { Frame } from './components/metrics';
 import { MetricsPlot } from './components/MetricsPlot';
-import { RunHeader } from './components/RunHeader';
+import { RunHeader, useSight } from './components/RunHeader';
 import { RunList, RunRow } from './components/RunList';
 import { headerOf, HeardRun, savedRun } from './header';
 import { Head } from './panels/Head';
 import type { Tools } from './panels/tools';
-import { eachSecond, thisSecond } from './request';
+import { thisSecond } from './request';
 import { billOfRow, runsOf } from './runs';
 
 const NOW = Date.UTC(2026, 0, 15, 12) / 1000;
@@ -191,15 +191,17 @@ function Gallery() {
 
 /** Runs that go on, each in a header that counts on as one in a notebook does. */
 function Going({ run }: { run: RunRow }) {
-  const [, draw] = useReducer((count: number) => count + 1, 0);
-  useEffect(() => eachSecond(draw), []);
+  const place = useRef<HTMLDivElement>(null);
+  useSight(place, true);
   const saved = savedRun({ ...A100, execution_id: run.id, state: 'running', seconds: 1 })!;
   const times = { now: Date.now(), second: thisSecond(), isLive: false, since: 0, silent: null };
   return (
-    <RunHeader
-      {...{ header: headerOf(saved, run, times), chip: null, canRerun: true }}
-      {...{ onStop: nothing, onRerun: nothing, onOpen: nothing, onMenu: nothing }}
-    />
+    <div ref={place}>
+      <RunHeader
+        {...{ header: headerOf(saved, run, times), chip: null, canRerun: true }}
+        {...{ onStop: nothing, onRerun: nothing, onOpen: nothing, onMenu: nothing }}
+      />
+    </div>
   );
 }
 

@@ -79,20 +79,40 @@ export function serverNow(): number {
 /** The last whole second of that clock: what shows a cost counts at these moments, here and in the kernel. */
 export const thisSecond = () => Math.floor(serverNow());
 
-/** Call a function at each whole second of that clock, until the answer is called. */
+/** What is called at each whole second of that clock, all at once, so that the page is drawn once for all. */
+const eachCall = new Set<() => void>();
+let clock = 0;
+
+/** Call a function at each whole second of that clock while the page is seen, until the answer is called. */
 export function eachSecond(call: () => void): () => void {
-  let clock = 0;
-  const plan = () => {
-    clock = window.setTimeout(
-      () => {
-        plan();
-        call();
-      },
-      1000 * (1 - (serverNow() % 1))
-    );
+  const own = () => call();
+  eachCall.add(own);
+  if (eachCall.size === 1) {
+    plan();
+    document.addEventListener('visibilitychange', callAll);
+  }
+  return () => {
+    if (eachCall.delete(own) && !eachCall.size) {
+      window.clearTimeout(clock);
+      document.removeEventListener('visibilitychange', callAll);
+    }
   };
-  plan();
-  return () => window.clearTimeout(clock);
+}
+
+function plan(): void {
+  clock = window.setTimeout(
+    () => {
+      plan();
+      callAll();
+    },
+    1000 * (1 - (serverNow() % 1))
+  );
+}
+
+function callAll(): void {
+  if (!document.hidden) {
+    eachCall.forEach(call => call());
+  }
 }
 
 /** The answer names the second in which it was made, which lies between the request and now. */

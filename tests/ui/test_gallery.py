@@ -144,6 +144,35 @@ def test_pictures_that_differ_by_a_row_or_by_the_colour_of_a_sign_are_not_alike(
     assert _share_of_difference(kept, kept.copy()) == 0
 
 
+#: Wait for a moment at which the headers in view change, all of them and no other; return their numbers.
+TOGETHER = """() => new Promise(done => {
+    const headers = [...document.querySelectorAll('.lk-run-header')];
+    const isInView = ({ top, bottom }) => bottom >= 0 && top <= innerHeight;
+    const inView = headers.filter(header => isInView(header.getBoundingClientRect()));
+    const watched = new MutationObserver(changes => {
+        const changed = new Set(changes.map(({ target }) => headers.find(header => header.contains(target))));
+        if (changed.size === inView.length && inView.every(header => changed.has(header))) {
+            watched.disconnect();
+            done(inView.map(header => headers.indexOf(header)));
+        }
+    });
+    watched.observe(document.querySelector('main'), { subtree: true, childList: true, characterData: true });
+})"""
+
+
+@pytest.mark.timeout(900)
+def test_headers_in_view_change_at_one_moment_and_the_others_rest(gallery):
+    page = gallery()
+    page.goto(f"{page.url}#headers=50")
+    page.reload()
+    expect(page.locator(".lk-run-header")).to_have_count(50)
+    for shown in (0, 49):
+        page.locator(".lk-run-header").nth(shown).scroll_into_view_if_needed()
+        in_view = page.evaluate(TOGETHER)
+        assert shown in in_view
+        assert len(in_view) < 50
+
+
 def _finds_nothing(page, script):
     """Fail with what a script finds once the page has settled: plots follow their width a moment later."""
     with suppress(TimeoutError):

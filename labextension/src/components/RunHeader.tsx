@@ -10,11 +10,12 @@ import {
   runIcon,
   stopIcon
 } from '@jupyterlab/ui-components';
-import React, { ReactNode } from 'react';
+import React, { ReactNode, RefObject, useEffect, useMemo, useReducer, useState } from 'react';
 
 import { costWords } from '../bill';
 import { duration, machineName } from '../format';
 import { clock, Header, Tone } from '../header';
+import { eachSecond } from '../request';
 import { trans } from '../trans';
 
 const SIGNS: Record<Tone, LabIcon> = {
@@ -44,6 +45,7 @@ export interface RunHeaderProps {
 export function RunHeader({ header, chip, canRerun, ...on }: RunHeaderProps) {
   const { id, tone, label, ended, bill, limit, waited, told, notes } = header;
   const { react: Sign } = SIGNS[tone];
+  const sign = useMemo(() => <Sign tag="span" />, [Sign]); // drawn once, not each second
   const machine = machineName(header.machine);
   const share = tone === 'running' && limit && bill.seconds !== null ? Math.min(1, bill.seconds / limit) : null;
   const name = [header.name, machine, id?.slice(0, 8)].filter(Boolean).join(' ');
@@ -51,7 +53,7 @@ export function RunHeader({ header, chip, canRerun, ...on }: RunHeaderProps) {
     <section className={`lk-run-header lk-${tone}`} aria-label={trans.__('Run %1', name)}>
       <div className="lk-run-header-line" title={id ? trans.__('Run %1', id) : ''}>
         <span className="lk-run-header-sign" aria-hidden="true">
-          <Sign tag="span" />
+          {sign}
         </span>
         <strong role="status">{label}</strong>
         <span className="lk-run-header-facts">
@@ -91,6 +93,19 @@ export function RunHeader({ header, chip, canRerun, ...on }: RunHeaderProps) {
   );
 }
 
+/** Whether a place of the page is in view; while it is and `isLive` holds, what asks is drawn anew each second. */
+export function useSight(place: RefObject<HTMLElement>, isLive: boolean): boolean {
+  const [isSeen, see] = useState(false);
+  const [, draw] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => {
+    const sight = new IntersectionObserver(entries => see(entries[entries.length - 1].isIntersecting));
+    sight.observe(place.current!);
+    return () => sight.disconnect();
+  }, []);
+  useEffect(() => (isSeen && isLive ? eachSecond(draw) : undefined), [isSeen, isLive]);
+  return isSeen;
+}
+
 function rate({ pricePerHour, ended }: Header): string {
   return pricePerHour !== null && !ended ? ` · ${trans.__('%1/h', pricePerHour)}` : '';
 }
@@ -114,6 +129,7 @@ interface ActionProps {
 }
 
 function Action({ icon: { react: Icon }, label, isMenu, onClick }: ActionProps) {
+  const icon = useMemo(() => <Icon tag="span" />, [Icon]);
   return (
     <button
       type="button"
@@ -122,7 +138,7 @@ function Action({ icon: { react: Icon }, label, isMenu, onClick }: ActionProps) 
       aria-haspopup={isMenu ? 'menu' : undefined}
       onClick={event => onClick(event.currentTarget)}
     >
-      <Icon tag="span" />
+      {icon}
     </button>
   );
 }

@@ -6,14 +6,13 @@ import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { MenuSvg, ReactWidget } from '@jupyterlab/ui-components';
 import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
-import { IDisposable } from '@lumino/disposable';
 import React, { useEffect, useReducer, useRef } from 'react';
 
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
-import { HiddenLines, RunHeader } from '../components/RunHeader';
+import { HiddenLines, RunHeader, useSight } from '../components/RunHeader';
 import { formsOf, headerOf, hiddenLines, RUN_MIME, SavedRun, savedRun, savedRuns, textIn } from '../header';
-import { eachSecond, thisSecond } from '../request';
+import { thisSecond } from '../request';
 import { hasEnded } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
@@ -123,8 +122,9 @@ class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
 
 /** The notebook and the cell that an output is in; null where it is in neither, as in a console. */
 function placeOf({ node }: ReactWidget, { notebooks }: Tools): { notebook: string; cellId: string } | null {
-  const panel = notebooks?.find(({ content }) => content.node.contains(node));
-  const cell = panel?.content.widgets.find(widget => widget.node.contains(node));
+  const box = node.closest('.jp-Cell');
+  const panel = box && notebooks?.find(({ content }) => content.node.contains(box));
+  const cell = panel?.content.widgets.find(widget => widget.node === box);
   return cell ? { notebook: panel!.context.path, cellId: cell.model.id } : null;
 }
 
@@ -150,26 +150,15 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   header.notes = header.notes.filter(note => note !== noGpu);
   const isSettled = header.ended && (run ? !run.goingOn : run === null);
 
+  const isSeen = useSight(seen, !header.ended);
   useEffect(() => {
-    if (!id || isSettled) {
-      return;
-    }
-    let wish: IDisposable | null = null;
-    const sight = new IntersectionObserver(entries => {
-      const isSeen = entries.some(entry => entry.isIntersecting);
-      wish = isSeen ? (wish ?? cloud.runs.follow(id)) : (wish?.dispose(), null);
-    });
-    sight.observe(seen.current!);
-    return () => {
-      sight.disconnect();
-      wish?.dispose();
-    };
-  }, [id, isSettled]);
+    const wish = id && isSeen && !isSettled ? cloud.runs.follow(id) : null;
+    return () => wish?.dispose();
+  }, [id, isSeen, isSettled]);
   useEffect(() => {
     cloud.runs.changed.connect(draw);
     return () => void cloud.runs.changed.disconnect(draw);
   }, []);
-  useEffect(() => (header.ended ? undefined : eachSecond(draw)), [header.ended]);
 
   const { commands } = app;
   const args = { ...at, id, machine: header.machine || null };
