@@ -96,3 +96,31 @@ test('the record of a run whose code runs is read until it shows since when, and
   expect(records()).toBe(2);
   expect(cloud.data.records?.get('a')?.start_time).toBe(start);
 });
+
+test('a run that begins and ends between two lists leaves no burn rate behind', async () => {
+  const cloud = new Cloud();
+  let things = [{ kind: 'run', id: 'short', name: 'cell.py', hardware: 'A100', per_hour: '1.59' }];
+  answer = path =>
+    path === 'burn-rate'
+      ? Response.json({ things, per_hour: things.length ? '1.59' : '0', complete: true, label: '' })
+      : Response.json(path === 'status' ? SIGNED_IN : []);
+  await cloud.hear('status', 'running', 'burnRate');
+  expect(cloud.data.burnRate?.things).toHaveLength(1);
+  things = [];
+  await vi.advanceTimersByTimeAsync(0);
+  expect(cloud.data.burnRate?.things).toEqual([]);
+});
+
+test('a run that is billed and in no list is looked for once', async () => {
+  const cloud = new Cloud();
+  const things = [{ kind: 'run', id: 'odd', name: 'cell.py', hardware: 'A100', per_hour: '1.59' }];
+  answer = path =>
+    path === 'burn-rate'
+      ? Response.json({ things, per_hour: '1.59', complete: true, label: '' })
+      : Response.json(path === 'status' ? SIGNED_IN : []);
+  await cloud.hear('status', 'running', 'burnRate');
+  await vi.advanceTimersByTimeAsync(0);
+  await cloud.hear('burnRate', 'running', 'burnRate');
+  await vi.advanceTimersByTimeAsync(0);
+  expect(asked.filter(path => path === 'burn-rate')).toHaveLength(4);
+});

@@ -78,6 +78,8 @@ export class Cloud {
   private readonly asked: Partial<Record<Topic, number>> = {};
   /** Run → how often its record was read. */
   private readonly looks = new Map<string, number>();
+  /** Runs that were billed and in no list of runs when that was heard. */
+  private readonly sought = new Set<string>();
   private readonly wanted = new Map<object, Topic[]>();
   private readonly _changed = new Signal<this, Topic>(this);
   private clock = 0;
@@ -236,7 +238,17 @@ export class Cloud {
     this._changed.emit(topic);
     if (left) {
       void this.hear('history', 'journal', 'balance', 'burnRate');
+    } else if (topic === 'burnRate' && this.seeks(answer as BurnRateContent)) {
+      void this.hear('running', 'history', 'journal', 'balance', 'burnRate');
     }
+  }
+
+  /** Whether a run is billed that no list had: one that begins and ends between two lists is in none of them. */
+  private seeks({ things }: BurnRateContent): boolean {
+    const listed = new Set(this.data.running?.map(run => run.execution_id));
+    const ids = things?.filter(({ kind, id }) => kind === 'run' && !listed.has(id) && !this.sought.has(id)) ?? [];
+    ids.forEach(({ id }) => this.sought.add(id));
+    return ids.length > 0;
   }
 
   /** Whether a run is in the list that was not. */

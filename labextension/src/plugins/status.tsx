@@ -25,6 +25,9 @@ const ID = 'lk-jupyter:status';
 /** Milliseconds from one look to the next while nothing else hears of what is going on. */
 const LOOK = 30_000;
 
+/** The same while a run is active that no cell shows. */
+const SOON = 6000;
+
 export const status: JupyterFrontEndPlugin<void> = {
   id: ID,
   description: 'Shows organization, balance and what burns credits in the status bar.',
@@ -61,14 +64,21 @@ export const status: JupyterFrontEndPlugin<void> = {
     bar.registerStatusItem(ID, { item, align: 'right', rank: 900 });
     const look = () => cloud.hear('status', 'balance', 'burnRate', 'machines', 'running', 'journal');
     void app.restored.then(look);
+    let beats = 0;
     setInterval(() => {
-      if (!document.hidden && !cloud.isWanted) {
+      const isTime = ++beats % (LOOK / SOON) === 0;
+      if (document.hidden || cloud.isWanted) {
+        return;
+      }
+      if (isTime) {
         // what was started elsewhere costs too
         void cloud.hear(
           ...new Set<Topic>([...(Object.keys(cloud.troubles) as Topic[]), 'running', 'burnRate', 'balance'])
         );
+      } else if (cloud.data.running?.length) {
+        void cloud.hear('running'); // with its end the rest is heard
       }
-    }, LOOK);
+    }, SOON);
     NotebookActions.executed.connect((_, { cell }) => {
       if (/%lk_(vm|deploy|undeploy|notebook|kernel)/.test(cell.model.sharedModel.source)) {
         void cloud.hear('burnRate', 'balance');
