@@ -59,10 +59,10 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    """Tell a Jupyter server where its part of this package is."""
+    """Return the module of this package that a Jupyter server loads."""
     return [{"module": "lk_jupyter.serverext"}]
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
-    """Tell ``jupyter labextension develop`` where the built extension is."""
+    """Return the folder of the built extension, for ``jupyter labextension develop``."""
     return [{"src": "labextension", "dest": "lk-jupyter"}]

@@ -305,7 +305,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def render(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
-    """Return the text with its tables made anew."""
+    """Return the text with its tables made again."""
     return _MARKED.sub(lambda found: found[1] + tables[found[2]](), text)
 
 

@@ -1,4 +1,4 @@
-"""What a forked process makes anew: locks that another thread may have held, connections that two would share."""
+"""What a forked process renews: locks that another thread may have held, connections that two would share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Renewed(Protocol):
     """A thing that a forked process can't use as it is."""
 
     def after_fork(self) -> None:
-        """Make the parts anew that a fork leaves broken; called in the child."""
+        """Renew the parts that a fork leaves broken; called in the child."""
 
 
 def in_child(act: Callable[[], None]) -> None:

@@ -43,7 +43,7 @@ def _models() -> Iterator[type[BaseModel]]:
 
 
 def _of(kind: Any) -> Iterator[type[BaseModel]]:
-    """Yield the models in an annotation; a bare list gives those of its elements."""
+    """Yield the models in an annotation; a bare list gives the models of its elements."""
     if inspect.isclass(kind) and issubclass(kind, RootModel):
         yield from _of(kind.model_fields["root"].annotation)
     elif inspect.isclass(kind) and issubclass(kind, BaseModel):

@@ -250,7 +250,7 @@ class Executor(concurrent.futures.Executor):
             future.set_exception(error.with_traceback(None) if is_told else error)
 
     def _made(self, future: RunFuture[Any], call: FunctionCall) -> list[Any]:
-        """Make a call in a run of its own, and return the answers."""
+        """Make a call in a separate run, and return the answers."""
         wanted = [
             installed_requirements(call.imports) if what == AUTO else [what] for what in self._options.requirements
         ]
@@ -280,7 +280,7 @@ def _abort(futures: list[RunFuture[Any]]) -> None:
 def _results(
     ahead: deque[RunFuture[list[Any]]], more: Iterator[RunFuture[list[Any]]], end: float | None
 ) -> Iterator[Any]:
-    """Yield the results of futures and keep no reference to one that was yielded; submit ``more`` as they are taken."""
+    """Yield the results of futures and keep no reference to a yielded one; submit ``more`` as they are taken."""
     try:
         while ahead:
             future = ahead[0]

@@ -1,4 +1,4 @@
-"""A session: what an account on a server can do there, and the one that all magics share."""
+"""A session: what an account can do on a server, and the session that all magics share."""
 
 from __future__ import annotations
 

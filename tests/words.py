@@ -58,7 +58,9 @@ _SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n+")
 _NO_PROSE = re.compile(r"[<>|=]|NOT NULL")
 _PROSE = re.compile(r"[A-Za-z']+ [A-Za-z']+ [A-Za-z']+")
 _CODE = re.compile(r"```.*?```|`[^`\n]*`|https?://\S+|<!-- table: \w+ -->.*?<!-- end -->", re.DOTALL)
-_TS = re.compile(r"""'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`|>\s*([A-Z][^<>{}]*[a-z.!?])\s*<""")
+_TS = re.compile(
+    r"""'((?:[^'\\\n]|\\.)*)'(?!\.split)|"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`|>\s*([A-Z][^<>{}]*[a-z.!?])\s*<"""
+)
 _TS_COMMENT = re.compile(r"/\*.*?\*/|(?<![:'\"`])//[^\n]*", re.DOTALL)
 
 

@@ -1,6 +1,6 @@
 // Made from the Python models by `make docs`: change those.
 
-/** The answer to an abort or a stop; the run may go on for a while. */
+/** The answer to an abort or a stop; the run may stay active for a while. */
 export interface AbortResponse {
   execution_id?: string | null;
   status?: string;
@@ -70,7 +70,7 @@ export interface AvailableHardware {
 
 /**
  * A batch: validating, in_progress, finalizing, then completed, failed, expired or cancelled. `output_file_id` names
- * the file of answers, in any order, joined by `custom_id`; `error_file_id` that of the lines that failed.
+ * the file of answers, in any order, joined by `custom_id`; `error_file_id` names the file of failed lines.
  */
 export interface Batch {
   id: string;
@@ -171,7 +171,7 @@ export interface BulkUploadBody {
   folder_prefix?: string | null;
 }
 
-/** What became of each file; one that failed does not fail the others. */
+/** What became of each file; a failed file does not fail the others. */
 export interface BulkUploadResponse {
   total_files?: number | null;
   successful_uploads?: number | null;
@@ -246,7 +246,7 @@ export interface ChatCompletionChunk {
   usage?: Usage | null;
 }
 
-/** A conversation and the model that goes on with it. */
+/** A conversation and the model that continues it. */
 export interface ChatCompletionRequest {
   messages: ChatMessage[];
   /** Most tokens of the answer, reasoning included. */
@@ -367,7 +367,7 @@ export interface CreditsBalance {
   signup_grant_claimed_at?: string | null;
 }
 
-/** A conversation to go on with; `model` is a deployment's id where no header names it. */
+/** A conversation to continue; `model` is a deployment's id where no header names it. */
 export interface DedicatedChatCompletionRequest {
   messages: ChatMessage[];
   /** Most tokens of the answer, reasoning included. */
@@ -740,7 +740,7 @@ export interface GpuSelectionRequest {
   file_name?: string | null;
 }
 
-/** A selection that was accepted; it has no stream of its own. */
+/** A selection that was accepted; it has no stream. */
 export interface GpuSelectionStartResponse {
   execution_id: string;
   status?: string;
@@ -1444,7 +1444,7 @@ export interface StreamingStatus {
   errors?: string[] | null;
 }
 
-/** A machine that has ended; its volumes are free and go on to cost. */
+/** A machine that has ended; its volumes are free and keep costing credits. */
 export interface TerminateVMResponse {
   vm_id?: string | null;
   status?: string | null;

@@ -42,7 +42,7 @@ class Key:
 
 
 def keys(client: Client, org: str | None) -> list[Key]:
-    """Return the caller's keys, then those of the organization; a key of an organization has no caller."""
+    """Return the caller's keys, then the organization's; a key of an organization has no caller."""
     found: list[Key] = []
     with suppress(Forbidden):
         found += map(_personal, client.auth.list_api_keys())
@@ -65,7 +65,7 @@ def named(client: Client, text: str, org: str | None) -> Key:
 
 
 def create(client: Client, name: str, org: str | None, expires: str | None) -> str:
-    """Make a key, of the organization if there is one; return its secret, which is never told again."""
+    """Make a key, of the organization if there is one; return its secret, which is shown only once."""
     until = end_of(expires) if expires else None
     if org:
         return client.orgs.create_api_key(org, OrgApiKeyCreate(name=name, expires_at=until)).plaintext_key

@@ -103,7 +103,7 @@ def credits_left(client: Client) -> tuple[Decimal, bool]:
 
 
 def _organization(client: Client) -> UserOrg | None:
-    """Return the organization that requests run as; None from a server that does not tell."""
+    """Return the organization that requests run as; None if the server doesn't report it."""
     with suppress(NotFound):
         return client.user.org()
     return None

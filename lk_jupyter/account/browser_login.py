@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_ours(self, state: str | None) -> bool:
         """Whether the browser was led here as the web site does it: the tab itself, by our name, with what we gave.
 
-        Another site that asks every port of this machine does so in the background, or under a name of its own.
+        Another site that asks every port of this machine does so in the background, or under another name.
         """
         if state is None and self.server.carries_state:
             return False

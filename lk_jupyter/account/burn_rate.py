@@ -1,4 +1,4 @@
-"""What goes on now and costs by the hour: runs, virtual machines, volumes, deployments."""
+"""What is active now and costs by the hour: runs, virtual machines, volumes, deployments."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHAPE = re.compile(r"(?:(on-demand|spot)\.)?(?:gpu\.)?([a-z0-9]+)(?:\.(\d+)x)?.
 
 @dataclass(frozen=True)
 class BillableResource:
-    """One thing that goes on; ``per_hour`` in credits, None where its price is not known."""
+    """One active resource; ``per_hour`` in credits, None if its price is unknown."""
 
     kind: str
     id: str
@@ -82,7 +82,7 @@ class Prices:
     def of_vm(self, vm: VM) -> Decimal | None:
         """Return the price of a VM with all its GPUs: as VMs are sold now, by the price book, or as a machine of runs.
 
-        One that cannot be had now is in no offer, and it costs nevertheless.
+        A VM that can't be rented now is in no offer, and it costs nevertheless.
         """
         kind, card, _ = _shape(vm.hardware_profile or vm.instance_specs.gpu_type)
         kind, count = vm.instance_type or kind or "on-demand", _gpus(vm)
@@ -110,7 +110,7 @@ class Prices:
         return None
 
     def of_deployment(self, deployment: Deployment) -> Decimal | None:
-        """Return the price of a deployment with all its replicas: its model's on that card, or that of the machine."""
+        """Return the price of a deployment with all its replicas: its model's on that card, or the machine's."""
         replicas = deployment.current_replicas or 0
         models = [model for model in self.models if deployment.hf_model_id in {model.hf_model_id, model.serving_name}]
         card = _shape(deployment.hardware_profile)[1]
@@ -158,7 +158,7 @@ def things(
 
 
 def billable_resources(session: Connection) -> tuple[BillableResource, ...]:
-    """Return all that goes on and is billed by time in the organization of the session."""
+    """Return all active resources of the session's organization that are billed by time."""
     client = session.client
     vms = up(_told(lambda: client.vms.list(include_failed=False, include_terminated=False)))
     volumes = _told(client.block.list)

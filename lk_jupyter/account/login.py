@@ -104,7 +104,7 @@ def _pass(data: Path, callback: str) -> dict[str, str]:
 
 
 def _check_account(key: Credential) -> None:
-    """Ask before the account changes: a web site may have led the browser into an account of its own."""
+    """Ask before the account changes: a web site may have led the browser into its own account."""
     before = None
     with suppress(LkError):
         before = settings.credential(key.base_url)
@@ -124,7 +124,7 @@ def _check_account(key: Credential) -> None:
 
 
 def _account(key: Credential) -> UserStatus | None:
-    """Return whose key this is, None when the server does not tell."""
+    """Return whose key this is, None if the server doesn't report it."""
     with suppress(LkError), Client(key.base_url, key.token) as client:
         return client.user.status()
     return None

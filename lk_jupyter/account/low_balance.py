@@ -57,8 +57,8 @@ def look_at_balance(session: Connection) -> None:
 def short_of(session: Connection, most: Decimal | None, what: str = "this run", *, limits: bool = True) -> list[Notice]:
     """Return a warning when the most that something can cost exceeds the credits that are left.
 
-    ``limits`` is whether it has the option ``--max-cost``. A start waits for the balance only where it is not known or
-    not ample; it goes on without where it cannot be read.
+    ``limits`` is whether it has the option ``--max-cost``. A start waits for the balance only if it is not known or
+    not ample. If the balance can't be read, the start continues.
     """
     left = balance_watch(session).enough_for(most) if most else None
     if left is None or most is None or left >= most:

@@ -1,4 +1,4 @@
-"""The second factor: what an enrolment tells once."""
+"""The second factor: what an enrolment shows once."""
 
 from __future__ import annotations
 

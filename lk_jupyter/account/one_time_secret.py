@@ -1,4 +1,4 @@
-"""What an answer tells once and never again."""
+"""What an answer shows once and never again."""
 
 from __future__ import annotations
 

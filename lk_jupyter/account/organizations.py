@@ -18,7 +18,7 @@ Kind = Literal["credit", "debit"]
 
 
 def acting(client: Client) -> UserOrg | None:
-    """Return the organization that requests run as; None from a server that does not tell."""
+    """Return the organization that requests run as; None if the server doesn't report it."""
     with suppress(NotFound):
         return client.user.org()
     return None
@@ -51,7 +51,7 @@ def sent_invite(client: Client, slug: str, which: str) -> OrgInvite:
 
 
 def own_invite(client: Client, which: str | None) -> MyInvite:
-    """Return the invitation to the caller: the only one, or that of this organization or id. Raises UsageError."""
+    """Return the only invitation to the caller, or the invitation with this organization or id. Raises UsageError."""
     waiting = list(client.invites.mine())
     found = [each for each in waiting if which is None or which == each.org_slug or each.id.startswith(which)]
     several = ", ".join(each.org_slug for each in found)

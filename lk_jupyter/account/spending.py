@@ -228,7 +228,7 @@ def organizations(session: Connection) -> list[tuple[str, str]]:
 
 
 def shares(sums: Iterable[Sum]) -> list[tuple[Sum, float]]:
-    """Return sums beside their share of the largest, from 0 to 1, for bars."""
+    """Return sums with their share of the largest, from 0 to 1, for bars."""
     found = list(sums)
     most = max((each.amount for each in found), default=Decimal(0))
     return [(each, float(each.amount / most) if most else 0.0) for each in found]

@@ -39,7 +39,7 @@ _STYLE = {
 
 
 def draw(entries: Sequence[OrgTransaction], title: str) -> Any:
-    """Return a Figure: what was spent each day, by source; hatching tells the sources apart without colour."""
+    """Return a Figure: what was spent each day, by source; hatching separates the sources without color."""
     plt = pyplot()
     spent = _by_source(entries)
     with plt.rc_context(_STYLE):

@@ -57,13 +57,12 @@ def _group(kind: type[G]) -> cached_property[G]:
 class Client:
     """The operations of one server, called as one account.
 
-    ``base_url`` is the host part, such as ``https://api.lyceum.technology``; ``iris_url`` that of
-    dedicated deployments where it is not the usual one. ``token`` is an API key (``lk_…``) or a
-    session's access token, which is renewed with ``refresh_token`` when it ends;
-    ``on_refresh(access_token, refresh_token)`` then stores the pair, and ``latest()`` returns the
-    stored one, which another program may have renewed. ``org`` is the slug of the organization to
-    act as, ``is_there()`` is asked before each request that is signed, ``timeout`` in seconds. The
-    pauses between tries are multiplied by ``backoff``. ``assumptions`` are what is assumed of the server.
+    ``base_url`` is the host part, such as ``https://api.lyceum.technology``; ``iris_url`` is the host part of dedicated
+    deployments, if it isn't the usual one. ``token`` is an API key (``lk_…``) or a session's access token, which is
+    renewed with ``refresh_token`` when it ends; ``on_refresh(access_token, refresh_token)`` then stores the pair, and
+    ``latest()`` returns the stored one, which another program may have renewed. ``org`` is the slug of the organization
+    to act as, ``is_there()`` is asked before each request that is signed, ``timeout`` in seconds. The pauses between
+    tries are multiplied by ``backoff``. ``assumptions`` are what is assumed of the server.
 
     May be used from several threads. Operations raise the errors of ``lk_jupyter.errors``.
     """
@@ -128,7 +127,7 @@ class Client:
         return self._http.base_url
 
     def address(self, path: str) -> str:
-        """Return the whole address of a path that begins with the prefix of a server."""
+        """Return the full address of a path that begins with the prefix of a server."""
         return self._http.address(path)
 
     def sign(self, headers: MutableMapping[str, str], *, keys_apart: bool = False) -> None:

@@ -25,7 +25,7 @@ _STATUSES = {kind: status for status, kind in ERROR_TYPES.items()}
 
 
 def status_of(content: dict[str, Any]) -> int:
-    """Return the status that an error within an answer stands for; 500 when it does not tell."""
+    """Return the status that an error within an answer stands for; 500 without one."""
     error = content.get("error")
     return _STATUSES.get(str(error.get("type")), 500) if isinstance(error, dict) else 500
 

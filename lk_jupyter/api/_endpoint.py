@@ -58,7 +58,7 @@ class Endpoint:
     """One operation: method, path and the signature that declares it.
 
     ``servers`` are the path prefixes of the servers that offer it (the client asks the first),
-    ``auth`` is whether a token is sent, ``status`` that of success, ``repeatable`` whether sending
+    ``auth`` is whether a token is sent, ``status`` the status of success, ``repeatable`` whether sending
     it twice does the same as sending it once, ``timeout`` the seconds for each of its steps where
     they are not the client's.
     """
@@ -140,7 +140,7 @@ class Endpoint:
 
     @cached_property
     def checked_body(self) -> type[Model] | None:
-        """The model of a body that may not be sent as it is, though it fits: one that has a ``problem`` of its own."""
+        """The model of a body that may not be sent as it is, though it fits: a model with a ``problem``."""
         models = (model for row in self.signature.parameters.values() for model in _models(row.annotation))
         return next((m for m in models if issubclass(m, Model) and m.problem is not Model.problem), None)
 

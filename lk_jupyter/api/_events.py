@@ -1,7 +1,7 @@
 """Streams as events: the output of a run, in all the forms that servers have been seen to send, and JSON objects.
 
-The parser of the bytes is httpx-sse; here a ``data:`` payload becomes an event. What no source
-tells for sure (see the forms below) is decided in this file and nowhere else.
+The parser of the bytes is httpx-sse; here a ``data:`` payload becomes an event. What no source says for sure (see the
+forms below) is decided in this file and nowhere else.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ StreamEvent = Output | Finished
 
 
 class Event(Model):
-    """One JSON object of a stream. A name that only the frame tells is its field ``event``."""
+    """One JSON object of a stream. A name that only the frame has is its field ``event``."""
 
     def is_last(self) -> bool:
-        """Whether the stream ends with it; one that never tells ends with ``[DONE]``."""
+        """Whether the stream ends with it; a stream without this mark ends with ``[DONE]``."""
         return False
 
 
@@ -192,7 +192,7 @@ _FIELD = b"data:"
 def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield a stream of events cut anywhere, with the plain output of each large piece in one event.
 
-    An event costs what a line of output costs a hundred times over, so those that came together are joined
+    An event costs what a line of output costs a hundred times over, so events that came together are joined
     before they are parsed one by one. Nothing is held back: what is no plain output passes as it came.
     """
     last = _BETWEEN
@@ -205,7 +205,7 @@ def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _joined(piece: bytes, before: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return the end of an event, those that are whole, and the beginning of one; ``before`` are two bytes."""
+    """Return the end of an event, complete events, and the beginning of one; ``before`` are two bytes."""
     start = 0 if before == _BETWEEN else (before + piece).find(_BETWEEN, 1)
     last = piece.rfind(_BETWEEN)
     if not 0 <= start <= last:

@@ -30,7 +30,7 @@ Source = str | PathLike[str] | bytes | BinaryIO
 class Upload:
     """A file to send: a path, bytes, or an open binary file (from where it stands to its end).
 
-    ``name`` and ``content_type`` default to those of the path. ``progress(sent, total)`` is called
+    ``name`` and ``content_type`` default to the name and type of the path. ``progress(sent, total)`` is called
     with bytes, at each step. Nothing is read before it is sent, and then piece by piece. Raises
     UsageError for a path without a file, and for a file that cannot be rewound.
     """
@@ -147,7 +147,7 @@ class _Reader(io.RawIOBase):
 class Download:
     """The bytes of a file that comes: ``save`` it, ``read`` it, or iterate over its pieces, once.
 
-    ``size`` is in bytes, None where the server does not tell; ``content_type`` is the server's word.
+    ``size`` is in bytes, None if the server doesn't report it; ``content_type`` is the server's word.
     It closes itself at its end; ``close`` and ``with`` end it earlier. Raises ConnectionFailed when
     the connection breaks.
     """

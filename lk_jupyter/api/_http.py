@@ -275,13 +275,13 @@ class Http:
         return cast("RequestOutcome", first)
 
     def address(self, path: str) -> str:
-        """Return the whole address of a path that begins with the prefix of a server."""
+        """Return the full address of a path that begins with the prefix of a server."""
         if path.startswith(f"{IRIS}/") and self._iris_url:
             return self._iris_url + path.removeprefix(IRIS)
         return self.base_url + path
 
     def sign(self, headers: MutableMapping[str, str], *, keys_apart: bool) -> None:
-        """Sign the request of another client; ``keys_apart`` is whether an API key has a header of its own."""
+        """Sign the request of another client; ``keys_apart`` is whether an API key has its own header."""
         token = self._tokens.usable().get_secret_value()
         if keys_apart and token.startswith("lk_"):
             headers.pop("Authorization", None)
@@ -313,8 +313,8 @@ class Http:
     def _parsed(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> Any:
         """Return what a successful answer holds.
 
-        Any 2xx says that a change was made. So one that holds nothing which can be read is only an error
-        where something of it is needed, and of a change it never says that nothing was done.
+        Any 2xx says that a change was made. So an answer that can't be read is only an error where something of it is
+        needed, and it never says that a change was not made.
         """
         if _is_page(answer):
             raise self._bad_answer(answer, host)
@@ -350,7 +350,7 @@ class Http:
             _log.warning("lk_jupyter: %s", text)
 
     def _error(self, endpoint: Endpoint, outcome: RequestOutcome, host: str) -> LkError | None:
-        """Return what the last try of a request is to be raised as, if it went wrong."""
+        """Return the error to raise for the last try of a request, if it went wrong."""
         if isinstance(outcome.end, int) and outcome.carries.is_success:
             return None
         if unknown(endpoint, outcome):
@@ -440,7 +440,7 @@ class EventStream(Iterator[E]):
 class _Wire(Generic[E]):
     """The connection under an EventStream; apart from it, so that dropping the stream closes the connection.
 
-    Each has an httpx client of its own: a dropped stream may be closed by the garbage collector, in the
+    Each has its own httpx client: a dropped stream may be closed by the garbage collector, in the
     middle of another request, and would wait for ever for the lock that this request has of its client.
     """
 
@@ -475,7 +475,7 @@ class _Wire(Generic[E]):
             raise error
 
     def _opened(self) -> RequestOutcome:
-        """Open the stream; that of a run in the way that the server wants, where another one is refused."""
+        """Open the stream. If the server refuses one way to open the stream of a run, use the other."""
         if not self._is_output:
             return self._http.found(self._call, self._open, self._closed)
         assumed, is_ours = self._http.assumptions, self._host == _host(self._http.base_url)

@@ -200,7 +200,7 @@ class OffsetPage(TotalPage[T], Generic[T]):
 
 
 class CursorPage(Paged[T], Generic[T]):
-    """A page that tells whether there are more; the next one begins after its last element's id."""
+    """A page that says whether there are more; the next page begins after the id of the last element."""
 
     _key = "data"
     has_more: bool | None = None

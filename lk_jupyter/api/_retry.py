@@ -80,7 +80,7 @@ def unknown(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
 
 
 def asked_pause(retry_after: str | None, now: datetime) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, as a number or as a date; None when it does not tell."""
+    """Seconds that a ``Retry-After`` header asks for, as a number or as a date; None without one."""
     if not retry_after:
         return None
     if retry_after.strip().isdecimal():

@@ -42,7 +42,7 @@ def secret(text: str | None) -> SecretStr | None:
 
 
 def expiry(token: SecretStr) -> float | None:
-    """When a JWT ends, in seconds since 1970, by its own unverified word; None when it does not tell."""
+    """When a JWT ends, in seconds since 1970, as the unverified token says; None if it doesn't say."""
     try:
         return float(_claims(token)["exp"])
     except (ValueError, KeyError, TypeError):
@@ -50,7 +50,7 @@ def expiry(token: SecretStr) -> float | None:
 
 
 def subject(token: str) -> str | None:
-    """Return the user that a JWT names by its own unverified word; None when it does not tell."""
+    """Return the user that an unverified JWT names; None if it names none."""
     named = _claims(SecretStr(token)).get("sub")
     return str(named) if named else None
 
@@ -100,7 +100,7 @@ class Tokens:
         renew_in_child(self)
 
     def after_fork(self) -> None:
-        """Make the lock anew, which a thread of the parent may have held."""
+        """Renew the lock, which a thread of the parent may have held."""
         self._renewing = threading.Lock()
 
     @property
@@ -138,7 +138,7 @@ class Tokens:
         return text
 
     def _adopt_newer(self) -> bool:
-        """Take over the stored pair when it is a newer one of the same user; tell whether it can be used as it is."""
+        """Take over the stored pair if it is a newer one of the same user; return whether it can be used as it is."""
         access, refresh = map(secret, (self._latest and self._latest()) or (None, None))
         if access is None or refresh is None or access == self._access:
             return False
@@ -168,9 +168,9 @@ class Tokens:
 
 
 def _useful_end(fresh: SecretStr) -> float | None:
-    """When a token that just came is to be renewed; None when it looks due at once.
+    """When a new token must be renewed; None if it looks due at once.
 
-    Then this machine's clock is wrong or tokens are short-lived, and the server's 401 tells better.
+    Then this machine's clock is wrong or tokens are short-lived, and the server's 401 is a better sign.
     """
     ends = expiry(fresh)
     return ends if ends is not None and ends - time.time() > MARGIN else None

@@ -1,7 +1,7 @@
 """Answers that differ from the description: what can be read of them is read, the rest is left out and said once.
 
-An answer that fits costs nothing here. Of one that does not, the smallest piece goes that keeps it from fitting: a
-field that may be missing, a row of a list. What identifies the thing itself must be there.
+An answer that fits costs nothing here. From any other answer, the smallest piece is removed that keeps it from fitting:
+a field that may be missing, a row of a list. What identifies the thing itself must be there.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class ApiKeyCreate(Model):
 
 
 class ApiKeyCreated(Model):
-    """A new personal API key with its secret, which is never told again."""
+    """A new personal API key with its secret, which is shown only once."""
 
     api_key: str = Field(repr=False)
     id: Text = ""
@@ -138,7 +138,7 @@ class Auth(Group):
 
     @DELETE("/auth/api-keys/{api_key_id}")
     def revoke_api_key(self, api_key_id: str) -> Any:
-        """Revoke a personal API key for good, at once. What the answer holds is not specified.
+        """Revoke a personal API key permanently, at once. What the answer holds is not specified.
 
         Raises NotFound when the caller has no such key.
         """
@@ -154,5 +154,5 @@ class Auth(Group):
 
     @POST("/auth/api-keys/validate")
     def validate_api_key(self, request: ApiKeyValidateRequest) -> ApiKeyValidation:
-        """Tell whether a key is good, without using it."""
+        """Check whether a key is valid, without using it."""
         ...

@@ -48,7 +48,7 @@ class Batch(Model):
     """A batch: validating, in_progress, finalizing, then completed, failed, expired or cancelled.
 
     ``output_file_id`` names the file of answers, in any order, joined by ``custom_id``;
-    ``error_file_id`` that of the lines that failed.
+    ``error_file_id`` names the file of failed lines.
     """
 
     id: Annotated[str, Field(validation_alias=AliasChoices("id", "batch_id", "batchId"), coerce_numbers_to_str=True)]
@@ -69,7 +69,7 @@ class Batch(Model):
 
     @model_validator(mode="after")
     def _judge(self) -> Self:
-        """Take the API's word for a synonym; one that nobody knows counts as the end once there are answers."""
+        """Map a synonym to the API's word; an unknown word counts as the end once there are answers."""
         self.status = _SYNONYMS.get(self.status, self.status)
         has_answers = self.output_file_id or self.error_file_id or self.completed_at
         if has_answers and self.status not in FINAL_STATES | _ACTIVE:

@@ -176,7 +176,7 @@ class StreamingStatus(RunState):
 
 
 class AbortResponse(Model):
-    """The answer to an abort or a stop; the run may go on for a while."""
+    """The answer to an abort or a stop; the run may stay active for a while."""
 
     execution_id: str | None = None
     status: RunStatus = UNKNOWN
@@ -184,7 +184,7 @@ class AbortResponse(Model):
 
 
 class GpuSelectionStartResponse(Model):
-    """A selection that was accepted; it has no stream of its own."""
+    """A selection that was accepted; it has no stream."""
 
     execution_id: RunId
     status: RunStatus = UNKNOWN
@@ -470,7 +470,7 @@ class Execution(Group):
 
     @POST("/execution/gpu_selection/start")
     def start_gpu_selection(self, request: GpuSelectionRequest) -> GpuSelectionStartResponse:
-        """Try one script on every GPU profile of the account, each try billed as a run of its own."""
+        """Try one script on every GPU machine type of the account; each try is billed as a separate run."""
         ...
 
     @GET("/execution/gpu_selection/{execution_id}/status")
@@ -499,7 +499,7 @@ class Execution(Group):
     ) -> ExecutionMetrics:
         """Read the GPU and host series of one run.
 
-        ``start`` and ``end`` are ISO 8601 times and default to the whole run; ``step`` is a
+        ``start`` and ``end`` are ISO 8601 times and default to the entire run; ``step`` is a
         Prometheus duration such as ``5s`` or ``1m``.
         """
         ...

@@ -60,5 +60,8 @@ class Invites(Group):
 
     @GET("/invites/{token}")
     def get(self, token: str) -> InvitePreview:
-        """Look up an invitation by the token of its link. Raises NotFound for one that was used or withdrawn."""
+        """Look up an invitation by the token of its link.
+
+        Raises NotFound for an invitation that was used or withdrawn.
+        """
         ...

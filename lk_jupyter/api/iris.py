@@ -1,4 +1,4 @@
-"""Chat with deployments of one's own, through the Iris proxy, which is a server of its own."""
+"""Chat with your own deployments, through the Iris proxy, which is a separate server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT_RANGE = (10, 60)
 
 
 class DedicatedChatCompletionRequest(ChatCompletionParameters):
-    """A conversation to go on with; ``model`` is a deployment's id where no header names it."""
+    """A conversation to continue; ``model`` is a deployment's id where no header names it."""
 
     model: str | None = None
 

@@ -86,7 +86,7 @@ class Mfa(Group):
 
     @GET("/mfa/status")
     def status(self) -> MfaStatus:
-        """Tell whether MFA is on."""
+        """Report whether MFA is on."""
         ...
 
     @POST("/mfa/enroll")

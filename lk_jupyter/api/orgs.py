@@ -143,7 +143,7 @@ class OrgApiKeyCreate(Model):
 
 
 class OrgApiKeyCreated(Model):
-    """A key of an organization with its secret, which is never told again."""
+    """A key of an organization with its secret, which is shown only once."""
 
     plaintext_key: str = Field(repr=False)
     id: Text = ""
@@ -268,7 +268,7 @@ class Orgs(Group):
 
     @PATCH("/orgs/{slug}")
     def update(self, slug: str, request: OrgUpdate) -> Org:
-        """Change name, slug or billing data; go on with the slug of the answer.
+        """Change name, slug or billing data; use the slug of the answer from then on.
 
         Raises Conflict for a slug that is taken.
         """
@@ -276,7 +276,7 @@ class Orgs(Group):
 
     @DELETE("/orgs/{slug}", status=204)
     def delete(self, slug: str) -> None:
-        """Delete an organization for good, with all that is in it; for owners."""
+        """Delete an organization permanently, with everything in it; for owners."""
         ...
 
     @GET("/orgs/{slug}/members")
@@ -347,12 +347,12 @@ class Orgs(Group):
 
     @POST("/orgs/{slug}/api-keys/{key_id}/regenerate")
     def regenerate_api_key(self, slug: str, key_id: str) -> OrgApiKeyCreated:
-        """Give a key a new secret, also one that was revoked; the old secret works no more."""
+        """Give a key a new secret, even after it was revoked; the old secret stops working."""
         ...
 
     @POST("/orgs/{slug}/api-keys/{key_id}/delete", status=204)
     def delete_api_key(self, slug: str, key_id: str) -> None:
-        """Delete a key for good; its name is free again."""
+        """Delete a key permanently; its name is free again."""
         ...
 
     @GET("/orgs/{slug}/invites")

@@ -69,7 +69,7 @@ class StreamOptions(Model):
 
 
 class ChatCompletionParameters(Model):
-    """A conversation to go on with; fields that are not named here travel too (``n``, for example)."""
+    """A conversation to continue; fields that are not named here travel too (``n``, for example)."""
 
     messages: list[ChatMessage] = Field(min_length=1)
     max_tokens: int | None = Field(
@@ -89,7 +89,7 @@ class ChatCompletionParameters(Model):
 
 
 class ChatCompletionRequest(ChatCompletionParameters):
-    """A conversation and the model that goes on with it."""
+    """A conversation and the model that continues it."""
 
     model: str = Field(description="Model id, or lyceum/router to choose a model by the prompt.")
 
@@ -277,5 +277,5 @@ class Serverless(Group):
 
     @POST("/serverless/route", repeatable=True)
     def route(self, request: RoutePromptRequest) -> RoutePromptResponse:
-        """Name a model that suits a prompt; asking it is a call of its own."""
+        """Name a model that suits a prompt; asking it is a separate call."""
         ...

@@ -49,7 +49,7 @@ def _plain(word: str) -> str:
 
 
 def is_documented(word: str) -> bool:
-    """Whether this is a word of the API, or another one that is known wherever it comes from."""
+    """Whether this is a word of the API, or another word that is known from any source."""
     plain = _plain(word)
     return plain in _DOCUMENTED or plain in ACTIVE_STATES or plain in _SYNONYMS
 
@@ -79,7 +79,7 @@ def is_final(status: str) -> bool:
 
 
 def is_known(status: str) -> bool:
-    """Whether the word says by itself if the run has ended."""
+    """Whether the word alone says if the run has ended."""
     return is_final(status) or _plain(status) in ACTIVE_STATES
 
 

@@ -54,7 +54,7 @@ class BulkUploadResult(Model):
 
 
 class BulkUploadResponse(Listing[BulkUploadResult]):
-    """What became of each file; one that failed does not fail the others."""
+    """What became of each file; a failed file does not fail the others."""
 
     _key = "results"
     total_files: int | None = None

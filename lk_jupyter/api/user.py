@@ -74,12 +74,12 @@ class User(Group):
 
     @GET("/user/org")
     def org(self) -> UserOrg:
-        """Tell which organization the credentials act as."""
+        """Report which organization the credentials act as."""
         ...
 
     @DELETE("/user/delete")
     def delete(self) -> Message | None:
-        """Delete the caller's account for good, with all that nobody else shares.
+        """Delete the caller's account permanently, with everything that nobody else shares.
 
         Raises Forbidden for the only owner of an organization that has other members.
         """

@@ -203,7 +203,7 @@ class RenameVMResponse(Model):
 
 
 class TerminateVMResponse(Model):
-    """A machine that has ended; its volumes are free and go on to cost."""
+    """A machine that has ended; its volumes are free and keep costing credits."""
 
     vm_id: str | None = None
     status: str | None = None
@@ -246,7 +246,7 @@ class Vms(Group):
         include_failed: bool = True,  # noqa: FBT001, FBT002
         include_terminated: bool = True,  # noqa: FBT001, FBT002
     ) -> VMList:
-        """List machines, ended ones too; those that run count as provisioning."""
+        """List machines, ended ones too; active ones count as provisioning."""
         ...
 
     @GET("/vms/availability")
@@ -266,5 +266,5 @@ class Vms(Group):
 
     @DELETE("/vms/{vm_id}")
     def delete(self, vm_id: str) -> TerminateVMResponse | None:
-        """End a machine for good: its disk is wiped, its volumes are released."""
+        """End a machine permanently: its disk is wiped, its volumes are released."""
         ...

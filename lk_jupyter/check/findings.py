@@ -81,7 +81,7 @@ class Report:
         return [each for each in self.findings if each.deviates]
 
     def table(self) -> Table:
-        """Return the rows: those that differ first, then the assumptions that hold."""
+        """Return the rows: first the assumptions that differ, then the assumptions that hold."""
         ordered = sorted(self.findings, key=lambda each: not each.deviates)
         rows = [
             (_named(each), each.expected, re.sub(r",(?=\S)", ", ", each.found), each.meaning, each.does)

@@ -1,4 +1,4 @@
-"""Which package an import needs, where its name does not tell."""
+"""Which package an import needs, where its name isn't the package's."""
 
 from __future__ import annotations
 

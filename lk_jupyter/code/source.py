@@ -14,7 +14,7 @@ class Source:
 
     ``first_line`` is the number of the code's first line there: 2 under a cell magic. ``folder``
     is where its local modules and files are looked for. ``values`` are variables that it finds set,
-    ``namespace`` holds those that can be sent along.
+    ``namespace`` holds the variables that can be uploaded.
     """
 
     code: str

@@ -1,4 +1,4 @@
-"""Which variables a cell wants: those that its options name, or those that it reads."""
+"""Which variables a cell wants: variables that its options name, or variables that it reads."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def named(option: str, asked: Iterable[str]) -> list[str]:
 
 
 def found(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the variables of these names. Raises UsageError for those that are not set."""
+    """Return the variables of these names. Raises UsageError for names that are not set."""
     missing = [name for name in names if name not in namespace]
     if missing:
         near = get_close_matches(missing[0], namespace, n=1)

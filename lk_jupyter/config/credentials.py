@@ -81,7 +81,7 @@ def store(key: Credential) -> str:
 
 
 def forget(base_url: str) -> bool:
-    """Forget what was stored for a server; tell whether there was something."""
+    """Forget what was stored for a server; return whether there was something."""
     known = base_url in _stored_keys()
     if known:
         with suppress(keyring.KeyringUnusable):

@@ -1,4 +1,4 @@
-"""The files that hold this user's settings: ours, and that of the cloud's own command line tool (read only)."""
+"""The files that hold this user's settings: ours, and the file of the cloud's own command line tool (read only)."""
 
 from __future__ import annotations
 

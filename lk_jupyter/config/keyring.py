@@ -1,7 +1,7 @@
 """The one room that talks to the keyring of the operating system.
 
 A keyring may be missing (a server without a desktop) or locked (it waits for its owner), so every
-call is limited in time, and whatever goes wrong is one exception: the caller goes on with a file.
+call is limited in time, and whatever goes wrong is one exception: the caller continues with a file.
 """
 
 from __future__ import annotations

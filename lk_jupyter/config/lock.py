@@ -40,7 +40,7 @@ def take(descriptor: int) -> bool:
 
 @contextmanager
 def beside(path: Path) -> Iterator[bool]:
-    """Lock a small file beside this one; tell whether that was to be had."""
+    """Lock a small file next to this one; return whether the lock was free."""
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         yield take(descriptor)

@@ -62,7 +62,7 @@ class Connection:
         renew_in_child(self)
 
     def after_fork(self) -> None:
-        """Make the lock anew, which a thread of the parent may have held."""
+        """Renew the lock, which a thread of the parent may have held."""
         self._opening = threading.Lock()
 
     def __repr__(self) -> str:
@@ -161,7 +161,7 @@ class Connection:
         return [each.model_copy(update={"price_per_hour": prices.get(each.card or "")}) for each in named]
 
     def _available(self) -> list[str]:
-        """Profiles that the account may launch; empty when nothing is restricted, or the server does not tell."""
+        """Machine types that the account may launch; empty if unrestricted or not reported."""
         with suppress(ApiError):
             return self.client.user.available_hardware().available_hardware_profiles
         return []

@@ -97,7 +97,7 @@ def _tried(key: Credential) -> Credential:
 
 
 def _look_in(connection: Connection) -> None:
-    """Make one call that needs the key: the one that is assumed, else another that the server has."""
+    """Make one call that needs the key: the assumed one, else another that the server has."""
     client, assumed = connection.client, connection.assumptions
     calls: dict[str, Callable[[], object]] = {
         "GET /machine-types": client.machine_types.list,

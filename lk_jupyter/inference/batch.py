@@ -116,7 +116,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class BatchProgress:
-    """How far a job is: rows answered, rows that failed, those of them that are asked again now."""
+    """How far a job is: rows answered, rows that failed, and failed rows that are asked again now."""
 
     answered: int
     failed: int
@@ -164,7 +164,7 @@ class Work:
         self._storing = Lock()
 
     def missing(self) -> list[int]:
-        """Return the rows that are to be asked: those without answer that may get one, and are not on their way."""
+        """Return the rows to ask: rows without an answer that may get one and aren't on their way."""
         failures, answered = self._file.failures(), self._file.answers()
         sent = {row for part in self._file.open_parts() for row in part.rows}
         open_rows = (row for row in range(len(self._job.prompts)) if row not in answered and row not in sent)
@@ -180,7 +180,7 @@ class Work:
         return not (self.missing() or self._file.open_parts())
 
     def steps(self) -> Iterator[BatchProgress]:
-        """Do what is left to do, and tell how far it is. Raises the error of a batch that the cloud refused.
+        """Do what is left to do, and return how far it is. Raises the error of a batch that the cloud refused.
 
         On a server without batches each row is a chat, several at once.
         """

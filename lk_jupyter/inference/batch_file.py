@@ -1,4 +1,4 @@
-"""A batch on disk: its parts, and the answer to each row, once; so it goes on after the end of its process.
+"""A batch on disk: its parts, and the answer to each row, once; so it continues after the end of its process.
 
 One file for each job, named after what is asked: the same question about the same rows finds it again. It holds
 answers and no prompts.
@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS failures (
 
 @dataclass(frozen=True)
 class BatchPart:
-    """Rows that were sent, or are to be, as one batch of the cloud."""
+    """Rows that were sent, or will be, as one batch of the cloud."""
 
     token: str
     rows: tuple[int, ...]
@@ -127,7 +127,7 @@ class LocalBatchFile:
         return {row[0]: RowFailure(*row) for row in self._execute(query)}
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         with self._transaction():
             for table in ("parts", "answers", "failures"):
                 self._database.execute(f"DELETE FROM {table}")  # noqa: S608 (ours)
@@ -154,7 +154,7 @@ class LocalBatchFile:
 
 
 def folder() -> Path:
-    """Return where batches are kept: beside the journal."""
+    """Return where batches are kept: next to the journal."""
     return Path(setting("journal")).with_name("batches")
 
 

@@ -55,7 +55,7 @@ class TokenPrices:
 
 @dataclass(frozen=True)
 class ModelOffer:
-    """A model that answers; ``context`` is how many tokens it takes at once, None where that is not told."""
+    """A model that answers; ``context`` is how many tokens it takes at once, None if the server doesn't report it."""
 
     id: str
     owner: str
@@ -64,7 +64,7 @@ class ModelOffer:
 
     @property
     def kind(self) -> str:
-        """What it is for, as far as its name tells."""
+        """What it is for, as far as its name says."""
         return "embedding" if "embed" in self.id.lower() else "chat"
 
 
@@ -85,7 +85,7 @@ class ModelCatalogue:
         return next((offer for offer in self.offers if offer.id == name), None)
 
     def find(self, name: str, kind: str) -> ModelOffer:
-        """Return the model of this id. Raises UsageError for none, and for one that is for something else."""
+        """Return the model of this id. Raises UsageError for an unknown model, and for a model of another kind."""
         offer = self.get(name)
         if offer is None:
             raise UsageError(f"Unknown model '{name}'. {near(name, self._ids(kind))} All models: %lk_models")
@@ -141,7 +141,7 @@ def prices_by_model(book: Iterable[PriceEntry]) -> dict[str, TokenPrices]:
 
 
 def context_of(model: ServedModel) -> int | None:
-    """Return how many tokens a model takes at once, where the server tells."""
+    """Return how many tokens a model takes at once, if the server reports it."""
     told = model.model_extra or {}
     return next((told[name] for name in _CONTEXT if isinstance(told.get(name), int)), None)
 

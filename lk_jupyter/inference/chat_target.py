@@ -174,7 +174,10 @@ class OwnDeployment:
 
 
 def answerer(session: Session, name: str) -> Answerer:
-    """Return the shared model or the deployment of a name. Raises UsageError for none, and for one that has ended."""
+    """Return the shared model or the deployment of a name.
+
+    Raises UsageError for an unknown name, and for a deployment that has ended.
+    """
     offers = catalogue(session)
     if offers.get(name):
         return SharedModel(session, offers.find(name, "chat"))

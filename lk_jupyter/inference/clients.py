@@ -1,7 +1,7 @@
 """The stock clients of OpenAI and Anthropic, signed in here and ready to use.
 
-They sign each request with the session's own key, which is renewed when it ends and which no attribute of theirs
-holds: what stands there in its place is a word.
+They sign each request with the session's own key, which is renewed when it ends and which no attribute of theirs holds:
+a word is there in its place.
 """
 
 from __future__ import annotations

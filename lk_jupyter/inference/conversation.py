@@ -33,8 +33,8 @@ _TOO_FAST = 0.05
 class ChatReply:
     """What a model says, as far as it has come; ``str()`` of it is the text.
 
-    ``usage`` has the token counts once the answer is whole, ``cost`` its price in credits, None where that is not
-    known. ``seconds`` is how long it took, ``tokens_per_second`` how fast it came after the first piece.
+    ``usage`` has the token counts once the answer is complete, ``cost`` its price in credits, None if unknown.
+    ``seconds`` is how long it took, ``tokens_per_second`` how fast it came after the first piece.
     """
 
     model: str
@@ -71,7 +71,7 @@ class ChatReply:
     def tokens_per_second(self) -> float | None:
         """Tokens of the answer by the time from its first piece to its last.
 
-        None while they are not counted, and for an answer that came too fast to tell.
+        None while they are not counted, and for an answer that came too fast to measure.
         """
         counted = self.usage.completion_tokens if self.usage else None
         if not counted or self.first is None or self.last is None or self.last - self.first < _TOO_FAST:
@@ -102,7 +102,7 @@ class Talk:
         ]
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         self.messages.clear()
         self.system = None
 
@@ -123,7 +123,7 @@ class Coming:
         threading.Thread(target=self._read, name="lk_jupyter answer", daemon=True).start()
 
     def steps(self, pace: float) -> Iterator[ChatReply]:
-        """Yield the answer as it grows, after a piece or after so many seconds without one.
+        """Yield the answer as it grows, after a piece or after this many seconds without one.
 
         Raises what went wrong; what came until then is in ``answer``.
         """
@@ -152,7 +152,7 @@ class Coming:
             self._queue.put(None)
 
     def _came(self, pace: float) -> list[_Arrival | None]:
-        """Return what has come by now; waits so many seconds for the first of it."""
+        """Return what has come by now; wait at most this many seconds for the first piece."""
         found: list[_Arrival | None] = []
         with suppress(queue.Empty):
             found.append(self._queue.get(timeout=pace))
@@ -162,7 +162,7 @@ class Coming:
 
 
 def explained(problem: Exception) -> Exception:
-    """Return an error with what to do, where the server's own words tell what is wrong."""
+    """Return an error with what to do, if the server's own words say what is wrong."""
     if isinstance(problem, BadRequest) and _TOO_LONG.search(problem.detail):
         return UsageError(
             f"The prompt is too long: {problem.detail.rstrip('.')}.\nShorten it, start a new conversation with "

@@ -90,7 +90,7 @@ def _replicas(text: str) -> tuple[int, int]:
 def _shape(
     session: Session, offer: DedicatedModel, gpu: str | None, count: int | None
 ) -> tuple[str, int, Decimal | None]:
-    """Return profile, GPUs and price of a replica: the model's own, or those of the machine that is wished for."""
+    """Return profile, GPUs and price of a replica: the model's own, or the wanted machine's."""
     card, gpus = offer.gpu_type.lower(), count or offer.gpu_count
     machine = session.machines().resolve(gpu) if gpu else None
     profile = machine.hardware_profile if machine else f"gpu.{card}"
@@ -101,9 +101,9 @@ def _shape(
 
 
 def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentState | Deployment:
-    """Ask for a deployment once; one whose answer was lost is looked up among those that are new since.
+    """Ask for a deployment once; one whose answer was lost is looked up among the deployments that are new since.
 
-    Raises OutcomeUnknown when nobody can tell.
+    Raises OutcomeUnknown if it can't be found out.
     """
     before = {each.deployment_id for each in client.inference.list(include_terminated=True)}
     try:

@@ -34,7 +34,7 @@ class Vectors:
         return self.offer.prices.cost(Usage(prompt_tokens=self.tokens, completion_tokens=0))
 
     def take(self, answer: EmbeddingResponse, count: int) -> None:
-        """Add the vectors of one request for so many texts. Raises InvalidResponse when some are missing."""
+        """Add the vectors of one request for this number of texts. Raises InvalidResponse when some are missing."""
         found = sorted(enumerate(answer), key=lambda pair: pair[0] if pair[1].index is None else pair[1].index)
         rows = [_numbers(each.embedding) for _, each in found]
         if len(rows) != count or len({len(row) for row in [*self.rows[:1], *rows]}) > 1:

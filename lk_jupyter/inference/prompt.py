@@ -1,4 +1,4 @@
-"""What is asked: the text of a cell with variables filled in, and images beside it."""
+"""What is asked: the text of a cell with variables filled in, and images with it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _filled(found: re.Match[str], values: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a value as text; a table whole, where str() would leave its middle out."""
+    """Return a value as text; a complete table, where str() would leave its middle out."""
     return value.to_string() if hasattr(value, "to_string") else str(value)
 
 

@@ -1,4 +1,4 @@
-"""A column of texts to work through: of a DataFrame, a Series, or a list, with the other columns beside it."""
+"""A column of texts to work through: of a DataFrame, a Series, or a list, with the other columns next to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = "text"
 
 @dataclass(frozen=True)
 class Column:
-    """Texts by row; ``index`` is that of their DataFrame, ``others`` its columns, None for a list."""
+    """Texts by row; ``index`` is the index of their DataFrame, ``others`` its columns, None for a list."""
 
     name: str
     texts: Sequence[str]
@@ -46,7 +46,7 @@ class Column:
         ]
 
     def joined(self, columns: Mapping[str, Sequence[Any]]) -> Any:
-        """Return a DataFrame with the texts and these columns beside them, by row."""
+        """Return a DataFrame with the texts and these columns next to them, by row."""
         return pandas().DataFrame({self.name: list(self.texts), **columns}, index=self.index)
 
 

@@ -1,4 +1,4 @@
-"""Where a run is started from: the notebook, the cell and the kernel session, as far as the front end tells."""
+"""Where a run is started from: the notebook, the cell and the kernel session, as far as the front end reports them."""
 
 from __future__ import annotations
 

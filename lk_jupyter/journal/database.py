@@ -1,8 +1,7 @@
 """One table in a SQLite file that many processes share and a crash may have damaged.
 
-The end of a process cuts off nothing, that of the machine only what came after the last durable
-statement: SQLite sees to that. A file that was damaged otherwise is set aside, and what can still be
-read of it goes into a new one.
+The end of a process loses nothing, the end of the machine only what came after the last durable statement: SQLite sees
+to that. A file that was damaged otherwise is set aside, and what can still be read of it goes into a new one.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ _DAMAGE = ("malformed", "not a database", "disk I/O error", "encrypted")
 
 
 class Database:
-    """A table; ``columns`` are its names with what SQLite is told of them, ``indexes`` those that are looked up.
+    """A table; ``columns`` are its names with their declarations in SQLite, ``indexes`` the columns that are looked up.
 
     ``say`` takes one line about a repair.
 
-    The connection is opened when it is first needed, and anew after a fork or when the file was
-    replaced. Raises sqlite3.Error and OSError.
+    The connection is opened when it is first needed, and again after a fork or when the file was replaced. Raises
+    sqlite3.Error and OSError.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Database:
         self._opened_as: tuple[int, ...] = ()
 
     def execute(self, statement: str, values: Sequence[Any] = (), *, durable: bool = False) -> list[sqlite3.Row]:
-        """Execute one statement, which is a transaction of its own, and return its rows.
+        """Execute one statement as a separate transaction, and return its rows.
 
         A ``durable`` one, and all before it, outlives the machine's end too; that takes its time.
         """

@@ -75,7 +75,7 @@ class Journal:
         self._execute(query, list(row.values()), durable=True)
 
     def update(self, name: str, **changes: Any) -> None:
-        """Change fields of the run with this id or token, if it is here; what the cloud can tell again."""
+        """Change fields of the run with this id or token, if it is here: fields that the cloud can report again."""
         row = _stored(changes)
         assigned = ", ".join(f'"{key}" = ?' for key in row)
         query = f"UPDATE runs SET {assigned} WHERE token = ? OR execution_id = ?"  # noqa: S608
@@ -86,7 +86,7 @@ class Journal:
         return next(self._select("WHERE token = ? OR execution_id = ?", name, name), None)
 
     def find(self, prefix: str) -> list[JournalEntry]:
-        """Return the runs whose ids begin so, newest first."""
+        """Return the runs whose ids begin with this text, newest first."""
         query = "WHERE execution_id >= ? AND substr(execution_id, 1, ?) = ? ORDER BY execution_id, rowid DESC"
         return list(self._select(query, prefix, len(prefix), prefix))
 
@@ -124,9 +124,8 @@ class Journal:
     ) -> list[BudgetCharge]:
         """Return what runs on a server cost, or may cost; runs that were refused cost nothing.
 
-        ``of`` leaves the runs of all notebooks out but the one of that place, ``before`` those that do
-        not stand before the run with that token. The request, which is large, is only read of a run
-        that has no bill yet.
+        ``of`` leaves the runs of all notebooks out but the one of that place, ``before`` the runs that aren't before
+        the run with that token. The request, which is large, is only read of a run that has no bill yet.
         """
         query = """
             SELECT token, execution_id, state, cost, price_per_hour,

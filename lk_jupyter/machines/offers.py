@@ -23,7 +23,7 @@ _AMOUNT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([a-z]*)")
 
 @dataclass(frozen=True)
 class MachineOffer:
-    """One machine: ``memory_gib`` of each of its ``gpus``, price in credits; None is what the server does not tell.
+    """One machine: ``memory_gib`` of each of its ``gpus``, price in credits; None is what the server doesn't report.
 
     ``allowed`` is whether the account may launch it, ``free`` whether its card is free now.
     """
@@ -76,7 +76,7 @@ class MachineFilter:
 
 
 def offers_of(catalogue: Catalogue, sold: VMAvailability | None) -> list[MachineOffer]:
-    """Return every machine type with whether its card is free now; None where the server does not tell that."""
+    """Return every machine type with whether its card is free now; None if the server doesn't report it."""
     free: dict[str, bool] = {}
     for variant in sold.available_instance_variants if sold else ():
         card = variant.hardware_profile.lower()
@@ -102,7 +102,7 @@ def offer_of(machine: MachineType, *, allowed: bool = True, free: bool | None = 
 
 
 def _told(machine: MachineType, name: str) -> int | None:
-    """Return a figure that some servers tell of a machine, by its name in the shapes of VMs."""
+    """Return a figure that some servers report of a machine, by its name in the shapes of VMs."""
     more = machine.model_extra or {}
     specs = more.get("instance_specs")
     figure = (specs if isinstance(specs, dict) else more).get(name)

@@ -19,8 +19,8 @@ from lk_jupyter.machines.offers import MachineFilter, MachineOffer, fitting, ord
 class PickerQuery:
     """What is asked for, as it was typed, and the column that puts it in order.
 
-    ``memory`` is what a GPU must have, ``price`` the most that an hour may cost, ``limit`` the time
-    for which the most that a run can cost is told; without one it is the setting ``timeout``.
+    ``memory`` is what a GPU must have, ``price`` the most that an hour may cost, ``limit`` the time for which the
+    highest cost of a run is shown; without one it is the setting ``timeout``.
     """
 
     memory: str = ""

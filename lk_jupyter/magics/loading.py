@@ -23,8 +23,8 @@ from lk_jupyter.storage.storage import SCHEME
 def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
     """Load a file of the bucket: a table as a DataFrame, an array, an image, a text.
 
-    The suffix tells which: csv, tsv, json, jsonl, parquet, feather, xlsx, npy, npz, png, jpg, txt and
-    more, also packed (gz, bz2, xz, zst, zip). Of parquet only the columns that are wanted travel.
+    The suffix decides: csv, tsv, json, jsonl, parquet, feather, xlsx, npy, npz, png, jpg, txt and
+    more, also packed (gz, bz2, xz, zst, zip). Of a parquet file, only the wanted columns are downloaded.
 
     Examples::
 

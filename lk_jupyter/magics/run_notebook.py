@@ -18,7 +18,7 @@ from lk_jupyter.session import current
 def lk_run_notebook(options: NotebookRunOptions, shell: InteractiveShell) -> None:
     """Run an entire notebook on the cloud, with parameters; the executed copy is written next to it, cell by cell.
 
-    After a restart of this kernel, %lk_attach or the same line with --attach auto goes on with it.
+    After a restart of this kernel, follow the run with %lk_attach, or with the same line and --attach auto.
 
     Examples::
 

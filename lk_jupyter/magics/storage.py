@@ -56,8 +56,8 @@ def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 
 def lk_put(options: PutOptions, shell: InteractiveShell) -> None:
     """Upload files of this machine to the bucket; files that are already there aren't sent again.
 
-    An object with other content is replaced only with ``--overwrite``. A large file that was cut off
-    goes on where it was: run the line again.
+    An object with other content is replaced only with ``--overwrite``. If a large upload was cut off, run the line
+    again: it resumes.
 
     Examples::
 

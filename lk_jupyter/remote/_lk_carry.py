@@ -1005,7 +1005,7 @@ def _why_unread(error):
     if isinstance(error, (Refused, _values.CannotTravel)):
         return str(error)
     if isinstance(error, pickle.UnpicklingError):
-        return "shares a part with one that did not come"
+        return "shares a part with a variable that wasn't uploaded"
     return "cannot be read ({}: {}): make it in the cell that uses it".format(type(error).__name__, error)
 
 

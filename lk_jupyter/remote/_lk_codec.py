@@ -210,7 +210,7 @@ class Decoder:
             return node
         if node["t"] == "same":
             if node["n"] not in self._known:
-                raise CannotTravel("shares a part with one that did not come")
+                raise CannotTravel("shares a part with a variable that wasn't uploaded")
             return self._known[node["n"]]
         kind = node["t"]
         family = KINDS.get(kind.partition(".")[0]) if "." in kind else None

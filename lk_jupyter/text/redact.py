@@ -39,7 +39,7 @@ def redact(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
 def without_secrets(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
     """Return the text with a mark in place of each secret, whatever the settings are.
 
-    Text with secrets loses its colours: they may stand in the middle of one.
+    Text with secrets loses its colors: they may be in the middle of a secret.
     """
     plain = COLOUR.sub("", text) if "\x1b" in text else text
     if _is_clean(plain):

@@ -1,6 +1,6 @@
-"""What looks like a secret: keys whose shape tells them, in any text, and what this process uses as one.
+"""What looks like a secret: keys with a known shape, in any text, and what this process uses as one.
 
-Most shapes are those of detect-secrets, which is only imported once a text holds a mark of one of
+Most shapes come from detect-secrets, which is only imported once a text holds a mark of one of
 them. Its guesses by entropy, and the shapes that ordinary words fit too, are left out: a guard
 that cries wolf is soon switched off.
 """
@@ -36,7 +36,7 @@ class SecretPattern:
     """One row: a text without any of the ``marks``, or without ``also``, holds no such secret.
 
     ``pattern`` is ours, or names a detector of detect-secrets. With ``inner`` the secret is what
-    its one group holds. ``real`` tells a key from a word of its shape. With ``backwards`` the word that it
+    its one group holds. ``real`` separates a key from a word of its shape. With ``backwards`` the word that it
     stands in is the secret from its begin.
     """
 
@@ -119,7 +119,7 @@ def _filled_in(password: str) -> bool:
 
 
 def _valid_token(token: str) -> bool:
-    """Whether the parts of this are JSON, as those of a web token are."""
+    """Whether the parts of this are JSON, as in a web token."""
     valid: bool = detector(_JWT_DETECTOR).is_formally_valid(token)
     return valid
 

@@ -51,7 +51,7 @@ def balance(found: Balance) -> StaticView:
 
 
 def resources(found: tuple[BillableResource, ...]) -> Table:
-    """Show what goes on and costs."""
+    """Show what is active and costs credits."""
     rows = [
         (thing.name or thing.id[:8], thing.kind, thing.hardware, _amount(thing.per_hour, "unknown"))
         for thing in found[:MOST]
@@ -83,7 +83,7 @@ def _sums(what: str, sums: list[Sum], caption: str, note: str = "") -> Table:
 
 
 def bar(share: float) -> Drawing:
-    """Return a bar of a share from 0 to 1; its figure stands beside it in every table."""
+    """Return a bar of a share from 0 to 1; its figure is next to it in every table."""
     width = max(1, round(share * 120))
     svg = (
         f'<svg width="120" height="10" aria-hidden="true"><rect width="{width}" height="10" rx="2" '

@@ -125,5 +125,5 @@ def _print_list(plainly: Callable[..., None], values: Any, printer: Any, cycle: 
 
 
 def _is_alone(printer: Any) -> bool:
-    """Whether a value is shown by itself, and is not part of another one."""
+    """Whether a value is shown alone, not as part of another one."""
     return len(printer.stack) <= 1

@@ -45,7 +45,7 @@ def _curve(samples: Sequence[Point], peak: float) -> Drawing:
 
 
 def _thinned(samples: Sequence[Point], most: int) -> list[float]:
-    """Return the highest value of each of so many pieces; a piece without any is NaN."""
+    """Return the highest value of each of this number of pieces; a piece without any is NaN."""
     size = max(1.0, len(samples) / most)
     pieces = [samples[round(at * size) : round((at + 1) * size)] for at in range(min(most, len(samples)))]
     return [max(known(piece), default=math.nan) for piece in pieces]

@@ -45,7 +45,7 @@ def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
 
 
 def _along(package: Bundle) -> str:
-    """Return what goes along to work for the code over there."""
+    """Return what is uploaded to work for the code in the run."""
     files = json.loads(package.request.import_files or "{}")
     size = sum(len(text.encode()) for name, text in files.items() if name not in package.files)
     return f"our modules for figures, variables and similar, {size:,} bytes" if package.nonce else ""

@@ -47,7 +47,7 @@ def words(text: str) -> bytes:
 
 
 def _drawn(draw: Callable[[Any], object]) -> bytes:
-    """Return a figure of its own, which pyplot and the user's style do not know of; empty without matplotlib."""
+    """Return a separate figure, which pyplot and the user's style do not know of; empty without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (where something is to be plotted)
         from matplotlib.figure import Figure  # noqa: PLC0415 (as above)

@@ -18,7 +18,7 @@ _ALL = "All prices: list(prices)"
 
 
 def prices(book: PriceBook) -> StaticView:
-    """Show all prices, those of a kind in one table."""
+    """Show all prices, each kind in one table."""
     vms = [entry for entry in book if entry.meter_slug == "vm_running" and _machine_of(entry)]
     tokens = [entry for entry in book if _TOKENS.fullmatch(entry.meter_slug)]
     taken = {id(entry) for entry in (*vms, *tokens)}

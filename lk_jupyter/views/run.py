@@ -44,7 +44,7 @@ def facts(shown: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
 
 
 def reason(record: ExecutionRecord) -> str:
-    """Return why a run did not end well; empty for one that did, or goes on."""
+    """Return why a run failed; empty if it completed, or is active."""
     failed = is_final(record.status) and record.status.lower() not in SUCCEEDED_STATES
     return str(failure_of(record)) if failed else ""
 

@@ -44,7 +44,7 @@ border-bottom:1px solid var(--lk-line);text-align:left}
 
 @dataclass(frozen=True)
 class Drawing:
-    """What stands in a cell as HTML of our own making, with its twin in text."""
+    """The content of a cell as HTML of our own making, with its twin in text."""
 
     html: str
     text: str
@@ -204,7 +204,7 @@ def significant(text: str) -> str:
 
 
 def rest(count: int, shown: int, how: str) -> str:
-    """Return the line below a list that was cut; empty for one that was not. ``how`` says what shows all."""
+    """Return the line below a list that was cut; empty for a complete list. ``how`` says what shows all."""
     return f"… and {count - shown:,} more: {how}" if count > shown else ""
 
 

@@ -26,7 +26,7 @@ class VmShape:
 
 @dataclass(frozen=True)
 class VmOffer:
-    """One shape with its price in credits per hour; ``free`` is None where the cloud does not tell."""
+    """One shape with its price in credits per hour; ``free`` is None if the cloud doesn't report it."""
 
     profile: str
     count: int

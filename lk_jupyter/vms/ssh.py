@@ -23,14 +23,14 @@ _MAKE = f"Nothing was rented. Create a key, then run this line again: !{_KEYGEN}
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A line of OpenSSH, and the file that it stands in."""
+    """A line of OpenSSH, and the file that it is in."""
 
     path: Path
     line: str
 
     @property
     def private(self) -> Path:
-        """The file that ssh needs beside it."""
+        """The file that ssh needs next to it."""
         return self.path.with_suffix("")
 
 
@@ -81,7 +81,7 @@ def _read(path: Path) -> PublicKey:
 
 @dataclass(frozen=True)
 class SshEndpoint:
-    """Where a machine listens: ``host`` or ``host:port`` as the API tells it."""
+    """Where a machine listens: ``host`` or ``host:port`` as the API reports it."""
 
     host: str
     port: int

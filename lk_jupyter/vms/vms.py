@@ -24,7 +24,7 @@ PATIENCE = 900.0
 
 
 def request_for(wish: VmShape, key: PublicKey, name: str | None, volumes: list[str], *, move: bool) -> CreateVMRequest:
-    """Return what asks for a machine. Its name tells it from others, should the answer be lost."""
+    """Return what asks for a machine. If the answer is lost, the name identifies the machine."""
     return CreateVMRequest(
         user_public_key=key.line,
         hardware_profile=wish.profile,
@@ -40,7 +40,7 @@ def request_for(wish: VmShape, key: PublicKey, name: str | None, volumes: list[s
 def create_once(client: Client, request: CreateVMRequest, offer: VmOffer) -> VM:
     """Make a machine, and never two: a lost answer is looked up, not asked for again.
 
-    Raises ServerError with what else is free when there is no capacity, OutcomeUnknown when nobody can tell.
+    Raises ServerError with what else is free when there is no capacity, OutcomeUnknown if it can't be found out.
     """
     before = {vm.vm_id for vm in client.vms.list()}
     try:
@@ -101,7 +101,7 @@ def _is_over(vm: VM) -> bool:
 
 
 def named(client: Client, text: str) -> VM:
-    """Return the machine of this name, id, or beginning of an id; those that live go first. Raises UsageError."""
+    """Return the machine of this name, id, or beginning of an id; active ones come first. Raises UsageError."""
     every = list(client.vms.list())
     for group in ([vm for vm in every if not _is_over(vm)], every):
         fitting = [vm for vm in group if text == vm.display_name or _plain(text) == _plain(vm.vm_id)]

@@ -64,7 +64,7 @@ class View(anywidget.AnyWidget):
 
     every = Int(0, help="milliseconds between two refreshes while it is seen; 0 for none").tag(sync=True)
     lost = Bool(help="whether the last loading failed; the browser tries again soon").tag(sync=True)
-    notice = Dict({"kind": "info", "text": ""}, help="what is to be said in words").tag(sync=True)
+    notice = Dict({"kind": "info", "text": ""}, help="a notice in words").tag(sync=True)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Take the browser half that is built from the component's source."""

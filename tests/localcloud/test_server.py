@@ -66,7 +66,7 @@ def test_a_clean_end_ends_the_runs_with_a_reason_and_leaves_nothing(make_api):
     api.connect()
     record = api.record(run)
     assert record["status"] == "system_failure"
-    assert record["system_errors"] == ["the local cloud was stopped while the run was going on"]
+    assert record["system_errors"] == ["the local cloud stopped while the run was active"]
     assert record["stdout"] == "up\n"
     assert record["billed"] > 0
 
@@ -111,7 +111,7 @@ def test_a_crash_loses_no_finished_run_no_line_already_sent_and_no_money(make_ap
     assert api.output(done["execution_id"]) == "done\n"
     record = api.record(run)
     assert record["status"] == "system_failure"
-    assert record["status_details"] == "the local cloud was stopped while the run was going on"
+    assert record["status_details"] == "the local cloud stopped while the run was active"
     assert api.output(run).startswith(sent)
     assert api.get("/workloads/list").json() == []
     spent = api.get("/billing/credits").json()["used_credits"]

@@ -391,7 +391,7 @@ def test_what_cannot_be_read_takes_nothing_with_it_but_what_holds_it():
     assert came["c"][0] is came["c"][1]
     assert arriving.refused["a"].startswith("a cannot be read (")
     assert arriving.refused["a"].endswith("make it in the cell that uses it")
-    assert arriving.refused["d"] == "d shares a part with one that did not come"
+    assert arriving.refused["d"] == "d shares a part with a variable that wasn't uploaded"
     assert not [value for value in arriving.reader.tokens().values() if type(value) is _lk_carry.Lost]
 
 

@@ -61,7 +61,7 @@ class Factors:
         """End an enrolment; 400 without one, or for a wrong code."""
         factor = self._of(user_id)
         if factor is None or factor["enrolled_at"]:
-            raise HTTPException(400, "No enrolment goes on: begin one with POST /mfa/enroll")
+            raise HTTPException(400, "No active enrolment. Start one: POST /mfa/enroll")
         with self._store.write() as db:
             self._check_code(factor, code)
             db.execute("UPDATE factors SET enrolled_at = ? WHERE user = ?", (now(), user_id))

@@ -175,7 +175,7 @@ class Weed:
             )
             if self._wait(self._process, partial(_answers, server)):
                 return server
-        raise HTTPException(503, f"The storage does not start: {self._folder / 'server.log'} tells why")
+        raise HTTPException(503, f"The storage didn't start. Its log: {self._folder / 'server.log'}")
 
     def _forget_ports(self) -> None:
         """Remove what belongs to the ports of an earlier start; the data does not."""

@@ -128,7 +128,7 @@ def unpaid(problem: HTTPException) -> LineAnswer:
 async def _chat(body: Json, models: Models) -> LineAnswer:
     request = ChatCompletionRequest.model_validate(body)
     if request.stream:
-        raise Refusal(400, "stream: a batch answers as a whole, leave it out", "stream")
+        raise Refusal(400, "stream: a batch can't stream. Leave it out.", "stream")
     chosen = await models.for_chat(request.model)
     completion = await chosen.complete(request)
     return LineAnswer(200, completion, chosen.id, completion["usage"])

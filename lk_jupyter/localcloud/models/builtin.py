@@ -40,7 +40,7 @@ MOST_INPUTS = 2048
 #: Places of a vector that one word adds to.
 _PLACES = 8
 
-_OPENINGS = ("You said:", "I was told:", "Here it is again:", "Word for word:")
+_OPENINGS = ("You said:", "You wrote:", "Here it is again:", "Word for word:")
 _FORMATS = ("text", "json_object")
 
 Json = dict[str, Any]

@@ -63,11 +63,11 @@ async def start_compose(ctx: Context, request: DockerComposeExecutionRequest) ->
 
 @implements(Execution.start_gpu_selection)
 async def start_gpu_selection(ctx: Context, request: GpuSelectionRequest) -> dict[str, Any]:
-    """Accept a selection among the GPU profiles of the account."""
+    """Accept a selection among the GPU machine types of the account."""
     _check_files(request.import_files)
     profiles = gpu_profiles(ctx.cloud.options.quota)
     if not profiles:
-        raise HTTPException(403, "No access to any GPU profile: there is nothing to select from")
+        raise HTTPException(403, "No GPU machine type is available to this account.")
     check_machine(ctx, profiles[0])
     run = ctx.cloud.runs.start(SelectionRun, request, ctx.caller)
     here = "" if gpus.are_here() else " No GPU on this machine: each runs on the CPU here, so their times are alike."

@@ -17,7 +17,7 @@ from lk_jupyter.localcloud.vms.machines import ADDRESS, LARGEST_VOLUME_GB, Machi
 
 Json = dict[str, Any]
 
-_NOTICE = "Simulated: no machine stands behind this VM. Its states and its bill are those of a real one."
+_NOTICE = "Simulated: there is no machine. States and bill are as for a real VM."
 
 #: Priced, but not sold.
 _NOT_SOLD = {("l40s", "spot")}

@@ -140,7 +140,7 @@ class ComposeRun(ProcessRun):
         await asyncio.wait(self._pumps)
         states = await self._states()
         if not all(map(has_started, states)):
-            return RunOutcome("failed", reason=f"not all containers could start (exit code {code}): its log tells why")
+            return RunOutcome("failed", reason=f"not all containers started (exit code {code}): see the log")
         failed = {_service(state): state["State"]["ExitCode"] for state in states if state["State"]["ExitCode"]}
         for service, exit_code in failed.items():
             return RunOutcome("failed", exit_code, f"service {service} ended with exit code {exit_code}")

@@ -170,7 +170,9 @@ async def compose_program(engine: Engine) -> list[str]:
         if found := _beside_python("podman-compose"):
             podman = ["--podman-path", engine.program]
             return [found, *podman, *(["--podman-args", " ".join(engine.options)] if engine.options else [])]
-        raise missing("podman-compose is missing on this machine: install it with pip, beside lk_jupyter")
+        raise missing(
+            "podman-compose is missing on this machine. Install it next to lk_jupyter: pip install podman-compose"
+        )
     if (await engine.call("compose", "version")).code == 0:
         return engine.command("compose")
     if found := shutil.which("docker-compose"):

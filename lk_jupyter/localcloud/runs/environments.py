@@ -77,4 +77,4 @@ def _install_command(folder: Path) -> list[str]:
         return [*pip, "install", "--disable-pip-version-check", "--no-input", "-r", requirements]
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--python", _python(folder), "-r", requirements]
-    return [sys.executable, "-c", "raise SystemExit('neither pip nor uv is here: install pip beside lk_jupyter')"]
+    return [sys.executable, "-c", "raise SystemExit('pip and uv are missing. Install pip next to lk_jupyter.')"]

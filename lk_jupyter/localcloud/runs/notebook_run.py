@@ -31,8 +31,8 @@ def stands_in_for(request: Any) -> bool:
 def advice(request: Any) -> str:
     """Say what runs in place of the image."""
     return (
-        f"No container engine on this machine: in place of {request.docker_image_ref}, a Jupyter server of this "
-        "machine's own Python environment runs as a plain process, with its packages and its files."
+        f"No container engine on this machine. A Jupyter server runs in place of {request.docker_image_ref}, as a "
+        "plain process, in this machine's Python environment. It has the packages and files of this machine."
     )
 
 

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
-STOPPED_WITH_SERVER = "the local cloud was stopped while the run was going on"
+STOPPED_WITH_SERVER = "the local cloud stopped while the run was active"
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class Ports:
         """Return where a port of a run is; 404 without such a run, 502 where nothing listens."""
         run = self._cloud.runs.live(asked.run_id)
         if run is None:
-            raise HTTPException(404, f"No run {asked.run_id} goes on")
+            raise HTTPException(404, f"No active run '{asked.run_id}'")
         place = await _place_of(run, asked.port)
         if place is None:
             raise HTTPException(502, f"Nothing in run {asked.run_id} listens on port {asked.port} (yet)")

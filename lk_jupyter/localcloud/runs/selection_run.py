@@ -69,7 +69,7 @@ class SelectionRun(LiveRun):
         return _row(self._runs.records.facts(run.id))
 
 
-_NONE_SUCCEEDED = RunOutcome("failed", reason="the code ended well on none of the profiles")
+_NONE_SUCCEEDED = RunOutcome("failed", reason="the code failed on every machine type")
 
 
 def _row(facts: Facts) -> Row:

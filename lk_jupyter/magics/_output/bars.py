@@ -24,7 +24,7 @@ _COLOURS = {"going": "--jp-brand-color1", "done": "--jp-success-color1", "stoppe
 
 @dataclass
 class Bar:
-    """One bar as it was last told: ``n`` of ``total`` (None: not known), and tqdm's own line as ``text``."""
+    """One bar in its newest state: ``n`` of ``total`` (None: not known), and tqdm's own line as ``text``."""
 
     label: str
     n: float
@@ -34,14 +34,14 @@ class Bar:
 
     @property
     def state(self) -> str:
-        """Whether it goes on, got to its end, or stopped before."""
+        """State of the bar: going, done or stopped."""
         if not self.ended:
             return "going"
         return "done" if self.total is None or self.n >= self.total else "stopped"
 
     @property
     def figures(self) -> str:
-        """What tqdm writes beside the bar."""
+        """What tqdm writes next to the bar."""
         return self.text.rpartition("|" if self.total else ": ")[2].strip()
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ class Bar:
 
 
 def is_bar(payload: dict[str, Any]) -> bool:
-    """Whether a frame tells all that a bar needs; the code of a run may send what it likes."""
+    """Whether a frame has all that a bar needs; the code of a run may send anything."""
     figures = all(isinstance(payload.get(name), (int, float, type(None))) for name in ("n", "total"))
     return (
         figures and isinstance(payload.get("bar"), int) and {"n", "total", "label", "text", "state"} <= payload.keys()
@@ -73,7 +73,7 @@ def is_bar(payload: dict[str, Any]) -> bool:
 
 
 def bar_of(payload: dict[str, Any]) -> Bar:
-    """Return a bar as a frame tells it."""
+    """Return the bar that a frame describes."""
     label, text = (redact(str(payload[name])) for name in ("label", "text"))
     return Bar(label, payload["n"] or 0.0, payload["total"], text, ended=payload["state"] == "ended")
 
@@ -98,10 +98,10 @@ class Rows:
 
 
 class Bars:
-    """The bars of a run. Those that go on together are rows of one output.
+    """The bars of a run. Bars that are active together are rows of one output.
 
-    A bar that begins when all before it have ended, and text has come since, gets an output of its
-    own below that text; ``most`` is how many outputs there may be.
+    A bar that begins when all before it have ended, and text has come since, gets a new output below that text;
+    ``most`` is how many outputs there may be.
     """
 
     def __init__(self, shell: InteractiveShell, most: int) -> None:
@@ -126,7 +126,7 @@ class Bars:
         )
 
     def saw_text(self) -> None:
-        """Take note that text was shown below the bars."""
+        """Record that text was shown below the bars."""
         self._text_since = True
 
     def show(self, payload: dict[str, Any]) -> None:
@@ -161,13 +161,13 @@ class Bars:
             self._output.show(self.rows)
 
     def end(self) -> None:
-        """Show the bars as they are at the end of the run; one that goes on has stopped."""
+        """Show the bars at the end of the run; a bar that isn't complete has stopped."""
         for bar in self._bars.values():
             bar.ended = True
         self.settle()
 
     def settle(self) -> None:
-        """Show the last state of the bars, for good."""
+        """Show the last state of the bars."""
         if self._output and self._bars:
             self._output.show(self.rows, now=True)
         elif self._output:

@@ -75,7 +75,7 @@ def interrupt(line: str) -> KeyboardInterrupt:
 
 @contextmanager
 def left_by_interrupt(line: str) -> Iterator[None]:
-    """Let an interrupt of a request that makes something show what it may have left, and the way to its end."""
+    """Make an interrupt of a create request show what may have been created, and how to delete it."""
     try:
         with true_interrupts():
             yield
