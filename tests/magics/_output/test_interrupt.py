@@ -10,7 +10,6 @@ from magics.kernels import fail
 from patience import PATIENCE
 
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.journal.journal import SUBMITTING
 
 SLEEPER = "%%lk_run --timeout 600 --save run {options}\nimport time\nprint('on', flush=True); time.sleep(100)"
 
@@ -48,20 +47,13 @@ def says(word):
     return lambda cell: any(word in text for text in cell.shown)
 
 
-def is_sent(kernel):
-    """Whether the start of the next run is on its way; once the cell has begun, it is waited for."""
+def is_sent(cloud):
+    """Whether the start of the run, for which a fault was ordered, has come; waited for once the cell has begun."""
 
-    def newest():
-        with kernel.journal() as journal:
-            return next(iter(journal.entries(limit=1)), None)
+    def has_come():
+        return all(order["times"] == 0 for order in fail(cloud))
 
-    before = newest()
-
-    def kept():
-        entry = newest()
-        return entry and entry.state == SUBMITTING and entry.token != (before and before.token)
-
-    return lambda cell: (says("submitting")(cell) or is_on(cell)) and until(kept)
+    return lambda cell: (says("submitting")(cell) or is_on(cell)) and until(has_come)
 
 
 def one_run(cloud):
@@ -124,7 +116,7 @@ def test_before_the_run_is_sent_nothing_is_started(kernel, faulty):
 
 def test_a_run_that_is_being_sent_is_stopped_once_it_is_known(kernel, faulty):
     fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
-    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(kernel)))
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(faulty)))
     assert cell.error["evalue"].startswith("The run was aborted: ")
     assert cell.shown[-1].startswith("■ aborted")
     assert one_run(faulty).status == "aborted"
@@ -132,14 +124,14 @@ def test_a_run_that_is_being_sent_is_stopped_once_it_is_known(kernel, faulty):
 
 def test_a_run_whose_answer_is_lost_is_found_and_stopped(kernel, faulty):
     fail(faulty, method="POST", path="/execution/streaming/start", lose_answer=True, delay=1)
-    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(kernel)))
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(faulty)))
     assert cell.error["evalue"].startswith("The run was aborted: ")
     assert one_run(faulty).status == "aborted"
 
 
 def test_twice_while_it_is_sent_ends_the_cell_and_the_run_is_stopped_all_the_same(kernel, faulty):
     fail(faulty, method="POST", path="/execution/streaming/start", delay=12)
-    twice = Interrupts(kernel, is_sent(kernel), says("stopping"))
+    twice = Interrupts(kernel, is_sent(faulty), says("stopping"))
     cell = kernel.run(SLEEPER.format(options=""), on=twice)
     assert "aborted as soon as the server answers" in cell.error["evalue"]
     assert one_run(faulty).status == "aborted"
@@ -147,13 +139,13 @@ def test_twice_while_it_is_sent_ends_the_cell_and_the_run_is_stopped_all_the_sam
 
 def test_a_start_that_was_refused_leaves_nothing_to_stop(kernel, faulty):
     fail(faulty, method="POST", path="/execution/streaming/start", status=402, delay=1)
-    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(kernel)))
+    cell = kernel.run(SLEEPER.format(options=""), on=Interrupts(kernel, is_sent(faulty)))
     assert cell.error["evalue"] == "nothing was started."
 
 
 def test_a_run_that_is_being_sent_can_be_let_go_on(kernel, faulty):
     fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
-    cell = kernel.run("%%lk_run --on-interrupt detach\nprint('on')", on=Interrupts(kernel, is_sent(kernel)))
+    cell = kernel.run("%%lk_run --on-interrupt detach\nprint('on')", on=Interrupts(kernel, is_sent(faulty)))
     assert "is still active in the background" in cell.error["evalue"]
     assert one_run(faulty).status == "completed"
 
@@ -198,7 +190,7 @@ def test_two_interrupts_close_together_abort_the_run(kernel, cloud, gap):
 
 def test_ten_interrupts_at_once_while_the_start_is_on_its_way_abort_the_run(kernel, faulty):
     fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
-    sent = is_sent(kernel)
+    sent = is_sent(faulty)
 
     def often(cell):
         if not sent(cell):
@@ -230,7 +222,7 @@ def test_after_the_end_there_is_nothing_to_stop_and_the_cell_ends_at_once(kernel
 def test_in_plain_python_an_interrupt_of_a_start_stops_the_run(kernel, faulty):
     fail(faulty, method="POST", path="/execution/streaming/start", delay=1)
     code = "import lk_jupyter\nprint('on', flush=True)\nlk_jupyter.connect().run('import time; time.sleep(100)')"
-    cell = kernel.run(code, on=Interrupts(kernel, is_sent(kernel)))
+    cell = kernel.run(code, on=Interrupts(kernel, is_sent(faulty)))
     assert cell.error["ename"] == "KeyboardInterrupt"
     assert one_run(faulty).status == "aborted"
 
