@@ -207,9 +207,8 @@ def test_a_cell_that_works_is_not_idle_and_the_next_cell_goes_on_on_a_new_machin
 
 
 def test_a_machine_waits_for_variables_that_take_longer_to_save_than_the_idle_limit(going_on, run_cell):
-    slow = (
-        "class Slow:\n    def __reduce__(self):\n        import time\n        time.sleep(6)\n        return int, (7,)"
-    )
+    wait = "end = time.monotonic() + 4\n        while time.monotonic() < end: time.sleep(.05)"
+    slow = f"import time\nclass Slow:\n    def __reduce__(self):\n        {wait}\n        return int, (7,)"
     run_cell(f"%%lk_run --session train --idle 0.03\n{slow}\nx = Slow()")
     until(lambda: not going_on())
     shown = run_cell("%%lk_run --session train\nprint('x is', x)")
