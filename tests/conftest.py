@@ -11,7 +11,8 @@ import re
 import signal
 import sys
 import webbrowser
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
+from types import SimpleNamespace
 
 import cloud_process
 import httpx
@@ -21,6 +22,7 @@ from argon2 import PasswordHasher
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from httpx._transports import default
 from hypothesis import settings
+from IPython.core import displayhook
 from IPython.core.interactiveshell import InteractiveShell
 from keyring.backend import KeyringBackend
 from keyring.backends.fail import Keyring as NoKeyring
@@ -71,6 +73,9 @@ def pytest_configure(config):
     for mark in ("azure", "gcs", "gzip", "hdfs", "numpy", "pandas", "processes", "s3", "threading"):
         config.addinivalue_line("markers", f"{mark}: of pyarrow")
 
+
+#: Each shell of IPython ends with a search for garbage in all that there is: a third of a second, hundreds of times.
+displayhook.gc = SimpleNamespace(collect=partial(gc.collect, 0))
 
 #: It takes jsonschema a second to import its grammar of addresses, whose format no test checks.
 sys.modules.setdefault("rfc3987_syntax", None)
