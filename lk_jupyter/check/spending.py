@@ -331,6 +331,7 @@ class Probe:
         self._look_at_kept(started, record)
         self._look_at_word(record, started)
         report.assumed("metadata_echo", "echoed" if (record.get("metadata") or {}).get(REQUEST_KEY) else "dropped")
+        report.assumed("kernel_state", "kept" if record.get("python_globals_out") else "own")
         if facts is None:
             report.odd(
                 "POST /execution/streaming/start", "the output of a run", "none", "Nothing came of the run", "Nothing."

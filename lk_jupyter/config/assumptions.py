@@ -307,6 +307,15 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "Nothing: the files of a run always have a folder with its own name.",
     ),
     Assumption(
+        "kernel_state",
+        "own",
+        ("kept",),
+        "inferred",
+        ("POST /execution/streaming/start",),
+        "Whether the server itself keeps the variables of a run for the next one (kernel_state)",
+        "Nothing: sessions and --carry keep the variables themselves.",
+    ),
+    Assumption(
         "start_answer",
         "id",
         ("none",),

@@ -44,6 +44,7 @@ SWITCHES = {
     "pricing_count": "say in the price book how many rows it has",
     "metadata_echo": "give back no metadata of runs and batches",
     "working_folder": "let all Python runs of an organization work in one folder",
+    "kernel_state": "put the state of the interpreter into the record of each run",
     "start_answer": "answer starts with 202 and no id",
     "abort_answer": "answer aborts and stops with 204 and no body",
     "signin_lookup": "have no GET /machine-types",

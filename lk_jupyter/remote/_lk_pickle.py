@@ -6,9 +6,11 @@ Travels with a run. Reading a pickle runs what it says, so this is only done whe
 from __future__ import annotations
 
 import functools
+import io
 import pickle
 import pickletools
 import sys
+from importlib import import_module
 
 PROTOCOL = 4
 
@@ -16,10 +18,20 @@ PROTOCOL = 4
 def dumps(value):
     """Pickle a value; what is defined in the notebook goes along where cloudpickle is installed."""
     try:
-        import cloudpickle as pickler
+        import cloudpickle
     except ImportError:
-        pickler = pickle
-    return pickler.dumps(value, protocol=PROTOCOL)
+        return pickle.dumps(value, protocol=PROTOCOL)
+    codec = import_module(("." if __package__ else "") + "_lk_codec", __package__)
+
+    class Pickler(cloudpickle.Pickler):
+        def reducer_override(self, value):
+            if reason := codec.stays(value):
+                raise pickle.PicklingError("it holds what " + reason)
+            return super().reducer_override(value)
+
+    file = io.BytesIO()
+    Pickler(file, protocol=PROTOCOL).dump(value)
+    return file.getvalue()
 
 
 def loads(content):

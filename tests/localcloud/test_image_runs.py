@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from localcloud.containers import podman
+from patience import PATIENCE
 
+from lk_jupyter.api.ports import port_url
 from lk_jupyter.localcloud.runs.engine import name_of_run
 
 pytestmark = pytest.mark.xdist_group("containers")
@@ -131,6 +134,17 @@ def test_an_image_that_is_nowhere_fails_the_run_with_the_engines_words(api, imag
     assert record["status"] == "system_failure"
     assert "nosuchimage" in record["errors_docker"]
     assert record["system_errors"] == [record["status_details"]]
+
+
+def test_where_no_image_of_jupyter_can_be_had_its_server_is_a_process_of_this_machine(api, image, until):
+    command = ("start-notebook.sh", "--NotebookApp.token=own-token", "--port=8888")
+    run = api.start_image("localhost:1/jupyter/base:1", *command, job_type="customer_notebook", timeout=600)
+    until(lambda: api.record(run)["status"] == "running")
+    assert "in place of localhost:1/jupyter/base:1" in api.record(run)["status_details"]
+    url = port_url(api.cloud.base_url, run, 8888)
+    until(lambda: httpx.get(f"{url}api", timeout=PATIENCE).status_code == 200)
+    api.post(f"/workloads/stop/{run}")
+    assert api.ended(run)["status"] == "cancelled"
 
 
 def test_a_registry_login_is_used_and_its_password_kept_nowhere(api, image):

@@ -9,7 +9,7 @@ from typing import Any
 from lk_jupyter.localcloud.billing.catalogue import is_gpu
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.errors import invalid
-from lk_jupyter.localcloud.runs import gpus, registry
+from lk_jupyter.localcloud.runs import gpus, notebook_run, registry
 from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, Engine, label_of_run, name_of_run
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
 from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, outcome_of
@@ -72,6 +72,9 @@ class ImageRun(ProcessRun):
         )
         if code != 0:
             self._update(errors_docker=said)
+            if notebook_run.stands_in_for(self._request) and not await engine.has_image(await self._reference(engine)):
+                self.__class__ = notebook_run.NotebookRun  # type: ignore[assignment] # a process from here on
+                return await self._prepare()
             last = said.strip().splitlines()[-1:] or ["it said nothing"]
             raise Ended(RunOutcome("system_failure", reason=f"the container could not be made: {last[0]}"))
         return engine.command("start", "--attach", self._container)
@@ -100,9 +103,12 @@ class ImageRun(ProcessRun):
             *(["--user", request.docker_run_user] if request.docker_run_user else []),
             *(["--volume", f"{bucket}:{request.s3_mount_path}"] if (bucket := await self._bucket()) else []),
             *(["--gpus", "all"] if is_gpu(request.execution_type) and gpus.are_here() else []),
-            *("--", await _full_reference(engine, request.docker_image_ref)),
+            *("--", await self._reference(engine)),
             *(request.docker_run_cmd or ()),
         )
+
+    async def _reference(self, engine: Engine) -> str:
+        return await _full_reference(engine, self._request.docker_image_ref)
 
     def _given(self) -> dict[str, str]:
         return {

@@ -1,4 +1,4 @@
-"""Notebook servers on a machine without containers: Jupyter of this server's own environment, on a free port."""
+"""Notebook servers on a machine without their image: Jupyter of this server's own environment, on a free port."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def stands_in_for(request: Any) -> bool:
 def advice(request: Any) -> str:
     """Say what runs in place of the image."""
     return (
-        f"No container engine on this machine. A Jupyter server runs in place of {request.docker_image_ref}, as a "
-        "plain process, in this machine's Python environment. It has the packages and files of this machine."
+        "This machine has no container engine, or can't download the image. A Jupyter server runs in place of "
+        f"{request.docker_image_ref}, as a plain process, in this machine's Python environment. It has the packages and "
+        "files of this machine."
     )
 
 
