@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ from IPython.display import display
 from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.workloads import Workload
+from lk_jupyter.code.ipython import as_python
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import ApiError, RunError, UsageError
 from lk_jupyter.machines.cost import moment_label
@@ -51,6 +54,12 @@ from lk_jupyter.views.plan import plan_view
 T = TypeVar("T")
 
 FILE_NAME = "cell.py"
+
+#: Names that IPython gives to what was run and shown; a cell that names one gets it.
+_OF_HISTORY = re.compile(r"In|Out|_[iod]h|_{1,3}|_i{1,3}|_i?\d+")
+
+#: How inputs begin that are runs: as they were written, and as IPython has them in ``In``.
+_RUN_WRITTEN, _RUN_CALLED = "%%lk_run", "get_ipython().run_cell_magic('lk_run', "
 
 #: The magic's own line comes first, so the code begins on the second line of the cell.
 FIRST_LINE = 2
@@ -208,11 +217,28 @@ def _prepared(
 
 
 def _variables(shell: InteractiveShell, cell: str) -> dict[str, Any]:
-    """Return the variables that the user has set, and ``In`` and ``Out`` where the cell names them."""
+    """Return the variables that the user has set, and those of the history that the cell names, such as ``_``."""
     hidden = shell.user_ns_hidden
-    history = {name for name in ("In", "Out") if name in cell}
+    history = set(filter(_OF_HISTORY.fullmatch, re.findall(r"[^\W\d]\w*", cell)))
     names = shell.user_ns.items()
-    return {name: value for name, value in names if name in history or hidden.get(name, hidden) is not value}
+    found = {name: value for name, value in names if name in history or hidden.get(name, hidden) is not value}
+    return found | {name: _as_cells(found[name]) for name in history if name in found and name.lower() in _INPUTS}
+
+
+#: Names of inputs, in small letters.
+_INPUTS = {"in", "_ih", "_i", "_ii", "_iii"}
+
+
+def _as_cells(inputs: Any) -> Any:
+    """Return inputs without the lines that made them runs."""
+    if isinstance(inputs, list):
+        return [_as_cells(text) for text in inputs]
+    if isinstance(inputs, str) and inputs.startswith(_RUN_WRITTEN):
+        return inputs.partition("\n")[2]
+    if isinstance(inputs, str) and inputs.startswith(_RUN_CALLED):
+        call = ast.parse(inputs).body[0]
+        return as_python(ast.literal_eval(call.value.args[-1])).rstrip("\n")  # type: ignore[attr-defined]
+    return inputs
 
 
 class CodeError(UsageError):

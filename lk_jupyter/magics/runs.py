@@ -26,7 +26,7 @@ from lk_jupyter.magics._output.live import Note, Redacted, mark_of
 from lk_jupyter.magics._output.run import receipt
 from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
 from lk_jupyter.protocol.file_names import plain_name
-from lk_jupyter.protocol.frames import NO_NONCE, Splitter, text_of
+from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, text_of
 from lk_jupyter.runs.clock import Bill, bill_of
 from lk_jupyter.runs.outcome import SHORT_ID, failure_of
 from lk_jupyter.runs.run import Run
@@ -180,13 +180,24 @@ def _print_all_logs(options: LogsOptions) -> None:
 
 def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool = False) -> None:
     """Print stored lines in order. Each stream of each run is split and redacted apart from the others."""
-    streams: dict[tuple[str | None, str | None], tuple[Splitter, LineRedactor]] = {}
+    splitters: dict[tuple[str | None, str | None], Splitter] = {}
+    redactors: dict[tuple[str | None, str | None], LineRedactor] = {}
+
+    def show(items: Iterable[str | Frame], run_id: str | None, stream: str | None) -> None:
+        for of, group in groupby(items, key=lambda item: _stream_of(item, stream)):
+            redactor = redactors.setdefault((run_id, of), LineRedactor())
+            _print_lines(redactor, [text_of(group)], run_id, of, names_runs=names_runs)
+
     for (run_id, stream), group in groupby(entries, key=lambda entry: (entry.execution_id, entry.stream)):
-        splitter, redactor = streams.setdefault((run_id, stream), (Splitter(nonce), LineRedactor()))
-        texts = (text_of(splitter.feed(entry.text)) for entry in group)
-        _print_lines(redactor, texts, run_id, stream, names_runs=names_runs)
-    for (run_id, stream), (splitter, redactor) in streams.items():
-        _print_lines(redactor, [text_of(splitter.end())], run_id, stream, names_runs=names_runs)
+        splitter = splitters.setdefault((run_id, stream), Splitter(nonce))
+        show((item for entry in group for item in splitter.feed(entry.text)), run_id, stream)
+    for (run_id, stream), splitter in splitters.items():
+        show(splitter.end(), run_id, stream)
+
+
+def _stream_of(item: str | Frame, stream: str | None) -> str | None:
+    """Return the stream of a piece: what came on stderr may travel in stdout, in its order."""
+    return "stderr" if isinstance(item, Frame) and item.kind == STDERR else stream
 
 
 def _print_lines(

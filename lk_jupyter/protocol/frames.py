@@ -28,7 +28,7 @@ from typing import Any
 
 ESCAPE, END = "\x1b", "\x07"
 _MARK = "\x1b]7411;"
-HIDE, ERROR, BAR = "hide", "error", "bar"
+HIDE, ERROR, BAR, STDERR = "hide", "error", "bar", "stderr"
 
 #: Kinds of what is shown beside the text, in the words of Jupyter's messages.
 SHOWN = frozenset({"display", "update", "clear", "page"})
@@ -270,8 +270,9 @@ def _goes_on(body: str, last: str) -> bool:
 class Splitter:
     """Splits what a run wrote into text and frames, each frame once, however the text is cut.
 
-    The text that a frame of the kind ``hide`` or ``error`` names is left out, as frames show it;
-    ``keeps_hidden`` is whether it is given all the same. ``damaged`` counts the frames that came broken.
+    The text that a frame of the kind ``hide``, ``error`` or ``stderr`` names is left out, as frames show it;
+    ``keeps_hidden`` is whether it is given all the same, but for ``stderr``, which is another stream.
+    ``damaged`` counts the frames that came broken.
     """
 
     nonce: str
@@ -382,7 +383,7 @@ class Splitter:
         except (TypeError, ValueError, RecursionError, zlib.error):
             self.damaged += 1
             return
-        if found and found.kind in (HIDE, ERROR) and not self.keeps_hidden:
+        if found and (found.kind == STDERR or (found.kind in (HIDE, ERROR) and not self.keeps_hidden)):
             self._hidden.expect(str(found.payload.get("text", "")))
         if found and found.kind != HIDE:
             items.append(found)
@@ -511,8 +512,8 @@ def text_of(items: Iterable[str | Frame]) -> str:
 
 
 def words_of(frame: Frame) -> str:
-    """Return what a frame says in plain text, where that stands in for text that was hidden: an error, a bar."""
+    """Return what a frame says in plain text, where text was hidden for it: an error, a bar, a line of stderr."""
     text = str(frame.payload.get("text", ""))
     if frame.kind == BAR:
         return f"\r\x1b[K{text}\n" if frame.payload.get("state") == "ended" else f"\r\x1b[K{text}"
-    return text if frame.kind == ERROR else ""
+    return text if frame.kind in {ERROR, STDERR} else ""

@@ -55,7 +55,10 @@ _TENSORS = {"Tensor", "Parameter"}
 _OF_FUNCTIONS = ("__qualname__", "__module__", "__kwdefaults__", "__doc__", "__annotations__")
 _GLOBAL = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"}
 _EMPTY = "empty cell"
+_BEGINS, _ENDED = "begins", "ended"
 _TOP_LEVEL_AWAIT = 0x2000
+_VARIED, _KEYWORDS = 0x04, 0x08
+_ANY = _VARIED | _KEYWORDS
 _CACHED = type(functools.lru_cache(len))
 
 
@@ -64,6 +67,19 @@ class Refused(Exception):
 
 
 # What is inside an object that can change in place
+
+
+def _held_by_generator(made):
+    """Return whether a generator begins or has ended; in between it holds its place in the code."""
+    frame = made.gi_frame
+    if frame is None:
+        return _ENDED
+    import inspect
+
+    if inspect.getgeneratorstate(made) != inspect.GEN_CREATED:
+        raise Refused(_values.why_not(made))
+    return _BEGINS
+
 
 _PLAIN = {
     list: list,
@@ -75,6 +91,7 @@ _PLAIN = {
     dict: dict,
     collections.Counter: dict,
     types.CellType: lambda cell: [cell.cell_contents] if _is_filled(cell) else _EMPTY,
+    types.GeneratorType: _held_by_generator,
     types.FunctionType: lambda function: [
         function.__defaults__,
         function.__kwdefaults__,
@@ -135,6 +152,9 @@ def change(value, holds):
             del value.cell_contents
         else:
             value.cell_contents = holds[0]
+    elif kind is types.GeneratorType:
+        if holds == _ENDED:
+            value.close()
     elif kind is types.FunctionType:
         value.__defaults__, value.__kwdefaults__ = holds[:2]
         value.__dict__.clear()
@@ -541,6 +561,36 @@ def fill_function(function, state):
     function.__dict__.update(state[1])
 
 
+def _of_generator(made):
+    """Reduce a generator that has ended, or that begins: with the values that it was made with; None for others."""
+    names = made.__name__, made.__qualname__
+    if made.gi_frame is None:
+        return make_generator, (None, (), names)
+    frame, code = made.gi_frame, made.gi_code
+    if frame.f_globals is not sys.modules["__main__"].__dict__ or _held_by_generator(made) != _BEGINS:
+        return None
+    values = frame.f_locals
+    count = code.co_argcount + code.co_kwonlyargcount
+    arguments = code.co_varnames[: count + bool(code.co_flags & _VARIED) + bool(code.co_flags & _KEYWORDS)]
+    if not all(name in values for name in (*arguments, *code.co_freevars)):
+        return None
+    taken = code.replace(
+        co_argcount=len(arguments), co_posonlyargcount=0, co_kwonlyargcount=0, co_flags=code.co_flags & ~_ANY
+    )
+    closure = tuple(types.CellType(values[name]) for name in code.co_freevars)
+    function = types.FunctionType(taken, frame.f_globals, code.co_name, None, closure)
+    return make_generator, (function, tuple(values[name] for name in arguments), names)
+
+
+def make_generator(function, arguments, names):
+    """Make a generator that begins; without a function one that has ended."""
+    made = function(*arguments) if function else (None for _ in ())
+    if function is None:
+        made.close()
+    made.__name__, made.__qualname__ = names
+    return made
+
+
 def make_cached(function, parameters):
     """Make a function that keeps its answers, as ``functools.lru_cache`` does."""
     return functools.lru_cache(**parameters)(function)
@@ -609,6 +659,8 @@ def _reduced(value):
         return shell, ()
     if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
         return (import_module, (value.__name__,)) if sys.modules.get(value.__name__) is value else None
+    if type(value) is types.GeneratorType:
+        return _of_generator(value)
     found = place_of(value)
     return (named, found) if found else None
 
@@ -754,16 +806,18 @@ class Reader(pickle.Unpickler):
     def __init__(self, stream, content, leaf, known=None):
         self._file = io.BytesIO(stream)
         super().__init__(self._file)
+        self._has_formulas = b"statsmodels" in stream
         self._content = content
         self._leaf = leaf
         self._patient = None
         self.known = known or {}
         self.values = {}
 
-    def chunk(self, start):
-        """Return the value that begins there."""
+    def chunk(self, start, names=()):
+        """Return the value that begins there; ``names`` are the variables that were read before it."""
         self._file.seek(start)
-        return self._patient.value() if self._patient else self.load()
+        load = self._patient.value if self._patient else self.load
+        return _among(names, load) if self._has_formulas else load()
 
     def skip(self, start):
         """Read the value that begins there as far as it can be: later ones refer to its parts."""
@@ -814,6 +868,28 @@ class Reader(pickle.Unpickler):
         memo = self._patient.memo if self._patient else self.memo
         met = {2 * number: value for number, value in memo.copy().items() if type(value) is not Lost}
         return {**met, **{2 * at + 1: value for at, value in self.values.items()}}
+
+
+#: Depth of frames at which libraries look for the variables of the code that reads a pickle.
+_DEPTH = 6
+_AGAIN = (
+    "lambda _lk_again, _lk_load, _lk_depth: _lk_again(_lk_again, _lk_load, _lk_depth - 1) if _lk_depth else _lk_load()"
+)
+
+
+def _among(names, load):
+    """Read a value as the notebook would: results of formulas look for its variables in the frames that read them."""
+    namespace = {**sys.modules["__main__"].__dict__, **dict(names)}
+    again = eval(compile(_AGAIN, "<reading>", "eval", 0, True), namespace)
+    return again(again, load, _DEPTH)
+
+
+def formula_names(value):
+    """Return the names in the formula of a model, or of its results; nothing for other values."""
+    if not type(value).__module__.startswith("statsmodels."):
+        return set()
+    formula = getattr(getattr(value, "model", value), "formula", None)
+    return words_of(formula) if isinstance(formula, str) else set()
 
 
 class Lost:
@@ -967,11 +1043,14 @@ class Arriving:
 
     def read(self):
         """Yield each entry with its value, in the order in which they were written."""
+        names = {}
         for entry in self.listed["entries"]:
             reason = self._differs(entry) or None
             if reason is None:
-                value, reason = self._value(entry)
+                value, reason = self._value(entry, names)
             if reason is None:
+                if entry["k"] == "name":
+                    names[entry["n"]] = value
                 yield entry, value
             else:
                 self.refused[entry["of"]] = "{} {}".format(entry["of"], reason)
@@ -979,10 +1058,10 @@ class Arriving:
             with suppress(Exception):  # the code that uses it says so
                 import_module(name)
 
-    def _value(self, entry):
+    def _value(self, entry, names):
         """Return a value, or the reason why it cannot be read."""
         try:
-            return self.reader.chunk(entry["at"]), None
+            return self.reader.chunk(entry["at"], names), None
         except _messages.Failed:
             raise
         except MemoryError as error:

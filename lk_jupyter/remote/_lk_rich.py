@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+from _thread import RLock
 
 import _lk_run
 
@@ -24,6 +25,7 @@ def before(settings, namespace):
     builtins.__IPYTHON__ = True
     builtins._lk_show_last = show_last
     _lk_run.show_error = show_error
+    sys.stderr = Errors(sys.stderr)
     for name in [name for name in FITTED if name in sys.modules]:
         FITTED[name](sys.modules[name])
     sys.meta_path.insert(0, Fitter)
@@ -34,6 +36,8 @@ def after(settings, namespace, error):
     shell = _show()._shell
     if shell:
         shell.end()
+    if isinstance(sys.stderr, Errors):
+        sys.stderr.flush()
     if "matplotlib.pyplot" in sys.modules and "_lk_figures" in sys.modules:
         sys.modules["_lk_figures"].show()
 
@@ -55,6 +59,51 @@ def get_ipython():
     import _lk_magics
 
     return _show().shell() or _lk_magics.Shell(sys.modules["__main__"].__dict__)
+
+
+class Errors:
+    """Stderr in the midst of stdout: a frame says which text it is, so that the notebook has both in their order."""
+
+    def __init__(self, real):
+        self.real = real
+        self._held = ""
+        self._lock = RLock()
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def write(self, text):
+        """Write text; an unfinished line waits for its rest."""
+        if not isinstance(text, str):
+            return self.real.write(text)
+        with self._lock:
+            self._held += text
+            whole = self._held.rfind("\n") + 1
+            if whole:
+                text, self._held = self._held[:whole], self._held[whole:]
+                self._send(text)
+        return len(text)
+
+    def writelines(self, lines):
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self):
+        """Write what waits."""
+        with self._lock:
+            text, self._held = self._held, ""
+            if text:
+                self._send(text)
+        self.real.flush()
+
+    def _send(self, text):
+        out = _lk_run._out
+        try:
+            data = text.encode(out.encoding, "backslashreplace")
+            _lk_run.send([_lk_run.aside("stderr", {"text": data.decode(out.encoding)}) + data])
+        except Exception:  # the process ends, or nobody reads its stdout
+            self.real.write(text)
 
 
 class _Kernel:
@@ -80,6 +129,12 @@ def show_last(value):
         if before is _last or (isinstance(before, str) and not before):  # else the code has a variable of this name
             names["_"] = _last = value
     return value
+
+
+def shown_before(value):
+    """Take this for the last value that was shown: the next one takes its name."""
+    global _last  # noqa: PLW0603
+    _last = value
 
 
 def show_error(error, shown):

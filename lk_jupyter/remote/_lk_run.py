@@ -151,6 +151,9 @@ def show_error(error, shown):
 def _show_error(error):
     if isinstance(error, SystemExit):
         return
+    if hasattr(sys.stderr, "real"):
+        sys.stderr.flush()
+        sys.stderr = sys.stderr.real
     error.__traceback__ = own_frames(error)
     if type(error) is EOFError:
         _say_who_answers(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 
 import _lk_envelope as messages
 import _lk_run
@@ -58,6 +59,8 @@ def _carry(settings, namespace):
         raise SystemExit("\n".join(visit.refused.values()) + "\nThe code was not run.")
     watch = _lk_ambient.Watch(arriving.listed["ambient"])
     visit.begin()
+    if "_lk_rich" in sys.modules:
+        sys.modules["_lk_rich"].shown_before(namespace.get("_"))
     _carried.update(visit=visit, watch=watch)
 
 

@@ -12,7 +12,7 @@ from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import RunAborted, RunError, RunFailed
 from lk_jupyter.protocol.file_names import plain_name
-from lk_jupyter.protocol.frames import ERROR, nonce_in, split
+from lk_jupyter.protocol.frames import ERROR, STDERR, nonce_in, split, text_of
 from lk_jupyter.protocol.parts import DRIVER
 from lk_jupyter.text.redact import redact, redact_values
 
@@ -60,10 +60,15 @@ def result_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: 
 def printed(record: ExecutionRecord, stream: str, *, keeps_hidden: bool = True) -> str | None:
     """Return what the code wrote to stdout or stderr, as the record has it, without the frames between.
 
-    ``keeps_hidden`` is whether text stays in of which a frame shows more, such as a progress bar.
+    ``keeps_hidden`` is whether text stays in that a frame shows in its place: a progress bar, a line of stderr.
     """
     text: str | None = getattr(record, stream)
-    return text and split(text, nonce_in(record.metadata), keeps_hidden=keeps_hidden)[0]
+    nonce = nonce_in(record.metadata)
+    shown = text and split(text, nonce, keeps_hidden=keeps_hidden)[0]
+    if stream != "stderr" or not keeps_hidden:
+        return shown
+    moved = text_of(frame for frame in split(record.stdout or "", nonce)[1] if frame.kind == STDERR)
+    return moved + (shown or "") if moved else shown
 
 
 def _shown_error(record: ExecutionRecord) -> str:

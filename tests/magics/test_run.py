@@ -1,6 +1,8 @@
 """``%%lk_run`` in a real kernel, on a local cloud of its own, read as a front end reads it."""
 
 import re
+from itertools import groupby
+from operator import itemgetter
 
 import pytest
 from magics.kernels import ALL_IS_SHOWN, fail
@@ -175,9 +177,30 @@ def test_a_cloud_that_crashes_and_comes_back_ends_the_cell_with_the_reason(kerne
     assert "failed on the cloud's side" in cell.error["evalue"]
 
 
-def test_what_went_to_stderr_is_told_apart_after_the_receipt(kernel):
-    cell = kernel.run("%%lk_run\nimport sys\nprint('out')\nprint('careful <b>', file=sys.stderr)")
-    assert cell.text == "out\ncareful <b>\n"
+def test_stderr_comes_as_stderr_where_the_code_wrote_it(kernel):
+    cell = kernel.run(
+        "%%lk_run\nimport sys, warnings\nprint('one')\nprint('careful', file=sys.stderr)\nprint('two', end='')\n"
+        "sys.stderr.write('half')\nsys.stderr.flush()\nprint('three')\nwarnings.warn('last')"
+    )
+    streams = [(content["name"], content["text"]) for kind, content in cell.messages if kind == "stream"]
+    merged = [(name, "".join(text for _, text in group)) for name, group in groupby(streams, key=itemgetter(0))]
+    assert merged[:-1] == [
+        ("stdout", "one\n"),
+        ("stderr", "careful\n"),
+        ("stdout", "two"),
+        ("stderr", "half"),
+        ("stdout", "three\n"),
+    ]
+    assert merged[-1][0] == "stderr"
+    assert "UserWarning: last" in merged[-1][1]
+    assert "stderr" not in cell.shown[-1]
+
+
+def test_what_a_program_wrote_to_stderr_is_told_apart_after_the_receipt(kernel):
+    cell = kernel.run(
+        "%%lk_run\nprint('out', flush=True)\nimport subprocess\nsubprocess.run(\"echo 'careful <b>' >&2\", shell=True)"
+    )
+    assert sorted(cell.text.splitlines()) == ["careful <b>", "out"]
     assert cell.shown[-1].startswith("1 of these lines came on stderr")
     html = [content["data"]["text/html"] for kind, content in cell.messages if kind == "display_data"][-1]
     assert "careful &lt;b&gt;" in html

@@ -146,6 +146,13 @@ def test_a_cell_with_carry_does_here_what_it_does_as_it_stands(kernel):
     assert kernel.value("(value, after) == expected") == "True"
 
 
+def test_the_history_is_in_a_run_what_it_is_here(kernel):
+    kernel.run("%%lk_run --carry\n5 + 6")
+    cell = kernel.run("%%lk_run --carry\nprint(_ + 1, _i, In[-2], list(Out.values())[-1])\n_ * 2")
+    assert cell.text == "12 5 + 6 5 + 6 11\n"
+    assert kernel.value("_, __") == "(22, 11)"
+
+
 def test_carry_is_the_default_where_it_is_set_so_and_no_carry_switches_it_off(kernel):
     kernel.run("%lk_config carry on")
     try:

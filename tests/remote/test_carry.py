@@ -351,6 +351,41 @@ def test_a_lru_cache_and_a_decorated_function_come_back(notebook):
     assert notebook["math2"] is json
 
 
+def test_a_generator_travels_before_it_begins_and_when_it_has_ended(notebook):
+    exec(
+        "def count(n, *more, step=1):\n    yield from range(0, n, step)\nlimit = 4\n"
+        "up, gone, begun = count(limit), (n for n in ()), count(2)\nlist(gone), next(begun)",
+        notebook,
+    )
+    there = There(notebook, ["up", "gone", "limit"])
+    assert (list(there.names["up"]), list(there.names["gone"])) == ([0, 1, 2, 3], [])
+    exec("more = (n + limit for n in [1, 2])", there.names)
+    there.back(notebook)
+    assert list(notebook["up"]) == []
+    with pytest.raises(UsageError, match="begun is a generator, which gives its values only once"):
+        There(notebook, ["begun"])
+
+
+def test_results_of_a_formula_find_its_functions_among_the_variables(notebook, monkeypatch):
+    library = types.ModuleType("statsmodels.made")
+    exec(
+        "import sys\nclass Results:\n    formula = 'y ~ scaled(x) + base'\n"
+        "    def __init__(self): self.fit = 1\n"
+        "    def __setstate__(self, state):\n"
+        "        one, two = sys._getframe(1), sys._getframe(2)\n"
+        "        self.found = one.f_globals['scaled'](2), two.f_globals['scaled'](2)\n"
+        "        self.flags = one.f_code.co_flags | two.f_code.co_flags",
+        vars(library),
+    )
+    monkeypatch.setitem(sys.modules, "statsmodels.made", library)
+    monkeypatch.setitem(sys.modules, "statsmodels", types.ModuleType("statsmodels"))
+    notebook["a"] = library.Results()
+    there = There(notebook, ["a"])
+    assert there.names["a"].found == (6, 6)
+    assert there.names["a"].flags & 0x1000000 == 0
+    assert "scaled" in there.names
+
+
 def test_what_a_package_has_made_for_all_travels_by_its_name(notebook):
     exec("import random, os, re\nfrom random import randint\nfrom os import environ\nflag = re.MULTILINE", notebook)
     there = There(notebook, ["randint", "environ"])

@@ -17,12 +17,12 @@ _HOLD = 0.5
 class LogOutput:
     """Writes the log: the first ``limit`` lines as they come, the last ``limit`` at the end.
 
-    ``write`` puts text on the cell's stdout; in a notebook (not ``ends``) its last line stays unfinished where the
-    code left it so. ``note`` shows one line that is updated in place, for
-    what is between the two; ``hide`` shows there at the end how many lines are left out.
+    ``write`` puts text on the cell's stdout, ``write_error`` on its stderr; in a notebook (not ``ends``) its last
+    line stays unfinished where the code left it so. ``note`` shows one line that is updated in place, for what is
+    between the two; ``hide`` shows there at the end how many lines are left out.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is another place)
         self,
         write: Callable[[str], None],
         note: Callable[[str], None],
@@ -30,13 +30,16 @@ class LogOutput:
         *,
         limit: int,
         ends: bool = True,
+        write_error: Callable[[str], None] | None = None,
     ) -> None:
         self._ends = ends
+        self._write_error = write_error or write
         self._write = write
         self._note = note
         self._hide = hide
         self._text = TerminalText()
         self._redactor = LineRedactor()
+        self._error_redactor = LineRedactor()
         self._room = limit
         self._tail: deque[str] = deque(maxlen=limit)
         self._beyond = 0  # lines after the first ``limit``
@@ -51,6 +54,17 @@ class LogOutput:
         lines, live = self._text.take()
         lines = self._hold(lines)
         self._emit(lines, "" if self._held else live)
+
+    def show_error(self, text: str) -> None:
+        """Write what came on stderr, after what came before it; beyond the limit it is text like the rest."""
+        *lines, live = text.split("\n")
+        if self._room < len(lines):
+            self.show(text)
+            return
+        self.cut()
+        self._room -= len(lines)
+        shown = "".join(f"{line}\n" for line in self._error_redactor.lines(lines))
+        self._write_error(shown + redact(live))
 
     def end(self, traceback: str = "") -> None:
         """Write what is left. A traceback that the cell's error is going to show is left to it."""

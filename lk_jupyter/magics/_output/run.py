@@ -30,7 +30,7 @@ from lk_jupyter.magics._output.live import (
 )
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput, newest_only
-from lk_jupyter.protocol.frames import BAR, SHOWN, Frame, text_of, words_of
+from lk_jupyter.protocol.frames import BAR, SHOWN, STDERR, Frame, text_of, words_of
 from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.runs.clock import Bill, bill_of, next_second, waited_of
 from lk_jupyter.runs.monitor import RunMonitor
@@ -157,7 +157,11 @@ class RunDisplay:
             else:
                 self.heard(words_of(item))
                 self._company.saw(item)
-                if not self._quiet:
+                if item.kind == STDERR:
+                    self._rich.before_text()
+                    self._log.show_error(words_of(item))
+                    self._rich.saw_text()
+                elif not self._quiet:
                     self._rich.show(item)
 
     def heard(self, text: str) -> None:
@@ -168,7 +172,8 @@ class RunDisplay:
         """Make ready for the log of a run."""
         write, note, hide = (_drop, _drop, _drop) if self._quiet else (write_text, self._show_note, self._show_hidden)
         in_notebook = getattr(self.shell, "kernel", None) is not None
-        self._log = LogOutput(write, note, hide, limit=setting("log_lines"), ends=not in_notebook)
+        limit, errors = setting("log_lines"), _drop if self._quiet else _write_error
+        self._log = LogOutput(write, note, hide, limit=limit, ends=not in_notebook, write_error=errors)
         self._rich = RichOutput(self.shell, self._log.cut, (self._status, self._note))
         self._run = run
         if not self._status.is_shown:
@@ -347,6 +352,11 @@ def write_text(text: str) -> None:
     """Write text to the output of the cell, at once."""
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _write_error(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def _drop(_: object) -> None:

@@ -285,6 +285,22 @@ def _home_of(value: Any) -> str:
     return module if module != "__main__" and found is value else ""
 
 
+_NO_GRAPH = re.compile(
+    r"RuntimeError: element \d+ of tensors does not require grad and does not have a grad_fn"
+    r"|AttributeError: 'NoneType' object has no attribute 'zero_'"
+)
+
+
+def missing_graph(case: Evidence) -> str | None:
+    """Say that the graph of a tensor stays in the run that computed it, where the cell carries variables."""
+    if not (case.errors and _NO_GRAPH.match(case.errors[-1]) and case.package and case.package.parcel.carries):
+        return None
+    return (
+        "The graph of a tensor stays in the run that computed it. Call backward() in the cell that computes the "
+        "tensor, or keep the cells in one session: --session NAME."
+    )
+
+
 _NO_ANSWER = re.compile(r"^EOFError: (EOF when reading a line|nobody can answer)")
 
 
@@ -433,6 +449,7 @@ RULES: tuple[Rule, ...] = (
     Rule("failed", missing_library),
     Rule("failed", missing_object),
     Rule("failed", missing_variable),
+    Rule("failed", missing_graph),
     Rule("failed", no_keyboard),
     Rule("failed", killed),
     Rule("failed", crashed),

@@ -196,11 +196,12 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
         UsageError: a variable that the cell reads cannot be sent; says why for each.
     """
     from lk_jupyter.remote import _lk_ambient  # noqa: PLC0415 (imports what only this needs)
-    from lk_jupyter.remote._lk_carry import Kept, submodules_of, words_of  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote._lk_carry import Kept, formula_names, submodules_of, words_of  # noqa: PLC0415 (imports cloudpickle)
 
     left_out: dict[str, str] = {}
     there = Kept(namespace, kept or {})
-    wanted = list(dict.fromkeys([*names, *others]))
+    in_formulas = sorted(set().union(*(formula_names(namespace[name]) for name in names)) & namespace.keys())
+    wanted = list(dict.fromkeys([*in_formulas, *names, *others]))
     while (made := _departing(wanted, namespace, left_out, there)) is None:
         pass
     departing, values = made

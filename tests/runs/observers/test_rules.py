@@ -2,6 +2,7 @@
 
 import json
 from concurrent import futures
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from lk_jupyter.machines.catalogue import Catalogue
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.observers.rules import Evidence, Imports, hints
 from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.variables.payload import VariablePayload
 
 NOON = datetime(2026, 6, 2, 12, tzinfo=timezone.utc)
 PRICES = {
@@ -303,6 +305,20 @@ def test_a_file_that_the_folder_of_the_bucket_lacks_leads_to_the_check_that_find
     assert "%lk_ls data/x.csv" in hint
     assert hint.endswith("%lk_check --spend")
     assert said(record=record(error="FileNotFoundError: [Errno 2] No such file or directory: 'x.csv'")) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn",
+        "AttributeError: 'NoneType' object has no attribute 'zero_'",
+    ],
+)
+def test_a_graph_that_stayed_in_an_earlier_run_has_a_way_out(error):
+    carrying = replace(package(), parcel=VariablePayload(settings={"carry": 1}))
+    (hint,) = said(record=record(error=error), package=carrying)
+    assert "in the cell that computes the tensor, or keep the cells in one session: --session NAME" in hint
+    assert said(record=record(error=error), package=package()) == []
 
 
 # Killed, or out of time
