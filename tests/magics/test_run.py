@@ -198,7 +198,7 @@ def test_stderr_comes_as_stderr_where_the_code_wrote_it(kernel):
 
 def test_what_a_program_wrote_to_stderr_is_told_apart_after_the_receipt(kernel):
     cell = kernel.run(
-        "%%lk_run\nprint('out', flush=True)\nimport subprocess\nsubprocess.run(\"echo 'careful <b>' >&2\", shell=True)"
+        "%%lk_run\nprint('out', flush=True)\nimport subprocess\nsubprocess.run(\"echo 'careful <b>' >&2\", shell=True);"
     )
     assert sorted(cell.text.splitlines()) == ["careful <b>", "out"]
     assert cell.shown[-1].startswith("1 of these lines came on stderr")

@@ -342,6 +342,15 @@ def test_a_method_that_a_run_patches_is_patched_here(notebook):
     assert notebook["account"].double() == 8
 
 
+def test_a_class_whose_methods_call_super_comes_back_with_what_holds_it(notebook):
+    exec("class Deep(Account):\n    def deposit(self, n):\n        super().deposit(n)\ndeep = Deep()", notebook)
+    there = There(notebook, ["deep"])
+    exec("type(deep).bonus = 1\nnew = [deep, type(deep)()]\ndeep.deposit(3)", there.names)
+    state = there.back(notebook)
+    assert state.missing == {}
+    assert (notebook["new"][0] is notebook["deep"], notebook["deep"].bonus, notebook["deep"].balance) == (True, 1, 3)
+
+
 def test_a_lru_cache_and_a_decorated_function_come_back(notebook):
     there = There(notebook, ["functools", "scaled"])
     there.names["cached"] = functools.lru_cache(there.names["scaled"])

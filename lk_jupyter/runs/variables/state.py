@@ -186,8 +186,8 @@ def _applied(arriving: Any, origin: Origin) -> ChangedState:
     listed = arriving.listed
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
     state.origin = origin
-    entries = list(arriving.read())
-    changed_here = _changed_here(origin, {entry["n"] for entry, _ in entries if entry["k"] != "name"})
+    changed_here = _changed_here(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})
+    entries = list(arriving.read())  # a class that is read again gets its methods anew
     named = set(map(id, origin.values.values()))
     for entry, value in entries:
         if entry["k"] == "name":
@@ -235,10 +235,14 @@ def _changed_here(origin: Origin, tokens: set[Any]) -> set[Any]:
 
 
 def _copied(old: Any, holds: Any) -> Any:
+    """Return another object of this kind that holds this; the same where there is no copy of one, such as a cell."""
     from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
 
-    new = copy.copy(old)
-    _lk_carry.change(new, holds)
+    try:
+        new = copy.copy(old)
+        _lk_carry.change(new, holds)
+    except Exception:  # noqa: BLE001 (an object may refuse whatever it likes)
+        return old
     return new
 
 

@@ -13,7 +13,7 @@ from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.protocol.frames import Frame, Splitter
+from lk_jupyter.protocol.frames import STDERR, Frame, Splitter, words_of
 from lk_jupyter.runs.outcome import failure_of
 from lk_jupyter.runs.package import bundle as bundles
 from lk_jupyter.runs.package.bundle import Limits, bundle
@@ -30,7 +30,8 @@ class Done:
         self.raw = process.stdout
         self.folder = folder
         splitter = Splitter(nonce)
-        self.items = [*splitter.feed(process.stdout), *splitter.end()]
+        items = [*splitter.feed(process.stdout), *splitter.end()]
+        self.items = [words_of(item) if getattr(item, "kind", "") == STDERR else item for item in items]
         assert splitter.damaged == 0
 
     @property
