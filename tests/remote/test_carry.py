@@ -348,7 +348,7 @@ def test_a_class_whose_methods_call_super_comes_back_with_what_holds_it(notebook
     exec("type(deep).bonus = 1\nnew = [deep, type(deep)()]\ndeep.deposit(3)", there.names)
     state = there.back(notebook)
     assert state.missing == {}
-    assert (notebook["new"][0] is notebook["deep"], notebook["deep"].bonus, notebook["deep"].balance) == (True, 1, 3)
+    assert (notebook["new"][0] is notebook["deep"], notebook["deep"].bonus, notebook["deep"].balance) == (True, 1, 9)
 
 
 def test_a_lru_cache_and_a_decorated_function_come_back(notebook):
