@@ -217,7 +217,7 @@ def _prepared(
 
 
 def _variables(shell: InteractiveShell, cell: str) -> dict[str, Any]:
-    """Return the variables that the user has set, and those of the history that the cell names, such as ``_``."""
+    """Return the variables that the user has set, and names of the history in the cell, such as ``_``."""
     hidden = shell.user_ns_hidden
     history = set(filter(_OF_HISTORY.fullmatch, re.findall(r"[^\W\d]\w*", cell)))
     names = shell.user_ns.items()

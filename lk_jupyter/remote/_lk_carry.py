@@ -583,7 +583,7 @@ def _of_generator(made):
 
 
 def make_generator(function, arguments, names):
-    """Make a generator that begins; without a function one that has ended."""
+    """Make a generator that begins, or without a function a generator that has ended."""
     made = function(*arguments) if function else (None for _ in ())
     if function is None:
         made.close()

@@ -32,8 +32,8 @@ def advice(request: Any) -> str:
     """Say what runs in place of the image."""
     return (
         "This machine has no container engine, or can't download the image. A Jupyter server runs in place of "
-        f"{request.docker_image_ref}, as a plain process, in this machine's Python environment. It has the packages and "
-        "files of this machine."
+        f"{request.docker_image_ref}, as a plain process, in this machine's Python environment. It has the "
+        "packages and files of this machine."
     )
 
 
