@@ -34,7 +34,7 @@ from lk_jupyter.magics._engine.index import magics
 from lk_jupyter.magics._engine.operations import NO_MAGIC, magics_of
 from lk_jupyter.magics._engine.parser import first_sentence, flags, is_switch
 from lk_jupyter.options.runs import RunOptions, extras
-from lk_jupyter.protocol.file_names import MARKED
+from lk_jupyter.protocol.parts import MARKED
 from lk_jupyter.runs.metrics.series import SERIES
 
 ROOT = Path(__file__).parent.parent

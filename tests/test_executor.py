@@ -24,7 +24,7 @@ from lk_jupyter.executor import Executor
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.bucket import CALLS
 from lk_jupyter.runs.functions import call
-from lk_jupyter.runs.submit import links
+from lk_jupyter.runs.submit import upload
 from lk_jupyter.session import connect
 
 THREE = 3
@@ -192,7 +192,7 @@ def test_a_member_who_overwrites_an_answer_executes_nothing_here(executor, sessi
     answer_of = executor_module.answer_of
 
     def late(run, made, storage):
-        session.storage.put(pickle.dumps([Evil(tmp_path / "ran")]), links.answer_key(made.token))
+        session.storage.put(pickle.dumps([Evil(tmp_path / "ran")]), upload.answer_key(made.token))
         return answer_of(run, made, storage)
 
     monkeypatch.setattr(executor_module, "answer_of", late)
@@ -203,7 +203,9 @@ def test_a_member_who_overwrites_an_answer_executes_nothing_here(executor, sessi
 
 def test_a_member_who_overwrites_a_call_executes_nothing_in_the_run(executor, session, tmp_path, monkeypatch):
     evil = pickle.dumps((Path.touch, [((tmp_path / "ran",), {})]))
-    monkeypatch.setattr(call.FunctionCall, "store", lambda made, storage: storage.put(evil, links.call_key(made.token)))
+    monkeypatch.setattr(
+        call.FunctionCall, "store", lambda made, storage: storage.put(evil, upload.call_key(made.token))
+    )
     with pytest.raises(RuntimeError, match="The call was changed in the bucket, so it was not made"):
         executor.submit(shape, bytes(1 << 20)).result(PATIENCE)
     assert not (tmp_path / "ran").exists()

@@ -25,7 +25,7 @@ PACKAGE = Path(launch.__file__).parents[1]
 
 #: The only files that ask which system this is, relative to the package.
 ASKING = {
-    "config/lock.py",
+    "config/files.py",
     "kernels/bridge.py",
     "localcloud/buckets/seaweedfs.py",
     "localcloud/launch.py",
@@ -121,16 +121,16 @@ def test_a_windows_lock_is_taken_once_and_ends_with_its_file(tmp_path, monkeypat
 
     monkeypatch.setitem(sys.modules, "msvcrt", types.SimpleNamespace(locking=locking, LK_NBLCK=2))
     monkeypatch.setattr(sys, "platform", "win32")
-    spec = importlib.util.find_spec("lk_jupyter.config.lock")
+    spec = importlib.util.find_spec("lk_jupyter.config.files")
     lock = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(lock)
     monkeypatch.undo()
     path = tmp_path / "file"
-    with lock.beside(path) as first, lock.beside(path) as second:
+    with lock.lock_beside(path) as first, lock.lock_beside(path) as second:
         assert (first, second) == (True, False)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
     os.write(descriptor, b"kept")
-    assert lock.take(descriptor)
+    assert lock.take_lock(descriptor)
     os.write(descriptor, b"!")
     os.close(descriptor)
     assert path.read_bytes() == b"!ept"  # it writes at the start again, as before the lock

@@ -25,7 +25,7 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics._output.live import StatusLine
 from lk_jupyter.magics.vms import _row
 from lk_jupyter.options.runs import ServerOptions
-from lk_jupyter.runs import ending, follow
+from lk_jupyter.runs import follow
 from lk_jupyter.runs.notebooks.servers import start_server
 from lk_jupyter.runs.receipt import receipt_facts
 from lk_jupyter.runs.submit import start
@@ -43,7 +43,7 @@ def cloud(monkeypatch):
     for module, name in ((start, "LOOK_PAUSE"), (vms, "_LOOK_PAUSE"), (deploy, "PACE"), (vms, "_FIRST_PAUSE")):
         monkeypatch.setattr(module, name, 0)
     monkeypatch.setattr(follow, "PAUSES", (0.0,))
-    monkeypatch.setattr(ending, "PATIENCE", 0.2)
+    monkeypatch.setattr(follow, "NEW_SECONDS", 0.2)
     found = StandIn()
     yield found
     found.close()

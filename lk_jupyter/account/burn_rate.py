@@ -17,7 +17,7 @@ from lk_jupyter.api.pricing import PriceEntry
 from lk_jupyter.api.vms import UP_STATES, VM, VMAvailability
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import ApiError, InvalidResponse
-from lk_jupyter.protocol.file_names import plain_name
+from lk_jupyter.protocol.parts import plain_name
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

@@ -27,10 +27,10 @@ from lk_jupyter.config.assumptions import ROUTE, row
 from lk_jupyter.errors import LkError, OutcomeUnknown, UsageError
 from lk_jupyter.inference.catalogue import ModelOffer, catalogue
 from lk_jupyter.machines.cost import cost_at
-from lk_jupyter.protocol.file_names import own_name
 from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.protocol.parts import own_name
 from lk_jupyter.runs.abort import Abort, abort_soon
-from lk_jupyter.runs.ending import Ending
+from lk_jupyter.runs.follow import Ending
 from lk_jupyter.runs.submit.start import LOOK_PAUSE, LOOKS, find
 from lk_jupyter.session import Session
 

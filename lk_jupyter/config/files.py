@@ -1,11 +1,14 @@
-"""The files that hold this user's settings: ours, and the file of the cloud's own command line tool (read only)."""
+"""The files that hold this user's settings: ours, and the one of the cloud's own tool (read only); locks."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +92,42 @@ def lyceum_server() -> str:
 def server_of(address: str) -> str:
     """Return the host part of an address, as our settings hold it."""
     return address.rstrip("/").removesuffix("/api/v2/external")
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        os.lseek(descriptor, 1 << 40, os.SEEK_SET)  # a byte that is locked there cannot be read either
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+_TAKEN = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
+
+
+def take_lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed; False while somebody else has it. A place without locks has none taken."""
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        return error.errno not in _TAKEN
+    return True
+
+
+@contextmanager
+def lock_beside(path: Path) -> Iterator[bool]:
+    """Lock a small file next to this one; return whether the lock was free."""
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield take_lock(descriptor)
+    finally:
+        os.close(descriptor)

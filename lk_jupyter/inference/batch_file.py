@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from lk_jupyter.config.lock import beside
+from lk_jupyter.config.files import lock_beside
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 
@@ -172,7 +172,7 @@ def opened(key: str) -> Iterator[LocalBatchFile]:
     path = folder() / f"{key}.sqlite"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _let_go(path.parent)
-    with beside(path) as is_ours:
+    with lock_beside(path) as is_ours:
         if not is_ours:
             raise UsageError("Another kernel is working on this batch. Wait for it, or interrupt it there.")
         with closing(LocalBatchFile(path)) as file:

@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from lk_jupyter.config.lock import beside
+from lk_jupyter.config.files import lock_beside
 
 _BUSY_SECONDS = 10.0
 _COMPANIONS = ("", "-wal", "-shm")
@@ -118,7 +118,7 @@ class Database:
         self.close()
         end = time.monotonic() + _BUSY_SECONDS
         while True:
-            with beside(self.path) as is_ours:
+            with lock_beside(self.path) as is_ours:
                 if is_ours or time.monotonic() > end:
                     if self._is_damaged():
                         self._say(self._replace())

@@ -1,4 +1,4 @@
-"""The rows of the journal, and reading them where nothing is written: for whoever only looks.
+"""The rows of the journal, the cell that one is of, and reading them where nothing is written: for whoever only looks.
 
 What writes them, and how they are kept, is ``lk_jupyter.journal.journal``.
 """
@@ -6,7 +6,9 @@ What writes them, and how they are kept, is ``lk_jupyter.journal.journal``.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import sys
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, fields
@@ -15,6 +17,33 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter.api.states import FINAL_STATES, is_run_id
+
+
+@dataclass(frozen=True)
+class CellContext:
+    """A cell of a notebook; each part is None where it is not known, such as outside of a kernel."""
+
+    notebook: str | None = None
+    cell_id: str | None = None
+    session: str | None = None
+
+
+def current_cell() -> CellContext:
+    """Return the place of the code that runs now."""
+    ipython = sys.modules.get("IPython")  # it is not imported for that
+    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
+    if shell is None:
+        return CellContext()
+    # VS Code puts the path into the user's names, a Jupyter server into the environment.
+    notebook = getattr(shell, "user_ns", {}).get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+    kernel: Any = getattr(shell, "kernel", None)
+    try:  # front ends send the id of a cell with the request to execute it
+        cell_id = (kernel.get_parent("shell").get("metadata") or {}).get("cellId")
+    except (AttributeError, TypeError, LookupError):
+        cell_id = None
+    session = getattr(getattr(kernel, "session", None), "session", None)
+    return CellContext(*(str(known) if known else None for known in (notebook, cell_id, session)))
+
 
 #: States of an entry before the cloud has told one: the request is on its way, or was refused.
 SUBMITTING, REFUSED = "submitting", "refused"

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter.config.settings import setting
-from lk_jupyter.journal.cell import CellContext
 from lk_jupyter.journal.database import Database
-from lk_jupyter.journal.entry import ENDED, FIELDS, JSON, LARGE, MONEY, TABLE, entry_of_row
+from lk_jupyter.journal.entry import ENDED, FIELDS, JSON, LARGE, MONEY, TABLE, CellContext, entry_of_row
 from lk_jupyter.journal.entry import REFUSED as REFUSED  # noqa: PLC0414
 from lk_jupyter.journal.entry import SUBMITTING as SUBMITTING  # noqa: PLC0414
 from lk_jupyter.journal.entry import JournalEntry as JournalEntry  # noqa: PLC0414 (known by this place too)

@@ -35,7 +35,7 @@ from lk_jupyter.options.runs import (
     honored,
     is_several,
 )
-from lk_jupyter.protocol.file_names import plain_name
+from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.fanout.plan import prepare_lanes
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor

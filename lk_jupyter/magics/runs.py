@@ -25,8 +25,8 @@ from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import Note, Redacted, mark_of
 from lk_jupyter.magics._output.run import receipt
 from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
-from lk_jupyter.protocol.file_names import plain_name
 from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, text_of
+from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.clock import Bill, bill_of
 from lk_jupyter.runs.outcome import SHORT_ID, failure_of
 from lk_jupyter.runs.run import Run

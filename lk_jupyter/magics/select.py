@@ -25,7 +25,7 @@ from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics.run import start_several
 from lk_jupyter.options.fields import option, switch, yes
 from lk_jupyter.options.runs import Options, RunOptions
-from lk_jupyter.protocol.file_names import own_name
+from lk_jupyter.protocol.parts import own_name
 from lk_jupyter.runs.abort import abort_soon
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text

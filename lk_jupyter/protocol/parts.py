@@ -9,11 +9,12 @@ speaks to the notebook with ``_lk_run.frame``. Without a part the code goes alon
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 SHIPPED = Path(__file__).parent.parent / "remote"
@@ -95,3 +96,21 @@ def cloudpickle_files() -> dict[str, str]:
     found = find_spec("cloudpickle")
     folder = Path(str(found and found.origin)).parent
     return {f"{folder.name}/{path.name}": path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
+
+
+#: Characters of a token that are part of a name.
+MARK = 12
+
+#: What of a name is the token.
+MARKED = re.compile(rf"-[0-9a-f]{{{MARK}}}(?=(?:\.\w+)?$)")
+
+
+def own_name(name: str, token: str) -> str:
+    """Return a file name that no other run has."""
+    path = PurePath(name)
+    return f"{path.stem}-{token[:MARK]}{path.suffix}"
+
+
+def plain_name(name: str) -> str:
+    """Return a file name as its author knows it."""
+    return MARKED.sub("", name)

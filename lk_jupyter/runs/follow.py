@@ -1,7 +1,10 @@
-"""A run as its follower sees it: one sequence of events, whatever happens to the connection.
+"""A run as its follower sees it: one sequence of events, whatever happens to the connection, and whether it has ended.
 
 A stream that breaks is not a failed run. It is opened again for as long as the run goes on, and
 what its replay or the stored log has is joined to what came before, every line once.
+
+A word for the state that nobody knows is decided by what else is known: an end time or an exit code of its record,
+the end of its stream, or its absence from the list of runs that have not ended.
 """
 
 from __future__ import annotations
@@ -14,16 +17,88 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import Timer
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._events import Finished, Output, StreamEvent
 from lk_jupyter.api._http import EventStream
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.logs import by_time
+from lk_jupyter.api.states import is_known, judged
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, NotFound, RateLimited, ServerError
-from lk_jupyter.runs.ending import Ending
 from lk_jupyter.runs.log import RunLog
 from lk_jupyter.runs.splice import OutputSplicer, Stored
+
+#: Seconds for which a state of an unknown word is left alone: until then the run may be new to the lists.
+NEW_SECONDS = 10.0
+
+#: Seconds in which a stream that has ended is read to its end.
+_GLANCE = 5.0
+
+
+class Ending:
+    """What is known of the end of one run. ``finished`` is the last event of its stream, once that has come."""
+
+    def __init__(self, client: Client, execution_id: str) -> None:
+        self.finished: Finished | None = None
+        self.stream_is_over = False
+        self._client = client
+        self._execution_id = execution_id
+        self._puzzled = 0.0
+
+    def state(self) -> str:
+        """Ask for the state; one that nobody knows as the API's word for the end, once there was one."""
+        status = self._client.execution.status(self._execution_id).status
+        return status if is_known(status) else self.record().status
+
+    def record(self) -> ExecutionRecord:
+        """Ask for the record, with the platform's reason for a failure where only the stream gave one."""
+        record = self._client.execution.get(self._execution_id)
+        changes = {}
+        if not is_known(record.status) and self._has_ended():
+            code = self.finished.return_code if self.finished else None
+            failed = bool(self.finished and not self.finished.succeeded)
+            changes = {"status": judged(record.status, code, failed=failed), "return_code": code}
+        error = self.finished.error if self.finished else None
+        if error and not (record.status_details or record.system_errors or record.errors):
+            changes["status_details"] = error
+        return record.model_copy(update=changes)
+
+    def _has_ended(self) -> bool:
+        if self.finished or self.stream_is_over:
+            return True
+        now = time.monotonic()
+        self._puzzled = self._puzzled or now
+        if now - self._puzzled < NEW_SECONDS:
+            return False
+        if not self._is_listed():
+            return True
+        self._puzzled = now
+        return self._look_at_stream()
+
+    def _is_listed(self) -> bool:
+        try:
+            return any(run.execution_id == self._execution_id for run in self._client.workloads.list())
+        except LkError:
+            return True
+
+    def _look_at_stream(self) -> bool:
+        """Read what there is of the stream, and say whether it has ended."""
+        stream = self._client.follow(self._execution_id)
+        glance = Timer(_GLANCE, stream.close)
+        glance.start()
+        try:
+            for event in stream:
+                if isinstance(event, Finished):
+                    self.finished = event
+            self.stream_is_over = glance.is_alive()  # else it was cut here
+        except LkError:
+            return False
+        finally:
+            glance.cancel()
+            stream.close()
+        return self.stream_is_over
+
 
 #: Seconds to wait before each new connection; the last holds from then on.
 PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)

@@ -17,7 +17,7 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.api.logs import by_time
 from lk_jupyter.api.states import is_run_id
-from lk_jupyter.config.lock import take
+from lk_jupyter.config.files import take_lock
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.protocol.frames import Frame, split
@@ -87,7 +87,7 @@ class RunLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[bytes] = self._open()
-        self.is_kept = take(self._file.fileno())
+        self.is_kept = take_lock(self._file.fileno())
         if not self.is_kept:
             self._file = _copied(self._file)
         self.size = _sound_size(self._file)
@@ -174,7 +174,7 @@ class RunLog:
     def _give_back(self) -> None:
         """Let the copy take the file's place when nobody writes that any more and it has less."""
         with self.path.open("r+b") as file:
-            if take(file.fileno()) and _sound_size(file) < self.size:
+            if take_lock(file.fileno()) and _sound_size(file) < self.size:
                 self._file.seek(0)
                 file.seek(0)
                 shutil.copyfileobj(self._file, file)

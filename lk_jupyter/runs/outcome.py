@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import RunAborted, RunError, RunFailed
-from lk_jupyter.protocol.file_names import plain_name
 from lk_jupyter.protocol.frames import ERROR, STDERR, nonce_in, split, text_of
-from lk_jupyter.protocol.parts import DRIVER
+from lk_jupyter.protocol.parts import DRIVER, plain_name
 from lk_jupyter.text.redact import redact, redact_values
 
 SHORT_ID = 8
@@ -47,6 +48,23 @@ def duration_of(record: ExecutionRecord | ExecutionSummary) -> float | None:
     """Return how long the code ran, in seconds."""
     start, end = record.start_time or record.job_start, record.end_time or record.job_end
     return (end - start).total_seconds() if start and end else None
+
+
+def end_of_entry(record: ExecutionRecord) -> dict[str, Any]:
+    """Return what the end of a run changes in its entry; all moments are the server's."""
+    succeeded = record.status.lower() in SUCCEEDED_STATES
+    return {
+        "state": record.status.lower(),
+        "started_at": _timestamp(record.start_time or record.job_start),
+        "ended_at": _timestamp(record.end_time or record.job_end or record.finish_time),
+        "seconds": duration_of(record),
+        "cost": record.billed,
+        "reason": "" if succeeded else str(failure_of(record)),
+    }
+
+
+def _timestamp(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None
 
 
 def result_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: str | None = None) -> Result:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.errors import NotFound
-from lk_jupyter.journal.cell import CellContext, current_cell
+from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import REFUSED, SUBMITTING, JournalEntry, journal
 from lk_jupyter.protocol.parts import PREFIX
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.submit.journal_entry import code_hash
 from lk_jupyter.runs.submit.start import find_started
+from lk_jupyter.runs.submit.submission import code_hash
 from lk_jupyter.runs.variables.payload import settings_in
 from lk_jupyter.text.redact import MARK, without_secrets
 

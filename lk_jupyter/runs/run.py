@@ -31,20 +31,17 @@ from lk_jupyter.protocol.metadata import CARRY_KEY, PICKLE_KEY, REQUEST_KEY, por
 from lk_jupyter.protocol.offloaded import STORED, fetched
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, bill_of, now
-from lk_jupyter.runs.ending import Ending
-from lk_jupyter.runs.follow import BROKEN, Follower, check_patience
+from lk_jupyter.runs.follow import BROKEN, Ending, Follower, check_patience
 from lk_jupyter.runs.ids import resolve
-from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts, waiting_on
 from lk_jupyter.runs.log import RunLog, frames_in_log, frames_on_cloud, log_path
-from lk_jupyter.runs.outcome import SHORT_ID, STOPPED_STATES, Result, result_of
+from lk_jupyter.runs.outcome import SHORT_ID, STOPPED_STATES, Result, end_of_entry, result_of
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.rich import harmless
-from lk_jupyter.runs.submit.journal_entry import end_of_entry
 from lk_jupyter.runs.submit.submission import Submission
-from lk_jupyter.runs.variables.download import RETURNED, Outputs, asked_for, outputs
-from lk_jupyter.runs.variables.payload import Origin, settings_in
+from lk_jupyter.runs.variables.download import RETURNED, Outputs, outputs
+from lk_jupyter.runs.variables.payload import Origin, asked_for, settings_in
 from lk_jupyter.runs.variables.state import ChangedState, blob_reader, changed_state, origin_of
-from lk_jupyter.runs.waiting import waiting_on
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from lk_jupyter.config.lock import take
+from lk_jupyter.config.files import take_lock
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage._checksum import differs, matches
 from lk_jupyter.storage._parts import AT_ONCE, PART, ranges
@@ -35,7 +35,7 @@ class Unfinished:
         if info.size > PART:
             _clear(target.parent, f"{_PREFIX}{name}-*", self)
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        if not take(self._descriptor):
+        if not take_lock(self._descriptor):
             self._use_another(target.parent)
         self._size = info.size
 
@@ -174,7 +174,7 @@ def clear_up(folder: Path) -> None:
     """Remove what transfers into a folder have left that were cut off, and that nobody fetches now."""
     for path in folder.rglob(f"{_PREFIX}*.part"):
         with suppress(OSError), path.open("rb") as file:
-            if take(file.fileno()):
+            if take_lock(file.fileno()):
                 path.with_suffix(".done").unlink(missing_ok=True)
                 path.unlink()
 

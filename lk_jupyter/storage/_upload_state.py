@@ -14,8 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lk_jupyter.config.files import platform_path
-from lk_jupyter.config.lock import take
+from lk_jupyter.config.files import platform_path, take_lock
 
 _SLOTS = 64
 
@@ -116,7 +115,7 @@ def _folder() -> Path:
 def _held(path: Path, flags: int = 0) -> Record | None:
     """Return a record that nobody else has; None while somebody has it, or had it and threw it away."""
     descriptor = os.open(path, os.O_RDWR | flags, 0o600)
-    if take(descriptor) and _is_still(path, descriptor):
+    if take_lock(descriptor) and _is_still(path, descriptor):
         return Record(path, descriptor)
     os.close(descriptor)
     return None

@@ -8,8 +8,8 @@ from typing import Any
 from traitlets import Bool, Int, List, Unicode
 
 from lk_jupyter.api.execution import is_final
+from lk_jupyter.runs.interrupts import is_blocking, release
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.waiting import is_blocking, release
 from lk_jupyter.text.redact import redact
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.run import facts, reason

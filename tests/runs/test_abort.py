@@ -127,7 +127,7 @@ def test_a_client_is_closed_once_its_aborts_have_come_to_their_ends(client, serv
 #: Starts a run, waits for it, and prints its id once it does.
 SCRIPT = """
 import threading, time, lk_jupyter
-from lk_jupyter.runs.waiting import is_blocking
+from lk_jupyter.runs.interrupts import is_blocking
 
 def report():
     while not is_blocking(run.execution_id):

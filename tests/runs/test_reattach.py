@@ -11,8 +11,8 @@ from lk_jupyter.runs import reattach
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.reattach import find_previous_run, refresh
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.submit.journal_entry import entry_of
 from lk_jupyter.runs.submit.start import start_once
+from lk_jupyter.runs.submit.submission import entry_of
 from lk_jupyter.session import connect
 
 

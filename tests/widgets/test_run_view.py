@@ -8,7 +8,7 @@ from patience import PATIENCE
 
 from lk_jupyter import session
 from lk_jupyter.errors import RunDetached
-from lk_jupyter.runs.waiting import is_blocking
+from lk_jupyter.runs.interrupts import is_blocking
 from lk_jupyter.widgets import RunView
 
 pytestmark = pytest.mark.usefixtures("signed_in")

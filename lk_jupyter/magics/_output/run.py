@@ -33,13 +33,13 @@ from lk_jupyter.magics._output.rich import RichOutput, newest_only
 from lk_jupyter.protocol.frames import BAR, SHOWN, STDERR, Frame, text_of, words_of
 from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.runs.clock import Bill, bill_of, next_second, waited_of
+from lk_jupyter.runs.interrupts import waiting_on
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.outcome import duration_of, printed
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.receipt import METADATA_KEY, facts_so_far, receipt_facts
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.waiting import waiting_on
 
 #: Seconds between two writes of the log, and what an unfinished line gets to be finished.
 LOG_PACE = 0.12

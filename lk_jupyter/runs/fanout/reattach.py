@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lk_jupyter.errors import NotFound
-from lk_jupyter.journal.cell import CellContext, current_cell
+from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.runs.fanout.plan import MOST_LANES, RunPlan
 from lk_jupyter.runs.reattach import is_same, run_of
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.submit.journal_entry import code_hash
+from lk_jupyter.runs.submit.submission import code_hash
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

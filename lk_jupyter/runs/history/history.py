@@ -19,7 +19,7 @@ from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.cost import cost_at
 from lk_jupyter.options.runs import HistoryOptions
-from lk_jupyter.protocol.file_names import plain_name
+from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.clock import Bill, CostIs, bill_of
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.metrics.summary import keep_summary

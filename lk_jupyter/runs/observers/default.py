@@ -1,4 +1,4 @@
-"""Which companions go along with a run."""
+"""Which companions go along with a run, and the one that tells where its ports answer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import Options
+from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
-from lk_jupyter.runs.observers.countdown import Countdown
 from lk_jupyter.runs.observers.doctor import Doctor
-from lk_jupyter.runs.observers.low_balance import LowBalance
-from lk_jupyter.runs.observers.max_cost import MaxCost
-from lk_jupyter.runs.observers.outputs import Returned
-from lk_jupyter.runs.observers.ports import Addresses
+from lk_jupyter.runs.observers.limits import Countdown, LowBalance, MaxCost
+from lk_jupyter.runs.observers.results import Returned, Summary, executed
 from lk_jupyter.runs.observers.start_time import StartTime
-from lk_jupyter.runs.observers.summary import Summary
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
 
 
@@ -39,8 +37,6 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
     where variables come back to; ``in_place`` is whether a run with --carry changes the objects here, or copies.
     """
     limits = _of_started(package) if package else _of_attached(attached) if attached else ()
-    from lk_jupyter.runs.observers.executed_notebook import executed  # noqa: PLC0415 (most runs are no notebook)
-
     wants_hints = setting("doctor") and not getattr(options, "no_hints", False)
     doctor = [Doctor(session, package, namespace)] if wants_hints else []
     ports = package.ports if package else attached.ports if attached else ()
@@ -72,3 +68,19 @@ def _of_attached(run: Run) -> Iterator[RunObserver]:
     max_cost = entry.options.get("max_cost") if entry else None
     if max_cost and run.machine and run.machine.price_per_hour:
         yield MaxCost(run.machine, Decimal(str(max_cost)))
+
+
+class Addresses(RunObserver):
+    """Tells where the ports of a run answer, while it goes on."""
+
+    def __init__(self, ports: tuple[int, ...]) -> None:
+        self._ports = ports
+        self._found: list[Notice] = []
+
+    def started(self, run: Run) -> None:
+        """Take note of the addresses."""
+        self._found = [Notice(f"port {port}: {address(run, port)}") for port in self._ports]
+
+    def remarks(self) -> list[Notice]:
+        """Return the addresses."""
+        return self._found

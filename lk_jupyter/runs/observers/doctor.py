@@ -18,7 +18,7 @@ from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.observers.rules import KILLED, Evidence, hints, imports_of
 from lk_jupyter.runs.outcome import duration_of
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.import_timer import IMPORTS
+from lk_jupyter.runs.package.rich import IMPORTS
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

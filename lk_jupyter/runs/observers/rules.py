@@ -28,7 +28,7 @@ from lk_jupyter.machines.catalogue import Catalogue, price_label
 from lk_jupyter.machines.cost import cost_of, credits_label, duration_label
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.runs.outcome import TRACEBACK, duration_of, printed, remote_traceback
-from lk_jupyter.runs.package import import_timer
+from lk_jupyter.runs.package import rich
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.redact import COLOUR
 
@@ -403,7 +403,7 @@ def slow_imports(case: Evidence) -> str | None:
     whole = duration_of(case.record) if case.record else None
     if case.imports is None or not whole:
         return None
-    if case.imports.seconds < max(import_timer.IMPORT_SECONDS, import_timer.IMPORT_PART * whole):
+    if case.imports.seconds < max(rich.IMPORT_SECONDS, rich.IMPORT_PART * whole):
         return None
     slowest = (
         f", {case.imports.slowest} {duration_label(case.imports.slowest_seconds)} of them"

@@ -17,8 +17,8 @@ from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle, Limits, bundle, time_limit
 from lk_jupyter.runs.package.checkpoint import checkpoint_parts
-from lk_jupyter.runs.package.import_timer import imports_part
-from lk_jupyter.runs.package.variable_scan import secrets_in
+from lk_jupyter.runs.package.rich import imports_part
+from lk_jupyter.runs.package.secret_scan import secrets_in
 from lk_jupyter.runs.variables.payload import VariablePayload, changed_environment, pack, pack_state, with_digests
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _parcel(
     outputs = named("out", options.outputs)
     carries = options.carry if options.carry is not None else source.is_cell and setting("carry")
     inputs = inputs_of(source, options)
+    if not (carries or inputs or outputs):
+        return inputs, VariablePayload()
     if not carries:
         return inputs, pack(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
     names = list(dict.fromkeys([*inputs, *read_in(source)]))

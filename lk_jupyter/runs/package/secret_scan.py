@@ -6,14 +6,16 @@ it is asked about before anything is sent; a finding names place and kind, never
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.runs.variables.payload import size_label
+from lk_jupyter.runs.variables.payload import VariablePayload, size_label
 from lk_jupyter.text.secrets import SecretFinding, find
 
 if TYPE_CHECKING:
@@ -152,3 +154,16 @@ def _held_by(value: Any, path: str) -> Iterator[tuple[Any, str]]:
     elif hasattr(value, "select_dtypes"):  # a data frame, without importing its library
         texts = value.select_dtypes(include=["object", "string", "category"])
         yield from ((list(map(str, texts[column].unique())), f"{path}[{column!r}]") for column in texts.columns)
+
+
+_known: dict[bytes, tuple[SecretFinding, ...]] = {}
+
+
+def secrets_in(inputs: Mapping[str, Any], parcel: VariablePayload) -> tuple[SecretFinding, ...]:
+    """Return what looks like a secret in the variables, which are those in the parcel."""
+    if not inputs or setting("secret_guard") == "off":
+        return ()
+    content = sha256(json.dumps(parcel.settings).encode()).digest()
+    if content not in _known:
+        _known[content] = tuple(found for name, value in inputs.items() for found in in_variable(name, value))
+    return _known[content]

@@ -18,11 +18,11 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.config import settings
 from lk_jupyter.config.files import CONFIG_FILE
 from lk_jupyter.errors import NotFound, UsageError
-from lk_jupyter.journal.cell import CellContext, current_cell
+from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import BudgetCharge, Journal, journal
 from lk_jupyter.machines.cost import cost_at, credits_label
+from lk_jupyter.runs.outcome import end_of_entry
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.submit.journal_entry import end_of_entry
 from lk_jupyter.runs.submit.start import find_started
 
 if TYPE_CHECKING:

@@ -27,9 +27,8 @@ from lk_jupyter.api.workloads import Workload
 from lk_jupyter.config.assumptions import DEFAULT, Assumptions
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
-from lk_jupyter.protocol.file_names import MARK, own_name
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.protocol.parts import PREFIX
+from lk_jupyter.protocol.parts import MARK, PREFIX, own_name
 from lk_jupyter.runs.package.bundle import Bundle
 
 #: Looks for a run whose start was not answered: the request may still be on its way.

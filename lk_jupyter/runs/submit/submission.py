@@ -1,14 +1,20 @@
-"""A run on its way to the cloud, in a thread of its own: an interrupt cannot lose the answer to its start."""
+"""A run on its way to the cloud, in a thread of its own, and its entry in the journal.
+
+An interrupt cannot lose the answer to its start.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import StreamingStartResponse
 from lk_jupyter.api.states import is_run_id
@@ -21,7 +27,10 @@ from lk_jupyter.errors import (
     StorageError,
     UsageError,
 )
-from lk_jupyter.journal.journal import REFUSED, journal
+from lk_jupyter.journal.entry import current_cell
+from lk_jupyter.journal.journal import REFUSED, JournalEntry, journal
+from lk_jupyter.protocol.frames import FRAMES_KEY
+from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
 from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_at
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.follow import PAUSES
@@ -29,14 +38,59 @@ from lk_jupyter.runs.log import log_path
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
-from lk_jupyter.runs.submit.journal_entry import entry_of
-from lk_jupyter.runs.submit.links import with_links
 from lk_jupyter.runs.submit.start import find, start_once
-from lk_jupyter.runs.submit.upload import upload_inputs
+from lk_jupyter.runs.submit.upload import upload_inputs, with_links
 from lk_jupyter.runs.variables.state import remember
+from lk_jupyter.text.redact import MARK, redact_values
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
+
+
+def code_hash(code: str) -> str:
+    """Return the name of a code by its content; blank lines at its ends do not count."""
+    return hashlib.sha256(code.strip().encode(errors="replace")).hexdigest()
+
+
+def entry_of(session: Connection, package: Bundle, group: str | None = None) -> JournalEntry:
+    """Return the entry of a run that is about to be sent from here."""
+    place, request = current_cell(), package.request
+    return JournalEntry(
+        token=package.token,
+        base_url=session.base_url,
+        org=session.target.org,
+        notebook=place.notebook,
+        cell_id=place.cell_id,
+        session=place.session,
+        code=package.source.code,
+        code_hash=code_hash(package.source.code),
+        request=_kept(package),
+        machine=package.machine.hardware_profile,
+        price_per_hour=package.machine.price_per_hour,
+        options=package.options.model_dump(mode="json", exclude_defaults=True),
+        labels=request.labels or [],
+        metadata={
+            key: value
+            for key, value in (request.metadata or {}).items()
+            if key not in {REQUEST_KEY, FRAMES_KEY, PORTS_KEY}
+        },
+        run_name=request.run_name,
+        created_at=time.time(),
+        group=group,
+    )
+
+
+def _kept(package: Bundle) -> dict[str, Any]:
+    """Return the request as it is kept: without its files if there is a secret, which may be packed in any of them.
+
+    Words that are to be kept nowhere have a mark in their place.
+    """
+    request: dict[str, Any] = package.request.model_dump(mode="json", exclude_none=True)
+    if package.hidden:
+        words = re.compile("|".join(map(re.escape, sorted(package.hidden, key=len, reverse=True))))
+        request = redact_values(request, partial(words.sub, MARK))
+    return {**request, "import_files": MARK} if package.secrets and "import_files" in request else request
+
 
 #: Seconds in which an interrupt is noticed where the system does not wake a thread that waits.
 _TICK = 0.2

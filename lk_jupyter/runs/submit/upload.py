@@ -1,7 +1,7 @@
-"""The last step before a run is started: its large variables go to the bucket, and links to them into the request.
+"""The last step before a run is started: large variables go to the bucket, and links to the bucket into the request.
 
-The links are secrets, so the request that holds them is sent and kept nowhere: the journal and the
-plan know the request without.
+The links are secrets, so they are made last, and the request that holds them is sent and kept nowhere: the journal
+and the plan know the request without.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from lk_jupyter.api.execution import StartRequest
-from lk_jupyter.errors import NoSuchObject, UsageError
-from lk_jupyter.protocol.bucket import RENEWED, VALUES, returned_key
-from lk_jupyter.runs.submit.tidy import is_older, tidy_once
+from lk_jupyter.errors import LkError, NoSuchObject, UsageError
+from lk_jupyter.protocol.bucket import KEPT, RENEWED, VALUES, answer_key, call_key, checkpoint_key, returned_key
+from lk_jupyter.protocol.parts import SETTINGS
+from lk_jupyter.runs.package import checkpoint
+from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.variables.chunks import pieces
 from lk_jupyter.runs.variables.payload import VariablePayload, settings_in, size_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
-    from lk_jupyter.runs.package.bundle import Bundle
+    from lk_jupyter.storage.objects import ObjectInfo
     from lk_jupyter.storage.storage import Storage
 
 LINKS = "_lk_links.json"
@@ -118,3 +122,76 @@ def _check_life(timeout: int, ends: Iterable[datetime]) -> None:
             f"The bucket's links last {seconds} s here, and the run may take {timeout} s: its variables "
             f"couldn't be transferred any more. Nothing was sent. Lower the limit: --timeout {max(1, seconds)}"
         )
+
+
+_tidied: WeakSet[Storage] = WeakSet()
+
+
+def tidy_once(storage: Storage) -> None:
+    """Tidy up once in the life of a session; what cannot be removed now is removed another time."""
+    if storage not in _tidied:
+        _tidied.add(storage)
+        with suppress(LkError):
+            tidy(storage)
+
+
+def tidy(storage: Storage) -> None:
+    """Remove from the bucket what runs have left there and nothing has used for long."""
+    for folder, kept in KEPT.items():
+        for found in list(storage.ls(folder)):
+            if is_older(found, kept):
+                storage.remove(found.key)
+
+
+def is_older(found: ObjectInfo, age: timedelta) -> bool:
+    """Whether an object was last written longer ago than ``age``."""
+    return found.modified is not None and datetime.now(timezone.utc) - found.modified > age
+
+
+#: The part that makes a call of a function, and the file that has its links.
+CALL, CALL_LINKS = "_lk_call", "_lk_call.json"
+
+#: How long a run may wait for its machine until its links end.
+_WAIT, _WAIT_OF_CALL = timedelta(hours=6), timedelta(hours=12)
+
+#: Sessions that have no bucket, as was found out once.
+_without: WeakSet[Connection] = WeakSet()
+
+
+def with_links(session: Connection, package: Bundle) -> Bundle:
+    """Return the run with the links that its parts need. Raises StorageError when the bucket cannot be used."""
+    files = json.loads(package.request.import_files or "{}")
+    parts = json.loads(files[SETTINGS])["parts"] if SETTINGS in files else {}
+    links: dict[str, str] = {}
+    if settings := parts.get(checkpoint.PART):
+        links[checkpoint.LINKS] = json.dumps(_of_checkpoint(session, package, settings))
+    if settings := parts.get(CALL):
+        life = _WAIT_OF_CALL + timedelta(seconds=package.timeout)
+        links[CALL_LINKS] = json.dumps(_of_call(session, settings, life))
+    if not links:
+        return package
+    request = package.request.model_copy(update={"import_files": json.dumps({**files, **links})})
+    return replace(package, request=request)
+
+
+def _of_checkpoint(session: Connection, package: Bundle, settings: dict[str, Any]) -> dict[str, str]:
+    links: dict[str, str] = {}
+    if "resume" in settings:
+        links["get"] = session.storage.presign(settings["resume"], life=_WAIT).url
+    if "after" in settings:
+        key, life = checkpoint_key(package.token), _WAIT + timedelta(seconds=package.timeout)
+        links |= {"put": session.storage.presign(key, "PUT", life=life).url, "key": key}
+    return links
+
+
+def _of_call(session: Connection, settings: dict[str, Any], life: timedelta) -> dict[str, str]:
+    """Return where the call is, if it is in the bucket, and where a large answer may go; else it goes to the log."""
+    links: dict[str, str] = {}
+    if "data" not in settings:
+        links["get"] = session.storage.presign(call_key(settings["token"]), life=life).url
+    if session not in _without:
+        try:
+            links["put"] = session.storage.presign(answer_key(settings["token"]), "PUT", life=life).url
+        except LkError:
+            _without.add(session)
+    return links

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError, NoSuchObject
 from lk_jupyter.protocol.bucket import returned_key
-from lk_jupyter.protocol.metadata import OUTPUTS_KEY
 from lk_jupyter.remote import _lk_codec, _lk_envelope, _lk_transfer
 from lk_jupyter.runs.variables.payload import SLOTS
 
@@ -33,11 +32,6 @@ class Outputs(dict[str, Any]):
     def __init__(self, found: Mapping[str, Any] = (), missing: Mapping[str, str] = ()) -> None:  # type: ignore[assignment]
         super().__init__(found)
         self.missing = dict(missing)
-
-
-def asked_for(metadata: Mapping[str, Any]) -> list[str]:
-    """Return the names that a run was asked to send back, as its metadata has them."""
-    return [name for name in str(metadata.get(OUTPUTS_KEY, "")).split(",") if name.isidentifier()]
 
 
 def outputs(  # noqa: PLR0913 (who is trusted with what is said by each caller)

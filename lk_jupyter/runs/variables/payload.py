@@ -122,6 +122,11 @@ class VariablePayload:
         return [f"brings {named}{more}"]
 
 
+def asked_for(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the names that a run was asked to send back, as its metadata has them."""
+    return [name for name in str(metadata.get(OUTPUTS_KEY, "")).split(",") if name.isidentifier()]
+
+
 def pack(
     inputs: Mapping[str, Any],
     outputs: Sequence[str],

@@ -11,7 +11,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.options.runs import RunOptions, check
 from lk_jupyter.runs.observers import doctor, rules
 from lk_jupyter.runs.observers.doctor import Doctor
-from lk_jupyter.runs.package import import_timer
+from lk_jupyter.runs.package import rich
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.session import connect
 
@@ -45,8 +45,8 @@ def test_an_idle_gpu_is_found_in_the_metrics_while_the_run_goes_on_and_at_its_en
 
 
 def test_slow_imports_are_measured_by_the_run_itself(session, monkeypatch, tmp_path):
-    monkeypatch.setattr(import_timer, "IMPORT_SECONDS", 0.1)
-    monkeypatch.setattr(import_timer, "IMPORT_PART", 0.0)
+    monkeypatch.setattr(rich, "IMPORT_SECONDS", 0.1)
+    monkeypatch.setattr(rich, "IMPORT_PART", 0.0)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "heavy.py").write_text("import time; time.sleep(0.2)")
     code = "from __future__ import annotations\nimport json\nfrom heavy import time\nprint('on')\nimport os.path"

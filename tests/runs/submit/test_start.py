@@ -11,7 +11,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import OutcomeUnknown, PaymentRequired, ServerError
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.protocol.file_names import plain_name
+from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.package.bundle import Limits, bundle
 from lk_jupyter.runs.submit import start
 from lk_jupyter.runs.submit.start import start_once

@@ -29,12 +29,12 @@ from lk_jupyter.protocol import bucket
 from lk_jupyter.protocol.bucket import KEPT, VALUES
 from lk_jupyter.remote import _lk_ambient, _lk_codec, _lk_envelope, _lk_transfer
 from lk_jupyter.runs.history.rerun import again
-from lk_jupyter.runs.observers.outputs import Returned
+from lk_jupyter.runs.observers.results import Returned
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
-from lk_jupyter.runs.submit.tidy import tidy
+from lk_jupyter.runs.submit.upload import tidy
 from lk_jupyter.runs.variables.chunks import PIECE, pieces
 from lk_jupyter.runs.variables.download import CHANGED, outputs
 from lk_jupyter.runs.variables.fingerprint import fingerprint

@@ -3,7 +3,7 @@
 import pytest
 
 from lk_jupyter.protocol.frames import Frame
-from lk_jupyter.runs.observers.countdown import Countdown
+from lk_jupyter.runs.observers.limits import Countdown
 from lk_jupyter.runs.package.checkpoint import told
 
 

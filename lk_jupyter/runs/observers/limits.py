@@ -1,0 +1,182 @@
+"""What may end a run before its own end, and warns of it: the time limit, the cost that it may reach, the balance."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch
+from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
+from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.errors import LkError
+from lk_jupyter.machines.cost import cost_of, credits_label, duration_label, price_of, seconds_for
+from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.runs.observers.base import RunObserver
+from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, resume_line, told
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.runs.run import Run
+
+
+class Countdown(RunObserver):
+    """Counts the seconds of a run down to its time limit, where that is known, and tells what it saved."""
+
+    def __init__(self, limit: int | None, package: Bundle | None = None) -> None:
+        self._limit = limit
+        self._package = package
+        self._left: float | None = None
+        self._saved: Frame | None = None
+
+    def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002
+        """Return the time that is left."""
+        if seconds is None or self._limit is None:
+            return []
+        self._left = max(0.0, self._limit - seconds)
+        return [f"{_whole(self._left)} left"]
+
+    def saw(self, frame: Frame) -> None:
+        """Take note of what the run saved."""
+        if frame.kind == CHECKPOINT:
+            self._saved = frame
+
+    def remarks(self) -> list[Notice]:
+        """Warn late in the run, and tell what it saved."""
+        saved = [told(self._saved.payload)] if self._saved else []
+        if self._limit is None or self._left is None or self._limit - self._left < LATE * self._limit:
+            return saved
+        late = f"{_whole(self._left)} of {_whole(self._limit)} remain."
+        return [Notice(late, WARNING), *saved]
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
+        """Tell what was saved, and the line that goes on from there if the run did not come to its end."""
+        if self._saved is None:
+            return []
+        remark = told(self._saved.payload)
+        if "problem" in self._saved.payload or record.status.lower() in SUCCEEDED_STATES:
+            return [remark]
+        return [Notice(f"{remark.text} Resume from there: {resume_line(self._package, run.short_id)}")]
+
+
+def _whole(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)
+
+
+#: Seconds before its last one at which a run is stopped, so that the stop comes before the time limit.
+_AHEAD = 0.5
+
+#: Seconds between two looks at what the server has charged.
+LOOK_SECONDS = 10.0
+
+
+class MaxCost(RunObserver):
+    """Aborts its run just before the cost is reached.
+
+    The time limit that was sent ends it at about the same moment, also when this kernel is gone.
+    """
+
+    def __init__(self, machine: MachineType, max_cost: Decimal) -> None:
+        self._rate = cost_of(machine, 1) or Decimal(0)
+        self._max_cost = max_cost
+        self._stop_at = seconds_for(machine, max_cost) - _AHEAD
+        self._stopping = threading.Event()
+        self._timer: threading.Timer | None = None
+        self._looked_at = time.monotonic()
+
+    def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (what it wrote costs nothing)
+        """Stop the run when its time has come; tell the limit."""
+        if seconds is not None:
+            self._stop_in(self._stop_at - seconds, run)
+            self._look_at_the_charge(run)
+        return [f"of {credits_label(self._max_cost)} at most"]
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
+        """Tell that it was the cost that ended the run, and what lets it go on longer."""
+        if self._timer:
+            self._timer.cancel()
+        if not run.stopped_by_cost(record):
+            return []
+        bill = run.bill(record)
+        limit, more = f"{self._max_cost.normalize():f}", f"{(2 * self._max_cost).normalize():f}"
+        if bill.cost is not None and bill.cost > self._max_cost:
+            why = "its machine took longer to stop than expected"
+        else:
+            why = "the rest was reserved for the seconds until its machine stops, which are billed too"
+        return [Notice(f"Stopped at {bill.label} of --max-cost {limit}: {why}. Run longer: --max-cost {more}", WARNING)]
+
+    def _stop_in(self, left: float, run: Run) -> None:
+        spent = self._rate * Decimal(str(self._stop_at))
+        if left <= 0:
+            self._stop(run, spent)
+        elif left < 2 and self._timer is None:
+            self._timer = threading.Timer(left, self._stop, [run, spent])
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _look_at_the_charge(self, run: Run) -> None:
+        if time.monotonic() - self._looked_at > LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            name = f"lk-cost-{run.short_id}"
+            threading.Thread(target=self._compare, args=(run,), name=name, daemon=True).start()
+
+    def _compare(self, run: Run) -> None:
+        """Stop the run when the server has charged more than the meter here shows."""
+        with suppress(LkError):
+            record = run.record
+            if record.billed is None or is_final(record.status) or not self._rate:
+                return
+            left = float((self._max_cost - record.billed) / self._rate) - _AHEAD - 1
+            if left < LOOK_SECONDS and not self._stopping.wait(max(left, 0.0)):
+                self._stop(run, record.billed + self._rate * Decimal(str(max(left, 0.0))))
+
+    def _stop(self, run: Run, spent: Decimal) -> None:
+        """Abort the run, once, in the background: each second costs, and the server may be away."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            run.stopped_because = (
+                f"it had cost about {credits_label(spent)} of --max-cost {self._max_cost.normalize():f}, "
+                "and the seconds until its machine stops are billed too"
+            )
+            run.abort_soon()
+
+
+#: Seconds that a run goes on before the balance is asked for: by then it counts itself.
+_FIRST_LOOK = 1.0
+
+
+class LowBalance(RunObserver):
+    """Looks at the balance once a minute, in a thread, while its run goes on."""
+
+    def __init__(self, session: Connection) -> None:
+        self._watch = balance_watch(session)
+        self._has_looked = False
+
+    def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002
+        """Have the balance looked at; it says nothing in the status line."""
+        if seconds is not None and seconds > _FIRST_LOOK:
+            price, left = price_of(run.machine), self._watch.left
+            may_be_low = price and left is not None and left / price * 3600 < LOW_SECONDS
+            self._watch.look(again=bool(may_be_low) and not self._has_looked)  # with this run among what is billed
+            self._has_looked = True
+        return []
+
+    def remarks(self) -> list[Notice]:
+        """Return the warning, when there is one."""
+        return self._watch.warnings
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
+        """Return the warning, from a balance that is read now where it may be low."""
+        price, cost = price_of(run.machine), run.bill(record).cost or Decimal(0)
+        left = self._watch.left
+        if left is None or not price or (left - cost) / price * 3600 >= LOW_SECONDS:
+            return []
+        left = self._watch.read_after_end()
+        if left is None or left / price * 3600 >= LOW_SECONDS:
+            return []
+        last = duration_label(max(0.0, float(left / price) * 3600))
+        return [Notice(f"{credits_label(left)} left, {last} on {record.hardware_profile}. {TOP_UP}", WARNING)]
