@@ -1,4 +1,4 @@
-"""Which companions go along with a run, and the one that tells where its ports answer."""
+"""Which companions go along with a run, among them the addresses of its ports."""
 
 from __future__ import annotations
 
