@@ -478,9 +478,21 @@ def place_of(value):
         if _kept.get(home, (0,))[0] != len(names):
             _kept[home] = len(names), {id(of): name for name, of in list(names.items())}
         name = _kept[home][1].get(id(value))
-        if name is not None and names.get(name) is value:
+        if name is not None and names.get(name) is value and not _is_set_later(home, name):
             return home, name
     return None
+
+
+@functools.lru_cache(maxsize=None)
+def _is_set_later(home, name):
+    """Whether a function of a module sets this global name: its value is not the same in every process."""
+    codes = (value.__code__ for value in list(vars(sys.modules[home]).values()) if type(value) is types.FunctionType)
+    return any(
+        found.opname == "STORE_GLOBAL" and found.argval == name
+        for code in codes
+        if name in code.co_names
+        for found in dis.get_instructions(code)
+    )
 
 
 def named(module, name):

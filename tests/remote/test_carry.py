@@ -12,6 +12,7 @@ import random
 import sys
 import threading
 import types
+import urllib.request
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -403,6 +404,16 @@ def test_what_a_package_has_made_for_all_travels_by_its_name(notebook):
     there.back(notebook)
     assert notebook["again"][0] is os.environ
     assert notebook["again"][1].__self__ is np.random.rand.__self__
+
+
+def test_what_a_function_of_a_package_has_set_travels_by_what_it_holds(monkeypatch):
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    opener = urllib.request.build_opener()
+    opener.addheaders = [("User-agent", "mine")]
+    urllib.request.install_opener(opener)
+    there = There({"opener": opener})
+    assert there.names["opener"].addheaders == [("User-agent", "mine")]
+    assert there.names["opener"] is not opener
 
 
 def test_submodules_that_the_code_names_are_imported_on_the_other_side(notebook, monkeypatch):
