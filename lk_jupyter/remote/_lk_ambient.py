@@ -44,6 +44,26 @@ def _pandas_defaults(pandas):
 _COLORMAP = "image.cmap itself"
 
 
+#: The backend, where the code has chosen one without a window; all others show figures in the notebook.
+_BACKEND, _OF_NOTEBOOKS = "backend itself", "inline"
+_WITHOUT_WINDOW = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
+
+
+def _backend(matplotlib):
+    name = str(dict.__getitem__(matplotlib.rcParams, "backend")).lower()
+    has_other = "inline" in os.environ.get("MPLBACKEND", "") if __package__ else "_lk_rich" in sys.modules
+    return name if name in _WITHOUT_WINDOW and has_other else _OF_NOTEBOOKS  # else matplotlib has chosen it
+
+
+def _set_backend(matplotlib, name):
+    if name == _backend(matplotlib):
+        return
+    if name != _OF_NOTEBOOKS:
+        matplotlib.use(name, force=False)
+    elif "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+        shell.enable_matplotlib(name)
+
+
 def _rc(matplotlib):
     own = ("backend", "interactive", "toolbar", "webagg", "savefig.directory", "tk.")
     found = {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(own)}
@@ -51,14 +71,15 @@ def _rc(matplotlib):
     name = found["image.cmap"]
     if name in maps and name not in getattr(maps, "_builtin_cmaps", maps):
         found[_COLORMAP] = maps[name]
-    return found
+    return {**found, _BACKEND: _backend(matplotlib)}
 
 
 def _set_rc(matplotlib, values):
     made = values.get(_COLORMAP)
     if made is not None and made.name not in matplotlib.colormaps:
         matplotlib.colormaps.register(made)
-    values = {name: of for name, of in values.items() if name != _COLORMAP}
+    _set_backend(matplotlib, values.get(_BACKEND, _backend(matplotlib)))
+    values = {name: of for name, of in values.items() if name not in (_COLORMAP, _BACKEND)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         matplotlib.rcParams.update(values)
@@ -158,7 +179,7 @@ TABLE = {
         None,
     ),
     "pandas": (_options, _set_options, _pandas_defaults),
-    "matplotlib": (_rc, _set_rc, lambda module: dict(module.rcParamsDefault)),
+    "matplotlib": (_rc, _set_rc, lambda module: {**module.rcParamsDefault, _BACKEND: _OF_NOTEBOOKS}),
     "sklearn": (lambda module: module.get_config(), lambda module, value: module.set_config(**value), None),
     "xarray": (lambda module: dict(module.get_options()), lambda module, value: module.set_options(**value), None),
     "decimal": (_context, _set_context, None),

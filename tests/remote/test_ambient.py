@@ -45,6 +45,11 @@ def test_what_a_run_leaves_alone_does_not_come_back():
         ("numpy", "numpy.set_printoptions(precision=2)", "numpy.get_printoptions()['precision'] == 2"),
         ("pandas", "pandas.set_option('display.precision', 2)", "pandas.get_option('display.precision') == 2"),
         ("matplotlib", "matplotlib.rcParams['lines.linewidth'] = 7", "matplotlib.rcParams['lines.linewidth'] == 7"),
+        (
+            "matplotlib",
+            "sys.modules['_lk_rich'] = None; matplotlib.use('svg')",
+            "matplotlib.rcParams['backend'].lower() == 'svg'",
+        ),
         ("sklearn", "sklearn.set_config(display='text')", "sklearn.get_config()['display'] == 'text'"),
         ("decimal", "decimal.getcontext().prec = 5", "decimal.getcontext().prec == 5"),
         ("os", "os.environ['MODE'] = 'x'", "os.environ['MODE'] == 'x'"),
