@@ -2,7 +2,7 @@
 import { build } from 'esbuild';
 import { readdirSync, writeFileSync } from 'node:fs';
 
-const SHARED = new Set(['view.tsx', 'onEnter.ts']);
+const SHARED = new Set(['view.tsx', 'onEnter.ts', 'labIcons.tsx', 'svg.d.ts']);
 const sources = readdirSync('src/widgets').filter(
   name => /\.tsx?$/.test(name) && !name.includes('.test.') && !SHARED.has(name)
 );
@@ -17,7 +17,12 @@ const { metafile } = await build({
   minify: true,
   legalComments: 'inline',
   metafile: true,
-  alias: { react: 'preact/compat', 'react-dom': 'preact/compat' },
+  alias: {
+    react: 'preact/compat',
+    'react-dom': 'preact/compat',
+    '@jupyterlab/ui-components': './src/widgets/labIcons.tsx'
+  },
+  loader: { '.svg': 'text' },
   logLevel: 'warning'
 });
 

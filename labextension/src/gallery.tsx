@@ -11,7 +11,7 @@ import { RunList, RunRow } from './components/RunList';
 import { headerOf, HeardRun, savedRun } from './header';
 import { Head } from './panels/Head';
 import type { Tools } from './panels/tools';
-import { thisSecond } from './request';
+import { thisSecond } from './serverClock';
 import { billOfRow, runsOf } from './runs';
 
 const NOW = Date.UTC(2026, 0, 15, 12) / 1000;
@@ -47,7 +47,7 @@ function Headers() {
         return (
           <RunHeader
             key={at}
-            {...{ header, chip, canRerun: true }}
+            {...{ header, chip }}
             {...{ onStop: nothing, onRerun: nothing, onOpen: nothing, onMenu: nothing }}
           />
         );
@@ -198,7 +198,7 @@ function Going({ run }: { run: RunRow }) {
   return (
     <div ref={place}>
       <RunHeader
-        {...{ header: headerOf(saved, run, times), chip: null, canRerun: true }}
+        {...{ header: headerOf(saved, run, times) }}
         {...{ onStop: nothing, onRerun: nothing, onOpen: nothing, onMenu: nothing }}
       />
     </div>

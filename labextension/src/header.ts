@@ -4,7 +4,7 @@ import { PartialJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils'
 import { Bill, costWords, NO_BILL } from './bill';
 import type { RunRow } from './components/RunList';
 import { duration } from './format';
-import { thisSecond } from './request';
+import { thisSecond } from './serverClock';
 import { billOfRow, hasEnded, Receipt, receiptIn, stateLabel } from './runs';
 import { trans } from './trans';
 

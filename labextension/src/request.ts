@@ -2,6 +2,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import { compareClocks } from './serverClock';
 import { trans } from './trans';
 import { TroubleContent } from './types';
 
@@ -61,66 +62,11 @@ export async function open(path: string, { method = 'GET', body, form, isNew, si
     signal?.throwIfAborted();
     throw failure instanceof ServerConnection.NetworkError ? noServer() : failure;
   }
-  compareClocks(response, sent);
+  compareClocks(response.headers, sent);
   if (!response.ok) {
     throw await troubleOf(response);
   }
   return response;
-}
-
-/** Seconds by which the clock of the Jupyter server is ahead of the browser's, no more than its answers prove. */
-let ahead = 0;
-
-/** This moment in Unix seconds by the clock of the Jupyter server, which the journal was written by. */
-export function serverNow(): number {
-  return Date.now() / 1000 + ahead;
-}
-
-/** The last whole second of that clock: what shows a cost counts at these moments, here and in the kernel. */
-export const thisSecond = () => Math.floor(serverNow());
-
-/** What is called at each whole second of that clock, all at once, so that the page is drawn once for all. */
-const eachCall = new Set<() => void>();
-let clock = 0;
-
-/** Call a function at each whole second of that clock while the page is seen, until the answer is called. */
-export function eachSecond(call: () => void): () => void {
-  const own = () => call();
-  eachCall.add(own);
-  if (eachCall.size === 1) {
-    plan();
-    document.addEventListener('visibilitychange', callAll);
-  }
-  return () => {
-    if (eachCall.delete(own) && !eachCall.size) {
-      window.clearTimeout(clock);
-      document.removeEventListener('visibilitychange', callAll);
-    }
-  };
-}
-
-function plan(): void {
-  clock = window.setTimeout(
-    () => {
-      plan();
-      callAll();
-    },
-    1000 * (1 - (serverNow() % 1))
-  );
-}
-
-function callAll(): void {
-  if (!document.hidden) {
-    eachCall.forEach(call => call());
-  }
-}
-
-/** The answer names the second in which it was made, which lies between the request and now. */
-function compareClocks({ headers }: Response, sent: number): void {
-  const made = Date.parse(headers.get('date') ?? '') / 1000;
-  if (Number.isFinite(made)) {
-    ahead = Math.min(Math.max(ahead, made - Date.now() / 1000), made + 1 - sent);
-  }
 }
 
 async function troubleOf(response: Response): Promise<Trouble> {

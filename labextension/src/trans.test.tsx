@@ -156,7 +156,7 @@ const seen = {
 };
 const preview = { seen, isBusy: false, onLoad: nothing, onFetch: nothing, onSave: nothing, onDelete: nothing };
 const card = {
-  ...{ title: 'DATA', facts: [['DATA', 'DATA']] as [string, string][], reason: 'DATA', ended: false, stopping: true },
+  ...{ title: 'DATA', run: { state: 'DATA', name: 'DATA' }, reason: 'DATA', ended: false, stopping: false },
   ...{ held: true, deaf: false, onStop: later, onDetach: later }
 };
 const bills: Record<CostIs, Bill> = {
@@ -360,8 +360,9 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
               ...(state !== 'reconnecting' && { label: 'DATA' }) // the word of the server
             }}
             chip={{ label: 'DATA', title: 'DATA' }}
-            canRerun
             onStop={nothing}
+            onDetach={nothing}
+            onGoToCell={nothing}
             onRerun={nothing}
             onOpen={nothing}
             onMenu={nothing}
@@ -512,13 +513,13 @@ test('all words of a panel that cannot show anything go through the translator',
 
 test('all words of a run go through the translator', async () => {
   Object.assign(ANSWERS, { 'api/execution/DATA': record });
-  render(drawn(new RunDocument('DATA', heard as never, commands as never, rendermime as never)));
+  render(drawn(new RunDocument('DATA', { ...heard, runs: {} } as never, commands as never, rendermime as never)));
   expect(untranslated()).toEqual([]);
   await settle();
   for (const part of [/Metrics/, /Result/]) {
     press(part);
-    expect(untranslated()).toEqual(['completed']);
+    expect(untranslated()).toEqual(['Completed']);
     await settle();
-    expect(untranslated()).toEqual(['completed']); // a state, as the cloud names it
+    expect(untranslated()).toEqual(['Completed']); // a state, as the cloud names it
   }
 });

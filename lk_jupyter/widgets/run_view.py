@@ -5,12 +5,13 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from traitlets import Bool, Int, List, Unicode
+from traitlets import Bool, Dict, Int, Unicode
 
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.runs.interrupts import is_blocking, release
+from lk_jupyter.runs.receipt import receipt_facts
 from lk_jupyter.runs.run import Run
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.redact import redact, redact_values
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.run import facts, reason
 from lk_jupyter.views.table import Table, picture
@@ -22,6 +23,8 @@ from lk_jupyter.widgets.run_metrics import RunMetrics
 #: Lines of the log that stay in the notebook, and that travel to the browser at once.
 _TAIL = 20
 _PAGE = 5_000
+#: Facts below the header, which has the others.
+_BELOW = {"Started", "Id"}
 
 
 class RunView(RunMetrics):
@@ -48,7 +51,7 @@ class RunView(RunMetrics):
     pace = 2_000
 
     title = Unicode(help="the first characters of the id").tag(sync=True)
-    facts: List[list[str]] = List(help="names and words").tag(sync=True)
+    run = Dict(help="the run, as the output of its cell keeps it").tag(sync=True)
     reason = Unicode(help="why it did not end well").tag(sync=True)
     ended = Bool(help="whether it has ended").tag(sync=True)
     stopping = Bool(help="whether it is being stopped from here").tag(sync=True)
@@ -60,6 +63,7 @@ class RunView(RunMetrics):
     def __init__(self, run: Run | str) -> None:
         super().__init__(run)
         self._run = self._runs[0]
+        self.facts: list[list[str]] = []
         self._log = LogLines(self._run, self._lines_came)
         self.title = self._run.short_id
         self.deaf = not supports_subshells()
@@ -71,6 +75,9 @@ class RunView(RunMetrics):
         self._log.look(ended=self.ended)
         with self.hold_sync():
             self.facts = [[name, redact(words)] for name, words in facts(self._run, record) if words]
+            more = " · ".join(f"{name} {words}" for name, words in self.facts if name in _BELOW)
+            kept = receipt_facts(record, self._run.machine, self._run.bundle)
+            self.run = redact_values({**kept, "state": record.status, "notes": [more]})
             self.reason = redact(reason(record))
             self.held = is_blocking(self._run.execution_id)
         self._lines_came()

@@ -30,7 +30,7 @@ _NONE = "No runs. Start one with %%lk_run on top of a cell."
 
 #: What the browser draws of the run that is open.
 _OPENED = (
-    *("title", "facts", "reason", "ended", "stopping", "held", "deaf"),
+    *("title", "run", "reason", "ended", "stopping", "held", "deaf"),
     *("total", "live", "frames", "empty"),
 )
 _ASKED = {"lines", "look", "stop", "detach"}

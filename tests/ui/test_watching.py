@@ -56,7 +56,7 @@ def test_a_run_is_watched_let_go_stopped_and_leaves_its_last_state(watched, acce
     accessible(table)
     book.pictures("runs")
     view.get_by_role("button", name="Abort the run").click()
-    expect(view).to_contain_text("■ aborted")
+    expect(view.locator(".lk-run-header").get_by_role("status")).to_have_text("Aborted")
     expect(book.run(4)).to_contain_text("gpu_utilization")
     book.save()
     book.reopen_without_kernel()

@@ -34,6 +34,8 @@ def test_a_run_that_failed_is_shown_with_its_log_and_the_reason():
     wait_for_lines(view, 32)
     assert view.ended
     assert ["State", "✗ failed"] in view.facts
+    assert view.run["state"].startswith("failed")
+    assert view.run["notes"][0].endswith(run.execution_id)
     assert "exit code 3" in view.reason
     shown = view.lines(0)
     assert shown["lines"][0] == "<b>red</b>"

@@ -4,11 +4,13 @@ import { afterEach, expect, test, vi } from 'vitest';
 
 import { RunCard, RunCardProps } from './RunCard';
 
+vi.mock('@jupyterlab/ui-components', () => import('../labMock'));
+
 afterEach(cleanup);
 
 const RUNNING: RunCardProps = {
   title: '3f0c2a9e',
-  facts: [['State', '● running']],
+  run: { execution_id: 'e1', state: 'running', seconds: 42, machine: 'gpu.a100', notes: ['Started now'] },
   reason: '',
   ended: false,
   stopping: false,
@@ -25,6 +27,13 @@ test('a run is stopped once', () => {
   expect(onStop).toHaveBeenCalledTimes(1);
   rerender(<RunCard {...RUNNING} stopping />);
   expect(screen.getByRole('button', { name: /Abort/ })).toHaveProperty('disabled', true);
+});
+
+test('a run has the header of its cell, and its state once', () => {
+  const { container, rerender } = render(<RunCard {...RUNNING} />);
+  expect(container.textContent).toBe('RunningA1000:42Started now');
+  rerender(<RunCard {...RUNNING} stopping />);
+  expect(screen.getByRole('status').textContent).toBe('Stopping');
 });
 
 test('only a run that holds a cell can be let go', () => {

@@ -1,12 +1,15 @@
 import React, { useState } from 'react';
 
+import { headerOf, savedRun } from '../header';
+import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
+import { RunHeader } from './RunHeader';
 import { HERE, Sentence } from './Sentence';
 
 export interface RunCardProps {
   title: string;
-  /** Names and words, the state first. */
-  facts: [string, string][];
+  /** What the output of a cell would keep of it. */
+  run: object;
   /** Why it did not end well. */
   reason: string;
   ended: boolean;
@@ -19,43 +22,33 @@ export interface RunCardProps {
   onDetach: () => Promise<unknown>;
 }
 
-/** What there is to know of a run, and the buttons that end it or its cell. */
-export function RunCard(props: RunCardProps) {
-  const { title, facts, reason, ended } = props;
-  return (
-    <section aria-label={trans.__('Run %1', title)}>
-      <dl className="lk-facts">
-        {facts.map(([name, words]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{words}</dd>
-          </div>
-        ))}
-      </dl>
-      {reason && <p className="lk-notice lk-error">{reason}</p>}
-      {!ended && (props.deaf ? <DeafKernel title={title} /> : <Buttons {...props} />)}
-    </section>
-  );
-}
-
-function Buttons({ stopping, held, onStop, onDetach }: RunCardProps) {
+/** A run as Python tells it: the header that its cell has, and why it failed. */
+export function RunCard({ title, run, reason, ended, stopping, held, deaf, onStop, onDetach }: RunCardProps) {
   const [busy, setBusy] = useState(false);
-  const during = (work: Promise<unknown>) => {
+  const saved = savedRun(run);
+  if (!saved) {
+    return null; // nothing was heard of it yet
+  }
+  const during = (work: () => Promise<unknown>) => () => {
     setBusy(true);
-    void work.catch(() => undefined).finally(() => setBusy(false));
+    void work()
+      .catch(() => undefined)
+      .finally(() => setBusy(false));
   };
+  const second = thisSecond();
+  const shown = stopping && !ended ? { ...saved, state: 'stopping' } : saved;
+  const header = headerOf(shown, undefined, { now: 1000 * second, second, isLive: true, since: 0, silent: null });
   return (
-    <div className="lk-row">
-      <button type="button" disabled={busy || stopping} onClick={() => during(onStop())}>
-        {trans.__('■ Abort the run')}
-      </button>
-      {held && (
-        <button type="button" disabled={busy} onClick={() => during(onDetach())}>
-          {trans.__('Detach (keep running)')}
-        </button>
-      )}
-      <span role="status">{stopping && trans.__('Aborting …')}</span>
-    </div>
+    <>
+      <RunHeader
+        header={header}
+        isStopping={busy || stopping}
+        onStop={deaf ? undefined : during(onStop)}
+        onDetach={held && !deaf ? during(onDetach) : undefined}
+      />
+      {reason && <p className="lk-notice lk-error">{reason}</p>}
+      {!ended && deaf && <DeafKernel title={title} />}
+    </>
   );
 }
 

@@ -18,7 +18,7 @@ export type RunDetailsProps = RunTraits & {
   onAsk: <R>(action: string, args?: object) => Promise<R>;
 };
 
-/** One run whole: facts and buttons, log, metrics. */
+/** One run whole: header, log, metrics. */
 export function RunDetails({ total, live, frames, empty, onAsk, ...run }: RunDetailsProps) {
   const look = (span: Span | null) => onAsk('look', span ? { first: span[0], last: span[1] } : {});
   return (

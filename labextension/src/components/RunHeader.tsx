@@ -15,7 +15,7 @@ import React, { ReactNode, RefObject, useEffect, useMemo, useReducer, useState }
 import { costWords } from '../bill';
 import { duration, machineName } from '../format';
 import { clock, Header, Tone } from '../header';
-import { eachSecond } from '../request';
+import { eachSecond } from '../serverClock';
 import { trans } from '../trans';
 
 const SIGNS: Record<Tone, LabIcon> = {
@@ -30,19 +30,23 @@ const SIGNS: Record<Tone, LabIcon> = {
 /** The part of its time limit after which a run is shown as short of time. */
 const SHORT = 0.8;
 
+/** What can be done with the run: a button for each that is given. */
 export interface RunHeaderProps {
   header: Header;
   /** A word on where it runs, if that is to be said here. */
-  chip: { label: string; title: string } | null;
-  canRerun: boolean;
-  onStop: () => void;
-  onRerun: () => void;
-  onOpen: () => void;
-  onMenu: (place: HTMLElement) => void;
+  chip?: { label: string; title: string } | null;
+  /** Whether it is being aborted from here already. */
+  isStopping?: boolean;
+  onStop?: () => void;
+  onDetach?: () => void;
+  onRerun?: () => void;
+  onGoToCell?: () => void;
+  onOpen?: () => void;
+  onMenu?: (place: HTMLElement) => void;
 }
 
 /** A run in one line: what it is, where, how long, what it costs, and what can be done. */
-export function RunHeader({ header, chip, canRerun, ...on }: RunHeaderProps) {
+export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
   const { id, tone, label, ended, bill, limit, waited, told, notes } = header;
   const { react: Sign } = SIGNS[tone];
   const sign = useMemo(() => <Sign tag="span" />, [Sign]); // drawn once, not each second
@@ -69,13 +73,21 @@ export function RunHeader({ header, chip, canRerun, ...on }: RunHeaderProps) {
           <span>{waited !== null ? trans.__('not billed yet') : costWords(bill)}</span>
         </span>
         <span className="lk-run-header-actions">
-          {id && !ended && <Action icon={stopIcon} label={trans.__('Abort the run')} onClick={on.onStop} />}
-          {ended && canRerun && (
+          {on.onDetach && !ended && (
+            <button type="button" className="lk-run-header-word" onClick={on.onDetach}>
+              {trans.__('Detach (keep running)')}
+            </button>
+          )}
+          {on.onStop && id && !ended && (
+            <Action icon={stopIcon} label={trans.__('Abort the run')} disabled={isStopping} onClick={on.onStop} />
+          )}
+          {on.onRerun && ended && (
             <Action icon={refreshIcon} label={trans.__('Run its cell again')} onClick={on.onRerun} />
           )}
-          {id && <Action icon={launchIcon} label={trans.__('Open the run')} onClick={on.onOpen} />}
-          {id && (
-            <Action icon={ellipsesIcon} label={trans.__('More actions')} isMenu onClick={event => on.onMenu(event)} />
+          {on.onGoToCell && <Action icon={launchIcon} label={trans.__('Go to its cell')} onClick={on.onGoToCell} />}
+          {on.onOpen && id && <Action icon={launchIcon} label={trans.__('Open the run')} onClick={on.onOpen} />}
+          {on.onMenu && id && (
+            <Action icon={ellipsesIcon} label={trans.__('More actions')} isMenu onClick={on.onMenu} />
           )}
         </span>
       </div>
@@ -125,16 +137,18 @@ interface ActionProps {
   icon: LabIcon;
   label: string;
   isMenu?: boolean;
+  disabled?: boolean;
   onClick: (place: HTMLElement) => void;
 }
 
-function Action({ icon: { react: Icon }, label, isMenu, onClick }: ActionProps) {
+function Action({ icon: { react: Icon }, label, isMenu, disabled, onClick }: ActionProps) {
   const icon = useMemo(() => <Icon tag="span" />, [Icon]);
   return (
     <button
       type="button"
       aria-label={label}
       title={label}
+      disabled={disabled}
       aria-haspopup={isMenu ? 'menu' : undefined}
       onClick={event => onClick(event.currentTarget)}
     >

@@ -323,24 +323,3 @@ function isSame(one: RunItemProps, other: RunItemProps): boolean {
 function bare(cost: string): string {
   return cost.replace(trans.__('%1 credits', ''), '').trim();
 }
-
-/** What can be done with the cell of a run, if it came from one. */
-export function CellButtons({
-  run,
-  onRerun,
-  onGoToCell
-}: Pick<RunActions, 'onRerun' | 'onGoToCell'> & { run: RunRow }) {
-  if (!run.notebook || !run.cellId) {
-    return null;
-  }
-  return (
-    <>
-      <button type="button" aria-label={trans.__('Run again the cell of %1', run.name)} onClick={() => onRerun(run)}>
-        {trans.__('Run again')}
-      </button>
-      <button type="button" aria-label={trans.__('Go to cell of %1', run.name)} onClick={() => onGoToCell(run)}>
-        {trans.__('Go to cell')}
-      </button>
-    </>
-  );
-}

@@ -24,7 +24,8 @@ vi.stubGlobal('ResizeObserver', Observer);
 afterEach(cleanup);
 
 const signal = { connect: () => true, disconnect: () => true };
-const cloud = { data: { status: {}, machines: {} }, changed: signal, hear: () => Promise.resolve() };
+const cloud = { data: { status: {}, machines: {} }, runs: {}, changed: signal, hear: () => Promise.resolve() };
+vi.stubGlobal('IntersectionObserver', Observer);
 
 function drawn(execute: () => Promise<unknown>): RunDocument {
   const document = new RunDocument('e1', cloud as never, { execute } as never, {} as never);
@@ -34,7 +35,7 @@ function drawn(execute: () => Promise<unknown>): RunDocument {
 
 test('that a run could not be stopped is told', async () => {
   drawn(() => Promise.reject(new Error('The cloud is out of reach.')));
-  fireEvent.click(await screen.findByText('■ Abort the run'));
+  fireEvent.click(await screen.findByRole('button', { name: 'Abort the run' }));
   expect(await screen.findByText(/The cloud is out of reach/)).toBeTruthy();
 });
 

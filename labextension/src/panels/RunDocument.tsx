@@ -2,22 +2,23 @@
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { CommandRegistry } from '@lumino/commands';
-import React, { useEffect, useState } from 'react';
+import React, { useEffect, useRef, useState } from 'react';
 
-import { billOf, costWords } from '../bill';
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { Log } from '../components/Log';
 import { Span } from '../components/metrics';
 import { MetricsPlot } from '../components/MetricsPlot';
 import { Notice } from '../components/Notice';
-import { RunCard } from '../components/RunCard';
-import { CellButtons, RunRow } from '../components/RunList';
-import { hasEnded, plainName, stateLabel } from '../runs';
-import { eachSecond, thisSecond, Trouble } from '../request';
+import { RunRow } from '../components/RunList';
+import { RunHeader, RunHeaderProps, useSight } from '../components/RunHeader';
+import { headerOf, savedRun } from '../header';
+import { hasEnded, ofHistory, plainName } from '../runs';
+import { Trouble } from '../request';
+import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
 import { ExecutionRecord, JournalCode } from '../types';
-import { bytes, duration, moment } from '../format';
+import { bytes, moment } from '../format';
 import { Outputs } from './Outputs';
 import { Answer, Followed, IsSeen, useAnswer, useMetrics, useOutput, useRecord, useRow } from './useRun';
 
@@ -67,7 +68,6 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
   const record = useRecord(id, output.end, isSeen);
   const run = record.answer;
   const ended = run ? hasEnded(run) : !!output.end;
-  const now = useClock(!ended);
   const row = useRow(cloud, id);
   const called = row?.name || run?.run_name || plainName(run?.file_name) || unnamed(id);
   const isUnique = called.includes(short(id));
@@ -77,28 +77,23 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
     setFailure('');
     await commands.execute(command, { ...row, id }).catch((error: Error) => setFailure(error.message));
   };
-  const [rerun, goToCell] = [doing(COMMANDS.rerunCell), doing(COMMANDS.goToCell)];
+  const [abort, rerun, goToCell] = [COMMANDS.abortRun, COMMANDS.rerunCell, COMMANDS.goToCell].map(doing);
+  const hasCell = !!row?.notebook && !!row.cellId;
   const outputs = output.shown.length + output.left;
   return (
     <>
       <h2>
         {called} {!isUnique && <small className="lk-quiet">{short(id)}</small>}
       </h2>
-      <RunCard
-        title={short(id)}
-        facts={factsOf(run, row, now)}
-        reason=""
-        ended={ended || !run}
-        stopping={false}
-        held={false}
-        deaf={false}
-        onStop={doing(COMMANDS.abortRun)}
-        onDetach={() => Promise.resolve()}
-      />
-      {row && (
-        <div className="lk-row">
-          <CellButtons run={row} onRerun={() => void rerun()} onGoToCell={() => void goToCell()} />
-        </div>
+      {run && (
+        <Head
+          run={run}
+          row={row}
+          silent={cloud.runs.silentSince}
+          onStop={() => void abort()}
+          onRerun={hasCell ? () => void rerun() : undefined}
+          onGoToCell={hasCell ? () => void goToCell() : undefined}
+        />
       )}
       <Notice notice={{ kind: 'error', text: failure }} />
       <div
@@ -143,11 +138,25 @@ function move(event: React.KeyboardEvent<HTMLElement>, part: Part, setPart: (par
   }
 }
 
-/** Seconds since 1970 by the clock of the Jupyter server, counted while something goes on. */
-function useClock(runs: boolean): number {
-  const [now, setNow] = useState(thisSecond());
-  useEffect(() => (runs ? eachSecond(() => setNow(thisSecond())) : undefined), [runs]);
-  return now;
+type HeadProps = { run: ExecutionRecord; row: RunRow | null; silent: number | null } & Pick<
+  RunHeaderProps,
+  'onStop' | 'onRerun' | 'onGoToCell'
+>;
+
+/** The header that the cell of the run has, from its record. */
+function Head({ run, row, silent, ...on }: HeadProps) {
+  const state = (run.status ?? '').toLowerCase();
+  const heard = { ...(row ?? ofHistory(run, new Map())), state, goingOn: !hasEnded(run), record: run };
+  const saved = savedRun({ execution_id: run.execution_id, state })!;
+  const times = { now: Date.now(), second: thisSecond(), isLive: false, since: 0, silent };
+  const header = headerOf(saved, heard, times);
+  const place = useRef<HTMLDivElement>(null);
+  useSight(place, !header.ended);
+  return (
+    <div ref={place}>
+      <RunHeader header={header} {...on} />
+    </div>
+  );
 }
 
 function LogPart({ output: { log, count, trouble, end }, ended }: { output: Followed; ended: boolean }) {
@@ -242,18 +251,4 @@ function Told({ trouble }: { trouble: Trouble | null }) {
 function startOf(run: ExecutionRecord): string | null {
   const start = moment(run.start_time);
   return start === null ? null : new Date(start * 1000).toLocaleString();
-}
-
-function factsOf(run: ExecutionRecord | null, row: RunRow | null, now: number): [string, string][] {
-  if (!run) {
-    return [];
-  }
-  const bill = billOf(run, row?.pricePerHour ?? null, now, row?.sentAt);
-  const facts: [string, string | null][] = [
-    [trans.__('State'), stateLabel(run.status)],
-    [trans.__('Machine'), run.hardware_profile ?? null],
-    [trans.__('Time'), bill.seconds === null ? null : duration(bill.seconds)],
-    [trans.__('Cost'), costWords(bill)]
-  ];
-  return facts.filter((fact): fact is [string, string] => !!fact[1]);
 }

@@ -5,7 +5,7 @@ import React, { ComponentType, useEffect, useMemo, useState } from 'react';
 import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
 import { RunList } from '../components/RunList';
-import { eachSecond, thisSecond } from '../request';
+import { eachSecond, thisSecond } from '../serverClock';
 import { billOfRow, runsOf } from '../runs';
 import { trans } from '../trans';
 import { AccountSection } from './AccountSection';

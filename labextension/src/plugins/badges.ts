@@ -13,7 +13,7 @@ import { COMMANDS } from '../commands';
 import { RunRow, signOf } from '../components/RunList';
 import { RUN_MIME } from '../header';
 import { isRemote } from '../magicLine';
-import { eachSecond, thisSecond } from '../request';
+import { eachSecond, thisSecond } from '../serverClock';
 import { billOfRow, Receipt, receiptsIn, runsOf } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';

@@ -12,7 +12,7 @@ import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { HiddenLines, RunHeader, useSight } from '../components/RunHeader';
 import { formsOf, headerOf, hiddenLines, RUN_MIME, SavedRun, savedRun, savedRuns, textIn } from '../header';
-import { thisSecond } from '../request';
+import { thisSecond } from '../serverClock';
 import { hasEnded } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
@@ -183,9 +183,8 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
       <RunHeader
         header={header}
         chip={isLocal && isFirst(seen.current) ? chipOf(noGpu) : null}
-        canRerun={!!at}
         onStop={() => void commands.execute(COMMANDS.abortRun, { id, name: run?.name ?? '' })}
-        onRerun={() => void commands.execute(COMMANDS.rerunCell, args)}
+        onRerun={at ? () => void commands.execute(COMMANDS.rerunCell, args) : undefined}
         onOpen={() => void commands.execute(COMMANDS.openRun, { id })}
         onMenu={menuAt}
       />

@@ -14,7 +14,7 @@ import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
 import { ActiveNow } from '../components/ActiveNow';
 import { clock } from '../header';
-import { eachSecond, thisSecond } from '../request';
+import { eachSecond, thisSecond } from '../serverClock';
 import { billOfRow, runsOf } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';

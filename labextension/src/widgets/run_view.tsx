@@ -9,7 +9,7 @@ function RunViewWidget({ ask, ...run }: Props<RunTraits>) {
 
 export default widget<RunTraits>(RunViewWidget, [
   'title',
-  'facts',
+  'run',
   'reason',
   'ended',
   'stopping',
