@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +73,9 @@ def serving(lab: Lab, settings: Path, signed_in: dict[str, str], *options: str) 
         finally:
             lab.http.close()
             it.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                it.wait(60)
+            it.kill()  # one that was asked something as it stopped may wait for a thread of AnyIO without end
 
 
 def _command(lab: Lab) -> list[str]:
