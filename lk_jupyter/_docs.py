@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from importlib import import_module
 from inspect import Parameter
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -189,14 +190,63 @@ def spends(endpoint: Endpoint) -> bool:
 #: Where public names are that the package itself doesn't serve.
 _MORE = {
     "lk_jupyter.executor": ("RunFuture",),
+    "lk_jupyter.api._events": ("Output", "Finished"),
+    "lk_jupyter.connection.signin": ("SignIn",),
+    "lk_jupyter.runs.abort": ("Abort",),
+    "lk_jupyter.runs.outcome": ("Result",),
+    "lk_jupyter.runs.variables.download": ("Outputs",),
+    "lk_jupyter.runs.clock": ("Bill",),
+    "lk_jupyter.runs.fanout.fanout": ("FanOut",),
+    "lk_jupyter.runs.fanout.comparison": ("MemberResult",),
+    "lk_jupyter.runs.metrics.summary": ("GpuUsage",),
     "lk_jupyter.runs.metrics.metrics": ("Metrics", "Overlay", "read", "overlay"),
-    "lk_jupyter.account.spending": ("Spending", "spending"),
+    "lk_jupyter.runs.notebooks.warm_python": ("WarmPython", "CellResult"),
+    "lk_jupyter.machines.catalogue": ("Catalogue",),
+    "lk_jupyter.machines.offers": ("MachineOffer",),
+    "lk_jupyter.account": ("balance.Balance",),  # not the widget of this name
+    "lk_jupyter.account.balance": ("Identity",),
+    "lk_jupyter.account.burn_rate": ("BillableResource", "Rate"),
+    "lk_jupyter.account.spending": ("Spending", "spending", "Charge", "Sum"),
+    "lk_jupyter.storage.storage": ("Storage",),
+    "lk_jupyter.storage.objects": ("ObjectInfo", "Objects", "FolderPage", "Link", "TransferResult"),
+    "lk_jupyter.storage.progress": ("Progress",),
+    "lk_jupyter.storage._tree": ("Tree", "Branch"),
     "lk_jupyter.storage.preview": ("Preview", "preview"),
+    "lk_jupyter.widgets.form": ("Form",),
     "lk_jupyter.widgets": widgets.__all__,
 }
 
-#: Members for the other parts of the package.
+#: Members for the other parts of the package: of every class, or of the one that is named.
 INNER = {
+    "Abort.has_arrived",
+    "Abort.is_stuck",
+    "Abort.wait_for_answer",
+    "Abort.work",
+    "Balance.burning",
+    "Balance.running",
+    "Balance.runs_out",
+    "Bill.total",
+    "Catalogue.of",
+    "FanOut.attached",
+    "FanOut.bill",
+    "FanOut.check",
+    "FanOut.start",
+    "FanOut.wait_for_abort",
+    "Form.load",
+    "MemberResult.row",
+    "Run.submit",
+    "Storage.free_key",
+    "Storage.get_into",
+    "Storage.pages",
+    "Storage.presign_all",
+    "Storage.replaced",
+    "WarmPython.begin",
+    "WarmPython.bring",
+    "WarmPython.execute",
+    "WarmPython.failure",
+    "WarmPython.prepare",
+    "WarmPython.restore",
+    "WarmPython.take_back",
     "abort_unless_ended",
     "add_piece",
     "after_fork",
@@ -225,7 +275,6 @@ INNER = {
     "speaks_to",
     "stop_upload",
     "stopped_by_cost",
-    "submit",
     "wait_aside",
     "weigh",
     "whole",
@@ -234,7 +283,7 @@ INNER = {
 
 def _public() -> dict[str, Any]:
     names = {name: getattr(lk_jupyter, name) for name in lk_jupyter.__all__}
-    more = {name: getattr(import_module(home), name) for home, group in _MORE.items() for name in group}
+    more = {name: attrgetter(name)(import_module(home)) for home, group in _MORE.items() for name in group}
     return names | more
 
 
@@ -254,7 +303,7 @@ def parts(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
 
 def inner_of(thing: Any) -> set[str]:
     """Return the members of a class that are for the other parts of the package."""
-    return INNER - {"submit"} if thing is Executor else INNER
+    return {name.removeprefix(f"{thing.__name__}.") for name in INNER}
 
 
 def address(name: str) -> str:

@@ -98,17 +98,14 @@ class Executor(concurrent.futures.Executor):
     """Call functions on the cloud, each in a separate run, ``max_workers`` at once.
 
     It follows ``concurrent.futures.Executor``. Functions and values travel with cloudpickle, so both sides need the
-    same
-    version of Python. A function from a module of the working folder takes the module along. An interrupt in the
-    ``with``
-    block aborts active runs.
+    same version of Python. A function from a module of the working folder takes the module along. An interrupt in
+    the ``with`` block aborts active runs.
 
     Args:
         max_workers: Runs that are active at once; more wait here. Default: the setting ``parallel``.
         session: Session to use. Default: the configured one.
         options: The options of ``%%lk_run``, for each call: ``gpu``, ``timeout`` (seconds), ``requirements``,
-            ``max_cost``
-            (credits), and others.
+            ``max_cost`` (credits), and others.
 
     Raises:
         UsageError: An option or a value doesn't fit. Nothing was sent.

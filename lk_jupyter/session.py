@@ -332,16 +332,14 @@ class Session(Connection):
         Args:
             text: Words to search for in code, names, labels, notebooks and errors. Default: all runs.
             options: The options of ``%lk_history``: ``machine``, ``state``, ``label``, ``since`` (``7d``, ``12h``, a
-                date),
-                ``notebook``, ``limit``.
+                date), ``notebook``, ``limit``.
 
         Returns:
             A pandas DataFrame with a row for each run (a list of rows without pandas). Index ``run`` (str): the first
             characters of the id. Columns: ``started`` (datetime64, UTC), ``state`` (str), ``machine`` (str),
-            ``seconds``
-            (float64), ``cost`` (float64, credits), ``name`` (str), ``labels`` (str), ``notebook`` (str), ``cell``
-            (str),
-            ``code`` (str, a hash), ``group`` (str), ``execution_id`` (str), and one for each score.
+            ``seconds`` (float64), ``cost`` (float64, credits), ``cost_is`` (str, only if a cost isn't billed),
+            ``name`` (str), ``labels`` (str), ``notebook`` (str), ``cell`` (str), ``code`` (str, a hash), ``group``
+            (str), one (float64) for each known figure of its metrics, and ``execution_id`` (str).
 
         Raises:
             UsageError: An option doesn't fit.

@@ -10,8 +10,10 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
+from html import escape
+from importlib.metadata import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from docutils.nodes import SkipNode, image, paragraph
 from ipython_pygments_lexers import IPython3Lexer
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.writers.html5 import HTML5Translator
 
+DISTRIBUTION = "lk-jupyter"
 project = "lk_jupyter"
 version = release = lk_jupyter.__version__
 
@@ -112,6 +115,15 @@ def _fill(_app: Sphinx, _page: str, source: list[str]) -> None:
     source[0] = render(source[0], SECTIONS)
 
 
+def _add_links(app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: Element | None) -> None:
+    """Head each page with the release, the name to install, the changelog and the addresses of the project."""
+    addresses = [row.split(", ", 1) for row in metadata(DISTRIBUTION).get_all("Project-URL") or ()]
+    changelog = f'<a href="{context["pathto"]("changelog")}">Changelog</a>' if "changelog" in app.env.all_docs else ""
+    links = [f'<a href="{escape(address)}">{escape(label)}</a>' for label, address in addresses]
+    parts = [f"{project} {release}", f"<code>pip install {DISTRIBUTION}</code>", changelog, *links]
+    context["theme_announcement"] = " · ".join(filter(None, parts))
+
+
 def _list_pages(app: Sphinx, failure: Exception | None) -> None:
     """Write ``llms.txt``: each page in the order of the contents, as a link with its first paragraph."""
     if failure or app.builder.format != "html":
@@ -143,6 +155,7 @@ def setup(app: Sphinx) -> None:
     """Fill the marked pages, color our magics, draw formulas without a script, and list the pages."""
     app.add_transform(BothThemes)
     app.connect("source-read", _fill)
+    app.connect("html-page-context", _add_links)
     app.connect("build-finished", _list_pages)
     app.add_lexer("ipython", CellLexer)
     app.add_lexer("ipython3", CellLexer)

@@ -104,20 +104,20 @@ def python_names() -> str:
 
 
 def _plain() -> dict[str, Any]:
-    return {name: thing for name, thing in PUBLIC.items() if name not in widgets.__all__}
+    return {name: thing for name, thing in PUBLIC.items() if name not in [*widgets.__all__, "Form"]}
 
 
 def widget_sections() -> str:
     """Return a section for each widget: its call, methods, and traits with what each holds."""
-    return "\n".join(_widget(name) for name in widgets.__all__ if inspect.isclass(getattr(widgets, name)))
+    return "\n".join(_widget(name) for name in [*widgets.__all__, "Form"] if inspect.isclass(PUBLIC[name]))
 
 
 def _widget(name: str) -> str:
-    kind = getattr(widgets, name)
+    kind = PUBLIC[name]
     hidden = ", ".join(sorted({*inner_of(kind), *kind.class_trait_names(), "component", "pace"}))
     traits = {found: trait for found, trait in kind.class_own_traits().items() if trait.help}
     rows = [(f"`{found}`", f"`{type(trait).__name__}`", trait.help) for found, trait in traits.items()]
-    called = _autodoc("class", f"lk_jupyter.widgets.{name}", "members", f"exclude-members: {hidden}")
+    called = _autodoc("class", address(name), "members", f"exclude-members: {hidden}")
     return f"## {name}\n\n{called}\n" + _table(("Trait", "Type", "What it holds"), sorted(rows))
 
 

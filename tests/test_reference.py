@@ -7,6 +7,7 @@ import doctest
 import inspect
 import re
 import time
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
@@ -18,10 +19,13 @@ from pydantic import BaseModel
 
 import lk_jupyter
 from lk_jupyter import _docs, errors
+from lk_jupyter.account.spending import Spending, spending
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._endpoint import ENDPOINTS
 from lk_jupyter.api.auth import LoginRequest
 from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequest
+from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
+from lk_jupyter.runs.metrics.metrics import overlay, read
 from lk_jupyter.runs.package import checkpoint
 
 pytestmark = [pytest.mark.xdist_group("reference"), pytest.mark.timeout(300)]
@@ -133,7 +137,8 @@ def test_a_model_of_the_client_says_what_it_is(kind):
 
 @pytest.mark.usefixtures("names")
 @pytest.mark.parametrize("name", [*_docs.PUBLIC, "checkpoint"])
-def test_the_examples_of_a_public_name_run(name, known, cloud, monkeypatch, tmp_path):
+def test_the_examples_of_a_public_name_run(name, known, request, monkeypatch, tmp_path):
+    cloud = request.getfixturevalue("hosting" if name == "WarmPython" else "cloud")
     thing = _docs.PUBLIC.get(name, checkpoint)
     texts = {owner: _docs.example(part) for owner, part in _docs.parts(name, thing)}
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
@@ -175,6 +180,75 @@ def _section(said, head):
 
 def _is_error(name):
     return hasattr(errors, name) or hasattr(builtins, name)
+
+
+def _found(part):
+    """The annotations of what people get from a public name, as text: results and fields."""
+    function = part.fget if isinstance(part, property) else getattr(part, "func", part)
+    rows = inspect.get_annotations(function).items()
+    wanted = [text for name, text in rows if (inspect.isclass(part) and name[0] != "_") or name == "return"]
+    return " ".join(map(str, wanted))
+
+
+#: Names in annotations that aren't ours, or that another name describes.
+PLAIN = {"Any", "ClassVar", "Decimal", "Dict", "Iterator", "List", "Mapping", "None", "Path", "Sequence"}
+PLAIN |= {"Connection", "CostIs", "Point", "StreamEvent"}
+
+
+def test_a_class_that_a_public_name_returns_is_public_too():
+    known = PLAIN | {*_docs.PUBLIC, *(kind.__name__ for kind in [*_docs.models(), *GROUPS.values()])}
+    rows = {member.id: set(re.findall(r"\b[A-Z]\w+", _found(member.values[0]))) - known for member in MEMBERS}
+    assert {name: missing for name, missing in rows.items() if missing} == {}
+
+
+DATA = [name for name, thing in _docs.PUBLIC.items() if inspect.isclass(thing) and is_dataclass(thing)]
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_the_fields_of_a_public_class_are_described(name):
+    said = inspect.getdoc(_docs.PUBLIC[name])
+    assert [field.name for field in fields(_docs.PUBLIC[name]) if f"``{field.name}``" not in said] == []
+
+
+def _kinds(frame):
+    """Name → dtype of the columns and the index of a DataFrame, in the words of the reference."""
+    rows = {**frame.dtypes.to_dict(), frame.index.name: frame.index.dtype}
+    words = {name: re.sub(r"\[\w+", "", str(dtype)).rstrip("]") for name, dtype in rows.items()}
+    return {name: "str" if word in {"object", "string"} else word for name, word in words.items()}
+
+
+def _described_kinds(documented):
+    rows = re.findall(r"``(\w+)``\s+\((\w+64(?:,\s+UTC)?|str)\b", inspect.getdoc(documented))
+    return {name: " ".join(kind.split()) for name, kind in rows}
+
+
+@pytest.fixture(scope="module")
+def tables(cloud):
+    """Tables of each kind: with rows, with rows that lack figures, and without rows."""
+    session = lk_jupyter.connect(cloud.base_url, cloud.api_key)
+    run = session.run("print(1)", gpu="A100")
+    run.wait()
+    fan = session.fan_out("print('loss =', x)", sweep=["x=1,2"], metric=["loss"])
+    fan.wait()
+    unbilled = MemberResult(1, "gpu.a100", {"x": 1}, "failed")
+    yield {
+        "Session.history": [session.history(), session.history(label=["none"])],
+        "FanOut.table": [fan.table(), table_of([unbilled], fan.scores), table_of([], [])],
+        "Metrics.df": [read(run).df],
+        "Overlay.df": [overlay(run, fan.lanes[0].run).df],
+        "Spending.df": [spending(session).df, Spending((), 7).df],
+    }
+    session.close()
+
+
+@pytest.mark.parametrize("name", ["Session.history", "FanOut.table", "Metrics.df", "Overlay.df", "Spending.df"])
+def test_a_table_has_the_columns_and_dtypes_that_the_reference_describes(name, tables):
+    owner, _, member = name.partition(".")
+    described = _described_kinds(getattr(_docs.PUBLIC[owner], member))
+    assert described
+    for frame in tables[name]:
+        found = {column: kind for column, kind in _kinds(frame).items() if column in described}
+        assert {"cost_is": "str", **found} == {"cost_is": "str", **described}
 
 
 SPENDING = ["Session.run", "Session.run_image", "Session.run_compose", "Session.run_notebook", "Session.start_notebook"]

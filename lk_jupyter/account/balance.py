@@ -26,7 +26,15 @@ UNTOLD = "unknown"
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a session is: account (e-mail or id), organization, server, and where each comes from."""
+    """Who a session is, as ``Session.whoami`` returns it.
+
+    ``account`` (e-mail or id), ``organization``, ``server``, and where each is set: ``organization_source``,
+    ``server_source``, ``key_source``. All are texts.
+
+    Example:
+        >>> session.whoami().server == session.base_url
+        True
+    """
 
     account: str
     organization: str
@@ -38,7 +46,21 @@ class Identity:
 
 @dataclass(frozen=True)
 class Balance:
-    """Credits that are left, and what uses them now."""
+    """Remaining credits and what uses them now, as ``Session.balance`` returns it.
+
+    ``credits`` is the balance, ``resources`` what is active, ``suspended`` whether the account is suspended.
+
+    Example:
+        >>> balance = session.balance()
+        >>> balance.credits > 0, balance.suspended
+        (True, False)
+        >>> balance.active_count == len(balance.resources)
+        True
+        >>> balance.per_hour == balance.rate.per_hour
+        True
+        >>> (balance.depleted_at is None) == (not balance.per_hour)
+        True
+    """
 
     credits: Decimal
     resources: tuple[BillableResource, ...] = ()
@@ -46,22 +68,22 @@ class Balance:
 
     @property
     def active_count(self) -> int:
-        """How many things use credits now."""
+        """Number of active resources."""
         return len(self.resources)
 
     @property
     def rate(self) -> Rate:
-        """What they cost together in an hour, at least."""
+        """Cost of all active resources per hour, as a Rate."""
         return burn_rate(self.resources)
 
     @property
     def per_hour(self) -> Decimal:
-        """What they cost together in an hour, in credits: the sum of the known prices, see ``burn_rate.complete``."""
+        """Cost of all active resources with a known price, in credits per hour."""
         return self.rate.per_hour
 
     @property
     def depleted_at(self) -> datetime | None:
-        """When the credits end if all that runs now keeps running, at the latest; None when it costs nothing."""
+        """When the credits run out if everything keeps running (datetime, UTC); None if nothing costs credits."""
         if not self.per_hour:
             return None
         hours = float(max(self.credits, Decimal(0)) / self.per_hour)

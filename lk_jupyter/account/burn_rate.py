@@ -32,7 +32,16 @@ _SHAPE = re.compile(r"(?:(on-demand|spot)\.)?(?:gpu\.)?([a-z0-9]+)(?:\.(\d+)x)?.
 
 @dataclass(frozen=True)
 class BillableResource:
-    """One active resource; ``per_hour`` in credits, None if its price is unknown."""
+    """Something active that is billed by time: a run, a VM, a volume or a deployment.
+
+    ``kind``, ``id``, ``name``, ``hardware``, ``per_hour`` in credits (None if its price is unknown).
+
+    Example:
+        >>> run = session.run("import time; time.sleep(600)", gpu="A100")
+        >>> [each.hardware for each in session.balance().resources if each.id == run.execution_id]
+        ['A100']
+        >>> run.abort()
+    """
 
     kind: str
     id: str
@@ -43,7 +52,14 @@ class BillableResource:
 
 @dataclass(frozen=True)
 class Rate:
-    """What things cost together in an hour, in credits: the sum of the known prices; ``complete`` when all are."""
+    """Cost of several resources per hour.
+
+    ``per_hour`` is the sum of the known prices in credits, ``complete`` whether all prices are known.
+
+    Example:
+        >>> session.balance().rate.label
+        '.../h'
+    """
 
     per_hour: Decimal
     complete: bool = True

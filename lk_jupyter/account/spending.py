@@ -44,7 +44,16 @@ _LONGEST_DAYS = 3660
 
 @dataclass(frozen=True)
 class Charge:
-    """One entry of the ledger that took credits."""
+    """One charge.
+
+    ``id``, ``time`` (datetime, UTC), ``kind`` such as Runs, ``hardware``, ``amount`` in credits, ``description``.
+
+    Example:
+        >>> from lk_jupyter.account.spending import spending
+        >>> _ = session.run("print(1)").result()
+        >>> spending(session).charges[0].day
+        datetime.date(...)
+    """
 
     id: str
     time: datetime
@@ -55,13 +64,22 @@ class Charge:
 
     @property
     def day(self) -> date:
-        """The day of it, where the reader is."""
+        """The day of the charge in the time zone of this machine."""
         return self.time.astimezone().date()
 
 
 @dataclass(frozen=True)
 class Sum:
-    """What charges with something in common come to."""
+    """The sum of several charges.
+
+    ``label`` is what they have in common, ``count`` their number, ``amount`` the sum in credits.
+
+    Example:
+        >>> from lk_jupyter.account.spending import spending
+        >>> _ = session.run("print(1)").result()
+        >>> spending(session).by_kind()[0].count > 0
+        True
+    """
 
     label: str
     count: int
@@ -70,7 +88,9 @@ class Sum:
 
 @dataclass(frozen=True)
 class Spending:
-    """Charges of the last ``days`` days, newest first, and their sums in credits.
+    """The ``charges`` of the last ``days`` days, newest first, and their sums in credits.
+
+    ``organization`` is whose charges they are, ``today`` the last day (None: the present day).
 
     Example:
         >>> from lk_jupyter.account.spending import spending
@@ -116,8 +136,7 @@ class Spending:
         """A pandas DataFrame with a row for each charge, newest first.
 
         Index ``time`` (datetime64, UTC). Columns: ``credits`` (float64), ``kind`` (str), ``hardware`` (str),
-        ``description``
-        (str).
+        ``description`` (str).
 
         Raises:
             UsageError: pandas is missing.
@@ -129,7 +148,8 @@ class Spending:
         }
         amounts = [float(charge.amount) for charge in self.charges]
         index = pandas().DatetimeIndex([charge.time for charge in self.charges], tz="UTC", name="time")
-        return pandas().DataFrame({"credits": amounts, **columns}, index=index)
+        frame = pandas().DataFrame({"credits": amounts, **columns}, index=index)
+        return frame.astype({"credits": "float64", **dict.fromkeys(columns, "str")})
 
     def _sums(self, label: Callable[[Charge], str]) -> list[Sum]:
         found: dict[str, list[Decimal]] = defaultdict(list)

@@ -26,21 +26,38 @@ DONE = "[DONE]"
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A chunk of output: several lines, or part of one, colour codes included."""
+    r"""A piece of a run's output, as ``Run.follow`` yields it.
+
+    ``content`` (str) is several lines, or part of a line, with its color codes.
+
+    Example:
+        >>> run = session.run("print(6 * 7)")
+        >>> "".join(event.content for event in run.follow() if hasattr(event, "content"))
+        '42\n'
+    """
 
     content: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event: how the run ended."""
+    """The end of a run's output, as ``Run.follow`` yields it last.
+
+    ``return_code`` (int, or None if unknown) and ``error`` (str, or None).
+
+    Example:
+        >>> run = session.run("print(6 * 7)")
+        >>> *_, end = run.follow()
+        >>> end.return_code, end.error, end.succeeded
+        (0, None, True)
+    """
 
     return_code: int | None
     error: str | None = None
 
     @property
     def succeeded(self) -> bool:
-        """Whether the code ran to a clean end."""
+        """Whether the code completed without an error."""
         return not self.error and not self.return_code
 
 

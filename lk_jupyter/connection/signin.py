@@ -15,7 +15,16 @@ from lk_jupyter.errors import NotSignedIn, OperationNotAvailable, Unauthorized, 
 
 @dataclass(frozen=True)
 class SignIn:
-    """The server that is now used, where its key is kept, and what in the environment overrules that."""
+    """A sign-in, as ``login`` returns it.
+
+    ``base_url`` is the server, ``kept_in`` where its key is stored, ``overruled_by`` the environment variables that
+    override it.
+
+    Example:
+        >>> from lk_jupyter.connection.signin import SignIn
+        >>> print(SignIn("https://api.lyceum.technology", "the keyring"))
+        Signed in to https://api.lyceum.technology; the key is stored in the keyring.
+    """
 
     base_url: str
     kept_in: str

@@ -17,7 +17,20 @@ _MORE = 1.1
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Every machine type, and the profiles that the caller may launch (None: all of them)."""
+    """All machine types of the server, as ``session.machines()`` returns them; iterate over it.
+
+    ``types`` are the machine types, ``allowed`` the names that your quota includes (None: all of them).
+
+    Source: ``GET /machine-types``, ``GET /user/quotas/available-hardware``
+
+    Example:
+        >>> machines = session.machines()
+        >>> machine = machines.resolve("A100|H100")
+        >>> machine.hardware_profile, machines.allows(machine)
+        ('gpu.a100', True)
+        >>> machines.larger(machine.memory_gib).memory_gib > machine.memory_gib
+        True
+    """
 
     types: tuple[MachineType, ...]
     allowed: frozenset[str] | None = None
@@ -31,14 +44,21 @@ class Catalogue:
         return iter(self.types)
 
     def allows(self, machine: MachineType) -> bool:
-        """Whether the caller may launch this machine."""
+        """Whether your quota includes this machine type.
+
+        Args:
+            machine: A machine type.
+        """
         return self.allowed is None or machine.hardware_profile.lower() in self.allowed
 
     def resolve(self, wish: str) -> MachineType:
-        """Return the machine that a wish means; ``A100|H100`` is the first that the caller may use.
+        """Return the machine type with this name.
 
-        A wish is a profile (``gpu.a100``) or a card (``A100``, ``a100``). Raises UsageError, naming
-        the near ones with their prices, when it is in no catalogue or in nobody's quota.
+        Args:
+            wish: A machine type (``gpu.a100``) or a GPU (``A100``). ``A100|H100`` is the first one that you may use.
+
+        Raises:
+            UsageError: There is no such machine type, or your quota doesn't include it. The message lists similar ones.
         """
         if not self.types:  # the server lists none, and decides itself
             return MachineType(hardware_profile=_profile(wish.partition("|")[0].strip()))
@@ -54,9 +74,11 @@ class Catalogue:
         )
 
     def larger(self, memory_gib: float, needed_gib: float = 0.0) -> MachineType | None:
-        """Return the next machine up in GPU memory that the caller may use and whose price is known.
+        """Return the cheapest machine type with more GPU memory that you may use; None if there is none.
 
-        It has more than ``memory_gib``, and at least ``needed_gib``; of several, the cheapest.
+        Args:
+            memory_gib: GPU memory of the present machine, in GiB.
+            needed_gib: GPU memory that it must have at least, in GiB. Default: more than ``memory_gib``.
         """
         fitting = [
             machine

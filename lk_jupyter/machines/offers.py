@@ -23,9 +23,16 @@ _AMOUNT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([a-z]*)")
 
 @dataclass(frozen=True)
 class MachineOffer:
-    """One machine: ``memory_gib`` of each of its ``gpus``, price in credits; None is what the server doesn't report.
+    """A machine type with its price, as ``Session.offers`` returns it.
 
-    ``allowed`` is whether the account may launch it, ``free`` whether its card is free now.
+    ``profile`` is its name, ``gpu`` and ``gpus`` its card and their number, ``memory_gib`` the memory of each in GiB,
+    ``vcpus``, ``ram_gib``, ``price_per_hour`` in credits; None is what the server doesn't report. ``allowed`` is
+    whether your quota includes it, ``free`` whether its card is free now.
+
+    Example:
+        >>> offer = next(offer for offer in session.offers() if offer.gpu == "A100")
+        >>> offer.profile, offer.allowed
+        ('gpu.a100', True)
     """
 
     profile: str

@@ -54,10 +54,17 @@ class Pending(Protocol):
 
 
 class Abort:
-    """The abort of one run.
+    """An abort in the background, as ``Run.abort_soon`` returns it.
 
-    ``accepted`` is whether the server took it, ``state`` the last state that it named since, ``error`` what
-    the last try failed of. ``ended`` is set once the run has ended.
+    It is repeated until the server accepts it: for 15 minutes while the server is out of reach.
+
+    Example:
+        >>> run = session.run("import time; time.sleep(600)")
+        >>> abort = run.abort_soon()
+        >>> abort.wait(seconds=60), abort.words
+        (True, '...')
+        >>> run.status
+        'aborted'
     """
 
     def __init__(self, client: Client, execution_id: str) -> None:
@@ -80,9 +87,13 @@ class Abort:
         return self.error is not None and not self.ended.is_set()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the end of the run, not longer than so many seconds and not on a server that fails.
+        """Wait until the run has ended; don't wait for a server that fails.
 
-        Returns whether the run has ended.
+        Args:
+            seconds: Seconds to wait. Default: no limit.
+
+        Returns:
+            Whether the run has ended.
         """
         end = let_go_at(seconds)
         while not self.ended.is_set() and not self.is_stuck and time.monotonic() < end:

@@ -51,10 +51,17 @@ def next_second() -> float:
 
 @dataclass(frozen=True)
 class Bill:
-    """What a run has taken, in seconds, and costs, in credits; None where it has not begun or nobody can know.
+    """Time and cost of a run.
 
-    ``cost_is`` is billed for the server's figure, estimated for price and time, and at most where the server
-    does not give the moments between which it bills.
+    ``seconds`` of its code, ``cost`` in credits; None before the run starts, or if unknown. ``cost_is`` is ``billed``
+    for the server's figure, ``estimated`` for price times time, and ``at most`` if the server doesn't report exact
+    times.
+
+    Example:
+        >>> run = session.run("print(1)")
+        >>> _ = run.result()
+        >>> run.bill().cost_is, run.bill().label
+        ('billed', '... credits')
     """
 
     seconds: float | None = None

@@ -30,7 +30,16 @@ _CHAINED = (
 
 @dataclass(frozen=True)
 class Result:
-    """A run that ended well. ``duration`` in seconds, ``cost`` in credits; None where the cloud did not tell."""
+    r"""The result of a completed run, as ``Run.result`` returns it.
+
+    ``execution_id``, ``stdout`` and ``stderr`` (None if the server stores none), ``return_code``, ``duration`` in
+    seconds and ``cost`` in credits (None if unknown). ``repr`` masks secrets.
+
+    Example:
+        >>> result = session.run("print(6 * 7)").result()
+        >>> result.stdout, result.return_code
+        ('42\n', 0)
+    """
 
     execution_id: str
     stdout: str | None

@@ -12,7 +12,15 @@ from lk_jupyter.storage.progress import size_label
 
 @dataclass(frozen=True)
 class Branch:
-    """One item of a folder: its name, its size in words (empty for a folder), and what is below it."""
+    """One item of a folder in a Tree.
+
+    ``name``, ``size`` in words (empty for a folder), and ``below``, the items of a folder.
+
+    Example:
+        >>> _ = session.storage.put(b"x", "branch/deep/a.txt")
+        >>> session.storage.tree("branch").branches[0].below[0].size
+        '1 B'
+    """
 
     name: str
     size: str = ""
@@ -21,14 +29,22 @@ class Branch:
 
 @dataclass(frozen=True, repr=False)
 class Tree:
-    """Folders and objects below ``top``, as far down as was asked for."""
+    """A folder as a drawing: ``print`` shows it.
+
+    ``top`` is the folder, ``branches`` are its items.
+
+    Example:
+        >>> _ = session.storage.put(b"x", "tree/a.txt")
+        >>> session.storage.tree("tree").lines
+        ['tree/', '└── a.txt  1 B']
+    """
 
     top: str
     branches: tuple[Branch, ...]
 
     @property
     def lines(self) -> list[str]:
-        """The drawing."""
+        """The lines of the drawing."""
         return [self.top, *_drawn(self.branches)]
 
     def __str__(self) -> str:

@@ -15,9 +15,16 @@ from lk_jupyter.storage.progress import size_label, time_label
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One object of the bucket: its key, its size in bytes, when it was last written, the name of its content.
+    """One object of the bucket, or a folder.
 
-    A folder ends with a slash, and has neither size nor time.
+    ``key``, ``size`` in bytes, ``modified`` (datetime, UTC) and ``etag``, the hash of its content. A folder has a slash
+    at the end of its key, size 0, and None as its time.
+
+    Example:
+        >>> _ = session.storage.put(b"x", "info/a.txt")
+        >>> info = session.storage.info("info/a.txt")
+        >>> info.key, info.name, info.size, info.is_folder
+        ('info/a.txt', 'a.txt', 1, False)
     """
 
     key: str
@@ -27,7 +34,7 @@ class ObjectInfo:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it stands for all keys that begin so."""
+        """Whether it is a folder: its key ends with a slash."""
         return self.key.endswith("/")
 
     @property
@@ -37,7 +44,16 @@ class ObjectInfo:
 
 
 class Objects(Iterator[ObjectInfo]):
-    """Objects that are asked for when they are wanted; ``ahead`` looks at the next ones without taking them."""
+    """An iterator over the objects of a folder, as ``Storage.ls`` returns it. Pages are requested when they are needed.
+
+    Example:
+        >>> _ = session.storage.put(b"x", "ahead/a.txt")
+        >>> found = session.storage.ls("ahead")
+        >>> [info.key for info in found.ahead(5)]
+        ['ahead/a.txt']
+        >>> next(found).key
+        'ahead/a.txt'
+    """
 
     def __init__(self, found: Iterator[ObjectInfo]) -> None:
         self._found = found
@@ -47,14 +63,29 @@ class Objects(Iterator[ObjectInfo]):
         return self._seen.popleft() if self._seen else next(self._found)
 
     def ahead(self, most: int) -> list[ObjectInfo]:
-        """Return at most so many objects that come next."""
+        """Return the next objects without taking them from the iterator.
+
+        Args:
+            most: Number of objects at most.
+        """
         self._seen.extend(islice(self._found, max(0, most - len(self._seen))))
         return list(islice(self._seen, most))
 
 
 @dataclass(frozen=True)
 class FolderPage:
-    """Part of a folder: items in the order of their keys, and the token of the part after it, None at the end."""
+    """One page of a folder.
+
+    ``items`` are ObjectInfo in the order of their keys. ``token`` requests the next page; it is None after the last
+    page.
+
+    Example:
+        >>> for name in "ab":
+        ...     _ = session.storage.put(b"x", f"page/{name}.txt")
+        >>> first = session.storage.ls_page("page", size=1)
+        >>> session.storage.ls_page("page", token=first.token).items[0].key
+        'page/b.txt'
+    """
 
     items: list[ObjectInfo]
     token: str | None = None
@@ -62,7 +93,14 @@ class FolderPage:
 
 @dataclass(frozen=True)
 class Link:
-    """An address by which whoever has it may read or write one object until ``expires_at``: a secret."""
+    """An address that reads or writes one object without credentials: a secret.
+
+    ``url`` works until ``expires_at`` (datetime, UTC). ``repr`` doesn't show the address.
+
+    Example:
+        >>> session.storage.presign("docs/new.csv", "PUT")
+        Link(expires_at=datetime.datetime(...))
+    """
 
     url: str = field(repr=False)
     expires_at: datetime
@@ -70,9 +108,15 @@ class Link:
 
 @dataclass(frozen=True, repr=False)
 class TransferResult:
-    """What a transfer did: files and bytes that it moved, files that were there already, and those it removed.
+    """What an upload, a download or a sync did.
 
-    ``left_out`` tells what was not moved, and why.
+    ``files`` and ``bytes`` that were moved in ``seconds``, ``same`` files that were already there, ``removed`` files.
+    ``left_out`` names files that were skipped, with the reason.
+
+    Example:
+        >>> result = session.storage.put(b"x", "result/a.txt")
+        >>> result.files, result.bytes, result.same, result.removed, result.left_out
+        (1, 1, 0, 0, ())
     """
 
     files: int = 0

@@ -36,10 +36,9 @@ _IMAGES = {
 class Preview:
     """What can be shown of a file in the bucket.
 
-    ``words`` says in one line what it is, or why nothing more is shown. ``columns`` are names and types of a table,
-    ``rows``
-    its first rows as text. ``text`` is the beginning of a text, or the cells of a notebook. ``image`` is a picture as
-    browsers take it, and ``mime`` its type. ``is_part`` is whether there is more.
+    ``info`` is the file, ``words`` says in one line what it is, or why nothing more is shown. ``columns`` are names and
+    types of a table, ``rows`` its first rows as text. ``text`` is the start of a text, or the cells of a notebook.
+    ``image`` is a picture as browsers take it, and ``mime`` its type. ``is_part`` is whether there is more.
 
     Example:
         >>> from lk_jupyter.storage.preview import preview

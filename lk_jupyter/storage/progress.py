@@ -16,9 +16,16 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 @dataclass(frozen=True)
 class Progress:
-    """One moment of a transfer: files and bytes that are done, of how many, and ``seconds`` since its begin.
+    """How far a transfer is, as the function ``progress`` gets it.
 
-    ``speed`` is in bytes a second, over the last few seconds. ``seconds_left`` is None where nothing can be said yet.
+    ``files_done`` of ``files``, ``bytes_done`` of ``bytes``, after ``seconds``. ``speed`` is in bytes per second, over
+    the last five seconds.
+
+    Example:
+        >>> seen = []
+        >>> _ = session.storage.put(b"x" * 1000, "progress.bin", progress=seen.append)
+        >>> seen[-1].share, seen[-1].bytes_done, seen[-1].seconds_left
+        (1.0, 1000, 0.0)
     """
 
     files: int
@@ -30,14 +37,14 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """What is done, from 0 to 1."""
+        """The share that is done, from 0 to 1."""
         if self.bytes:
             return min(1.0, self.bytes_done / self.bytes)
         return self.files_done / self.files if self.files else 1.0
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest takes at the present speed."""
+        """Seconds that the rest takes at the present speed; None while the speed is unknown."""
         left = max(0, self.bytes - self.bytes_done)
         return left / self.speed if self.speed else (None if left else 0.0)
 

@@ -46,14 +46,55 @@ _COPIED_AT_ONCE = 5 * 10**9
 
 
 class Storage:
-    """The bucket of an organization, on temporary credentials that are renewed while it is used.
+    r"""The bucket of an organization: ``session.storage``.
 
-    ``issue`` asks for credentials, as ``client.storage.credentials`` does. Keys are relative paths
-    with forward slashes; ``lk://`` may stand before them. Every method raises StorageError;
-    NoSuchObject for a key without an object. May be used from several threads.
+    It uses temporary credentials, which are renewed automatically. Keys are relative paths with forward slashes, such
+    as ``data/train.csv``; ``lk://`` may precede them. A key that ends with a slash is a folder. May be used from
+    several threads.
 
-    ``progress`` is a function that is told about ten times a second, in the caller's thread, how far
-    a transfer is: see lk_jupyter.storage.progress.Progress.
+    ``progress`` is a function that gets a :class:`~lk_jupyter.storage.progress.Progress` about ten times a second, in
+    the caller's thread.
+
+    Raises:
+        StorageError: From every method, when the bucket can't be used or a key isn't valid.
+        NoSuchObject: From every method, for a key without an object.
+
+    Source: ``POST /storage/credentials``
+
+    Example:
+        >>> storage = session.storage
+        >>> storage.put(b"x,y\n1,2\n", "docs/train.csv").bytes
+        8
+        >>> storage.get_bytes("docs/train.csv")
+        bytearray(b'x,y\n1,2\n')
+        >>> storage.get("docs/train.csv", "copy.csv").read_text()
+        'x,y\n1,2\n'
+        >>> with storage.open("docs/notes.txt", "w") as file:
+        ...     _ = file.write("hello")
+        >>> [info.key for info in storage.ls("docs/")]
+        ['docs/notes.txt', 'docs/train.csv']
+        >>> storage.ls_page("docs", size=1).items[0].name
+        'notes.txt'
+        >>> storage.info("docs/notes.txt").size
+        5
+        >>> storage.find("docs/missing.txt") is None
+        True
+        >>> storage.exists("docs/train.csv"), storage.is_folder("docs")
+        (True, True)
+        >>> print(storage.tree("docs"))
+        docs/
+        ├── notes.txt  5 B
+        └── train.csv  8 B
+        >>> storage.sync("lk://docs/", "here").files
+        2
+        >>> storage.copy("docs/train.csv", "docs/old/"), storage.move("docs/notes.txt", "docs/old/notes.txt")
+        (1, 1)
+        >>> storage.presign("docs/train.csv").url
+        'http...'
+        >>> storage.abort_unfinished()
+        0
+        >>> storage.remove_all(["docs/train.csv"]), storage.remove("docs/")
+        (1, 2)
     """
 
     def __init__(self, issue: Callable[[], StorageCredentials]) -> None:
@@ -69,14 +110,23 @@ class Storage:
         overwrite: bool = True,
         progress: Watcher | None = None,
     ) -> TransferResult:
-        """Store a file, bytes, or pieces of bytes that are made meanwhile; all of it is there then, or nothing.
+        """Upload a file, a folder or bytes; the object is complete, or not there at all.
 
-        An object of that key is replaced; without ``overwrite`` ObjectExists is raised, unless a file is
-        what it holds already. A key that ends with a slash is the folder for a file.
-        What is large travels in parts, several at once. After a crash, or when the network was lost,
-        the same call goes on where it was.
+        Large sources travel in parts, several at once. After a crash or a lost network, the same call resumes the
+        upload. Files of a folder that are already in the bucket aren't sent again.
 
-        A folder is stored with all files below it. Those that are there already are not sent again.
+        Args:
+            source: Path of a file or a folder, bytes, or an iterable of bytes.
+            key: Key of the object. A key that ends with a slash is the folder for a file.
+            overwrite: Whether an object with other content is replaced. Default: True.
+            progress: Function that gets a Progress. Default: none.
+
+        Returns:
+            A TransferResult: files and bytes that were uploaded.
+
+        Raises:
+            ObjectExists: With ``overwrite=False``, if the object has other content. Nothing was changed.
+            StorageError: The source can't be read, the key isn't valid, or the bucket can't be used.
         """
         key = _key(key)
         if not isinstance(source, (str, Path)):
@@ -109,11 +159,23 @@ class Storage:
         return next(free for free in chain([_key(key)], names) if not self.exists(free))
 
     def get(self, key: str, target: str | Path, *, progress: Watcher | None = None, checksum: bool = False) -> Path:
-        """Write an object to a file and return its path; the file is there whole or not at all.
+        """Download an object or a folder; a file is complete, or not there at all.
 
-        ``target`` may be a folder. After a crash, or when the network was lost, the same call goes on
-        where it was. ``checksum`` reads the file again and compares it with the object's checksum.
-        The files of a folder (a key with a slash at its end) that are there already are not fetched again.
+        After a crash or a lost network, the same call resumes the download. Files of a folder that are already here
+        aren't downloaded again.
+
+        Args:
+            key: Key of an object, or of a folder with a slash at its end.
+            target: Path of the file, or of the folder for it.
+            progress: Function that gets a Progress. Default: none.
+            checksum: Whether the file is read again and compared with the object's checksum. Default: False.
+
+        Returns:
+            The path of the file or the folder.
+
+        Raises:
+            NoSuchObject: There is no such object.
+            StorageError: The file can't be written, the disk is full, or the bucket can't be used.
         """
         key, path = _key(key), Path(target)
         if not key or key.endswith("/"):
@@ -138,11 +200,22 @@ class Storage:
         checksum: bool = False,
         progress: Watcher | None = None,
     ) -> TransferResult:
-        """Make a folder like another one; one of the two is in the bucket and begins with ``lk://``.
+        """Make a folder equal to another folder; one of the two is in the bucket.
 
-        A file is there already when its size is that of the other and it is not older; one that is
-        older is compared by its checksum, as is any with ``checksum``. ``delete`` removes what is
-        only in ``target``.
+        A file counts as equal if size and time match. If only the time differs, its checksum decides.
+
+        Args:
+            source: Folder to read: a path, or ``lk://`` and a key.
+            target: Folder to change: a path, or ``lk://`` and a key.
+            delete: Whether files that are only in ``target`` are deleted. Default: False.
+            checksum: Whether every file is compared by its checksum. Default: False.
+            progress: Function that gets a Progress. Default: none.
+
+        Returns:
+            A TransferResult: files and bytes that were moved, ``same`` files, ``removed`` files.
+
+        Raises:
+            StorageError: Both folders are on the same side, or the bucket can't be used.
         """
         up, down = _is_ours(target), _is_ours(source)
         if up == down:
@@ -155,7 +228,14 @@ class Storage:
         return _folders.down(self, _key(str(source)).rstrip("/"), Path(target), how)
 
     def get_bytes(self, key: str) -> bytearray:
-        """Return an object as bytes that may be changed in place."""
+        """Download an object into memory.
+
+        Args:
+            key: Key of the object.
+
+        Returns:
+            A bytearray, which may be changed in place.
+        """
         info = self.info(key)
         content = bytearray(info.size)
         self._fill(info, memoryview(content))
@@ -166,10 +246,23 @@ class Storage:
         self._fill(self.info(key), target, start)
 
     def open(self, key: str, mode: str = "rb", *, encoding: str | None = None, newline: str | None = None) -> Any:
-        """Open an object as a file: ``rb`` or ``r`` reads by range, ``wb`` or ``w`` writes, ``ab`` or ``a`` appends.
+        """Open an object as a file.
 
-        What is written is there when the file is closed, and not at all when its ``with`` block fails.
-        Appending reads the object and stores it again, since S3 changes no object in place.
+        A written object appears when the file is closed, and not at all if its ``with`` block fails. Appending
+        downloads the object and stores it again: S3 changes no object in place.
+
+        Args:
+            key: Key of the object.
+            mode: ``rb`` or ``r`` reads by range, ``wb`` or ``w`` writes, ``ab`` or ``a`` appends. Default: ``rb``.
+            encoding: Encoding of text. Default: utf-8.
+            newline: Line ends of text, as for Python's ``open``. Default: None.
+
+        Returns:
+            A binary file, or a text file for a mode without ``b``.
+
+        Raises:
+            NoSuchObject: There is no such object to read.
+            StorageError: The mode is unknown. Nothing was opened.
         """
         key, kind = _key(key), mode.replace("b", "").replace("t", "")
         if kind not in {"r", "w", "a"}:
@@ -197,32 +290,61 @@ class Storage:
         return writer
 
     def info(self, key: str) -> ObjectInfo:
-        """Return what is known of an object."""
+        """Return size, time and content hash of an object.
+
+        Args:
+            key: Key of the object.
+
+        Returns:
+            An ObjectInfo.
+
+        Raises:
+            NoSuchObject: There is no such object, or the key is a folder.
+        """
         key = _key(key)
         if not key or key.endswith("/"):
             raise NoSuchObject(f"{key or SCHEME!r} is a folder, not a file.")
         return _info(self._do(key, lambda s3: s3.head(self._store, key)), key)
 
     def find(self, key: str) -> ObjectInfo | None:
-        """Return what is known of an object; None when there is none."""
+        """Return size, time and content hash of an object; None if there is none.
+
+        Args:
+            key: Key of the object.
+        """
         with suppress(NoSuchObject):
             return self.info(key)
         return None
 
     def exists(self, key: str) -> bool:
-        """Whether there is an object of this key."""
+        """Whether there is an object with this key.
+
+        Args:
+            key: Key of the object.
+        """
         return self.find(key) is not None
 
     def is_folder(self, key: str) -> bool:
-        """Whether there is an object below this key, or an empty folder that another program made."""
+        """Whether there are objects below this key, or an empty folder that another program made.
+
+        Args:
+            key: Key of the folder, with or without a slash at its end.
+        """
         folder = _key(key).strip("/")
         return not folder or is_prefix(self._wire, f"{folder}/")
 
     def ls(self, folder: str = "", *, recursive: bool = True) -> Objects:
-        """Iterate over the objects in a folder and below it; over all of them without one.
+        """Iterate over the objects of a folder.
 
-        They are asked for a thousand at a time, when they are wanted. Without ``recursive`` a folder
-        below is one item, with a slash at its end.
+        Pages of 1,000 objects are requested when they are needed.
+
+        Args:
+            folder: Key of the folder. Default: the entire bucket.
+            recursive: Whether objects in deeper folders are listed. If not, each deeper folder is one item. Default:
+                True.
+
+        Returns:
+            An iterator over ObjectInfo, in the order of the keys.
         """
         return Objects(info for items in self.pages(folder, recursive=recursive) for info in items)
 
@@ -232,25 +354,46 @@ class Storage:
         return pages(self._wire, f"{folder}/" if folder else "", recursive=recursive, size=size)
 
     def ls_page(self, folder: str = "", *, token: str | None = None, size: int = 1000, begins: str = "") -> FolderPage:
-        """Return one page of a folder: ``items`` in the order of their keys, and the ``token`` of the page after it.
+        """Return one page of a folder, with one request however large the folder is.
 
-        One request however large the folder is: at most ``size`` items (1,000 is the most), folders below
-        as one item each, with a slash at its end. ``token`` is None after the last page; it is text that
-        may be kept and used by another Storage of this bucket. ``begins`` leaves only names that begin so.
+        Args:
+            folder: Key of the folder. Default: the top of the bucket.
+            token: Token of the previous page. Default: the first page.
+            size: Items of the page, 1,000 at most. Default: 1,000.
+            begins: Only names that start with this text. Default: all names.
+
+        Returns:
+            A FolderPage. Each deeper folder is one item. Its ``token`` is None after the last page.
         """
         folder = _key(folder).strip("/")
         prefix = f"{folder}/{begins}" if folder else begins
         return page(self._wire, prefix, recursive=False, size=size, token=token)
 
     def tree(self, folder: str = "", *, depth: int = 3, most: int = 100) -> Tree:
-        """Return a folder as a drawing, so many levels deep, with at most so many items of each."""
+        """Return a folder as a drawing.
+
+        Args:
+            folder: Key of the folder. Default: the entire bucket.
+            depth: Levels of folders. Default: 3.
+            most: Items of each folder. Default: 100.
+
+        Returns:
+            A Tree; ``print`` draws it.
+        """
         folder = _key(folder).strip("/")
         return grow(f"{folder}/" if folder else SCHEME, lambda at: self.ls(at, recursive=False), depth, most)
 
     def remove(self, key: str) -> int:
-        """Remove an object; one that is not there is no error. A key with a slash at its end is a folder and all in it.
+        """Delete an object or a folder permanently; a missing object is no error.
 
-        Return how many objects there were.
+        Args:
+            key: Key of an object, or of a folder with a slash at its end.
+
+        Returns:
+            The number of deleted objects.
+
+        Raises:
+            StorageError: The key is empty. Nothing was deleted.
         """
         key = _key(key)
         if not key.strip("/"):
@@ -266,23 +409,43 @@ class Storage:
         return 0
 
     def remove_all(self, keys: Iterable[str]) -> int:
-        """Remove the objects of these keys, a thousand at a time; return how many."""
+        """Delete several objects permanently, 1,000 with each request.
+
+        Args:
+            keys: Keys of the objects.
+
+        Returns:
+            The number of keys.
+        """
         wanted = list(keys)
         for start, end in ranges(len(wanted), 1000) if wanted else ():
             self._do(wanted[start], lambda s3: s3.delete(self._store, wanted[start:end]))  # noqa: B023 (called now)
         return len(wanted)
 
     def move(self, key: str, to: str) -> int:
-        """Give an object another key, or the objects of a folder (a key with a slash at its end) another folder.
+        """Give an object or a folder another key; an object with the new key is replaced.
 
-        Return how many were moved. What had the new key is replaced.
+        Args:
+            key: Key of an object, or of a folder with a slash at its end.
+            to: The new key, or the folder for the object, with a slash at its end.
+
+        Returns:
+            The number of moved objects.
         """
         count = self.copy(key, to)
         self.remove(key)
         return count
 
     def copy(self, key: str, to: str) -> int:
-        """Copy an object, or those of a folder (a key with a slash at its end), without them travelling here."""
+        """Copy an object or a folder within the bucket; nothing is downloaded.
+
+        Args:
+            key: Key of an object, or of a folder with a slash at its end.
+            to: Key of the copy, or the folder for it, with a slash at its end.
+
+        Returns:
+            The number of copied objects.
+        """
         key, to = _key(key), _key(to)
         if not key.endswith("/"):
             self._copy(self.info(key), to + key.rpartition("/")[2] if to.endswith("/") else to)
@@ -295,9 +458,15 @@ class Storage:
         return len(found)
 
     def presign(self, key: str, method: Method = "GET", *, life: timedelta = timedelta(hours=1)) -> Link:
-        """Return a link to read or to write one object without credentials.
+        """Return a link that reads or writes one object without credentials: a secret.
 
-        It ends after ``life``, or with the credentials that the server gives, whichever is sooner.
+        Args:
+            key: Key of the object.
+            method: ``GET`` to read, ``PUT`` to write. Default: ``GET``.
+            life: Time until the link ends, 7 days at most. It ends earlier if the credentials do. Default: 1 hour.
+
+        Returns:
+            A Link.
         """
         return self.presign_all([_key(key)], method, life=life)[0]
 
@@ -316,7 +485,11 @@ class Storage:
         return [Link(url, now + life) for url in urls]
 
     def abort_unfinished(self) -> int:
-        """Take back what uploads of this machine that were cut off have left in the bucket; return how many."""
+        """Delete the parts that interrupted uploads of this machine left in the bucket.
+
+        Returns:
+            The number of uploads that were deleted.
+        """
         return _upload.sweep(self._wire, keep=0)
 
     @property

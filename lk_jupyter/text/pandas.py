@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from lk_jupyter._extras import library
@@ -10,6 +11,11 @@ from lk_jupyter._extras import library
 def pandas() -> Any:
     """Return pandas. Raises UsageError where it is missing."""
     return library("pandas", "pandas", "A table")
+
+
+def typed(frame: Any, numbers: Iterable[str]) -> Any:
+    """Return a DataFrame with these columns as float64, also where no row has a number."""
+    return frame.astype({name: "float64" for name in numbers if name in frame})
 
 
 def numpy() -> Any:

@@ -41,7 +41,16 @@ def form_for(options: type[Options] | Options) -> Form:
 
 
 class Form(View):
-    """A form of one of the models in ``lk_jupyter.options.runs``; what does not fit is told at its field."""
+    """A form for options, as ``form_for`` returns it; a problem appears at its field.
+
+    Example:
+        >>> from lk_jupyter.options.runs import RunOptions
+        >>> from lk_jupyter.widgets import form_for
+        >>> form = form_for(RunOptions)
+        >>> form.entries = {"gpu": "A100", "timeout": "600"}
+        >>> form.line, form.value.timeout
+        ('--gpu A100 --timeout 600', 600)
+    """
 
     component = "form"
 
@@ -58,7 +67,11 @@ class Form(View):
 
     @property
     def value(self) -> Any:
-        """The options as the model has them. Raises UsageError when an entry does not fit."""
+        """The options that are filled in.
+
+        Raises:
+            UsageError: An entry doesn't fit.
+        """
         return check(self._model, self._raw())
 
     def __str__(self) -> str:

@@ -111,8 +111,7 @@ class RunMetrics(View):
         """The values as a DataFrame: ``Metrics.df`` for one run, ``Overlay.df`` for several.
 
         Index ``time`` (datetime64, UTC) or ``elapsed`` (timedelta64). Columns: the series (float64), and ``run``
-        (str) for
-        several.
+        (str) for several.
         """
         found = self._now()
         return found[0].df if len(found) == 1 else Overlay(found).df

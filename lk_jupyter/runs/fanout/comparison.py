@@ -11,13 +11,32 @@ from lk_jupyter.api.execution import SUCCEEDED_STATES
 from lk_jupyter.runs.clock import Bill, CostIs
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
+from lk_jupyter.text.pandas import typed
+
+#: Columns of a table that hold numbers.
+_NUMBERS = (
+    "seconds",
+    "cost",
+    "peak_gpu_memory_percent",
+    "peak_gpu_memory_gib",
+    "mean_gpu_utilization_percent",
+)
 
 
 @dataclass(frozen=True)
 class MemberResult:
-    """How one run of several ended. ``seconds`` of its code, ``cost`` in credits; None where not known.
+    """How one run of a fan-out ended.
 
-    ``cost_is`` is what the cost is: billed, estimated or at most; ``reason`` why it did not complete.
+    ``number`` of the run, ``machine``, swept ``values``, ``state``, ``seconds`` of its code, ``cost`` in credits (None
+    if unknown) and ``cost_is``: billed, estimated or at most. ``gpu`` is a GpuUsage, ``scores`` are metrics by name.
+    ``execution_id``, ``log`` (path), ``reason`` why it did not complete, ``remarks``.
+
+    Example:
+        >>> fan = session.fan_out("print('loss =', x)", sweep=["x=1,2"], metric=["loss"])
+        >>> _ = fan.wait()
+        >>> first = fan.outcomes()[0]
+        >>> first.completed, first.values, first.scores, first.bill.cost_is
+        (True, {'x': ...}, {'loss': 1.0}, '...')
     """
 
     number: int
@@ -36,12 +55,12 @@ class MemberResult:
 
     @property
     def bill(self) -> Bill:
-        """What it took and cost."""
+        """Time and cost of the run as a Bill."""
         return Bill(self.seconds, self.cost, self.cost_is)
 
     @property
     def completed(self) -> bool:
-        """Whether the code ran to a clean end."""
+        """Whether the run completed."""
         return self.state in SUCCEEDED_STATES
 
     def row(self, marks: Sequence[str] = ()) -> dict[str, Any]:
@@ -100,4 +119,5 @@ def table_of(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> Any:
         import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
     except ImportError:
         return rows
-    return pandas.DataFrame(rows).set_index("lane")
+    frame = pandas.DataFrame(rows, columns=None if rows else list(MemberResult(0, "", {}, "").row()))
+    return typed(frame.astype({"lane": "int64"}), _NUMBERS).set_index("lane")

@@ -41,9 +41,27 @@ _TICK = 0.1
 
 
 class FanOut:
-    """Runs that are active at once, ``parallel`` at most. With ``first`` the first that completes ends the others.
+    r"""Several runs of one code, as ``Session.fan_out`` returns it; ``parallel`` of them are active at once.
 
-    ``max_cost`` is what all together may cost, in credits. ``done`` is set when every lane has ended.
+    ``done`` is an event that is set when every run has ended. ``winner`` is the first completed run with
+    ``stop_on_first=True``. ``max_cost`` is what all runs may cost together, in credits.
+
+    Example:
+        >>> fan = session.fan_out("y = x * x\nprint('loss =', x)", sweep=["x=1,2"], outputs=["y"], metric=["loss"])
+        >>> fan.wait(timeout=60)
+        True
+        >>> fan.left
+        ''
+        >>> fan.variables()
+        {'y': {1: 1, 2: 4}}
+        >>> fan.table()["state"].to_list()
+        ['completed', 'completed']
+        >>> [(result.number, result.completed) for result in fan.outcomes()]
+        [(1, True), (2, True)]
+        >>> fan.cost <= fan.worst_case
+        True
+        >>> fan.raise_failure(strict=True)
+        >>> fan.abort()
     """
 
     def __init__(self, session: Connection, lanes: Sequence[RunPlan], options: RunOptions) -> None:
@@ -82,14 +100,14 @@ class FanOut:
 
     @property
     def worst_case(self) -> Decimal | None:
-        """What all cost at most, in credits, as far as prices are known; None when none is."""
+        """The highest cost of all runs together, in credits; None if no price is known."""
         costs = [lane.lane.package.worst_case for lane in self.lanes]
         known = [cost for cost in costs if cost is not None]
         total = sum(known, Decimal(0)) if known else None
         return min((cost for cost in (total, self.max_cost) if cost is not None), default=None)
 
     def start(self) -> FanOut:
-        """Begin, in threads of its own; once."""
+        """Start the runs, in threads; once."""
         if self._begun:
             return self
         self._begun = True
@@ -111,14 +129,20 @@ class FanOut:
         return sum(lane.run is not None and lane.run.bundle is None for lane in self.lanes)
 
     def seen(self) -> None:
-        """Take note that the ends of all were looked at."""
+        """Record that the ends of all runs were looked at."""
         for run in (lane.run for lane in self.lanes if lane.run and lane.record):
             run.seen()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until every lane has ended, and return whether they have.
+        """Wait until every run has ended.
 
-        An interrupt aborts them all, unless the option or the setting ``on_interrupt`` is ``detach``.
+        An interrupt aborts all runs, unless the option or the setting ``on_interrupt`` is ``detach``.
+
+        Args:
+            timeout: Seconds to wait. Default: no limit.
+
+        Returns:
+            Whether every run has ended.
         """
         if self._detaches:
             return self.done.wait(timeout)
@@ -131,7 +155,7 @@ class FanOut:
                 raise KeyboardInterrupt(self.left or f"Aborted {len(self.lanes)} runs.") from None
 
     def wait_for_abort(self, seconds: float | None = None) -> bool:
-        """Wait until all have ended that are being aborted; not longer than so many seconds, nor where an abort fails.
+        """Wait until all aborted runs have ended, at most this many seconds, and not for an abort that fails.
 
         Returns whether they have.
         """
@@ -144,7 +168,7 @@ class FanOut:
 
     @property
     def left(self) -> str:
-        """The way back to each lane that may still be active, in lines; nothing where all have ended."""
+        """The lines that attach to runs that may still be active; empty if all runs have ended."""
         active = [lane for lane in self.lanes if not lane.ended and lane.state != WAITING]
         known = [f"  %lk_attach {lane.run.execution_id}   (run {lane.lane.number})" for lane in active if lane.run]
         starting = len(active) - len(known)
@@ -154,11 +178,23 @@ class FanOut:
         return "\n".join([*head, *known, *more, *filter(None, [why])])
 
     def table(self) -> Any:
-        """Return the lanes that have ended as a pandas DataFrame; as a list of rows where pandas is missing."""
+        """Return the runs that have ended as a table.
+
+        Returns:
+            A pandas DataFrame with a row for each run (a list of rows without pandas). Index ``lane`` (int64): the
+            number of the run. Columns: ``machine`` (str), one for each swept value, ``state`` (str), ``seconds``
+            (float64), ``cost`` (float64, credits), ``peak_gpu_memory_percent`` (float64), ``peak_gpu_memory_gib``
+            (float64, GiB), ``mean_gpu_utilization_percent`` (float64), one for each metric, ``mark`` (str, such as
+            cheapest), ``remark`` (str), ``run`` (str, the id), ``log`` (str, the path of the log).
+        """
         return table_of(self.outcomes(), self.scores)
 
     def variables(self) -> dict[str, Any]:
-        """Return what the lanes sent back: name → lane → value; of the winner alone, where one was kept, the value."""
+        """Return the variables that the runs sent back.
+
+        Returns:
+            A dict: name → number of the run → value. With ``stop_on_first=True``, name → value of the winner.
+        """
         if self.winner:
             return dict(self.winner.variables)
         names = dict.fromkeys(name for lane in self.lanes for name in lane.variables)
@@ -168,7 +204,7 @@ class FanOut:
         }
 
     def outcomes(self) -> list[MemberResult]:
-        """Return how the lanes that have ended did so, in their order."""
+        """Return a MemberResult for each run that has ended, in the order of the runs."""
         return [lane.outcome for lane in self.lanes if lane.outcome]
 
     @property
@@ -178,11 +214,15 @@ class FanOut:
 
     @property
     def cost(self) -> Decimal:
-        """What all lanes cost so far, in credits, as far as is known."""
+        """The known cost of all runs so far, in credits."""
         return self.bill.cost or Decimal(0)
 
     def abort(self, because: str | None = None) -> None:
-        """Abort what goes on and start nothing more; the lanes end one after the other."""
+        """Abort all active runs and start no more.
+
+        Args:
+            because: Reason that the errors name. Default: none.
+        """
         self._because = because
         self._stopping.set()
         for lane in self.lanes:
@@ -191,7 +231,14 @@ class FanOut:
         self._leave_out_the_waiting()
 
     def raise_failure(self, *, strict: bool = False) -> None:
-        """Raise what tells that no lane completed, or with ``strict``, here or as an option, that one failed."""
+        """Raise an error if no run completed.
+
+        Args:
+            strict: Whether one failed run is enough. Default: False.
+
+        Raises:
+            RunFailed: No run completed, or with ``strict`` a run failed. It names the first failed run.
+        """
         failed = [(lane, error) for lane in self.lanes if (error := lane.failure())]
         if self.winner or not failed or (not (strict or self._strict) and any(o.completed for o in self.outcomes())):
             return

@@ -25,6 +25,7 @@ from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.run import Run
+from lk_jupyter.text.pandas import typed
 from lk_jupyter.text.redact import without_secrets
 
 if TYPE_CHECKING:
@@ -119,7 +120,9 @@ class History:
         except ImportError:
             return rows
         empty = [name for name in RunSummary("", datetime.now(timezone.utc), "").row() if name != "cost_is"]
-        return pandas.DataFrame(rows, columns=None if rows else empty).set_index("run")
+        frame = pandas.DataFrame(rows, columns=None if rows else empty)
+        frame["started"] = pandas.to_datetime(frame["started"], utc=True)
+        return typed(frame, ("seconds", "cost")).set_index("run")
 
 
 def history(session: Connection, options: HistoryOptions) -> History:

@@ -76,8 +76,8 @@ class Metrics:
         Index ``time`` (datetime64, UTC). Columns: ``gpu_utilization_percent``, ``gpu_memory_percent``,
         ``gpu_temperature_celsius``, ``gpu_power_watt``, ``gpu_power_limit_watt``, ``gpu_clock_sm_mhz``,
         ``gpu_clock_memory_mhz``, ``gpu_pcie_rx_mb_per_s``, ``gpu_pcie_tx_mb_per_s``, ``cpu_percent``,
-        ``ram_used_gib``,
-        ``ram_total_gib``. A null is NaN, and so is one row in each gap. Series without samples are NaN throughout.
+        ``ram_used_gib``, ``ram_total_gib`` (float64). A null is NaN, and so is one row in each gap. Series without
+        samples are NaN throughout.
 
         Raises:
             UsageError: pandas is missing.
@@ -115,7 +115,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Overlay:
-    """Metrics of several runs, aligned at their starts.
+    """Metrics of several ``runs``, aligned at their starts.
 
     Example:
         >>> from lk_jupyter.runs.metrics.metrics import overlay

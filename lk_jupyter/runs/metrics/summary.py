@@ -20,7 +20,16 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class GpuUsage:
-    """What a run made of its GPU, in percent; None where no series tells. ``peak_gib`` of its memory."""
+    """The GPU use of a run; None if there are no metrics.
+
+    ``peak_memory`` and ``mean_use`` in percent, ``peak_gib`` in GiB.
+
+    Example:
+        >>> fan = session.fan_out("print(x)", sweep=["x=1,2"])
+        >>> _ = fan.wait()
+        >>> fan.outcomes()[0].gpu.is_known
+        False
+    """
 
     peak_memory: float | None = None
     mean_use: float | None = None
@@ -28,7 +37,7 @@ class GpuUsage:
 
     @property
     def is_known(self) -> bool:
-        """Whether any series tells of it."""
+        """Whether there are metrics of the GPU."""
         return (self.peak_memory, self.mean_use) != (None, None)
 
 

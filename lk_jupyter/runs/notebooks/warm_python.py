@@ -97,10 +97,15 @@ _DISPLAYS = {"display_data", "execute_result"}
 
 @dataclass(frozen=True)
 class CellResult:
-    """What a cell of a session showed and brought back.
+    r"""What a cell of a session showed and sent back.
 
-    ``text`` is what it printed, ``displays`` are MIME bundles, ``outputs`` variables by name, ``notices`` lines about
-    them.
+    ``text`` is what it printed, ``displays`` are MIME bundles, ``outputs`` are variables by name, ``notices`` are lines
+    about them.
+
+    Example:
+        >>> from lk_jupyter.runs.notebooks.warm_python import CellResult
+        >>> CellResult("42\n", [], {"x": 42}, []).outputs["x"]
+        42
     """
 
     text: str
@@ -110,9 +115,20 @@ class CellResult:
 
 
 class WarmPython:
-    """A session: a Python on a machine, ``run`` is the machine's run.
+    r"""A session: a warm Python on one machine that keeps its variables, as ``Session.warm_python`` returns it.
 
-    ``kept`` is name → digest of the variables that were last the same here and in the session.
+    ``name`` is its name, ``run`` the run of its machine, ``idle`` the minutes without work after which it ends.
+
+    Example:
+        >>> warm = session.warm_python("docs")
+        >>> warm.run_code("x = 6 * 7").text
+        ''
+        >>> warm.run_code("print(x)", outputs=["x"])
+        CellResult(text='42\n', displays=[], outputs={'x': 42}, notices=['Set here: x'])
+        >>> warm.interrupt()
+        >>> warm.close()
+        >>> warm = session.warm_python("docs")
+        >>> warm.stop()
     """
 
     def __init__(self, name: str, kernel: HostedKernel, idle: float) -> None:
@@ -148,16 +164,23 @@ class WarmPython:
     def run_code(
         self, code: str, *, inputs: Mapping[str, Any] | None = None, outputs: Iterable[str] = (), **options: Any
     ) -> CellResult:
-        """Run code, wait for its end and return what it showed and brought back.
+        """Run code, wait for its end, and return what it showed and sent back.
+
+        An interrupt interrupts the code; the session stays.
 
         Args:
             code: Python, or the syntax of IPython.
-            inputs: variables that the code finds set; unchanged ones are sent once with ``carry=True``.
-            outputs: names of variables to bring back.
+            inputs: Variables that the code finds set. With ``carry=True``, unchanged variables are sent only once.
+            outputs: Names of variables to bring back. Default: none.
             options: ``carry``, ``pickle``, ``files`` and ``allow_secrets``, as in ``%%lk_run``.
 
-        An interrupt interrupts the code; the session stays. Raises CellFailed when the code fails, UsageError for what
-        does not fit (then nothing was sent), ConnectionFailed when the session has ended.
+        Returns:
+            A CellResult.
+
+        Raises:
+            CellFailed: The code failed. The session stays.
+            UsageError: An option or a value doesn't fit. Nothing was sent.
+            ConnectionFailed: The session has ended.
         """
         given = {"inputs": [] if options.get("carry") else list(inputs or ()), "outputs": list(outputs)}
         checked = honored(check(RunOptions, {**options, **given}), "run_code", {"cell", "hints", "session"})
@@ -290,17 +313,17 @@ class WarmPython:
         return answer
 
     def interrupt(self) -> None:
-        """Interrupt what it does; the session stays."""
+        """Interrupt the active code; the session stays."""
         self._kernel.interrupt()
 
     def stop(self) -> None:
-        """Stop its machine, and with that its bill; its variables are lost."""
+        """Stop the machine and its bill; the variables of the session are lost."""
         self.close()
         forget_saved(self.name)
         self._kernel.stop()
 
     def close(self) -> None:
-        """End the connection; the session stays."""
+        """Close the connection; the session stays active and costs credits."""
         _open.pop(self.run.execution_id, None)
         self.channel.close()
         self._kernel.server.close()

@@ -27,7 +27,18 @@ CHANGED = "was changed in the bucket after the run sent it, so it wasn't read"
 
 
 class Outputs(dict[str, Any]):
-    """Name → value of what a run has sent back; ``missing`` is name → reason for what has not come."""
+    """A dict of the variables that a run sent back: name → value, as ``Run.outputs`` returns it.
+
+    ``missing`` is name → reason for each variable that didn't arrive.
+
+    Example:
+        >>> run = session.run("total = 3", outputs=["total", "other"])
+        >>> found = run.outputs()
+        >>> found
+        {'total': 3}
+        >>> list(found.missing)
+        ['other']
+    """
 
     def __init__(self, found: Mapping[str, Any] = (), missing: Mapping[str, str] = ()) -> None:  # type: ignore[assignment]
         super().__init__(found)
