@@ -116,11 +116,11 @@ def _fill(_app: Sphinx, _page: str, source: list[str]) -> None:
 
 
 def _add_links(app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: Element | None) -> None:
-    """Head each page with the release, the name to install, the changelog and the addresses of the project."""
+    """Head each page with the name to install, the changelog and the addresses of the project."""
     addresses = [row.split(", ", 1) for row in metadata(DISTRIBUTION).get_all("Project-URL") or ()]
     changelog = f'<a href="{context["pathto"]("changelog")}">Changelog</a>' if "changelog" in app.env.all_docs else ""
     links = [f'<a href="{escape(address)}">{escape(label)}</a>' for label, address in addresses]
-    parts = [f"{project} {release}", f"<code>pip install {DISTRIBUTION}</code>", changelog, *links]
+    parts = [f"<code>pip install {DISTRIBUTION}</code>", changelog, *links]
     context["theme_announcement"] = " · ".join(filter(None, parts))
 
 
