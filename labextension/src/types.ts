@@ -1319,7 +1319,7 @@ export interface StartResponse {
   status?: string;
 }
 
-/** Who is signed in; `state` is a trouble's where the server did not tell. */
+/** Who is signed in; `state` is a trouble's if the server didn't report it. */
 export interface StatusContent {
   state: 'signed-out' | 'revoked' | 'unreachable' | 'slow' | 'not-an-api' | 'refused' | 'not-allowed' | 'bad-request' | 'broken' | 'signed-in';
   detail?: string;
@@ -1389,7 +1389,7 @@ export interface StreamOutput {
   output: string;
 }
 
-/** An event of a run: something that it shows beside its text. */
+/** An event of a run: something that it shows besides its text. */
 export interface StreamShown {
   shown: Shown;
 }
@@ -1579,7 +1579,7 @@ export interface VM {
   name?: string | null;
   display_name?: string | null;
   billed?: number | null;
-  /** Credits so far; the better one of the two figures. */
+  /** Credits so far; prefer this to `billed`. */
   croesus_billed?: number | null;
   status_check_url?: string | null;
   polling_message?: string | null;

@@ -113,7 +113,7 @@ class VM(Model):
     name: str | None = None
     display_name: str | None = None
     billed: Credits | None = None
-    croesus_billed: Credits | None = Field(None, description="Credits so far; the better one of the two figures.")
+    croesus_billed: Credits | None = Field(None, description="Credits so far; prefer this to ``billed``.")
     status_check_url: str | None = None
     polling_message: str | None = None
     user_id: str | None = None

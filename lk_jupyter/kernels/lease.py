@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Lease:
-    """Ends after so many seconds without work; it never does while something runs.
+    """Ends after this number of seconds without work; it never does while something runs.
 
     ``now`` is a clock that only goes forward.
     """
@@ -19,17 +19,17 @@ class Lease:
         self._at_work = False
 
     def work(self) -> None:
-        """Take note that something runs."""
+        """Record that something runs."""
         self._at_work = True
 
     def rest(self) -> None:
-        """Take note that nothing runs any more."""
+        """Record that nothing runs any more."""
         self._at_work = False
         self._since = self._now()
 
     @property
     def is_over(self) -> bool:
-        """Whether the machine is to be given back."""
+        """Whether the machine must be given back."""
         return not self._at_work and self._now() - self._since >= self._seconds
 
     @property

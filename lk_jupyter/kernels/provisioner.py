@@ -59,7 +59,7 @@ class CloudProvisioner(LocalProvisioner):
             raise
 
     async def cleanup(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002 (it is called so)
-        """Stop the machine and its bill, unless the kernel is to be restarted."""
+        """Stop the machine and its bill, unless the kernel restarts."""
         if not restart:
             await self._stop()
         await super().cleanup(restart=restart)

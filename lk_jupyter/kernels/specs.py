@@ -22,7 +22,7 @@ _LOGO = Path(__file__).with_name("logo-svg.svg")
 
 
 class InstalledKernel(NamedTuple):
-    """A kernel of ours: the name of its spec, the name that it shows, and what its provisioner is told."""
+    """A kernel of ours: the name of its spec, the name that it shows, and the settings of its provisioner."""
 
     name: str
     title: str
@@ -30,7 +30,7 @@ class InstalledKernel(NamedTuple):
 
 
 def add(machine: MachineType, config: dict[str, Any], title: str | None = None) -> InstalledKernel:
-    """Install the kernel of a machine for this user, in place of the one that it had."""
+    """Install the kernel of a machine for this user, in place of its earlier kernel."""
     price = f", {price_label(machine)}" if machine.price_per_hour is not None else ""
     title = title or f"Python on {machine.card_name if machine.card else machine.hardware_profile}{price}"
     name = _PREFIX + re.sub(r"[^a-z0-9.-]", "-", machine.hardware_profile.lower())

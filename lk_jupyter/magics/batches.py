@@ -74,7 +74,7 @@ def _job(options: BatchOptions, offer: Any, rows: Column) -> Job:
 
 
 def _agreed(job: Job, options: BatchOptions) -> bool:
-    """Tell the price, and ask whether to start."""
+    """Show the price, and ask whether to start."""
     estimate = job.estimate(range(len(job.prompts)))
     known = sum((cost for cost in (estimate.prompts, estimate.answers) if cost is not None), Decimal(0))
     short = map(str, short_of(current(), known, "this batch", limits=False))

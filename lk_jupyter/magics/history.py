@@ -116,7 +116,7 @@ def _written(path: Path, script: str) -> Path:
 
 
 class DiffView:
-    """Shows a comparison; what differs has a sign, beside its colour."""
+    """Shows a comparison; what differs has a sign, besides its color."""
 
     def __init__(self, diff: Diff) -> None:
         self._diff = diff

@@ -1,4 +1,4 @@
-"""``%lk_keys``: API keys, your own and those of your organization."""
+"""``%lk_keys``: API keys, your own and your organization's."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _chosen(options: KeyOptions | RegenerateOptions) -> tuple[Session, Key]:
 
 
 def _is_sure(options: KeyOptions | RegenerateOptions, session: Session, key: Key, question: str) -> bool:
-    """Return whether to go on; the question tells when the key is the one in use."""
+    """Return whether to continue; the question says if the key is in use."""
     own = " You are signed in with this key." if session.target.key.token.startswith(key.prefix) else ""
     if options.yes or ask(f"{question}{own} [y/N] "):
         return True

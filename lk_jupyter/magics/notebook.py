@@ -102,7 +102,7 @@ def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
             StatusLine(
                 "listening",
                 [server.url],
-                f"Its address with the token is in {options.save}. It is a secret, like a key.",
+                f"The address with its token is in {options.save}. Keep it secret, like a key.",
             )
         )
     else:
@@ -153,7 +153,7 @@ def started_server(
 
 
 def _waited_for(run: Run, watch: Callable[[str], object]) -> HostedServer:
-    """Wait until the server of a run answers; one that does not is stopped."""
+    """Wait until the server of a run answers; a server that doesn't answer is stopped."""
     try:
         return wait_for_server(run, watch)
     except LkError:
@@ -173,7 +173,7 @@ def _open(run: Run) -> bool:
 
 
 def _page_for(url: str) -> Path:
-    """Write a page that leads on to an address with a token in it, which is to be in no command line.
+    """Write a page that leads on to an address with a token in it, which must be in no command line.
 
     Only its reader can open it; older ones are removed.
     """

@@ -77,7 +77,7 @@ def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
 
 
 def _latest(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
-    """Return what goes on, then what ended; a run that stands in both lists counts once."""
+    """Return active runs, then ended ones; a run in both lists counts once."""
     ended = {run.execution_id: run for run in session.client.billing.history(limit=limit)}
     final = {run_id for run_id, run in ended.items() if is_final(run.status)}
     going_on = [run for run in session.client.workloads.list() if run.execution_id not in final]
@@ -100,7 +100,7 @@ def _row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tu
 
 
 def _name(run: Workload | ExecutionSummary) -> str:
-    """Return the display name; in the history some servers give it beyond what the API tells."""
+    """Return the display name; in the history some servers give it beyond the API."""
     named = run.run_name if isinstance(run, Workload) else (run.model_extra or {}).get("run_name")
     return named or plain_name(run.file_name or "")
 
@@ -120,7 +120,7 @@ def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: 
 
 
 def _phases(run: Run) -> list[str]:
-    """Return how long each phase took, where the server tells."""
+    """Return how long each phase took, if the server reports it."""
     with suppress(ApiError):
         timing = run.session.client.execution.timing(run.execution_id).timing
         told = timing.phases if timing and timing.phases else {}
@@ -167,7 +167,7 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     if not entries:
         display(Note(f"No stored lines in the last {options.hours} hours. A run that just finished may need a moment."))
     elif len(entries) == options.limit:
-        display(Note(f"{options.limit} lines; there may be more: --limit takes up to 10000."))
+        display(Note(f"{options.limit} lines shown; there may be more. Use --limit, at most 10000."))
 
 
 def _print_all_logs(options: LogsOptions) -> None:

@@ -92,7 +92,7 @@ def _delete_each(found: list[EnvironmentVariable], *, everything: bool) -> None:
 
 
 def _checked(options: SetOptions) -> str:
-    """Return the name. Raises UsageError for a value on the line, which is not told again."""
+    """Return the name. Raises UsageError for a value on the line, which isn't repeated."""
     name, has_value, _ = options.name.partition("=")
     if has_value or options.value:
         raise UsageError(

@@ -125,7 +125,7 @@ def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
 
 
 def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> GpuSelectionStatus:
-    """Show how far it is until it has ended; an interrupt aborts it with the try that goes on."""
+    """Show how far it is until it has ended; an interrupt aborts it with its active try."""
     line = LiveOutput(shell)
     with AtInterrupt(lambda _: abort_soon(client, execution_id)):
         try:

@@ -41,5 +41,5 @@ RENEWED = timedelta(days=20)
 
 
 def returned_key(token: str, what: str | int) -> str:
-    """Return the key of what a run sends back: the number of a slot, or the message that tells of them."""
+    """Return the key of what a run sends back: the number of a slot, or the message that lists them."""
     return f"{RETURNED}{token}/{what}"

@@ -9,7 +9,7 @@ PORTS_KEY = "lk_ports"
 
 
 def ports_in(metadata: dict[str, Any] | None) -> tuple[int, ...]:
-    """Return the ports that a run was started with, as its metadata tell."""
+    """Return the ports that a run was started with, as its metadata says."""
     return tuple(int(port) for port in str((metadata or {}).get(PORTS_KEY) or "").split(",") if port.isdecimal())
 
 

@@ -19,7 +19,7 @@ class _Account(Handler):
     """Answers with the status."""
 
     async def tell(self, said: list[str] | None = None) -> None:
-        """Tell who is signed in now; a trouble is an answer here too, with status 200."""
+        """Return who is signed in now; a trouble is an answer here too, with status 200."""
         try:
             upstream = await self.desk.upstream()
         except RequestProblem as trouble:
@@ -29,7 +29,7 @@ class _Account(Handler):
         self.finish({**facts, "said": said or []})
 
     async def change(self, work: Callable[..., list[str]], *given: Any) -> None:
-        """Do what changes who is signed in, then tell who that is."""
+        """Do what changes who is signed in, then return who that is."""
         try:
             said = await asyncio.to_thread(work, *given)
         except NotSignedIn as problem:
@@ -44,7 +44,7 @@ class Status(_Account):
 
     @guarded
     async def get(self) -> None:
-        """Tell it."""
+        """Return it."""
         await self.tell()
 
 
@@ -85,7 +85,7 @@ class LocalCloud(_Account):
 
     @guarded
     async def get(self) -> None:
-        """Tell whether it runs."""
+        """Return whether it runs."""
         self.finish(await asyncio.to_thread(_found))
 
     @guarded
@@ -100,7 +100,7 @@ class LocalCloud(_Account):
 
 
 def _server() -> dict[str, Any]:
-    """Tell the server that a sign-in would be for."""
+    """Return the server that a sign-in would be for."""
     from lk_jupyter.config import settings  # noqa: PLC0415
     from lk_jupyter.connection import signin  # noqa: PLC0415
 

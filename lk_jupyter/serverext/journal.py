@@ -23,7 +23,7 @@ class JournalHandler(Handler):
 
     @guarded
     async def get(self) -> None:
-        """Tell them, ``limit`` of them behind the one with the number ``before``, of one ``notebook`` if named."""
+        """Return them, ``limit`` of them behind the one with the number ``before``, of one ``notebook`` if named."""
         limit, before = self.number("limit", 100, MOST), self.number("before", None)
         self.finish(await asyncio.to_thread(_page, limit, before, self.get_query_argument("notebook", None)))
 
@@ -33,7 +33,7 @@ class Code(Handler):
 
     @guarded
     async def get(self, execution_id: str) -> None:
-        """Tell it."""
+        """Return it."""
         code = await asyncio.to_thread(_code, execution_id)
         if code is None:
             raise RequestProblem("refused", "The journal of this machine doesn't know this run.", 404)

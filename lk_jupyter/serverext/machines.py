@@ -30,7 +30,7 @@ class MachinesHandler(Handler):
 
     @guarded
     async def get(self) -> None:
-        """Tell them in order; the names of the query are those of a wish, ``available`` and ``descending`` take 1."""
+        """Return them in order; the query has the names of a wish; ``available`` and ``descending`` take 1."""
         from lk_jupyter.machines.picker import PickerQuery  # noqa: PLC0415 (at first use, like all below)
 
         typed = {name: self.get_query_argument(name, str(value)) for name, value in PickerQuery().as_dict().items()}
@@ -53,7 +53,7 @@ class Default(Handler):
 
 
 async def _offered(upstream: Upstream) -> list[MachineOffer]:
-    """Return what the account may have now, as it was told at most half a minute ago. Raises RequestProblem."""
+    """Return what the account may have now, as reported at most half a minute ago. Raises RequestProblem."""
     read, found = _offers.get(upstream, (0.0, []))
     if not found or time.monotonic() - read > KEPT:
         found = await _asked(upstream)
@@ -78,7 +78,7 @@ async def _asked(upstream: Upstream) -> list[MachineOffer]:
 
 
 async def if_told(answer: Awaitable[Any]) -> Any:
-    """Return what refines a table; None where the server does not tell it."""
+    """Return what refines a table; None if the server doesn't report it."""
     with suppress(RequestProblem):
         return await answer
 

@@ -32,7 +32,7 @@ class TroubleContent(BaseModel):
 
 
 class StatusContent(BaseModel):
-    """Who is signed in; ``state`` is a trouble's where the server did not tell."""
+    """Who is signed in; ``state`` is a trouble's if the server didn't report it."""
 
     state: State | Literal["signed-in"]
     detail: str = ""
@@ -225,7 +225,7 @@ class Shown(BaseModel):
 
 
 class StreamShown(BaseModel):
-    """An event of a run: something that it shows beside its text."""
+    """An event of a run: something that it shows besides its text."""
 
     shown: Shown
 

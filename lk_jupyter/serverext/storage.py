@@ -1,7 +1,7 @@
 """``lk/storage/…``: what a file browser needs of the bucket beyond the API's own operations.
 
 The API lists keys, from one prefix on, and knows neither folders nor moving. A folder that is empty
-is kept by an object of its own, ``.keep``, which no listing shows.
+is kept by a separate object, ``.keep``, which no listing shows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ListingHandler(Handler):
 
     @guarded
     async def get(self) -> None:
-        """Tell what is in ``folder``: ``limit`` items from ``offset`` on, folders first, each group by name."""
+        """Return what is in ``folder``: ``limit`` items from ``offset`` on, folders first, each group by name."""
         folder = _checked_folder(self.get_query_argument("folder", "", strip=False))
         limit, offset = self.number("limit", 200, MOST_ITEMS), self.number("offset", 0)
         files = await _files(await self.desk.upstream(), folder)
@@ -45,7 +45,7 @@ class Info(Handler):
 
     @guarded
     async def get(self) -> None:
-        """Tell the file ``key``, or the folder of that name."""
+        """Return the file ``key``, or the folder of that name."""
         key = _checked_key(self.get_query_argument("key", strip=False).rstrip("/"))
         upstream = await self.desk.upstream()
         if (found := await _files(upstream, key, 1)) and found[0]["key"] == key:
@@ -79,7 +79,7 @@ class Move(Handler):
 
     @guarded
     async def post(self) -> None:
-        """Copy, then delete: what fails in between leaves the older one whole."""
+        """Copy, then delete: what fails in between leaves the older one complete."""
         from lk_jupyter.serverext.models import MoveBody  # noqa: PLC0415 (at first use)
 
         body = self.read(MoveBody)
@@ -148,7 +148,7 @@ def _by_name(item: dict[str, Any]) -> tuple[str, str]:
 
 
 async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str, str]]:
-    """Return every key with the one that it gets."""
+    """Return every key with its new key."""
     if source.endswith("/") != target.endswith("/"):
         raise RequestProblem(
             "bad-request", "A folder ends with a slash and a file doesn't. Name source and target alike."

@@ -34,7 +34,7 @@ class Credentials:
         renew_in_child(self)
 
     def after_fork(self) -> None:
-        """Make the lock anew, which a thread of the parent may have held."""
+        """Renew the lock, which a thread of the parent may have held."""
         self._lock = threading.Lock()
 
     def present(self) -> StorageCredentials:
@@ -50,7 +50,7 @@ class Credentials:
             return self._present
 
     def forget(self, given: StorageCredentials) -> None:
-        """Take note that the storage does not accept these any more."""
+        """Record that the storage does not accept these any more."""
         with self._lock:
             if self._present == given:
                 self._present = None

@@ -1,4 +1,4 @@
-"""Objects on their way down into files: under another name until they are whole, and gone on with after a crash."""
+"""Objects on their way down into files: under another name until they are complete, and resumed after a crash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PREFIX = ".lk-"
 
 
 class Unfinished:
-    """The file that holds what has come, and for a large object another one that holds which parts that is."""
+    """The file that holds what has come, and for a large object another file with its parts so far."""
 
     def __init__(self, target: Path, info: ObjectInfo) -> None:
         name = _hash(target.name)
@@ -86,7 +86,7 @@ class Unfinished:
 
 
 def fetch_file(read: Read, info: ObjectInfo, target: Path, meter: Meter, *, checksum: bool = False) -> None:
-    """Write an object to a file, which is there whole or not at all.
+    """Write an object to a file, which is complete or not there at all.
 
     An error of the network leaves what has come for another try; an interrupt leaves nothing.
     """
@@ -144,7 +144,7 @@ class _Damaged(StorageError):
 
 
 def check_room(folder: Path, what: str, size: int) -> None:
-    """Raise StorageError when a folder has no room for so many bytes."""
+    """Raise StorageError when a folder has no room for this number of bytes."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:

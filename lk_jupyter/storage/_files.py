@@ -183,7 +183,7 @@ class _Sending:
             self._end()
 
     def finish_alone(self) -> None:
-        """Store the object in the background: nobody waits, and an error is shown where those of threads are."""
+        """Store the object in the background: nobody waits, and an error is shown where errors of threads are."""
         self._is_alone = True
         _ALONE.add(self._thread or self._start())
         self._pieces.put(bytes(self._held))

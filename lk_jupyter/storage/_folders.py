@@ -1,4 +1,4 @@
-"""Whole folders, both ways: what is there already stays, small files travel many at once."""
+"""Folders, both ways: what is there already stays, small files travel many at once."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def replaced(storage: BucketFiles, here: Path, folder: str) -> list[str]:
 def _planned(
     storage: BucketFiles, here: Path, prefix: str, *, checksum: bool = False
 ) -> tuple[SyncPlan, dict[str, PlanEntry]]:
-    """Return what is to be sent, and what is there."""
+    """Return what must be sent, and what is there."""
     files, left_out = _files(here)
     there = {name: _entry(name, info) for name, info in _objects(storage, prefix).items()}
 

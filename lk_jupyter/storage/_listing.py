@@ -24,7 +24,7 @@ _SECONDS = len("2026-01-31T12:00:00")  # some servers tell fractions too, of any
 def pages(wire: Wire, prefix: str, *, recursive: bool, size: int = 1000) -> Iterator[Page]:
     """Iterate over the pages of what begins with ``prefix``; the next is asked for when it is wanted.
 
-    Without ``recursive`` what lies deeper is told as its folder, once.
+    Without ``recursive`` what lies deeper is listed as its folder, once.
     """
     found = page(wire, prefix, recursive=recursive, size=size)
     yield found.items
@@ -34,7 +34,7 @@ def pages(wire: Wire, prefix: str, *, recursive: bool, size: int = 1000) -> Iter
 
 
 def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | None = None) -> FolderPage:
-    """Return one page of what begins with ``prefix``: the first, or the one that the token of another leads to."""
+    """Return one page of what begins with ``prefix``: the first, or the page of a token."""
     query = {"list-type": "2", "prefix": prefix, "max-keys": str(size)}
     if not recursive:
         query["delimiter"] = "/"
@@ -66,7 +66,7 @@ def markers(wire: Wire, prefix: str) -> list[str]:
 
 
 def is_prefix(wire: Wire, prefix: str) -> bool:
-    """Whether there is a key that begins so, be it the marker of an empty folder."""
+    """Whether a key begins with this text, be it the marker of an empty folder."""
     query = {"list-type": "2", "prefix": prefix, "max-keys": "1"}
     root = _parsed(wire.need(Request("GET", "", query)).body, prefix)
     return next(root.iter(f"{_space(root)}Contents"), None) is not None

@@ -12,7 +12,7 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> int | None:
-    """Return the bytes that this process may still use; None where the system does not tell."""
+    """Return the bytes that this process may still use; None if the system doesn't report it."""
     found = [size for size in (_of_system(), _of_group()) if size is not None]
     return min(found) if found else None
 

@@ -1,4 +1,4 @@
-"""One upload in parts: it can be asked how far it is, gone on with, completed, or taken back."""
+"""One upload in parts: it can be inspected, resumed, completed, or taken back."""
 
 from __future__ import annotations
 
@@ -103,6 +103,6 @@ def uploads_of(wire: Wire, key: str) -> list[str]:
 
 
 def etag_of(parts: list[str]) -> str:
-    """Return the name that S3 gives to the content of an object in parts, from those of the parts."""
+    """Return the name that S3 gives to the content of an object in parts, from the names of the parts."""
     joined = b"".join(bytes.fromhex(part) for part in parts if len(part) == 32)
     return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"

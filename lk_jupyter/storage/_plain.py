@@ -45,7 +45,7 @@ def head(wire: Wire, key: str) -> dict[str, Any]:
 
 
 def read_range(wire: Wire, key: str, etag: str, start: int, end: int) -> memoryview:
-    """Return a range of an object, as long as it is the one that this name of a content belongs to."""
+    """Return a range of an object, as long as it has the content of this name."""
     headers = {"range": f"bytes={start}-{end - 1}"}
     if etag:
         headers["if-match"] = f'"{etag}"'

@@ -30,7 +30,7 @@ class PlanEntry:
 
 @dataclass(frozen=True)
 class SyncPlan:
-    """Names to copy, those that are there already, those that are only on the other side, and what is left out."""
+    """Names to copy, names that are there already, names that are only on the other side, and what is left out."""
 
     copy: tuple[PlanEntry, ...] = ()
     same: int = 0

@@ -131,7 +131,7 @@ def _as_pair(given: StorageCredentials) -> S3Credential:
 
 
 def read_range(store: S3Store, key: str, etag: str, start: int, end: int) -> memoryview:
-    """Return a range of an object, as long as it is the one that this name of a content belongs to."""
+    """Return a range of an object, as long as it has the content of this name."""
     options: Any = {"range": (start, end)}
     if etag:
         options["if_match"] = f'"{etag}"'

@@ -111,7 +111,7 @@ class Wire:
         return AT_ONCE_HERE if host in LOOPBACK else AT_ONCE
 
     def hasty(self) -> Wire:
-        """Return one that does not try again, for when somebody waits for the end."""
+        """Return a copy that does not try again, for when somebody waits for the end."""
         return Wire(self._credentials, pauses=())
 
     def ask(self, request: Request, halt: CancelToken | None = None) -> S3Response:

@@ -17,7 +17,7 @@ _MOMENT = "%Y%m%dT%H%M%SZ"
 
 
 def quoted(text: str, safe: str = "") -> str:
-    """Return text as it stands in an address and in what is signed."""
+    """Return text as it is written in an address and in what is signed."""
     return quote(text, safe=f"-_.~{safe}")
 
 

@@ -1,4 +1,4 @@
-"""Large objects on their way up: in parts, several at once, and gone on with after a crash."""
+"""Large objects on their way up: in parts, several at once, and resumed after a crash."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Begun:
 
 
 def send_file(wire: Wire, path: Path, key: str, meter: Meter, *, overwrite: bool = True) -> None:
-    """Send a file in parts; those that an earlier try has sent are not sent again."""
+    """Send a file in parts; parts that an earlier try has sent are not sent again."""
     before = path.stat()
     part = part_size(before.st_size)
     source = str(path.resolve())
@@ -85,7 +85,7 @@ def copy_in_parts(wire: Wire, source: str, size: int, key: str) -> None:
 
 
 def sweep(wire: Wire, *, keep: float = KEPT) -> int:
-    """Take back the uploads that nobody can go on with, or would; return how many there were."""
+    """Take back the uploads that nobody can resume, or would; return how many there were."""
     count = 0
     for record in _upload_state.abandoned(wire.bucket):
         assert record.facts  # noqa: S101 (else it is no record of this bucket)
@@ -101,7 +101,7 @@ def sweep(wire: Wire, *, keep: float = KEPT) -> int:
 def _begun(wire: Wire, wanted: Facts) -> Iterator[_Begun]:
     """Yield an upload, an earlier one where it fits.
 
-    An error leaves it to be gone on with where that is possible; an interrupt takes it back.
+    An error leaves it to be resumed where that is possible; an interrupt takes it back.
     """
     sweep(wire)
     record = _upload_state.record_for(wire.bucket, wanted.key)
@@ -121,7 +121,7 @@ def _begun(wire: Wire, wanted: Facts) -> Iterator[_Begun]:
 
 
 def _gone_on_with(wire: Wire, record: Record, wanted: Facts) -> _Begun | None:
-    """Return the upload that the record tells of, if it fits and the bucket still knows it."""
+    """Return the upload of the record, if it fits and the bucket still knows it."""
     facts = record.facts
     if facts is None:
         return None
@@ -144,7 +144,7 @@ def _begin(wire: Wire, record: Record, wanted: Facts) -> _Begun:
 
 
 def _take_back(wire: Wire, record: Record) -> None:
-    """Take back what a record tells of; it is kept for a later try when the bucket cannot be reached now."""
+    """Take back the upload of a record; it is kept for a later try when the bucket cannot be reached now."""
     gone = False
     try:
         if record.facts:

@@ -1,4 +1,4 @@
-"""What this machine remembers of its uploads in parts: after a crash they are gone on with, or taken back.
+"""What this machine remembers of its uploads in parts: after a crash they are resumed, or taken back.
 
 A small file for each, locked by the process that sends: whose lock is free has no sender any more.
 """
@@ -38,7 +38,7 @@ class Facts:
     began: float = field(default_factory=time.time)
 
     def is_of(self, other: Facts) -> bool:
-        """Whether the parts that were sent fit what is to be sent now."""
+        """Whether the parts that were sent fit what must be sent now."""
         return bool(self.source) and all(
             getattr(self, name) == getattr(other, name)
             for name in ("bucket", "key", "source", "size", "changed", "part")
@@ -54,7 +54,7 @@ class Record:
         self.facts: Facts | None = None if descriptor is None else _read(descriptor)
 
     def write(self, facts: Facts) -> None:
-        """Remember this; before what it tells of is done."""
+        """Remember this, before it is done."""
         self.facts = facts
         if self._descriptor is not None:
             content = json.dumps(asdict(facts)).encode()
@@ -68,7 +68,7 @@ class Record:
         self.write(replace(self.facts, **changes))  # type: ignore[arg-type]
 
     def close(self, *, forget: bool = False) -> None:
-        """Let go of it; ``forget`` it when there is nothing to go on with."""
+        """Let go of it; ``forget`` it when there is nothing to resume."""
         if self._descriptor is None:
             return
         if forget and self._path and os.name != "nt":

@@ -75,7 +75,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return found if detail else sorted(found)
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """Tell size, time and type of an object or a folder. Raises FileNotFoundError."""
+        """Return size, time and type of an object or a folder. Raises FileNotFoundError."""
         path = self._strip_protocol(path)
         if not path:
             return _folder("")
@@ -101,7 +101,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
             self.mkdir(path)
 
     def rmdir(self, path: str) -> None:
-        """Remove an empty folder, which another program made. Raises OSError for one that is not empty."""
+        """Remove an empty folder, which another program made. Raises OSError for a folder that is not empty."""
         path = self._strip_protocol(path)
         if self.info(path)["type"] != "directory":
             raise NotADirectoryError(errno.ENOTDIR, "Not a folder", path)
@@ -263,7 +263,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     checksum = ukey
 
     def sign(self, path: str, expiration: int = 3600, **_: Any) -> str:
-        """Return an address that reads an object without credentials for so many seconds: a secret."""
+        """Return an address that reads an object without credentials for this number of seconds: a secret."""
         return self.storage.presign(self._strip_protocol(path), life=timedelta(seconds=expiration)).url
 
     def invalidate_cache(self, path: str | None = None) -> None:

@@ -80,7 +80,7 @@ def code_for(key: str, wish: LoadRequest) -> str:
 
 
 def is_loadable(key: str) -> bool:
-    """Whether the suffix of a key tells how to load it."""
+    """Whether the suffix of a key decides how to load it."""
     with suppress(StorageError):
         return bool(_kind_of(key))
     return False
@@ -117,7 +117,7 @@ def _check_memory(key: str, kind: Format, file: Any, wish: LoadRequest, *, packe
 
 
 def _parquet_size(file: Any, wish: LoadRequest) -> int:
-    """Return the bytes of the wanted columns when they are unpacked; 0 where that cannot be told."""
+    """Return the bytes of the wanted columns when they are unpacked; 0 if unknown."""
     try:
         meta = _library("pyarrow.parquet").ParquetFile(file).metadata
     except LkError:
@@ -205,7 +205,7 @@ def _excel(file: Any, wish: LoadRequest) -> Any:
 
 
 def _part(table: Any, wish: LoadRequest) -> Any:
-    """Return the wanted part of a table that was read as a whole."""
+    """Return the wanted part of a table that was read completely."""
     found = table if wish.columns is None or list(table.columns) == wish.columns else table[wish.columns]
     return found if wish.sample is None else found.head(wish.sample)
 

@@ -1,4 +1,4 @@
-"""What is told of objects: one of them, a folder of them, a link to one, and what a transfer did."""
+"""Facts about objects: one object, a folder, a link, and what a transfer did."""
 
 from __future__ import annotations
 

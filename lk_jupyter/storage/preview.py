@@ -1,4 +1,4 @@
-"""The begin of an object, so that people see what it is: read by range, and never the whole of a large one."""
+"""The start of an object, so that people see what it is: read by range, and never all of a large one."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Meter:
             self._marks = deque((moment, done + size) for moment, done in self._marks)
 
     def end_file(self) -> None:
-        """Count a file that is whole."""
+        """Count a complete file."""
         with self._lock:
             self._files_done += 1
 

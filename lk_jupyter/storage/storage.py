@@ -635,7 +635,7 @@ def _local_words(path: Path) -> Iterator[None]:
 
 
 def _told(meter: Meter) -> TransferResult:
-    """Tell that all is done, and what it was."""
+    """Report that all is done, and what it was."""
     meter.end_file()
     meter.tell()
     state = meter.state()

@@ -1,4 +1,4 @@
-"""Metrics on their way to the browser: the numbers as bytes, beside what they mean."""
+"""Metrics on their way to the browser: the numbers as bytes, with what they mean."""
 
 from __future__ import annotations
 

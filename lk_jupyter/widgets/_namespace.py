@@ -21,7 +21,7 @@ def free_name(key: str) -> str:
 
 
 def checked_name(name: str) -> str:
-    """Return the name of a new variable. Raises UsageError for what is none, and for one that is taken."""
+    """Return the name of a new variable. Raises UsageError for an invalid name, and for a name that is taken."""
     name = normalize("NFKC", name.strip())
     if not _is_name(name):
         raise UsageError(

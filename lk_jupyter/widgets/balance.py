@@ -86,7 +86,7 @@ class Balance(View):
         super().close()
 
     def picture(self) -> StaticView:
-        """Tell what was left, and what was spent."""
+        """Show what was left, and what was spent."""
         most = "" if self.complete else " at the latest"
         ends = [("Lasts until", self.runs_out[:16].replace("T", " ") + most)] if self.runs_out else []
         rows = [("Left", self.left), ("Running now", self.running), ("Per hour", self.per_hour), *ends]
@@ -103,7 +103,7 @@ class Balance(View):
         return [(caption, rows) for caption, rows in parts if rows]
 
     def _session(self) -> Session:
-        """Return the session of the notebook, or one of another organization beside it."""
+        """Return the session of the notebook, or a second one of another organization."""
         shared = current(start=False)
         if not self.org:
             return shared

@@ -116,7 +116,7 @@ class Chat(View):
         self._cost, self._is_counted = Decimal(0), True
 
     def picture(self) -> StaticView:
-        """Tell what was said."""
+        """Show the conversation."""
         lines = [f"{_who(turn)}: {turn['text']}" for turn in self.turns]
         title = f"Chat with {self.model}"
         body = "".join(_drawn(turn) for turn in self.turns)
@@ -148,7 +148,7 @@ class Chat(View):
         self.turns = [*self.turns[:-1], _turn(label, answer.text, answer.reasoning, facts)]
 
     def _add(self, cost: Decimal | None) -> None:
-        """Count the cost of an answer; one that was stopped, or whose model has no price, tells none."""
+        """Count the cost of an answer; an answer that was stopped, or whose model has no price, has none."""
         self._cost += cost or 0
         self._is_counted = self._is_counted and cost is not None
         rest = "" if self._is_counted else ", plus uncounted usage"

@@ -87,7 +87,7 @@ class Form(View):
         self.fields = [{**field, "suggestions": known.get(field["completer"], [])} for field in self.fields]
 
     def picture(self) -> StaticView:
-        """Tell what was filled in."""
+        """Show what was filled in."""
         text = self.line or "No options set."
         return StaticView(text, f"<p>Options: <code>{escape(text)}</code></p>")
 

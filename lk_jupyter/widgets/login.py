@@ -73,6 +73,6 @@ class Login(View):
         self.say("\n".join(done))
 
     def picture(self) -> StaticView:
-        """Tell who was signed in."""
+        """Show who was signed in."""
         text = f"Signed in as {self.account} at {self.server}" if self.account else f"Not signed in at {self.server}"
         return StaticView(text, f"<p>{escape(text)}</p>")

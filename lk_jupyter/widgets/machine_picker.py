@@ -104,7 +104,7 @@ class MachinePicker(View):
         self.say(f"Runs of this notebook without a machine now use {self.value}, until the kernel ends.")
 
     def picture(self) -> StaticView:
-        """Tell the machines that fitted, and which was chosen."""
+        """Show the machines that fitted, and which was chosen."""
         rows = [("✓" if row["profile"] == self.value else "", *_cells(row)) for row in self.rows]
         note = self.problem or f"{self.total} Chosen: {self.value}."
         return picture(Table(_COLUMNS, rows, note, _FIGURES, "Machines, prices in credits"))

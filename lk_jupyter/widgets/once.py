@@ -40,7 +40,7 @@ class Once(View):
         return {"rows": secret.rows, "image": secret.image, "advice": secret.advice}
 
     def picture(self) -> StaticView:
-        """Tell that there was something, and not what."""
+        """Show that there was something, and not what."""
         state = "was shown once" if self.is_over else "can be shown once, while this kernel lives"
         text = f"{self.title}: {state}; it isn't saved in the notebook."
         return StaticView(text, f"<p>{escape(text)}</p>")

@@ -137,7 +137,7 @@ class RunMetrics(View):
         return StaticView(text, html, self._plotted("\n".join(f"Run {each.label}" for each in self._found)))
 
     def _plotted(self, head: str) -> Callable[[], bytes] | None:
-        """Return what plots the metrics of runs that have ended; while one goes on that is too much to do for ever."""
+        """Return what plots the metrics of runs that have ended; while one is active, that is too much to repeat."""
         return partial(plots, self._found, head) if self._ended and any(self._found) else None
 
 

@@ -174,7 +174,7 @@ class StorageBrowser(View):
 
     @user_action
     def weigh(self, key: str) -> str:
-        """Return how much it is that is to be deleted, in words; of a large folder its first page tells."""
+        """Return how much would be deleted, in words; of a large folder as its first page shows."""
         if not key.endswith("/"):
             return size_label(self._storage.info(key).size)
         found = next(pages(self._storage._wire, key, recursive=True, size=MOST))
@@ -218,7 +218,7 @@ class StorageBrowser(View):
 
     @user_action
     def end_upload(self, upload_id: str) -> None:
-        """Store a file that has come whole."""
+        """Store a file that has come completely."""
         upload = self._uploads.pop(upload_id)
         done = upload.end()
         self._list_around(upload.key)
@@ -289,7 +289,7 @@ class StorageBrowser(View):
         self._keep(folder, {"items": items, "token": token or "", "begins": begins, "is_read": True})
 
     def _list_around(self, key: str, gone: str = "") -> None:
-        """List the innermost open folder that holds this key; some servers go on to list a folder that is gone."""
+        """List the innermost open folder that holds this key; some servers keep listing a folder that is gone."""
         folder = next((folder for folder in _above(key) if folder in self.folders), None)
         if folder is None:
             return
@@ -340,7 +340,7 @@ def _above(key: str) -> Iterator[str]:
 
 
 def _plain(key: str) -> str:
-    """Return a key that can be named here. Raises StorageError for one that another program has made oddly."""
+    """Return a key that can be named here. Raises StorageError for an odd key of another program."""
     if "//" in key or key.startswith("/"):
         raise StorageError(f"{key!r} contains a folder without a name, which can only be shown.")
     return key

@@ -11,7 +11,7 @@ from lk_jupyter.errors import UsageError
 def ask(question: str) -> bool:
     """Return whether the answer is yes.
 
-    It is no where nobody can answer, as in a notebook that runs by itself, and when the user interrupts.
+    It is no where nobody can answer, as in a notebook that runs unattended, and when the user interrupts.
     """
     return answered(question).lower() in {"y", "yes"}
 

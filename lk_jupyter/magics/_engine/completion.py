@@ -110,7 +110,7 @@ def _keys(typed: str) -> Iterable[str]:
 
 
 def _paths(typed: str) -> Iterable[str]:
-    """Return the files and folders here that begin so; the folders with a slash."""
+    """Return the files and folders here that begin with this text; the folders with a slash."""
     here = Path(typed if typed.endswith("/") else Path(typed).parent)
     prefix = typed if typed.endswith("/") else typed.rpartition("/")[0] + "/" if "/" in typed else ""
     found = sorted(islice(here.expanduser().iterdir(), _MOST))
@@ -126,7 +126,7 @@ BY_WHAT_IS_TYPED: dict[str, Callable[[str], Iterable[str]]] = {
 
 
 def _variables() -> list[str]:
-    """Return the variables of the user, those of IPython left out."""
+    """Return the variables of the user, without IPython's."""
     shell = get_ipython()
     return [name for name in shell.user_ns if name not in shell.user_ns_hidden] if shell else []
 

@@ -1,4 +1,4 @@
-"""Rows as what a reader can go on with."""
+"""Rows in the form that a reader can use."""
 
 from __future__ import annotations
 

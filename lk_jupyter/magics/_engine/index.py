@@ -22,12 +22,12 @@ class IndexEntry(NamedTuple):
     text: str
 
     def has(self, word: str) -> bool:
-        """Whether the word stands in it, in any case."""
+        """Whether it contains the word, in any case."""
         return word.lower() in f"{self.name} {self.text}".lower()
 
 
 def magics() -> Iterator[IndexEntry]:
-    """Iterate over the magics; verbs stand beside theirs."""
+    """Iterate over the magics, each with its verbs."""
     for row in MAGICS:
         magic = magic_named(row.name)
         verbs = f" Verbs: {', '.join(magic.verbs)}." if isinstance(magic, Subcommands) else ""
@@ -85,7 +85,7 @@ def operations() -> Iterator[IndexEntry]:
 
 
 def each_magic() -> Iterator[Magic]:
-    """Iterate over magics, and over verbs in place of those that have some."""
+    """Iterate over magics, and over verbs in place of magics that have some."""
     for row in MAGICS:
         magic = magic_named(row.name)
         if isinstance(magic, Subcommands):

@@ -96,7 +96,7 @@ CALLS: dict[str, str] = {
 NO_MAGIC: dict[str, str] = {
     "health.ping": "None: every other magic shows whether the server answers.",
     "health.version": "None: it says nothing about the account.",
-    "inference.follow": "None: no call is known that starts what it follows.",
+    "inference.follow": "None: the API has no call that starts such a stream.",
     "serverless.route": "None: `%%lk_chat lyceum/router` asks and answers in one.",
     "iris.chat_result": "None: `%%lk_chat` waits for its answer.",
     "serverless.chat_completions": "None: `%%lk_chat` has the answer as it comes. `lk_jupyter.openai()`",

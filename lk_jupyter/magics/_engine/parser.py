@@ -92,7 +92,7 @@ class Magic:
         return "Usage" + self.parser.format_help()
 
     def usage(self) -> str:
-        """How it stands on a line: its name, options and arguments."""
+        """How it is written on a line: its name, options and arguments."""
         return self.parser.format_usage().removeprefix("::").strip()
 
     @cached_property
@@ -196,7 +196,7 @@ def split(line: str) -> list[str]:
 
 
 def flags(name: str, field: FieldInfo) -> list[str]:
-    """Return what stands on the line for a field, such as ``["-r", "--requirements"]``."""
+    """Return what is written on the line for a field, such as ``["-r", "--requirements"]``."""
     extra = extras(field)
     if extra.get("positional"):
         return [name]

@@ -149,6 +149,6 @@ def _cost(cost: Decimal | None) -> str:
 
 def _remark(answer: ChatReply) -> str:
     if answer.finish_reason == "length":
-        said = "" if answer.text else "Reasoning used them up. "
+        said = "" if answer.text else "Reasoning used all tokens. "
         return f"The answer reached its maximum length. {said}Allow more: --max-tokens"
     return ""

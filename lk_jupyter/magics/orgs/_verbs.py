@@ -1,4 +1,4 @@
-"""The magic that the modules beside this one add their verbs to."""
+"""The magic that the modules next to this one add their verbs to."""
 
 from __future__ import annotations
 

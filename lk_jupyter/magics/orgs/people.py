@@ -88,7 +88,7 @@ def _sent(client: Client, slug: str) -> list[OrgInvite]:
 
 
 def _preview(client: Client) -> None:
-    """Tell what the link of an invitation is for; whoever has the link may use it, so it is not shown."""
+    """Say what the link of an invitation is for; whoever has the link may use it, so it is not shown."""
     link = ask_hidden("Link of the invitation (it is not shown): ", "%lk_org invites lists those to your address")
     told = client.invites.get(link.rstrip("/").rpartition("/")[2].rpartition("=")[2])
     say(f"An invitation of {told.org_name or told.org_slug} to {told.email or 'you'}, as {told.role or 'member'}.")
