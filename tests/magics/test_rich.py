@@ -356,6 +356,18 @@ def test_what_interact_makes_in_a_run_can_be_moved_here_and_shows_its_result_ins
     assert moved.text == "10\n''\n"
 
 
+def test_a_figure_that_is_open_when_the_code_fails_is_shown_below_the_error(kernel):
+    cell = kernel.run("%%lk_run\nimport matplotlib.pyplot as plt\ndisplay('first')\nplt.plot([1, 2])\n1 / 0")
+    order = [
+        "error"
+        if kind == "error"
+        else next(iter(content["data"].keys() & {"image/png"}), content["data"]["text/plain"])
+        for kind, content in cell.messages
+        if kind in {"error", "display_data"}
+    ]
+    assert [each for each in order if each in {"'first'", "error", "image/png"}] == ["'first'", "error", "image/png"]
+
+
 def test_an_output_is_updated_by_a_later_cell_in_the_place_that_its_id_names(kernel):
     first = kernel.run("%%lk_run --carry\nhandle = display('one', display_id=True)")
     later = kernel.run("%%lk_run --carry\nhandle.update('two')")

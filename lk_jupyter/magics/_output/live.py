@@ -210,12 +210,17 @@ def show_updated(shell: InteractiveShell, content: object) -> Callable[[object],
 
 def show_last(shell: InteractiveShell, content: object) -> None:
     """Show the content when the cell has ended, below the error that may end it."""
+    after_cell(shell, lambda: display(content))
 
-    def show() -> None:
-        shell.events.unregister("post_execute", show)
-        display(content)
 
-    shell.events.register("post_execute", show)
+def after_cell(shell: InteractiveShell, act: Callable[[], object]) -> None:
+    """Call something when the cell has ended, below the error that may end it."""
+
+    def call() -> None:
+        shell.events.unregister("post_execute", call)
+        act()
+
+    shell.events.register("post_execute", call)
 
 
 class LiveOutput:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
@@ -26,11 +27,12 @@ from lk_jupyter.magics._output.live import (
     StatusLine,
     Stderr,
     Text,
+    after_cell,
     show_last,
 )
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput, newest_only
-from lk_jupyter.protocol.frames import BAR, SHOWN, STDERR, Frame, text_of, words_of
+from lk_jupyter.protocol.frames import BAR, ERROR, SHOWN, STDERR, Frame, text_of, words_of
 from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.runs.clock import Bill, bill_of, next_second, waited_of
 from lk_jupyter.runs.interrupts import waiting_on
@@ -91,6 +93,8 @@ class RunDisplay:
         self._gallery: RecentOutputs
         self._pictures: LiveOutput
         self._damaged = 0  # frames that came broken
+        self._has_failed = False
+        self._last: list[Frame] = []  # figures that were open when the code failed
         self.is_stopping = False
 
     def submitting(self, package: Bundle) -> None:
@@ -161,7 +165,10 @@ class RunDisplay:
                     self._rich.before_text()
                     self._log.show_error(words_of(item))
                     self._rich.saw_text()
+                elif item.kind == "display" and self._has_failed:
+                    self._last.append(item)
                 elif not self._quiet:
+                    self._has_failed |= item.kind == ERROR
                     self._rich.show(item)
 
     def heard(self, text: str) -> None:
@@ -248,6 +255,8 @@ class RunDisplay:
     def end(self, record: ExecutionRecord, traceback: str) -> None:
         """Write the rest of the log, and make the status line the receipt; a terminal shows that last."""
         self._log.end(traceback)
+        for frame in self._last:  # as in the notebook: below the error
+            after_cell(self.shell, partial(self._rich.show, frame))
         for left in self._rich.end(self._damaged):
             display(Note(left))
         line, remarks = self._closing(record)
