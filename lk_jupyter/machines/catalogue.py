@@ -55,7 +55,7 @@ class Catalogue:
         """Return the machine type with this name.
 
         Args:
-            wish: A machine type (``gpu.a100``) or a GPU (``A100``). ``A100|H100`` is the first one that you may use.
+            wish: A machine type (``gpu.a100``) or a GPU (``A100``). ``A100|H100`` is the first of them in your quota.
 
         Raises:
             UsageError: There is no such machine type, or your quota doesn't include it. The message lists similar ones.

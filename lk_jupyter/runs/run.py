@@ -136,7 +136,7 @@ class Run:
     def sent(cls, session: Connection, sending: Submission, watch: Callable[[str], object] | None = None) -> Run:
         """Wait until a run that is on its way has been started, and return it. Raises the errors of the API.
 
-        ``watch`` is told what is being done, where that takes its time.
+        ``watch`` gets what is being done, if that takes time.
         """
         answer = sending.answer(watch)
         run = cls(
@@ -153,8 +153,8 @@ class Run:
     def attach(cls, session: Connection, execution_id: str) -> Run:
         """Return a run that was started before, by its id or the first characters of it.
 
-        One that was started on this machine is known without asking. Raises UsageError when no run
-        begins so, or several do.
+        A run that was started on this machine is known without asking. Raises UsageError if no id begins with this, or
+        several do.
         """
         return cls(session, resolve(session, execution_id))
 
@@ -265,7 +265,7 @@ class Run:
     def asked(self) -> Mapping[str, Any] | None:
         """The metadata that it was sent with from here; None for a run that was started elsewhere.
 
-        What may be done in this process with what a run sends back is told by this, not by the cloud's record.
+        This, not the cloud's record, decides what may be done in this process with what a run sends back.
         """
         if self.bundle:
             return self.bundle.request.metadata or {}
@@ -318,7 +318,7 @@ class Run:
         return shown
 
     def follower(self, log: RunLog, stop: threading.Event | None = None) -> Follower:
-        """Return what follows this run and writes its log, going on from what the log has."""
+        """Return what follows this run and writes its log, from the end of what the log has."""
         entry = journal().get(self.execution_id)
         return Follower(
             self._session.client,
@@ -334,7 +334,7 @@ class Run:
         )
 
     def _keep_whole(self, log: RunLog, size: int) -> None:
-        """Take note that the file holds the whole log, so that it need never be asked for again."""
+        """Record that the file holds the complete log, so that it need never be asked for again."""
         log.flush()
         if log.is_kept:
             journal().update(self.execution_id, log_size=size)
@@ -420,7 +420,7 @@ class Run:
             pause = min(pause * 2, POLL_SECONDS)
 
     def seen(self) -> None:
-        """Take note that the end of the run was looked at."""
+        """Record that the end of the run was looked at."""
         journal().update(self.execution_id, shown=True)
 
     def result(self, timeout: float | None = None) -> Result:
@@ -444,7 +444,7 @@ class Run:
         return self.judged(record)
 
     def judged(self, record: ExecutionRecord) -> Result:
-        """Return what the run left, as its final record tells it. Raises RunFailed or RunAborted."""
+        """Return what the run left, as its final record says. Raises RunFailed or RunAborted."""
         reason = self.stopped_because
         if self.stopped_by_cost(record) and not reason and self.bundle:
             limit = self.bundle.max_cost or 0

@@ -43,7 +43,7 @@ def user_action(method: _Method) -> _Method:
 
 
 def background_action(method: _Method) -> _Method:
-    """Let the browser ask for this method by itself; what was said before stays."""
+    """Let the browser ask for this method automatically; what was said before stays."""
     method.__lk_action__ = "itself"  # type: ignore[attr-defined]
     return method
 
@@ -87,7 +87,7 @@ class View(anywidget.AnyWidget):
 
     @background_action
     def refresh(self) -> None:
-        """Load anew; that it failed before is no longer said, other words stay."""
+        """Load again; that it failed before is no longer said, other words stay."""
         was_lost, is_lost = self.lost, True
         try:
             self.load()
@@ -102,7 +102,7 @@ class View(anywidget.AnyWidget):
         self.notice = {"kind": kind, "text": redact(text)}
 
     def _ipython_display_(self) -> None:
-        """Show the widget with its picture beside it, as soon as there is something to see."""
+        """Show the widget with its picture, as soon as there is something to see."""
         wait([_workers.submit(self._attempt, self.refresh)], PATIENCE)
         living, metadata = self._alive()
         place = DisplayPlace(lambda: {**living, **self._left()}, metadata)
@@ -136,7 +136,7 @@ class View(anywidget.AnyWidget):
         return bundle
 
     def _answer(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        """Do what the browser asks for, and tell it what came of it."""
+        """Do what the browser asks for, and report what came of it."""
         method = getattr(type(self), str(content.get("do")), None)
         asked_by = getattr(method, "__lk_action__", "")
         if method is None or not asked_by:

@@ -1,4 +1,4 @@
-"""All runs, those that go on and those that ended: look, compare, stop, run again."""
+"""All runs, active and ended: look, compare, stop, run again."""
 
 from __future__ import annotations
 
