@@ -27,8 +27,8 @@ from lk_jupyter.magics.vms import _row
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.runs import follow
 from lk_jupyter.runs.notebooks.servers import start_server
-from lk_jupyter.runs.receipt import receipt_facts
 from lk_jupyter.runs.submit import start
+from lk_jupyter.views.run import receipt_facts
 from lk_jupyter.vms import vms
 from lk_jupyter.vms.offers import VmShape, chosen, offers
 from lk_jupyter.vms.ssh import PublicKey, SshEndpoint

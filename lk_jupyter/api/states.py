@@ -89,3 +89,27 @@ def judged(status: str, return_code: int | None, *, failed: bool = False) -> str
     ``failed`` is whether an error of it is known. A missing exit code is 0: some answers leave zeros out.
     """
     return "failed" if failed or return_code or _BAD.search(status.lower()) else "completed"
+
+
+#: State → its sign, where that does not follow from how it ended.
+_MARKS = {
+    "running": "●",
+    "listening": "●",
+    "added": "✓",
+    "aborted": "■",
+    "cancelled": "■",
+    "submitting": "◌",
+    "refused": "✗",
+    "lost": "✗",
+}
+
+
+def mark_of(state: str) -> str:
+    """Return the sign for a state; the word always stands beside it, for it says the same without colour."""
+    word = state.lower()
+    return "✓" if word in SUCCEEDED_STATES else _MARKS.get(word, "✗" if is_final(word) else "◌")
+
+
+def state_label(state: str) -> str:
+    """Return a state with its sign."""
+    return f"{mark_of(state)} {label_of(state)}"

@@ -17,9 +17,8 @@ from lk_jupyter.api.voucher import VoucherValidateRequest
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.cost import credits_label, moment_label
 from lk_jupyter.magics._engine.ask import ask_hidden
-from lk_jupyter.magics._engine.dataframes import frame
 from lk_jupyter.magics._engine.parser import Subcommands, magic
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.tables import Table, frame, say
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.billing import CheckoutOptions, EntriesOptions, PricingOptions
 from lk_jupyter.options.runs import NoOptions

@@ -14,7 +14,7 @@ from IPython.display import display
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.logs import LogEntry, by_time
-from lk_jupyter.api.states import label_of
+from lk_jupyter.api.states import state_label
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import ApiError, OutcomeUnknown, UsageError
 from lk_jupyter.machines.catalogue import price_label
@@ -22,7 +22,7 @@ from lk_jupyter.machines.cost import duration_label, moment_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.live import Note, Redacted, mark_of
+from lk_jupyter.magics._output.live import Note, Redacted
 from lk_jupyter.magics._output.run import receipt
 from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
 from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, text_of
@@ -90,7 +90,7 @@ def _row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tu
     bill = bill_of(run, price_per_hour) if isinstance(run, ExecutionSummary) else Bill()
     return (
         run.execution_id[:SHORT_ID],
-        f"{mark_of(run.status)} {label_of(run.status)}",
+        state_label(run.status),
         run.hardware_profile or "",
         moment_label(run.known_since, "%d %b %H:%M:%S"),
         duration_label(bill.seconds) if bill.seconds is not None else "",

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from lk_jupyter.api.states import label_of
+from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import RunError
 from lk_jupyter.machines.cost import duration_label
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.background import BACKGROUND, PACE
 from lk_jupyter.magics._output.interrupt import interrupt
-from lk_jupyter.magics._output.live import LiveOutput, Note, mark_of
+from lk_jupyter.magics._output.live import LiveOutput, Note
 from lk_jupyter.options.runs import WaitOptions
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.run import Run
@@ -74,7 +74,7 @@ def _row(run: Run) -> tuple[str, ...]:
     record, bill = run.record, run.bill()
     return (
         run.short_id,
-        f"{mark_of(record.status)} {label_of(record.status)}",
+        state_label(record.status),
         record.hardware_profile or "",
         duration_label(bill.seconds) if bill.seconds is not None else "",
         bill.label,

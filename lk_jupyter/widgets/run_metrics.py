@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -15,12 +17,12 @@ from lk_jupyter import session
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.metrics.metrics import Metrics, Overlay, read
-from lk_jupyter.runs.metrics.series import EMPTY
+from lk_jupyter.runs.metrics.series import EMPTY, SERIES, with_gaps
 from lk_jupyter.runs.run import Run
+from lk_jupyter.text.redact import redact
 from lk_jupyter.views.metrics import metrics as picture_of
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.png import plots
-from lk_jupyter.widgets._frames import frame_of
 from lk_jupyter.widgets._view import View, user_action
 
 #: Milliseconds between two looks at a run that goes on.
@@ -152,3 +154,27 @@ def _why(records: list[ExecutionRecord], window: list[float]) -> str:
     if window:
         return _NONE_HERE
     return _NONE if all(is_final(record.status) for record in records) else EMPTY
+
+
+def frame_of(metrics: Metrics) -> dict[str, Any]:
+    """Return the metrics of a run as the component ``MetricsPlot`` takes them.
+
+    ``points`` holds columns of doubles, one after the other: seconds since the start of the run, then
+    each of ``series``; NaN is a gap, and so is a row in which all are missing.
+    """
+    columns = {series: dict(metrics.samples.get(series.column, [])) for series in SERIES}
+    told = [series for series, found in columns.items() if found]
+    moments = sorted(set().union(*columns.values()))
+    times = [moment for moment, _ in with_gaps([(moment, 0.0) for moment in moments], metrics.step)]
+    begin = metrics.start.timestamp()
+    points = array("d", (moment - begin for moment in times))
+    for series in told:
+        found = columns[series]
+        points.extend(found.get(moment, math.nan) for moment in times)
+    return {
+        "run": redact(metrics.label),
+        "host": redact(metrics.hostname),
+        "step": metrics.step,
+        "series": [{"label": each.label, "unit": each.unit, "panel": each.panel} for each in told],
+        "points": points.tobytes(),
+    }

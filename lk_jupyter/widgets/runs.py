@@ -9,6 +9,7 @@ from traitlets import Dict, Int, List, Unicode
 from lk_jupyter import session
 from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.api.execution import is_final
+from lk_jupyter.api.states import state_label
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.machines.cost import duration_label
@@ -19,7 +20,6 @@ from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.redact import redact, redact_values
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.run import state_label
 from lk_jupyter.views.table import MOST, Table, picture, rest, shown_as_grid
 from lk_jupyter.widgets._view import View, background_action, user_action
 from lk_jupyter.widgets.run_view import RunView

@@ -119,7 +119,7 @@ def test_the_address_of_a_port_stands_under_the_status_line(signed_in, session):
     run = session.run_image("localhost:1/nosuch:1", port=[8000], mount=False)
     company = default_observers(session, DockerOptions(image="x"), attached=Run(session, run.execution_id))
     company.started(run)
-    assert f"port 8000: {signed_in.base_url}/ports/{run.execution_id}/8000/" in map(str, company.remarks())
+    assert f"port 8000: {signed_in.base_url}/ports/{run.execution_id}/8000/" in map(str, company.notices)
     run.abort()
     run.wait()
 

@@ -10,7 +10,7 @@ from lk_jupyter import session
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.metrics.metrics import Metrics
 from lk_jupyter.widgets import RunMetrics
-from lk_jupyter.widgets._frames import frame_of
+from lk_jupyter.widgets.run_metrics import frame_of
 
 START = datetime(2026, 6, 2, 9, 14, tzinfo=timezone.utc)
 BEGIN = START.timestamp()

@@ -1,12 +1,24 @@
-"""What magics show: tables and lines."""
+"""What magics show: tables, data frames and lines."""
 
 from __future__ import annotations
 
-from lk_jupyter.views.table import Table
+from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["Table", "say"]
+from lk_jupyter.views.table import Table, shown_as_grid
+
+__all__ = ["Table", "frame", "say"]
 
 
 def say(text: str) -> None:
     """Show a line of plain text under the cell."""
     print(text)  # noqa: T201 (the output is for the reader of the cell)
+
+
+def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Any:
+    """Return rows as a pandas DataFrame; as a table to look at where pandas is missing."""
+    try:
+        import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
+    except ImportError:
+        return Table(columns, [["" if row[name] is None else str(row[name]) for name in columns] for row in rows])
+    return shown_as_grid(pandas.DataFrame(rows, columns=list(columns)))

@@ -9,13 +9,13 @@ from dataclasses import replace
 from html import escape
 from typing import Any
 
-from lk_jupyter.api.states import label_of
+from lk_jupyter.api.states import state_label
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.machines.cost import credits_label, duration_label
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.bars import Bar, Rows, bar_of, is_bar
 from lk_jupyter.magics._output.gallery import RecentOutputs
-from lk_jupyter.magics._output.live import FONT, RUN_MIME, mark_of
+from lk_jupyter.magics._output.live import FONT, RUN_MIME
 from lk_jupyter.protocol.frames import SHOWN
 from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels
 from lk_jupyter.runs.fanout.fanout import FanOut
@@ -23,8 +23,8 @@ from lk_jupyter.runs.fanout.member import FanOutMember
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
-from lk_jupyter.runs.receipt import METADATA_KEY, facts_so_far, receipt_facts
 from lk_jupyter.text.redact import COLOUR
+from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Characters of a lane's newest line that the board shows, and of the remark on it in the table.
 NEWEST = 60
@@ -105,7 +105,7 @@ def _cells(lane: FanOutMember) -> tuple[str, ...]:
         str(lane.lane.number),
         f"{lane.lane.machine} at {price_label(lane.lane.package.machine)}",
         *map(str, lane.lane.values.values()),
-        f"{mark_of(state)} {label_of(state)}",
+        state_label(state),
         "" if lane.seconds is None else duration_label(lane.seconds),
         lane.bill.label if lane.run else "",
         _clipped(said),
@@ -171,7 +171,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
             str(outcome.number),
             outcome.machine,
             *map(str, outcome.values.values()),
-            f"{mark_of(outcome.state)} {label_of(outcome.state)}",
+            state_label(outcome.state),
             *_figures(outcome, measured=measured),
             *(_score(outcome.scores.get(name)) for name in names),
             _clipped("; ".join(filter(None, [*marks[outcome.number], outcome.reason])), REMARK),

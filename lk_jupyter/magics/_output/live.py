@@ -15,8 +15,7 @@ from IPython.core.formatters import DisplayFormatter
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.api.execution import SUCCEEDED_STATES, is_final
-from lk_jupyter.api.states import label_of
+from lk_jupyter.api.states import label_of, mark_of
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.text.redact import COLOUR, LineRedactor, redact, redact_bundle
 from lk_jupyter.text.terminal import TerminalText
@@ -33,16 +32,6 @@ RUN_MIME = "application/vnd.lk.run+json"
 #: Where the options that hints name stand in the metadata of an output.
 HINTS_KEY = "lk_jupyter_hints"
 
-_MARKS = {
-    "running": "●",
-    "listening": "●",
-    "added": "✓",
-    "aborted": "■",
-    "cancelled": "■",
-    "submitting": "◌",
-    "refused": "✗",
-    "lost": "✗",
-}
 _COLOURS = {"✓": "--jp-success-color1", "✗": "--jp-error-color1", "●": "--jp-brand-color1"}
 FONT = "font-family: var(--jp-ui-font-family); font-size: var(--jp-ui-font-size1); padding-left: 8px"
 
@@ -272,10 +261,3 @@ class LiveOutput:
         """Show the content in place of the last, for good; not where it would only be said again."""
         if self._in_place:
             self.show(content, now=True)
-
-
-def mark_of(state: str) -> str:
-    """Return the sign for a state; the word always stands beside it."""
-    if state in SUCCEEDED_STATES:
-        return "✓"
-    return _MARKS.get(state, "✗" if is_final(state) else "◌")

@@ -73,7 +73,10 @@ class LogOutput:
         if self._held and last and redact(lines[-1].rstrip()) == last:
             lines = []
         self._finish(lines, live)
-        self._show_tail()
+        if self._beyond:
+            self._hide(self._beyond - len(self._tail))
+        if self._tail:
+            self._write("".join(line + "\n" for line in self._redactor.lines(self._tail)))
 
     def cut(self) -> None:
         """Write what there is and end its line: another output follows."""
@@ -141,13 +144,6 @@ class LogOutput:
         newest = live or (self._redactor.live(self._tail[-1]) if self._tail else "")
         if newest:
             self._note(f"… {self._beyond:,} more lines so far, the newest: {COLOUR.sub('', newest)[:200]}")
-
-    def _show_tail(self) -> None:
-        left_out = self._beyond - len(self._tail)
-        if self._beyond:
-            self._hide(left_out)
-        if self._tail:
-            self._write("".join(line + "\n" for line in self._redactor.lines(self._tail)))
 
 
 def _width(text: str) -> int:

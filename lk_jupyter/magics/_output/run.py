@@ -40,8 +40,8 @@ from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.outcome import duration_of, printed
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.receipt import METADATA_KEY, facts_so_far, receipt_facts
 from lk_jupyter.runs.run import Run
+from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Seconds between two writes of the log, and what an unfinished line gets to be finished.
 LOG_PACE = 0.12
@@ -122,19 +122,15 @@ class RunDisplay:
         self.begin(run)
         with waiting_on(run.execution_id) as left:
             while not pump.done.is_set() and not left.is_set():
-                self._follow(pump)
+                pump.wake.wait(LOG_PACE if self._log.holds else next_second())
+                pump.wake.clear()
+                if (items := self._take(pump)) or self._log.holds:
+                    self._show(items)
+                    pump.done.wait(LOG_PACE)
+                self._rich.tick()
+                self.meter(pump)
         self.catch_up(pump)
         return not left.is_set()
-
-    def _follow(self, pump: RunMonitor) -> None:
-        """Show what is new, or wait for it a moment."""
-        pump.wake.wait(LOG_PACE if self._log.holds else next_second())
-        pump.wake.clear()
-        if (items := self._take(pump)) or self._log.holds:
-            self._show(items)
-            pump.done.wait(LOG_PACE)
-        self._rich.tick()
-        self.meter(pump)
 
     @staticmethod
     def _take(pump: RunMonitor) -> list[str | Frame]:
@@ -226,7 +222,7 @@ class RunDisplay:
         """Return the line of a run that has not ended: what is told of it in words, and its time and cost so far."""
         run, package = self._run, self._run.bundle if self._run else self._package
         facts = [self._priced, *figures, *told, *([f"run {run.short_id}"] if run else [])]
-        remarks = [*self._warnings, *self._note_of_run, *map(str, self._company.remarks())]
+        remarks = [*self._warnings, *self._note_of_run, *map(str, self._company.notices)]
         line = StatusLine(state, facts, "\n".join(remarks))
         line.run = {
             **({"execution_id": run.execution_id} if run else {}),

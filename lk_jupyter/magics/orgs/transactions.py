@@ -9,7 +9,7 @@ from IPython.display import display
 
 from lk_jupyter.account.organizations import slug_of, transactions
 from lk_jupyter.api.orgs import OrgTransaction
-from lk_jupyter.magics._engine.dataframes import frame
+from lk_jupyter.magics._engine.tables import frame
 from lk_jupyter.magics.orgs._verbs import lk_org
 from lk_jupyter.options.orgs import SpendingOptions, TransactionsOptions
 from lk_jupyter.session import current

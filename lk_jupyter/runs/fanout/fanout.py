@@ -1,4 +1,4 @@
-"""Several runs at once: started a bounded number at a time, followed to their ends, none left behind."""
+"""Several runs at once: started a bounded number at a time, followed to their ends, none left behind, found again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from lk_jupyter.api.execution import SUCCEEDED_STATES
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.connection.connection import Connection
-from lk_jupyter.errors import RunError, RunFailed
+from lk_jupyter.errors import NotFound, RunError, RunFailed
+from lk_jupyter.journal.entry import CellContext, current_cell
+from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.cost import cost_of, credits_label
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.notice import Notice
@@ -24,14 +26,14 @@ from lk_jupyter.runs.abort import let_go_at
 from lk_jupyter.runs.clock import Bill, next_second
 from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
 from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, WAITING, FanOutMember
-from lk_jupyter.runs.fanout.plan import RunPlan, prepare_lanes
-from lk_jupyter.runs.fanout.reattach import find_previous_runs
+from lk_jupyter.runs.fanout.plan import MOST_LANES, RunPlan, prepare_lanes
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.package.secret_scan import require_consent
+from lk_jupyter.runs.reattach import is_same, run_of
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
-from lk_jupyter.runs.submit.submission import NotSent, Submission
+from lk_jupyter.runs.submit.submission import NotSent, Submission, code_hash
 
 #: Seconds between two looks at the states.
 WATCH_SECONDS = 1.0
@@ -336,3 +338,28 @@ class FanOut:
                 lane.see(states[execution_id])
             else:
                 lane.look()
+
+
+#: Entries of one code that are looked at for its lanes.
+_MOST_LOOKED_AT = 2 * MOST_LANES
+
+
+def find_previous_runs(session: Connection, lanes: Sequence[RunPlan]) -> dict[int, Run]:
+    """Return the runs that this cell has started as several and whose ends were not seen, by the numbers of lanes."""
+    place, code = current_cell(), code_hash(lanes[0].package.source.code)
+    entries = [entry for entry in journal().entries(code_hash=code, limit=_MOST_LOOKED_AT) if entry.group]
+    found = {}
+    for lane in lanes:
+        entry = next((entry for entry in entries if _is_of_lane(entry, session, lane, place)), None)
+        if entry is None or entry.shown:
+            continue
+        with suppress(NotFound):
+            if run := run_of(session, entry):
+                _ = run.status
+                found[lane.number] = run
+    return found
+
+
+def _is_of_lane(entry: JournalEntry, session: Connection, lane: RunPlan, place: CellContext) -> bool:
+    values = {name: str(value) for name, value in lane.values.items()}
+    return is_same(entry, session, lane.package, place) and values.items() <= entry.metadata.items()

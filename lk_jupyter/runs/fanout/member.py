@@ -143,7 +143,7 @@ class FanOutMember:
                 Thread(target=self._stopwatch.look, args=(self.run,), name="lk-start", daemon=True).start()
             text, self._unheard = self._unheard, ""
             self._company.tick(self.run, self.seconds, text)
-            self.remarks = list(map(str, self._company.remarks()))
+            self.remarks = list(map(str, self._company.notices))
 
     def look(self) -> None:
         """See to it that the state is asked for: the stream is silent, and the run is not listed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 class RunObserver:
-    """Base of all companions: one that does nothing. Each is of one run."""
+    """Base of all companions: one that does nothing. Each is of one run.
+
+    ``notices`` is what is to stand below the status line just now.
+    """
+
+    notices: Sequence[Notice] = ()
 
     def started(self, run: Run) -> None:
         """Take note that the run was started, or is followed from now on."""
@@ -31,16 +36,12 @@ class RunObserver:
     def saw(self, frame: Frame) -> None:
         """Take note of something that the run said beside its text."""
 
-    def remarks(self) -> list[Notice]:
-        """Return what is to stand below the status line just now."""
-        return []
-
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (for those that look)
         """Return what is to stand under the receipt."""
         return []
 
 
-class ObserverGroup(RunObserver):
+class ObserverGroup:
     """All companions of one run, as one. What fails in one of them is its own affair, and not the run's."""
 
     def __init__(self, companions: Iterable[RunObserver] = ()) -> None:
@@ -62,15 +63,16 @@ class ObserverGroup(RunObserver):
             with suppress(Exception):
                 companion.saw(frame)
 
-    def remarks(self) -> list[Notice]:
-        """Return what any of them has to say now."""
-        return self._all(lambda companion: companion.remarks())
+    @property
+    def notices(self) -> list[Notice]:
+        """What any of them has to say now."""
+        return self._all(lambda companion: companion.notices)
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return what any of them has to say at the end."""
         return self._all(lambda companion: companion.ended(run, record))
 
-    def _all(self, ask: Callable[[RunObserver], list[Any]]) -> list[Any]:
+    def _all(self, ask: Callable[[RunObserver], Iterable[Any]]) -> list[Any]:
         found: list[Any] = []
         for companion in self.companions:
             with suppress(Exception):

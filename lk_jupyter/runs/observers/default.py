@@ -75,12 +75,7 @@ class Addresses(RunObserver):
 
     def __init__(self, ports: tuple[int, ...]) -> None:
         self._ports = ports
-        self._found: list[Notice] = []
 
     def started(self, run: Run) -> None:
         """Take note of the addresses."""
-        self._found = [Notice(f"port {port}: {address(run, port)}") for port in self._ports]
-
-    def remarks(self) -> list[Notice]:
-        """Return the addresses."""
-        return self._found
+        self.notices = [Notice(f"port {port}: {address(run, port)}") for port in self._ports]

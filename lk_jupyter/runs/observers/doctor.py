@@ -45,7 +45,6 @@ class Doctor(RunObserver):
         self._namespace = package.source.namespace if package else namespace or {}
         self._tail = ""
         self._looked = -_LOOK_SECONDS
-        self._found: list[Notice] = []
         self._imports: Frame | None = None
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
@@ -60,10 +59,6 @@ class Doctor(RunObserver):
         """Take note of how long the imports took."""
         if frame.kind == IMPORTS:
             self._imports = frame
-
-    def remarks(self) -> list[Notice]:
-        """Return what the metrics show just now."""
-        return self._found
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return what was wrong with the run."""
@@ -83,7 +78,7 @@ class Doctor(RunObserver):
     def _look(self, run: Run) -> None:
         machine = self._machine(run)
         if machine and machine.card:
-            self._found = hints(Evidence(metrics=run.metrics(STEP), machine=machine))
+            self.notices = hints(Evidence(metrics=run.metrics(STEP), machine=machine))
 
     def _machine(self, run: Run) -> MachineType | None:
         return self._package.machine if self._package else run.machine

@@ -30,28 +30,24 @@ class Countdown(RunObserver):
     def __init__(self, limit: int | None, package: Bundle | None = None) -> None:
         self._limit = limit
         self._package = package
-        self._left: float | None = None
+        self._late: list[Notice] = []
         self._saved: Frame | None = None
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002
-        """Return the time that is left."""
+        """Return the time that is left, and warn late in the run."""
         if seconds is None or self._limit is None:
             return []
-        self._left = max(0.0, self._limit - seconds)
-        return [f"{_whole(self._left)} left"]
+        left = max(0.0, self._limit - seconds)
+        if self._limit - left >= LATE * self._limit:
+            self._late = [Notice(f"{_whole(left)} of {_whole(self._limit)} remain.", WARNING)]
+            self.notices = [*self._late, *([told(self._saved.payload)] if self._saved else [])]
+        return [f"{_whole(left)} left"]
 
     def saw(self, frame: Frame) -> None:
-        """Take note of what the run saved."""
+        """Tell what the run saved."""
         if frame.kind == CHECKPOINT:
             self._saved = frame
-
-    def remarks(self) -> list[Notice]:
-        """Warn late in the run, and tell what it saved."""
-        saved = [told(self._saved.payload)] if self._saved else []
-        if self._limit is None or self._left is None or self._limit - self._left < LATE * self._limit:
-            return saved
-        late = f"{_whole(self._left)} of {_whole(self._limit)} remain."
-        return [Notice(late, WARNING), *saved]
+            self.notices = [*self._late, told(frame.payload)]
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Tell what was saved, and the line that goes on from there if the run did not come to its end."""
@@ -155,19 +151,17 @@ class LowBalance(RunObserver):
     def __init__(self, session: Connection) -> None:
         self._watch = balance_watch(session)
         self._has_looked = False
+        self.notices = self._watch.warnings
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002
         """Have the balance looked at; it says nothing in the status line."""
+        self.notices = self._watch.warnings
         if seconds is not None and seconds > _FIRST_LOOK:
             price, left = price_of(run.machine), self._watch.left
             may_be_low = price and left is not None and left / price * 3600 < LOW_SECONDS
             self._watch.look(again=bool(may_be_low) and not self._has_looked)  # with this run among what is billed
             self._has_looked = True
         return []
-
-    def remarks(self) -> list[Notice]:
-        """Return the warning, when there is one."""
-        return self._watch.warnings
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return the warning, from a balance that is read now where it may be low."""

@@ -118,15 +118,8 @@ class Executed(RunObserver):
             return []
         return [f"cell {self._code.index(self._running) + 1} of {len(self._code)}"]
 
-    def remarks(self) -> list[Notice]:
-        """Return how the cell that runs begins."""
-        if self._running is None:
-            return []
-        first = next((line for line in self._book["cells"][self._running]["source"].splitlines() if line.strip()), "")
-        return [Notice(first.strip()[:80])]
-
     def saw(self, frame: Frame) -> None:
-        """Take note of a cell."""
+        """Take note of a cell, and tell how the one that runs begins."""
         at = frame.payload.get("index")
         if frame.kind == CELL and frame.payload.get("state") == "metadata":
             self._book["metadata"].update(redact_values(dict(frame.payload["metadata"])))
@@ -135,6 +128,8 @@ class Executed(RunObserver):
             return
         if frame.payload["state"] == "running":
             self._running = at
+            lines = self._book["cells"][at]["source"].splitlines()
+            self.notices = [Notice(next((line for line in lines if line.strip()), "").strip()[:80])]
             return
         outputs = [_without_secrets(output) for output in frame.payload["outputs"]]
         self._book["cells"][at].update(outputs=outputs, execution_count=frame.payload["count"])
@@ -143,7 +138,7 @@ class Executed(RunObserver):
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (the state is enough)
         """Tell where the notebook is, and how much of it ran."""
-        self._running = None
+        self._running, self.notices = None, ()
         if self._trouble:
             return [Notice(f"Can't write the executed notebook: {self._trouble}", WARNING)]
         if not self._done:

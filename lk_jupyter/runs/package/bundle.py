@@ -193,19 +193,14 @@ def time_limit(options: MachineOptions, machine: MachineType, limits: Limits) ->
 
     Raises UsageError for more than the account allows, and for a cost that cannot be kept.
     """
-    asked = _timeout(options.timeout, limits)
-    seconds = asked if limits.max_cost is None else min(asked, seconds_for(machine, limits.max_cost))
-    return seconds, seconds < asked
-
-
-def _timeout(asked: int | None, limits: Limits) -> int:
-    seconds = limits.timeout if asked is None else asked
-    if not 1 <= seconds <= limits.max_timeout:
+    asked = limits.timeout if options.timeout is None else options.timeout
+    if not 1 <= asked <= limits.max_timeout:
         raise UsageError(
-            f"--timeout must be 1 to {limits.max_timeout} s here, got {seconds}. Nothing was sent. If your "
+            f"--timeout must be 1 to {limits.max_timeout} s here, got {asked}. Nothing was sent. If your "
             "account allows more: %lk_config max_timeout SECONDS"
         )
-    return seconds
+    seconds = asked if limits.max_cost is None else min(asked, seconds_for(machine, limits.max_cost))
+    return seconds, seconds < asked
 
 
 def _with_first_lines(source: Source, arguments: list[str], tree: ast.Module) -> tuple[str, int]:

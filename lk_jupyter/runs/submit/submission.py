@@ -223,7 +223,8 @@ class Submission:
     def _send(self) -> StreamingStartResponse:
         begun = time.monotonic()
         self._go_on()
-        journal().add(self._entry)
+        kept = journal()
+        kept.add(self._entry)
         enforce_budgets(self._session, self.package)
         # Complete with links, which are secrets: it is sent and kept nowhere.
         if origin := self.package.parcel.origin:
@@ -233,7 +234,7 @@ class Submission:
         self._go_on()
         self.package.phases.update(upload=time.monotonic() - begun, sent=time.monotonic())
         self.sent_at = now()  # what was uploaded before is not billed
-        journal().update(self._entry.token, created_at=time.time())
+        kept.update(self._entry.token, created_at=time.time())
         answer = start_once(self._client, complete)
         run_id = answer.execution_id
         if not is_run_id(run_id):
@@ -241,5 +242,5 @@ class Submission:
             state = "The run was aborted." if is_over else "It may still be active. List runs: %lk_runs"
             raise InvalidResponse(f"The server started a run and named it {run_id!r}, which isn't an id. {state}")
         known = {"execution_id": run_id, "state": answer.status.lower(), "log_path": str(log_path(run_id))}
-        journal().update(self._entry.token, **known)
+        kept.update(self._entry.token, **known)
         return answer

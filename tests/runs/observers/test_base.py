@@ -7,14 +7,13 @@ from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 class Talker(RunObserver):
     """Says the same at every occasion."""
 
+    notices = (Notice("now"),)
+
     def started(self, run):
         self.run = run
 
     def tick(self, run, seconds, text):
         return [f"{seconds} s", text]
-
-    def remarks(self):
-        return [Notice("now")]
 
     def ended(self, run, record):
         return [Notice(record, WARNING)]
@@ -29,7 +28,8 @@ class Clumsy(RunObserver):
     def tick(self, run, seconds, text):
         raise ValueError
 
-    def remarks(self):
+    @property
+    def notices(self):
         raise KeyError
 
     def ended(self, run, record):
@@ -42,7 +42,7 @@ def test_a_company_says_what_each_of_its_companions_says_in_order():
     company.started("run")
     assert talker.run == "run"
     assert company.tick("run", 3, "text") == ["3 s", "text", "3 s", "text"]
-    assert company.remarks() == [Notice("now")] * 2
+    assert company.notices == [Notice("now")] * 2
     assert [str(remark) for remark in company.ended("run", "end")] == ["⚠ end", "⚠ end"]
 
 
@@ -50,5 +50,5 @@ def test_a_companion_that_fails_neither_ends_the_run_nor_silences_the_others():
     company = ObserverGroup([Clumsy(), Talker()])
     company.started("run")
     assert company.tick("run", None, "") == ["None s", ""]
-    assert company.remarks() == [Notice("now")]
+    assert company.notices == [Notice("now")]
     assert company.ended("run", "end") == [Notice("end", WARNING)]

@@ -34,12 +34,12 @@ def test_an_idle_gpu_is_found_in_the_metrics_while_the_run_goes_on_and_at_its_en
     looks_after = Doctor(session, run.bundle)
     looks_after.started(run)
     end = time.monotonic() + PATIENCE
-    while not looks_after.remarks():
+    while not looks_after.notices:
         assert looks_after.tick(run, 2.0, "") == []
         assert time.monotonic() < end
         time.sleep(0.1)
     run.abort()
-    for remarks in (looks_after.remarks(), looks_after.ended(run, run.wait())):
+    for remarks in (looks_after.notices, looks_after.ended(run, run.wait())):
         assert "The GPU was below 10 % for" in str(remarks[0])
         assert "1.59/h anyway" in str(remarks[0])
 

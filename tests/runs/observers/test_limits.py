@@ -23,11 +23,11 @@ def test_the_time_is_counted_down_once_the_code_runs(limit, seconds, left):
 
 def test_a_warning_comes_when_four_fifths_of_the_time_are_over_and_not_before():
     countdown = Countdown(100)
-    assert countdown.remarks() == []
+    assert countdown.notices == ()
     countdown.tick("run", 79, "")
-    assert countdown.remarks() == []
+    assert countdown.notices == ()
     countdown.tick("run", 80, "")
-    assert [str(remark) for remark in countdown.remarks()] == ["⚠ 20 s of 1 min 40 s remain."]
+    assert [str(remark) for remark in countdown.notices] == ["⚠ 20 s of 1 min 40 s remain."]
 
 
 def checkpoint(**payload):
@@ -37,17 +37,15 @@ def checkpoint(**payload):
 def test_what_a_run_saved_is_told_while_it_goes_on():
     countdown = Countdown(100)
     countdown.saw(Frame("display", {}, "0"))
-    assert countdown.remarks() == []
+    assert countdown.notices == ()
     countdown.saw(checkpoint(seconds=80.1, files=["model.pt"], count=1, bytes=12_345_678))
-    assert [str(remark) for remark in countdown.remarks()] == ["Saved 1 file, 12.3 MB, after 1 min 20 s."]
+    assert [str(remark) for remark in countdown.notices] == ["Saved 1 file, 12.3 MB, after 1 min 20 s."]
 
 
 def test_what_could_not_be_saved_is_a_warning():
     countdown = Countdown(100)
     countdown.saw(checkpoint(problem="lk_checkpoint was not defined yet"))
-    assert [str(remark) for remark in countdown.remarks()] == [
-        "⚠ Nothing was saved: lk_checkpoint was not defined yet."
-    ]
+    assert [str(remark) for remark in countdown.notices] == ["⚠ Nothing was saved: lk_checkpoint was not defined yet."]
 
 
 def test_a_secret_in_the_words_of_a_failure_is_not_shown():
@@ -64,4 +62,4 @@ def test_sizes_are_told_in_units_that_fit(count, words):
 
 def test_a_run_whose_limit_nobody_knows_is_not_counted_down():
     assert Countdown(None).tick("run", 5, "") == []
-    assert Countdown(None).remarks() == []
+    assert Countdown(None).notices == ()
