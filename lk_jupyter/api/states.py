@@ -105,7 +105,7 @@ _MARKS = {
 
 
 def mark_of(state: str) -> str:
-    """Return the sign for a state; the word always stands beside it, for it says the same without colour."""
+    """Return the sign for a state; it is always next to the word, which says the same without colour."""
     word = state.lower()
     return "✓" if word in SUCCEEDED_STATES else _MARKS.get(word, "✗" if is_final(word) else "◌")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class RunObserver:
     """Base of all companions: one that does nothing. Each is of one run.
 
-    ``notices`` is what is to stand below the status line just now.
+    ``notices`` is shown below the status line just now.
     """
 
     notices: Sequence[Notice] = ()

@@ -71,7 +71,7 @@ def _of_attached(run: Run) -> Iterator[RunObserver]:
 
 
 class Addresses(RunObserver):
-    """Tells where the ports of a run answer, while it goes on."""
+    """Shows where the ports of a run answer, while it is active."""
 
     def __init__(self, ports: tuple[int, ...]) -> None:
         self._ports = ports

@@ -44,7 +44,7 @@ class Countdown(RunObserver):
         return [f"{_whole(left)} left"]
 
     def saw(self, frame: Frame) -> None:
-        """Tell what the run saved."""
+        """Show what the run saved."""
         if frame.kind == CHECKPOINT:
             self._saved = frame
             self.notices = [*self._late, told(frame.payload)]

@@ -119,7 +119,7 @@ class Executed(RunObserver):
         return [f"cell {self._code.index(self._running) + 1} of {len(self._code)}"]
 
     def saw(self, frame: Frame) -> None:
-        """Take note of a cell, and tell how the one that runs begins."""
+        """Keep the state of a cell, and show how the active cell begins."""
         at = frame.payload.get("index")
         if frame.kind == CELL and frame.payload.get("state") == "metadata":
             self._book["metadata"].update(redact_values(dict(frame.payload["metadata"])))
