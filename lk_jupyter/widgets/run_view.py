@@ -9,11 +9,10 @@ from traitlets import Bool, Dict, Int, Unicode
 
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.runs.interrupts import is_blocking, release
-from lk_jupyter.runs.receipt import receipt_facts
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.redact import redact, redact_values
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.run import facts, reason
+from lk_jupyter.views.run import facts, reason, receipt_facts
 from lk_jupyter.views.table import Table, picture
 from lk_jupyter.widgets._log import LogLines
 from lk_jupyter.widgets._publish import supports_subshells
