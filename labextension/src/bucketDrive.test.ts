@@ -102,3 +102,13 @@ test('a hostile name stays one part of the address', async () => {
   expect(asked[1]).toBe('DELETE api/storage/delete/d/%3Cb%3E%26%3F%23%25.txt');
   expect(await drive.getDownloadUrl('d/a b')).toBe('http://lab/user/x/lk/api/storage/download/d/a%20b');
 });
+
+test('a file whose name is taken is kept beside what is there, or takes its place', async () => {
+  const { open, kept } = bucketOf({ 'a/x.csv': 'old', 'a/x (1).csv': 'older' });
+  const drive = new BucketDrive(open);
+  const file = new File(['new'], 'x.csv');
+  expect((await drive.upload('a/x.csv', file, true)).path).toBe('a/x (2).csv');
+  expect(kept['a/x.csv']).toBe('old');
+  expect((await drive.upload('a/x.csv', file, false)).path).toBe('a/x.csv');
+  expect(kept).toEqual({ 'a/x.csv': 'new', 'a/x (1).csv': 'older', 'a/x (2).csv': 'new' });
+});

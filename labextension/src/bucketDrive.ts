@@ -109,6 +109,16 @@ export class BucketDrive implements Contents.IDrive {
     return this.tell('save', null, path);
   }
 
+  /** Put a file beside the object that has its name, as `x (1).csv`, or in its place. */
+  async upload(path: string, file: File, keepsBoth: boolean): Promise<Contents.IModel> {
+    const [folder, ending] = [PathExt.dirname(path), PathExt.extname(path)];
+    const start = PathExt.basename(path, ending);
+    const free = keepsBoth && (await this.freeName(folder, start, ending, number => ` (${number})`));
+    const to = free ? PathExt.join(folder, free) : path;
+    await this.put(to, file, keepsBoth);
+    return this.tell('save', null, to);
+  }
+
   createCheckpoint(): Promise<Contents.ICheckpointModel> {
     return Promise.resolve(NO_CHECKPOINT);
   }
@@ -176,10 +186,15 @@ export class BucketDrive implements Contents.IDrive {
     await this.json('storage/move', { method: 'POST', body: { source: path + end, target: to + end, keep } });
   }
 
-  private async freeName(folder: string, start: string, ending: string): Promise<string> {
+  private async freeName(
+    folder: string,
+    start: string,
+    ending: string,
+    numbered: (number: number) => string = String
+  ): Promise<string> {
     const taken = new Set((await this.list(folder)).map(item => item.name));
     for (let number = 0; ; number++) {
-      const name = `${start}${number || ''}${ending}`;
+      const name = `${start}${number ? numbered(number) : ''}${ending}`;
       if (!taken.has(name)) {
         return name;
       }

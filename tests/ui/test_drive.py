@@ -60,19 +60,24 @@ def test_the_bucket_is_browsed_edited_and_changed_as_any_drive(bucket, cloud, fi
     expect(bucket.locator(".jp-DirListing-item", has_text="note.txt")).to_have_count(0)
     with pytest.raises(PlaywrightError, match=re.escape("already exists. Nothing was moved.")):
         page.evaluate(CONTENTS, ["rename", "lab-drive/deep/moved.txt", "lab-drive/deep/n.ipynb"])
-    with page.expect_file_chooser() as chooser:
-        bucket.locator("[data-jp-item-name='uploader'] jp-button").click()
     large = tmp_path / "large.bin"
     large.write_bytes(bytes(range(256)) * 12_000)
-    chooser.value.set_files(large)
+    _choose(bucket, large)
     expect(bucket.locator(".jp-DirListing-item", has_text="large.bin")).to_have_count(1)
     assert cloud.http.get("storage/download/lab-drive/large.bin").content == large.read_bytes()
+    large.write_bytes(b"another")
+    _upload_again(bucket, large, "Keep both")
+    expect(bucket.locator(".jp-DirListing-item", has_text="large (1).bin")).to_have_count(1)
+    large.write_bytes(b"a third")
+    _upload_again(bucket, large, "Overwrite")
+    assert cloud.http.get("storage/download/lab-drive/large.bin").content == b"a third"
+    assert cloud.http.get("storage/download/lab-drive/large (1).bin").content == b"another"
 
     bucket.locator(".jp-DirListing-item", has_text="deep").dblclick()
     bucket.locator(".jp-DirListing-item", has_text="n.ipynb").wait_for()
     page.evaluate(CONTENTS, ["delete", "lab-drive/deep/n.ipynb"])
     expect(bucket.locator(".jp-DirListing-item")).to_have_count(1)
-    assert files() == ["lab-drive/deep/moved.txt", "lab-drive/large.bin"]
+    assert files() == ["lab-drive/deep/moved.txt", "lab-drive/large (1).bin", "lab-drive/large.bin"]
 
     page.evaluate(THEME, "JupyterLab Dark")
     page.locator("body[data-jp-theme-light='false']").wait_for(state="attached")
@@ -83,3 +88,18 @@ def test_the_bucket_is_browsed_edited_and_changed_as_any_drive(bucket, cloud, fi
     for answer in ours:
         assert cloud.api_key not in answer.text()
         assert not SECRET.search(answer.text() + str(answer.request.headers.get("authorization", "")))
+
+
+def _choose(bucket, file):
+    with bucket.page.expect_file_chooser() as chooser:
+        bucket.locator("[data-jp-item-name='uploader'] jp-button").click()
+    chooser.value.set_files(file)
+
+
+def _upload_again(bucket, file, answer):
+    """Upload a file whose name is taken, and answer what becomes of the object that has it."""
+    _choose(bucket, file)
+    question = bucket.page.get_by_role("dialog").filter(has_text=f"{file.name} already exists in the bucket.")
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    with bucket.page.expect_response(lambda told: "/storage/upload" in told.url):
+        question.get_by_role("button", name=answer).click()

@@ -115,6 +115,28 @@ async function remove({ model }: FileBrowser, chosen: Contents.IModel[]): Promis
   }
 }
 
+/** Let both be kept where an object has the name of a file that is uploaded: Lab's own question can only overwrite. */
+function askToKeepBoth({ model }: FileBrowser, bucket: BucketDrive): void {
+  const upload = model.upload.bind(model);
+  model.upload = async (file, path) => {
+    await model.refresh();
+    const isHere = path === undefined || path === model.path;
+    const there = isHere && [...model.items()].find(({ name }) => name === file.name);
+    if (!there || there.type === 'directory') {
+      return upload(file, path);
+    }
+    const [keepBoth, overwrite] = [trans.__('Keep both'), trans.__('Overwrite')];
+    const { button } = await showDialog({
+      title: trans.__('Upload'),
+      body: trans.__('%1 already exists in the bucket. Overwrite it?', file.name),
+      buttons: [Dialog.cancelButton(), Dialog.okButton({ label: keepBoth }), Dialog.warnButton({ label: overwrite })],
+      defaultButton: 0
+    });
+    const key = model.manager.services.contents.localPath(there.path);
+    return button.accept ? bucket.upload(key, file, button.label === keepBoth) : there;
+  };
+}
+
 /** Lab puts buttons on its own file browser only. */
 function withToolbar(browser: FileBrowser, onShow: (folder: string) => void): FileBrowser {
   browser.delete = () => remove(browser, [...browser.selectedItems()]);
@@ -165,6 +187,7 @@ export const drive: JupyterFrontEndPlugin<void> = {
     const create = () => {
       const options = { driveName: bucket.name, restore: false, refreshInterval: NEVER };
       const browser = browsers.createFileBrowser('lk-jupyter-bucket-files', options);
+      askToKeepBoth(browser, bucket);
       return withToolbar(browser, path => void insert(showing(keyOf(path))));
     };
     const panel = new BucketPanel(create, bucket, trans.__('Bucket of the GPU cloud'));
