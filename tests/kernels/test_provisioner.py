@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 
 import pytest
 from patience import PATIENCE
@@ -46,8 +45,11 @@ def test_it_is_used_interrupted_restarted_and_shut_down_and_then_bills_no_more(u
     kernel.client.execute_interactive("got = input('what? ')", allow_stdin=True, stdin_hook=answer, timeout=PATIENCE)
     assert kernel.run("print(got)") == "typed\n"
 
-    threading.Timer(1, kernel.manager.interrupt_kernel).start()
-    kernel.run("import time\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    caught = True")
+    sleeper = "import time\ntry:\n    print('on')\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    caught = True"
+    kernel.client.execute(sleeper)
+    while kernel.client.get_iopub_msg(timeout=PATIENCE)["content"].get("text") != "on\n":
+        pass
+    kernel.manager.interrupt_kernel()  # here: in another thread it makes an event loop that nobody closes
     assert kernel.run("print(caught, x)") == "True 42\n"
 
     kernel.manager.restart_kernel()
