@@ -12,6 +12,7 @@ import signal
 import sys
 import webbrowser
 from functools import cache, cached_property, partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import cloud_process
@@ -77,8 +78,10 @@ def pytest_configure(config):
 #: Each shell of IPython ends with a search for garbage in all that there is: a third of a second, hundreds of times.
 displayhook.gc = SimpleNamespace(collect=partial(gc.collect, 0))
 
-#: It takes jsonschema a second to import its grammar of addresses, whose format no test checks.
+#: It takes jsonschema a second to import its grammar of addresses, whose format no test checks; nor do the Jupyter
+#: servers of the tests' clouds, which find another module of that name in this folder.
 sys.modules.setdefault("rfc3987_syntax", None)
+WITHOUT = str(Path(__file__).parent / "without")
 
 #: The tests start hundreds of processes. Compile what they import once, also where the environment forbids to keep it.
 sys.dont_write_bytecode = False
@@ -158,8 +161,8 @@ class RunningCloud:
 
     def start(self):
         reader, writer = PROCESSES.Pipe(duplex=False)
-        arguments = ["--data", str(self.data), *self.options]
-        self.process = PROCESSES.Process(target=cloud_process.serve, args=(arguments, dict(os.environ), writer))
+        arguments, env = ["--data", str(self.data), *self.options], {**os.environ, "PYTHONPATH": WITHOUT}
+        self.process = PROCESSES.Process(target=cloud_process.serve, args=(arguments, env, writer))
         self.process.daemon = True  # it ends with the tests
         self.process.start()
         writer.close()

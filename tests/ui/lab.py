@@ -22,6 +22,9 @@ FOLDERS = (
     *("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
 )
 
+#: A folder whose modules stand in for those that take long to import.
+WITHOUT = str(Path(__file__).parents[1] / "without")
+
 
 @dataclass(frozen=True)
 class Lab:
@@ -62,7 +65,7 @@ def running(
 @contextmanager
 def serving(lab: Lab, settings: Path, signed_in: dict[str, str], *options: str) -> Iterator[Lab]:
     """Start the server of a Lab, for the first time or again; end it."""
-    env = {**os.environ, **dict.fromkeys(FOLDERS, str(settings)), **signed_in}
+    env = {**os.environ, **dict.fromkeys(FOLDERS, str(settings)), "PYTHONPATH": WITHOUT, **signed_in}
     with (
         (settings / "lab.log").open("a") as log,
         subprocess.Popen([*_command(lab), *options], env=env, stdout=log, stderr=log) as it,
@@ -81,6 +84,7 @@ def serving(lab: Lab, settings: Path, signed_in: dict[str, str], *options: str) 
 def _command(lab: Lab) -> list[str]:
     return [
         *(sys.executable, "-m", *lab.program, "--no-browser", "--allow-root"),
+        "--LanguageServerManager.autodetect=False",  # it starts npm
         *(f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={lab.root}"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={httpx.URL(lab.url).port}", "--ServerApp.port_retries=0"),
     ]
