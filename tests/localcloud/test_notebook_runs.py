@@ -96,8 +96,8 @@ def test_it_listens_on_this_machine_only(notebook):
     assert places == {"127.0.0.1"}
 
 
-def test_a_kernel_runs_code_through_the_port(notebook):
-    _, _, url = notebook
+def test_a_kernel_runs_code_through_the_port_and_keeps_out_of_the_history_of_this_machines_user(notebook):
+    api, started, url = notebook
     headers = {"Authorization": "token own-token"}
     kernel = httpx.post(f"{url}api/kernels", headers=headers, timeout=PATIENCE).json()["id"]
     address = f"{url}api/kernels/{kernel}/channels".replace("http://", "ws://")
@@ -116,3 +116,4 @@ def test_a_kernel_runs_code_through_the_port(notebook):
             pass
     assert message["content"]["text"] == "42\n"
     assert httpx.delete(f"{url}api/kernels/{kernel}", headers=headers).status_code == 204
+    assert (api.cloud.data / "runs" / started["execution_id"] / ".ipython" / "profile_default").is_dir()

@@ -17,6 +17,7 @@ _SERVER = "jupyterlab" if find_spec("jupyterlab") else "jupyter_server"
 _OWN = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
 _ENCRYPTED = ["--KernelManager.transport_encryption=auto"]  # else what kernels show is anybody's on this machine
 _OPEN = ["--ServerApp.allow_remote_access=True"]  # it is reached through this server, under the run's own name
+_QUICK = ["--LanguageServerManager.autodetect=False"]  # it would ask npm for language servers at each start
 _REPLACED = re.compile(r"--((\w+\.)?(ip|port|port_retries)=.*|no-browser|allow-root)")
 _TOKEN = re.compile(r"--\w+\.token=(.*)", re.DOTALL)
 _PORT = re.compile(r"--(?:\w+\.)?port=(\d{1,5})", re.ASCII)
@@ -49,11 +50,12 @@ class NotebookRun(ProcessRun):
         kept = [part for part in arguments if part.startswith("--") and not _is_replaced(part)]
         port = _free_port()
         self.ports[_asked_port(arguments)] = port
-        return [sys.executable, "-m", _SERVER, *_OWN, *_OPEN, *_ENCRYPTED, f"--port={port}", *kept]
+        return [sys.executable, "-m", _SERVER, *_OWN, *_OPEN, *_ENCRYPTED, *_QUICK, f"--port={port}", *kept]
 
     def _variables(self) -> dict[str, str]:
-        """Keep the token off the command line, and the user's own Jupyter settings out."""
+        """Keep the token off the command line, and the user's own Jupyter settings and IPython history out."""
         folders = {f"JUPYTER_{kind}_DIR": str(self._folder / ".jupyter" / kind.lower()) for kind in _FOLDERS}
+        folders["IPYTHONDIR"] = str(self._folder / ".ipython")
         tokens = [found[1] for part in (self._request.docker_run_cmd or ()) if (found := _TOKEN.fullmatch(part))]
         return {**super()._variables(), **folders, **({"JUPYTER_TOKEN": tokens[-1]} if tokens else {})}
 
