@@ -7,15 +7,19 @@ that in an environment of the extra ``demo`` alone.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -50,7 +54,7 @@ def execute(path: Path, home: Path, base_url: str, api_key: str) -> nbformat.Not
     work = home / "project"
     work.mkdir(parents=True, exist_ok=True)
     resources = {"metadata": {"path": str(work)}}
-    client = NotebookClient(
+    client = Client(
         book,
         timeout=SECONDS,
         allow_errors=True,
@@ -59,6 +63,28 @@ def execute(path: Path, home: Path, base_url: str, api_key: str) -> nbformat.Not
     )
     client.execute(env=env)
     return without_traces(book, home)
+
+
+class Client(NotebookClient):
+    """Asks each second whether a message is there: with widgets, one of twenty waits without a limit misses it."""
+
+    async def async_start_new_kernel_client(self) -> Any:
+        """Start what talks to the kernel."""
+        kernel = await super().async_start_new_kernel_client()
+        for channel in (kernel.shell_channel, kernel.iopub_channel):
+            channel.get_msg = _awake(channel.get_msg)
+        return kernel
+
+
+def _awake(get: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def get_msg(timeout: float | None = None) -> Any:
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 1:
+            with suppress(Empty):
+                return await get(timeout=1)
+        return await get(timeout=max(0, left))
+
+    return get_msg
 
 
 def without_traces(book: nbformat.NotebookNode, home: Path) -> nbformat.NotebookNode:

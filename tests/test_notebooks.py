@@ -8,7 +8,6 @@ from pathlib import Path
 import books
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from patience import PATIENCE
 
 from lk_jupyter.localcloud.runs import gpus
@@ -36,7 +35,7 @@ def executed(cloud, tmp_path_factory):
     @cache
     def execute(name):
         book = nbformat.read(FOLDER / name, as_version=4)
-        NotebookClient(book, timeout=PATIENCE, allow_errors=True).execute(env=env)
+        books.Client(book, timeout=PATIENCE, allow_errors=True).execute(env=env)
         return book
 
     return execute

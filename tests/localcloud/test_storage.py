@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+
+from lk_jupyter.localcloud.runs import provision
 
 WRITE = "import os, pathlib\n(pathlib.Path(os.environ['LK_STORAGE']) / 'run.txt').write_text('from a run')"
 READ = "import os, pathlib\nprint((pathlib.Path(os.environ['LK_STORAGE']) / '{}').read_text())"
@@ -239,3 +245,21 @@ def test_a_form_that_cannot_be_read_is_answered_as_one_that_does_not_fit(api):
     answer = api.http.post("/storage/upload-bulk", content=b"--b\r\nno header\r\n\r\n--b--", headers=headers)
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no mount")
+@pytest.mark.parametrize("place", [provision._AT_MOUNT, provision._AT_ROOT])
+def test_a_mount_that_fails_leaves_no_folder_on_the_machine(tmp_path, place):
+    (tmp_path / "mount").write_text("#!/bin/sh\nexit 32\n")
+    (tmp_path / "mount").chmod(0o755)
+    folder = Path(f"/mnt/{tmp_path.name}-{os.getpid()}")
+    there = folder if place is provision._AT_MOUNT else Path("/mnt", *folder.parts[1:])
+    command = ["/bin/sh", "-c", place, str(tmp_path), str(folder), "true"]
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    try:
+        assert subprocess.run(command, env=env, check=False, capture_output=True).returncode
+        assert not there.exists()
+    finally:
+        with suppress(OSError):
+            there.rmdir()
+            there.parent.rmdir()

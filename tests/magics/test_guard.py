@@ -5,10 +5,10 @@ import re
 from contextlib import closing
 from pathlib import Path
 
+import books
 import nbformat
 import pytest
 from magics.kernels import ALL_IS_SHOWN
-from nbclient import NotebookClient
 from patience import PATIENCE
 
 from lk_jupyter.journal.journal import journal
@@ -53,7 +53,7 @@ def execute(cloud, tmp_path_factory):
 
     def execute(*cells):
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in ("%load_ext lk_jupyter", *cells)])
-        NotebookClient(book, timeout=PATIENCE, allow_errors=True).execute(env=env, cwd=str(home))
+        books.Client(book, timeout=PATIENCE, allow_errors=True).execute(env=env, cwd=str(home))
         return book
 
     execute.home = home

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 
+import books
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 import lk_jupyter
 
@@ -152,7 +152,7 @@ WIDGETS = (
 def test_a_notebook_with_widgets_and_late_updates_is_what_nbclient_makes_of_it(run_cell, folder):
     write("lively.ipynb", *WIDGETS)
     here = nbformat.read("lively.ipynb", as_version=4)
-    NotebookClient(here, kernel_name="python3").execute()
+    books.Client(here, kernel_name="python3").execute()
     shown = run_cell("%lk_run_notebook lively.ipynb --timeout 300")
     assert "✓ completed" in shown
     there = nbformat.read("lively.out.ipynb", as_version=4)

@@ -144,6 +144,7 @@ class OpenNotebook:
             self.picture(f"{name}-{theme}")
 
     def _show_in(self, theme: str) -> None:
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # Lab fails to take away two of them at once
         self.command("apputils:change-theme", theme=f"JupyterLab {theme.capitalize()}")
         expect(self.page.locator("body")).to_have_attribute("data-jp-theme-light", str(theme == "light").lower())
 

@@ -23,17 +23,21 @@ FOLDER_VARIABLE = "LK_STORAGE"
 MOUNT = Path("/mnt/s3")
 
 #: Puts a folder at MOUNT for one command and becomes it. To make room, /mnt is covered by a copy with the same folders.
+#: Where that fails nothing is made: the folder would be one of the machine.
 _AT_MOUNT = """
 if ! [ -d "$1" ]; then
-    (cd /mnt && mount -t tmpfs none /mnt && for each in *; do
-        [ -d "$each" ] && mkdir "/mnt/$each" && mount --no-canonicalize --rbind "./$each" "/mnt/$each"
-    done; mkdir "$1")
+    (cd /mnt && mount -t tmpfs none /mnt && {
+        for each in *; do
+            [ -d "$each" ] && mkdir "/mnt/$each" && mount --no-canonicalize --rbind "./$each" "/mnt/$each"
+        done
+        mkdir "$1"
+    })
 fi && mount --bind "$0" "$1" && shift && exec "$@"
 """
 
 #: The same for a folder anywhere else: the command's root is a copy with the same folders, and this one.
 _AT_ROOT = """
-(cd /mnt && mount -t tmpfs none /mnt && mkdir /mnt/mnt && mount --no-canonicalize --rbind . /mnt/mnt) &&
+(cd /mnt && mount -t tmpfs none /mnt && mkdir /mnt/mnt && mount --no-canonicalize --rbind . /mnt/mnt) || exit 1
 for each in /*; do
     if [ -L "$each" ]; then cp -a "$each" /mnt/
     elif [ "$each" != /mnt ] && [ -d "$each" ]; then mkdir "/mnt$each" && mount --rbind "$each" "/mnt$each"
