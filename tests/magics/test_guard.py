@@ -8,6 +8,7 @@ from pathlib import Path
 import books
 import nbformat
 import pytest
+from conftest import RunningCloud
 from magics.kernels import ALL_IS_SHOWN
 from patience import PATIENCE
 
@@ -41,6 +42,14 @@ act = signal.getsignal(signal.SIGALRM).__closure__[0].cell_contents
 links = [cell.cell_contents['put'] for cell in act.__closure__ if 'put' in cell.cell_contents]
 print(len(links), 'link found:', *links)
 """
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    """A cloud of its own: names of runs look like keys here, and whoever shares it would find them."""
+    running = RunningCloud(tmp_path_factory.mktemp("guarded"))
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from patience import PATIENCE
 from playwright.sync_api import expect
 from serverext.conftest import environment
 
@@ -67,6 +68,7 @@ def test_the_panel_is_the_sign_in_and_comes_back_after_a_restart_of_the_server(h
         panel.get_by_role("searchbox", name="Find runs").fill("run-499 completed")
         expect(runs).to_have_count(1)
         other = page.context.new_page()
+        other.set_default_timeout(1000 * PATIENCE)
         other.goto(f"{first.url}lab?reset")
         other.locator(".lk-statusbar").filter(has_text="credits").click()
         other.get_by_role("button", name="Account", exact=True).click()

@@ -6,7 +6,7 @@ from playwright.sync_api import Error, Page
 
 #: Keys, tokens of a session, addresses of output, credentials of a bucket.
 SECRETS = re.compile(
-    r"lk_\w{12,}|eyJ[\w-]{8,}\.[\w-]+\.|streaming_url|/api/v1/stream/|X-Amz-|secret_?(access_)?key\b|session_token|AKIA\w{8,}",
+    r"lk_[A-Za-z0-9]{12,}|eyJ[\w-]{8,}\.[\w-]+\.|streaming_url|/api/v1/stream/|X-Amz-|secret_?(access_)?key\b|session_token|AKIA\w{8,}",
     re.IGNORECASE,
 )
 #: Files of Lab itself, which are the same for everybody.

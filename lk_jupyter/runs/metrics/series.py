@@ -12,7 +12,7 @@ from lk_jupyter.api.execution import ExecutionMetrics, MetricPoint
 #: One sample: seconds since 1970 and a value; NaN is a gap.
 Point = tuple[float, float]
 
-EMPTY = "No samples yet: the first arrives 15 s after the start."
+EMPTY = "No samples: the first arrives 15 s after the start."
 
 _GIB = 1 / 2**30
 _MB = 1 / 10**6
