@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from lk_jupyter.localcloud.buckets import s3
 from lk_jupyter.localcloud.runs import provision
 
 WRITE = "import os, pathlib\n(pathlib.Path(os.environ['LK_STORAGE']) / 'run.txt').write_text('from a run')"
@@ -263,3 +264,18 @@ def test_a_mount_that_fails_leaves_no_folder_on_the_machine(tmp_path, place):
         with suppress(OSError):
             there.rmdir()
             there.parent.rmdir()
+
+
+def test_runs_that_begin_at_once_make_their_bucket_once(tmp_path, monkeypatch):
+    made, make = [], s3._make_bucket
+    monkeypatch.setattr(s3, "_make_bucket", lambda server, name: (made.append(name), make(server, name)))
+    storage = s3.BucketStorage(tmp_path, 3600, None)
+    try:
+        storage.credentials("somebody")  # the server is up
+        together = threading.Barrier(8)
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda _: (together.wait(), storage.bucket("team"))[1].name, range(8)))
+    finally:
+        storage.close()
+    assert set(found) == {"org-team"}
+    assert made == ["org-somebody", "org-team"]

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class BucketStorage:
         self._weed = Weed(folder, credential_seconds)
         self._capacity = capacity
         self._made: set[tuple[str, str]] = set()
+        self._making = threading.Lock()
 
     @property
     def is_used(self) -> bool:
@@ -47,9 +49,10 @@ class BucketStorage:
     def bucket(self, org_id: str) -> Bucket:
         """Return the bucket of an organization, made when it is not there yet."""
         server, name = self._weed.server(), _name(org_id)
-        if (server.endpoint, name) not in self._made:
-            _make_bucket(server, name)
-            self._made.add((server.endpoint, name))
+        with self._making:  # SeaweedFS may refuse two at once: to one of them the bucket is neither there nor not there
+            if (server.endpoint, name) not in self._made:
+                _make_bucket(server, name)
+                self._made.add((server.endpoint, name))
         return Bucket(name, _objects(server, name), self._capacity)
 
     def credentials(self, org_id: str) -> dict[str, Any]:
