@@ -279,3 +279,15 @@ def test_runs_that_begin_at_once_make_their_bucket_once(tmp_path, monkeypatch):
         storage.close()
     assert set(found) == {"org-team"}
     assert made == ["org-somebody", "org-team"]
+
+
+@pytest.mark.parametrize(("early", "code"), [(503, "SlowDown"), (404, "NoSuchBucket")])
+def test_a_bucket_is_made_when_the_server_that_has_just_started_can(tmp_path, monkeypatch, early, code):
+    ask, answers = s3._ask, [(early, f"<Message>{code}</Message>")]
+    monkeypatch.setattr(s3, "_ask", lambda *asked: answers.pop() if answers else ask(*asked))
+    storage = s3.BucketStorage(tmp_path, 3600, None)
+    try:
+        storage.bucket("team")
+        assert storage.is_there("team")
+    finally:
+        storage.close()

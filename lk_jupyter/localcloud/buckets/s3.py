@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 #: What the holder of temporary credentials may do in his bucket; not with it, such as deleting or opening it.
 _ACTIONS = ("s3:Get*", "s3:Put*", "s3:Delete*", "s3:List*", "s3:AbortMultipartUpload")
 _NEVER = ("s3:DeleteBucket*", "s3:PutBucket*", "s3:PutEncryption*", "s3:PutLifecycle*", "s3:PutReplication*")
+
+#: Seconds in which a server that has just started can make a bucket, and between two tries.
+_READY_SECONDS, _PAUSE_SECONDS = 20.0, 0.1
 
 _PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 4
@@ -205,9 +209,13 @@ def _policy(bucket: str, *, creating: bool) -> str:
 
 
 def _make_bucket(server: Server, name: str) -> None:
-    status, body = _ask(server, "s3", "PUT", f"/{name}", "")
-    if status not in {200, 409}:
-        raise HTTPException(503, f"The storage could not make a bucket: {_said(body, 'Message') or status}")
+    """Make a bucket; a server that answers already may need a moment more until it can."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while (answer := _ask(server, "s3", "PUT", f"/{name}", ""))[0] not in {200, 409}:
+        status, body = answer
+        if time.monotonic() > deadline or (status < 500 and status != http.client.NOT_FOUND):
+            raise HTTPException(503, f"The storage could not make a bucket: {_said(body, 'Message') or status}")
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _assume_role(server: Server, policy: str) -> dict[str, str]:
