@@ -1,6 +1,11 @@
 """Users of a local cloud beside its own, for whom lines of magics are run."""
 
+import os
+import signal
+import threading
 from uuid import uuid4
+
+from localcloud.conftest import until
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.auth import ApiKeyCreate, LoginRequest
@@ -20,3 +25,17 @@ def answers(*typed):
     """Return a stand-in for somebody who types these answers, one after the other."""
     left = list(typed)
     return lambda *_: left.pop(0)
+
+
+def interrupt_at(cloud, path):
+    """Delay a request of the cloud by a second, and interrupt this process in a thread when it has arrived."""
+    faults = f"{cloud.base_url}/_faults"
+
+    def interrupt():
+        until(lambda: cloud.http.post(faults, json=[]).json()[-1]["times"] == 0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    cloud.http.post(faults, json={"path": path, "delay": 1}).raise_for_status()
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    return interrupting

@@ -1,13 +1,9 @@
 """Models on GPUs of your own, and vectors."""
 
-import os
-import signal
-import threading
-
 import numpy as np
 import pandas as pd
 import pytest
-from localcloud.conftest import until
+from magics.people import interrupt_at
 
 from lk_jupyter.inference.embed import LETTERS, TEXTS, pieces
 from lk_jupyter.magics.deployments import ReplicaLog
@@ -127,15 +123,7 @@ def test_an_interrupted_deployment_is_named_with_the_command_that_ends_its_bill(
     cloud = make_cloud("--faults")
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
     monkeypatch.setenv("LK_API_KEY", cloud.api_key)
-    faults = f"{cloud.base_url}/_faults"
-    cloud.http.post(faults, json={"path": path, "delay": 1}).raise_for_status()
-
-    def interrupt():
-        until(lambda: cloud.http.post(faults, json=[]).json()[-1]["times"] == 0)  # the request has arrived
-        os.kill(os.getpid(), signal.SIGINT)
-
-    interrupting = threading.Thread(target=interrupt)
-    interrupting.start()
+    interrupting = interrupt_at(cloud, path)
     shown = run_cell("%lk_deploy local/echo --yes")
     interrupting.join()
     made = [each.deployment_id[:8] for each in cloud.client.inference.list()]

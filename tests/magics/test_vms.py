@@ -1,15 +1,11 @@
 """``%lk_vm`` and ``%lk_volumes``: rented once, with the price told before, and ended for good."""
 
-import os
 import re
-import signal
-import threading
 
 import pytest
 from conftest import RunningCloud
-from localcloud.conftest import until
 from magics.kernels import fail
-from magics.people import answers
+from magics.people import answers, interrupt_at
 
 KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7vW3k1Hb2m4k8mY1pJmZ3q mira@laptop"
@@ -51,16 +47,7 @@ def test_a_plan_tells_availability_price_and_key_and_rents_nothing(run_cell, vms
 
 
 def test_a_vm_whose_request_was_interrupted_is_named_with_the_command_that_deletes_it(run_cell, vms):
-    def interrupt():
-        until(
-            lambda: vms.http.post(f"{vms.base_url}/_faults", json=[]).json()[-1]["times"] == 0
-        )  # the request has arrived
-        os.kill(os.getpid(), signal.SIGINT)
-
-    vms.http.post(
-        f"{vms.base_url}/_faults", json={"path": "/vms/create", "method": "POST", "delay": 1}
-    ).raise_for_status()
-    threading.Thread(target=interrupt).start()
+    interrupt_at(vms, "/vms/create")
     shown = run_cell("%lk_vm create --gpu A100 --yes")
     vms.http.delete(f"{vms.base_url}/_faults")
     assert re.search(
