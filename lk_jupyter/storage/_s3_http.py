@@ -22,6 +22,7 @@ from lk_jupyter.errors import ConnectionFailed, NoSuchObject, ObjectExists, Serv
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._parts import AT_ONCE, AT_ONCE_HERE
 from lk_jupyter.storage._sign import Request, query_of, signed
+from lk_jupyter.storage._upload_state import creating
 from lk_jupyter.storage._workers import CancelToken
 
 #: Seconds before each further try; a minute without a network is waited out.
@@ -162,19 +163,20 @@ class Wire:
     def create(self, request: Request, etag: str) -> None:
         """Make an object, whose content has this name, where there is none. Raises ObjectExists where there is.
 
-        Servers that know no condition on a write are asked before.
+        Servers that know no condition on a write are asked before; senders on this machine take turns.
         """
-        if self.ask(Request("HEAD", request.key)).status < 300:
-            raise exists(request.key)
-        answer = self.ask(replace(request, headers={**request.headers, "if-none-match": "*"}))
-        if answer.status in _NO_CONDITION:
-            self.need(request)
-        elif answer.status in _TAKEN:
-            found = self.ask(Request("HEAD", request.key)).headers.get("etag", "").strip('"')
-            if answer.tries == 1 or found != etag:  # else an earlier try has made it, and its answer was lost
+        with creating(self.bucket, request.key):
+            if self.ask(Request("HEAD", request.key)).status < 300:
                 raise exists(request.key)
-        elif answer.code:
-            refuse(request.key, answer)
+            answer = self.ask(replace(request, headers={**request.headers, "if-none-match": "*"}))
+            if answer.status in _NO_CONDITION:
+                self.need(request)
+            elif answer.status in _TAKEN:
+                found = self.ask(Request("HEAD", request.key)).headers.get("etag", "").strip('"')
+                if answer.tries == 1 or found != etag:  # else an earlier try has made it, and its answer was lost
+                    raise exists(request.key)
+            elif answer.code:
+                refuse(request.key, answer)
 
     def _send(self, request: Request, given: StorageCredentials) -> S3Response:
         host, path = urlsplit(address_of(given)).netloc, request.path(given.bucket_name)

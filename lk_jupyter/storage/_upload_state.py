@@ -10,13 +10,14 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from lk_jupyter.config.files import platform_path, take_lock
 
 _SLOTS = 64
+_LOOK_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def record_for(bucket: str, key: str) -> Record:
 
     Where nothing can be kept it only lives as long as this process.
     """
-    name = hashlib.sha256(f"{bucket}/{key}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    name = _name(bucket, key)
     for slot in range(_SLOTS):
         path = _folder() / f"{name}-{slot}.json"
         try:
@@ -97,6 +98,25 @@ def record_for(bucket: str, key: str) -> Record:
     return Record(None, None)
 
 
+@contextmanager
+def creating(bucket: str, key: str) -> Iterator[None]:
+    """Let one sender on this machine after the other make an object of this key.
+
+    SeaweedFS holds to If-None-Match only in turn where uploads in parts are completed, and some servers know no
+    condition. Where no file can be locked nobody waits.
+    """
+    path, record = _folder() / f"{_name(bucket, key)}.lock", Record(None, None)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        while not (held := _held(path, os.O_CREAT)):
+            time.sleep(_LOOK_SECONDS)
+        record = held
+    try:
+        yield
+    finally:
+        record.close(forget=True)
+
+
 def abandoned(bucket: str) -> Iterator[Record]:
     """Iterate over the records of a bucket whose sender is gone, each of them ours now; close each."""
     for path in sorted(_folder().glob("*.json")):
@@ -106,6 +126,10 @@ def abandoned(bucket: str) -> Iterator[Record]:
                 yield record
             elif record:
                 record.close(forget=record.facts is None)
+
+
+def _name(bucket: str, key: str) -> str:
+    return hashlib.sha256(f"{bucket}/{key}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def _folder() -> Path:

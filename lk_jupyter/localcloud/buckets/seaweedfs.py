@@ -8,7 +8,8 @@ Unix sockets are its owner's. Where the system has no FUSE there is no folder.
 What SeaweedFS does unlike S3, each held by a test: slashes at the start of a key and doubled ones
 are dropped, a backslash is a slash, keys with ``.`` or ``..`` between slashes are refused (400), a
 part of a key between slashes holds at most 255 bytes, a folder is listed before its neighbours
-(``a/b`` before ``a-b``), and PUT with If-Match on nothing answers 412, not 404.
+(``a/b`` before ``a-b``), and PUT with If-Match on nothing answers 412, not 404. Not held by a test, for it is
+a race: uploads in parts with If-None-Match that are completed at the same moment may all succeed.
 """
 
 from __future__ import annotations
