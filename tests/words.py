@@ -1,17 +1,14 @@
 """Check the words that people read: messages, help, labels, docs, docstrings.
 
 ``python tests/words.py`` reports banned words, words that the glossary has another name for, and sentences of
-messages that are too long. Each room has an allowance in words.json; more findings fail. ``--lower`` lowers the
-allowances to what is found, and never raises one. ``--list ROOM`` prints the findings of a room.
+messages that are too long. Any finding fails.
 """
 
 from __future__ import annotations
 
 import ast
-import json
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +16,6 @@ from typing import NamedTuple
 import nbformat
 
 ROOT = Path(__file__).parents[1]
-ALLOWED = Path(__file__).with_suffix(".json")
 LONGEST = 20
 
 #: A banned word → what to write instead.
@@ -165,29 +161,13 @@ def findings() -> Iterator[Finding]:
                     yield Finding(room, place, f"a sentence of {length} words; at most {LONGEST}", sentence)
 
 
-def main(arguments: list[str]) -> int:
-    """Report what breaks the rules; 1 if a room has more than its allowance."""
+def main() -> int:
+    """Report what breaks the rules; 1 if anything does."""
     found = list(findings())
-    if arguments[:1] == ["--list"]:
-        for finding in found:
-            if finding.room.startswith(arguments[1]) or arguments[1] in finding.place:
-                print(f"{finding.place}: {finding.rule}\n    {' '.join(finding.text.split())[:300]}")
-        return 0
-    counts = Counter(finding.room for finding in found)
-    allowed: dict[str, int] = json.loads(ALLOWED.read_text(encoding="utf-8")) if ALLOWED.exists() else {}
-    if arguments == ["--lower"]:
-        lowered = {room: min(count, allowed.get(room, count)) for room, count in sorted(counts.items())}
-        if not allowed or sum(lowered.values()) <= sum(allowed.values()):
-            ALLOWED.write_text(json.dumps(lowered, indent=2) + "\n", encoding="utf-8")
-            allowed = lowered
-    over = {room for room, count in counts.items() if count > allowed.get(room, 0)}
-    for room, count in sorted(counts.items()):
-        print(f"{room}: {count} of {allowed.get(room, 0)} allowed{' <- too many' if room in over else ''}")
     for finding in found:
-        if finding.room in over:
-            print(f"{finding.place}: {finding.rule}\n    {' '.join(finding.text.split())[:200]}")
-    return 1 if over else 0
+        print(f"{finding.room}: {finding.place}: {finding.rule}\n    {' '.join(finding.text.split())[:200]}")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

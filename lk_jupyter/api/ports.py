@@ -12,9 +12,9 @@ LOCAL_PATH = "/ports/{execution_id}/{port}/"
 def port_url(base_url: str, execution_id: str, port: int) -> str:
     """Return the address at which a port of a run answers, with a slash at its end.
 
-    ``base_url`` is the host part of the server that the run is on. Requests and web sockets are passed on while the run
-    is active; what listens there guards itself, such as Jupyter by its token. A browser that opens the address on a
-    local cloud is led to one that belongs to the port alone.
+    ``base_url`` is the host part of the run's server. Requests and web sockets are passed on while the run is active.
+    The program that listens there must guard itself, such as Jupyter by its token. A local cloud redirects a browser
+    to an address that belongs to the port alone.
     """
     parts = urlsplit(base_url)
     if _is_loopback(parts.hostname or ""):

@@ -102,7 +102,7 @@ class Cloud:
         self._delivering = asyncio.create_task(self.webhooks.deliver_forever())
 
     async def close(self) -> None:
-        """End all runs, keep all output; nothing goes on afterwards."""
+        """End all runs and keep all output. Nothing is active afterwards."""
         await self.runs.close()
         self._sampling.cancel()
         self._delivering.cancel()
@@ -120,7 +120,7 @@ class Cloud:
             forget(org_id)
 
     def _forget_runs(self, org_id: str) -> None:
-        """End the runs of an organization, and remove those that have ended."""
+        """End the runs of an organization, and remove its ended runs."""
         for facts in self.records.page(org_id, -1, 0):
             run_id = facts["execution_id"]
             if not self.runs.end(run_id, ABORTED):

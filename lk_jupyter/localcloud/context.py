@@ -55,7 +55,7 @@ async def visitor(request: Request) -> AnonymousContext:
 
 
 def _authorization(request: Request) -> str:
-    """Return how a request is signed; Anthropic-style clients have a header of their own for a key."""
+    """Return how a request is signed. Clients of Anthropic's form send a key in another header."""
     if request.url.path.startswith(f"{IRIS}/anthropic/") and (key := request.headers.get("x-api-key")):
         return f"Bearer {key}"
     return request.headers.get("authorization", "")

@@ -25,9 +25,9 @@ class Fault(BaseModel):
     """One row: the requests it hits, and what happens to them.
 
     It hits requests whose path contains ``path``, from the ``nth`` on, ``times`` times (None:
-    always). ``status`` with ``detail``, or ``html``, answer in place of the application. ``cut_after`` lets it
-    answer and closes the connection after so many bytes of the body, ``lose_answer`` before the
-    first. ``delay`` seconds pass before any of it.
+    always). ``status`` with ``detail``, or ``html``, replace the application's answer. ``cut_after`` lets it
+    answer and closes the connection after this number of bytes of the body, ``lose_answer`` before the
+    first byte. ``delay`` seconds pass before any of it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -104,7 +104,7 @@ class Faults:
 
 
 class _Cut:
-    """Sends so many bytes of the body and hangs up; without a number it sends nothing at all."""
+    """Sends this number of bytes of the body and hangs up. Without a number, it sends nothing."""
 
     def __init__(self, send: Send, budget: int | None) -> None:
         self._send = send

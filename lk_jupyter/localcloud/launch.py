@@ -91,7 +91,7 @@ def make_private(data: Path) -> None:
 
 
 def start(data: Path, *options: str) -> Address:
-    """Start a cloud that outlives this process, or find the one that runs, and return when it answers.
+    """Start a cloud that outlives this process, or find the active cloud, and return when it answers.
 
     Raises LocalCloudError with the server's last words when it does not come up.
     """
@@ -172,7 +172,7 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
 
 
 def _since(pid: int) -> str:
-    """Return when a process began, in words of the system; empty for none, and where the system does not tell."""
+    """Return the start time of a process, as the system writes it; empty for no process, and if it is unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -197,7 +197,7 @@ def _is_alive(address: Address) -> bool:
 
 
 def _is_taken(log: Path) -> bool:
-    """Whether our server gave way to one that another process started at the same moment."""
+    """Whether our server gave way to a server that another process started at the same moment."""
     return "already runs" in _last_words(log)
 
 

@@ -14,12 +14,12 @@ def new_secret(prefix: str = "") -> str:
 
 
 def digest(secret: str) -> str:
-    """Return what is kept of a secret; it is looked up by this, so no comparison tells how close a guess was."""
+    """Return the stored form of a secret. The lookup uses it, so no comparison shows how close a guess was."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Write a file that only its owner may read, completely or not at all."""
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

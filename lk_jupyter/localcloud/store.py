@@ -1,7 +1,7 @@
-"""State on disk: one SQLite database for documents and for the tables of the rooms beside it.
+"""State on disk: one SQLite database for documents and for the tables of the other rooms.
 
-Writes go through one connection, each thread reads through its own, and the write-ahead log lets
-both go on at once. What a transaction wrote survives the death of the process.
+Writes use one connection, each thread reads through its own, and the write-ahead log lets
+both work at once. A committed transaction survives the death of the process.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Strange:
         return _from_now if endpoint is _STREAM and "late_attach" in self.names else usual
 
     def dependencies(self, endpoint: Endpoint) -> list[Any]:
-        """Return what an operation asks of a caller beside what is declared."""
+        """Return the undeclared demands of an operation on its caller."""
         return [Depends(_signed)] if endpoint is _STREAM and "stream_auth" in self.names else []
 
     def body(self, model: Any) -> Any:
@@ -336,7 +336,7 @@ class _Changed:
 
 
 class _SharedFolders:
-    """Gives all Python runs of an organization one folder, and every other run one of its own."""
+    """Gives all Python runs of an organization one folder, and every other run a separate folder."""
 
     def __init__(self, data: Path) -> None:
         self._data = data

@@ -1,8 +1,8 @@
 """The ticket that signs in a user without a password: who can read the owner's data folder is the owner.
 
-It works once. Programs never show it: an address that a browser opens stands in its command line, where
-other users of the machine read it. They put a pass in the address, made of the ticket and good for one
-callback and some minutes; its tokens are sent to that callback alone, so a copy of it is of no use.
+It works once. Programs never show it: the address that a browser opens is part of its command line, which
+other users of the machine can read. They put a pass in the address, made of the ticket and valid for one
+callback and some minutes. Its tokens are sent to that callback alone, so a copy of it is of no use.
 
 Loads nothing but the standard library.
 """

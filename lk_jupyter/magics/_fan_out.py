@@ -1,8 +1,8 @@
-"""One cell as several runs: a lane for each, a table that compares them, and none left behind.
+"""Run one cell as several runs, compare them in a table, and leave none behind.
 
-An interrupt does to all lanes what it does to one run, see ``_interrupt``: it aborts them, waits for
-their ends and tells what they cost; those that wait here are not started. A second one leaves at
-once, with the line that brings back to each. ``--on-interrupt detach`` lets all go on.
+An interrupt treats all runs like one run, see ``_interrupt``: it aborts them, waits for
+their ends and reports their cost; runs that wait here aren't started. A second interrupt leaves at
+once, with the lines that attach to the runs again. ``--on-interrupt detach`` keeps all of them running.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class LanesView:
             self._keep(self._options.save)
 
     def detach(self) -> None:
-        """Go on in the background, in outputs that are all made now; the variable gets the FanOut."""
+        """Continue in the background, in outputs that are all made now; the variable gets the FanOut."""
         self._is_detached = True
         if self._options.save:
             self._shell.user_ns[self._options.save] = self._fan

@@ -73,7 +73,7 @@ def _remove(options: RemoveOptions, _shell: InteractiveShell) -> None:
 
 
 def _config(options: AddOptions) -> dict[str, Any]:
-    """Return what the provisioner is told."""
+    """Return the settings of the provisioner."""
     return {
         "image": options.image,
         "idle": options.idle,

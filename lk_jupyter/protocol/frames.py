@@ -1,16 +1,16 @@
-"""Frames: what a run says to the notebook in its log, beside the text.
+"""Frames: messages of a run to the notebook, in its log next to the text.
 
 A frame is one line or several, made by ``remote/_lk_run.py``::
 
     ESC ] 7411 ; NONCE ; SEQ ; PART/PARTS ; BASE64 ; CRC BEL LF
 
-Where the line goes on after it, a plus follows PARTS and no LF the BEL. A terminal shows nothing
-of it. The nonce is the run's own, so that printed text cannot pass for a frame: what does not carry
-it stays text. Newlines within count for nothing, as servers add some.
+If the line continues after it, a plus follows PARTS and no LF the BEL. A terminal shows nothing
+of it. Each run has its nonce, so that printed text can't pass for a frame: anything without the
+nonce stays text. Newlines inside a frame are ignored, because servers add some.
 
-Some servers take control characters out of a log, or write them in another way. Such a frame is known by the nonce.
+Some servers remove control characters from a log, or write them differently. The nonce identifies such a frame.
 
-Stdout and stderr may arrive in one text: what the other stream wrote between two halves of a frame,
+Stdout and stderr may arrive in one text: output of the other stream between two halves of a frame,
 or between a frame and the text it hides, is text and is kept.
 """
 
@@ -85,7 +85,7 @@ _BEGUN = re.compile(
 
 @dataclass(frozen=True)
 class Frame:
-    """Something that a run said; ``seq`` tells it from every other of the run."""
+    """A message of a run; ``seq`` is its number, unique within the run."""
 
     kind: str
     payload: dict[str, Any]
@@ -104,7 +104,7 @@ class _Seen:
         return number <= self._all_to.get(process, 0) or number in self._beyond.get(process, ())
 
     def add(self, seq: str) -> None:
-        """Take note of a frame."""
+        """Remember a frame."""
         process, number = _numbered(seq)
         beyond = self._beyond.setdefault(process, set())
         beyond.add(number)
@@ -139,7 +139,7 @@ class _Hidden:
         self._between = 0
 
     def without(self, text: str) -> str:
-        """Take a chunk, and return what of it is to be shown."""
+        """Take a chunk, and return the part to show."""
         text, self._held = self._held + text, ""
         shown = []
         while text and self._pieces:
@@ -209,7 +209,7 @@ class _Restorer:
         self._before = ""  # the last characters of what came before
 
     def restored(self, text: str) -> str:
-        """Take a chunk and return it as it was written; what may go on as a frame is held back."""
+        """Take a chunk and return it as it was written. Hold back a part that may continue as a frame."""
         text = self._restored(text)
         self._before = (self._before + text)[-_LONGEST_WRITTEN:]
         return text
@@ -271,7 +271,7 @@ class Splitter:
     """Splits what a run wrote into text and frames, each frame once, however the text is cut.
 
     The text that a frame of the kind ``hide``, ``error`` or ``stderr`` names is left out, as frames show it;
-    ``keeps_hidden`` is whether it is given all the same, but for ``stderr``, which is another stream.
+    ``keeps_hidden`` is whether to return it anyway, except for ``stderr``, which is another stream.
     ``damaged`` counts the frames that came broken.
     """
 
@@ -318,9 +318,9 @@ class Splitter:
         return items
 
     def _found(self, items: list[str | Frame], text: str, start: int, end: int) -> tuple[str, int]:
-        """Take the frame that ends here; return the text and how far it is done with.
+        """Take the frame that ends here; return the text and the position up to which it is done.
 
-        One that begins within another, whose other half comes later, is of the other stream.
+        A frame that starts within another frame, whose other half comes later, belongs to the other stream.
         """
         starts = [found.start() for found in _START.finditer(text, start, end)]
         for inner in reversed(starts):
@@ -361,7 +361,7 @@ class Splitter:
         _append(items, self._hidden.without(text) if self._hidden else text)
 
     def _unfinished(self, items: list[str | Frame], text: str, start: int) -> int:
-        """Hold a frame that may go on; return how far the text is done with."""
+        """Hold a frame that may continue; return the position up to which the text is done."""
         if len(text) - start > _LONGEST or text.count("\n", start) > _MOST_LINES:
             self._add(items, self._broken(text[start:]))
         else:
@@ -369,7 +369,7 @@ class Splitter:
         return len(text)
 
     def _broken(self, text: str) -> str:
-        """Return what is to be shown of a frame that is not whole: nothing, if it is ours and holds no other text."""
+        """Return the text to show for an incomplete frame: nothing, if it is ours and holds no other text."""
         bare = _bare(text)
         if not bare[len(_MARK) :].startswith(self.nonce):
             return text
@@ -406,7 +406,7 @@ class Splitter:
 
 
 def unpacked(packed: bytes | bytearray, most: int, parts: int) -> Any:
-    """Return the JSON in compressed bytes. Raises ValueError for more than so many bytes, or parts between commas."""
+    """Return the JSON in compressed bytes. Raises ValueError for too many bytes, or too many parts between commas."""
     unpacker = zlib.decompressobj()
     text = unpacker.decompress(packed, most)
     if not unpacker.eof:
@@ -445,9 +445,9 @@ def _number(check: str) -> int:
 
 
 def _parted(body: str, nonce: str) -> tuple[list[str], str] | None:
-    """Return the fields of a line, and the text within that is not its own: with it taken out, the check is right.
+    """Return the fields of a line, and the foreign text within: without it, the check is right.
 
-    The check of each beginning is compared with the one that each end needs before it.
+    The check of each start is compared with the check that each end needs before it.
     """
     places = [place for place, sign in enumerate(body) if sign not in "\r\n"]
     signs = [body[place] for place in places]
@@ -497,7 +497,7 @@ def nonce_in(metadata: Mapping[str, Any] | None) -> str | None:
 
 
 def split(text: str, nonce: str | None, *, keeps_hidden: bool = True) -> tuple[str, list[Frame]]:
-    """Return the text of a whole output without its frames, and the frames."""
+    """Return the text of a complete output without its frames, and the frames."""
     if nonce is None:
         return text, []
     splitter = Splitter(nonce, keeps_hidden)

@@ -23,7 +23,7 @@ MOST = 1 << 26
 
 
 def fetched(read: Callable[[str], bytes | bytearray], nonce: str, frame: Frame) -> Frame:
-    """Return the frame that stands for one that was put in the bucket; its text, where that cannot be read.
+    """Return the frame that was put in the bucket for this frame, or its text if it can't be read.
 
     ``read`` takes a key and gives its bytes; where there is none, it raises NoSuchObject.
     """

@@ -1,9 +1,9 @@
-"""What travels with the code of a run, to work for it over there.
+"""The parts that travel with the code of a run and support it there.
 
-A part is a module of ``lk_jupyter/remote``. There the driver ``_lk_run`` imports it and calls
+A part is a module of ``lk_jupyter/remote``. In the run, the driver ``_lk_run`` imports it and calls
 ``before(settings, namespace)``, ``rewritten(tree)`` with the syntax tree of the code, and
-``after(settings, namespace, error)``, where it has them; a part
-speaks to the notebook with ``_lk_run.frame``. Without a part the code goes alone, as it stands.
+``after(settings, namespace, error)``, if it has them. A part sends messages to the notebook with
+``_lk_run.frame``. Without a part the code is sent alone and unchanged.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ SCRIPT = f"import {DRIVER}\n{DRIVER}.main(globals())\n"
 
 @dataclass(frozen=True)
 class RemoteModule:
-    """A module of ``remote``, the settings that it is called with (JSON), and the modules that it needs beside it.
+    """A module of ``remote``, its settings (JSON), and the modules that it needs next to it.
 
-    ``files`` are others that it needs, path to text.
+    ``files`` are other files that it needs, path to text.
     """
 
     name: str

@@ -12,11 +12,11 @@ PACE = 0.5
 
 
 def fit(module):
-    """Let every bar of tqdm that writes to stdout or stderr tell the notebook how far it is."""
+    """Let every bar of tqdm that writes to stdout or stderr report its progress to the notebook."""
     plain_file, plain_close = module.DisableOnWriteError, module.tqdm.close
 
     def file_of(file, tqdm_instance):
-        """Stand in the place of what makes the file that a bar writes to."""
+        """Replace the function that makes the file that a bar writes to."""
         made = plain_file(file, tqdm_instance)
         if file in (sys.stdout, sys.stderr) and hasattr(file, "buffer"):
             return BarFile(made, file, tqdm_instance)

@@ -22,7 +22,7 @@ _given = {}
 
 
 def before(settings, namespace):
-    """Keep what is to be called, and take the links away: they are secrets."""
+    """Keep the call, and remove the links: they are secrets."""
     _given.update(settings)
     path = os.path.join(_lk_run.HERE, LINKS)
     with open(path, encoding="utf-8") as file:

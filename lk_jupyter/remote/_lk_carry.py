@@ -253,7 +253,7 @@ class Writer(cloudpickle.Pickler):
     def share(self, values):
         """Write the arrays first whose memory others may show, so that views stay views.
 
-        These are the values with memory of their own, and the owners that two of the values show.
+        These are the values that own their memory, and the owners that two of the values show.
         """
         owners = [owner for owner in map(owner_of, values) if owner is not None and id(owner) not in self.known]
         shown = collections.Counter(map(id, owners))
@@ -1295,7 +1295,7 @@ def digest_here(value, hash_of=None):
 
 
 def digests_of(tokens, hash_of=None, wanted=None):
-    """Return token → digest of each object that can change in place, or of those that are ``wanted``."""
+    """Return token → digest of each object that can change in place, or of the ``wanted`` objects."""
     known = known_of(tokens)
     digests = Digests(known, hash_of)
     found = ((token, value) for token, value in known.values() if wanted is None or token in wanted)

@@ -1,8 +1,8 @@
-"""Saves what the code asks to save before its time is up, and brings back what an earlier run has saved.
+"""Saves a checkpoint of the code before its time is up, and restores the checkpoint of an earlier run.
 
-The code's ``lk_checkpoint(folder)`` is called once, in the main thread, between two steps of what it
-does then. What it leaves in the folder goes to the bucket as one tar file, while the code goes on.
-``lk_resume`` is the folder with what an earlier run saved, or None.
+The code's ``lk_checkpoint(folder)`` is called once, in the main thread, between two steps of the
+code. The files in the folder go to the bucket as one tar file, while the code continues.
+``lk_resume`` is the folder with the checkpoint of an earlier run, or None.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _timer = []
 
 
 def before(settings, namespace):
-    """Bring back what was saved, and set the clock for what is to be saved."""
+    """Restore the checkpoint, and set the clock for the next checkpoint."""
     links = _links()
     namespace["lk_resume"] = _brought_back(links["get"], settings["sha256"]) if "resume" in settings else None
     if "after" in settings:

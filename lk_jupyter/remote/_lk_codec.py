@@ -128,7 +128,7 @@ class Encoder:
             self._last_way(node, value)
 
     def _last_way(self, node, value):
-        """Send what has no form of its own by name where it has one, pickled where that was asked for."""
+        """Send an object without a native form by name if it has a name, pickled if that was requested."""
         module = name_of(value)
         if stays(value):
             raise self.refusal(stays(value))
@@ -243,7 +243,7 @@ def from_text(text):
 
 
 def _here(name):
-    """Return a module beside this one: they travel as plain files, and are a package where they come from."""
+    """Return a module next to this module: in a run they are plain files, elsewhere a package."""
     return importlib.import_module("." + name, __package__) if __package__ else importlib.import_module(name)
 
 
@@ -271,7 +271,7 @@ def name_of(value):
 
 
 def is_of_a_run(module):
-    """Whether a module is one of those that travel with a run, and is nowhere else."""
+    """Whether a module travels with a run, and exists nowhere else."""
     return module.startswith("_lk_") and not __package__
 
 

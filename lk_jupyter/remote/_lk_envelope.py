@@ -29,9 +29,9 @@ class Failed(Exception):
 
 
 class Message:
-    """Values to be sent.
+    """Values to send.
 
-    ``sizes`` is name → bytes, ``refused`` name → reason; ``large`` are the leaves that travel beside
+    ``sizes`` is name → bytes, ``refused`` name → reason; ``large`` are the leaves that travel next to
     the message.
     """
 
@@ -49,7 +49,7 @@ class Message:
         return self._encoder.modules
 
     def add(self, name, value):
-        """Add a value, or the reason why it cannot be sent; tell which."""
+        """Add a value, or the reason why it can't be sent. Return whether the value was added."""
         first = len(self._leaves)
         try:
             self._values[name] = self._encoder.value(name, value)

@@ -1,4 +1,4 @@
-"""Measures how long the imports at the top level of the code take, and tells when that is long."""
+"""Measures the imports at the top level of the code, and reports them if they take long."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _slowest = ("", 0.0)
 
 
 def before(settings, namespace):
-    """Begin to measure; less than ``least`` seconds in all are not told."""
+    """Start to measure; report nothing below ``least`` seconds in total."""
     global _least  # noqa: PLW0603
     _least = settings["least"]
     builtins._lk_import_begins, builtins._lk_import_ended = _begins, _ended

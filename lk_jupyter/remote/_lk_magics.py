@@ -135,7 +135,7 @@ class Shell:
         """Do nothing: the modules of a run do not change."""
 
     def line_load_ext(self, line):
-        """Load an extension of IPython, if it is not one that has no use in a run."""
+        """Load an extension of IPython, unless it has no use in a run."""
         if line.strip() != "autoreload":
             self._shell_for("%load_ext " + line.strip()).extension_manager.load_extension(line.strip())
 

@@ -1,6 +1,6 @@
-"""Executes a notebook in a kernel over there, and tells the notebook at the other end of each cell.
+"""Executes a notebook in a kernel of the run, and reports each cell to the user's notebook.
 
-Travels with a run. Needs nbclient and ipykernel. What a cell prints goes to the log as it comes; its
+Travels with a run. Needs nbclient and ipykernel. The text that a cell prints goes to the log as it comes; its
 outputs go as one frame of the kind ``cell`` when it has ended.
 """
 
@@ -50,7 +50,7 @@ def _client(book):
     from traitlets.config import Config
 
     class Told(NotebookClient):
-        """Tells of each cell."""
+        """Reports each cell."""
 
         async def async_start_new_kernel_client(self):
             kernel = await super().async_start_new_kernel_client()

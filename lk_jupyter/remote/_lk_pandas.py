@@ -1,8 +1,8 @@
-"""What pandas has, as nodes and leaves; a leaf is an Arrow IPC stream with the arrays of one frame or index.
+"""Objects of pandas as nodes and leaves; a leaf is an Arrow IPC stream with the arrays of one frame or index.
 
-Travels with a run. The table holds bare arrays; the node says what pandas makes of them: labels,
+Travels with a run. The table holds bare arrays; the node says how pandas reads them: labels,
 dtypes, index, time zones, categories and which kind of missing. So every frame comes back equal,
-also one that Arrow's own conversion would change. Plain numbers are not copied, neither way.
+even if Arrow's conversion would change it. Plain numbers are copied in neither direction.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _encode_notes(encoder, node, value):
 
 
 def _index(table, index):
-    """Return what tells an index from the arrays in the table."""
+    """Return the description of an index by the arrays in the table."""
     encoder = table.encoder
     if type(index) is pd.RangeIndex:
         return {"k": "range", "v": [index.start, index.stop, index.step], "name": encoder.node(index.name)}
@@ -118,7 +118,7 @@ def _read_index(arrays, found):
 
 
 class _Table:
-    """Collects arrays of one length; ``array`` gives what tells an array from them."""
+    """Collects arrays of one length; ``array`` gives the description of an array."""
 
     def __init__(self, encoder):
         self.encoder = encoder
@@ -130,7 +130,7 @@ class _Table:
         return self.encoder.leaf(lambda sink: tables.write(table, sink))
 
     def array(self, array):
-        """Add an array, and return what tells it."""
+        """Add an array, and return its description."""
         if type(array) is _OF_NUMPY:
             array = array.to_numpy()
         if isinstance(array, np.ndarray):
@@ -141,7 +141,7 @@ class _Table:
         return tell(self, array)
 
     def _add(self, column):
-        """Add an array of Arrow; one in chunks is a leaf of its own, and would cut the others into chunks."""
+        """Add an array of Arrow. An array in chunks is a separate leaf: it would cut the others into chunks."""
         if isinstance(column, pa.ChunkedArray) and column.num_chunks != 1:
             alone = pa.table([column], names=["0"])
             return {"leaf": self.encoder.leaf(lambda sink: tables.write(alone, sink))}
@@ -253,7 +253,7 @@ class _Arrays:
         self._bytes = np.frombuffer(self._content, np.uint8)
 
     def array(self, found):
-        """Return the array that ``_Table.array`` told so."""
+        """Return the array that ``_Table.array`` described."""
         return getattr(self, "_" + found["k"])(found)
 
     def _column(self, found):

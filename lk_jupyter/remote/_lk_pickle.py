@@ -1,6 +1,6 @@
 """Pickled values, with the versions of Python and of the packages that must be the same where they are read.
 
-Travels with a run. Reading a pickle runs what it says, so this is only done where both ends were told to.
+Travels with a run. Reading a pickle runs its code, so both sides must ask for it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def differences(there, found_python):
 def modules(content):
     """Return the first parts of the modules that a pickle names.
 
-    A module within a function is text, of which nothing but the name tells.
+    A module within a function is text that only its name identifies.
     """
     found, memo, last = set(), [], [None, None]
     has_modules = b"subimport" in content

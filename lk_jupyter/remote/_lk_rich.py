@@ -154,7 +154,7 @@ def show_error(error, shown):
 
 
 def _fit_matplotlib(module):
-    """Make our backend the one that is used, unless the code's environment names another."""
+    """Use our backend, unless the code's environment names another."""
     import os
     from importlib.util import find_spec
 
@@ -184,7 +184,7 @@ def _fit_tqdm(module):
 
 
 def _fit_tqdm_notebook(module):
-    """Put plain bars in the place of those that need widgets; the notebook makes its own of them."""
+    """Replace bars that need widgets by plain bars, from which the notebook makes widgets."""
     std = sys.modules["tqdm.std"]
     module.tqdm = module.tqdm_notebook = std.tqdm
     module.trange = module.tnrange = std.trange
@@ -197,7 +197,7 @@ def _fit_ipython(module):
 
 
 def _fit_plotly(module):
-    """Let ``figure.show()`` show here and not in a browser over there."""
+    """Let ``figure.show()`` show in the notebook and not in a browser on the remote machine."""
     if not _show().shell():
         module.BaseFigure.show = lambda figure, *_, **__: display(figure)
 

@@ -1,8 +1,8 @@
 """Runs the author's file in the place of the script that was started, and speaks to the notebook.
 
-Travels with a run. The script is two lines that call ``main``; the settings beside it say which
-file to run and which parts, modules that travel too, to call before and after. What is more than
-text goes to the notebook in frames: see ``frame``. Imports next to nothing: it delays every start.
+Travels with a run. The script is two lines that call ``main``; the settings next to it say which
+file to run and which parts, modules that travel too, to call before and after. Rich outputs
+go to the notebook in frames: see ``frame``. Imports almost nothing: it delays every start.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _settings():
 
 
 def _place(name):
-    """Put the author's file beside the others, so that everything that reads it finds it."""
+    """Put the author's file next to the other files, so that everything that reads it finds it."""
     path = os.path.join(HERE, name)
     try:
         with open(path, "w", encoding="utf-8", newline="") as file:

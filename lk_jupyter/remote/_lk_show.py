@@ -43,7 +43,7 @@ shown = {}
 
 
 class DisplayHandle:
-    """An output that can be shown anew in its place."""
+    """An output that can be updated in place."""
 
     def __init__(self, display_id=None):
         self.display_id = display_id or _new_id()
@@ -181,7 +181,7 @@ def _still(value):
 
 
 def _leaves(value, seen=()):
-    """Return a widget, or in its place those that it contains."""
+    """Return a widget, or instead the widgets that it contains."""
     children = getattr(value, "children", None)
     if not children or id(value) in seen:
         return [value]

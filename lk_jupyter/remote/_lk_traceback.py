@@ -102,7 +102,7 @@ def _is_theirs(source, at, own):
 
 
 def _span(code, number, instruction):
-    """Return where in its line the expression stands that failed, in bytes; Python 3.11 and later tell."""
+    """Return the place of the failed expression in its line, in bytes; needs Python 3.11 or later."""
     if not hasattr(code, "co_positions"):
         return 0, 0
     first, last, start, end = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)

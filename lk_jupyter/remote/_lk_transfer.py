@@ -32,7 +32,7 @@ _HUGE = getattr(mmap, "MADV_HUGEPAGE", None)
 
 
 def room(size):
-    """Return memory for so many bytes, which may be changed. Raises MemoryError with what is missing."""
+    """Return writable memory of this number of bytes. Raises MemoryError with the missing bytes."""
     if size < LARGE:
         return bytearray(size)
     free = _free()
@@ -123,7 +123,7 @@ def _refused(status):
 
 
 def _free():
-    """Return how many bytes of memory can be used, where the system tells."""
+    """Return the bytes of usable memory, if the system reports them."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             for line in file:

@@ -1,7 +1,7 @@
-"""Variables of the notebook that a run finds set, and those that it sends back.
+"""Set variables of the notebook in a run, and send variables back.
 
-A part: travels with a run. What is small is in the settings; what is large comes and goes by links
-to the bucket, which lie in a file of their own that is taken away at once.
+A part: travels with a run. Small values are in the settings. Large values come and go by links
+to the bucket, in a separate file that is deleted at once.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class Abort:
         return self.ended.is_set()
 
     def wait_for_answer(self, seconds: float | None = None) -> None:
-        """Wait until the server has answered it, not longer than so many seconds."""
+        """Wait until the server has answered it, at most this number of seconds."""
         end = let_go_at(seconds)
         while not self.has_arrived and not self.is_stuck and time.monotonic() < end:
             self.ended.wait(_LOOK)
@@ -149,14 +149,14 @@ class Abort:
             self.accepted, self.error = True, None
 
     def _look(self) -> None:
-        """Look at the state until the run has ended, or the abort is to be repeated."""
+        """Poll the state until the run has ended, or the abort must be repeated."""
         end, pause = time.monotonic() + _REPEAT, _LOOK
         while not self._has_ended(unknown=True) and time.monotonic() < end:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_LOOK)
 
     def _has_ended(self, *, unknown: bool) -> bool:
-        """Whether the run has ended; one that the server does not know has, where it is ``unknown`` to the abort."""
+        """Whether the run has ended. A run that the server doesn't know has, if it is ``unknown`` to the abort."""
         try:
             self.state = self._client.execution.status(self.execution_id).status
         except NotFound as error:

@@ -37,15 +37,15 @@ def now() -> float:
 
 
 def this_second() -> float:
-    """Return the last whole second of the wall clock, as a moment of ``now``.
+    """Return the last full second of the wall clock, as a moment of ``now``.
 
-    What shows a cost counts at these moments, here and in the browser, so that all show one figure.
+    All displays of a cost count at these moments, here and in the browser, so that they show the same figure.
     """
     return now() - time.time() % 1
 
 
 def next_second() -> float:
-    """Return how long it takes to the next whole second of the wall clock, in seconds."""
+    """Return the time to the next full second of the wall clock, in seconds."""
     return 1 - time.time() % 1
 
 
@@ -160,7 +160,7 @@ class Stopwatch:
 
     @property
     def due(self) -> bool:
-        """Whether the record is to be read: the run seems to run, and it is not known since when."""
+        """Whether the record must be read: the run seems to run, and its start time isn't known."""
         is_known = self._record is not None and bool(self._record.start_time or self._record.job_start)
         return self._seen is not None and not is_known and now() >= self._look_at
 
@@ -174,7 +174,7 @@ class Stopwatch:
             self.start()
 
     def bill(self, price_per_hour: Decimal | None) -> Bill:
-        """Return what the run has taken and costs so far, at the last whole second."""
+        """Return the time and the cost of the run so far, at the last full second."""
         at = this_second()
         if self._record is not None:
             wall = float(int(time.time())) if self.sent_at is None else at

@@ -1,10 +1,10 @@
-"""A run as its follower sees it: one sequence of events, whatever happens to the connection, and whether it has ended.
+"""Follow a run as one sequence of events, whatever happens to the connection, and find out whether it has ended.
 
-A stream that breaks is not a failed run. It is opened again for as long as the run goes on, and
-what its replay or the stored log has is joined to what came before, every line once.
+A broken stream isn't a failed run. The follower opens it again while the run is active, and joins its replay or
+the stored log to the lines that came before, every line once.
 
-A word for the state that nobody knows is decided by what else is known: an end time or an exit code of its record,
-the end of its stream, or its absence from the list of runs that have not ended.
+If a state is unknown, other facts decide: an end time or an exit code of the record, the end of the stream, or the
+absence of the run from the list of active runs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Ending:
         self._puzzled = 0.0
 
     def state(self) -> str:
-        """Ask for the state; one that nobody knows as the API's word for the end, once there was one."""
+        """Read the state. After an end, return the API's word for the end for a state that is unknown."""
         status = self._client.execution.status(self._execution_id).status
         return status if is_known(status) else self.record().status
 
@@ -117,10 +117,10 @@ BROKEN = (ConnectionFailed, NotFound, InvalidResponse, RateLimited, ServerError)
 class Follower:
     """Follows one run to its end.
 
-    ``log`` may have the output from an earlier following, cut anywhere: it comes first. ``late`` is
-    whether the run was started by somebody else or before, ``whole`` whether the log has all of it;
-    ``on_whole`` is called with its size once it has. ``squeeze`` takes runs of newlines for one, as the
-    cloud's own client does with the extra ones that its workers send. ``stop`` set from another thread
+    ``log`` may have the output of an earlier connection, cut anywhere: it comes first. ``late`` is
+    whether the run was started earlier or by somebody else, ``whole`` whether the log is complete;
+    ``on_whole`` is called with its size once it is. ``squeeze`` joins consecutive newlines to one, as the
+    cloud's client does, because its workers send extra newlines. ``stop``, set from another thread,
     ends the waits between connections.
     """
 
@@ -144,7 +144,7 @@ class Follower:
         self._ending = self.ending or Ending(self.client, self.execution_id)
 
     def close(self) -> None:
-        """End the following, from whichever thread; the run goes on."""
+        """Stop following, from any thread. The run stays active."""
         self.stop.set()
         self.drop()
 
@@ -281,7 +281,7 @@ def check_patience(error: LkError, heard: float, advice: str) -> None:
     """Let a failure pass that may be over in a while; ``heard`` is when the server last gave a sign.
 
     Raises ConnectionFailed, with the advice, after 15 minutes; the error itself when the server is
-    there and goes on not to know the run.
+    in reach and keeps answering that it doesn't know the run.
     """
     waited = time.monotonic() - heard
     if isinstance(error, NotFound) and waited > PATIENCE_UNKNOWN:
@@ -301,7 +301,7 @@ def _text_of(record: ExecutionRecord) -> tuple[bytes | None, bool]:
 
 
 def end_of(record: ExecutionRecord) -> Finished:
-    """Return the end of a run as its record tells it."""
+    """Return the end of a run according to its record."""
     if record.status.lower() in SUCCEEDED_STATES:
         return Finished(0)
     return Finished(record.return_code, None if record.return_code else record.status_details or record.status)

@@ -19,16 +19,16 @@ _CERTAIN = 8
 
 
 def known_ids(client: Client) -> list[str]:
-    """Return the ids of the runs that go on, then of the latest that ended."""
+    """Return the ids of active runs, then of the latest runs that ended."""
     going_on = (run.execution_id for run in client.workloads.list())
     ended = (run.execution_id for run in client.billing.history())
     return [known for known in dict.fromkeys(chain(going_on, ended)) if is_run_id(known)]
 
 
 def resolve(connection: Connection, prefix: str) -> str:
-    """Return the id that begins so; a run that was started on this machine is known without a request.
+    """Return the id that starts with this text. Runs that were started on this machine need no request.
 
-    Raises UsageError when no run begins so, or several do.
+    Raises UsageError when no id or several ids start with it.
     """
     return _known_here(connection, prefix.strip()) or full_id(connection.client, prefix)
 
@@ -40,7 +40,7 @@ def _known_here(connection: Connection, prefix: str) -> str | None:
 
 
 def full_id(client: Client, prefix: str) -> str:
-    """Return the id that begins so. Raises UsageError when none does, or several do."""
+    """Return the id that starts with this text. Raises UsageError when none or several do."""
     prefix = prefix.strip()
     if not is_run_id(prefix):
         raise UsageError(f"{prefix!r} isn't a run id. List runs: %lk_runs")

@@ -114,7 +114,7 @@ _open: set[AtInterrupt] = set()
 
 
 def in_background(work: Callable[[], object], name: str) -> None:
-    """Do something in a thread of its own; at once where Python ends, and takes no new threads any more."""
+    """Do something in a new thread; at once if Python is exiting and takes no new threads any more."""
     try:
         threading.Thread(target=work, name=name, daemon=True).start()
     except RuntimeError:
@@ -172,7 +172,7 @@ def is_blocking(execution_id: str) -> bool:
 
 
 def release(execution_id: str) -> None:
-    """Let the cell go that waits for this run; the run goes on."""
+    """Free the cell that waits for this run. The run stays active."""
     with _lock:
         for left in _held.get(execution_id, []):
             left.set()

@@ -1,4 +1,4 @@
-"""The whole log of a run, in a file on this machine that outlives the kernel."""
+"""The complete log of a run, in a file on this machine that outlives the kernel."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOST_LINES, _MOST_HOURS = 10_000, 168
 
 
 def log_path(execution_id: str) -> Path:
-    """Return the file that holds the whole log of a run. Raises UsageError for what can be no id."""
+    """Return the file that holds the complete log of a run. Raises UsageError for text that can't be an id."""
     if not is_run_id(execution_id):
         raise UsageError(f"{execution_id!r} isn't a run id. List runs: %lk_runs")
     return _folder(setting("log_dir")) / f"{execution_id}.log"
@@ -76,10 +76,10 @@ def frames_on_cloud(client: Client, record: ExecutionRecord, nonce: str | None, 
 
 
 class RunLog:
-    """Text that only grows, or is replaced by a truer one; kept on disk, never whole in memory.
+    """Text that only grows, or is replaced by a truer text; kept on disk, never completely in memory.
 
-    It goes on from what the file has, less what a crash has torn at its end. While somebody else
-    writes the file, this is a copy of it, which takes the file's place if the other did not finish.
+    It continues the text of the file, without a part that a crash has torn at its end. While somebody else
+    writes the file, this is a copy, which takes the file's place if the other writer didn't finish.
     Positions count characters of the text as UTF-8 bytes on disk. ``is_kept`` is whether the file
     itself is written.
     """
@@ -148,7 +148,7 @@ class RunLog:
         self.flush()
 
     def forget_unfinished_line(self) -> None:
-        """Leave out the part of a line at the end, from which nothing could be told; not one of many pages."""
+        """Leave out an incomplete line at the end, which says nothing; keep it if it is many pages long."""
         start = max(0, self.size - _PIECE)
         ended = self.read(start, self.size - start).rfind(b"\n")
         if ended >= 0 or start == 0:

@@ -1,7 +1,7 @@
-"""The events of one run, read by a thread, so that the cell can show them at its own pace.
+"""Read the events of one run in a thread, so that the cell can show them at its pace.
 
-A stream tells what a run prints, but not that it waits for a machine, nor, when it lies, that it has ended: the
-states of all runs that are followed are learned by one more thread.
+A stream has the output of a run, but not its wait for a machine. A silent stream doesn't show the end of the run
+either. So one more thread reads the states of all runs that are followed.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class RunMonitor:
         return [self._seen(item) if isinstance(item, Frame) else item for item in items]
 
     def _seen(self, frame: Frame) -> Frame:
-        """Return the whole frame, and keep for the server what it shows of it."""
+        """Return the complete frame, and keep the part that the server shows."""
         if frame.kind == "place":
             assumed, folder = self.run.session.assumptions, frame.payload.get("bucket")
             if folder in assumed.candidates("bucket_folder_python"):
@@ -102,7 +102,7 @@ class RunMonitor:
         return text_of(self.items())
 
     def close(self) -> None:
-        """Stop reading; the run goes on."""
+        """Stop reading. The run stays active."""
         self._follower.close()
 
     def _read(self) -> None:
@@ -130,7 +130,7 @@ class RunMonitor:
 
     @property
     def due(self) -> bool:
-        """Whether the state is to be learned: often until the run runs, then only when the stream is silent."""
+        """Whether to read the state: often until the run runs, then only when the stream is silent."""
         if self.stopwatch.due:  # what came first here may have been on its way for long
             self.stopwatch.look(self.run)
         return self.state != "running" or self._is_silent()
@@ -156,7 +156,7 @@ class RunMonitor:
 
 
 class StatusPoller:
-    """Tells monitors the states of their runs; its thread ends with the last of them."""
+    """Reports the states of runs to their monitors. Its thread ends with the last of them."""
 
     def __init__(self) -> None:
         self._monitors: list[RunMonitor] = []

@@ -106,9 +106,9 @@ def _shown_error(record: ExecutionRecord) -> str:
 
 
 def failure_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: str | None = None) -> RunError:
-    """Return the error that tells why a run did not end well and what to do next.
+    """Return the error that says why a run didn't succeed, and what to do next.
 
-    ``stopped_because`` is why it was stopped from here, which the server does not know.
+    ``stopped_because`` is why this machine stopped it, which the server doesn't know.
     """
     known = stopped_because and record.status.lower() in STOPPED_STATES | {"timeout"}
     reason = f"was stopped: {stopped_because}." if known else _reason(record)

@@ -19,7 +19,7 @@ def address(run: Run, port: int) -> str:
 
 
 def open_address(run: Run, port: int | None) -> str:
-    """Return the address of a port that can be opened: the run goes on. Raises UsageError."""
+    """Return the address of a port of a run that is active. Raises UsageError."""
     known = run.ports
     if port is None and len(known) != 1:
         which = f"Its ports: {', '.join(map(str, known))}." if known else "It was started without --port."

@@ -1,4 +1,4 @@
-"""Runs that were started earlier and are of interest again: by the same cell, or because they still go on."""
+"""Find runs that were started earlier and matter again: by the same cell, or because they are still active."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def is_same(entry: JournalEntry, session: Connection, package: Bundle, place: Ce
 
 
 def _brings_the_same(kept: str | None, files: str | None) -> bool:
-    """Whether variables and files of the author's are those that the journal has, as far as it has them."""
+    """Whether the author's variables and files equal the journal's, as far as it has them."""
     return kept == MARK or _brought(kept) == _brought(_kept(files))
 
 

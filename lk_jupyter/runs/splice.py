@@ -1,11 +1,11 @@
-"""The output of a run from several connections, joined so that every line comes once.
+"""Join the output of a run from several connections, so that every line comes once.
 
 A server may replay the output from its start, or only its end, or nothing at all, and no event
-carries a number. So what a new connection sends is held against what is known until it is clear
-where it goes on. All text is bytes here: positions are exact and compares are fast.
+has a number. So the output of a new connection is compared with the known output until it is clear
+where it continues. All text is bytes here: positions are exact and comparisons are fast.
 
-Stdout and stderr are one text, and each source may mix them in its own order: where the order is
-not that of what is known, lines are counted.
+Stdout and stderr are one text, and each source may mix them in another order: if the order differs
+from the known output, lines are counted.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Stored:
 
 
 class OutputSplicer:
-    """Takes what connections send, gives what is new, and writes everything new to the log.
+    """Takes the output of connections, gives its new part, and writes the new part to the log.
 
     ``stored`` returns the output that the cloud has stored so far: it fills the gap when a
-    connection goes on without a replay. ``late`` is whether the run may have written something before
+    connection continues without a replay. ``late`` is whether the run may have written something before
     the first connection.
     """
 
@@ -75,7 +75,7 @@ class OutputSplicer:
         return self._new(data[len(known) :]) if len(known) < len(data) else b""
 
     def _is_beginning(self, came: bytes) -> bool:
-        """Whether this is the first that the run wrote, as far as the log and the stored log tell."""
+        """Whether this is the start of the output, as far as the log and the stored log show."""
         came = came.lstrip(b"\r\n")
         known = filter(None, map(_key, self.log.lines()))
         first = next(known, b"")
@@ -84,7 +84,7 @@ class OutputSplicer:
         return any(came.startswith(line) or line.startswith(came) for line in begins)
 
     def _place(self, came: bytes) -> bytes:
-        """Find where this, which is no replay from the start, goes on from what is known."""
+        """Find where this output continues the known output. It is no replay from the start."""
         filled = b""
         if repeated(self._tail(), came) is None:
             at_line = not self.log.size or self._tail().endswith(b"\n")
@@ -102,7 +102,7 @@ class OutputSplicer:
         return filled
 
     def _gap(self) -> bytes | None:
-        """Return the lines that were stored and have not come; None when there is no telling."""
+        """Return the stored lines that haven't come; None when that is unknown."""
         stored = self._stored().text
         gap = missing(self.log, stored)
         return unseen(self.log, stored) if gap is None else gap
@@ -122,11 +122,11 @@ class OutputSplicer:
         return self.log.read(max(0, self.log.size - _TAIL), _TAIL)
 
     def complete(self, whole: bytes, *, ordered: bool = True) -> bytes:
-        """Take the output that the cloud kept of the run, and return what was missing.
+        """Take the output that the cloud has stored of the run, and return the missing part.
 
-        The cloud may have kept only the last part of a long output: then that is joined to what came.
-        Lines that were lost in the middle come late, and the log becomes the whole text, unless that is
-        not ``ordered`` as the run wrote it.
+        The cloud may have stored only the last part of a long output: then this part is joined to the known output.
+        Lines that were lost in the middle come late. The log becomes the complete text, unless the stored text
+        isn't ``ordered`` as the run wrote it.
         """
         begun = b"" if any(key.startswith(_key(self._line)) for key in +self._again) else self._new(self._line)
         rest = missing(self.log, whole)
@@ -150,10 +150,10 @@ class OutputSplicer:
 
 
 def repeated(known: bytes, came: bytes) -> int | None:
-    """Return how much of ``came`` repeats the end of what is known; None when there is no telling.
+    """Return how much of ``came`` repeats the end of the known output; None when that is unknown.
 
-    That it lies within is a repeat as a whole: more may come. A replay begins with a line, or is
-    longer than one; anything less is chance.
+    If the known output contains all of it, all of it is a repeat: more may come. A replay starts with a line, or is
+    longer than a line; anything less is chance.
     """
     start = 0
     while (start := known.find(came[:1], start)) >= 0:

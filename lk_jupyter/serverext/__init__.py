@@ -1,10 +1,10 @@
-"""The server extension: what a page in JupyterLab may ask, with the user's key kept on the server.
+"""The server extension: the requests that a page in JupyterLab may send, with the user's key kept on the server.
 
-All routes stand behind ``base_url``. Every verb needs a user who is signed in to Jupyter, and the
+All routes start with ``base_url``. Every verb needs a user who is signed in to Jupyter, and the
 XSRF header of Lab's own requests (a GET may bring a Referer of this server in its place). The JSON
 has the types of ``models.py``, in TypeScript ``labextension/src/types.ts``.
 
-What goes wrong comes as ``TroubleContent``: ``{state, detail}``, the detail one line for the user.
+An error comes as ``TroubleContent``: ``{state, detail}``, the detail one line for the user.
 
 ============= ====== =====================================================================
 state         status
@@ -29,9 +29,9 @@ GET    lk/status               → StatusContent: ``{state: "signed-in" | a trou
                                behind ``lk/api/``: ``billing/credits`` (→ ``remaining_credits``) or
                                ``orgs/SLUG/balance`` (→ ``balance``, ``account_suspended``).
 POST   lk/signin               SignInBody ``{api_key, base_url?}``: tried, then kept → StatusContent;
-                               ``said`` tells where it is kept and what overrules it. A key that is
-                               not taken: refused, nothing kept.
-POST   lk/signout              → StatusContent, ``said`` tells what still signs in.
+                               ``said`` has where it is kept and what overrides it. An invalid
+                               key: refused, nothing kept.
+POST   lk/signout              → StatusContent, ``said`` names what still signs in.
 POST   lk/organization         OrganizationBody ``{slug}``, null for the default → StatusContent.
 GET    lk/local                → LocalCloudContent ``{installed, running, base_url}``.
 POST   lk/local                Starts the local cloud where it does not run and uses it (some seconds)
@@ -51,8 +51,8 @@ POST   lk/storage/move         MoveBody ``{source, target, overwrite?, keep?}``,
                                ``keep`` copies → StorageDone ``{objects}``; 409 where the target is taken.
 any    lk/api/PATH             An operation of the API as README lists them, less those in
                                ``allowed.REFUSED``: query, body and answer are the API's, the answer
-                               without secret fields. Operations of OpenAI's form stand behind
-                               ``openai/v1/``, those of Iris behind ``iris/``. Streams pass as they come.
+                               without secret fields. Operations of OpenAI's form are under
+                               ``openai/v1/``, operations of Iris under ``iris/``. Streams pass as they come.
                                Files: ``POST lk/api/storage/upload?key=K`` with a form whose part
                                ``file`` is the file, ``GET lk/api/storage/download/K`` (an attachment),
                                ``DELETE lk/api/storage/delete/K``, ``DELETE

@@ -151,7 +151,7 @@ def _fits(value: str) -> bool:
 
 
 def secret_fields(endpoint: Endpoint) -> frozenset[str]:
-    """Return the fields that are taken out of the answers of an operation: those that are declared not to be shown."""
+    """Return the fields that are removed from the answers of an operation, because they are declared as not shown."""
     return SECRET_FIELDS | _hidden(endpoint.returns, frozenset())
 
 

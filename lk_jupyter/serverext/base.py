@@ -61,11 +61,11 @@ class Handler(APIHandler):
         return cast("HTTP1Connection", self.request.connection)
 
     def break_off(self) -> None:
-        """Let a browser see that an answer which has begun is not whole."""
+        """Let a browser see that a started answer is incomplete."""
         self.wire.stream.close()
 
     def read(self, kind: type[M]) -> M:
-        """Return the body of the request. Raises RequestProblem, which tells the field and never its value."""
+        """Return the body of the request. Raises RequestProblem, which names the field and never its value."""
         from lk_jupyter.api._endpoint import explain  # noqa: PLC0415 (at first use)
 
         try:

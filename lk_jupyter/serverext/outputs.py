@@ -1,4 +1,4 @@
-"""What a run says in its log, apart: the text, and what it shows beside that."""
+"""Separate the log of a run: its text, and its rich outputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PIECE = 1 << 16
 
 
 class OutputsHandler:
-    """Splits what a run wrote into text and events that tell what it shows. Raises LkError."""
+    """Splits the output of a run into text and events of rich outputs. Raises LkError."""
 
     def __init__(self, client: Client, execution_id: str) -> None:
         self._client = client

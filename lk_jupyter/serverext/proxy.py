@@ -53,7 +53,7 @@ class Proxy(Handler):
             self._opening = asyncio.ensure_future(self._open(self._body()))
 
     async def data_received(self, piece: bytes) -> None:
-        """Take a piece of the body, when the one before has gone on."""
+        """Take a piece of the body, when the piece before was passed on."""
         handing: asyncio.Future[Any] = asyncio.ensure_future(self._pieces.put(piece))
         await asyncio.wait({handing, cast("asyncio.Future[Any]", self._opening)}, return_when=asyncio.FIRST_COMPLETED)
         handing.cancel()
@@ -75,7 +75,7 @@ class Proxy(Handler):
     post = put = patch = delete = get
 
     def _has_body(self) -> bool:
-        """Whether a body comes; that of DELETE is named in the headers if there is one."""
+        """Whether a body comes. A DELETE with a body says so in its headers."""
         headers = self.request.headers
         announced = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
         return self.request.method in _WITH_BODY or (self.request.method == "DELETE" and announced)
@@ -176,7 +176,7 @@ class Proxy(Handler):
 
 
 async def _checked(model: type[Model], content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Return a body again that may be sent. Raises RequestProblem for one that costs otherwise than it says."""
+    """Return a body that may be sent. Raises RequestProblem if its cost differs from its fields."""
     body = b""
     async for piece in content:
         body += piece

@@ -62,7 +62,7 @@ class StreamHandler(Handler):
 
 
 class _Reader:
-    """Reads a stream in a thread of its own; ``events`` gives what has come, text joined."""
+    """Reads a stream in a separate thread; ``events`` gives the new events, text joined."""
 
     def __init__(self, stream: EventStream[StreamEvent], outputs: OutputsHandler, server: str) -> None:
         self._stream = stream

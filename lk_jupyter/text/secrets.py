@@ -36,8 +36,8 @@ class SecretPattern:
     """One row: a text without any of the ``marks``, or without ``also``, holds no such secret.
 
     ``pattern`` is ours, or names a detector of detect-secrets. With ``inner`` the secret is what
-    its one group holds. ``real`` separates a key from a word of its shape. With ``backwards`` the word that it
-    stands in is the secret from its begin.
+    its one group holds. ``real`` separates a key from a word of its shape. With ``backwards`` the secret
+    starts where its word starts.
     """
 
     kind: str

@@ -4,7 +4,7 @@ A widget is a subclass of :class:`View`. Its traits (``.tag(sync=True)``) are th
 component of the same name in ``labextension/src/widgets`` draws. The browser asks for ``refresh``
 every ``every`` milliseconds while somebody sees the widget, and for other actions when somebody
 uses it: each is a method marked with :func:`user_action` or :func:`background_action` and runs in its own
-thread; ``notice`` reports its errors. After each the picture of the widget in the notebook is made anew.
+thread; ``notice`` reports its errors. After each action the picture of the widget in the notebook is made again.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Accounts:
         self.api_key = self._api_key(data / KEY_FILE)
 
     def caller(self, token: str, org_slug: str | None = None) -> Caller:
-        """Tell who a token stands for; 401 for a bad one, 429 after too many, 403 for a foreign organization."""
+        """Return the owner of a token; 401 for a bad token, 429 after too many, 403 for a foreign organization."""
         caller = self._of_key(token, org_slug) if token.startswith(keys.PREFIX) else self._of_session(token, org_slug)
         if caller is None:
             self._attempts.unknown("token", token)

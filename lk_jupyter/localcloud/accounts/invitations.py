@@ -1,4 +1,4 @@
-"""Invitations of people into organizations, and the mail that tells them."""
+"""Invite people into organizations, and send them mail."""
 
 from __future__ import annotations
 

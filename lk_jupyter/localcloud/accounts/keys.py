@@ -62,7 +62,7 @@ class Keys:
             raise HTTPException(400, f"There is a key {name!r} already: delete it, or choose another name") from None
 
     def find(self, secret: str) -> Key | None:
-        """Return the key of a secret, or None for one that is unknown, switched off or past its end."""
+        """Return the key of a secret, or None if it is unknown, switched off or expired."""
         rows = self._store.read("SELECT * FROM keys WHERE hash = ?", digest(secret))
         return _key(rows[0]) if rows and _is_good(rows[0]) else None
 

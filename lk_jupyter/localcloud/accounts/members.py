@@ -160,7 +160,7 @@ def _check_other_owner(db: sqlite3.Connection, org_id: str, user_id: str) -> Non
 
 
 def _free_slug(db: sqlite3.Connection, name: str) -> str:
-    """Make a slug of a name; one that is taken gets an ending."""
+    """Make a slug of a name. If it is taken, add an ending."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[: _SLUG_LENGTH - 9] or "org"
     taken = db.execute("SELECT 1 FROM orgs WHERE slug = ?", (slug,)).fetchone()
     return f"{slug}-{secrets.token_hex(4)}" if taken else slug

@@ -85,7 +85,7 @@ class Sessions:
         raise HTTPException(401, "Invalid, expired or used refresh token: sign in again")
 
     def of(self, access_token: str) -> LoginSession | None:
-        """Return the session of an access token, or None for one that is not good."""
+        """Return the session of an access token, or None if it isn't valid."""
         import jwt  # noqa: PLC0415 (loads slowly, and most starts of a cloud never need it)
 
         try:

@@ -47,7 +47,7 @@ class Factors:
         return factor["enrolled_at"] if factor else None
 
     def enroll(self, user_id: str) -> tuple[str, list[str]]:
-        """Begin anew: return a seed and backup codes. 400 when the second factor is on."""
+        """Start over: return a new seed and backup codes. 400 when the second factor is on."""
         import pyotp  # noqa: PLC0415 (few ever need it)
 
         if self.enrolled_at(user_id):

@@ -1,8 +1,8 @@
-"""The ledger: what each organization was given and what it used, exact to a billionth of a credit.
+"""The ledger: the credits that each organization got and used, exact to a billionth of a credit.
 
-An entry is booked within the transaction that changes the state it stands for, and once: another
-one of the same category, source and beginning changes nothing. What goes on, and is not booked
-yet, is asked of the meters.
+The transaction that changes a state books its entry, and books it once: a second entry of the same
+category, source and beginning changes nothing. The meters have the costs that are still growing and
+not booked yet.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Standing:
 
     @property
     def used(self) -> Decimal:
-        """What ended things have cost, and those that go on so far."""
+        """The cost of ended uses, and of active uses so far."""
         return self.booked + self.accruing
 
     @property
@@ -126,7 +126,7 @@ class Ledger:
             _adopt(db)
 
     def add_meter(self, meter: Meter) -> None:
-        """Count what goes on and is not booked yet; ``meter`` reads from the store."""
+        """Count the costs of active uses that aren't booked yet; ``meter`` reads from the store."""
         self._meters.append(meter)
 
     def grant(self, org_id: str, credits: Decimal) -> None:  # noqa: A002 (the word of the API)
@@ -159,10 +159,10 @@ class Ledger:
     ) -> None:
         """Bill a use within the transaction that changes its state.
 
-        Bill what goes on in stretches: ``since`` is the second at which the stretch begins, and the
-        same transaction keeps where the next one will. ``facts`` is what the entry can be grouped by,
-        such as ``vm_id`` and ``hardware_profile``, with a ``description`` for people. What costs
-        nothing is not booked.
+        Bill an active use in stretches: ``since`` is the second at which the stretch starts, and the
+        same transaction stores the start of the next stretch. ``facts`` are the groups of the entry,
+        such as ``vm_id`` and ``hardware_profile``, with a ``description`` for people. A use that costs
+        nothing isn't booked.
         """
         if credits:
             _book(db, org_id, (category, source, since), -credits, facts)
@@ -254,7 +254,7 @@ def _adopt(db: sqlite3.Connection) -> None:
 
 
 def _free_part(db: sqlite3.Connection, org_id: str, category: str, billionths: int) -> int:
-    """Tell how much of an amount moves free credits: a use takes them first, a debt takes from them first."""
+    """Return the part of an amount that moves free credits: a use takes them first, a debt takes from them first."""
     query = "SELECT COALESCE(SUM(free), 0), COALESCE(SUM(billionths - free), 0) FROM entry_sums WHERE org = ?"
     free, bought = map(int, db.execute(query, (org_id,)).fetchone())
     if billionths < 0:

@@ -76,7 +76,7 @@ class Payments:
         return session
 
     def check(self, code: str) -> Verdict:
-        """Tell what a voucher is worth, if it can be used."""
+        """Return the credits of a voucher, if it can be used."""
         amount = self._vouchers.get(code)
         if amount is None:
             return Verdict(error="No voucher has this code")
@@ -96,5 +96,5 @@ class Payments:
 
 
 def voucher_id(code: str) -> str:
-    """Return the id of a voucher, which does not tell its code."""
+    """Return the id of a voucher, which doesn't reveal its code."""
     return str(uuid5(NAMESPACE_URL, f"voucher:{code}"))

@@ -1,7 +1,7 @@
-"""Messages in the form of Anthropic, as the chats that this cloud answers: requests there, answers and streams back.
+"""Translate messages in the form of Anthropic into the chats of this cloud, and answers and streams back.
 
-The description of the API names the address of these clients and their list of models, and no more: the form is that
-of their own SDK.
+The description of the API has only the address of these clients and their list of models. The form comes from
+their SDK.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _messages(request: CountRequest) -> list[Json]:
 
 
 def _turns(message: AnthropicMessage) -> Iterator[Json]:
-    """Yield the turns that a message is: the results of tools are turns of their own, before what is said."""
+    """Yield the turns of a message: each result of a tool is a separate turn, before the text."""
     if isinstance(message.content, str):
         yield {"role": message.role, "content": message.content}
         return
@@ -217,7 +217,7 @@ async def events(request: MessagesRequest, first: Json, rest: AsyncIterator[Json
 
 
 class _Blocks:
-    """Which block of a stream is open, and what is to be said at its end."""
+    """The open block of a stream, and the facts for its end."""
 
     def __init__(self, stops: list[str]) -> None:
         self._index = -1

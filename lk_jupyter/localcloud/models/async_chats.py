@@ -1,6 +1,6 @@
-"""Chats that are answered later: accepted, kept, worked off in the background, looked up, followed.
+"""Answer chats later: accept them, store them, answer them in the background, look them up, follow them.
 
-No source tells which call gives an ``inference_id`` for ``/inference/streaming/stream/{inference_id}``.
+No source says which call gives an ``inference_id`` for ``/inference/streaming/stream/{inference_id}``.
 Here it is the ``request_id`` of an asynchronous chat, and nothing else.
 """
 
@@ -30,7 +30,7 @@ KEPT_SECONDS = 86_400.0
 
 
 class AsyncChats:
-    """All asynchronous chats of this cloud; ``speed`` is that of its clock."""
+    """All asynchronous chats of this cloud; ``speed`` is the speed of its clock."""
 
     def __init__(self, store: Store, chat: DedicatedChat, speed: float) -> None:
         self._store = store
@@ -76,7 +76,7 @@ class AsyncChats:
                 self._store.take(KIND, kept["id"])
 
     def recover(self) -> None:
-        """Go on with the requests that the last server left, and forget old ones."""
+        """Continue the requests that the last server left, and forget old requests."""
         for kept in self._store.all(KIND):
             if self._is_old(kept):
                 self._store.take(KIND, kept["id"])
@@ -84,7 +84,7 @@ class AsyncChats:
                 self._begin(kept)
 
     async def close(self) -> None:
-        """Stop working; what is not answered yet goes on after the next start."""
+        """Stop working. Open requests continue after the next start."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -88,7 +88,7 @@ class BatchFiles:
                 path.unlink()
 
     def _keep(self, org_id: str, file_id: str, purpose: str, name: str, fill: Callable[[BinaryIO], Any]) -> Json:
-        """Write the bytes, then make the file known: a file that is known is whole."""
+        """Write the bytes, then list the file: a listed file is complete."""
         self._folder.mkdir(parents=True, exist_ok=True)
         draft = self._folder / f"{file_id}.{uuid4().hex}.part"
         try:

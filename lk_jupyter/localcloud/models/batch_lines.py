@@ -105,7 +105,7 @@ def _read_line(number: int, text: bytes, endpoint: str | None) -> BatchLine | Li
 
 
 async def answer(line: BatchLine, models: Models, model: str | None) -> LineAnswer:
-    """Answer a line as its address would; ``model`` overrides that of its body."""
+    """Answer a line as its address would; ``model`` overrides the model in its body."""
     body = {**line.body, **({"model": model} if model else {})}
     try:
         return await (_chat(body, models) if line.url == CHAT else _embeddings(body, models))

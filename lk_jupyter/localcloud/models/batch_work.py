@@ -45,7 +45,7 @@ CREATE INDEX IF NOT EXISTS batch_lines_by_status ON batch_lines (batch, status);
 
 
 class BatchWork:
-    """All batches of this cloud; ``speed`` is that of its clock."""
+    """All batches of this cloud; ``speed`` is the speed of its clock."""
 
     def __init__(self, store: Store, ledger: Ledger, files: BatchFiles, known: models.Models, speed: float) -> None:
         self._store = store
@@ -110,13 +110,13 @@ class BatchWork:
                 db.execute("DELETE FROM batches WHERE id = ?", (row["id"],))
 
     def recover(self) -> None:
-        """Go on with what the last server left."""
+        """Continue the batches that the last server left."""
         marks = ", ".join("?" * len(FINAL_STATES))
         for row in self._store.read(f"SELECT id FROM batches WHERE status NOT IN ({marks})", *FINAL_STATES):  # noqa: S608
             self._begin(row["id"])
 
     async def close(self) -> None:
-        """Stop working; what is not answered yet goes on after the next start."""
+        """Stop working. Open requests continue after the next start."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -264,7 +264,7 @@ class BatchWork:
         return row
 
     def _move(self, batch_id: str, status: str, **changes: Any) -> None:
-        """Bring a batch to a state, and note when; one that is being cancelled can only end."""
+        """Set the state of a batch, with the time. A batch that is being canceled can only end."""
         with self._store.write() as db:
             row = db.execute("SELECT status, body FROM batches WHERE id = ?", (batch_id,)).fetchone()
             if (

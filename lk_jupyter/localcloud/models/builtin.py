@@ -1,7 +1,7 @@
-"""The two models that this cloud brings along: one repeats what it is told, one hashes words to a vector.
+"""The two models that this cloud contains: one repeats its prompt, one hashes words to a vector.
 
-Both are there so that programs can be tried without a GPU and without a bill elsewhere. They say
-what they are, and give the same answer to the same request.
+They let people try programs without a GPU and without a bill elsewhere. They name themselves,
+and give the same answer to the same request.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Echo:
     """The chat model: a sentence about itself and the last message of the user."""
 
     async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
-        """Return the whole completion."""
+        """Return the complete answer."""
         replies = _replies(request)
         choices = [
             {
@@ -101,8 +101,8 @@ class Echo:
 def vector(given: EmbeddingInput, dimensions: int = DIMENSIONS) -> list[float]:
     """Return the direction of a text, of length 1: each word adds to the places that its hash names.
 
-    Texts that share words point in similar directions. A text without words has a direction too. The ids of
-    tokens count as words of their own, since this model has no vocabulary.
+    Texts that share words point in similar directions. A text without words has a direction too. The id of
+    a token counts as a word, because this model has no vocabulary.
     """
     sums = [0.0] * dimensions
     words = [token.strip().lower() for token in tokens.split(given)] if isinstance(given, str) else map(repr, given)

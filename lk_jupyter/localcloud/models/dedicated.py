@@ -36,13 +36,13 @@ class DedicatedChat:
         return deployment
 
     async def complete(self, deployment: Json, request: DedicatedChatCompletionRequest, seconds: float) -> Json:
-        """Return the whole completion; 504 when it takes longer than so many seconds of the cloud's clock."""
+        """Return the complete answer; 504 when it takes longer than the time limit, in seconds of the cloud's clock."""
         return await self._within(seconds, self._complete(deployment, request))
 
     async def stream(
         self, deployment: Json, request: DedicatedChatCompletionRequest, seconds: float
     ) -> AsyncIterator[Json]:
-        """Yield the completion piece by piece; the time limit is that of the first piece."""
+        """Yield the answer piece by piece; the time limit holds for the first piece."""
         start = time.monotonic()
         chosen = await self._within(seconds, self._ready(deployment))
         pieces = chosen.stream(request, lambda _: None)

@@ -39,7 +39,7 @@ _FASTEST_TICK = 0.02
 
 
 class Deployments:
-    """All deployments of this cloud; ``speed`` is that of its clock."""
+    """All deployments of this cloud; ``speed`` is the speed of its clock."""
 
     def __init__(self, store: Store, ledger: Ledger, speed: float) -> None:
         self._store = store
@@ -82,7 +82,7 @@ class Deployments:
         return sorted(map(_read, rows), key=lambda deployment: str(deployment["created_at"]))
 
     def named(self, org_id: str, name: str) -> Json | None:
-        """Return the live deployment with this id, or the first one that serves this model."""
+        """Return the live deployment with this id, or the first deployment that serves this model."""
         live = self.all(org_id)
         by_id = (d for d in live if d["deployment_id"] == name)
         by_model = (d for d in live if name in {d["serving_name"], d["hf_model_id"]})
@@ -102,7 +102,7 @@ class Deployments:
         return _read(rows[0]) if rows else {**deployment, "is_stopped": True}
 
     def stop(self, org_id: str, deployment_id: str) -> Json:
-        """End a deployment for good; one that has ended stays as it is."""
+        """End a deployment permanently. An ended deployment stays as it is."""
         self.get(org_id, deployment_id)
         return self._change(deployment_id, _stop)
 
@@ -136,7 +136,7 @@ class Deployments:
         return [replicas.state(replica, model, moment, self.speed) for replica in _open(deployment)]
 
     def accruing(self, org_id: str) -> Decimal:
-        """Return what the replicas that go on have cost an organization so far."""
+        """Return the cost of the active replicas of an organization so far."""
         moment = time.time()
         return sum(
             (self._cost(d, replica, moment) for d in self.all(org_id) for replica in _open(d)),
@@ -243,7 +243,7 @@ def _wake(deployment: Json, moment: float) -> None:
 
 
 def _scale(deployment: Json, moment: float, wanted: int) -> None:
-    """Have so many replicas: the newest go first."""
+    """Set the number of replicas. The newest end first."""
     deployment["desired_replicas"] = wanted
     _stay(deployment, moment)
     have = _open(deployment)
@@ -266,7 +266,7 @@ def _open(deployment: Json) -> list[Json]:
 
 
 def _without_old(deployment: Json) -> list[Json]:
-    """Return the replicas without those that ended long ago."""
+    """Return the replicas, except replicas that ended long ago."""
     ended = [replica for replica in deployment["replicas"] if replica["until"] is not None]
     return [*ended[-_KEPT_ENDED:], *_open(deployment)]
 

@@ -45,7 +45,7 @@ def speaks_openai(path: str) -> bool:
 
 
 def refused_by_model(errors: list[dict[str, Any]]) -> bool:
-    """Whether the faults of a body are those that a model refuses, not its gateway: a role or a budget."""
+    """Whether the model refuses the faults of a body, not its gateway: a role or a budget."""
     return bool(errors) and all(
         (*error["loc"][1:2], *error["loc"][-1:], error["type"])
         in {("max_tokens", "max_tokens", "less_than_equal"), ("messages", "role", "literal_error")}

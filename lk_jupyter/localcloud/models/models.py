@@ -42,7 +42,7 @@ class ModelEngine(Protocol):
     """Somebody who answers for models."""
 
     async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
-        """Return the whole completion."""
+        """Return the complete answer."""
         ...
 
     def stream(self, model: str, request: ChatCompletionParameters) -> AsyncIterator[Json]:
@@ -62,15 +62,15 @@ class Chosen:
     engine: ModelEngine
 
     async def complete(self, request: ChatCompletionParameters) -> Json:
-        """Return the whole completion, with token counts."""
+        """Return the complete answer, with token counts."""
         answer = _checked(ChatCompletion, await self.engine.complete(self.id, request))
         said = [choice.get("message", {}).get("content") or "" for choice in answer["choices"]]
         return {**answer, "usage": answer.get("usage") or count(request, said)}
 
     async def stream(self, request: ChatCompletionParameters, bill: Bill) -> AsyncIterator[Json]:
-        """Yield the completion piece by piece; token counts come last, in a piece of their own.
+        """Yield the answer piece by piece; token counts come last, in a separate piece.
 
-        They are billed before that, and also when nobody wants the rest.
+        They are billed before that, and also when nobody reads the rest.
         """
         usage, said, head = None, [], _chunk_head(self.id)
         try:
@@ -94,7 +94,7 @@ class Chosen:
 
 
 class Models:
-    """The models of this cloud: its own, and those of the upstream when there is one."""
+    """The models of this cloud: its built-in models, and the models of the upstream if there is one."""
 
     def __init__(self, upstream: ModelUpstream | None) -> None:
         self._upstream = upstream

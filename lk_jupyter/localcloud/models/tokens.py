@@ -1,4 +1,4 @@
-"""How the built-in models count text, since they have no vocabulary of their own.
+"""Count the tokens of a text for the built-in models, which have no vocabulary.
 
 A token is a run of up to eight letters and digits, or one other sign, with the blanks before it. A
 message costs its text and three tokens more, for its role and its frame.

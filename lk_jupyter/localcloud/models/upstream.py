@@ -46,7 +46,7 @@ class ModelUpstream:
         return self._listed[1]
 
     async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
-        """Return the whole completion."""
+        """Return the complete answer."""
         return await self._post("/chat/completions", _body(model, request, stream=False))
 
     async def stream(self, model: str, request: ChatCompletionParameters) -> AsyncIterator[Json]:

@@ -1,1 +1,1 @@
-"""Pages in a browser, where the real cloud has pages of its own."""
+"""Pages in a browser, which replace the pages of the real cloud."""

@@ -1,4 +1,4 @@
-"""The page that stands in for the payment provider: one click pays, and no money moves."""
+"""The page that replaces the payment provider: one click pays, and no money moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that this cloud shows in a browser, where its real counterpart has pages of its own."""
+"""Pages that this cloud shows in a browser, which replace the pages of the real cloud."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ async def messages(
     request: MessagesRequest,
     deployment: Annotated[str | None, Header(alias="x-deployment-id")] = None,
 ) -> Json | StreamingResponse:
-    """Answer a conversation, whole or piece by piece."""
+    """Answer a conversation, at once or piece by piece."""
     chat = chat_of(request, await _model(ctx, request.model))
     if not request.stream:
         return message_of(await _complete(ctx, chat, deployment), request.stop_sequences or [])

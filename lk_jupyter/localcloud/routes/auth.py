@@ -21,7 +21,7 @@ from lk_jupyter.localcloud.context import AnonymousContext, Context
 
 @implements(Auth.login)
 def login(ctx: AnonymousContext, request: LoginRequest) -> dict[str, Any]:
-    """Open a session; a wrong password and an unknown user are told alike."""
+    """Open a session. A wrong password and an unknown user get the same answer."""
     user = ctx.cloud.accounts.users.by_password(request.email, request.password)
     return {**_pair(ctx.cloud.accounts.sign_in(user)), "user_id": user["id"], "email": user["email"]}
 

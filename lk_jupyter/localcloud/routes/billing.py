@@ -88,7 +88,7 @@ def invoices(ctx: Context, limit: int, offset: int) -> dict[str, Any]:
 
 @implements(Billing.checkout)
 def checkout(ctx: Context, request: CheckoutRequest) -> dict[str, str]:
-    """Open a checkout; a page of this cloud stands in for the payment provider's."""
+    """Open a checkout. A page of this cloud replaces the payment provider's."""
     if not 1 <= request.credits_amount <= MOST_CREDITS:
         raise HTTPException(400, f"Buy 1 to {MOST_CREDITS} credits at a time")
     for field in ("success_url", "cancel_url"):

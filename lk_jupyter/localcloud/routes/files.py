@@ -41,7 +41,7 @@ def get(ctx: Context, file_id: str) -> Json:
 
 @implements(Files.delete)
 def delete(ctx: Context, file_id: str) -> Json:
-    """Remove a file; a batch that has read it goes on."""
+    """Delete a file. A batch that has read it continues."""
     ctx.cloud.files.delete(ctx.caller.org_id, file_id)
     return {"id": file_id, "object": "file", "deleted": True}
 

@@ -70,7 +70,7 @@ def list_(ctx: Context, include_terminated: bool) -> Json:  # noqa: FBT001 (the 
 
 @implements(Inference.stop)
 def stop(ctx: Context, request: StopDeploymentRequest) -> Json:
-    """Stop a deployment; one that has stopped stays so."""
+    """Stop a deployment. A stopped deployment stays as it is."""
     return _state(ctx, ctx.cloud.deployments.stop(ctx.caller.org_id, request.deployment_id))
 
 

@@ -25,7 +25,7 @@ async def chat(
     timeout_s: int,
     x_async: str | None,
 ) -> Json | JSONResponse | StreamingResponse:
-    """Answer a conversation: whole, piece by piece, or later."""
+    """Answer a conversation: at once, piece by piece, or later."""
     dedicated = ctx.cloud.dedicated
     deployment = dedicated.find(ctx.caller.org_id, deployment_id, request)
     if x_async and request.stream:

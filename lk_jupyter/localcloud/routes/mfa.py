@@ -12,21 +12,21 @@ from lk_jupyter.localcloud.context import Context
 
 @implements(Mfa.status)
 def status(ctx: Context) -> dict[str, Any]:
-    """Tell whether it is on."""
+    """Return whether it is on."""
     enrolled_at = ctx.cloud.accounts.factors.enrolled_at(ctx.person["id"])
     return {"enabled": enrolled_at is not None, "enrolled_at": enrolled_at}
 
 
 @implements(Mfa.enroll)
 def enroll(ctx: Context) -> dict[str, Any]:
-    """Begin an enrolment, in place of one that was not ended."""
+    """Start an enrollment, in place of an unfinished enrollment."""
     seed, codes = ctx.cloud.accounts.factors.enroll(ctx.person["id"])
     return {"secret": seed, "qr_code_url": qr_image(seed, ctx.person["email"]), "backup_codes": codes}
 
 
 @implements(Mfa.verify_enrollment)
 def verify_enrollment(ctx: Context, request: MfaCode) -> dict[str, Any]:
-    """End an enrolment; the sessions that are open go on."""
+    """End an enrollment. Open sessions stay open."""
     ctx.cloud.accounts.factors.switch_on(ctx.person["id"], request.code)
     return {"success": True, "message": "MFA enabled"}
 

@@ -44,7 +44,7 @@ async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -
     OpenAI.stream_chat_completions,
 )
 async def chat(ctx: Context, request: ChatCompletionRequest) -> Json | StreamingResponse:
-    """Answer a conversation, whole or piece by piece."""
+    """Answer a conversation, at once or piece by piece."""
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
     chosen = await ctx.cloud.models.for_chat(request.model)
     source = str(uuid4())
@@ -67,7 +67,7 @@ async def embeddings(ctx: Context, request: EmbeddingRequest) -> Json:
 
 @implements(Serverless.route)
 async def route(ctx: Context, request: RoutePromptRequest) -> Json:
-    """Tell how hard a prompt looks, by its length and its words, and name a model."""
+    """Rate how hard a prompt looks, by its length and its words, and name a model."""
     score = hardness(request.input)
     level = next(name for name, least in _LEVELS if score >= least)
     return {"complexity": level, "score": score, "model": await ctx.cloud.models.suited()}

@@ -35,7 +35,7 @@ def upload(ctx: Context, body: UploadFileBody, key: str | None) -> dict[str, Any
 
 @implements(StorageGroup.upload_bulk)
 def upload_bulk(ctx: Context, body: BulkUploadBody) -> dict[str, Any]:
-    """Store files one after the other; each succeeds or fails by itself."""
+    """Store files one after the other. Each succeeds or fails separately."""
     bucket, folder = _bucket(ctx), (body.folder_prefix or "").rstrip("/")
     results = [_result(bucket, f"{folder}/{file.name}" if folder else file.name, file) for file in body.files]
     good = sum(row["status"] == "success" for row in results)

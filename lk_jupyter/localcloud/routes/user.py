@@ -30,7 +30,7 @@ def status(ctx: Context) -> dict[str, Any]:
 
 @implements(User.org)
 def org(ctx: Context) -> dict[str, Any]:
-    """Tell the organization; only a key of one is bound to it."""
+    """Return the organization. Only a key of an organization is bound to it."""
     own = {key: ctx.caller.org[key] for key in ("slug", "name", "is_personal")}
     return {"org_id": ctx.caller.org_id, **own, "is_key_scoped": ctx.caller.via == ORGANIZATION_KEY}
 
@@ -45,7 +45,7 @@ async def delete(ctx: Context) -> dict[str, str]:
 
 @implements(User.quotas)
 def quotas(ctx: Context) -> dict[str, bool]:
-    """Tell for each machine whether it may be used."""
+    """Return for each machine type whether it may be used."""
     return {profile: profile in ctx.cloud.options.quota for profile in PRICES}
 
 

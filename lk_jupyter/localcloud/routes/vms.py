@@ -67,7 +67,7 @@ def list_vms(
 
 @implements(Vms.availability)
 def availability(ctx: Context) -> Json:
-    """Offer every card but those that this cloud was told to have none of."""
+    """Offer every card except the cards that this cloud was started without."""
     variants = [
         _variant(ctx, card, instance_type, price)
         for card, prices in GPUS.items()

@@ -13,7 +13,7 @@ from lk_jupyter.localcloud.errors import invalid
 
 @implements(Voucher.validate)
 def validate(ctx: Context, request: VoucherValidateRequest) -> dict[str, Any]:
-    """Check a code; the vouchers are those that this cloud was started with."""
+    """Check a code against the vouchers that this cloud was started with."""
     name, _, host = request.email.strip().rpartition("@")
     if not name or not host:
         raise invalid("body", "email", "Give the e-mail address of the account, such as you@example.com")

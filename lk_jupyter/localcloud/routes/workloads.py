@@ -23,7 +23,7 @@ def list_(ctx: Context) -> list[dict[str, Any]]:
 
 @implements(Workloads.abort)
 async def abort(ctx: Context, execution_id: str) -> dict[str, str]:
-    """Kill a run; one that has ended is left as it is."""
+    """Abort a run. An ended run stays as it is."""
     return end(ctx, execution_id, ABORTED, "Execution abort requested")
 
 
@@ -39,7 +39,7 @@ async def stop(ctx: Context, execution_id: str) -> dict[str, str]:
 def end(
     ctx: Context, execution_id: str, outcome: RunOutcome, message: str, *, gracefully: bool = False
 ) -> dict[str, str]:
-    """End a run that goes on, and answer before it has ended; tell the state of one that has."""
+    """End an active run, and answer before it has ended. Return the state of an ended run."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     if is_active(facts) and ctx.cloud.runs.end(execution_id, outcome, gracefully=gracefully):
         return {"execution_id": execution_id, "status": outcome.status, "message": message}

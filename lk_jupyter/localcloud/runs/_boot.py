@@ -4,7 +4,7 @@ Started as ``python -u _boot.py IMPORTS SCRIPT``, where IMPORTS is source to run
 the interpreter of the run and delays its start, so it imports next to nothing. It shows in no
 traceback.
 
-Two pipes do not tell which was written first. So a write to one waits until the other was read.
+Two pipes don't show which was written first. So a write to one waits until the other was read.
 """
 
 from __future__ import annotations

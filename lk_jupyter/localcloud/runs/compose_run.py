@@ -91,7 +91,7 @@ class ComposeRun(ProcessRun):
         return {**(self._engine.environment if self._engine else {}), **self._login}
 
     async def _write_files(self, services: dict[str, Any]) -> None:
-        """Write the stack, and beside it what each service is given."""
+        """Write the stack, and next to it the additions for each service."""
         given: dict[str, Any] = {}
         if secrets := self._runs.secrets(self._caller.org_id):
             given["environment"] = {name: value.replace("$", "$$") for name, value in secrets.items()}

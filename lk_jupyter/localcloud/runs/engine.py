@@ -89,7 +89,7 @@ class Engine:
         return (await self.call("ps", "--all", "--quiet", "--filter", f"label={label}")).stdout.split()
 
     async def stop(self, containers: list[str], grace_seconds: int | None) -> None:
-        """Send containers their stop signal, and kill those that are still there after a while."""
+        """Send containers their stop signal, and kill containers that are still there after a while."""
         if containers:
             await self.call("stop", "--time", str(grace_seconds or int(GRACE_SECONDS)), *containers)
 

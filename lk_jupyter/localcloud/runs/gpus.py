@@ -1,4 +1,4 @@
-"""GPUs of this machine as NVML sees them, and figures made up for those that it lacks."""
+"""GPUs of this machine as NVML sees them, and made-up figures for GPUs that it lacks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def advice(profile: str, *, simulated: bool) -> str | None:
 
 
 def figures() -> Figures:
-    """Return the present figures of all GPUs together; empty without one, or where it tells nothing."""
+    """Return the present figures of all GPUs together; empty without a GPU, or if it has no figures."""
     nvml = _nvml()
     if nvml is None:
         return {}

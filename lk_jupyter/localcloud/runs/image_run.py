@@ -177,7 +177,7 @@ def addresses(state: dict[str, Any]) -> list[str]:
 
 
 async def _full_reference(engine: Engine, reference: str) -> str:
-    """Name Docker Hub for an image without a registry that is not here, as Docker does by itself."""
+    """Name Docker Hub for an image without a registry that isn't here, as Docker does."""
     known = "/" in reference and registry.host_of(reference) != registry.DOCKER_HUB
     if known or engine.name == "docker" or await engine.has_image(reference):
         return reference

@@ -29,10 +29,10 @@ _DRAIN_SECONDS = 5.0
 
 
 class LiveRun(ABC):
-    """One run that goes on.
+    """One active run.
 
-    ``pid`` is the process whose session is measured, ``ports`` the places of those of its ports that
-    are elsewhere on this machine than it thinks.
+    ``pid`` is the process whose session is measured. ``ports`` has the real ports of the ports that
+    differ on this machine from the run's view.
     """
 
     kind: ClassVar[str]
@@ -138,7 +138,7 @@ class ProcessRun(LiveRun):
         """Make all ready and return the command."""
 
     def _variables(self) -> Mapping[str, str]:
-        """Return what the process finds in its environment beside what all find there."""
+        """Return the environment variables of the process that other runs don't have."""
         return self._runs.secrets(self._caller.org_id)
 
     async def _bucket(self) -> Path | None:
@@ -156,7 +156,7 @@ class ProcessRun(LiveRun):
         return True
 
     def _began(self, spawned: str) -> str:
-        """Tell when the code began to run, once it does: here with its process."""
+        """Return the time when the code started to run, once it does: here with its process."""
         return spawned
 
     async def _ask_to_end(self, exited: asyncio.Future[int]) -> None:
@@ -208,7 +208,7 @@ class ProcessRun(LiveRun):
             os.close(stderr)
 
     def _open_pipe(self, stream: str) -> tuple[int, asyncio.Future[None]]:
-        """Return where a stream is to be written, and what tells that all of it was read."""
+        """Return the pipe for a stream, and the event that says that all of it was read."""
         loop = asyncio.get_running_loop()
         closed: asyncio.Future[None] = loop.create_future()
         read_end, write_end = os.pipe()

@@ -39,7 +39,7 @@ def advice(request: Any) -> str:
 
 
 class NotebookRun(ProcessRun):
-    """One Jupyter server; it thinks that its port is the one that was asked for."""
+    """One Jupyter server. It runs as if it had the requested port."""
 
     kind = "docker"
     job_type = JOB_TYPE

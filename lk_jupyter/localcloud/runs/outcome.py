@@ -45,7 +45,7 @@ class Ended(Exception):
 
 
 def outcome_of(code: int) -> RunOutcome:
-    """Tell how code ended from its exit code, which is negative for a signal."""
+    """Describe how code ended by its exit code, which is negative for a signal."""
     if code == 0:
         return COMPLETED
     if code < 0:

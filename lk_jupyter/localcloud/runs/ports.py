@@ -1,8 +1,8 @@
-"""The ports of runs: requests and web sockets passed on to what listens there.
+"""The ports of runs: pass requests and web sockets to the server of a run.
 
-Two forms of address stand in for ``https://{id}-{port}.port.lyceum.technology/``. Programs use
-``/ports/{id}/{port}/`` of this server. For pages with links of their own a browser is led on to
-``http://{id}-{port}.port.localhost``, which belongs to the port alone and which browsers take for
+Two forms of address replace ``https://{id}-{port}.port.lyceum.technology/``. Programs use
+``/ports/{id}/{port}/`` of this server. Because pages have links, a browser is redirected to
+``http://{id}-{port}.port.localhost``, which belongs to the port alone. Browsers resolve it to
 this machine.
 """
 

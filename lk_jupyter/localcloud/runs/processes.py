@@ -1,4 +1,4 @@
-"""Processes of runs: started in a session of their own, killed as whole trees, reaped to the last."""
+"""Processes of runs: each run starts in a new session, is killed as a complete tree, and is reaped to the last."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ async def start(  # noqa: PLR0913 (what a process takes)
     stderr: int,
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> asyncio.subprocess.Process:
-    """Start a process of a run as the leader of a session of its own, without input.
+    """Start a process of a run as the leader of a new session, without input.
 
-    ``variables`` are its own part of the environment.
+    ``variables`` are added to the environment.
     """
     return await spawn(
         command,
@@ -80,7 +80,7 @@ async def _reaped(process: asyncio.subprocess.Process) -> int:
 
 
 def ask_to_end(pid: int) -> None:
-    """Ask a run's processes to end by themselves."""
+    """Ask a run's processes to end."""
     with suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             os.kill(pid, signal.CTRL_BREAK_EVENT)
@@ -91,8 +91,8 @@ def ask_to_end(pid: int) -> None:
 def kill_run(run_id: str, pid: int | None = None) -> None:
     """Kill every process of a run and wait until they are gone; ``pid`` leads its session.
 
-    A process may start another while it is looked for, so this looks again until none is left. One that gives its
-    memory back has lost its mark, and is waited for all the same.
+    A process may start another during the search, so this searches again until none is left. A process that gives its
+    memory back has lost its mark; this waits for it too.
     """
     deadline = time.monotonic() + _KILL_SECONDS
     killed: set[psutil.Process] = set()
@@ -176,7 +176,7 @@ def _is_marked(pid: int, run_id: str) -> bool:
 def _reap_orphans() -> None:
     """Take the exit codes of adopted processes, so that none stays as a zombie.
 
-    While a start goes on it cannot be told which child is adopted; the end of that run looks again.
+    During a start nobody knows which child is adopted; the end of that run looks again.
     """
     children = psutil.Process().children()
     if sys.platform == "win32" or _starting:

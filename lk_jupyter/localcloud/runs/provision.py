@@ -1,8 +1,8 @@
-"""What a run is given beside its code: the secrets of its organization, and its storage as a folder.
+"""Give a run the secrets of its organization, and its bucket as a folder.
 
-The folder is at ``/mnt/s3`` where the system lets a process have mounts of its own; LK_STORAGE
+The folder is at ``/mnt/s3`` if the system lets a process have private mounts; LK_STORAGE
 names it in any case. A run gets it when its code or its secrets name one of the two, or when the
-storage is in use already, since it takes a server. Where FUSE is missing there is none.
+bucket is in use already, because it needs a server. Without FUSE there is no folder.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _prefix(folder: Path, mount: Path) -> tuple[str, ...]:
 
 @cache
 def _unsharing() -> tuple[str, ...] | None:
-    """Return the command that gives a process mounts of its own and then becomes it, if it works here."""
+    """Return the command that gives a process private mounts and then becomes it, if it works here."""
     program = shutil.which("unshare")
     if program is None:
         return None

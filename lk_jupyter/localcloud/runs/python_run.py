@@ -1,4 +1,4 @@
-"""Python runs: a script, its files and its requirements, in an interpreter of its own."""
+"""Python runs: a script, its files and its requirements, in a new interpreter."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reads what runs write, keeps it, then tells those who follow.
+"""Read the output of runs, store it, then notify its followers.
 
 One thread reads all pipes, in the order in which they fill, so that a run's two streams are
-joined as they were written. A chunk is on disk before anybody is told of it; while the disk is full,
+joined as they were written. A chunk is on disk before anybody is notified. While the disk is full,
 runs wait at their pipes.
 """
 
@@ -82,7 +82,7 @@ class OutputReader(threading.Thread):
         self._selector.close()
 
     def run(self) -> None:
-        """Read, keep, tell, until closed."""
+        """Read, store and notify, until closed."""
         while self._running or self._pending:
             events = self._selector.select(self._patience())
             for key, _ in events:
@@ -118,9 +118,9 @@ class OutputReader(threading.Thread):
         os.close(fd)
 
     def _take(self, pipe: _Pipe, data: bytes) -> None:
-        """Add what was read to the last chunk when it goes on, else to a new one.
+        """Add the new output to the last chunk if it continues it, else to a new chunk.
 
-        After a silence a line is kept at once and half a line soon, so that a line stays whole; a flood in batches.
+        After a silence a line is stored at once and half a line soon, so that lines aren't split; a flood in batches.
         """
         if not self._pending and not self._closed:
             self._due = max(time.monotonic() + _LINE_SECONDS, self._flushed + _FLUSH_SECONDS)

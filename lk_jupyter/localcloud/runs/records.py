@@ -48,7 +48,7 @@ Facts = dict[str, Any]
 
 
 def is_active(facts: Facts) -> bool:
-    """Whether a run goes on."""
+    """Whether a run is active."""
     return facts["status"] not in FINAL_STATES
 
 
@@ -124,7 +124,7 @@ class Records:
         return request
 
     def active(self, org_id: str | None = None) -> list[Facts]:
-        """Return the runs that go on, of one organization or of all, oldest first."""
+        """Return the active runs, of one organization or of all, oldest first."""
         query = f"SELECT org, facts FROM runs WHERE {_ACTIVE} ORDER BY created"  # noqa: S608 (a constant)
         return [json.loads(row["facts"]) for row in self._store.read(query) if org_id in {None, row["org"]}]
 

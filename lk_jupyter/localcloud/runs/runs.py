@@ -1,4 +1,4 @@
-"""The runs that go on: started, ended, found."""
+"""Start, end and find active runs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _SHOWN = ("file_name", "run_name", "labels", "metadata")
 
 
 class LiveRuns:
-    """Starts runs, ends them, and knows which go on.
+    """Starts runs, ends them, and knows which are active.
 
-    ``secrets(org id)`` returns the environment variables that an organization keeps for its runs,
-    ``bucket(org id)`` the folder that is its bucket, or None, and ``provide(org id, code)`` what a
-    Python run gets of both. ``folder_of(kind, run id, caller)`` is where a run works, ``mount`` where services of a
-    stack find the bucket.
+    ``secrets(org id)`` returns the environment variables that an organization stores for its runs,
+    ``bucket(org id)`` the folder that is its bucket, or None, and ``provide(org id, code)`` the part of both
+    for a Python run. ``folder_of(kind, run id, caller)`` is the working folder of a run, ``mount`` the path of the
+    bucket for services of a stack.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class LiveRuns:
         self._live: dict[str, LiveRun] = {}
 
     def start(self, kind: type[LiveRun], request: Model, caller: Caller, **more: Any) -> LiveRun:
-        """Accept a run of a kind; it goes on in the background. ``more`` are facts of its record."""
+        """Accept a run of a kind. It continues in the background. ``more`` are facts of its record."""
         facts = {**_new_facts(kind, request, caller), **more}
         self.records.create(facts, request.model_dump(exclude_none=True, exclude=_UNKEPT), caller.org_id)
         run_id = facts["execution_id"]
@@ -67,7 +67,7 @@ class LiveRuns:
         return run
 
     def end(self, run_id: str, outcome: RunOutcome, *, gracefully: bool = False) -> bool:
-        """End a run that goes on, by a polite request first where it is to be graceful; False when it has ended."""
+        """End an active run, with a polite request first if ``graceful``; False when it has ended."""
         run = self._live.get(run_id)
         if run is None:
             return False
@@ -75,7 +75,7 @@ class LiveRuns:
         return True
 
     def live(self, run_id: str) -> LiveRun | None:
-        """Return a run that goes on."""
+        """Return an active run."""
         return self._live.get(run_id)
 
     def pids(self) -> dict[str, int]:

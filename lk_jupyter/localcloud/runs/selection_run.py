@@ -1,4 +1,4 @@
-"""GPU selection: one script, tried on one GPU profile after the other, each try a run of its own.
+"""GPU selection: try one script on one machine type after the other, each try as a separate run.
 
 They run one at a time, so that they do not slow each other down on this one machine.
 """
@@ -84,9 +84,9 @@ def _row(facts: Facts) -> Row:
 
 
 def select(rows: list[Row]) -> dict[str, Any]:
-    """Return the table of all tries, and the winners among those that ended well.
+    """Return the table of all tries, and the winners among the successful tries.
 
-    The best is the one with the least product of time and cost.
+    The best try has the smallest product of time and cost.
     """
     metrics = {row["profile"]: _metrics(row) for row in rows}
     good = [row for row in rows if _succeeded(row)]

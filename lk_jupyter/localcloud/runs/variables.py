@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS variables (
 
 
 class Variables:
-    """The variables of all organizations of one data folder; its key lies beside, for its owner only."""
+    """The variables of all organizations of one data folder. The key is next to it, for its owner only."""
 
     def __init__(self, store: Store, data: Path) -> None:
         self._store = store
@@ -89,7 +89,7 @@ class Variables:
 
 
 def _encoded(name: str, value: str) -> bytes:
-    """Return a value as the environment of a process takes it; 400 for one that it does not."""
+    """Return a value in the form of an environment variable; 400 for an unfit value."""
     encoded = value.encode("utf-8", "surrogatepass")
     if "\0" in value or encoded.decode("utf-8", "replace") != value:
         raise HTTPException(400, f"The value of {name[:100]} is no text: it holds what no environment can")

@@ -28,14 +28,14 @@ class RunEvents:
         return self._events.setdefault(run_id, asyncio.Event())
 
     def ring(self, *run_ids: str) -> None:
-        """Tell that there is news."""
+        """Report news."""
         for run_id in run_ids:
             if event := self._events.pop(run_id, None):
                 event.set()
 
 
 class Provision(Protocol):
-    """What a run is given beside its code: variables, and what its command is put behind."""
+    """The additions to the code of a run: variables, and the command that starts its command."""
 
     @property
     def variables(self) -> Mapping[str, str]:

@@ -72,7 +72,7 @@ class Webhooks:
         )
 
     def wake(self) -> None:
-        """Tell that calls were queued."""
+        """Report that calls were queued."""
         self._news.set()
 
     async def deliver_forever(self) -> None:

@@ -1,7 +1,7 @@
-"""Simulated machines and their volumes: what they are, when they come up, what they cost.
+"""Simulated machines and their volumes: their facts, their start and their cost.
 
-No machine stands behind them. Their state is a function of time, so nothing runs for them and a
-restart changes nothing; they go on, and cost, while the local cloud is down.
+There is no real machine. Their state is a function of time, so nothing runs for them and a
+restart changes nothing. They stay active, and cost credits, while the local cloud is down.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Volume:
 
 
 class Machines:
-    """All machines and volumes of this cloud; ``speed`` is that of its clock."""
+    """All machines and volumes of this cloud; ``speed`` is the speed of its clock."""
 
     def __init__(self, store: Store, ledger: Ledger, speed: float) -> None:
         self._store = store
@@ -158,7 +158,7 @@ class Machines:
         return self.get(org_id, vm_id)
 
     def end(self, org_id: str, vm_id: str) -> list[Volume]:
-        """End a machine, bill it and release its volumes, which are returned; one that has ended stays as it is."""
+        """End a machine, bill it, and return its released volumes. An ended machine stays as it is."""
         machine, moment = self.get(org_id, vm_id), time.time()
         with self._store.write() as db:
             if db.execute("UPDATE vms SET ended = ? WHERE id = ? AND ended IS NULL", (moment, machine.id)).rowcount:
@@ -186,7 +186,7 @@ class Machines:
             self._ledger.charge(db, org_id, "volumes", volume_id, volume.cost(time.time()), description=description)
 
     def accruing(self, org_id: str) -> Decimal:
-        """Return what machines and volumes that go on have cost an organization so far."""
+        """Return the cost of the active machines and volumes of an organization so far."""
         moment = time.time()
         live = map(_machine, self._store.read("SELECT * FROM vms WHERE org = ? AND ended IS NULL", org_id))
         machines = sum((machine.cost(moment, self.speed) for machine in live), Decimal(0))

@@ -1,22 +1,22 @@
-"""A magic's line becomes its options.
+"""Parse a magic's line into its options.
 
 A magic is a function below ``@magic(Model)``, where Model is one of lk_jupyter.options.runs::
 
     @magic(StatusOptions)
     def lk_status(options: StatusOptions, shell: InteractiveShell) -> None:
-        '''Tell the state of a run.
+        '''Show the state of a run.
 
         Example: ``%lk_status 3f0c``
         '''
 
 A cell magic takes ``cell: str`` as its third argument. The docstring and the model's fields make
-the help that ``%lk_status?`` shows. A field is an option ``--its-name``: bool is a switch, one that
-may be None has a ``--no-its-name`` beside it, list
-takes several values and may be repeated, dict takes ``key=value`` pairs. ``_flag(...)`` on a field
-adds a short form, a metavar, a completer (a name in ``_completion.COMPLETERS``), or makes the
-field a positional argument. Row the magic up in ``lk_jupyter.magics._engine.registry.MAGICS`` and it is there.
+the help that ``%lk_status?`` shows. A field is an option ``--its-name``: bool is a switch, with
+``--no-its-name`` too if it may be None; list takes several values and may be repeated; dict takes
+``key=value`` pairs. ``_flag(...)`` on a field adds a short form, a metavar, a completer (a name in
+``_completion.COMPLETERS``), or makes the field a positional argument. Add a row for the magic to
+``lk_jupyter.magics._engine.registry.MAGICS``.
 
-A magic of several verbs is made of one function for each, of which the first does ``%lk_vm`` alone::
+A magic of several verbs has one function for each verb. The first function also handles ``%lk_vm`` alone::
 
     lk_vm = Subcommands("lk_vm", "Machines with GPUs, reached over SSH.")
 
@@ -24,7 +24,7 @@ A magic of several verbs is made of one function for each, of which the first do
     def _list(options: NoOptions, shell: InteractiveShell) -> None:
         '''List the machines.'''
 
-``%lk_vm?`` tells of all verbs, ``%lk_vm list?`` of one; each is completed as a magic of its own is.
+``%lk_vm?`` shows all verbs, ``%lk_vm list?`` shows one; each is completed like a separate magic.
 """
 
 from __future__ import annotations

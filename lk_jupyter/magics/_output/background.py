@@ -1,4 +1,4 @@
-"""Runs that go on in the background: each has outputs of its own, all updated in place by one thread."""
+"""Show runs in the background: each has its outputs, and one thread updates all of them in place."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Detached:
 
 
 class Background:
-    """All that goes on in the background of this kernel."""
+    """All runs in the background of this kernel."""
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
@@ -117,7 +117,7 @@ class Background:
             time.sleep(next_second())
 
     def _left(self) -> list[Detached]:
-        """Return the runs whose turn it is, and let those that are over end in threads of their own."""
+        """Return the runs whose turn it is, and close ended runs in separate threads."""
         with self._lock:
             ended = [detached for detached in self._shown if detached.is_read]
             self._shown = [detached for detached in self._shown if detached not in ended]

@@ -1,6 +1,6 @@
-"""What the user sees of an answer: it grows in one output, and a line below tells how far it is and what it costs.
+"""Show an answer: it grows in one output, and a line below shows its progress and its cost.
 
-A terminal, where no output can be updated, prints the lines of the answer as they are whole.
+A terminal can't update an output. It prints each line of the answer when it is complete.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ChatView:
             self._line.show(StatusLine(doing, [self._who.label, duration_label(answer.seconds)]))
 
     def _wait(self, answer: ChatReply) -> None:
-        """Tell what is waited for, which may take a question to the server."""
+        """Show the reason of a wait, which may need a request to the server."""
         if time.monotonic() - self._looked >= _LOOK:
             said = self._who.waiting()
             line = StatusLine(said, [f"for {self._who.label}", duration_label(answer.seconds)])
@@ -91,7 +91,7 @@ class ChatView:
             self._looked = time.monotonic()
 
     def end(self, answer: ChatReply, state: str) -> None:
-        """Show the answer for good, and the line that closes it."""
+        """Show the final answer, and the line that closes it."""
         if self._in_place:
             self._said.show(Said(answer), now=True)
         else:
@@ -107,7 +107,7 @@ class Printed:
         self._at = 0
 
     def show(self, text: str) -> None:
-        """Print the lines of a growing text that are whole by now."""
+        """Print the complete lines of a growing text."""
         whole = text.rfind("\n") + 1
         if whole > self._at:
             self._print(text[self._at : whole - 1])

@@ -40,7 +40,7 @@ _DIM = "color: var(--jp-ui-font-color2)"
 
 
 class Board:
-    """The lanes at one moment, or their heading once all have ended; ``note`` stands beside the sums."""
+    """The runs at one moment, or their heading once all have ended; ``note`` is next to the sums."""
 
     def __init__(self, fan: FanOut, note: str = "") -> None:
         self._lanes = [_cells(lane) for lane in fan.lanes]
@@ -187,7 +187,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
 
 
 def remarks_of(lanes: Mapping[int, Sequence[str]]) -> list[str]:
-    """Return what is to be said of lanes, each remark once, with the lanes that it is about."""
+    """Return the remarks about runs, each once, with its runs."""
     about: dict[str, list[str]] = {}
     for number, remarks in lanes.items():
         for remark in remarks:

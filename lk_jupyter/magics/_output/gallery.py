@@ -1,7 +1,7 @@
-"""What a run in the background shows besides text: the newest bundles, together in one output.
+"""Show the rich outputs of a run in the background: the newest bundles, together in one output.
 
-An output made by a thread would be that of the cell that runs then, so all of them share one that
-is there from the start.
+An output made by a thread would belong to the cell that runs then, so all of them share an output that
+exists from the start.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class RecentOutputs:
         return {"text/plain": str(self), "text/html": html, **self._newest_picture()}
 
     def _newest_picture(self) -> dict[str, str]:
-        """Return the newest picture by itself, for readers of the notebook that take no HTML."""
+        """Return the newest picture alone, for readers of the notebook that don't show HTML."""
         pictures = [(kind, data[kind]) for data in self._bundles.values() for kind in _PICTURES if kind in data]
         return dict(pictures[-1:])
 

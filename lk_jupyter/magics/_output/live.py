@@ -40,7 +40,7 @@ _MARKED = "color: var(--jp-ui-font-color1); border-left: 3px solid var(--jp-warn
 
 
 class StatusLine:
-    """A state with its mark, facts beside it, and perhaps a remark below.
+    """A state with its mark, facts next to it, and an optional remark below.
 
     ``metadata`` is kept in the notebook with the output, for programs to read. ``run`` is the run whose state this
     is, as data of RUN_MIME.
@@ -130,7 +130,7 @@ class Hints:
 
 
 class Stderr:
-    """What a run wrote to stderr, told apart from its log: folded away as HTML, counted as text."""
+    """The output of a run to stderr, apart from its log: folded as HTML, counted as text."""
 
     def __init__(self, text: str) -> None:
         seen = TerminalText()
@@ -182,9 +182,9 @@ class Redacted:
 
 
 def show_updated(shell: InteractiveShell, content: object) -> Callable[[object], None]:
-    """Show the content in an output of its own, and return what puts another content there.
+    """Show the content in a new output, and return a function that replaces it.
 
-    That goes where the first went, also from a thread while another cell captures its output.
+    The new content goes to the same place, also from a thread while another cell captures its output.
     """
     publisher, formatter = shell.display_pub, cast("DisplayFormatter", shell.display_formatter)
     transient = {"display_id": uuid4().hex}
@@ -246,7 +246,7 @@ class LiveOutput:
             self._update = show_updated(self._shell, Redacted(self._content))
 
     def _said(self, content: object) -> str | None:
-        """Return what tells content from other content: its text, or its revision where text does not tell."""
+        """Return the identity of content: its text, or its revision if the text isn't enough."""
         text = str(content)
         if not text and not self._in_place:
             return self._shown  # an empty line in a terminal
@@ -258,6 +258,6 @@ class LiveOutput:
         return self._shown is not None
 
     def settle(self, content: object) -> None:
-        """Show the content in place of the last, for good; not where it would only be said again."""
+        """Replace the last content permanently, unless it would only repeat it."""
         if self._in_place:
             self.show(content, now=True)

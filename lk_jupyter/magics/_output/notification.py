@@ -1,8 +1,8 @@
 """A desktop notification, where the browser that shows the notebook allows it.
 
 It is a script in an output, which front ends run in trusted notebooks only, and it needs the
-permission that a button asks for: a page may not ask by itself. What it says stands in the receipt
-too. An output is drawn again when a notebook is opened, so it is silent once it is old.
+permission that a button asks for: a page may not ask without a click. The receipt has the same text.
+An output is drawn again when a notebook is opened, so an old notification stays silent.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if ("Notification" in window && Notification.permission === "granted" && Date.no
 
 
 class DesktopNotification:
-    """Tells, outside of the notebook too, that something has ended; before that, the button that allows it."""
+    """Notifies, outside of the notebook too, that something has ended; before that, the button that allows it."""
 
     def __init__(self, words: str, *, ended: float | None = None) -> None:
         self.words = words

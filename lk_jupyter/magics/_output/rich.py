@@ -72,7 +72,7 @@ class RichOutput:
         self._bundles.settle()
 
     def saw_text(self) -> None:
-        """Take note that text was shown."""
+        """Remember that text was shown."""
         self._bars.saw_text()
 
     def tick(self) -> None:

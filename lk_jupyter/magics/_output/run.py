@@ -62,7 +62,7 @@ _HEARD = 1 << 17
 class RunDisplay:
     """Shows one run: ``submitting``, ``follow``, ``end``, in this order.
 
-    ``company`` is asked about once a second while the run goes on, and again at its end.
+    ``company`` is called about once a second while the run is active, and again at its end.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class RunDisplay:
         self._status.show(self._line("submitting", [package.at_most, *package.parcel.facts]), now=True)
 
     def warn(self, remarks: Sequence[Notice]) -> None:
-        """Show what is to be known before the run is sent; it stays with the run."""
+        """Show the notes before the run is sent; they stay with the run."""
         self._warnings = list(map(str, remarks))
         if self._warnings:
             self._status.show(self._line("submitting", []), now=True)
@@ -219,7 +219,7 @@ class RunDisplay:
         return self._told
 
     def _line(self, state: str, told: Sequence[str], figures: Sequence[str] = (), bill: Bill = _NO_BILL) -> StatusLine:
-        """Return the line of a run that has not ended: what is told of it in words, and its time and cost so far."""
+        """Return the line of an active run: its state in words, and its time and cost so far."""
         run, package = self._run, self._run.bundle if self._run else self._package
         facts = [self._priced, *figures, *told, *([f"run {run.short_id}"] if run else [])]
         remarks = [*self._warnings, *self._note_of_run, *map(str, self._company.notices)]
@@ -274,9 +274,9 @@ class RunDisplay:
         return line, [*self._company.ended(self._run, record), *withheld]
 
     def detach(self, run: Run) -> None:
-        """Show that the run goes on in the background, in outputs that are all made now.
+        """Show that the run continues in the background, in outputs that are all made now.
 
-        An output made later, by a thread, would be that of the cell that runs then.
+        An output made later, by a thread, would belong to the cell that runs then.
         """
         self._run = run
         self._bars, self._gallery, self._pictures = Bars(self.shell, 0), RecentOutputs(), LiveOutput(self.shell)
@@ -289,7 +289,7 @@ class RunDisplay:
             self._pictures.show(self._gallery, now=True)
 
     def take_detached(self, pump: RunMonitor) -> str:
-        """Take what has come, keep what is more than text for the outputs of its own, and return the text."""
+        """Take the new events, keep rich outputs for separate outputs, and return the text."""
         items = pump.items()
         self.heard(text_of(items))
         for item in items:
@@ -304,7 +304,7 @@ class RunDisplay:
         return text_of(item for item in items if isinstance(item, str) or item.kind != BAR)
 
     def show_detached(self, pump: RunMonitor, newest: list[str]) -> None:
-        """Show the meter and the newest lines, each in one output of its own."""
+        """Show the meter and the newest lines, each in a separate output."""
         self.meter(pump)
         if newest and not self._quiet:
             self._note.show(Text(newest))

@@ -1,4 +1,4 @@
-"""What the user sees of a transfer: a bar while it goes on, one line at its end."""
+"""Show a transfer: a bar while it is active, one line at its end."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class GoingOn:
 
 
 def tell(shell: InteractiveShell) -> None:
-    """Name the runs that went on when they were last heard of; nothing here may hinder the loading."""
+    """Name the runs that were active when last seen. An error here never stops the loading."""
     with suppress(Exception):
         entries = _kept()
         if not entries:

@@ -127,7 +127,7 @@ class _Checker:
             visit(name, ())
 
     def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-        """Yield the keys of a map with their values; one that stands there twice is refused."""
+        """Yield the keys of a map with their values. Refuse a key that appears twice."""
         seen: set[str] = set()
         for key, value in node.value:
             if _plain(key) in seen:

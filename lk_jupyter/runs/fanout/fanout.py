@@ -309,7 +309,7 @@ class FanOut:
         self._see_whether_all_have_ended()
 
     def _watch(self) -> None:
-        """Once a second, as long as a lane goes on, learn the states of all by one call, and look at what they cost."""
+        """Read the states of all runs with one call and check their cost, once a second while a run is active."""
         while not self.done.wait(WATCH_SECONDS):
             going_on = [lane for lane in self.lanes if lane.run and not lane.record and not lane.error]
             if going_on:

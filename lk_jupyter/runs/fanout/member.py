@@ -44,9 +44,9 @@ _FLUSH_SECONDS = 1.0
 
 
 class FanOutMember:
-    """One lane as it goes: ``state`` in words, ``run`` once it is started, ``record`` at its end, ``error`` if none.
+    """One run of a fan-out: ``state`` in words, ``run`` once it is started, ``record`` at its end, ``error`` if none.
 
-    ``remarks`` are those of its companions, ``variables`` what it sent back.
+    ``remarks`` come from its companions, ``variables`` from the run.
     """
 
     def __init__(self, session: Connection, lane: RunPlan, options: RunOptions) -> None:
@@ -127,7 +127,7 @@ class FanOutMember:
         self.see("running")
 
     def see(self, state: str) -> None:
-        """Take in a state that the cloud tells, unless it is the end: that needs its record."""
+        """Apply a state that the cloud reports, unless it is the end: the end needs its record."""
         if is_final(state) or self.record:
             return
         if state == "running":
@@ -168,7 +168,7 @@ class FanOutMember:
         return None
 
     def abort(self, because: str | None = None) -> None:
-        """Kill the run as soon as the server is in reach, and go on; it does not wait for that."""
+        """Abort the run as soon as the server is in reach. Don't wait for the end."""
         if self.sending:
             self.sending.abort_soon()
         if self.run:
@@ -176,7 +176,7 @@ class FanOutMember:
             self.aborting = self.run.abort_soon()
 
     def conclude(self, state: str, scores: Sequence[Score], *, wanted: bool = True) -> None:
-        """Take stock: nothing more happens to it. Of one that is not ``wanted`` any more nothing is missed."""
+        """Close the run: it changes no more. If the run isn't ``wanted`` any more, nothing counts as missing."""
         self.state = state
         told: dict[str, Any] = {"number": self.lane.number, "machine": self.lane.machine, "values": self.lane.values}
         told |= {"state": state, "reason": self.reason}

@@ -59,7 +59,7 @@ class RunPlan:
 
     @property
     def title(self) -> str:
-        """What tells it from the others, such as ``gpu.a100 · lr=0.1``."""
+        """Its name among the runs, such as ``gpu.a100 · lr=0.1``."""
         return " · ".join([self.machine, *_pairs(self.values)])
 
 
@@ -150,7 +150,7 @@ def _parts(text: str) -> tuple[str, list[str]]:
 
 
 def _split(text: str) -> list[str]:
-    """Split at the commas that stand in no bracket and no quotes."""
+    """Split at the commas outside of brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for sign in text:
         if quote:

@@ -63,8 +63,8 @@ class RemoteTraceback(Exception):
 class FunctionCall:
     """A function and the calls to make of it, packed.
 
-    ``text`` is its own where that is known, ``modules`` are the local ones that it needs over there,
-    ``others`` those that it may need of packages.
+    ``text`` is the source of the function where it is known, ``modules`` are the local modules that it needs in the
+    run, ``others`` the modules of packages that it may need.
     """
 
     name: str
@@ -98,7 +98,7 @@ class FunctionCall:
 
     @property
     def imports(self) -> frozenset[str]:
-        """What it imports of packages, as far as can be told."""
+        """The packages that it imports, as far as they can be found."""
         return (self.others & providers().keys()) | (self.text.imports - self.modules)
 
     @property
@@ -107,7 +107,7 @@ class FunctionCall:
         return len(self.payload) > INLINE
 
     def part(self) -> RemoteModule:
-        """Return what makes the call over there."""
+        """Return the part that makes the call in the run."""
         data: dict[str, Any] = {"data": b2a_base64(self.payload, newline=False).decode()}
         if self.is_large:
             data = {"size": len(self.payload), "sha256": sha256(self.payload).hexdigest()}
@@ -122,7 +122,7 @@ class FunctionCall:
 
 @dataclass(frozen=True)
 class TextArgument:
-    """The text of a function: the file it stands in, its first line there; empty where nobody knows."""
+    """The text of a function: its file and its first line there; empty if unknown."""
 
     file: str = ""
     line: int = 1
@@ -146,9 +146,9 @@ class TextArgument:
 
 
 def answer_of(run: Run, call: FunctionCall, storage: Callable[[], Storage]) -> list[Any]:
-    """Return what the calls of a run that has ended returned.
+    """Return the results of the calls of a run that has ended.
 
-    Raises what they raised, with the traceback from over there as its cause; RunFailed or RunAborted
+    Raises the error of a call, with the traceback from the run as its cause; RunFailed or RunAborted
     for a run that ended without an answer; StorageError.
     """
     said = next((frame.payload for frame in run.frames(FRAME)), {})
@@ -186,7 +186,7 @@ def _answer(run: Run, call: FunctionCall, said: Mapping[str, Any], storage: Call
 
 
 def _raised(run: Run, said: Mapping[str, str]) -> BaseException:
-    """Return the error that was raised over there, or one that tells of it where it cannot be made here."""
+    """Return the error that was raised in the run, or an error that describes it if it can't be rebuilt here."""
     error: BaseException | None = None
     with suppress(Exception):
         error = cloudpickle.loads(a2b_base64(said["data"]))

@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).with_name("export.sh")
 
 
 def script_of(request: dict[str, Any], base_url: str, *, org: str | None = None, title: str = "") -> str:
-    """Return the script that sends this request, follows its output and tells how it ended.
+    """Return the script that sends this request, streams its output and reports how the run ended.
 
     It reads the key from LK_API_KEY and holds none. Raises UsageError for a run that reads from the
     bucket: links to it are made when a run is sent, and soon end.

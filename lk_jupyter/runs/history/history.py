@@ -202,7 +202,7 @@ def moment_of(text: str, now: datetime | None = None) -> datetime:
 
 
 def known_run(session: Connection, prefix: str) -> tuple[str, JournalEntry | None]:
-    """Return the id that begins so, and what the journal has of the run. Raises UsageError as ``Session.get`` does."""
+    """Return the id that starts with this text, and its journal entry. Raises UsageError as ``Session.get`` does."""
     found = resolve(session, prefix)
     return found, journal().get(found)
 

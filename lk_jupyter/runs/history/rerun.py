@@ -59,7 +59,7 @@ def kept_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
 
 
 def again(session: Connection, name: str, entry: JournalEntry | None, machine: str | None = None) -> Bundle:
-    """Return the same run as one that was not sent yet, on the same machine or on another. Raises UsageError."""
+    """Return the same run, not sent yet, on the same or on another machine type. Raises UsageError."""
     request = _renewed(kept_request(name, entry))
     code, options = (entry.code, _options(entry, request)) if entry else ("", RunOptions())
     found = session.machines().resolve(machine or request.execution_type)
@@ -90,7 +90,7 @@ _KINDS: dict[str, tuple[type[StartRequest], type[StartOptions]]] = {
 
 
 def _renewed(kept: dict[str, Any]) -> StartRequest:
-    """Return the request with names of its own for itself and for its frames."""
+    """Return the request with new names for itself and for its frames."""
     metadata = {key: value for key, value in (kept.get("metadata") or {}).items() if key not in _COMPANY}
     files = kept.get("import_files")
     if nonce := metadata.get(FRAMES_KEY):

@@ -223,7 +223,7 @@ def overlay(*runs: Run) -> Overlay:
 
 
 def step_for(seconds: float, most: int = MOST_POINTS) -> float:
-    """Return the step, in seconds, at which a window has at most so many points."""
+    """Return the step, in seconds, at which a window has at most this number of points."""
     needed = seconds / most
     return next((step for step in _STEPS if step >= needed), math.ceil(needed / 86_400) * 86_400)
 

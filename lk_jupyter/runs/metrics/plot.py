@@ -50,7 +50,7 @@ def _chosen(runs: Sequence[Sampled], columns: Sequence[str]) -> list[Series]:
 
 
 def _panels(runs: Sequence[Sampled], chosen: Sequence[Series]) -> list[list[Series]]:
-    """Return the series of each panel: those of one run share one, those of several runs would be a tangle."""
+    """Return the series of each panel. The series of one run share a panel, the series of several runs don't."""
     if len(runs) > 1:
         return [[series] for series in chosen]
     return [list(group) for _, group in groupby(chosen, key=lambda series: series.panel)]

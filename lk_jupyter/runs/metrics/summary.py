@@ -54,7 +54,7 @@ def gpu_of(run: Run, seconds: float | None) -> GpuUsage:
 
 
 def figures(gpu: GpuUsage) -> dict[str, Any]:
-    """Return what is kept of a GPU's use, rounded for a table; None where no series tells."""
+    """Return the figures of a GPU's use, rounded for a table; None if no series has them."""
     kept = {
         "peak_gpu_memory_percent": gpu.peak_memory,
         "peak_gpu_memory_gib": gpu.peak_gib,
@@ -64,9 +64,9 @@ def figures(gpu: GpuUsage) -> dict[str, Any]:
 
 
 def keep_summary(run: Run, seconds: float | None, *, settled: bool = False) -> dict[str, Any]:
-    """Read the metrics of a run that has ended, and keep their figures beside what the journal has of it.
+    """Read the metrics of a run that has ended, and keep their figures with its entry in the journal.
 
-    Metrics come late: that there are none is only kept when it is ``settled``.
+    Metrics come late: their absence is only kept when it is ``settled``.
     """
     found = figures(gpu_of(run, seconds))
     known = settled or any(figure is not None for figure in found.values())
@@ -74,7 +74,7 @@ def keep_summary(run: Run, seconds: float | None, *, settled: bool = False) -> d
 
 
 def keep_figures(execution_id: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep these figures of a run beside those that the journal has; return all of them."""
+    """Add these figures of a run to its figures in the journal. Return all of them."""
     with _lock:
         entry = journal().get(execution_id)
         kept = {**(entry.summary if entry else {}), **found}

@@ -1,4 +1,4 @@
-"""A whole notebook as a run: what is sent of it, and how it comes back, cell by cell."""
+"""Run a complete notebook: send its cells, and take its outputs back cell by cell."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def output_of(path: Path, wish: str | None) -> Path:
-    """Return where the executed notebook goes: beside the notebook, unless told. Raises UsageError."""
+    """Return the path of the executed notebook: next to the notebook by default. Raises UsageError."""
     target = Path(wish).expanduser() if wish else path.with_name(f"{path.stem}.out.ipynb")
     if target.absolute() == path.absolute():
         raise UsageError(f"--output would overwrite '{path}'. Nothing was sent. Give another name.")
@@ -127,10 +127,10 @@ def output_of(path: Path, wish: str | None) -> Path:
 
 
 def with_parameters(book: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
-    """Return the notebook with these parameters set, in a cell behind the one that is tagged ``parameters``.
+    """Return the notebook with these parameters set, in a cell after the cell with the tag ``parameters``.
 
-    A value is a Python literal, or else text. Raises UsageError for a name that is none, and for one
-    that the tagged cell does not set.
+    A value is a Python literal, or else text. Raises UsageError for an invalid name, and for a name
+    that the tagged cell doesn't set.
     """
     if not given:
         return book
@@ -178,6 +178,6 @@ def _value(text: str) -> Any:
 
 
 def start_notebook_run(session: Connection, options: NotebookRunOptions) -> Run:
-    """Start the run of a notebook, or return the one that was started before, as the options say."""
+    """Start the run of a notebook, or return its earlier run, as the options say."""
     package = prepare_notebook(session, honored(options, "session.run_notebook", {"cell", "hints"}))
     return (options.attach == "auto" and find_previous_run(session, package)) or Run.submit(session, package)

@@ -91,7 +91,7 @@ def server_of(run: Run) -> HostedServer:
 def wait_for_server(run: Run, watch: Callable[[str], object] | None = None) -> HostedServer:
     """Wait until the Jupyter server of a run answers, and return it.
 
-    ``watch`` is told the state of the run meanwhile. Raises RunError when the run ends before, and
+    ``watch`` gets the state of the run meanwhile. Raises RunError when the run ends before, and
     ConnectionFailed when the cloud is out of reach for 15 minutes.
     """
     server, heard = server_of(run), time.monotonic()
@@ -122,5 +122,5 @@ def stop_server(run: Run) -> None:
 
 
 def servers(session: Connection) -> list[Workload]:
-    """Return the hosted Jupyter servers that go on."""
+    """Return the active hosted Jupyter servers."""
     return [run for run in session.client.workloads.list() if run.job_type == JOB_TYPE]

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class RunObserver:
-    """Base of all companions: one that does nothing. Each is of one run.
+    """Base of all companions, which does nothing. Each companion has one run.
 
-    ``notices`` is shown below the status line just now.
+    The cell shows ``notices`` below the status line.
     """
 
     notices: Sequence[Notice] = ()
 
     def started(self, run: Run) -> None:
-        """Take note that the run was started, or is followed from now on."""
+        """Handle the start of the run, or the start of following it."""
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (for those that look)
         """Look at the run, about once a second; return facts for the status line.
@@ -34,31 +34,31 @@ class RunObserver:
         return []
 
     def saw(self, frame: Frame) -> None:
-        """Take note of something that the run said beside its text."""
+        """Handle a message of the run that isn't text."""
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (for those that look)
-        """Return what is to stand under the receipt."""
+        """Return the lines below the receipt."""
         return []
 
 
 class ObserverGroup:
-    """All companions of one run, as one. What fails in one of them is its own affair, and not the run's."""
+    """All companions of one run, as one. An error in a companion never fails the run."""
 
     def __init__(self, companions: Iterable[RunObserver] = ()) -> None:
         self.companions = tuple(companions)
 
     def started(self, run: Run) -> None:
-        """Tell all of them."""
+        """Notify all companions."""
         for companion in self.companions:
             with suppress(Exception):
                 companion.started(run)
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
-        """Return the facts of all of them."""
+        """Return the facts of all companions."""
         return self._all(lambda companion: companion.tick(run, seconds, text))
 
     def saw(self, frame: Frame) -> None:
-        """Tell all of them."""
+        """Notify all companions."""
         for companion in self.companions:
             with suppress(Exception):
                 companion.saw(frame)

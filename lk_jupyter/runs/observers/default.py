@@ -33,8 +33,8 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
 ) -> ObserverGroup:
     """Return the companions of a run that is started with these options, or was started before.
 
-    The limits of one that was started before are in the journal, if that was here. ``namespace`` is
-    where variables come back to; ``in_place`` is whether a run with --carry changes the objects here, or copies.
+    The journal has the limits of an earlier run if it was started on this machine. Variables come back to
+    ``namespace``; ``in_place`` is whether a run with --carry changes the objects here, or copies.
     """
     limits = _of_started(package) if package else _of_attached(attached) if attached else ()
     wants_hints = setting("doctor") and not getattr(options, "no_hints", False)
@@ -77,5 +77,5 @@ class Addresses(RunObserver):
         self._ports = ports
 
     def started(self, run: Run) -> None:
-        """Take note of the addresses."""
+        """Keep the addresses."""
         self.notices = [Notice(f"port {port}: {address(run, port)}") for port in self._ports]

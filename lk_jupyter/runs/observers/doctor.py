@@ -56,7 +56,7 @@ class Doctor(RunObserver):
         return []
 
     def saw(self, frame: Frame) -> None:
-        """Take note of how long the imports took."""
+        """Keep the duration of the imports."""
         if frame.kind == IMPORTS:
             self._imports = frame
 
@@ -84,7 +84,7 @@ class Doctor(RunObserver):
         return self._package.machine if self._package else run.machine
 
     def _metrics_of(self, run: Run, record: ExecutionRecord) -> ExecutionMetrics | None:
-        """Return the metrics where they may tell something, and only if they come at once."""
+        """Return the metrics if they may explain something, and only if they come at once."""
         if (duration_of(record) or 0.0) < rules.IDLE_SECONDS and record.return_code not in KILLED:
             return None
         found: list[ExecutionMetrics] = []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Countdown(RunObserver):
-    """Counts the seconds of a run down to its time limit, where that is known, and tells what it saved."""
+    """Counts the seconds of a run down to its time limit, if it is known, and reports its checkpoint."""
 
     def __init__(self, limit: int | None, package: Bundle | None = None) -> None:
         self._limit = limit
@@ -50,7 +50,7 @@ class Countdown(RunObserver):
             self.notices = [*self._late, told(frame.payload)]
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Tell what was saved, and the line that goes on from there if the run did not come to its end."""
+        """Report the checkpoint, and the line that resumes from it if the run didn't finish."""
         if self._saved is None:
             return []
         remark = told(self._saved.payload)
@@ -85,14 +85,14 @@ class MaxCost(RunObserver):
         self._looked_at = time.monotonic()
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (what it wrote costs nothing)
-        """Stop the run when its time has come; tell the limit."""
+        """Stop the run when its time is up, and report the limit."""
         if seconds is not None:
             self._stop_in(self._stop_at - seconds, run)
             self._look_at_the_charge(run)
         return [f"of {credits_label(self._max_cost)} at most"]
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Tell that it was the cost that ended the run, and what lets it go on longer."""
+        """Report that the cost ended the run, and how to allow more."""
         if self._timer:
             self._timer.cancel()
         if not run.stopped_by_cost(record):
@@ -146,7 +146,7 @@ _FIRST_LOOK = 1.0
 
 
 class LowBalance(RunObserver):
-    """Looks at the balance once a minute, in a thread, while its run goes on."""
+    """Reads the balance once a minute, in a thread, while its run is active."""
 
     def __init__(self, session: Connection) -> None:
         self._watch = balance_watch(session)

@@ -59,7 +59,7 @@ class Returned(RunObserver):
         self._taken = list(taken)
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Set the variables, and name those that came and those that did not."""
+        """Set the variables. Name the variables that came and the variables that didn't."""
         if run.asked is not None and CARRY_KEY in run.asked:
             return self._carried(run, record)
         names = self._taken if run.asked is None else asked_for(run.asked)
@@ -102,7 +102,7 @@ class Returned(RunObserver):
 
 
 class Executed(RunObserver):
-    """Writes the executed notebook as its cells end, and tells how far it is."""
+    """Writes the executed notebook as its cells end, and reports the progress."""
 
     def __init__(self, book: dict[str, Any], target: Path) -> None:
         self._book = copy.deepcopy(book)
@@ -137,7 +137,7 @@ class Executed(RunObserver):
         self._write()
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (the state is enough)
-        """Tell where the notebook is, and how much of it ran."""
+        """Report the path of the notebook, and how many of its cells ran."""
         self._running, self.notices = None, ()
         if self._trouble:
             return [Notice(f"Can't write the executed notebook: {self._trouble}", WARNING)]
@@ -166,7 +166,7 @@ def _without_secrets(output: dict[str, Any]) -> dict[str, Any]:
 
 
 def _joined(text: Any) -> Any:
-    """Return a text whole that is a list of lines, over which a secret may go."""
+    """Return a list of lines as one text, because a secret may span lines."""
     is_lines = isinstance(text, list) and text and all(isinstance(line, str) for line in text)
     return "".join(text) if is_lines and all(line.endswith("\n") for line in text[:-1]) else text
 

@@ -1,8 +1,7 @@
-"""What went wrong with a run, or slowly, from its log and its metrics: a line each, with what to do.
+"""Find why a run failed or is slow, from its log and its metrics: one line each, with a fix.
 
-The rules only read what is given to them. They stay silent where they are not sure, since a wrong
-hint costs money: a larger machine is named only for a run that failed for want of memory, and only
-one that the account may use.
+The rules only read their input. They stay silent if they aren't sure, because a wrong hint costs money. They name a
+larger machine type only for a run that failed for lack of memory, and only if the account may use it.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ def imports_of(payload: dict[str, Any]) -> Imports | None:
 class Evidence:
     """All that is known of a run; what is not known is None.
 
-    ``log`` is the last of what it wrote. ``record`` is that of a run that has ended, ``namespace`` holds the
+    ``log`` is the end of its output. ``record`` is set for a run that has ended, ``namespace`` holds the
     variables of the notebook.
     """
 
@@ -86,7 +85,7 @@ class Evidence:
 
     @cached_property
     def errors(self) -> list[str]:
-        """The errors that ended the run, each with its whole message, the last one last."""
+        """The errors that ended the run, each with its complete message, the last one last."""
         text = (self.record and printed(self.record, "stderr")) or self.log
         text = _AT_EXIT.split(COLOUR.sub("", text))[0]
         parts = remote_traceback(text, "", 0).split(TRACEBACK)[1:]
@@ -108,7 +107,7 @@ class Hint(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One rule: what finds its hint, of a run that goes on (``run``), has ended (``end``), or whose code ``failed``."""
+    """One rule: it finds its hint for a run that is active (``run``), has ended (``end``), or whose code ``failed``."""
 
     when: str
     find: Callable[[Evidence], str | Hint | None]
@@ -164,7 +163,7 @@ def _option(machine: MachineType, machines: Catalogue | None) -> str:
 
 
 def _needed(error: str) -> float:
-    """Return the GiB that would have been enough for what failed, as far as the message tells."""
+    """Return the GiB that would have been enough, as far as the message says."""
     size, tried, free = _gib(_CAPACITY, error), _gib(_TRIED, error), _gib(_FREE, error)
     if size and tried:
         return size - (free or 0.0) + tried
@@ -218,7 +217,7 @@ def _plain(name: str) -> str:
 
 
 def missing_library(case: Evidence) -> str | None:
-    """Name the package that works without a display, for the one that wants one."""
+    """Name the package that works without a display, for a package that needs a display."""
     if case.errors and re.match(r"ImportError: libGL\.so\.1: ", case.errors[-1]):
         return "opencv-python needs a display. Use opencv-python-headless: -r opencv-python-headless"
     return None
@@ -318,7 +317,7 @@ def no_keyboard(case: Evidence) -> str | None:
 
 
 def killed(case: Evidence) -> str | None:
-    """Tell of the machine's memory when the code was killed from outside."""
+    """Report the machine's memory when the code was killed from outside."""
     if case.record is None or case.record.return_code not in KILLED:
         return None
     peak = _peak_ram(case.metrics)
@@ -330,7 +329,7 @@ def killed(case: Evidence) -> str | None:
 
 
 def crashed(case: Evidence) -> str | None:
-    """Tell how to find the line where native code failed."""
+    """Show how to find the line where native code failed."""
     code = case.record.return_code if case.record else None
     if code not in CRASHED:
         return None
@@ -367,7 +366,7 @@ def out_of_time(case: Evidence) -> str | Hint | None:
 
 
 def idle_gpu(case: Evidence) -> str | None:
-    """Tell that the GPU has little to do, for minutes."""
+    """Report that the GPU has had little to do for minutes."""
     points = _known(case.metrics.gpuUtilizationPercent) if case.metrics else []
     seconds = _longest(points, lambda value: value < IDLE_PERCENT)
     if seconds < IDLE_SECONDS:
@@ -399,7 +398,7 @@ def full_gpu(case: Evidence) -> str | None:
 
 
 def slow_imports(case: Evidence) -> str | None:
-    """Tell that most of the time went into imports."""
+    """Report that imports took most of the time."""
     whole = duration_of(case.record) if case.record else None
     if case.imports is None or not whole:
         return None

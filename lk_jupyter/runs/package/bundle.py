@@ -59,13 +59,12 @@ class Limits:
 class Bundle:
     """A run, complete but not sent.
 
-    ``source`` and ``options`` are what it was made from. ``files`` are the author's, which go beside
-    the code; the request may hold more of ours. ``line_shift`` is what to add to a line number of
-    the shipped script to get the author's.
-    ``cost_binds`` is whether the time limit is that at which the run would cost ``max_cost``.
-    ``secrets`` tells where it holds what looks like one; it is only sent if they are allowed.
-    ``parcel`` are the variables that it brings, and the names of those that it sends back.
-    ``ports`` are those whose addresses are shown, ``hidden`` the words of the request that are kept nowhere.
+    It was made from ``source`` and ``options``. ``files`` are the author's files next to the code; the request may
+    hold more files of this package. Add ``line_shift`` to a line number of the uploaded script to get the author's.
+    ``cost_binds`` is whether the time limit comes from ``max_cost``: the run costs that much when the time is up.
+    ``secrets`` says where it seems to hold secrets; it is only sent if they are allowed.
+    ``parcel`` has the variables that it brings, and the names of the variables that it sends back.
+    The cell shows the addresses of ``ports``. ``hidden`` are the words of the request that are stored nowhere.
     ``phases`` is phase → seconds that it has taken so far.
     """
 
@@ -131,9 +130,9 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     parcel: VariablePayload | None = None,
     look: Sequence[str] = (),
 ) -> Bundle:
-    """Put together what is sent, with the parts that work for the code over there, and its variables.
+    """Build the request, with the parts that support the code in the run, and its variables.
 
-    Raises UsageError or SyntaxError for what would not run.
+    Raises UsageError or SyntaxError for code that can't run.
     """
     rich = source.is_cell if options.rich is None else options.rich
     code = as_python(source.code) if rich else source.code
@@ -236,7 +235,7 @@ def _asked_files(patterns: list[str], folder: Path) -> dict[str, Path]:
 
 
 def _named_files(tree: ast.Module, folder: Path) -> dict[str, Path]:
-    """Return the small files beside the notebook that the code names, such as in ``read_csv("data.csv")``."""
+    """Return the small files next to the notebook that the code names, such as in ``read_csv("data.csv")``."""
     named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     found: dict[str, Path] = {}
     for name in sorted(named):

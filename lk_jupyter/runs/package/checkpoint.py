@@ -62,9 +62,9 @@ _TAKES_NOTHING = re.compile(r"^\s*def lk_checkpoint\(\s*\)", re.MULTILINE)
 
 
 def checkpoint_parts(session: Connection, source: Source, options: RunOptions, limit: int) -> list[RemoteModule]:
-    """Return what goes along with code that saves itself, or goes on from what another run saved.
+    """Return the part for code that saves a checkpoint, or resumes from the checkpoint of another run.
 
-    ``limit`` is the time limit in seconds. Raises UsageError for a run that saved nothing, and
+    ``limit`` is the time limit in seconds. Raises UsageError for a run without a checkpoint, and
     StorageError when the bucket cannot be used.
     """
     if _TAKES_NOTHING.search(source.code):
@@ -81,7 +81,7 @@ def checkpoint_parts(session: Connection, source: Source, options: RunOptions, l
 
 
 def _saved_by(session: Connection, wish: str) -> dict[str, str]:
-    """Return the key of what a run has saved, and the SHA-256 that its log tells of it. Raises UsageError."""
+    """Return the key of a run's checkpoint, and its SHA-256 from the log. Raises UsageError."""
     run_id = resolve(session, wish)
     short, entry = run_id[:SHORT_ID], journal().get(run_id)
     record = None if entry else session.client.execution.get(run_id)
@@ -111,7 +111,7 @@ def told(payload: dict[str, Any]) -> Notice:
 
 
 def resume_line(package: Bundle | None, run_id: str) -> str:
-    """Return what to write to go on from what a run has saved."""
+    """Return the line that resumes from the checkpoint of a run."""
     if package is None:
         return f"--resume {run_id}"
     options = package.options.model_copy(update={"resume": run_id})

@@ -117,6 +117,6 @@ def _parcel(
 
 
 def limits_of(options: MachineOptions) -> Limits:
-    """Return the limits of a run: those of its options go before those of the settings."""
+    """Return the limits of a run. Its options override the settings."""
     max_cost = setting("max_cost") if options.max_cost is None else options.max_cost
     return Limits(setting("timeout"), setting("max_timeout"), max_cost)

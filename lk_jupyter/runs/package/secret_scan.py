@@ -62,10 +62,10 @@ def in_variable(name: str, value: Any) -> tuple[SecretFinding, ...]:
 
 
 def require_consent(packages: Iterable[Bundle], ask: Callable[[str], bool] | None = None) -> list[Bundle]:
-    """Return the bundles as ones that may be sent, after asking once if there is something to ask about.
+    """Return the bundles with permission to send them, after asking once if they seem to hold secrets.
 
-    ``ask`` gets a question and tells whether the answer is yes. Raises UsageError where the answer
-    is no, or nobody can be asked.
+    ``ask`` gets a question and returns whether the answer is yes. Raises UsageError if the answer
+    is no, or nobody can answer.
     """
     packages = _with_size_allowed(list(packages), ask)
     unasked = [
@@ -128,7 +128,7 @@ def _in_text(text: str, where: str, known: tuple[str, ...], first_line: int = 1)
 
 
 def _in_value(value: Any, where: str, known: tuple[str, ...]) -> Iterator[SecretFinding]:
-    """Look through a value and what it holds; one that holds itself is looked through once."""
+    """Search a value and its contents. A value that contains itself is searched once."""
     waiting: list[tuple[Any, str]] = [(value, where)]
     seen: set[int] = set()
     for _ in range(_VALUES):

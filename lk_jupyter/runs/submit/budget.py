@@ -1,8 +1,7 @@
-"""Budgets of a day and of a notebook: a run that might go beyond one is refused before it is sent.
+"""Refuse a run that might exceed the budget of a day or of a notebook, before it is sent.
 
-What counts is what runs that were started from here have cost, and the most that those which go on
-may still cost. Two kernels cannot both take the last credits: the run that stands first in the
-journal has them.
+A budget counts the runs that were started on this machine: the cost of ended runs, and the most that active runs
+may still cost. Two kernels can't both take the last credits: the run that comes first in the journal gets them.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ BUDGETS = (
 
 @dataclass(frozen=True)
 class BudgetUsage:
-    """What of a budget is used, in credits: by runs that ended, and at most by those that go on."""
+    """The used part of a budget, in credits: by ended runs, and at most by active runs."""
 
     spent: Decimal
     open: Decimal
@@ -60,7 +59,7 @@ class BudgetUsage:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """The most that what is to be sent may cost, in credits, and what that is in words."""
+    """The most that the new runs may cost, in credits, and the name of that limit."""
 
     amount: Decimal
     words: str = "this run"
@@ -81,9 +80,9 @@ def enforce_budgets(session: Connection, package: Bundle, *, kept: Journal | Non
 
 
 def enforce_budgets_for_all(session: Connection, packages: Sequence[Bundle], max_cost: Decimal | None) -> None:
-    """Refuse runs that are to be started together when all of them might go beyond a budget.
+    """Refuse runs that start together if all of them might exceed a budget.
 
-    ``max_cost`` is what they may cost together. None of them is in the journal yet. Raises UsageError.
+    ``max_cost`` is their common limit, in credits. None of them is in the journal yet. Raises UsageError.
     """
     kept = journal()
     for budget, limit in _set():
@@ -170,7 +169,7 @@ def _fits(use: BudgetUsage, wanted: CostEstimate, limit: Decimal) -> bool:
 
 
 def _look_again(session: Connection, kept: Journal, charge: BudgetCharge) -> None:
-    """Ask the server for a run that went on when it was last heard of, and put what it says in the journal."""
+    """Read a run from the server that was active when it was last seen, and write its state to the journal."""
     execution_id = charge.execution_id or find_started(session.client, charge.token)
     if execution_id is None:
         return

@@ -81,7 +81,7 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
 
 
 def _in_own_folder(request: StreamingExecutionRequest, token: str) -> StreamingExecutionRequest:
-    """Return a request whose files lie in a folder of their own, and its code finds them there.
+    """Return a request with its files in a separate folder, where its code finds them.
 
     Runs may share a working folder. Code that brings files of its author works in that folder.
     """
@@ -176,7 +176,7 @@ def _start_as_long_as_allowed(client: Client, request: DockerExecutionRequest) -
 
 
 def find(client: Client, token: str) -> StreamingStartResponse | None:
-    """Look for the request's own mark among the runs that go on, then among those that ended."""
+    """Look for the request's mark among the active runs, then among the ended runs."""
     return _marked(client.workloads.list(), token) or _marked(client.billing.history(), token)
 
 

@@ -1,6 +1,6 @@
-"""A run on its way to the cloud, in a thread of its own, and its entry in the journal.
+"""Submit a run in a separate thread, with its entry in the journal.
 
-An interrupt cannot lose the answer to its start.
+An interrupt can't lose the answer to its start.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def entry_of(session: Connection, package: Bundle, group: str | None = None) -> 
 
 
 def _kept(package: Bundle) -> dict[str, Any]:
-    """Return the request as it is kept: without its files if there is a secret, which may be packed in any of them.
+    """Return the request for the journal: without its files if there is a secret, which may be packed in any of them.
 
-    Words that are to be kept nowhere have a mark in their place.
+    A mark replaces each word that must be stored nowhere.
     """
     request: dict[str, Any] = package.request.model_dump(mode="json", exclude_none=True)
     if package.hidden:
@@ -130,7 +130,7 @@ class Submission:
     def answer(self, watch: Callable[[str], object] | None = None) -> StreamingStartResponse:
         """Send, wait for the answer to the start and return it. Raises the errors of the API.
 
-        ``watch`` is told what is being done, where that takes its time.
+        ``watch`` gets the name of each step that takes its time.
         """
         if not self._begun.locked():
             threading.Thread(target=self._work, name="lk-send", daemon=True).start()
@@ -144,7 +144,7 @@ class Submission:
 
     @property
     def is_unwanted(self) -> bool:
-        """Whether the run is to be aborted, or not to be started at all."""
+        """Whether to abort the run, or not to start it at all."""
         return self._unwanted.is_set()
 
     @property
@@ -160,9 +160,9 @@ class Submission:
             abort_soon(self._client, self._answer.execution_id)
 
     def aborted(self, seconds: float | None = None) -> Abort | None:
-        """Wait for the answer to the start, not longer than so many seconds, and return the abort of the run.
+        """Wait for the answer to the start, at most this number of seconds, and return the abort of the run.
 
-        Returns None when nothing was started. Raises OutcomeUnknown where that is not known yet.
+        Returns None when nothing was started. Raises OutcomeUnknown if that isn't known yet.
         """
         self.abort_soon()
         if not self._begun.locked():

@@ -80,7 +80,7 @@ def _put_all(storage: Storage, wanted: list[list[Any]], parcel: VariablePayload,
 
 
 class _Meter:
-    """Tells how much of all has been taken to be sent."""
+    """Reports how much of the total has been read for the upload."""
 
     def __init__(self, total: int, tell: Callable[[str], None]) -> None:
         self._total = size_label(total)

@@ -1,1 +1,1 @@
-"""Variables that travel with a run, both ways; ``lk_jupyter/remote`` holds what works at both ends."""
+"""Variables that travel with a run, both ways; ``lk_jupyter/remote`` holds the code that works on both sides."""

@@ -78,7 +78,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class VariablePayload:
-    """The variables of one run: those that it brings, the names of those that it takes back."""
+    """The variables of one run: the values that it brings, and the names of the variables that it sends back."""
 
     inputs: tuple[Sent, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -272,7 +272,7 @@ def _departing(names: Sequence[str], namespace: Mapping[str, Any], left_out: dic
 
 
 def settings_in(import_files: str | None) -> dict[str, Any] | None:
-    """Return what a request says of its variables, as its part is told; None when there are none."""
+    """Return the settings of a request about its variables, as its part gets them; None when there are none."""
     files = json.loads(import_files or "{}")
     settings: dict[str, Any] | None = json.loads(files[SETTINGS])["parts"].get(PART) if SETTINGS in files else None
     return settings

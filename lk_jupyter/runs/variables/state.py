@@ -51,7 +51,7 @@ class ChangedState:
     """What a run has changed, in copies or in the objects of its origin.
 
     ``names`` are the variables that it bound, ``unnamed`` the last value that it showed, what shows values, and
-    widgets of outputs, ``changed`` those in which something changed in place, ``deleted`` those that it deleted;
+    widgets of outputs, ``changed`` the variables that changed in place, ``deleted`` the deleted variables;
     ``missing`` is name → reason for what did not come, ``sizes`` name → bytes, ``ambient`` module → state;
     ``replaced`` are objects that could not change in place, with their new values; ``apart`` are objects that were
     changed here meanwhile, with the values of the run; ``torn`` are names of values in which such an object is, with
@@ -220,9 +220,9 @@ def _applied(arriving: Any, origin: Origin) -> ChangedState:
 
 
 def _changed_here(origin: Origin, tokens: set[Any]) -> set[Any]:
-    """Return the tokens whose objects hold something else than when the run was sent.
+    """Return the tokens whose objects differ from when the run was sent.
 
-    Of an object that is pickled in another way each time nobody can tell: it counts as it was.
+    An object that pickles differently each time counts as unchanged.
     """
     from lk_jupyter.remote._lk_carry import digests_of  # noqa: PLC0415 (imports cloudpickle)
 
