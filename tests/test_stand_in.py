@@ -18,7 +18,16 @@ from lk_jupyter import session
 from lk_jupyter.api.inference import CreateDeploymentRequest
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatMessage
 from lk_jupyter.api.vms import CreateVMRequest
-from lk_jupyter.errors import Invalid, OutcomeUnknown, RunAborted, RunFailed, ServerError, UsageError
+from lk_jupyter.errors import (
+    ApiError,
+    Invalid,
+    InvalidResponse,
+    OutcomeUnknown,
+    RunAborted,
+    RunFailed,
+    ServerError,
+    UsageError,
+)
 from lk_jupyter.inference import deploy
 from lk_jupyter.inference.chat_target import answerer
 from lk_jupyter.journal.journal import journal
@@ -471,3 +480,111 @@ def test_runs_that_share_a_working_folder_share_no_file(cloud, connected, tmp_pa
 @pytest.mark.parametrize(("word", "label"), [("system_failure", "platform failure"), ("failed_user", "failed")])
 def test_a_state_is_shown_as_people_read_it(word, label):
     assert str(StatusLine(word, [])).strip() == f"✗ {label}"
+
+
+def redirected(status, reply):
+    """Return a script that redirects a request once, to the same address with a mark, and then replies."""
+
+    def script(request):
+        if "moved=1" in request.path:
+            return reply(request) if callable(reply) else reply
+        head = f"HTTP/1.1 {status} Moved\r\nLocation: {request.path}?moved=1\r\nContent-Length: 0\r\n\r\n"
+        return (head.encode(),)
+
+    return script
+
+
+def test_redirects_on_the_same_server_are_followed_and_nothing_is_started_twice(cloud, connected):
+    cloud.on("POST /execution/streaming/start", redirected(307, lambda request: {"execution_id": cloud.taken(request)}))
+    cloud.on("GET /execution/{}", redirected(302, lambda _: cloud._row(ID)))
+    cloud.on("POST /stream/{}", redirected(308, cloud.stream))
+    run = run_of(connected)
+    assert [event.content for event in list(run.follow())[:-1]] == ["hello\n"]
+    assert run.result(timeout=PATIENCE).execution_id == ID
+    assert len(cloud.runs) == 1
+
+
+@pytest.mark.parametrize("status", [301, 303])
+def test_a_start_that_would_become_another_request_is_not_redirected(cloud, connected, status):
+    cloud.on("POST /execution/streaming/start", redirected(status, lambda request: pytest.fail(request.method)))
+    with pytest.raises(OutcomeUnknown, match="a redirect"):
+        run_of(connected)
+    assert cloud.calls["POST /execution/streaming/start"] == 1
+
+
+def test_the_key_follows_no_redirect_to_another_server(cloud, connected):
+    other = StandIn()
+    try:
+        head = f"HTTP/1.1 307 Moved\r\nLocation: {other.url}/machine-types\r\nContent-Length: 0\r\n\r\n"
+        cloud.on("GET /machine-types", (head.encode(),))
+        with pytest.raises(InvalidResponse, match="a redirect"):
+            connected.client.machine_types.list()
+        assert not other.calls
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 410, 422])
+def test_a_run_whose_stream_is_refused_is_followed_by_its_record(cloud, connected, status):
+    cloud.stream, cloud.record = (status, {"detail": "Not authenticated"}), {"stdout": "hello\n"}
+    run = run_of(connected)
+    assert [event.content for event in list(run.follow())[:-1]] == ["hello\n"]
+    assert run.result(timeout=PATIENCE).execution_id == ID
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_refused_in_the_middle_is_asked_with_again_and_the_run_is_named(
+    cloud, connected, monkeypatch, status
+):
+    run = run_of(connected)
+    refusals = [(status, {"detail": "expired"})] * 3
+    cloud.on("GET /execution/streaming/{}/status", lambda _: refusals.pop() if refusals else {"status": "completed"})
+    assert run.result(timeout=PATIENCE).execution_id == ID
+    assert not refusals
+
+    monkeypatch.setattr(follow, "PATIENCE_UNKNOWN", 0.0)
+    run = run_of(connected)
+    cloud.on("GET /execution/streaming/{}/status", (status, {"detail": "expired"}))
+    with pytest.raises(ApiError, match=rf"expired.*\n.*\n.*still active.*%lk_wait {run.short_id}"):
+        run.result(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+@pytest.mark.parametrize("record", [(404, {"detail": "Execution not found"}), (500, "<p>x</p>"), (204, ""), {}])
+def test_a_record_that_cannot_be_read_leaves_the_word_to_the_stream(cloud, connected, monkeypatch, record, code):
+    monkeypatch.setattr(follow, "UNREADABLE", 0.0)
+    cloud.stream = (STREAM, said("hello\n"), finished(returnCode=code))
+    cloud.on("GET /execution/{}", record)
+    run = run_of(connected)
+    assert [event.content for event in list(run.follow())[:-1]] == ["hello\n"]
+    if code:
+        with pytest.raises(RunFailed, match="exit code 3"):
+            run.result(timeout=PATIENCE)
+    else:
+        assert run.result(timeout=PATIENCE).return_code == 0
+
+
+def test_a_record_that_stays_active_after_the_end_of_its_stream_is_not_waited_for_without_end(
+    cloud, connected, monkeypatch
+):
+    monkeypatch.setattr(follow, "LAGGING", 0.0)
+    cloud.word = "running"
+    run = run_of(connected)
+    list(run.follow())
+    assert run.result(timeout=PATIENCE).return_code == 0
+
+
+def test_a_byte_order_mark_before_an_answer_or_a_stream_is_no_part_of_it(cloud, connected):
+    mark = b"\xef\xbb\xbf"
+    cloud.on("POST /execution/streaming/start", lambda sent: mark.decode() + json.dumps({"id": cloud.taken(sent)}))
+    cloud.stream = (STREAM, mark, said("hello\n"), finished(returnCode=0))
+    assert [event.content for event in list(run_of(connected).follow())[:-1]] == ["hello\n"]
+
+
+def test_a_start_that_failed_while_an_unmarked_run_began_may_be_that_run(cloud, connected):
+    cloud.echoed = ()
+    cloud.on("POST /execution/streaming/start", lambda request: (500, {"detail": cloud.taken(request)}))
+    cloud.on("GET /workloads/list", lambda _: [cloud._row(each) for each in cloud.runs])
+    cloud.word = "running"
+    with pytest.raises(OutcomeUnknown, match=rf"may be active and billed[^$]*{ID}"):
+        run_of(connected)

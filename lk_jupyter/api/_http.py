@@ -6,13 +6,14 @@ of the ``except`` block: so no error drags along the frames of httpx, whose loca
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import re
 import socket
 import ssl
 from asyncio import to_thread
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
@@ -53,6 +54,9 @@ STREAM_TIMEOUT = 600.0
 
 #: Seconds and bytes for an answer that is only looked at.
 PROBE_TIMEOUT, PROBE_BYTES = 15.0, 4_000_000
+
+#: Redirects that one request follows.
+_MOVES = 5
 
 #: Ways in which the stream of a run is asked for: by another method, and signed.
 _WAYS = 3
@@ -305,7 +309,8 @@ class Http:
             )
             if endpoint.downloads:
                 request.headers.update({"Accept": "*/*", "Accept-Encoding": "identity"})
-            response = self._calls.send(request, auth=self.signer(endpoint), stream=endpoint.downloads)
+            signer = self.signer(endpoint)
+            response = _sent(self._calls, request, auth=signer, stream=endpoint.downloads)
         if not response.is_success:
             response.read()
         return response
@@ -319,7 +324,7 @@ class Http:
         if _is_page(answer):
             raise self._bad_answer(answer, host)
         try:
-            found, odd = read(endpoint.answer_type, endpoint.returns, answer.content)
+            found, odd = read(endpoint.answer_type, endpoint.returns, answer.content.removeprefix(codecs.BOM_UTF8))
         except ValidationError as error:
             if endpoint.takes_any_answer:
                 return None
@@ -507,7 +512,7 @@ class _Wire(Generic[E]):
             )
             if signer:
                 request.headers.update(self._http.org_headers)
-            response = self._client.send(request, auth=signer, stream=True)
+            response = _sent(self._client, request, auth=signer, stream=True)
         if not response.is_success:
             response.read()
         return response
@@ -535,18 +540,51 @@ class _Wire(Generic[E]):
 
 
 class _Events(httpx.SyncByteStream):
-    """The bytes of a stream and a blank line: so a last event that lacks it counts. Much output is few events."""
+    """The bytes of a stream without a byte order mark, and a blank line: so a last event that lacks it counts.
+
+    Much output is few events.
+    """
 
     def __init__(self, stream: httpx.SyncByteStream, *, is_output: bool) -> None:
         self._stream = stream
         self._is_output = is_output
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from joined(self._stream) if self._is_output else self._stream
+        stream = _without_mark(self._stream)
+        yield from joined(stream) if self._is_output else stream
         yield b"\n\n"
 
     def close(self) -> None:
         self._stream.close()
+
+
+def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a text without the byte order mark that it may begin with."""
+    begin, rest = b"", iter(pieces)
+    for piece in rest:
+        begin += piece
+        if len(begin) >= len(codecs.BOM_UTF8):
+            break
+    yield begin.removeprefix(codecs.BOM_UTF8)
+    yield from rest
+
+
+def _sent(client: httpx.Client, request: httpx.Request, *, auth: httpx.Auth | None, stream: bool) -> httpx.Response:
+    """Send a request, and follow redirects that keep it what it is and on its server, where the key belongs."""
+    response = client.send(request, auth=auth, stream=stream)
+    for _ in range(_MOVES):
+        moved = response.next_request
+        if moved is None or moved.method != request.method or not _is_same_server(request.url, moved.url):
+            break
+        response.close()
+        response = client.send(moved, auth=auth, stream=stream)
+    return response
+
+
+def _is_same_server(asked: httpx.URL, other: httpx.URL) -> bool:
+    """Whether both addresses belong to one server, or only add TLS."""
+    is_upgrade = (asked.scheme, other.scheme) == ("http", "https") and asked.port is None and other.port is None
+    return asked.host == other.host and ((asked.scheme, asked.port) == (other.scheme, other.port) or is_upgrade)
 
 
 @contextmanager

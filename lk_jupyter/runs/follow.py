@@ -25,12 +25,26 @@ from lk_jupyter.api._http import EventStream
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.logs import by_time
 from lk_jupyter.api.states import is_known, judged
-from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, NotFound, RateLimited, ServerError
+from lk_jupyter.errors import (
+    ApiError,
+    ConnectionFailed,
+    Forbidden,
+    InvalidResponse,
+    LkError,
+    NotFound,
+    RateLimited,
+    ServerError,
+    Unauthorized,
+)
 from lk_jupyter.runs.log import RunLog
 from lk_jupyter.runs.splice import OutputSplicer, Stored
 
 #: Seconds for which a state of an unknown word is left alone: until then the run may be new to the lists.
 NEW_SECONDS = 10.0
+
+#: Seconds after the last event of its stream for which a record that can't be read is waited for, and one that says
+#: that the run is active. Then the stream's word counts: the cloud's own client asks for no more.
+UNREADABLE, LAGGING = 8.0, 60.0
 
 #: Seconds in which a stream that has ended is read to its end.
 _GLANCE = 5.0
@@ -45,6 +59,7 @@ class Ending:
         self._client = client
         self._execution_id = execution_id
         self._puzzled = 0.0
+        self._finished_at = 0.0
 
     def state(self) -> str:
         """Read the state. After an end, return the API's word for the end for a state that is unknown."""
@@ -53,9 +68,14 @@ class Ending:
 
     def record(self) -> ExecutionRecord:
         """Ask for the record, with the platform's reason for a failure where only the stream gave one."""
-        record = self._client.execution.get(self._execution_id)
+        try:
+            record = self._client.execution.get(self._execution_id)
+        except BROKEN:
+            if not self._is_finished_for(UNREADABLE):
+                raise
+            record = ExecutionRecord(execution_id=self._execution_id, status="unknown")
         changes = {}
-        if not is_known(record.status) and self._has_ended():
+        if not is_final(record.status) and self._is_over(record.status):
             code = self.finished.return_code if self.finished else None
             failed = bool(self.finished and not self.finished.succeeded)
             changes = {"status": judged(record.status, code, failed=failed), "return_code": code}
@@ -63,6 +83,17 @@ class Ending:
         if error and not (record.status_details or record.system_errors or record.errors):
             changes["status_details"] = error
         return record.model_copy(update=changes)
+
+    def _is_over(self, state: str) -> bool:
+        """Whether a run has ended whose record says that it is active, or nothing that anybody knows."""
+        return self._is_finished_for(LAGGING) if is_known(state) else self._has_ended()
+
+    def _is_finished_for(self, seconds: float) -> bool:
+        """Whether the run has been asked for in vain, for this many seconds after the last event of its stream."""
+        if self.finished is None:
+            return False
+        self._finished_at = self._finished_at or time.monotonic()
+        return time.monotonic() - self._finished_at > seconds
 
     def _has_ended(self) -> bool:
         if self.finished or self.stream_is_over:
@@ -106,11 +137,12 @@ PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: Seconds without a sign from the server after which following is given up. The run is not.
 PATIENCE = 900.0
 
-#: The same for a server that is there and does not know the run (yet).
+#: The same for a server that is there and does not know the run (yet), or takes no key.
 PATIENCE_UNKNOWN = 10.0
+_REFUSALS = (NotFound, Unauthorized, Forbidden)
 
 #: Failures that may be over in a while.
-BROKEN = (ConnectionFailed, NotFound, InvalidResponse, RateLimited, ServerError)
+BROKEN = (ConnectionFailed, InvalidResponse, RateLimited, ServerError, *_REFUSALS)
 
 
 @dataclass
@@ -215,7 +247,7 @@ class Follower:
                     self._fruitless = 0
                     yield event
             self._ending.stream_is_over = self.lost and not self.stop.is_set()
-        except BROKEN:
+        except (*BROKEN, ApiError):  # a refused stream is no ended run either
             return
         finally:
             self.drop()
@@ -280,11 +312,12 @@ class _Squeeze:
 def check_patience(error: LkError, heard: float, advice: str) -> None:
     """Let a failure pass that may be over in a while; ``heard`` is when the server last gave a sign.
 
-    Raises ConnectionFailed, with the advice, after 15 minutes; the error itself when the server is
-    in reach and keeps answering that it doesn't know the run.
+    Raises ConnectionFailed, with the advice, after 15 minutes; the error itself, with the advice, when the server is
+    in reach and keeps answering that it doesn't know the run, or doesn't accept the key.
     """
     waited = time.monotonic() - heard
-    if isinstance(error, NotFound) and waited > PATIENCE_UNKNOWN:
+    if isinstance(error, _REFUSALS) and waited > PATIENCE_UNKNOWN:
+        error.next_step = f"{error.next_step}\n{advice}"
         raise error
     if waited > PATIENCE:
         raise ConnectionFailed(f"No sign of the server for {PATIENCE / 60:.0f} minutes. {advice}")

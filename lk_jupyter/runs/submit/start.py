@@ -132,11 +132,12 @@ def sent_once(client: Client, token: str, send: Callable[[], Started]) -> Starte
             is_known = True
         if found:
             return found
-    if isinstance(lost, ServerError) and is_known:  # it says that it failed, and has no such run
+    candidates = _candidates(client, asked)
+    if isinstance(lost, ServerError) and is_known and not candidates:  # it says that it failed, and has no such run
         raise lost
     raise OutcomeUnknown(
         f"{str(lost).partition(chr(10))[0]}\nThe run may be active and billed. It was not sent "
-        f"again.{_candidates(client, asked)}\nCheck before you start it again: %lk_runs"
+        f"again.{candidates}\nCheck before you start it again: %lk_runs"
     )
 
 
