@@ -122,10 +122,21 @@ def failures(book: nbformat.NotebookNode) -> list[str]:
     return found
 
 
+#: What a hint says of a run on a busy machine.
+SLOW = re.compile(r"^Hint: (.* were imports|The GPU was below)")
+
+
 def shape(book: nbformat.NotebookNode) -> list[list[set[str]]]:
-    """Return the kinds of what each code cell shows, text apart: how often that is sent is chance."""
+    """Return the kinds of what each code cell shows, text apart: how often that is sent is chance.
+
+    So are the hints that a run was slow.
+    """
     return [
-        [set(output.data) for output in cell.outputs if "data" in output]
+        [
+            set(output.data)
+            for output in cell.outputs
+            if "data" in output and not SLOW.search(output.data.get("text/plain", ""))
+        ]
         for cell in book.cells
         if cell.cell_type == "code"
     ]

@@ -14,6 +14,7 @@ import types
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from lk_jupyter.localcloud import launch
 from lk_jupyter.localcloud.buckets import seaweedfs
@@ -165,7 +166,7 @@ def test_windows_reads_each_pipe_in_a_thread_to_its_end(on):
     reading.add("run-1", "stdout", out, closed.set)
     os.write(into, b"one\n")
     os.close(into)
-    assert closed.wait(30)
+    assert closed.wait(PATIENCE)
     reading.close()
     assert "one" in repr(kept)
 

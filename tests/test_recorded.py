@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from pydantic import TypeAdapter
 from stand_in import KEY, RECORDED, Replay, recorded
 from test_contract import comparable, contents, resolved
@@ -119,7 +120,7 @@ def test_a_run_is_started_followed_and_remembered(replayed):
     run = connected.run("print('epoch 1')", gpu="L40S")
     text = "".join(getattr(each, "content", "") for each in run.follow())
     assert text.startswith("epoch 1\n")
-    result = run.result(timeout=20)
+    result = run.result(timeout=PATIENCE)
     assert result.return_code == 0
     assert run.record.billed == Decimal("0.0021")
     assert journal().get(run.execution_id).state == "completed"
@@ -190,7 +191,7 @@ def answers(cloud):
 
 
 def until(is_so):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)  # the pace of the cloud's clock

@@ -10,6 +10,7 @@ from functools import partial
 
 import httpx
 import pytest
+from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter import session
@@ -582,4 +583,4 @@ def test_an_option_that_has_its_default_is_no_mistake(request):
     run = request.getfixturevalue("session").run(
         "print(1)", quiet=False, dry_run=False, save=None, on_interrupt="abort"
     )
-    assert run.result(60).return_code == 0
+    assert run.result(PATIENCE).return_code == 0

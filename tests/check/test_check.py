@@ -11,6 +11,7 @@ import threading
 from decimal import Decimal
 
 import pytest
+from patience import PATIENCE
 from stand_in import KEY, STREAM, StandIn, said
 from text.test_secrets import EXAMPLES, SIGNED
 
@@ -265,7 +266,7 @@ def test_an_interrupt_aborts_the_run_that_was_started(strange, home):
     command = [sys.executable, "-m", "lk_jupyter.check", "--spend"]
     env = {**os.environ, "LK_BASE_URL": strange.url, "LK_API_KEY": KEY}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert started.wait(60)
+        assert started.wait(PATIENCE)
         process.send_signal(signal.SIGINT)
         _, said_of_it = process.communicate(timeout=60)
     assert aborted.is_set()

@@ -87,7 +87,7 @@ FEATURES = {
         [
             "r = current().run('import time; time.sleep(100)', gpu='L40S')",
             "r.abort()",
-            "print(r.wait(timeout=60).status)",
+            f"print(r.wait(timeout={PATIENCE}).status)",
         ],
         "aborted\n",
     ),

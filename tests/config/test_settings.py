@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import keyring
 import pytest
+from patience import PATIENCE
 
 from lk_jupyter.config import credentials, settings
 from lk_jupyter.config import keyring as _keystore
@@ -262,7 +263,7 @@ def test_looking_the_key_up_does_not_show_it(monkeypatch):
 def test_a_keyring_that_stays_locked_is_told_in_words(memory_keyring, monkeypatch):
     credentials.store(Credential(CLOUD, KEY))
     unlocked = threading.Event()
-    monkeypatch.setattr(memory_keyring, "get_password", lambda *_: unlocked.wait(10))
+    monkeypatch.setattr(memory_keyring, "get_password", lambda *_: unlocked.wait(PATIENCE))
     monkeypatch.setattr(_keystore, "PATIENCE", 0.05)
     with pytest.raises(NotSignedIn, match=r"did not answer.*locked.*LK_API_KEY"):
         settings.credential()

@@ -12,6 +12,7 @@ from decimal import Decimal
 from threading import Thread
 
 import pytest
+from patience import PATIENCE
 
 from lk_jupyter.errors import ApiError
 from lk_jupyter.journal.journal import REFUSED, Journal, JournalEntry, journal
@@ -108,7 +109,7 @@ kept.close()
 def test_many_kernels_write_at_once_and_nothing_is_lost(kept):
     command = [sys.executable, "-c", WRITE, str(kept.path)]
     writers = [subprocess.Popen([*command, str(number)]) for number in range(4)]
-    assert [writer.wait(60) for writer in writers] == [0] * 4
+    assert [writer.wait(PATIENCE) for writer in writers] == [0] * 4
     assert len(kept.entries()) == 160
     assert kept.entries(going_on=True) == []
 

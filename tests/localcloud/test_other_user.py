@@ -20,6 +20,7 @@ import psutil
 import pytest
 from conftest import FORKS, PROCESSES, RunningCloud
 from localcloud.conftest import Api
+from patience import PATIENCE
 
 from lk_jupyter.config import credentials, settings
 from lk_jupyter.config.credentials import Credential
@@ -49,7 +50,7 @@ def as_another_user():
 
     yield call
     ours.close()
-    process.join(30)
+    process.join(PATIENCE)
 
 
 def _be_nobody(wire):

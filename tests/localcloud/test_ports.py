@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from patience import PATIENCE
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -105,7 +106,7 @@ def test_web_sockets_pass_both_ways(api):
         assert socket.subprotocol == "mine"
         for message in ("text", b"bytes", "x" * 100_000):
             socket.send(message)
-            assert socket.recv(timeout=10) == message
+            assert socket.recv(timeout=PATIENCE) == message
     api.post(f"/workloads/abort/{run}")
 
 

@@ -5,6 +5,7 @@ import threading
 from contextlib import closing
 
 import pytest
+from patience import PATIENCE
 
 from lk_jupyter.localcloud.runs.output import STDOUT, RunOutput
 from lk_jupyter.localcloud.runs.reader import OutputReader
@@ -37,7 +38,7 @@ def test_output_that_finds_the_disk_full_is_kept_once_there_is_room(store):
     assert not told.wait(0.5)
     assert not closed.is_set()
     limit(store, MANY)
-    assert closed.wait(10)
+    assert closed.wait(PATIENCE)
     assert output.texts("run")[STDOUT] == text
     reader.close()
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from patience import PATIENCE
 
 from lk_jupyter.api._endpoint import ENDPOINTS
 from lk_jupyter.localcloud import app
@@ -53,7 +54,7 @@ def test_no_page_answers_another_site(faulty, routes, headers):
     for verb, path in routes:
         address = faulty.base_url + path.replace("{session_id}", faulty.checkout)
         params = {"callback": "http://localhost:1/", "nonce": "x"}
-        answers[verb, path] = httpx.request(verb, address, params=params, headers=headers, timeout=30).status_code
+        answers[verb, path] = httpx.request(verb, address, params=params, headers=headers, timeout=PATIENCE).status_code
     assert {row: status for row, status in answers.items() if status not in {401, 403}} == {}
 
 

@@ -225,7 +225,7 @@ def test_a_record_can_be_deleted_when_the_run_has_ended(api):
 def test_timing_gives_the_phases_in_seconds(api):
     record = api.run("import time\ntime.sleep(0.2)")
     timing = api.get(f"/execution/{record['execution_id']}/timing").json()["timing"]
-    assert 0.2 <= timing["executingJob"] < 5
+    assert 0.2 <= timing["executingJob"] < 60
     phases = timing["phases"]
     assert phases["executingJob"]["start_time"] == record["start_time"]
     assert timing["total"] == pytest.approx(sum(phase["duration"] for phase in phases.values()))

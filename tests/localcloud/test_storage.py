@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from patience import PATIENCE
 
 from lk_jupyter.localcloud.buckets import s3
 from lk_jupyter.localcloud.runs import provision
@@ -220,7 +221,7 @@ def test_a_kill_during_uploads_loses_nothing_that_was_acknowledged(make_cloud):
 
     with ThreadPoolExecutor(4) as pool:
         sending = [pool.submit(send, worker) for worker in range(4)]
-        assert enough.wait(60)
+        assert enough.wait(PATIENCE)
         cloud.process.kill()
         for one in sending:
             one.result()

@@ -42,7 +42,7 @@ def start(cloud, code, **fields):
 def ended(cloud, code, **fields):
     """Start a run and return its record when it has ended."""
     made = start(cloud, code, **fields)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while cloud.http.get(STATUS.format(made)).json()["status"] not in FINAL:
         assert time.monotonic() < deadline
         time.sleep(0.05)  # the pace of the state
@@ -50,7 +50,7 @@ def ended(cloud, code, **fields):
 
 
 def stream(cloud, run_id, method="GET", **headers):
-    return httpx.request(method, f"{cloud.base_url}/api/v1/stream/{run_id}", headers=headers, timeout=30)
+    return httpx.request(method, f"{cloud.base_url}/api/v1/stream/{run_id}", headers=headers, timeout=PATIENCE)
 
 
 def test_every_assumption_has_a_switch_and_every_switch_a_line_of_help():
@@ -151,7 +151,7 @@ def test_a_stream_begins_at_now_for_get_with_a_token(strange, tmp_path):
     signed = {"Authorization": strange.http.headers["Authorization"]}
     assert stream(strange, made, "POST", **signed).status_code == 405
     assert stream(strange, made).json() == {"detail": "Not authenticated"}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not strange.http.get(f"/execution/{made}").json()["stdout"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)  # the pace of the record
@@ -169,7 +169,7 @@ def test_an_abort_is_answered_without_a_word_and_aborts(strange):
     made = start(strange, "import time\ntime.sleep(60)")
     answer = strange.http.post(f"/workloads/abort/{made}")
     assert (answer.status_code, answer.content) == (204, b"")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while strange.http.get(STATUS.format(made)).json()["status"] != "aborted":
         assert time.monotonic() < deadline
         time.sleep(0.05)  # the pace of the state

@@ -206,7 +206,7 @@ def test_a_detached_fan_out_goes_on_in_its_own_outputs(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --sweep x=1,2 --detach --save fan\nprint(x)")
     texts = kernel.texts_until(cell, lambda text: text.startswith("Complete logs:"))
     assert any(text.startswith("2 runs: 2 completed") for text in texts)
-    assert kernel.value("fan.wait(60), len(fan.table())") == "(True, 2)"
+    assert kernel.value("fan.wait(300), len(fan.table())") == "(True, 2)"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_a_run_that_keeps_running_after_its_abort_was_accepted_is_named(client, 
 def test_a_refusal_for_good_is_not_repeated(client, server):
     server.handler = cloud = Cloud(said(403, '{"detail": "Not your run"}'), ends=False)
     sent = abort_soon(client, RUN)
-    assert not sent.wait(30)
+    assert not sent.wait(PATIENCE)
     assert "Not your run" in sent.words
     assert cloud.aborts == 1
 

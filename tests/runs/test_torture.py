@@ -57,7 +57,7 @@ class Trouble:
             harm(self)
 
     def order(self, **fault):
-        httpx.post(f"{self.cloud.base_url}/_faults", json=fault, timeout=30).raise_for_status()
+        httpx.post(f"{self.cloud.base_url}/_faults", json=fault, timeout=PATIENCE).raise_for_status()
 
     def cut_streams(self):
         self.order(path="/stream/", cut_after=self.random.randrange(3000), times=self.random.randint(1, 6))

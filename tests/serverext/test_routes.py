@@ -6,6 +6,7 @@ import re
 
 import httpx
 import pytest
+from patience import PATIENCE
 
 from lk_jupyter.api._endpoint import PLACEHOLDER
 from lk_jupyter.serverext import allowlist
@@ -24,14 +25,14 @@ def paths():
 @pytest.fixture(scope="module")
 def nobody(jupyter):
     """A browser that has not signed in."""
-    with httpx.Client(base_url=f"{jupyter.url}lk/", timeout=40) as page:
+    with httpx.Client(base_url=f"{jupyter.url}lk/", timeout=PATIENCE) as page:
         yield page
 
 
 @pytest.fixture(scope="module")
 def forger(jupyter):
     """The browser of a user who has signed in, led by a page of another site."""
-    with httpx.Client(base_url=f"{jupyter.url}lk/", cookies=dict(jupyter.page.cookies), timeout=40) as page:
+    with httpx.Client(base_url=f"{jupyter.url}lk/", cookies=dict(jupyter.page.cookies), timeout=PATIENCE) as page:
         yield page
 
 

@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from fsspec.compression import compr
+from patience import PATIENCE
 from pyarrow.dataset import dataset
 
 from lk_jupyter.errors import NoSuchObject
@@ -263,7 +264,7 @@ def test_a_forked_child_reads_and_writes_while_its_parent_does(lk):
         with lk.open("fs/fork/a b+%ä") as file:
             file.seek(8_000_000)
             found = file.read(10)
-        read = urllib.request.urlopen(lk.sign("fs/fork/a b+%ä"), timeout=30).read()
+        read = urllib.request.urlopen(lk.sign("fs/fork/a b+%ä"), timeout=PATIENCE).read()
         return found, read == content == lk.cat("fs/fork/large"), sorted(lk.find("fs/fork")), lk.exists("fs/fork/none")
 
     threads = [threading.Thread(target=use) for _ in range(4)]

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter.api.storage import StorageCredentials
@@ -192,7 +193,7 @@ def test_an_interrupted_upload_leaves_nothing_behind(storage, interruptible):
         while True:
             yield LARGE[: _parts.PART]
 
-    threading.Thread(target=lambda: sending.wait(30) and _thread.interrupt_main(), daemon=True).start()
+    threading.Thread(target=lambda: sending.wait(PATIENCE) and _thread.interrupt_main(), daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         storage.put(pieces(), "st/interrupted")
     assert not storage.exists("st/interrupted")

@@ -7,6 +7,7 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 import pytest
+from patience import PATIENCE
 from storage.between import Network
 
 from lk_jupyter.errors import NoSuchObject, StorageError, UsageError
@@ -135,7 +136,7 @@ def test_an_upload_that_is_stopped_or_given_up_leaves_nothing(browser, bucket, s
     upload_id = browser.begin_upload(f"{wb}/half.bin", 2 * size)["id"]
     browser.add_piece(upload_id, [memoryview(bytes(size))])
     with pytest.raises(StorageError, match="stopped sending it"):
-        browser._uploads[upload_id]._stored.result(30)
+        browser._uploads[upload_id]._stored.result(PATIENCE)
     with pytest.raises(StorageError, match="stopped sending it"):
         browser.end_upload(upload_id)
     assert not bucket.exists(f"{wb}/half.bin")

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter.code.source import Source
@@ -757,7 +758,7 @@ def test_whoever_stops_taking_pieces_stops_their_making():
     taken.close()
     maker = next((thread for thread in threading.enumerate() if thread.name == "lk-pieces"), None)
     if maker:
-        maker.join(5)
+        maker.join(PATIENCE)
         assert not maker.is_alive()
 
 
