@@ -6,22 +6,28 @@ import json
 import logging
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
+from api.scripted import answer
 from patience import PATIENCE
 from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 
 from lk_jupyter import session
 from lk_jupyter.api.inference import CreateDeploymentRequest
+from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatMessage
 from lk_jupyter.api.vms import CreateVMRequest
+from lk_jupyter.code.source import Source
 from lk_jupyter.errors import (
     ApiError,
     Invalid,
     InvalidResponse,
+    LkError,
     OutcomeUnknown,
     RunAborted,
     RunFailed,
@@ -31,12 +37,15 @@ from lk_jupyter.errors import (
 from lk_jupyter.inference import deploy
 from lk_jupyter.inference.chat_target import answerer
 from lk_jupyter.journal.journal import journal
+from lk_jupyter.magics import runs
 from lk_jupyter.magics._output.live import StatusLine
 from lk_jupyter.magics.vms import _row
-from lk_jupyter.options.runs import ServerOptions
+from lk_jupyter.options.runs import RunOptions, ServerOptions
 from lk_jupyter.runs import follow
 from lk_jupyter.runs.notebooks.servers import start_server
+from lk_jupyter.runs.package.bundle import Limits, bundle
 from lk_jupyter.runs.submit import start
+from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.views.run import receipt_facts
 from lk_jupyter.vms import vms
 from lk_jupyter.vms.offers import VmShape, chosen, offers
@@ -308,10 +317,21 @@ def listed(cloud, **facts):
         ("203.0.113.10", "ssh lyceum@203.0.113.10"),
         ("198.51.100.20:22", "ssh lyceum@198.51.100.20"),
         ("198.51.100.20:2222", "ssh -p 2222 lyceum@198.51.100.20"),
+        ("2001:db8::1", "ssh lyceum@2001:db8::1"),
+        ("[2001:db8::1]:2222", "ssh -p 2222 lyceum@2001:db8::1"),
+        ("gpu-7.example.com:22", "ssh lyceum@gpu-7.example.com"),
     ],
 )
 def test_the_user_of_a_vm_is_lyceum_at_its_host_and_port(address, line):
     assert SshEndpoint.of(address).line(None) == line
+
+
+@pytest.mark.parametrize(
+    "address", ["-oProxyCommand=id", "host\n  ProxyCommand id", "a b", "$(id)", "a;id", "[::1", ":"]
+)
+def test_what_is_no_address_becomes_no_part_of_a_command(address):
+    with pytest.raises(InvalidResponse, match="isn't one"):
+        SshEndpoint.of(address)
 
 
 def test_a_vm_that_is_ready_without_an_address_is_waited_for(cloud, connected):
@@ -588,3 +608,69 @@ def test_a_start_that_failed_while_an_unmarked_run_began_may_be_that_run(cloud, 
     cloud.word = "running"
     with pytest.raises(OutcomeUnknown, match=rf"may be active and billed[^$]*{ID}"):
         run_of(connected)
+
+
+@pytest.mark.parametrize("lacking", [(404, {"detail": "Not Found"}), (500, {"detail": "x"}), (204, "")])
+def test_a_server_that_has_no_states_but_records_is_asked_for_those(cloud, connected, lacking):
+    cloud.on("GET /execution/streaming/{}/status", lacking)
+    cloud.stream = (STREAM, said("hello\n"))
+    run = run_of(connected)
+    assert [event.content for event in list(run.follow())[:-1]] == ["hello\n"]
+    assert run.result(timeout=PATIENCE).execution_id == ID
+
+
+@pytest.mark.parametrize("older", ["streaming", "image"])
+def test_a_server_that_lacks_the_abort_of_all_runs_gets_the_older_one(cloud, connected, older):
+    cloud.word = "running"
+
+    def ends(_):
+        cloud.word = "aborted"
+        return 200, {"message": "ok"}
+
+    cloud.on("POST /workloads/abort/{}", (404, {"detail": "Not Found"}))
+    cloud.on(f"POST /execution/{older}/abort/{{}}", ends)
+    assert run_of(connected).abort_soon().wait(seconds=PATIENCE)
+
+
+def test_an_interrupt_ends_the_tries_of_a_start_that_was_refused_for_now(cloud, connected, tmp_path):
+    refused = Event()
+
+    def later(_):
+        refused.set()
+        return (answer(429, '{"detail": "Too many"}', "application/json", **{"Retry-After": "60"}),)
+
+    cloud.on("POST /execution/streaming/start", later)
+    machine = MachineType(hardware_profile="gpu.a100", price_per_hour=1)
+    sending = Submission(connected, bundle(Source("1", folder=tmp_path), RunOptions(), machine, Limits(60, 600)))
+
+    def sent():
+        with suppress(LkError):
+            sending.answer()
+
+    thread = Thread(target=sent)
+    thread.start()
+    assert refused.wait(PATIENCE)
+    assert sending.outcome() == "Nothing was started."
+    thread.join()
+    assert cloud.calls["POST /execution/streaming/start"] == 1
+
+
+def test_an_empty_list_that_is_null_is_empty(cloud, connected):
+    cloud.on("GET /workloads/list", lambda _: None)
+    assert list(connected.client.workloads.list()) == []
+
+
+def test_a_server_without_the_balance_of_an_organization_has_that_of_the_account(cloud, connected):
+    cloud.on("GET /user/org", {"org_id": "o", "slug": "acme", "is_personal": False})
+    assert connected.balance().credits == 5
+
+
+@pytest.mark.parametrize("stored", [{"logs": []}, {"logs": None}, (404, {"detail": "no logs"})])
+def test_the_log_of_a_run_that_is_stored_no_more_comes_from_its_record(cloud, connected, monkeypatch, capsys, stored):
+    monkeypatch.setattr(runs, "current", lambda: connected)
+    cloud.on("GET /logs/execution/{}", stored)
+    cloud.record = {"stdout": "one\ntwo\n", "stderr": "three\n"}
+    runs.lk_logs(None, run_of(connected).execution_id)
+    shown = capsys.readouterr()
+    assert shown.out.startswith("one\ntwo\n")
+    assert shown.err == "three\n"

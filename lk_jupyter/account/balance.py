@@ -120,8 +120,10 @@ def credits_left(client: Client) -> tuple[Decimal, bool]:
     organization = _organization(client)
     if organization is None or organization.is_personal or not organization.slug:
         return client.billing.credits().remaining_credits, False
-    ledger = client.orgs.balance(organization.slug)
-    return ledger.balance, ledger.account_suspended
+    with suppress(NotFound):  # some servers have one balance for all
+        ledger = client.orgs.balance(organization.slug)
+        return ledger.balance, ledger.account_suspended
+    return client.billing.credits().remaining_credits, False
 
 
 def _organization(client: Client) -> UserOrg | None:

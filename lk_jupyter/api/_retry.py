@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -27,6 +28,10 @@ TRIES = 4
 
 #: Longest pause between two tries in seconds, whatever the server asks for.
 LONGEST_PAUSE = 60.0
+
+
+#: Set, in a thread whose requests may become unwanted, to the event after which none is sent again.
+unwanted: ContextVar[Event | None] = ContextVar("unwanted", default=None)
 
 
 class Loss(Enum):
@@ -109,12 +114,13 @@ def _last(state: RetryCallState) -> RequestOutcome:
 def retrying(endpoint: Endpoint, *, backoff: float, given_up: Event) -> Retrying:
     """Return what calls a function of one try until its Outcome is final, or until ``given_up`` is set.
 
-    Pauses are multiplied by ``backoff``.
+    Pauses are multiplied by ``backoff``. The ``unwanted`` event of the thread ends the tries too.
     """
+    given_up, closed = unwanted.get() or given_up, given_up
     return Retrying(
         retry=retry_if_result(lambda outcome: again(endpoint, outcome)),
         wait=lambda state: backoff * pause(state),
-        stop=stop_after_attempt(TRIES) | stop_when_event_set(given_up),
+        stop=stop_after_attempt(TRIES) | stop_when_event_set(given_up) | stop_when_event_set(closed),
         sleep=sleep_using_event(given_up),
         retry_error_callback=_last,
     )

@@ -102,6 +102,8 @@ def _shapes(returns: Any, content: Any) -> Iterator[Any]:
     key = _list_key(returns)
     if key is not None:
         yield from _lists(key, content)
+    if key == "" and content is None:  # what some languages write for an empty list
+        yield []
     yield content
     if isinstance(content, dict):
         for inner in (content[name] for name in _WRAPPERS if name in content):

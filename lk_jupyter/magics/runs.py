@@ -12,11 +12,11 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.api.billing import ExecutionSummary
-from lk_jupyter.api.execution import is_final
+from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.logs import LogEntry, by_time
 from lk_jupyter.api.states import state_label
 from lk_jupyter.api.workloads import Workload
-from lk_jupyter.errors import ApiError, OutcomeUnknown, UsageError
+from lk_jupyter.errors import ApiError, NotFound, OutcomeUnknown, UsageError
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.machines.cost import duration_label, moment_label
 from lk_jupyter.magics._engine.ask import ask
@@ -162,12 +162,26 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         _print_all_logs(options)
         return
     run = Run.attach(current(), options.run)
-    entries = run.logs(options.limit, options.hours)
-    _print_entries(entries, run.nonce or NO_NONCE)
-    if not entries:
+    nonce = run.nonce or NO_NONCE
+    entries = []
+    with suppress(NotFound):
+        entries = run.logs(options.limit, options.hours)
+    _print_entries(entries, nonce)
+    if not entries and (kept := _entries_of(run.record)):
+        _print_entries(kept, nonce)
+        display(Note(f"From the record of the run: no stored lines in the last {options.hours} hours."))
+    elif not entries:
         display(Note(f"No stored lines in the last {options.hours} hours. A run that just finished may need a moment."))
     elif len(entries) == options.limit:
         display(Note(f"{options.limit} lines shown; there may be more. Use --limit, at most 10000."))
+
+
+def _entries_of(record: ExecutionRecord) -> list[LogEntry]:
+    """Return the output that a record keeps: it outlives the stored log, and is there before it."""
+    if record.combined_output:
+        return [LogEntry(message=record.combined_output)]
+    texts = {"stdout": record.stdout, "stderr": record.stderr}
+    return [LogEntry(message=text, labels={"stream": stream}) for stream, text in texts.items() if text]
 
 
 def _print_all_logs(options: LogsOptions) -> None:

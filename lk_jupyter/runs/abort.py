@@ -27,7 +27,7 @@ from lk_jupyter.errors import (
     RateLimited,
     ServerError,
 )
-from lk_jupyter.runs.follow import PATIENCE, PAUSES
+from lk_jupyter.runs.follow import PATIENCE, PAUSES, Ending
 from lk_jupyter.runs.interrupts import all_served, in_background
 
 #: Seconds after which whoever waits for an abort is let go, with words; the abort is not.
@@ -74,6 +74,7 @@ class Abort:
         self.error: Exception | None = None
         self.ended = threading.Event()
         self._client = client
+        self._ending = Ending(client, execution_id)
         self._over = False  # nothing more is tried
 
     @property
@@ -142,11 +143,24 @@ class Abort:
             self._client.workloads.abort(self.execution_id)
         except LkError as error:
             is_absent = isinstance(error, OperationNotAvailable)
-            if not self._has_ended(unknown=isinstance(error, NotFound) and not is_absent):
+            if self._has_ended(unknown=isinstance(error, NotFound) and not is_absent):
+                return
+            if isinstance(error, NotFound) and self._send_older():
+                self.accepted, self.error = True, None
+            else:
                 self._over = is_absent or (isinstance(error, ApiError) and not isinstance(error, _PASSING))
                 self.error = error
         else:
             self.accepted, self.error = True, None
+
+    def _send_older(self) -> bool:
+        """Abort with the operations that servers had before, and return whether one accepted it."""
+        execution = self._client.execution
+        for send in (execution.abort_streaming, execution.abort_image):
+            with suppress(LkError):
+                send(self.execution_id)
+                return True
+        return False
 
     def _look(self) -> None:
         """Poll the state until the run has ended, or the abort must be repeated."""
@@ -158,7 +172,7 @@ class Abort:
     def _has_ended(self, *, unknown: bool) -> bool:
         """Whether the run has ended. A run that the server doesn't know has, if it is ``unknown`` to the abort."""
         try:
-            self.state = self._client.execution.status(self.execution_id).status
+            self.state = self._ending.state()
         except NotFound as error:
             over = unknown and not isinstance(error, OperationNotAvailable)
         except LkError:

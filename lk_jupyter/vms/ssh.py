@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from lk_jupyter.errors import UsageError
+from lk_jupyter.errors import InvalidResponse, UsageError
 
 USER = "lyceum"
 PORT = 22
@@ -17,6 +17,10 @@ PORT = 22
 #: Names that ssh itself looks for, the best kind first.
 _USUAL = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 _LINE = re.compile(r"(ssh-|ecdsa-|sk-)[\w@.-]+ [A-Za-z0-9+/=]+( .*)?")
+_ADDRESS = re.compile(
+    r"(?:\[(?P<v6>[\da-fA-F:.]+)\](?::(?P<port6>\d{1,5}))?|(?P<bare>[\da-fA-F]*:[\da-fA-F:.]*:[\da-fA-F:.]*)"
+    r"|(?P<host>[A-Za-z0-9][\w.-]*)(?::(?P<port>\d{1,5})?)?)"
+)
 _KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
 _MAKE = f"Nothing was rented. Create a key, then run this line again: !{_KEYGEN}"
 
@@ -88,9 +92,11 @@ class SshEndpoint:
 
     @classmethod
     def of(cls, address: str) -> SshEndpoint:
-        """Read an address."""
-        host, _, port = address.partition(":")
-        return cls(host, int(port) if port.isdigit() else PORT)
+        """Read an address; IPv6 has brackets if a port follows. Raises InvalidResponse."""
+        found = _ADDRESS.fullmatch(address)
+        if not found:
+            raise InvalidResponse(f"The server reports {address!r} as the address of the VM, which isn't one.")
+        return cls(found["v6"] or found["bare"] or found["host"], int(found["port6"] or found["port"] or PORT))
 
     def line(self, key: PublicKey | None) -> str:
         """Return the command that leads in."""

@@ -16,6 +16,7 @@ from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
+from lk_jupyter.api._retry import unwanted
 from lk_jupyter.api.execution import StreamingStartResponse
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.errors import (
@@ -190,6 +191,7 @@ class Submission:
     def _work(self) -> None:
         if not self._begun.acquire(blocking=False):  # an interrupt between two steps has begun it twice
             return
+        unwanted.set(self._unwanted)
         try:
             self._answer = self._send()
         except BaseException as error:  # noqa: BLE001 (it is raised again where the answer is waited for)
