@@ -584,11 +584,13 @@ def test_a_record_that_cannot_be_read_leaves_the_word_to_the_stream(cloud, conne
         assert run.result(timeout=PATIENCE).return_code == 0
 
 
+@pytest.mark.parametrize(("limit", "is_listed"), [("LAGGING", True), ("UNREADABLE", False)])
 def test_a_record_that_stays_active_after_the_end_of_its_stream_is_not_waited_for_without_end(
-    cloud, connected, monkeypatch
+    cloud, connected, monkeypatch, limit, is_listed
 ):
-    monkeypatch.setattr(follow, "LAGGING", 0.0)
+    monkeypatch.setattr(follow, limit, 0.0)
     cloud.word = "running"
+    cloud.on("GET /workloads/list", lambda _: [cloud._row(each) for each in cloud.runs] if is_listed else [])
     run = run_of(connected)
     list(run.follow())
     assert run.result(timeout=PATIENCE).return_code == 0

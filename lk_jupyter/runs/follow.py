@@ -42,8 +42,9 @@ from lk_jupyter.runs.splice import OutputSplicer, Stored
 #: Seconds for which a state of an unknown word is left alone: until then the run may be new to the lists.
 NEW_SECONDS = 10.0
 
-#: Seconds after the last event of its stream for which a record that can't be read is waited for, and one that says
-#: that the run is active. Then the stream's word counts: the cloud's own client asks for no more.
+#: Seconds after the last event of its stream for which a record is waited for: one that can't be read, or is of a run
+#: that is active and no longer listed; one of a run that is listed too. Then the stream's word counts, as for the
+#: cloud's own client.
 UNREADABLE, LAGGING = 8.0, 60.0
 
 #: Seconds in which a stream that has ended is read to its end.
@@ -89,7 +90,9 @@ class Ending:
 
     def _is_over(self, state: str) -> bool:
         """Whether a run has ended whose record says that it is active, or nothing that anybody knows."""
-        return self._is_finished_for(LAGGING) if is_known(state) else self._has_ended()
+        if not is_known(state):
+            return self._has_ended()
+        return self._is_finished_for(LAGGING) or (self._is_finished_for(UNREADABLE) and not self._is_listed())
 
     def _is_finished_for(self, seconds: float) -> bool:
         """Whether the run has been asked for in vain, for this many seconds after the last event of its stream."""
