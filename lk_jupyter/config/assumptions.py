@@ -381,6 +381,7 @@ class Assumptions:
 
     def __init__(self, server: str) -> None:
         self.server = server
+        self._file = servers_file()
 
     def __getitem__(self, name: str) -> str:
         return self.resolve(name).value
@@ -388,7 +389,7 @@ class Assumptions:
     def resolve(self, name: str) -> Assumed:
         """Return the value that holds for this server, and where it comes from."""
         default = self.default(name)
-        if (found := _read().get(self.server, {}).get(name)) is not None:
+        if (found := _read(self._file).get(self.server, {}).get(name)) is not None:
             return Assumed(found["value"], _BY[found["by"]].format(found["on"]))
         return Assumed(default, DEFAULT)
 
@@ -421,7 +422,7 @@ class Assumptions:
         self._store_found(values, "check")
 
     def _store_found(self, values: dict[str, str], by: str) -> None:
-        stored = _read().get(self.server, {})
+        stored = _read(self._file).get(self.server, {})
         yours = {name for name, entry in stored.items() if entry["by"] == "you"}
         changes: dict[str, str | None] = {
             name: self._parsed(name, value) for name, value in values.items() if name not in yours
@@ -471,23 +472,23 @@ class Assumptions:
     def _store(self, changes: dict[str, str | None], by: str) -> None:
         today = f"{datetime.now(timezone.utc).astimezone():%Y-%m-%d}"
         with _writing:
-            every = {server: dict(found) for server, found in _read().items()}
+            every = {server: dict(found) for server, found in _read(self._file).items()}
             mine = every.setdefault(self.server, {})
             for name, value in changes.items():
                 mine.pop(name, None)
                 if value is not None:
                     mine[name] = {"value": value, "by": by, "on": today}
             try:
-                write_json(servers_file(), {server: found for server, found in every.items() if found})
+                write_json(self._file, {server: found for server, found in every.items() if found})
             except OSError as problem:
                 if by == "you":
-                    raise UsageError(f"{servers_file()} can't be written ({problem}). Nothing was changed.") from None
+                    raise UsageError(f"{self._file} can't be written ({problem}). Nothing was changed.") from None
 
 
 def final_words() -> dict[str, str]:
     """Return the words for an end that were found on any server, with the words of the API; none that differ."""
     words: dict[str, str] = {}
-    for found in _read().values():
+    for found in _read(servers_file()).values():
         for pair in filter(None, found.get("final_words", {}).get("value", "").split(SEPARATOR)):
             word, _, meaning = pair.partition("=")
             words[word] = meaning if words.get(word, meaning) == meaning else ""
@@ -503,10 +504,9 @@ _writing = threading.Lock()
 _last: tuple[tuple[Path, int, int] | None, dict[str, dict[str, dict[str, str]]]] = (None, {})
 
 
-def _read() -> dict[str, dict[str, dict[str, str]]]:
+def _read(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     """Return what is stored: server → assumption → value, who found it, and the day. What can't be read is left out."""
     global _last  # noqa: PLW0603 (the file as it was read last)
-    path = servers_file()
     try:
         state = path.stat()
     except OSError:

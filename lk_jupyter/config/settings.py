@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -310,6 +312,20 @@ class Resolved(NamedTuple):
         return f"Resolved(source={self.source!r})"
 
 
+#: What was read of the config file in a block of ``one_reading``.
+_reading: ContextVar[list[dict[str, Any]] | None] = ContextVar("_reading", default=None)
+
+
+@contextmanager
+def one_reading() -> Iterator[None]:
+    """Read the config file once for all settings that are asked for in this block, such as those of a cell."""
+    before = _reading.set([])
+    try:
+        yield
+    finally:
+        _reading.reset(before)
+
+
 def assumptions() -> Assumptions:
     """Return what is assumed of the server in use."""
     return Assumptions(setting("base_url"))
@@ -351,6 +367,8 @@ def save(name: str, value: object) -> None:
         )
     kept = None if value is None else _parsed(wanted, str(value), "")
     change_config({name: kept if kept is None or isinstance(kept, (bool, int, float, str)) else str(kept)})
+    if reading := _reading.get():
+        reading.clear()
 
 
 def row(name: str) -> Setting:
@@ -379,7 +397,10 @@ def _stored(wanted: Setting) -> tuple[Any, str]:
     for variable in wanted.env:
         if text := os.environ.get(variable):
             return text, variable
-    if (text := read_json(config_file()).get(name)) not in (None, ""):
+    reading = [] if (shared := _reading.get()) is None else shared
+    if not reading:
+        reading.append(read_json(config_file()))
+    if (text := reading[0].get(name)) not in (None, ""):
         return text, CONFIG_FILE
     if name in LYCEUM_NAMES and (name not in OF_ITS_SERVER or lyceum_server() == setting("base_url")):
         return lyceum_file().get(LYCEUM_NAMES[name]), LYCEUM

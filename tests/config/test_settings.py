@@ -321,3 +321,15 @@ def test_a_switch_is_on_or_off(text, value):
 def test_what_is_neither_on_nor_off_is_refused():
     with pytest.raises(UsageError, match="doctor takes on or off, not 'maybe'"):
         settings.save("doctor", "maybe")
+
+
+def test_settings_of_one_cell_are_read_once_and_those_of_the_next_anew(write_config):
+    write_config('{"timeout": 30}')
+    with settings.one_reading():
+        assert settings.setting("timeout") == 30
+        write_config('{"timeout": 40, "parallel": 3}')
+        assert (settings.setting("timeout"), settings.setting("parallel")) == (30, 8)
+        settings.save("machine", "cpu")  # what is stored here counts at once
+        assert (settings.setting("timeout"), settings.setting("machine")) == (40, "cpu")
+    write_config('{"timeout": 50}')
+    assert settings.setting("timeout") == 50

@@ -45,6 +45,7 @@ from IPython.core.magic_arguments import MagicArgumentParser
 from IPython.core.page import page
 from pydantic.fields import FieldInfo
 
+from lk_jupyter.config.settings import one_reading
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import RENAMED, Options, check, current_name, extras
 
@@ -59,7 +60,8 @@ class Magic:
 
     def __call__(self, shell: InteractiveShell, line: str, cell: str | None = None) -> Any:
         options = self.parse(line)
-        return self.function(options, shell) if cell is None else self.function(options, shell, cell)
+        with one_reading():
+            return self.function(options, shell) if cell is None else self.function(options, shell, cell)
 
     @property
     def title(self) -> str:
