@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Itera
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from itertools import takewhile
+from itertools import chain, takewhile
 from threading import Event
 from typing import Any, Generic, NamedTuple, TypeVar, cast, get_args
 from urllib.parse import urlsplit
@@ -551,8 +551,7 @@ class _Events(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         stream = _without_mark(self._stream)
-        yield from joined(stream) if self._is_output else stream
-        yield b"\n\n"
+        return chain(joined(stream) if self._is_output else stream, [b"\n\n"])
 
     def close(self) -> None:
         self._stream.close()

@@ -180,14 +180,14 @@ def _marks(values: Iterable[Any]) -> str:
 
 def _stored(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the values of fields as the file holds them, without secrets."""
-    row: dict[str, Any] = redact_values(changes, without_secrets)
-    for name, value in row.items():
+    row = dict(changes)
+    for name, value in changes.items():
         if name in JSON:
-            row[name] = json.dumps(value, default=str)
+            row[name] = json.dumps(redact_values(value, without_secrets), default=str)
         elif name in MONEY and value is not None:
             row[name] = str(value)
         elif isinstance(value, str):
-            row[name] = value.encode(errors="replace").decode()
+            row[name] = without_secrets(value).encode(errors="replace").decode()
     return row
 
 

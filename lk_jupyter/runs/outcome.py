@@ -80,22 +80,22 @@ def result_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because: 
     """Return the result of a run that ended well; raise RunFailed or RunAborted for any other."""
     if record.status.lower() not in SUCCEEDED_STATES:
         raise failure_of(record, line_shift=line_shift, stopped_because=stopped_because)
-    stdout, stderr = printed(record, "stdout"), printed(record, "stderr")
+    stdout, stderr = printed(record)
     return Result(record.execution_id, stdout, stderr, record.return_code, duration_of(record), record.billed)
 
 
-def printed(record: ExecutionRecord, stream: str, *, keeps_hidden: bool = True) -> str | None:
-    """Return what the code wrote to stdout or stderr, as the record has it, without the frames between.
-
-    ``keeps_hidden`` is whether text stays in that a frame shows in its place: a progress bar, a line of stderr.
-    """
-    text: str | None = getattr(record, stream)
+def printed(record: ExecutionRecord) -> tuple[str | None, str | None]:
+    """Return what the code wrote to stdout and to stderr, as the record has it, without the frames between."""
     nonce = nonce_in(record.metadata)
-    shown = text and split(text, nonce, keeps_hidden=keeps_hidden)[0]
-    if stream != "stderr" or not keeps_hidden:
-        return shown
-    moved = text_of(frame for frame in split(record.stdout or "", nonce)[1] if frame.kind == STDERR)
-    return moved + (shown or "") if moved else shown
+    stdout, frames = split(record.stdout or "", nonce)
+    stderr = record.stderr and split(record.stderr, nonce)[0]
+    moved = text_of(frame for frame in frames if frame.kind == STDERR)
+    return None if record.stdout is None else stdout, moved + (stderr or "") if moved else stderr
+
+
+def stderr_beside_frames(record: ExecutionRecord) -> str | None:
+    """Return stderr as the record has it, without the frames and without what they show: a bar, a line of stderr."""
+    return record.stderr and split(record.stderr, nonce_in(record.metadata), keeps_hidden=False)[0]
 
 
 def _shown_error(record: ExecutionRecord) -> str:
@@ -115,7 +115,7 @@ def failure_of(record: ExecutionRecord, *, line_shift: int = 0, stopped_because:
     message = redact(f"run {record.execution_id[:SHORT_ID]} {reason}")
     if known or record.status.lower() in STOPPED_STATES:
         return RunAborted(message, execution_id=record.execution_id)
-    traceback = redact(remote_traceback(printed(record, "stderr") or "", record.file_name or "", line_shift))
+    traceback = redact(remote_traceback(printed(record)[1] or "", record.file_name or "", line_shift))
     return RunFailed(
         message,
         execution_id=record.execution_id,
@@ -133,7 +133,7 @@ def _reason(record: ExecutionRecord) -> str:
 
 
 def _failed(record: ExecutionRecord) -> str:
-    cause = remote_traceback(printed(record, "stderr") or "", "", 0).rstrip().rpartition("\n")[2]
+    cause = remote_traceback(printed(record)[1] or "", "", 0).rstrip().rpartition("\n")[2]
     if f"'{DRIVER}'" in cause:
         return "couldn't find the uploaded files.\nThis cloud accepts only code: add --no-rich."
     code = f"exit code {record.return_code}" if record.return_code else f"state {label_of(record.word)}"

@@ -112,6 +112,7 @@ class Run:
         self._record: ExecutionRecord | None = None
         self._ending = Ending(session.client, execution_id)
         self._state = ""
+        self._journal = journal()
 
     @classmethod
     def submit(cls, session: Connection, package: Bundle, *, group: str | None = None, warn: bool = True) -> Run:
@@ -179,7 +180,7 @@ class Run:
         """
         if self.bundle:
             return self.bundle.machine
-        entry = journal().get(self.execution_id)
+        entry = self._journal.get(self.execution_id)
         if entry and entry.machine:
             return MachineType(hardware_profile=entry.machine, price_per_hour=entry.price_per_hour)
         profile = self.record.hardware_profile
@@ -206,7 +207,7 @@ class Run:
         """Take in a state that was heard of, so that the journal has it; what comes after the end is late."""
         if self._record is None and state.lower() != self._state:
             self._state = state.lower()
-            journal().update(self.execution_id, state=self._state)
+            self._journal.update(self.execution_id, state=self._state)
 
     @property
     def record(self) -> ExecutionRecord:
@@ -219,13 +220,13 @@ class Run:
         record = self._ending.record()
         if is_final(record.status):
             self._record = record
-            journal().update(self.execution_id, **end_of_entry(record))
+            self._journal.update(self.execution_id, **end_of_entry(record))
         return record
 
     @property
     def sent_at(self) -> float | None:
         """The moment, on the clock of ``meter.now``, at which it was sent; None when that was on another machine."""
-        if self._sent_at is None and (entry := journal().get(self.execution_id)):
+        if self._sent_at is None and (entry := self._journal.get(self.execution_id)):
             self._sent_at = now() - max(0.0, time.time() - entry.created_at)
         return self._sent_at
 
@@ -252,13 +253,14 @@ class Run:
         if self._record and self._record.billed is None:  # some servers bill a moment after the end
             self._record = None
             record = self.record
-        at = None if self.sent_at is None else now()
-        return bill_of(record, price_of(self.machine), at=at, sent_at=self.sent_at)
+        sent_at = self.sent_at
+        at = None if sent_at is None else now()
+        return bill_of(record, price_of(self.machine), at=at, sent_at=sent_at)
 
     @property
     def _entry(self) -> JournalEntry | None:
         """What the journal has of it; None for a run that was not started from here."""
-        entry = journal().get(self.execution_id)
+        entry = self._journal.get(self.execution_id)
         return entry if entry and self._session.speaks_to(entry.base_url) else None
 
     @cached_property
@@ -277,7 +279,7 @@ class Run:
         """What the frames in its output carry; None when it makes none."""
         if self.bundle:
             return self.bundle.nonce
-        entry = journal().get(self.execution_id)
+        entry = self._journal.get(self.execution_id)
         metadata = entry.request.get("metadata") if entry else self.record.metadata
         return nonce_in(metadata)
 
@@ -286,7 +288,7 @@ class Run:
         """The ports that the run was started with, as far as they are known."""
         if self.bundle:
             return self.bundle.ports
-        entry = journal().get(self.execution_id)
+        entry = self._journal.get(self.execution_id)
         return ports_in(entry.request.get("metadata") if entry else self.record.metadata)
 
     def frames(self, kind: str) -> list[Frame]:
@@ -319,7 +321,7 @@ class Run:
 
     def follower(self, log: RunLog, stop: threading.Event | None = None) -> Follower:
         """Return what follows this run and writes its log, from the end of what the log has."""
-        entry = journal().get(self.execution_id)
+        entry = self._journal.get(self.execution_id)
         return Follower(
             self._session.client,
             self.execution_id,
@@ -337,7 +339,7 @@ class Run:
         """Record that the file holds the complete log, so that it need never be asked for again."""
         log.flush()
         if log.is_kept:
-            journal().update(self.execution_id, log_size=size)
+            self._journal.update(self.execution_id, log_size=size)
 
     def follow(self) -> Iterator[StreamEvent]:
         """Yield the output from its first line as ``Output`` events, every line once, then ``Finished``.
@@ -421,7 +423,7 @@ class Run:
 
     def seen(self) -> None:
         """Record that the end of the run was looked at."""
-        journal().update(self.execution_id, shown=True)
+        self._journal.update(self.execution_id, shown=True)
 
     def result(self, timeout: float | None = None) -> Result:
         """Wait for the end and return the result.

@@ -69,12 +69,12 @@ METADATA_KEY = "lk_jupyter"
 
 
 def receipt_facts(
-    record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None
+    record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None, bill: Bill | None = None
 ) -> dict[str, Any]:
     """Return the receipt of a run that has ended; credits are text, so that no digit is lost.
 
     ``cost_is`` is billed for the server's figure, estimated for price and time, and ``at most`` where the server
-    does not give the moments between which it bills.
+    does not give the moments between which it bills. ``bill`` is given by whoever has it already.
     """
     facts = {
         "execution_id": record.execution_id,
@@ -88,7 +88,7 @@ def receipt_facts(
         "reason": redact(platform_words(record)) or None if record.status not in SUCCEEDED_STATES else None,
     }
     known = {name: fact for name, fact in facts.items() if fact is not None}
-    return {**facts_so_far(bill_of(record, price_of(machine)), machine, package), **known}
+    return {**facts_so_far(bill or bill_of(record, price_of(machine)), machine, package), **known}
 
 
 def facts_so_far(bill: Bill, machine: MachineType | None, package: Bundle | None) -> dict[str, Any]:

@@ -231,7 +231,7 @@ class LiveOutput:
         """Show the content in place of the last; it may be passed over, unless ``now``."""
         moment = time.monotonic()
         said = self._said(content)
-        if said == self._shown or not (now or (self._in_place and moment - self._shown_at >= self.pace)):
+        if said == self._shown or not (now or self.is_due):
             return
         if self._update is None or not self._in_place:
             self._update = show_updated(self._shell, Redacted(content))
@@ -251,6 +251,11 @@ class LiveOutput:
         if not text and not self._in_place:
             return self._shown  # an empty line in a terminal
         return f"{getattr(content, 'revision', '')} {text}"
+
+    @property
+    def is_due(self) -> bool:
+        """Whether content that is shown at this moment appears without ``now`` too."""
+        return self._in_place and time.monotonic() - self._shown_at >= self.pace
 
     @property
     def is_shown(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -87,22 +87,6 @@ class RichOutput:
         left_out = self._bundles.left_out
         said = [f"… {left_out:,} more outputs of the run aren't kept here: %lk_config rich_outputs"] if left_out else []
         return [*said, *([f"… {damaged:,} outputs of the run were damaged in transit"] if damaged else [])]
-
-
-def newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
-    """Leave out updates of an output that a later one among the items replaces."""
-    kept: list[str | Frame] = []
-    seen: set[str] = set()
-    for item in reversed(list(items)):
-        if isinstance(item, Frame) and item.kind == "update":
-            name = str(item.payload.get("id"))
-            if name in seen:
-                continue
-            seen.add(name)
-        elif isinstance(item, Frame) and item.kind in {"display", "clear"}:
-            seen.clear()
-        kept.append(item)
-    return kept[::-1]
 
 
 _NOTHING: dict[str, Any] = {"text/plain": ""}

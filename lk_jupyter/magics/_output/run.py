@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -31,14 +31,14 @@ from lk_jupyter.magics._output.live import (
     show_last,
 )
 from lk_jupyter.magics._output.log import LogOutput
-from lk_jupyter.magics._output.rich import RichOutput, newest_only
+from lk_jupyter.magics._output.rich import RichOutput
 from lk_jupyter.protocol.frames import BAR, ERROR, SHOWN, STDERR, Frame, text_of, words_of
 from lk_jupyter.protocol.notice import HINT, Notice
-from lk_jupyter.runs.clock import Bill, bill_of, next_second, waited_of
+from lk_jupyter.runs.clock import Bill, bill_of, next_second
 from lk_jupyter.runs.interrupts import waiting_on
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.base import ObserverGroup
-from lk_jupyter.runs.outcome import duration_of, printed
+from lk_jupyter.runs.outcome import duration_of, stderr_beside_frames
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
@@ -146,7 +146,7 @@ class RunDisplay:
 
     def _show(self, items: list[str | Frame]) -> None:
         """Show text and frames in order."""
-        for item in newest_only(items) or [""]:
+        for item in _newest_only(items) or [""]:
             if isinstance(item, str):
                 self.heard(item)
                 if item:
@@ -207,7 +207,8 @@ class RunDisplay:
                 told = [self._run.bundle.installs]
         state = "reconnecting" if pump.lost else "stopping" if self.is_stopping else pump.state
         told += self._ask_company(seconds)
-        self._status.show(self._line(state, told, figures, bill), now=state != self._state)
+        if state != self._state or self._status.is_due:
+            self._status.show(self._line(state, told, figures, bill), now=True)
         self._state = state
 
     def _ask_company(self, seconds: float | None) -> list[str]:
@@ -260,7 +261,7 @@ class RunDisplay:
         self._settle(line, [remark for remark in remarks if remark not in hints])
         if hints:
             show_last(self.shell, Redacted(Hints(hints)))
-        if (stderr := printed(record, "stderr", keeps_hidden=False)) and not traceback and not self._quiet:
+        if (stderr := stderr_beside_frames(record)) and not traceback and not self._quiet:
             display(Stderr(stderr))
 
     def _closing(self, record: ExecutionRecord) -> tuple[StatusLine, list[Notice]]:
@@ -333,18 +334,36 @@ class RunDisplay:
         self._status.show(line, now=True)
 
 
+def _newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
+    """Leave out updates of an output that a later one among the items replaces."""
+    kept: list[str | Frame] = []
+    seen: set[str] = set()
+    for item in reversed(list(items)):
+        if isinstance(item, Frame) and item.kind == "update":
+            name = str(item.payload.get("id"))
+            if name in seen:
+                continue
+            seen.add(name)
+        elif isinstance(item, Frame) and item.kind in {"display", "clear"}:
+            seen.clear()
+        kept.append(item)
+    return kept[::-1]
+
+
 def receipt(record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None) -> StatusLine:
     """Return the line that closes a run: state, duration, cost, id; its metadata is all of that for programs.
 
     The duration is how long the code ran, and how long it waited for a machine where that was long.
     """
-    bill, seconds, waited = bill_of(record, price_of(machine)), duration_of(record), waited_of(record) or 0.0
+    bill, seconds = bill_of(record, price_of(machine)), duration_of(record)
+    facts = receipt_facts(record, machine, package, bill)
+    waited = facts.get("waited_seconds", 0.0)
     queue = f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""
     took = "" if seconds is None else queue + duration_label(seconds)
     line = StatusLine(record.status, [priced(machine), took, bill.label, f"run {record.execution_id}"])
-    line.run = receipt_facts(record, machine, package)
+    line.run = facts
     if is_final(record.status):
-        line.metadata = {METADATA_KEY: line.run}
+        line.metadata = {METADATA_KEY: facts}
     return line
 
 

@@ -165,9 +165,9 @@ class LowBalance(RunObserver):
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return the warning, from a balance that is read now where it may be low."""
-        price, cost = price_of(run.machine), run.bill(record).cost or Decimal(0)
         left = self._watch.left
-        if left is None or not price or (left - cost) / price * 3600 >= LOW_SECONDS:
+        price = left is not None and price_of(run.machine)
+        if left is None or not price or (left - (run.bill(record).cost or 0)) / price * 3600 >= LOW_SECONDS:
             return []
         left = self._watch.read_after_end()
         if left is None or left / price * 3600 >= LOW_SECONDS:

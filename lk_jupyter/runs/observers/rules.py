@@ -86,7 +86,7 @@ class Evidence:
     @cached_property
     def errors(self) -> list[str]:
         """The errors that ended the run, each with its complete message, the last one last."""
-        text = (self.record and printed(self.record, "stderr")) or self.log
+        text = (self.record and printed(self.record)[1]) or self.log
         text = _AT_EXIT.split(COLOUR.sub("", text))[0]
         parts = remote_traceback(text, "", 0).split(TRACEBACK)[1:]
         return [match[0].strip() for part in parts if (match := _ERROR.search(part))]

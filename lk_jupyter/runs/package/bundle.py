@@ -16,6 +16,7 @@ from decimal import Decimal
 from functools import cached_property
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -134,28 +135,29 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
 
     Raises UsageError or SyntaxError for code that can't run.
     """
+    parcel = parcel or VariablePayload()
+    carries = parcel.carries
     rich = source.is_cell if options.rich is None else options.rich
     code = as_python(source.code) if rich else source.code
     tree = check_code(code, file_name=source.file_name, first_line=source.first_line, awaits=rich)
     if rich:
         has_ipython = (
             bool(options.session)
-            or bool(parcel and parcel.carries)  # the run asks for it where it's missing
+            or carries  # the run asks for it where it's missing
             or "ipython" in " ".join(options.requirements).lower()
             or "IPython" in imported_names(tree)
         )
         check_magics(tree, source.first_line, has_ipython=has_ipython)
         parts = [rich_part(), *parts]
-    parcel = parcel or VariablePayload()
     parts = [*([RemoteModule("_lk_time")] if rich and options.time else []), *parts, *parcel.parts]
     names = imported_names(tree) | parcel.modules
     local = local_files(names, source.folder)
     paths = {**local, **_asked_files(options.files, source.folder)}
-    if parcel.carries:
+    if carries:
         paths = {**_named_files(tree, source.folder), **paths}
     files, binary = _contents(paths)
     _check_places({**files, **binary}, source)
-    folders = _named_folders(tree, source.folder, parcel)
+    folders = _named_folders(tree, source.folder, parcel.origin.values) if carries and parcel.origin else []
     if binary or folders:
         parts = [*parts, RemoteModule(_FILES, {"files": binary, "folders": folders})]
     metadata = {**options.metadata, **parcel.metadata, REQUEST_KEY: uuid.uuid4().hex}
@@ -248,12 +250,10 @@ def _named_files(tree: ast.Module, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _named_folders(tree: ast.Module, folder: Path, parcel: VariablePayload) -> list[str]:
+def _named_folders(tree: ast.Module, folder: Path, variables: Mapping[str, Any]) -> list[str]:
     """Return the folders next to the notebook that the code or its variables name, where it may write a file."""
-    if not (parcel.carries and parcel.origin):
-        return []
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    names = [*texts, *(value for value in parcel.origin.values.values() if isinstance(value, (str, Path)))]
+    names = [*texts, *(value for value in variables.values() if isinstance(value, (str, Path)))]
     found = set()
     for path in [
         path for name in names if 0 < len(str(name)) < _LONGEST_NAME for path in (Path(name), Path(name).parent)

@@ -101,8 +101,8 @@ def _parcel(
     source: Source, options: RunOptions, kept: Mapping[str, str | None] | None
 ) -> tuple[Mapping[str, Any], VariablePayload]:
     """Return the variables that a run brings along, and the parcel of them."""
-    outputs = named("out", options.outputs)
     carries = options.carry if options.carry is not None else source.is_cell and setting("carry")
+    outputs = named("out", options.outputs)
     inputs = inputs_of(source, options)
     if not (carries or inputs or outputs):
         return inputs, VariablePayload()

@@ -86,12 +86,13 @@ def require_consent(packages: Iterable[Bundle], ask: Callable[[str], bool] | Non
 
 def _with_size_allowed(packages: list[Bundle], ask: Callable[[str], bool] | None) -> list[Bundle]:
     """Ask about large variables that nobody named. Raises UsageError as ``require_consent`` does."""
-    limit: int = setting("carry_limit")
     for package in packages:
+        if package.parcel.size_allowed or not package.parcel.carries:
+            continue
         asked = {name for text in getattr(package.options, "inputs", []) for name in re.split("[, ]+", text)}
         sent = [one for one in package.parcel.inputs if one.name not in asked]
-        size = sum(one.size for one in sent)
-        if not package.parcel.carries or package.parcel.size_allowed or size <= limit:
+        size, limit = sum(one.size for one in sent), setting("carry_limit")
+        if size <= limit:
             continue
         largest = sorted(sent, key=lambda one: -one.size)[:3]
         said = f"The cell reads {size_label(size)} of variables: {', '.join(map(str, largest))}."
