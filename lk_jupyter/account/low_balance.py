@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary, ref
 
 from lk_jupyter.account.balance import Balance, credits_left
 from lk_jupyter.account.burn_rate import billable_resources
-from lk_jupyter.machines.cost import credits_label, duration_label
 from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import UsageError
+from lk_jupyter.text.units import credits_label
 
 _HOUR = 3600
 _FOREVER = 10**9
-_SMALL = Decimal(1)
-_SMALLEST = Decimal("0.0001")
 
 #: Seconds that a run may go on after its time is up, until it is dead and billed.
 _DYING = 1
@@ -52,26 +50,3 @@ def seconds_for(machine: MachineType, amount: Decimal) -> int:
             f"which cost {credits_label(least)}. Nothing was sent."
         )
     return seconds
-
-
-def credits_label(amount: Decimal | None) -> str:
-    """Return an amount in words: four decimals below one credit, two above."""
-    if amount is None:
-        return "price unknown"
-    if 0 < amount < _SMALLEST:
-        return f"under {_SMALLEST} credits"
-    return f"{amount:.4f} credits" if abs(amount) < _SMALL else f"{amount:.2f} credits"
-
-
-def moment_label(moment: datetime | None, form: str = "%d %b %Y %H:%M") -> str:
-    """Return a moment as the reader's clock shows it; nothing where the server gave none."""
-    return f"{moment.astimezone():{form}}" if moment else ""
-
-
-def duration_label(seconds: float) -> str:
-    """Return a time span in words, such as ``7.4 s``, ``3 min 05 s`` or ``2 h 10 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

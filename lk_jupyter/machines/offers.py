@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.cost import cost_at, duration_label
+from lk_jupyter.machines.cost import cost_at
+from lk_jupyter.text.units import duration_label
 
 if TYPE_CHECKING:
     from lk_jupyter.api.vms import VMAvailability

@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from lk_jupyter.config.settings import setting
-from lk_jupyter.machines.cost import credits_label
 from lk_jupyter.machines.offers import MachineFilter, MachineOffer, fitting, ordered, seconds_of, worst_case
+from lk_jupyter.text.units import credits_label
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from lk_jupyter.inference.batch import BatchProgress, BatchResult, Estimate, Job
 from lk_jupyter.inference.batch_file import opened
 from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.inference.rows import Column, column
-from lk_jupyter.machines.cost import credits_label, duration_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.bars import Bar, Rows
@@ -27,6 +26,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
 from lk_jupyter.text.pandas import pandas
+from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.table import shown_as_grid
 
 _KNOWN = "Already answered: nothing was sent or billed. --again asks again."

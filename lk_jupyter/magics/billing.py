@@ -15,7 +15,6 @@ from lk_jupyter.account.price_book import COLUMNS, price_rows
 from lk_jupyter.api.billing import BillingActivity, CheckoutRequest, ExecutionSummary, Invoice
 from lk_jupyter.api.voucher import VoucherValidateRequest
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.cost import credits_label, moment_label
 from lk_jupyter.magics._engine.ask import ask_hidden
 from lk_jupyter.magics._engine.parser import Subcommands, magic
 from lk_jupyter.magics._engine.tables import Table, frame, say
@@ -24,6 +23,7 @@ from lk_jupyter.options.billing import CheckoutOptions, EntriesOptions, PricingO
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import current
+from lk_jupyter.text.units import credits_label, moment_label
 from lk_jupyter.views.table import Drawing
 
 _SAFE = frozenset({"https", "http"})

@@ -11,7 +11,6 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api._files import Upload
 from lk_jupyter.api.storage import BulkUploadBody, UploadFileBody
 from lk_jupyter.errors import StorageError, UsageError
-from lk_jupyter.machines.cost import moment_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table, say
@@ -20,8 +19,8 @@ from lk_jupyter.options.fields import limit, option, word, yes
 from lk_jupyter.options.runs import Options
 from lk_jupyter.session import current
 from lk_jupyter.storage._plan import file_name
-from lk_jupyter.storage.progress import size_label
 from lk_jupyter.storage.storage import SCHEME
+from lk_jupyter.text.units import moment_label, size_label
 
 lk_bucket = Subcommands(
     "lk_bucket",

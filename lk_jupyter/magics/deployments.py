@@ -12,7 +12,6 @@ from lk_jupyter.account.low_balance import short_of_an_hour
 from lk_jupyter.api.inference import Deployment, DeploymentDetail, StopDeploymentRequest
 from lk_jupyter.errors import DeploymentFailed
 from lk_jupyter.inference.deploy import DeploymentPlan, create_once, find, logs, plan, serves, starting
-from lk_jupyter.machines.cost import credits_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
@@ -24,6 +23,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.redact import redact
+from lk_jupyter.text.units import credits_label
 
 _MARKS = {"created": "✓", "running": "✓", "failed": "✗", "stopped": "■", "paused": "■"}
 _WORDS = {"created": "serves", "paused": "paused, not billed"}

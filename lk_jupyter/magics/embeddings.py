@@ -11,7 +11,6 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.inference.embed import Vectors, embed
 from lk_jupyter.inference.rows import column
-from lk_jupyter.machines.cost import credits_label, duration_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.bars import Bar, Rows
@@ -22,6 +21,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
 from lk_jupyter.text.pandas import numpy
+from lk_jupyter.text.units import credits_label, duration_label
 
 
 @magic(EmbedOptions)

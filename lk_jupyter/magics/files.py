@@ -10,7 +10,6 @@ from IPython.display import display
 
 from lk_jupyter.api.files import BatchFile
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.cost import moment_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table, say
@@ -19,7 +18,7 @@ from lk_jupyter.options.fields import limit, option, word, yes
 from lk_jupyter.options.runs import Options
 from lk_jupyter.session import current
 from lk_jupyter.storage._plan import file_name
-from lk_jupyter.storage.progress import size_label
+from lk_jupyter.text.units import moment_label, size_label
 
 lk_files = Subcommands("lk_files", "List, show, download and delete the files of batches: requests and answers.")
 

@@ -14,7 +14,6 @@ from lk_jupyter.account.organizations import team_slug
 from lk_jupyter.api.auth import ApiKeyValidateRequest
 from lk_jupyter.connection import signin
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.cost import moment_label
 from lk_jupyter.magics._engine.ask import ask, ask_hidden
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.permissions import may
@@ -24,6 +23,7 @@ from lk_jupyter.magics._output.secret import show_once
 from lk_jupyter.options.keys import CreateKeyOptions, KeyOptions, ListKeysOptions, RegenerateOptions, ToggleOptions
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.session import Session, current
+from lk_jupyter.text.units import moment_label
 
 lk_keys = Subcommands(
     "lk_keys",

@@ -14,9 +14,9 @@ from lk_jupyter.magics._output.live import StatusLine
 from lk_jupyter.options.runs import LoadOptions
 from lk_jupyter.session import current
 from lk_jupyter.storage.load import SAMPLE, LoadRequest, code_for, load
-from lk_jupyter.storage.progress import size_label
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import SCHEME
+from lk_jupyter.text.units import size_label
 
 
 @magic(LoadOptions)

@@ -18,7 +18,6 @@ from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.config.files import platform_path
 from lk_jupyter.errors import LkError
-from lk_jupyter.machines.cost import moment_label
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import interrupt
@@ -35,6 +34,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.session import Session, current
+from lk_jupyter.text.units import moment_label
 from lk_jupyter.views.plan import plan_view
 
 lk_notebook = Subcommands(

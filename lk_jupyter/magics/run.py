@@ -18,7 +18,6 @@ from lk_jupyter.api.workloads import Workload
 from lk_jupyter.code.ipython import as_python
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import ApiError, RunError, UsageError
-from lk_jupyter.machines.cost import moment_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._fan_out import fan_out
@@ -49,6 +48,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.session import Session, current
+from lk_jupyter.text.units import moment_label
 from lk_jupyter.views.plan import plan_view
 
 T = TypeVar("T")

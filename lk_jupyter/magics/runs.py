@@ -18,7 +18,6 @@ from lk_jupyter.api.states import state_label
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import ApiError, NotFound, OutcomeUnknown, UsageError
 from lk_jupyter.machines.catalogue import price_label
-from lk_jupyter.machines.cost import duration_label, moment_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
@@ -33,6 +32,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.redact import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
+from lk_jupyter.text.units import duration_label, moment_label
 
 
 @magic(MachinesOptions)

@@ -17,7 +17,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import SUCCEEDED_STATES, canonical
 from lk_jupyter.config.assumptions import ABSENT
 from lk_jupyter.errors import OperationNotAvailable, RunAborted, RunFailed, UsageError
-from lk_jupyter.machines.cost import cost_of, credits_label, duration_label
+from lk_jupyter.machines.cost import cost_of
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, say
@@ -31,6 +31,7 @@ from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.runs.submit.start import sent_once
 from lk_jupyter.session import Session, current
+from lk_jupyter.text.units import credits_label, duration_label
 
 _PAUSE = 1.0
 

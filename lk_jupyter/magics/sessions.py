@@ -13,7 +13,6 @@ from lk_jupyter.api.hosted_channel import Asked, Message
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.machines.catalogue import price_label
-from lk_jupyter.machines.cost import duration_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
@@ -44,6 +43,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.session import Session, current
+from lk_jupyter.text.units import duration_label
 from lk_jupyter.views.plan import plan_view
 
 lk_sessions = Subcommands(

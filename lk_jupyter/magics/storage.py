@@ -22,9 +22,9 @@ from lk_jupyter.options.runs import GetOptions, LsOptions, PutOptions, RmOptions
 from lk_jupyter.session import current
 from lk_jupyter.storage._plan import file_name
 from lk_jupyter.storage.objects import ObjectInfo
-from lk_jupyter.storage.progress import size_label
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import SCHEME, Storage
+from lk_jupyter.text.units import size_label
 
 _PATTERN = set("*?[")
 

@@ -13,7 +13,6 @@ from lk_jupyter.account.low_balance import short_of_an_hour
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.vms import UP_STATES, VM, RenameVMRequest, TerminateVMResponse, VMInstanceVariant, VMStatus
 from lk_jupyter.errors import LkError, UsageError
-from lk_jupyter.machines.cost import credits_label, duration_label, moment_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table, say
@@ -30,6 +29,7 @@ from lk_jupyter.options.vms import (
 )
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.session import current
+from lk_jupyter.text.units import credits_label, duration_label, moment_label
 from lk_jupyter.vms import vms as vm
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, chosen, offers
 from lk_jupyter.vms.ssh import PublicKey, SshEndpoint, find_key, make_key, own_keys

@@ -8,7 +8,6 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import RunError
-from lk_jupyter.machines.cost import duration_label
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.background import BACKGROUND, PACE
@@ -18,6 +17,7 @@ from lk_jupyter.options.runs import WaitOptions
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import current
+from lk_jupyter.text.units import duration_label
 
 
 @magic(WaitOptions)

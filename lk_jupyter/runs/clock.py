@@ -17,7 +17,8 @@ from typing import Literal, Protocol
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.errors import LkError
-from lk_jupyter.machines.cost import cost_at, credits_label
+from lk_jupyter.machines.cost import cost_at
+from lk_jupyter.text.units import credits_label
 
 #: Of the clocks that nobody sets, the one that keeps running while the machine sleeps, where the usual one does not.
 _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from lk_jupyter.storage.objects import ObjectInfo
-from lk_jupyter.storage.progress import size_label
+from lk_jupyter.text.units import size_label
 
 
 @dataclass(frozen=True)

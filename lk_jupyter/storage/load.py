@@ -18,8 +18,8 @@ from typing import Any
 
 from lk_jupyter.errors import InsufficientMemory, LkError, StorageError
 from lk_jupyter.storage._memory import free_memory
-from lk_jupyter.storage.progress import size_label
 from lk_jupyter.storage.storage import Storage
+from lk_jupyter.text.units import size_label
 
 #: Rows that are offered where all do not fit.
 SAMPLE = 100_000

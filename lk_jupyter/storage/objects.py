@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lk_jupyter._lazy import renamed
-from lk_jupyter.storage.progress import size_label, time_label
+from lk_jupyter.text.units import size_label, time_label
 
 
 @dataclass(frozen=True)

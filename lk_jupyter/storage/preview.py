@@ -16,8 +16,8 @@ from typing import Any
 from lk_jupyter.errors import LkError
 from lk_jupyter.storage.load import PACKED, _library
 from lk_jupyter.storage.objects import ObjectInfo
-from lk_jupyter.storage.progress import size_label
 from lk_jupyter.storage.storage import Storage
+from lk_jupyter.text.units import size_label
 
 #: The most that is shown: rows and columns of a table, letters of a cell, bytes of text, of a notebook, of an image.
 ROWS, COLUMNS, LETTERS = 20, 50, 200

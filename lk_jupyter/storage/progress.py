@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lk_jupyter.text.units import size_label, time_label
+
 #: Seconds over which the speed is taken.
 _WINDOW = 5.0
-
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 @dataclass(frozen=True)
@@ -106,21 +106,3 @@ class Meter:
             speed = (self._bytes_done - before) / span if span > 0 else 0.0
             size = max(self._size, self._bytes_done)
             return Progress(self._files, self._files_done, size, self._bytes_done, now - self._began, speed)
-
-
-def size_label(size: float) -> str:
-    """Return bytes as people read them: 12.3 MB."""
-    for unit in _UNITS:
-        if size < 999.5 or unit == _UNITS[-1]:
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
-
-
-def time_label(seconds: float) -> str:
-    """Return a time as people read it: 3 min 20 s."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"

@@ -10,7 +10,7 @@ from lk_jupyter.account.burn_rate import BillableResource, counted
 from lk_jupyter.account.spending import Spending, Sum, shares
 from lk_jupyter.api.billing import CreditsBalance, UserCredits
 from lk_jupyter.api.orgs import OrgBalance
-from lk_jupyter.machines.cost import credits_label, duration_label
+from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import MOST, Drawing, Table, picture, rest
 

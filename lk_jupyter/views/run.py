@@ -10,12 +10,13 @@ from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label
-from lk_jupyter.machines.cost import duration_label, moment_label, price_of
+from lk_jupyter.machines.cost import price_of
 from lk_jupyter.runs.clock import Bill, bill_of, waited_of
 from lk_jupyter.runs.outcome import failure_of, platform_words
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.redact import redact
+from lk_jupyter.text.units import duration_label, moment_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import Table, picture
 

@@ -12,8 +12,8 @@ from traitlets import Bool, Int, List, Unicode
 from lk_jupyter.account import balance
 from lk_jupyter.account.burn_rate import counted
 from lk_jupyter.account.spending import Spending, Sum, organizations, shares, spending
-from lk_jupyter.machines.cost import credits_label
 from lk_jupyter.session import Session, current
+from lk_jupyter.text.units import credits_label
 from lk_jupyter.views import credits as pictures
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.png import Part, bars

@@ -14,10 +14,10 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.inference.chat_target import answerer
 from lk_jupyter.inference.conversation import ChatReply, Coming, Talk
-from lk_jupyter.machines.cost import credits_label, duration_label
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
 from lk_jupyter.text.redact import redact
+from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.markdown import html_of
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets._view import View, user_action

@@ -12,13 +12,13 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.states import state_label
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label
-from lk_jupyter.machines.cost import duration_label
 from lk_jupyter.options.runs import HistoryOptions, check
 from lk_jupyter.runs.history.diff import compare, side_of
 from lk_jupyter.runs.history.history import History, RunSummary, history
 from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.redact import redact, redact_values
+from lk_jupyter.text.units import duration_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import MOST, Table, picture, rest, shown_as_grid
 from lk_jupyter.widgets._view import View, background_action, user_action

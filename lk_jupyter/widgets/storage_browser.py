@@ -21,10 +21,11 @@ from lk_jupyter.storage.load import SAMPLE, LoadRequest, code_for, is_loadable, 
 from lk_jupyter.storage.load import load as value_of
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.preview import preview
-from lk_jupyter.storage.progress import Progress, size_label
+from lk_jupyter.storage.progress import Progress
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import Storage
 from lk_jupyter.text.redact import redact
+from lk_jupyter.text.units import size_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets import _browser_picture
 from lk_jupyter.widgets._namespace import checked_name, free_name, set_variable

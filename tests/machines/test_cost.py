@@ -1,22 +1,17 @@
 """What runs cost, told before, and the time that an amount buys."""
 
-import json
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.cost import cost_of, credits_label, duration_label, seconds_for
+from lk_jupyter.machines.cost import cost_of, seconds_for
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.package.bundle import Limits, bundle
-from lk_jupyter.storage.progress import size_label
 
 A100 = MachineType(hardware_profile="gpu.a100", price_per_hour="1.59")
-#: Read by the tests of the TypeScript half too.
-FIGURES = json.loads(Path(__file__).parents[1].joinpath("figures.json").read_text("utf-8"))
 UNPRICED = MachineType(hardware_profile="gpu.secret", price_per_hour=None)
 
 
@@ -62,18 +57,3 @@ def test_a_low_maximum_cost_shortens_the_time_that_is_sent_so_that_the_server_ke
 
 def test_a_machine_without_a_price_says_so_in_place_of_a_worst_case():
     assert made(machine=UNPRICED).at_most == "price unknown, 60 s at most"
-
-
-@pytest.mark.parametrize(("amount", "label"), FIGURES["credits"])
-def test_credits_are_written_as_the_browser_writes_them(amount, label):
-    assert credits_label(Decimal(str(amount))) == label
-
-
-@pytest.mark.parametrize(("seconds", "label"), FIGURES["duration"])
-def test_a_duration_is_written_as_the_browser_writes_it(seconds, label):
-    assert duration_label(seconds) == label
-
-
-@pytest.mark.parametrize(("count", "label"), FIGURES["size"])
-def test_a_size_is_written_as_the_browser_writes_it(count, label):
-    assert size_label(count) == label

@@ -11,7 +11,6 @@ from typing import Any
 
 from lk_jupyter.api.states import state_label
 from lk_jupyter.machines.catalogue import price_label
-from lk_jupyter.machines.cost import credits_label, duration_label
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.bars import Bar, Rows, bar_of, is_bar
 from lk_jupyter.magics._output.gallery import RecentOutputs
@@ -24,6 +23,7 @@ from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.redact import COLOUR
+from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Characters of a lane's newest line that the board shows, and of the remark on it in the table.

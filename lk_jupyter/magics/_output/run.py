@@ -14,7 +14,7 @@ from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
 from lk_jupyter.machines.catalogue import price_label
-from lk_jupyter.machines.cost import duration_label, price_of
+from lk_jupyter.machines.cost import price_of
 from lk_jupyter.magics._output.bars import Bars
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.live import (
@@ -41,6 +41,7 @@ from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.outcome import duration_of, stderr_beside_frames
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
+from lk_jupyter.text.units import duration_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Seconds between two writes of the log, and what an unfinished line gets to be finished.

@@ -9,7 +9,6 @@ from lk_jupyter.account.organizations import acting, slug_of
 from lk_jupyter.api.orgs import Org, OrgBillingDetails, OrgCreate, OrgUpdate
 from lk_jupyter.config import settings
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.cost import credits_label, moment_label
 from lk_jupyter.magics._engine.ask import answered
 from lk_jupyter.magics._engine.permissions import may
 from lk_jupyter.magics._engine.tables import Table, say
@@ -25,6 +24,7 @@ from lk_jupyter.options.orgs import (
 )
 from lk_jupyter.options.runs import NoOptions, check_model
 from lk_jupyter.session import current
+from lk_jupyter.text.units import credits_label, moment_label
 
 _BILLING = {
     "company": "billing_company_name",

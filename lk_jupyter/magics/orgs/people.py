@@ -9,7 +9,6 @@ from lk_jupyter.account.organizations import member, own_invite, sent_invite, sl
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.orgs import OrgInvite, OrgMemberAdd, OrgMemberRoleUpdate
 from lk_jupyter.errors import Conflict, Forbidden, UsageError
-from lk_jupyter.machines.cost import moment_label
 from lk_jupyter.magics._engine.ask import ask, ask_hidden
 from lk_jupyter.magics._engine.permissions import may
 from lk_jupyter.magics._engine.tables import Table, say
@@ -27,6 +26,7 @@ from lk_jupyter.options.orgs import (
 )
 from lk_jupyter.options.runs import check_model
 from lk_jupyter.session import current
+from lk_jupyter.text.units import moment_label
 
 
 @lk_org.verb("members", OrgOptions)

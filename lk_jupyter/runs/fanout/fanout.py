@@ -19,7 +19,7 @@ from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import NotFound, RunError, RunFailed
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import JournalEntry, journal
-from lk_jupyter.machines.cost import cost_of, credits_label
+from lk_jupyter.machines.cost import cost_of
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.abort import let_go_at
@@ -34,6 +34,7 @@ from lk_jupyter.runs.reattach import is_same, run_of
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
 from lk_jupyter.runs.submit.submission import NotSent, Submission, code_hash
+from lk_jupyter.text.units import credits_label
 
 #: Seconds between two looks at the states.
 WATCH_SECONDS = 1.0

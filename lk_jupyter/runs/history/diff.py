@@ -16,13 +16,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.errors import ApiError
 from lk_jupyter.journal.journal import JournalEntry
-from lk_jupyter.machines.cost import credits_label, duration_label
 from lk_jupyter.options.runs import RunOptions, on_the_line
 from lk_jupyter.protocol.parts import SCRIPT
 from lk_jupyter.runs.clock import bill_of
 from lk_jupyter.runs.history.history import known_run
 from lk_jupyter.runs.outcome import SHORT_ID, failure_of
 from lk_jupyter.text.redact import without_secrets
+from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

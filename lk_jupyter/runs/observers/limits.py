@@ -12,12 +12,13 @@ from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import LkError
-from lk_jupyter.machines.cost import cost_of, credits_label, duration_label, price_of, seconds_for
+from lk_jupyter.machines.cost import cost_of, price_of, seconds_for
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, resume_line, told
+from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

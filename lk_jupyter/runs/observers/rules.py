@@ -24,12 +24,13 @@ from lk_jupyter.code.packages import package_of
 from lk_jupyter.config.assumptions import row
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import Catalogue, price_label
-from lk_jupyter.machines.cost import cost_of, credits_label, duration_label
+from lk_jupyter.machines.cost import cost_of
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.runs.outcome import TRACEBACK, duration_of, printed, remote_traceback
 from lk_jupyter.runs.package import rich
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.redact import COLOUR
+from lk_jupyter.text.units import credits_label, duration_label
 
 #: A GPU that is less busy than this, in percent, for this long, in seconds, is idle.
 IDLE_PERCENT, IDLE_SECONDS = 10.0, 120.0

@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 
 from lk_jupyter.api.execution import ExecutionRecord
-from lk_jupyter.machines.cost import duration_label
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.run import Run
+from lk_jupyter.text.units import duration_label
 
 #: The kind of the frame that a run sends before its first line.
 TIME = "time"

@@ -28,14 +28,15 @@ from lk_jupyter.code.packages import installed_requirements
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.syntax import check_code, parse
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.cost import cost_of, credits_label, seconds_for
+from lk_jupyter.machines.cost import cost_of, seconds_for
 from lk_jupyter.options.runs import MachineOptions, RunOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import PREFIX, SCRIPT, Cell, RemoteModule, shipped_files
 from lk_jupyter.runs.package.rich import rich_part
-from lk_jupyter.runs.variables.payload import VariablePayload, size_label
+from lk_jupyter.runs.variables.payload import VariablePayload
 from lk_jupyter.text.secrets import SecretFinding
+from lk_jupyter.text.units import bytes_label, credits_label
 
 #: Bytes of a file that goes along because the code names it, and characters of such a name.
 _NAMED_FILE, _LONGEST_NAME = 1_000_000, 250
@@ -275,7 +276,7 @@ def _contents(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, str]
             content = path.read_bytes()
             if len(content) > _BINARY_FILE:
                 raise UsageError(
-                    f"'{path}' isn't UTF-8 text and is larger than {size_label(_BINARY_FILE)}. Nothing was sent. "
+                    f"'{path}' isn't UTF-8 text and is larger than {bytes_label(_BINARY_FILE)}. Nothing was sent. "
                     f"Upload it to the bucket: %lk_put {path}"
                 ) from None
             binary[key] = b64encode(content).decode()

@@ -33,7 +33,6 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.machines.cost import duration_label
 from lk_jupyter.options.runs import RunOptions, line_of
 from lk_jupyter.protocol.bucket import checkpoint_key
 from lk_jupyter.protocol.frames import nonce_in
@@ -45,6 +44,7 @@ from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.redact import redact
+from lk_jupyter.text.units import duration_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

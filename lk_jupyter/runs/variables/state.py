@@ -14,7 +14,8 @@ from lk_jupyter.protocol.bucket import VALUES
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.variables.download import CHANGED, NotReturned, Outputs, is_as_said, leaf_reader, message_of
 from lk_jupyter.runs.variables.fingerprint import fingerprint
-from lk_jupyter.runs.variables.payload import Origin, size_label
+from lk_jupyter.runs.variables.payload import Origin
+from lk_jupyter.text.units import bytes_label
 
 if TYPE_CHECKING:
     from lk_jupyter.storage.storage import Storage
@@ -116,7 +117,7 @@ class ChangedState:
 
     def words(self, names: Sequence[str]) -> str:
         """Return names with their sizes."""
-        return ", ".join(f"{name} ({size_label(self.sizes[name])})" if name in self.sizes else name for name in names)
+        return ", ".join(f"{name} ({bytes_label(self.sizes[name])})" if name in self.sizes else name for name in names)
 
 
 def _show_as_last(value: Any, namespace: MutableMapping[str, Any]) -> None:

@@ -10,9 +10,9 @@ from lk_jupyter.config import settings
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal import journal
 from lk_jupyter.journal.journal import BudgetCharge
-from lk_jupyter.machines.cost import credits_label
 from lk_jupyter.runs.submit import budget
 from lk_jupyter.session import connect
+from lk_jupyter.text.units import credits_label
 
 pytestmark = pytest.mark.usefixtures("signed_in")
 

@@ -1,0 +1,62 @@
+"""Sizes, times, moments and credits in words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+_SMALL = Decimal(1)
+_SMALLEST = Decimal("0.0001")
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def credits_label(amount: Decimal | None) -> str:
+    """Return an amount in words: four decimals below one credit, two above."""
+    if amount is None:
+        return "price unknown"
+    if 0 < amount < _SMALLEST:
+        return f"under {_SMALLEST} credits"
+    return f"{amount:.4f} credits" if abs(amount) < _SMALL else f"{amount:.2f} credits"
+
+
+def moment_label(moment: datetime | None, form: str = "%d %b %Y %H:%M") -> str:
+    """Return a moment as the reader's clock shows it; nothing where the server gave none."""
+    return f"{moment.astimezone():{form}}" if moment else ""
+
+
+def duration_label(seconds: float) -> str:
+    """Return a time span in words, such as ``7.4 s``, ``3 min 05 s`` or ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def size_label(size: float) -> str:
+    """Return bytes as people read them: 12.3 MB."""
+    for unit in _UNITS:
+        if size < 999.5 or unit == _UNITS[-1]:
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+
+
+def time_label(seconds: float) -> str:
+    """Return a time as people read it: 3 min 20 s."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"
+
+
+def bytes_label(size: float) -> str:
+    """Return a number of bytes as the lines of a run name it, such as ``12 bytes`` or ``1.2 GB``."""
+    if size == 1:
+        return "1 byte"
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 10 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,25 @@
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from lk_jupyter.text.units import credits_label, duration_label, size_label
+
+#: Read by the tests of the TypeScript half too.
+FIGURES = json.loads(Path(__file__).parents[1].joinpath("figures.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("amount", "label"), FIGURES["credits"])
+def test_credits_are_written_as_the_browser_writes_them(amount, label):
+    assert credits_label(Decimal(str(amount))) == label
+
+
+@pytest.mark.parametrize(("seconds", "label"), FIGURES["duration"])
+def test_a_duration_is_written_as_the_browser_writes_it(seconds, label):
+    assert duration_label(seconds) == label
+
+
+@pytest.mark.parametrize(("count", "label"), FIGURES["size"])
+def test_a_size_is_written_as_the_browser_writes_it(count, label):
+    assert size_label(count) == label
