@@ -318,7 +318,7 @@ _reading: ContextVar[list[dict[str, Any]] | None] = ContextVar("_reading", defau
 
 @contextmanager
 def one_reading() -> Iterator[None]:
-    """Read the config file once for all settings that are asked for in this block, such as those of a cell."""
+    """Read the config file once for all settings that are asked for in this block, such as a cell."""
     before = _reading.set([])
     try:
         yield
