@@ -23,7 +23,7 @@ from argon2 import PasswordHasher
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from httpx._transports import default
 from hypothesis import settings
-from IPython.core import displayhook
+from IPython.core.displayhook import DisplayHook
 from IPython.core.interactiveshell import InteractiveShell
 from keyring.backend import KeyringBackend
 from keyring.backends.fail import Keyring as NoKeyring
@@ -70,13 +70,27 @@ STARTS = re.compile(
 
 def pytest_configure(config):
     """Know our mark, and those of pyarrow's tests, which are run on ``lk://``."""
+    config.addinivalue_line("markers", "nightly: one of many alike, of which make test has some: for make test-all")
     config.addinivalue_line("markers", "unit: starts no server, kernel or browser (set for each test that does not)")
     for mark in ("azure", "gcs", "gzip", "hdfs", "numpy", "pandas", "processes", "s3", "threading"):
         config.addinivalue_line("markers", f"{mark}: of pyarrow")
 
 
 #: Each shell of IPython ends with a search for garbage in all that there is: a third of a second, hundreds of times.
-displayhook.gc = SimpleNamespace(collect=partial(gc.collect, 0))
+QUICK_GC = SimpleNamespace(**{**vars(gc), "collect": partial(gc.collect, 0)})
+flush = DisplayHook.flush
+
+
+def flush_quickly(hook):
+    """Let it search the newest objects only: it imports gc each time."""
+    sys.modules["gc"] = QUICK_GC
+    try:
+        flush(hook)
+    finally:
+        sys.modules["gc"] = gc
+
+
+DisplayHook.flush = flush_quickly
 
 #: It takes jsonschema a second to import its grammar of addresses, whose format no test checks; nor do the Jupyter
 #: servers of the tests' clouds, which find another module of that name in this folder.
