@@ -25,7 +25,7 @@ help:
 	@echo "make lab     open JupyterLab on a copy of the quickstart and the other notebooks, signed in to that cloud"
 	@echo "make guide   execute every notebook with the packages of make lab alone"
 	@echo "make test    all tests, in real notebooks and a real browser too; those of one room: make test ROOM=storage"
-	@echo "make test-all  the same with more made-up values, more runs amid failures and larger batches: for the night"
+	@echo "make test-all  more: each of many alike, more made-up values, more runs amid failures, larger batches: for the night"
 	@echo "make alone   the tests that failed in the last run, if they are few, one after the other"
 	@echo "make unit    the tests that start no server, kernel or browser"
 	@echo "make near    the tests of the files that differ from main"
@@ -60,13 +60,13 @@ test: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	@$(NPM) test --silent
 	@$(BIN)/python tests/ui/browser.py
 	@$(BIN)/python tests/ui/beside.py
-	$(PYTEST) $(if $(ROOM),tests/$(ROOM))
+	$(PYTEST) $(if $(LK_NIGHTLY),,-m "not nightly") $(if $(ROOM),tests/$(ROOM))
 
 unit: $(VENV)/dev.stamp $(VENV)/browser.stamp
-	$(PYTEST) -n 2 -m unit
+	$(PYTEST) -n 2 -m "unit and not nightly"
 
 test-all:
-	LK_EXAMPLES=100 LK_TORTURE_SEEDS=3 LK_TORTURE_RUNS=300 LK_ROWS=10000 $(MAKE) --no-print-directory test
+	LK_NIGHTLY=1 LK_EXAMPLES=100 LK_TORTURE_SEEDS=3 LK_TORTURE_RUNS=300 LK_ROWS=10000 $(MAKE) --no-print-directory test
 
 alone: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	$(BIN)/python tests/alone.py

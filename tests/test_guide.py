@@ -19,12 +19,23 @@ from lk_jupyter.magics._engine.registry import magic_named
 
 PATHS = [pytest.param(path, id=path.stem) for path in books.paths()]
 
+#: Notebooks whose magics other notebooks or many tests use too: they are executed in the night, and by make guide.
+BY_NIGHT = {
+    *("04-deployments", "06-whole-notebooks", "automation", "from-colab", "out-of-memory", "outside-jupyterlab"),
+    *("01-reattach", "02-interrupt", "03-detach", "06-fan-out", "07-money", "08-time-limit", "09-doctor"),
+    *("11-progress-bars", "12-secret-guard"),
+}
+EXECUTED = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.nightly] if path.stem in BY_NIGHT else [])
+    for path in books.paths()
+]
+
 #: Of a hundred words that a notebook shows, so many may be others the next time, or so few where it shows
 #: not many: the machine that was fastest, whether a run waited, ...
 CHANCE, FEW = 5, 3
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", EXECUTED)
 def test_a_notebook_of_the_guide_shows_what_it_is_kept_with(path, make_cloud, tmp_path):
     cloud = make_cloud()
     kept = nbformat.read(path, as_version=4)

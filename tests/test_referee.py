@@ -17,8 +17,8 @@ SCRIPT = Path(__file__).parent / "contract" / "against_local_cloud.py"
 
 @pytest.mark.timeout(900)
 def test_every_answer_to_made_up_requests_is_a_described_one():
-    limits = ("--seconds", "30", "--examples", "2", "--", "--phases", "fuzzing,stateful", "--no-color")
+    limits = ("--examples", "1", "--", "--phases", "fuzzing,stateful", "--no-color")
     command = [sys.executable, str(SCRIPT), *limits]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=290, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
     assert int(re.search(r"(\d+) generated", done.stdout)[1]) > 150

@@ -10,7 +10,7 @@ import pytest
 import lk_jupyter
 from lk_jupyter.kernels import specs
 
-pytestmark = [pytest.mark.xdist_group("hosted"), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("hosted"), pytest.mark.filterwarnings("ignore")]
 
 
 class OnTheCloud(jupyter_kernel_test.KernelTests):
