@@ -95,14 +95,15 @@ def _made(node):
 
 def _operations_in(node):
     """Return the operations that stand in a function: ``….vms.create``, or ``create`` of a name that is the group."""
+    parts = list(ast.walk(node))
     groups = {
         target.id: each.value.attr
-        for each in ast.walk(node)
+        for each in parts
         if isinstance(each, ast.Assign) and isinstance(each.value, ast.Attribute)
         for target in each.targets
         if isinstance(target, ast.Name)
     }
-    for part in ast.walk(node):
+    for part in parts:
         if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Attribute):
             yield f"{part.value.attr}.{part.attr}"
         elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
@@ -127,7 +128,7 @@ def used_by(node):
 
 @cache
 def operations_in(node):
-    return frozenset(_operations_in(node))
+    return OPERATIONS.intersection(_operations_in(node))
 
 
 @cache
@@ -144,7 +145,7 @@ def called_by(title):
             if node not in seen:
                 seen.add(node)
                 todo.append(node)
-    return {operation for node in seen for operation in operations_in(node)} & OPERATIONS
+    return set().union(*map(operations_in, seen))
 
 
 def titles():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import books
 import pytest
+from conftest import WITHOUT
 from PIL import Image
 from sphinx.search.en import SearchEnglish
 
@@ -29,7 +31,8 @@ LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src"}
 
 def build(sources, site):
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-c", ROOT / "notebooks"]
-    return subprocess.run([*command, sources, site], capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONPATH": WITHOUT}
+    return subprocess.run([*command, sources, site], capture_output=True, text=True, check=False, env=env)
 
 
 @pytest.fixture(scope="module")

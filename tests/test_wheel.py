@@ -12,6 +12,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from conftest import WITHOUT
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +25,8 @@ def told(*command):
 
 
 def _environment():
-    return {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")} | {"NO_COLOR": "1"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    return {**kept, "NO_COLOR": "1", "PYTHONPATH": WITHOUT}
 
 
 @pytest.fixture(scope="module")

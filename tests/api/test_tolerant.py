@@ -18,7 +18,7 @@ from lk_jupyter.api import _client  # noqa: F401 (loads every group)
 from lk_jupyter.api._endpoint import ENDPOINTS
 from lk_jupyter.api._tolerant import read
 
-EXAMPLES = int(os.environ.get("LK_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("LK_EXAMPLES", "2"))
 
 CHEAP = settings(
     max_examples=EXAMPLES,

@@ -240,7 +240,7 @@ def driver_aside(driver, number, text):
     return b"".join(line[:-1] for line in driver.lines("hide", {"text": text}, str(number), b"+")).decode()
 
 
-@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "60")), deadline=None)
+@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "30")), deadline=None)
 @given(
     streams=st.tuples(*[st.lists(st.one_of(LINES, LINES, TOLD), max_size=8)] * 2),
     order=st.randoms(use_true_random=False),
@@ -310,7 +310,7 @@ JSON = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.te
 SEQ = st.sampled_from(["1-1", "x", "-", "1-", "-1-1", "1-0", "9" * 20])
 
 
-@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "50")), deadline=None)
+@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "25")), deadline=None)
 @given(FOREIGN, JSON, SEQ, st.lists(st.integers(0, 500), max_size=4))
 def test_no_log_raises(driver, text, payload, seq, places):
     whole = text + packed(driver, json.dumps(payload).encode(), seq, parts=1) + text

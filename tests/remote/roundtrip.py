@@ -15,7 +15,7 @@ from lk_jupyter.remote import _lk_codec
 
 #: How many made-up values of each kind; many more by hand: LK_EXAMPLES=500.
 EXAMPLES = settings(
-    max_examples=int(os.environ.get("LK_EXAMPLES", "50")),
+    max_examples=int(os.environ.get("LK_EXAMPLES", "25")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
-from conftest import RunningCloud
+from conftest import WITHOUT, RunningCloud
 from patience import PATIENCE
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -106,7 +106,7 @@ def environment(home, **variables):
         "USERPROFILE": str(home),
         "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
     }
-    return {**kept, **homes, "JUPYTER_RUNTIME_DIR": str(home / "runtime"), **variables}
+    return {**kept, **homes, "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "PYTHONPATH": WITHOUT, **variables}
 
 
 #: Extensions of others take most of a server's start.

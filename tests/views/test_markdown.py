@@ -202,7 +202,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "60")), deadline=None)
+@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "30")), deadline=None)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=60).map("".join))
 def test_no_markdown_breaks_out(text):
     check(text)
