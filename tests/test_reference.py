@@ -25,7 +25,7 @@ from lk_jupyter.api._endpoint import ENDPOINTS
 from lk_jupyter.api.auth import LoginRequest
 from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequest
 from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
-from lk_jupyter.runs.metrics.metrics import overlay, read
+from lk_jupyter.runs.metrics.metrics import Overlay, overlay, read
 from lk_jupyter.runs.package import checkpoint
 
 pytestmark = [pytest.mark.xdist_group("reference"), pytest.mark.timeout(300)]
@@ -235,7 +235,7 @@ def tables(cloud):
         "Session.history": [session.history(), session.history(label=["none"])],
         "FanOut.table": [fan.table(), table_of([unbilled], fan.scores), table_of([], [])],
         "Metrics.df": [read(run).df],
-        "Overlay.df": [overlay(run, fan.lanes[0].run).df],
+        "Overlay.df": [overlay(run, fan.lanes[0].run).df, Overlay(()).df],
         "Spending.df": [spending(session).df, Spending((), 7).df],
     }
     session.close()

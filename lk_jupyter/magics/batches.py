@@ -36,6 +36,9 @@ _KNOWN = "Already answered: nothing was sent or billed. --again asks again."
 def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
     """Ask a model about every row of a column as one batch; answers come back by row as a DataFrame.
 
+    The DataFrame has your rows and index, with the columns ``answer`` (str, null without an answer) and ``error``
+    (str, empty without an error).
+
     It shows the highest possible cost and asks first. An interrupt stops waiting; the batch stays active. Run the
     same line again, in a new kernel too, to continue: answered rows aren't asked again.
 

@@ -26,6 +26,10 @@ def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
     The suffix decides: csv, tsv, json, jsonl, parquet, feather, xlsx, npy, npz, png, jpg, txt and
     more, also packed (gz, bz2, xz, zst, zip). Of a parquet file, only the wanted columns are downloaded.
 
+    A DataFrame has the columns of the file. parquet and feather keep their dtypes; for other files pandas infers
+    them (int64, float64, bool, datetime64, str). npy gives an array with the shape and dtype of the file, npz a dict
+    of arrays.
+
     Examples::
 
         %lk_load data/train.parquet --as df

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from magics.kernels import fail
 from patience import PATIENCE
 
 from lk_jupyter.inference.batch_file import BatchPart, LocalBatchFile, RowAnswer, RowFailure
+from lk_jupyter.magics.batches import lk_batch
 
 REVIEWS = ["good", "bad", "so so"]
 
@@ -88,6 +90,8 @@ def test_answers_are_joined_by_row_and_priced(ask, shell, upstream):
     assert frame.review.tolist() == REVIEWS
     assert frame.answer.tolist() == ["re: 5 stars: good", "re: 1 stars: bad", "re: 3 stars: so so"]
     assert (frame.error == "").all()
+    described = dict.fromkeys(re.findall(r"``(\w+)``\s+\(str", lk_batch.doc), "str")
+    assert dict(frame.dtypes.astype(str).replace("object", "str")) == {"review": "str", **described}
     assert upstream.requests[0]["max_tokens"] == 50
 
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import zipfile
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from lk_jupyter.errors import InsufficientMemory, NoSuchObject, StorageError
+from lk_jupyter.magics.loading import lk_load
 from lk_jupyter.storage import load as load_module
 from lk_jupyter.storage.load import code_for, load
 
@@ -41,24 +43,40 @@ TABLES = {
 }
 
 
+#: What the help says of the dtypes of a file that has none.
+INFERRED = set(re.search(r"infers\s+them \(([^)]+)\)", lk_load.doc)[1].split(", "))
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.feather"])
+def test_a_file_with_dtypes_keeps_them(storage, name):
+    table = TABLE.astype({"a": "int16", "b": "float32"}).assign(d=True, e=pd.Timestamp("2026-11-01", tz="UTC"))
+    storage.put(written(table.to_parquet if name == "t.parquet" else table.to_feather), f"ld/typed-{name}")
+    assert dict(load(storage, f"ld/typed-{name}").dtypes) == dict(table.dtypes)
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_comes_back_whole_in_part_and_by_column(storage, name):
     storage.put(TABLES[name], f"ld/{name}")
-    pd.testing.assert_frame_equal(load(storage, f"ld/{name}"), TABLE, check_dtype=False)
+    found = load(storage, f"ld/{name}")
+    pd.testing.assert_frame_equal(found, TABLE, check_dtype=False)
+    words = dict(found.dtypes.astype(str).replace("object", "str"))
+    assert words == {"a": "int64", "b": "float64", "c": "str"}
+    assert set(words.values()) <= INFERRED
     some = load(storage, f"lk://ld/{name}", columns=["c", "a"], sample=7)
     assert sorted(some) == ["a", "c"]
     assert list(some["c"]) == [f"ü{n}" for n in range(7)]
 
 
 def test_arrays_images_and_text(storage):
-    array = np.arange(60).reshape(20, 3)
+    array = np.arange(60, dtype="int16").reshape(20, 3)
     storage.put(written(lambda file: np.save(file, array)), "ld/a.npy")
     storage.put(written(lambda file: np.savez(file, x=array, y=array * 2)), "ld/a.npz")
     storage.put(written(lambda file: Image.new("RGB", (4, 3)).save(file, "png")), "ld/i.png")
     storage.put(b"one\ntwo\nthree\n", "ld/t.txt")
     assert (load(storage, "ld/a.npy") == array).all()
+    assert load(storage, "ld/a.npy").dtype == array.dtype
     assert load(storage, "ld/a.npy", sample=5).tolist() == array[:5].tolist()
-    assert list(load(storage, "ld/a.npz", columns=["y"])) == ["y"]
+    assert {name: part.dtype for name, part in load(storage, "ld/a.npz", columns=["y"]).items()} == {"y": array.dtype}
     assert load(storage, "ld/i.png").size == (4, 3)
     assert load(storage, "ld/t.txt") == "one\ntwo\nthree\n"
     assert load(storage, "ld/t.txt", sample=2) == "one\ntwo\n"

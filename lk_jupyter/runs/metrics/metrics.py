@@ -137,11 +137,11 @@ class Overlay:
         """
         library = pandas()
         frames = []
-        for metrics in self.runs:
+        for metrics in self.runs or [Metrics({}, datetime.now(timezone.utc), 1)]:
             frame = metrics.df.reset_index()
             frame.insert(0, "run", metrics.label)
             frames.append(frame.set_index((frame.pop("time") - metrics.start).rename("elapsed")))
-        return library.concat(frames) if frames else Metrics({}, datetime.now(timezone.utc), 1).df
+        return library.concat(frames)
 
     def plot(self, *columns: str) -> Any:
         """Return a matplotlib Figure of these series, with a panel for each.
