@@ -379,7 +379,7 @@ def outcome(line: bytes) -> RowAnswer | RowFailure:
         usage = body.get("usage") or {}
         text = body["choices"][0]["message"].get("content") or ""
     except (RecursionError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise InvalidResponse("A line of the batch's answers doesn't have the form of this API.") from None
+        raise InvalidResponse("An answer of the batch isn't in the format of this API.") from None
     return RowAnswer(row, text, usage.get("prompt_tokens"), usage.get("completion_tokens"))
 
 

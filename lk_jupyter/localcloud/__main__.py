@@ -129,7 +129,7 @@ def _speed(text: str) -> float:
 def _web_address(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise argparse.ArgumentTypeError(f"{text!r} is no web address: write it as http://127.0.0.1:8000/v1")
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a web address. Example: http://127.0.0.1:8000/v1")
     return text
 
 

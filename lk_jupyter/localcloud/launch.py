@@ -85,7 +85,9 @@ def make_private(data: Path) -> None:
             "Set LK_LOCAL_DATA to a folder that you can write to."
         ) from None
     if not _is_own(data):
-        raise LocalCloudError(f"The folder {str(data)!r} belongs to another user. Nothing was started. Name your own.")
+        raise LocalCloudError(
+            f"The folder {str(data)!r} belongs to another user. Nothing was started. Use a folder of yours."
+        )
     if sys.platform != "win32":
         data.chmod(0o700)
 

@@ -299,7 +299,9 @@ class ObjectWriter(BucketWriter, io.RawIOBase):
         """Close it and store in the background what was written; in a copy that a fork made nothing."""
         super().close()
         if self._sending.process == os.getpid():
-            warnings.warn(f"{self.name!r} wasn't closed. It is stored now.", ResourceWarning, 2, source=self)
+            warnings.warn(
+                f"{self.name!r} wasn't closed. Its data is uploaded in the background.", ResourceWarning, 2, source=self
+            )
             self._sending.finish_alone()
 
 

@@ -17,7 +17,7 @@ _PROBLEMS = {
     "string_type": "must be text",
     "string_too_short": "must have {min_length} characters or more",
     "string_too_long": "must have {max_length} characters or fewer",
-    "string_pattern_mismatch": "must fit the pattern {pattern}",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
     "list": "must be a list",
     "dict": "must be pairs of key and value",
     "model": "must be pairs of key and value",

@@ -203,5 +203,5 @@ def _checked(kind: type[BaseModel], answer: Json) -> Json:
     try:
         kind.model_validate(answer)
     except ValidationError:
-        raise Refusal(503, "the upstream answered in a form that is not the API's") from None
+        raise Refusal(503, "the upstream's answer isn't in the format of the API") from None
     return answer

@@ -86,7 +86,7 @@ class ModelUpstream:
         async with self._sent("POST", path, body) as response:
             answer = _parsed(await response.aread())
         if not isinstance(answer, dict):
-            raise Refusal(503, "the upstream answered in a form that is not the API's")
+            raise Refusal(503, "the upstream's answer isn't in the format of the API")
         return answer
 
     @asynccontextmanager

@@ -73,7 +73,7 @@ def _asked(
 ) -> _Asked:
     """Read the address; 400 for an answer that would leave this machine."""
     if not _is_loopback(callback):
-        raise HTTPException(400, "The callback must be a http address on localhost")
+        raise HTTPException(400, "The callback must be an http address on localhost")
     return _Asked(request.app.state.cloud, callback, state, permit)
 
 
@@ -133,7 +133,9 @@ def _delivered(location: str) -> HTMLResponse:
         connection.request("GET", f"{parts.path or '/'}?{parts.query}", headers={"Host": parts.netloc})
         connection.getresponse().read(_MOST_ANSWER)
     except (OSError, http.client.HTTPException):
-        return page("<p>The program that asked does not wait any more. Nothing was sent. Sign in again there.</p>", 502)
+        return page(
+            "<p>The program stopped waiting. Nothing was sent. Start the sign-in again in the program.</p>", 502
+        )
     finally:
         connection.close()
     return page("<p>The sign-in has reached your program. You may close this tab.</p>")

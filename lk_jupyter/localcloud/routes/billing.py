@@ -93,7 +93,7 @@ def checkout(ctx: Context, request: CheckoutRequest) -> dict[str, str]:
         raise HTTPException(400, f"Buy 1 to {MOST_CREDITS} credits at a time")
     for field in ("success_url", "cancel_url"):
         if not _is_web_address(getattr(request, field)):
-            raise HTTPException(400, f"{field} must be a http or https address")
+            raise HTTPException(400, f"{field} must be an http or https address")
     session = ctx.cloud.payments.open(ctx.caller.org_id, request)
     return {"session_id": session["id"], "checkout_url": checkout_page.url(ctx.cloud, session["id"])}
 

@@ -61,7 +61,7 @@ async def delete(ctx: Context, slug: str) -> None:
     """Remove an organization and what it has; a personal one goes with its account."""
     org = ctx.org(slug, "delete")
     if org["is_personal"]:
-        raise HTTPException(400, "A personal organization goes with its account: DELETE /user/delete")
+        raise HTTPException(400, "A personal organization is deleted with its account: DELETE /user/delete")
     ctx.cloud.accounts.delete_org(org["id"])
     ctx.cloud.forget(org["id"])
 

@@ -104,8 +104,8 @@ NO_MAGIC: dict[str, str] = {
     "openai.chat_completions": "`lk_jupyter.openai()`",
     "openai.stream_chat_completions": "`lk_jupyter.openai()`",
     "openai.embeddings": "`lk_jupyter.openai()`",
-    "execution.abort_streaming": "None: an older form of what `%lk_abort` calls.",
-    "execution.abort_image": "None: an older form of what `%lk_abort` calls.",
+    "execution.abort_streaming": "None: an older form of the operation that `%lk_abort` calls.",
+    "execution.abort_image": "None: an older form of the operation that `%lk_abort` calls.",
     "execution.complete_streaming": "None: an older call that runs no longer need.",
     "user.delete": "None: it deletes the account permanently, too much for a cell that Run All repeats.",
 }
