@@ -11,6 +11,9 @@ from typing import TypeVar
 
 from lk_jupyter.errors import UsageError
 
+#: A cell may have such a line anywhere, as in IPython.
+_FUTURE = re.compile(r"from __future__ import \w+(\s*,\s*\w+)*\s*(#.*)?$")
+
 _SHELL_OR_MAGIC = re.compile(r"^\s*(?P<line>[!%]{1,2}\s*(?P<command>.+))$")
 
 #: What to write in place of an IPython line: the first row whose pattern fits.
@@ -57,7 +60,8 @@ def check_code(code: str, *, file_name: str, first_line: int = 1, awaits: bool =
     try:
         tree = parse(code, file_name)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if awaits else 0
-        undisturbed(lambda: compile(code, file_name, "exec", flags, dont_inherit=True))
+        lines = code if not awaits else "\n".join("" if _FUTURE.match(line) else line for line in code.split("\n"))
+        undisturbed(lambda: compile(lines, file_name, "exec", flags, dont_inherit=True))
     except (SyntaxError, ValueError) as error:
         _name_ipython_lines(code, first_line)
         raise _moved(error, file_name, first_line) from None

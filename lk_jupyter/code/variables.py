@@ -66,15 +66,17 @@ def read_by(code: str, namespace: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in unset if name in namespace and name not in is_builtin)
 
 
-#: Calls without arguments that show every name.
-_ALL_NAMES = {"globals", "locals", "vars", "dir"}
+#: Calls without arguments, and magics, that show every name.
+_ALL_NAMES, _ALL_MAGICS = {"globals", "locals", "vars", "dir"}, {"who", "whos", "who_ls"}
 
 
 def reads_all(code: str) -> bool:
     """Whether the code looks at all names there are, such as by ``globals()``."""
     with suppress(SyntaxError):
         calls = [node for node in ast.walk(parse(as_python(code))) if isinstance(node, ast.Call)]
-        return any(getattr(call.func, "id", "") in _ALL_NAMES and not call.args for call in calls)
+        magics = (getattr(call.args[0], "value", "") for call in calls if _is_shell(call.func) and call.args)
+        plain = (getattr(call.func, "id", "") in _ALL_NAMES and not call.args for call in calls)
+        return any(plain) or any(magic in _ALL_MAGICS for magic in magics)
     return False
 
 

@@ -14,6 +14,7 @@ import re
 import sys
 import warnings
 from importlib import import_module
+from importlib.util import find_spec
 
 PROTOCOL = 4
 
@@ -44,9 +45,9 @@ def _pandas_defaults(pandas):
 _COLORMAP = "image.cmap itself"
 
 
-#: The backend, where the code has chosen one without a window; all others show figures in the notebook.
+#: The backend, where the code has chosen one without a window; most others show figures in the notebook.
 _BACKEND, _OF_NOTEBOOKS = "backend itself", "inline"
-_WITHOUT_WINDOW = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
+_WITHOUT_WINDOW = {"agg", "cairo", "nbagg", "pdf", "pgf", "ps", "svg", "template"}
 
 
 def _backend(matplotlib):
@@ -56,7 +57,7 @@ def _backend(matplotlib):
 
 
 def _set_backend(matplotlib, name):
-    if name == _backend(matplotlib):
+    if name == _backend(matplotlib) or (name == "nbagg" and find_spec("ipykernel") is None):
         return
     if name != _OF_NOTEBOOKS:
         matplotlib.use(name, force=False)

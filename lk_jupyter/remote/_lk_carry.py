@@ -81,7 +81,37 @@ def _held_by_generator(made):
     return _BEGINS
 
 
+#: Bytes of an open file that travels: the file goes along.
+_OPEN_FILE = 1_000_000
+_OF_FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
+
+
+def file_name(file):
+    """Return the name of an open file in the folder where the code works; None for others, and for large files."""
+    if not (isinstance(file, _OF_FILES) and isinstance(getattr(file, "name", None), str)):
+        return None
+    name = os.path.relpath(os.path.abspath(file.name), os.getcwd())
+    hidden = any(part.startswith((".", "_lk_")) for part in name.split(os.sep))
+    is_small = os.path.isfile(name) and os.path.getsize(name) <= _OPEN_FILE
+    return name.replace(os.sep, "/") if is_small and not hidden else None
+
+
+def _held_by_file(file):
+    """Return the place in a file, or that it is closed."""
+    if file_name(file) is None:
+        raise Refused(_values.why_not(file))
+    if file.closed:
+        return _ENDED
+    try:
+        if file.writable():
+            file.flush()
+        return file.tell()
+    except (OSError, ValueError):
+        raise Refused(_values.why_not(file)) from None
+
+
 _PLAIN = {
+    **dict.fromkeys(_OF_FILES, _held_by_file),
     list: list,
     tuple: list,
     set: list,
@@ -152,9 +182,8 @@ def change(value, holds):
             del value.cell_contents
         else:
             value.cell_contents = holds[0]
-    elif kind is types.GeneratorType:
-        if holds == _ENDED:
-            value.close()
+    elif kind is types.GeneratorType or kind in _OF_FILES:
+        go_to(value, holds)
     elif kind is types.FunctionType:
         value.__defaults__, value.__kwdefaults__ = holds[:2]
         value.__dict__.clear()
@@ -199,12 +228,21 @@ def change_leaf(value, new):
             raise TypeError("has another shape")
         value[...] = new
     elif kind in ("Tensor", "Parameter"):
-        value.data = new.data.to(value.device)
+        _fill_tensor(value, new)
         value.requires_grad_(new.requires_grad)
         if value.is_leaf:
             value.grad = new.grad
     else:
         raise TypeError("never changes in place")
+
+
+def _fill_tensor(value, new):
+    """Let a tensor hold what another one holds, in the same memory where that can be: others may show it."""
+    if value.shape == new.shape and value.dtype == new.dtype and value.layout == new.layout:
+        with suppress(RuntimeError):  # parts of it may be in the same place
+            value.data.copy_(new.data)
+            return
+    value.data = new.data.to(value.device)
 
 
 # Writing
@@ -227,6 +265,7 @@ class Writer(cloudpickle.Pickler):
         self.reached, self.read, self.files, self.words = {}, set(), set(), set()
         self.modules, self.packages = set(), set()
         self._numbers, self._leaf_kinds = {}, {}
+        self._places = None
         self._root = self._last = self.fresh = None
 
     def chunk(self, value):
@@ -296,11 +335,13 @@ class Writer(cloudpickle.Pickler):
             number = self._numbers[id(value)] = len(self.nodes)
             self.nodes.append(node)
             self.values.append(value)
+            if self._places is not None and owner_of(value) is value:
+                self._places[value.ctypes.data] = _FIRST - number, value
         return _FIRST - number
 
     def _node(self, value):
         """Return the node of a leaf; None without a form."""
-        made = self._view(value) or self._made(value)
+        made = self._view(value) or self._of_array(value) or self._made(value)
         if made and (grad := grad_of(value)) is not None:
             made["grad"] = self.persistent_id(grad)
         return made
@@ -327,6 +368,23 @@ class Writer(cloudpickle.Pickler):
             self.reached.setdefault(token, owner)
         start = value.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
         return {"view": [token, start, list(value.shape), list(value.strides), self._made(value.dtype)]}
+
+    def _of_array(self, tensor):
+        """Return the node of a tensor in the memory of an array in the stream, as ``torch.from_numpy`` makes it."""
+        if type(tensor).__name__ != "Tensor" or tensor.device.type != "cpu" or not tensor.is_contiguous():
+            return None
+        if self._places is None:
+            known = self.known.values() if isinstance(self.known, dict) else ()
+            written = ((_FIRST - at, value) for at, value in enumerate(self.values))
+            owners = [found for found in (*known, *written) if owner_of(found[1]) is found[1]]
+            self._places = {array.ctypes.data: (token, array) for token, array in owners}
+        token, array = self._places.get(tensor.data_ptr(), (0, None))
+        size = tensor.numel() * tensor.element_size()
+        if array is None or not size or array.nbytes != size or not array.flags.c_contiguous:
+            return None
+        if token >= 0:
+            self.reached.setdefault(token, array)
+        return {"memory": [token, list(tensor.shape)]}
 
     def reducer_override(self, value):
         """Pickle what cloudpickle does not pickle as a notebook needs it, and refuse what belongs to a process."""
@@ -416,7 +474,7 @@ class Digests(Writer):
 
 def digest_of(node, leaves):
     """Return the digest of a leaf that came, as ``Digests`` makes it; None for a leaf that must be read first."""
-    if "view" in node or "grad" in node:
+    if node.keys() & {"view", "memory", "grad"}:
         return None
     mine = leaves[node["first"] : node["first"] + node["count"]]
     hashes = (
@@ -603,6 +661,50 @@ def make_generator(function, arguments, names):
     return made
 
 
+def _of_file(file):
+    """Reduce an open file of the folder where the code works; None for others."""
+    name = file_name(getattr(file, "fid", file))
+    if name and hasattr(file, "fid"):  # arrays of numpy, read when they are asked for
+        return load_arrays, (name, file.allow_pickle)
+    text = (file.encoding, file.errors) if isinstance(file, io.TextIOWrapper) else (None, None)
+    return (make_file, (name, file.mode, *text), _held_by_file(file), None, None, go_to) if name else None
+
+
+def make_file(name, mode, encoding, errors):
+    """Open a file as it is open on the other side; what is in it stays."""
+    _made_here(name)
+    made = open(name, re.sub("[wx]", "r+", mode.replace("w+", "w")), encoding=encoding, errors=errors)  # noqa: SIM115
+    if encoding:
+        made.mode = mode
+    return made
+
+
+#: Name → content of files that came and are written later.
+_coming = {}
+
+
+def _made_here(name):
+    """Write a file that came now, if there is none."""
+    if name in _coming and not os.path.exists(name):
+        os.makedirs(os.path.dirname(os.path.abspath(name)), exist_ok=True)
+        with open(name, "xb") as file:
+            file.write(_coming[name])
+
+
+def load_arrays(name, pickle):
+    """Open a file of arrays as it is open on the other side."""
+    _made_here(name)
+    return import_module("numpy").load(name, allow_pickle=pickle)
+
+
+def go_to(value, place):
+    """Go to the place in a file where the other side is; end a file or generator that has ended there."""
+    if place == _ENDED:
+        value.close()
+    elif place != _BEGINS:
+        value.seek(place)
+
+
 def make_cached(function, parameters):
     """Make a function that keeps its answers, as ``functools.lru_cache`` does."""
     return functools.lru_cache(**parameters)(function)
@@ -643,7 +745,7 @@ def _is_widget(value):
 
 
 def _inside_widget(widget):
-    """Return the traits of a widget, its other attributes, and what observes it."""
+    """Return the traits of a widget, its other attributes, what observes it, and whether it is closed."""
     from traitlets.traitlets import EventHandler
 
     observed = [
@@ -658,6 +760,7 @@ def _inside_widget(widget):
         {name: value for name, value in widget.__dict__.items() if not name.startswith(_OF_TRAITS)},
         observed,
         list(widget._msg_callbacks.callbacks),
+        widget.comm is None,
     ]
 
 
@@ -671,10 +774,21 @@ def _reduced(value):
         return shell, ()
     if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
         return (import_module, (value.__name__,)) if sys.modules.get(value.__name__) is value else None
-    if type(value) is types.GeneratorType:
-        return _of_generator(value)
+    if type(value) is types.GeneratorType or type(value) in _OF_FILES or type(value).__name__ == "NpzFile":
+        return _of_generator(value) if type(value) is types.GeneratorType else _of_file(value)
     found = place_of(value)
-    return (named, found) if found else None
+    return (named, found) if found else _made_of_parts(value)
+
+
+def _made_of_parts(value):
+    """Reduce an object of patsy, which allows no pickle of what it could be made of; None for others."""
+    kind = type(value)
+    if getattr(getattr(kind, "__getstate__", None), "__name__", "") != "no_pickling":
+        return None
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        return kind, (numpy.asarray(value), value.design_info)
+    return copyreg.__newobj__, (kind,), dict(value.__dict__)
 
 
 #: Model of an Output in the run → the Output here that shows what the code shows inside it, while the run is active.
@@ -696,20 +810,26 @@ def make_widget(kind, model):
     module = sys.modules["ipywidgets.widgets.widget"]
     is_new = not __package__ and model not in getattr(module, "_instances", {})
     widget = kind.__new__(kind)
-    module.Widget.__init__(widget, **({"model_id": model} if is_new else {}))
+    with suppress(import_module("traitlets").TraitError):  # one that must hold something, such as Link, opens later
+        module.Widget.__init__(widget, **({"model_id": model} if is_new else {}))
     return widget
 
 
 def fill_widget(widget, state):
     """Let a widget hold what one of the other side holds, and show it."""
-    traits, attributes, observed, callbacks = state
+    traits, attributes, observed, callbacks, is_closed = state
     widget._trait_values.update(traits)
     widget.__dict__.update(attributes)
     for handler, name, kind in observed:
         widget.observe(handler, name, kind)
     for callback in callbacks:
         widget.on_msg(callback)
-    widget.send_state()
+    if is_closed:
+        widget.close()
+    elif widget.comm is None:
+        widget.open()
+    else:
+        widget.send_state()
 
 
 #: What the names begin with under which widgets travel that an output shows; the id of the output follows.
@@ -727,8 +847,8 @@ def show_widget(name, widget):
 
 # What IPython shows of a value, as the code has set it
 
-#: The name under which formatters travel, which no variable has.
-FORMATTERS = "IPython's formatters"
+#: The names under which formatters travel, and files that the code wrote, which no variable has.
+FORMATTERS, FILES = "IPython's formatters", "files written"
 
 _OF_NOTEBOOKS = {"", "IPython", "builtins", "matplotlib_inline", "lk_jupyter", "ipywidgets", "_lk_shell"}
 
@@ -861,6 +981,9 @@ class Reader(pickle.Unpickler):
     def _read(self, node):
         if "view" in node:
             return self._view(*node["view"])
+        if "memory" in node:
+            array, shape = self.persistent_load(node["memory"][0]), node["memory"][1]
+            return import_module("torch").from_numpy(array).reshape(shape)
         first = node["first"]
         decoder = _values.Decoder(lambda number: self._leaf(self._content["leaves"][first + number]))
         value = decoder.value(node["node"])
@@ -1063,6 +1186,8 @@ class Arriving:
             if reason is None:
                 if entry["k"] == "name":
                     names[entry["n"]] = value
+                if entry["n"] == FILES:
+                    _coming.update(value)
                 yield entry, value
             else:
                 self.refused[entry["of"]] = "{} {}".format(entry["of"], reason)
@@ -1129,7 +1254,7 @@ class Visit:
         self._known = known_of({**arriving.reader.tokens(), **arriving.reader.known})
         leaves = arriving.content["leaves"]
         self._before = {2 * at + 1: digest_of(node, leaves) for at, node in enumerate(arriving.listed["nodes"])}
-        self._own = {}
+        self._own, self._files = {}, {}
 
     def begin(self):
         """Record all values, as the last step before the code runs."""
@@ -1142,11 +1267,13 @@ class Visit:
             if id(self._namespace[name]) not in self._known:
                 self._own[name] = _quietly(digests.of_any, self._namespace[name])
 
-    def end(self, limit, asked=()):
+    def end(self, limit, asked=(), files=()):
         """Return what has changed, ready to be sent, with name → reason for what cannot be.
 
-        What takes more bytes than the limit stays, unless it was asked for.
+        What takes more bytes than the limit stays, unless it was asked for. ``files`` is name → content of files that
+        the code wrote.
         """
+        self._files = {FILES: dict(files)} if files else {}
         refused, departing = {}, None
         while departing is None:
             departing = self._departing(refused, limit, asked)
@@ -1213,7 +1340,7 @@ class Visit:
                 or (name in self._own and _quietly(digests.of_any, value) != self._own[name])
             )
         }
-        return {**named, **found}
+        return {**self._files, **named, **found}  # files first: some are open in the other values
 
     def _is_sent_unasked(self, value):
         """Whether the last value that was shown is sent without being asked for."""

@@ -1,12 +1,18 @@
-"""Files of the author that are not text: puts them where the code works, before it runs. A part: travels with a run."""
+"""Files of the author: puts them where the code works, and finds files that the code writes there. A part of a run."""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from binascii import a2b_base64
 
 import _lk_run
+
+#: Bytes of a file that goes back, and of all of them; in a folder with more files none is looked for.
+EACH, ALL, MOST = 1_000_000, 8_000_000, 1000
+
+_STAYS = "{} ({:,} bytes) stays on the machine, as up to {:,} bytes come back: write it into the bucket, /mnt/s3"
 
 
 def before(settings, namespace):
@@ -16,9 +22,51 @@ def before(settings, namespace):
     os.chdir(folder)
     if folder not in sys.path:
         sys.path.insert(0, folder)
+    put(settings)
+
+
+def put(settings):
+    """Make folders and write files, each given in base64, in the folder where the code works."""
     for name in settings.get("folders", ()):
         os.makedirs(name, exist_ok=True)
     for name, content in settings["files"].items():
         os.makedirs(os.path.dirname(os.path.abspath(name)), exist_ok=True)
         with open(name, "wb") as file:
             file.write(a2b_base64(content))
+
+
+class Watch:
+    """The files in the folder where the code works: what it writes is known at the end."""
+
+    def __init__(self):
+        self._folder = os.getcwd()
+        self._before = self._seen()
+
+    def _seen(self):
+        """Return file → what is another one once it was written; nothing where there are too many."""
+        found = {}
+        for folder, folders, names in os.walk(self._folder):
+            folders[:] = [name for name in folders if not name.startswith((".", "_lk_", "__pycache__"))]
+            for path in [os.path.join(folder, name) for name in names if not name.startswith((".", "_lk_"))]:
+                state = os.lstat(path)
+                if stat.S_ISREG(state.st_mode):
+                    found[path] = state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
+            if len(found) > MOST:
+                return None
+        return found
+
+    def written(self):
+        """Return name → content of the files that were written, and name → reason for files that stay."""
+        found, refused, left = {}, {}, ALL
+        now = self._seen() if self._before is not None else None
+        for path, state in sorted((now or {}).items()):
+            name, size = os.path.relpath(path, self._folder).replace(os.sep, "/"), state[2]
+            if self._before.get(path) == state:
+                continue
+            if size > min(EACH, left):
+                refused[name] = _STAYS.format(name, size, EACH)
+                continue
+            with open(path, "rb") as file:
+                found[name] = file.read()
+            left -= size
+        return found, refused

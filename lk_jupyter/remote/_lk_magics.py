@@ -224,6 +224,11 @@ class Shell:
             if value is not None and not ends:
                 (_lk_show.show_result if asked.no_display else sys.displayhook)(value)
             _lk_show.shell().end()
+        for stream in (kept._stdout, kept._stderr) if hasattr(_lk_show.shell(), "_tee") else ():
+            if stream is not None:
+                stream.write = stream.write  # as IPython leaves it, and below
+        if kept._stdout is not None:
+            kept._stdout.softspace = 0
         if asked.output and ends:
             self.user_ns.pop(asked.output, None)
         elif asked.output:

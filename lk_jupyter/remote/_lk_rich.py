@@ -168,13 +168,36 @@ def _fit_pyplot(module):
     by_backend = module.show
 
     def show(*arguments, **options):
-        if "inline" in module.get_backend():
+        if "inline" in module.get_backend() or (module.get_backend() == "nbagg" and _show().shell()):
             return by_backend(*arguments, **options)
         import _lk_figures
 
         return _lk_figures.show(**options)
 
     module.show = show
+
+
+def _fit_nbagg(module):
+    """Let the place of a figure hold its picture: nobody can move it in a run."""
+    begin = module.CommSocket.__init__
+
+    def begun(socket, manager):
+        import _lk_figures
+
+        png, shown = _lk_figures.png_of(manager.canvas.figure), module.display
+
+        def display_with_picture(place):
+            if png is not None:
+                place.data = place.data.replace("></div>", ">{}</div>".format(_show().still_image(png)))
+            shown(place)
+
+        module.display = display_with_picture
+        try:
+            begin(socket, manager)
+        finally:
+            module.display = shown
+
+    module.CommSocket.__init__ = begun
 
 
 def _fit_tqdm(module):
@@ -228,6 +251,7 @@ def _fit_output(module):
 FITTED = {
     "matplotlib": _fit_matplotlib,
     "matplotlib.pyplot": _fit_pyplot,
+    "matplotlib.backends.backend_nbagg": _fit_nbagg,
     "tqdm.std": _fit_tqdm,
     "tqdm.notebook": _fit_tqdm_notebook,
     "IPython": _fit_ipython,

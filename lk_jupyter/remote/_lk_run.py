@@ -129,6 +129,8 @@ def _tree(source, settings):
     import _ast
 
     tree = compile(source, _file, "exec", _ast.PyCF_ONLY_AST | _TOP_LEVEL_AWAIT, True)
+    first = 1 if tree.body and isinstance(tree.body[0], _ast.Expr) else 0  # it may be the docstring
+    tree.body[first:] = sorted(tree.body[first:], key=lambda node: getattr(node, "module", "") != "__future__")
     last = tree.body[-1] if tree.body else None
     if settings["show_last"] and isinstance(last, _ast.Expr):
         place = {name: getattr(last.value, name) for name in last.value._attributes}

@@ -192,8 +192,11 @@ def _deliver(text, link):
         _answer["message"] = text.decode("ascii")
 
 
-def files(folder, texts):
-    """Write the files of a cell into the working folder."""
+def files(folder, texts, rest):
+    """Write the files of a cell into the working folder; the rest are files that are not text, and folders."""
+    import _lk_files
+
+    _lk_files.put(rest)
     for name, text in texts.items():
         path = os.path.join(folder, *name.split("/"))
         os.makedirs(os.path.dirname(path), exist_ok=True)

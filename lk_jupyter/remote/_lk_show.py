@@ -176,8 +176,16 @@ def _still(value):
     from html import escape
 
     parts = [_still_html(part) or "<code>{}</code>".format(escape(text_of(part))) for part in _leaves(value)]
-    note = "Not interactive: widgets need a kernel on the machine. Add one: %lk_kernel add A100"
-    return "{}<div><small>{}</small></div>".format("".join(map("<div>{}</div>".format, parts)), note)
+    return "".join(map("<div>{}</div>".format, parts)) + _NOTE
+
+
+#: What is below the picture of what could be moved in a kernel.
+_NOTE = "<div><small>Not interactive: widgets need a kernel on the machine. Add one: %lk_kernel add A100</small></div>"
+
+
+def still_image(png):
+    """Return the HTML of a picture of what nobody can move in a run."""
+    return '<img src="data:image/png;base64,{}">{}'.format(b2a_base64(png, newline=False).decode(), _NOTE)
 
 
 def _leaves(value, seen=()):

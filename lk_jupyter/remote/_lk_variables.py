@@ -50,6 +50,7 @@ def _carry(settings, namespace):
     """Set what the cell reads, and record it, so that changes are known. Raises Failed."""
     import _lk_ambient
     import _lk_carry as carry
+    import _lk_files
 
     content = json.loads(_text(settings))
     kept = {int(token): namespace[name] for token, name in settings["kept"].items() if name in namespace}
@@ -61,12 +62,14 @@ def _carry(settings, namespace):
     visit.begin()
     if "_lk_rich" in sys.modules:
         sys.modules["_lk_rich"].shown_before(namespace.get("_"))
-    _carried.update(visit=visit, watch=watch)
+    _carried.update(visit=visit, watch=watch, files=_lk_files.Watch())
 
 
 def _send_back(settings):
     visit, watch = _carried["visit"], _carried["watch"]
-    departing, refused = visit.end(settings["carry"], settings["outputs"])
+    written, staying = _carried["files"].written()
+    departing, refused = visit.end(settings["carry"], settings["outputs"], written)
+    refused.update(staying)
     _send(
         departing.message.large,
         lambda: departing.text(refused=refused, sizes=departing.sizes, gone=visit.gone, ambient=watch.changed()),

@@ -146,11 +146,49 @@ def test_a_cell_with_carry_does_here_what_it_does_as_it_stands(kernel):
     assert kernel.value("(value, after) == expected") == "True"
 
 
+def test_files_that_a_cell_writes_are_written_here_and_those_that_it_names_go_along(kernel, tmp_path):
+    before = kernel.value("import os; os.getcwd()").strip("'")
+    kernel.run(f"os.chdir({str(tmp_path)!r}); place = 'b.npy'")
+    try:
+        code = "np.save(place, np.arange(3))\nfor i in range(2): open(f'part{i}.txt', 'w').write(str(i))"
+        cell = kernel.run(f"%%lk_run --carry\n{code}")
+        assert "Written here: b.npy, part0.txt, part1.txt" in cell.shown[-1]
+        (tmp_path / "part1.txt").write_text("mine")
+        code = "print(np.load(place).sum(), [open(f'part{n}.txt').read() for n in range(2)])"
+        code += "\nopen('part0.txt', 'a').write('!')"
+        cell = kernel.run(f"%%lk_run --carry\n{code}")
+        assert cell.text == "3 ['0', 'mine']\n"
+        assert (tmp_path / "part0.txt").read_text() == "0!"
+        code = "open('part' + str(1) + '.txt', 'w').write('of the run')"
+        cell = kernel.run(f"%%lk_run --carry\n{code}")
+        assert "part1_from_run.txt" in "".join(cell.shown)
+        assert (tmp_path / "part1.txt").read_text() == "mine"
+        assert (tmp_path / "part1_from_run.txt").read_text() == "of the run"
+    finally:
+        kernel.run(f"os.chdir({before!r})")
+
+
 def test_the_history_is_in_a_run_what_it_is_here(kernel):
     kernel.run("%%lk_run --carry\n5 + 6")
     cell = kernel.run("%%lk_run --carry\nprint(_ + 1, _i, In[-2], list(Out.values())[-1])\n_ * 2")
     assert cell.text == "12 5 + 6 5 + 6 11\n"
     assert kernel.value("_, __") == "(22, 11)"
+
+
+def test_figures_of_nbagg_have_its_outputs_with_a_picture_in_their_place(kernel):
+    kernel.run("import matplotlib; backend = matplotlib.get_backend()")
+    try:
+        code = "matplotlib.use('nbagg')\nimport matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1])"
+        cell = kernel.run(f"%%lk_run --carry\n{code}\nplt.show()")
+        assert cell.error is None
+        assert [text for text in cell.shown if text.startswith("<IPython")] == [
+            "<IPython.core.display.Javascript object>",
+            "<IPython.core.display.HTML object>",
+        ]
+        assert "<img src=" in str(cell.messages)
+        assert kernel.value("plt.get_backend()") == "'nbagg'"
+    finally:
+        kernel.run("matplotlib.use(backend)")
 
 
 def test_carry_is_the_default_where_it_is_set_so_and_no_carry_switches_it_off(kernel):

@@ -262,9 +262,13 @@ class WarmPython:
 
     def bring(self, bundle: Bundle, links: dict[str, Any] | None) -> None:
         """Send files that changed, and set the variables of a cell. Raises UsageError with what the session refuses."""
-        if files := {name: text for name, text in bundle.files.items() if self._files.get(name) != text}:
-            _check(self.execute(f"__import__('_lk_session').files('.', {files!r})", silent=True).answer())
-            self._files |= files
+        texts = {name: text for name, text in bundle.files.items() if self._files.get(name) != text}
+        outside = ".."  # a session works in the folder of its server
+        binary = {name: of for name, of in bundle.rest.get("files", {}).items() if not name.startswith(outside)}
+        rest = {**bundle.rest, "files": {name: of for name, of in binary.items() if self._files.get(name) != of}}
+        if texts or any(rest.values()):
+            _check(self.execute(f"__import__('_lk_session').files('.', {texts!r}, {rest!r})", silent=True).answer())
+            self._files |= {**texts, **binary}
         if links is not None:
             given = json.dumps({"settings": bundle.parcel.settings, "links": links})
             refused = self._call("before", given).get("refused")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -225,6 +226,25 @@ def missing_library(case: Evidence) -> str | None:
 
 
 _NO_FILE = re.compile(r"^FileNotFoundError: [^'\n]*'([^'\n]+)'")
+_LACKS_FILE = re.compile(r"^(?:FileNotFoundError|OSError): (?:.*?[`'\"]+([^'\"\n]+)['\"]|(\S+) not found)")
+
+#: Bytes of a file that --files may upload, whatever is in it.
+_UPLOADED = 8_000_000
+
+
+def missing_file(case: Evidence) -> Hint | None:
+    """Name what brings a file of this computer into the run, where the run has no such file."""
+    match = _LACKS_FILE.match(case.errors[-1]) if case.errors else None
+    if not (match and case.package):
+        return None
+    name, folder = match[1] or match[2], case.package.source.folder.resolve()
+    path = (folder / Path(name).expanduser()).resolve()
+    if not path.is_file():
+        return None
+    if path.is_relative_to(folder) and path.stat().st_size <= _UPLOADED:
+        short = path.relative_to(folder).as_posix()
+        return Hint(f"'{name}' exists here, but not in the run. Add --files {short}.", f"--files {short}")
+    return Hint(f"'{name}' exists here, but not in the run. Upload it to the bucket: %lk_put {name}")
 
 
 def missing_object(case: Evidence) -> str | None:
@@ -448,6 +468,7 @@ RULES: tuple[Rule, ...] = (
     Rule("failed", missing_module),
     Rule("failed", missing_library),
     Rule("failed", missing_object),
+    Rule("failed", missing_file),
     Rule("failed", missing_variable),
     Rule("failed", missing_graph),
     Rule("failed", no_keyboard),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shlex
 import uuid
@@ -11,10 +12,12 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
-from glob import glob
+from glob import escape, glob
+from hashlib import sha256
+from io import IOBase
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +44,14 @@ from lk_jupyter.text.units import bytes_label, credits_label
 #: Bytes of a file that goes along because the code names it, and characters of such a name.
 _NAMED_FILE, _LONGEST_NAME = 1_000_000, 250
 
+#: Files that one pattern names at most.
+_MATCHES = 100
+
 #: Bytes of a file that is not text, and the part that brings such files.
 _BINARY_FILE, _FILES = 8_000_000, "_lk_files"
+
+#: Folders next to the one where the code works that are not the author's.
+_TAKEN = ("files", "cloudpickle", "__pycache__")
 
 #: Packages that the status of a run names while they are installed.
 _NAMED = 2
@@ -62,7 +71,8 @@ class Bundle:
     """A run, complete but not sent.
 
     It was made from ``source`` and ``options``. ``files`` are the author's files next to the code; the request may
-    hold more files of this package. Add ``line_shift`` to a line number of the uploaded script to get the author's.
+    hold more files of this package. ``rest`` has files that aren't text, in base64, and folders.
+    Add ``line_shift`` to a line number of the uploaded script to get the author's.
     ``cost_binds`` is whether the time limit comes from ``max_cost``: the run costs that much when the time is up.
     ``secrets`` says where it seems to hold secrets; it is only sent if they are allowed.
     ``parcel`` has the variables that it brings, and the names of the variables that it sends back.
@@ -82,6 +92,7 @@ class Bundle:
     secrets_allowed: bool = False
     parcel: VariablePayload = field(default_factory=VariablePayload)
     ports: tuple[int, ...] = ()
+    rest: dict[str, Any] = field(default_factory=dict, repr=False)
     hidden: tuple[str, ...] = field(default=(), repr=False)
     phases: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
@@ -155,12 +166,17 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     local = local_files(names, source.folder)
     paths = {**local, **_asked_files(options.files, source.folder)}
     if carries:
-        paths = {**_named_files(tree, source.folder), **paths}
+        paths = {**_named_files(tree, source.folder, parcel), **paths}
     files, binary = _contents(paths)
+    binary |= {name: b64encode(files.pop(name).encode()).decode() for name in list(files) if name.startswith("..")}
     _check_places({**files, **binary}, source)
-    folders = _named_folders(tree, source.folder, parcel.origin.values) if carries and parcel.origin else []
-    if binary or folders:
-        parts = [*parts, RemoteModule(_FILES, {"files": binary, "folders": folders})]
+    folders = _named_folders(tree, source.folder, parcel)
+    rest = {"files": binary, "folders": folders}
+    if carries and parcel.origin:
+        sent = {name: sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+        parcel = replace(parcel, origin=replace(parcel.origin, files=sent))
+    if binary or folders or carries:
+        parts = [RemoteModule(_FILES, rest), *parts]  # before the variables: files among them are opened
     metadata = {**options.metadata, **parcel.metadata, REQUEST_KEY: uuid.uuid4().hex}
     shipped: dict[str, str] = {}
     if parts:
@@ -187,7 +203,9 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     options = options.model_copy(update={"max_cost": limits.max_cost})
     seconds, cost_binds = time_limit(options, machine, limits)
     request = request.model_copy(update={"timeout": seconds})
-    return Bundle(source, options, request, machine, files, line_shift, limits.max_cost, cost_binds, parcel=parcel)
+    return Bundle(
+        source, options, request, machine, files, line_shift, limits.max_cost, cost_binds, parcel=parcel, rest=rest
+    )
 
 
 def time_limit(options: MachineOptions, machine: MachineType, limits: Limits) -> tuple[int, bool]:
@@ -237,28 +255,73 @@ def _asked_files(patterns: list[str], folder: Path) -> dict[str, Path]:
     return found
 
 
-def _named_files(tree: ast.Module, folder: Path) -> dict[str, Path]:
-    """Return the small files next to the notebook that the code names, such as in ``read_csv("data.csv")``."""
-    named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+def _named_files(tree: ast.Module, folder: Path, parcel: VariablePayload) -> dict[str, Path]:
+    """Return the small files next to the notebook that the code or its variables name, as in ``read_csv("data.csv")``.
+
+    Names may be patterns, or have values in them: ``f"part{i}.txt"`` names all files that it may mean.
+    """
     found: dict[str, Path] = {}
-    for name in sorted(named):
+    texts = _texts(tree, parcel)
+    named = [*sorted(texts), *(f"{place}/{text}" for place in _folders_in(texts, folder) for text in sorted(texts))]
+    left = _BINARY_FILE
+    for name in [*map(escape, named), *sorted(_patterns(tree))]:
         with suppress(OSError, ValueError, UsageError):
-            path = folder / name
-            if len(name) < _LONGEST_NAME and path.is_file() and path.stat().st_size <= _NAMED_FILE:
-                key = _key(Path(name), folder)
-                if not key.startswith(PREFIX):
+            for match in sorted(glob(name, root_dir=folder))[:_MATCHES]:  # noqa: PTH207 (relative to the folder)
+                path, key = folder / match, _near_key(Path(match), folder)
+                size = path.stat().st_size if path.is_file() and key not in found else _NAMED_FILE + 1
+                if size <= min(_NAMED_FILE, left) and not key.startswith(PREFIX):
                     found[key] = path
+                    left -= size
     return found
 
 
-def _named_folders(tree: ast.Module, folder: Path, variables: Mapping[str, Any]) -> list[str]:
-    """Return the folders next to the notebook that the code or its variables name, where it may write a file."""
-    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    names = [*texts, *(value for value in variables.values() if isinstance(value, (str, Path)))]
+def _near_key(path: Path, folder: Path) -> str:
+    """Return the path that a named file is shipped under: below the code's folder, or next to it."""
+    parts = Path(os.path.normpath(path)).parts
+    if parts[:1] != ("..",):
+        return _key(path, folder)
+    if len(parts) < 2 or parts[1] in ("..", *_TAKEN) or parts[1].startswith(PREFIX):
+        raise UsageError(f"'{path}' is too far from {folder}. Nothing was sent.")
+    return "/".join(parts)
+
+
+def _texts(tree: ast.Module, parcel: VariablePayload) -> set[str]:
+    """Return the texts in the code and in its variables that may name a file, or a file in a folder that is named."""
+    values = list(parcel.origin.values.values()) if parcel.origin else []
+    inner = [item for value in values if type(value) in (list, tuple) and len(value) <= _MATCHES for item in value]
+    named = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    own = [str(value) for value in (*values, *inner) if isinstance(value, (str, Path))]
+    opened = [value.fid if type(value).__name__ == "NpzFile" else value for value in (*values, *inner)]
+    own += [str(value.name) for value in opened if isinstance(value, IOBase) and hasattr(value, "name")]
+    texts = {text for text in (*named, *own) if 0 < len(text) < _LONGEST_NAME and "\n" not in text}
+    words = {word.strip("'\"") for text in texts for word in text.split()}  # !head name
+    magics = {f"{text.split()[0]}.py" for text in texts if text.strip()}  # %run name
+    return texts | words | magics
+
+
+def _patterns(tree: ast.Module) -> set[str]:
+    """Return patterns of the files that the code may name: its own, and texts with values in them."""
     found = set()
-    for path in [
-        path for name in names if 0 < len(str(name)) < _LONGEST_NAME for path in (Path(name), Path(name).parent)
-    ]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values]
+            found.add("".join(escape(part) if part != "*" else part for part in parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "*" in node.value:
+            found.add(node.value)
+    plain = {text for text in found if len(text) < _LONGEST_NAME and "\n" not in text and "**" not in text}
+    return {text for text in plain if re.search(r"\w", text) and not text.startswith(("/", "~"))}
+
+
+def _named_folders(tree: ast.Module, folder: Path, parcel: VariablePayload) -> list[str]:
+    """Return the folders next to the notebook that the code or its variables name, where it may write a file."""
+    if not (parcel.carries and parcel.origin):
+        return []
+    return _folders_in(_texts(tree, parcel), folder)
+
+
+def _folders_in(texts: AbstractSet[str], folder: Path) -> list[str]:
+    found = set()
+    for path in [path for text in texts for path in (Path(text), Path(text).parent)]:
         with suppress(OSError, ValueError, UsageError):
             if not path.is_absolute() and (folder / path).is_dir():
                 found.add(_key(path, folder))
@@ -270,10 +333,10 @@ def _contents(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, str]
     texts: dict[str, str] = {}
     binary: dict[str, str] = {}
     for key, path in paths.items():
+        content = path.read_bytes()
         try:
-            texts[key] = path.read_text(encoding="utf-8")
+            texts[key] = content.decode("utf-8")
         except UnicodeDecodeError:
-            content = path.read_bytes()
             if len(content) > _BINARY_FILE:
                 raise UsageError(
                     f"'{path}' isn't UTF-8 text and is larger than {bytes_label(_BINARY_FILE)}. Nothing was sent. "

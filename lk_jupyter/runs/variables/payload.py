@@ -27,7 +27,7 @@ NEEDS = (
 )
 
 #: More modules for runs with --carry.
-CARRY_NEEDS = ("_lk_carry", "_lk_ambient")
+CARRY_NEEDS = ("_lk_carry", "_lk_ambient", "_lk_files")
 
 
 #: Leaves of at least so many bytes are objects of the bucket by themselves; smaller ones share one.
@@ -68,13 +68,15 @@ class Sent:
 class Origin:
     """What a run's state was made of here: token → object, name → value, and id of every name's value then.
 
-    ``digests`` is token, or name of an output, → what the object held then.
+    ``digests`` is token, or name of an output, → what the object held then; ``files`` is name → SHA-256 of the files
+    that went along.
     """
 
     tokens: Mapping[int, Any]
     values: Mapping[str, Any]
     ids: Mapping[str, int]
     digests: Mapping[int | str, str | None] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.bucket import VALUES
 from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.protocol.parts import PREFIX
 from lk_jupyter.runs.variables.download import CHANGED, NotReturned, Outputs, is_as_said, leaf_reader, message_of
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import Origin
@@ -24,11 +27,17 @@ if TYPE_CHECKING:
 _origins: OrderedDict[str, Origin] = OrderedDict()
 _KEPT = 16
 
+#: Files that the receipt names.
+_FILES = 6
+
 #: Names that IPython sets in every notebook, which a cell may set too.
 _OF_IPYTHON = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
 #: The value of the last expression that was shown.
 LAST = "_"
+
+#: File → SHA-256 of what a run of this kernel has written there last.
+_written: dict[Path, str] = {}
 
 #: What is added to a name whose variable was changed here meanwhile.
 MEANWHILE = "_from_run"
@@ -56,7 +65,7 @@ class ChangedState:
     ``missing`` is name → reason for what did not come, ``sizes`` name → bytes, ``ambient`` module → state;
     ``replaced`` are objects that could not change in place, with their new values; ``apart`` are objects that were
     changed here meanwhile, with the values of the run; ``torn`` are names of values in which such an object is, with
-    the values of the run.
+    the values of the run; ``written`` is name → the name under which a file of the run was written here.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
@@ -69,6 +78,7 @@ class ChangedState:
     replaced: list[tuple[Any, Any]] = field(default_factory=list)
     apart: list[tuple[Any, Any]] = field(default_factory=list)
     torn: dict[str, Any] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
     origin: Origin | None = None
 
     def outputs(self, names: Sequence[str] = ()) -> Outputs:
@@ -95,6 +105,7 @@ class ChangedState:
         if LAST in self.unnamed:
             _show_as_last(self.unnamed[LAST], namespace)
         _lk_carry.put_formatters(self.unnamed.get(_lk_carry.FORMATTERS, {}))
+        self._write(self.unnamed.get(_lk_carry.FILES, {}))
         for name, value in self.unnamed.items():
             if name.startswith(_lk_carry.SHOWN):
                 _lk_carry.show_widget(name, value)
@@ -115,9 +126,34 @@ class ChangedState:
             return False
         return bool(ids) and name in namespace and id(namespace[name]) != ids.get(name)
 
+    def _write(self, files: Mapping[str, bytes]) -> None:
+        """Write the files that the run wrote; a file that is another one here by now stays."""
+        folder = Path.cwd().resolve()
+        sent = self.origin.files if self.origin else {}
+        for name, content in files.items():
+            try:
+                path = (folder / name).resolve()
+                own = path.relative_to(folder).parts
+                if any(part.startswith((".", PREFIX)) for part in own) or Path(name).is_absolute():
+                    continue
+                here = _hash(path.read_bytes()) if path.exists() else None
+                if here not in (None, _hash(b""), _hash(content), sent.get(name), _written.get(path)):
+                    path = path.with_stem(path.stem + MEANWHILE)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            except (OSError, ValueError) as error:
+                self.missing[name] = f"{name} can't be written here ({error})"
+                continue
+            _written[path] = _hash(content)
+            self.written[name] = path.relative_to(folder).as_posix()
+
     def words(self, names: Sequence[str]) -> str:
         """Return names with their sizes."""
         return ", ".join(f"{name} ({bytes_label(self.sizes[name])})" if name in self.sizes else name for name in names)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _show_as_last(value: Any, namespace: MutableMapping[str, Any]) -> None:
@@ -192,7 +228,8 @@ def _applied(arriving: Any, origin: Origin) -> ChangedState:
     named = set(map(id, origin.values.values()))
     for entry, value in entries:
         if entry["k"] == "name":
-            is_unnamed = entry["n"] in (LAST, _lk_carry.FORMATTERS) or entry["n"].startswith(_lk_carry.SHOWN)
+            unnamed = (LAST, _lk_carry.FORMATTERS, _lk_carry.FILES)
+            is_unnamed = entry["n"] in unnamed or entry["n"].startswith(_lk_carry.SHOWN)
             names = state.unnamed if is_unnamed else state.names
             names[entry["n"]] = value
             continue
@@ -256,6 +293,10 @@ def put_here(state: ChangedState, namespace: MutableMapping[str, Any], after: st
         "Deleted here": state.deleted,
     }
     said = [f"{how}: {state.words(sorted(names))}" for how, names in came.items() if names]
+    if same := sorted(name for name, place in state.written.items() if name == place):
+        more = f" +{len(same) - _FILES}" if len(same) > _FILES else ""
+        said.append(f"Written here: {', '.join(same[:_FILES])}{more}")
+    kept |= {name: place for name, place in state.written.items() if name != place}
     return [
         *([Notice(" · ".join(said) + after)] if said else []),
         *(Notice(f"{reason}.", WARNING) for reason in [*_kept_words(kept), *state.missing.values()]),

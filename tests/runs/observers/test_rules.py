@@ -239,6 +239,25 @@ def test_a_local_module_is_shipped_and_not_installed(tmp_path):
         assert hint == f"{files} wasn't uploaded. Add --files {files}."
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        "FileNotFoundError: [Errno 2] No such file or directory: '{}'",
+        "FileNotFoundError: {} not found.",
+        "OSError: File `'{}'` not found.",
+    ],
+)
+def test_a_file_that_is_only_here_is_named_with_what_brings_it(error, tmp_path):
+    folder = tmp_path / "book"
+    folder.mkdir()
+    (folder / "x.csv").touch()
+    (tmp_path / "outside.csv").touch()
+    for name, way in (("x.csv", "Add --files x.csv."), ("../outside.csv", "%lk_put ../outside.csv")):
+        (hint,) = said(record=record(error=error.format(name)), package=package(folder))
+        assert hint.endswith(way)
+    assert said(record=record(error=error.format("nowhere.csv")), package=package(folder)) == []
+
+
 def test_a_package_that_was_required_already_is_not_asked_for_again():
     error = "ModuleNotFoundError: No module named 'yaml'"
     assert said(record=record(error=error), package=package(requirements=["PyYAML>=6"])) == []

@@ -251,6 +251,11 @@ def test_classes_of_the_code_can_be_pickled_and_its_source_be_read(with_part):
     assert with_part(code)[1] == "P(x=2) class P:\n"
 
 
+def test_a_cell_may_import_from_the_future_anywhere_as_in_a_notebook(with_part):
+    code = "x = 1\nfrom __future__ import annotations\ndef f(y: none): pass\nprint(f.__annotations__)"
+    assert with_part(code, rich=True)[1] == "{'y': 'none'}\n"
+
+
 def test_processes_that_the_code_spawns_find_it(with_part):
     code = (
         "import multiprocessing as mp\ndef double(x):\n    return 2 * x\nif __name__ == '__main__':\n"

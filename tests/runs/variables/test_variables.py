@@ -447,19 +447,26 @@ def test_a_colleagues_state_is_not_read(session, tmp_path, monkeypatch):
 
 
 def test_a_small_file_that_the_cell_names_goes_along_and_is_in_the_plan(session, tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "rows.csv").write_text("a,b")
-    (tmp_path / "large.csv").write_text("x" * 1_000_001)
-    source = Source("open('data/rows.csv'), open('large.csv'), '../rows', 'absent.csv', 'data'", folder=tmp_path)
+    folder = tmp_path / "book"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "rows.csv").write_text("a,b")
+    (folder / "seen.txt").write_text("c")
+    (folder / "large.csv").write_text("x" * 1_000_001)
+    (tmp_path / "near.csv").write_text("d")
+    code = "open('data/rows.csv'), open('large.csv'), '../rows', 'absent.csv', 'data', '../near.csv'\n!cat seen.txt"
+    source = Source(code, folder=folder, is_cell=True)
     package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
-    assert package.files == {"data/rows.csv": "a,b"}
+    assert package.files == {"data/rows.csv": "a,b", "seen.txt": "c"}
+    assert package.rest == {"files": {"../near.csv": "ZA=="}, "folders": ["data"]}
     assert prepare(session, source, RunOptions(machine="cpu")).files == {}
 
 
 def test_a_cell_that_looks_at_all_names_gets_those_that_can_travel(session):
     namespace = {"a": 1, "b": [2], "lock": threading.Lock()}
-    package = prepare(session, Source("sorted(globals())", namespace=namespace), RunOptions(carry=True, machine="cpu"))
-    assert [sent.name for sent in package.parcel.inputs] == ["a", "b"]
+    for code in ("sorted(globals())", "%whos"):
+        source = Source(code, namespace=namespace, is_cell=True)
+        package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
+        assert [sent.name for sent in package.parcel.inputs] == ["a", "b"]
 
 
 def test_a_secret_in_the_environment_is_asked_about_and_one_by_name_stays(session, monkeypatch):
