@@ -125,8 +125,8 @@ def test_embeddings_come_from_it_and_are_counted_where_it_does_not(api, upstream
         (429, {"error": {"message": "slow down"}}, 429, "slow down"),
         (401, {"error": {"message": "wrong key"}}, 503, "LK_INFERENCE_UPSTREAM_KEY"),
         (500, {}, 503, "HTTP 500"),
-        (200, {"hello": 1}, 503, "not the API's"),
-        (200, [], 503, "not the API's"),
+        (200, {"hello": 1}, 503, "isn't in the format of the API"),
+        (200, [], 503, "isn't in the format of the API"),
     ],
 )
 def test_its_refusals_are_passed_on_and_its_faults_are_named(  # noqa: PLR0913, PLR0917 (a table)
