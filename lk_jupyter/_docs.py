@@ -43,6 +43,7 @@ DESCRIPTION = ROOT / "tests" / "contract" / "openapi.yaml"
 NPM_FILES = tuple(ROOT / "labextension" / name for name in ("package.json", "package-lock.json"))
 
 _CLIENT = Client("http://127.0.0.1")
+_NOTE = "// Made from the Python options by `make docs`: change those.\n"
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
@@ -72,24 +73,28 @@ def settings_table() -> str:
 
 
 def options_module() -> str:
-    """Return what Lab must know of the options, states and metrics of runs, as TypeScript."""
+    """Return what Lab must know of the options and metrics of runs, as TypeScript; it is loaded at first use."""
     fields = RunOptions.model_fields.items()
     rows = {flag: field.description or "" for name, field in fields for flag in flags(name, field)}
-    head = (
-        "// Made from the Python options by `make docs`: change those.\n\n/** Option of `%%lk_run` → what it does. */\n"
-    )
-    final, active = (json.dumps(sorted(states)).replace('"', "'") for states in (FINAL_STATES, ACTIVE_STATES))
     series = [{name: value for name, value in each._asdict().items() if name != "column"} for each in SERIES]
     return (
-        f"{head}export const RUN_OPTIONS: Record<string, string> = {json.dumps(rows, indent=2, ensure_ascii=False)};\n"
-        f"\n/** States of a run that has ended. */\nexport const FINAL_STATES = {final};\n"
+        f"{_NOTE}\n/** Option of `%%lk_run` → what it does. */\n"
+        f"export const RUN_OPTIONS: Record<string, string> = {json.dumps(rows, indent=2, ensure_ascii=False)};\n"
+        "\n/** Series of metrics: field of the API, words, unit, the panel of its plot, factor to the unit. */\n"
+        f"export const SERIES = {json.dumps(series, indent=2, ensure_ascii=False)} as const;\n"
+    )
+
+
+def states_module() -> str:
+    """Return what Lab must know of the states and file names of runs, as TypeScript; it is loaded with Lab."""
+    final, active = (json.dumps(sorted(states)).replace('"', "'") for states in (FINAL_STATES, ACTIVE_STATES))
+    return (
+        f"{_NOTE}\n/** States of a run that has ended. */\nexport const FINAL_STATES = {final};\n"
         f"\n/** States of a run that has not ended. */\nexport const ACTIVE_STATES = {active};\n"
         f"\n/** States that people read otherwise. */\n"
         f"export const STATE_LABELS: Record<string, string> = {json.dumps(LABELS)};\n"
         f"\n/** What a file name of a run has more than its author gave it. */\n"
         f"export const OWN_NAME = /{MARKED.pattern}/;\n"
-        "\n/** Series of metrics: field of the API, words, unit, the panel of its plot, factor to the unit. */\n"
-        f"export const SERIES = {json.dumps(series, indent=2, ensure_ascii=False)} as const;\n"
     )
 
 
@@ -338,7 +343,7 @@ def _description() -> dict[str, Any]:
     return document
 
 
-OPTIONS = _types.TYPES.with_name("options.ts")
+OPTIONS, STATES = (_types.TYPES.with_name(f"{name}.ts") for name in ("options", "states"))
 
 #: Pages that are stored with their tables; the tables of other pages are made when the site is built.
 PAGES = tuple(
@@ -380,6 +385,7 @@ def main(*, check: bool) -> str | None:
         **{page: render(page.read_text(encoding="utf-8")) for page in PAGES},
         _types.TYPES: _types.render(),
         OPTIONS: options_module(),
+        STATES: states_module(),
         **{path: versioned(path.read_text(encoding="utf-8")) for path in NPM_FILES},
     }
     old = [path for path, current in files.items() if not path.exists() or path.read_text(encoding="utf-8") != current]

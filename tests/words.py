@@ -82,7 +82,7 @@ def texts() -> Iterator[Text]:
     for path in sorted((ROOT / "lk_jupyter").rglob("*.py")):
         yield from _python(path)
     for path in sorted((ROOT / "labextension" / "src").rglob("*.ts*")):
-        if ".test." not in path.name and path.name != "options.ts":
+        if ".test." not in path.name and path.name not in {"options.ts", "states.ts"}:
             yield from _typescript(path)
     for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "notebooks").rglob("*.md"))]:
         yield from _pieces("docs", path, _CODE.sub("", path.read_text(encoding="utf-8")))

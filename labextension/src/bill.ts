@@ -1,5 +1,5 @@
 /** What a run has taken and costs, by the server's stamps: the same as `lk_jupyter/runs/clock.py`, with the same examples. */
-import { FINAL_STATES } from './options';
+import { FINAL_STATES } from './states';
 import { trans } from './trans';
 import { ExecutionRecord } from './types';
 import { credits, moment } from './format';

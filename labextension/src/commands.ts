@@ -2,6 +2,7 @@
 export const COMMANDS = {
   openPanel: 'lk:open-panel',
   openBucket: 'lk:open-bucket',
+  previewFile: 'lk:preview-file',
   loadFile: 'lk:load-file',
   copyRunPath: 'lk:copy-run-path',
   openQuickstart: 'lk:open-quickstart',

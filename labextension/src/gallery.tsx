@@ -3,13 +3,18 @@ import React, { ReactElement, useRef } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import { Chat } from './components/Chat';
+import type { Listing } from './components/folders';
 import { MachinePicker } from './components/MachinePicker';
 import { Frame } from './components/metrics';
 import { MetricsPlot } from './components/MetricsPlot';
+import { Preview } from './components/Preview';
 import { RunHeader, useSight } from './components/RunHeader';
 import { RunList, RunRow } from './components/RunList';
+import { RunsTable } from './components/RunsTable';
 import { headerOf, HeardRun, savedRun } from './header';
 import { Head } from './panels/Head';
+import { Trouble } from './request';
+import { StorageBrowser } from './widgets/storage_browser';
 import type { Tools } from './panels/tools';
 import { thisSecond } from './serverClock';
 import { billOfRow, runsOf } from './runs';
@@ -146,6 +151,94 @@ const chat = {
   ...{ onModel: nothing, onAsk: later, onStop: later, onClear: later }
 };
 
+const item = (key: string, size = '', written = '') => ({ key, size, written });
+const listing = (...items: ReturnType<typeof item>[]): Listing => ({ items, token: '', begins: '', is_read: true });
+const folders = {
+  '': {
+    ...listing(item('data/'), item('models/'), item('notes.md', '1.2 kB', '14 Jan 2026 09:30')),
+    token: 'next'
+  },
+  'data/': listing(
+    item('data/train.parquet', '48 MB', '15 Jan 2026 11:02'),
+    item('data/a name that is longer than most names of files are.csv', '96 B', '3 Jan 2026 18:45')
+  ),
+  'models/': listing()
+};
+const seen = {
+  ...{ key: 'data/train.parquet', size: '48 MB', written: '15 Jan 2026 11:02' },
+  words: 'Table, 1,200,000 rows, 4 columns, 48 MB.',
+  ...{ text: '', image: null, mime: '', is_part: true, kind: 'table' as const },
+  columns: [
+    ['city', 'string'],
+    ['count', 'int64'],
+    ['price', 'double'],
+    ['day', 'date32[day]']
+  ] as [string, string][],
+  rows: [
+    ['Ulm', '12', '3.14159265', '2026-01-02'],
+    ['Köln', '1024', '', '2026-01-03'],
+    ['', '7', '0.000012345678', '2026-01-04']
+  ],
+  ...{ remote: '/mnt/s3/data/train.parquet', free: 'train' }
+};
+const browser = { root: '', folders, seen, loaded: {}, transfer: '', set: nothing, ask: later };
+const code = 'import pandas as pd\n\ntrain = pd.read_parquet("lk://data/train.parquet")';
+const unshown = { ...seen, columns: [], rows: [], is_part: false };
+const previews = [
+  { ...browser, loaded: { key: seen.key, words: 'train: DataFrame, 1,200,000 rows, 4 columns', code } },
+  { ...browser, loaded: { key: seen.key, words: 'train.parquet needs 9.1 GB, 6.2 GB are free.', offer: 100_000 } },
+  {
+    ...browser,
+    seen: {
+      ...unshown,
+      words:
+        'This needs pyarrow in the environment of the Jupyter server. ' +
+        'Install it there: pip install "lk-jupyter[pandas]". Or load the file in a notebook.'
+    }
+  },
+  {
+    ...browser,
+    seen: {
+      ...unshown,
+      key: 'notes.md',
+      remote: '/mnt/s3/notes.md',
+      kind: '' as const,
+      words: 'Text, 1.2 kB.',
+      text: '# Notes\n\nUse lr=0.1'
+    }
+  }
+];
+
+const tableRow = (at: number, state: string, cost: string) => ({
+  ...{
+    id: idOf(at),
+    run: idOf(at).slice(-8),
+    state,
+    machine: 'A100',
+    started: '15 Jan 12:00',
+    took: `${at}.4 s`,
+    cost
+  },
+  ...{ name: `train-${at}`, words: '', ended: state !== 'running', sort: {} }
+});
+const table = {
+  rows: [tableRow(1, 'running', '≈ 0.018'), tableRow(2, 'completed', '0.0040'), tableRow(3, 'failed', '0.0002')],
+  ...{ note: '', onOpen: later, onAbort: later, onPrice: later, onRerun: later, onCompare: later }
+};
+
+/** The panel as it is in other states of the cloud. */
+function panelOf(state: object) {
+  return (
+    <div style={{ width: 280 }} className="lk-panel">
+      <Head
+        tools={{ cloud: { ...cloud, ...state }, say: nothing } as unknown as Tools}
+        notice={{ kind: 'info', text: '' }}
+      />
+      {!('trouble' in state) && <RunList {...listed} runs={[]} />}
+    </div>
+  );
+}
+
 const SCENES: Record<string, ReactElement> = {
   header: <Headers />,
   panel: (
@@ -165,7 +258,10 @@ const SCENES: Record<string, ReactElement> = {
       />
     </div>
   ),
+  'panel-empty': panelOf({}),
+  'panel-unreachable': panelOf({ trouble: new Trouble('unreachable', 'No answer from api.example.org.') }),
   picker: <MachinePicker {...picker} />,
+  'picker-none': <MachinePicker {...picker} rows={[]} total="0 of 7 machines." problem="No machine has 512 GiB." />,
   'picker-narrow': (
     <div style={{ width: 280 }}>
       <MachinePicker {...picker} />
@@ -174,7 +270,18 @@ const SCENES: Record<string, ReactElement> = {
   metrics: <MetricsPlot frames={one} empty="" onWindow={nothing} />,
   'metrics-compared': <MetricsPlot frames={three} empty="" onWindow={nothing} />,
   'metrics-empty': <MetricsPlot frames={[]} empty="No samples yet." onWindow={nothing} />,
-  chat: <Chat {...chat} answering />
+  storage: <StorageBrowser {...browser} />,
+  'storage-empty': <StorageBrowser {...browser} folders={{ '': listing() }} seen={{}} />,
+  'storage-previews': (
+    <>
+      {previews.map((each, at) => (
+        <Preview key={at} seen={each.seen} loaded={each.loaded} isBusy={!at} onLoad={nothing} />
+      ))}
+    </>
+  ),
+  runs: <RunsTable {...table} />,
+  chat: <Chat {...chat} answering />,
+  'chat-empty': <Chat {...chat} turns={[]} spent="" answering={false} />
 };
 
 function Gallery() {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
-import { formsOf, headerOf, HeardRun, hiddenLines, RUN_MIME, SavedRun, savedRun, savedRuns } from './header';
-import { runsOf } from './runs';
+import { formsOf, headerOf, HeardRun, hiddenLines, SavedRun, savedRun, savedRuns } from './header';
+import { RUN_MIME, runsOf } from './runs';
 
 const ID = '3f0c2a9e-5b1d-4c7e-9a52-6d1f8e0b7a44';
 const KEPT = {

@@ -5,11 +5,8 @@ import { Bill, costWords, NO_BILL } from './bill';
 import type { RunRow } from './components/RunList';
 import { duration } from './format';
 import { thisSecond } from './serverClock';
-import { billOfRow, hasEnded, Receipt, receiptIn, stateLabel } from './runs';
+import { billOfRow, hasEnded, Receipt, receiptIn, RUN_MIME, stateLabel } from './runs';
 import { trans } from './trans';
-
-/** The type of an output that is a run. */
-export const RUN_MIME = 'application/vnd.lk.run+json';
 
 /** Milliseconds that what a kernel wrote goes before what the lists say, which are heard later. */
 const FRESH = 15_000;

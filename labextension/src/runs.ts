@@ -1,10 +1,13 @@
 /** The runs of all lists as one: those that go on, those of this machine with their cells, those that were billed. */
 import { Bill, billOf, CERTAIN, CostIs, NO_BILL } from './bill';
-import { RunRow } from './components/RunList';
+import type { RunRow } from './components/RunList';
 import { Heard, Records } from './cloud';
-import { ACTIVE_STATES, FINAL_STATES, OWN_NAME, STATE_LABELS } from './options';
+import { ACTIVE_STATES, FINAL_STATES, OWN_NAME, STATE_LABELS } from './states';
 import { moment } from './format';
 import { ExecutionRecord, ExecutionSummary, JournalRun, MachineType, StatusContent, Workload } from './types';
+
+/** The type of an output that is a run. */
+export const RUN_MIME = 'application/vnd.lk.run+json';
 
 /** Whether this can be the id of a run, whoever names it: it becomes a line of a cell, and IPython evaluates braces. */
 export const isId = (id: unknown): id is string => typeof id === 'string' && /^[\w-]{1,100}$/.test(id);

@@ -154,7 +154,8 @@ const seen = {
   ...{ columns: [['DATA', 'DATA']] as [string, string][], rows: [['DATA']], kind: 'table' as const },
   ...{ remote: 'DATA', free: 'DATA' }
 };
-const preview = { seen, isBusy: false, onLoad: nothing, onFetch: nothing, onSave: nothing, onDelete: nothing };
+const files = { onFetch: nothing, onSave: nothing, onDelete: nothing };
+const preview = { seen, isBusy: false, onLoad: nothing, files };
 const card = {
   ...{ title: 'DATA', run: { state: 'DATA', name: 'DATA' }, reason: 'DATA', ended: false, stopping: false },
   ...{ held: true, deaf: false, onStop: later, onDetach: later }

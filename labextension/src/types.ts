@@ -1367,6 +1367,23 @@ export interface StorageItem {
   last_modified?: string | null;
 }
 
+/** The start of a file: what it is in words, and its first rows or its text. */
+export interface StoragePreview {
+  key: string;
+  written: string;
+  /** What it is, or why nothing more is shown. */
+  words: string;
+  /** Names and types. */
+  columns?: unknown[][];
+  rows?: string[][];
+  text?: string;
+  is_part?: boolean;
+  /** What loading makes of it. */
+  kind?: 'table' | 'value' | '';
+  /** The path by which a run opens it. */
+  remote?: string;
+}
+
 /** How a run ended. */
 export interface StreamEnd {
   return_code: number | null;

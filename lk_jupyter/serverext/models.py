@@ -187,6 +187,20 @@ class StorageContent(BaseModel):
     truncated: bool
 
 
+class StoragePreview(BaseModel):
+    """The start of a file: what it is in words, and its first rows or its text."""
+
+    key: str
+    written: str
+    words: str = Field(description="What it is, or why nothing more is shown.")
+    columns: list[tuple[str, str]] = Field([], description="Names and types.")
+    rows: list[list[str]] = []
+    text: str = ""
+    is_part: bool = False
+    kind: Literal["table", "value", ""] = Field("", description="What loading makes of it.")
+    remote: str = Field("", description="The path by which a run opens it.")
+
+
 class MoveBody(BaseModel):
     """What to move where; a folder ends with a slash."""
 

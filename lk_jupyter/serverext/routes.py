@@ -23,6 +23,7 @@ ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     ("machines/default", machines.Default),
     ("storage/list", storage.ListingHandler),
     ("storage/info", storage.Info),
+    ("storage/preview", storage.PreviewHandler),
     ("storage/folder", storage.Folder),
     ("storage/move", storage.Move),
     ("api/(.*)", Proxy),

@@ -6,12 +6,15 @@ is kept by a separate object, ``.keep``, which no listing shows.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
+from lk_jupyter.errors import LkError
 from lk_jupyter.serverext.base import Handler, guarded
 from lk_jupyter.serverext.request_problem import RequestProblem
 
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
 
 #: Most keys of a folder that are read, and most items of one answer.
 MOST_KEYS, MOST_ITEMS = 10_000, 1000
+
+#: Largest file that is previewed, and that is held in memory for it, in bytes.
+MOST_PREVIEWED, MOST_IN_MEMORY = 50_000_000, 8_000_000
+
+_EXTRA = '"lk-jupyter[pandas]"'
 
 KEEP = ".keep"
 
@@ -54,6 +62,26 @@ class Info(Handler):
             self.finish({"key": f"{key}/", "name": key.rpartition("/")[2], "is_folder": True})
         else:
             raise RequestProblem("refused", f"No file '{key}' in the bucket.", 404)
+
+
+class PreviewHandler(Handler):
+    """The start of a file."""
+
+    @guarded
+    async def get(self) -> None:
+        """Return what can be shown of the file ``key``; what can't be is said in words."""
+        key = _checked_key(self.get_query_argument("key", strip=False))
+        upstream = await self.desk.upstream()
+        found = await _files(upstream, key, 1)
+        if not found or found[0]["key"] != key:
+            raise RequestProblem("refused", f"No file '{key}' in the bucket.", 404)
+        with SpooledTemporaryFile(MOST_IN_MEMORY) as file:
+            if found[0]["size"] <= MOST_PREVIEWED:
+                async with _download(upstream, key) as response:
+                    async for piece in response.aiter_raw():
+                        file.write(piece)
+                file.seek(0)
+            self.finish(await asyncio.to_thread(_shown, found[0], file))
 
 
 class Folder(Handler):
@@ -141,6 +169,26 @@ def _items(folder: str, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _file(file: dict[str, Any], name: str) -> dict[str, Any]:
     facts = {"size": file["size"], "last_modified": file["last_modified"]}
     return {"key": file["key"], "name": name, "is_folder": False, **facts}
+
+
+def _shown(found: dict[str, Any], file: Any) -> dict[str, Any]:
+    from lk_jupyter.serverext.models import StorageItem, StoragePreview  # noqa: PLC0415 (at first use, like all below)
+    from lk_jupyter.storage.objects import ObjectInfo  # noqa: PLC0415
+    from lk_jupyter.storage.preview import Preview, content_of, preview_of  # noqa: PLC0415
+
+    item = StorageItem.model_validate(_file(found, found["key"]))
+    info = ObjectInfo(item.key, item.size or 0, item.last_modified)
+    if info.size > MOST_PREVIEWED:
+        most = f"previews go up to {MOST_PREVIEWED // 1_000_000} MB"
+        seen = Preview(info, f"This file is larger: {most}. Preview it in a notebook, which reads only its start.")
+    else:
+        try:
+            seen = preview_of(info, file)
+        except LkError as problem:
+            needs = str(problem).partition(":")[0]
+            words = f"{needs} in the environment of the Jupyter server. Install it there: pip install {_EXTRA}."
+            seen = Preview(info, f"{words} Or load the file in a notebook.")
+    return StoragePreview.model_validate(content_of(seen)).model_dump()
 
 
 def _by_name(item: dict[str, Any]) -> tuple[str, str]:

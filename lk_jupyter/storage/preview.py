@@ -9,14 +9,16 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.storage.load import PACKED, _library
+from lk_jupyter.storage.load import PACKED, _library, is_loadable, is_table
 from lk_jupyter.storage.objects import ObjectInfo
+from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import Storage
+from lk_jupyter.text.redact import redact
 from lk_jupyter.text.units import size_label
 
 #: The most that is shown: rows and columns of a table, letters of a cell, bytes of text, of a notebook, of an image.
@@ -78,17 +80,36 @@ def preview(storage: Storage, key: str) -> Preview:
         'hello'
     """
     with storage.open(key) as file:
-        info: ObjectInfo = file.info
-        if not info.size:
-            return Preview(info, "Empty file.")
-        show, suffix, unpack = _way(info.key)
-        try:
-            return show(info, unpack(file) if unpack else file)
-        except LkError:
-            raise
-        except Exception as error:  # noqa: BLE001 (each library has its own)
-            said = " ".join(str(error).split())[:LETTERS].rstrip(".") or type(error).__name__
-            return Preview(info, f"Can't read this as {suffix.lstrip('.') or 'text'}: {said}.")
+        return preview_of(file.info, file)
+
+
+def preview_of(info: ObjectInfo, file: Any) -> Preview:
+    """Return what can be shown of an open file. Raises StorageError if a library is missing."""
+    if not info.size:
+        return Preview(info, "Empty file.")
+    show, suffix, unpack = _way(info.key)
+    try:
+        return show(info, unpack(file) if unpack else file)
+    except LkError:
+        raise
+    except Exception as error:  # noqa: BLE001 (each library has its own)
+        said = " ".join(str(error).split())[:LETTERS].rstrip(".") or type(error).__name__
+        return Preview(info, f"Can't read this as {suffix.lstrip('.') or 'text'}: {said}.")
+
+
+def content_of(found: Preview) -> dict[str, Any]:
+    """Return a preview as a page shows it, without what looks like a secret."""
+    info = found.info
+    facts = {name: value for name, value in asdict(found).items() if name != "info"}
+    return {
+        **facts,
+        "key": info.key,
+        "written": f"{info.modified.astimezone():%d %b %Y %H:%M}" if info.modified else "",
+        "text": redact(found.text),
+        "rows": [[redact(cell) for cell in row] for row in found.rows],
+        "kind": "table" if is_table(info.key) else "value" if is_loadable(info.key) else "",
+        "remote": remote_path(info.key),
+    }
 
 
 Show = Callable[[ObjectInfo, Any], Preview]

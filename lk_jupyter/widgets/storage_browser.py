@@ -6,7 +6,6 @@ import shlex
 import threading
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,14 +16,13 @@ from lk_jupyter.errors import InsufficientMemory, StorageError, UsageError
 from lk_jupyter.session import current
 from lk_jupyter.storage._listing import pages
 from lk_jupyter.storage._plan import is_file_name
-from lk_jupyter.storage.load import SAMPLE, LoadRequest, code_for, is_loadable, is_table
+from lk_jupyter.storage.load import SAMPLE, LoadRequest, code_for
 from lk_jupyter.storage.load import load as value_of
 from lk_jupyter.storage.objects import ObjectInfo
-from lk_jupyter.storage.preview import preview
+from lk_jupyter.storage.preview import content_of, preview
 from lk_jupyter.storage.progress import Progress
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import Storage
-from lk_jupyter.text.redact import redact
 from lk_jupyter.text.units import size_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets import _browser_picture
@@ -133,11 +131,8 @@ class StorageBrowser(View):
             key: Key of the file.
         """
         found = preview(self._storage, key)
-        facts = {name: value for name, value in asdict(found).items() if name != "info"}
-        facts |= {"text": redact(found.text), "rows": [[redact(cell) for cell in row] for row in found.rows]}
-        kind = "table" if is_table(key) else "value" if is_loadable(key) else ""
         self.loaded = {}
-        self.seen = {**facts, **_item(found.info), "kind": kind, "remote": remote_path(key), "free": free_name(key)}
+        self.seen = {**content_of(found), **_item(found.info), "free": free_name(key)}
 
     @user_action
     def load_value(self, key: str, name: str, sample: int = 0) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
+import pandas as pd
 import pytest
+
+from lk_jupyter.serverext import storage
 
 HOSTILE = 'h/<img src=x onerror=alert(1)> "a" ü %2e&?#.txt'
 
@@ -16,7 +21,8 @@ def put(cloud):
     """A function that stores text; all is deleted at the end."""
 
     def put(key, text="x"):
-        cloud.http.post("storage/upload", params={"key": key}, files={"file": text.encode()}).raise_for_status()
+        content = text if isinstance(text, bytes) else text.encode()
+        cloud.http.post("storage/upload", params={"key": key}, files={"file": content}).raise_for_status()
 
     yield put
     for row in cloud.http.get("storage/list-files").json():
@@ -39,6 +45,38 @@ def test_a_folder_lists_its_folders_then_its_files(jupyter, put):
     assert names(jupyter, "data") == ["data/deep/", "data/1.txt"]
     page = jupyter.get("storage/list", params={"limit": 2, "offset": 1}).json()
     assert ([item["key"] for item in page["items"]], page["total"]) == (["zoo/", "A.txt"], 4)
+
+
+def test_a_file_is_previewed_as_in_a_notebook_and_what_cannot_be_says_so(jupyter, put, cloud):
+    table = io.BytesIO()
+    pd.DataFrame({"price": [1.5, None], "city": ["Ulm", "Köln"]}).to_parquet(table)
+    put("data/train.parquet", table.getvalue())
+    put("data/notes.txt", b"key lk_" + b"a1B2" * 10)
+    put("data/broken.parquet", b"PAR1 not really")
+    put("data/model.bin", b"\0" * 100)
+
+    def seen(name):
+        return jupyter.get("storage/preview", params={"key": f"data/{name}"}).json()
+
+    shown = seen("train.parquet")
+    assert [name for name, _ in shown["columns"]] == ["price", "city"]
+    assert shown["rows"] == [["1.5", "Ulm"], ["", "Köln"]]
+    assert (shown["kind"], shown["remote"]) == ("table", "/mnt/s3/data/train.parquet")
+    assert shown["words"].startswith("Table, 2 rows, 2 columns")
+    assert "lk_a1B2" not in seen("notes.txt")["text"]
+    assert seen("broken.parquet")["words"].startswith("Can't read this as parquet:")
+    assert "No preview" in seen("model.bin")["words"]
+    assert jupyter.get("storage/preview", params={"key": "data/none.csv"}).status_code == 404
+
+
+def test_a_preview_whose_library_the_server_lacks_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    found = {"key": "t.parquet", "size": 4, "last_modified": "2026-01-01T00:00:00Z"}
+    assert storage._shown(found, io.BytesIO(b"PAR1"))["words"] == (
+        "This needs pyarrow in the environment of the Jupyter server. "
+        'Install it there: pip install "lk-jupyter[pandas]". Or load the file in a notebook.'
+    )
+    assert "up to 50 MB" in storage._shown({**found, "size": storage.MOST_PREVIEWED + 1}, io.BytesIO())["words"]
 
 
 def test_a_new_folder_is_empty_and_there_once(jupyter):

@@ -1,16 +1,18 @@
 """A JupyterLab of the tests, with settings of its own."""
 
+import gzip
 import json
 import os
 import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 from patience import PATIENCE
@@ -24,6 +26,13 @@ FOLDERS = (
 
 #: A folder whose modules stand in for those that take long to import.
 WITHOUT = str(Path(__file__).parents[1] / "without")
+
+
+def loaded(urls: Iterable[str]) -> list[int]:
+    """Return the sizes of the files of our extension among these, as a server sends them."""
+    static = Path(sys.prefix, "share", "jupyter", "labextensions", "lk-jupyter")
+    ours = [urlsplit(url).path.partition("/extensions/lk-jupyter/")[2] for url in urls]
+    return [len(gzip.compress((static / path).read_bytes())) for path in ours if path]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The bucket as a drive: one walk through a file browser of Lab's own kind."""
 
+import io
 import re
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
@@ -79,6 +81,9 @@ def test_the_bucket_is_browsed_edited_and_changed_as_any_drive(bucket, cloud, fi
     expect(bucket.locator(".jp-DirListing-item")).to_have_count(1)
     assert files() == ["lab-drive/deep/moved.txt", "lab-drive/large (1).bin", "lab-drive/large.bin"]
 
+    _looks_into_a_table(bucket, cloud, accessible)
+    page.screenshot(path=tmp_path / "preview.png")
+
     page.evaluate(THEME, "JupyterLab Dark")
     page.locator("body[data-jp-theme-light='false']").wait_for(state="attached")
     bucket.screenshot(path=tmp_path / "bucket-dark.png")
@@ -104,3 +109,17 @@ def _upload_again(bucket, file, answer):
     expect(question.get_by_role("button", name="Cancel")).to_be_focused()
     with bucket.page.expect_response(lambda told: "/storage/upload" in told.url):
         question.get_by_role("button", name=answer).click()
+
+
+def _looks_into_a_table(bucket, cloud, accessible):
+    """Open a file that no editor of Lab shows."""
+    table = io.BytesIO()
+    pd.DataFrame({"price": [3.14159265, None], "city": ["Ulm", "Köln"]}).to_parquet(table)
+    cloud.http.post("storage/upload", params={"key": "lab-drive/deep/t.parquet"}, files={"file": table.getvalue()})
+    bucket.get_by_role("button", name="Refresh").click()
+    bucket.locator(".jp-DirListing-item", has_text="t.parquet").dblclick()
+    shown = bucket.page.get_by_role("region", name="Preview of lab-drive/deep/t.parquet")
+    expect(shown.get_by_role("region", name="First rows")).to_contain_text("3.1416")
+    expect(shown.get_by_role("columnheader", name="price")).to_have_text("price double, 1 null")
+    expect(shown.get_by_role("button", name="Load into pandas")).to_be_visible()
+    accessible(shown)

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from ui import notebook
+from ui import lab, notebook
 
 #: What the tile's picture is drawn in.
 COLOR = "#0f7fd6"
@@ -16,6 +16,8 @@ COLOR = "#0f7fd6"
 def test_the_launcher_has_a_tile_of_its_own_that_opens_the_quickstart(running_lab, page):
     quickstart = running_lab.root / "quickstart.ipynb"
     quickstart.unlink(missing_ok=True)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{running_lab.url}/lab?token={running_lab.token}&reset")
     page.locator("#jupyterlab-splash").wait_for(state="detached")
     tile = page.locator(".jp-LauncherCard[data-category='GPU cloud']", has_text="GPU cloud")
@@ -23,6 +25,7 @@ def test_the_launcher_has_a_tile_of_its_own_that_opens_the_quickstart(running_la
     assert COLOR in tile.locator("svg").inner_html()
     headings = page.locator(".jp-Launcher-sectionTitle").all_inner_texts()
     assert headings.index("GPU cloud") < headings.index("Other")
+    assert 20_000 < sum(lab.loaded(asked)) < 40_000  # the rest is loaded at first use
     book = notebook.OpenNotebook(page)
     for theme in book.themes():
         page.locator("#jupyterlab-splash").wait_for(state="detached")

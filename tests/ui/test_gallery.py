@@ -26,8 +26,9 @@ DRAWN = re.compile("last|no samples")
 RENEW = os.environ.get("LK_PICTURES") == "renew"
 
 SCENES = (
-    *("header", "panel", "panel-signed-out", "picker", "picker-narrow"),
-    *("metrics", "metrics-compared", "metrics-empty", "chat"),
+    *("header", "panel", "panel-signed-out", "panel-empty", "panel-unreachable"),
+    *("picker", "picker-none", "picker-narrow", "metrics", "metrics-compared", "metrics-empty"),
+    *("storage", "storage-empty", "storage-previews", "runs", "chat", "chat-empty"),
 )
 #: The fonts of matplotlib, which are the same everywhere.
 FONTS = "".join(

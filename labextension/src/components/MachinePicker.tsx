@@ -67,7 +67,7 @@ export function MachinePicker(props: MachinePickerProps) {
       <p className="lk-notice lk-error" role="alert" hidden={!problem}>
         {problem && `✗ ${problem}`}
       </p>
-      <List {...props} change={change} />
+      {rows.length > 0 && <List {...props} change={change} />}
       <p className="lk-quiet lk-picker-status" role="status">
         {rows.length ? trans.__('%1 Chosen: %2.', total, value) : problem ? '' : trans.__('Asking for machines …')}
       </p>

@@ -37,13 +37,12 @@ export interface PreviewProps {
   loaded: Loaded;
   isBusy: boolean;
   onLoad: (name: string, sample: number) => void;
-  onFetch: () => void;
-  onSave: () => void;
-  onDelete: () => void;
+  /** What can be done where no file browser offers it. */
+  files?: { onFetch: () => void; onSave: () => void; onDelete: () => void };
 }
 
 /** Shows what a file is and its begin, and what can be done with it. */
-export function Preview({ seen, loaded, isBusy, onLoad, onFetch, onSave, onDelete }: PreviewProps) {
+export function Preview({ seen, loaded, isBusy, onLoad, files }: PreviewProps) {
   return (
     <section className="lk-preview" aria-label={trans.__('Preview of %1', seen.key)}>
       <h4>{seen.key}</h4>
@@ -63,17 +62,19 @@ export function Preview({ seen, loaded, isBusy, onLoad, onFetch, onSave, onDelet
           {loaded.code && <pre>{loaded.code}</pre>}
         </div>
       )}
-      <div className="lk-row">
-        <button type="button" disabled={isBusy} onClick={onFetch}>
-          {trans.__("Download to the notebook's folder")}
-        </button>
-        <button type="button" disabled={isBusy} onClick={onSave}>
-          {trans.__('Save to my computer')}
-        </button>
-        <button type="button" disabled={isBusy} onClick={onDelete}>
-          {trans.__('Delete …')}
-        </button>
-      </div>
+      {files && (
+        <div className="lk-row">
+          <button type="button" disabled={isBusy} onClick={files.onFetch}>
+            {trans.__("Download to the notebook's folder")}
+          </button>
+          <button type="button" disabled={isBusy} onClick={files.onSave}>
+            {trans.__('Save to my computer')}
+          </button>
+          <button type="button" disabled={isBusy} onClick={files.onDelete}>
+            {trans.__('Delete …')}
+          </button>
+        </div>
+      )}
       {seen.columns.length > 0 && <Grid label={trans.__('First rows')} columns={seen.columns} rows={seen.rows} />}
       {seen.text && (
         <pre className="lk-text" tabIndex={0} role="region" aria-label={trans.__('Text')}>

@@ -53,20 +53,6 @@ const HEIGHT = 24;
 /** Runs from which on there is a field to find some. */
 const MANY = 6;
 
-const SIGNS: Record<string, string> = {
-  ended: '■',
-  completed: '✓',
-  success: '✓',
-  aborted: '■',
-  cancelled: '■',
-  refused: '✗'
-};
-
-/** A state as a letter, where no picture can be. */
-export function signOf({ state, goingOn }: { state: string; goingOn: boolean }): string {
-  return goingOn ? (state === 'running' ? '▶' : '…') : (SIGNS[state] ?? '✗');
-}
-
 const DONE = ['completed', 'success'];
 const STOPPED = ['aborted', 'cancelled', 'ended'];
 

@@ -10,11 +10,10 @@ import { IDisposable } from '@lumino/disposable';
 import { costWords, totalOf } from '../bill';
 import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
-import { RunRow, signOf } from '../components/RunList';
-import { RUN_MIME } from '../header';
+import type { RunRow } from '../components/RunList';
 import { isRemote } from '../magicLine';
 import { eachSecond, thisSecond } from '../serverClock';
-import { billOfRow, Receipt, receiptsIn, runsOf } from '../runs';
+import { billOfRow, Receipt, receiptsIn, RUN_MIME, runsOf } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { duration, machineName } from '../format';
@@ -226,6 +225,20 @@ class Badge {
 
 function joined(...facts: (string | false | null | undefined)[]): string {
   return facts.filter(Boolean).join(' · ');
+}
+
+const SIGNS: Record<string, string> = {
+  ended: '■',
+  completed: '✓',
+  success: '✓',
+  aborted: '■',
+  cancelled: '■',
+  refused: '✗'
+};
+
+/** A state as a letter, where no picture can be. */
+function signOf({ state, goingOn }: { state: string; goingOn: boolean }): string {
+  return goingOn ? (state === 'running' ? '▶' : '…') : (SIGNS[state] ?? '✗');
 }
 
 /** States in words, each with its sign: that of one run, or how many of several have each. */

@@ -1,6 +1,6 @@
 /** The bucket in a file browser of its own; it asks for nothing before it is opened. */
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { Clipboard, Dialog, Notification, showDialog, showErrorMessage } from '@jupyterlab/apputils';
+import { Clipboard, Dialog, MainAreaWidget, Notification, showDialog, showErrorMessage } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
 import { FileBrowser, IFileBrowserFactory, Uploader } from '@jupyterlab/filebrowser';
 import { Contents } from '@jupyterlab/services';
@@ -24,6 +24,8 @@ const bucketIcon = new LabIcon({
 
 class BucketPanel extends Panel {
   browser: FileBrowser | null = null;
+  /** Somebody opens a file that no editor shows. */
+  onTable: (path: string) => void = () => undefined;
   /** What to do first, while there is nothing. */
   private readonly hint = new Widget({ node: document.createElement('p') });
 
@@ -40,6 +42,23 @@ class BucketPanel extends Panel {
     this.node.setAttribute('aria-label', caption);
     this.hint.addClass('lk-empty');
     this.hint.hide();
+    const open = (event: Event, item: Contents.IModel | null | undefined) => {
+      if (item && item.type !== 'directory' && TABLES.test(item.name)) {
+        event.preventDefault();
+        event.stopPropagation();
+        this.onTable(item.path);
+      }
+    };
+    this.node.addEventListener('dblclick', event => open(event, this.browser?.modelForClick(event)), true);
+    this.node.addEventListener(
+      'keydown',
+      event => {
+        if (event.key === 'Enter' && (event.target as HTMLElement).closest('.jp-DirListing-content')) {
+          open(event, this.browser?.selectedItems().next().value as Contents.IModel | undefined);
+        }
+      },
+      true
+    );
     // Lab's own model looks for changes of a drive under a name that has the drive's name twice.
     bucket.fileChanged.connect(() => this.refresh());
   }
@@ -80,12 +99,15 @@ const READERS: Record<string, string> = {
   xlsx: 'read_excel'
 };
 
+/** Files that no editor of Lab shows: they open as a preview. */
+const TABLES = /\.(parquet|pq|feather|arrow|npy|zip|xlsx?)$/i;
+
 /** Code that loads a file. No magic, as names of files would be expanded in its line; quotes of JSON are Python's too. */
-function loadingOf(key: string): string {
+function loadingOf(key: string, name = 'data'): string {
   const suffix = PathExt.extname(key).slice(1).toLowerCase();
   return Object.hasOwn(READERS, suffix)
-    ? `import pandas as pd\n\ndata = pd.${READERS[suffix]}(${JSON.stringify(`lk://${key}`)})\n`
-    : `import lk_jupyter\n\ndata = lk_jupyter.connect().storage.get_bytes(${JSON.stringify(key)})\n`;
+    ? `import pandas as pd\n\n${name} = pd.${READERS[suffix]}(${JSON.stringify(`lk://${key}`)})\n`
+    : `import lk_jupyter\n\n${name} = lk_jupyter.connect().storage.get_bytes(${JSON.stringify(key)})\n`;
 }
 
 /** Code that shows a folder in a notebook, where tables of all formats have a preview. */
@@ -199,6 +221,19 @@ export const drive: JupyterFrontEndPlugin<void> = {
       describedBy: { args: { type: 'object' } },
       execute: () => app.shell.activateById(ID)
     });
+    const preview = async (key: string) => {
+      const id = `lk-file-${key}`;
+      if (![...app.shell.widgets('main')].some(widget => widget.id === id)) {
+        const { FileDocument } = await import('../panels/FileDocument');
+        const content = new FileDocument(key, name => void insert(loadingOf(key, name)));
+        Object.assign(content.title, { icon: bucketIcon, closable: true });
+        const widget = new MainAreaWidget({ content });
+        widget.id = id;
+        app.shell.add(widget, 'main');
+      }
+      app.shell.activateById(id);
+    };
+    panel.onTable = path => void preview(keyOf(path));
     const onFile = (command: string, label: string, act: (key: string) => unknown) => {
       app.commands.addCommand(command, {
         label,
@@ -207,6 +242,7 @@ export const drive: JupyterFrontEndPlugin<void> = {
       });
       app.contextMenu.addItem({ command, selector: `#${ID} .jp-DirListing-item[data-isdir="false"]`, rank: 0 });
     };
+    onFile(COMMANDS.previewFile, trans.__('Preview'), preview);
     onFile(COMMANDS.loadFile, trans.__('Load into pandas'), key => insert(loadingOf(key)));
     onFile(COMMANDS.copyRunPath, trans.__('Copy its path in a run'), key => Clipboard.copyToSystem(`/mnt/s3/${key}`));
     let account = cloud?.account;

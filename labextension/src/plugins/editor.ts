@@ -5,7 +5,6 @@ import { hoverTooltip } from '@codemirror/view';
 
 import { Cloud } from '../cloud';
 import { isRemote } from '../magicLine';
-import { RUN_OPTIONS } from '../options';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { MachineType } from '../types';
@@ -16,10 +15,10 @@ export const editor: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   requires: [ICloud, IEditorExtensionRegistry],
   activate: (_: JupyterFrontEnd, cloud: Cloud, extensions: IEditorExtensionRegistry) => {
-    const help = hoverTooltip((view, at) => {
+    const help = hoverTooltip(async (view, at) => {
       const line = view.state.doc.lineAt(at);
       const [start, end] = wordAt(line.text, at - line.from);
-      const words = isRemote(line.text) ? helpFor(cloud, line.text.slice(start, end)) : '';
+      const words = isRemote(line.text) ? await helpFor(cloud, line.text.slice(start, end)) : '';
       return words
         ? { pos: line.from + start, end: line.from + end, above: true, create: () => ({ dom: drawn(words) }) }
         : null;
@@ -36,12 +35,12 @@ function wordAt(text: string, at: number): [number, number] {
   return [start, at + text.slice(at).search(/[\s="'|,]|$/)];
 }
 
-function helpFor(cloud: Cloud, word: string): string {
+async function helpFor(cloud: Cloud, word: string): Promise<string> {
   const name = word.toLowerCase();
   const machine = cloud.data.machines?.machine_types.find(({ hardware_profile: profile }) =>
     [name, `gpu.${name}`].includes(profile.toLowerCase())
   );
-  return machine ? priceOf(machine) : (RUN_OPTIONS[word] ?? '');
+  return machine ? priceOf(machine) : ((await import('../options')).RUN_OPTIONS[word] ?? '');
 }
 
 function priceOf({ hardware_profile: profile, price_per_hour: price }: MachineType): string {

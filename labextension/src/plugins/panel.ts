@@ -9,7 +9,6 @@ import { PanelLayout, Widget } from '@lumino/widgets';
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { cloudIcon, cloudTile } from '../icon';
-import { openQuickstart } from '../quickstart';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
@@ -61,6 +60,7 @@ export const panel: JupyterFrontEndPlugin<void> = {
       describedBy: { args: { type: 'object', properties: { cwd: { type: 'string' } } } },
       execute: async ({ cwd }) => {
         app.shell.activateById(ID);
+        const { openQuickstart } = await import('../quickstart');
         await openQuickstart(app, (cwd as string | undefined) ?? '');
       }
     });

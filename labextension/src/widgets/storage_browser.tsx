@@ -14,7 +14,7 @@ type Traits = { root: string; folders: Folders; seen: Partial<Seen>; loaded: Loa
 /** Milliseconds after which it is said that an answer is late. */
 const LATE = 3000;
 
-function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Traits>) {
+export function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Traits>) {
   const [{ current, folder }, setPlace] = useState({ current: '', folder: root });
   const [words, setWords] = useState('');
   const [asked, setAsked] = useState<Asked | null>(null);
@@ -116,9 +116,11 @@ function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: Props<Tr
             onLoad={(name, sample) =>
               void during(trans.__('Loading …'), ask('load_value', { key: seen.key, name, sample }))
             }
-            onFetch={() => void fetch(seen.key!)}
-            onSave={() => void save(seen.key!)}
-            onDelete={() => void remove(seen.key!)}
+            files={{
+              onFetch: () => void fetch(seen.key!),
+              onSave: () => void save(seen.key!),
+              onDelete: () => void remove(seen.key!)
+            }}
           />
         )}
       </div>

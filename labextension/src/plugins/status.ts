@@ -3,19 +3,12 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { NotebookActions } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar, showPopup } from '@jupyterlab/statusbar';
-import { ReactWidget } from '@jupyterlab/ui-components';
-import { CommandRegistry } from '@lumino/commands';
-import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
-import React from 'react';
 
 import { balanceOf, burnRateWords } from '../balance';
 import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
-import { ActiveNow } from '../components/ActiveNow';
-import { clock } from '../header';
-import { eachSecond, thisSecond } from '../serverClock';
-import { billOfRow, runsOf } from '../runs';
+import { runsOf } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { credits, machineName } from '../format';
@@ -44,7 +37,7 @@ export const status: JupyterFrontEndPlugin<void> = {
     item.node.setAttribute('type', 'button');
     item.node.addEventListener('click', () => {
       if (cloud.signedIn && !cloud.trouble && isActive(cloud)) {
-        showActive(app, cloud, item);
+        void showActive(app, cloud, item);
       } else {
         void app.commands.execute(COMMANDS.openPanel);
       }
@@ -92,7 +85,8 @@ function isActive({ data }: Cloud): boolean {
 }
 
 /** Show what is billed now, until something else is chosen. */
-function showActive({ commands }: JupyterFrontEnd, cloud: Cloud, anchor: Widget): void {
+async function showActive({ commands }: JupyterFrontEnd, cloud: Cloud, anchor: Widget): Promise<void> {
+  const { ActivePopup } = await import('../panels/ActivePopup');
   const popup = showPopup({ body: new ActivePopup(commands, cloud), anchor, align: 'right', hasDynamicSize: true });
   const end = (_: unknown, { id }: { id: string }) => {
     if (id === COMMANDS.openPanel || id === COMMANDS.abortRun) {
@@ -101,65 +95,6 @@ function showActive({ commands }: JupyterFrontEnd, cloud: Cloud, anchor: Widget)
     }
   };
   commands.commandExecuted.connect(end);
-}
-
-/** What is billed now, above the status bar; fresh while it is open. */
-class ActivePopup extends ReactWidget {
-  private readonly ends: (() => void)[] = [];
-
-  constructor(
-    private readonly commands: CommandRegistry,
-    private readonly cloud: Cloud
-  ) {
-    super();
-    this.addClass('lk-active-popup');
-  }
-
-  protected onAfterAttach(msg: Message): void {
-    super.onAfterAttach(msg);
-    const wish = this.cloud.want('running', 'journal', 'machines', 'burnRate');
-    requestAnimationFrame(() => this.node.querySelector('button')?.focus()); // Escape closes from there
-    this.ends.push(
-      () => wish.dispose(),
-      eachSecond(() => this.update())
-    );
-  }
-
-  protected onBeforeDetach(msg: Message): void {
-    this.ends.splice(0).forEach(end => end());
-    super.onBeforeDetach(msg);
-  }
-
-  protected render() {
-    const { commands } = this;
-    const { data } = this.cloud;
-    const runs = runsOf(data)
-      .filter(run => run.goingOn)
-      .map(run => {
-        const { seconds } = billOfRow(run, thisSecond());
-        const time = seconds === null ? '' : clock(seconds);
-        const onStop = () => void commands.execute(COMMANDS.abortRun, { id: run.id, name: run.name });
-        return { id: run.id, name: run.name, machine: run.machine, perHour: run.pricePerHour, time, onStop };
-      });
-    const rented = (data.burnRate?.things ?? [])
-      .filter(({ kind }) => kind !== 'run')
-      .map(({ id, name, hardware: machine, per_hour }) => {
-        return {
-          id,
-          name: name || id.slice(0, 8),
-          machine,
-          perHour: per_hour === null ? null : Number(per_hour),
-          time: ''
-        };
-      });
-    return (
-      <ActiveNow
-        active={[...runs, ...rented]}
-        total={data.burnRate?.things.length ? burnRateWords(data.burnRate) : ''}
-        onOpenPanel={() => void commands.execute(COMMANDS.openPanel)}
-      />
-    );
-  }
 }
 
 /** The line; a low balance is said with a sign and in words. */

@@ -1,8 +1,7 @@
-/** The header of a run in a cell, and what is saved of it: both true after a reload, a restart, or in another Lab. */
-import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+/** What an output that is a run shows, and what is saved of it; loaded with the first of them. */
+import type { JupyterFrontEnd } from '@jupyterlab/application';
 import type { CodeCell } from '@jupyterlab/cells';
-import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
-import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { MenuSvg, ReactWidget } from '@jupyterlab/ui-components';
 import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
@@ -11,48 +10,15 @@ import React, { useEffect, useReducer, useRef } from 'react';
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { HiddenLines, RunHeader, useSight } from '../components/RunHeader';
-import { formsOf, headerOf, hiddenLines, RUN_MIME, SavedRun, savedRun, savedRuns, textIn } from '../header';
+import { formsOf, headerOf, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
+import { hasEnded, RUN_MIME } from '../runs';
 import { thisSecond } from '../serverClock';
-import { hasEnded } from '../runs';
-import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
-/** Milliseconds from one look at the notebooks to the next, and after which a kernel no longer writes an output. */
-const PACE = 2000;
+/** Milliseconds after which a kernel no longer writes an output. */
 const STALE = 6000;
 
-/** Before the renderers of HTML and text, which the same output has for other front ends. */
-const RANK = 10;
-
-const RESTARTS = new Set(['restarting', 'autorestarting', 'starting', 'terminating', 'dead']);
-
-export const headers: JupyterFrontEndPlugin<void> = {
-  id: 'lk-jupyter:headers',
-  description: 'Draws the header of a run and keeps its state correct after a reload or restart.',
-  autoStart: true,
-  requires: [ICloud, IRenderMimeRegistry],
-  optional: [INotebookTracker],
-  activate: (
-    app: JupyterFrontEnd,
-    cloud: Cloud,
-    rendermime: IRenderMimeRegistry,
-    notebooks: INotebookTracker | null
-  ) => {
-    const active = new Set<string>();
-    const tools: Tools = { app, cloud, notebooks, active };
-    rendermime.addFactory({ safe: true, mimeTypes: [RUN_MIME], createRenderer: () => new RunOutput(tools) }, RANK);
-    if (notebooks) {
-      watch(notebooks, active);
-      window.setInterval(() => {
-        if (!document.hidden) {
-          notebooks.filter(panel => panel.isVisible).forEach(panel => keepTrue(panel, tools));
-        }
-      }, PACE);
-    }
-  }
-};
-
-interface Tools {
+export interface Tools {
   app: JupyterFrontEnd;
   cloud: Cloud;
   notebooks: INotebookTracker | null;
@@ -60,22 +26,8 @@ interface Tools {
   active: Set<string>;
 }
 
-function watch(notebooks: INotebookTracker, active: Set<string>): void {
-  NotebookActions.executionScheduled.connect((_, { cell }) => void active.add(cell.model.id));
-  NotebookActions.executed.connect((_, { cell }) => void active.delete(cell.model.id));
-  // A kernel that restarts leaves the cells that it was at without an end.
-  const follow = ({ content, sessionContext }: NotebookPanel) =>
-    sessionContext.statusChanged.connect((_, status) => {
-      if (RESTARTS.has(status)) {
-        content.widgets.forEach(({ model }) => active.delete(model.id));
-      }
-    });
-  notebooks.forEach(follow);
-  notebooks.widgetAdded.connect((_, panel) => follow(panel));
-}
-
 /** An output that is a run, or stands for the lines of its log that are not in the notebook. */
-class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
+export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
   private data: unknown = null;
   private since = 0;
 
@@ -206,7 +158,7 @@ function isFirst(node: HTMLElement | null): boolean {
 }
 
 /** Write into the outputs of runs that no kernel updates what the store knows, so that it is saved with the notebook. */
-function keepTrue(panel: NotebookPanel, { cloud, active }: Tools): void {
+export function keepTrue(panel: NotebookPanel, { cloud, active }: Tools): void {
   for (const cell of panel.content.widgets) {
     if (cell.model.type !== 'code' || active.has(cell.model.id)) {
       continue;

@@ -1,0 +1,72 @@
+/** What the status bar shows when it is clicked; loaded then. */
+import { ReactWidget } from '@jupyterlab/ui-components';
+import type { CommandRegistry } from '@lumino/commands';
+import type { Message } from '@lumino/messaging';
+import React from 'react';
+
+import { burnRateWords } from '../balance';
+import type { Cloud } from '../cloud';
+import { COMMANDS } from '../commands';
+import { ActiveNow } from '../components/ActiveNow';
+import { clock } from '../header';
+import { billOfRow, runsOf } from '../runs';
+import { eachSecond, thisSecond } from '../serverClock';
+
+/** What is billed now, above the status bar; fresh while it is open. */
+export class ActivePopup extends ReactWidget {
+  private readonly ends: (() => void)[] = [];
+
+  constructor(
+    private readonly commands: CommandRegistry,
+    private readonly cloud: Cloud
+  ) {
+    super();
+    this.addClass('lk-active-popup');
+  }
+
+  protected onAfterAttach(msg: Message): void {
+    super.onAfterAttach(msg);
+    const wish = this.cloud.want('running', 'journal', 'machines', 'burnRate');
+    requestAnimationFrame(() => this.node.querySelector('button')?.focus()); // Escape closes from there
+    this.ends.push(
+      () => wish.dispose(),
+      eachSecond(() => this.update())
+    );
+  }
+
+  protected onBeforeDetach(msg: Message): void {
+    this.ends.splice(0).forEach(end => end());
+    super.onBeforeDetach(msg);
+  }
+
+  protected render() {
+    const { commands } = this;
+    const { data } = this.cloud;
+    const runs = runsOf(data)
+      .filter(run => run.goingOn)
+      .map(run => {
+        const { seconds } = billOfRow(run, thisSecond());
+        const time = seconds === null ? '' : clock(seconds);
+        const onStop = () => void commands.execute(COMMANDS.abortRun, { id: run.id, name: run.name });
+        return { id: run.id, name: run.name, machine: run.machine, perHour: run.pricePerHour, time, onStop };
+      });
+    const rented = (data.burnRate?.things ?? [])
+      .filter(({ kind }) => kind !== 'run')
+      .map(({ id, name, hardware: machine, per_hour }) => {
+        return {
+          id,
+          name: name || id.slice(0, 8),
+          machine,
+          perHour: per_hour === null ? null : Number(per_hour),
+          time: ''
+        };
+      });
+    return (
+      <ActiveNow
+        active={[...runs, ...rented]}
+        total={data.burnRate?.things.length ? burnRateWords(data.burnRate) : ''}
+        onOpenPanel={() => void commands.execute(COMMANDS.openPanel)}
+      />
+    );
+  }
+}

@@ -1,0 +1,47 @@
+/** The start of a file of the bucket in the main area, as the storage browser of notebooks shows it. */
+import { ReactWidget } from '@jupyterlab/ui-components';
+import React, { useEffect, useState } from 'react';
+
+import { Preview, Seen } from '../components/Preview';
+import { request } from '../request';
+import { trans } from '../trans';
+import { StoragePreview } from '../types';
+
+/** How code loads the file, for a name of its own. */
+type Load = (name: string) => void;
+
+export class FileDocument extends ReactWidget {
+  constructor(
+    readonly key: string,
+    private readonly load: Load
+  ) {
+    super();
+    this.addClass('lk');
+    this.addClass('lk-document');
+    this.title.label = key.split('/').pop()!;
+    this.title.caption = key;
+  }
+
+  protected render() {
+    return <FileView path={this.key} onLoad={this.load} />;
+  }
+}
+
+function FileView({ path, onLoad }: { path: string; onLoad: Load }) {
+  const [seen, setSeen] = useState<StoragePreview | null>(null);
+  const [trouble, setTrouble] = useState('');
+  useEffect(() => {
+    request<StoragePreview>(`storage/preview?key=${encodeURIComponent(path)}`).then(setSeen, (failure: Error) =>
+      setTrouble(failure.message)
+    );
+  }, [path]);
+  if (!seen) {
+    return <p role="status">{trouble || trans.__('Reading %1 …', path)}</p>;
+  }
+  const { columns = [], rows = [], text = '', is_part = false, kind = '', remote = '' } = seen;
+  const facts: Seen = {
+    ...{ ...seen, rows, text, is_part, kind, remote, columns: columns as Seen['columns'] },
+    ...{ size: '', free: 'data', image: null, mime: '' }
+  };
+  return <Preview seen={facts} loaded={{}} isBusy={false} onLoad={onLoad} />;
+}

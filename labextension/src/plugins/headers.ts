@@ -1,0 +1,95 @@
+/** The header of a run in a cell, and what is saved of it: both true after a reload, a restart, or in another Lab. */
+import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import type { CodeCell } from '@jupyterlab/cells';
+import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { IRenderMime } from '@jupyterlab/rendermime-interfaces';
+import { PanelLayout, Widget } from '@lumino/widgets';
+
+import { Cloud } from '../cloud';
+import type { RunOutput, Tools } from '../panels/RunOutput';
+import { RUN_MIME } from '../runs';
+import { ICloud } from '../tokens';
+
+/** Milliseconds from one look at the notebooks to the next. */
+const PACE = 2000;
+
+/** Before the renderers of HTML and text, which the same output has for other front ends. */
+const RANK = 10;
+
+const RESTARTS = new Set(['restarting', 'autorestarting', 'starting', 'terminating', 'dead']);
+
+export const headers: JupyterFrontEndPlugin<void> = {
+  id: 'lk-jupyter:headers',
+  description: 'Draws the header of a run and keeps its state correct after a reload or restart.',
+  autoStart: true,
+  requires: [ICloud, IRenderMimeRegistry],
+  optional: [INotebookTracker],
+  activate: (
+    app: JupyterFrontEnd,
+    cloud: Cloud,
+    rendermime: IRenderMimeRegistry,
+    notebooks: INotebookTracker | null
+  ) => {
+    const active = new Set<string>();
+    const tools: Tools = { app, cloud, notebooks, active };
+    rendermime.addFactory({ safe: true, mimeTypes: [RUN_MIME], createRenderer: () => new LazyOutput(tools) }, RANK);
+    if (notebooks) {
+      watch(notebooks, active);
+      window.setInterval(() => {
+        if (!document.hidden) {
+          notebooks.filter(panel => panel.isVisible && hasRuns(panel)).forEach(panel => void keepTrue(panel, tools));
+        }
+      }, PACE);
+    }
+  }
+};
+
+function watch(notebooks: INotebookTracker, active: Set<string>): void {
+  NotebookActions.executionScheduled.connect((_, { cell }) => void active.add(cell.model.id));
+  NotebookActions.executed.connect((_, { cell }) => void active.delete(cell.model.id));
+  // A kernel that restarts leaves the cells that it was at without an end.
+  const follow = ({ content, sessionContext }: NotebookPanel) =>
+    sessionContext.statusChanged.connect((_, status) => {
+      if (RESTARTS.has(status)) {
+        content.widgets.forEach(({ model }) => active.delete(model.id));
+      }
+    });
+  notebooks.forEach(follow);
+  notebooks.widgetAdded.connect((_, panel) => follow(panel));
+}
+
+/** The place of an output that is a run. */
+class LazyOutput extends Widget implements IRenderMime.IRenderer {
+  private output: RunOutput | null = null;
+
+  constructor(private readonly tools: Tools) {
+    super();
+    this.layout = new PanelLayout();
+  }
+
+  async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    const { RunOutput } = await import('../panels/RunOutput');
+    if (!this.isDisposed) {
+      if (!this.output) {
+        this.output = new RunOutput(this.tools);
+        (this.layout as PanelLayout).addWidget(this.output);
+      }
+      await this.output.renderModel(model);
+    }
+  }
+}
+
+/** Whether an output of a notebook is a run. */
+function hasRuns({ content }: NotebookPanel): boolean {
+  return content.widgets.some(({ model }) => {
+    const outputs = model.type === 'code' ? (model as CodeCell['model']).outputs : null;
+    return Array.from({ length: outputs?.length ?? 0 }, (_, at) => outputs!.get(at)).some(
+      ({ data }) => RUN_MIME in data
+    );
+  });
+}
+
+async function keepTrue(panel: NotebookPanel, tools: Tools): Promise<void> {
+  (await import('../panels/RunOutput')).keepTrue(panel, tools);
+}
