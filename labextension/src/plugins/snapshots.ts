@@ -97,8 +97,16 @@ class Snapshot extends Panel {
       this.addWidget(this.living);
       this.observer.observe(this.living.node, { childList: true });
       const data = { [LIVING]: { model_id: view, version_major: 2, version_minor: 0 } };
-      // One that was made before ipywidgets was ready never ends.
-      void this.living.renderModel(new MimeModel({ data, trusted: true })).then(() => this.choose());
+      const { living } = this;
+      // One that was made before ipywidgets was ready never ends, or fails once another has taken its place.
+      void living.renderModel(new MimeModel({ data, trusted: true })).then(
+        () => this.choose(),
+        (failure: unknown) => {
+          if (!living.isDisposed) {
+            throw failure;
+          }
+        }
+      );
     }
     if (tries < LOOKS.length) {
       this.clock = window.setTimeout(() => this.look(view, tries + 1), LOOKS[tries]);
