@@ -15,7 +15,7 @@ from lk_jupyter.api.serverless import ChatCompletionParameters, ChatCompletionRe
 from lk_jupyter.config import settings
 from lk_jupyter.config.assumptions import ASSUMPTIONS, Assumptions, servers_file
 from lk_jupyter.connection import signin
-from lk_jupyter.errors import NotFound, OperationNotAvailable, Unauthorized, UsageError
+from lk_jupyter.errors import NotFound, OperationNotAvailable, UsageError
 from lk_jupyter.inference.batch import Job, Work
 from lk_jupyter.inference.batch_file import opened
 from lk_jupyter.inference.catalogue import catalogue
@@ -211,8 +211,7 @@ def test_the_stream_of_another_host_never_gets_the_key(cloud, connected, assumed
             "POST /execution/streaming/start",
             lambda request: {"execution_id": cloud.taken(request), "streaming_url": f"{other.url}/api/v1/stream/x"},
         )
-        with pytest.raises(Unauthorized):
-            shown_by(connected)
+        shown_by(connected)  # a stream that is refused ends nothing: the run's own server tells its end
         assert seen
         assert not any("authorization" in headers for headers in seen)
     finally:
