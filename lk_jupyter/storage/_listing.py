@@ -18,6 +18,9 @@ Page = list[ObjectInfo]
 #: The server of the local cloud, which lists a folder for up to a minute after its last object went.
 _LISTS_EMPTY_FOLDERS = "SeaweedFS"
 
+#: What a token begins with that was made here, from the last key of a page: servers of the older listing send none.
+_AFTER = "after="
+
 _SECONDS = len("2026-01-31T12:00:00")  # some servers tell fractions too, of any length
 
 
@@ -39,30 +42,53 @@ def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | No
     if not recursive:
         query["delimiter"] = "/"
     if token:
-        query["continuation-token"] = token
+        query.update(_from(token))
     answer = wire.need(Request("GET", "", query))
     root = _parsed(answer.body, prefix)
-    is_last = root.findtext(f"{_space(root)}IsTruncated") != "true"
-    following = root.findtext(f"{_space(root)}NextContinuationToken")
+    following = _following(root)
+    if following and following == token:
+        raise StorageError(f"Can't read the list of {prefix!r}: the bucket repeats a page.")
     items = _items(root, prefix)
     if answer.headers.get("server", "").startswith(_LISTS_EMPTY_FOLDERS):
         items = _without_empty_folders(wire, items)
-    return FolderPage(items, None if is_last else following or None)
+    return FolderPage(items, following)
+
+
+def _from(token: str) -> dict[str, str]:
+    """Return the parameters that ask for the page of a token."""
+    if not token.startswith(_AFTER):
+        return {"continuation-token": token}
+    key = token.removeprefix(_AFTER)
+    return {"marker": key, "start-after": key}
+
+
+def _following(root: ET.Element) -> str | None:
+    """Return the token of the next page; None on the last one."""
+    space = _space(root)
+    if root.findtext(f"{space}IsTruncated") != "true":
+        return None
+    if token := root.findtext(f"{space}NextContinuationToken"):
+        return token
+    places = (f"{space}Contents/{space}Key", f"{space}CommonPrefixes/{space}Prefix")
+    keys = [row.text or "" for place in places for row in root.iterfind(place)]
+    last = root.findtext(f"{space}NextMarker") or max(keys, default="")
+    return f"{_AFTER}{last}" if last else None
 
 
 def markers(wire: Wire, prefix: str) -> list[str]:
     """Return the keys below a folder that end with a slash: empty objects by which others make folders."""
     query = {"list-type": "2", "prefix": prefix}
     found: list[str] = []
+    following: str | None = None
     while True:
         root = _parsed(wire.need(Request("GET", "", query)).body, prefix)
         space = _space(root)
         keys = (row.findtext(f"{space}Key", "") for row in root.iter(f"{space}Contents"))
         found += [key for key in keys if key.endswith("/")]
-        following = root.findtext(f"{space}NextContinuationToken")
-        if root.findtext(f"{space}IsTruncated") != "true" or not following:
+        following, last = _following(root), following
+        if not following or following == last:
             return found
-        query["continuation-token"] = following
+        query.update(_from(following))
 
 
 def is_prefix(wire: Wire, prefix: str) -> bool:

@@ -2,10 +2,12 @@
 
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from lk_jupyter.errors import NoSuchObject, StorageError
+from lk_jupyter.storage import _listing
 
 
 @pytest.fixture
@@ -236,3 +238,37 @@ def test_a_folder_is_not_listed_after_its_last_object_went(storage):
     listed = [info.key for info in storage.ls("fo", recursive=False)]
     assert ("fo/emptied/" in listed, "fo/stays/" in listed) == (False, True)
     assert not storage.is_folder("fo/emptied")
+
+
+class OldBucket:
+    """Lists in the older form: no token, the next page is that after a marker. ``is_stuck``: always the first page."""
+
+    def __init__(self, keys, *, is_stuck=False):
+        self.keys = keys
+        self.is_stuck = is_stuck
+
+    def need(self, request):
+        after = "" if self.is_stuck else request.query.get("marker", "")
+        left = [key for key in self.keys if key > after]
+        rows = "".join(
+            f"<Contents><Key>{key}</Key><LastModified>2026-06-02T09:14:03Z</LastModified><Size>1</Size></Contents>"
+            for key in left[:2]
+        )
+        more = str(len(left) > 2).lower()
+        body = f"<ListBucketResult><IsTruncated>{more}</IsTruncated>{rows}</ListBucketResult>"
+        return SimpleNamespace(body=body.encode(), headers={})
+
+
+def test_a_bucket_that_sends_no_token_is_listed_to_its_end():
+    bucket = OldBucket([f"a/{number}" for number in range(5)])
+    listed = [row.key for page in _listing.pages(bucket, "a/", recursive=True) for row in page]
+    assert listed == bucket.keys
+
+
+def test_a_bucket_that_repeats_a_page_is_no_list_without_end():
+    with pytest.raises(StorageError, match="repeats a page"):
+        list(_listing.pages(OldBucket(["a/1", "a/2", "a/3"], is_stuck=True), "a/", recursive=True))
+
+
+def test_markers_are_found_behind_the_first_page_of_a_bucket_without_tokens():
+    assert _listing.markers(OldBucket(["a/1", "a/2", "a/3/"]), "a/") == ["a/3/"]
