@@ -6,18 +6,16 @@ import json
 import logging
 import subprocess
 import sys
-from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
-from api.scripted import answer
 from patience import PATIENCE
 from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 
 from lk_jupyter import session
+from lk_jupyter.api import _retry
 from lk_jupyter.api.inference import CreateDeploymentRequest
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatMessage
@@ -27,8 +25,8 @@ from lk_jupyter.errors import (
     ApiError,
     Invalid,
     InvalidResponse,
-    LkError,
     OutcomeUnknown,
+    RateLimited,
     RunAborted,
     RunFailed,
     ServerError,
@@ -508,7 +506,7 @@ def redirected(status, reply):
     def script(request):
         if "moved=1" in request.path:
             return reply(request) if callable(reply) else reply
-        head = f"HTTP/1.1 {status} Moved\r\nLocation: {request.path}?moved=1\r\nContent-Length: 0\r\n\r\n"
+        head = f"HTTP/1.1 {status} Moved\r\nLocation: {request.path}?moved=1\r\nConnection: close\r\n\r\n"
         return (head.encode(),)
 
     return script
@@ -535,7 +533,7 @@ def test_a_start_that_would_become_another_request_is_not_redirected(cloud, conn
 def test_the_key_follows_no_redirect_to_another_server(cloud, connected):
     other = StandIn()
     try:
-        head = f"HTTP/1.1 307 Moved\r\nLocation: {other.url}/machine-types\r\nContent-Length: 0\r\n\r\n"
+        head = f"HTTP/1.1 307 Moved\r\nLocation: {other.url}/machine-types\r\nConnection: close\r\n\r\n"
         cloud.on("GET /machine-types", (head.encode(),))
         with pytest.raises(InvalidResponse, match="a redirect"):
             connected.client.machine_types.list()
@@ -556,6 +554,7 @@ def test_a_run_whose_stream_is_refused_is_followed_by_its_record(cloud, connecte
 def test_a_key_that_is_refused_in_the_middle_is_asked_with_again_and_the_run_is_named(
     cloud, connected, monkeypatch, status
 ):
+    monkeypatch.setattr(follow, "PATIENCE_UNKNOWN", PATIENCE)
     run = run_of(connected)
     refusals = [(status, {"detail": "expired"})] * 3
     cloud.on("GET /execution/streaming/{}/status", lambda _: refusals.pop() if refusals else {"status": "completed"})
@@ -573,6 +572,7 @@ def test_a_key_that_is_refused_in_the_middle_is_asked_with_again_and_the_run_is_
 @pytest.mark.parametrize("record", [(404, {"detail": "Execution not found"}), (500, "<p>x</p>"), (204, ""), {}])
 def test_a_record_that_cannot_be_read_leaves_the_word_to_the_stream(cloud, connected, monkeypatch, record, code):
     monkeypatch.setattr(follow, "UNREADABLE", 0.0)
+    monkeypatch.setattr(follow, "PATIENCE_UNKNOWN", PATIENCE)
     cloud.stream = (STREAM, said("hello\n"), finished(returnCode=code))
     cloud.on("GET /execution/{}", record)
     run = run_of(connected)
@@ -634,26 +634,14 @@ def test_a_server_that_lacks_the_abort_of_all_runs_gets_the_older_one(cloud, con
     assert run_of(connected).abort_soon().wait(seconds=PATIENCE)
 
 
-def test_an_interrupt_ends_the_tries_of_a_start_that_was_refused_for_now(cloud, connected, tmp_path):
-    refused = Event()
-
-    def later(_):
-        refused.set()
-        return (answer(429, '{"detail": "Too many"}', "application/json", **{"Retry-After": "60"}),)
-
-    cloud.on("POST /execution/streaming/start", later)
+def test_an_interrupt_ends_the_tries_of_a_start_that_was_refused_for_now(cloud, connected, tmp_path, monkeypatch):
+    cloud.on("POST /execution/streaming/start", (429, {"detail": "Too many"}))
     machine = MachineType(hardware_profile="gpu.a100", price_per_hour=1)
     sending = Submission(connected, bundle(Source("1", folder=tmp_path), RunOptions(), machine, Limits(60, 600)))
-
-    def sent():
-        with suppress(LkError):
-            sending.answer()
-
-    thread = Thread(target=sent)
-    thread.start()
-    assert refused.wait(PATIENCE)
-    assert sending.outcome() == "Nothing was started."
-    thread.join()
+    monkeypatch.setattr(_retry, "sleep_using_event", lambda _: lambda _: sending.abort_soon())
+    with pytest.raises(RateLimited):
+        sending.answer()
+    assert sending.aborted(seconds=PATIENCE) is None
     assert cloud.calls["POST /execution/streaming/start"] == 1
 
 

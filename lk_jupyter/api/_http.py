@@ -34,7 +34,7 @@ from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain, is_form
 from lk_jupyter.api._events import StreamEvent, joined, reader_of
 from lk_jupyter.api._files import Download, Upload
-from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, retrying, unknown
+from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, retrying, unknown, while_wanted
 from lk_jupyter.api._tokens import NotThere, Tokens
 from lk_jupyter.api._tolerant import empty, read
 from lk_jupyter.config.assumptions import ROUTERS, Assumptions
@@ -270,7 +270,7 @@ class Http:
         for path in self.assumptions.paths(call.path, model):
             url = given.get_secret_value() if given else self.address(path)
             once = partial(self.attempt, partial(request, url), _host(url))
-            outcome = retrying(call.endpoint, backoff=self.backoff, given_up=given_up)(once)
+            outcome = retrying(call.endpoint, backoff=self.backoff, given_up=given_up)(while_wanted(once))
             if not _is_absent(outcome):
                 if first and not model.startswith(ROUTERS):
                     self.assumptions.learn_path(call.path, path)

@@ -111,6 +111,19 @@ def _last(state: RetryCallState) -> RequestOutcome:
     return result
 
 
+def while_wanted(once: Callable[[], RequestOutcome]) -> Callable[[], RequestOutcome]:
+    """Return what tries once, and after the ``unwanted`` event of the thread returns the last outcome in its place."""
+    last: list[RequestOutcome] = []
+
+    def tried() -> RequestOutcome:
+        event = unwanted.get()
+        if not last or event is None or not event.is_set():
+            last[:] = [once()]
+        return last[0]
+
+    return tried
+
+
 def retrying(endpoint: Endpoint, *, backoff: float, given_up: Event) -> Retrying:
     """Return what calls a function of one try until its Outcome is final, or until ``given_up`` is set.
 
