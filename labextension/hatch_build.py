@@ -1,17 +1,21 @@
-"""Builds what the browser gets when the package is built, with the npm of this machine or else with one of a package.
+"""Builds the browser half with the package, and writes the README for PyPI.
 
-A source distribution carries it built, so that an installation from it needs no Node.
+npm is this machine's, or else a package's. A source distribution has the browser half built, so that an installation
+from it needs no Node.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 SOURCES = Path("labextension")
 NOT_SOURCES = {"node_modules", "lib"}
@@ -55,6 +59,45 @@ class BrowserBuild(BuildHookInterface):
         folder = Path(self.root, SOURCES)
         rooms = [path for path in folder.iterdir() if path.name not in NOT_SOURCES] if folder.is_dir() else []
         return [file for room in rooms for file in ([room] if room.is_file() else room.rglob("*")) if file.is_file()]
+
+
+class PublishedReadme(MetadataHookInterface):
+    """Sets the README of the metadata: PyPI resolves no relative address."""
+
+    PLUGIN_NAME = "custom"
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Set the README, with links to the files of this version in the repository of ``[project.urls]``."""
+        text = Path(self.root, "README.md").read_text(encoding="utf-8")
+        text = published(text, metadata["urls"].get("Repository"), metadata["version"])
+        metadata["readme"] = {"content-type": "text/markdown", "text": text}
+
+
+_LINK = re.compile(r"( ?)\[([^\]\n]*)\]\(([^)\s]+)\)(?=(\n)?)")
+_PICTURE = re.compile(r"<picture>.*?</picture>\n*", re.DOTALL)
+_SOURCE = re.compile(r'(?<=src=")[^"]+|(?<=srcset=")[^"]+')
+
+
+def published(readme: str, repository: str | None, version: str) -> str:
+    """Return a README without relative addresses.
+
+    They lead to the tag of the version in the repository. Without a repository, pictures are left out, a link becomes
+    its text, and a sentence that is only a link is left out too.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        space, text, address, at_end = found.groups()
+        if urlsplit(address).scheme:
+            return found[0]
+        if repository:
+            return f"{space}[{text}]({urljoin(f'{repository}/blob/v{version}/README.md', address)})"
+        is_sentence = at_end and readme[: found.start()].endswith((".", ":"))
+        return "" if is_sentence else space + text
+
+    readme = _LINK.sub(link, readme)
+    if repository is None:
+        return _PICTURE.sub("", readme)
+    return _SOURCE.sub(lambda found: urljoin(f"{repository}/raw/v{version}/README.md", found[0]), readme)
 
 
 def _changed(path: Path) -> float:

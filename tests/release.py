@@ -16,6 +16,9 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
@@ -58,12 +61,16 @@ def _check(folder: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         complete_wheel({entry.filename: entry.file_size for entry in archive.infolist()}, tracked)
         version = archive.read("lk_jupyter/_version.py").decode().split('"')[-2]
+        head, _, readme = _of(archive, ".dist-info/METADATA").partition("\n\n")
         lists_what_is_bundled(
             json.loads(_of(archive, "/sboms/sbom.cdx.json")), _of(archive, "THIRD-PARTY-LICENSES.txt")
         )
     print("Both are complete, with the bill of materials and the licences of the bundled JavaScript")
     _run(sys.executable, "-m", "twine", "check", "--strict", sdist, wheel)
-    print("The metadata is valid, and the README renders")
+    no_dead_link(readme)
+    print("The metadata is valid, and the README has no relative address")
+    if not re.search("^Project-URL: Repository, ", head, re.MULTILINE):
+        print("The README has no pictures and no links to files: add Repository to [project.urls] for them")
     _installs(wheel, version, folder)
     print(f"Installed without Node, Jupyter has both extensions of lk-jupyter {version} enabled")
 
@@ -145,6 +152,16 @@ def complete_wheel(sizes: Mapping[str, int], tracked: list[str]) -> None:
     foreign = [name for name in sizes if not re.match(r"lk_jupyter(/|-[^/]+\.(dist-info|data)/)", name)]
     if foreign:
         raise CheckFailed(f"the wheel has {', '.join(foreign)}")
+
+
+def no_dead_link(readme: str) -> None:
+    """Raise CheckFailed for a link or a picture that PyPI can't resolve."""
+    tokens = [part for token in MarkdownIt().enable("table").parse(readme) for part in (token, *(token.children or ()))]
+    found = [str(token.attrGet(name)) for token in tokens for name in ("href", "src") if token.attrGet(name)]
+    html = " ".join(token.content for token in tokens if token.type.startswith("html"))
+    found += re.findall(r'\b(?:href|src|srcset)="([^"]+)"', html)
+    if dead := [address for address in found if not urlsplit(address).scheme]:
+        raise CheckFailed(f"the README has relative addresses: {', '.join(dead)}")
 
 
 def lists_what_is_bundled(bill: dict, licences: str) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import release
+from hatchling.metadata.core import ProjectMetadata
+from hatchling.plugin.manager import PluginManager
 from matrix import CELLS
 from packaging.requirements import Requirement
 
@@ -66,6 +68,25 @@ def test_a_bundled_package_without_its_licence_is_refused():
     release.lists_what_is_bundled(bill, text)
     with pytest.raises(release.CheckFailed, match="the licence of uplot is missing"):
         release.lists_what_is_bundled(bill, text.replace("uplot 1.0", "uplot 2.0"))
+
+
+@pytest.mark.parametrize("repository", [None, "https://example.com/ours/lk"])
+def test_the_readme_of_the_metadata_has_no_address_that_pypi_cannot_resolve(repository):
+    source = (ROOT / "README.md").read_text(encoding="utf-8")
+    with pytest.raises(release.CheckFailed, match=r"LICENSE.*cell-light\.gif"):
+        release.no_dead_link(source)
+    urls = {**PROJECT["urls"], **({"Repository": repository} if repository else {})}
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = ProjectMetadata(str(ROOT), PluginManager(), {**config, "project": {**PROJECT, "urls": urls}})
+    readme = project.core.readme
+    release.no_dead_link(readme)
+    assert project.core.readme_content_type == "text/markdown"
+    assert re.findall(r"^```[\s\S]*?^```", readme, re.MULTILINE) == re.findall(
+        r"^```[\s\S]*?^```", source, re.MULTILINE
+    )
+    files = re.findall(rf"{repository}/(?:blob|raw)/v{re.escape(lk_jupyter.__version__)}/([^)#\"]+)", readme)
+    assert all((ROOT / file).is_file() for file in files)
+    assert len(files) == (len(re.findall(r"\]\((?!https:)|src(?:set)?=", source)) if repository else 0)
 
 
 def test_the_browser_half_has_the_version_of_the_package():
