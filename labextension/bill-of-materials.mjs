@@ -13,7 +13,8 @@ const packages = [...new Set(names)].sort().map(name => {
   const folder = `node_modules/${name}`;
   const { version, license } = JSON.parse(readFileSync(`${folder}/package.json`, 'utf8'));
   const file = readdirSync(folder).find(each => /^licen[cs]e/i.test(each));
-  return { name, version, license, text: file ? readFileSync(`${folder}/${file}`, 'utf8') : '' };
+  // Some packages come without the text: licenses/ has the text of their repository.
+  return { name, version, license, text: readFileSync(file ? `${folder}/${file}` : `licenses/${name}`, 'utf8') };
 });
 
 const purl = ({ name, version }) => `pkg:npm/${name.replace('@', '%40')}@${version}`;

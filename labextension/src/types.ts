@@ -311,7 +311,7 @@ export interface CreateBatchRequest {
   metadata?: Record<string, string> | null;
 }
 
-/** A model to serve and the GPUs to serve it with; what is left out is the server's choice. */
+/** A model to serve and the GPUs to serve it with; the server chooses the values that you leave out. */
 export interface CreateDeploymentRequest {
   /** Model of the list of deployable models, by its serving_name. */
   hf_model_id: string;
@@ -323,11 +323,11 @@ export interface CreateDeploymentRequest {
   gpu_count?: 1 | 2 | 4 | 8 | null;
   gpu_vram_gb?: number | null;
   vllm_args?: string | null;
-  /** Requests a second and replica above which one is added. */
+  /** Requests per second and replica above which one more starts. */
   target_rps?: number | null;
-  /** Latency above which a replica is added. */
+  /** Latency above which one more replica starts. */
   target_latency_p95_ms?: number | null;
-  /** Seconds of calm before a replica is taken away. */
+  /** Quiet time before a replica ends, in seconds. */
   stabilisation_window?: number | null;
   /** Hugging Face token for gated models. */
   hf_token?: string | null;

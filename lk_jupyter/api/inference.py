@@ -34,7 +34,7 @@ DeploymentId = Annotated[
 
 
 class CreateDeploymentRequest(Model):
-    """A model to serve and the GPUs to serve it with; what is left out is the server's choice."""
+    """A model to serve and the GPUs to serve it with; the server chooses the values that you leave out."""
 
     hf_model_id: str = Field(description="Model of the list of deployable models, by its serving_name.")
     hardware_profile: str | None = Field(None, description="Machine type of each replica, such as gpu.a100.")
@@ -42,9 +42,9 @@ class CreateDeploymentRequest(Model):
     gpu_count: GpuCount | None = Field(None, description="GPUs of each replica.")
     gpu_vram_gb: int | None = None
     vllm_args: str | None = None
-    target_rps: float | None = Field(None, description="Requests a second and replica above which one is added.")
-    target_latency_p95_ms: float | None = Field(None, description="Latency above which a replica is added.")
-    stabilisation_window: int | None = Field(None, description="Seconds of calm before a replica is taken away.")
+    target_rps: float | None = Field(None, description="Requests per second and replica above which one more starts.")
+    target_latency_p95_ms: float | None = Field(None, description="Latency above which one more replica starts.")
+    stabilisation_window: int | None = Field(None, description="Quiet time before a replica ends, in seconds.")
     hf_token: str | None = Field(None, repr=False, description="Hugging Face token for gated models.")
     min_replicas: int = Field(1, ge=1)
     max_replicas: int = Field(1, ge=1)

@@ -26,7 +26,7 @@ export interface BalanceProps {
 /** Credits of an organization: what is left, what uses it, and what it was spent on. */
 export function Balance(props: BalanceProps) {
   if (!props.left) {
-    return <p role="status">{trans.__('Asking for the balance …')}</p>;
+    return <p role="status">{trans.__('Loading the balance …')}</p>;
   }
   return (
     <div>

@@ -55,7 +55,7 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
       execute: async ({ id, name }) => {
         const { button } = await showDialog({
           title: trans.__('Abort %1?', (name as string) || (id as string).slice(0, 8)),
-          body: trans.__('The run is killed. What it took so far is billed.'),
+          body: trans.__('The run is aborted. Its time so far is billed.'),
           buttons: [
             Dialog.cancelButton({ label: trans.__('Let it run') }),
             Dialog.warnButton({ label: trans.__('Abort') })

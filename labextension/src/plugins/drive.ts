@@ -190,7 +190,7 @@ function warnOfCut(folder: string): void {
 
 export const drive: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:drive',
-  description: "The bucket of the GPU cloud as a drive, in a file browser of Lab's own kind.",
+  description: 'Shows the bucket of the GPU cloud as a drive in a file browser.',
   autoStart: true,
   optional: [IFileBrowserFactory, ILayoutRestorer, ICloud],
   activate: (

@@ -40,7 +40,7 @@ export function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: P
   const find = (event: FormEvent) => {
     event.preventDefault();
     setWords('');
-    void during(trans.__('Looking for it …'), ask('open_folder', { folder, begins: words }));
+    void during(trans.__('Searching …'), ask('open_folder', { folder, begins: words }));
   };
   const remove = async (key: string) => {
     const size = await during(trans.__('Looking how much it is …'), ask<string>('weigh', { key }));
