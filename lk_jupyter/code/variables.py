@@ -80,6 +80,13 @@ def reads_all(code: str) -> bool:
     return False
 
 
+def commands_in(tree: ast.Module) -> list[str]:
+    """Return the texts that the code gives to the shell and to magics, in one line each."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_shell(node.func)]
+    texts = [argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)]
+    return [text for text in texts if isinstance(text, str) and "\n" not in text]
+
+
 def _read_in_functions(table: symtable.SymbolTable) -> set[str]:
     """Return the global names that functions and classes read and that nothing sets at the top."""
     set_here = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}

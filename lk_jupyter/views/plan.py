@@ -30,7 +30,7 @@ def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
         "Cost": package.at_most,
         "Budgets": "; ".join(budgets),
         "Code": f"{request.file_name}, {len(package.source.code.encode()):,} bytes",
-        "Uploaded files": ", ".join(f"{name} ({len(text.encode()):,} bytes)" for name, text in package.files.items()),
+        "Uploaded files": ", ".join(f"{name} ({len(content):,} bytes)" for name, content in package.uploads.items()),
         "Uploaded modules": _along(package),
         "Inputs": ", ".join(map(str, package.parcel.inputs)),
         "Outputs": ", ".join([*package.parcel.outputs, *(["all changed variables"] if package.parcel.carries else [])]),

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import uuid
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -30,6 +30,7 @@ from lk_jupyter.code.ipython import as_python, check_magics, shows_last
 from lk_jupyter.code.packages import installed_requirements
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.syntax import check_code, parse
+from lk_jupyter.code.variables import commands_in
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.cost import cost_of, seconds_for
 from lk_jupyter.options.runs import MachineOptions, RunOptions
@@ -43,6 +44,9 @@ from lk_jupyter.text.units import bytes_label, credits_label
 
 #: Bytes of a file that goes along because the code names it, and characters of such a name.
 _NAMED_FILE, _LONGEST_NAME = 1_000_000, 250
+
+#: A pattern of files: it ends in a suffix, or begins with a folder.
+_OF_FILES = re.compile(r"\.\w+$|^[\w.]+/")
 
 #: Files that one pattern names at most.
 _MATCHES = 100
@@ -126,6 +130,12 @@ class Bundle:
     def nonce(self) -> str | None:
         """What the frames in the output of the run carry; None when it makes none."""
         return nonce_in(self.request.metadata)
+
+    @cached_property
+    def uploads(self) -> dict[str, bytes]:
+        """The files that go along: name → content."""
+        texts = {name: text.encode() for name, text in self.files.items()}
+        return {**texts, **{name: b64decode(content) for name, content in self.rest.get("files", {}).items()}}
 
     @cached_property
     def token(self) -> str:
@@ -294,13 +304,15 @@ def _texts(tree: ast.Module, parcel: VariablePayload) -> set[str]:
     opened = [value.fid if type(value).__name__ == "NpzFile" else value for value in (*values, *inner)]
     own += [str(value.name) for value in opened if isinstance(value, IOBase) and hasattr(value, "name")]
     texts = {text for text in (*named, *own) if 0 < len(text) < _LONGEST_NAME and "\n" not in text}
-    words = {word.strip("'\"") for text in texts for word in text.split()}  # !head name
-    magics = {f"{text.split()[0]}.py" for text in texts if text.strip()}  # %run name
-    return texts | words | magics
+    words = {word.strip("'\"") for text in commands_in(tree) for word in text.split()}  # !head name
+    return texts | words | {f"{word}.py" for word in words}  # %run name
 
 
 def _patterns(tree: ast.Module) -> set[str]:
-    """Return patterns of the files that the code may name: its own, and texts with values in them."""
+    """Return patterns of the files that the code may name: its own, and texts with values in them.
+
+    A pattern ends like a file or begins like a folder: a label such as ``f"{a}_{b}"`` names no file.
+    """
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -309,7 +321,7 @@ def _patterns(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "*" in node.value:
             found.add(node.value)
     plain = {text for text in found if len(text) < _LONGEST_NAME and "\n" not in text and "**" not in text}
-    return {text for text in plain if re.search(r"\w", text) and not text.startswith(("/", "~"))}
+    return {text for text in plain if _OF_FILES.search(text) and not text.startswith(("/", "~"))}
 
 
 def _named_folders(tree: ast.Module, folder: Path, parcel: VariablePayload) -> list[str]:

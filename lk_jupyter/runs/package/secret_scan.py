@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -40,8 +41,9 @@ def in_run(package: Bundle, known: tuple[str, ...] = ()) -> tuple[SecretFinding,
         return ()
     source, options = package.source, package.options
     found = [*_in_text(source.code, "line {}", known, source.first_line)]
-    for name, text in package.files.items():
-        found += _in_text(text, f"{name} line {{}}", known)
+    for name, content in package.uploads.items():
+        with suppress(UnicodeDecodeError):
+            found += _in_text(content.decode(), f"{name} line {{}}", known)
     found += _in_text(package.request.requirements_content or "", "-r line {}", known)
     words: dict[str, Any] = {name: getattr(options, name, None) for name in _WORDS}
     words["sweep"] = source.values

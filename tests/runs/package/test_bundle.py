@@ -15,6 +15,7 @@ from lk_jupyter.protocol import parts
 from lk_jupyter.protocol.frames import split
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.variables.payload import VariablePayload
 
 A100 = MachineType(hardware_profile="gpu.a100", price_per_hour=1.8)
 
@@ -267,3 +268,39 @@ def test_processes_that_the_code_spawns_find_it(with_part):
 def test_the_code_cannot_find_the_nonce(with_part):
     code = "import os\nprint(sorted(name for name in os.listdir() if 'settings' in name), 'NONCE' in str(os.environ))"
     assert with_part(code)[1] == "[] False\n"
+
+
+# Files that a cell names
+
+
+@pytest.fixture
+def carried(tmp_path):
+    """A function that gives the names of the files that go along with a cell that carries its state."""
+    folder = tmp_path / "work"
+    for name in ("part1.txt", "a_b", "train.py", "notes.md", "data/x.csv", "../beside.csv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("1")
+
+    def carried(code):
+        parcel = VariablePayload(settings={"carry": 1})
+        options = RunOptions(rich=True)
+        return set(bundle(Source(code, "cell.py", 1, folder), options, A100, Limits(60, 600), parcel=parcel).uploads)
+
+    return carried
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("open('part1.txt')", {"part1.txt"}),
+        ("open(f'part{i}.txt')", {"part1.txt"}),
+        ("import glob; glob.glob('data/*.csv')", {"data/x.csv"}),
+        ("!head -1 part1.txt", {"part1.txt"}),
+        ("%run train", {"train.py"}),
+        ("open('../beside.csv')", {"../beside.csv"}),
+        ("print('train', 'see notes.md')", set()),
+        ("label = f'{a}_{b}'", set()),
+    ],
+)
+def test_a_cell_takes_the_files_along_that_it_names_and_no_others(carried, code, names):
+    assert carried(code) == names

@@ -2,11 +2,14 @@ import pandas as pd
 import pytest
 
 import lk_jupyter
+from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.runs.package.bundle import Limits, bundle
 from lk_jupyter.runs.package.prepare import prepare
-from lk_jupyter.runs.package.secret_scan import in_variable, require_consent
+from lk_jupyter.runs.package.secret_scan import in_run, in_variable, require_consent
+from lk_jupyter.runs.variables.payload import VariablePayload
 
 KEY = "lk_" + "3fA9" * 8
 TOKEN = "ghp_" + "a1" * 18
@@ -39,6 +42,17 @@ def test_a_secret_in_a_shipped_file_is_named_by_its_file(found, tmp_path):
         f"helper.py line 2 ({KIND})",
         "notes.txt line 1 (GitHub token)",
     ]
+
+
+def test_a_secret_in_a_file_beside_the_folder_is_found(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "notes.txt").write_text(TOKEN)
+    parcel, code = (
+        VariablePayload(settings={"carry": 1}),
+        Source("open('../notes.txt')", "cell.py", 1, tmp_path / "work"),
+    )
+    package = bundle(code, RunOptions(rich=True), MachineType(hardware_profile="a"), Limits(60, 600), parcel=parcel)
+    assert list(map(str, in_run(package))) == ["../notes.txt line 1 (GitHub token)"]
 
 
 def test_secrets_in_the_words_that_go_along_are_found(found):
