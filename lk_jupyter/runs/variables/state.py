@@ -136,8 +136,8 @@ class ChangedState:
                 own = path.relative_to(folder).parts
                 if any(part.startswith((".", PREFIX)) for part in own) or Path(name).is_absolute():
                     continue
-                here = _hash(path.read_bytes()) if path.exists() else None
-                if here not in (None, _hash(b""), _hash(content), sent.get(name), _written.get(path)):
+                ours = {_hash(b""), _hash(content), sent.get(name)}
+                while path.exists() and _hash(path.read_bytes()) not in {*ours, _written.get(path)}:
                     path = path.with_stem(path.stem + MEANWHILE)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)

@@ -28,7 +28,7 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol import bucket
 from lk_jupyter.protocol.bucket import KEPT, VALUES
-from lk_jupyter.remote import _lk_ambient, _lk_codec, _lk_envelope, _lk_transfer
+from lk_jupyter.remote import _lk_ambient, _lk_carry, _lk_codec, _lk_envelope, _lk_transfer
 from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.observers.results import Returned
 from lk_jupyter.runs.package.prepare import prepare
@@ -40,6 +40,7 @@ from lk_jupyter.runs.variables.chunks import PIECE, pieces
 from lk_jupyter.runs.variables.download import CHANGED, outputs
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import pack
+from lk_jupyter.runs.variables.state import ChangedState
 
 MEGABYTES = np.arange(300_000.0)
 
@@ -789,3 +790,24 @@ def test_a_bucket_that_fails_is_said_and_the_run_was_not_started(session, monkey
 def test_the_same_value_makes_the_same_parcel():
     value = {"a": {"x", "y", "z"}, "f": pd.DataFrame({"n": MEGABYTES})}
     assert pack({"v": value}, []).settings == pack({"v": value}, []).settings
+
+
+def test_files_that_a_run_wrote_replace_nothing_of_ones_own_and_stay_in_the_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "book"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    (folder / "x.txt").write_text("mine")
+    (folder / "x_from_run.txt").write_text("mine too")
+    monkeypatch.chdir(folder)
+    outside = [".hidden", "sub/.git/hooks", "_lk_run.py", "../out", "link/out", str(tmp_path / "abs")]
+    names = ["x.txt", "new/y.txt", *outside]
+    state = ChangedState(unnamed={_lk_carry.FILES: dict.fromkeys(names, b"of the run")})
+    state.put({})
+    assert state.written == {"x.txt": "x_from_run_from_run.txt", "new/y.txt": "new/y.txt"}
+    there = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert there == {
+        "book/x.txt": "mine",
+        "book/x_from_run.txt": "mine too",
+        "book/x_from_run_from_run.txt": "of the run",
+        "book/new/y.txt": "of the run",
+    }
