@@ -218,7 +218,10 @@ LINES = st.one_of(
     WORDS.map(lambda word: f"\x1b[3{len(word) % 8}m{word}\x1b[0m\n"),
     WORDS.map(lambda word: f"\r 10%|{word}\r 99%|{word}\n"),
     st.integers(5_000, 9_000).map(lambda length: "x" * length + "\n"),
-    st.text(alphabet="\x1b]7411;\x07" + NONCE[:3], max_size=9).map(lambda text: text + "!\n"),
+    # What a frame begins with may be the first half of one that the other stream has cut: it comes later than that.
+    st.text(alphabet="\x1b]7411;\x07" + NONCE[:3], max_size=9)
+    .filter(lambda text: "\x1b]7411;" not in text)
+    .map(lambda text: text + "!\n"),
 )
 TOLD = st.tuples(st.sampled_from(["display", "bar", "hide", "error"]), WORDS, st.integers(0, 400))
 
