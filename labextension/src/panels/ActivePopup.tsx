@@ -27,8 +27,11 @@ export class ActivePopup extends ReactWidget {
   protected onAfterAttach(msg: Message): void {
     super.onAfterAttach(msg);
     const wish = this.cloud.want('running', 'journal', 'machines', 'burnRate');
-    requestAnimationFrame(() => this.node.querySelector('button')?.focus()); // Escape closes from there
+    void this.renderPromise?.then(() => this.node.querySelector('button')?.focus());
+    const close = ({ key }: KeyboardEvent) => key === 'Escape' && this.parent?.dispose();
+    document.addEventListener('keydown', close); // wherever the focus is: what had it may have ended
     this.ends.push(
+      () => document.removeEventListener('keydown', close),
       () => wish.dispose(),
       eachSecond(() => this.update())
     );
