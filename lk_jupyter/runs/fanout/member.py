@@ -169,10 +169,11 @@ class FanOutMember:
 
     def abort(self, because: str | None = None) -> None:
         """Abort the run as soon as the server is in reach. Don't wait for the end."""
+        if self.run:
+            self.run.stopped_because = because  # before its end can come
         if self.sending:
             self.sending.abort_soon()
         if self.run:
-            self.run.stopped_because = because
             self.aborting = self.run.abort_soon()
 
     def conclude(self, state: str, scores: Sequence[Score], *, wanted: bool = True) -> None:
