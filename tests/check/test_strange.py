@@ -84,7 +84,10 @@ FEATURES = {
     ),
     "in and out": (["a = 41", "%%lk_run --gpu L40S --in a --out b\nb = a + 1", "print('b is', b)"], "b is 42"),
     "select": (["%%lk_select --yes\nprint(1)"], "completed"),
-    "attach": (["%%lk_run --gpu L40S --detach\nprint('deta' + 'ched')", "%lk_attach"], "detached\n"),
+    "attach": (
+        ["%%lk_run --gpu L40S --detach --save sent\nprint('deta' + 'ched')", "%lk_attach {sent.execution_id}"],
+        "detached\n",
+    ),
     "abort": (
         [
             "r = current().run('import time; time.sleep(100)', gpu='L40S')",
