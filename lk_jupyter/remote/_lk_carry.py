@@ -679,7 +679,7 @@ def make_file(name, mode, encoding, errors):
     return made
 
 
-#: Name → content of files that came and are written later.
+#: Name → content of files that come with the values that are read now; they are written later.
 _coming = {}
 
 
@@ -1191,6 +1191,7 @@ class Arriving:
                 yield entry, value
             else:
                 self.refused[entry["of"]] = "{} {}".format(entry["of"], reason)
+        _coming.clear()  # what is open among the values is open now
         for name in self.listed.get("submodules", ()):
             with suppress(Exception):  # the code that uses it says so
                 import_module(name)

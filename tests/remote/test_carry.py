@@ -380,7 +380,7 @@ def test_a_generator_travels_before_it_begins_and_when_it_has_ended(notebook):
 
 
 def no_pickling(*_):
-    raise NotImplementedError("Sorry, pickling not yet supported")
+    raise NotImplementedError("no pickle of this")
 
 
 class Contrast(Box):
@@ -430,6 +430,9 @@ def test_an_open_file_of_the_folder_travels_with_the_place_in_it(tmp_path, monke
         there.back(here, {"many.npz": Path("many.npz").read_bytes()})
         with here["many"] as many:
             assert many["x"].tolist() == [0, 1, 2]
+        Path("many.npz").unlink()
+        with pytest.raises(FileNotFoundError):  # a file that came once doesn't come again with other values
+            _lk_carry.load_arrays("many.npz", False)  # noqa: FBT003 (whether it has pickles)
         assert here["opened"] is opened is here["same"]
         assert (opened.read(), raw.read(), gone.closed) == ("f", b"bcdef", True)
         assert here["new"] is not there.names["new"]
