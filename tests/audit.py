@@ -1,9 +1,10 @@
 """Looks up the known vulnerabilities of what we depend on, and checks the workflow files that there are.
 
-    python tests/audit.py
+    python tests/audit.py [--fail]
 
-Exits with 1 when a vulnerability has a fix, or a workflow file is unsafe. Where a service cannot be reached
-it says so, and that is no failure.
+Exits with 1 when a workflow file is unsafe. With --fail, also when a newer version of a package fixes a known
+vulnerability: this depends on the day and not on the change, so `make check` only reports it and the weekly
+workflow fails. A service that can't be reached is reported, and is no failure.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main() -> int:
     }
     for name, problems in found.items():
         print(f"{name}: {_NOT_REACHED if problems is None else '; '.join(problems) or 'no known problem'}")
-    return int(any(found.values()))
+    return int(bool(found["Workflow files"]) or ("--fail" in sys.argv and any(found.values())))
 
 
 _PIP_AUDIT = ("--format", "json", "--progress-spinner", "off", "--path", sysconfig.get_path("purelib"))

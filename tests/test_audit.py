@@ -41,6 +41,15 @@ def test_what_is_no_json_was_not_reached():
     assert audit.python_problems("<html>") is None
 
 
+@pytest.mark.parametrize(("arguments", "exit_code"), [([], 0), (["--fail"], 1)])
+def test_a_vulnerability_that_became_known_today_fails_no_change(monkeypatch, capsys, arguments, exit_code):
+    answers = {"npm": json.dumps({"vulnerabilities": {"x": {"severity": "high", "fixAvailable": True}}})}
+    monkeypatch.setattr(audit, "_said", lambda program, *_: answers.get(program, ""))
+    monkeypatch.setattr("sys.argv", ["audit.py", *arguments])
+    assert audit.main() == exit_code
+    assert "npm packages: x: high" in capsys.readouterr().out
+
+
 STEPS = """name: test
 on: pull_request_target
 permissions: write-all
