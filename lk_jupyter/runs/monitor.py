@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ class RunMonitor:
         self.done = threading.Event()
         self.run = run
         self._since = now() if run.sent_at is None else run.sent_at
-        self._chunks: list[str] = []
+        self._chunks: deque[str] = deque()
         self._heard = time.monotonic()
         self._log = RunLog(run.log_path)
         self._follower = run.follower(self._log)
@@ -79,8 +79,7 @@ class RunMonitor:
     def items(self) -> list[str | Frame]:
         """Return what has come since the last time, text and frames in order."""
         ended = self.done.is_set()  # asked first: all that was written before is there then
-        chunks, self._chunks = self._chunks, []
-        text = "".join(chunks)
+        text = "".join(self._chunks.popleft() for _ in range(len(self._chunks)))
         if self._splitter is None:
             return [text] if text else []
         items = self._splitter.feed(text)
