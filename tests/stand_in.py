@@ -113,6 +113,8 @@ class StandIn:
             "GET /vms/availability": {"available_instance_variants": VARIANTS},
             "GET /vms/list": lambda _: {"vms": list(self.vms.values())},
             "POST /vms/create": self._rented,
+            "GET /vms/{}/status": lambda request: self.vms[request.path.split("/")[-2]],
+            "DELETE /vms/{}": lambda request: self._ended(request.path.rpartition("/")[2]),
             "GET /inference/models": {"models": [{"serving_name": "local/echo", "gpu_type": "A100"}]},
             "GET /inference/list": lambda _: {"deployments": list(self.deployments.values())},
             "POST /inference/create": self.deployed,
@@ -144,6 +146,10 @@ class StandIn:
             "croesus_billed": None,
         }
         return self.vms[vm_id]
+
+    def _ended(self, vm_id):
+        self.vms[vm_id]["status"] = "terminated"
+        return {"vm_id": vm_id, "status": "terminated"}
 
     def deployed(self, request):
         deployment_id = IDS[len(self.deployments)]

@@ -15,7 +15,7 @@ from patience import PATIENCE
 from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 
 from lk_jupyter import session
-from lk_jupyter.api import _retry
+from lk_jupyter.api import _polling, _retry
 from lk_jupyter.api.inference import CreateDeploymentRequest
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatMessage
@@ -56,9 +56,10 @@ LOST = ()
 @pytest.fixture
 def cloud(monkeypatch):
     """A stand-in that is looked at without pauses."""
-    for module, name in ((start, "LOOK_PAUSE"), (vms, "_LOOK_PAUSE"), (deploy, "PACE"), (vms, "_FIRST_PAUSE")):
+    for module, name in ((start, "LOOK_PAUSE"), (vms, "_LOOK_PAUSE"), (deploy, "PACE")):
         monkeypatch.setattr(module, name, 0)
-    monkeypatch.setattr(follow, "PAUSES", (0.0,))
+    for module in (follow, vms):
+        monkeypatch.setattr(module, "PAUSES", (0.0,))
     monkeypatch.setattr(follow, "NEW_SECONDS", 0.2)
     found = StandIn()
     yield found
@@ -559,14 +560,14 @@ def test_a_run_whose_stream_is_refused_is_followed_by_its_record(cloud, connecte
 def test_a_key_that_is_refused_in_the_middle_is_asked_with_again_and_the_run_is_named(
     cloud, connected, monkeypatch, status
 ):
-    monkeypatch.setattr(follow, "PATIENCE_UNKNOWN", PATIENCE)
+    monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", PATIENCE)
     run = run_of(connected)
     refusals = [(status, {"detail": "expired"})] * 3
     cloud.on("GET /execution/streaming/{}/status", lambda _: refusals.pop() if refusals else {"status": "completed"})
     assert run.result(timeout=PATIENCE).execution_id == ID
     assert not refusals
 
-    monkeypatch.setattr(follow, "PATIENCE_UNKNOWN", 0.0)
+    monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", 0.0)
     run = run_of(connected)
     cloud.on("GET /execution/streaming/{}/status", (status, {"detail": "expired"}))
     with pytest.raises(ApiError, match=rf"expired.*\n.*\n.*still active.*%lk_wait {run.short_id}"):
@@ -577,7 +578,7 @@ def test_a_key_that_is_refused_in_the_middle_is_asked_with_again_and_the_run_is_
 @pytest.mark.parametrize("record", [(404, {"detail": "Execution not found"}), (500, "<p>x</p>"), (204, ""), {}])
 def test_a_record_that_cannot_be_read_leaves_the_word_to_the_stream(cloud, connected, monkeypatch, record, code):
     monkeypatch.setattr(follow, "UNREADABLE", 0.0)
-    monkeypatch.setattr(follow, "PATIENCE_UNKNOWN", PATIENCE)
+    monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", PATIENCE)
     cloud.stream = (STREAM, said("hello\n"), finished(returnCode=code))
     cloud.on("GET /execution/{}", record)
     run = run_of(connected)

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._models import count_problem
+from lk_jupyter.api._polling import poll
 from lk_jupyter.api.inference import (
     CreateDeploymentRequest,
     DedicatedModel,
@@ -156,15 +157,17 @@ def starting(
 
     Raises DeploymentFailed when none will.
     """
-    until = time.monotonic() + seconds
-    while True:
-        found = session.client.inference.get(deployment_id, include_terminated=True)
+    advice = f"The deployment may still start and be billed. Stop it: %lk_undeploy {deployment_id[:SHORT_ID]}"
+
+    def read() -> DeploymentDetail:
+        return session.client.inference.get(deployment_id, include_terminated=True)
+
+    for found in poll(read, seconds, [PACE], advice, pause):
         yield found
-        if serves(found) or time.monotonic() > until:
+        if serves(found):
             return
         if found.status in OVER:
             raise failed(found)
-        pause(PACE)
 
 
 def serves(deployment: DeploymentDetail) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -10,10 +11,11 @@ from IPython.display import display
 
 from lk_jupyter.account.low_balance import short_of_an_hour
 from lk_jupyter.api.inference import Deployment, DeploymentDetail, StopDeploymentRequest
-from lk_jupyter.errors import DeploymentFailed
+from lk_jupyter.errors import DeploymentFailed, LkError
 from lk_jupyter.inference.deploy import DeploymentPlan, create_once, find, logs, plan, serves, starting
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.several import each_of
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import interrupt, left_by_interrupt
 from lk_jupyter.magics._output.live import FONT, LiveOutput, Note, StatusLine
@@ -92,13 +94,21 @@ def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # n
     Example: ``%lk_undeploy 3f0c``
     """
     session = current()
-    for chosen in [find(session, name) for name in options.deployments]:
+
+    def stop(chosen: Deployment) -> None:
         state = session.client.inference.stop(StopDeploymentRequest(deployment_id=chosen.deployment_id))
         line = StatusLine(
             state.status if state else "stopped", [chosen.hf_model_id, f"deployment {chosen.deployment_id[:SHORT_ID]}"]
         )
         line.mark = "■"
         display(line)
+
+    each_of(
+        [find(session, name) for name in options.deployments],
+        stop,
+        lambda chosen: chosen.deployment_id[:SHORT_ID],
+        "Deployments that may still be active and billed: {0}. Check: %lk_deployments. Stop them: %lk_undeploy {0}",
+    )
 
 
 def deployment_table(found: list[Deployment] | list[DeploymentDetail]) -> Table:
@@ -161,7 +171,8 @@ def _watched(session: Session, deployment_id: str, wanted: DeploymentPlan, shell
     except DeploymentFailed:
         if found:
             output.show(replicas_table(found), now=True)
-            _show_logs(session, found)
+            with suppress(LkError):  # the failure itself says more
+                _show_logs(session, found)
         raise
     if found:
         output.show(replicas_table(found), now=True)

@@ -12,6 +12,7 @@ from lk_jupyter.api.files import BatchFile
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.several import each_of
 from lk_jupyter.magics._engine.tables import Table, say
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.fields import limit, option, word, yes
@@ -98,8 +99,12 @@ def _delete(options: DeleteFileOptions, _shell: InteractiveShell) -> None:
         say("Nothing was deleted. To skip the question: --yes")
         return
     files = current().client.files
-    for each in options.files:
-        files.delete(each)
+    each_of(
+        options.files,
+        files.delete,
+        str,
+        "Files that may still be stored: {0}. Check: %lk_files. Delete them: %lk_files delete {0}",
+    )
     display(Note(f"Deleted {names}."))
 
 

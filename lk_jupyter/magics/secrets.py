@@ -13,6 +13,7 @@ from lk_jupyter.api.environment_variables import EnvironmentVariable, Environmen
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import ask, ask_hidden
 from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.several import each_of
 from lk_jupyter.magics._engine.tables import Table, say
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.runs import NoOptions
@@ -87,8 +88,12 @@ def _delete_each(found: list[EnvironmentVariable], *, everything: bool) -> None:
     if everything:
         variables.delete_all()
         return
-    for each in found:
-        variables.delete(each.id)
+    each_of(
+        found,
+        lambda each: variables.delete(each.id),
+        lambda each: each.name,
+        "Secrets that may still be stored: {0}. Check: %lk_secrets. Delete them: %lk_secrets delete {0}",
+    )
 
 
 def _checked(options: SetOptions) -> str:

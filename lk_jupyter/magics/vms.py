@@ -11,12 +11,21 @@ from IPython.display import display
 from lk_jupyter.account.burn_rate import hardware_label
 from lk_jupyter.account.low_balance import short_of_an_hour
 from lk_jupyter.api._client import Client
-from lk_jupyter.api.vms import UP_STATES, VM, RenameVMRequest, TerminateVMResponse, VMInstanceVariant, VMStatus
+from lk_jupyter.api.vms import (
+    ENDED_STATES,
+    UP_STATES,
+    VM,
+    RenameVMRequest,
+    TerminateVMResponse,
+    VMInstanceVariant,
+    VMStatus,
+)
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
+from lk_jupyter.magics._engine.several import each_of
 from lk_jupyter.magics._engine.tables import Table, say
-from lk_jupyter.magics._output.interrupt import left_by_interrupt
+from lk_jupyter.magics._output.interrupt import interrupt, left_by_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.options.vms import (
@@ -105,7 +114,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     with left_by_interrupt(f"VM {name!r} may exist and be billed. Check: %lk_vm list. Delete it: %lk_vm delete {name}"):
         made = vm.create_once(client, request, offer)
     if options.no_wait:
-        display(_line(client.vms.status(made.vm_id), [f"SSH login: %lk_vm ssh {made.vm_id[:SHORT]}"]))
+        display(_line(_status_of(made), [f"SSH login: %lk_vm ssh {made.vm_id[:SHORT]}"]))
         return
     status = _waited_for(client, made, offer, shell)
     if options.save:
@@ -167,8 +176,12 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
     if not options.yes and not ask(f"Delete {names} permanently, with everything on its disk? [y/N] "):
         say("Nothing was deleted. To skip the question: --yes")
         return
-    for each in found:
-        display(Note(_ended(client, each, client.vms.delete(each.vm_id))))
+    each_of(
+        found,
+        lambda each: display(Note(_ended(client, each, client.vms.delete(each.vm_id)))),
+        lambda each: each.vm_id[:SHORT],
+        "VMs that may still be active and billed: {0}. Check: %lk_vm list. Delete them: %lk_vm delete {0}",
+    )
 
 
 def _ended(client: Client, vm: VM, answer: TerminateVMResponse | None) -> str:
@@ -223,8 +236,12 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
     if not options.yes and not ask(f"Delete {what} permanently, with all data? [y/N] "):
         say("Nothing was deleted. To skip the question: --yes")
         return
-    for each in found:
-        client.block.delete(each.volume_id)
+    each_of(
+        found,
+        lambda each: client.block.delete(each.volume_id),
+        lambda each: each.volume_id,
+        "Volumes that may still exist and be billed: {0}. Check: %lk_volumes. Delete them: %lk_volumes delete {0}",
+    )
     display(Note(f"Deleted {what}."))
 
 
@@ -258,22 +275,40 @@ def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: lis
 
 def _waited_for(client: Client, made: VM, offer: VmOffer, shell: InteractiveShell) -> VMStatus:
     """Show the states of a machine until it is ready. An interrupt leaves it, and says so."""
-    line, name = LiveOutput(shell), made.display_name or made.vm_id[:SHORT]
+    line, name, status = LiveOutput(shell), made.display_name or made.vm_id[:SHORT], _status_of(made)
+    line.show(_line(status, [str(offer), _STAYS]))
     try:
         with true_interrupts():
-            for status in vm.states(client, made.vm_id):
-                hint = [] if status.usable else ["interrupt: the VM stays active"]
-                line.show(_line(status, [str(offer), *hint]))
+            for status in vm.states(client, made.vm_id, _left(made)):
+                line.show(_line(status, [str(offer), *([] if status.usable else [_STAYS])]))
     except KeyboardInterrupt:
-        said = f"{name} is still active and costs credits. Check: %lk_vm status {name}. Delete: %lk_vm delete {name}"
-        line.show(StatusLine("running", [said]), now=True)
-        raise
+        line.show(_line(status, [str(offer)]), now=True)
+        raise interrupt(f"stopped waiting. {_left(made)}") from None
     line.show(_line(status, [str(offer)]), now=True)
-    if not status.usable:
-        raise UsageError(
-            f"{name} is {status.status} and has no address. Check: %lk_vm status {name}. Delete: %lk_vm delete {name}"
+    if status.usable:
+        return status
+    if status.status in ENDED_STATES:
+        raise LkError(
+            f"VM {name!r} is {status.status}: it ended before it was ready. Check that it isn't billed: %lk_vm list "
+            "--all. Other VMs: %lk_vm offers"
         )
-    return status
+    minutes = f"{vm.PATIENCE / 60:.0f} minutes"
+    raise LkError(f"VM {name!r} is {status.status} and has no address after {minutes}. {_left(made)}")
+
+
+_STAYS = "interrupt: the VM stays active"
+
+
+def _status_of(made: VM) -> VMStatus:
+    """Return what the answer to the request says of the state of a machine."""
+    return VMStatus.model_validate(made.model_dump(include=set(VMStatus.model_fields)))
+
+
+def _left(made: VM) -> str:
+    """Return what a VM that is not waited for any more means for the credits."""
+    name = made.display_name or made.vm_id[:SHORT]
+    means = made.vm_id[:SHORT] if " " in name else name
+    return f"VM {name!r} is still active and costs credits. Check: %lk_vm status {means}. Delete: %lk_vm delete {means}"
 
 
 def _tell_door(status: VMStatus, key: PublicKey | None) -> None:

@@ -17,6 +17,7 @@ from itertools import chain, repeat
 from typing import Protocol
 
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._polling import PATIENCE
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.errors import (
     ApiError,
@@ -27,7 +28,7 @@ from lk_jupyter.errors import (
     RateLimited,
     ServerError,
 )
-from lk_jupyter.runs.follow import PATIENCE, PAUSES, Ending
+from lk_jupyter.runs.follow import PAUSES, Ending
 from lk_jupyter.runs.interrupts import all_served, in_background
 
 #: Seconds after which whoever waits for an abort is let go, with words; the abort is not.

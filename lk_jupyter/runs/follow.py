@@ -22,20 +22,11 @@ from threading import Timer
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._events import Finished, Output, StreamEvent
 from lk_jupyter.api._http import EventStream
+from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.logs import by_time
 from lk_jupyter.api.states import is_known, judged
-from lk_jupyter.errors import (
-    ApiError,
-    ConnectionFailed,
-    Forbidden,
-    InvalidResponse,
-    LkError,
-    NotFound,
-    RateLimited,
-    ServerError,
-    Unauthorized,
-)
+from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, ServerError
 from lk_jupyter.runs.log import RunLog
 from lk_jupyter.runs.splice import OutputSplicer, Stored
 
@@ -139,16 +130,6 @@ class Ending:
 
 #: Seconds to wait before each new connection; the last holds from then on.
 PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-
-#: Seconds without a sign from the server after which following is given up. The run is not.
-PATIENCE = 900.0
-
-#: The same for a server that is there and does not know the run (yet), or takes no key.
-PATIENCE_UNKNOWN = 10.0
-_REFUSALS = (NotFound, Unauthorized, Forbidden)
-
-#: Failures that may be over in a while.
-BROKEN = (ConnectionFailed, InvalidResponse, RateLimited, ServerError, *_REFUSALS)
 
 
 @dataclass
@@ -313,20 +294,6 @@ class _Squeeze:
             squeezed = squeezed.removeprefix("\n")
         self._at_line_start = text.endswith("\n") or (self._at_line_start and not text)
         return squeezed
-
-
-def check_patience(error: LkError, heard: float, advice: str) -> None:
-    """Let a failure pass that may be over in a while; ``heard`` is when the server last gave a sign.
-
-    Raises ConnectionFailed, with the advice, after 15 minutes; the error itself, with the advice, when the server is
-    in reach and keeps answering that it doesn't know the run, or doesn't accept the key.
-    """
-    waited = time.monotonic() - heard
-    if isinstance(error, _REFUSALS) and waited > PATIENCE_UNKNOWN:
-        error.next_step = f"{error.next_step}\n{advice}"
-        raise error
-    if waited > PATIENCE:
-        raise ConnectionFailed(f"No sign of the server for {PATIENCE / 60:.0f} minutes. {advice}")
 
 
 def _text_of(record: ExecutionRecord) -> tuple[bytes | None, bool]:

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from lk_jupyter._lazy import old_name
 from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.api._events import StreamEvent
+from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import ExecutionMetrics, ExecutionRecord, is_final
 from lk_jupyter.api.logs import LogEntry, by_time
 from lk_jupyter.api.machine_types import MachineType
@@ -31,7 +32,7 @@ from lk_jupyter.protocol.metadata import CARRY_KEY, PICKLE_KEY, REQUEST_KEY, por
 from lk_jupyter.protocol.offloaded import STORED, fetched
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, bill_of, now
-from lk_jupyter.runs.follow import BROKEN, Ending, Follower, check_patience
+from lk_jupyter.runs.follow import Ending, Follower
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts, waiting_on
 from lk_jupyter.runs.log import RunLog, frames_in_log, frames_on_cloud, log_path

@@ -9,6 +9,7 @@ from contextlib import suppress
 from uuid import uuid4
 
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._polling import poll
 from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus
 from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
@@ -17,7 +18,9 @@ from lk_jupyter.vms.ssh import PublicKey
 
 _NO_CAPACITY = re.compile("could not be provisioned|no capacity|out of (?:stock|capacity)|sold out", re.IGNORECASE)
 _LOOKS, _LOOK_PAUSE = 3, 1.0
-_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.5, 10.0, 1.5
+
+#: Seconds between two looks at a machine that comes up; the last holds from then on.
+PAUSES = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 #: Seconds after which a machine that does not come up is no longer waited for; 130 to 221 were measured.
 PATIENCE = 900.0
@@ -79,16 +82,15 @@ def _looked_up(client: Client, request: CreateVMRequest, before: set[str], lost:
     )
 
 
-def states(client: Client, vm_id: str) -> Iterator[VMStatus]:
-    """Iterate over the states of a machine as they are read, until it is usable or has ended."""
-    pause, end = _FIRST_PAUSE, time.monotonic() + PATIENCE
-    while True:
-        status = client.vms.status(vm_id)
+def states(client: Client, vm_id: str, advice: str = "") -> Iterator[VMStatus]:
+    """Iterate over the states of a machine as they are read, until it is usable or has ended, or the time is up.
+
+    ``advice`` is what an error adds: what still costs, and how to end it.
+    """
+    for status in poll(lambda: client.vms.status(vm_id), PATIENCE, PAUSES, advice):
         yield status
-        if status.usable or status.status in ENDED_STATES or time.monotonic() > end:
+        if status.usable or status.status in ENDED_STATES:
             return
-        time.sleep(pause)
-        pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
 
 def living(client: Client) -> list[VM]:

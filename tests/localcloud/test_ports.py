@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import httpx
 import pytest
+from fastapi import HTTPException
 from patience import PATIENCE
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from lk_jupyter.api.ports import port_url
+from lk_jupyter.localcloud.runs import live_run
+from lk_jupyter.localcloud.runs.live_run import LiveRun
+from lk_jupyter.localcloud.runs.outcome import RunOutcome
+from lk_jupyter.localcloud.runs.ports import PortRequest, Ports
+from lk_jupyter.localcloud.runs.runs import LiveRuns
 
 SERVER = """
 import http.server, os
@@ -131,6 +141,34 @@ def test_a_run_that_has_ended_has_no_ports(api):
 def test_the_cloud_itself_has_no_web_sockets(api):
     with pytest.raises(InvalidStatus):
         connect(api.cloud.base_url.replace("http://", "ws://") + "/api/v1/stream/x", proxy=None)
+
+
+def test_a_run_whose_files_are_being_deleted_is_active_no_more_and_has_no_ports(tmp_path, monkeypatch):
+    seen = []
+
+    class Short(LiveRun):
+        kind = job_type = "python"
+
+        async def _steps(self):
+            return RunOutcome("completed")
+
+    def delete(*_, **__):
+        assert runs.records.finish.called
+        ports = Ports(None, SimpleNamespace(runs=runs))
+        with pytest.raises(HTTPException, match="404"):
+            asyncio.run(ports._place(PortRequest(run.id, 80, "", "/")))
+        seen.append(runs.end(run.id, RunOutcome("aborted")))
+
+    async def live():
+        nonlocal run
+        run = runs.start(Short, Mock(execution_type="cpu"), Mock())
+        await run.task
+
+    run = None
+    monkeypatch.setattr(live_run.shutil, "rmtree", delete)
+    runs = LiveRuns(Mock(), Mock(), Mock(), tmp_path, Mock())
+    asyncio.run(live())
+    assert seen == [False]
 
 
 @pytest.mark.xdist_group("containers")

@@ -5,9 +5,9 @@ import threading
 import pytest
 from api.scripted import RESET, answer
 
+from lk_jupyter.api import _polling
 from lk_jupyter.api._events import Finished, Output
 from lk_jupyter.errors import ConnectionFailed, NotFound
-from lk_jupyter.runs import follow
 from lk_jupyter.runs.log import RunLog
 
 from .conftest import DONE, RUN, STREAM, not_found, output
@@ -110,7 +110,7 @@ def test_an_unknown_state_means_that_the_run_goes_on(follower, scripted_run):
 
 
 def test_without_a_sign_of_the_server_following_is_given_up_but_not_the_run(follower, server, monkeypatch):
-    monkeypatch.setattr(follow, "PATIENCE", -1)
+    monkeypatch.setattr(_polling, "PATIENCE", -1)
     server.handler = lambda _request: ()
     with pytest.raises(ConnectionFailed, match=f"may still be active.*%lk_attach {follower.execution_id}"):
         seen(follower)
@@ -181,7 +181,7 @@ def test_the_end_is_waited_for_though_the_record_cannot_be_read_at_first(followe
 
 
 def test_a_run_that_the_server_does_not_know_is_not_waited_for(follower, scripted_run, server, monkeypatch):
-    monkeypatch.setattr(follow, "PATIENCE_UNKNOWN", -1)
+    monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", -1)
     server.handler = lambda _request: not_found("Execution not found")
     with pytest.raises(NotFound):
         seen(follower)

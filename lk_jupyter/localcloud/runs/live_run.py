@@ -32,7 +32,8 @@ class LiveRun(ABC):
     """One active run.
 
     ``pid`` is the process whose session is measured. ``ports`` has the real ports of the ports that
-    differ on this machine from the run's view.
+    differ on this machine from the run's view. ``is_active`` is False once the record says how it ended, also while
+    its files are deleted.
     """
 
     kind: ClassVar[str]
@@ -43,6 +44,7 @@ class LiveRun(ABC):
     def __init__(self, runs: Owner, run_id: str, request: Any, caller: Caller, folder: Path) -> None:
         self.id = run_id
         self.pid: int | None = None
+        self.is_active = True
         self.ports: dict[int, int] = {}
         self._runs = runs
         self._request = request
@@ -68,6 +70,7 @@ class LiveRun(ABC):
             outcome = end.outcome
         except Exception as error:  # noqa: BLE001 (whatever fails here is a fault of the platform)
             outcome = RunOutcome("system_failure", reason=f"the local cloud could not run it: {error!r}")
+        self.is_active = False
         self._runs.records.finish(self.id, **outcome.facts())
         self._runs.bells.ring(self.id)
         self._runs.webhooks.wake()

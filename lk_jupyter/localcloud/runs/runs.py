@@ -68,7 +68,7 @@ class LiveRuns:
 
     def end(self, run_id: str, outcome: RunOutcome, *, gracefully: bool = False) -> bool:
         """End an active run, with a polite request first if ``graceful``; False when it has ended."""
-        run = self._live.get(run_id)
+        run = self.live(run_id)
         if run is None:
             return False
         run.end(outcome, gracefully=gracefully)
@@ -76,7 +76,8 @@ class LiveRuns:
 
     def live(self, run_id: str) -> LiveRun | None:
         """Return an active run."""
-        return self._live.get(run_id)
+        run = self._live.get(run_id)
+        return run if run and run.is_active else None
 
     def pids(self) -> dict[str, int]:
         """Return the process of each run whose code runs."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import DockerExecutionRequest, is_final
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.workloads import Workload
@@ -21,7 +22,6 @@ from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
 from lk_jupyter.runs.containers.containers import IMAGE, machine_of, package
-from lk_jupyter.runs.follow import BROKEN, check_patience
 from lk_jupyter.runs.outcome import failure_of
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.ports import address
@@ -101,12 +101,12 @@ def wait_for_server(run: Run, watch: Callable[[str], object] | None = None) -> H
             heard = time.monotonic()
         except BROKEN as error:
             check_patience(error, heard, f"The server may still be active. Stop it: %lk_abort {run.short_id}")
-            continue
-        if is_final(state):
-            server.close()
-            raise failure_of(run.record)
-        if watch:
-            watch(state)
+        else:
+            if is_final(state):
+                server.close()
+                raise failure_of(run.record)
+            if watch:
+                watch(state)
         time.sleep(_PACE)
     return server
 

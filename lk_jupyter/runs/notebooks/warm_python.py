@@ -18,6 +18,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.hosted_channel import Asked, Channel, Message
@@ -31,7 +32,6 @@ from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import cloudpickle_files, module_files
 from lk_jupyter.runs.clock import now
-from lk_jupyter.runs.follow import BROKEN, check_patience
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.servers import prepare_server, server_of, stop_server, wait_for_server

@@ -7,6 +7,7 @@ from localcloud.conftest import until
 from magics.kernels import RICH
 from patience import PATIENCE
 
+from lk_jupyter.api import _polling
 from lk_jupyter.runs import abort, follow
 
 
@@ -127,8 +128,9 @@ def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
     monkeypatch.setenv("LK_API_KEY", cloud.api_key)
     monkeypatch.setattr(abort, "LET_GO", 1.0)
-    for module in (follow, abort):
+    for module in (_polling, abort):
         monkeypatch.setattr(module, "PATIENCE", 1.0)
+    for module in (follow, abort):
         monkeypatch.setattr(module, "PAUSES", (0.0, 0.1))
     run_cell("%%lk_run --detach --save run\nimport time; time.sleep(600)")
     until(lambda: [run.status for run in cloud.client.workloads.list()] == ["running"])

@@ -1,0 +1,79 @@
+"""Read a state in the cloud again and again, through failures that may be over in a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, repeat
+from typing import TypeVar
+
+from lk_jupyter.errors import (
+    ApiError,
+    ConnectionFailed,
+    Forbidden,
+    InvalidResponse,
+    LkError,
+    NotFound,
+    RateLimited,
+    ServerError,
+    Unauthorized,
+)
+
+T = TypeVar("T")
+
+#: Seconds without a sign from the server after which a state is no longer asked for.
+PATIENCE = 900.0
+
+#: The same for a server that is there and does not know the thing (yet), or takes no key.
+PATIENCE_UNKNOWN = 10.0
+_REFUSALS = (NotFound, Unauthorized, Forbidden)
+
+#: Failures that may be over in a while.
+BROKEN = (ConnectionFailed, InvalidResponse, RateLimited, ServerError, *_REFUSALS)
+
+
+def check_patience(error: LkError, heard: float, advice: str) -> None:
+    """Let a failure pass that may be over in a while; ``heard`` is when the server last gave a sign.
+
+    Raises ConnectionFailed, with the advice, after 15 minutes; the error itself, with the advice, when the server is
+    in reach and keeps answering that it doesn't know the thing, or doesn't accept the key; any other error at once.
+    """
+    waited = time.monotonic() - heard
+    if not isinstance(error, BROKEN) or (isinstance(error, _REFUSALS) and waited > PATIENCE_UNKNOWN):
+        if isinstance(error, ApiError):
+            error.next_step = f"{error.next_step}\n{advice}".strip()
+        raise error
+    if waited > PATIENCE:
+        raise ConnectionFailed(f"No sign of the server for {PATIENCE / 60:.0f} minutes. {advice}")
+
+
+def poll(
+    read: Callable[[], T],
+    seconds: float,
+    pauses: Iterable[float],
+    advice: str,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[T]:
+    """Yield what ``read`` returns, again and again until the time is up. The last pause is repeated.
+
+    Failures that may be over in a while are passed over. Raises as ``check_patience`` does, and TimeoutError with the
+    advice where the time ends with a failure.
+    """
+    heard = time.monotonic()
+    end, pause = heard + seconds, 0.0
+    for following in chain(pauses, repeat(None)):
+        failure: LkError | None = None
+        try:
+            found = read()
+        except LkError as error:
+            check_patience(error, heard, advice)
+            failure = error
+        else:
+            heard = time.monotonic()
+            yield found
+        if time.monotonic() > end:
+            if failure:
+                raise TimeoutError(f"{str(failure).partition(chr(10))[0]}\n{advice}")
+            return
+        pause = pause if following is None else following
+        sleep(pause)

@@ -1,0 +1,36 @@
+"""Do one thing to several: a failure of one leaves none of the others out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from lk_jupyter.errors import ApiError, LkError
+from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.runs.interrupts import true_interrupts
+
+T = TypeVar("T")
+
+
+def each_of(found: Sequence[T], act: Callable[[T], object], name: Callable[[T], str], left: str) -> None:
+    """Act on each of several, on the rest too where one fails.
+
+    ``left`` is what an error or an interrupt adds, with ``{}`` for the names that remain. Raises the first error.
+    """
+    failed: dict[str, LkError] = {}
+    names = [name(each) for each in found]
+    for index, each in enumerate(found):
+        try:
+            with true_interrupts():
+                act(each)
+        except LkError as error:
+            failed[names[index]] = error
+        except KeyboardInterrupt:
+            rest = " ".join([*failed, *names[index:]])
+            raise interrupt(f"stopped. {left.format(rest)}") from None
+    for first in failed.values():
+        words = left.format(" ".join(failed))
+        if not isinstance(first, ApiError):
+            raise type(first)(f"{first}\n{words}")
+        first.next_step = f"{first.next_step}\n{words}".strip()
+        raise first

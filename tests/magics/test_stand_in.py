@@ -1,0 +1,197 @@
+"""Magics against a stand-in of the cloud that gives odd answers while something costs."""
+
+import os
+import signal
+
+import pytest
+from stand_in import IDS, KEY, StandIn
+
+from lk_jupyter.api import _polling
+from lk_jupyter.inference import deploy
+from lk_jupyter.vms import vms
+
+PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7vW3k1Hb2m4k8mY1pJmZ3q mira@laptop"
+VM = IDS[0].replace("-", "")
+READY = {"vm_id": VM, "status": "ready", "ip_address": "127.0.0.1:1"}
+SERVES = {"deployment_id": IDS[0], "status": "created", "replicas": [{"replica_id": "r", "healthy": True}]}
+CREATE = "%lk_vm create --gpu A100 --name train --yes"
+DEPLOY = "%lk_deploy local/echo --gpu A100 --yes"
+VM_LEFT = "VM 'train' is still active and costs credits. Check: %lk_vm status train. Delete: %lk_vm delete train"
+DEPLOYMENT_LEFT = f"Stop it: %lk_undeploy {IDS[0][:8]}"
+
+#: Answers that may be over at the next look.
+ODD = [
+    (404, {"detail": "VM not found"}),
+    (404, {"detail": "Not Found"}),
+    (500, {"detail": "boom"}),
+    (503, "<html>"),
+    (401, {"detail": "expired"}),
+    (429, {}),
+    (200, "null"),
+    (200, "{}"),
+    (200, "<html>sign in</html>"),
+    (200, ""),
+    (),
+]
+
+
+@pytest.fixture
+def cloud(home, monkeypatch):
+    """A stand-in that is looked at without pauses."""
+    (home / ".ssh").mkdir()
+    (home / ".ssh" / "id_ed25519.pub").write_text(PUBLIC + "\n")
+    monkeypatch.setattr(vms, "PAUSES", (0.0,))
+    monkeypatch.setattr(deploy, "PACE", 0.0)
+    found = StandIn()
+    monkeypatch.setenv("LK_BASE_URL", found.url)
+    monkeypatch.setenv("LK_API_KEY", KEY)
+    monkeypatch.setattr("lk_jupyter.api._retry.pause", lambda _: 0.0)
+    yield found
+    found.close()
+
+
+def in_turn(*replies):
+    """Return a script that gives these answers in turn, and the last of them from then on."""
+    left = list(replies)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_an_odd_answer_does_not_end_the_waiting_for_a_vm(cloud, run_cell, odd):
+    cloud.on(
+        "GET /vms/{}/status", in_turn(odd, odd, odd, odd, {**READY, "status": "warming", "ip_address": None}, READY)
+    )
+    assert "ssh -p 1 lyceum@127.0.0.1" in run_cell(CREATE)
+    assert cloud.calls["POST /vms/create"] == 1
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_an_odd_answer_does_not_end_the_waiting_for_a_deployment(cloud, run_cell, odd):
+    cloud.on("GET /inference/get", in_turn(odd, odd, odd, odd, {"deployment_id": IDS[0], "status": "warming"}, SERVES))
+    assert "✓ serves" in run_cell(DEPLOY)
+    assert cloud.calls["POST /inference/create"] == 1
+
+
+@pytest.mark.parametrize(
+    ("odd", "limit"),
+    [
+        ((404, {"detail": "VM not found"}), "PATIENCE_UNKNOWN"),
+        ((401, {"detail": "expired"}), "PATIENCE_UNKNOWN"),
+        ((500, {"detail": "boom"}), "PATIENCE"),
+        ((200, "null"), "PATIENCE"),
+        ((410, {"detail": "gone"}), None),
+    ],
+)
+@pytest.mark.parametrize(
+    ("cell", "operation", "left"),
+    [(CREATE, "GET /vms/{}/status", VM_LEFT), (DEPLOY, "GET /inference/get", DEPLOYMENT_LEFT)],
+)
+def test_an_answer_that_stays_odd_says_what_still_costs_and_how_to_end_it(  # noqa: PLR0913, PLR0917 (both tables)
+    cloud, run_cell, monkeypatch, odd, limit, cell, operation, left
+):
+    if limit:
+        monkeypatch.setattr(_polling, limit, 0.0)
+    cloud.on(operation, odd)
+    assert left in run_cell(cell)
+
+
+@pytest.mark.parametrize("answer", [{**READY, "ip_address": None}, (500, {"detail": "boom"})])
+def test_a_vm_that_stays_without_an_address_is_named_with_what_ends_it(cloud, run_cell, monkeypatch, answer):
+    monkeypatch.setattr(vms, "PATIENCE", 0.0)
+    cloud.on("GET /vms/{}/status", answer)
+    assert VM_LEFT in run_cell(CREATE)
+
+
+@pytest.mark.parametrize("answer", [{"deployment_id": IDS[0], "status": "pending"}, (500, {"detail": "boom"})])
+def test_a_deployment_that_does_not_serve_in_time_is_named_with_what_ends_it(cloud, run_cell, answer):
+    model = {"serving_name": "local/echo", "gpu_type": "A100", "ready_timeout_s": 0}
+    cloud.on("GET /inference/models", {"models": [model]})
+    cloud.on("GET /inference/get", answer)
+    assert f"%lk_undeploy {IDS[0][:8]}" in run_cell(DEPLOY)
+
+
+@pytest.mark.parametrize("word", ["failed", "terminated", "error"])
+def test_a_vm_that_ends_before_it_is_ready_is_named_with_its_state(cloud, run_cell, word):
+    cloud.on("GET /vms/{}/status", {"vm_id": VM, "status": word})
+    shown = run_cell(CREATE)
+    assert f"VM 'train' is {word}: it ended before it was ready." in shown
+    assert "%lk_vm list --all" in shown
+
+
+def test_a_deployment_that_failed_says_so_though_its_logs_cannot_be_read(cloud, run_cell):
+    replica = {"replica_id": "r", "status": "failed", "fail_reason": "no memory"}
+    cloud.on("GET /inference/get", {"deployment_id": IDS[0], "status": "failed", "replicas": [replica]})
+    shown = run_cell(DEPLOY)
+    assert "failed: no memory." in shown
+    assert DEPLOYMENT_LEFT.removeprefix("Stop it") in shown
+
+
+def test_a_failed_deployment_is_no_starting_one_at_the_end_of_the_time(cloud, run_cell):
+    model = {"serving_name": "local/echo", "gpu_type": "A100", "ready_timeout_s": 0}
+    cloud.on("GET /inference/models", {"models": [model]})
+    cloud.on("GET /inference/get", {"deployment_id": IDS[0], "status": "failed", "replicas": []})
+    assert "DeploymentFailed" in run_cell(DEPLOY)
+
+
+@pytest.mark.parametrize(
+    ("cell", "operation", "left"),
+    [
+        (CREATE, "GET /vms/{}/status", f"stopped waiting. {VM_LEFT}"),
+        (DEPLOY, "GET /inference/get", f"still active and billed. {DEPLOYMENT_LEFT}"),
+    ],
+)
+def test_an_interrupt_of_the_waiting_says_what_still_costs(cloud, run_cell, cell, operation, left):
+    def interrupted(_):
+        os.kill(os.getpid(), signal.SIGINT)
+        return 200, "null"
+
+    cloud.on(operation, interrupted)
+    shown = run_cell(cell)
+    assert left in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("failure", [(500, {"detail": "boom"}), (403, {"detail": "no"}), ()], ids=str)
+def test_a_vm_that_cannot_be_deleted_leaves_no_other_active_and_is_named(cloud, run_cell, failure):
+    cloud.on("GET /vms/{}/status", READY)
+    for name in ("a", "b", "c"):
+        run_cell(f"%lk_vm create --gpu A100 --name {name} --yes")
+    first, *others = cloud.vms
+    cloud.on(
+        "DELETE /vms/{}", lambda request: failure if request.path.endswith(first) else cloud._ended(request.path[-32:])
+    )
+    shown = run_cell("%lk_vm delete a b c --yes")
+    assert [cloud.vms[each]["status"] for each in others] == ["terminated"] * 2
+    assert f"VMs that may still be active and billed: {first[:8]}. " in shown
+    assert f"Delete them: %lk_vm delete {first[:8]}" in shown
+
+
+def test_a_deployment_that_cannot_be_stopped_leaves_no_other_active_and_is_named(cloud, run_cell):
+    cloud.on("GET /inference/get", SERVES)
+    for _ in range(2):
+        run_cell(f"{DEPLOY} --no-wait")
+    first, second = cloud.deployments
+    stopped = []
+
+    def stop(request):
+        stopped.append(request.json["deployment_id"])
+        return (500, {"detail": "boom"}) if stopped[-1] == first else {"deployment_id": second, "status": "stopped"}
+
+    cloud.on("DELETE /inference/stop", stop)
+    shown = run_cell(f"%lk_undeploy {first} {second}")
+    assert stopped[-1] == second
+    assert f"Stop them: %lk_undeploy {first[:8]}" in shown
+
+
+def test_what_an_interrupt_of_several_deletions_leaves_is_named(cloud, run_cell):
+    cloud.on("GET /vms/{}/status", READY)
+    for name in ("a", "b"):
+        run_cell(f"%lk_vm create --gpu A100 --name {name} --yes")
+
+    def interrupted(request):
+        os.kill(os.getpid(), signal.SIGINT)
+        return cloud._ended(request.path[-32:])
+
+    cloud.on("DELETE /vms/{}", interrupted)
+    shown = run_cell("%lk_vm delete a b --yes")
+    assert f"%lk_vm delete {' '.join(each[:8] for each in cloud.vms)}" in shown
