@@ -265,7 +265,7 @@ class Writer(cloudpickle.Pickler):
         self.reached, self.read, self.files, self.words = {}, set(), set(), set()
         self.modules, self.packages = set(), set()
         self._numbers, self._leaf_kinds = {}, {}
-        self._places = None
+        self._places = self._memories = None
         self._root = self._last = self.fresh = None
 
     def chunk(self, value):
@@ -303,6 +303,15 @@ class Writer(cloudpickle.Pickler):
         for owner in owners:
             if id(owner) in own or (shown[id(owner)] > 1 and owner.nbytes <= 2 * sizes[id(owner)]):
                 self._leaf(owner)
+        self._share_tensors(values)
+
+    def _share_tensors(self, values):
+        """Write the largest tensor first of those in the same memory."""
+        found = [(value, _memory_of(value)) for value in values if id(value) not in self.known]
+        shown = collections.Counter(memory[0] for _, memory in found if memory)
+        shared = [(value, memory) for value, memory in found if memory and shown[memory[0]] > 1]
+        for value, _ in sorted(shared, key=lambda of: of[1][1] - of[1][2]):
+            self._leaf(value)
 
     def is_leaf(self, value):
         """Whether a value is an array, frame, tensor or table."""
@@ -337,11 +346,13 @@ class Writer(cloudpickle.Pickler):
             self.values.append(value)
             if self._places is not None and owner_of(value) is value:
                 self._places[value.ctypes.data] = _FIRST - number, value
+            if self._memories is not None:
+                self._keep_memory(_FIRST - number, value)
         return _FIRST - number
 
     def _node(self, value):
         """Return the node of a leaf; None without a form."""
-        made = self._view(value) or self._of_array(value) or self._made(value)
+        made = self._view(value) or self._of_array(value) or self._part(value) or self._made(value)
         if made and (grad := grad_of(value)) is not None:
             made["grad"] = self.persistent_id(grad)
         return made
@@ -385,6 +396,35 @@ class Writer(cloudpickle.Pickler):
         if token >= 0:
             self.reached.setdefault(token, array)
         return {"memory": [token, list(tensor.shape)]}
+
+    def _part(self, tensor):
+        """Return the node of a tensor that shows a part of the memory of another tensor; None for others."""
+        memory = _memory_of(tensor)
+        if memory is None or tensor is self.fresh:
+            return None
+        if self._memories is None:
+            self._memories = {}
+            known = self.known.values() if isinstance(self.known, dict) else ()
+            for token, value in (*known, *((_FIRST - at, value) for at, value in enumerate(self.values))):
+                self._keep_memory(token, value)
+        place, first, end = memory
+        token, owner, start, last = self._memories.get(place, (0, None, 0, 0))
+        if owner is None or owner is tensor or not (start <= first and end <= last):
+            return None
+        if token >= 0:
+            self.reached.setdefault(token, owner)
+        kind = type(tensor).__name__, tensor.requires_grad and tensor.is_leaf
+        return {"part": [token, first - start, list(tensor.shape), list(tensor.stride()), kind]}
+
+    def _keep_memory(self, token, tensor):
+        """Record the tensor of which others in its memory are parts: one for each memory, for all of a stream."""
+        memory = _memory_of(tensor)
+        if memory is not None and _near("_lk_tensors").is_owner(tensor):
+            place, first, end = memory
+            _, _, start, last = self._memories.get(place, (0, None, 0, -1))
+            is_known_now = token >= 0 and end - first > last - start
+            if last < 0 or is_known_now:
+                self._memories[place] = token, tensor, first, end
 
     def reducer_override(self, value):
         """Pickle what cloudpickle does not pickle as a notebook needs it, and refuse what belongs to a process."""
@@ -474,7 +514,7 @@ class Digests(Writer):
 
 def digest_of(node, leaves):
     """Return the digest of a leaf that came, as ``Digests`` makes it; None for a leaf that must be read first."""
-    if node.keys() & {"view", "memory", "grad"}:
+    if node.keys() & {"view", "memory", "part", "grad"}:
         return None
     mine = leaves[node["first"] : node["first"] + node["count"]]
     hashes = (
@@ -516,6 +556,11 @@ def owner_of(value):
     while type(value.base) is numpy.ndarray:
         value = value.base
     return value
+
+
+def _memory_of(value):
+    """Return the memory that a tensor shows, with the first and the end of the elements there; None for others."""
+    return _near("_lk_tensors").memory_of(value) if type(value).__name__ in _TENSORS else None
 
 
 @functools.lru_cache(maxsize=None)
@@ -984,6 +1029,11 @@ class Reader(pickle.Unpickler):
         if "memory" in node:
             array, shape = self.persistent_load(node["memory"][0]), node["memory"][1]
             return import_module("torch").from_numpy(array).reshape(shape)
+        if "part" in node:
+            value = _near("_lk_tensors").part_of(self.persistent_load(node["part"][0]), *node["part"][1:])
+            if node.get("grad") is not None:
+                value.grad = self.persistent_load(node["grad"])
+            return value
         first = node["first"]
         decoder = _values.Decoder(lambda number: self._leaf(self._content["leaves"][first + number]))
         value = decoder.value(node["node"])

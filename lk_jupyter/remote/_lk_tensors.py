@@ -13,6 +13,9 @@ import torch
 NAME = "tensor"
 ALIGNED = 8
 
+#: Elements that a tensor with any gaps spans at most, to come back with its gaps.
+SMALL = 8192
+
 #: Name in safetensors → name in torch, which may be too old to have it.
 _NAMES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "C64": "complex64",
@@ -38,6 +41,8 @@ def encode(encoder, node, value):
             node["complex"] = encoder.node(torch.view_as_real(value.detach()))
         else:
             node["leaf"] = _leaf(encoder, value)
+            if keeps_strides(value):
+                node.update(shape=list(value.shape), strides=list(value.stride()))
     else:
         return False
     encoder.modules.add("torch")
@@ -57,12 +62,53 @@ def decode(decoder, node):
         torch.view_as_complex(decoder.value(node["complex"])) if "complex" in node else read(decoder.leaf(node["leaf"]))
     )
     placed = plain.to(_present(node["device"]))
-    return torch.nn.Parameter(placed, node["grad"]) if kind == "Parameter" else placed.requires_grad_(node["grad"])
+    if "strides" in node:
+        placed = placed.as_strided(node["shape"], node["strides"])
+    return _of_kind(kind, placed, node["grad"])
+
+
+def _of_kind(kind, placed, grad):
+    return torch.nn.Parameter(placed, grad) if kind == "Parameter" else placed.requires_grad_(grad)
+
+
+def keeps_strides(tensor):
+    """Whether the place of each value in memory travels: of tensors that are not contiguous, with few gaps."""
+    is_plain = tensor.layout is torch.strided and not (tensor.is_conj() or tensor.is_neg() or tensor.is_contiguous())
+    return is_plain and span(tensor) <= max(2 * tensor.numel(), SMALL)
+
+
+def span(tensor):
+    """Return the number of elements from the first to the last in memory."""
+    return 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride())) if tensor.numel() else 0
+
+
+def memory_of(tensor):
+    """Return what tensors in the same memory have in common, and the first and the end of the elements there.
+
+    None for tensors that show no memory, or of which not all places travel.
+    """
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
+        return None
+    if tensor.is_meta or not tensor.numel() or tensor.is_conj() or tensor.is_neg():
+        return None
+    place, first = tensor.data_ptr() - tensor.storage_offset() * tensor.element_size(), tensor.storage_offset()
+    return (place, str(tensor.device), tensor.dtype), first, first + span(tensor)
+
+
+def is_owner(tensor):
+    """Whether a tensor travels with all of its memory, so that others can be made of parts of it."""
+    return tensor.is_contiguous() or (keeps_strides(tensor) and span(tensor) <= tensor.numel())
+
+
+def part_of(owner, first, shape, strides, kind):
+    """Return a tensor in the memory of another one; ``first`` counts from its first element."""
+    return _of_kind(kind[0], owner.detach().as_strided(shape, strides, owner.storage_offset() + first), kind[1])
 
 
 def write(tensor, sink):
     """Write a tensor as a safetensors file."""
-    plain = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
+    plain = _in_places(tensor.detach()) if keeps_strides(tensor) else tensor.detach().resolve_conj().resolve_neg()
+    plain = plain.cpu().contiguous()
     size = plain.numel() * plain.element_size()
     head = {NAME: {"dtype": _CODES[plain.dtype], "shape": list(plain.shape), "data_offsets": [0, size]}}
     text = json.dumps(head).encode()
@@ -70,6 +116,16 @@ def write(tensor, sink):
     sink(struct.pack("<Q", len(text)) + text)
     if size:
         sink(memoryview(plain.reshape(-1).view(torch.uint8).numpy()))
+
+
+def _in_places(tensor):
+    """Return the memory of a tensor from its first to its last element, with zeros in the gaps."""
+    try:
+        memory = tensor.new_zeros(span(tensor))
+        memory.as_strided(tensor.shape, tensor.stride()).copy_(tensor)
+    except RuntimeError:  # several elements are in one place, as in an expanded tensor
+        return tensor.as_strided((span(tensor),), (1,))
+    return memory
 
 
 def read(content):

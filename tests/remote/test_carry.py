@@ -410,6 +410,31 @@ def test_a_tensor_stays_in_the_memory_of_its_array():
     assert here["a"].tolist() == here["t"].tolist() == here["new"].tolist() == [7, 2, 4, 6]
 
 
+def test_tensors_in_one_memory_stay_there():
+    torch = pytest.importorskip("torch")
+    here = {"flat": torch.arange(6.0)}
+    here["square"] = here["flat"].view(2, 3)
+    here["first"] = here["square"][0]
+    here["layer"] = torch.nn.Linear(2, 2)
+    here["weights"] = here["layer"].weight.data
+    there = There(here)
+    there.names["first"].zero_()
+    there.names["weights"].fill_(7)
+    assert there.names["flat"].tolist() == [0, 0, 0, 3, 4, 5]
+    assert there.names["layer"].weight.tolist() == [[7, 7], [7, 7]]
+    there.names["turned"] = there.names["square"].T
+    flat, weight = here["flat"], here["layer"].weight
+    there.back(here)
+    assert here["flat"] is flat
+    assert flat.tolist() == [0, 0, 0, 3, 4, 5]
+    assert here["layer"].weight is weight
+    assert weight.requires_grad
+    assert weight.tolist() == [[7, 7], [7, 7]]
+    flat[5] = -1
+    assert here["square"].tolist() == [[0, 0, 0], [3, 4, -1]]
+    assert here["turned"].tolist() == [[0, 3], [0, 4], [0, -1]]
+
+
 def test_an_open_file_of_the_folder_travels_with_the_place_in_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("x.txt").write_text("abcdef")

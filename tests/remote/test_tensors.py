@@ -34,8 +34,19 @@ def test_a_tensor_comes_back_as_it_went(tensor):
 @EXAMPLES
 @given(st.builds(made, DTYPES, st.lists(st.integers(1, 3), min_size=2, max_size=2), st.integers(0, 2**31)))
 def test_a_view_comes_back_with_what_it_shows(tensor):
-    view = tensor.T[:, :1]
-    assert there_and_back(view).tolist() == view.tolist()
+    for view in (tensor.T, tensor.T[:, :1], tensor[:, 0], tensor.expand(2, *tensor.shape)):
+        back = there_and_back(view)
+        assert back.tolist() == view.tolist()
+        assert back.is_contiguous() == view.is_contiguous()
+        assert back.is_contiguous() or back.stride() == view.stride()
+
+
+def test_a_small_view_of_a_large_tensor_goes_without_it():
+    encoder = Encoder()
+    encoder.value("x", torch.zeros(1000, 1000)[:, 0])
+    written = []
+    encoder.leaves[0](lambda piece: written.append(len(piece)))
+    assert sum(written) < 5000
 
 
 def test_parameters_and_gradients_are_kept():
