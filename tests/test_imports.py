@@ -63,6 +63,29 @@ def test_loading_the_extension_is_light():
     assert added & HEAVY == set()
 
 
+SHELL = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+"""
+SERVER = "import jupyter_server.serverapp, jupyter_server.base.handlers"
+
+
+@pytest.mark.parametrize(
+    ("host", "ours", "most"),
+    [
+        (SHELL, "shell.run_line_magic('load_ext', 'lk_jupyter')", 21),
+        (SERVER, "import lk_jupyter.serverext, lk_jupyter.serverext.routes", 17),
+    ],
+    ids=["extension", "server extension"],
+)
+def test_what_each_start_waits_for_stays_few_modules(host, ours, most, tmp_path, monkeypatch):
+    monkeypatch.setenv("LK_JOURNAL", str(tmp_path / "journal.sqlite"))
+    added = set(loaded_by(f"{host}\n{ours}")) - set(loaded_by(host))
+    slow = {"concurrent.futures", "difflib", "hashlib", "html", "lk_jupyter.config.assumptions"}
+    assert added & slow == set()
+    assert len(added) <= most, sorted(added)
+
+
 def test_rooms_import_only_what_they_may():
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)

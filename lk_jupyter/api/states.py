@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from lk_jupyter.config.assumptions import final_words
-
 #: What can be the id of a run. It becomes part of file names, paths of the API and lines of cells.
 RUN_ID = "[A-Za-z0-9_-]{1,100}"
 
@@ -36,7 +34,7 @@ ACTIVE_STATES = frozenset(
 )
 
 #: Parts of words that stand for an end that is none of success.
-_BAD = re.compile(r"fail|err|abort|cancel|kill|crash|evict|preempt|reject|lost|expire|timed|oom|denied|dead")
+_BAD = r"fail|err|abort|cancel|kill|crash|evict|preempt|reject|lost|expire|timed|oom|denied|dead"
 
 UNKNOWN = "unknown"
 
@@ -60,7 +58,11 @@ def canonical(word: str) -> str:
     plain = _plain(word)
     if plain in _DOCUMENTED or plain in ACTIVE_STATES:
         return lower
-    return _SYNONYMS.get(plain) or final_words().get(lower, lower)
+    if plain in _SYNONYMS:
+        return _SYNONYMS[plain]
+    from lk_jupyter.config.assumptions import final_words  # noqa: PLC0415 (for a word that nobody documented)
+
+    return final_words().get(lower, lower)
 
 
 def is_run_id(value: object) -> bool:
@@ -88,7 +90,7 @@ def judged(status: str, return_code: int | None, *, failed: bool = False) -> str
 
     ``failed`` is whether an error of it is known. A missing exit code is 0: some answers leave zeros out.
     """
-    return "failed" if failed or return_code or _BAD.search(status.lower()) else "completed"
+    return "failed" if failed or return_code or re.search(_BAD, status.lower()) else "completed"
 
 
 #: State → its sign, where that does not follow from how it ended.

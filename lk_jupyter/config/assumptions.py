@@ -18,14 +18,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from lk_jupyter.config.files import LOCAL, LOOPBACK, platform_path, write_json
+from lk_jupyter.config.files import GUESS, LOCAL, LOOPBACK, platform_path, write_json
 from lk_jupyter.errors import UsageError
 
 #: Servers, as prefixes of a path.
 _EXTERNAL, _OPENAI = "/api/v2/external", "/openai/v1"
-
-#: Prefix of an assumption among the settings.
-SETTING = "guess."
 
 #: The word for an operation, or a group of them, that a server does not have.
 ABSENT = "absent"
@@ -467,7 +464,7 @@ class Assumptions:
         try:
             return row(name).parsed(value)
         except ValueError as form:
-            raise UsageError(f"{SETTING}{name} takes {form}, got '{value}'. Nothing was changed.") from None
+            raise UsageError(f"{GUESS}{name} takes {form}, got '{value}'. Nothing was changed.") from None
 
     def _store(self, changes: dict[str, str | None], by: str) -> None:
         today = f"{datetime.now(timezone.utc).astimezone():%Y-%m-%d}"

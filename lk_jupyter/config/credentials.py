@@ -20,6 +20,7 @@ from typing import Any
 from lk_jupyter.config import keyring
 from lk_jupyter.config.files import (
     CONFIG_FILE,
+    KEY_VARIABLES,
     LYCEUM,
     change_config,
     config_file,
@@ -29,7 +30,6 @@ from lk_jupyter.config.files import (
 )
 from lk_jupyter.errors import NotSignedIn, UsageError
 
-ENVIRONMENT = ("LK_API_KEY", "LYCEUM_API_KEY")
 KEYRING = "keyring"
 
 KEY_SHAPE = re.compile(r"lk_[\w.+/=~:-]+|[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
@@ -91,7 +91,7 @@ def forget(base_url: str) -> bool:
 
 
 def _key_from_environment(server: str) -> Credential | None:
-    found = ((os.environ.get(variable), variable) for variable in ENVIRONMENT)
+    found = ((os.environ.get(variable), variable) for variable in KEY_VARIABLES)
     return next((Credential(server, text, source=variable) for text, variable in found if text), None)
 
 

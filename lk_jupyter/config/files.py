@@ -20,6 +20,10 @@ DEFAULT_SERVER = "https://api.lyceum.technology"
 LOCAL = "local"
 LOOPBACK = {"127.0.0.1", "localhost", "::1", "[::1]"}
 
+#: Variables that hold a key, and the prefix of an assumption among the settings.
+KEY_VARIABLES = ("LK_API_KEY", "LYCEUM_API_KEY")
+GUESS = "guess."
+
 CONFIG_FILE = "config file"
 LYCEUM = "~/.lyceum/config.json"
 

@@ -13,16 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lk_jupyter.config import credentials
-from lk_jupyter.config.assumptions import SETTING, Assumptions
-from lk_jupyter.config.assumptions import row as assumption
 from lk_jupyter.config.files import (
     CONFIG_FILE,
     DEFAULT_SERVER,
+    GUESS,
+    KEY_VARIABLES,
     LOCAL,
     LOOPBACK,
     LYCEUM,
@@ -38,6 +36,9 @@ from lk_jupyter.errors import UsageError
 
 if TYPE_CHECKING:
     from decimal import Decimal
+
+    from lk_jupyter.config.assumptions import Assumptions
+    from lk_jupyter.config.credentials import Credential
 
 LYCEUM_NAMES = {
     "base_url": "base_url",
@@ -207,7 +208,7 @@ SETTINGS: tuple[Setting, ...] = (
         "api_key",
         None,
         "Key that signs you in; %lk_login stores it.",
-        credentials.ENVIRONMENT,
+        KEY_VARIABLES,
         secret=True,
     ),
     Setting("org", None, "Organization to act for, by its slug.", ("LK_ORG", "LYCEUM_ORG"), _word),
@@ -328,6 +329,8 @@ def one_reading() -> Iterator[None]:
 
 def assumptions() -> Assumptions:
     """Return what is assumed of the server in use."""
+    from lk_jupyter.config.assumptions import Assumptions  # noqa: PLC0415 (loading the extension needs none)
+
     return Assumptions(setting("base_url"))
 
 
@@ -338,8 +341,8 @@ def setting(name: str) -> Any:
 
 def resolve(name: str) -> Resolved:
     """Return the value of a setting and where it comes from. Raises UsageError."""
-    if name.startswith(SETTING):
-        return Resolved(*assumptions().resolve(name.removeprefix(SETTING)))
+    if name.startswith(GUESS):
+        return Resolved(*assumptions().resolve(name.removeprefix(GUESS)))
     wanted = row(name)
     if wanted.secret:
         return _key_in_use()
@@ -356,8 +359,8 @@ def parsed(name: str, text: str) -> Any:
 
 def save(name: str, value: object) -> None:
     """Store a setting for this user; None deletes it. Raises UsageError if the value doesn't fit."""
-    if name.startswith(SETTING):
-        assumptions().set(name.removeprefix(SETTING), None if value is None else str(value))
+    if name.startswith(GUESS):
+        assumptions().set(name.removeprefix(GUESS), None if value is None else str(value))
         return
     wanted = row(name)
     if wanted.secret:
@@ -373,10 +376,14 @@ def save(name: str, value: object) -> None:
 
 def row(name: str) -> Setting:
     """Return the row of a setting. Raises UsageError if there is none."""
-    if name.startswith(SETTING):
-        assumed = assumption(name.removeprefix(SETTING))
+    if name.startswith(GUESS):
+        from lk_jupyter.config import assumptions  # noqa: PLC0415 (only when one is asked for)
+
+        assumed = assumptions.row(name.removeprefix(GUESS))
         return Setting(name, assumed.default, f"{assumed.meaning}.")
     if name not in _ROWS:
+        from difflib import get_close_matches  # noqa: PLC0415 (after a slip)
+
         near = get_close_matches(name, _ROWS, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Settings: {', '.join(_ROWS)}."
         raise UsageError(f"Unknown setting '{name}'. {hint}")
@@ -414,6 +421,8 @@ def _key_in_use() -> Resolved:
     return Resolved(found.token, found.source) if found else Resolved(None, "default")
 
 
-def credential(base_url: str | None = None) -> credentials.Credential | None:
+def credential(base_url: str | None = None) -> Credential | None:
     """Return the key for a server, by default the configured one; None when there is none. Raises UsageError."""
+    from lk_jupyter.config import credentials  # noqa: PLC0415 (loading the extension needs no key)
+
     return credentials.find(base_url or setting("base_url"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lk_jupyter.config import credentials, settings
 from lk_jupyter.config.credentials import Credential
-from lk_jupyter.config.files import DEFAULT_SERVER, LOCAL
+from lk_jupyter.config.files import DEFAULT_SERVER, KEY_VARIABLES, LOCAL
 from lk_jupyter.connection.connection import Connection, Target, local_cloud
 from lk_jupyter.errors import NotSignedIn, OperationNotAvailable, Unauthorized, UsageError
 
@@ -136,4 +136,4 @@ def _overruling(server: str) -> tuple[str, ...]:
     if used != server:
         return (source,)
     key = None if server == LOCAL else settings.credential(server)
-    return (key.source,) if key and key.source in credentials.ENVIRONMENT else ()
+    return (key.source,) if key and key.source in KEY_VARIABLES else ()

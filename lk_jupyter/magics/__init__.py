@@ -15,7 +15,6 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, context_
 from lk_jupyter._encoding import accept_every_sign
 from lk_jupyter.magics._engine.registry import _ROWS, MAGICS, Row, magic_named
 from lk_jupyter.magics._output import unfinished_runs
-from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.views import formatters
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ class LazyMagic:
         return f"<magic {self.row.name}>"
 
     def __call__(self, line: str, cell: str | None = None) -> Any:  # noqa: D102 (IPython's help would show it)
+        from lk_jupyter.runs.interrupts import true_interrupts  # noqa: PLC0415 (loading the extension is light)
+
         accept_every_sign()
         try:
             with true_interrupts():

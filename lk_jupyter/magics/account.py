@@ -11,8 +11,8 @@ from lk_jupyter import session
 from lk_jupyter.account import login
 from lk_jupyter.account.balance import Identity
 from lk_jupyter.config import settings
-from lk_jupyter.config.assumptions import ASSUMPTIONS, SETTING
-from lk_jupyter.config.files import CONFIG_FILE
+from lk_jupyter.config.assumptions import ASSUMPTIONS
+from lk_jupyter.config.files import CONFIG_FILE, GUESS
 from lk_jupyter.config.settings import SETTINGS, Resolved, Setting
 from lk_jupyter.connection import signin
 from lk_jupyter.errors import LkError, UsageError
@@ -72,7 +72,7 @@ def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
         %lk_config guess.bucket_folder_python /job/work
     """
     if options.name is None:
-        guesses = [settings.row(f"{SETTING}{each.name}") for each in ASSUMPTIONS]
+        guesses = [settings.row(f"{GUESS}{each.name}") for each in ASSUMPTIONS]
         display(settings_table([*SETTINGS, *guesses]))
         return
     if options.value is not None and options.unset:
@@ -94,7 +94,7 @@ def identity_table(me: Identity) -> Table:
 
 
 def _overruled(options: ConfigOptions) -> str:
-    if options.value is None or str(options.name).startswith(SETTING):
+    if options.value is None or str(options.name).startswith(GUESS):
         return ""
     source = settings.resolve(str(options.name)).source
     return "" if source == CONFIG_FILE else f"Stored, but {source} in the environment overrides it."

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.config.files import LOCAL
 from lk_jupyter.errors import NotSignedIn
 from lk_jupyter.serverext.base import Handler, guarded
 from lk_jupyter.serverext.request_problem import RequestProblem
@@ -101,10 +100,10 @@ class LocalCloud(_Account):
 
 def _server() -> dict[str, Any]:
     """Return the server that a sign-in would be for."""
-    from lk_jupyter.config import settings  # noqa: PLC0415
+    from lk_jupyter.config import files, settings  # noqa: PLC0415
     from lk_jupyter.connection import signin  # noqa: PLC0415
 
-    return {"base_url": signin.server_of(), "is_local": settings.setting("base_url") == LOCAL}
+    return {"base_url": signin.server_of(), "is_local": settings.setting("base_url") == files.LOCAL}
 
 
 def _who(upstream: Upstream) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from html import escape
 from pathlib import PurePath
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -58,6 +57,8 @@ class GoingOn:
         return "\n".join(self.lines())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from html import escape  # noqa: PLC0415 (only when there is something to show)
+
         style = "font-family: var(--jp-ui-font-family); color: var(--jp-ui-font-color2); padding-left: 8px"
         html = "".join(f'<div style="{style}">{escape(line)}</div>' for line in self.lines())
         return {"text/plain": str(self), "text/html": html}
