@@ -4,8 +4,6 @@ Nothing is imported for it until the code itself imports it: libraries are fitte
 when they are loaded.
 """
 
-from __future__ import annotations
-
 import builtins
 import sys
 from _thread import RLock
@@ -26,16 +24,15 @@ def before(settings, namespace):
     builtins._lk_show_last = show_last
     _lk_run.show_error = show_error
     sys.stderr = Errors(sys.stderr)
-    for name in [name for name in FITTED if name in sys.modules]:
-        FITTED[name](sys.modules[name])
+    for name in FITTED.intersection(sys.modules):
+        _fit(sys.modules[name])
     sys.meta_path.insert(0, Fitter)
 
 
 def after(settings, namespace, error):
     """Show the figures that are still open, as the end of a cell does."""
-    shell = _show()._shell
-    if shell:
-        shell.end()
+    if "_lk_show" in sys.modules and _show()._shell:
+        _show()._shell.end()
     if isinstance(sys.stderr, Errors):
         sys.stderr.flush()
     if "matplotlib.pyplot" in sys.modules and "_lk_figures" in sys.modules:
@@ -138,125 +135,22 @@ def shown_before(value):
 
 
 def show_error(error, shown):
-    """Send the error as a notebook shows it, and print it as Python does for all who read only text.
-
-    The notebook takes the text of the frame out of what is printed.
-    """
-    import traceback
-
+    """Send the error as a notebook shows it, and print it as Python does for all who read only text."""
     import _lk_traceback
 
-    text = "".join(traceback.format_exception(type(error), error, shown))
-    err = _lk_run.errors()
-    text = text.encode(err.encoding, err.errors).decode(err.encoding)
-    _lk_run.frame("error", {"text": text, "traceback": _lk_traceback.lines_of(error, shown)}, err)
-    err.write(text)
+    _lk_traceback.show_error(error, shown)
 
 
-def _fit_matplotlib(module):
-    """Use our backend, unless the code's environment names another."""
-    import os
-    from importlib.util import find_spec
-
-    if "MPLBACKEND" not in os.environ:
-        inline = find_spec("matplotlib_inline") and _show().shell()
-        module.use("module://matplotlib_inline.backend_inline" if inline else "module://_lk_figures")
-
-
-def _fit_pyplot(module):
-    """Let ``plt.show()`` show here, whatever backend the code has chosen."""
-    by_backend = module.show
-
-    def show(*arguments, **options):
-        if "inline" in module.get_backend() or (module.get_backend() == "nbagg" and _show().shell()):
-            return by_backend(*arguments, **options)
-        import _lk_figures
-
-        return _lk_figures.show(**options)
-
-    module.show = show
-
-
-def _fit_nbagg(module):
-    """Let the place of a figure hold its picture: nobody can move it in a run."""
-    begin = module.CommSocket.__init__
-
-    def begun(socket, manager):
-        import _lk_figures
-
-        png, shown = _lk_figures.png_of(manager.canvas.figure), module.display
-
-        def display_with_picture(place):
-            if png is not None:
-                place.data = place.data.replace("></div>", ">{}</div>".format(_show().still_image(png)))
-            shown(place)
-
-        module.display = display_with_picture
-        try:
-            begin(socket, manager)
-        finally:
-            module.display = shown
-
-    module.CommSocket.__init__ = begun
-
-
-def _fit_tqdm(module):
-    import _lk_bars
-
-    _lk_bars.fit(module)
-
-
-def _fit_tqdm_notebook(module):
-    """Replace bars that need widgets by plain bars, from which the notebook makes widgets."""
-    std = sys.modules["tqdm.std"]
-    module.tqdm = module.tqdm_notebook = std.tqdm
-    module.trange = module.tnrange = std.trange
-
-
-def _fit_ipython(module):
-    """Make the shell through which IPython's own functions display; without one they would only print."""
-    if "_lk_shell" not in sys.modules:
-        _show().shell()
-
-
-def _fit_plotly(module):
-    """Let ``figure.show()`` show in the notebook and not in a browser on the remote machine."""
-    if not _show().shell():
-        module.BaseFigure.show = lambda figure, *_, **__: display(figure)
-
-
-def _fit_output(module):
-    """Let the notebook capture what the code shows inside an Output, where the widget comes back to it."""
-    enter, leave, within = module.Output.__enter__, module.Output.__exit__, []
-
-    def move():
-        if getattr(sys.modules.get("_lk_variables"), "_carried", None):
-            _lk_run.frame("within", {"model": within[-1] if within else ""})
-
-    def entered(output):
-        enter(output)
-        within.append(output.model_id)
-        move()
-
-    def left(output, *error):
-        done = leave(output, *error)
-        within.pop()
-        move()
-        return done
-
-    module.Output.__enter__, module.Output.__exit__ = entered, left
-
-
-#: What is done to a module when it has been loaded.
+#: What ``_lk_fit`` fits when it has been loaded.
 FITTED = {
-    "matplotlib": _fit_matplotlib,
-    "matplotlib.pyplot": _fit_pyplot,
-    "matplotlib.backends.backend_nbagg": _fit_nbagg,
-    "tqdm.std": _fit_tqdm,
-    "tqdm.notebook": _fit_tqdm_notebook,
-    "IPython": _fit_ipython,
-    "plotly.basedatatypes": _fit_plotly,
-    "ipywidgets.widgets.widget_output": _fit_output,
+    "matplotlib",
+    "matplotlib.pyplot",
+    "matplotlib.backends.backend_nbagg",
+    "tqdm.std",
+    "tqdm.notebook",
+    "IPython",
+    "plotly.basedatatypes",
+    "ipywidgets.widgets.widget_output",
 }
 
 
@@ -287,6 +181,12 @@ class Fitter:
 def _load(load, module):
     load(module)
     try:
-        FITTED.get(module.__name__, lambda _: None)(module)
+        _fit(module)
     except Exception as problem:
         sys.stderr.write("Output of {} may not show in the notebook: {!r}\n".format(module.__name__, problem))
+
+
+def _fit(module):
+    import _lk_fit
+
+    _lk_fit.fit(module)

@@ -5,13 +5,9 @@ file to run and which parts, modules that travel too, to call before and after. 
 go to the notebook in frames: see ``frame``. Imports almost nothing: it delays every start.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import sys
-import zlib
-from binascii import b2a_base64, crc32
 
 SETTINGS = "_lk_settings.json"
 CODE = "_lk_code.txt"
@@ -217,7 +213,9 @@ def _next():
 
 def lines(kind, payload, seq, goes_on=b""):
     """Return a frame as lines of bytes; a terminal shows nothing of them."""
-    import json
+    import json  # like the others, not at the start of a run: each delays it
+    import zlib
+    from binascii import b2a_base64, crc32
 
     packed = b2a_base64(zlib.compress(json.dumps([kind, payload]).encode(), 1), newline=False)
     pieces = [packed[at : at + LINE_BYTES - 200] for at in range(0, len(packed), LINE_BYTES - 200)]

@@ -20,6 +20,20 @@ _BETWEEN = {
 }
 
 
+def show_error(error, shown):
+    """Send the error as a notebook shows it, and print it as Python does for all who read only text.
+
+    The notebook takes the text of the frame out of what is printed.
+    """
+    import traceback
+
+    text = "".join(traceback.format_exception(type(error), error, shown))
+    err = _lk_run.errors()
+    text = text.encode(err.encoding, err.errors).decode(err.encoding)
+    _lk_run.frame("error", {"text": text, "traceback": lines_of(error, shown)}, err)
+    err.write(text)
+
+
 def lines_of(error, shown):
     """Return the lines of an error with all that led to it; ``shown`` is its traceback."""
     lines = []

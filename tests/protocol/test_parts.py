@@ -8,7 +8,7 @@ import pytest
 from lk_jupyter.protocol.parts import SHIPPED
 
 MODULES = sorted(SHIPPED.glob("*.py"))
-LIGHT = ["_lk_run", "_lk_rich", "_lk_show", "_lk_traceback", "_lk_bars", "_lk_magics", "_lk_offload"]
+LIGHT = ["_lk_run", "_lk_rich", "_lk_fit", "_lk_show", "_lk_traceback", "_lk_bars", "_lk_magics", "_lk_offload"]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)

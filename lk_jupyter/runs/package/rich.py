@@ -20,7 +20,7 @@ NAME = "_lk_rich"
 _HARMLESS = frozenset({"text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"})
 _SVG = "image/svg+xml"
 
-_NEEDS = ("_lk_show", "_lk_shell", "_lk_offload", "_lk_figures", "_lk_traceback", "_lk_bars", "_lk_magics")
+_NEEDS = ("_lk_fit", "_lk_show", "_lk_shell", "_lk_offload", "_lk_figures", "_lk_traceback", "_lk_bars", "_lk_magics")
 
 
 def rich_part() -> RemoteModule:

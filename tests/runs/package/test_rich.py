@@ -403,6 +403,13 @@ def test_the_expression_that_failed_is_marked(run):
     assert "\x1b[30;43mé[3]\x1b[0m" in "\n".join(payload["traceback"])
 
 
+def test_code_that_only_prints_compiles_nothing_that_it_does_not_use(run):
+    done = run("import atexit, sys\natexit.register(lambda: print(*sys.modules))\nprint('first')")
+    loaded = set(done.text.split())
+    assert {name for name in loaded if name.startswith("_lk_")} == {"_lk_run", "_lk_rich"}
+    assert loaded & {"__future__", "json", "zlib", "traceback", "linecache"} == set()
+
+
 def test_what_the_code_does_to_its_folder_and_path_is_no_hindrance(run):
     done = run(
         "import os, sys\nos.chdir('/')\nsys.path.pop(0)\ndisplay(1)\nimport matplotlib.pyplot as plt\nplt.plot([1]);"

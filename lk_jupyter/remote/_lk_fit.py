@@ -1,0 +1,120 @@
+"""Fits libraries with what they need to show in the notebook, once the code has imported them."""
+
+from __future__ import annotations
+
+import sys
+
+import _lk_rich
+import _lk_run
+
+
+def fit(module):
+    """Fit a module that ``_lk_rich.FITTED`` names."""
+    _FITS.get(module.__name__, lambda _: None)(module)
+
+
+def _fit_matplotlib(module):
+    """Use our backend, unless the code's environment names another."""
+    import os
+    from importlib.util import find_spec
+
+    if "MPLBACKEND" not in os.environ:
+        inline = find_spec("matplotlib_inline") and _lk_rich._show().shell()
+        module.use("module://matplotlib_inline.backend_inline" if inline else "module://_lk_figures")
+
+
+def _fit_pyplot(module):
+    """Let ``plt.show()`` show here, whatever backend the code has chosen."""
+    by_backend = module.show
+
+    def show(*arguments, **options):
+        if "inline" in module.get_backend() or (module.get_backend() == "nbagg" and _lk_rich._show().shell()):
+            return by_backend(*arguments, **options)
+        import _lk_figures
+
+        return _lk_figures.show(**options)
+
+    module.show = show
+
+
+def _fit_nbagg(module):
+    """Let the place of a figure hold its picture: nobody can move it in a run."""
+    begin = module.CommSocket.__init__
+
+    def begun(socket, manager):
+        import _lk_figures
+
+        png, shown = _lk_figures.png_of(manager.canvas.figure), module.display
+
+        def display_with_picture(place):
+            if png is not None:
+                place.data = place.data.replace("></div>", ">{}</div>".format(_lk_rich._show().still_image(png)))
+            shown(place)
+
+        module.display = display_with_picture
+        try:
+            begin(socket, manager)
+        finally:
+            module.display = shown
+
+    module.CommSocket.__init__ = begun
+
+
+def _fit_tqdm(module):
+    import _lk_bars
+
+    _lk_bars.fit(module)
+
+
+def _fit_tqdm_notebook(module):
+    """Replace bars that need widgets by plain bars, from which the notebook makes widgets."""
+    std = sys.modules["tqdm.std"]
+    module.tqdm = module.tqdm_notebook = std.tqdm
+    module.trange = module.tnrange = std.trange
+
+
+def _fit_ipython(module):
+    """Make the shell through which IPython's own functions display; without one they would only print."""
+    if "_lk_shell" not in sys.modules:
+        _lk_rich._show().shell()
+
+
+def _fit_plotly(module):
+    """Let ``figure.show()`` show in the notebook and not in a browser on the remote machine."""
+    if not _lk_rich._show().shell():
+        module.BaseFigure.show = lambda figure, *_, **__: _lk_rich.display(figure)
+
+
+def _fit_output(module):
+    """Let the notebook capture what the code shows inside an Output, where the widget comes back to it."""
+    enter, leave, within = module.Output.__enter__, module.Output.__exit__, []
+
+    def move():
+        if getattr(sys.modules.get("_lk_variables"), "_carried", None):
+            _lk_run.frame("within", {"model": within[-1] if within else ""})
+
+    def entered(output):
+        enter(output)
+        within.append(output.model_id)
+        move()
+
+    def left(output, *error):
+        done = leave(output, *error)
+        within.pop()
+        move()
+        return done
+
+    module.Output.__enter__, module.Output.__exit__ = entered, left
+
+
+#: What is done to a module.
+_FITS = {
+    "matplotlib": _fit_matplotlib,
+    "matplotlib.pyplot": _fit_pyplot,
+    "matplotlib.backends.backend_nbagg": _fit_nbagg,
+    "tqdm.std": _fit_tqdm,
+    "tqdm.notebook": _fit_tqdm_notebook,
+    "IPython": _fit_ipython,
+    "plotly.basedatatypes": _fit_plotly,
+    "ipywidgets.widgets.widget_output": _fit_output,
+}
