@@ -345,7 +345,10 @@ def resolve(name: str) -> Resolved:
         return Resolved(*assumptions().resolve(name.removeprefix(GUESS)))
     wanted = row(name)
     if wanted.secret:
-        return _key_in_use()
+        if setting("base_url") == LOCAL:
+            return Resolved(None, "the local cloud has its own")
+        found = credential()
+        return Resolved(found.token, found.source) if found else Resolved(None, "default")
     text, source = _stored(wanted)
     if text in (None, ""):
         return Resolved(wanted.default() if callable(wanted.default) else wanted.default, "default")
@@ -412,13 +415,6 @@ def _stored(wanted: Setting) -> tuple[Any, str]:
     if name in LYCEUM_NAMES and (name not in OF_ITS_SERVER or lyceum_server() == setting("base_url")):
         return lyceum_file().get(LYCEUM_NAMES[name]), LYCEUM
     return None, ""
-
-
-def _key_in_use() -> Resolved:
-    if setting("base_url") == LOCAL:
-        return Resolved(None, "the local cloud has its own")
-    found = credential()
-    return Resolved(found.token, found.source) if found else Resolved(None, "default")
 
 
 def credential(base_url: str | None = None) -> Credential | None:

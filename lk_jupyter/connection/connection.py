@@ -202,13 +202,6 @@ def _own_key(server: str, *, start: bool) -> Credential:
     return key
 
 
-def _check_extra() -> None:
-    if not find_spec("uvicorn"):
-        raise LocalCloudError(
-            'The local cloud is an extra of this package. Install it: pip install "lk-jupyter[local]"'
-        )
-
-
 def local_cloud(*, start: bool = True) -> launch.Address:
     """Return the local cloud of this user, started when it does not run. Raises LocalCloudError."""
     data = settings.setting("local_data")
@@ -216,7 +209,10 @@ def local_cloud(*, start: bool = True) -> launch.Address:
     if address is None and not start:
         raise LocalCloudError("The local cloud isn't running. Start it: %lk_login --local")
     if address is None:
-        _check_extra()
+        if not find_spec("uvicorn"):
+            raise LocalCloudError(
+                'The local cloud is an extra of this package. Install it: pip install "lk-jupyter[local]"'
+            )
         address = launch.start(data, "--simulate-gpu")  # so that there is something to plot; each figure says so
         accept_every_sign()
         print(f"Started the local cloud at {address.base_url} (data in {address.data}).")  # noqa: T201

@@ -83,7 +83,7 @@ class Table:
         object.__setattr__(self, "caption", redact(self.caption))
 
     def __str__(self) -> str:
-        told = [[_one_line(cell) for cell in row] for row in self.rows]
+        told = [[" ".join(str(cell).splitlines()) for cell in row] for row in self.rows]
         widths = [max(map(len, column)) for column in zip(self.columns, *told, strict=True)]
         lines = [self.columns, ["-" * width for width in widths], *told]
         return "\n".join(filter(None, [self.caption, *(self._aligned(line, widths) for line in lines), self.note]))
@@ -115,10 +115,6 @@ class Table:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": self._repr_html_()}
-
-
-def _one_line(cell: Cell) -> str:
-    return " ".join(str(cell).splitlines())
 
 
 def _html(cell: Cell) -> str:

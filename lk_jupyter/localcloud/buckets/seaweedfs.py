@@ -168,7 +168,12 @@ class Weed:
         for _ in range(_TRIES):  # another program may take a port between its choice and its use
             self._forget_ports()
             ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
-            server = _new_server(ports)
+            server = Server(
+                endpoint=f"http://127.0.0.1:{ports['s3.port']}",
+                filer=f"127.0.0.1:{ports['filer.port']}.{ports['filer.port.grpc']}",
+                access_key="LOCALCLOUD",
+                secret_key=secrets.token_urlsafe(32),
+            )
             self._process = self._start(
                 ["mini", f"-dir={self._data}", *_OPTIONS, *_listening(ports), *self._config(server)],
                 "server.log",
@@ -256,15 +261,6 @@ def _roles(seconds: int) -> dict[str, Any]:
             }
         ],
     }
-
-
-def _new_server(ports: dict[str, int]) -> Server:
-    return Server(
-        endpoint=f"http://127.0.0.1:{ports['s3.port']}",
-        filer=f"127.0.0.1:{ports['filer.port']}.{ports['filer.port.grpc']}",
-        access_key="LOCALCLOUD",
-        secret_key=secrets.token_urlsafe(32),
-    )
 
 
 def _listening(ports: dict[str, int]) -> list[str]:

@@ -72,7 +72,7 @@ class Chosen:
 
         They are billed before that, and also when nobody reads the rest.
         """
-        usage, said, head = None, [], _chunk_head(self.id)
+        usage, said, head = None, [], {"object": "chat.completion.chunk", "created": int(time.time()), "model": self.id}
         try:
             async for piece in self.engine.stream(self.id, request):
                 usage = piece.get("usage") or usage
@@ -184,10 +184,6 @@ def _base64(vector: list[float]) -> str:
 
 def _texts(piece: Json) -> list[str]:
     return [(choice.get("delta") or {}).get("content") or "" for choice in piece["choices"]]
-
-
-def _chunk_head(model: str) -> Json:
-    return {"object": "chat.completion.chunk", "created": int(time.time()), "model": model}
 
 
 def _embeds(model: str) -> bool:

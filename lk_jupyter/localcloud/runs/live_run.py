@@ -87,10 +87,6 @@ class LiveRun(ABC):
         """Note that the code runs, since then."""
         self._update(status="running", start_time=start, job_start=start)
 
-    def _check_verdict(self) -> None:
-        if self._verdict.done():
-            raise Ended(self._verdict.result()[0])
-
     async def _until(self, work: asyncio.Future[Any], timeout: float | None = None) -> None:
         """Wait for a piece of work, at most until its time is up or somebody ends the run."""
         ends: set[asyncio.Future[Any]] = {work, self._verdict}
@@ -103,7 +99,8 @@ class LiveRun(ABC):
         if self._verdict.done():
             task.cancel()
             await asyncio.wait({task})
-        self._check_verdict()
+        if self._verdict.done():
+            raise Ended(self._verdict.result()[0])
         return task.result()
 
     async def _execute(

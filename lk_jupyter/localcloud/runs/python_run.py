@@ -9,7 +9,6 @@ from asyncio import to_thread
 from collections.abc import Mapping
 from pathlib import Path
 
-from lk_jupyter.localcloud.runs.environments import Installed
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
 from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome
 
@@ -42,7 +41,9 @@ class PythonRun(ProcessRun):
             return sys.executable
         installed = await self._unless_ended(self._runs.environments.get(requirements, self._execute))
         self._update(install_log=installed.log, install_return_code=installed.return_code)
-        _check_install(installed)
+        if installed.return_code != 0:
+            last = (installed.log.strip().splitlines() or ["it said nothing"])[-1].strip()
+            raise Ended(RunOutcome("failed", reason=f"the requirements could not be installed: {last}"))
         return installed.python
 
     @property
@@ -55,12 +56,6 @@ class PythonRun(ProcessRun):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8", newline="")
         (self._folder / self._script).write_text(self._request.code, "utf-8", newline="")
-
-
-def _check_install(installed: Installed) -> None:
-    if installed.return_code != 0:
-        last = (installed.log.strip().splitlines() or ["it said nothing"])[-1].strip()
-        raise Ended(RunOutcome("failed", reason=f"the requirements could not be installed: {last}"))
 
 
 def script_name(file_name: str | None) -> str:

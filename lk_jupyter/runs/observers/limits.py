@@ -89,7 +89,10 @@ class MaxCost(RunObserver):
         """Stop the run when its time is up, and report the limit."""
         if seconds is not None:
             self._stop_in(self._stop_at - seconds, run)
-            self._look_at_the_charge(run)
+            if time.monotonic() - self._looked_at > LOOK_SECONDS:
+                self._looked_at = time.monotonic()
+                name = f"lk-cost-{run.short_id}"
+                threading.Thread(target=self._compare, args=(run,), name=name, daemon=True).start()
         return [f"of {credits_label(self._max_cost)} at most"]
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
@@ -114,12 +117,6 @@ class MaxCost(RunObserver):
             self._timer = threading.Timer(left, self._stop, [run, spent])
             self._timer.daemon = True
             self._timer.start()
-
-    def _look_at_the_charge(self, run: Run) -> None:
-        if time.monotonic() - self._looked_at > LOOK_SECONDS:
-            self._looked_at = time.monotonic()
-            name = f"lk-cost-{run.short_id}"
-            threading.Thread(target=self._compare, args=(run,), name=name, daemon=True).start()
 
     def _compare(self, run: Run) -> None:
         """Stop the run when the server has charged more than the meter here shows."""
