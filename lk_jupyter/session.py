@@ -14,7 +14,7 @@ from lk_jupyter.connection.connection import Connection, find_target
 from lk_jupyter.errors import ApiError
 
 if TYPE_CHECKING:
-    from lk_jupyter.account.balance import Balance, Identity
+    from lk_jupyter.account.balance import AccountBalance, Identity
     from lk_jupyter.machines.offers import MachineOffer
     from lk_jupyter.options.runs import RunOptions
     from lk_jupyter.runs.fanout.fanout import FanOut
@@ -100,11 +100,11 @@ class Session(Connection):
 
         return identity(self)
 
-    def balance(self) -> Balance:
+    def balance(self) -> AccountBalance:
         """Return the remaining credits and what uses them now.
 
         Returns:
-            A Balance, in credits and credits per hour.
+            An AccountBalance, in credits and credits per hour.
 
         Source: ``GET /billing/credits``, ``GET /workloads/list``, ``GET /vms/list``
         """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import graphlib
 import json
 import subprocess
 import sys
 import sysconfig
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
@@ -109,3 +111,9 @@ def test_no_modules_import_each_other_in_a_circle():
     graph = grimp.build_graph("lk_jupyter")  # deferred and type-only imports too
     below = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules - {"lk_jupyter"}}
     graphlib.TopologicalSorter(below).prepare()
+
+
+def test_no_public_class_name_exists_twice():
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "lk_jupyter").rglob("*.py")]
+    classes = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    assert [name for name, count in classes.items() if count > 1 and not name.startswith("_")] == []

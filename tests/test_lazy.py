@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from lk_jupyter import errors
-from lk_jupyter.account.balance import Balance
+from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.magics._engine.registry import magic_named
 from lk_jupyter.options.runs import RENAMED, DockerOptions, RunOptions, check
 from lk_jupyter.storage import objects
@@ -33,7 +33,7 @@ def test_a_name_that_never_was_is_still_none():
 
 def test_an_old_name_of_an_attribute_warns_and_has_its_value():
     with pytest.warns(FutureWarning, match="runs_out is now depleted_at"):
-        assert Balance(Decimal(1)).runs_out is None
+        assert AccountBalance(Decimal(1)).runs_out is None
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())

@@ -45,7 +45,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Balance:
+class AccountBalance:
     """Remaining credits and what uses them now, as ``Session.balance`` returns it.
 
     ``credits`` is the balance, ``resources`` what is active, ``suspended`` whether the account is suspended.
@@ -109,10 +109,10 @@ def identity(session: Connection) -> Identity:
     )
 
 
-def balance(session: Connection) -> Balance:
+def balance(session: Connection) -> AccountBalance:
     """Ask what is left, on the organization's account when the session acts for a team."""
     left, suspended = credits_left(session.client)
-    return Balance(left, billable_resources(session), suspended)
+    return AccountBalance(left, billable_resources(session), suspended)
 
 
 def credits_left(client: Client) -> tuple[Decimal, bool]:

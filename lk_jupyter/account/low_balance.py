@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
-from lk_jupyter.account.balance import Balance, credits_left
+from lk_jupyter.account.balance import AccountBalance, credits_left
 from lk_jupyter.account.burn_rate import billable_resources
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.text.units import credits_label, duration_label
@@ -37,7 +37,7 @@ _NOW_SECONDS = 3.0
 TOP_UP = "Buy credits: %lk_billing checkout 50"
 
 
-def low_balance(balance: Balance | None) -> list[Notice]:
+def low_balance(balance: AccountBalance | None) -> list[Notice]:
     """Return a warning when the credits last for less than an hour at the present rate."""
     if balance is None or not balance.per_hour:
         return []
@@ -139,7 +139,7 @@ class BalanceWatch:
         finally:
             self._done.set()
         with suppress(Exception):
-            self.warnings = low_balance(Balance(self.left or Decimal(0), billable_resources(session), suspended))
+            self.warnings = low_balance(AccountBalance(self.left or Decimal(0), billable_resources(session), suspended))
 
 
 _watches: WeakKeyDictionary[Connection, BalanceWatch] = WeakKeyDictionary()

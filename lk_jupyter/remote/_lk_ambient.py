@@ -253,7 +253,7 @@ def _first_environment():
     return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
 
 
-class Watch:
+class StateWatch:
     """The states of a run: set as the modules are imported, and compared at the end."""
 
     def __init__(self, states):

@@ -1150,7 +1150,7 @@ class Departing:
     """
 
     def __init__(self, known=None):
-        self.message = _messages.Message(pickle=True)
+        self.message = _messages.Envelope(pickle=True)
         self.writer = Writer(self.message, known)
         self.sizes = {}
         self._entries = []
@@ -1190,7 +1190,7 @@ class Departing:
         return [name for name, version in found.items() if version is not None]
 
     def text(self, **more):
-        """Return the message, as ``Message.text`` does."""
+        """Return the message, as ``Envelope.text`` does."""
         return self.message.text(carry={**self._listed(), **more})
 
     def close(self):

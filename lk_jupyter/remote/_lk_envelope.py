@@ -28,7 +28,7 @@ class Failed(Exception):
     """Bytes did not come or go; the text says why."""
 
 
-class Message:
+class Envelope:
     """Values to send.
 
     ``sizes`` is name → bytes, ``refused`` name → reason; ``large`` are the leaves that travel next to

@@ -35,7 +35,7 @@ def put(settings):
             file.write(a2b_base64(content))
 
 
-class Watch:
+class FolderWatch:
     """The files in the folder where the code works: what it writes is known at the end."""
 
     def __init__(self):

@@ -15,7 +15,7 @@ import time
 _WORDS = re.compile(r"\$\$(?P<kept>\w+)|\$(?P<name>[A-Za-z_]\w*)|\{(?P<made>[^{}\n]+)\}")
 
 
-class UsageError(Exception):
+class MagicError(Exception):
     """A line that cannot be run here."""
 
 
@@ -307,7 +307,7 @@ class Shell:
         import _lk_show
 
         if not _lk_show.shell():
-            raise UsageError(
+            raise MagicError(
                 name + " is IPython's, and the run has no IPython: add it with -r ipython, or write plain Python."
             )
         return _lk_show.shell()

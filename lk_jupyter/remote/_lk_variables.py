@@ -58,11 +58,11 @@ def _carry(settings, namespace):
     visit = carry.Visit(arriving, namespace, hidden)
     if visit.refused:
         raise SystemExit("\n".join(visit.refused.values()) + "\nThe code was not run.")
-    watch = _lk_ambient.Watch(arriving.listed["ambient"])
+    watch = _lk_ambient.StateWatch(arriving.listed["ambient"])
     visit.begin()
     if "_lk_rich" in sys.modules:
         sys.modules["_lk_rich"].shown_before(namespace.get("_"))
-    _carried.update(visit=visit, watch=watch, files=_lk_files.Watch())
+    _carried.update(visit=visit, watch=watch, files=_lk_files.FolderWatch())
 
 
 def _send_back(settings):
@@ -88,7 +88,7 @@ def after(settings, namespace, error):
 
 
 def _send_named(settings, namespace):
-    message = messages.Message(settings["pickle"])
+    message = messages.Envelope(settings["pickle"])
     for name in settings["outputs"]:
         if name in namespace:
             message.add(name, namespace[name])

@@ -1,4 +1,4 @@
-"""``lk/burn-rate``: what is billed by the hour now, and what that costs, as ``Balance`` and ``%lk_balance`` show it."""
+"""``lk/burn-rate``: what is billed by the hour now, and what that costs, as ``%lk_balance`` shows it."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from decimal import Decimal
 
-from lk_jupyter.account.balance import Balance
+from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.account.burn_rate import BillableResource, counted
 from lk_jupyter.account.spending import Spending, Sum, shares
 from lk_jupyter.api.billing import CreditsBalance, UserCredits
@@ -39,7 +39,7 @@ def org_balance(found: OrgBalance) -> StaticView:
     return _amounts(("Left", found.balance), note=_suspended(found.account_suspended))
 
 
-def balance(found: Balance) -> StaticView:
+def balance(found: AccountBalance) -> StaticView:
     """Show what is left, for how long, and what uses it."""
     rows = [("Left", credits_label(found.credits)), ("Running now", _running(found))]
     if found.depleted_at:
@@ -97,7 +97,7 @@ def _amounts(*rows: tuple[str, Decimal | None], note: str = "", caption: str = "
     return picture(Table(("What", "Credits"), shown, note, _RIGHT, caption or "Balance"))
 
 
-def _running(found: Balance) -> str:
+def _running(found: AccountBalance) -> str:
     if not found.active_count:
         return "nothing"
     return f"{counted(found.resources)}, {found.rate.label}"

@@ -25,7 +25,7 @@ class FormatterRow(NamedTuple):
 
 VIEWS = (
     FormatterRow("lk_jupyter.account.balance", "Identity", "lk_jupyter.magics.account", "identity_table"),
-    FormatterRow("lk_jupyter.account.balance", "Balance", "lk_jupyter.views.credits", "balance"),
+    FormatterRow("lk_jupyter.account.balance", "AccountBalance", "lk_jupyter.views.credits", "balance"),
     FormatterRow("lk_jupyter.api.billing", "CreditsBalance", "lk_jupyter.views.credits", "credits_balance"),
     FormatterRow("lk_jupyter.api.billing", "UserCredits", "lk_jupyter.views.credits", "user_credits"),
     FormatterRow("lk_jupyter.api.orgs", "OrgBalance", "lk_jupyter.views.credits", "org_balance"),

@@ -114,7 +114,7 @@ class Balance(View):
             self._other = Session(target)
         return self._other
 
-    def _show_now(self, found: balance.Balance) -> None:
+    def _show_now(self, found: balance.AccountBalance) -> None:
         self.left = credits_label(found.credits)
         self.running = counted(found.resources)
         self.per_hour = found.rate.label if found.active_count else "nothing"

@@ -8,7 +8,7 @@ import pytest
 from patience import PATIENCE
 
 from lk_jupyter.account import low_balance as low
-from lk_jupyter.account.balance import Balance
+from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.account.burn_rate import BillableResource
 from lk_jupyter.account.low_balance import look_at_balance, low_balance, short_of
 from lk_jupyter.api.billing import CreditsBalance
@@ -24,14 +24,14 @@ def costing(*prices):
 
 
 def test_credits_that_end_within_the_hour_are_warned_of_with_the_time_that_they_last():
-    (remark,) = low_balance(Balance(Decimal("0.53"), costing("1.59", "1.59")))
+    (remark,) = low_balance(AccountBalance(Decimal("0.53"), costing("1.59", "1.59")))
     assert str(remark).startswith(
         "⚠ 0.5300 credits left, about 10 min 00 s at 3.18/h. Buy credits: %lk_billing checkout 50"
     )
 
 
 def test_credits_that_are_used_up_last_for_nothing():
-    (remark,) = low_balance(Balance(Decimal("-0.01"), costing("1.59")))
+    (remark,) = low_balance(AccountBalance(Decimal("-0.01"), costing("1.59")))
     assert "left, about 0.0 s at 1.59/h" in str(remark)
 
 
@@ -39,9 +39,9 @@ def test_credits_that_are_used_up_last_for_nothing():
     "balance",
     [
         None,
-        Balance(Decimal(100), costing("1.59")),
-        Balance(Decimal("0.1")),
-        Balance(Decimal("0.1"), costing(None)),
+        AccountBalance(Decimal(100), costing("1.59")),
+        AccountBalance(Decimal("0.1")),
+        AccountBalance(Decimal("0.1"), costing(None)),
     ],
 )
 def test_there_is_no_warning_where_they_last_or_nobody_knows(balance):
@@ -49,7 +49,7 @@ def test_there_is_no_warning_where_they_last_or_nobody_knows(balance):
 
 
 def test_a_price_that_is_not_known_does_not_hide_the_others():
-    (remark,) = low_balance(Balance(Decimal("0.53"), costing("1.59", None)))
+    (remark,) = low_balance(AccountBalance(Decimal("0.53"), costing("1.59", None)))
     assert "left, at most 20 min 00 s at 1.59/h" in str(remark)
 
 

@@ -10,7 +10,7 @@ from jupyter_client.manager import start_new_kernel
 from patience import PATIENCE
 
 from lk_jupyter import session
-from lk_jupyter.account.balance import Balance
+from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.account.burn_rate import BillableResource
 from lk_jupyter.config import settings
 from lk_jupyter.views.credits import balance
@@ -61,14 +61,14 @@ def test_balance_tells_the_credits_that_are_left(run_cell, local_data):
 
 def test_balance_tells_how_long_the_credits_last():
     things = tuple(BillableResource(kind, kind, "", "A100", Decimal("1.79")) for kind in ("run", "VM"))
-    shown = balance(Balance(Decimal("3.58"), things)).text
+    shown = balance(AccountBalance(Decimal("3.58"), things)).text
     assert "1 run, 1 VM, 3.58/h" in shown
     assert "Lasts        1 h 00 min, until" in shown
     unknown = BillableResource("run", "x", "", "secret", None)
-    shown = balance(Balance(Decimal("3.58"), (*things, unknown))).text
+    shown = balance(AccountBalance(Decimal("3.58"), (*things, unknown))).text
     assert "2 runs, 1 VM, at least 3.58/h" in shown
     assert "at the latest" in shown
-    assert "1 run, price unknown" in balance(Balance(Decimal("3.58"), (unknown,))).text
+    assert "1 run, price unknown" in balance(AccountBalance(Decimal("3.58"), (unknown,))).text
 
 
 def test_config_lists_every_setting_and_hides_the_key(run_cell, monkeypatch):

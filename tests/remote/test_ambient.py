@@ -16,7 +16,7 @@ def in_a_run(code, states):
     script = (
         "import sys, json; sys.path.insert(0, sys.argv[1])\n"
         "import _lk_ambient\n"
-        f"watch = _lk_ambient.Watch({states!r})\n{code}\n"
+        f"watch = _lk_ambient.StateWatch({states!r})\n{code}\n"
         "print(json.dumps(watch.changed()))"
     )
     folder = _lk_ambient.__file__.rpartition("/")[0]

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from lk_jupyter.account.balance import Balance
+from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.account.burn_rate import BillableResource
 from lk_jupyter.account.spending import Charge, Spending
 from lk_jupyter.api.billing import CreditsBalance, UserCredits
@@ -76,7 +76,7 @@ PICTURES = {
     "tree": storage.tree(Tree("lk://", (Branch("data/", "", (Branch(EVIL, "12 B"),)), Branch("and more")))),
     "spending": money.spending(SPENT),
     "nothing spent": money.spending(Spending((), 30)),
-    "balance": money.balance(Balance(Decimal("3.58"), GOING, suspended=True)),
+    "balance": money.balance(AccountBalance(Decimal("3.58"), GOING, suspended=True)),
     "organization": money.org_balance(OrgBalance(org_id="1", balance="12.5", account_suspended=True)),
     "account": money.credits_balance(
         CreditsBalance(available_credits=10, used_credits=2.5, total_credits_used=2.5, remaining_credits=7.5)

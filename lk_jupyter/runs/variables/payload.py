@@ -141,7 +141,7 @@ def pack(
 
     ``namespace`` has the values that the outputs replace.
     """
-    message = _lk_envelope.Message(pickle)
+    message = _lk_envelope.Envelope(pickle)
     for name, value in inputs.items():
         message.add(name, value)
     if message.refused:

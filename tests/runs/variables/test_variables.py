@@ -215,7 +215,7 @@ class Evil:
 @pytest.mark.parametrize("value", ["x = 1", "import numpy as np; x = np.arange(300_000.0)"], ids=["small", "large"])
 def test_a_member_who_overwrites_what_a_run_sent_back_sets_nothing_here(session, value, tmp_path):
     started = run(session, value, outputs=["x"], pickle=True)
-    message = _lk_envelope.Message(pickle=True)
+    message = _lk_envelope.Envelope(pickle=True)
     message.add("x", Evil(tmp_path / "ran"))
     returned = bucket.returned_key(started.bundle.token, "values")
     assert started.outputs().missing == {}
