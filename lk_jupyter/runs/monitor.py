@@ -42,18 +42,19 @@ class RunMonitor:
 
     def __init__(self, run: Run) -> None:
         self.state = "pending"
-        self.stopwatch = Stopwatch(run.sent_at)
+        sent_at, nonce = run.sent_at, run.nonce
+        self.stopwatch = Stopwatch(sent_at)
         self.finished: Finished | None = None
         self.error: Exception | None = None
         self.wake = threading.Event()
         self.done = threading.Event()
         self.run = run
-        self._since = now() if run.sent_at is None else run.sent_at
+        self._since = now() if sent_at is None else sent_at
         self._chunks: deque[str] = deque()
         self._heard = time.monotonic()
         self._log = RunLog(run.log_path)
         self._follower = run.follower(self._log)
-        self._splitter = Splitter(run.nonce) if run.nonce else None
+        self._splitter = Splitter(nonce) if nonce else None
 
     def start(self) -> RunMonitor:
         """Begin to read."""

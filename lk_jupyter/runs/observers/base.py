@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -42,39 +42,41 @@ class RunObserver:
 
 
 class ObserverGroup:
-    """All companions of one run, as one. An error in a companion never fails the run."""
+    """All companions of one run, as one: each is called for what it handles. An error in one never fails the run."""
 
     def __init__(self, companions: Iterable[RunObserver] = ()) -> None:
         self.companions = tuple(companions)
 
     def started(self, run: Run) -> None:
-        """Notify all companions."""
-        for companion in self.companions:
-            with suppress(Exception):
-                companion.started(run)
+        """Notify the companions."""
+        self._all("started", run)
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
         """Return the facts of all companions."""
-        return self._all(lambda companion: companion.tick(run, seconds, text))
+        return self._all("tick", run, seconds, text)
 
     def saw(self, frame: Frame) -> None:
-        """Notify all companions."""
-        for companion in self.companions:
-            with suppress(Exception):
-                companion.saw(frame)
+        """Notify the companions."""
+        self._all("saw", frame)
 
     @property
     def notices(self) -> list[Notice]:
         """What any of them has to say now."""
-        return self._all(lambda companion: companion.notices)
+        found: list[Notice] = []
+        for companion in self.companions:
+            with suppress(Exception):
+                found += companion.notices
+        return found
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return what any of them has to say at the end."""
-        return self._all(lambda companion: companion.ended(run, record))
+        return self._all("ended", run, record)
 
-    def _all(self, ask: Callable[[RunObserver], Iterable[Any]]) -> list[Any]:
+    def _all(self, event: str, *facts: Any) -> list[Any]:
+        """Call the companions that handle an event, and return what they say."""
         found: list[Any] = []
         for companion in self.companions:
-            with suppress(Exception):
-                found += ask(companion)
+            if getattr(type(companion), event) is not getattr(RunObserver, event):
+                with suppress(Exception):
+                    found += getattr(companion, event)(*facts) or ()
         return found

@@ -52,3 +52,15 @@ def test_a_companion_that_fails_neither_ends_the_run_nor_silences_the_others():
     assert company.tick("run", None, "") == ["None s", ""]
     assert company.notices == [Notice("now")]
     assert company.ended("run", "end") == [Notice("end", WARNING)]
+
+
+def test_a_companion_is_called_only_for_what_it_handles(monkeypatch):
+    called = []
+    for event in ("started", "tick", "saw", "ended"):
+        monkeypatch.setattr(RunObserver, event, lambda self, *facts, event=event: called.append(event))
+    company = ObserverGroup([RunObserver(), Talker()])
+    company.started("run")
+    company.saw("frame")
+    assert company.tick("run", 1, "") == ["1 s", ""]
+    assert company.ended("run", "end") == [Notice("end", WARNING)]
+    assert called == []
