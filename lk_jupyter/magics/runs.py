@@ -21,7 +21,7 @@ from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.live import Note, Redacted
+from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run import receipt
 from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
 from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, text_of
@@ -116,7 +116,7 @@ def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: 
     line = receipt(record, machine)
     reason = str(failure_of(record)) if line.mark in "✗■" else ""
     line.remark = "\n".join(filter(None, [" · ".join(_phases(run)), reason]))
-    display(Redacted(line))
+    display(line)
 
 
 def _phases(run: Run) -> list[str]:

@@ -17,7 +17,7 @@ from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import Stop, interrupt
-from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, Redacted, StatusLine
+from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, StatusLine
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
 from lk_jupyter.magics._output.run import priced, receipt, write_text
@@ -235,7 +235,7 @@ class CellView:
         took = duration_label(time.monotonic() - self._begun)
         cost = self._warm.run.bill().label
         facts = [took, f"session {self._warm.name}", f"{cost} so far" if cost else "", self._run]
-        display(Redacted(StatusLine(state, facts, "\n".join(map(str, remarks)))))
+        display(StatusLine(state, facts, "\n".join(map(str, remarks))))
 
     def lost(self) -> None:
         """Show that no answer comes any more."""

@@ -17,7 +17,7 @@ from IPython.display import display
 
 from lk_jupyter.api.states import label_of, mark_of
 from lk_jupyter.protocol.notice import Notice
-from lk_jupyter.text.redact import COLOUR, LineRedactor, redact, redact_bundle
+from lk_jupyter.text.redact import COLOUR, LineRedactor, redact, redact_bundle, redact_values
 from lk_jupyter.text.terminal import TerminalText
 
 #: Seconds between two updates of one line.
@@ -40,7 +40,7 @@ _MARKED = "color: var(--jp-ui-font-color1); border-left: 3px solid var(--jp-warn
 
 
 class StatusLine:
-    """A state with its mark, facts next to it, and an optional remark below.
+    """A state with its mark, facts next to it, and an optional remark below, all without secrets.
 
     ``metadata`` is kept in the notebook with the output, for programs to read. ``run`` is the run whose state this
     is, as data of RUN_MIME.
@@ -50,9 +50,17 @@ class StatusLine:
         self.metadata: dict[str, Any] = {}
         self.run: dict[str, Any] = {}
         self.mark = mark_of(state)
-        self.state = label_of(state)
-        self.facts = [redact(fact) for fact in facts if fact]
-        self.remark = redact(remark)
+        self.state, *self.facts = redact_values([label_of(state), *filter(None, facts)])
+        self.remark = remark
+
+    @property
+    def remark(self) -> str:
+        """What is shown below the line."""
+        return self._remark
+
+    @remark.setter
+    def remark(self, text: str) -> None:
+        self._remark = redact(text)
 
     def __str__(self) -> str:
         line = " · ".join([f"{self.mark} {self.state}", *self.facts])
@@ -73,7 +81,7 @@ class StatusLine:
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         forms: dict[str, Any] = {"text/plain": str(self), "text/html": self._html()}
         if self.run:
-            forms[RUN_MIME] = {**self.run, "notes": self.remark.splitlines()}
+            forms[RUN_MIME] = redact_values({**self.run, "notes": self.remark.splitlines()})
         return forms, self.metadata
 
 
@@ -233,17 +241,17 @@ class LiveOutput:
         said = self._said(content)
         if said == self._shown or not (now or self.is_due):
             return
+        self._content = content if isinstance(content, StatusLine) else Redacted(content)
         if self._update is None or not self._in_place:
-            self._update = show_updated(self._shell, Redacted(content))
+            self._update = show_updated(self._shell, self._content)
         else:
-            self._update(Redacted(content))
-        self._content = content
+            self._update(self._content)
         self._shown, self._shown_at = said, moment - (time.time() % 1 if self.pace == PACE else 0)
 
     def show_again(self) -> None:
         """Show the content as a new output, where the output that had it was taken away."""
         if self._content is not None:
-            self._update = show_updated(self._shell, Redacted(self._content))
+            self._update = show_updated(self._shell, self._content)
 
     def _said(self, content: object) -> str | None:
         """Return the identity of content: its text, or its revision if the text isn't enough."""
