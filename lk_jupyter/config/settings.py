@@ -313,14 +313,26 @@ class Resolved(NamedTuple):
         return f"Resolved(source={self.source!r})"
 
 
-#: What was read of the config file in a block of ``one_reading``.
-_reading: ContextVar[list[dict[str, Any]] | None] = ContextVar("_reading", default=None)
+class _Reading:
+    """The config file as it was read first, and the settings that were asked for."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget all, since a setting has changed."""
+        self.settings: dict[str, Resolved] = {}
+        self.file: dict[str, Any] | None = None
+
+
+#: What was read in a block of ``one_reading``.
+_reading: ContextVar[_Reading | None] = ContextVar("_reading", default=None)
 
 
 @contextmanager
 def one_reading() -> Iterator[None]:
-    """Read the config file once for all settings that are asked for in this block, such as a cell."""
-    before = _reading.set([])
+    """Read the config file, and each setting, once in this block, such as a cell."""
+    before = _reading.set(_Reading())
     try:
         yield
     finally:
@@ -343,16 +355,22 @@ def resolve(name: str) -> Resolved:
     """Return the value of a setting and where it comes from. Raises UsageError."""
     if name.startswith(GUESS):
         return Resolved(*assumptions().resolve(name.removeprefix(GUESS)))
+    reading = _reading.get() or _Reading()
+    if name in reading.settings:
+        return reading.settings[name]
     wanted = row(name)
     if wanted.secret:
         if setting("base_url") == LOCAL:
             return Resolved(None, "the local cloud has its own")
-        found = credential()
-        return Resolved(found.token, found.source) if found else Resolved(None, "default")
-    text, source = _stored(wanted)
+        key = credential()
+        return Resolved(key.token, key.source) if key else Resolved(None, "default")
+    text, source = _stored(wanted, reading)
     if text in (None, ""):
-        return Resolved(wanted.default() if callable(wanted.default) else wanted.default, "default")
-    return Resolved(_parsed(wanted, str(text), source), source)
+        found = Resolved(wanted.default() if callable(wanted.default) else wanted.default, "default")
+    else:
+        found = Resolved(_parsed(wanted, str(text), source), source)
+    reading.settings[name] = found
+    return found
 
 
 def parsed(name: str, text: str) -> Any:
@@ -362,19 +380,19 @@ def parsed(name: str, text: str) -> Any:
 
 def save(name: str, value: object) -> None:
     """Store a setting for this user; None deletes it. Raises UsageError if the value doesn't fit."""
+    wanted = row(name)
     if name.startswith(GUESS):
         assumptions().set(name.removeprefix(GUESS), None if value is None else str(value))
-        return
-    wanted = row(name)
-    if wanted.secret:
+    elif wanted.secret:
         raise UsageError(
             f"'{name}' is a secret and never an argument. %lk_login asks for it, %lk_logout deletes it. If you "
             "just typed a key, your history holds it now: replace it in the dashboard."
         )
-    kept = None if value is None else _parsed(wanted, str(value), "")
-    change_config({name: kept if kept is None or isinstance(kept, (bool, int, float, str)) else str(kept)})
+    else:
+        kept = None if value is None else _parsed(wanted, str(value), "")
+        change_config({name: kept if kept is None or isinstance(kept, (bool, int, float, str)) else str(kept)})
     if reading := _reading.get():
-        reading.clear()
+        reading.begin()
 
 
 def row(name: str) -> Setting:
@@ -401,16 +419,15 @@ def _parsed(wanted: Setting, text: str, source: str) -> Any:
         raise UsageError(f"{wanted.name}{where} takes {form}, not {text!r}.") from None
 
 
-def _stored(wanted: Setting) -> tuple[Any, str]:
+def _stored(wanted: Setting, reading: _Reading) -> tuple[Any, str]:
     """Return the text of a setting from the first place that has one, and the name of the place."""
     name = wanted.name
     for variable in wanted.env:
         if text := os.environ.get(variable):
             return text, variable
-    reading = [] if (shared := _reading.get()) is None else shared
-    if not reading:
-        reading.append(read_json(config_file()))
-    if (text := reading[0].get(name)) not in (None, ""):
+    if reading.file is None:
+        reading.file = read_json(config_file())
+    if (text := reading.file.get(name)) not in (None, ""):
         return text, CONFIG_FILE
     if name in LYCEUM_NAMES and (name not in OF_ITS_SERVER or lyceum_server() == setting("base_url")):
         return lyceum_file().get(LYCEUM_NAMES[name]), LYCEUM

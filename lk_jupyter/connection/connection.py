@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -88,7 +88,7 @@ class Connection:
         """Whether this is the address of the server; a local cloud may have another port each time."""
         return base_url == self.base_url or (self.is_local and (urlsplit(base_url).hostname or "") in LOOPBACK)
 
-    @property
+    @cached_property
     def assumptions(self) -> Assumptions:
         """What is assumed of the server; the local cloud has another address each time."""
         return Assumptions(LOCAL if self.target.key.source == LOCAL_CLOUD else self.base_url)

@@ -331,5 +331,8 @@ def test_settings_of_one_cell_are_read_once_and_those_of_the_next_anew(write_con
         assert (settings.setting("timeout"), settings.setting("parallel")) == (30, 8)
         settings.save("machine", "cpu")  # what is stored here counts at once
         assert (settings.setting("timeout"), settings.setting("machine")) == (40, "cpu")
+        assert settings.setting("max_timeout") == 600
+        settings.save("guess.longest_run", "300")
+        assert settings.setting("max_timeout") == 300
     write_config('{"timeout": 50}')
     assert settings.setting("timeout") == 50

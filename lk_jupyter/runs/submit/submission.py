@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api._retry import unwanted
 from lk_jupyter.api.execution import StreamingStartResponse
 from lk_jupyter.api.states import is_run_id
+from lk_jupyter.config.settings import one_reading
 from lk_jupyter.errors import (
     ApiError,
     ConnectionFailed,
@@ -222,6 +223,7 @@ class Submission:
         if self._unwanted.is_set():
             raise NotSent("Interrupted. Nothing was sent.")
 
+    @one_reading()
     def _send(self) -> StreamingStartResponse:
         begun = time.monotonic()
         self._go_on()
