@@ -25,7 +25,7 @@ afterEach(() => {
 
 test('what is wanted is heard at once, then one request goes out in two seconds at most, and none when it is hidden', async () => {
   const cloud = new Cloud();
-  const wish = cloud.want('running', 'journal', 'history', 'balance');
+  const wish = cloud.subscribe('running', 'journal', 'history', 'balance');
   await vi.advanceTimersByTimeAsync(0);
   expect(asked).toEqual(['status', 'api/workloads/list', 'journal', 'api/billing/history', 'api/billing/credits']);
   asked = [];
@@ -44,7 +44,7 @@ test('a key that was revoked is a state, and nothing but the status is asked the
     path === 'status'
       ? Response.json(SIGNED_IN)
       : Response.json({ state: 'revoked', detail: 'Sign in.' }, { status: 424 });
-  const wish = cloud.want('running', 'history');
+  const wish = cloud.subscribe('running', 'history');
   await vi.advanceTimersByTimeAsync(0);
   expect(cloud.signedIn).toBe(false);
   expect(cloud.trouble).toMatchObject({ state: 'revoked', message: 'Sign in.' });
@@ -54,21 +54,21 @@ test('a key that was revoked is a state, and nothing but the status is asked the
 
 test('HTML in place of an answer is told, and forgotten with the next answer', async () => {
   const cloud = new Cloud();
-  await cloud.hear('status');
+  await cloud.refresh('status');
   answer = () => new Response('<h1>Proxy</h1>', { headers: { 'content-type': 'text/html' } });
-  await cloud.hear('machines');
+  await cloud.refresh('machines');
   expect(cloud.trouble?.message).toContain('text/html');
   answer = () => Response.json({ machine_types: [] });
-  await cloud.hear('machines');
+  await cloud.refresh('machines');
   expect(cloud.trouble).toBeNull();
 });
 
 test('what was out of reach is asked for again soon, however seldom it is else', async () => {
   const cloud = new Cloud();
-  const wish = cloud.want('machines');
+  const wish = cloud.subscribe('machines');
   await vi.advanceTimersByTimeAsync(0);
   answer = () => new Response('<h1>Proxy</h1>', { headers: { 'content-type': 'text/html' } });
-  await cloud.hear('status', 'machines');
+  await cloud.refresh('status', 'machines');
   expect(Object.keys(cloud.troubles)).toEqual(['status', 'machines']);
   answer = path => Response.json(path === 'status' ? SIGNED_IN : {});
   await vi.advanceTimersByTimeAsync(6 * PACE);
@@ -88,11 +88,11 @@ test('the record of a run whose code runs is read until it shows since when, and
           ? { execution_id: 'a', status: 'running', start_time: start }
           : [{ execution_id: 'a', status: 'running', created_at: '' }]
     );
-  await cloud.hear('status', 'running');
+  await cloud.refresh('status', 'running');
   expect(records()).toBe(1);
   start = '2026-01-01T10:00:00Z';
-  await cloud.hear('running');
-  await cloud.hear('running');
+  await cloud.refresh('running');
+  await cloud.refresh('running');
   expect(records()).toBe(2);
   expect(cloud.data.records?.get('a')?.start_time).toBe(start);
 });
@@ -104,7 +104,7 @@ test('a run that begins and ends between two lists leaves no burn rate behind', 
     path === 'burn-rate'
       ? Response.json({ things, per_hour: things.length ? '1.59' : '0', complete: true, label: '' })
       : Response.json(path === 'status' ? SIGNED_IN : []);
-  await cloud.hear('status', 'running', 'burnRate');
+  await cloud.refresh('status', 'running', 'burnRate');
   expect(cloud.data.burnRate?.things).toHaveLength(1);
   things = [];
   await vi.advanceTimersByTimeAsync(0);
@@ -118,9 +118,9 @@ test('a run that is billed and in no list is looked for once', async () => {
     path === 'burn-rate'
       ? Response.json({ things, per_hour: '1.59', complete: true, label: '' })
       : Response.json(path === 'status' ? SIGNED_IN : []);
-  await cloud.hear('status', 'running', 'burnRate');
+  await cloud.refresh('status', 'running', 'burnRate');
   await vi.advanceTimersByTimeAsync(0);
-  await cloud.hear('burnRate', 'running', 'burnRate');
+  await cloud.refresh('burnRate', 'running', 'burnRate');
   await vi.advanceTimersByTimeAsync(0);
   expect(asked.filter(path => path === 'burn-rate')).toHaveLength(4);
 });

@@ -112,7 +112,7 @@ export class Cloud {
   }
 
   /** Keep topics fresh until the answer is disposed, as long as the page is seen. */
-  want(...topics: Topic[]): IDisposable {
+  subscribe(...topics: Topic[]): IDisposable {
     const key = {};
     this.wanted.set(key, topics);
     void this.first();
@@ -126,15 +126,15 @@ export class Cloud {
     });
   }
 
-  /** Hear topics now, whatever their age, one after another. */
-  async hear(...topics: Topic[]): Promise<void> {
+  /** Ask for topics now, whatever their age, one after another. */
+  async refresh(...topics: Topic[]): Promise<void> {
     for (const topic of topics) {
       await this.ask(topic);
     }
   }
 
-  /** Take topics for old, so that they are heard next: something has begun or ended. */
-  expect(...topics: Topic[]): void {
+  /** Take topics for old, so that they are asked for next: something has begun or ended. */
+  invalidate(...topics: Topic[]): void {
     topics.forEach(topic => (this.asked[topic] = 0));
   }
 
@@ -227,7 +227,7 @@ export class Cloud {
   private take<T extends Topic>(topic: T, answer: Heard[T]): void {
     const left = topic === 'running' && this.hasLeft(answer as Workload[]);
     if (topic === 'running' && this.hasCome(answer as Workload[])) {
-      this.expect('journal', 'burnRate'); // the one knows of which cell that is, the other what it costs
+      this.invalidate('journal', 'burnRate'); // the one knows of which cell that is, the other what it costs
     }
     this.data[topic] = answer;
     const { status } = this.data;
@@ -237,9 +237,9 @@ export class Cloud {
     delete this.troubles[topic];
     this._changed.emit(topic);
     if (left) {
-      void this.hear('history', 'journal', 'balance', 'burnRate');
+      void this.refresh('history', 'journal', 'balance', 'burnRate');
     } else if (topic === 'burnRate' && this.seeks(answer as BurnRateContent)) {
-      void this.hear('running', 'history', 'journal', 'balance', 'burnRate');
+      void this.refresh('running', 'history', 'journal', 'balance', 'burnRate');
     }
   }
 

@@ -22,7 +22,7 @@ export class RunStore {
   private readonly records = new Map<string, { record: ExecutionRecord | null; due: number }>();
   private readonly followed = new Map<string, number>();
   private readonly _changed = new Signal<this, void>(this);
-  private wish: IDisposable | null = null;
+  private subscription: IDisposable | null = null;
   private account: string;
   private clock = 0;
   private calm = 0;
@@ -31,7 +31,7 @@ export class RunStore {
 
   constructor(private readonly cloud: Cloud) {
     this.account = cloud.account;
-    cloud.changed.connect(() => this.hear());
+    cloud.changed.connect(() => this.update());
   }
 
   get changed(): ISignal<this, void> {
@@ -57,7 +57,7 @@ export class RunStore {
   /** Keep what is known of a run fresh until it has ended, or the answer is disposed. */
   follow(id: string): IDisposable {
     this.followed.set(id, (this.followed.get(id) ?? 0) + 1);
-    this.wish ??= this.cloud.want('running', 'journal', 'machines');
+    this.subscription ??= this.cloud.subscribe('running', 'journal', 'machines');
     this.clock ||= window.setInterval(() => void this.look(), PACE);
     void this.look();
     return new DisposableDelegate(() => {
@@ -68,15 +68,15 @@ export class RunStore {
         this.followed.delete(id);
       }
       if (!this.followed.size) {
-        this.wish?.dispose();
-        this.wish = null;
+        this.subscription?.dispose();
+        this.subscription = null;
         window.clearInterval(this.clock);
         this.clock = 0;
       }
     });
   }
 
-  private hear(): void {
+  private update(): void {
     this.rows = null;
     if (this.cloud.account !== this.account) {
       this.account = this.cloud.account;

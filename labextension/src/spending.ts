@@ -17,7 +17,7 @@ export async function maySpend(cloud: Cloud, source: string, machine: string | n
   const unheard = (['status', 'machines', 'balance'] as const).filter(topic => !cloud.data[topic]);
   const [table] = await Promise.all([
     request<MachinesContent>('machines').catch(() => null), // without, the question names what else is known
-    cloud.hear(...unheard)
+    cloud.refresh(...unheard)
   ]);
   const known = {
     types: cloud.data.machines?.machine_types ?? [],

@@ -6,7 +6,7 @@ import { IconButton } from './Icon';
 import { Charts, chartsOf, constantOf, figure, Frame, Line, moved, Panel } from './metrics';
 import { sparkline, Span, spanLabel, Summary, summaryOf, wholeOf } from './metrics';
 import { DASHES, draw, inkOf, OnSpan, plotOf } from './plot';
-import { inTurn } from './taskQueue';
+import { enqueueTask } from './taskQueue';
 
 export interface MetricsPlotProps {
   /** One for each run; several are laid over each other. */
@@ -265,8 +265,8 @@ function Plot({ panel, span, sync, onSpan }: PlotProps) {
     };
   }, [panel.key]);
   const paint = () => draw(plot.current!, panel.data(span, plot.current!.width), span);
-  useEffect(() => inTurn(paint), [panel, span[0], span[1]]);
-  useEffect(() => inTurn(() => setTold(words(panel))), [panel]);
+  useEffect(() => enqueueTask(paint), [panel, span[0], span[1]]);
+  useEffect(() => enqueueTask(() => setTold(describe(panel))), [panel]);
   return (
     <figure>
       <figcaption>
@@ -330,7 +330,7 @@ function headings(): string[] {
   ];
 }
 
-function words({ title, lines }: Panel): string {
+function describe({ title, lines }: Panel): string {
   const told = lines.map(({ name, unit, samples }) => {
     const found = summaryOf(samples());
     if (!found) {

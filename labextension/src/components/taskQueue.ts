@@ -12,7 +12,7 @@ bell.port1.onmessage = () => {
 };
 
 /** Do this as soon as what came before is done; returns what calls it off. */
-export function inTurn(work: Work): () => void {
+export function enqueueTask(work: Work): () => void {
   if (waiting.push(work) === 1) {
     bell.port2.postMessage(null);
   }

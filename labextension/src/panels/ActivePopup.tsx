@@ -26,7 +26,7 @@ export class ActivePopup extends ReactWidget {
 
   protected onAfterAttach(msg: Message): void {
     super.onAfterAttach(msg);
-    const wish = this.cloud.want('running', 'journal', 'machines', 'burnRate');
+    const wish = this.cloud.subscribe('running', 'journal', 'machines', 'burnRate');
     void this.renderPromise?.then(() => this.node.querySelector('button')?.focus());
     const close = ({ key }: KeyboardEvent) => key === 'Escape' && this.parent?.dispose();
     document.addEventListener('keydown', close); // wherever the focus is: what had it may have ended

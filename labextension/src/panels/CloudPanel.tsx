@@ -126,7 +126,7 @@ class View extends ReactWidget {
 
   private listen(): void {
     this.wish?.dispose();
-    this.wish = this.isVisible ? this.cloud.want(...this.topics) : null;
+    this.wish = this.isVisible ? this.cloud.subscribe(...this.topics) : null;
     this.wasSeen ||= this.isVisible;
     this.update();
   }

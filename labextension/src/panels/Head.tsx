@@ -58,7 +58,7 @@ function Broken({ trouble, tools: { cloud } }: { trouble: Trouble; tools: Tools 
   const [busy, setBusy] = useState(false);
   const retry = () => {
     setBusy(true);
-    void cloud.hear('status', ...(Object.keys(cloud.troubles) as Topic[])).finally(() => setBusy(false));
+    void cloud.refresh('status', ...(Object.keys(cloud.troubles) as Topic[])).finally(() => setBusy(false));
   };
   return (
     <div className="lk-trouble">

@@ -91,7 +91,7 @@ function Rented({ label, none, topic, tools: { cloud, commands, say }, rows }: R
   const end = async ({ path, ask }: Ending) => {
     try {
       await request(path, ask);
-      await cloud.hear(topic, 'running', 'balance', 'burnRate');
+      await cloud.refresh(topic, 'running', 'balance', 'burnRate');
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });
     }

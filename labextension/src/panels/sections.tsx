@@ -31,7 +31,7 @@ export interface SectionSpec {
 const hearing =
   (...topics: Topic[]) =>
   ({ cloud }: Tools) =>
-    cloud.hear(...topics);
+    cloud.refresh(...topics);
 
 /** How many there are, if that was heard. */
 const counted = (things: unknown[] | undefined) => (things?.length ? String(things.length) : '');

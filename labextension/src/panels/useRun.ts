@@ -98,7 +98,7 @@ export function useRow(cloud: Cloud, id: string): RunRow | null {
     const look = () => setRow(find());
     cloud.changed.connect(look);
     const unheard = (['status', 'machines'] as Topic[]).filter(topic => !cloud.data[topic]);
-    void cloud.hear(...unheard, ...(row?.notebook ? [] : (['journal'] as Topic[])));
+    void cloud.refresh(...unheard, ...(row?.notebook ? [] : (['journal'] as Topic[])));
     return () => void cloud.changed.disconnect(look);
   }, [id]);
   return row;

@@ -61,7 +61,7 @@ export const badges: JupyterFrontEndPlugin<void> = {
       });
     cloud.changed.connect((_, topic) => {
       const known = runsOf(cloud.data).filter(run => run.cellId);
-      marked.forEach(badge => badge.hear(known, topic));
+      marked.forEach(badge => badge.update(known, topic));
     });
     notebooks.forEach(watch);
     notebooks.widgetAdded.connect((_, panel) => watch(panel));
@@ -109,7 +109,7 @@ class Badge {
   starts(): void {
     if (isRemote(this.cell.model.sharedModel.source)) {
       this.sent = Date.now();
-      this.cloud.expect('running');
+      this.cloud.invalidate('running');
       this.follow();
     }
   }
@@ -118,13 +118,13 @@ class Badge {
   hasRun(): void {
     this.sent = 0;
     if (this.wish) {
-      void this.cloud.hear('running', 'journal').then(() => this.live.length || this.sent || this.end()); // sent anew, it counts on
+      void this.cloud.refresh('running', 'journal').then(() => this.live.length || this.sent || this.end()); // sent anew, it counts on
     }
     this.draw();
   }
 
   /** Count on while the run of the cell goes on, which one that was detached does after its cell. */
-  hear(known: RunRow[], topic: Topic): void {
+  update(known: RunRow[], topic: Topic): void {
     const before = this.live.length;
     const mine = known.filter(run => this.isMine(run));
     const going = mine.filter(run => run.goingOn);
@@ -133,7 +133,7 @@ class Badge {
     if (going.length) {
       this.follow();
     } else if (this.sent) {
-      this.cloud.expect(topic === 'running' ? 'journal' : 'running'); // the two by turns, until both know it
+      this.cloud.invalidate(topic === 'running' ? 'journal' : 'running'); // the two by turns, until both know it
     } else if (before) {
       this.end();
       this.draw();
@@ -145,7 +145,7 @@ class Badge {
   }
 
   private follow(): void {
-    this.wish ??= this.cloud.want('running', 'journal', 'machines');
+    this.wish ??= this.cloud.subscribe('running', 'journal', 'machines');
     this.stopClock ??= eachSecond(() => this.draw());
     this.draw();
   }

@@ -34,7 +34,7 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
     add(COMMANDS.signOut, trans.__('Sign out of the GPU cloud'), () => become('signout'));
     add(COMMANDS.useLocalCloud, trans.__('Use the free local cloud'), () => become('local'));
     add(COMMANDS.refresh, trans.__('Ask the GPU cloud for news'), () =>
-      heard.hear('status', 'running', 'journal', 'history', 'balance')
+      heard.refresh('status', 'running', 'journal', 'history', 'balance')
     );
     add(COMMANDS.switchOrganization, trans.__('Switch organization of the GPU cloud …'), async () => {
       const orgs = await request<MyOrg[]>('api/orgs');
@@ -63,7 +63,7 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
         });
         if (button.accept) {
           await request<AbortResponse>(`api/workloads/abort/${encodeURIComponent(id as string)}`, { method: 'POST' });
-          await heard.hear('running', 'history');
+          await heard.refresh('running', 'history');
         }
       }
     });

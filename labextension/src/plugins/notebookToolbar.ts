@@ -60,7 +60,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
           if (machine || (await maySpend(cloud, onMachine('', wanted), null, verb))) {
             await runOn(panel, wanted); // who chose the machine has seen its price
           }
-          void cloud.hear('running', 'journal');
+          void cloud.refresh('running', 'journal');
         } else if (panel) {
           await choose(panel);
         } else {
@@ -132,7 +132,7 @@ async function machinesOf(cloud: Cloud): Promise<[string, string][]> {
     return (rows ?? []).map(row => [row.profile, factsOf(row)]);
   } catch {
     if (!cloud.data.machines) {
-      await cloud.hear('status', 'machines');
+      await cloud.refresh('status', 'machines');
     }
     const types = cloud.data.machines?.machine_types ?? [];
     return types.map(({ hardware_profile: machine, price_per_hour: price }) => [

@@ -33,8 +33,8 @@ export const running: JupyterFrontEndPlugin<void> = {
       shutdownAll: () =>
         void Promise.all(
           going().map(run => request(`api/workloads/abort/${encodeURIComponent(run.id)}`, { method: 'POST' }))
-        ).then(() => cloud.hear('running', 'history')),
-      refreshRunning: () => void cloud.hear('status', 'running', 'journal'),
+        ).then(() => cloud.refresh('running', 'history')),
+      refreshRunning: () => void cloud.refresh('status', 'running', 'journal'),
       runningChanged: cloud.changed,
       shutdownLabel: trans.__('Abort'),
       shutdownAllLabel: trans.__('Abort all'),

@@ -112,7 +112,7 @@ export const runs: JupyterFrontEndPlugin<void> = {
         const { source } = content.activeCell!.model.sharedModel;
         if (await maySpend(cloud, source, (machine as string) || null, trans.__('Run again'))) {
           await sessionContext.ready;
-          void NotebookActions.run(content, sessionContext).then(() => cloud.hear('running', 'journal', 'history'));
+          void NotebookActions.run(content, sessionContext).then(() => cloud.refresh('running', 'journal', 'history'));
         }
       }
     });

@@ -55,7 +55,7 @@ export const status: JupyterFrontEndPlugin<void> = {
       draw();
     });
     bar.registerStatusItem(ID, { item, align: 'right', rank: 900 });
-    const look = () => cloud.hear('status', 'balance', 'burnRate', 'machines', 'running', 'journal');
+    const look = () => cloud.refresh('status', 'balance', 'burnRate', 'machines', 'running', 'journal');
     void app.restored.then(look);
     let beats = 0;
     setInterval(() => {
@@ -65,16 +65,16 @@ export const status: JupyterFrontEndPlugin<void> = {
       }
       if (isTime) {
         // what was started elsewhere costs too
-        void cloud.hear(
+        void cloud.refresh(
           ...new Set<Topic>([...(Object.keys(cloud.troubles) as Topic[]), 'running', 'burnRate', 'balance'])
         );
       } else if (cloud.data.running?.length) {
-        void cloud.hear('running'); // with its end the rest is heard
+        void cloud.refresh('running'); // with its end the rest is heard
       }
     }, SOON);
     NotebookActions.executed.connect((_, { cell }) => {
       if (/%lk_(vm|deploy|undeploy|notebook|kernel)/.test(cell.model.sharedModel.source)) {
-        void cloud.hear('burnRate', 'balance');
+        void cloud.refresh('burnRate', 'balance');
       }
     });
   }
