@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lk_jupyter.text.units import size_label, time_label
+from lk_jupyter.text.units import duration_label, size_label
 
 #: Seconds over which the speed is taken.
 _WINDOW = 5.0
@@ -53,7 +53,7 @@ class Progress:
         parts = [f"{self.share:.0%}", f"{size_label(self.bytes_done)} of {size_label(self.bytes)}", files]
         parts.append(f"{size_label(self.speed)}/s" if self.speed else "")
         if self.seconds_left and self.share < 1:
-            parts.append(f"{time_label(self.seconds_left)} left")
+            parts.append(f"{duration_label(self.seconds_left)} left")
         return " · ".join(filter(None, parts))
 
 

@@ -10,6 +10,7 @@ from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.redact import redact
+from lk_jupyter.text.units import size_label
 from lk_jupyter.views.table import Table
 
 
@@ -29,8 +30,10 @@ def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
         "Time limit": f"{package.timeout} s",
         "Cost": package.at_most,
         "Budgets": "; ".join(budgets),
-        "Code": f"{request.file_name}, {len(package.source.code.encode()):,} bytes",
-        "Uploaded files": ", ".join(f"{name} ({len(content):,} bytes)" for name, content in package.uploads.items()),
+        "Code": f"{request.file_name}, {size_label(len(package.source.code.encode()))}",
+        "Uploaded files": ", ".join(
+            f"{name} ({size_label(len(content))})" for name, content in package.uploads.items()
+        ),
         "Uploaded modules": _along(package),
         "Inputs": ", ".join(map(str, package.parcel.inputs)),
         "Outputs": ", ".join([*package.parcel.outputs, *(["all changed variables"] if package.parcel.carries else [])]),
@@ -48,4 +51,4 @@ def _along(package: Bundle) -> str:
     """Return what is uploaded to work for the code in the run."""
     files = json.loads(package.request.import_files or "{}")
     size = sum(len(text.encode()) for name, text in files.items() if name not in package.files)
-    return f"our modules for figures, variables and similar, {size:,} bytes" if package.nonce else ""
+    return f"our modules for figures, variables and similar, {size_label(size)}" if package.nonce else ""

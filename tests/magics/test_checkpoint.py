@@ -64,7 +64,7 @@ def test_systemexit_in_the_checkpoint_ends_the_run_after_it_is_saved(kernel):
     cell = kernel.run(f"%%lk_run --timeout 4 --save run\n{code}")
     assert cell.error is None
     assert cell.text == ""
-    assert re.search(r"Saved 1 file, 1 byte, after 3\.\d s\.", cell.shown[-1])
+    assert re.search(r"Saved 1 file, 1 B, after 3\.\d s\.", cell.shown[-1])
     assert float(kernel.value("run.result().duration")) < 4
     assert kernel.run(f"%%lk_run --resume {_id(kernel)}\nprint((lk_resume / 'a').read_text())").text == "x\n"
 
@@ -120,5 +120,5 @@ def test_a_run_in_the_background_tells_what_it_saved_too(kernel):
     code = "import time\ndef lk_checkpoint(folder):\n    (folder / 'a').write_text('x')\ntime.sleep(30)"
     cell = kernel.run(f"%%lk_run --detach --timeout 4 --save run\n{code}")
     last = kernel.texts_until(cell, lambda text: "timeout" in text)[-1]
-    assert "Saved 1 file, 1 byte" in last
+    assert "Saved 1 file, 1 B" in last
     assert f"--resume {re.search('run ([0-9a-f]{8})', last)[1]}" in last

@@ -40,7 +40,7 @@ from lk_jupyter.protocol.parts import PREFIX, SCRIPT, Cell, RemoteModule, shippe
 from lk_jupyter.runs.package.rich import rich_part
 from lk_jupyter.runs.variables.payload import VariablePayload
 from lk_jupyter.text.secrets import SecretFinding
-from lk_jupyter.text.units import bytes_label, credits_label
+from lk_jupyter.text.units import credits_label, size_label
 
 #: Bytes of a file that goes along because the code names it, and characters of such a name.
 _NAMED_FILE, _LONGEST_NAME = 1_000_000, 250
@@ -351,7 +351,7 @@ def _contents(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, str]
         except UnicodeDecodeError:
             if len(content) > _BINARY_FILE:
                 raise UsageError(
-                    f"'{path}' isn't UTF-8 text and is larger than {bytes_label(_BINARY_FILE)}. Nothing was sent. "
+                    f"'{path}' isn't UTF-8 text and is larger than {size_label(_BINARY_FILE)}. Nothing was sent. "
                     f"Upload it to the bucket: %lk_put {path}"
                 ) from None
             binary[key] = b64encode(content).decode()

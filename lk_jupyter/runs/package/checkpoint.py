@@ -44,7 +44,7 @@ from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.redact import redact
-from lk_jupyter.text.units import duration_label
+from lk_jupyter.text.units import duration_label, size_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -107,7 +107,7 @@ def told(payload: dict[str, Any]) -> Notice:
         return Notice(redact(f"Nothing was saved: {payload['problem']}."), WARNING)
     count, size = payload.get("count", 0), payload.get("bytes", 0)
     files = "1 file" if count == 1 else f"{count} files"
-    return Notice(f"Saved {files}, {_size(size)}, after {duration_label(float(payload.get('seconds', 0)))}.")
+    return Notice(f"Saved {files}, {size_label(size)}, after {duration_label(float(payload.get('seconds', 0)))}.")
 
 
 def resume_line(package: Bundle | None, run_id: str) -> str:
@@ -118,13 +118,3 @@ def resume_line(package: Bundle | None, run_id: str) -> str:
     if package.source.is_cell:
         return redact(f"%%lk_run {line_of(options)}")
     return f'session.run(…, resume="{run_id}")'
-
-
-def _size(count: float) -> str:
-    if count < 1000:
-        return "1 byte" if count == 1 else f"{count:.0f} bytes"
-    for unit in ("kB", "MB"):
-        count /= 1000
-        if count < 1000:
-            return f"{count:.1f} {unit}"
-    return f"{count / 1000:.1f} GB"

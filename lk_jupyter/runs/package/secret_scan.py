@@ -18,7 +18,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.variables.payload import VariablePayload
 from lk_jupyter.text.secrets import SecretFinding, find
-from lk_jupyter.text.units import bytes_label
+from lk_jupyter.text.units import size_label
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.package.bundle import Bundle
@@ -98,11 +98,11 @@ def _with_size_allowed(packages: list[Bundle], ask: Callable[[str], bool] | None
         if size <= limit:
             continue
         largest = sorted(sent, key=lambda one: -one.size)[:3]
-        said = f"The cell reads {bytes_label(size)} of variables: {', '.join(map(str, largest))}."
+        said = f"The cell reads {size_label(size)} of variables: {', '.join(map(str, largest))}."
         if not (ask and ask(f"{said} Send them? [y/N] ")):
             names = ",".join(one.name for one in largest)
             raise UsageError(
-                f"{said} Without asking, --carry sends {bytes_label(limit)} (setting carry_limit). Nothing was sent. "
+                f"{said} Without asking, --carry sends {size_label(limit)} (setting carry_limit). Nothing was sent. "
                 f"Send them: --in {names}"
             )
         return [replace(one, parcel=replace(one.parcel, size_allowed=True)) for one in packages]

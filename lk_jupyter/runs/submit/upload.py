@@ -23,7 +23,7 @@ from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.variables.chunks import pieces
 from lk_jupyter.runs.variables.payload import VariablePayload, settings_in
-from lk_jupyter.text.units import bytes_label
+from lk_jupyter.text.units import size_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -84,13 +84,13 @@ class _Meter:
     """Reports how much of the total has been read for the upload."""
 
     def __init__(self, total: int, tell: Callable[[str], None]) -> None:
-        self._total = bytes_label(total)
+        self._total = size_label(total)
         self._done = 0
         self._tell = tell
 
     def watched(self, made: Iterator[Any]) -> Iterator[Any]:
         for piece in made:
-            self._tell(f"sending {bytes_label(self._done)} of {self._total}")
+            self._tell(f"sending {size_label(self._done)} of {self._total}")
             yield piece
             self._done += len(piece)
 

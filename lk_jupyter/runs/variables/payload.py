@@ -12,7 +12,7 @@ from lk_jupyter.protocol.metadata import CARRY_KEY, OUTPUTS_KEY, PICKLE_KEY
 from lk_jupyter.protocol.parts import SETTINGS, RemoteModule, cloudpickle_files
 from lk_jupyter.remote import _lk_envelope
 from lk_jupyter.runs.variables.fingerprint import Write, fingerprint
-from lk_jupyter.text.units import bytes_label
+from lk_jupyter.text.units import size_label
 
 PART = "_lk_variables"
 NEEDS = (
@@ -61,7 +61,7 @@ class Sent:
     size: int
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.kind}, {bytes_label(self.size)})"
+        return f"{self.name} ({self.kind}, {size_label(self.size)})"
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ class VariablePayload:
         """What the status line says."""
         if not self.inputs:
             return []
-        total = bytes_label(sum(sent.size for sent in self.inputs))
+        total = size_label(sum(sent.size for sent in self.inputs))
         if not self.carries:
             return [f"brings {', '.join(sent.name for sent in self.inputs)} ({total})"]
         first = sorted(self.inputs, key=lambda sent: -sent.size)[:_NAMED]
-        named = ", ".join(f"{sent.name} {bytes_label(sent.size)}" for sent in first)
+        named = ", ".join(f"{sent.name} {size_label(sent.size)}" for sent in first)
         more = f" +{len(self.inputs) - _NAMED}, {total} in all" if len(self.inputs) > _NAMED else ""
         return [f"brings {named}{more}"]
 

@@ -18,7 +18,7 @@ from lk_jupyter.protocol.parts import PREFIX
 from lk_jupyter.runs.variables.download import CHANGED, NotReturned, Outputs, is_as_said, leaf_reader, message_of
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import Origin
-from lk_jupyter.text.units import bytes_label
+from lk_jupyter.text.units import size_label
 
 if TYPE_CHECKING:
     from lk_jupyter.storage.storage import Storage
@@ -149,7 +149,7 @@ class ChangedState:
 
     def words(self, names: Sequence[str]) -> str:
         """Return names with their sizes."""
-        return ", ".join(f"{name} ({bytes_label(self.sizes[name])})" if name in self.sizes else name for name in names)
+        return ", ".join(f"{name} ({size_label(self.sizes[name])})" if name in self.sizes else name for name in names)
 
 
 def _hash(content: bytes) -> str:

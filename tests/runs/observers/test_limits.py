@@ -54,7 +54,7 @@ def test_a_secret_in_the_words_of_a_failure_is_not_shown():
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(1, "1 byte"), (999, "999 bytes"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (3.2e9, "3.2 GB")]
+    ("count", "words"), [(1, "1 B"), (999, "999 B"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (3.2e9, "3.2 GB")]
 )
 def test_sizes_are_told_in_units_that_fit(count, words):
     assert words in told({"count": 1, "bytes": count, "seconds": 1}).text

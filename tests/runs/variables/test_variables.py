@@ -608,7 +608,7 @@ def test_how_much_is_sent_is_told(session):
     package = bundle_of(session, {"a": np.random.default_rng().random(2_000_000)})
     told = []
     upload.upload_inputs(session, package, told.append)
-    assert told[0] == "sending 0 bytes of 16 MB"
+    assert told[0] == "sending 0 B of 16.0 MB"
     again = []
     upload.upload_inputs(session, package, again.append)
     assert again == []
