@@ -60,7 +60,7 @@ passwords._hasher = cache(lambda: PasswordHasher(time_cost=1, memory_cost=8, par
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 PROCESSES = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 if FORKS:
-    PROCESSES.set_forkserver_preload(["lk_jupyter.localcloud.server"])
+    PROCESSES.set_forkserver_preload(["lk_jupyter.localcloud.server", "cloud_routes"])
 
 
 #: What a test is no unit test with: fixtures that start servers, kernels or browsers, and words by which a file does.
@@ -180,7 +180,9 @@ class RunningCloud:
         arguments, env = ["--data", str(self.data), *self.options], {**os.environ, "PYTHONPATH": WITHOUT}
         self.process = PROCESSES.Process(target=cloud_process.serve, args=(arguments, env, writer))
         self.process.daemon = True  # it ends with the tests
-        self.process.start()
+        with pytest.MonkeyPatch.context() as patched:  # the process that forks it finds cloud_routes there
+            patched.setenv("PYTHONPATH", str(Path(__file__).parent))
+            self.process.start()
         writer.close()
         with reader, open(reader.fileno(), closefd=False) as stdout:
             self.address = json.loads(stdout.readline())

@@ -35,9 +35,18 @@ GROUPS = tuple(import_module(f"{routes.__name__}.{each.name}") for each in iter_
 
 def create_app(cloud: Cloud, strange: Strange) -> ASGIApp:
     """Return the application of a cloud, with the changes of the switches."""
+    app = routed(strange)
+    app.state.cloud = cloud
+    if cloud.options.storage_bytes is not None:
+        app.add_middleware(Oversize, most=cloud.options.storage_bytes)
+    served = Ports(strange.around(app), cloud)
+    return Faults(served) if cloud.options.faults else served
+
+
+def routed(strange: Strange) -> FastAPI:
+    """Return an application with all routes, which is no cloud's yet."""
     app = FastAPI(title="Local cloud", version=health.VERSION, openapi_url=None, redirect_slashes=False)
     app.router.route_class = StrictRoute
-    app.state.cloud = cloud
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(envelope.Refusal, _refused)
@@ -49,10 +58,7 @@ def create_app(cloud: Cloud, strange: Strange) -> ASGIApp:
     app.include_router(checkout.pages)
     app.include_router(identity.pages)
     app.include_router(description.pages)
-    if cloud.options.storage_bytes is not None:
-        app.add_middleware(Oversize, most=cloud.options.storage_bytes)
-    served = Ports(strange.around(app), cloud)
-    return Faults(served) if cloud.options.faults else served
+    return app
 
 
 async def _unprocessable(request: Request, error: Exception) -> JSONResponse:
