@@ -110,7 +110,7 @@ docs: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	$(BIN)/python -m lk_jupyter._docs
 	@$(BIN)/python tests/ui/browser.py
 	$(BIN)/python notebooks/on_local_cloud.py --fresh --simulate-gpu .out/film/cloud $(BIN)/python tests/ui/film.py
-	$(BIN)/python -m pytest -q -n 0 tests/ui/test_every_widget.py
+	LK_PICTURES=keep $(BIN)/python -m pytest -q -n 0 tests/ui/test_every_widget.py
 	@cp .out/screens/widget-*-light.png .out/screens/widget-*-dark.png notebooks/images/
 	$(BIN)/python tests/books.py
 

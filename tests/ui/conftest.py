@@ -31,13 +31,17 @@ def running_lab(cloud, tmp_path_factory):
 
 
 @pytest.fixture(scope="package")  # not longer: while it lives, its thread has a running event loop
-def chromium():
-    """A browser with its cache; it asks for nothing and opens no window."""
+def chromium(tmp_path_factory: pytest.TempPathFactory):
+    """A browser with its cache, which on disk keeps Lab's scripts compiled; it asks for nothing and opens no window."""
     with sync_playwright() as playwright:
         program = installed.find()
         assert program, installed.ADVICE
-        with playwright.chromium.launch(executable_path=program, args=FLAGS) as browser:
-            yield browser.new_context(viewport={"width": 1280, "height": 900})
+        profile, size = tmp_path_factory.mktemp("chromium"), {"width": 1280, "height": 900}
+        opened = playwright.chromium.launch_persistent_context(
+            profile, executable_path=program, args=FLAGS, viewport=size
+        )
+        with opened as context:
+            yield context
 
 
 @pytest.fixture

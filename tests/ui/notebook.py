@@ -1,5 +1,6 @@
 """What a user does with an open notebook, and sees of it."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ COMMAND = """([id, args]) => {
 }"""
 COMMANDS_ENDED = "() => !window.unended"
 SELECT = "cell => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = cell; }"
-#: Where pictures are kept, to be looked at.
+#: Where pictures are kept, to be looked at: those that are compared, and with LK_PICTURES all others.
 SCREENS = Path(__file__).parents[2] / ".out" / "screens"
+WANTED = "LK_PICTURES" in os.environ
 #: Milliseconds from one look at the page to the next; the default is every frame, which takes a core.
 LOOK = 50
 
@@ -37,6 +39,12 @@ def write(path: Path, *cells: str) -> None:
     book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
     book.cells = [nbformat.v4.new_code_cell(source) for source in cells]
     nbformat.write(book, path)
+
+
+def picture(shown: Page | Locator, name: str) -> None:
+    """Take a picture of a page or a part of it, where pictures are asked for."""
+    if WANTED:
+        shown.screenshot(path=SCREENS / f"{name}.png")
 
 
 def run_on(page: Page, card: str) -> None:
@@ -131,16 +139,16 @@ class OpenNotebook:
     def picture(self, name: str) -> None:
         """Take a picture of the notebook."""
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # a new theme comes with one
-        self.page.locator(".jp-NotebookPanel:visible").screenshot(path=SCREENS / f"{name}.png")
+        picture(self.page.locator(".jp-NotebookPanel:visible"), name)
 
     def picture_of(self, cell: int, name: str) -> None:
         """Take a picture of what a cell shows."""
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
-        self.output(cell).locator(".jp-OutputArea-output").last.screenshot(path=SCREENS / f"{name}.png")
+        picture(self.output(cell).locator(".jp-OutputArea-output").last, name)
 
     def pictures(self, name: str) -> None:
-        """Take two pictures, NAME-light and NAME-dark."""
-        for theme in self.themes():
+        """Take two pictures, NAME-light and NAME-dark, where pictures are asked for."""
+        for theme in self.themes() if WANTED else ():
             self.picture(f"{name}-{theme}")
 
     def _show_in(self, theme: str) -> None:

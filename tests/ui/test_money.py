@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from ui.notebook import SCREENS
+from ui.notebook import picture
 
 LOAD = "%load_ext lk_jupyter"
 WAITS = "import pathlib, time\nprint('on', flush=True)\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.05)"
@@ -69,14 +69,14 @@ def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_bill
     expect(status).to_contain_text("· 8.76/h")
     for theme in book.themes():
         accessible(status)
-        page.screenshot(path=SCREENS / f"money-{theme}.png")
+        picture(page, f"money-{theme}")
     status.click()
     active = page.get_by_role("region", name="Active now")
     expect(active.get_by_role("listitem")).to_have_count(4)
     expect(active).to_contain_text("8.76/h")
     expect(active.get_by_role("button", name="Abort several")).to_have_count(2)
     accessible(active)
-    page.screenshot(path=SCREENS / "money-active.png")
+    picture(page, "money-active")
     page.evaluate("document.activeElement.blur()")  # as where the button that had the focus is gone
     page.keyboard.press("Escape")
     expect(active).to_have_count(0)

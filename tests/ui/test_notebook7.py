@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from ui import lab
 from ui.beside import NOTEBOOK
-from ui.notebook import SCREENS, run_on, write
+from ui.notebook import picture, run_on, write
 
 PROGRAM = ("notebook", "--JupyterNotebookApp.expose_app_in_browser=True")
 
@@ -51,6 +51,6 @@ def test_a_cell_runs_on_a_machine_and_the_panel_shows_the_run(notebook, page, ac
     log = document.get_by_role("log", name="Log")
     expect(log).to_contain_text("hello from 42")
     expect(log.get_by_text("hello from 42")).to_be_in_viewport()
-    page.screenshot(path=SCREENS / "notebook7.png")
+    picture(page, "notebook7")
     run.get_by_role("button", name="Go to").click()
     expect(page.locator(".jp-Cell").nth(1)).to_have_class(re.compile("jp-mod-active"))

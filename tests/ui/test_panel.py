@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from ui.notebook import SCREENS, OpenNotebook, run_on
+from ui.notebook import OpenNotebook, picture, run_on
 from ui.traffic import Traffic
 
 LOAD = "%load_ext lk_jupyter"
@@ -167,7 +167,7 @@ def test_a_thousand_runs_are_one_stop_of_the_tab_key_and_only_those_that_are_see
     accessible(panel)
     before.click(button="right")
     expect(page.get_by_role("menuitem", name="Go to the cell of the run")).to_be_visible()
-    page.screenshot(path=SCREENS / "panel-many-runs.png")
+    picture(page, "panel-many-runs")
 
 
 def _of(cloud, runs):
@@ -221,7 +221,7 @@ def _bucket(panel, page, cloud, tmp_path, accessible):
     for content, answer in (("<script>", ""), ("not this", "Cancel"), ("another", "Overwrite")):
         _upload(bucket, hostile, content, answer)
         assert cloud.http.get(stored).text == ("<script>" if answer == "Cancel" else content)
-    bucket.screenshot(path=SCREENS / "panel-storage.png")
+    picture(bucket, "panel-storage")
     new = files.filter(has_text=hostile.name)
     for answer in ("Cancel", "Delete"):
         new.click()
@@ -257,7 +257,7 @@ def _rented(panel, cloud, vm, model):
     expect(machine).to_contain_text("A100")
     state = cloud.http.get(f"vms/{vm}/status").json()["status"]
     assert machine.inner_text().count(state) == 1
-    panel.page.screenshot(path=SCREENS / "panel-rented.png")
+    picture(panel.page, "panel-rented")
     machine.get_by_role("button", name="Delete box").press("Enter")
     panel.get_by_role("alertdialog").get_by_role("button", name="Cancel").press("Enter")
     expect(machine).to_be_visible()
@@ -310,7 +310,7 @@ def _machine(book: OpenNotebook, page, panel):
     page.get_by_role("menuitem", name="Run its cell again").click()
     question = page.get_by_role("dialog")
     expect(question).to_contain_text("It runs on L40S at 1.19/h. It costs at most 0.0198 credits.")
-    page.screenshot(path=SCREENS / "run-again.png")
+    picture(page, "run-again")
     question.get_by_role("button", name="Cancel").click()
     more.click()
     page.get_by_role("menuitem", name="Run its cell again").click()
@@ -391,7 +391,7 @@ def _troubles(page, status, accessible):
     page.route("**/lk/**", lambda route: route.abort())
     panel.get_by_role("button", name="Try again").click()
     expect(panel.get_by_role("alert").first).to_contain_text("Jupyter server doesn't answer")
-    page.screenshot(path=SCREENS / "panel-trouble.png")
+    picture(page, "panel-trouble")
     page.unroute("**/lk/**")
     panel.get_by_role("button", name="Try again").click()
     expect(panel.get_by_role("button", name="Try again")).to_be_hidden()
@@ -403,7 +403,7 @@ def _troubles(page, status, accessible):
     expect(panel.get_by_label("API key for")).to_be_visible()
     expect(panel).to_contain_text("no longer accepts your key")
     accessible(panel)
-    page.screenshot(path=SCREENS / "panel-revoked.png")
+    picture(page, "panel-revoked")
 
 
 def _tell(page, code, state, detail):
@@ -417,4 +417,4 @@ def _pictures(book, page, name, check=lambda: None):
     for theme in book.themes():
         page.locator("#jupyterlab-splash").wait_for(state="detached")
         check()
-        page.screenshot(path=SCREENS / f"{name}-{theme}.png")
+        picture(page, f"{name}-{theme}")

@@ -10,7 +10,7 @@ from serverext.conftest import environment
 
 from lk_jupyter.journal.journal import Journal, JournalEntry
 from ui import lab
-from ui.notebook import SCREENS
+from ui.notebook import picture
 
 PREFIX = "/user/ada/"
 HOSTILE = "<img src=x onerror=alert(1)>\u202e.ipynb"
@@ -57,7 +57,7 @@ def test_the_panel_is_the_sign_in_and_comes_back_after_a_restart_of_the_server(h
         page.locator(".lk-statusbar").press("Enter")
         panel = page.locator("#lk-jupyter-panel")
         accessible(panel)
-        page.screenshot(path=SCREENS / "panel-signed-out.png")
+        picture(page, "panel-signed-out")
         _sign_in(panel, "lk_" + "wrong" * 8)
         expect(panel.get_by_role("alert").filter(has_text="Nothing was changed")).to_be_visible()
         _sign_in(panel, cloud.api_key)
@@ -80,7 +80,7 @@ def test_the_panel_is_the_sign_in_and_comes_back_after_a_restart_of_the_server(h
         _sign_in(panel, cloud.api_key)
         expect(panel.get_by_text("local@localhost")).to_be_visible()
     expect(panel.get_by_role("alert").first).to_contain_text("The Jupyter server doesn't answer")
-    page.screenshot(path=SCREENS / "panel-server-gone.png")
+    picture(page, "panel-server-gone")
     with lab.serving(replace(first), home / "settings", variables, prefix):
         expect(panel.get_by_role("alert")).to_have_count(0)
         expect(panel.get_by_text("local@localhost")).to_be_visible()

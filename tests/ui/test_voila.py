@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from ui.beside import VOILA
 from ui.lab import FOLDERS, free_port
-from ui.notebook import SCREENS, write
+from ui.notebook import picture, write
 
 CELL = """from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.widgets import *
@@ -58,4 +58,4 @@ def test_widgets_live_in_voila_where_the_extension_of_lab_has_nothing_to_do(addr
     expect(form).to_contain_text("--gpu A100 --timeout 240")
     expect(balance).to_contain_text(re.compile(r"\d\.\d\d credits"))
     accessible(form)
-    page.screenshot(path=SCREENS / "voila.png")
+    picture(page, "voila")
