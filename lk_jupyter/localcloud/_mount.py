@@ -21,7 +21,7 @@ from starlette.datastructures import UploadFile as StarletteUpload
 
 from lk_jupyter.api._endpoint import Endpoint, endpoint_of, is_form
 from lk_jupyter.api._files import Upload
-from lk_jupyter.localcloud.context import AnonymousContext, Context, caller, visitor
+from lk_jupyter.localcloud.context import SIGNED, AnonymousContext, Context, caller, visitor
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -73,6 +73,7 @@ def mount(app: FastAPI, routing: Routing) -> None:
                 status_code=endpoint.status,
                 response_model=None if _is_bare(endpoint) else endpoint.returns,
                 response_model_exclude_unset=True,
+                openapi_extra=SIGNED if endpoint.auth else None,
             )
 
 

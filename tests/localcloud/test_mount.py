@@ -13,6 +13,7 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI, HTTPException
+from fastapi.dependencies.utils import get_dependant
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import Field
 
@@ -23,6 +24,7 @@ from lk_jupyter.api._files import Download, Upload
 from lk_jupyter.api._models import Model
 from lk_jupyter.errors import Invalid, NotFound, UsageError
 from lk_jupyter.localcloud import _mount
+from lk_jupyter.localcloud.context import caller
 from lk_jupyter.localcloud.strange import Strange
 
 
@@ -229,3 +231,8 @@ def test_errors_of_forms_and_downloads_are_errors_as_usual(things):
         things.load("none")
     with pytest.raises(Invalid, match="copies"):
         things.keep(Form.model_construct(file=Upload(b"x"), copies=-1))
+
+
+def test_who_asks_costs_a_route_no_field_at_the_start_of_the_cloud():
+    read = get_dependant(path="/", call=caller)  # once for each route
+    assert (read.dependencies, read.header_params, read.query_params) == ([], [], [])

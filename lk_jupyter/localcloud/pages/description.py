@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 
 from lk_jupyter.api._endpoint import EXTERNAL
+from lk_jupyter.localcloud.context import BEARER
 from lk_jupyter.localcloud.pages.page import check_origin
 
 PATH = "/openapi.json"
@@ -18,6 +19,7 @@ pages = APIRouter(dependencies=[Depends(check_origin)], include_in_schema=False)
 def complete(request: Request) -> dict[str, Any]:
     """Describe everything that is served here."""
     described: dict[str, Any] = request.app.openapi()
+    described["components"].setdefault("securitySchemes", {})[BEARER] = {"type": "http", "scheme": "bearer"}
     return described
 
 

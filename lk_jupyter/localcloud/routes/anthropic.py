@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from lk_jupyter.api._endpoint import IRIS
 from lk_jupyter.api.iris import TIMEOUT_RANGE, DedicatedChatCompletionRequest
 from lk_jupyter.api.serverless import ChatCompletionRequest
-from lk_jupyter.localcloud.context import Context, caller
+from lk_jupyter.localcloud.context import SIGNED, Context, caller
 from lk_jupyter.localcloud.models import sse
 from lk_jupyter.localcloud.models.anthropic import (
     CountRequest,
@@ -35,7 +35,7 @@ MESSAGES = f"{PREFIX}/v1/messages"
 router = APIRouter(route_class=StrictRoute)
 
 
-@router.post(MESSAGES, response_model=None)
+@router.post(MESSAGES, response_model=None, openapi_extra=SIGNED)
 async def messages(
     ctx: Annotated[Context, Depends(caller)],
     request: MessagesRequest,
@@ -49,14 +49,14 @@ async def messages(
     return sse.answer(events(request, await anext(pieces), pieces))
 
 
-@router.post(f"{MESSAGES}/count_tokens")
+@router.post(f"{MESSAGES}/count_tokens", openapi_extra=SIGNED)
 async def count_tokens(ctx: Annotated[Context, Depends(caller)], request: CountRequest) -> Json:
     """Count the tokens of a conversation; free."""
     await ctx.cloud.models.for_chat(await _model(ctx, request.model))
     return count_of(request)
 
 
-@router.get(f"{PREFIX}/v1/models/{{model:path}}")
+@router.get(f"{PREFIX}/v1/models/{{model:path}}", openapi_extra=SIGNED)
 async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -> Json:
     """Read one model, by its name or its alias."""
     rows = await anthropic_rows(ctx)

@@ -13,7 +13,7 @@ from lk_jupyter.api._endpoint import OPENAI
 from lk_jupyter.api.openai import OpenAI
 from lk_jupyter.api.serverless import ChatCompletionRequest, EmbeddingRequest, RoutePromptRequest, Serverless
 from lk_jupyter.localcloud._mount import implements
-from lk_jupyter.localcloud.context import Context, caller
+from lk_jupyter.localcloud.context import SIGNED, Context, caller
 from lk_jupyter.localcloud.models import models, sse, tokens
 from lk_jupyter.localcloud.models.envelope import Refusal
 from lk_jupyter.localcloud.strict_json import StrictRoute
@@ -29,7 +29,7 @@ async def list_models(ctx: Context) -> Json:
     return {"object": "list", "data": await ctx.cloud.models.all()}
 
 
-@router.get(f"{OPENAI}/models/{{model:path}}")
+@router.get(f"{OPENAI}/models/{{model:path}}", openapi_extra=SIGNED)
 async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -> Json:
     """Read one model, which OpenAI's own clients ask for by its name."""
     if row := next((row for row in await ctx.cloud.models.all() if row["id"] == model), None):
