@@ -11,12 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from itertools import chain, islice
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lk_jupyter.code.packages import installed_requirements
 from lk_jupyter.code.source import Source
+from lk_jupyter.config.files import working_folder
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError
 from lk_jupyter.options.runs import NEEDS, RunOptions, check, honored
@@ -228,7 +228,7 @@ class Executor(concurrent.futures.Executor):
     def _submit(
         self, function: Callable[..., Any], calls: list[Arguments], take: Callable[[list[Any]], Any]
     ) -> RunFuture[Any]:
-        call = FunctionCall.of(function, calls, Path.cwd())
+        call = FunctionCall.of(function, calls, working_folder())
         future: RunFuture[Any] = RunFuture()
         self._threads.submit(copy_context().run, self._go, future, call, take)  # the journal knows the cell by it
         self._futures.add(future)

@@ -185,7 +185,7 @@ class VMInstanceVariant(Model):
 class VMAvailability(Model):
     """The present offer; it ages within minutes."""
 
-    available_instance_variants: Items[VMInstanceVariant]
+    available_instance_variants: Items[VMInstanceVariant] = []
     available_hardware_profiles: list[VMHardwareProfile] | None = None
 
 

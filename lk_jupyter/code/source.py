@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lk_jupyter.config.files import working_folder
+
 
 @dataclass(frozen=True)
 class Source:
@@ -20,7 +22,7 @@ class Source:
     code: str
     file_name: str = "script.py"
     first_line: int = 1
-    folder: Path = field(default_factory=Path.cwd)
+    folder: Path = field(default_factory=working_folder)
     is_cell: bool = False
     values: Mapping[str, Any] = field(default_factory=dict)
     namespace: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)

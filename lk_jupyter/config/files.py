@@ -36,6 +36,14 @@ def platform_path(kind: str, *parts: str) -> Path:
     return base.joinpath(*parts)
 
 
+def working_folder() -> Path:
+    """Return the folder that relative paths start from. Raises UsageError if it was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("The working folder was deleted. Nothing was sent. Change to another folder: %cd ~") from None
+
+
 def config_file() -> Path:
     """Return the path of the user's config file; it need not exist."""
     return platform_path("config", "config.json")

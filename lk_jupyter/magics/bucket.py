@@ -10,6 +10,7 @@ from IPython.display import display
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._files import Upload
 from lk_jupyter.api.storage import BulkUploadBody, UploadFileBody
+from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import StorageError, UsageError
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
@@ -91,7 +92,7 @@ def _put(options: PutBucketOptions, _shell: InteractiveShell) -> None:
     paths, key, client = [Path(name).expanduser() for name in options.files], _key(options.to), current().client
     for path in paths:
         if not path.is_file():
-            raise UsageError(f"No file '{path}' in {Path.cwd()}. Nothing was sent.")
+            raise UsageError(f"No file '{path}' in {working_folder()}. Nothing was sent.")
     if len(paths) > 1:
         _put_all(client, paths, key)
         return

@@ -6,7 +6,6 @@ import ast
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -17,6 +16,7 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.code.ipython import as_python
 from lk_jupyter.code.source import Source
+from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import ApiError, RunError, UsageError
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
@@ -208,7 +208,7 @@ def _prepared(
     shell: InteractiveShell,
 ) -> T:
     source = Source(
-        cell, FILE_NAME, first_line=FIRST_LINE, folder=Path.cwd(), is_cell=True, namespace=_variables(shell, cell)
+        cell, FILE_NAME, first_line=FIRST_LINE, folder=working_folder(), is_cell=True, namespace=_variables(shell, cell)
     )
     try:
         return prepare(session, source, options)

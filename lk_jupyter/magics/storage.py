@@ -12,6 +12,7 @@ from pathlib import Path
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import NoSuchObject, ObjectExists, UsageError
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
@@ -167,7 +168,7 @@ def _sources(text: str) -> tuple[list[Path], bool]:
         return [path], False
     found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (of any folder)
     if not found:
-        raise UsageError(f"No file or folder '{text}' in {Path.cwd()}. Nothing was sent.")
+        raise UsageError(f"No file or folder '{text}' in {working_folder()}. Nothing was sent.")
     return found, True
 
 

@@ -73,7 +73,11 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
 @lk_vm.verb("offers", NoOptions)
 def _offers(_: NoOptions, _shell: InteractiveShell) -> None:
     """List VM types with their prices and what is free now."""
-    variants = current().client.vms.availability().available_instance_variants
+    sold = current().client.vms.availability()
+    others = sold.available_hardware_profiles or []
+    variants = sold.available_instance_variants or [
+        VMInstanceVariant(**{**each.model_dump(), "instance_type": "unknown"}) for each in others
+    ]
     rows = [_offer_row(variant) for variant in sorted(variants, key=lambda variant: variant.price_per_hour or 0)]
     columns = ("GPU", "Sold as", "Credits per GPU and hour", "GPUs sold", "Free now")
     display(Table(columns, rows, right=frozenset({"Credits per GPU and hour"})))

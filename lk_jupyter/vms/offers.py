@@ -66,6 +66,8 @@ def _of(variant: VMInstanceVariant) -> Iterable[VmOffer]:
 def chosen(found: list[VmOffer], wish: VmShape) -> VmOffer:
     """Return the offer that is meant. Raises UsageError for a shape that is not sold."""
     profiles = sorted({offer.profile for offer in found})
+    if not profiles:
+        raise UsageError("The server lists no VM with a price. Nothing was rented. See its VMs: %lk_vm offers")
     if wish.profile not in profiles:
         near = get_close_matches(wish.profile, profiles, n=1)
         hint = f"Did you mean {hardware_label(near[0])}? " if near else ""

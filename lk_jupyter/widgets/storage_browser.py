@@ -6,12 +6,12 @@ import shlex
 import threading
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from traitlets import Dict, Int, Unicode
 
+from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import InsufficientMemory, StorageError, UsageError
 from lk_jupyter.session import current
 from lk_jupyter.storage._listing import pages
@@ -243,7 +243,7 @@ class StorageBrowser(View):
         name = _plain(key).rstrip("/").rpartition("/")[2]
         if not is_file_name(name):
             raise UsageError(f"'{name}' can't be a file name here. Name one: %lk_get KEY FILE")
-        target = Path.cwd() / name
+        target = working_folder() / name
         if not replace and target.exists():
             return {"taken": name}
         try:

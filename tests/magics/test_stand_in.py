@@ -195,3 +195,33 @@ def test_what_an_interrupt_of_several_deletions_leaves_is_named(cloud, run_cell)
     cloud.on("DELETE /vms/{}", interrupted)
     shown = run_cell("%lk_vm delete a b --yes")
     assert f"%lk_vm delete {' '.join(each[:8] for each in cloud.vms)}" in shown
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%%lk_run --gpu A100\n1",
+        "%%lk_run --gpu A100 --dry-run\n1",
+        "%%lk_docker python:3.11 --gpu A100\ntrue",
+        "%lk_put a.txt",
+        "%lk_bucket put a.txt",
+        "from lk_jupyter.executor import Executor; Executor(gpu='A100').submit(print, 1)",
+    ],
+)
+def test_a_working_folder_that_was_deleted_is_named_and_nothing_is_sent(cloud, run_cell, tmp_path, monkeypatch, cell):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    shown = run_cell(cell)
+    monkeypatch.chdir(tmp_path)
+    assert "UsageError: The working folder was deleted. Nothing was sent. Change to another folder: %cd ~" in shown
+    assert not any("start" in call for call in cloud.calls)
+
+
+def test_vms_that_are_listed_without_what_is_sold_are_shown_and_none_is_rented(cloud, run_cell):
+    cards = [{"hardware_profile": "a100", "price_per_hour": 0.8, "allowed_gpus_per_instance": [1, 2]}]
+    cloud.on("GET /vms/availability", {"available_hardware_profiles": cards})
+    assert "unknown" in run_cell("%lk_vm offers")
+    assert "The server lists no VM with a price. Nothing was rented." in run_cell(CREATE)
+    assert not cloud.calls["POST /vms/create"]

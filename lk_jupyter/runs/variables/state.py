@@ -128,10 +128,10 @@ class ChangedState:
 
     def _write(self, files: Mapping[str, bytes]) -> None:
         """Write the files that the run wrote; a file that is another one here by now stays."""
-        folder = Path.cwd().resolve()
         sent = self.origin.files if self.origin else {}
         for name, content in files.items():
             try:
+                folder = Path.cwd().resolve()  # which may have been deleted meanwhile
                 path = (folder / name).resolve()
                 own = path.relative_to(folder).parts
                 if any(part.startswith((".", PREFIX)) for part in own) or Path(name).is_absolute():
