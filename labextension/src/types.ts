@@ -1609,7 +1609,7 @@ export interface VM {
 
 /** The present offer; it ages within minutes. */
 export interface VMAvailability {
-  available_instance_variants: VMInstanceVariant[];
+  available_instance_variants?: VMInstanceVariant[];
   available_hardware_profiles?: VMHardwareProfile[] | null;
 }
 
