@@ -14,6 +14,7 @@ from lk_jupyter.errors import (
     InvalidResponse,
     LkError,
     NotFound,
+    NotSignedIn,
     RateLimited,
     ServerError,
     Unauthorized,
@@ -26,10 +27,18 @@ PATIENCE = 900.0
 
 #: The same for a server that is there and does not know the thing (yet), or takes no key.
 PATIENCE_UNKNOWN = 10.0
-_REFUSALS = (NotFound, Unauthorized, Forbidden)
+_REFUSALS = (NotFound, NotSignedIn, Unauthorized, Forbidden)
 
 #: Failures that may be over in a while.
 BROKEN = (ConnectionFailed, InvalidResponse, RateLimited, ServerError, *_REFUSALS)
+
+
+def advised(error: LkError, advice: str) -> LkError:
+    """Return an error with what else to do."""
+    if not isinstance(error, ApiError):
+        return type(error)(f"{error}\n{advice}")
+    error.next_step = f"{error.next_step}\n{advice}".strip()
+    return error
 
 
 def check_patience(error: LkError, heard: float, advice: str) -> None:
@@ -40,9 +49,7 @@ def check_patience(error: LkError, heard: float, advice: str) -> None:
     """
     waited = time.monotonic() - heard
     if not isinstance(error, BROKEN) or (isinstance(error, _REFUSALS) and waited > PATIENCE_UNKNOWN):
-        if isinstance(error, ApiError):
-            error.next_step = f"{error.next_step}\n{advice}".strip()
-        raise error
+        raise advised(error, advice)
     if waited > PATIENCE:
         raise ConnectionFailed(f"No sign of the server for {PATIENCE / 60:.0f} minutes. {advice}")
 

@@ -12,7 +12,15 @@ from typing import Any
 from pydantic import SecretStr
 
 from lk_jupyter._fork import renew_in_child
-from lk_jupyter.errors import ApiError, ConnectionFailed, NotSignedIn, OutcomeUnknown, UsageError
+from lk_jupyter.errors import (
+    ApiError,
+    ConnectionFailed,
+    NotSignedIn,
+    OutcomeUnknown,
+    RateLimited,
+    ServerError,
+    UsageError,
+)
 from lk_jupyter.text.secrets import never_show
 
 #: A session is renewed when this many seconds or fewer remain.
@@ -155,6 +163,11 @@ class Tokens:
         except ApiError as error:
             if self._adopt_newer() and self._access:  # another program was faster
                 return self._access
+            if isinstance(error, ServerError | RateLimited):
+                raise ConnectionFailed(
+                    f"Your session couldn't be renewed: the server answered HTTP {error.status}. Try again in a "
+                    "minute, or sign in again: %lk_login"
+                ) from None
             raise NotSignedIn(f"Your session has expired (HTTP {error.status}). Sign in again: %lk_login") from None
         except OutcomeUnknown:
             raise ConnectionFailed("Your session couldn't be renewed: the answer was lost. Try again.") from None

@@ -392,7 +392,15 @@ def test_a_session_that_is_refused_again_is_an_error(server, start_client):
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("status", [400, 401, 422, 500])
+def test_a_session_that_a_failing_server_does_not_renew_is_no_ended_one(server, start_client):
+    server.json({"detail": "boom"}, 500).json(_pair()).json(STARTED)
+    client = start_client(jwt(10), refresh_token="refresh-1")
+    with pytest.raises(ConnectionFailed, match=r"couldn't be renewed: the server answered HTTP 500\."):
+        client.execution.start_streaming(REQUEST)
+    assert client.execution.start_streaming(REQUEST).execution_id == "e1"
+
+
+@pytest.mark.parametrize("status", [400, 401, 422])
 def test_a_session_that_is_not_renewed_asks_to_sign_in(server, start_client, status):
     server.json({"detail": "no"}, status)
     with pytest.raises(NotSignedIn, match="%lk_login"):

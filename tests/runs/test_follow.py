@@ -7,7 +7,7 @@ from api.scripted import RESET, answer
 
 from lk_jupyter.api import _polling
 from lk_jupyter.api._events import Finished, Output
-from lk_jupyter.errors import ConnectionFailed, NotFound
+from lk_jupyter.errors import ConnectionFailed, NotFound, NotSignedIn
 from lk_jupyter.runs.log import RunLog
 
 from .conftest import DONE, RUN, STREAM, not_found, output
@@ -178,6 +178,18 @@ def test_the_end_is_waited_for_though_the_record_cannot_be_read_at_first(followe
 
     server.handler = busy
     assert seen(follower) == ("".join(LINES), Finished(0))
+
+
+def test_a_session_that_ends_while_a_run_is_followed_names_the_run(follower, monkeypatch):
+    monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", -1)
+
+    def ended(_execution_id):
+        raise NotSignedIn("Your session has expired (HTTP 401). Sign in again: %lk_login")
+
+    monkeypatch.setattr(follower.client.execution, "status", ended)
+    advice = f"may still be active.*%lk_attach {follower.execution_id}"
+    with pytest.raises(NotSignedIn, match=rf"%lk_login\n.*{advice}"):
+        list(follower.events())
 
 
 def test_a_run_that_the_server_does_not_know_is_not_waited_for(follower, scripted_run, server, monkeypatch):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from lk_jupyter.errors import ApiError, LkError
+from lk_jupyter.api._polling import advised
+from lk_jupyter.errors import LkError
 from lk_jupyter.magics._output.interrupt import interrupt
 from lk_jupyter.runs.interrupts import true_interrupts
 
@@ -29,8 +30,4 @@ def each_of(found: Sequence[T], act: Callable[[T], object], name: Callable[[T], 
             rest = " ".join([*failed, *names[index:]])
             raise interrupt(f"stopped. {left.format(rest)}") from None
     for first in failed.values():
-        words = left.format(" ".join(failed))
-        if not isinstance(first, ApiError):
-            raise type(first)(f"{first}\n{words}")
-        first.next_step = f"{first.next_step}\n{words}".strip()
-        raise first
+        raise advised(first, left.format(" ".join(failed)))
