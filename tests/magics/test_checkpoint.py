@@ -27,7 +27,7 @@ def test_a_run_out_of_time_ends_with_the_line_that_goes_on_from_what_it_saved(ke
     assert cell.error["ename"] == "RunFailed"
     said = next(line.strip() for shown in cell.shown for line in shown.splitlines() if "Saved" in line)
     saved, _, line = said.partition(" Resume from there: ")
-    assert re.fullmatch(r"Saved 1 file, [23] bytes, after 4\.\d s\.", saved)
+    assert re.fullmatch(r"Saved 1 file, [23] B, after 4\.\d s\.", saved)
     short_id = kernel.value("first.short_id").strip("'")
     assert line == f"%%lk_run --gpu A100 --timeout 6 --label=long --save first --resume {short_id}"
 
