@@ -8,6 +8,9 @@ redraw what is not its own.
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+from textwrap import TextWrapper
 
 #: Characters of one line that a notebook shows; the log file has all of them.
 LINE_LIMIT = 5_000
@@ -156,3 +159,20 @@ def clip(line: str) -> str:
     if len(line) <= LINE_LIMIT:
         return line
     return f"{line[:LINE_LIMIT]}[0m … (long line; the log file has all of it)"
+
+
+def columns_of_terminal() -> int | None:
+    """Return how many letters a line of the terminal has in which output appears; None where it appears elsewhere."""
+    try:
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    except ValueError:  # it is closed
+        return None
+
+
+def wrapped(text: str, width: int | None, indent: str = "") -> str:
+    """Return lines that are no longer than this, unless a word is; ``indent`` begins each but the first."""
+    if not width or max(map(len, text.split("\n"))) <= width:
+        return text
+    wrapper = TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    parts = [wrapper.wrap(line) or [""] for line in text.split("\n")]
+    return "\n".join(line for part in parts for line in part)

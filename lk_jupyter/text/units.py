@@ -33,6 +33,11 @@ def duration_label(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def whole_label(seconds: float) -> str:
+    """Return a time span in whole seconds, as what counts them shows it: ``42 s``, ``3 min 05 s``."""
+    return f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)
+
+
 def size_label(size: float) -> str:
     """Return bytes as people read them: 12.3 MB."""
     for unit in _UNITS:

@@ -1,30 +1,41 @@
 """A table as HTML and as text, and several of them as one picture.
 
+Colors come from the theme of Jupyter, or from the page around it: a dark page may be on a machine that prefers light.
 Alignment stands three times: in the stylesheet for notebooks, in the style of a cell where a
 stylesheet is dropped (a notebook that is not trusted), in ``align`` where both are (GitHub).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
 from html import escape
+from itertools import zip_longest
 from numbers import Integral, Real
 from typing import Any
 
+from lk_jupyter.text.terminal import columns_of_terminal, wrapped
 from lk_jupyter.views.picture import StaticView
 
 #: Rows of a long list that are shown, and letters of a value.
-MOST, LETTERS = 50, 200
+MOST, LETTERS = 60, 200
+
+#: Letters of a column of text that are never wrapped in a terminal, and of a cell that isn't in a page.
+_UNWRAPPED, _BRIEF = 24, 40
+
+#: What is between two columns, and before those that are below a row.
+_GAP, _BELOW = "  ", "    "
+
+#: Letters of a line of a DataFrame where no terminal says how many it has.
+_COLUMNS = 80
 
 STYLE = """<style>
-.lk-picture{--lk-dim:var(--jp-ui-font-color2,#5a5a5a);--lk-line:var(--jp-border-color2,#d4d4d4);
---lk-mark:var(--jp-brand-color1,#1976d2);color:var(--jp-ui-font-color1,#1f1f1f);overflow-x:auto}
-@media (prefers-color-scheme:dark){.lk-picture{--lk-dim:var(--jp-ui-font-color2,#b0b0b0);
---lk-line:var(--jp-border-color2,#555);--lk-mark:var(--jp-brand-color1,#64b5f6);
-color:var(--jp-ui-font-color1,#ececec)}}
+.lk-picture{--lk-dim:var(--jp-ui-font-color2,color-mix(in srgb,currentColor 75%,transparent));
+--lk-line:var(--jp-border-color2,color-mix(in srgb,currentColor 25%,transparent));
+--lk-mark:var(--jp-brand-color1,#1e88e5);color:var(--jp-ui-font-color1,inherit);overflow-x:auto}
 .lk-picture table{border-collapse:collapse;margin:0 0 8px;color:inherit;font-size:inherit;
 font-variant-numeric:tabular-nums}
 .lk-picture caption{caption-side:top;text-align:left;font-weight:600;padding:4px 8px;white-space:nowrap}
@@ -32,7 +43,7 @@ font-variant-numeric:tabular-nums}
 border-bottom:1px solid var(--lk-line);text-align:left}
 .lk-picture tbody tr:nth-child(n){background:none}
 .lk-picture tbody tr:nth-child(n):hover{background:var(--jp-layout-color2,rgba(127,127,127,.12))}
-.lk-picture [align=right]{white-space:nowrap}
+.lk-picture [align=right],.lk-brief td,.lk-brief th{white-space:nowrap}
 .lk-picture tbody th{font-weight:500}
 .lk-picture p{margin:0 8px 8px;color:var(--lk-dim)}
 .lk-picture svg{vertical-align:middle;color:var(--lk-mark)}
@@ -57,6 +68,9 @@ class Drawing:
 
 
 Cell = str | Drawing
+
+#: The name of a column and its cells, as text.
+Column = Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -83,14 +97,64 @@ class Table:
         object.__setattr__(self, "caption", redact(self.caption))
 
     def __str__(self) -> str:
-        told = [[" ".join(str(cell).splitlines()) for cell in row] for row in self.rows]
-        widths = [max(map(len, column)) for column in zip(self.columns, *told, strict=True)]
-        lines = [self.columns, ["-" * width for width in widths], *told]
-        return "\n".join(filter(None, [self.caption, *(self._aligned(line, widths) for line in lines), self.note]))
+        return self.text(columns_of_terminal())
 
-    def _aligned(self, cells: Sequence[str], widths: Sequence[int]) -> str:
-        sides = [str.rjust if name in self.right else str.ljust for name in self.columns]
-        return "  ".join(side(cell, width) for side, cell, width in zip(sides, cells, widths, strict=True)).rstrip()
+    def text(self, width: int | None) -> str:
+        """Return it as lines of this width at most: long text is wrapped, and what doesn't fit is below its row."""
+        if not self.columns:
+            return "\n".join(filter(None, [self.caption, self.note]))
+        rows = [list(self.columns), *([_one_line(cell) for cell in row] for row in self.rows)]
+        parts = self._parts(list(zip(*rows, strict=True)), width)
+        drawn = [self._part(part, width) if part is parts[0] else self._below(part, width) for part in parts]
+        head, *body = [[line for lines in row for line in lines] for row in zip(*drawn, strict=True)]
+        rule = _GAP.join("-" * space for space in self._widths(parts[0], width))
+        lines = [*head, rule, *(line for row in body for line in row)]
+        return "\n".join(filter(None, [wrapped(self.caption, width), *lines, wrapped(self.note, width)]))
+
+    def _parts(self, columns: Sequence[Column], width: int | None) -> list[list[Column]]:
+        """Return which columns are next to each other in a line."""
+        parts: list[list[Column]] = [[]]
+        for column in columns:
+            needed = [self._least(each) + len(_GAP) for each in (*parts[-1], column)]
+            if width and parts[-1] and sum(needed) > width + len(_GAP) - len(_BELOW) * (len(parts) > 1):
+                parts.append([])
+            parts[-1].append(column)
+        return parts
+
+    def _least(self, column: Column) -> int:
+        """Return the letters that a column needs: only long text is wrapped."""
+        natural = max(map(len, column))
+        if natural <= _UNWRAPPED or column[0] in self.right:
+            return natural
+        return max(_UNWRAPPED, *(len(piece.rstrip()) for cell in column for piece in _pieces(cell)))
+
+    def _widths(self, columns: Sequence[Column], width: int | None) -> list[int]:
+        """Return how wide columns are that are next to each other: the widest text gives what is too much."""
+        widths, least = [max(map(len, column)) for column in columns], list(map(self._least, columns))
+        while width and (over := sum(widths) + len(_GAP) * (len(widths) - 1) - width) > 0:
+            spare = [have - need for have, need in zip(widths, least, strict=True)]
+            if not any(spare):
+                break
+            widest = max((have, at) for at, have in enumerate(widths) if spare[at])[1]
+            widths[widest] -= min(over, spare[widest])
+        return widths
+
+    def _below(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
+        """Return the lines of columns that didn't fit next to the others."""
+        drawn = self._part(columns, width and width - len(_BELOW))
+        return [[_BELOW + line if line else "" for line in lines] for lines in drawn]
+
+    def _part(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
+        """Return the lines of each row, the names first."""
+        widths, names = self._widths(columns, width), [column[0] for column in columns]
+        sides = [str.rjust if name in self.right else str.ljust for name in names]
+        return [
+            [
+                _GAP.join(side(cell, space) for side, cell, space in zip(sides, line, widths, strict=True)).rstrip()
+                for line in zip_longest(*map(_folded, row, widths), fillvalue="")
+            ]
+            for row in zip(*columns, strict=True)
+        ]
 
     def _repr_html_(self) -> str:
         return f'<div class="lk-picture">{STYLE}{self.html}</div>'
@@ -102,7 +166,9 @@ class Table:
         head = "".join(f'<th scope="col"{self._style(name)}>{escape(name)}</th>' for name in self.columns)
         body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows)
         note = "".join(f"<p>{escape(line)}</p>" for line in self.note.splitlines())
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+        is_brief = all(len(cell) <= _BRIEF for row in self.rows for cell in row)  # each row is one line then
+        table = '<table class="lk-brief">' if is_brief else "<table>"
+        return f"{table}{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
     def _row(self, cells: Sequence[Cell]) -> str:
         styles = [self._style(name) for name in self.columns]
@@ -115,6 +181,27 @@ class Table:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": self._repr_html_()}
+
+
+def _pieces(text: str) -> list[str]:
+    """Return the parts of a text between which a line may end: words, parts of a path and of a long name."""
+    return re.findall(r"[^\s/_]*(?:[/_]|\s+|$)", text)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """Return a text as lines of this width, unless a part of it is longer."""
+    if len(text) <= width:
+        return [text]
+    lines = [""]
+    for piece in _pieces(text):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines]
+
+
+def _one_line(cell: Cell) -> str:
+    return " ".join(str(cell).splitlines())
 
 
 def _html(cell: Cell) -> str:
@@ -134,7 +221,13 @@ def shown_as_grid(frame: Any) -> Any:
     """Have this DataFrame shown like all our tables; what is made of it looks as pandas shows it. Returns it."""
     if hasattr(frame, "to_html"):
         object.__setattr__(frame, "_repr_html_", lambda: grid(frame)._repr_html_())
+        object.__setattr__(frame, "_repr_mimebundle_", lambda **_: _forms_of(frame))
     return frame
+
+
+def _forms_of(frame: Any) -> dict[str, str]:
+    shown = grid(frame)
+    return {"text/plain": shown.text(columns_of_terminal() or _COLUMNS), "text/html": shown._repr_html_()}
 
 
 def grid(frame: Any) -> Table:

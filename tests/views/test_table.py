@@ -40,10 +40,10 @@ def test_a_screen_reader_can_tell_what_a_cell_belongs_to():
     assert scopes == ["col", "col", "row", "row"]
 
 
-def test_colours_are_those_of_the_theme_where_there_is_one():
+def test_colours_are_those_of_the_theme_where_there_is_one_and_else_of_the_page():
     colours = re.findall(r"(?:color|--lk-\w+): ?([^;}]+)", STYLE)
-    assert all(colour.startswith(("var(--jp-", "var(--lk-", "inherit")) for colour in colours if colour != "dark)")
-    assert "prefers-color-scheme:dark" in STYLE
+    assert all(colour.startswith(("var(--jp-", "var(--lk-", "inherit")) for colour in colours)
+    assert "prefers-color-scheme" not in STYLE  # a front end may be dark on a machine that prefers light
 
 
 def test_figures_stand_right_where_styles_are_dropped():
@@ -90,9 +90,46 @@ def test_a_data_frame_looks_like_every_table_and_stays_one():
     assert ">new<" in frame._repr_html_()
     assert "lk-picture" not in frame[["n"]]._repr_html_()
     assert pickle.loads(pickle.dumps(frame)).equals(frame)
-    long = grid(pandas.DataFrame({"n": range(60)}))
+    long = grid(pandas.DataFrame({"n": range(70)}))
     assert long.note == "… and 10 more: they are in the DataFrame."
+
+
+def test_a_row_that_a_line_is_too_short_for_goes_on_below():
+    columns = ("Run", "Cost", "Name", "Id")
+    rows = [("3f0c", "0.5", "a name of a run that is long", "3f0c2a9e-5b1d-4c7e-9a52-000000000000")]
+    table = Table(columns, rows, right={"Cost"})
+    assert table.text(60).splitlines() == [
+        "Run   Cost  Name",
+        "    Id",
+        "----  ----  ----------------------------",
+        "3f0c   0.5  a name of a run that is long",
+        "    3f0c2a9e-5b1d-4c7e-9a52-000000000000",
+    ]
+    assert table.text(40).splitlines()[-2:] == [rows[0][0] + "   0.5  " + rows[0][2], "    " + rows[0][3]]
+    assert table.text(None).splitlines()[-1].startswith("3f0c   0.5  a name of a run that is long  3f0c2a9e-")
+
+
+def test_long_text_is_wrapped_in_its_column_between_words_and_parts_of_a_path():
+    text = "serverless_inference_completion_tokens of data/of/some/month/of/the/year.parquet"
+    shown = Table(("What", "Per"), [(text, "hour")]).text(40)
+    assert shown.splitlines()[2:] == [
+        "serverless_inference_completion_    hour",
+        "tokens of data/of/some/month/of/",
+        "the/year.parquet",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_line_is_longer_than_the_terminal_is_wide(width):
+    words = ["alpha", "a few more words", "x" * 12, "", "1.5", "a/path/of/some/file.csv", "a text " * 30]
+    rows = [tuple("0.5" if at == 3 else words[(at + row) % len(words)] for at in range(9)) for row in range(9)]
+    note = "A note that is longer than most terminals are wide, with words that are short. " * 2
+    table = Table([f"column {at}" for at in range(9)], rows, note.strip(), frozenset({"column 3"}), note.strip())
+    shown = table.text(width)
+    assert max(map(len, shown.splitlines())) <= width
+    assert len(re.findall("x{12}", shown)) == str(rows).count("x" * 12)
 
 
 def test_a_table_without_rows_is_its_head():
     assert str(Table(("Run", "Cost"), [])).splitlines() == ["Run  Cost", "---  ----"]
+    assert str(Table((), [], "No columns.")) == "No columns."

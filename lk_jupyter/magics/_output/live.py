@@ -18,13 +18,16 @@ from IPython.display import display
 from lk_jupyter.api.states import label_of, mark_of
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.text.redact import COLOUR, LineRedactor, redact, redact_bundle, redact_values
-from lk_jupyter.text.terminal import TerminalText
+from lk_jupyter.text.terminal import TerminalText, columns_of_terminal, wrapped
 
 #: Seconds between two updates of one line.
 PACE = 1.0
 
 #: Lines of stderr that a folded output holds: the last ones.
 STDERR_LINES = 200
+
+#: A space at which a line isn't wrapped.
+_FIRM = "\xa0"
 
 _ADDRESS = re.compile(r"https?://[^\s<>&]+(?<![.,;:)])")
 #: A run as data: the Lab extension draws it as a header and keeps it true; other front ends show the text beside it.
@@ -63,8 +66,10 @@ class StatusLine:
         self._remark = redact(text)
 
     def __str__(self) -> str:
-        line = " · ".join([f"{self.mark} {self.state}", *self.facts])
-        return "\n  ".join([line, *self.remark.splitlines()])
+        width = columns_of_terminal()
+        facts = [fact.replace(" ", _FIRM) for fact in (f"{self.mark} {self.state}", *self.facts)]
+        line = wrapped(" · ".join(facts), width, "  ").replace(_FIRM, " ")
+        return "\n".join([line, *(wrapped(f"  {part}", width, "  ") for part in self.remark.splitlines())])
 
     def _html(self) -> str:
         colour = f"var({_COLOURS.get(self.mark, '--jp-ui-font-color2')})"
@@ -97,11 +102,11 @@ class Note:
         self.text = text
 
     def __str__(self) -> str:
-        return self.text
+        return wrapped(self.text, columns_of_terminal())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         html = f'<div style="{FONT}; color: var(--jp-ui-font-color2)">{escape(self.text)}</div>' if self.text else ""
-        return {"text/plain": self.text, "text/html": html}
+        return {"text/plain": str(self), "text/html": html}
 
 
 class Hidden:
@@ -128,7 +133,7 @@ class Hints:
         self._remarks = remarks
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self._remarks))
+        return wrapped("\n".join(map(str, self._remarks)), columns_of_terminal(), "  ")
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         lines = "".join(f"<div><strong>Hint:</strong> {linked(remark.text)}</div>" for remark in self._remarks)
@@ -234,6 +239,7 @@ class LiveOutput:
         self._shown: str | None = None
         self._content: object = None
         self._shown_at = -math.inf
+        self._remarked: set[str] = set()
 
     def show(self, content: object, *, now: bool = False) -> None:
         """Show the content in place of the last; it may be passed over, unless ``now``."""
@@ -241,6 +247,8 @@ class LiveOutput:
         said = self._said(content)
         if said == self._shown or not (now or self.is_due):
             return
+        if isinstance(content, StatusLine) and not self._in_place:
+            self._leave_out_remarks(content)
         self._content = content if isinstance(content, StatusLine) else Redacted(content)
         if self._update is None or not self._in_place:
             self._update = show_updated(self._shell, self._content)
@@ -252,6 +260,12 @@ class LiveOutput:
         """Show the content as a new output, where the output that had it was taken away."""
         if self._content is not None:
             self._update = show_updated(self._shell, self._content)
+
+    def _leave_out_remarks(self, line: StatusLine) -> None:
+        """Keep only the remarks that none of the lines above has, which stay."""
+        new = [part for part in line.remark.splitlines() if part not in self._remarked]
+        self._remarked.update(new)
+        line.remark = "\n".join(new)
 
     def _said(self, content: object) -> str | None:
         """Return the identity of content: its text, or its revision if the text isn't enough."""

@@ -41,7 +41,7 @@ from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.outcome import duration_of, stderr_beside_frames
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
-from lk_jupyter.text.units import duration_label
+from lk_jupyter.text.units import duration_label, whole_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Seconds between two writes of the log, and what an unfinished line gets to be finished.
@@ -200,7 +200,8 @@ class RunDisplay:
         bill = pump.stopwatch.bill(self._price)
         seconds = bill.seconds
         if seconds is not None:
-            figures = [f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)]
+            limit = self._company.time_limit
+            figures = [whole_label(seconds) + (f" of {whole_label(limit)}" if limit else "")]
             figures += [bill.label] if seconds >= 1 else []
         elif (waited := pump.waiting) >= LONG_WAIT:
             figures = [f"waiting for {duration_label(round(waited))}"]
@@ -229,6 +230,7 @@ class RunDisplay:
         line.run = {
             **({"execution_id": run.execution_id} if run else {}),
             "state": state,
+            **({"time_limit_seconds": limit} if (limit := self._company.time_limit) else {}),
             **facts_so_far(bill, self._machine, package),
             "told": [word for word in told if word],
         }

@@ -22,6 +22,9 @@ class RunObserver:
 
     notices: Sequence[Notice] = ()
 
+    #: Seconds after which the run is ended, if this companion knows.
+    time_limit: int | None = None
+
     def started(self, run: Run) -> None:
         """Handle the start of the run, or the start of following it."""
 
@@ -67,6 +70,11 @@ class ObserverGroup:
             with suppress(Exception):
                 found += companion.notices
         return found
+
+    @property
+    def time_limit(self) -> int | None:
+        """Seconds after which the run is ended, if any of them knows."""
+        return next((each.time_limit for each in self.companions if each.time_limit is not None), None)
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return what any of them has to say at the end."""

@@ -18,7 +18,7 @@ from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, resume_line, told
-from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.text.units import credits_label, duration_label, whole_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -26,23 +26,22 @@ if TYPE_CHECKING:
 
 
 class Countdown(RunObserver):
-    """Counts the seconds of a run down to its time limit, if it is known, and reports its checkpoint."""
+    """Watches the time limit of a run, if it is known, and reports its checkpoint."""
 
     def __init__(self, limit: int | None, package: Bundle | None = None) -> None:
-        self._limit = limit
+        self.time_limit = limit
         self._package = package
         self._late: list[Notice] = []
         self._saved: Frame | None = None
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002
-        """Return the time that is left, and warn late in the run."""
-        if seconds is None or self._limit is None:
-            return []
-        left = max(0.0, self._limit - seconds)
-        if self._limit - left >= LATE * self._limit:
-            self._late = [Notice(f"{_whole(left)} of {_whole(self._limit)} remain.", WARNING)]
+        """Warn late in the run; the status line has the limit."""
+        limit = self.time_limit
+        if seconds is not None and limit is not None and seconds >= LATE * limit:
+            left = max(0.0, limit - seconds)
+            self._late = [Notice(f"{whole_label(left)} of {whole_label(limit)} remain.", WARNING)]
             self.notices = [*self._late, *([told(self._saved.payload)] if self._saved else [])]
-        return [f"{_whole(left)} left"]
+        return []
 
     def saw(self, frame: Frame) -> None:
         """Show what the run saved."""
@@ -58,10 +57,6 @@ class Countdown(RunObserver):
         if "problem" in self._saved.payload or record.status.lower() in SUCCEEDED_STATES:
             return [remark]
         return [Notice(f"{remark.text} Resume from there: {resume_line(self._package, run.short_id)}")]
-
-
-def _whole(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)
 
 
 #: Seconds before its last one at which a run is stopped, so that the stop comes before the time limit.
