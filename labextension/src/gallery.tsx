@@ -3,6 +3,8 @@ import React, { ReactElement, useRef } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import { Chat } from './components/Chat';
+import type { IconName } from './components/Icon';
+import { Rows } from './components/Rows';
 import type { Listing } from './components/folders';
 import { MachinePicker } from './components/MachinePicker';
 import { Frame } from './components/metrics';
@@ -24,7 +26,7 @@ const nothing = () => undefined;
 const later = () => new Promise<never>(nothing);
 
 const A100 = { machine: 'gpu.a100', price_per_hour: '1.59', time_limit_seconds: 300 };
-const idOf = (at: number) => `3f0c2a9e-5b1d-4c7e-9a52-${String(at).padStart(12, '0')}`;
+const idOf = (at: number) => `${String(at).padStart(8, '0')}-5b1d-4c7e-9a52-${String(at).padStart(12, '0')}`;
 
 /** What an output keeps of a run, what is heard of it, and since when nobody answers. */
 type Kept = [kept: object, heard?: HeardRun, silent?: number];
@@ -226,6 +228,12 @@ const table = {
   ...{ note: '', onOpen: later, onAbort: later, onPrice: later, onRerun: later, onCompare: later }
 };
 
+const act = (icon: IconName, name: string) => ({ icon, name, words: name, onAct: nothing });
+const rented = ['train', 'a name that is longer than the panel is wide'].map((title, at) => ({
+  ...{ key: idOf(at), title, facts: ['running', '2 × H100', '5.58/h', '1.24 credits', '203.0.113.7'] },
+  acts: [act('code', `Log in to ${title}`), act('remove', `Delete ${title}`)]
+}));
+
 /** The panel as it is in other states of the cloud. */
 function panelOf(state: object) {
   return (
@@ -260,6 +268,11 @@ const SCENES: Record<string, ReactElement> = {
   ),
   'panel-empty': panelOf({}),
   'panel-unreachable': panelOf({ trouble: new Trouble('unreachable', 'No answer from api.example.org.') }),
+  'panel-rented': (
+    <div style={{ width: 280 }} className="lk-panel">
+      <Rows label="VMs" none="" rows={rented} onMenu={nothing} />
+    </div>
+  ),
   picker: <MachinePicker {...picker} />,
   'picker-none': <MachinePicker {...picker} rows={[]} total="0 of 7 machines." problem="No machine has 512 GiB." />,
   'picker-narrow': (

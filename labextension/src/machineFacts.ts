@@ -1,4 +1,4 @@
-/** What is said of a machine wherever one is chosen: the picker, and "Run on ▾". */
+/** What is said of a machine wherever one is chosen: the picker, and "Run on". */
 import { credits } from './format';
 import { trans } from './trans';
 import { MachineRow } from './types';

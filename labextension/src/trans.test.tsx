@@ -333,8 +333,11 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
   Rows: [
     () => (
       <>
-        <Rows label="DATA" none="DATA" rows={undefined} />
-        <Rows label="DATA" none="DATA" rows={[{ key: 'DATA', title: 'DATA', facts: ['DATA'] }]} />
+        <Rows label="DATA" none="DATA" rows={undefined} onMenu={nothing} />
+        <Rows
+          {...{ label: 'DATA', none: 'DATA', onMenu: nothing }}
+          rows={[{ key: 'DATA', title: 'DATA', facts: ['DATA'], acts: [] }]}
+        />
       </>
     )
   ],
@@ -492,7 +495,11 @@ test('all words of the panel go through the translator', async () => {
   });
   render(panelOf(heard));
   await settle();
-  for (const words of [/^⟦(Stop|Delete|Abort|Revoke)⟧$/, /Cheapest/, /Make DATA the default/]) {
+  const ends = screen.getAllByRole('button', { name: /^⟦(Stop|Delete|Revoke)/ });
+  act(() => ends.forEach(button => fireEvent.click(button)));
+  await settle();
+  expect(untranslated()).toEqual([]);
+  for (const words of [/Cheapest/, /Make DATA the default/]) {
     press(words);
     await settle();
     expect(untranslated()).toEqual([]);

@@ -26,7 +26,7 @@ DRAWN = re.compile("last|no samples")
 RENEW = os.environ.get("LK_PICTURES") == "renew"
 
 SCENES = (
-    *("header", "panel", "panel-signed-out", "panel-empty", "panel-unreachable"),
+    *("header", "panel", "panel-signed-out", "panel-empty", "panel-unreachable", "panel-rented"),
     *("picker", "picker-none", "picker-narrow", "metrics", "metrics-compared", "metrics-empty"),
     *("storage", "storage-empty", "storage-previews", "runs", "chat", "chat-empty"),
 )
@@ -201,3 +201,55 @@ def test_nothing_is_cut_off_moves_or_is_told_by_colour_only(gallery):
         assert header.get_by_role("status").inner_text()
         assert header.locator(".lk-run-header-sign svg").bounding_box()["width"] == 16
     page.screenshot(path=SCREENS / "gallery-forced-colors.png", full_page=True)
+
+
+#: The controls of each view, by number; which are reached by arrows from another; what two of a view are named alike.
+CONTROLS = """() => {
+    const all = [...document.querySelectorAll('main :is(button, input, select, textarea, a[href], [tabindex])')];
+    const shown = all.filter(node => !node.disabled && node.checkVisibility());
+    shown.forEach((node, at) => { node.dataset.control = at; });
+    const groups = '[role=list], [role=tree], [role=grid], [role=tablist], [role=radiogroup], ul, fieldset';
+    const names = new Map();
+    const twice = [];
+    for (const node of shown.filter(node => node.matches('button, a'))) {
+        const view = node.closest('section[aria-label], [role=region]');
+        const words = node.getAttribute('aria-label') || node.innerText.trim();
+        const known = names.get(view) ?? names.set(view, new Set()).get(view);
+        if (!words || known.has(words)) twice.push(node.outerHTML.slice(0, 200));
+        known.add(words);
+    }
+    return {
+        count: shown.length,
+        byArrows: shown.filter(node => node.tabIndex < 0 || node.type === 'radio').map(node => +node.dataset.control),
+        alone: shown.filter(node => node.tabIndex < 0 && !node.closest(groups)).map(node => node.outerHTML.slice(0, 200)),
+        twice,
+    };
+}"""
+#: The control that has the focus, and whether one sees that.
+FOCUSED = """() => {
+    const node = document.activeElement;
+    const around = node.matches('input[type=radio]') ? node.closest('label, li, tr') ?? node : node;
+    const style = [node, around].map(one => getComputedStyle(one));
+    const isSeen = style.some(one => (one.outlineStyle !== 'none' && parseFloat(one.outlineWidth) >= 1)
+        || one.boxShadow !== 'none');
+    return [+(node.dataset.control ?? -1), isSeen, node.outerHTML.slice(0, 200)];
+}"""
+
+
+@pytest.mark.timeout(900)
+def test_each_control_is_reached_by_keys_seen_when_it_is_and_has_a_name_of_its_own(gallery):
+    page = gallery()
+    found = page.evaluate(CONTROLS)
+    assert not found["twice"], "controls of one name, or of none"
+    assert not found["alone"], "controls that neither the tab key nor arrows reach"
+    reached, unseen = set(), []
+    for _ in range(2 * found["count"]):  # what scrolls is a stop too
+        page.keyboard.press("Tab")
+        control, is_seen, html = page.evaluate(FOCUSED)
+        if control in reached:
+            break
+        if control >= 0:
+            reached.add(control)
+            unseen += [] if is_seen else [html]
+    assert not unseen, "controls whose focus isn't seen"
+    assert set(range(found["count"])) - reached <= set(found["byArrows"])

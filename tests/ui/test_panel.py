@@ -257,8 +257,16 @@ def _rented(panel, cloud, vm, model):
     expect(machine).to_contain_text("A100")
     state = cloud.http.get(f"vms/{vm}/status").json()["status"]
     assert machine.inner_text().count(state) == 1
+    assert machine.bounding_box()["height"] == 24
+    machine.hover()
     picture(panel.page, "panel-rented")
-    machine.get_by_role("button", name="Delete box").press("Enter")
+    machine.click(button="right")
+    expect(panel.page.get_by_role("menuitem")).to_have_text(["Log in (insert the code)", "Delete"])
+    panel.page.keyboard.press("Escape")
+    machine.get_by_role("button", name="Log in").focus()
+    panel.page.keyboard.press("ArrowRight")
+    expect(machine.get_by_role("button", name="Delete box")).to_be_focused()
+    panel.page.keyboard.press("Enter")
     panel.get_by_role("alertdialog").get_by_role("button", name="Cancel").press("Enter")
     expect(machine).to_be_visible()
     machine.get_by_role("button", name="Delete box").press("Enter")

@@ -45,7 +45,7 @@ export function ActiveNow({ active, total, onOpenPanel }: ActiveNowProps) {
                 type="button"
                 className="lk-icon-action"
                 title={trans.__('Abort the run')}
-                aria-label={trans.__('Abort %1', name)}
+                aria-label={trans.__('Abort %1', `${name} (${id.slice(0, 8)})`)}
                 onClick={onStop}
               >
                 <stopIcon.react tag="span" />

@@ -19,6 +19,8 @@ const SHAPES = {
   file: 'M3.5 1.5h5.7l3.3 3.3v9.7h-9zm1.4 1.4v10.2h6.2V5.7H8.4V2.9z',
   up: 'm8 5 4.5 5h-9z',
   down: 'm8 11 4.5-5h-9z',
+  remove: 'M6 1.8h4v1.1h3.2v1.3H2.8V2.9H6zM3.8 5.2h8.4l-.6 9H4.4zm2.4 1.5.3 6h1l-.2-6zm2.5 0-.2 6h1l.3-6z',
+  code: 'M1.5 2.5h13v11h-13zm1.3 1.3v8.4h10.4V3.8zM4 5.5l.9-.9L8.2 8l-3.3 3.4-.9-.9L6.4 8zM8 10h4v1.3H8z',
   copy: 'M5 2h8.5v9H11v3H2.5V5H5zm1.4 1.4V5H11v4.6h1.1V3.4zM3.9 6.4v6.2h5.7V6.4z',
   left: 'm5 8 5-4.5v9z',
   right: 'm11 8-5-4.5v9z',

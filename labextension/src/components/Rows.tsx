@@ -1,16 +1,37 @@
-import React, { ReactNode } from 'react';
+import React, { KeyboardEvent, MouseEvent, useState } from 'react';
 
 import { trans } from '../trans';
+import { IconButton, IconName } from './Icon';
+
+/** Something that can be done with a row: `words` for a menu, and `name`, which says with which row. */
+export interface Act {
+  icon: IconName;
+  words: string;
+  name: string;
+  onAct: () => void;
+}
 
 export interface Row {
   key: string;
   title: string;
   facts: (string | null | undefined)[];
-  actions?: ReactNode;
+  acts: Act[];
 }
 
-/** A list of things with what is known of each; words where there is none, or where it was not heard yet. */
-export function Rows({ label, rows, none }: { label: string; rows: Row[] | undefined; none: string }) {
+export interface RowsProps {
+  label: string;
+  rows: Row[] | undefined;
+  none: string;
+  /** Show all that can be done with a row, at a place of the page. */
+  onMenu: (acts: Act[], x: number, y: number) => void;
+}
+
+/**
+ * A list of things in rows of 24 pixels, with what is known of each; words where there is none, or where it was not
+ * heard yet. It is one stop of the tab key: arrows go to other rows, and to what can be done with one.
+ */
+export function Rows({ label, rows, none, onMenu }: RowsProps) {
+  const [current, setCurrent] = useState('');
   if (!rows?.length) {
     return (
       <p className="lk-quiet" role="status">
@@ -18,17 +39,64 @@ export function Rows({ label, rows, none }: { label: string; rows: Row[] | undef
       </p>
     );
   }
+  const at = Math.max(
+    0,
+    rows.findIndex(({ key }) => key === current)
+  );
+  const isAlone = ({ title }: Row) => rows.filter(row => row.title === title).length === 1;
   return (
-    <ul className="lk-list" aria-label={label}>
-      {rows.map(row => (
-        <li key={row.key}>
-          <div className="lk-clip" title={row.title}>
-            {row.title}
-          </div>
-          <div className="lk-quiet">{row.facts.filter(Boolean).join(' · ')}</div>
-          {row.actions && <div className="lk-row lk-small">{row.actions}</div>}
-        </li>
-      ))}
+    <ul className="lk-list" aria-label={label} onKeyDown={press}>
+      {rows.map((row, place) => {
+        const facts = row.facts.filter(Boolean).join(' · ');
+        const menu = (event: MouseEvent) => {
+          event.preventDefault();
+          event.stopPropagation();
+          const { left, bottom } = event.currentTarget.getBoundingClientRect();
+          onMenu(row.acts, event.clientX || left, event.clientY || bottom); // the key for it has no place
+        };
+        return (
+          <li
+            key={row.key}
+            className="lk-item"
+            title={`${row.title}\n${facts}`}
+            onFocus={() => setCurrent(row.key)}
+            onContextMenu={menu}
+          >
+            <span className="lk-run-title">{row.title}</span>
+            <span className="lk-item-facts">{facts}</span>
+            <span className="lk-run-actions">
+              {row.acts.map(({ icon, name, onAct }, n) => (
+                <IconButton
+                  key={icon}
+                  icon={icon}
+                  name={isAlone(row) ? name : `${name} (${row.key.slice(0, 8)})`}
+                  tabIndex={place === at && !n ? 0 : -1}
+                  onClick={onAct}
+                />
+              ))}
+            </span>
+          </li>
+        );
+      })}
     </ul>
   );
+}
+
+/** Go to another row, or to another button of the row that has focus. */
+function press(event: KeyboardEvent<HTMLElement>): void {
+  const list = event.currentTarget;
+  const focused = list.ownerDocument.activeElement as HTMLButtonElement;
+  const rows = [...list.children].map(row => [...row.querySelectorAll('button')]);
+  const at = rows.findIndex(buttons => buttons.includes(focused));
+  const [last, n] = [rows.length - 1, rows[at]?.indexOf(focused) ?? 0];
+  const steps: Record<string, [number, number]> = {
+    ...{ ArrowDown: [Math.min(at + 1, last), 0], ArrowUp: [Math.max(at - 1, 0), 0], Home: [0, 0], End: [last, 0] },
+    ...{ ArrowRight: [at, n + 1], ArrowLeft: [at, n - 1] }
+  };
+  if (event.key in steps) {
+    const [row, button] = steps[event.key];
+    rows[row]?.[button]?.focus();
+    event.preventDefault();
+    event.stopPropagation();
+  }
 }

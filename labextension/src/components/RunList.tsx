@@ -88,7 +88,7 @@ export function RunList({ runs, ...rest }: RunListProps) {
         <p className="lk-quiet">
           {query
             ? trans.__('No matching runs.')
-            : trans.__('No runs. Put %1 on top of a cell, or click Run on ▾.', '%%lk_run --gpu A100')}
+            : trans.__('No runs. Put %1 on top of a cell, or click Run on.', '%%lk_run --gpu A100')}
         </p>
       )}
       <Rows runs={found} {...rest} />

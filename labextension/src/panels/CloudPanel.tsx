@@ -16,6 +16,7 @@ import React, { ReactElement } from 'react';
 import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
 import { NoticeText } from '../components/Notice';
+import type { Act } from '../components/Rows';
 import { RunRow } from '../components/RunList';
 import { Head } from './Head';
 import { SectionSpec, sectionSpecs } from './sections';
@@ -45,7 +46,10 @@ export class CloudPanel extends SidePanel {
     super({ renderer: new TitleRenderer() });
     this.addClass('lk');
     this.addClass('lk-panel');
-    const tools = (shown: boolean): Tools => ({ cloud, commands, shown, say: this.say, onMenu: menuOf(commands) });
+    const tools = (shown: boolean): Tools => ({
+      ...{ cloud, commands, shown, say: this.say },
+      ...{ onMenu: menuOf(commands), onActs }
+    });
     this.head = new View(cloud, TOPICS, shown => <Head tools={tools(shown)} notice={this.notice} />);
     this.header.addWidget(this.head);
     const specs = sectionSpecs();
@@ -207,4 +211,15 @@ function menuOf(commands: CommandRegistry): Tools['onMenu'] {
     }
     menu.open(x, y);
   };
+}
+
+/** Show a menu of what can be done with a row. */
+function onActs(acts: Act[], x: number, y: number): void {
+  const commands = new CommandRegistry();
+  const menu = new MenuSvg({ commands });
+  acts.forEach(({ words, onAct }, at) => {
+    commands.addCommand(`${at}`, { label: words, execute: onAct });
+    menu.addItem({ command: `${at}` });
+  });
+  menu.open(x, y);
 }

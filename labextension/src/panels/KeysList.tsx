@@ -8,7 +8,7 @@ import { ApiKey } from '../types';
 import type { Tools } from './tools';
 
 /** The API keys of the account, by their beginnings. None is made here: it would have to pass through the page. */
-export function KeysList({ tools: { say } }: { tools: Tools }) {
+export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
   const [keys, setKeys] = useState<ApiKey[]>();
   const [asked, setAsked] = useState<Asked | null>(null);
   const attempt = async (work: () => Promise<unknown>) => {
@@ -31,6 +31,7 @@ export function KeysList({ tools: { say } }: { tools: Tools }) {
       {asked && <Question key={asked.text} asked={asked} onEnd={() => setAsked(null)} />}
       <Rows
         label={trans.__('Keys')}
+        onMenu={onActs}
         none={trans.__('No keys. Create one: %lk_keys create NAME')}
         rows={keys?.map(key => ({
           key: key.id,
@@ -41,11 +42,14 @@ export function KeysList({ tools: { say } }: { tools: Tools }) {
             key.last_used_at ? trans.__('used %1', dateOf(key.last_used_at)) : trans.__('never used'),
             key.expires_at && trans.__('until %1', dateOf(key.expires_at))
           ],
-          actions: (
-            <button type="button" aria-label={trans.__('Revoke the key %1', key.key_name)} onClick={() => revoke(key)}>
-              {trans.__('Revoke')}
-            </button>
-          )
+          acts: [
+            {
+              icon: 'remove',
+              words: trans.__('Revoke'),
+              name: trans.__('Revoke the key %1', key.key_name || key.id),
+              onAct: () => revoke(key)
+            }
+          ]
         }))}
       />
     </>

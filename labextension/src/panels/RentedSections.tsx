@@ -3,6 +3,7 @@ import React, { useState } from 'react';
 
 import { Topic } from '../cloud';
 import { COMMANDS } from '../commands';
+import type { IconName } from '../components/Icon';
 import { Asked, Question } from '../components/Question';
 import { Row, Rows } from '../components/Rows';
 import { Ask, request } from '../request';
@@ -15,6 +16,7 @@ import type { Tools } from './tools';
 export function DeploymentsSection({ tools }: { tools: Tools }) {
   const found = tools.cloud.data.deployments?.deployments;
   const stop = ({ deployment_id: id, hf_model_id: model }: Deployment): Ending => ({
+    icon: 'stopped',
     text: trans.__('Stop %1? It stops answering, and its bill ends.', model),
     yes: trans.__('Stop'),
     label: trans.__('Stop %1', model),
@@ -45,6 +47,7 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
 export function VmsSection({ tools }: { tools: Tools }) {
   const found = tools.cloud.data.vms?.vms;
   const terminate = (vm: VM): Ending => ({
+    icon: 'remove',
     text: trans.__('Delete %1 permanently? Its disk is deleted; its volumes remain and cost credits.', nameOf(vm)),
     yes: trans.__('Delete'),
     label: trans.__('Delete %1', nameOf(vm)),
@@ -60,12 +63,12 @@ export function VmsSection({ tools }: { tools: Tools }) {
       rows={found?.map(vm => ({
         key: vm.vm_id,
         title: nameOf(vm),
-        facts: [vm.status, cardsOf(vm), vm.ip_address, priceOf(tools, vm.vm_id), costOf(vm)],
+        facts: [vm.status, cardsOf(vm), priceOf(tools, vm.vm_id), costOf(vm), vm.ip_address],
         ending: terminate(vm),
         use: isId(vm.vm_id)
           ? {
-              name: trans.__('Log in'),
-              label: trans.__('Log in: insert the code for %1 into a cell', nameOf(vm)),
+              words: trans.__('Log in (insert the code)'),
+              name: trans.__('Log in: insert the code for %1 into a cell', nameOf(vm)),
               code: `%load_ext lk_jupyter\n%lk_vm ssh ${vm.vm_id}`
             }
           : undefined
@@ -75,18 +78,18 @@ export function VmsSection({ tools }: { tools: Tools }) {
 }
 
 /** What ends a thing, and the question before it; `label` is what the button is called. */
-type Ending = { text: string; yes: string; label: string; path: string; ask: Ask };
+type Ending = { icon: IconName; text: string; yes: string; label: string; path: string; ask: Ask };
 
 interface RentedProps {
   label: string;
   none: string;
   topic: Topic;
   tools: Tools;
-  rows: (Row & { ending: Ending; use?: { name: string; label: string; code: string } })[] | undefined;
+  rows: (Omit<Row, 'acts'> & { ending: Ending; use?: { words: string; name: string; code: string } })[] | undefined;
 }
 
-/** A list of things, each with a button that ends it. */
-function Rented({ label, none, topic, tools: { cloud, commands, say }, rows }: RentedProps) {
+/** A list of things, each with what ends it. */
+function Rented({ label, none, topic, tools: { cloud, commands, say, onActs }, rows }: RentedProps) {
   const [asked, setAsked] = useState<Asked | null>(null);
   const end = async ({ path, ask }: Ending) => {
     try {
@@ -102,28 +105,26 @@ function Rented({ label, none, topic, tools: { cloud, commands, say }, rows }: R
       <Rows
         label={label}
         none={none}
+        onMenu={onActs}
         rows={rows?.map(({ ending, use, ...row }) => ({
           ...row,
-          actions: (
-            <>
-              {use && (
-                <button
-                  type="button"
-                  aria-label={use.label}
-                  onClick={() => void commands.execute(COMMANDS.insert, { code: use.code })}
-                >
-                  {use.name}
-                </button>
-              )}
-              <button
-                type="button"
-                aria-label={ending.label}
-                onClick={() => setAsked({ ...ending, onYes: () => void end(ending) })}
-              >
-                {ending.yes}
-              </button>
-            </>
-          )
+          acts: [
+            ...(use
+              ? [
+                  {
+                    ...use,
+                    icon: 'code' as const,
+                    onAct: () => void commands.execute(COMMANDS.insert, { code: use.code })
+                  }
+                ]
+              : []),
+            {
+              icon: ending.icon,
+              words: ending.yes,
+              name: ending.label,
+              onAct: () => setAsked({ ...ending, onYes: () => void end(ending) })
+            }
+          ]
         }))}
       />
     </>

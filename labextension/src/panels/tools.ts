@@ -3,6 +3,7 @@ import type { CommandRegistry } from '@lumino/commands';
 
 import type { Cloud } from '../cloud';
 import type { NoticeText } from '../components/Notice';
+import type { Act } from '../components/Rows';
 import type { RunRow } from '../components/RunList';
 
 /** What the parts of the panel work with. */
@@ -14,4 +15,6 @@ export interface Tools {
   shown: boolean;
   /** Show a menu of all that can be done with a run. */
   onMenu: (run: RunRow, x: number, y: number) => void;
+  /** Show a menu of what can be done with a row of another list. */
+  onActs: (acts: Act[], x: number, y: number) => void;
 }

@@ -1,8 +1,8 @@
-/** "Run on ▾" in the toolbar of notebooks: the selected cells run on a machine, which the notebook remembers. */
+/** "Run on" in the toolbar of notebooks: the selected cells run on a machine, which the notebook remembers. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry, Notification, ToolbarButton } from '@jupyterlab/apputils';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
-import { MenuSvg } from '@jupyterlab/ui-components';
+import { caretDownEmptyIcon, MenuSvg } from '@jupyterlab/ui-components';
 import { Menu } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
@@ -102,7 +102,8 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
     toolbars?.addFactory<NotebookPanel>('Notebook', 'lk-run-on', panel => {
       const button = new ToolbarButton({
         className: 'lk-run-on',
-        label: trans.__('Run on ▾'),
+        label: trans.__('Run on'),
+        icon: caretDownEmptyIcon,
         tooltip: trans.__('Run the selected cells on a machine of the cloud'),
         onClick: () => void choose(panel)
       });
