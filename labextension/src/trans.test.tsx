@@ -455,7 +455,7 @@ const heard = {
   data: { status, deployments: rented, vms: rented, history: { executions: [] }, balance: { remaining_credits: 1 } },
   changed: { connect: nothing, disconnect: nothing },
   want: () => ({ dispose: nothing }),
-  hear: later
+  refresh: later
 };
 const commands = { execute: later, hasCommand: (id: string) => id === COMMANDS.insert };
 const key = { id: '1', key_name: 'DATA', key_prefix: 'DATA', is_active: false, last_used_at: null, expires_at: null };

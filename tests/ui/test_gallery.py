@@ -221,7 +221,7 @@ CONTROLS = """() => {
     return {
         count: shown.length,
         byArrows: shown.filter(node => node.tabIndex < 0 || node.type === 'radio').map(node => +node.dataset.control),
-        alone: shown.filter(node => node.tabIndex < 0 && !node.closest(groups)).map(node => node.outerHTML.slice(0, 200)),
+        alone: shown.filter(node => node.tabIndex < 0 && !node.closest(groups)).map(node => node.outerHTML),
         twice,
     };
 }"""

@@ -261,7 +261,7 @@ def _rented(panel, cloud, vm, model):
     machine.hover()
     picture(panel.page, "panel-rented")
     machine.click(button="right")
-    expect(panel.page.get_by_role("menuitem")).to_have_text(["Log in (insert the code)", "Delete"])
+    expect(panel.page.locator(".lm-Menu").get_by_role("menuitem")).to_have_text(["Log in (insert the code)", "Delete"])
     panel.page.keyboard.press("Escape")
     machine.get_by_role("button", name="Log in").focus()
     panel.page.keyboard.press("ArrowRight")

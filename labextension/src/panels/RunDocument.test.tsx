@@ -24,7 +24,7 @@ vi.stubGlobal('ResizeObserver', Observer);
 afterEach(cleanup);
 
 const signal = { connect: () => true, disconnect: () => true };
-const cloud = { data: { status: {}, machines: {} }, runs: {}, changed: signal, hear: () => Promise.resolve() };
+const cloud = { data: { status: {}, machines: {} }, runs: {}, changed: signal, refresh: () => Promise.resolve() };
 vi.stubGlobal('IntersectionObserver', Observer);
 
 function drawn(execute: () => Promise<unknown>): RunDocument {
