@@ -34,6 +34,8 @@ def _fit_pyplot(module):
 
         return _lk_figures.show(**options)
 
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):  # with --carry it travels by its name
+        setattr(show, name, getattr(by_backend, name))
     module.show = show
 
 

@@ -33,3 +33,8 @@ limits
 # %%
 line.set_color("red")
 line.get_color(), ax.lines[0].get_color()
+# %%
+from pylab import *
+# %%
+plot([1, 2, 3])
+show()

@@ -175,6 +175,17 @@ def test_the_history_is_in_a_run_what_it_is_here(kernel):
     assert kernel.value("_, __") == "(22, 11)"
 
 
+def test_show_of_pyplot_is_one_of_the_names_that_come_back(kernel):
+    kernel.run("%%lk_run --carry\nfrom matplotlib.pyplot import plot, show")
+    try:
+        assert kernel.value("show is __import__('matplotlib.pyplot').pyplot.show") == "True"
+        cell = kernel.run("%%lk_run --carry\nplot([1]); show()")
+        assert cell.error is None
+        assert "<Figure size 640x480 with 1 Axes>" in cell.shown
+    finally:
+        kernel.run("del plot, show")
+
+
 def test_figures_of_nbagg_have_its_outputs_with_a_picture_in_their_place(kernel):
     kernel.run("import matplotlib; backend = matplotlib.get_backend()")
     try:
