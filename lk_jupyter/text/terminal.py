@@ -36,9 +36,13 @@ _MOVE = re.compile(r"(\n|\x1b\[\d*A)")
 
 
 class TerminalText:
-    """Takes chunks of terminal output, gives finished lines and the state of the unfinished ones."""
+    """Takes chunks of terminal output, gives finished lines and the state of the unfinished ones.
 
-    def __init__(self) -> None:
+    With ``returns`` a line that ended in a carriage return keeps it, as it does in a notebook.
+    """
+
+    def __init__(self, *, returns: bool = False) -> None:
+        self._returns = returns
         self._rows = [""]  # what is not given away yet; the last is the line being written
         self._row = 0  # where the cursor is
         self._depth = 0  # how many rows above the last one are still written to
@@ -60,13 +64,19 @@ class TerminalText:
         done = max(0, len(self._rows) - 1 - self._depth)
         lines, self._rows = self._rows[:done], self._rows[done:]
         self._row = max(0, self._row - done)
-        return _shown(lines), clip("   ".join(filter(None, map(shown, self._rows))))
+        return self._finished(lines), clip("   ".join(filter(None, map(shown, self._rows))))
 
     def end(self) -> list[str]:
         """Return all lines that are left, the unfinished ones included."""
-        lines = _shown(self._rows)
+        lines = [*self._finished(self._rows[:-1]), *_shown(self._rows[-1:])]
         self._rows, self._row = [""], 0
         return lines[:-1] if not lines[-1] else lines
+
+    def _finished(self, lines: list[str]) -> list[str]:
+        shown = _shown(lines)
+        if not self._returns:
+            return shown
+        return [seen + "\r" if line.endswith("\r") else seen for line, seen in zip(lines, shown, strict=True)]
 
     def _clean(self, text: str) -> str:
         if not _may_hold_controls(text):

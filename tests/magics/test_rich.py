@@ -98,7 +98,7 @@ def test_a_forged_frame_stays_harmless(kernel):
 
 def test_ipythons_syntax_works_in_a_cell(kernel):
     cell = kernel.run("%%lk_run\n!echo from the shell\nimport asyncio\nawait asyncio.sleep(0)\n%time 6 * 7")
-    assert cell.text.startswith("from the shell\nCPU times: ")
+    assert cell.text.startswith("from the shell\r\nCPU times: ")
     assert outputs(cell)[-1] == {"text/plain": "42"}
 
 

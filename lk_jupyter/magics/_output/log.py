@@ -37,7 +37,7 @@ class LogOutput:
         self._write = write
         self._note = note
         self._hide = hide
-        self._text = TerminalText()
+        self._text = TerminalText(returns=True)
         self._redactor = LineRedactor()
         self._error_redactor = LineRedactor()
         self._room = limit

@@ -41,6 +41,13 @@ def test_lines_are_written_as_they_come(screen):
     assert screen.text == "one\ntwo\nthree\n"
 
 
+def test_lines_of_a_command_keep_the_return_that_they_have_in_a_notebook(screen):
+    screen.output.show("a.txt  b.txt\r")
+    screen.output.show("\n 50%\r100%\nlast\r\n")
+    screen.output.end()
+    assert screen.text == "a.txt  b.txt\r\n100%\nlast\r\n"
+
+
 def test_an_unfinished_line_alone_is_shown_at_once_and_only_its_rest_later(screen):
     screen.output.show("Password")
     assert screen.text == "Password"
