@@ -9,6 +9,7 @@ import sys
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 
 import pytest
 from patience import PATIENCE
@@ -39,7 +40,8 @@ from lk_jupyter.magics import runs
 from lk_jupyter.magics._output.live import StatusLine
 from lk_jupyter.magics.vms import _row
 from lk_jupyter.options.runs import RunOptions, ServerOptions
-from lk_jupyter.runs import follow
+from lk_jupyter.runs import abort, follow
+from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.servers import start_server
 from lk_jupyter.runs.package.bundle import Limits, bundle
 from lk_jupyter.runs.submit import start
@@ -280,6 +282,29 @@ def test_a_server_that_gives_the_same_page_for_ever_is_read_once(cloud, connecte
     assert [run.execution_id for run in connected.client.billing.history(limit=2).all()] == IDS[:2]
 
 
+def test_pages_that_go_round_in_circles_are_read_once_though_a_cost_in_them_changes(cloud, connected):
+    costs = iter(range(100))
+
+    def page(request):
+        each = IDS["offset=1" in request.path or "offset=3" in request.path]
+        return {"executions": [{"execution_id": each, "billed": next(costs)}]}
+
+    cloud.on("GET /billing/history", page)
+    assert [run.execution_id for run in connected.client.billing.history(limit=1).all()] == IDS[:2]
+
+
+def test_batches_whose_cursor_leads_back_are_listed_once(cloud, connected):
+    pages = {True: [IDS[1]], False: [IDS[0]]}
+    cloud.on(
+        "GET /batches",
+        lambda request: {
+            "data": [{"id": each} for each in pages[f"after={IDS[0]}" in request.path]],
+            "has_more": True,
+        },
+    )
+    assert [batch.id for batch in connected.client.batches.list().all()] == IDS[:2]
+
+
 def test_a_price_book_without_a_count_prices_the_models(cloud, connected):
     price = {"meter_slug": "vm_running", "applies_to": {"hardware_profile": "on-demand.a100.1x"}}
     prices = {"unit_price": "0.00044167", "unit_price_per_hour": "1.59001200", "unit": "second", "resource": "vm"}
@@ -470,6 +495,33 @@ def test_a_hosted_server_has_the_longest_time_that_the_cloud_allows(cloud, conne
     )
     assert start_server(connected, ServerOptions(gpu="A100")).execution_id == ID
     assert [sent["timeout"] for sent in cloud.bodies["POST /execution/image/start"]] == [3600, 600]
+
+
+@pytest.mark.parametrize("reply", [(500, {"detail": "boom"}), (403, {"detail": "no"}), LOST])
+def test_a_machine_that_cannot_be_ended_after_a_failure_is_named_with_what_ends_it(
+    cloud, connected, monkeypatch, reply
+):
+    monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", 0.0)
+    monkeypatch.setattr(abort, "PATIENCE", 0.0)
+    cloud.on("GET /execution/streaming/{}/status", (401, {"detail": "expired"}))
+    cloud.on("POST /workloads/stop/{}", reply).on("POST /workloads/abort/{}", reply)
+    with pytest.raises(ApiError, match=rf"expired[\s\S]*may still be active[\s\S]*%lk_abort {ID}"):
+        HostedKernel.start(connected, ServerOptions(gpu="A100"), Event())
+    assert cloud.calls["POST /workloads/abort/{}"]
+
+
+def test_a_machine_that_is_wanted_no_more_is_ended_though_its_state_cannot_be_read(cloud, connected):
+    unwanted = Event()
+
+    def unknown(_):
+        unwanted.set()
+        return 404, {"detail": "Execution not found"}
+
+    cloud.on("GET /execution/streaming/{}/status", unknown).on("POST /workloads/stop/{}", {"message": "ok"})
+    cloud.on("GET /execution/{}", unknown)
+    with pytest.raises(UsageError, match="no longer waited for"):
+        HostedKernel.start(connected, ServerOptions(gpu="A100"), unwanted)
+    assert cloud.calls["POST /workloads/stop/{}"] == 1
 
 
 def test_a_router_that_is_no_model_is_asked_which_model_it_means(cloud, connected):

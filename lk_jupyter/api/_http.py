@@ -255,7 +255,9 @@ class Http:
             return RequestOutcome(Loss.NEVER_SENT, str(gone))
         finally:
             _silent.reset(silence)
-        return RequestOutcome(response.status_code, response, response.headers.get("retry-after"))
+        return RequestOutcome(
+            response.status_code, response, response.headers.get("retry-after"), response.headers.get("date")
+        )
 
     def found(
         self, call: Call, request: Callable[[str], httpx.Response], given_up: Event, given: SecretStr | None = None

@@ -122,6 +122,10 @@ RunStatus = Annotated[str, BeforeValidator(_run_state, json_schema_input_type=st
 Texts = Annotated[list[str], BeforeValidator(_text_or_list, json_schema_input_type=str | list[str])]
 
 
+#: Fields that tell the elements of a list from each other.
+_IDS = ("id", "execution_id", "activity_id")
+
+
 class Listing(Model, Generic[T]):
     """An answer that wraps a list: iterate it, index it, take its length."""
 
@@ -161,11 +165,14 @@ class Paged(Listing[T], Generic[T]):
     def all(self) -> Iterator[T]:
         """Iterate from this page to the end of the list, fetching as it goes."""
         page: Paged[T] | None = self
+        seen: set[Any] = set()
         while page is not None:
-            yield from page
-            last, page = page, page.next_page()
-            if page is not None and page.items == last.items:  # a server that gives the same page for every query
+            marks = {getattr(item, name) for item in page for name in _IDS if hasattr(item, name)}
+            if marks and marks <= seen:  # a server that gives the same page for every query, or goes round in circles
                 return
+            seen |= marks
+            yield from page
+            page = page.next_page()
 
 
 class TotalPage(Paged[T], Generic[T]):

@@ -35,9 +35,10 @@ BROKEN = (ConnectionFailed, InvalidResponse, RateLimited, ServerError, *_REFUSAL
 
 def advised(error: LkError, advice: str) -> LkError:
     """Return an error with what else to do."""
-    if not isinstance(error, ApiError):
-        return type(error)(f"{error}\n{advice}")
-    error.next_step = f"{error.next_step}\n{advice}".strip()
+    if isinstance(error, ApiError):
+        error.next_step = f"{error.next_step}\n{advice}".strip()
+    else:
+        error.args = (f"{error}\n{advice}",)
     return error
 
 

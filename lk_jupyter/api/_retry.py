@@ -48,6 +48,7 @@ class RequestOutcome:
     end: int | Loss
     carries: Any = None
     retry_after: str | None = None
+    date: str | None = None
 
 
 def _always(_: Endpoint) -> bool:
@@ -84,12 +85,17 @@ def unknown(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
     return AGAIN.get(outcome.end) is _repeatable and not endpoint.repeatable
 
 
-def asked_pause(retry_after: str | None, now: datetime) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, as a number or as a date; None without one."""
+def asked_pause(retry_after: str | None, now: datetime, date: str | None = None) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for, as a number or as a date; None without one.
+
+    A date counts from the ``date`` of the answer where it has one: the server's clock may differ from ours by hours.
+    """
     if not retry_after:
         return None
     if retry_after.strip().isdecimal():
         return float(retry_after)
+    with suppress(ValueError, TypeError):
+        now = parsedate_to_datetime(date) if date else now
     with suppress(ValueError, TypeError):
         return max(0.0, (parsedate_to_datetime(retry_after) - now).total_seconds())
     return None
@@ -101,7 +107,7 @@ _own_pause = wait_random_exponential(multiplier=0.5, max=8)
 def pause(state: RetryCallState) -> float:
     """Seconds to wait before the next try: what the server asks for within reason, or our own growing pause."""
     outcome = _last(state)
-    asked = asked_pause(outcome.retry_after, datetime.now(timezone.utc))
+    asked = asked_pause(outcome.retry_after, datetime.now(timezone.utc), outcome.date)
     return _own_pause(state) if asked is None else min(asked, LONGEST_PAUSE)
 
 

@@ -156,8 +156,8 @@ def _waited_for(run: Run, watch: Callable[[str], object]) -> HostedServer:
     """Wait until the server of a run answers; a server that doesn't answer is stopped."""
     try:
         return wait_for_server(run, watch)
-    except LkError:
-        stop_server(run)
+    except LkError as error:
+        stop_server(run, error)
         raise
 
 

@@ -126,8 +126,8 @@ def _started(session: Session, machine: Bundle, name: str, idle: float, status: 
     try:
         warm = start_session(name, run, server, idle)
         restored = warm.restore()
-    except BaseException:
-        stop_server(run)
+    except BaseException as error:
+        stop_server(run, error)
         raise
     status.settle(StatusLine("listening", [f"session {name}", *facts], "\n".join(filter(None, [run.note, remark]))))
     if restored:

@@ -31,9 +31,17 @@ def pages(wire: Wire, prefix: str, *, recursive: bool, size: int = 1000) -> Iter
     """
     found = page(wire, prefix, recursive=recursive, size=size)
     yield found.items
+    seen: set[str] = set()
     while found.token:
+        if found.token in seen:
+            raise _repeats(prefix)
+        seen.add(found.token)
         found = page(wire, prefix, recursive=recursive, size=size, token=found.token)
         yield found.items
+
+
+def _repeats(prefix: str) -> StorageError:
+    return StorageError(f"Can't read the list of {prefix!r}: the bucket repeats a page.")
 
 
 def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | None = None) -> FolderPage:
@@ -47,7 +55,7 @@ def page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: str | No
     root = _parsed(answer.body, prefix)
     following = _following(root)
     if following and following == token:
-        raise StorageError(f"Can't read the list of {prefix!r}: the bucket repeats a page.")
+        raise _repeats(prefix)
     items = _items(root, prefix)
     if answer.headers.get("server", "").startswith(_LISTS_EMPTY_FOLDERS):
         items = _without_empty_folders(wire, items)
@@ -79,15 +87,16 @@ def markers(wire: Wire, prefix: str) -> list[str]:
     """Return the keys below a folder that end with a slash: empty objects by which others make folders."""
     query = {"list-type": "2", "prefix": prefix}
     found: list[str] = []
-    following: str | None = None
+    seen: set[str | None] = {None}
     while True:
         root = _parsed(wire.need(Request("GET", "", query)).body, prefix)
         space = _space(root)
         keys = (row.findtext(f"{space}Key", "") for row in root.iter(f"{space}Contents"))
         found += [key for key in keys if key.endswith("/")]
-        following, last = _following(root), following
-        if not following or following == last:
+        following = _following(root)
+        if following is None or following in seen:
             return found
+        seen.add(following)
         query.update(_from(following))
 
 

@@ -59,6 +59,14 @@ def test_retry_after_is_read_as_seconds_and_as_a_date(header, seconds):
     assert asked_pause(header, NOW) == seconds
 
 
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [("Sun, 01 Nov 2026 15:00:00 GMT", 30), ("Sun, 01 Nov 2026 09:00:00 GMT", 21630), ("soon", 10830), ("", 10830)],
+)
+def test_a_retry_after_date_counts_from_the_date_of_the_answer(date, seconds):
+    assert asked_pause("Sun, 01 Nov 2026 15:00:30 GMT", NOW, date) == seconds
+
+
 class Waits:
     """Stands where a given-up event stands and notes how long it is waited for."""
 

@@ -40,8 +40,8 @@ class HostedKernel:
             server = wait_for_server(run, look)
             kernel = cls(run, server, server.start_kernel())
             look("")
-        except BaseException:
-            stop_server(run)
+        except BaseException as error:
+            stop_server(run, error)
             raise
         return kernel
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lk_jupyter.api._polling import BROKEN, check_patience
+from lk_jupyter.api._polling import BROKEN, advised, check_patience
 from lk_jupyter.api.execution import DockerExecutionRequest, is_final
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.workloads import Workload
@@ -94,29 +94,33 @@ def wait_for_server(run: Run, watch: Callable[[str], object] | None = None) -> H
     ``watch`` gets the state of the run meanwhile. Raises RunError when the run ends before, and
     ConnectionFailed when the cloud is out of reach for 15 minutes.
     """
-    server, heard = server_of(run), time.monotonic()
+    server, heard, state = server_of(run), time.monotonic(), "pending"
     while not server.is_ready():
         try:
             state = run.status
             heard = time.monotonic()
         except BROKEN as error:
             check_patience(error, heard, f"The server may still be active. Stop it: %lk_abort {run.short_id}")
-        else:
-            if is_final(state):
-                server.close()
-                raise failure_of(run.record)
-            if watch:
-                watch(state)
+        if is_final(state):
+            server.close()
+            raise failure_of(run.record)
+        if watch:  # while the cloud is out of reach too: it may be wanted no more
+            watch(state)
         time.sleep(_PACE)
     return server
 
 
-def stop_server(run: Run) -> None:
-    """End a hosted Jupyter server and its bill, as far as it takes: kill it when it cannot be asked to end."""
+def stop_server(run: Run, because: BaseException | None = None) -> None:
+    """End a hosted Jupyter server and its bill, as far as it takes: kill it when it cannot be asked to end.
+
+    An error that it is ended for is given what is known of the server, where that may still be active.
+    """
     try:
         run.stop()
     except LkError:
-        run.abort_soon().wait(_GRACE)  # it is repeated in the background
+        abort = run.abort_soon()  # it is repeated in the background
+        if not abort.wait(_GRACE) and isinstance(because, LkError):
+            advised(because, abort.words)
     with suppress(LkError):
         _ = run.record  # so that the journal knows, if it has ended already
 

@@ -480,8 +480,8 @@ def open_session(session: Connection, name: str, options: dict[str, Any]) -> War
     try:
         warm = start_session(name, run, wait_for_server(run), idle_of(chosen))
         warm.restore()
-    except BaseException:
-        stop_server(run)
+    except BaseException as error:
+        stop_server(run, error)
         raise
     return warm
 
