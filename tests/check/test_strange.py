@@ -143,7 +143,7 @@ def differing(request, tmp_path, home, monkeypatch):
 
 
 ALL = tuple(SWITCHES)
-SOME = [ALL[first::4] for first in range(4)]
+SOME = [ALL[first::2] for first in range(2)]
 ALONE = [pytest.param((name,), id=name, marks=pytest.mark.nightly) for name in ALL]
 CLOUDS = [pytest.param((), id="none"), *(pytest.param(names, id=names[0] + " and more") for names in SOME), *ALONE]
 
