@@ -605,8 +605,8 @@ def _content(call: Call) -> Iterator[dict[str, Any]]:
             )
             yield {"headers": call.headers, "files": files, "data": data}
     else:
-        text = body.model_dump_json(by_alias=True, exclude_none=True)
-        yield {"headers": {**call.headers, "Content-Type": "application/json"}, "content": text}
+        sent = body.model_dump_json(by_alias=True, exclude_none=True).encode()  # one copy of it while it is sent
+        yield {"headers": {**call.headers, "Content-Type": "application/json"}, "content": sent}
 
 
 def _uploads(body: BaseModel) -> Iterator[tuple[str, Upload]]:

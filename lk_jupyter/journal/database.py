@@ -45,7 +45,7 @@ class Database:
         self._table = table
         self._columns = columns
         self._say = say
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._opened_as: tuple[int, ...] = ()
 
@@ -54,7 +54,7 @@ class Database:
 
         A ``durable`` one, and all before it, outlives the machine's end too; that takes its time.
         """
-        with self._lock:
+        with self.lock:
             try:
                 return self._executed(statement, values, durable=durable)
             except _FAILURES as error:
@@ -70,7 +70,7 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; the next statement opens it again."""
-        with self._lock:
+        with self.lock:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()

@@ -68,10 +68,11 @@ class Journal:
 
     def add(self, entry: JournalEntry) -> None:
         """Keep a new run, in place of an entry with the same token; it is on disk when this returns."""
-        row = _stored({name: getattr(entry, name) for name in FIELDS})
-        names = ", ".join(f'"{name}"' for name in row)
-        query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_marks(row)})"  # noqa: S608
-        self._execute(query, list(row.values()), durable=True)
+        with self._database.lock:  # a row copies the request: rows of many runs would wait for the file in memory
+            row = _stored({name: getattr(entry, name) for name in FIELDS})
+            names = ", ".join(f'"{name}"' for name in row)
+            query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_marks(row)})"  # noqa: S608
+            self._execute(query, list(row.values()), durable=True)
 
     def update(self, name: str, **changes: Any) -> None:
         """Change fields of the run with this id or token, if it is here: fields that the cloud can report again."""

@@ -15,6 +15,7 @@ import pytest
 from patience import PATIENCE
 
 from lk_jupyter.errors import ApiError
+from lk_jupyter.journal import journal as journal_module
 from lk_jupyter.journal.journal import REFUSED, Journal, JournalEntry, journal
 from lk_jupyter.session import connect
 
@@ -197,6 +198,20 @@ def test_threads_share_a_journal(kept):
     for thread in threads:
         thread.join()
     assert len(kept.entries()) == 30
+
+
+def test_runs_that_wait_for_the_file_make_no_rows_meanwhile(kept, monkeypatch):
+    others = []
+
+    def stored(facts, made=journal_module._stored):
+        other = Thread(target=lambda: others.append(kept._database.lock.acquire(blocking=False)))
+        other.start()
+        other.join(PATIENCE)
+        return made(facts)
+
+    monkeypatch.setattr(journal_module, "_stored", stored)
+    kept.add(entry(1))
+    assert others == [False]
 
 
 def test_a_run_is_in_the_journal_before_it_is_sent_and_with_its_end(signed_in):

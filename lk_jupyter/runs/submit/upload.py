@@ -161,7 +161,10 @@ _without: WeakSet[Connection] = WeakSet()
 
 def with_links(session: Connection, package: Bundle) -> Bundle:
     """Return the run with the links that its parts need. Raises StorageError when the bucket cannot be used."""
-    files = json.loads(package.request.import_files or "{}")
+    text = package.request.import_files or ""
+    if not any(f'"{part}.py"' in text for part in (checkpoint.PART, CALL)):
+        return package
+    files = json.loads(text)
     parts = json.loads(files[SETTINGS])["parts"] if SETTINGS in files else {}
     links: dict[str, str] = {}
     if settings := parts.get(checkpoint.PART):

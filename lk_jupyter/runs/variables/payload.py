@@ -276,6 +276,8 @@ def _departing(names: Sequence[str], namespace: Mapping[str, Any], left_out: dic
 
 def settings_in(import_files: str | None) -> dict[str, Any] | None:
     """Return the settings of a request about its variables, as its part gets them; None when there are none."""
+    if f'"{PART}.py"' not in (import_files or ""):  # only a name has quotes of its own in JSON
+        return None
     files = json.loads(import_files or "{}")
     settings: dict[str, Any] | None = json.loads(files[SETTINGS])["parts"].get(PART) if SETTINGS in files else None
     return settings

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import threading
+import tracemalloc
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -39,7 +40,7 @@ from lk_jupyter.runs.submit.upload import tidy
 from lk_jupyter.runs.variables.chunks import PIECE, pieces
 from lk_jupyter.runs.variables.download import CHANGED, outputs
 from lk_jupyter.runs.variables.fingerprint import fingerprint
-from lk_jupyter.runs.variables.payload import pack
+from lk_jupyter.runs.variables.payload import pack, settings_in
 from lk_jupyter.runs.variables.state import ChangedState
 
 MEGABYTES = np.arange(300_000.0)
@@ -811,3 +812,13 @@ def test_files_that_a_run_wrote_replace_nothing_of_ones_own_and_stay_in_the_fold
         "book/x_from_run_from_run.txt": "of the run",
         "book/new/y.txt": "of the run",
     }
+
+
+def test_a_request_without_variables_is_not_copied_to_find_that_out():
+    request = json.dumps({"_lk_run.py": "x" * 1_000_000, "notes.txt": '"_lk_variables.py"'})
+    tracemalloc.start()
+    try:
+        assert settings_in(request) is None
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
