@@ -220,10 +220,18 @@ def _variables(shell: InteractiveShell, cell: str) -> dict[str, Any]:
     """Return the variables that the user has set, and names of the history in the cell, such as ``_``."""
     hidden = shell.user_ns_hidden
     history = set(filter(_OF_HISTORY.fullmatch, re.findall(r"[^\W\d]\w*", cell)))
+    own = {name for name in hidden if name.startswith("_")} | _OF_IPYTHON  # %pylab hides the names that it sets
     names = shell.user_ns.items()
-    found = {name: value for name, value in names if name in history or hidden.get(name, hidden) is not value}
+    found = {
+        name: value
+        for name, value in names
+        if name in history or name not in own or hidden.get(name, hidden) is not value
+    }
     return found | {name: _as_cells(found[name]) for name in history if name in found and name.lower() in _INPUTS}
 
+
+#: Names that IPython itself sets for its users.
+_OF_IPYTHON = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
 #: Names of inputs, in small letters.
 _INPUTS = {"in", "_ih", "_i", "_ii", "_iii"}

@@ -186,6 +186,14 @@ def test_show_of_pyplot_is_one_of_the_names_that_come_back(kernel):
         kernel.run("del plot, show")
 
 
+def test_names_that_ipython_hides_travel_too_as_pylab_sets_them(kernel):
+    kernel.run("import math as m\ndef root(x): return m.sqrt(x)\nget_ipython().user_ns_hidden['m'] = m")
+    try:
+        assert kernel.run("%%lk_run --carry\nprint(root(9), m.floor(2.5))").text == "3.0 2\n"
+    finally:
+        kernel.run("del m, root, get_ipython().user_ns_hidden['m']")
+
+
 def test_figures_of_nbagg_have_its_outputs_with_a_picture_in_their_place(kernel):
     kernel.run("import matplotlib; backend = matplotlib.get_backend()")
     try:
