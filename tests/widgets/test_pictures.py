@@ -20,6 +20,7 @@ from lk_jupyter.storage._tree import Branch, Tree
 from lk_jupyter.storage.objects import ObjectInfo, Objects
 from lk_jupyter.views import credits as money
 from lk_jupyter.views import machines, metrics, prices, storage
+from lk_jupyter.views.table import MOST
 
 NOON = datetime(2026, 6, 2, 12, tzinfo=timezone.utc)
 EVIL = '"><img src=x onerror=alert(1)>'
@@ -147,10 +148,10 @@ def test_no_samples_say_when_they_come():
 def test_a_long_listing_is_cut_and_nothing_is_taken_from_it():
     found = Objects(iter(FILES))
     shown = storage.listing(found)
-    assert len(re.findall(r"\.csv +1\.2 kB", shown.text)) == 50
+    assert len(re.findall(r"\.csv +1\.2 kB", shown.text)) == MOST
     assert "… and more: for info in session.storage.ls(...)" in shown.text
     assert [info.key for info in found] == [info.key for info in FILES]
-    assert "… and 70 more: " in storage.objects(FILES).text
+    assert f"… and {len(FILES) - MOST} more: " in storage.objects(FILES).text
 
 
 def test_a_tree_can_be_folded():
