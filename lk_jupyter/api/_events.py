@@ -71,6 +71,10 @@ class Event(Model):
         """Whether the stream ends with it; a stream without this mark ends with ``[DONE]``."""
         return False
 
+    def holds_answer(self) -> bool:
+        """Whether it is a complete answer, should it come in place of a stream."""
+        return True
+
 
 class SseMessage(Protocol):
     """One server-sent event as it was parsed."""

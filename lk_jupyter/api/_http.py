@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import httpx
-from httpx_sse import EventSource
+from httpx_sse import EventSource, ServerSentEvent
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -32,7 +32,7 @@ from lk_jupyter._fork import renew_in_child
 from lk_jupyter._version import __version__
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain, is_form
-from lk_jupyter.api._events import StreamEvent, joined, reader_of
+from lk_jupyter.api._events import DONE, StreamEvent, joined, reader_of
 from lk_jupyter.api._files import Download, Upload
 from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, retrying, unknown, while_wanted
 from lk_jupyter.api._tokens import NotThere, Tokens
@@ -63,6 +63,9 @@ _WAYS = 3
 
 E = TypeVar("E")
 
+#: The names under which a server gives the id of a question that it only accepted.
+_ANSWER_IDS = ("request_id", "inference_id", "id")
+
 #: Longest piece of a server's text in a message.
 CLIP = 300
 
@@ -76,6 +79,8 @@ _LOOKS = (
     ("/auth/api-keys", "%lk_keys"),
     ("/orgs", "%lk_org list"),
     ("/storage", "%lk_bucket list"),
+    ("/serverless", "%lk_billing"),
+    ("/chat", "%lk_billing"),
     ("", "%lk_runs"),
 )
 
@@ -339,11 +344,7 @@ class Http:
         for nothing in empty(endpoint.answer_type) if changes else ():
             return nothing
         if changes and not endpoint.repeatable:
-            words = f": {self.clean(said(answer.content))!r}" if answer.content else ""
-            raise OutcomeUnknown(
-                f"{host} accepted {endpoint} (HTTP {answer.status_code}) in a form that can't be read{words}.\n"
-                f"{_look(endpoint)}"
-            )
+            raise self._unreadable(endpoint, answer, host)
         if answer.content and "json" not in answer.headers.get("content-type", ""):
             raise self._bad_answer(answer, host)
         raise InvalidResponse(
@@ -385,6 +386,25 @@ class Http:
     def clean(self, text: str) -> str:
         """Return a server's text as a message may hold it."""
         return self._tokens.hide(text)[:CLIP]
+
+    def _unreadable(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> OutcomeUnknown:
+        words = f": {self.clean(said(answer.content))!r}" if answer.content else ""
+        return OutcomeUnknown(
+            f"{host} accepted {endpoint} (HTTP {answer.status_code}) in a form that can't be read{words}.\n"
+            f"{_look(endpoint)}"
+        )
+
+    def _without_answer(
+        self, endpoint: Endpoint, answer: httpx.Response, found: dict[str, Any], host: str
+    ) -> OutcomeUnknown:
+        """Return the error for a question that was only accepted, with the id that was given to it."""
+        name = next((found[name] for name in _ANSWER_IDS if found.get(name)), None)
+        if name is None:
+            return self._unreadable(endpoint, answer, host)
+        return OutcomeUnknown(
+            f"{host} accepted {endpoint} under the id '{self.clean(str(name))}' (HTTP {answer.status_code}), but sent "
+            f"no answer.\nIt may be billed: check before you ask again (%lk_billing)."
+        )
 
     def _bad_answer(self, answer: httpx.Response, host: str) -> InvalidResponse:
         kind = answer.headers.get("content-type", "").partition(";")[0] or "text of no stated kind"
@@ -457,9 +477,9 @@ class _Wire(Generic[E]):
         self._call = call
         self._given = given
         self._host = _host(given.get_secret_value() if given else http.address(call.path))
-        kind = get_args(call.endpoint.returns)[0]
-        self._reader = reader_of(kind, self._host)
-        self._is_output = kind == StreamEvent
+        self._kind = get_args(call.endpoint.returns)[0]
+        self._reader = reader_of(self._kind, self._host)
+        self._is_output = self._kind == StreamEvent
         self._closed = Event()
         self._socket: socket.socket | None = None
 
@@ -532,13 +552,28 @@ class _Wire(Generic[E]):
         response.stream = _Events(cast("httpx.SyncByteStream", response.stream), is_output=self._is_output)
         try:
             if not _is_stream(response):
-                return self._http._bad_answer(response, self._host)
+                return (yield from self._at_once(response))
             frames = takewhile(lambda _: not self._closed.is_set(), EventSource(response).iter_sse())
             return (yield from self._reader(frames))
         except httpx.RequestError as failure:
             return ConnectionFailed(_lost(failure, self._host).carries)
         finally:
             response.close()
+
+    def _at_once(self, response: httpx.Response) -> Generator[E, None, LkError | None]:
+        """Yield an answer that came as one object in place of a stream: it is billed like any other."""
+        response.read()
+        found = Seen(response.status_code, "", response.content).json
+        if self._is_output or self._call.endpoint.method == "GET" or not isinstance(found, dict):
+            return self._http._bad_answer(response, self._host)
+        if "error" in found or self._holds_answer(found):
+            return (yield from self._reader(map(ServerSentEvent, ("message",) * 2, (json.dumps(found), DONE))))
+        return self._http._without_answer(self._call.endpoint, response, found, self._host)
+
+    def _holds_answer(self, found: dict[str, Any]) -> bool:
+        with suppress(ValidationError):
+            return bool(self._kind.model_validate(found).holds_answer())
+        return False
 
 
 class _Events(httpx.SyncByteStream):

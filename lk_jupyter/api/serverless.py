@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from lk_jupyter.api._endpoint import GET, POST, Group
 from lk_jupyter.api._events import Event
@@ -163,7 +163,10 @@ class ChatChunkChoice(Model):
     """A piece of one answer."""
 
     index: int | None = None
-    delta: Annotated[AssistantMessage, unless_null(AssistantMessage())] = Field(default_factory=AssistantMessage)
+    # the whole message, where a server answers without a stream
+    delta: Annotated[AssistantMessage, unless_null(AssistantMessage())] = Field(
+        default_factory=AssistantMessage, validation_alias=AliasChoices("delta", "message")
+    )
     finish_reason: str | None = None
 
 
@@ -181,6 +184,10 @@ class ChatCompletionChunk(Event):
     def text(self) -> str:
         """What this piece adds to the first answer."""
         return "".join(choice.delta.content or "" for choice in self.choices if not choice.index)
+
+    def holds_answer(self) -> bool:
+        """Whether there is an answer in it, and not only the id of one."""
+        return bool(self.choices)
 
 
 #: What one vector is made of: a text, or the ids of its tokens.

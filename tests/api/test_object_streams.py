@@ -101,6 +101,44 @@ def test_a_chunk_of_another_form_is_no_answer_of_this_api(server, talk, data):
         words(talk.chat({"text": "?"}))
 
 
+def test_an_answer_in_place_of_a_stream_counts(server, client):
+    message = {"role": "assistant", "content": "hello", "reasoning": "hm"}
+    whole = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    server.json({**whole, "usage": {"completion_tokens": 1}})
+    (piece,) = client.serverless.stream_chat_completions({"model": "m", "messages": [{"role": "user", "content": "?"}]})
+    assert (piece.text, piece.choices[0].delta.reasoning, piece.choices[0].finish_reason) == ("hello", "hm", "stop")
+    assert piece.usage.completion_tokens == 1
+
+
+def test_an_error_in_place_of_a_stream_is_raised_in_the_servers_words(server, talk):
+    server.json({"error": {"message": "no more", "type": "rate_limit_error"}})
+    with pytest.raises(RateLimited, match="no more"):
+        words(talk.chat({"text": "?"}))
+
+
+@pytest.mark.parametrize("status", [200, 202])
+def test_a_question_that_was_only_accepted_is_named_by_its_id_and_may_be_billed(server, client, status):
+    server.json({"request_id": "r1", "status": "queued"}, status)
+    asked = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+    with pytest.raises(
+        OutcomeUnknown, match=rf"under the id 'r1' \(HTTP {status}\), but sent no answer.\nIt may be bill"
+    ):
+        list(client.serverless.stream_chat_completions(asked))
+
+
+def test_a_question_that_was_accepted_without_an_id_may_have_taken_effect(server, talk):
+    server.json({"status": "ok"}, 202)
+    with pytest.raises(OutcomeUnknown, match=r"in a form that can't be read.*\n.*%lk_billing"):
+        words(talk.chat({"text": "?"}))
+
+
+@pytest.mark.parametrize("answer", [b"text", b"[1]"])
+def test_what_is_no_answer_in_place_of_a_stream_is_not_from_this_api(server, talk, answer):
+    server.reply(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n", answer)
+    with pytest.raises(InvalidResponse, match="which is not this API"):
+        words(talk.chat({"text": "?"}))
+
+
 def test_a_question_that_was_not_answered_is_not_sent_twice(server, talk):
     server.lose_answer()
     with pytest.raises(OutcomeUnknown):
