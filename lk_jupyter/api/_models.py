@@ -166,11 +166,13 @@ class Paged(Listing[T], Generic[T]):
         """Iterate from this page to the end of the list, fetching as it goes."""
         page: Paged[T] | None = self
         seen: set[Any] = set()
+        last: list[T] = []
         while page is not None:
-            marks = {getattr(item, name) for item in page for name in _IDS if hasattr(item, name)}
-            if marks and marks <= seen:  # a server that gives the same page for every query, or goes round in circles
-                return
-            seen |= marks
+            ids = {next((found for name in _IDS if (found := getattr(item, name, None))), None) for item in page}
+            if page.items == last or (ids and None not in ids and ids <= seen):
+                return  # a server that gives the same page for every query, or goes round in circles
+            seen |= ids
+            last = page.items
             yield from page
             page = page.next_page()
 
