@@ -43,11 +43,16 @@ _GLANCE = 5.0
 
 
 class Ending:
-    """What is known of the end of one run. ``finished`` is the last event of its stream, once that has come."""
+    """What is known of the end of one run.
+
+    ``finished`` is the last event of its stream, once that has come. ``lacks_output`` is whether lines may be missing:
+    the stream was cut and not replayed, and the cloud has stored no output.
+    """
 
     def __init__(self, client: Client, execution_id: str) -> None:
         self.finished: Finished | None = None
         self.stream_is_over = False
+        self.lacks_output = False
         self._client = client
         self._execution_id = execution_id
         self._puzzled = 0.0
@@ -155,6 +160,7 @@ class Follower:
     ending: Ending | None = None
     recalls: bool = False  # what comes now was kept by an earlier following
     _broke: bool = False
+    _is_cut: bool = False  # output may have come that was not seen
     _fruitless: int = 0  # connections in a row that brought nothing new
     _finished: Finished | None = None
     _stream: EventStream[StreamEvent] | None = None
@@ -224,7 +230,7 @@ class Follower:
             for event in self._stream:
                 if isinstance(event, Finished):
                     self._finished = self._ending.finished = event
-                    return
+                    break
                 sent = event.content if squeeze is None else squeeze(event.content)
                 data = sent.encode(errors="replace")
                 new = join.feed(data)
@@ -233,9 +239,11 @@ class Follower:
                 if new:
                     self._fruitless = 0
                     yield event
-            self._ending.stream_is_over = self.lost and not self.stop.is_set()
-        except (*BROKEN, ApiError):  # a refused stream is no ended run either
-            return
+            self._is_cut = not join.is_joined
+            if not self._finished:
+                self._ending.stream_is_over = self.lost and not self.stop.is_set()
+        except (*BROKEN, ApiError) as error:  # a refused stream is no ended run either
+            self._is_cut = self._is_cut or self.log.size > 0 or not isinstance(error, ApiError)
         finally:
             self.drop()
 
@@ -266,7 +274,8 @@ class Follower:
                     text, ordered = self._stored().text or None, False
             if rest := join.complete(text or b"", ordered=ordered):
                 yield Output(rest.decode(errors="replace"))
-            if text is not None or self._finished:
+            self._ending.lacks_output = self._is_cut and (text is None or (not text and self.log.size > 0))
+            if (text is not None or self._finished) and not self._ending.lacks_output:
                 self.on_whole(self.log.size)
             yield self._finished or end_of(record)
 

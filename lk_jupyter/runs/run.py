@@ -259,6 +259,11 @@ class Run:
         return bill_of(record, price_of(self.machine), at=at, sent_at=sent_at)
 
     @property
+    def lacks_output(self) -> bool:
+        """Whether lines may be missing: the stream was cut and not replayed, and the cloud has stored no output."""
+        return self._ending.lacks_output
+
+    @property
     def _entry(self) -> JournalEntry | None:
         """What the journal has of it; None for a run that was not started from here."""
         entry = self._journal.get(self.execution_id)

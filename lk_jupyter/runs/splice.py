@@ -39,11 +39,12 @@ class OutputSplicer:
 
     ``stored`` returns the output that the cloud has stored so far: it fills the gap when a
     connection continues without a replay. ``late`` is whether the run may have written something before
-    the first connection.
+    the first connection. ``is_joined`` is whether the output of this connection continues the known output.
     """
 
     def __init__(self, log: RunLog, stored: Callable[[], Stored], *, late: bool = False) -> None:
         self.log = log
+        self.is_joined = True
         self._stored = stored
         self._late = late
         self._held: bytes | None = None  # None: all that comes is new; else what came and is not placed yet
@@ -54,6 +55,7 @@ class OutputSplicer:
     def connect(self) -> None:
         """Begin a connection."""
         self._held = b"" if self.log.size or self._late else None
+        self.is_joined = not self.log.size
         self._late = True  # from the second connection on, the run may have written something before
         self._repeated = 0
         self._again = Counter()
@@ -72,6 +74,7 @@ class OutputSplicer:
         if not data.startswith(known):
             return self._place(self.log.read(0, self._repeated) + data)
         self._repeated += len(known)
+        self.is_joined = True
         return self._new(data[len(known) :]) if len(known) < len(data) else b""
 
     def _is_beginning(self, came: bytes) -> bool:
@@ -86,14 +89,18 @@ class OutputSplicer:
     def _place(self, came: bytes) -> bytes:
         """Find where this output continues the known output. It is no replay from the start."""
         filled = b""
+        self.is_joined = True
         if repeated(self._tail(), came) is None:
             at_line = not self.log.size or self._tail().endswith(b"\n")
-            filled = self._new(self._gap() or b"")
+            gap = self._gap()
+            self.is_joined = bool(gap) or not self.log.size
+            filled = self._new(gap or b"")
             self._again = Counter(map(_key, filter(None, filled.split(b"\n")))) if at_line else Counter()
         overlap = repeated(self._tail(), came)
         if overlap is None and not self._again and self.log.size and self._is_beginning(came):
             self._again = Counter(map(_key, self.log.lines()))
         if self._again:
+            self.is_joined = True
             return filled + self._new(self._not_again(came))
         overlap = overlap or 0
         if overlap < len(came):

@@ -5,7 +5,8 @@ import zlib
 from binascii import b2a_base64, crc32
 
 import pytest
-from stand_in import IDS, KEY, STREAM, StandIn, finished, said
+from api.scripted import RESET
+from stand_in import DONE, IDS, KEY, STREAM, StandIn, finished, said
 
 from lk_jupyter.config.assumptions import Assumptions
 from lk_jupyter.storage.remote import remote_path
@@ -76,6 +77,15 @@ def test_outputs_of_a_run_are_shown_where_the_server_takes_control_characters_ou
     assert "7411" not in shown
     assert Assumptions(lacking.url)["frames"] == "plain"
     assert Assumptions(lacking.url)["bucket_folder_python"] == "/job/work"
+
+
+def test_a_receipt_says_once_that_the_output_may_be_incomplete(lacking, run_cell):
+    lacking.stream = (STREAM, said("begun\n"), RESET)
+    shown = run_cell("%%lk_run --gpu A100\n4")
+    assert "begun" in shown
+    assert shown.count("The output may be incomplete: the connection broke") == 1
+    lacking.stream = DONE
+    assert "incomplete" not in run_cell("%%lk_run --gpu A100\n5")
 
 
 @pytest.fixture

@@ -197,3 +197,57 @@ def test_a_run_that_the_server_does_not_know_is_not_waited_for(follower, scripte
     server.handler = lambda _request: not_found("Execution not found")
     with pytest.raises(NotFound):
         seen(follower)
+
+
+@pytest.mark.parametrize(
+    "connections",
+    [
+        [(STREAM, output(*LINES[:2]), RESET)],
+        [(STREAM, output(*LINES[:2])), (STREAM, output(*LINES[3:]), DONE)],
+        [(STREAM, output(*LINES[:2])), (STREAM, DONE)],
+        [(STREAM, output(*LINES[:4])), (STREAM, output(*LINES[:2]), RESET)],
+        [(STREAM, RESET)],
+    ],
+    ids=["gone", "continued", "only its end", "cut replay", "nothing came"],
+)
+@pytest.mark.parametrize("stored", [None, ""])
+def test_output_of_a_cut_stream_may_be_incomplete_where_nothing_was_stored(
+    follower, scripted_run, connections, stored, monkeypatch
+):
+    wholes = []
+    monkeypatch.setattr(follower, "on_whole", wholes.append)
+    scripted_run.connections = list(connections)
+    scripted_run.statuses = ["running", "running", "completed"]
+    scripted_run.record["stdout"] = stored
+    seen(follower)
+    nothing_printed = stored == "" and not follower.log.size
+    assert follower._ending.lacks_output is not nothing_printed
+    assert len(wholes) == nothing_printed
+
+
+@pytest.mark.parametrize(
+    "connections",
+    [
+        [(STREAM, output(*LINES), DONE)],
+        [(STREAM, output(*LINES))],
+        [(STREAM, output(*LINES[:2]), RESET), (STREAM, output(*LINES), DONE)],
+        [(STREAM, output(*LINES[:2]), RESET), (STREAM, output(*LINES[1:]), DONE)],
+        [(STREAM, output(*LINES), RESET), (STREAM, output(*LINES), DONE)],
+        [(STREAM, RESET), (STREAM, output(*LINES), DONE)],
+        [not_found("Stream not found"), (STREAM, output(*LINES), DONE)],
+    ],
+    ids=["complete", "no last event", "replayed", "last lines replayed", "all came twice", "cut at first", "not yet"],
+)
+def test_output_that_came_to_its_end_is_complete_though_nothing_was_stored(follower, scripted_run, connections):
+    scripted_run.connections = list(connections)
+    scripted_run.statuses = ["running", "completed"] if len(connections) > 1 else ["completed"]
+    assert seen(follower) == ("".join(LINES), Finished(0))
+    assert not follower._ending.lacks_output
+
+
+def test_a_cut_stream_is_complete_where_the_cloud_has_stored_it(follower, scripted_run):
+    scripted_run.connections = [(STREAM, output(*LINES[:2]), RESET)]
+    scripted_run.store(*LINES)
+    scripted_run.statuses = ["completed"]
+    assert seen(follower) == ("".join(LINES), Finished(0))
+    assert not follower._ending.lacks_output
