@@ -18,6 +18,7 @@ from lk_jupyter.api.vms import UP_STATES, VM, VMAvailability
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import ApiError, InvalidResponse
 from lk_jupyter.protocol.parts import plain_name
+from lk_jupyter.text.units import disk_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -166,7 +167,7 @@ def things(
         *_runs(runs, prices),
         *_vms(vms, prices),
         *(
-            BillableResource("volume", v.volume_id, v.name or "", f"{v.size_gb} GB", prices.of_volume(v))
+            BillableResource("volume", v.volume_id, v.name or "", disk_label(v.size_gb), prices.of_volume(v))
             for v in volumes
         ),
         *_deployments(deployments, prices),
@@ -213,14 +214,14 @@ def _runs(runs: Iterable[Workload], prices: Prices) -> Iterator[BillableResource
     for run in runs:
         if run.status.lower() == "running":
             name = run.run_name or plain_name(run.file_name or "")
-            hardware = hardware_label(run.hardware_profile)
+            hardware = _several(1, run.hardware_profile)
             yield BillableResource("run", run.execution_id, name, hardware, prices.of_machine(run.hardware_profile))
 
 
 def _vms(vms: Iterable[VM], prices: Prices) -> Iterator[BillableResource]:
     for vm in up(vms):
         name = vm.display_name or vm.name or ""
-        hardware = _several(_gpus(vm), hardware_label(vm.hardware_profile or vm.instance_specs.gpu_type))
+        hardware = _several(_gpus(vm), vm.hardware_profile or vm.instance_specs.gpu_type)
         yield BillableResource("VM", vm.vm_id, name, hardware, prices.of_vm(vm))
 
 
@@ -230,10 +231,12 @@ def _gpus(vm: VM) -> int:
 
 def _deployments(deployments: Iterable[Deployment], prices: Prices) -> Iterator[BillableResource]:
     for deployment in served(deployments):
-        hardware = _several(deployment.current_replicas or 0, hardware_label(deployment.hardware_profile))
+        hardware = _several(deployment.current_replicas or 0, deployment.hardware_profile)
         price = prices.of_deployment(deployment)
         yield BillableResource("deployment", deployment.deployment_id, deployment.hf_model_id, hardware, price)
 
 
-def _several(count: int, hardware: str) -> str:
-    return f"{count} x {hardware}" if count > 1 else hardware
+def _several(count: int, profile: str | None) -> str:
+    """Return how many cards of which kind; nothing where the server doesn't name the kind."""
+    hardware = hardware_label(profile) if profile else ""
+    return f"{count} x {hardware}" if hardware and count > 1 else hardware

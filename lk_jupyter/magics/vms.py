@@ -15,6 +15,7 @@ from lk_jupyter.api.vms import (
     ENDED_STATES,
     UP_STATES,
     VM,
+    AttachedVolume,
     RenameVMRequest,
     TerminateVMResponse,
     VMInstanceVariant,
@@ -38,7 +39,7 @@ from lk_jupyter.options.vms import (
 )
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.session import current
-from lk_jupyter.text.units import credits_label, duration_label, moment_label
+from lk_jupyter.text.units import credits_label, disk_label, duration_label, moment_label
 from lk_jupyter.vms import vms as vm
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, chosen, offers
 from lk_jupyter.vms.ssh import PublicKey, SshEndpoint, find_key, make_key, own_keys
@@ -135,7 +136,7 @@ def _status(options: VmOptions, _shell: InteractiveShell) -> None:
     """
     client = current().client
     status = client.vms.status(vm.named(client, options.vm).vm_id)
-    disks = [f"{disk.size_gb} GB at {disk.mount_path}" for disk in status.volumes or ()]
+    disks = [_disk(disk) for disk in status.volumes or ()]
     display(_line(status, disks))
 
 
@@ -204,13 +205,18 @@ def _ended(client: Client, vm: VM, answer: TerminateVMResponse | None) -> str:
     return f"Deleted {_name(vm)} after {credits_label(_cost(status))}{disks}."
 
 
+def _disk(disk: AttachedVolume) -> str:
+    place = f"at {disk.mount_path}" if disk.mount_path else ""
+    return " ".join(filter(None, [disk_label(disk.size_gb) or "volume", place]))
+
+
 @lk_volumes.verb("list", NoOptions)
 def _list_volumes(_: NoOptions, _shell: InteractiveShell) -> None:
     """List volumes and the VM that each is attached to."""
     rows = [
         (
             each.volume_id,
-            f"{each.size_gb} GB",
+            disk_label(each.size_gb),
             each.status or "",
             (each.attached_vm_id or "free")[:SHORT],
             each.location or "",
@@ -236,7 +242,7 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
                 f"Volume {each.volume_id} is attached to VM {holder}. Nothing was deleted. Delete "
                 f"the VM first: %lk_vm delete {holder}"
             )
-    what = ", ".join(f"{each.volume_id} ({each.size_gb} GB)" for each in found)
+    what = ", ".join(f"{each.volume_id} ({disk_label(each.size_gb) or 'size unknown'})" for each in found)
     if not options.yes and not ask(f"Delete {what} permanently, with all data? [y/N] "):
         say("Nothing was deleted. To skip the question: --yes")
         return

@@ -38,6 +38,11 @@ def whole_label(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 60 else duration_label(seconds)
 
 
+def disk_label(size_gb: int | None) -> str:
+    """Return the size of a volume as servers give it: 200 GB; nothing where the server gave none."""
+    return "" if size_gb is None else f"{size_gb} GB"
+
+
 def size_label(size: float) -> str:
     """Return bytes as people read them: 12.3 MB."""
     for unit in _UNITS:

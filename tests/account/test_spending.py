@@ -18,12 +18,15 @@ from lk_jupyter.account.burn_rate import (
     burn_rate,
     counted,
     hardware_label,
+    things,
 )
 from lk_jupyter.account.spending import Charge, Spending, charges, organizations, shares, spending
+from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.api.inference import CreateDeploymentRequest, DedicatedModel, Deployment
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.pricing import PriceEntry
 from lk_jupyter.api.vms import VM, CreateVMRequest, VMAvailability, VMInstanceVariant
+from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import UsageError
 
 NOON = datetime(2026, 6, 2, 12, tzinfo=timezone.utc)
@@ -93,6 +96,16 @@ def test_one_unknown_price_leaves_the_sum_of_the_others():
     assert burn_rate([known, unknown]).label == "at least 1.59/h"
     assert burn_rate([unknown]).label == "price unknown"
     assert counted([known, unknown]) == "2 runs"
+
+
+def test_hardware_that_the_server_does_not_name_is_left_out():
+    unnamed = (
+        [Workload(execution_id="1", status="running")],
+        [VM(vm_id="2", status="ready", gpu_count=2)],
+        [BlockVolume(volume_id="3"), BlockVolume(volume_id="4", size_gb=200)],
+        [Deployment(deployment_id="5", hf_model_id="a/b", status="created", current_replicas=2)],
+    )
+    assert [thing.hardware for thing in things(*unnamed, Prices(MACHINES))] == ["", "", "", "200 GB", ""]
 
 
 MACHINES = (

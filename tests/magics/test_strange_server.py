@@ -88,6 +88,13 @@ def test_a_receipt_says_once_that_the_output_may_be_incomplete(lacking, run_cell
     assert "incomplete" not in run_cell("%%lk_run --gpu A100\n5")
 
 
+def test_a_low_balance_names_no_machine_that_the_server_does_not_name(lacking, run_cell):
+    lacking.on("GET /billing/credits", {"remaining_credits": 0.5})
+    shown = run_cell("%%lk_run --gpu A100\n6")
+    assert "0.5000 credits left, 20 min 00 s. " in shown
+    assert "None" not in shown
+
+
 @pytest.fixture
 def driver_frame(lacking):
     """Let each run say where its bucket is, as the driver that travels with it does; return what changes its text."""

@@ -166,4 +166,5 @@ class LowBalance(RunObserver):
         if left is None or left / price * 3600 >= LOW_SECONDS:
             return []
         last = duration_label(max(0.0, float(left / price) * 3600))
-        return [Notice(f"{credits_label(left)} left, {last} on {record.hardware_profile}. {TOP_UP}", WARNING)]
+        where = f" on {record.hardware_profile}" if record.hardware_profile else ""
+        return [Notice(f"{credits_label(left)} left, {last}{where}. {TOP_UP}", WARNING)]
