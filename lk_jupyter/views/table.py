@@ -43,7 +43,8 @@ font-variant-numeric:tabular-nums}
 border-bottom:1px solid var(--lk-line);text-align:left}
 .lk-picture tbody tr:nth-child(n){background:none}
 .lk-picture tbody tr:nth-child(n):hover{background:var(--jp-layout-color2,rgba(127,127,127,.12))}
-.lk-picture [align=right],.lk-brief td,.lk-brief th{white-space:nowrap}
+.lk-picture th,.lk-picture td{white-space:nowrap}
+.lk-picture .lk-long{white-space:normal;min-width:40ch}
 .lk-picture tbody th{font-weight:500}
 .lk-picture p{margin:0 8px 8px;color:var(--lk-dim)}
 .lk-picture svg{vertical-align:middle;color:var(--lk-mark)}
@@ -166,13 +167,12 @@ class Table:
         head = "".join(f'<th scope="col"{self._style(name)}>{escape(name)}</th>' for name in self.columns)
         body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows)
         note = "".join(f"<p>{escape(line)}</p>" for line in self.note.splitlines())
-        is_brief = all(len(cell) <= _BRIEF for row in self.rows for cell in row)  # each row is one line then
-        table = '<table class="lk-brief">' if is_brief else "<table>"
-        return f"{table}{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
     def _row(self, cells: Sequence[Cell]) -> str:
         styles = [self._style(name) for name in self.columns]
-        first, *rest = [f"{style}>{_html(cell)}" for style, cell in zip(styles, cells, strict=True)]
+        longs = [' class="lk-long"' if len(cell) > _BRIEF else "" for cell in cells]
+        first, *rest = [f"{style}{long}>{_html(cell)}" for style, long, cell in zip(styles, longs, cells, strict=True)]
         return f'<th scope="row"{first}</th>' + "".join(f"<td{cell}</td>" for cell in rest)
 
     def _style(self, column: str) -> str:

@@ -133,3 +133,8 @@ def test_no_line_is_longer_than_the_terminal_is_wide(width):
 def test_a_table_without_rows_is_its_head():
     assert str(Table(("Run", "Cost"), [])).splitlines() == ["Run  Cost", "---  ----"]
     assert str(Table((), [], "No columns.")) == "No columns."
+
+
+def test_only_a_long_text_is_wrapped_so_that_rows_of_short_texts_are_one_line():
+    html = Table(("Id", "Name"), [("1", "short"), ("2", "long " * 20)]).html
+    assert re.findall(r'class="lk-long">(\w+)', html) == ["long"]
