@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from functools import cached_property
@@ -136,6 +137,10 @@ class Client:
         ``keys_apart`` sends an API key as X-Api-Key, as Anthropic-style clients do.
         """
         self._http.sign(headers, keys_apart=keys_apart)
+
+    def now(self) -> float:
+        """Return this moment in Unix seconds by the server's clock, as its last answer shows it."""
+        return time.time() + self._http.ahead
 
     @property
     def org_headers(self) -> dict[str, str]:

@@ -12,10 +12,12 @@ import logging
 import re
 import socket
 import ssl
+import time
 from asyncio import to_thread
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
+from email.utils import parsedate_to_datetime
 from functools import partial
 from itertools import chain, takewhile
 from threading import Event
@@ -54,6 +56,9 @@ STREAM_TIMEOUT = 600.0
 
 #: Seconds and bytes for an answer that is only looked at.
 PROBE_TIMEOUT, PROBE_BYTES = 15.0, 4_000_000
+
+#: Seconds by which two clocks may differ and count as equal: a date has whole seconds, and an answer is on its way.
+_CLOSE = 30.0
 
 #: Redirects that one request follows.
 _MOVES = 5
@@ -179,6 +184,7 @@ class Http:
         self._new_calls = partial(_calls_client, verify, timeout, self.org_headers)
         self._calls = self._new_calls()
         self.stream_client = partial(_stream_client, verify, timeout)
+        self.ahead = 0.0  # seconds by which the server's clock is ahead of this one
         self._closed = Event()
         self._said: set[str] = set()
         self._wires: WeakSet[_Wire[Any]] = WeakSet()
@@ -260,9 +266,15 @@ class Http:
             return RequestOutcome(Loss.NEVER_SENT, str(gone))
         finally:
             _silent.reset(silence)
+        self._compare_clocks(response.headers.get("date"))
         return RequestOutcome(
             response.status_code, response, response.headers.get("retry-after"), response.headers.get("date")
         )
+
+    def _compare_clocks(self, date: str | None) -> None:
+        with suppress(ValueError, TypeError):
+            ahead = parsedate_to_datetime(date or "").timestamp() - time.time()
+            self.ahead = ahead if abs(ahead) > _CLOSE else 0.0
 
     def found(
         self, call: Call, request: Callable[[str], httpx.Response], given_up: Event, given: SecretStr | None = None

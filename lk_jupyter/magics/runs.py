@@ -87,7 +87,7 @@ def _latest(session: Session, limit: int) -> list[Workload | ExecutionSummary]:
 
 
 def _row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tuple[str, ...]:
-    bill = bill_of(run, price_per_hour) if isinstance(run, ExecutionSummary) else Bill()
+    bill = bill_of(run, price_per_hour, at=current().client.now()) if isinstance(run, ExecutionSummary) else Bill()
     return (
         run.execution_id[:SHORT_ID],
         state_label(run.status),
@@ -113,7 +113,7 @@ def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: 
     """
     run = Run.attach(current(), options.run)
     record, machine = run.record, run.machine
-    line = receipt(record, machine)
+    line = receipt(record, machine, bill=None if is_final(record.status) else run.bill(record))
     reason = str(failure_of(record)) if line.mark in "✗■" else ""
     line.remark = "\n".join(filter(None, [" · ".join(_phases(run)), reason]))
     display(line)

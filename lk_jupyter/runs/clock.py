@@ -7,7 +7,7 @@ table of examples.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -95,7 +95,7 @@ def bill_of(
     Args:
         record: what the server keeps of the run.
         price_per_hour: credits; None when not known.
-        at: this moment in Unix seconds; default: now.
+        at: this moment in Unix seconds by the server's clock; default: now by this machine's.
         sent_at: the moment, on the clock of ``at``, at which the run was sent. Then only the time between two stamps
             of the server counts, and its clock may differ from the one here.
     """
@@ -140,6 +140,9 @@ class Recorded(Protocol):
     def record(self) -> ExecutionRecord:
         """The record as of now."""
 
+    def server_now(self) -> float:
+        """Return this moment in Unix seconds by the server's clock."""
+
 
 class Stopwatch:
     """What a run has cost so far, while it is followed: from its record, and before that is read, since it was seen.
@@ -152,6 +155,7 @@ class Stopwatch:
         self._seen: float | None = None
         self._record: ExecutionRecord | None = None
         self._looks = 0
+        self._server_now: Callable[[], float] = time.time
         self._look_at = 0.0
 
     def start(self) -> None:
@@ -169,6 +173,7 @@ class Stopwatch:
         """Read the record; when it does not have the start, the next look is some seconds later."""
         self._look_at = now() + _PAUSES[min(self._looks, len(_PAUSES) - 1)]
         self._looks += 1
+        self._server_now = run.server_now
         with suppress(LkError):
             record = run.record
             self._record = self._record if is_final(record.status) else record
@@ -178,7 +183,7 @@ class Stopwatch:
         """Return the time and the cost of the run so far, at the last full second."""
         at = this_second()
         if self._record is not None:
-            wall = float(int(time.time())) if self.sent_at is None else at
+            wall = float(int(self._server_now())) if self.sent_at is None else at
             return bill_of(self._record, price_per_hour, at=wall, sent_at=self.sent_at)
         if self._seen is None:
             return Bill()

@@ -255,8 +255,12 @@ class Run:
             self._record = None
             record = self.record
         sent_at = self.sent_at
-        at = None if sent_at is None else now()
+        at = self.server_now() if sent_at is None else now()
         return bill_of(record, price_of(self.machine), at=at, sent_at=sent_at)
+
+    def server_now(self) -> float:
+        """Return this moment in Unix seconds by the server's clock, which may differ from this machine's by hours."""
+        return self._session.client.now()
 
     @property
     def lacks_output(self) -> bool:

@@ -3,9 +3,11 @@
 import json
 import zlib
 from binascii import b2a_base64, crc32
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 
 import pytest
-from api.scripted import RESET
+from api.scripted import RESET, answer
 from stand_in import DONE, IDS, KEY, STREAM, StandIn, finished, said
 
 from lk_jupyter.config.assumptions import Assumptions
@@ -93,6 +95,17 @@ def test_a_low_balance_names_no_machine_that_the_server_does_not_name(lacking, r
     shown = run_cell("%%lk_run --gpu A100\n6")
     assert "0.5000 credits left, 20 min 00 s. " in shown
     assert "None" not in shown
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_cost_of_an_active_run_is_estimated_by_the_clock_of_its_server(lacking, run_cell, hours):
+    there = datetime.now(timezone.utc) + timedelta(hours=hours)
+    began = (there - timedelta(minutes=60)).isoformat()
+    record = {"execution_id": IDS[7], "status": "running", "hardware_profile": "gpu.a100"}
+    record |= {"created_at": began, "start_time": began}
+    date = format_datetime(there, usegmt=True)
+    lacking.on("GET /execution/{}", lambda _: (answer(200, json.dumps(record), "application/json", Date=date),))
+    assert "≈ 1.5" in run_cell(f"%lk_status {IDS[7]}")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What runs have taken and cost, by the server's stamps."""
 
 import json
+import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -70,6 +71,9 @@ class OneRun:
     def record(self):
         return self._records.pop(0)
 
+    def server_now(self):
+        return time.time()
+
 
 def test_a_run_that_was_seen_running_is_counted_from_then_until_its_record_shows_the_start():
     watch = Stopwatch(sent_at=now() - 100)
@@ -82,6 +86,14 @@ def test_a_run_that_was_seen_running_is_counted_from_then_until_its_record_shows
     watch.look(OneRun(record(CREATED, CREATED + timedelta(seconds=40))))
     assert not watch.due
     assert watch.bill(Decimal("3.6")).seconds == pytest.approx(60, abs=5)
+
+
+def test_a_run_that_was_sent_from_elsewhere_is_counted_by_the_clock_of_its_server():
+    run = OneRun(record(CREATED, CREATED))
+    run.server_now = lambda: CREATED.timestamp() + 60
+    watch = Stopwatch()
+    watch.look(run)
+    assert watch.bill(Decimal("3.6")).seconds == pytest.approx(60, abs=1)
 
 
 def test_output_that_comes_while_packages_are_installed_starts_no_meter():

@@ -358,12 +358,14 @@ def _newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
     return kept[::-1]
 
 
-def receipt(record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None) -> StatusLine:
+def receipt(
+    record: ExecutionRecord, machine: MachineType | None, package: Bundle | None = None, bill: Bill | None = None
+) -> StatusLine:
     """Return the line that closes a run: state, duration, cost, id; its metadata is all of that for programs.
 
     The duration is how long the code ran, and how long it waited for a machine where that was long.
     """
-    bill, seconds = bill_of(record, price_of(machine)), duration_of(record)
+    bill, seconds = bill or bill_of(record, price_of(machine)), duration_of(record)
     facts = receipt_facts(record, machine, package, bill)
     waited = facts.get("waited_seconds", 0.0)
     queue = f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""

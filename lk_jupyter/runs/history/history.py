@@ -216,7 +216,7 @@ def _from_cloud(session: Connection, since: datetime | None) -> Iterator[RunSumm
     for ended in filter(_has_id, islice(client.billing.history(limit=_PAGE).all(), _MOST)):
         if since is not None and _moment_of(ended) < since:
             return
-        yield _of_cloud(ended, bill_of(ended, prices.get(ended.hardware_profile)))
+        yield _of_cloud(ended, bill_of(ended, prices.get(ended.hardware_profile), at=client.now()))
 
 
 def _has_id(run: ExecutionSummary | Workload) -> bool:

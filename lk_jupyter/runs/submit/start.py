@@ -118,7 +118,7 @@ def sent_once(client: Client, token: str, send: Callable[[], Started]) -> Starte
 
     Raises OutcomeUnknown when neither the answer nor the lookup came through, else the errors of the API.
     """
-    asked = datetime.now(timezone.utc)
+    asked = datetime.fromtimestamp(client.now(), timezone.utc)
     try:
         return send()
     except (OutcomeUnknown, InvalidResponse, ServerError) as error:
