@@ -12,13 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.errors import LkError
 from lk_jupyter.machines.cost import cost_at
 from lk_jupyter.text.units import credits_label
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
 
 #: Of the clocks that nobody sets, the one that keeps running while the machine sleeps, where the usual one does not.
 _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
@@ -140,8 +143,9 @@ class Recorded(Protocol):
     def record(self) -> ExecutionRecord:
         """The record as of now."""
 
-    def server_now(self) -> float:
-        """Return this moment in Unix seconds by the server's clock."""
+    @property
+    def session(self) -> Connection:
+        """The session that started or found the run."""
 
 
 class Stopwatch:
@@ -173,7 +177,7 @@ class Stopwatch:
         """Read the record; when it does not have the start, the next look is some seconds later."""
         self._look_at = now() + _PAUSES[min(self._looks, len(_PAUSES) - 1)]
         self._looks += 1
-        self._server_now = run.server_now
+        self._server_now = run.session.client.now
         with suppress(LkError):
             record = run.record
             self._record = self._record if is_final(record.status) else record

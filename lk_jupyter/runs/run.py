@@ -255,16 +255,18 @@ class Run:
             self._record = None
             record = self.record
         sent_at = self.sent_at
-        at = self.server_now() if sent_at is None else now()
+        at = self._session.client.now() if sent_at is None else now()
         return bill_of(record, price_of(self.machine), at=at, sent_at=sent_at)
-
-    def server_now(self) -> float:
-        """Return this moment in Unix seconds by the server's clock, which may differ from this machine's by hours."""
-        return self._session.client.now()
 
     @property
     def lacks_output(self) -> bool:
-        """Whether lines may be missing: the stream was cut and not replayed, and the cloud has stored no output."""
+        """Whether lines may be missing: the stream was cut and not replayed, and the cloud has stored no output.
+
+        Example:
+            >>> run = session.run("print(6 * 7)", gpu="A100")
+            >>> run.result().return_code, run.lacks_output
+            (0, False)
+        """
         return self._ending.lacks_output
 
     @property

@@ -35,7 +35,7 @@ _COLUMNS = 80
 STYLE = """<style>
 .lk-picture{--lk-dim:var(--jp-ui-font-color2,color-mix(in srgb,currentColor 75%,transparent));
 --lk-line:var(--jp-border-color2,color-mix(in srgb,currentColor 25%,transparent));
---lk-mark:var(--jp-brand-color1,#1e88e5);color:var(--jp-ui-font-color1,inherit);overflow-x:auto}
+--lk-mark:var(--jp-brand-color1,#1e88e5);color:var(--jp-ui-font-color1,inherit)}
 .lk-picture table{border-collapse:collapse;margin:0 0 8px;color:inherit;font-size:inherit;
 font-variant-numeric:tabular-nums}
 .lk-picture caption{caption-side:top;text-align:left;font-weight:600;padding:4px 8px;white-space:nowrap}

@@ -5,6 +5,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,15 +65,13 @@ def test_what_a_run_waited_is_the_time_between_two_stamps_of_the_server():
 class OneRun:
     """A run whose record the server gives."""
 
-    def __init__(self, *records):
+    def __init__(self, *records, now=time.time):
         self._records = list(records)
+        self.session = SimpleNamespace(client=SimpleNamespace(now=now))
 
     @property
     def record(self):
         return self._records.pop(0)
-
-    def server_now(self):
-        return time.time()
 
 
 def test_a_run_that_was_seen_running_is_counted_from_then_until_its_record_shows_the_start():
@@ -89,8 +88,7 @@ def test_a_run_that_was_seen_running_is_counted_from_then_until_its_record_shows
 
 
 def test_a_run_that_was_sent_from_elsewhere_is_counted_by_the_clock_of_its_server():
-    run = OneRun(record(CREATED, CREATED))
-    run.server_now = lambda: CREATED.timestamp() + 60
+    run = OneRun(record(CREATED, CREATED), now=lambda: CREATED.timestamp() + 60)
     watch = Stopwatch()
     watch.look(run)
     assert watch.bill(Decimal("3.6")).seconds == pytest.approx(60, abs=1)

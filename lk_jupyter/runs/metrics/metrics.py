@@ -189,7 +189,7 @@ def read(
         5
     """
     record = run.record
-    began, ended = _window(record, run.server_now())
+    began, ended = _window(record, run.session.client.now())
     first, last = _aware(start) or began, _aware(end) or ended
     if last < first:
         raise UsageError(f"The window ends at {last:%H:%M:%S}, before it starts at {first:%H:%M:%S}.")

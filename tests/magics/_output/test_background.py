@@ -1,6 +1,7 @@
 """Runs in the background: their outputs, their ends, and waiting for them."""
 
 import re
+import socket
 import threading
 
 from localcloud.conftest import until
@@ -135,8 +136,11 @@ def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make
     run_cell("%%lk_run --detach --save run\nimport time; time.sleep(600)")
     until(lambda: [run.status for run in cloud.client.workloads.list()] == ["running"])
     cloud.kill()
-    run_cell("sent = run.abort_soon()")
-    until(lambda: not {thread.name for thread in threading.enumerate()} & {"lk-show", "lk-end", "lk-abort"})
+    with socket.socket() as taken:  # nothing listens there then, and no other test's server takes the port
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", int(cloud.base_url.rpartition(":")[2])))
+        run_cell("sent = run.abort_soon()")
+        until(lambda: not {thread.name for thread in threading.enumerate()} & {"lk-show", "lk-end", "lk-abort"})
     assert "No sign of the server" in (shown := run_cell("print(sent.words)"))
     assert "Follow it again: %lk_attach" in shown
     assert "The abort failed:" in shown

@@ -201,8 +201,9 @@ def test_ten_interrupts_at_once_while_the_start_is_on_its_way_abort_the_run(kern
         return True
 
     cell = kernel.run(SLEEPER.format(options=""), on=often)
-    assert cell.error["ename"] == "KeyboardInterrupt"
     assert one_run(faulty).status == "aborted"
+    if cell.error:  # the last of them may meet IPython while it writes the error
+        assert cell.error["ename"] == "KeyboardInterrupt"
 
 
 def test_an_interrupt_that_python_turns_into_another_error_stops_the_run(kernel, cloud):
