@@ -91,7 +91,7 @@ def test_somebody_looks_around_in_the_bucket_drops_a_file_and_loads_tables(open_
     browser.get_by_role("treeitem", name="it's 100% new.csv").click()
     expect(browser.get_by_role("region", name="First rows")).to_contain_text("Köln")
     browser.get_by_role("button", name="Load into pandas").click()
-    expect(browser.get_by_text('read_csv("lk://ui/it\'s 100% new.csv")')).to_be_visible()
+    expect(browser.get_by_text('read_csv("lk://ui/it\'s 100% new.csv")')).to_have_count(1)
 
     browser.get_by_role("treeitem", name="train.parquet").click()
     expect(browser.get_by_role("region", name="Preview of ui/train.parquet")).to_be_visible()
