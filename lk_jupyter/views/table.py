@@ -23,7 +23,7 @@ from lk_jupyter.views.picture import StaticView
 #: Rows of a long list that are shown, and letters of a value.
 MOST, LETTERS = 60, 200
 
-#: Letters of a column of text that are never wrapped in a terminal, and of a cell that isn't in a page.
+#: Letters of a column of text that are never wrapped in a terminal, and of a cell that is one line in a page.
 _UNWRAPPED, _BRIEF = 24, 40
 
 #: What is between two columns, and before those that are below a row.
