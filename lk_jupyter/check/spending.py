@@ -26,7 +26,7 @@ from lk_jupyter.check.findings import Report
 from lk_jupyter.config.assumptions import ROUTE, row
 from lk_jupyter.errors import LkError, OutcomeUnknown, UsageError
 from lk_jupyter.inference.catalogue import ModelOffer, catalogue
-from lk_jupyter.machines.cost import cost_at
+from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import own_name
 from lk_jupyter.runs.abort import Abort, abort_soon

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.cost import cost_at
+from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.text.units import duration_label
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import SUCCEEDED_STATES, canonical
 from lk_jupyter.config.assumptions import ABSENT
 from lk_jupyter.errors import OperationNotAvailable, RunAborted, RunFailed, UsageError
-from lk_jupyter.machines.cost import cost_of
+from lk_jupyter.machines.catalogue import cost_of
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, say

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.errors import LkError
-from lk_jupyter.machines.cost import cost_at
+from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.text.units import credits_label
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
-from lk_jupyter.machines.cost import price_of
+from lk_jupyter.machines.catalogue import price_of
 from lk_jupyter.protocol.frames import SHOWN, Frame, nonce_in
 from lk_jupyter.protocol.metadata import CARRY_KEY, PICKLE_KEY, REQUEST_KEY, ports_in
 from lk_jupyter.protocol.offloaded import STORED, fetched

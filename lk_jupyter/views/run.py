@@ -9,8 +9,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.machines.catalogue import price_label
-from lk_jupyter.machines.cost import price_of
+from lk_jupyter.machines.catalogue import price_label, price_of
 from lk_jupyter.runs.clock import Bill, bill_of, waited_of
 from lk_jupyter.runs.outcome import failure_of, platform_words
 from lk_jupyter.runs.package.bundle import Bundle

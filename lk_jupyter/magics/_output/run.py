@@ -13,8 +13,7 @@ from IPython.display import display
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
-from lk_jupyter.machines.catalogue import price_label
-from lk_jupyter.machines.cost import price_of
+from lk_jupyter.machines.catalogue import price_label, price_of
 from lk_jupyter.magics._output.bars import Bars
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.live import (

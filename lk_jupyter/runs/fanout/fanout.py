@@ -19,7 +19,7 @@ from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import NotFound, RunError, RunFailed
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import JournalEntry, journal
-from lk_jupyter.machines.cost import cost_of
+from lk_jupyter.machines.catalogue import cost_of
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.abort import let_go_at

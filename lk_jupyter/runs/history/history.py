@@ -17,7 +17,7 @@ from lk_jupyter.api.states import is_final, is_run_id
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
-from lk_jupyter.machines.cost import cost_at
+from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.options.runs import HistoryOptions
 from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.clock import Bill, CostIs, bill_of

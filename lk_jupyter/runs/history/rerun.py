@@ -19,7 +19,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import JournalEntry
-from lk_jupyter.machines.cost import seconds_for
+from lk_jupyter.machines.catalogue import seconds_for
 from lk_jupyter.options.runs import ComposeOptions, DockerOptions, RunOptions, StartOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import REQUEST_KEY, ports_in

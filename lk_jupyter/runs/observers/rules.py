@@ -24,8 +24,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.packages import package_of
 from lk_jupyter.config.assumptions import row
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.catalogue import Catalogue, price_label
-from lk_jupyter.machines.cost import cost_of
+from lk_jupyter.machines.catalogue import Catalogue, cost_of, price_label
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.runs.outcome import TRACEBACK, duration_of, printed, remote_traceback
 from lk_jupyter.runs.package import rich

@@ -32,7 +32,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.code.syntax import check_code, parse
 from lk_jupyter.code.variables import commands_in
 from lk_jupyter.errors import UsageError
-from lk_jupyter.machines.cost import cost_of, seconds_for
+from lk_jupyter.machines.catalogue import cost_of, seconds_for
 from lk_jupyter.options.runs import MachineOptions, RunOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY

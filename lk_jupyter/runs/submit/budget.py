@@ -19,7 +19,7 @@ from lk_jupyter.config.files import CONFIG_FILE
 from lk_jupyter.errors import NotFound, UsageError
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import BudgetCharge, Journal, journal
-from lk_jupyter.machines.cost import cost_at
+from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.runs.outcome import end_of_entry
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.start import find_started
