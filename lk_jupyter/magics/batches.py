@@ -17,9 +17,9 @@ from lk_jupyter.inference.catalogue import catalogue
 from lk_jupyter.inference.rows import Column, column
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._output.bars import Bar, Rows
 from lk_jupyter.magics._output.interrupt import interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
+from lk_jupyter.magics._output.rich import Bar, Rows
 from lk_jupyter.options.inference import BatchOptions
 from lk_jupyter.options.runs import check_name
 from lk_jupyter.runs.interrupts import true_interrupts

@@ -13,8 +13,8 @@ from lk_jupyter.inference.embed import Vectors, embed
 from lk_jupyter.inference.rows import column
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._output.bars import Bar, Rows
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
+from lk_jupyter.magics._output.rich import Bar, Rows
 from lk_jupyter.options.inference import EmbedOptions
 from lk_jupyter.options.runs import check_name
 from lk_jupyter.runs.interrupts import true_interrupts

@@ -12,9 +12,9 @@ from typing import Any
 from lk_jupyter.api.states import state_label
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.bars import Bar, Rows, bar_of, is_bar
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.live import FONT, RUN_MIME
+from lk_jupyter.magics._output.rich import Bar, Rows, bar_of, is_bar
 from lk_jupyter.protocol.frames import SHOWN
 from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels
 from lk_jupyter.runs.fanout.fanout import FanOut

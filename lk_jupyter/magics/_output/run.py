@@ -14,7 +14,6 @@ from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
 from lk_jupyter.machines.catalogue import price_label, price_of
-from lk_jupyter.magics._output.bars import Bars
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.live import (
     PACE,
@@ -30,7 +29,7 @@ from lk_jupyter.magics._output.live import (
     show_last,
 )
 from lk_jupyter.magics._output.log import LogOutput
-from lk_jupyter.magics._output.rich import RichOutput
+from lk_jupyter.magics._output.rich import Bars, RichOutput
 from lk_jupyter.protocol.frames import BAR, ERROR, SHOWN, STDERR, Frame, text_of, words_of
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.runs.clock import Bill, bill_of, next_second

@@ -6,8 +6,8 @@ from types import TracebackType
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from lk_jupyter.magics._output.bars import Bar, Rows
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
+from lk_jupyter.magics._output.rich import Bar, Rows
 from lk_jupyter.runs.interrupts import is_interrupt
 from lk_jupyter.storage.progress import Progress
 
