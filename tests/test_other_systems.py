@@ -176,6 +176,19 @@ def test_windows_keeps_the_python_of_an_environment_elsewhere(on, tmp_path):
     assert environments._python(tmp_path) == str(tmp_path / "Scripts" / "python.exe")
 
 
+def test_a_python_of_any_encoding_finds_the_servers_packages_in_an_accented_folder(tmp_path, monkeypatch):
+    own, environment = tmp_path / "Zoë" / "site-packages", tmp_path / "environment" / "site-packages"
+    for folder in (own, environment):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(own)])
+    environments._show_own_packages(environment.parent)
+    (lines,) = environment.glob("*.pth")
+    program = lines.read_bytes().decode("ascii")
+    monkeypatch.setattr(sys, "path", [])
+    exec(program)
+    assert sys.path == [str(own)]
+
+
 def test_windows_has_no_owner_of_folders_and_no_mounts(on, tmp_path):
     on(launch, "win32")
     on(seaweedfs, "win32")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import release
+import yaml
 from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
 from matrix import CELLS
@@ -101,9 +102,15 @@ def test_the_browser_half_has_the_version_of_the_package():
 
 def test_the_matrix_has_the_oldest_and_newest_python_of_the_classifiers():
     promised = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
-    tested = {cell.python for cell in CELLS}
+    tested = {cell.python.rstrip("t") for cell in CELLS}
     assert {promised[0], promised[-1]} <= tested <= set(promised)
     assert PROJECT["requires-python"] == f">={promised[0]}"
+
+
+def test_the_workflow_tests_each_cell_of_the_matrix():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8"))["jobs"]
+    rows = jobs["dependencies"]["strategy"]["matrix"]["include"]
+    assert {(row["cell"], row["python"]) for row in rows} == {(cell.name, cell.python) for cell in CELLS}
 
 
 #: Names of conda-forge that differ from those of PyPI.

@@ -67,7 +67,8 @@ def _show_own_packages(folder: Path) -> None:
     """Add the server's package folders behind the environment's own, editable installs included."""
     own = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
     target = next(folder.rglob("site-packages"))
-    (target / "_own_packages.pth").write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in own))
+    lines = "".join(f"import site; site.addsitedir({path!a})\n" for path in own)
+    (target / "_own_packages.pth").write_text(lines, "ascii")  # each Python reads these files in another encoding
 
 
 def _install_command(folder: Path) -> list[str]:
