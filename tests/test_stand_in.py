@@ -6,16 +6,19 @@ import json
 import logging
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from email.utils import format_datetime
 from pathlib import Path
 from threading import Event
 
 import pytest
+from api.scripted import answer
 from patience import PATIENCE
 from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 
 from lk_jupyter import session
+from lk_jupyter.account.api_keys import create, keys
 from lk_jupyter.api import _polling, _retry
 from lk_jupyter.api.inference import CreateDeploymentRequest
 from lk_jupyter.api.machine_types import MachineType
@@ -718,3 +721,20 @@ def test_the_log_of_a_run_that_is_stored_no_more_comes_from_its_record(cloud, co
     shown = capsys.readouterr()
     assert shown.out.startswith("one\ntwo\n")
     assert shown.err == "three\n"
+
+
+@pytest.mark.parametrize(("hours", "state"), [(5, "expired"), (-5, "active")])
+def test_a_key_ends_by_the_clock_of_its_server(cloud, connected, hours, state):
+    there = datetime.now(timezone.utc) + timedelta(hours=hours)
+    end = datetime.now(timezone.utc) + timedelta(hours=hours / 2)
+    rows = [{"id": ID, "key_name": "laptop", "is_active": True, "expires_at": end.isoformat()}]
+    cloud.on(
+        "GET /auth/api-keys/",
+        (answer(200, json.dumps({"api_keys": rows}), "application/json", Date=format_datetime(there)),),
+    )
+    (key,) = keys(connected.client, None)
+    assert key.state == state
+    cloud.on("POST /auth/api-keys/", {"api_key": KEY, "id": ID})
+    create(connected.client, "laptop", None, "90d")
+    asked = datetime.fromisoformat(cloud.bodies["POST /auth/api-keys/"][0]["expires_at"].replace("Z", "+00:00"))
+    assert abs(asked - there - timedelta(days=90)) < timedelta(hours=1)

@@ -17,7 +17,10 @@ _SPAN = re.compile(r"(\d{1,5})d")
 
 @dataclass(frozen=True)
 class Key:
-    """A key without its secret; ``org`` is the slug of the organization that owns it, None for a personal one."""
+    """A key without its secret; ``org`` is the slug of the organization that owns it, None for a personal one.
+
+    ``seen_at`` is the moment, by the server's clock, for which ``state`` says whether it works.
+    """
 
     id: str
     name: str
@@ -26,6 +29,7 @@ class Key:
     created_at: datetime | None
     expires_at: datetime | None
     last_used_at: datetime | None
+    seen_at: datetime
     org: str | None = None
 
     @property
@@ -36,7 +40,7 @@ class Key:
     @property
     def state(self) -> str:
         """Whether it works."""
-        if self.expires_at and self.expires_at <= datetime.now(timezone.utc):
+        if self.expires_at and self.expires_at <= self.seen_at:
             return "expired"
         return {True: "active", False: "off", None: "unknown"}[self.is_active]
 
@@ -45,9 +49,9 @@ def keys(client: Client, org: str | None) -> list[Key]:
     """Return the caller's keys, then the organization's; a key of an organization has no caller."""
     found: list[Key] = []
     with suppress(Forbidden):
-        found += map(_personal, client.auth.list_api_keys())
+        found += (_personal(key, _now(client)) for key in client.auth.list_api_keys())
     if org:
-        found += (_of_org(key, org) for key in client.orgs.list_api_keys(org))
+        found += (_of_org(key, _now(client), org) for key in client.orgs.list_api_keys(org))
     return found
 
 
@@ -66,17 +70,17 @@ def named(client: Client, text: str, org: str | None) -> Key:
 
 def create(client: Client, name: str, org: str | None, expires: str | None) -> str:
     """Make a key, of the organization if there is one; return its secret, which is shown only once."""
-    until = end_of(expires) if expires else None
+    until = end_of(expires, _now(client)) if expires else None
     if org:
         return client.orgs.create_api_key(org, OrgApiKeyCreate(name=name, expires_at=until)).plaintext_key
     return client.auth.create_api_key(ApiKeyCreate(key_name=name, expires_at=until)).api_key
 
 
-def end_of(text: str) -> datetime:
-    """Return the moment that ``90d`` or a date means. Raises UsageError."""
+def end_of(text: str, now: datetime) -> datetime:
+    """Return the moment that ``90d`` from now or a date means. Raises UsageError."""
     span = _SPAN.fullmatch(text)
     if span:
-        return datetime.now(timezone.utc) + timedelta(days=int(span[1]))
+        return now + timedelta(days=int(span[1]))
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -87,11 +91,15 @@ def end_of(text: str) -> datetime:
     return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=timezone.utc)
 
 
-def _personal(key: ApiKey) -> Key:
-    times = (key.created_at, key.expires_at, key.last_used_at)
-    return Key(key.id, key.key_name, key.key_prefix, key.is_active, *times)
+def _now(client: Client) -> datetime:
+    return datetime.fromtimestamp(client.now(), timezone.utc)
 
 
-def _of_org(key: OrgApiKey, org: str) -> Key:
+def _personal(key: ApiKey, now: datetime) -> Key:
     times = (key.created_at, key.expires_at, key.last_used_at)
-    return Key(key.id, key.name, key.prefix, key.is_active, *times, org)
+    return Key(key.id, key.key_name, key.key_prefix, key.is_active, *times, now)
+
+
+def _of_org(key: OrgApiKey, now: datetime, org: str) -> Key:
+    times = (key.created_at, key.expires_at, key.last_used_at)
+    return Key(key.id, key.name, key.prefix, key.is_active, *times, now, org)

@@ -133,8 +133,11 @@ class Connection:
         """The bucket of the organization that the session acts for, on temporary credentials."""
         from lk_jupyter.storage.storage import Storage  # noqa: PLC0415 (most sessions never need it)
 
-        self._storage = self._storage or Storage(self._credentials)
+        self._storage = self._storage or Storage(self._credentials, self._server_now)
         return self._storage
+
+    def _server_now(self) -> float:
+        return self.client.now()
 
     def _credentials(self) -> StorageCredentials:
         return self.client.storage.credentials()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
@@ -16,6 +17,9 @@ MARGIN = timedelta(seconds=60)
 #: How long credentials are used for which the server gives no end: the shortest life that S3 services give.
 _UNTOLD = timedelta(minutes=15)
 
+#: A difference of two clocks from which on requests are signed by the server's.
+_SKEW = timedelta(minutes=5)
+
 #: No credentials are asked for again within so short a time, however soon they end.
 _REST = timedelta(seconds=1)
 
@@ -24,10 +28,14 @@ _NEW = 1 / 20
 
 
 class Credentials:
-    """Gives credentials that are good for some time yet; safe to use from several threads."""
+    """Gives credentials that are good for some time yet; safe to use from several threads.
 
-    def __init__(self, issue: Callable[[], StorageCredentials]) -> None:
+    ``now`` is the clock of the server, which set their end and checks when a request was signed.
+    """
+
+    def __init__(self, issue: Callable[[], StorageCredentials], now: Callable[[], float] = time.time) -> None:
         self._issue = issue
+        self._now = now
         self._lock = threading.Lock()
         self._present: StorageCredentials | None = None
         self._asked = datetime.min.replace(tzinfo=timezone.utc)
@@ -37,6 +45,15 @@ class Credentials:
         """Renew the lock, which a thread of the parent may have held."""
         self._lock = threading.Lock()
 
+    def now(self) -> datetime:
+        """Return this moment by the server's clock."""
+        return datetime.fromtimestamp(self._now(), timezone.utc)
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether what is signed by the clock of this machine may be refused: S3 allows for 15 minutes."""
+        return abs(self._now() - time.time()) > _SKEW.total_seconds()
+
     def present(self) -> StorageCredentials:
         """Return credentials for a request that is sent now."""
         return self.lasting(timedelta(0))
@@ -44,9 +61,10 @@ class Credentials:
     def lasting(self, time: timedelta) -> StorageCredentials:
         """Return credentials that last so long, or as long as the server gives them."""
         with self._lock:
-            now = datetime.now(timezone.utc)
+            now = self.now()
             if self._present is None or (self._ends_before(now + time) and now - self._asked > self._rest(now)):
-                self._present, self._asked = self._renewed(now), now
+                self._present = self._renewed(now)
+                self._asked = self.now()  # its answer may be the first that shows the server's clock
             return self._present
 
     def forget(self, given: StorageCredentials) -> None:

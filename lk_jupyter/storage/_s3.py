@@ -19,6 +19,7 @@ from lk_jupyter.config.files import LOOPBACK
 from lk_jupyter.errors import LkError, NoSuchObject, StorageError
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._s3_http import NO_BUCKET
+from lk_jupyter.storage._sign import address_of
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -35,13 +36,7 @@ def _after_fork() -> None:
 
 in_child(_after_fork)
 
-get = obstore.get
-put = obstore.put
-head = obstore.head
 delete = obstore.delete
-sign = obstore.sign
-rename = obstore.rename
-copy = obstore.copy
 
 #: A minute without a network is waited out: the time ends the tries, not their number. Pauses are drawn by chance
 #: from the first one up to ``base`` times the last, so that with a small base they would hardly grow.
@@ -92,16 +87,7 @@ _WORDS: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
 def store_of(credentials: Credentials) -> S3Store:
     """Return the bucket, opened with credentials that are renewed while it is used."""
     given = credentials.present()
-    return _store(given, credential_provider=lambda: _as_pair(credentials.present()))
-
-
-def fixed_store(given: StorageCredentials) -> S3Store:
-    """Return the bucket, opened with these credentials and no others."""
-    return _store(given, credential_provider=lambda: _as_pair(given))
-
-
-def _store(given: StorageCredentials, **how: Any) -> S3Store:
-    endpoint = given.endpoint if "://" in given.endpoint else f"https://{given.endpoint}"
+    endpoint = address_of(given)
     return S3Store(
         given.bucket_name,
         endpoint=endpoint,
@@ -109,7 +95,7 @@ def _store(given: StorageCredentials, **how: Any) -> S3Store:
         virtual_hosted_style_request=False,
         client_options=_connection(endpoint),
         retry_config=_RETRIES,
-        **how,
+        credential_provider=lambda: _as_pair(credentials.present()),
     )
 
 

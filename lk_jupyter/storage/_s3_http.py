@@ -1,4 +1,7 @@
-"""Requests of S3 that the library has no word for: parts of an upload that outlives us, listings page by page."""
+"""Requests of S3 that the library has no word for, and requests that must not follow a redirect as it does.
+
+It took a PUT that was answered with a redirect for done, and sent a session token to whatever host was named.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import weakref
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -21,9 +24,10 @@ from lk_jupyter.config.files import LOOPBACK
 from lk_jupyter.errors import ConnectionFailed, NoSuchObject, ObjectExists, ServerError, StorageError
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._parts import AT_ONCE, AT_ONCE_HERE
-from lk_jupyter.storage._sign import Request, query_of, signed
+from lk_jupyter.storage._sign import Request, address_of, query_of, quoted, signed
 from lk_jupyter.storage._upload_state import creating
 from lk_jupyter.storage._workers import CancelToken
+from lk_jupyter.storage.objects import ObjectInfo
 
 #: Seconds before each further try; a minute without a network is waited out.
 PAUSES = (0.1, 0.3, 1.0, 3.0, 6.0, 10.0, 20.0, 20.0)
@@ -160,6 +164,26 @@ class Wire:
             refuse(request.key, answer)
         return answer
 
+    def head(self, key: str) -> ObjectInfo:
+        """Return what is known of an object. Raises NoSuchObject, StorageError."""
+        answer = self.ask(Request("HEAD", key))
+        if answer.status == 404:
+            raise NoSuchObject(f"No file {key!r} in the bucket.")
+        if answer.code:
+            refuse(key, answer)
+        found = answer.headers
+        written = parsedate_to_datetime(found["last-modified"]) if "last-modified" in found else None
+        return ObjectInfo(key, int(found.get("content-length", "0")), written, found.get("etag", "").strip('"'))
+
+    def put(self, key: str, content: bytes) -> None:
+        """Store some bytes."""
+        self.need(Request("PUT", key, body=content))
+
+    def copy(self, key: str, to: str) -> None:
+        """Copy an object without it travelling here."""
+        source = quoted(f"/{self.bucket_name}/{key}", "/")
+        self.need(Request("PUT", to, headers={"x-amz-copy-source": source}))
+
     def create(self, request: Request, etag: str) -> None:
         """Make an object, whose content has this name, where there is none. Raises ObjectExists where there is.
 
@@ -180,7 +204,7 @@ class Wire:
 
     def _send(self, request: Request, given: StorageCredentials) -> S3Response:
         host, path = urlsplit(address_of(given)).netloc, request.path(given.bucket_name)
-        headers = signed(request, host, given, datetime.now(timezone.utc))
+        headers = signed(request, host, given, self._credentials.now())
         connection = self._idle.pop() if self._idle else _opened(address_of(given))
         try:
             target = f"{path}?{query_of(request.query)}" if request.query else path
@@ -206,15 +230,16 @@ def exists(key: str) -> ObjectExists:
 
 def refuse(key: str, answer: S3Response) -> NoReturn:
     """Raise what stands for an answer that is an error."""
+    what = repr(key) if key else "the request"
     if answer.code in _NOT_THERE:
         raise NoSuchObject(f"No file {key!r} in the bucket.")
+    if 300 <= answer.status < 400:
+        raise StorageError(
+            f"The bucket redirects {what} to another address (HTTP {answer.status}). Nothing was changed: requests are "
+            "only sent to the address of the credentials. Show it: session.client.storage.credentials().endpoint"
+        )
     said = answer.message.rstrip(".")
-    raise StorageError(f"The bucket refused {key!r}: {said} ({answer.code}).")
-
-
-def address_of(given: StorageCredentials) -> str:
-    """Return the address of the server, such as https://s3.example.com."""
-    return given.endpoint if "://" in given.endpoint else f"https://{given.endpoint}"
+    raise StorageError(f"The bucket refused {what}: {said} ({answer.code}).")
 
 
 def _opened(address: str) -> http.client.HTTPConnection:

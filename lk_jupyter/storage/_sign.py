@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from lk_jupyter.api.storage import StorageCredentials
 
@@ -62,7 +62,19 @@ def signed(request: Request, host: str, given: StorageCredentials, now: datetime
     return headers
 
 
-def presigned(request: Request, host: str, given: StorageCredentials, now: datetime, life: timedelta) -> str:
+def links(given: StorageCredentials, method: str, keys: list[str], now: datetime, life: timedelta) -> list[str]:
+    """Return an address for each key, with which whoever has it may send this request for so long from now on."""
+    address = address_of(given)
+    host = urlsplit(address).netloc
+    return [address + _presigned(Request(method, key), host, given, now, life) for key in keys]
+
+
+def address_of(given: StorageCredentials) -> str:
+    """Return the address of the server, such as https://s3.example.com."""
+    return given.endpoint if "://" in given.endpoint else f"https://{given.endpoint}"
+
+
+def _presigned(request: Request, host: str, given: StorageCredentials, now: datetime, life: timedelta) -> str:
     """Return the path and the query of a request that whoever has them may send for so long."""
     query = {
         "X-Amz-Algorithm": _ALGORITHM,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
@@ -23,7 +24,7 @@ from lk_jupyter.storage._listing import Page, is_prefix, markers, page, pages
 from lk_jupyter.storage._parts import AT_ONCE, PART, ranges, regrouped
 from lk_jupyter.storage._plan import file_name, is_key
 from lk_jupyter.storage._s3_http import Wire
-from lk_jupyter.storage._sign import Request
+from lk_jupyter.storage._sign import Request, links
 from lk_jupyter.storage._tree import Tree, grow
 from lk_jupyter.storage._workers import CancelToken, each, interruptible
 from lk_jupyter.storage.objects import FolderPage, Link, ObjectInfo, Objects, TransferResult
@@ -93,12 +94,14 @@ class Storage:
         'http...'
         >>> storage.abort_unfinished()
         0
+        >>> storage.now().tzname()
+        'UTC'
         >>> storage.remove_all(["docs/train.csv"]), storage.remove("docs/")
         (1, 2)
     """
 
-    def __init__(self, issue: Callable[[], StorageCredentials]) -> None:
-        self._credentials = Credentials(issue)
+    def __init__(self, issue: Callable[[], StorageCredentials], now: Callable[[], float] = time.time) -> None:
+        self._credentials = Credentials(issue, now)
         self._stores: dict[Any, Any] = {}
         self._has_bucket = False
 
@@ -304,7 +307,7 @@ class Storage:
         key = _key(key)
         if not key or key.endswith("/"):
             raise NoSuchObject(f"{key or SCHEME!r} is a folder, not a file.")
-        return _info(self._do(key, lambda s3: s3.head(self._store, key)), key)
+        return interruptible(lambda: self._wire.head(key))
 
     def find(self, key: str) -> ObjectInfo | None:
         """Return size, time and content hash of an object; None if there is none.
@@ -404,7 +407,7 @@ class Storage:
                 self._wire.need(Request("DELETE", marker))
             return count
         with suppress(NoSuchObject):
-            self._do(key, lambda s3: s3.delete(self._store, key))
+            interruptible(lambda: self._wire.need(Request("DELETE", key)))
             return 1
         return 0
 
@@ -478,10 +481,10 @@ class Storage:
             self._wire.ensure_bucket()
             self._has_bucket = True
         given = self._credentials.lasting(min(life, LONGEST))
-        now = datetime.now(timezone.utc)
+        now = self.now()
         left = given.expires_at - now if given.expires_at else LONGEST
         life = max(timedelta(seconds=1), min(life, LONGEST, left))
-        urls = self._do(keys[0], lambda s3: s3.sign(s3.fixed_store(given), method, keys, life))
+        urls = links(given, method, keys, now, life)
         return [Link(url, now + life) for url in urls]
 
     def abort_unfinished(self) -> int:
@@ -492,9 +495,13 @@ class Storage:
         """
         return _upload.sweep(self._wire, keep=0)
 
+    def now(self) -> datetime:
+        """Return this moment by the server's clock (datetime, UTC), which dates the objects and ends the links."""
+        return self._credentials.now()
+
     @property
     def _store(self) -> Any:
-        s3 = _library()
+        s3 = self._library()
         if s3 not in self._stores:
             with s3.in_our_words(""):
                 self._stores[s3] = s3.store_of(self._credentials)
@@ -542,7 +549,7 @@ class Storage:
 
     def _put_small(self, content: bytes, key: str, meter: Meter, *, overwrite: bool = True) -> None:
         if overwrite:
-            self._do(key, lambda s3: s3.put(self._store, key, content, use_multipart=False))
+            interruptible(lambda: self._wire.put(key, content))
         else:
             interruptible(lambda: self._wire.create(Request("PUT", key, body=content), digest(content)))
         meter.add(len(content))
@@ -552,7 +559,7 @@ class Storage:
         if info.size > _COPIED_AT_ONCE:
             _upload.copy_in_parts(self._wire, info.key, info.size, to)
         else:
-            self._do(info.key, lambda s3: s3.copy(self._store, info.key, to))
+            interruptible(lambda: self._wire.copy(info.key, to))
 
     def _fill(self, info: ObjectInfo, target: memoryview, first: int = 0) -> None:
         """Fill ``target`` with the bytes of an object from ``first`` on, several parts at once."""
@@ -574,7 +581,7 @@ class Storage:
 
     def _do(self, key: str, act: Callable[[Any], T]) -> T:
         """Return what ``act`` makes of the library; credentials that are refused are replaced once."""
-        s3 = _library()
+        s3 = self._library()
 
         def once() -> T:
             with s3.in_our_words(key):
@@ -591,16 +598,11 @@ class Storage:
             self._stores.clear()
         return cast("T", s3.persistent(once))
 
+    def _library(self) -> Any:
+        """Return what reads and deletes; the library is loaded when it is used."""
+        from lk_jupyter.storage import _plain, _s3  # noqa: PLC0415
 
-def _library() -> Any:
-    """Return what speaks S3; it is loaded when it is used."""
-    from lk_jupyter.storage import _s3  # noqa: PLC0415
-
-    if not _s3.is_copied:
-        return _s3
-    from lk_jupyter.storage import _plain  # noqa: PLC0415
-
-    return _plain
+        return _plain if _s3.is_copied or self._credentials.is_skewed else _s3
 
 
 def _key(text: str) -> str:
@@ -640,7 +642,3 @@ def _told(meter: Meter) -> TransferResult:
     meter.tell()
     state = meter.state()
     return TransferResult(1, state.bytes_done, seconds=state.seconds)
-
-
-def _info(meta: Any, key: str) -> ObjectInfo:
-    return ObjectInfo(key, meta["size"], meta["last_modified"], (meta["e_tag"] or "").strip('"'))

@@ -87,13 +87,13 @@ class RunMetrics(View):
         with self.hold_sync():
             self.frames = [frame_of(metrics) for metrics in found]
             self.empty = "" if any(found) else _why(records, window)
-            self.every = 0 if all(map(_is_settled, records)) else self.pace
+            self.every = 0 if all(map(_is_settled, self._runs, records)) else self.pace
 
     def _read(self, run: Run, window: list[float]) -> Metrics:
         if not window:
             return read(run, step=self._step)
         record = run.record
-        began = record.start_time or record.job_start or record.known_since or datetime.now(timezone.utc)
+        began = record.start_time or record.job_start or record.known_since or _now_of(run)
         first, last = (began + timedelta(seconds=second) for second in window)
         return read(run, start=first, end=last, step=self._step)
 
@@ -143,10 +143,15 @@ class RunMetrics(View):
         return partial(plots, self._found, head) if self._ended and any(self._found) else None
 
 
-def _is_settled(record: ExecutionRecord) -> bool:
+def _now_of(run: Run) -> datetime:
+    """Return this moment by the clock of the run's server, which sets the times of its record."""
+    return datetime.fromtimestamp(run.session.client.now(), timezone.utc)
+
+
+def _is_settled(run: Run, record: ExecutionRecord) -> bool:
     """Whether no more samples come."""
     ended = record.end_time or record.job_end or record.finish_time
-    return is_final(record.status) and (ended is None or datetime.now(timezone.utc) - ended > _SETTLED)
+    return is_final(record.status) and (ended is None or _now_of(run) - ended > _SETTLED)
 
 
 def _why(records: list[ExecutionRecord], window: list[float]) -> str:

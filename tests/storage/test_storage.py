@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from api.scripted import ScriptedServer, answer
 from patience import PATIENCE
 
 import lk_jupyter
@@ -19,6 +20,7 @@ from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.errors import NoSuchObject, ObjectExists, StorageError
 from lk_jupyter.localcloud.buckets.seaweedfs import Weed
 from lk_jupyter.storage import _download, _parts
+from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import Storage
 
 LARGE = os.urandom(1024 * 1024) * 40  # three parts
@@ -279,3 +281,83 @@ def test_a_link_to_write_leads_into_a_bucket_that_is_there(unmade):
 def test_a_bucket_that_is_missing_is_made_for_an_upload_in_parts(unmade):
     unmade.put(bytes(70_000_000), "large.bin")
     assert unmade.info("large.bin").size == 70_000_000
+
+
+# A storage that is elsewhere, or whose clock is
+
+
+@pytest.fixture
+def scripted():
+    """Return the bucket of a storage that answers with a function of the request, whose clock is so far ahead."""
+    servers = []
+
+    def bucket(reply, ahead=timedelta(0)):
+        servers.append(ScriptedServer(handler=lambda request: (reply(request),)))
+        kind = StorageCredentials(
+            access_key="AK", secret_key="SK", session_token="TK", endpoint=servers[-1].url, bucket_name="b"
+        )
+        given = []
+
+        def issue():
+            given.append(kind.model_copy(update={"expires_at": now(ahead) + timedelta(hours=1), "region": "eu-1"}))
+            return given[-1]
+
+        return Storage(issue, lambda: now(ahead).timestamp()), given
+
+    yield bucket
+    for server in servers:
+        server.close()
+
+
+def now(ahead):
+    return datetime.now(timezone.utc) + ahead
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda storage: storage.put(b"hello", "k"),
+        lambda storage: storage.put(b"hello", "k", overwrite=False),
+        lambda storage: storage.put(LARGE, "k"),
+        lambda storage: storage.get_bytes("k"),
+        lambda storage: storage.copy("k", "other"),
+        lambda storage: storage.remove("k"),
+        lambda storage: list(storage.ls()),
+    ],
+    ids=["put", "create", "put in parts", "get", "copy", "remove", "list"],
+)
+def test_a_storage_that_redirects_is_refused_and_sent_nothing_elsewhere(scripted, home, status, use):
+    asked = []
+
+    def answers(request):
+        asked.append(request.path)
+        elsewhere = request.path.startswith("/else")
+        return answer(200 if elsewhere else status, "", "text/plain", Location="/else/b/k", ETag='"x"')
+
+    storage, _ = scripted(answers)
+    with pytest.raises(StorageError, match=rf"redirects .*HTTP {status}.*Nothing was changed.*credentials\(\)"):
+        use(storage)
+    assert not [path for path in asked if path.startswith("/else")]
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_requests_are_signed_and_credentials_kept_by_the_clock_of_the_server(scripted, home, hours):
+    ahead, seen = timedelta(hours=hours), []
+
+    def answers(request):
+        signed = datetime.strptime(request.headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+        seen.append(abs(signed - now(ahead)) < timedelta(minutes=15))
+        if request.method == "GET":
+            return answer(200, "hello", "text/plain", ETag='"x"')
+        return answer(200, "", "text/plain", ETag='"x"', **{"Last-Modified": "Sat, 28 Nov 2026 10:00:00 GMT"})
+
+    storage, given = scripted(answers, ahead)
+    for _ in range(3):
+        storage.put(b"hello", "k")
+    storage._read(ObjectInfo("k", 5, None, "x"), 0, 5)
+    storage.remove_all(["k"])
+    link = storage.presign("k", life=timedelta(minutes=30))
+    assert seen == [True] * len(seen)
+    assert abs(link.expires_at - now(ahead) - timedelta(minutes=30)) < timedelta(minutes=5)
+    assert len(given) == 1

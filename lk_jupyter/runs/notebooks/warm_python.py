@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -516,7 +516,7 @@ def idle_seconds(run: Run) -> float | None:
     if kernels[0]["execution_state"] == "busy":
         return 0.0
     last = datetime.fromisoformat(str(kernels[0]["last_activity"]).replace("Z", "+00:00"))
-    return max(0.0, (datetime.now(timezone.utc) - last).total_seconds())
+    return max(0.0, run.session.client.now() - last.timestamp())
 
 
 def stop_session(session: Connection, name: str, stop: Callable[[Run], object]) -> Run:

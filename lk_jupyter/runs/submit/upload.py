@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -98,7 +98,7 @@ class _Meter:
 def _is_there(storage: Storage, key: str, size: int) -> bool:
     with suppress(NoSuchObject):
         info = storage.info(VALUES + key)
-        return info.size == size and not is_older(info, RENEWED)
+        return info.size == size and not is_older(storage, info, RENEWED)
     return False
 
 
@@ -107,7 +107,7 @@ def _links(storage: Storage, settings: dict[str, Any], package: Bundle) -> dict[
     slots = [returned_key(package.token, number) for number in range(len(settings["slots"]))]
     inputs = storage.presign_all([VALUES + key for key, _ in settings["blobs"]], "GET", life=life)
     outputs = storage.presign_all([*slots, returned_key(package.token, "values")] if slots else [], "PUT", life=life)
-    _check_life(package.timeout, [link.expires_at for link in (*inputs, *outputs)])
+    _check_life(storage, package.timeout, [link.expires_at for link in (*inputs, *outputs)])
     return {
         "inputs": [link.url for link in inputs],
         "outputs": [link.url for link in outputs[:-1]],
@@ -115,9 +115,9 @@ def _links(storage: Storage, settings: dict[str, Any], package: Bundle) -> dict[
     }
 
 
-def _check_life(timeout: int, ends: Iterable[datetime]) -> None:
+def _check_life(storage: Storage, timeout: int, ends: Iterable[datetime]) -> None:
     left = min(ends, default=None)
-    seconds = int((left - datetime.now(timezone.utc)).total_seconds()) if left else timeout
+    seconds = int((left - storage.now()).total_seconds()) if left else timeout
     if seconds < timeout:
         raise UsageError(
             f"The bucket's links last {seconds} s here, and the run may take {timeout} s: its variables "
@@ -140,13 +140,13 @@ def tidy(storage: Storage) -> None:
     """Remove from the bucket what runs have left there and nothing has used for long."""
     for folder, kept in KEPT.items():
         for found in list(storage.ls(folder)):
-            if is_older(found, kept):
+            if is_older(storage, found, kept):
                 storage.remove(found.key)
 
 
-def is_older(found: ObjectInfo, age: timedelta) -> bool:
+def is_older(storage: Storage, found: ObjectInfo, age: timedelta) -> bool:
     """Whether an object was last written longer ago than ``age``."""
-    return found.modified is not None and datetime.now(timezone.utc) - found.modified > age
+    return found.modified is not None and storage.now() - found.modified > age
 
 
 #: The part that makes a call of a function, and the file that has its links.
