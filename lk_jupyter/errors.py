@@ -356,8 +356,11 @@ class RunFailed(RunError):
         self.shown = shown or traceback
 
     def _render_traceback_(self) -> list[str]:
+        """Return the traceback of the run and the message, which quotes the error only where no traceback does."""
         shown = self.shown if _in_colour() else _COLOUR.sub("", self.shown)
-        return [*shown.splitlines(), *super()._render_traceback_()]
+        cause = self.traceback.rstrip().rpartition("\n")[2]
+        said, *page = super()._render_traceback_()
+        return [*shown.splitlines(), said.replace(f" ({cause})", "") if cause else said, *page]
 
 
 class CellFailed(RunFailed):

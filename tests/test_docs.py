@@ -92,6 +92,14 @@ def test_an_error_links_its_page():
     assert errors.NotSignedIn("No key.")._render_traceback_() == ["NotSignedIn: No key.", "More: %lk_help NotSignedIn"]
 
 
+def test_a_failed_run_says_its_error_once():
+    message = "run 3f0c ended with exit code 1 (ValueError: no).\nRead the log: %lk_logs 3f0c"
+    shown = errors.RunFailed(message, execution_id="3f0c", traceback="Traceback\nValueError: no")._render_traceback_()
+    assert "\n".join(shown).count("ValueError: no") == 1
+    alone = errors.RunFailed(message, execution_id="3f0c")._render_traceback_()
+    assert "(ValueError: no)" in alone[0]
+
+
 def test_an_error_links_the_documentation_site_that_the_package_names(monkeypatch):
     named = Message()
     named["Project-URL"] = "Source, https://code.example"

@@ -159,9 +159,9 @@ class LanesView:
 
     def _note(self) -> str:
         if winner := self._fan.winner:
-            return f"Kept run {winner.lane.number}, the first to complete, and aborted the others: {total(self._fan)}."
+            return f"Kept run {winner.lane.number}, the first to complete, and aborted the others."
         names = ", ".join(self._fan.variables())
         by_lane = f"Each of {names} is a dict: number of the run → its value.\n" if names else ""
         before = self._fan.attached
-        again = f"{before} of them were already started by this cell. " if before else ""
-        return f"{by_lane}{again}{total(self._fan)}."
+        again = f"{before} of the runs were already started by this cell." if before else ""
+        return by_lane + again

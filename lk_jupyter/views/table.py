@@ -36,7 +36,7 @@ STYLE = """<style>
 .lk-picture{--lk-dim:var(--jp-ui-font-color2,color-mix(in srgb,currentColor 75%,transparent));
 --lk-line:var(--jp-border-color2,color-mix(in srgb,currentColor 25%,transparent));
 --lk-mark:var(--jp-brand-color1,#1e88e5);color:var(--jp-ui-font-color1,inherit)}
-.lk-picture table{border-collapse:collapse;margin:0 0 8px;color:inherit;font-size:inherit;
+.lk-picture table{border-collapse:collapse;margin:0 0 8px;color:inherit;font-size:var(--jp-ui-font-size1,inherit);
 font-variant-numeric:tabular-nums}
 .lk-picture caption{caption-side:top;text-align:left;font-weight:600;padding:4px 8px;white-space:nowrap}
 .lk-picture th,.lk-picture td{box-sizing:border-box;height:24px;padding:0 8px;line-height:20px;

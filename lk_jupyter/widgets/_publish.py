@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -62,6 +63,17 @@ def sent_by_lab() -> bool:
     """Whether JupyterLab or Notebook sent this cell: our extension there shows the widget, and its picture later."""
     kernel: Any = getattr(get_ipython(), "kernel", None)
     return _OF_LAB in (kernel.get_parent() or {}).get("metadata", {}) if kernel else False
+
+
+def is_unattended() -> bool:
+    """Whether a program executes this notebook, as nbconvert and papermill do: no widget will live in its page.
+
+    Such a program can't be asked for input. Voila can't either, and shows living widgets.
+    """
+    kernel: Any = getattr(get_ipython(), "kernel", None)
+    content = (kernel.get_parent() or {}).get("content", {}) if kernel else {}
+    is_voila = "VOILA_BASE_URL" in os.environ or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+    return content.get("allow_stdin") is False and not is_voila
 
 
 def supports_subshells() -> bool:

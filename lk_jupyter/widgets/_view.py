@@ -21,7 +21,7 @@ from traitlets import Bool, Dict, Int
 from lk_jupyter.errors import LkError
 from lk_jupyter.text.redact import redact
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.widgets._publish import DisplayPlace, sent_by_lab
+from lk_jupyter.widgets._publish import DisplayPlace, is_unattended, sent_by_lab
 
 STATIC = Path(__file__).parent / "static"
 LIVING = "application/vnd.jupyter.widget-view+json"
@@ -119,10 +119,12 @@ class View(anywidget.AnyWidget):
     def _alive(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what makes a front end show the living widget: data, or metadata for our own extension.
 
-        Without the type of ipywidgets in the data, what knows neither shows the picture.
+        Without the type of ipywidgets in the data, what knows neither shows the picture, as nbconvert's HTML must.
         """
         if sent_by_lab():
             return {}, {METADATA_KEY: {"view": self.model_id}}
+        if is_unattended():
+            return {}, {}
         return {LIVING: {"version_major": 2, "version_minor": 0, "model_id": self.model_id}}, {}
 
     def _left(self) -> dict[str, Any]:

@@ -382,3 +382,11 @@ def test_an_output_is_updated_by_a_later_cell_in_the_place_that_its_id_names(ker
         if kind == "update_display_data" and content["data"] == {"text/plain": "'two'"}
     ]
     assert update["transient"]["display_id"] in shown
+
+
+def test_a_widget_is_only_its_picture_where_a_program_executes_the_notebook(kernel):
+    """Such as ``jupyter nbconvert --execute``, whose page has no kernel, and which can't be asked for input."""
+    widget = "from lk_jupyter.widgets import Login\nLogin()"
+    (alive,), (left,) = (outputs(kernel.run(widget, cell_id=cell)) for cell in (None, "unattended"))
+    assert VIEW in alive
+    assert set(left) == {"text/plain", "text/html", "image/png"}
