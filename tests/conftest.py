@@ -68,6 +68,18 @@ STARTED = {"chromium", "cloud", "hosting", "image", "jupyter", "make_cloud", "ta
 STARTS = re.compile(
     r"\b(KernelManager|RunningCloud|Weed|books|pexpect|start_new_kernel|subprocess|import (running|.*lab))\b"
 )
+UI = Path(__file__).parent / "ui"
+
+
+@cache
+def starts_something(path):
+    """Whether a file or a folder of tests has no unit test, as its place or its words say."""
+    return UI in (path, path.parent) or (path.suffix == ".py" and bool(STARTS.search(path.read_text("utf-8"))))
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Don't import for the unit tests what has none of them: every other file."""
+    return True if config.option.markexpr.startswith("unit") and starts_something(collection_path) else None
 
 
 def pytest_configure(config):
@@ -128,12 +140,12 @@ def pytest_make_parametrize_id(val, argname):
 def pytest_collection_modifyitems(items):
     """Mark the unit tests; run in one process what shares what takes long to start.
 
-    Begin with those that have a time limit of their own, so that none runs alone at the end.
+    Begin with what takes longest, so that none runs alone at the end: the browser's tests, other groups, those that
+    have a time limit of their own.
     """
     texts = {path: path.read_text("utf-8") for path in {item.path for item in items}}
-    starting = {path for path, text in texts.items() if STARTS.search(text)}
     for item in items:
-        if item.path not in starting and STARTED.isdisjoint(item.fixturenames):
+        if not starts_something(item.path) and STARTED.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.unit)
         if item.get_closest_marker("xdist_group"):
             continue
@@ -141,7 +153,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group("jupyter"))
         elif 'scope="module"' in texts[item.path]:
             item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {item.path.stem}"))
-    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+    marks = ("xdist_group", "timeout")
+    items.sort(key=lambda item: (item.path.parent != UI, *(item.get_closest_marker(mark) is None for mark in marks)))
 
 
 class Clicker(webbrowser.BaseBrowser):

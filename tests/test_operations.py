@@ -53,6 +53,12 @@ class Index(ast.NodeVisitor):
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
+    def generic_visit(self, node):
+        """Visit statements alone: no expression defines or imports anything."""
+        for part in ast.iter_child_nodes(node):
+            if not isinstance(part, ast.expr):
+                self.visit(part)
+
     def visit_ImportFrom(self, node):
         for name in node.names:
             self.imports[self.module][name.asname or name.name] = (node.module, name.name)

@@ -15,8 +15,11 @@ IN_MILLISECONDS = "wait_for_timeout"
 
 def sleeps(path):
     """Yield the line and the seconds of each sleep in a file, also of those in the code that its runs have."""
+    text = path.read_text("utf-8")
+    if "sleep(" not in text and IN_MILLISECONDS not in text:
+        return
     try:
-        tree = ast.parse(path.read_text("utf-8"))
+        tree = ast.parse(text)
     except SyntaxError:  # cells of a notebook, with magics
         return
     for node in ast.walk(tree):
