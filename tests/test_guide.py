@@ -24,7 +24,7 @@ BY_NIGHT = {
     *("03-chat", "04-deployments", "05-batches", "06-whole-notebooks", "automation", "from-colab", "long-jobs"),
     *("offline", "out-of-memory", "outside-jupyterlab", "own-code", "share-a-bucket", "spend-no-more", "01-reattach"),
     *("02-interrupt", "03-detach", "06-fan-out", "07-money", "08-time-limit", "09-doctor"),
-    *("11-progress-bars", "12-secret-guard"),
+    *("11-progress-bars", "12-secret-guard", "04-rich-output", "07-vms", "08-team", "10-ledger", "widgets"),
 }
 EXECUTED = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.nightly] if path.stem in BY_NIGHT else [])

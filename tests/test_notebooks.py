@@ -15,7 +15,9 @@ from lk_jupyter.localcloud.runs import gpus
 pytestmark = pytest.mark.xdist_group("notebooks")
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-NAMES = [path.name for path in books.TOLD]
+NAMES = [
+    pytest.param(path.name, marks=[] if path.stem == "quickstart" else [pytest.mark.nightly]) for path in books.TOLD
+]
 RUN_ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
@@ -138,6 +140,7 @@ def test_looking_back_shows_the_run_and_its_log(cell):
     assert "epoch 5: accuracy" in str(cell("logs").outputs)
 
 
+@pytest.mark.nightly
 def test_an_experiment_shows_its_figure_and_brings_its_variables_back(cell):
     train, back = cell("train", "experiment.ipynb"), cell("back", "experiment.ipynb")
     kinds = [set(output.data) for output in train.outputs if "data" in output]
@@ -148,6 +151,7 @@ def test_an_experiment_shows_its_figure_and_brings_its_variables_back(cell):
     assert "epoch" in shown_by(back)[0]
 
 
+@pytest.mark.nightly
 def test_an_experiment_compares_three_machines_and_decides(cell):
     (table,) = (text for text in shown_by(cell("fan", "experiment.ipynb")) if "Remark" in text)
     assert [name in table for name in ("gpu.a100", "gpu.h100", "gpu.l40s")] == [True] * 3

@@ -15,6 +15,7 @@ import pytest
 SCRIPT = Path(__file__).parent / "contract" / "against_local_cloud.py"
 
 
+@pytest.mark.nightly  # by day, test_contract.py holds each operation against the description
 @pytest.mark.timeout(900)
 def test_every_answer_to_made_up_requests_is_a_described_one():
     limits = ("--examples", "1", "--", "--phases", "fuzzing,stateful", "--no-color")

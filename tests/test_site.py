@@ -24,6 +24,9 @@ from lk_jupyter.magics._engine.registry import MAGICS
 
 pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(900)]
 
+#: It takes half a minute to build the whole site: in the night, and by make site. By day a small one is built.
+WHOLE = pytest.mark.nightly
+
 ROOT = Path(__file__).parents[1]
 ERRORS = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, errors.LkError)]
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src"}
@@ -75,6 +78,7 @@ def dead(page, link):
     return bool(parts.fragment) and target.suffix == ".html" and unquote(parts.fragment) not in read(target).places
 
 
+@WHOLE
 def test_every_link_within_the_site_leads_to_a_place(site):
     pages = list(site.rglob("*.html"))
     found = [f"{page.relative_to(site)}: {link}" for page in pages for link in read(page).links if dead(page, link)]
@@ -82,6 +86,7 @@ def test_every_link_within_the_site_leads_to_a_place(site):
     assert found == []
 
 
+@WHOLE
 def test_the_site_loads_nothing_from_elsewhere(site):
     loaded = {address for page in site.rglob("*.html") for address in read(page).loaded}
     styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
@@ -89,18 +94,21 @@ def test_the_site_loads_nothing_from_elsewhere(site):
     assert re.findall(r"@import|url\(['\"]?(?:https?:)?//", styles) == []
 
 
+@WHOLE
 def test_every_notebook_is_a_page_that_the_contents_list(site):
     listed = {(site / "index.html").parent / link for link in read(site / "index.html").links}
     pages = [path.relative_to(books.NOTEBOOKS).with_suffix(".html") for path in [*books.TOLD, *books.paths()]]
     assert [str(page) for page in pages if site / page not in listed] == []
 
 
+@WHOLE
 def test_the_reference_has_every_magic_with_its_options(site):
     places = read(site / "reference" / "magics.html").places
     assert {row.name for row in MAGICS} <= places
     assert "--max-cost CREDITS" in re.sub(r"<[^>]+>", "", (site / "reference" / "magics.html").read_text("utf-8"))
 
 
+@WHOLE
 @pytest.mark.parametrize("name", ERRORS)
 def test_every_error_has_an_anchor_on_its_page(site, name):
     assert name.lower() in read(site / "reference" / "errors.html").places
@@ -109,6 +117,7 @@ def test_every_error_has_an_anchor_on_its_page(site, name):
 SOUGHT = ("jupyterhub", "marimo", "migrate", "faq", "out of memory", "cost", "detach", "colab", "modal", "errors")
 
 
+@WHOLE
 @pytest.mark.parametrize("words", SOUGHT)
 def test_the_search_finds_what_people_look_for(site, words):
     script = (site / "searchindex.js").read_text(encoding="utf-8")
@@ -123,6 +132,7 @@ def _pages(index, word):
     return {page for pages in found for page in (pages if isinstance(pages, list) else [pages])}
 
 
+@WHOLE
 def test_llms_txt_lists_every_page_with_what_it_is_about(site):
     text = (site / "llms.txt").read_text(encoding="utf-8")
     listed = set(re.findall(r"^- \[.+\]\((\S+\.html)\): \S", text, re.MULTILINE))

@@ -45,6 +45,7 @@ def fresh(tmp_path_factory):
     return python
 
 
+@pytest.mark.nightly  # make release-check installs it too
 @pytest.mark.timeout(900)
 def test_jupyter_finds_both_extensions_where_the_wheel_is_installed(fresh):
     assert str(ROOT) not in told(fresh, "-c", "import lk_jupyter; print(lk_jupyter.__file__)")

@@ -143,13 +143,16 @@ def differing(request, tmp_path, home, monkeypatch):
 
 
 ALL = tuple(SWITCHES)
-SOME = [ALL[first::2] for first in range(2)]
-ALONE = [pytest.param((name,), id=name, marks=pytest.mark.nightly) for name in ALL]
-CLOUDS = [pytest.param((), id="none"), *(pytest.param(names, id=names[0] + " and more") for names in SOME), *ALONE]
+#: In the night half of them too, and each alone.
+SOME = [*(ALL[first::2] for first in range(2)), *((name,) for name in ALL)]
+SOME = [
+    pytest.param(names, id=f"{names[0]}{' and more' * (names[1:] != ())}", marks=pytest.mark.nightly) for names in SOME
+]
+CLOUDS = [pytest.param((), id="none"), *SOME, pytest.param(ALL, id="all")]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("differing", [*CLOUDS, pytest.param(ALL, id="all")], indirect=True)
+@pytest.mark.parametrize("differing", CLOUDS, indirect=True)
 def test_a_check_names_exactly_what_differs_and_everything_works_then(differing, request, notebook):
     names = request.node.callspec.params["differing"]
     check = Check(differing.client, differing, LevelRequest(spend=True))

@@ -30,6 +30,8 @@ SELECT = "cell => { window.jupyterapp.shell.currentWidget.content.activeCellInde
 #: Where pictures are kept, to be looked at: those that are compared, and with LK_PICTURES all others.
 SCREENS = Path(__file__).parents[2] / ".out" / "screens"
 WANTED = "LK_PICTURES" in os.environ
+#: Whether what is alike is shown in all its forms: by day the gallery alone is seen in dark.
+NIGHT = "LK_NIGHTLY" in os.environ
 #: Milliseconds from one look at the page to the next; the default is every frame, which takes a core.
 LOOK = 50
 
@@ -130,11 +132,12 @@ class OpenNotebook:
             assert said == 1, shown
 
     def themes(self) -> Iterator[str]:
-        """Show the page in light, then in dark; it ends as it began."""
-        for theme in ("light", "dark"):
-            self._show_in(theme)
-            yield theme
-        self._show_in("light")
+        """Show the page as it is, in light, then in dark in the night or for pictures; it ends as it began."""
+        yield "light"
+        if NIGHT or WANTED:
+            self._show_in("dark")
+            yield "dark"
+            self._show_in("light")
 
     def picture(self, name: str) -> None:
         """Take a picture of the notebook."""

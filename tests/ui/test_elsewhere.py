@@ -61,7 +61,7 @@ def _is_said_once(text, *words):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
 def test_an_export_to_html_says_each_fact_once(book, page, accessible, tmp_path, theme):
     html, _ = HTMLExporter(theme=theme, exclude_input_prompt=True, exclude_output_prompt=True).from_notebook_node(book)
     file = tmp_path / "book.html"
@@ -79,7 +79,7 @@ def test_an_export_to_html_says_each_fact_once(book, page, accessible, tmp_path,
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
 def test_vs_code_shows_the_same_without_scripts_in_its_colours(book, page, accessible, theme):
     ink, ground = THEMES[theme]
     page.emulate_media(color_scheme="dark" if theme == "light" else "light")

@@ -29,6 +29,7 @@ def notebook(cloud, tmp_path):
         yield running
 
 
+@pytest.mark.nightly  # as in Lab
 @pytest.mark.timeout(900)
 def test_a_cell_runs_on_a_machine_and_the_panel_shows_the_run(notebook, page, accessible):
     page.goto(f"{notebook.url}/notebooks/notebook.ipynb?token={notebook.token}")

@@ -47,6 +47,7 @@ def address(cloud, tmp_path):
             it.terminate()
 
 
+@pytest.mark.nightly  # as in Lab
 @pytest.mark.timeout(300)
 def test_widgets_live_in_voila_where_the_extension_of_lab_has_nothing_to_do(address, page, accessible):
     page.route(lambda url: not url.startswith(address), lambda route: route.abort())  # icons from a CDN
