@@ -76,6 +76,17 @@ def test_each_promise_of_the_security_page_names_a_test_that_is_there():
     assert missing == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md"])
+def test_the_commands_and_paths_of_a_page_for_contributors_are_there(name):
+    page = (ROOT / name).read_text(encoding="utf-8")
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    told = set(re.findall(r"^make (?:\w+=\S+ )*([a-z][\w-]*)|`make (?:\w+=\S+ )*([a-z][\w-]*)", page, re.MULTILINE))
+    assert {line or inside for line, inside in told} <= set(targets)
+    rooms = r"(?<![\w/.])(?:lk_jupyter|tests|labextension|notebooks|benchmarks|\.ci|\.binder)/[\w./*-]+"
+    missing = [path for path in re.findall(rooms, page) if not any(ROOT.glob(path.rstrip(".")))]
+    assert [path for path in missing if not re.search(r"ROOM|FILE|GROUP", path)] == []
+
+
 def test_the_readme_is_read_in_a_few_minutes():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
 

@@ -1,5 +1,6 @@
 """Users of a local cloud beside its own, for whom lines of magics are run."""
 
+import _thread
 import os
 import signal
 import threading
@@ -27,13 +28,21 @@ def answers(*typed):
     return lambda *_: left.pop(0)
 
 
+def interrupt_us():
+    """Interrupt this process as its terminal does; on Windows, ``os.kill`` would end it."""
+    if os.name == "nt":
+        _thread.interrupt_main()
+    else:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def interrupt_at(cloud, path):
     """Delay a request of the cloud by a second, and interrupt this process in a thread when it has arrived."""
     faults = f"{cloud.base_url}/_faults"
 
     def interrupt():
         until(lambda: cloud.http.post(faults, json=[]).json()[-1]["times"] == 0)
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupt_us()
 
     cloud.http.post(faults, json={"path": path, "delay": 1}).raise_for_status()
     interrupting = threading.Thread(target=interrupt)

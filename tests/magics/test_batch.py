@@ -15,6 +15,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 from magics.kernels import fail
+from magics.people import interrupt_us
 from patience import PATIENCE
 
 from lk_jupyter.inference.batch_file import BatchPart, LocalBatchFile, RowAnswer, RowFailure
@@ -142,7 +143,7 @@ def test_an_interrupt_lets_it_go_on_and_cancelling_ends_it(ask, shell, upstream,
 
     def interrupting(body):
         if body["messages"][-1]["content"] == "so so" and not gate.is_set():
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt_us()
             gate.wait(PATIENCE)
         return rows(body)
 

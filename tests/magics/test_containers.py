@@ -5,13 +5,13 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import signal
 import threading
 from queue import SimpleQueue
 
 import pytest
 from localcloud.conftest import image as image  # noqa: PLC0414 (a fixture)
 from localcloud.conftest import until
+from magics.people import interrupt_us
 from patience import PATIENCE
 
 import lk_jupyter
@@ -83,7 +83,7 @@ def test_an_interrupt_stops_the_run_and_its_bill(signed_in, run_cell, image, ses
 
     def interrupt():
         until(lambda: going_on() - before)
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupt_us()
 
     before = going_on()  # of other tests
     threading.Thread(target=interrupt).start()

@@ -1,9 +1,7 @@
 """Magics against a stand-in of the cloud that gives odd answers while something costs."""
 
-import os
-import signal
-
 import pytest
+from magics.people import interrupt_us
 from stand_in import IDS, KEY, StandIn
 
 from lk_jupyter.api import _polling
@@ -142,7 +140,7 @@ def test_a_failed_deployment_is_no_starting_one_at_the_end_of_the_time(cloud, ru
 )
 def test_an_interrupt_of_the_waiting_says_what_still_costs(cloud, run_cell, cell, operation, left):
     def interrupted(_):
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupt_us()
         return 200, "null"
 
     cloud.on(operation, interrupted)
@@ -189,7 +187,7 @@ def test_what_an_interrupt_of_several_deletions_leaves_is_named(cloud, run_cell)
         run_cell(f"%lk_vm create --gpu A100 --name {name} --yes")
 
     def interrupted(request):
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupt_us()
         return cloud._ended(request.path[-32:])
 
     cloud.on("DELETE /vms/{}", interrupted)

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -51,8 +52,10 @@ def main() -> int:
     known = json.loads(MAP.read_text())
     before = json.loads(REPORT.read_text()) if asked.again else []
     chosen = _survivors(before) if asked.again else _sample(asked.lines, asked.seed)
-    report = [row for row in before if row["outcome"] == "caught"] + _tried(chosen, known, trees)
-    REPORT.write_text(json.dumps(report, indent=1))
+    report = [row for row in before if row["outcome"] == "caught"]
+    for row in _tried(chosen, known, trees):
+        report.append(row)
+        REPORT.write_text(json.dumps(report, indent=1))  # all so far: it takes hours, and may be ended before
     _show(report)
     return 0
 
@@ -120,7 +123,7 @@ def _write_map(tree: Path) -> None:
         subprocess.run(command, cwd=tree, env=env, check=False, stdout=log, stderr=log)
 
 
-def _tried(chosen: list[tuple[str, Mutant]], known: dict, trees: list[Path]) -> list[dict]:
+def _tried(chosen: list[tuple[str, Mutant]], known: dict, trees: list[Path]) -> Iterator[dict]:
     workers: SimpleQueue[subprocess.Popen] = SimpleQueue()
     for tree in trees:
         command = [sys.executable, str(tree / "tests/mutation/worker.py")]
@@ -156,12 +159,11 @@ def _tried(chosen: list[tuple[str, Mutant]], known: dict, trees: list[Path]) -> 
     if same["code"]:
         raise SystemExit(f"the tests fail without a change:\n{same['output']}")
     with ThreadPoolExecutor(len(trees)) as pool:
-        rows = list(pool.map(lambda each: outcome(*each), chosen))
+        yield from pool.map(lambda each: outcome(*each), chosen)
     for _ in trees:
         worker = workers.get()
         worker.stdin.close()
         worker.wait()
-    return rows
 
 
 def tests_of(known: dict, file: str, line: int) -> list[str]:
