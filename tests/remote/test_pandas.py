@@ -56,7 +56,7 @@ def moments(rows):
 
 def spans(rows):
     found = st.integers(-(10**12), 10**12).map(lambda n: np.timedelta64(n, "ms"))
-    return lists(st.one_of(found, st.just(np.timedelta64("NaT"))), rows).map(
+    return lists(st.one_of(found, st.just(np.timedelta64("NaT", "ms"))), rows).map(
         lambda found: pd.array(found, dtype="m8[ms]")
     )
 
