@@ -8,9 +8,11 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
 from itertools import chain, islice
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,6 +41,9 @@ FILE_NAME = "function.py"
 
 #: The requirements of a function that its imports tell.
 AUTO = "auto"
+
+#: Seconds between two looks at what is left.
+_TICK = 0.05
 
 
 class RunFuture(Future[T]):
@@ -77,14 +82,19 @@ class RunFuture(Future[T]):
             RunFailed: The run failed before or after the function. An error of the function itself is raised as it is.
             RunAborted: Somebody aborted the run.
         """
+        ended: SimpleQueue[Future[T]] = SimpleQueue()  # an interrupt of a wait in Future can leave its lock taken
         with AtInterrupt(lambda _: self.abort_soon()):
-            return super().result(timeout)
+            self.add_done_callback(ended.put)
+            with suppress(Empty):
+                ended.get(timeout=None if timeout is None else max(timeout, 0))
+            return super().result(0)
 
     def abort_soon(self) -> None:
         """Abort the run of this call in the background; cancel a call that waits."""
         self.is_unwanted = True
-        if not self.done() and not self.cancel() and self.sending:
+        if self.sending:  # the run first: cancel may wait for a lock
             self.sending.abort_soon()
+        self.cancel()
 
     @property
     def output(self) -> str:
@@ -186,8 +196,8 @@ class Executor(concurrent.futures.Executor):
     def abort(self) -> None:
         """Abort active runs and cancel waiting calls. No more calls can be submitted."""
         self._aborting = True
-        self.shutdown(wait=False, cancel_futures=True)
         _abort(list(self._futures))
+        self.shutdown(wait=False)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 (as its base has it)
         """Take no more calls.
@@ -212,15 +222,20 @@ class Executor(concurrent.futures.Executor):
     ) -> bool | None:
         try:
             if is_interrupt(error):
-                self.abort()
+                self._interrupts.mark()
                 self._leave()
             return super().__exit__(kind, error, traceback)
         finally:
             self._interrupts.__exit__(kind, error, traceback)
 
     def _leave(self) -> None:
-        """Wait for the ends of the runs that are being aborted, as long as that is short. Raises KeyboardInterrupt."""
-        concurrent.futures.wait(list(self._futures), let_go_at() - time.monotonic())
+        """Wait for the ends of the runs that are being aborted, as long as that is short. Raises KeyboardInterrupt.
+
+        It takes no lock: another interrupt would leave it taken, and the call could never end.
+        """
+        end = let_go_at()
+        while self._futures and time.monotonic() < end:
+            time.sleep(_TICK)
         left = [future.run for future in list(self._futures) if future.run and not future.done()]
         if ids := [run.execution_id for run in left]:
             raise KeyboardInterrupt(f"These runs may still be active. Stop them: %lk_abort {', '.join(ids)}")
@@ -270,7 +285,7 @@ class Executor(concurrent.futures.Executor):
 
 
 def _abort(futures: list[RunFuture[Any]]) -> None:
-    for future in futures:
+    for future in sorted(futures, key=lambda future: future.sending is None):
         future.abort_soon()
 
 
@@ -288,6 +303,7 @@ def _results(
             ahead.extend(islice(more, 1))
             while results:
                 yield results.pop()
-    finally:
+    except (Exception, GeneratorExit):  # an interrupt cancels them in its own thread
         for future in ahead:
             future.cancel()
+        raise

@@ -251,6 +251,70 @@ def test_an_interrupt_in_the_block_aborts_what_goes_on_and_starts_nothing_more(s
     assert [run for run in session.client.workloads.list() if run.execution_id == first.run.execution_id] == []
 
 
+TWICE = '''
+import os, signal, sys, threading, time
+from lk_jupyter import executor
+
+class Sending:
+    def __init__(self): self.unwanted = threading.Event()
+    def abort_soon(self): self.unwanted.set()
+
+class Executor(executor.Executor):
+    def _made(self, future, call):
+        future.sending = Sending()
+        active.set()
+        future.sending.unwanted.wait()
+        raise executor.LkError("aborted")
+
+def interrupted_again_at(step):
+    """Interrupt a call; interrupt again at this step of Python's own locks and futures, while the block is left."""
+    steps = None
+    def count(frame, event, argument):
+        nonlocal steps
+        frame.f_trace_opcodes = True
+        if steps is not None and event == "opcode" and frame.f_code.co_filename in LOCKS:
+            steps += 1
+            if steps == step:
+                signal.raise_signal(signal.SIGINT)
+        return count
+    def handler(number, frame):
+        nonlocal steps
+        steps = steps or 0
+        raise KeyboardInterrupt
+    def interrupt():
+        active.wait()
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, handler)
+    threading.Thread(target=interrupt, daemon=True).start()
+    sys.settrace(count)
+    try:
+        with calls:
+            calls.submit(abs, 1).result()
+    finally:
+        sys.settrace(None)
+
+calls = Executor(1)
+LOCKS = {threading.__file__, sys.modules['concurrent.futures._base'].__file__}
+for step in range(1, 60, 5):
+    active = threading.Event()
+    if not (child := os.fork()):
+        signal.alarm(60)
+        try:
+            interrupted_again_at(step)
+        except KeyboardInterrupt:
+            calls.shutdown()
+            os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+'''
+
+
+def test_a_second_interrupt_at_any_step_of_leaving_lets_the_process_end(cloud, tmp_path):
+    env = {**os.environ, "LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key, "LK_JOURNAL": str(tmp_path / "j")}
+    done = subprocess.run([sys.executable, "-c", TWICE], env=env, capture_output=True, text=True, check=False)
+    assert set(done.stdout.split()) == {"0"}, done.stderr
+
+
 def test_after_a_shutdown_nothing_can_be_submitted(session):
     executor = Executor(gpu="A100", session=session)
     future = executor.submit(square, 2)

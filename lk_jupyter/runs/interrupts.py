@@ -70,7 +70,7 @@ class AtInterrupt:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if is_interrupt(error):
-            self._mark()
+            self.mark()
         if self._before and signal.getsignal(signal.SIGINT) == self._on_signal:
             signal.signal(signal.SIGINT, self._before)
         if is_interrupt(error) and not isinstance(error, KeyboardInterrupt):
@@ -82,10 +82,11 @@ class AtInterrupt:
         try:
             self._before(number, frame)
         except KeyboardInterrupt:
-            self._mark()
+            self.mark()
             raise
 
-    def _mark(self) -> None:
+    def mark(self) -> None:
+        """Say that there was an interrupt."""
         self.is_marked = True
         _open.add(self)
         _marks.put(self)  # the one way to another thread that an interrupt in its middle cannot break
