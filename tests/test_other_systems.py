@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from patience import PATIENCE
 
+from lk_jupyter.config import files
 from lk_jupyter.localcloud import launch
 from lk_jupyter.localcloud.buckets import seaweedfs
 from lk_jupyter.localcloud.runs import environments, processes, reader
@@ -135,6 +136,24 @@ def test_a_windows_lock_is_taken_once_and_ends_with_its_file(tmp_path, monkeypat
     os.write(descriptor, b"!")
     os.close(descriptor)
     assert path.read_bytes() == b"!ept"  # it writes at the start again, as before the lock
+
+
+@pytest.mark.parametrize(("system", "left"), [("win32", "new"), ("linux", "old")])
+def test_windows_replaces_a_file_as_soon_as_nobody_reads_it(on, tmp_path, monkeypatch, system, left):
+    on(files, system)
+    path, refusals, replace = tmp_path / "config.json", [1, 1], Path.replace
+
+    def refused_twice(draft, target):
+        if refusals:
+            raise PermissionError(refusals.pop())
+        return replace(draft, target)
+
+    files.write_json(path, {"at": "old"})
+    monkeypatch.setattr(Path, "replace", refused_twice)
+    with contextlib.nullcontext() if system == "win32" else pytest.raises(PermissionError):
+        files.write_json(path, {"at": "new"})
+    assert files.read_json(path) == {"at": left}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_windows_closes_a_file_before_it_is_renamed_or_removed(on, home, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -85,10 +86,24 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
-        Path(unfinished).replace(path)
+        put_in_place(Path(unfinished), path)
     finally:
         with suppress(FileNotFoundError):
             Path(unfinished).unlink()
+
+
+def put_in_place(draft: Path, path: Path) -> None:
+    """Give a finished file its name. Windows refuses that while somebody reads the old file: wait until they have."""
+    for pause in (0.01, 0.05, 0.2, 0.5, 1):
+        try:
+            draft.replace(path)
+        except PermissionError:
+            if sys.platform != "win32":
+                raise
+            time.sleep(pause)
+        else:
+            return
+    draft.replace(path)
 
 
 def lyceum_file() -> dict[str, Any]:

@@ -7,6 +7,8 @@ import os
 import secrets
 from pathlib import Path
 
+from lk_jupyter.config.files import put_in_place
+
 
 def new_secret(prefix: str = "") -> str:
     """Return a fresh secret."""
@@ -24,4 +26,4 @@ def write_private(path: Path, text: str) -> None:
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
-    draft.replace(path)
+    put_in_place(draft, path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
+from lk_jupyter.config.files import put_in_place
 from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.frames import Frame
@@ -152,7 +153,7 @@ class Executed(RunObserver):
         new = self._target.with_name(f".{self._target.name}.new")
         try:
             new.write_text(json.dumps(self._book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            new.replace(self._target)
+            put_in_place(new, self._target)
         except OSError as error:
             self._trouble = str(error)
 
