@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -139,3 +140,14 @@ def test_the_extension_fits_the_oldest_jupyterlab_that_the_package_allows():
         found = json.loads(file.read_text(encoding="utf-8"))
         ranges = found.get("packages", {}).get("", found)["dependencies"]
         assert ranges["@jupyterlab/application"] == ranges["@jupyterlab/notebook"] == f"^{oldest}.0"
+
+
+def test_binder_starts_the_notebooks_on_the_local_cloud_with_an_extra_and_a_python_of_ours():
+    folder = ROOT / ".binder"
+    assert (folder / "requirements.txt").read_text(encoding="utf-8").split() == [".[demo]"]
+    assert "demo" in PROJECT["optional-dependencies"]
+    python = (folder / "runtime.txt").read_text(encoding="utf-8").strip().replace("python-", "Python :: ")
+    assert f"Programming Language :: {python}" in PROJECT["classifiers"]
+    shows = [sys.executable, "-c", "from lk_jupyter.config.settings import setting; print(setting('base_url'))"]
+    shown = subprocess.run(["bash", folder / "start", *shows], check=True, capture_output=True, text=True).stdout
+    assert shown.strip() == "local"
