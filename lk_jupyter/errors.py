@@ -99,6 +99,9 @@ class OutcomeUnknown(LkError):
     Fix: look before you repeat it. ``%lk_runs`` lists active runs, ``%lk_abort ID`` ends one.
     """
 
+    #: Whether the server has said that it works on it.
+    is_accepted = False
+
 
 class InvalidResponse(LkError):
     """The answer isn't from this API, for example a proxy's sign-in page.

@@ -11,6 +11,7 @@ from decimal import Decimal
 from email.utils import format_datetime
 from pathlib import Path
 from threading import Event
+from unittest.mock import ANY
 
 import pytest
 from api.scripted import answer
@@ -20,7 +21,7 @@ from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 from lk_jupyter import session
 from lk_jupyter.account.api_keys import create, keys
 from lk_jupyter.api import _polling, _retry
-from lk_jupyter.api.inference import CreateDeploymentRequest
+from lk_jupyter.api.inference import CreateDeploymentRequest, Deployment
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatMessage
 from lk_jupyter.api.vms import CreateVMRequest
@@ -36,8 +37,12 @@ from lk_jupyter.errors import (
     ServerError,
     UsageError,
 )
-from lk_jupyter.inference import deploy
-from lk_jupyter.inference.chat_target import answerer
+from lk_jupyter.inference import chat_target, deploy
+from lk_jupyter.inference.batch import Job, Work, outcome
+from lk_jupyter.inference.batch_file import RowFailure, opened
+from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices
+from lk_jupyter.inference.chat_target import OwnDeployment, answerer
+from lk_jupyter.inference.embed import embed
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics import runs
 from lk_jupyter.magics._output.live import StatusLine
@@ -46,9 +51,12 @@ from lk_jupyter.options.runs import RunOptions, ServerOptions
 from lk_jupyter.runs import abort, follow
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.servers import start_server
+from lk_jupyter.runs.observers.base import ObserverGroup
+from lk_jupyter.runs.outcome import INCOMPLETE
 from lk_jupyter.runs.package.bundle import Limits, bundle
 from lk_jupyter.runs.submit import start
 from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.views import run as views
 from lk_jupyter.views.run import receipt_facts
 from lk_jupyter.vms import vms
 from lk_jupyter.vms.offers import VmShape, chosen, offers
@@ -738,3 +746,91 @@ def test_a_key_ends_by_the_clock_of_its_server(cloud, connected, hours, state):
     create(connected.client, "laptop", None, "90d")
     asked = datetime.fromisoformat(cloud.bodies["POST /auth/api-keys/"][0]["expires_at"].replace("Z", "+00:00"))
     assert abs(asked - there - timedelta(days=90)) < timedelta(hours=1)
+
+
+# Models
+
+
+VECTORS = [{"embedding": [1.0], "index": 0}, {"embedding": [2.0], "index": 1}]
+
+
+@pytest.mark.parametrize(
+    ("answered", "rows", "cost"),
+    [
+        ({"data": VECTORS, "usage": {"prompt_tokens": 2}}, [[1.0], [2.0]], Decimal(2)),
+        ({"data": VECTORS[::-1], "usage": {"prompt_tokens": 2}}, [[1.0], [2.0]], Decimal(2)),
+        ({"data": VECTORS}, [[1.0], [2.0]], None),
+        ({"data": [{"embedding": [1.0]}, {"embedding": [2.0]}], "usage": {}}, [[1.0], [2.0]], None),
+    ],
+)
+def test_vectors_come_in_the_order_of_their_texts_and_cost_what_is_known(cloud, connected, answered, rows, cost):
+    cloud.on("POST /serverless/embeddings", answered)
+    offer = ModelOffer("m", "embedding", None, TokenPrices(prompt=Decimal(1)))
+    *_, found = embed(connected, offer, ["a", "b"])
+    assert [list(row) for row in found.rows] == rows
+    assert found.cost == cost
+
+
+@pytest.mark.parametrize(
+    "data", [[VECTORS[0], VECTORS[0]], [VECTORS[0], {"embedding": "no base64!", "index": 1}], [VECTORS[0]]]
+)
+def test_vectors_that_fit_no_text_are_refused_in_our_words(cloud, connected, data):
+    cloud.on("POST /serverless/embeddings", {"data": data})
+    with pytest.raises(InvalidResponse, match=r"^m returned"):
+        list(embed(connected, ModelOffer("m", "embedding", None, TokenPrices()), ["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ({"custom_id": "row-1", "response": {"status_code": 200, "body": {"choices": None}}}, RowFailure(1, 0, ANY)),
+        ({"custom_id": "row-1", "response": {"status_code": 429, "body": None}}, RowFailure(1, 429, ANY)),
+        ({"custom_id": None}, None),
+        ([], None),
+    ],
+)
+def test_one_odd_line_of_a_batch_does_not_lose_the_other_answers(line, expected):
+    assert outcome(json.dumps(line).encode() + b"\r\n") == expected
+
+
+def test_a_row_whose_answer_cannot_be_read_is_not_asked_again(cloud, connected, home):
+    answers = [{"custom_id": "row-1", "response": {"status_code": 200, "body": {"choices": [{"message": {}}]}}}, "odd"]
+    text = "".join(f"{json.dumps(line)}\r\n" for line in answers)
+    cloud.on("POST /files", {"id": "f"})
+    cloud.on("POST /batches", {"id": "b", "status": "validating"})
+    cloud.on("GET /batches/b", {"id": "b", "status": "completed", "input_file_id": "f", "output_file_id": "o"})
+    cloud.on("GET /files/o/content", (answer(200, text, "application/jsonl"),))
+    job = Job(ModelOffer("m", "chat", None, TokenPrices()), ["a", "b"])
+    with opened(job.key) as file:
+        work = Work(connected, job, file, pause=lambda _: None)
+        list(work.steps())
+        found = work.result()
+    assert list(found.answers) == [1]
+    assert "may be billed" in found.failures[0].message
+    assert found.cost is None
+    assert cloud.calls["POST /batches"] == 1
+
+
+def test_a_question_that_a_waking_deployment_has_accepted_is_asked_once(cloud, connected, monkeypatch):
+    monkeypatch.setattr(chat_target, "_WAKING", 0)
+    cloud.on("GET /inference/get", {"deployment_id": ID, "status": "pending"})
+    asked = []
+
+    def answers(request):
+        asked.append(request.path)
+        return (202, {"request_id": "q1"}) if len(asked) == 3 else (503, {"detail": "waking up"})
+
+    cloud.on("POST /iris/openai/v1/chat/completions", answers)
+    own = OwnDeployment(connected, Deployment(deployment_id=ID, hf_model_id="m", status="pending"))
+    with pytest.raises(OutcomeUnknown, match="'q1'"):
+        list(own.ask(ChatCompletionParameters(messages=[ChatMessage(role="user", content="hi")])))
+    assert len(asked) == 3
+
+
+def test_a_run_of_several_says_that_its_output_may_be_incomplete(cloud, connected):
+    run = run_of(connected)
+    run.result(timeout=PATIENCE)
+    run._ending.lacks_output = True
+    (notice,) = ObserverGroup().ended(run, run.record)
+    assert INCOMPLETE in str(notice)
+    assert INCOMPLETE in str(views.run(run))

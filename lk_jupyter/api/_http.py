@@ -413,10 +413,12 @@ class Http:
         name = next((found[name] for name in _ANSWER_IDS if found.get(name)), None)
         if name is None:
             return self._unreadable(endpoint, answer, host)
-        return OutcomeUnknown(
+        accepted = OutcomeUnknown(
             f"{host} accepted {endpoint} under the id '{self.clean(str(name))}' (HTTP {answer.status_code}), but sent "
             f"no answer.\nIt may be billed: check before you ask again (%lk_billing)."
         )
+        accepted.is_accepted = True
+        return accepted
 
     def _bad_answer(self, answer: httpx.Response, host: str) -> InvalidResponse:
         kind = answer.headers.get("content-type", "").partition(";")[0] or "text of no stated kind"

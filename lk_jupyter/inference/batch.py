@@ -62,6 +62,8 @@ _UNCLEAR = (
 #: In the place of a status: the answer of a chat was lost, and may be billed.
 _LOST = 0
 
+_UNREADABLE = "the answer isn't in the format of this API, and may be billed; ask again: --again"
+
 _FOR_NOTHING = frozenset({_LOST, 400, 401, 402, 403, 404, 413, 422})
 
 #: Seconds between two looks at chats, and what is said of them.
@@ -333,15 +335,17 @@ class Work:
         if batch.status == "failed":
             self._file.keep(part, ())
             raise LkError(f"The cloud refused the batch {batch.id}: {_faults(batch)}. No row was answered.")
-        found = {each.row: each for each in self._downloaded(batch)}
-        lost = (RowFailure(row, None, f"the batch was {batch.status}") for row in part.rows if row not in found)
+        read = list(self._downloaded(batch))
+        wanted = set(part.rows)
+        found = {each.row: each for each in read if each and each.row in wanted}
+        lost = (_without_line(row, batch, is_told=None not in read) for row in part.rows if row not in found)
         self._file.keep(part, [*found.values(), *lost])
         with suppress(ApiError):  # the prompts need not lie there any longer
             self._client.files.delete(batch.input_file_id)
         if batch.status == "cancelled":
             raise LkError(f"The batch {batch.id} was cancelled. Run the cell again to ask the remaining rows.")
 
-    def _downloaded(self, batch: Batch) -> Iterator[RowAnswer | RowFailure]:
+    def _downloaded(self, batch: Batch) -> Iterator[RowAnswer | RowFailure | None]:
         for file_id in filter(None, (batch.error_file_id, batch.output_file_id)):
             with tempfile.TemporaryDirectory(prefix="lk_batch") as folder:
                 path = self._client.files.content(file_id).save(Path(folder, "answers.jsonl"))
@@ -366,21 +370,33 @@ def first_line(problem: Exception) -> str:
     return str(problem).partition("\n")[0]
 
 
-def outcome(line: bytes) -> RowAnswer | RowFailure:
-    """Return what a line of answers or of errors says of its row. Raises InvalidResponse."""
+def outcome(line: bytes) -> RowAnswer | RowFailure | None:
+    """Return what a line of answers or of errors says of its row; None if it doesn't say of which."""
     try:
         found = json.loads(line)
         row = int(found["custom_id"].removeprefix("row-"))
+    except (RecursionError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    try:
         response = found.get("response") or {}
         body = response.get("body") or {}
         if response.get("status_code") != 200 or found.get("error"):
             error = found.get("error") or body.get("error") or {}
             return RowFailure(row, response.get("status_code"), str(error.get("message") or "no reason was given"))
         usage = body.get("usage") or {}
-        text = body["choices"][0]["message"].get("content") or ""
-    except (RecursionError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise InvalidResponse("An answer of the batch isn't in the format of this API.") from None
-    return RowAnswer(row, text, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+        text = str(body["choices"][0]["message"].get("content") or "")
+        return RowAnswer(row, text, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+    except (KeyError, TypeError, IndexError, AttributeError):
+        return RowFailure(row, _LOST, _UNREADABLE)
+
+
+def _count(found: Any) -> int | None:
+    return found if isinstance(found, int) else None
+
+
+def _without_line(row: int, batch: Batch, *, is_told: bool) -> RowFailure:
+    """Return why a row has no line: it is asked again only if no line could have been its own."""
+    return RowFailure(row, None, f"the batch was {batch.status}") if is_told else RowFailure(row, _LOST, _UNREADABLE)
 
 
 def _faults(batch: Batch) -> str:

@@ -35,6 +35,9 @@ from lk_jupyter.session import Session
 #: Seconds for which a deployment may take to wake up, where nothing tells.
 READY_SECONDS = 600.0
 
+#: Seconds before a deployment that wakes up is asked again.
+_WAKING = 0.5
+
 _ENDED = {"failed", "stopped"}
 
 
@@ -149,7 +152,11 @@ class OwnDeployment:
 
         def again(problem: LkError) -> bool:
             may_wake = not isinstance(problem, NotFound | BadRequest) and time.monotonic() < until
-            return may_wake and self.state().status in {"pending", "paused"}
+            is_accepted = isinstance(problem, OutcomeUnknown) and problem.is_accepted
+            if is_accepted or not may_wake or self.state().status not in {"pending", "paused"}:
+                return False
+            time.sleep(_WAKING)
+            return True
 
         return Pieces(lambda: self._client.iris.stream_chat_completions(asked, self.deployment_id), again)
 

@@ -22,11 +22,14 @@ TEXTS, LETTERS = 256, 200_000
 
 @dataclass
 class Vectors:
-    """The vectors that have come, in the order of their texts, each of the same length."""
+    """The vectors that have come, in the order of their texts, each of the same length.
+
+    ``tokens`` is None once an answer came without its count: its cost isn't known either.
+    """
 
     offer: ModelOffer
     rows: list[array[float]] = field(default_factory=list)
-    tokens: int = 0
+    tokens: int | None = 0
 
     @property
     def cost(self) -> Decimal | None:
@@ -36,13 +39,19 @@ class Vectors:
     def take(self, answer: EmbeddingResponse, count: int) -> None:
         """Add the vectors of one request for this number of texts. Raises InvalidResponse when some are missing."""
         found = sorted(enumerate(answer), key=lambda pair: pair[0] if pair[1].index is None else pair[1].index)
-        rows = [_numbers(each.embedding) for _, each in found]
+        try:
+            rows = [_numbers(each.embedding) for _, each in found]
+        except ValueError:
+            raise InvalidResponse(f"{self.offer.id} returned a vector that can't be read. It may be billed.") from None
+        if any(each.index not in {None, place} for place, (_, each) in enumerate(found)):
+            raise InvalidResponse(f"{self.offer.id} returned vectors of other texts. They may be billed.")
         if len(rows) != count or len({len(row) for row in [*self.rows[:1], *rows]}) > 1:
             raise InvalidResponse(
                 f"{self.offer.id} returned {len(rows)} vectors for {count} texts, or vectors of different lengths."
             )
         self.rows += rows
-        self.tokens += (answer.usage.prompt_tokens or 0) if answer.usage else 0
+        counted = answer.usage.prompt_tokens if answer.usage else None
+        self.tokens = None if counted is None or self.tokens is None else self.tokens + counted
 
 
 def embed(session: Session, offer: ModelOffer, texts: Sequence[str]) -> Iterator[Vectors]:

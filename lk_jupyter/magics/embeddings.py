@@ -62,7 +62,12 @@ def _bar(found: Vectors, total: int) -> Bar:
 
 
 def _receipt(found: Vectors, matrix: Any, seconds: float) -> StatusLine:
-    facts = [found.offer.id, f"{len(found.rows):,} texts", f"{found.tokens:,} tokens", duration_label(seconds)]
+    facts = [
+        found.offer.id,
+        f"{len(found.rows):,} texts",
+        *([] if found.tokens is None else [f"{found.tokens:,} tokens"]),
+        duration_label(seconds),
+    ]
     shape = f"array of float32, {matrix.shape[0]:,} by {matrix.shape[1]:,}"
     line = StatusLine("completed", [*facts, _cost(found), shape])
     cost = None if found.cost is None else f"{found.cost:f}"

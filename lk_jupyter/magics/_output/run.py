@@ -31,7 +31,7 @@ from lk_jupyter.magics._output.live import (
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import Bars, RichOutput
 from lk_jupyter.protocol.frames import BAR, ERROR, SHOWN, STDERR, Frame, text_of, words_of
-from lk_jupyter.protocol.notice import HINT, WARNING, Notice
+from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.runs.clock import Bill, bill_of, next_second
 from lk_jupyter.runs.interrupts import waiting_on
 from lk_jupyter.runs.monitor import RunMonitor
@@ -54,9 +54,6 @@ _NO_BILL = Bill()
 
 _WITHHELD = "This run wasn't started here, so its HTML isn't shown: it could run scripts here. Show it:"
 
-_INCOMPLETE = Notice(
-    "The output may be incomplete: the connection broke, and the cloud has stored no output of this run.", WARNING
-)
 
 #: Characters of what a run wrote that are kept for its companions.
 _HEARD = 1 << 17
@@ -277,8 +274,7 @@ class RunDisplay:
         self._run.seen()
         self._company.tick(self._run, None, self._unheard)
         withheld = [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.withheld else []
-        lost = [_INCOMPLETE] if self._run.lacks_output else []
-        return line, [*lost, *self._company.ended(self._run, record), *withheld]
+        return line, [*self._company.ended(self._run, record), *withheld]
 
     def detach(self, run: Run) -> None:
         """Show that the run continues in the background, in outputs that are all made now.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.protocol.frames import Frame
-from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.runs.outcome import INCOMPLETE
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
@@ -77,8 +78,9 @@ class ObserverGroup:
         return next((each.time_limit for each in self.companions if each.time_limit is not None), None)
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Return what any of them has to say at the end."""
-        return self._all("ended", run, record)
+        """Return what any of them has to say at the end, after a warning about the output where it has gaps."""
+        lost = [Notice(INCOMPLETE, WARNING)] if run.lacks_output else []
+        return [*lost, *self._all("ended", run, record)]
 
     def _all(self, event: str, *facts: Any) -> list[Any]:
         """Call the companions that handle an event, and return what they say."""
