@@ -88,6 +88,7 @@ def test_what_each_start_waits_for_stays_few_modules(host, ours, most, tmp_path,
     assert len(added) <= most, sorted(added)
 
 
+@pytest.mark.nightly  # make check looks at it for each change
 def test_rooms_import_only_what_they_may():
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)

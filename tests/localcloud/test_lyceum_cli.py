@@ -1,4 +1,7 @@
-"""The cloud's own command line tool, of which not a line is ours, works against the local cloud."""
+"""The cloud's own command line tool, of which not a line is ours, works against the local cloud.
+
+By day it runs a script, aborts, and shows money and secrets; each command takes it a second to start.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,13 @@ def run_id(said):
     return re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", said)[0]
 
 
+@pytest.mark.nightly
 def test_it_is_signed_in_and_knows_its_organization(lyceum):
     assert "API connection working" in lyceum("auth", "status")
     assert "local" in lyceum("org", "current")
 
 
+@pytest.mark.nightly
 def test_it_lists_machines_with_prices_and_access(lyceum):
     [row] = [line for line in lyceum("gpu", "machines").splitlines() if "gpu.a100" in line]
     assert "$1.59" in row
@@ -71,6 +76,7 @@ def test_it_runs_a_script_and_finds_all_about_it(lyceum):
     assert "hello ['--epochs', '3']" in lyceum("jobs", "logs", run)
 
 
+@pytest.mark.nightly
 def test_it_fails_where_the_script_fails(lyceum):
     script = lyceum.script("raise ValueError('broken')")
     assert "ValueError: broken" in lyceum("python", "run", script, code=1)
@@ -108,6 +114,7 @@ def test_it_keeps_keys_and_secrets(lyceum):
     lyceum("env", "rm", "HF_TOKEN", "--force")
 
 
+@pytest.mark.nightly
 def test_it_moves_files(lyceum):
     (lyceum.folder / "data.txt").write_text("some data")
     lyceum("storage", "upload", "data.txt")
@@ -117,10 +124,12 @@ def test_it_moves_files(lyceum):
     assert (lyceum.folder / "data.txt").read_text() == "some data"
 
 
+@pytest.mark.nightly
 def test_it_talks_to_a_model(lyceum):
     assert "local/echo" in lyceum("infer", "models")
     assert "hello" in lyceum("infer", "chat", "-m", "local/echo", "-p", "hello")
 
 
+@pytest.mark.nightly
 def test_it_lists_machines_for_vms(lyceum):
     assert "a100" in lyceum("vm", "availability")

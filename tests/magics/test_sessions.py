@@ -224,6 +224,7 @@ def test_variables_that_a_machine_could_not_save_are_named_as_lost(going_on, run
     assert "The earlier variables of session train are lost: its machine ended before it had saved them." in shown
 
 
+@pytest.mark.xdist_group("real clock")  # it waits most of a minute, which others need not
 def test_variables_are_saved_before_the_time_limit(make_cloud, home, monkeypatch, run_cell):
     cloud = make_cloud("--engine", "none")  # its clock is the real one
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)

@@ -43,10 +43,12 @@ def _suite(name):
     return [getattr(abstract, name)] if hasattr(abstract, name) else []
 
 
+@pytest.mark.nightly  # by day, copies
 class TestGet(abstract.AbstractGetTests, LkFixtures):
     pass
 
 
+@pytest.mark.nightly  # by day, copies
 class TestPut(abstract.AbstractPutTests, LkFixtures):
     pass
 
