@@ -52,6 +52,7 @@ def test_a_service_that_fails_fails_the_run_and_is_named(api, image):
     assert record["status_details"] == "service bad ended with exit code 3"
 
 
+@pytest.mark.nightly  # by day in containers
 def test_the_bucket_is_mounted_in_each_service_on_request(api, image):
     code = stack(image, one='ls -d /mnt/s3; echo "$$HOME"')
     assert "/mnt/s3" in ended(api, start(api, code, enable_s3_mount=True))["combined_output"]
@@ -85,6 +86,7 @@ def test_the_time_limit_ends_a_stack(api, image):
     assert (ended(api, run)["status"], left_of(run)) == ("timeout", "")
 
 
+@pytest.mark.nightly
 def test_an_image_that_is_nowhere_fails_a_stack_with_the_engines_words(api, image):
     record = ended(api, start(api, stack("localhost:1/nosuchimage:1", one="echo")))
     assert (record["status"], record.get("start_time")) == ("failed", None)
