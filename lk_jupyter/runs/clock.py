@@ -104,7 +104,7 @@ def bill_of(
     """
     ended = is_final(record.status)
     start, end = record.start_time or record.job_start, record.end_time or record.job_end
-    exact = (end - start).total_seconds() if start and end else None
+    exact = duration_of(record)
     if ended and record.billed is not None:
         return Bill(exact, record.billed, "billed")
     if not ended and start is None and record.status.lower() != "running":
@@ -127,6 +127,12 @@ def _moment(created: datetime | None, at: float | None, sent_at: float | None) -
     """Return this moment as the server's clock has it, as far as that is known."""
     at = time.time() if at is None else at
     return at if sent_at is None or created is None else created.timestamp() + (at - sent_at)
+
+
+def duration_of(record: ExecutionRecord | ExecutionSummary) -> float | None:
+    """Return how long the code ran, in seconds."""
+    start, end = record.start_time or record.job_start, record.end_time or record.job_end
+    return (end - start).total_seconds() if start and end else None
 
 
 def waited_of(record: ExecutionRecord | ExecutionSummary) -> float | None:

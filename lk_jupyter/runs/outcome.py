@@ -9,12 +9,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import RunAborted, RunError, RunFailed
 from lk_jupyter.protocol.frames import ERROR, STDERR, nonce_in, split, text_of
 from lk_jupyter.protocol.parts import DRIVER, plain_name
+from lk_jupyter.runs.clock import duration_of
 from lk_jupyter.text.redact import redact, redact_values
 
 #: What is said of a run whose log may have gaps.
@@ -54,12 +54,6 @@ class Result:
     def __repr__(self) -> str:
         shown = (f"{field.name}={redact_values(getattr(self, field.name))!r}" for field in fields(self))
         return f"Result({', '.join(shown)})"
-
-
-def duration_of(record: ExecutionRecord | ExecutionSummary) -> float | None:
-    """Return how long the code ran, in seconds."""
-    start, end = record.start_time or record.job_start, record.end_time or record.job_end
-    return (end - start).total_seconds() if start and end else None
 
 
 def end_of_entry(record: ExecutionRecord) -> dict[str, Any]:

@@ -53,8 +53,8 @@ class StatusLine:
         self.metadata: dict[str, Any] = {}
         self.run: dict[str, Any] = {}
         self.mark = mark_of(state)
-        self.state, *self.facts = redact_values([label_of(state), *filter(None, facts)])
-        self.remark = remark
+        self._remark: str
+        self._remark, self.state, *self.facts = redact_values([remark, label_of(state), *filter(None, facts)])
 
     @property
     def remark(self) -> str:
@@ -66,16 +66,15 @@ class StatusLine:
         self._remark = redact(text)
 
     def __str__(self) -> str:
-        width = columns_of_terminal()
         facts = [fact.replace(" ", _FIRM) for fact in (f"{self.mark} {self.state}", *self.facts)]
-        line = wrapped(" · ".join(facts), width, "  ").replace(_FIRM, " ")
-        return "\n".join([line, *(wrapped(f"  {part}", width, "  ") for part in self.remark.splitlines())])
+        lines = [" · ".join(facts), *(f"  {part}" for part in self._remark.splitlines())]
+        return wrapped("\n".join(lines), columns_of_terminal(), "  ").replace(_FIRM, " ")
 
     def _html(self) -> str:
         colour = f"var({_COLOURS.get(self.mark, '--jp-ui-font-color2')})"
         facts = "".join(f' <span aria-hidden="true">·</span> {linked(fact)}' for fact in self.facts)
         remark = "".join(
-            f'<div style="color: var(--jp-ui-font-color2)">{linked(part)}</div>' for part in self.remark.splitlines()
+            f'<div style="color: var(--jp-ui-font-color2)">{linked(part)}</div>' for part in self._remark.splitlines()
         )
         return (
             f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">'
@@ -86,7 +85,7 @@ class StatusLine:
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         forms: dict[str, Any] = {"text/plain": str(self), "text/html": self._html()}
         if self.run:
-            forms[RUN_MIME] = redact_values({**self.run, "notes": self.remark.splitlines()})
+            forms[RUN_MIME] = redact_values({**self.run, "notes": self._remark.splitlines()})
         return forms, self.metadata
 
 

@@ -32,11 +32,11 @@ from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import Bars, RichOutput
 from lk_jupyter.protocol.frames import BAR, ERROR, SHOWN, STDERR, Frame, text_of, words_of
 from lk_jupyter.protocol.notice import HINT, Notice
-from lk_jupyter.runs.clock import Bill, bill_of, next_second
+from lk_jupyter.runs.clock import Bill, bill_of, duration_of, next_second
 from lk_jupyter.runs.interrupts import waiting_on
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.base import ObserverGroup
-from lk_jupyter.runs.outcome import duration_of, stderr_beside_frames
+from lk_jupyter.runs.outcome import stderr_beside_frames
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.units import duration_label, whole_label

@@ -46,10 +46,14 @@ class RunObserver:
 
 
 class ObserverGroup:
-    """All companions of one run, as one: each is called for what it handles. An error in one never fails the run."""
+    """All companions of one run, as one: each is called for what it handles. An error in one never fails the run.
+
+    ``time_limit`` is the seconds after which the run is ended, if any of them knows.
+    """
 
     def __init__(self, companions: Iterable[RunObserver] = ()) -> None:
         self.companions = tuple(companions)
+        self.time_limit = next((each.time_limit for each in self.companions if each.time_limit is not None), None)
 
     def started(self, run: Run) -> None:
         """Notify the companions."""
@@ -71,11 +75,6 @@ class ObserverGroup:
             with suppress(Exception):
                 found += companion.notices
         return found
-
-    @property
-    def time_limit(self) -> int | None:
-        """Seconds after which the run is ended, if any of them knows."""
-        return next((each.time_limit for each in self.companions if each.time_limit is not None), None)
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return what any of them has to say at the end, after a warning about the output where it has gaps."""

@@ -13,10 +13,10 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.config.settings import setting
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.runs.clock import duration_of
 from lk_jupyter.runs.observers import rules
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.observers.rules import KILLED, Evidence, hints, imports_of
-from lk_jupyter.runs.outcome import duration_of
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.rich import IMPORTS
 

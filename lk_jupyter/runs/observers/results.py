@@ -18,10 +18,10 @@ from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.metadata import CARRY_KEY, REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import SETTINGS
+from lk_jupyter.runs.clock import duration_of
 from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.notebooks.notebook import CELL, PART
 from lk_jupyter.runs.observers.base import RunObserver
-from lk_jupyter.runs.outcome import duration_of
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import asked_for

@@ -26,7 +26,8 @@ from lk_jupyter.config.assumptions import row
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import Catalogue, cost_of, price_label
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
-from lk_jupyter.runs.outcome import TRACEBACK, duration_of, printed, remote_traceback
+from lk_jupyter.runs.clock import duration_of
+from lk_jupyter.runs.outcome import TRACEBACK, printed, remote_traceback
 from lk_jupyter.runs.package import rich
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.redact import COLOUR
