@@ -26,7 +26,7 @@ from lk_jupyter.journal.entry import ENDED, FIELDS, JSON, LARGE, MONEY, TABLE, C
 from lk_jupyter.journal.entry import REFUSED as REFUSED  # noqa: PLC0414
 from lk_jupyter.journal.entry import SUBMITTING as SUBMITTING  # noqa: PLC0414
 from lk_jupyter.journal.entry import JournalEntry as JournalEntry  # noqa: PLC0414 (known by this place too)
-from lk_jupyter.text.redact import redact_values, without_secrets
+from lk_jupyter.text.secrets import redact_values, without_secrets
 
 _log = logging.getLogger("lk_jupyter")
 

@@ -24,7 +24,7 @@ from lk_jupyter.options.runs import check_name
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session, current
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import credits_label
 
 _MARKS = {"created": "✓", "running": "✓", "failed": "✗", "stopped": "■", "paused": "■"}

@@ -22,7 +22,7 @@ from lk_jupyter.runs.history.history import history, known_run
 from lk_jupyter.runs.history.rerun import again, kept_request
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.session import current
-from lk_jupyter.text.redact import LineRedactor, redact
+from lk_jupyter.text.secrets import LineRedactor, redact
 from lk_jupyter.views.table import shown_as_grid
 
 _SIGNS = {"+": "--jp-success-color1", "-": "--jp-error-color1"}

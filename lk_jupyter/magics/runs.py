@@ -30,7 +30,7 @@ from lk_jupyter.runs.clock import Bill, bill_of
 from lk_jupyter.runs.outcome import SHORT_ID, failure_of
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import Session, current
-from lk_jupyter.text.redact import LineRedactor
+from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
 from lk_jupyter.text.units import duration_label, moment_label
 

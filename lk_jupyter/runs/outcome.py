@@ -15,7 +15,7 @@ from lk_jupyter.errors import RunAborted, RunError, RunFailed
 from lk_jupyter.protocol.frames import ERROR, STDERR, nonce_in, split, text_of
 from lk_jupyter.protocol.parts import DRIVER, plain_name
 from lk_jupyter.runs.clock import duration_of
-from lk_jupyter.text.redact import redact, redact_values
+from lk_jupyter.text.secrets import redact, redact_values
 
 #: What is said of a run whose log may have gaps.
 INCOMPLETE = "The output may be incomplete: the connection broke, and the cloud has stored no output of this run."

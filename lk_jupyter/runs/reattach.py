@@ -18,7 +18,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.start import find_started
 from lk_jupyter.runs.submit.submission import code_hash
 from lk_jupyter.runs.variables.payload import settings_in
-from lk_jupyter.text.redact import MARK, without_secrets
+from lk_jupyter.text.secrets import MARK, without_secrets
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

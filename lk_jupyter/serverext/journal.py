@@ -65,7 +65,7 @@ def _facts(row: int, entry: JournalEntry) -> dict[str, Any]:
 
 def _first_line(code: str) -> str:
     """Return the line that people know a cell by."""
-    from lk_jupyter.text.redact import redact  # noqa: PLC0415 (as above)
+    from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (as above)
 
     lines = [line.strip() for line in code.splitlines()]
     return redact(next((line for line in lines if line and not line.startswith(("%", "!", "#"))), ""))

@@ -18,7 +18,7 @@ from lk_jupyter.storage.load import PACKED, _library, is_loadable, is_table
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import Storage
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import size_label
 
 #: The most that is shown: rows and columns of a table, letters of a cell, bytes of text, of a notebook, of an image.

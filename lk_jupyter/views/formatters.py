@@ -109,7 +109,7 @@ def _list(values: Any) -> dict[str, Any] | None:
 
 def _print_answer(answer: Any, printer: Any, _cycle: bool) -> None:  # noqa: FBT001 (as IPython calls it)
     """Show an answer of the API, such as the record of a run with its output, without secrets."""
-    from lk_jupyter.text.redact import redact  # noqa: PLC0415 (when an answer is shown)
+    from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when an answer is shown)
 
     where = _MODELS.get((type(answer).__module__, type(answer).__qualname__)) if _is_alone(printer) else None
     printer.text(_shown(where, answer)["text/plain"] if where else redact(repr(answer)))

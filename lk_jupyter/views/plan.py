@@ -9,7 +9,7 @@ from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import size_label
 from lk_jupyter.views.table import Table
 

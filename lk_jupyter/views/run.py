@@ -14,7 +14,7 @@ from lk_jupyter.runs.clock import Bill, bill_of, waited_of
 from lk_jupyter.runs.outcome import INCOMPLETE, failure_of, platform_words
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import duration_label, moment_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import Table, picture

@@ -8,7 +8,7 @@ from html import escape
 from lk_jupyter.storage._tree import Branch, Tree
 from lk_jupyter.storage.objects import ObjectInfo, Objects
 from lk_jupyter.storage.remote import remote_path
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import size_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import MOST, STYLE, Table, picture, rest

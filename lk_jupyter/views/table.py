@@ -90,7 +90,7 @@ class Table:
 
     def __post_init__(self) -> None:
         """Keep secrets out of it: cells hold names and labels that somebody gave."""
-        from lk_jupyter.text.redact import redact  # noqa: PLC0415 (when a table is shown)
+        from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when a table is shown)
 
         rows = [[cell if isinstance(cell, Drawing) else redact(cell) for cell in row] for row in self.rows]
         object.__setattr__(self, "rows", rows)
@@ -272,7 +272,7 @@ def _value(value: Any) -> Cell:
     text = str(value)
     if _is_number(value):
         return text if isinstance(value, Integral) else significant(text)
-    from lk_jupyter.text.redact import redact  # noqa: PLC0415 (when a table is shown)
+    from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when a table is shown)
 
     text = redact(text)  # before it is cut: half a secret isn't known as one
     return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"

@@ -14,7 +14,7 @@ from lk_jupyter.protocol.frames import NO_NONCE, Splitter, text_of
 from lk_jupyter.runs.follow import Follower
 from lk_jupyter.runs.log import RunLog
 from lk_jupyter.runs.run import Run
-from lk_jupyter.text.redact import LineRedactor
+from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
 
 #: The newest lines are kept, so many at least; those before them are in the log file.

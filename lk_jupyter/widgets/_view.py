@@ -19,7 +19,7 @@ import anywidget
 from traitlets import Bool, Dict, Int
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets._publish import DisplayPlace, is_unattended, sent_by_lab
 

@@ -16,7 +16,7 @@ from lk_jupyter.inference.chat_target import answerer
 from lk_jupyter.inference.conversation import ChatReply, Coming, Talk
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.markdown import html_of
 from lk_jupyter.views.picture import StaticView

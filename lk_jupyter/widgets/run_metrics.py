@@ -19,7 +19,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.metrics.metrics import Metrics, Overlay, read
 from lk_jupyter.runs.metrics.series import EMPTY, SERIES, with_gaps
 from lk_jupyter.runs.run import Run
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 from lk_jupyter.views.metrics import metrics as picture_of
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.png import plots

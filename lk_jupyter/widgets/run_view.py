@@ -10,7 +10,7 @@ from traitlets import Bool, Dict, Int, Unicode
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.runs.interrupts import is_blocking, release
 from lk_jupyter.runs.run import Run
-from lk_jupyter.text.redact import redact, redact_values
+from lk_jupyter.text.secrets import redact, redact_values
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.run import facts, reason, receipt_facts
 from lk_jupyter.views.table import Table, picture

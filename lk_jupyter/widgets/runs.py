@@ -17,7 +17,7 @@ from lk_jupyter.runs.history.diff import compare, side_of
 from lk_jupyter.runs.history.history import History, RunSummary, history
 from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.run import Run
-from lk_jupyter.text.redact import redact, redact_values
+from lk_jupyter.text.secrets import redact, redact_values
 from lk_jupyter.text.units import duration_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import MOST, Table, picture, rest, shown_as_grid

@@ -10,7 +10,7 @@ import pytest
 from patience import PATIENCE
 
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.text.redact import MARK
+from lk_jupyter.text.secrets import MARK
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 KEY = "lk_" + "3fA9" * 8

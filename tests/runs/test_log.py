@@ -7,7 +7,7 @@ import pytest
 
 from lk_jupyter.errors import LkError
 from lk_jupyter.runs.log import RunLog, log_path
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 
 
 @pytest.fixture

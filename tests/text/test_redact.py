@@ -11,7 +11,7 @@ from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.runs.containers.registry import RegistryLogin
 from lk_jupyter.runs.outcome import Result
 from lk_jupyter.text import secrets
-from lk_jupyter.text.redact import MARK, LineRedactor, redact, redact_bundle
+from lk_jupyter.text.secrets import MARK, LineRedactor, redact, redact_bundle
 
 KEY = "lk_" + "3fA9" * 8
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"

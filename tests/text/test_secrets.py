@@ -7,8 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from patience import cpu_seconds
 
-from lk_jupyter.text.redact import LineRedactor, without_secrets
-from lk_jupyter.text.secrets import SHAPES, find
+from lk_jupyter.text.secrets import SHAPES, LineRedactor, find, without_secrets
 
 KEY = "lk_" + "3fA9" * 8
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"

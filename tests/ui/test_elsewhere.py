@@ -12,7 +12,7 @@ from nbconvert import HTMLExporter
 from patience import PATIENCE
 from playwright.sync_api import expect
 
-from lk_jupyter.text.redact import COLOUR
+from lk_jupyter.text.secrets import COLOUR
 from ui.notebook import picture
 
 #: Kinds of output that VS Code shows, the first of them that an output has: without our extension no other.

@@ -15,7 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from lk_jupyter.inference.chat_target import Answerer
 from lk_jupyter.inference.conversation import ChatReply
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
-from lk_jupyter.text.redact import LineRedactor, redact
+from lk_jupyter.text.secrets import LineRedactor, redact
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.markdown import html_of
 

@@ -22,7 +22,7 @@ from lk_jupyter.runs.fanout.member import FanOutMember
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
-from lk_jupyter.text.redact import COLOUR
+from lk_jupyter.text.secrets import COLOUR
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 

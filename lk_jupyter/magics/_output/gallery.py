@@ -15,7 +15,7 @@ from typing import Any
 
 from lk_jupyter.magics._output.live import FONT
 from lk_jupyter.protocol.frames import Frame
-from lk_jupyter.text.redact import redact_bundle
+from lk_jupyter.text.secrets import redact_bundle
 
 #: Most outputs that are kept: the newest.
 MOST = 8

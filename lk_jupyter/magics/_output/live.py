@@ -17,7 +17,7 @@ from IPython.display import display
 
 from lk_jupyter.api.states import label_of, mark_of
 from lk_jupyter.protocol.notice import Notice
-from lk_jupyter.text.redact import COLOUR, LineRedactor, redact, redact_bundle, redact_values
+from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
 from lk_jupyter.text.terminal import TerminalText, columns_of_terminal, wrapped
 
 #: Seconds between two updates of one line.

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from lk_jupyter.runs.outcome import TRACEBACK
-from lk_jupyter.text.redact import COLOUR, LineRedactor, redact
+from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact
 from lk_jupyter.text.terminal import TerminalText
 
 #: Seconds that a traceback is held back: if it ends the run, the error of the cell shows it.

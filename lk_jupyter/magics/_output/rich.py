@@ -18,7 +18,7 @@ from IPython.display import DisplayHandle, display
 from lk_jupyter.config.settings import setting
 from lk_jupyter.magics._output.live import FONT, LiveOutput
 from lk_jupyter.protocol.frames import Frame
-from lk_jupyter.text.redact import redact, redact_bundle
+from lk_jupyter.text.secrets import redact, redact_bundle
 
 
 class RichOutput:

@@ -26,7 +26,7 @@ from lk_jupyter.runs.metrics.summary import figures, gpu_of, keep_figures
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.submission import Submission
-from lk_jupyter.text.redact import LineRedactor
+from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
 
 #: Seconds of silence after which a run that is not listed any more is looked at.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.text.redact import COLOUR
+from lk_jupyter.text.secrets import COLOUR
 
 _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|inf|nan)"
 _AFTER = rf"[\"']?\s*(?:[:=]|\bis\b|\s)\s*({_NUMBER})"

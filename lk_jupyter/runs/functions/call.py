@@ -25,8 +25,7 @@ from lk_jupyter.protocol.parts import RemoteModule, cloudpickle_files
 from lk_jupyter.runs.package.secret_scan import in_variable
 from lk_jupyter.runs.submit.upload import CALL
 from lk_jupyter.runs.variables.download import CHANGED, is_as_said
-from lk_jupyter.text.redact import redact
-from lk_jupyter.text.secrets import SecretFinding
+from lk_jupyter.text.secrets import SecretFinding, redact
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run

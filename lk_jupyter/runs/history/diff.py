@@ -21,7 +21,7 @@ from lk_jupyter.protocol.parts import SCRIPT
 from lk_jupyter.runs.clock import bill_of
 from lk_jupyter.runs.history.history import known_run
 from lk_jupyter.runs.outcome import SHORT_ID, failure_of
-from lk_jupyter.text.redact import without_secrets
+from lk_jupyter.text.secrets import without_secrets
 from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from lk_jupyter.runs.metrics.summary import keep_summary
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.pandas import typed
-from lk_jupyter.text.redact import without_secrets
+from lk_jupyter.text.secrets import without_secrets
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

@@ -25,7 +25,7 @@ from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import REQUEST_KEY, ports_in
 from lk_jupyter.protocol.parts import PREFIX
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.text.redact import MARK
+from lk_jupyter.text.secrets import MARK
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

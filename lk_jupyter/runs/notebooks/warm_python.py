@@ -43,7 +43,7 @@ from lk_jupyter.runs.submit.upload import uploaded
 from lk_jupyter.runs.variables.download import message_of, outputs_in
 from lk_jupyter.runs.variables.payload import CARRY_NEEDS, NEEDS
 from lk_jupyter.runs.variables.state import blob_reader, origin_of, put_here, put_outputs, state_in
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

@@ -26,7 +26,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import asked_for
 from lk_jupyter.runs.variables.state import put_here, put_outputs, recall, remember
-from lk_jupyter.text.redact import redact_bundle, redact_values
+from lk_jupyter.text.secrets import redact_bundle, redact_values
 
 
 class Summary(RunObserver):

@@ -30,7 +30,7 @@ from lk_jupyter.runs.clock import duration_of
 from lk_jupyter.runs.outcome import TRACEBACK, printed, remote_traceback
 from lk_jupyter.runs.package import rich
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.text.redact import COLOUR
+from lk_jupyter.text.secrets import COLOUR
 from lk_jupyter.text.units import credits_label, duration_label
 
 #: A GPU that is less busy than this, in percent, for this long, in seconds, is idle.

@@ -43,7 +43,7 @@ from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.text.redact import redact
+from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import duration_label, size_label
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ from lk_jupyter.runs.submit.budget import enforce_budgets
 from lk_jupyter.runs.submit.start import find, start_once
 from lk_jupyter.runs.submit.upload import upload_inputs, with_links
 from lk_jupyter.runs.variables.state import remember
-from lk_jupyter.text.redact import MARK, redact_values
+from lk_jupyter.text.secrets import MARK, redact_values
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
