@@ -54,7 +54,7 @@ abort.LET_GO = PATIENCE  # and to end what was aborted
 default.create_ssl_context = httpx.create_ssl_context = cache(httpx.create_ssl_context)
 
 #: Users that tests add have a password that is checked at once; the parameters stand in the hash.
-passwords._hasher = cache(lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+passwords.hasher = cache(lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 #: Where there is fork, clouds are forked from a process that has imported all of them: they start five times as fast.
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()

@@ -97,10 +97,10 @@ def test_a_process_of_a_run_is_known_by_its_mark_and_its_parents(sleeper, on, sy
     on(processes, system)
     (child,) = processes.psutil.Process(sleeper.pid).children()
     for pid in (sleeper.pid, child.pid):
-        assert processes._is_marked(pid, "run-1")
-        assert not processes._is_marked(pid, "run-2")
-        assert processes._is_in_session(pid, sleeper.pid)
-    assert not processes._is_in_session(os.getpid(), sleeper.pid)
+        assert processes.is_marked(pid, "run-1")
+        assert not processes.is_marked(pid, "run-2")
+        assert processes.is_in_session(pid, sleeper.pid)
+    assert not processes.is_in_session(os.getpid(), sleeper.pid)
 
 
 def test_windows_asks_a_run_to_end_by_its_own_signal(on, monkeypatch):
@@ -192,7 +192,7 @@ def test_windows_reads_each_pipe_in_a_thread_to_its_end(on):
 
 def test_windows_keeps_the_python_of_an_environment_elsewhere(on, tmp_path):
     on(environments, "win32")
-    assert environments._python(tmp_path) == str(tmp_path / "Scripts" / "python.exe")
+    assert environments.python_of(tmp_path) == str(tmp_path / "Scripts" / "python.exe")
 
 
 def test_a_python_of_any_encoding_finds_the_servers_packages_in_an_accented_folder(tmp_path, monkeypatch):
@@ -212,18 +212,18 @@ def test_windows_has_no_owner_of_folders_and_no_mounts(on, tmp_path):
     on(launch, "win32")
     on(seaweedfs, "win32")
     launch.make_private(tmp_path / "data")
-    assert launch._is_own(tmp_path)
-    assert not seaweedfs._can_mount()
+    assert launch.is_own(tmp_path)
+    assert not seaweedfs.can_mount()
 
 
 def test_macos_mounts_nothing(on):
     on(seaweedfs, "darwin")
-    assert not seaweedfs._can_mount()
+    assert not seaweedfs.can_mount()
 
 
 def test_windows_takes_a_cloud_for_running_when_it_proves_itself(on, monkeypatch):
     on(launch, "win32")
     address = types.SimpleNamespace(pid=1)
     for proves in (True, False):
-        monkeypatch.setattr(launch, "_proves_itself", lambda _, proves=proves: proves)
-        assert launch._is_alive(address) is proves
+        monkeypatch.setattr(launch, "proves_itself", lambda _, proves=proves: proves)
+        assert launch.is_alive(address) is proves

@@ -91,7 +91,7 @@ _LOOKS = (
 
 _log = logging.getLogger("lk_jupyter")
 
-_USER_AGENT = {"User-Agent": f"lk_jupyter/{__version__}"}
+USER_AGENT = {"User-Agent": f"lk_jupyter/{__version__}"}
 _REQUEST_ID_HEADERS = ("x-request-id", "x-correlation-id", "cf-ray")
 
 #: A proxy is for the world outside, never for this machine.
@@ -180,7 +180,7 @@ class Http:
         self._bearer = _Bearer(tokens)
         self._timeout = timeout
         verify = httpx.create_ssl_context()
-        self.org_headers = _org_header(org)
+        self.org_headers = org_header(org)
         self._new_calls = partial(_calls_client, verify, timeout, self.org_headers)
         self._calls = self._new_calls()
         self.stream_client = partial(_stream_client, verify, timeout)
@@ -261,7 +261,7 @@ class Http:
         try:
             response = request()
         except (httpx.RequestError, httpx.InvalidURL) as failure:
-            return _lost(failure, host)
+            return lost_request(failure, host)
         except NotThere as gone:
             return RequestOutcome(Loss.NEVER_SENT, str(gone))
         finally:
@@ -381,9 +381,9 @@ class Http:
             return ConnectionFailed(outcome.carries)
         answer: httpx.Response = outcome.carries
         if _is_absent(outcome) and self.lacks(endpoint, answer.status_code):
-            return OperationNotAvailable(str(endpoint), host, answer.status_code, _request_id(answer))
+            return OperationNotAvailable(str(endpoint), host, answer.status_code, request_id_of(answer))
         if answer.is_error and (outcome.end in AGAIN or not _is_page(answer)):
-            return error_for(outcome.end, self._detail(answer), _request_id(answer))
+            return error_for(outcome.end, self._detail(answer), request_id_of(answer))
         return self._bad_answer(answer, host)
 
     def lacks(self, endpoint: Endpoint, status: int) -> bool:
@@ -570,7 +570,7 @@ class _Wire(Generic[E]):
             frames = takewhile(lambda _: not self._closed.is_set(), EventSource(response).iter_sse())
             return (yield from self._reader(frames))
         except httpx.RequestError as failure:
-            return ConnectionFailed(_lost(failure, self._host).carries)
+            return ConnectionFailed(lost_request(failure, self._host).carries)
         finally:
             response.close()
 
@@ -683,7 +683,7 @@ def _read_pieces(answer: httpx.Response, host: str) -> Generator[bytes, None, Lk
     try:
         yield from answer.iter_bytes()
     except httpx.RequestError as failure:
-        return ConnectionFailed(_lost(failure, host).carries)
+        return ConnectionFailed(lost_request(failure, host).carries)
     except httpx.StreamError:
         return UsageError("This download was already read or closed. Request it again.")
     finally:
@@ -693,7 +693,7 @@ def _read_pieces(answer: httpx.Response, host: str) -> Generator[bytes, None, Lk
 
 def _calls_client(verify: ssl.SSLContext, timeout: float, org: dict[str, str]) -> httpx.Client:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    headers = {**_USER_AGENT, **org, "Accept": "application/json"}
+    headers = {**USER_AGENT, **org, "Accept": "application/json"}
     return httpx.Client(verify=verify, headers=headers, timeout=timeout, limits=limits, mounts=_NO_PROXY)
 
 
@@ -701,7 +701,7 @@ def _stream_client(verify: ssl.SSLContext, timeout: float) -> httpx.Client:
     """Return a client that knows no token, for one stream and its connection."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     headers = {
-        **_USER_AGENT,
+        **USER_AGENT,
         "Accept": "text/event-stream",
         "Accept-Encoding": "identity",
         "Cache-Control": "no-cache",
@@ -725,7 +725,7 @@ def _checked_url(url: str, name: str, variable: str) -> str:
     return url.rstrip("/")
 
 
-def _org_header(org: str | None) -> dict[str, str]:
+def org_header(org: str | None) -> dict[str, str]:
     if not org:
         return {}
     if not re.fullmatch("[a-z0-9-]+", org):
@@ -742,7 +742,7 @@ def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
-def _lost(failure: Exception, host: str) -> RequestOutcome:
+def lost_request(failure: Exception, host: str) -> RequestOutcome:
     loss = Loss.NEVER_SENT if isinstance(failure, _NEVER_SENT) else Loss.ANSWER
     causes = list(_causes(failure))
     reason = next(words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes))
@@ -777,5 +777,5 @@ def _is_page(answer: httpx.Response) -> bool:
     return "html" in answer.headers.get("content-type", "") or answer.content.lstrip()[:1] == b"<"
 
 
-def _request_id(answer: httpx.Response) -> str | None:
+def request_id_of(answer: httpx.Response) -> str | None:
     return next((answer.headers[name][:80] for name in _REQUEST_ID_HEADERS if name in answer.headers), None)

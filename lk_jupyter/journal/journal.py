@@ -69,14 +69,14 @@ class Journal:
     def add(self, entry: JournalEntry) -> None:
         """Keep a new run, in place of an entry with the same token; it is on disk when this returns."""
         with self._database.lock:  # a row copies the request: rows of many runs would wait for the file in memory
-            row = _stored({name: getattr(entry, name) for name in FIELDS})
+            row = stored({name: getattr(entry, name) for name in FIELDS})
             names = ", ".join(f'"{name}"' for name in row)
             query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_marks(row)})"  # noqa: S608
             self._execute(query, list(row.values()), durable=True)
 
     def update(self, name: str, **changes: Any) -> None:
         """Change fields of the run with this id or token, if it is here: fields that the cloud can report again."""
-        row = _stored(changes)
+        row = stored(changes)
         assigned = ", ".join(f'"{key}" = ?' for key in row)
         query = f"UPDATE runs SET {assigned} WHERE token = ? OR execution_id = ?"  # noqa: S608
         self._execute(query, [*row.values(), name, name])
@@ -179,7 +179,7 @@ def _marks(values: Iterable[Any]) -> str:
     return ", ".join("?" for _ in values)
 
 
-def _stored(changes: dict[str, Any]) -> dict[str, Any]:
+def stored(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the values of fields as the file holds them, without secrets."""
     row = dict(changes)
     for name, value in changes.items():

@@ -53,11 +53,11 @@ def find(data: Path) -> Address | None:
     What a crash left in the folder names a port where anybody may listen by now: no key is sent to find out.
     """
     try:
-        written = json.loads((data / ADDRESS_FILE).read_text()) if _is_own(data) else {}
+        written = json.loads((data / ADDRESS_FILE).read_text()) if is_own(data) else {}
         address = Address(written["base_url"], written["api_key"], Path(written["data"]), written["pid"])
     except (OSError, ValueError, KeyError):
         return None
-    return address if _proves_itself(address) else None
+    return address if proves_itself(address) else None
 
 
 def is_there(data: Path, base_url: str) -> bool:
@@ -84,7 +84,7 @@ def make_private(data: Path) -> None:
             f"Can't create the folder '{data}' ({error.strerror}). Nothing was started. "
             "Set LK_LOCAL_DATA to a folder that you can write to."
         ) from None
-    if not _is_own(data):
+    if not is_own(data):
         raise LocalCloudError(
             f"The folder {str(data)!r} belongs to another user. Nothing was started. Use a folder of yours."
         )
@@ -123,7 +123,7 @@ def stop(data: Path) -> bool:
     os.kill(address.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while time.monotonic() < deadline:
-        if not _is_alive(address):
+        if not is_alive(address):
             (data / ADDRESS_FILE).unlink(missing_ok=True)  # Windows ends a process without a last word
             return True
         time.sleep(_POLL_SECONDS)
@@ -145,7 +145,7 @@ def _spawn(data: Path, log: Path, options: tuple[str, ...]) -> subprocess.Popen[
     return process
 
 
-def _proves_itself(address: Address) -> bool:
+def proves_itself(address: Address) -> bool:
     """Whether the cloud that has this key is at this address."""
     nonce, since = secrets.token_urlsafe(32), _since(address.pid)
     connection = http.client.HTTPConnection(urlsplit(address.base_url).netloc, timeout=_ANSWER_SECONDS)
@@ -181,16 +181,17 @@ def _since(pid: int) -> str:
         return ""
 
 
-def _is_own(folder: Path) -> bool:
+def is_own(folder: Path) -> bool:
     """Whether nobody else could have written what is in a folder; root trusts whom it serves."""
     return sys.platform == "win32" or folder.stat().st_uid == os.geteuid() or os.geteuid() == 0
 
 
-def _is_alive(address: Address) -> bool:
+def is_alive(address: Address) -> bool:
+    """Whether the process of a local cloud is there."""
     if address.pid in _started:
         return _started[address.pid].poll() is None
     if sys.platform == "win32":
-        return _proves_itself(address)
+        return proves_itself(address)
     try:
         os.kill(address.pid, 0)
     except OSError:

@@ -68,7 +68,7 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
     found = list(client.vms.list()) if options.all else vm.living(client)
     note = "" if found else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
     columns = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
-    display(Table(columns, [_row(each) for each in found], note=note, right=frozenset({"Cost so far"})))
+    display(Table(columns, [row_of(each) for each in found], note=note, right=frozenset({"Cost so far"})))
 
 
 @lk_vm.verb("offers", NoOptions)
@@ -354,7 +354,8 @@ def _line(status: VMStatus, more: list[str]) -> StatusLine:
     return StatusLine(status.status, facts)
 
 
-def _row(each: VM) -> tuple[str, ...]:
+def row_of(each: VM) -> tuple[str, ...]:
+    """Return the row of a VM in the table."""
     started = moment_label(each.created_at, "%d %b %H:%M")
     name, address = each.display_name or "", each.ip_address or ""
     return (each.vm_id[:SHORT], name, each.status, _gpus(each), address, started, credits_label(_cost(each)))

@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import Field
 
-from lk_jupyter.options.runs import _flag
+from lk_jupyter.options.runs import flag_of
 
 
 def word(description: str, default: Any = ..., *, completer: str | None = None, metavar: str | None = None) -> Any:
     """Declare an argument without dashes; without a default it must be given."""
-    extra = _flag(metavar=metavar, positional=True, completer=completer)
+    extra = flag_of(metavar=metavar, positional=True, completer=completer)
     return Field(default, description=description, json_schema_extra=extra)
 
 
@@ -24,13 +24,13 @@ def option(
     **limits: Any,
 ) -> Any:
     """Declare an option that takes a value."""
-    extra = _flag(*flags, metavar=metavar, completer=completer)
+    extra = flag_of(*flags, metavar=metavar, completer=completer)
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
 def switch(description: str, *flags: str) -> Any:
     """Declare an option that takes no value."""
-    return Field(default=False, description=description, json_schema_extra=_flag(*flags))
+    return Field(default=False, description=description, json_schema_extra=flag_of(*flags))
 
 
 def yes() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lk_jupyter.options.runs import Options, ServerOptions, _flag
+from lk_jupyter.options.runs import Options, ServerOptions, flag_of
 
 
 class StartServerOptions(ServerOptions):
@@ -17,7 +17,7 @@ class StartServerOptions(ServerOptions):
 def _run() -> str:
     field: str = Field(
         description="Id of the server's run, or its first characters.",
-        json_schema_extra=_flag(metavar="ID", positional=True, completer="runs"),
+        json_schema_extra=flag_of(metavar="ID", positional=True, completer="runs"),
     )
     return field
 
@@ -29,7 +29,7 @@ class OpenServerOptions(Options):
     save: str | None = Field(
         None,
         description="Variable for the address with its token (a secret), instead of opening it.",
-        json_schema_extra=_flag(metavar="VAR"),
+        json_schema_extra=flag_of(metavar="VAR"),
     )
 
 

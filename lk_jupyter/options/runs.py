@@ -86,7 +86,7 @@ def on_the_line(model: type[Options], name: str) -> str:
 
 
 def extras(field: FieldInfo) -> dict[str, Any]:
-    """Return what ``_flag`` says of a field."""
+    """Return what ``flag_of`` says of a field."""
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 
@@ -110,7 +110,7 @@ def _words(name: str, value: Any) -> Iterator[str]:
         yield flag + ("=" if str(value).startswith("-") else " ") + shlex.quote(str(value))
 
 
-def _flag(
+def flag_of(
     *flags: str,
     metavar: str | None = None,
     positional: bool = False,
@@ -159,7 +159,7 @@ def _on_interrupt() -> Any:
         None,
         description="What an interrupt does to the run: abort it, or detach and keep it running. Default: "
         "setting on_interrupt.",
-        json_schema_extra=_flag(metavar="HOW", needs="waiting"),
+        json_schema_extra=flag_of(metavar="HOW", needs="waiting"),
     )
 
 
@@ -169,25 +169,25 @@ class MachineOptions(Options):
     gpu: str | None = Field(
         None,
         description='GPU, such as A100. "A100|H100" takes the first that you may use.',
-        json_schema_extra=_flag(metavar="NAME", completer="gpus"),
+        json_schema_extra=flag_of(metavar="NAME", completer="gpus"),
     )
     machine: str | None = Field(
         None,
         description="Machine type, such as gpu.a100 or cpu, instead of --gpu.",
-        json_schema_extra=_flag(metavar="PROFILE", completer="machines"),
+        json_schema_extra=flag_of(metavar="PROFILE", completer="machines"),
     )
     timeout: int | None = Field(
         None,
         ge=1,
         description="Time limit in seconds. Default: setting timeout. At most: setting max_timeout.",
-        json_schema_extra=_flag(metavar="SECONDS"),
+        json_schema_extra=flag_of(metavar="SECONDS"),
     )
     max_cost: Decimal | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
         description="Stop the run before it costs more credits than this. Default: setting max_cost.",
-        json_schema_extra=_flag(metavar="CREDITS"),
+        json_schema_extra=flag_of(metavar="CREDITS"),
     )
 
 
@@ -197,30 +197,32 @@ class StartOptions(MachineOptions):
     name: str | None = Field(None, description="Display name of the run.")
     label: list[str] = Field([], description="Label to find the run by; may be repeated.")
     metadata: dict[str, str] = Field(
-        {}, description="key=value to store with the run; may be repeated.", json_schema_extra=_flag(metavar="K=V")
+        {}, description="key=value to store with the run; may be repeated.", json_schema_extra=flag_of(metavar="K=V")
     )
     save: str | None = Field(
-        None, description="Variable that receives the Run object.", json_schema_extra=_flag(metavar="VAR", needs="cell")
+        None,
+        description="Variable that receives the Run object.",
+        json_schema_extra=flag_of(metavar="VAR", needs="cell"),
     )
     detach: bool = Field(
         default=False,
         description="Return at once; the run stays active and its log is updated in the background.",
-        json_schema_extra=_flag(needs="cell"),
+        json_schema_extra=flag_of(needs="cell"),
     )
     on_interrupt: Literal["abort", "detach"] | None = _on_interrupt()
     quiet: bool = Field(
-        default=False, description="Show only the receipt, not the log.", json_schema_extra=_flag(needs="cell")
+        default=False, description="Show only the receipt, not the log.", json_schema_extra=flag_of(needs="cell")
     )
     no_hints: bool = Field(
         default=False,
         description="Show no hints on failures or slow runs. For all runs: %lk_config doctor off.",
-        json_schema_extra=_flag(needs="hints"),
+        json_schema_extra=flag_of(needs="hints"),
     )
     allow_secrets: bool = Field(False, description="Send the run even if it seems to contain a secret.")  # noqa: FBT003
     dry_run: bool = Field(
         default=False,
         description="Show the request and its highest possible cost; send nothing.",
-        json_schema_extra=_flag(needs="cell"),
+        json_schema_extra=flag_of(needs="cell"),
     )
 
 
@@ -231,120 +233,120 @@ class RunOptions(StartOptions):
         None,
         description='GPU, such as A100. "A100|H100" takes the first that you may use; A100,H100 starts one run '
         "on each.",
-        json_schema_extra=_flag(metavar="NAME", completer="gpus"),
+        json_schema_extra=flag_of(metavar="NAME", completer="gpus"),
     )
     machine: str | None = Field(
         None,
         description="Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each.",
-        json_schema_extra=_flag(metavar="PROFILE", completer="machines"),
+        json_schema_extra=flag_of(metavar="PROFILE", completer="machines"),
     )
     requirements: list[str] = Field(
         [],
         description='Packages to install: a requirements file, names such as "torch>=2.4", or auto for what '
         "the cell imports, in this kernel's versions.",
-        json_schema_extra=_flag("-r", metavar="WHAT"),
+        json_schema_extra=flag_of("-r", metavar="WHAT"),
     )
     files: list[str] = Field(
         [],
         description="Text files to upload, as paths or globs. Local modules that the cell imports are uploaded "
         "automatically.",
-        json_schema_extra=_flag(metavar="GLOB"),
+        json_schema_extra=flag_of(metavar="GLOB"),
     )
     arg: list[str] = Field(
         [],
         description="Argument for sys.argv; may be repeated.",
-        json_schema_extra=_flag(metavar="VALUE", needs="code"),
+        json_schema_extra=flag_of(metavar="VALUE", needs="code"),
     )
     inputs: list[str] = Field(
         [],
         description="Variables of this notebook to upload, such as df,model. Unchanged ones aren't uploaded again.",
-        json_schema_extra=_flag("--in", metavar="NAMES", completer="variables", needs="code"),
+        json_schema_extra=flag_of("--in", metavar="NAMES", completer="variables", needs="code"),
     )
     in_all: bool = Field(
         default=False,
         description="Upload every variable that the cell reads.",
-        json_schema_extra=_flag(needs="code"),
+        json_schema_extra=flag_of(needs="code"),
     )
     outputs: list[str] = Field(
         [],
         description="Variables to download into this notebook when the run finishes, such as history,best.",
-        json_schema_extra=_flag("--out", metavar="NAMES", completer="variables", needs="code"),
+        json_schema_extra=flag_of("--out", metavar="NAMES", completer="variables", needs="code"),
     )
     pickle: bool = Field(
         default=False,
         description="Pickle values that have no other format. Python and packages must match on both sides.",
-        json_schema_extra=_flag(needs="code"),
+        json_schema_extra=flag_of(needs="code"),
     )
     carry: bool | None = Field(
         None,
         description="Upload all names that the cell reads; bring back its changes. Default: the setting carry.",
-        json_schema_extra=_flag(needs="code"),
+        json_schema_extra=flag_of(needs="code"),
     )
     sweep: list[str] = Field(
         [],
         description="Variable with one run for each value: lr=0.1,0.01. Several sweeps and machines are combined.",
-        json_schema_extra=_flag(metavar="NAME=A,B", needs="several"),
+        json_schema_extra=flag_of(metavar="NAME=A,B", needs="several"),
     )
     parallel: int | None = Field(
         None,
         ge=1,
         description="Maximum concurrent runs; the rest queue locally. Default: setting parallel.",
-        json_schema_extra=_flag(metavar="N", needs="several"),
+        json_schema_extra=flag_of(metavar="N", needs="several"),
     )
     metric: list[str] = Field(
         [],
         description="Number that the cell prints, to rank several runs: its name, such as accuracy, or a "
         "pattern with one group. Highest wins, lowest for a loss or error; NAME:min and NAME:max "
         "decide.",
-        json_schema_extra=_flag(metavar="NAME", needs="several"),
+        json_schema_extra=flag_of(metavar="NAME", needs="several"),
     )
     stop_on_first: bool = Field(
         default=False,
         description="Keep the first run that completes, and abort the others.",
-        json_schema_extra=_flag(needs="several"),
+        json_schema_extra=flag_of(needs="several"),
     )
     require_all: bool = Field(
         default=False,
         description="Raise an error if any of several runs fails, not only if all fail.",
-        json_schema_extra=_flag(needs="several"),
+        json_schema_extra=flag_of(needs="several"),
     )
     save: str | None = Field(
         None,
         description="Variable for the Run object; for several runs, the table as a DataFrame.",
-        json_schema_extra=_flag(metavar="VAR", needs="cell"),
+        json_schema_extra=flag_of(metavar="VAR", needs="cell"),
     )
     resume: str | None = Field(
         None,
         description="Run to resume from: its checkpoint is the folder lk_resume in the code.",
-        json_schema_extra=_flag(metavar="ID", completer="runs", needs="code"),
+        json_schema_extra=flag_of(metavar="ID", completer="runs", needs="code"),
     )
     attach: Literal["never", "auto"] = Field(
         "never",
         description="auto: if this cell already started the same code, follow that run; otherwise start a new one.",
-        json_schema_extra=_flag(metavar="WHEN", needs="code"),
+        json_schema_extra=flag_of(metavar="WHEN", needs="code"),
     )
     session: str | None = Field(
         None,
         description="Session to run in: a warm Python that keeps its variables between cells. Started if necessary.",
-        json_schema_extra=_flag(metavar="NAME", needs="session"),
+        json_schema_extra=flag_of(metavar="NAME", needs="session"),
     )
     idle: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
         description="Minutes without work after which the session ends. Default: 20.",
-        json_schema_extra=_flag(metavar="MINUTES", needs="session"),
+        json_schema_extra=flag_of(metavar="MINUTES", needs="session"),
     )
     image: str | None = Field(
         None,
         description="Image of the session, such as quay.io/jupyter/pytorch-notebook. Default: "
         "jupyter/base-notebook:latest.",
-        json_schema_extra=_flag(metavar="IMAGE", needs="session"),
+        json_schema_extra=flag_of(metavar="IMAGE", needs="session"),
     )
     time: bool = Field(
         default=False,
         description="Show how long it took to the first line of the cell, by phase.",
-        json_schema_extra=_flag(needs="cell"),
+        json_schema_extra=flag_of(needs="cell"),
     )
     rich: bool | None = Field(
         None,
@@ -360,7 +362,7 @@ class ContainerOptions(StartOptions):
         None,
         description="User of the image's registry. The password is asked for once and kept in the keyring. aws "
         "uses the AWS_ variables of this kernel, for ECR.",
-        json_schema_extra=_flag(metavar="USER"),
+        json_schema_extra=flag_of(metavar="USER"),
     )
     reset_password: bool = Field(
         default=False, description="Ask for the password of --login again, and replace the stored one."
@@ -373,12 +375,12 @@ class ContainerOptions(StartOptions):
         ge=1,
         le=300,
         description="Seconds between the stop signal and the kill. Default: 10.",
-        json_schema_extra=_flag(metavar="SECONDS"),
+        json_schema_extra=flag_of(metavar="SECONDS"),
     )
     port: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
         [],
         description="Port that the run listens on, to show its address; may be repeated.",
-        json_schema_extra=_flag("-p", metavar="PORT"),
+        json_schema_extra=flag_of("-p", metavar="PORT"),
     )
 
 
@@ -387,16 +389,18 @@ class DockerOptions(ContainerOptions):
 
     image: str = Field(
         description="Image to run, such as python:3.11-slim or ghcr.io/team/app:1.",
-        json_schema_extra=_flag(metavar="IMAGE", positional=True),
+        json_schema_extra=flag_of(metavar="IMAGE", positional=True),
     )
     env: list[str] = Field(
         [],
         description="NAME=value for the container's environment, or NAME to use this kernel's value; may be repeated.",
-        json_schema_extra=_flag("-e", metavar="NAME[=value]"),
+        json_schema_extra=flag_of("-e", metavar="NAME[=value]"),
     )
     user: str | None = Field(None, description="User in the container: a name, a uid or uid:gid.")
     mount_path: str | None = Field(
-        None, description="Path where the bucket is mounted. Default: /mnt/s3.", json_schema_extra=_flag(metavar="PATH")
+        None,
+        description="Path where the bucket is mounted. Default: /mnt/s3.",
+        json_schema_extra=flag_of(metavar="PATH"),
     )
     shell: bool | None = Field(
         None,
@@ -416,12 +420,12 @@ class ServerOptions(MachineOptions):
         None,
         ge=1,
         description="Seconds until the server is stopped. Default and maximum: setting max_timeout.",
-        json_schema_extra=_flag(metavar="SECONDS"),
+        json_schema_extra=flag_of(metavar="SECONDS"),
     )
     image: str = Field(
         "jupyter/base-notebook:latest",
         description="Image with a Jupyter server, such as quay.io/jupyter/pytorch-notebook.",
-        json_schema_extra=_flag(metavar="IMAGE"),
+        json_schema_extra=flag_of(metavar="IMAGE"),
     )
     name: str | None = Field(None, description="Display name of the run.")
     mount: bool | None = Field(None, description="Mount the bucket at /mnt/s3. Default: on.")
@@ -432,36 +436,36 @@ class NotebookRunOptions(StartOptions):
 
     notebook: str = Field(
         description="Path of the notebook.",
-        json_schema_extra=_flag(metavar="PATH", positional=True, completer="paths"),
+        json_schema_extra=flag_of(metavar="PATH", positional=True, completer="paths"),
     )
     parameter: dict[str, str] = Field(
         {},
         description="Variable to set in the notebook, after the cell tagged parameters or else at the top; may "
         "be repeated. Example: -p lr=0.1",
-        json_schema_extra=_flag("-p", metavar="NAME=VALUE"),
+        json_schema_extra=flag_of("-p", metavar="NAME=VALUE"),
     )
     output: str | None = Field(
         None,
         description="Path of the executed notebook. Default: NAME.out.ipynb next to the notebook.",
-        json_schema_extra=_flag("-o", metavar="PATH", completer="paths"),
+        json_schema_extra=flag_of("-o", metavar="PATH", completer="paths"),
     )
     requirements: list[str] = Field(
         [],
         description='Packages to install: a requirements file or names such as "torch>=2.4"; may be repeated. '
         "nbclient and ipykernel are added.",
-        json_schema_extra=_flag("-r", metavar="WHAT"),
+        json_schema_extra=flag_of("-r", metavar="WHAT"),
     )
     files: list[str] = Field(
         [],
         description="Text files to upload, as paths or globs in the notebook's folder, such as modules that it "
         "imports.",
-        json_schema_extra=_flag(metavar="GLOB"),
+        json_schema_extra=flag_of(metavar="GLOB"),
     )
     attach: Literal["never", "auto"] = Field(
         "never",
         description="auto: if this notebook already started with the same parameters, follow that run; "
         "otherwise start a new one.",
-        json_schema_extra=_flag(metavar="WHEN"),
+        json_schema_extra=flag_of(metavar="WHEN"),
     )
 
 
@@ -470,14 +474,14 @@ class OpenOptions(Options):
 
     run: str = Field(
         description="Id of the run, or its first characters.",
-        json_schema_extra=_flag(metavar="ID", positional=True, completer="runs"),
+        json_schema_extra=flag_of(metavar="ID", positional=True, completer="runs"),
     )
     port: int | None = Field(
         None,
         ge=1,
         le=65535,
         description="Port in the run. Default: the port that the run was started with.",
-        json_schema_extra=_flag(metavar="PORT", positional=True),
+        json_schema_extra=flag_of(metavar="PORT", positional=True),
     )
     no_browser: bool = Field(False, description="Show the address; don't open it.")  # noqa: FBT003
 
@@ -494,12 +498,12 @@ class LoginOptions(Options):
     email: str | None = Field(
         None,
         description="E-mail address of an account; asks for its password instead of a key.",
-        json_schema_extra=_flag(metavar="ADDRESS"),
+        json_schema_extra=flag_of(metavar="ADDRESS"),
     )
     base_url: str | None = Field(
         None,
         description="Server to sign in to. Default: setting base_url.",
-        json_schema_extra=_flag(metavar="URL"),
+        json_schema_extra=flag_of(metavar="URL"),
     )
 
 
@@ -507,10 +511,10 @@ class ConfigOptions(Options):
     """Options of ``%lk_config``."""
 
     name: str | None = Field(
-        None, description="Setting to show or change.", json_schema_extra=_flag(positional=True, completer="settings")
+        None, description="Setting to show or change.", json_schema_extra=flag_of(positional=True, completer="settings")
     )
     value: str | None = Field(
-        None, description="Value to store for you on this machine.", json_schema_extra=_flag(positional=True)
+        None, description="Value to store for you on this machine.", json_schema_extra=flag_of(positional=True)
     )
     unset: bool = Field(False, description="Delete the stored value.")  # noqa: FBT003
 
@@ -518,7 +522,7 @@ class ConfigOptions(Options):
 def _run_field() -> Any:
     return Field(
         description="Id of the run, or its first characters.",
-        json_schema_extra=_flag(metavar="ID", positional=True, completer="runs"),
+        json_schema_extra=flag_of(metavar="ID", positional=True, completer="runs"),
     )
 
 
@@ -534,10 +538,10 @@ class AttachOptions(Options):
     run: str | None = Field(
         None,
         description="Id of the run, or its first characters. Default: the only active run.",
-        json_schema_extra=_flag(metavar="ID", positional=True, completer="runs"),
+        json_schema_extra=flag_of(metavar="ID", positional=True, completer="runs"),
     )
     save: str | None = Field(
-        None, description="Variable that receives the Run object.", json_schema_extra=_flag(metavar="VAR")
+        None, description="Variable that receives the Run object.", json_schema_extra=flag_of(metavar="VAR")
     )
     detach: bool = Field(False, description="Return at once; the log is updated in the background.")  # noqa: FBT003
     on_interrupt: Literal["abort", "detach"] | None = _on_interrupt()
@@ -545,7 +549,7 @@ class AttachOptions(Options):
     take: list[str] = Field(
         [],
         description="Variables to set from a run that wasn't started here, such as model,losses. Never reads pickles.",
-        json_schema_extra=_flag(metavar="NAMES"),
+        json_schema_extra=flag_of(metavar="NAMES"),
     )
     rich: bool = Field(
         False,  # noqa: FBT003
@@ -559,7 +563,7 @@ class WaitOptions(Options):
     runs: list[str] = Field(
         [],
         description="Ids of runs, or their first characters. Default: all background runs of this notebook.",
-        json_schema_extra=_flag(metavar="ID", positional=True, completer="runs"),
+        json_schema_extra=flag_of(metavar="ID", positional=True, completer="runs"),
     )
 
 
@@ -573,7 +577,7 @@ class DeleteRunOptions(Options):
     """Options of ``%lk_delete``."""
 
     run: str = _run_field()
-    yes: bool = Field(False, description="Delete without asking.", json_schema_extra=_flag("-y"))  # noqa: FBT003
+    yes: bool = Field(False, description="Delete without asking.", json_schema_extra=flag_of("-y"))  # noqa: FBT003
 
 
 class LogsOptions(Options):
@@ -582,19 +586,19 @@ class LogsOptions(Options):
     run: str | None = Field(
         None,
         description="Id of the run, or its first characters. Default: the newest lines of all your runs.",
-        json_schema_extra=_flag(metavar="ID", positional=True, completer="runs"),
+        json_schema_extra=flag_of(metavar="ID", positional=True, completer="runs"),
     )
     limit: int = Field(
-        1000, ge=1, le=10_000, description="Maximum number of lines.", json_schema_extra=_flag(metavar="N")
+        1000, ge=1, le=10_000, description="Maximum number of lines.", json_schema_extra=flag_of(metavar="N")
     )
-    hours: int = Field(24, ge=1, le=168, description="Hours to look back.", json_schema_extra=_flag(metavar="H"))
+    hours: int = Field(24, ge=1, le=168, description="Hours to look back.", json_schema_extra=flag_of(metavar="H"))
 
 
 class RunsOptions(Options):
     """Options of ``%lk_runs``."""
 
     limit: int = Field(
-        20, ge=1, le=1000, description="Maximum number of finished runs.", json_schema_extra=_flag("-n", metavar="N")
+        20, ge=1, le=1000, description="Maximum number of finished runs.", json_schema_extra=flag_of("-n", metavar="N")
     )
 
 
@@ -604,25 +608,25 @@ class HistoryOptions(Options):
     text: list[str] = Field(
         [],
         description="Words to search for in code, name, labels, metadata, notebook and error.",
-        json_schema_extra=_flag(positional=True),
+        json_schema_extra=flag_of(positional=True),
     )
     machine: str | None = Field(
         None,
         description="Only runs on this machine type.",
-        json_schema_extra=_flag(metavar="NAME", completer="machines"),
+        json_schema_extra=flag_of(metavar="NAME", completer="machines"),
     )
     state: str | None = Field(None, description="Only runs in this state, such as failed.")
     label: list[str] = Field([], description="Only runs with this label; may be repeated.")
     since: str | None = Field(
         None,
         description="Only runs started since: a duration such as 7d, 12h or 30m, or a date.",
-        json_schema_extra=_flag(metavar="WHEN"),
+        json_schema_extra=flag_of(metavar="WHEN"),
     )
     notebook: str | None = Field(
-        None, description="Only runs of this notebook.", json_schema_extra=_flag(metavar="NAME")
+        None, description="Only runs of this notebook.", json_schema_extra=flag_of(metavar="NAME")
     )
     limit: int = Field(
-        50, ge=1, le=100_000, description="Maximum number of runs.", json_schema_extra=_flag("-n", metavar="N")
+        50, ge=1, le=100_000, description="Maximum number of runs.", json_schema_extra=flag_of("-n", metavar="N")
     )
 
 
@@ -640,10 +644,10 @@ class RerunOptions(Options):
     machine: str | None = Field(
         None,
         description="Another machine: a machine type, or a GPU such as A100.",
-        json_schema_extra=_flag(metavar="NAME", completer="machines"),
+        json_schema_extra=flag_of(metavar="NAME", completer="machines"),
     )
     save: str | None = Field(
-        None, description="Variable that receives the Run object.", json_schema_extra=_flag(metavar="VAR")
+        None, description="Variable that receives the Run object.", json_schema_extra=flag_of(metavar="VAR")
     )
     detach: bool = Field(
         default=False, description="Return at once; the run stays active and its log is updated in the background."
@@ -657,7 +661,7 @@ class ExportOptions(Options):
 
     run: str = _run_field()
     file: str | None = Field(
-        None, description="File to write. Default: show the script.", json_schema_extra=_flag(positional=True)
+        None, description="File to write. Default: show the script.", json_schema_extra=flag_of(positional=True)
     )
 
 
@@ -667,12 +671,12 @@ class LsOptions(Options):
     folder: str = Field(
         "",
         description="Folder, file or pattern such as data/*.csv. Default: the entire bucket.",
-        json_schema_extra=_flag(positional=True, completer="keys"),
+        json_schema_extra=flag_of(positional=True, completer="keys"),
     )
-    recursive: bool = Field(False, description="List subfolders too.", json_schema_extra=_flag("-r"))  # noqa: FBT003
+    recursive: bool = Field(False, description="List subfolders too.", json_schema_extra=flag_of("-r"))  # noqa: FBT003
     tree: bool = Field(False, description="Show folders and files as a tree.")  # noqa: FBT003
     limit: int = Field(
-        100, ge=1, le=100_000, description="Maximum number of items.", json_schema_extra=_flag("-n", metavar="N")
+        100, ge=1, le=100_000, description="Maximum number of items.", json_schema_extra=flag_of("-n", metavar="N")
     )
 
 
@@ -681,12 +685,12 @@ class PutOptions(Options):
 
     source: str = Field(
         description="File, folder, or pattern such as *.csv on this machine.",
-        json_schema_extra=_flag(positional=True, completer="paths"),
+        json_schema_extra=flag_of(positional=True, completer="paths"),
     )
     key: str = Field(
         "",
         description="Key, or a folder ending with a slash, in the bucket. Default: the source's name.",
-        json_schema_extra=_flag(positional=True, completer="keys"),
+        json_schema_extra=flag_of(positional=True, completer="keys"),
     )
     overwrite: bool = Field(False, description="Replace files that have different content.")  # noqa: FBT003
 
@@ -696,10 +700,12 @@ class GetOptions(Options):
 
     key: str = Field(
         description="Key of a file, or a folder ending with a slash.",
-        json_schema_extra=_flag(positional=True, completer="keys"),
+        json_schema_extra=flag_of(positional=True, completer="keys"),
     )
     target: str = Field(
-        ".", description="File or folder on this machine.", json_schema_extra=_flag(positional=True, completer="paths")
+        ".",
+        description="File or folder on this machine.",
+        json_schema_extra=flag_of(positional=True, completer="paths"),
     )
     checksum: bool = Field(False, description="Read the downloaded file again and compare its checksum.")  # noqa: FBT003
 
@@ -709,11 +715,11 @@ class SyncOptions(Options):
 
     source: str = Field(
         description="Source folder; in the bucket with lk:// in front.",
-        json_schema_extra=_flag(positional=True, completer="places"),
+        json_schema_extra=flag_of(positional=True, completer="places"),
     )
     target: str = Field(
         description="Target folder, made equal to the source; in the bucket with lk:// in front.",
-        json_schema_extra=_flag(positional=True, completer="places"),
+        json_schema_extra=flag_of(positional=True, completer="places"),
     )
     delete: bool = Field(False, description="Delete files that only the target has.")  # noqa: FBT003
     checksum: bool = Field(False, description="Compare the content of all files, not only size and time.")  # noqa: FBT003
@@ -724,9 +730,9 @@ class RmOptions(Options):
 
     keys: list[str] = Field(
         description="Keys, patterns such as data/*.csv, or folders ending with a slash.",
-        json_schema_extra=_flag(metavar="KEY", positional=True, completer="keys"),
+        json_schema_extra=flag_of(metavar="KEY", positional=True, completer="keys"),
     )
-    yes: bool = Field(False, description="Delete without asking.", json_schema_extra=_flag("-y"))  # noqa: FBT003
+    yes: bool = Field(False, description="Delete without asking.", json_schema_extra=flag_of("-y"))  # noqa: FBT003
 
 
 class LoadOptions(Options):
@@ -734,16 +740,16 @@ class LoadOptions(Options):
 
     key: str = Field(
         description="Key of a file; its suffix decides how it is loaded.",
-        json_schema_extra=_flag(positional=True, completer="keys"),
+        json_schema_extra=flag_of(positional=True, completer="keys"),
     )
     save: str | None = Field(
-        None, description="Variable that receives the value.", json_schema_extra=_flag("--as", metavar="VAR")
+        None, description="Variable that receives the value.", json_schema_extra=flag_of("--as", metavar="VAR")
     )
     sample: int | None = Field(
-        None, ge=1, description="Load only the first rows or lines.", json_schema_extra=_flag(metavar="N")
+        None, ge=1, description="Load only the first rows or lines.", json_schema_extra=flag_of(metavar="N")
     )
     columns: list[str] = Field(
         [],
         description="Load only these columns, such as price,size.",
-        json_schema_extra=_flag("-c", metavar="NAME", greedy=True),
+        json_schema_extra=flag_of("-c", metavar="NAME", greedy=True),
     )

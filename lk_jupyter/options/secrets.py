@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lk_jupyter.options.runs import Options, _flag
+from lk_jupyter.options.runs import Options, flag_of
 
 
 def _name() -> str:
     field: str = Field(
         description="Name of the variable, such as HF_TOKEN.",
-        json_schema_extra=_flag(positional=True, completer="secrets"),
+        json_schema_extra=flag_of(positional=True, completer="secrets"),
     )
     return field
 
@@ -22,12 +22,12 @@ class SetOptions(Options):
     value: list[str] = Field(
         [],
         description="Never here: the value is asked for, or read with --env.",
-        json_schema_extra=_flag(positional=True),
+        json_schema_extra=flag_of(positional=True),
     )
     env: str | None = Field(
         None,
         description="Environment variable of this kernel to read the value from, instead of asking.",
-        json_schema_extra=_flag(metavar="VARIABLE"),
+        json_schema_extra=flag_of(metavar="VARIABLE"),
     )
 
 
@@ -37,7 +37,7 @@ class DeleteSecretOptions(Options):
     names: list[str] = Field(
         [],
         description="Names of variables.",
-        json_schema_extra=_flag(metavar="NAME", positional=True, completer="secrets"),
+        json_schema_extra=flag_of(metavar="NAME", positional=True, completer="secrets"),
     )
     all: bool = Field(False, description="Delete every variable.")  # noqa: FBT003
-    yes: bool = Field(False, description="Delete without asking.", json_schema_extra=_flag("-y"))  # noqa: FBT003
+    yes: bool = Field(False, description="Delete without asking.", json_schema_extra=flag_of("-y"))  # noqa: FBT003

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lk_jupyter.options.runs import Options, _flag
+from lk_jupyter.options.runs import Options, flag_of
 
 
 class StopSessionOptions(Options):
     """Options of ``%lk_sessions stop``."""
 
-    name: str = Field(description="Name of the session.", json_schema_extra=_flag(metavar="NAME", positional=True))
+    name: str = Field(description="Name of the session.", json_schema_extra=flag_of(metavar="NAME", positional=True))

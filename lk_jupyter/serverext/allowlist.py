@@ -114,7 +114,7 @@ def leads_elsewhere(name: str) -> bool:
 def _fitting(parts: list[str]) -> Iterator[tuple[Endpoint, dict[str, str]]]:
     """Yield what has this path: of several, only those with the fewest placeholders."""
     fewest = None
-    for template, endpoints in _templates():
+    for template, endpoints in path_templates():
         values = _values(template, parts)
         if values is not None and fewest in {None, template}:
             fewest = template
@@ -122,7 +122,7 @@ def _fitting(parts: list[str]) -> Iterator[tuple[Endpoint, dict[str, str]]]:
 
 
 @cache
-def _templates() -> list[tuple[tuple[str, ...], list[Endpoint]]]:
+def path_templates() -> list[tuple[tuple[str, ...], list[Endpoint]]]:
     """Return the paths, those with names before those with placeholders."""
     templates: dict[tuple[str, ...], list[Endpoint]] = {}
     for endpoint in ENDPOINTS:

@@ -81,7 +81,7 @@ class PreviewHandler(Handler):
                     async for piece in response.aiter_raw():
                         file.write(piece)
                 file.seek(0)
-            self.finish(await asyncio.to_thread(_shown, found[0], file))
+            self.finish(await asyncio.to_thread(shown_file, found[0], file))
 
 
 class Folder(Handler):
@@ -171,7 +171,8 @@ def _file(file: dict[str, Any], name: str) -> dict[str, Any]:
     return {"key": file["key"], "name": name, "is_folder": False, **facts}
 
 
-def _shown(found: dict[str, Any], file: Any) -> dict[str, Any]:
+def shown_file(found: dict[str, Any], file: Any) -> dict[str, Any]:
+    """Return the preview of a file as the browser takes it."""
     from lk_jupyter.serverext.models import StorageItem, StoragePreview  # noqa: PLC0415 (at first use, like all below)
     from lk_jupyter.storage.objects import ObjectInfo  # noqa: PLC0415
     from lk_jupyter.storage.preview import Preview, content_of, preview_of  # noqa: PLC0415

@@ -39,7 +39,7 @@ class Upstream:
         self.addresses: dict[str, str] = {}  # of the output of runs, by their ids
         self._http = httpx.AsyncClient(
             verify=httpx.create_ssl_context(),
-            headers={**_http._USER_AGENT, **_http._org_header(target.org)},
+            headers={**_http.USER_AGENT, **_http.org_header(target.org)},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             mounts=dict.fromkeys(_http._NO_PROXY),
         )
@@ -149,7 +149,7 @@ class Upstream:
         if seen.is_absent and self.client._http.lacks(endpoint, status):
             return RequestProblem("refused", str(OperationNotAvailable(str(endpoint), host, status)), status)
         words = self.client._http.clean(said(body)) or response.reason_phrase or "the server gave no reason"
-        request_id = _http._request_id(response)
+        request_id = _http.request_id_of(response)
         return RequestProblem(
             "refused", words, status, request_id=request_id, retry_after=response.headers.get("retry-after")
         )
@@ -180,4 +180,4 @@ def lost(failure: Exception, url: str, endpoint: Endpoint) -> RequestProblem:
     if isinstance(failure, httpx.ReadTimeout | httpx.WriteTimeout):
         effect = "" if endpoint.method == "GET" else " It may have taken effect: check before you repeat it."
         return RequestProblem("slow", f"{host} takes very long to answer.{effect}")
-    return RequestProblem("unreachable", str(_http._lost(failure, host).carries))
+    return RequestProblem("unreachable", str(_http.lost_request(failure, host).carries))

@@ -119,7 +119,7 @@ def _check_memory(key: str, kind: Format, file: Any, wish: LoadRequest, *, packe
 def _parquet_size(file: Any, wish: LoadRequest) -> int:
     """Return the bytes of the wanted columns when they are unpacked; 0 if unknown."""
     try:
-        meta = _library("pyarrow.parquet").ParquetFile(file).metadata
+        meta = library("pyarrow.parquet").ParquetFile(file).metadata
     except LkError:
         raise
     except Exception:  # noqa: BLE001 (that it is broken is said when it is read)
@@ -143,7 +143,8 @@ def _as_broken(key: str, kind: Format) -> Iterator[None]:
         raise StorageError(f"Can't read {key!r} as {kind.name}: {said}.") from None
 
 
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
+    """Return an optional library. Raises the error that names its package."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -152,7 +153,7 @@ def _library(name: str) -> Any:
 
 
 def _csv(file: Any, wish: LoadRequest, separator: str = ",") -> Any:
-    return _library("pandas").read_csv(file, sep=separator, usecols=wish.columns, nrows=wish.sample)
+    return library("pandas").read_csv(file, sep=separator, usecols=wish.columns, nrows=wish.sample)
 
 
 def _tsv(file: Any, wish: LoadRequest) -> Any:
@@ -162,7 +163,7 @@ def _tsv(file: Any, wish: LoadRequest) -> Any:
 def _json(file: Any, wish: LoadRequest) -> Any:
     content = bytes(file.read())
     try:
-        table = _library("pandas").read_json(io.BytesIO(content))
+        table = library("pandas").read_json(io.BytesIO(content))
     except ValueError:
         return json.loads(content)  # a document, and no table
     return _part(table, wish)
@@ -171,11 +172,11 @@ def _json(file: Any, wish: LoadRequest) -> Any:
 def _jsonl(file: Any, wish: LoadRequest) -> Any:
     if wish.sample is not None:
         file = io.BytesIO(b"".join(islice(file, wish.sample)))
-    return _part(_library("pandas").read_json(file, lines=True), wish)
+    return _part(library("pandas").read_json(file, lines=True), wish)
 
 
 def _parquet(file: Any, wish: LoadRequest) -> Any:
-    parquet = _library("pyarrow.parquet")
+    parquet = library("pyarrow.parquet")
     if wish.sample is None:
         return parquet.read_table(file, columns=wish.columns).to_pandas()
     batches = parquet.ParquetFile(file).iter_batches(batch_size=max(1, wish.sample), columns=wish.columns)
@@ -183,7 +184,7 @@ def _parquet(file: Any, wish: LoadRequest) -> Any:
 
 
 def _frame(batches: Any, schema: Any, wish: LoadRequest) -> Any:
-    arrow = _library("pyarrow")
+    arrow = library("pyarrow")
     found = list(batches)
     table = arrow.Table.from_batches(found) if found else schema.empty_table()
     return (table.select(wish.columns) if wish.columns else table).to_pandas()
@@ -191,8 +192,8 @@ def _frame(batches: Any, schema: Any, wish: LoadRequest) -> Any:
 
 def _feather(file: Any, wish: LoadRequest) -> Any:
     if wish.sample is None:
-        return _library("pyarrow.feather").read_feather(file, columns=wish.columns)
-    reader = _library("pyarrow").ipc.open_file(file)
+        return library("pyarrow.feather").read_feather(file, columns=wish.columns)
+    reader = library("pyarrow").ipc.open_file(file)
     batches, rows = list[Any](), 0
     while rows < wish.sample and len(batches) < reader.num_record_batches:
         batches.append(reader.get_batch(len(batches)))
@@ -201,7 +202,7 @@ def _feather(file: Any, wish: LoadRequest) -> Any:
 
 
 def _excel(file: Any, wish: LoadRequest) -> Any:
-    return _library("pandas").read_excel(io.BytesIO(file.read()), usecols=wish.columns, nrows=wish.sample)
+    return library("pandas").read_excel(io.BytesIO(file.read()), usecols=wish.columns, nrows=wish.sample)
 
 
 def _part(table: Any, wish: LoadRequest) -> Any:
@@ -211,7 +212,7 @@ def _part(table: Any, wish: LoadRequest) -> Any:
 
 
 def _npy(file: Any, wish: LoadRequest) -> Any:
-    numpy = _library("numpy")
+    numpy = library("numpy")
     if wish.sample is None:
         return numpy.load(io.BytesIO(file.read()), allow_pickle=False)
     version = numpy.lib.format.read_magic(file)
@@ -226,12 +227,12 @@ def _npy(file: Any, wish: LoadRequest) -> Any:
 
 
 def _npz(file: Any, wish: LoadRequest) -> Any:
-    with _library("numpy").load(file, allow_pickle=False) as arrays:
+    with library("numpy").load(file, allow_pickle=False) as arrays:
         return {name: arrays[name][: wish.sample] for name in wish.columns or arrays.files}
 
 
 def _image(file: Any, _: LoadRequest) -> Any:
-    image = _library("PIL.Image").open(io.BytesIO(file.read()))
+    image = library("PIL.Image").open(io.BytesIO(file.read()))
     image.load()
     return image
 
@@ -251,7 +252,7 @@ def _zip(file: Any) -> Any:
 
 
 def _zst(file: Any) -> Any:
-    return _library("zstandard").ZstdDecompressor().stream_reader(file)
+    return library("zstandard").ZstdDecompressor().stream_reader(file)
 
 
 PACKED: dict[str, Callable[[Any], Any]] = {

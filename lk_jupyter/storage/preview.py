@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.storage.load import PACKED, _library, is_loadable, is_table
+from lk_jupyter.storage.load import PACKED, is_loadable, is_table, library
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import Storage
@@ -142,14 +142,14 @@ def _tsv(info: ObjectInfo, file: Any) -> Preview:
 
 
 def _parquet(info: ObjectInfo, file: Any) -> Preview:
-    found = _library("pyarrow.parquet").ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
+    found = library("pyarrow.parquet").ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
     schema, count = found.schema_arrow, found.metadata.num_rows
     batches = found.iter_batches(batch_size=ROWS, columns=schema.names[:COLUMNS])
     return _arrow(info, schema, next(iter(batches), None), count)
 
 
 def _feather(info: ObjectInfo, file: Any) -> Preview:
-    found = _library("pyarrow").ipc.open_file(file)
+    found = library("pyarrow").ipc.open_file(file)
     batch = found.get_batch(0) if found.num_record_batches else None
     return _arrow(info, found.schema, batch, None if found.num_record_batches > 1 else batch and batch.num_rows)
 
@@ -218,7 +218,7 @@ def _zip(info: ObjectInfo, file: Any) -> Preview:
 
 
 def _npy(info: ObjectInfo, file: Any) -> Preview:
-    format_ = _library("numpy").lib.format
+    format_ = library("numpy").lib.format
     version = format_.read_magic(file)
     read = format_.read_array_header_1_0 if version == (1, 0) else format_.read_array_header_2_0
     shape, _, dtype = read(file)

@@ -12,12 +12,12 @@ from typing import Any
 from unicodedata import normalize
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.widgets._publish import _shell
+from lk_jupyter.widgets._publish import current_shell
 
 
 def free_name(key: str) -> str:
     """Return a name for what is in a file that no variable has yet."""
-    return _free(key, _shell().user_ns)
+    return _free(key, current_shell().user_ns)
 
 
 def checked_name(name: str) -> str:
@@ -27,14 +27,14 @@ def checked_name(name: str) -> str:
         raise UsageError(
             f"'{name}' isn't a variable name. Use letters, digits and _, with no digit first and no Python keyword."
         )
-    if name in _shell().user_ns:
+    if name in current_shell().user_ns:
         raise UsageError(f"The variable '{name}' already exists. Choose another name.")
     return name
 
 
 def set_variable(name: str, value: Any) -> None:
     """Set a variable of the notebook."""
-    _shell().user_ns[name] = value
+    current_shell().user_ns[name] = value
 
 
 def _free(key: str, taken: Container[str]) -> str:

@@ -28,7 +28,7 @@ class DisplayPlace:
     def __init__(self, bundle: Callable[[], Bundle], metadata: dict[str, Any]) -> None:
         self._bundle = bundle
         self._metadata = metadata
-        self._publish = _shell().display_pub.publish
+        self._publish = current_shell().display_pub.publish
         self._transient = {"display_id": uuid4().hex}
         self._lock = threading.Lock()
         self._shown: Bundle = {}
@@ -82,7 +82,7 @@ def supports_subshells() -> bool:
     return bool(getattr(kernel, "_supports_kernel_subshells", False))
 
 
-def _shell() -> InteractiveShell:
+def current_shell() -> InteractiveShell:
     shell = get_ipython()
     if shell is None:
         raise UsageError("A widget is shown in a notebook or in IPython.")

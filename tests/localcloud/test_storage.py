@@ -268,8 +268,8 @@ def test_a_mount_that_fails_leaves_no_folder_on_the_machine(tmp_path, place):
 
 
 def test_runs_that_begin_at_once_make_their_bucket_once(tmp_path, monkeypatch):
-    made, make = [], s3._make_bucket
-    monkeypatch.setattr(s3, "_make_bucket", lambda server, name: (made.append(name), make(server, name)))
+    made, make = [], s3.make_bucket
+    monkeypatch.setattr(s3, "make_bucket", lambda server, name: (made.append(name), make(server, name)))
     storage = s3.BucketStorage(tmp_path, 3600, None)
     try:
         storage.credentials("somebody")  # the server is up
@@ -284,8 +284,8 @@ def test_runs_that_begin_at_once_make_their_bucket_once(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("early", "code"), [(503, "SlowDown"), (404, "NoSuchBucket")])
 def test_a_bucket_is_made_when_the_server_that_has_just_started_can(tmp_path, monkeypatch, early, code):
-    ask, answers = s3._ask, [(early, f"<Message>{code}</Message>")]
-    monkeypatch.setattr(s3, "_ask", lambda *asked: answers.pop() if answers else ask(*asked))
+    ask, answers = s3.ask, [(early, f"<Message>{code}</Message>")]
+    monkeypatch.setattr(s3, "ask", lambda *asked: answers.pop() if answers else ask(*asked))
     storage = s3.BucketStorage(tmp_path, 3600, None)
     try:
         storage.bucket("team")

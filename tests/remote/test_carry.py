@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from lk_jupyter.errors import UsageError
 from lk_jupyter.remote import _lk_carry
 from lk_jupyter.runs.variables.payload import pack_state, with_digests
-from lk_jupyter.runs.variables.state import _applied
+from lk_jupyter.runs.variables.state import applied
 
 LIMIT = 1_000_000
 NULL = Path(os.devnull).open()  # noqa: SIM115 (an open file)
@@ -86,7 +86,7 @@ class There:
         arriving = _lk_carry.Arriving(
             json.loads(text), lambda found: bytearray(large[found["at"]]), self.parcel.origin.tokens
         )
-        state = _applied(arriving, self.parcel.origin)
+        state = applied(arriving, self.parcel.origin)
         state.put(namespace)
         return state
 

@@ -18,7 +18,7 @@ VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 def paths():
     """Return an example of every route, and of every operation that one of them passes on."""
     own = [re.sub(r"\(\[.*?\)", "some-id", pattern).replace("(.*)", "x").replace(".*", "x") for pattern, _ in ROUTES]
-    operations = ["api/" + PLACEHOLDER.sub("x", "/".join(template)) for template, _ in allowlist._templates()]
+    operations = ["api/" + PLACEHOLDER.sub("x", "/".join(template)) for template, _ in allowlist.path_templates()]
     return [*own, *operations]
 
 

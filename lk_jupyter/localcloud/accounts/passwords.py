@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def hashed(password: str) -> str:
     """Return what is kept of a password."""
-    return _hasher().hash(password)
+    return hasher().hash(password)
 
 
 def fits(password: str, kept: str | None) -> bool:
@@ -19,13 +19,14 @@ def fits(password: str, kept: str | None) -> bool:
     from argon2.exceptions import VerifyMismatchError  # noqa: PLC0415
 
     try:
-        return _hasher().verify(kept or _nobodys(), password) and kept is not None
+        return hasher().verify(kept or _nobodys(), password) and kept is not None
     except VerifyMismatchError:
         return False
 
 
 @cache
-def _hasher() -> PasswordHasher:
+def hasher() -> PasswordHasher:
+    """Return what makes and checks the hashes of passwords."""
     from argon2 import PasswordHasher  # noqa: PLC0415 (most starts of a cloud never need it)
 
     return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # OWASP's smallest: 19 MiB a sign-in

@@ -55,7 +55,7 @@ class BucketStorage:
         server, name = self._weed.server(), _name(org_id)
         with self._making:  # SeaweedFS may refuse two at once: to one of them the bucket is neither there nor not there
             if (server.endpoint, name) not in self._made:
-                _make_bucket(server, name)
+                make_bucket(server, name)
                 self._made.add((server.endpoint, name))
         return Bucket(name, _objects(server, name), self._capacity)
 
@@ -69,7 +69,7 @@ class BucketStorage:
 
     def is_there(self, org_id: str) -> bool:
         """Whether the bucket of an organization was made."""
-        return _ask(self._weed.server(), "s3", "HEAD", f"/{_name(org_id)}", "")[0] == http.client.OK
+        return ask(self._weed.server(), "s3", "HEAD", f"/{_name(org_id)}", "")[0] == http.client.OK
 
     def _issue(self, name: str, *, creating: bool = False) -> dict[str, Any]:
         server = self._weed.server()
@@ -208,10 +208,10 @@ def _policy(bucket: str, *, creating: bool) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": rows})
 
 
-def _make_bucket(server: Server, name: str) -> None:
+def make_bucket(server: Server, name: str) -> None:
     """Make a bucket; a server that answers already may need a moment more until it can."""
     deadline = time.monotonic() + _READY_SECONDS
-    while (answer := _ask(server, "s3", "PUT", f"/{name}", ""))[0] not in {200, 409}:
+    while (answer := ask(server, "s3", "PUT", f"/{name}", ""))[0] not in {200, 409}:
         status, body = answer
         if time.monotonic() > deadline or (status < 500 and status != http.client.NOT_FOUND):
             raise HTTPException(503, f"The storage could not make a bucket: {_said(body, 'Message') or status}")
@@ -220,7 +220,7 @@ def _make_bucket(server: Server, name: str) -> None:
 
 def _assume_role(server: Server, policy: str) -> dict[str, str]:
     wanted = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": ROLE, "RoleSessionName": "storage"}
-    status, body = _ask(server, "sts", "POST", "/", urlencode({**wanted, "Policy": policy}))
+    status, body = ask(server, "sts", "POST", "/", urlencode({**wanted, "Policy": policy}))
     if status != http.client.OK:
         raise HTTPException(503, f"The storage gave no credentials: {_said(body, 'Message') or status}")
     return {name: _said(body, name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")}
@@ -231,7 +231,7 @@ def _said(body: str, name: str) -> str:
     return found[1] if found else ""
 
 
-def _ask(server: Server, service: str, method: str, path: str, body: str) -> tuple[int, str]:
+def ask(server: Server, service: str, method: str, path: str, body: str) -> tuple[int, str]:
     """Send what the library for objects has no word for, signed; return status and body."""
     from botocore.auth import S3SigV4Auth, SigV4Auth  # noqa: PLC0415
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415

@@ -120,7 +120,7 @@ class Weed:
     def folder(self) -> Path | None:
         """Return the folder that shows the buckets, or None where there can be none."""
         with self._lock:
-            if not _can_mount():
+            if not can_mount():
                 return None
             server = self._running()
             if self._mount is None or self._mount.poll() is not None:
@@ -279,7 +279,7 @@ def _program() -> str:
     return found
 
 
-def _can_mount() -> bool:
+def can_mount() -> bool:
     """Whether a folder can be mounted: by root, or by anybody with fusermount3."""
     if sys.platform != "linux" or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return False

@@ -44,7 +44,7 @@ class Environments:
             folder = self._folder / name
             log = folder / "install.log"
             if log.exists():
-                return Installed(_python(folder), 0, await asyncio.to_thread(log.read_text, "utf-8"))
+                return Installed(python_of(folder), 0, await asyncio.to_thread(log.read_text, "utf-8"))
             return await self._install(folder, requirements, execute)
 
     async def _install(self, folder: Path, requirements: str, execute: Execute) -> Installed:
@@ -56,10 +56,11 @@ class Environments:
             code, log = await execute(_install_command(folder))
         if code == 0:
             (folder / "install.log").write_text(log, "utf-8")
-        return Installed(_python(folder), code, log)
+        return Installed(python_of(folder), code, log)
 
 
-def _python(folder: Path) -> str:
+def python_of(folder: Path) -> str:
+    """Return the Python of a virtual environment."""
     return str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 
 
@@ -74,8 +75,8 @@ def _show_own_packages(folder: Path) -> None:
 def _install_command(folder: Path) -> list[str]:
     requirements = str(folder / "requirements.txt")
     if find_spec("pip"):
-        pip = [sys.executable, "-m", "pip", "--python", _python(folder)]
+        pip = [sys.executable, "-m", "pip", "--python", python_of(folder)]
         return [*pip, "install", "--disable-pip-version-check", "--no-input", "-r", requirements]
     if uv := shutil.which("uv"):
-        return [uv, "pip", "install", "--python", _python(folder), "-r", requirements]
+        return [uv, "pip", "install", "--python", python_of(folder), "-r", requirements]
     return [sys.executable, "-c", "raise SystemExit('pip and uv are missing. Install pip next to lk_jupyter.')"]

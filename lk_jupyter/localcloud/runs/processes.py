@@ -122,7 +122,7 @@ def _own_address(listened: str) -> str:
 
 def session_of(leader: int) -> Iterator[psutil.Process]:
     """Return the living processes of a run's session."""
-    return _living(pid for pid in psutil.pids() if _is_in_session(pid, leader))
+    return _living(pid for pid in psutil.pids() if is_in_session(pid, leader))
 
 
 def _environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
@@ -132,7 +132,7 @@ def _environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _processes_of(run_id: str, leader: int | None) -> Iterator[psutil.Process]:
-    return _living(pid for pid in psutil.pids() if (leader and _is_in_session(pid, leader)) or _is_marked(pid, run_id))
+    return _living(pid for pid in psutil.pids() if (leader and is_in_session(pid, leader)) or is_marked(pid, run_id))
 
 
 def _living(pids: Iterable[int]) -> Iterator[psutil.Process]:
@@ -149,7 +149,8 @@ def _lives(process: psutil.Process) -> bool:
     return False
 
 
-def _is_in_session(pid: int, leader: int) -> bool:
+def is_in_session(pid: int, leader: int) -> bool:
+    """Whether a process is in the session of another."""
     if sys.platform == "win32":
         return pid == leader or leader in _ancestors(pid)
     with suppress(OSError):
@@ -164,7 +165,7 @@ def _ancestors(pid: int) -> list[int]:
         return []
 
 
-def _is_marked(pid: int, run_id: str) -> bool:
+def is_marked(pid: int, run_id: str) -> bool:
     """Whether a process carries the mark of a run in its environment."""
     with suppress(OSError, psutil.Error):
         if sys.platform == "linux":  # a hundred times faster than psutil, and asked of every process

@@ -12,7 +12,7 @@ A magic is a function below ``@magic(Model)``, where Model is one of lk_jupyter.
 A cell magic takes ``cell: str`` as its third argument. The docstring and the model's fields make
 the help that ``%lk_status?`` shows. A field is an option ``--its-name``: bool is a switch, with
 ``--no-its-name`` too if it may be None; list takes several values and may be repeated; dict takes
-``key=value`` pairs. ``_flag(...)`` on a field adds a short form, a metavar, a completer (a name in
+``key=value`` pairs. ``flag_of(...)`` on a field adds a short form, a metavar, a completer (a name in
 ``_completion.COMPLETERS``), or makes the field a positional argument. Add a row for the magic to
 ``lk_jupyter.magics._engine.registry.MAGICS``.
 

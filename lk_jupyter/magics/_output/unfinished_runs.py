@@ -77,7 +77,7 @@ def tell(shell: InteractiveShell) -> None:
 
         note = LiveOutput(shell)
         note.show(GoingOn(entries, checked=False), now=True)
-        Thread(target=_look, args=(entries, note), name="lk-going-on", daemon=True).start()
+        Thread(target=look, args=(entries, note), name="lk-going-on", daemon=True).start()
 
 
 def _kept() -> list[JournalEntry]:
@@ -88,7 +88,7 @@ def _kept() -> list[JournalEntry]:
     return journal().entries(going_on=True, since=time.time() - DAYS)
 
 
-def _look(entries: list[JournalEntry], note: LiveOutput) -> None:
+def look(entries: list[JournalEntry], note: LiveOutput) -> None:
     """Put what the cloud knows in the place of what the journal knew; silence leaves that as it is.
 
     Nothing may come out of this thread: an error would be printed into the cell that runs then.

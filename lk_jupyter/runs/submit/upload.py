@@ -60,7 +60,7 @@ def uploaded(
     """Put the variables of a run into the bucket, and return the links to them and to what it sends back."""
     storage = session.storage
     _put_all(storage, settings["blobs"], package.parcel, tell)
-    links = _links(storage, settings, package)
+    links = upload_links(storage, settings, package)
     tidy_once(storage)
     return links
 
@@ -102,7 +102,8 @@ def _is_there(storage: Storage, key: str, size: int) -> bool:
     return False
 
 
-def _links(storage: Storage, settings: dict[str, Any], package: Bundle) -> dict[str, Any]:
+def upload_links(storage: Storage, settings: dict[str, Any], package: Bundle) -> dict[str, Any]:
+    """Return the links with which a run downloads its variables and uploads what it returns."""
     life = timedelta(seconds=package.timeout) + QUEUE
     slots = [returned_key(package.token, number) for number in range(len(settings["slots"]))]
     inputs = storage.presign_all([VALUES + key for key, _ in settings["blobs"]], "GET", life=life)

@@ -191,7 +191,7 @@ def state_in(
     from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
 
     def state_of(here: Origin) -> ChangedState:
-        return _applied(_lk_carry.Arriving(json.loads(text), leaf_reader(storage, token), here.tokens), here)
+        return applied(_lk_carry.Arriving(json.loads(text), leaf_reader(storage, token), here.tokens), here)
 
     here = copies() if origin is None else origin
     try:
@@ -216,7 +216,7 @@ def _read_again(state: ChangedState, read: Callable[[], ChangedState]) -> None:
         state.missing.update({name: words.format(name) for name in torn})
 
 
-def _applied(arriving: Any, origin: Origin) -> ChangedState:
+def applied(arriving: Any, origin: Origin) -> ChangedState:
     """Read all, then change the objects: what cannot be read leaves them as they are."""
     from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
 

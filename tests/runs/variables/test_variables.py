@@ -320,7 +320,7 @@ def test_no_values_raise(message):
 
 
 def test_a_member_who_overwrites_a_variable_on_its_way_executes_nothing_in_the_run(session, tmp_path, monkeypatch):
-    monkeypatch.setattr(upload, "_links", overwriting(upload._links, tmp_path))
+    monkeypatch.setattr(upload, "upload_links", overwriting(upload.upload_links, tmp_path))
     failed = session.run("print('ran')", inputs={"a": list(MEGABYTES), "f": lambda: 1}, pickle=True, gpu="L40S")
     with pytest.raises(RunFailed):
         failed.result()
@@ -424,7 +424,7 @@ def test_a_member_who_forges_the_state_of_a_run_changes_nothing_here(session, wh
 
 
 def test_a_member_who_overwrites_state_on_its_way_executes_nothing_in_the_run(session, tmp_path, monkeypatch):
-    monkeypatch.setattr(upload, "_links", overwriting(upload._links, tmp_path))
+    monkeypatch.setattr(upload, "upload_links", overwriting(upload.upload_links, tmp_path))
     failed = session.run("print('ran', len(a))", inputs={"a": MEGABYTES + 7}, carry=True, gpu="L40S")
     with pytest.raises(RunFailed):
         failed.result()
