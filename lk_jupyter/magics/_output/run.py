@@ -359,12 +359,13 @@ def receipt(
 
     The duration is how long the code ran, and how long it waited for a machine where that was long.
     """
-    bill, seconds = bill or bill_of(record, price_of(machine)), duration_of(record)
+    named, price = priced(machine), price_of(machine)
+    bill, seconds = bill or bill_of(record, price), duration_of(record)
     facts = receipt_facts(record, machine, package, bill)
     waited = facts.get("waited_seconds", 0.0)
     queue = f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""
     took = "" if seconds is None else queue + duration_label(seconds)
-    line = StatusLine(record.status, [priced(machine), took, bill.label, f"run {record.execution_id}"])
+    line = StatusLine(record.status, [named, took, bill.label, f"run {record.execution_id}"])
     line.run = facts
     if is_final(record.status):
         line.metadata = {METADATA_KEY: facts}

@@ -6,7 +6,7 @@ may still cost. Two kernels can't both take the last credits: the run that comes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
@@ -104,12 +104,10 @@ def _open(use: BudgetUsage) -> str:
     return f", {credits_label(use.open)} may be used by active runs" if use.open else ""
 
 
-def _set() -> Iterator[tuple[Budget, Decimal]]:
-    """Yield the budgets that are set, with their limits."""
-    for budget in BUDGETS:
-        limit: Decimal | None = settings.setting(budget.setting)
-        if limit is not None:
-            yield budget, limit
+def _set() -> list[tuple[Budget, Decimal]]:
+    """Return the budgets that are set, with their limits."""
+    limits = {budget: settings.setting(budget.setting) for budget in BUDGETS}
+    return [(budget, limit) for budget, limit in limits.items() if limit is not None]
 
 
 def _priced(package: Bundle, budget: Budget) -> Decimal:

@@ -229,7 +229,7 @@ class Submission:
         self._go_on()
         kept = journal()
         kept.add(self._entry)
-        enforce_budgets(self._session, self.package)
+        enforce_budgets(self._session, self.package, kept=kept)
         # Complete with links, which are secrets: it is sent and kept nowhere.
         if origin := self.package.parcel.origin:
             remember(self.package.token, origin)
