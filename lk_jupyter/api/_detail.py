@@ -19,7 +19,6 @@ ERROR_TYPES = {
     429: "rate_limit_error",
     504: "timeout_error",
 }
-ELSE_TYPE = "server_error"
 
 _STATUSES = {kind: status for status, kind in ERROR_TYPES.items()}
 

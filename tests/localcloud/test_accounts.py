@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
 import time
@@ -83,32 +82,6 @@ def test_the_data_folder_holds_no_secret_but_its_own_key(make_cloud):
     secrets = [PASSWORD, tokens["access_token"], tokens["refresh_token"], key, mira.cloud.api_key, *codes]
     mira.close()
     assert [secret for secret in secrets if secret.encode() in kept] == []
-
-
-def test_a_data_folder_of_an_older_version_opens_with_its_user_and_key(make_cloud):
-    cloud = make_cloud()
-    before = cloud.client.user.status(), cloud.client.user.org()
-    cloud.stop()
-    to_documents(cloud)
-    cloud.start()
-    assert (cloud.client.user.status(), cloud.client.user.org()) == before
-    assert [org.role for org in cloud.client.orgs.list()] == ["owner"]
-
-
-def to_documents(cloud):
-    """Write the accounts of a data folder as versions with one user did."""
-    db = sqlite3.connect(cloud.data / "cloud.sqlite")
-    db.row_factory = sqlite3.Row
-    user, org, key = (db.execute(f"SELECT * FROM {table}").fetchone() for table in ("users", "orgs", "keys"))
-    rows = [
-        ("user", user["id"], {name: user[name] for name in ("id", "email", "org_id", "created_at")}),
-        ("org", org["id"], {name: org[name] for name in ("id", "slug", "name", "is_personal", "created_at")}),
-        ("key", key["hash"], {"user_id": user["id"], "prefix": key["prefix"]}),
-        ("refresh", "0123", {"user_id": user["id"], "expires": 1e12}),
-    ]
-    db.executemany("INSERT INTO documents VALUES (?, ?, ?)", [(*row, json.dumps(body)) for *row, body in rows])
-    db.executescript("DROP TABLE users; DROP TABLE orgs; DROP TABLE members; DROP TABLE keys")
-    db.close()
 
 
 # Sessions

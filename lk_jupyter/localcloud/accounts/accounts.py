@@ -12,7 +12,6 @@ from lk_jupyter.localcloud.accounts.attempts import Attempts
 from lk_jupyter.localcloud.accounts.invitations import Invitations
 from lk_jupyter.localcloud.accounts.keys import Keys
 from lk_jupyter.localcloud.accounts.members import MEMBER, OWNER, RIGHTS, Org, Organizations, at_least
-from lk_jupyter.localcloud.accounts.migration import migrate
 from lk_jupyter.localcloud.accounts.sessions import Sessions, SessionTokens
 from lk_jupyter.localcloud.accounts.totp import Factors
 from lk_jupyter.localcloud.accounts.users import User, Users
@@ -65,7 +64,6 @@ class Accounts:
         self.keys = Keys(store)
         self.invitations = Invitations(store, data)
         self.factors = Factors(store, attempts)
-        migrate(store)
         self.local_user = self._local_user()
         self.api_key = self._api_key(data / KEY_FILE)
 
