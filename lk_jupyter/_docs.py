@@ -136,7 +136,7 @@ def models() -> list[type[BaseModel]]:
     found: dict[str, type[BaseModel]] = {}
 
     def gather(annotation: Any) -> None:
-        if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        if isinstance(annotation, type(BaseModel)):
             if annotation.__name__ in found:
                 return
             found[annotation.__name__] = annotation

@@ -158,7 +158,9 @@ class Endpoint:
 
     def header(self, name: str) -> str | None:
         """Return the header that an argument travels as, if it does."""
-        marks = getattr(self.signature.parameters[name].annotation, "__metadata__", ())
+        annotation = self.signature.parameters[name].annotation
+        kinds = (annotation, *get_args(annotation))  # Python 3.10 makes what is None by default an Optional[Annotated]
+        marks = (mark for kind in kinds for mark in getattr(kind, "__metadata__", ()))
         return next((mark.name for mark in marks if isinstance(mark, InHeader)), None)
 
     def call(self, *args: Any, **kwargs: Any) -> Call:

@@ -1,8 +1,9 @@
 import inspect
+from typing import Annotated, Optional
 
 import pytest
 
-from lk_jupyter.api._endpoint import ENDPOINTS, PUT, Group, endpoint_of
+from lk_jupyter.api._endpoint import ENDPOINTS, PUT, Group, InHeader, endpoint_of
 from lk_jupyter.api._models import Model
 from lk_jupyter.api.execution import Execution, StreamingExecutionRequest
 from lk_jupyter.api.logs import Logs
@@ -17,8 +18,13 @@ class Things(Group):
     @PUT("/things/{owner}/{file_key:path}")
     def put(self, owner: str, file_key: str, settings: Settings | None = None, *, loud: bool = False) -> None: ...
 
+    #: As Python 3.10 reads what is None by default.
+    @PUT("/things/{owner}")
+    def pin(self, owner: str, to: Optional[Annotated[str | None, InHeader("X-Pin")]] = None) -> None: ...  # noqa: UP045
 
-ENDPOINTS.remove(endpoint_of(Things.put))  # a declaration of these tests, not of the package
+
+for declared in (Things.put, Things.pin):
+    ENDPOINTS.remove(endpoint_of(declared))  # a declaration of these tests, not of the package
 
 
 @pytest.fixture
@@ -37,6 +43,12 @@ def test_arguments_travel_in_path_body_and_query(things, sent):
     assert call.path == "/api/v2/external/things/me/a.txt"
     assert call.body == Settings(colour="red")
     assert call.query == {"loud": True}
+
+
+def test_a_header_that_may_be_left_out_travels_as_one(things, sent):
+    things.pin("me", "there")
+    (call,) = sent
+    assert (call.headers, call.query) == ({"X-Pin": "there"}, {})
 
 
 def test_an_optional_body_may_be_left_out_or_be_none(things, sent):
