@@ -1,4 +1,4 @@
-/** What tests without a real browser have in the place of Lab's widgets: `vi.mock('…', () => import('./labMock'))`. */
+/** What tests without a real browser have in the place of Lab's `ui-components`, and of `@lumino/widgets` by `vi.mock`. */
 
 export class ReactWidget {
   isVisible = true;
@@ -8,23 +8,9 @@ export class ReactWidget {
 
 export const Widget = {};
 
-export const folderIcon = {};
-
 export class Observer {
   observe() {}
   disconnect() {}
 }
 
-const icon = { react: () => null };
-
-export {
-  icon as checkIcon,
-  icon as circleEmptyIcon,
-  icon as closeIcon,
-  icon as ellipsesIcon,
-  icon as launchIcon,
-  icon as offlineBoltIcon,
-  icon as refreshIcon,
-  icon as runIcon,
-  icon as stopIcon
-};
+export * from './widgets/labIcons';

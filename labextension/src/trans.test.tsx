@@ -57,7 +57,6 @@ vi.mock('./stream', () => ({
   }
 }));
 // Lab's own parts need more of a browser than these tests have, and so do plots: theirs are the names of their lines.
-vi.mock('@jupyterlab/ui-components', () => import('./labMock'));
 vi.mock('@lumino/widgets', () => import('./labMock'));
 vi.mock('uplot', () => ({
   default: class {

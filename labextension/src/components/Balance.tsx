@@ -1,6 +1,7 @@
 import React, { useState } from 'react';
 
 import { trans } from '../trans';
+import { Signed } from './Icon';
 
 /** A label, credits in words, and the share of the largest from 0 to 1. */
 export type Bar = [label: string, credits: string, share: number];
@@ -50,7 +51,7 @@ export function Balance(props: BalanceProps) {
         <Fact name={trans._n('Spent in one day', 'Spent in %1 days', props.days)} value={props.spent} />
       </dl>
       <p className="lk-notice lk-warning" role="alert" hidden={!props.suspended}>
-        {props.suspended && trans.__('⚠ The account is suspended. Buy credits in the dashboard.')}
+        {props.suspended && <Signed text={trans.__('⚠ The account is suspended. Buy credits in the dashboard.')} />}
       </p>
       <Burning things={props.burning} />
       <Days days={props.by_day} />

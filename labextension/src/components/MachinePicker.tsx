@@ -2,7 +2,7 @@ import React, { ReactNode, RefObject, useId, useLayoutEffect, useRef, useState }
 
 import { freedomOf, isKnown, perMinute } from '../machineFacts';
 import { trans } from '../trans';
-import { Icon } from './Icon';
+import { Icon, Signed } from './Icon';
 
 /** What is asked for, as it was typed; Python reads it. */
 export interface Wish {
@@ -65,7 +65,7 @@ export function MachinePicker(props: MachinePickerProps) {
     <div ref={box} className="lk-picker">
       <Filters {...props} change={change} isWide={isWide} />
       <p className="lk-notice lk-error" role="alert" hidden={!problem}>
-        {problem && `✗ ${problem}`}
+        {problem && <Signed text={`✗ ${problem}`} />}
       </p>
       {rows.length > 0 && <List {...props} change={change} />}
       <p className="lk-quiet lk-picker-status" role="status">

@@ -1,5 +1,7 @@
 import React from 'react';
 
+import { Signed } from './Icon';
+
 /** What a view says in words: why it is empty, what is wrong and what to do. */
 export type NoticeText = { kind: 'info' | 'warning' | 'error'; text: string };
 
@@ -12,7 +14,7 @@ export function Notice({ notice }: { notice: NoticeText }) {
       role={notice.kind === 'error' ? 'alert' : 'status'}
       hidden={!notice.text}
     >
-      {SIGNS[notice.kind] + notice.text}
+      {notice.text && <Signed text={SIGNS[notice.kind] + notice.text} />}
     </p>
   );
 }

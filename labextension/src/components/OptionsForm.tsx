@@ -1,6 +1,7 @@
 import React, { useId, useState } from 'react';
 
 import { trans } from '../trans';
+import { Signed } from './Icon';
 
 /** One option, as the declaration of its magic has it. */
 export interface FormField {
@@ -75,7 +76,7 @@ function FieldRow({ field, entry, problem, onEntry }: RowProps) {
       <label htmlFor={id}>{field.flag}</label>
       <Control id={id} field={field} entry={entry} problem={problem} onEntry={onEntry} />
       <div id={`${id}-help`} className={problem ? 'lk-problem' : 'lk-quiet'}>
-        {problem ? `✗ ${problem}` : field.help}
+        {problem ? <Signed text={`✗ ${problem}`} /> : field.help}
       </div>
     </div>
   );

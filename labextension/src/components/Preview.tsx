@@ -2,6 +2,7 @@ import React, { FormEvent, useEffect, useState } from 'react';
 
 import { trans } from '../trans';
 import { Grid } from './Grid';
+import { Signed } from './Icon';
 import { HERE, Sentence } from './Sentence';
 
 /** A file that is looked at, as Python found it. */
@@ -57,8 +58,7 @@ export function Preview({ seen, loaded, isBusy, onLoad, files }: PreviewProps) {
       {seen.kind && <LoadForm key={seen.free} seen={seen} loaded={loaded} isBusy={isBusy} onLoad={onLoad} />}
       {loaded.key === seen.key && loaded.words && (
         <div className="lk-loaded" role="status">
-          {loaded.code ? '✓ ' : '⚠ '}
-          {loaded.words}
+          <Signed text={`${loaded.code ? '✓' : '⚠'} ${loaded.words}`} />
           {loaded.code && <pre>{loaded.code}</pre>}
         </div>
       )}

@@ -4,8 +4,6 @@ import { afterEach, expect, test, vi } from 'vitest';
 
 import { RunCard, RunCardProps } from './RunCard';
 
-vi.mock('@jupyterlab/ui-components', () => import('../labMock'));
-
 afterEach(cleanup);
 
 const RUNNING: RunCardProps = {

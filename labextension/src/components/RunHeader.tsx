@@ -17,6 +17,7 @@ import { duration, machineName } from '../format';
 import { clock, Header, Tone } from '../header';
 import { eachSecond } from '../serverClock';
 import { trans } from '../trans';
+import { Icon } from './Icon';
 
 const SIGNS: Record<Tone, LabIcon> = {
   waiting: circleEmptyIcon,
@@ -162,7 +163,7 @@ export function HiddenLines({ count, onOpen }: { count: number; onOpen: () => vo
   const lines = trans._n('%1 line hidden', '%1 lines hidden', count).replace(String(count), count.toLocaleString('en'));
   return (
     <button type="button" className="lk-hidden-lines" onClick={onOpen}>
-      <span aria-hidden="true">▸ </span>
+      <Icon name="right" />
       {lines} · {trans.__('Open log')}
     </button>
   );

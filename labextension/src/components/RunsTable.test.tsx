@@ -44,6 +44,13 @@ function table(changes: object = {}) {
   );
 }
 
+test('a state is written once, with an icon in the place of its sign', () => {
+  const { container } = table();
+  const cell = screen.getByText('completed');
+  expect(cell.querySelector('.lk-icon-done')).not.toBeNull();
+  expect(container.textContent).not.toContain('✓');
+});
+
 test('every word of a filter must be in a row, its labels included', () => {
   const order = { column: 'started' as const, down: true };
   expect(chosen(ROWS, 'A100 night', order).map(found => found.run)).toEqual(['bbbb']);

@@ -1,7 +1,7 @@
 import React, { useState } from 'react';
 
 import { trans } from '../trans';
-import { Icon, IconButton } from './Icon';
+import { Icon, IconButton, Signed } from './Icon';
 import { Asked, Question } from './Question';
 import { chosen, Column, RunRow, Sorting, turned } from './runRows';
 
@@ -71,6 +71,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
           {trans.__('Filter')}{' '}
           <input
             type="search"
+            size={28}
             value={query}
             placeholder={trans.__('state, machine, name, label')}
             onInput={event => setQuery(event.currentTarget.value)}
@@ -106,7 +107,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
                   </button>
                 </th>
               ))}
-              <th scope="col">{trans.__('Do')}</th>
+              <th scope="col">{trans.__('Actions')}</th>
             </tr>
           </thead>
           <tbody>
@@ -127,7 +128,7 @@ export function RunsTable({ rows, note, onOpen, onAbort, onPrice, onRerun, onCom
                     </th>
                   ) : (
                     <td key={column} className={FIGURES.has(column) ? 'lk-figure' : undefined}>
-                      {row[column]}
+                      <Signed text={row[column]} />
                     </td>
                   )
                 )}

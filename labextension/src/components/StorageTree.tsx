@@ -121,7 +121,7 @@ const TreeRow = memo(
         onClick={use}
       >
         <span className="lk-tree-sign" aria-hidden="true">
-          {kind === 'folder' ? (isOpen ? '▾' : '▸') : ''}
+          {kind === 'folder' && <Icon name={isOpen ? 'down' : 'right'} />}
         </span>
         {item && <Icon name={kind === 'folder' ? 'folder' : 'file'} />}
         <span className="lk-tree-name" title={name}>

@@ -6,7 +6,6 @@ import { Observer } from '../labMock';
 import { Listener } from '../stream';
 import { RunDocument } from './RunDocument';
 
-vi.mock('@jupyterlab/ui-components', () => import('../labMock'));
 vi.mock('@lumino/widgets', () => import('../labMock'));
 vi.mock('uplot', () => ({ default: class {} }));
 vi.mock('../request', async original => ({

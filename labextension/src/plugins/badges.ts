@@ -11,6 +11,7 @@ import { costWords, totalOf } from '../bill';
 import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
 import type { RunRow } from '../components/RunList';
+import { drawn } from '../icon';
 import { isRemote } from '../magicLine';
 import { eachSecond, thisSecond } from '../serverClock';
 import { billOfRow, Receipt, receiptsIn, RUN_MIME, runsOf } from '../runs';
@@ -197,7 +198,7 @@ class Badge {
   }
 
   private show(words: string): void {
-    this.button.textContent = words;
+    this.button.replaceChildren(...drawn(words));
     this.button.title = words && trans.__('What can be done with this run');
     this.button.hidden = !words;
   }
@@ -236,7 +237,7 @@ const SIGNS: Record<string, string> = {
   refused: '✗'
 };
 
-/** A state as a letter, where no picture can be. */
+/** The sign of a state, for which a badge shows Lab's icon. */
 function signOf({ state, goingOn }: { state: string; goingOn: boolean }): string {
   return goingOn ? (state === 'running' ? '▶' : '…') : (SIGNS[state] ?? '✗');
 }

@@ -3,13 +3,12 @@ import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { NotebookActions } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar, showPopup } from '@jupyterlab/statusbar';
-import { LabIcon, runIcon } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
 
 import { balanceOf, burnRateWords } from '../balance';
 import { Cloud, Topic } from '../cloud';
 import { COMMANDS } from '../commands';
-import { cloudIcon } from '../icon';
+import { drawn } from '../icon';
 import { runsOf } from '../runs';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
@@ -97,14 +96,6 @@ async function showActive({ commands }: JupyterFrontEnd, cloud: Cloud, anchor: W
     }
   };
   commands.commandExecuted.connect(end);
-}
-
-/** The signs of the line, as Lab draws them. */
-const SIGNS: Record<string, LabIcon> = { '☁': cloudIcon, '▶': runIcon };
-
-function drawn(words: string): (string | HTMLElement)[] {
-  const parts = words.split(/([☁▶])/u).filter(Boolean);
-  return parts.map(part => SIGNS[part]?.element({ tag: 'span' }) ?? part);
 }
 
 /** The line; a low balance is said with a sign and in words. */
