@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from pathlib import Path
@@ -32,16 +33,18 @@ def _names(tree: ast.Module) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def local_files(names: AbstractSet[str], folder: Path) -> dict[str, Path]:
+def local_files(names: AbstractSet[str], folder: Path, others: Iterable[str] = ()) -> dict[str, Path]:
     """Return the Python files in a folder that these imports need, theirs included.
 
-    Keys are the paths to ship them under, with forward slashes.
+    Keys are the paths to ship them under, with forward slashes. ``others`` are paths of more folders, from that one.
     """
+    folders = [folder, *(folder / other for other in others)]
     found: dict[str, Path] = {}
     waiting = list(names)
     while waiting:
-        for file in _module_files(folder, waiting.pop()):
-            key = file.relative_to(folder).as_posix()
+        name = waiting.pop()
+        for file in next(filter(None, (_module_files(place, name) for place in folders)), []):
+            key = Path(os.path.relpath(file, folder)).as_posix()
             if key not in found:
                 found[key] = file
                 waiting.extend(imported_names(_parse(file)))

@@ -54,6 +54,12 @@ def shows_last(code: str) -> bool:
     return not tokens or tokens[-1].string != ";"
 
 
+#: Magics for what only the notebook has: its history, its last error, its editor.
+_OF_NOTEBOOK = {
+    "history", "hist", "macro", "recall", "rep", "rerun", "save", "notebook", "logstart", "store",
+    "tb", "debug", "edit", "ed", "autosave", "connect_info", "qtconsole", "less", "more", "man", "clear",
+}  # fmt: skip
+
 #: What IPython makes of ``name?`` and ``name??``.
 _HELP = {"pinfo", "pinfo2", "psearch"}
 
@@ -69,6 +75,10 @@ def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> Non
             )
         if name.startswith("%"):
             raise UsageError(f"{where} must be the first line of the cell, right below %%lk_run. Nothing was sent.")
+        if name in _OF_NOTEBOOK:
+            raise UsageError(
+                f"{where} needs what only the notebook has. Nothing was sent. Use it in a cell without %%lk_run."
+            )
         if name in _HELP and not has_ipython:
             raise UsageError(
                 f"{where.partition(':')[0]}: a run shows no help. Nothing was sent. Ask for help in a separate cell."

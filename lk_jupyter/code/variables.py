@@ -67,7 +67,7 @@ def read_by(code: str, namespace: Mapping[str, Any]) -> list[str]:
 
 
 #: Calls without arguments, and magics, that show every name.
-_ALL_NAMES, _ALL_MAGICS = {"globals", "locals", "vars", "dir"}, {"who", "whos", "who_ls"}
+_ALL_NAMES, _ALL_MAGICS = {"globals", "locals", "vars", "dir"}, {"who", "whos", "who_ls", "reset", "reset_selective"}
 
 
 def reads_all(code: str) -> bool:
@@ -112,7 +112,7 @@ _FLAGS = re.compile(r"\s*(?:-[A-Za-z]+(?:\s*\d+)?\s+)*")
 _EXPANDED = re.compile(r"\{([^{}\n]+)\}|(?<!\$)\$([A-Za-z_]\w*)")
 
 #: Magics of which the line names an object, such as ``name?``.
-_OF_NAMES = [["pinfo"], ["pinfo2"], ["pdoc"], ["pdef"], ["psource"], ["pfile"]]
+_OF_NAMES = [["pinfo"], ["pinfo2"], ["pdoc"], ["pdef"], ["psource"], ["pfile"], ["xdel"]]
 
 #: Names in a query of pandas (``@x``), and in a formula (``y ~ np.log(x)``).
 _IN_QUERY, _IN_FORMULA = re.compile(r"@([^\W\d]\w*)"), re.compile(r"[^\W\d]\w*")

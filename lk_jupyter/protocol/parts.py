@@ -47,14 +47,14 @@ class Cell:
     """The author's file as the driver runs it.
 
     ``source`` is what the author wrote, where that is more than Python. ``first`` is a line to run
-    before it; ``show_last`` is whether its last expression is shown.
+    before it; ``show_last`` is whether its last expression is shown, or ``all`` expressions.
     """
 
     name: str
     text: str
     source: str = ""
     first: str = ""
-    show_last: bool = False
+    show_last: bool | str = False
 
 
 def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: Sequence[str] = ()) -> dict[str, str]:

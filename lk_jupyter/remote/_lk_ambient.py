@@ -109,6 +109,56 @@ def _set_environment(module, values):
     module.environ.update(values)
 
 
+def near(path):
+    """Return a path from the folder where the code works; None for that folder, and further away than next to it."""
+    parts = os.path.relpath(path or ".").split(os.sep)
+    is_hidden = any(part.startswith((".", "_lk_")) for part in parts if part != "..")
+    is_far = parts == ["."] or parts[:2] == ["..", ".."] or parts[-1].endswith("-packages")
+    return None if is_far or is_hidden else "/".join(parts)
+
+
+def near_paths(module=sys):
+    """Return the folders near the code that it has added to the path, and whether they come before Python's own."""
+    library = os.path.dirname(os.__file__)
+    first = module.path.index(library) if library in module.path else 0
+    python = sys.prefix + os.sep, sys.base_prefix + os.sep
+    added = [path for path in module.path if isinstance(path, str) and path not in _of_packages()]
+    found = [path for path in added if not os.path.abspath(path).startswith(python)]
+    return {near(path): module.path.index(path) < first for path in found if near(path)}
+
+
+@functools.lru_cache(maxsize=None)
+def _of_packages():
+    """Return the folders that installed packages have added to the path."""
+    found = set()
+    for folder in [path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)]:
+        for name in [name for name in os.listdir(folder) if name.endswith(".pth")]:
+            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+                found |= {os.path.join(folder, line.rstrip()) for line in file}
+    return found
+
+
+def _set_paths(module, values):
+    for path, is_first in values.items():
+        if path not in map(near, module.path):
+            module.path.insert(0 if is_first else len(module.path), os.path.abspath(path))
+
+
+#: The folder in which the code of a run began; nothing in the notebook.
+_begun_in = ""
+
+
+def _folder(_):
+    if not _begun_in:
+        return None
+    now = os.getcwd()
+    return os.path.relpath(now, _begun_in) if now.startswith(_begun_in) else now
+
+
+def _set_folder(_, place):
+    os.chdir(place)
+
+
 def _context(decimal):
     context = decimal.getcontext()
     return context.prec, context.rounding
@@ -157,6 +207,16 @@ def _set_plotly(module, values):
         setattr(getattr(module, name + "s"), "default", value)
 
 
+def _set_changed(get, set_some):
+    """Return what sets the options that have another value here: setting one may warn that it is of no use any more."""
+
+    def set_all(module, values):
+        if changed := _without(values, getattr(module, get)()):
+            getattr(module, set_some)(**changed)
+
+    return set_all
+
+
 _OF_ALTAIR = ("data_transformers", "renderers", "theme")
 
 
@@ -181,8 +241,8 @@ TABLE = {
     ),
     "pandas": (_options, _set_options, _pandas_defaults),
     "matplotlib": (_rc, _set_rc, lambda module: {**module.rcParamsDefault, _BACKEND: _OF_NOTEBOOKS}),
-    "sklearn": (lambda module: module.get_config(), lambda module, value: module.set_config(**value), None),
-    "xarray": (lambda module: dict(module.get_options()), lambda module, value: module.set_options(**value), None),
+    "sklearn": (lambda module: module.get_config(), _set_changed("get_config", "set_config"), None),
+    "xarray": (lambda module: dict(module.get_options()), _set_changed("get_options", "set_options"), None),
     "decimal": (_context, _set_context, None),
     "torch": (_torch, _set_torch, None),
     "matplotlib_inline.backend_inline": (
@@ -194,6 +254,8 @@ TABLE = {
     "altair": (_altair, _set_altair, None),
     "warnings": (_filters, _set_filters, None),
     "os": (_environment, _set_environment, lambda _: _first_environment()),
+    "sys": (near_paths, _set_paths, None),
+    "os.path": (_folder, _set_folder, None),
 }
 
 
@@ -228,6 +290,11 @@ def put(states):
     return failed
 
 
+def put_paths(states):
+    """Set where modules are found, before values are read that need them."""
+    put({name: states[name] for name in ("sys",) if name in states})
+
+
 def _packed(value):
     return base64.b64encode(pickle.dumps(value, PROTOCOL)).decode()
 
@@ -257,6 +324,8 @@ class StateWatch:
     """The states of a run: set as the modules are imported, and compared at the end."""
 
     def __init__(self, states):
+        global _begun_in  # noqa: PLW0603 (one process has one folder)
+        _begun_in = os.getcwd()
         self._states = states
         self._begun = {}
         self._finding = set()

@@ -264,6 +264,7 @@ class Writer(cloudpickle.Pickler):
         self.nodes, self.values = [], []
         self.reached, self.read, self.files, self.words = {}, set(), set(), set()
         self.modules, self.packages = set(), set()
+        self.has_graph = False
         self._numbers, self._leaf_kinds = {}, {}
         self._places = self._memories = None
         self._root = self._last = self.fresh = None
@@ -337,6 +338,7 @@ class Writer(cloudpickle.Pickler):
 
     def _leaf(self, value):
         number = self._numbers.get(id(value))
+        self.has_graph |= type(value).__name__ in _TENSORS and value.grad_fn is not None
         if number is None:
             node = self._node(value)
             if node is None:
@@ -890,10 +892,10 @@ def show_widget(name, widget):
         made.display_pub.publish(data, metadata, transient=transient, update=True)
 
 
-# What IPython shows of a value, as the code has set it
+# What IPython shows of a value, and its magics, as the code has set them
 
-#: The names under which formatters travel, and files that the code wrote, which no variable has.
-FORMATTERS, FILES = "IPython's formatters", "files written"
+#: The name under which files travel that the code wrote, which no variable has.
+FILES = "files written"
 
 _OF_NOTEBOOKS = {"", "IPython", "builtins", "matplotlib_inline", "lk_jupyter", "ipywidgets", "_lk_shell"}
 
@@ -906,10 +908,17 @@ def formatters():
         own = {of: maker for of, maker in made.items() if _package_of(maker) not in _OF_NOTEBOOKS}
         if own:
             found[kind] = own
+    plain = _formatters().get("text/plain")
+    options = {name: getattr(plain, name) for name, of in _OF_TEXT.items() if plain and getattr(plain, name) != of}
+    if options:
+        found[_OPTIONS] = options
     printed = vars(_printed()) if _printed() else {}
     own = {name: maker for name, maker in printed.items() if "<locals>" in getattr(maker, "__qualname__", "")}
     return {**found, _PRINTED: own} if own else found
 
+
+#: How IPython writes values as text, as ``%precision`` and ``%pprint`` set it, and as it begins.
+_OPTIONS, _OF_TEXT = "options", {"float_precision": "", "pprint": True}
 
 #: The class of sympy whose methods its ``init_printing`` replaces.
 _PRINTED = "sympy.core._print_helpers"
@@ -921,6 +930,10 @@ def _printed():
 
 def put_formatters(found):
     """Let IPython show values as the other side does."""
+    shell()
+    if plain := _formatters().get("text/plain"):
+        for name, value in {**_OF_TEXT, **found.get(_OPTIONS, {})}.items():
+            setattr(plain, name, value)
     for name, maker in found.get(_PRINTED, {}).items():
         setattr(_printed(), name, maker)
     for kind, made in found.items():
@@ -930,10 +943,96 @@ def put_formatters(found):
 
 
 def _formatters():
-    made = getattr(
-        getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None), "_instance", None
-    )
+    made = _made_shell()
     return made.display_formatter.formatters if made else {}
+
+
+def _made_shell():
+    """Return IPython's shell if it is made already."""
+    shells = sys.modules.get("IPython.core.interactiveshell")
+    return getattr(getattr(shells, "InteractiveShell", None), "_instance", None)
+
+
+#: Names that IPython itself gives to its magics, and extensions that are of no use in a run.
+_ALIASES, _NO_USE = {"ed", "hist", "rep", "SVG", "HTML", "file"}, {"lk_jupyter", "storemagic", "autoreload"}
+
+#: The option of IPython's shell for which expressions of a cell are shown.
+_SHOWS = "ast_node_interactivity"
+
+#: Magics that came before there is a shell to have them.
+waiting = {}
+
+
+def magics():
+    """Return the magics that the notebook has defined, the extensions that it has loaded, and what cells show."""
+    made = _made_shell()
+    shells = sys.modules.get("IPython.core.interactiveshell")
+    shown = getattr(made or getattr(shells, "InteractiveShell", None), _SHOWS, None)
+    options = {_SHOWS: shown} if isinstance(shown, str) and shown != "last_expr" else {}
+    if made is None:
+        return {**waiting, **options}
+    found = {
+        kind: {name: magic for name, magic in known.items() if _is_own(name, magic)}
+        for kind, known in made.magics_manager.magics.items()
+    }
+    extensions = [name for name in sorted(made.extension_manager.loaded) if name.rpartition(".")[2] not in _NO_USE]
+    return {**{kind: of for kind, of in [*found.items(), ("extensions", extensions)] if of}, **options}
+
+
+def _is_own(name, magic):
+    is_alias = type(magic).__name__ == "MagicAlias" and name not in _ALIASES
+    return is_alias or getattr(magic, "__module__", "") == "__main__"
+
+
+def put_magics(found):
+    """Let IPython have the magics of the other side, now or once there is a shell."""
+    made = _made_shell()
+    if made is None:
+        waiting.update(found)
+        return
+    waiting.clear()
+    for name in found.get("extensions", ()):
+        with suppress(Exception):  # whoever uses its magics is told that they are unknown
+            made.extension_manager.load_extension(name)
+    if _SHOWS in found:
+        setattr(made, _SHOWS, found[_SHOWS])
+    for kind, known in made.magics_manager.magics.items():
+        known.update(found.get(kind, {}))
+
+
+def accessors():
+    """Return what the notebook has added to the classes of pandas: class and name → function or accessor."""
+    pandas = sys.modules.get("pandas")
+    kinds = [getattr(pandas, name) for name in ("DataFrame", "Series", "Index") if hasattr(pandas, name)]
+    return {
+        (kind.__name__, name): made
+        for kind in kinds
+        for name, made in vars(kind).items()
+        if getattr(getattr(made, "_accessor", made), "__module__", "") == "__main__"
+    }
+
+
+def put_accessors(found):
+    """Add to the classes of pandas what the other side has added."""
+    for (kind, name), made in found.items():
+        of = getattr(import_module("pandas"), kind)
+        setattr(of, name, made)
+        if hasattr(made, "_accessor"):
+            of._accessors.add(name)
+
+
+#: State without a variable that travels in the stream: its name → what reads it, and what sets it.
+NAMELESS = {
+    "IPython's formatters": (formatters, put_formatters),
+    "IPython's magics": (magics, put_magics),
+    "additions to pandas": (accessors, put_accessors),
+}
+
+
+def put_nameless(found):
+    """Set such state; ``found`` may hold other values too."""
+    for name in NAMELESS.keys() & found.keys():
+        NAMELESS[name][1](found[name])
 
 
 def _package_of(maker):
@@ -1158,6 +1257,7 @@ class Departing:
         self._versions = {}
         self._shared = {}
         self.submodules = []
+        self.detached = set()
 
     def share(self, values):
         """Write the arrays first that other values may show a part of; each counts where it is added."""
@@ -1174,8 +1274,10 @@ class Departing:
         """
         first = len(self.message.leaves)
         size = self._shared.pop(id(value), 0)
-        self.writer.fresh = value if kind == "leaf" else None
+        self.writer.fresh, self.writer.has_graph = value if kind == "leaf" else None, False
         content = self.writer.chunk(value)
+        if self.writer.has_graph:
+            self.detached.add(name)
         entry = {"k": kind, "n": key, "of": name, "at": sum(map(len, self._stream))}
         entry["packages"] = self._packages()
         self._entries.append(entry)
@@ -1207,6 +1309,7 @@ class Departing:
             "versions": self._versions,
             "texts": texts_of(self.writer.files),
             "submodules": self.submodules,
+            "detached": sorted(self.detached),
         }
 
 
@@ -1295,10 +1398,8 @@ class Visit:
         self._namespace = namespace
         self._hidden = hidden or {}
         came = {entry["n"]: value for entry, value in arriving.read()}
-        self._formatters = came.pop(FORMATTERS, {})
-        if self._formatters:
-            shell()
-            put_formatters(self._formatters)
+        self._nameless = {name: came.pop(name, {}) for name in NAMELESS}
+        put_nameless({name: found for name, found in self._nameless.items() if found})
         namespace.update(came)
         self.refused = arriving.refused
         self._came = set(came)
@@ -1375,8 +1476,8 @@ class Visit:
     def _changed(self, digests, asked):
         """Return the names that have another value than before, and the names that were asked for."""
         hidden = self._hidden or getattr(sys.modules.get("_lk_shell"), "hidden", {})
-        shown = formatters()
-        found = {FORMATTERS: shown} if shown != self._formatters else {}
+        states = {name: read() for name, (read, _) in NAMELESS.items()}
+        found = {name: state for name, state in states.items() if state != self._nameless[name]}
         widgets = getattr(sys.modules.get("_lk_show"), "shown", {})
         found.update((SHOWN + name, widget) for name, widget in widgets.items() if widget is not None)
         named = {

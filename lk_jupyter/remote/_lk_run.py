@@ -121,17 +121,17 @@ def _execute(namespace, settings):
 
 
 def _tree(source, settings):
-    """Return the syntax tree of the file; its last expression is shown where the settings say so."""
+    """Return the syntax tree of the file; its last expression, or each, is shown where the settings say so."""
     import _ast
 
     tree = compile(source, _file, "exec", _ast.PyCF_ONLY_AST | _TOP_LEVEL_AWAIT, True)
     first = 1 if tree.body and isinstance(tree.body[0], _ast.Expr) else 0  # it may be the docstring
     tree.body[first:] = sorted(tree.body[first:], key=lambda node: getattr(node, "module", "") != "__future__")
-    last = tree.body[-1] if tree.body else None
-    if settings["show_last"] and isinstance(last, _ast.Expr):
-        place = {name: getattr(last.value, name) for name in last.value._attributes}
-        shown = _ast.Name("_lk_show_last", _ast.Load(), **place)
-        last.value = _ast.Call(shown, [last.value], [], **place)
+    for node in tree.body[-1:] if settings["show_last"] != "all" else tree.body:
+        if settings["show_last"] and isinstance(node, _ast.Expr):
+            place = {name: getattr(node.value, name) for name in node.value._attributes}
+            shown = _ast.Name("_lk_show_last", _ast.Load(), **place)
+            node.value = _ast.Call(shown, [node.value], [], **place)
     for part in map(sys.modules.get, settings["parts"]):
         if hasattr(part, "rewritten"):
             tree = part.rewritten(tree)

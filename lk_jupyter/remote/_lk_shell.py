@@ -135,4 +135,6 @@ def made():
         excepthook, displayhook = sys.excepthook, sys.displayhook
         ZMQInteractiveShell.instance(user_module=main, user_ns=main.__dict__, config=config)
         sys.excepthook, sys.displayhook = excepthook, displayhook
+        if carry := sys.modules.get("_lk_carry"):
+            carry.put_magics(dict(carry.waiting))
     return InteractiveShell._instance

@@ -53,6 +53,7 @@ def _carry(settings, namespace):
     import _lk_files
 
     content = json.loads(_text(settings))
+    _lk_ambient.put_paths(content["carry"]["ambient"])
     kept = {int(token): namespace[name] for token, name in settings["kept"].items() if name in namespace}
     arriving = carry.Arriving(content, lambda found: _leaf(found, settings["blobs"][found["blob"]][0]), kept)
     visit = carry.Visit(arriving, namespace, hidden)

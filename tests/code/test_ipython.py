@@ -69,6 +69,12 @@ def test_our_own_magics_stay_in_the_notebook():
     assert "line 2: %lk_status works only in the notebook" in refusal("%lk_status 1")
 
 
+@pytest.mark.parametrize("name", ["history", "tb", "debug", "macro x", "store x"])
+def test_magics_for_what_only_the_notebook_has_stay_there(name):
+    with pytest.raises(UsageError, match=f"line 3: %{name.split()[0]} needs what only the notebook has"):
+        check_magics(ast.parse(as_python(f"x = 1\n%{name}")), 2, has_ipython=True)
+
+
 @pytest.mark.parametrize(
     "code", ["!ls", "%time x", "%pip install x", "%%bash\nls", "%%timeit\n1", "%matplotlib inline"]
 )

@@ -168,6 +168,65 @@ def test_files_that_a_cell_writes_are_written_here_and_those_that_it_names_go_al
         kernel.run(f"os.chdir({before!r})")
 
 
+def test_modules_are_found_where_an_earlier_cell_looks_for_them(kernel, tmp_path):
+    before = kernel.value("import os; os.getcwd()").strip("'")
+    kernel.run(f"import sys; os.chdir({str(tmp_path)!r})")
+    try:
+        code = "import os, sys\nos.mkdir('own')\nopen('own/mine_alone.py', 'w').write('V = 3')\nsys.path.append('own')"
+        assert kernel.run(f"%%lk_run --carry\n{code}").error is None
+        assert kernel.run("%%lk_run --carry\nimport mine_alone\nprint(mine_alone.V)").text == "3\n"
+        assert kernel.value("mine_alone.V") == "3"
+    finally:
+        kernel.run(f"os.chdir({before!r}); sys.path[:] = [p for p in sys.path if p != {str(tmp_path / 'own')!r}]")
+
+
+def test_values_are_written_as_an_earlier_cell_has_set_it(kernel):
+    try:
+        kernel.run("%%lk_run --carry\n%precision 3")
+        assert kernel.run("3.14159265").shown == ["3.142"]
+        assert "0.667" in kernel.run("%%lk_run --carry\n2 / 3").shown
+        kernel.run("%%lk_run --carry\n%pprint")
+        assert kernel.run("list(range(40))").shown == [str(list(range(40)))]
+        assert kernel.run("%%lk_run --carry\n%precision\n%pprint").error is None
+        assert kernel.run("1 / 8").shown == ["0.125"]
+    finally:
+        kernel.run("%precision")
+
+
+def test_magics_and_accessors_of_earlier_cells_are_there(kernel):
+    kernel.run(
+        "%%lk_run --carry\nfrom IPython.core.magic import register_line_magic\nimport pandas as pd\n"
+        "@register_line_magic\ndef twice(line): return line * 2\n"
+        "@pd.api.extensions.register_dataframe_accessor('rows_of')\nclass Rows:\n"
+        "    def __init__(self, frame): self.count = len(frame)\n"
+        "%alias_magic again twice"
+    )
+    try:
+        assert kernel.run("%twice ab").shown == ["'abab'"]
+        assert kernel.run("%again c").shown == ["'cc'"]
+        cell = kernel.run("%%lk_run --carry\n%again d\nprint(df.rows_of.count)")
+        assert cell.text == "3\n"
+        assert kernel.run("%%lk_run --carry\n%twice d").shown[1] == "'dd'"
+    finally:
+        kernel.run("for name in ('twice', 'again'): get_ipython().magics_manager.magics['line'].pop(name, None)")
+        kernel.run("del pd.DataFrame.rows_of; pd.DataFrame._accessors.discard('rows_of'); del twice, Rows")
+
+
+def test_how_cells_show_values_stays_as_an_earlier_cell_has_set_it(kernel, tmp_path):
+    before = kernel.value("import os; os.getcwd()").strip("'")
+    kernel.run(f"os.chdir({str(tmp_path)!r})")
+    try:
+        kernel.run(
+            "%%lk_run --carry\nfrom IPython.core.interactiveshell import InteractiveShell\nimport os\n"
+            "InteractiveShell.ast_node_interactivity = 'all'\nos.mkdir('deep')\nopen('deep/x.txt', 'w').close()\n"
+            "os.chdir('deep')"
+        )
+        assert kernel.value("os.path.relpath('.', '..')") == "'deep'"
+        assert kernel.run("%%lk_run --carry\n1 + 1\nx = 5\nx + 1").shown[1:3] == ["2", "6"]
+    finally:
+        kernel.run(f"os.chdir({before!r}); get_ipython().ast_node_interactivity = 'last_expr'")
+
+
 def test_the_history_is_in_a_run_what_it_is_here(kernel):
     kernel.run("%%lk_run --carry\n5 + 6")
     cell = kernel.run("%%lk_run --carry\nprint(_ + 1, _i, In[-2], list(Out.values())[-1])\n_ * 2")

@@ -63,6 +63,19 @@ def test_options_of_a_library_go_and_come(library, change, shown):
     assert in_a_run(f"import {library}; print({shown})", states)[0] == "True"
 
 
+def test_an_option_that_has_its_value_already_is_not_set():
+    asked = []
+
+    class Library:
+        get_options = staticmethod(lambda: {"old": True, "width": 80})
+        set_options = staticmethod(lambda **options: asked.append(options))
+
+    set_all = _lk_ambient.TABLE["xarray"][1]
+    set_all(Library, {"old": True, "width": 80})
+    set_all(Library, {"old": True, "width": 100})
+    assert asked == [{"width": 100}]
+
+
 def test_filters_of_other_libraries_stay_where_they_are():
     class Own(UserWarning):
         pass
@@ -74,3 +87,28 @@ def test_filters_of_other_libraries_stay_where_they_are():
         assert _lk_ambient.put({"warnings": packed}) == {}
         assert any(row[2] is Own for row in warnings.filters)
         assert warnings.filters[0][2] is UserWarning
+
+
+def test_folders_near_the_code_that_it_adds_to_the_path_go_and_come(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "own"), *sys.path, "..", "../..", str(tmp_path / ".hidden"), ""])
+    assert _lk_ambient.near_paths() == {"own": True, "..": False}
+    code = "sys.path.append('late')\nprint(_lk_ambient.near_paths(), sys.path[0])"
+    printed, changed = in_a_run(code, _lk_ambient.here())
+    assert printed == f"{{'own': True, '..': False, 'late': False}} {tmp_path / 'own'}"
+    assert _lk_ambient.put(json.loads(changed)) == {}
+    assert sys.path[-1] == str(tmp_path / "late")
+    assert sys.path.count(str(tmp_path / "own")) == 1
+
+
+def test_folders_that_packages_add_to_the_path_are_not_those_of_the_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    packages = tmp_path / "env" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "own.pth").write_text(f"{tmp_path / 'src'}\n")
+    monkeypatch.setattr(sys, "path", [str(packages), str(tmp_path / "src"), str(tmp_path / "mine")])
+    _lk_ambient._of_packages.cache_clear()
+    try:
+        assert list(_lk_ambient.near_paths()) == ["mine"]
+    finally:
+        _lk_ambient._of_packages.cache_clear()

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from lk_jupyter.errors import UsageError
 from lk_jupyter.remote import _lk_carry
 from lk_jupyter.runs.variables.payload import pack_state, with_digests
-from lk_jupyter.runs.variables.state import applied
+from lk_jupyter.runs.variables.state import applied, put_here
 
 LIMIT = 1_000_000
 NULL = Path(os.devnull).open()  # noqa: SIM115 (an open file)
@@ -433,6 +433,22 @@ def test_tensors_in_one_memory_stay_there():
     flat[5] = -1
     assert here["square"].tolist() == [[0, 0, 0], [3, 4, -1]]
     assert here["turned"].tolist() == [[0, 3], [0, 4], [0, -1]]
+
+
+def test_a_tensor_that_lost_its_graph_is_named_and_the_rest_comes():
+    torch = pytest.importorskip("torch")
+    here = {"w": torch.ones(2, requires_grad=True)}
+    there = There(here)
+    there.names["losses"] = [(there.names["w"] * 2).sum()]
+    there.names["same"] = there.names["losses"][0]
+    there.names["plain"] = there.names["w"].detach() + 1
+    state = there.back(here)
+    assert state.detached == ["losses", "same"]
+    assert here["losses"][0] is here["same"]
+    assert here["plain"].tolist() == [2, 2]
+    assert here["w"].requires_grad
+    (notice,) = put_here(state, {})
+    assert "Without the graph of its computation: losses, same (" in notice.text
 
 
 def test_an_open_file_of_the_folder_travels_with_the_place_in_it(tmp_path, monkeypatch):

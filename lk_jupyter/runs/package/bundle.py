@@ -7,9 +7,10 @@ import json
 import os
 import re
 import shlex
+import sys
 import uuid
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -173,7 +174,8 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
         parts = [rich_part(), *parts]
     parts = [*([RemoteModule("_lk_time")] if rich and options.time else []), *parts, *parcel.parts]
     names = imported_names(tree) | parcel.modules
-    local = local_files(names, source.folder)
+    near = _near_paths() if carries else ()
+    local = local_files(names, source.folder, near)
     paths = {**local, **_asked_files(options.files, source.folder)}
     if carries:
         paths = {**_named_files(tree, source.folder, parcel), **paths}
@@ -193,7 +195,7 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
         nonce = metadata[FRAMES_KEY] = uuid.uuid4().hex
         above = "\n" * (source.first_line - 1)
         first = _first(source, options.arg)
-        show_last = rich and shows_last(source.code)
+        show_last = rich and shows_last(source.code) and (_interactivity() if source.is_cell else True)
         cell = Cell(source.file_name, above + code, above + source.code, first, show_last)
         shipped = shipped_files(cell, parts, nonce, look)
         code, line_shift = SCRIPT, 0
@@ -204,7 +206,9 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
         execution_type=machine.hardware_profile,
         file_name=source.file_name,
         import_files=json.dumps({**files, **shipped}) if files or shipped else None,
-        requirements_content=_requirements(options.requirements, _foreign(names, local, source.folder), source.folder),
+        requirements_content=_requirements(
+            options.requirements, _foreign(names, local, source.folder, near), source.folder
+        ),
         run_name=options.name,
         labels=options.label or None,
         metadata=metadata,
@@ -283,6 +287,20 @@ def _named_files(tree: ast.Module, folder: Path, parcel: VariablePayload) -> dic
                     found[key] = path
                     left -= size
     return found
+
+
+def _interactivity() -> bool | str:
+    """Return whether the notebook shows the last expression of a cell, or ``all``."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    how: str = getattr(shell, "ast_node_interactivity", "")
+    return how if how == "all" else how != "none"
+
+
+def _near_paths() -> Iterable[str]:
+    """Return the folders near the code that it has added to the path of modules."""
+    from lk_jupyter.remote import _lk_ambient  # noqa: PLC0415 (imports what only this needs)
+
+    return [path for path in _lk_ambient.near_paths() if Path(path).is_dir()]
 
 
 def _near_key(path: Path, folder: Path) -> str:
@@ -388,10 +406,10 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _foreign(names: AbstractSet[str], local: dict[str, Path], folder: Path) -> set[str]:
+def _foreign(names: AbstractSet[str], local: dict[str, Path], folder: Path, near: Iterable[str]) -> set[str]:
     """Return the imports of the code and of its local modules that are not local themselves."""
     inner = {name for path in local.values() for name in imported_names(parse(path.read_bytes()))}
-    return {name for name in names | inner if not local_files({name}, folder)}
+    return {name for name in names | inner if not local_files({name}, folder, near)}
 
 
 def _requirements(asked: list[str], foreign: set[str], folder: Path) -> str | None:

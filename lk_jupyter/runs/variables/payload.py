@@ -210,7 +210,8 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
     there = Kept(namespace, kept or {})
     in_formulas = sorted(set().union(*(formula_names(namespace[name]) for name in names)) & namespace.keys())
     wanted = list(dict.fromkeys([*in_formulas, *names, *others]))
-    while (made := _departing(wanted, namespace, left_out, there)) is None:
+    has_magics = "%" in code or "magic" in code
+    while (made := _departing(wanted, namespace, left_out, there, has_magics=has_magics)) is None:
         pass
     departing, values = made
     if refused := [left_out[name] for name in names if name in left_out]:
@@ -246,9 +247,11 @@ def changed_environment() -> dict[str, str]:
     return changed
 
 
-def _departing(names: Sequence[str], namespace: Mapping[str, Any], left_out: dict[str, str], there: Any) -> Any:
+def _departing(
+    names: Sequence[str], namespace: Mapping[str, Any], left_out: dict[str, str], there: Any, *, has_magics: bool
+) -> Any:
     """Return the pickles of the variables, and the variables; None where one is left out now, to start again."""
-    from lk_jupyter.remote._lk_carry import FORMATTERS, Departing, Refused, formatters  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote._lk_carry import NAMELESS, Departing, Refused  # noqa: PLC0415 (imports cloudpickle)
 
     departing = Departing(there)
     departing.share([namespace[name] for name in names])
@@ -264,11 +267,14 @@ def _departing(names: Sequence[str], namespace: Mapping[str, Any], left_out: dic
             values[name] = namespace[name]
         read = departing.writer.read
         waiting = sorted(name for name in read if name in namespace and name not in values and name not in left_out)
-    if (shown := formatters()) and FORMATTERS not in left_out:
+    unsent = {*left_out, *(() if has_magics else ("IPython's magics",))}
+    nameless: dict[str, Any] = {name: of for name, of in NAMELESS.items() if name not in unsent}
+    for name, (state_of, _) in nameless.items():
         try:
-            departing.add("name", FORMATTERS, shown, FORMATTERS)
+            if state := state_of():
+                departing.add("name", name, state, name)
         except Refused as error:
-            left_out[FORMATTERS] = f"{FORMATTERS} {error}"
+            left_out[name] = f"{name} {error}"
             return None
     departing.close()
     return departing, values

@@ -39,6 +39,9 @@ LAST = "_"
 #: File → SHA-256 of what a run of this kernel has written there last.
 _written: dict[Path, str] = {}
 
+#: What is said of tensors that were computed: only their values travel.
+_DETACHED = "Without the graph of its computation: {} (to call backward() later: --session NAME)"
+
 #: What is added to a name whose variable was changed here meanwhile.
 MEANWHILE = "_from_run"
 
@@ -65,7 +68,8 @@ class ChangedState:
     ``missing`` is name → reason for what did not come, ``sizes`` name → bytes, ``ambient`` module → state;
     ``replaced`` are objects that could not change in place, with their new values; ``apart`` are objects that were
     changed here meanwhile, with the values of the run; ``torn`` are names of values in which such an object is, with
-    the values of the run; ``written`` is name → the name under which a file of the run was written here.
+    the values of the run; ``written`` is name → the name under which a file of the run was written here; ``detached``
+    are names of values with tensors that left the graph that they were computed with.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
@@ -79,6 +83,7 @@ class ChangedState:
     apart: list[tuple[Any, Any]] = field(default_factory=list)
     torn: dict[str, Any] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
+    detached: list[str] = field(default_factory=list)
     origin: Origin | None = None
 
     def outputs(self, names: Sequence[str] = ()) -> Outputs:
@@ -104,7 +109,7 @@ class ChangedState:
             kept[name] = name + MEANWHILE
         if LAST in self.unnamed:
             _show_as_last(self.unnamed[LAST], namespace)
-        _lk_carry.put_formatters(self.unnamed.get(_lk_carry.FORMATTERS, {}))
+        _lk_carry.put_nameless(self.unnamed)
         self._write(self.unnamed.get(_lk_carry.FILES, {}))
         for name, value in self.unnamed.items():
             if name.startswith(_lk_carry.SHOWN):
@@ -218,17 +223,18 @@ def _read_again(state: ChangedState, read: Callable[[], ChangedState]) -> None:
 
 def applied(arriving: Any, origin: Origin) -> ChangedState:
     """Read all, then change the objects: what cannot be read leaves them as they are."""
-    from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote import _lk_ambient, _lk_carry  # noqa: PLC0415 (imports cloudpickle)
 
     listed = arriving.listed
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
-    state.origin = origin
+    state.origin, state.detached = origin, list(listed["detached"])
     changed_here = _changed_here(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})
+    _lk_ambient.put_paths(state.ambient)
     entries = list(arriving.read())  # a class that is read again gets its methods anew
     named = set(map(id, origin.values.values()))
     for entry, value in entries:
         if entry["k"] == "name":
-            unnamed = (LAST, _lk_carry.FORMATTERS, _lk_carry.FILES)
+            unnamed = (LAST, _lk_carry.FILES, *_lk_carry.NAMELESS)
             is_unnamed = entry["n"] in unnamed or entry["n"].startswith(_lk_carry.SHOWN)
             names = state.unnamed if is_unnamed else state.names
             names[entry["n"]] = value
@@ -297,6 +303,8 @@ def put_here(state: ChangedState, namespace: MutableMapping[str, Any], after: st
         more = f" +{len(same) - _FILES}" if len(same) > _FILES else ""
         said.append(f"Written here: {', '.join(same[:_FILES])}{more}")
     kept |= {name: place for name, place in state.written.items() if name != place}
+    if state.detached:
+        said.append(_DETACHED.format(", ".join(sorted(state.detached))))
     return [
         *([Notice(" · ".join(said) + after)] if said else []),
         *(Notice(f"{reason}.", WARNING) for reason in [*_kept_words(kept), *state.missing.values()]),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import sys
 import threading
 import tracemalloc
 from contextlib import closing
@@ -461,6 +462,19 @@ def test_a_small_file_that_the_cell_names_goes_along_and_is_in_the_plan(session,
     assert package.files == {"data/rows.csv": "a,b", "seen.txt": "c"}
     assert package.rest == {"files": {"../near.csv": "ZA=="}, "folders": ["data"]}
     assert prepare(session, source, RunOptions(machine="cpu")).files == {}
+
+
+def test_modules_in_folders_that_the_notebook_added_to_the_path_go_along(session, tmp_path, monkeypatch):
+    folder = tmp_path / "book"
+    (folder / "own").mkdir(parents=True)
+    (folder / "own" / "helper_of_mine.py").write_text("import helper_above")
+    (tmp_path / "helper_above.py").write_text("VALUE = 3")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path, "own", ".."])
+    source = Source("import helper_of_mine", folder=folder, is_cell=True)
+    package = prepare(session, source, RunOptions(carry=True, requirements=["auto"], machine="cpu"))
+    assert sorted(package.uploads) == ["../helper_above.py", "own/helper_of_mine.py"]
+    assert not package.request.requirements_content
 
 
 def test_a_cell_that_looks_at_all_names_gets_those_that_can_travel(session):
