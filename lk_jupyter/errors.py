@@ -48,6 +48,9 @@ from lk_jupyter._lazy import renamed
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
+#: What a terminal obeys besides colors, and what turns the direction of text: names of others may hold it.
+_OBEYED = re.compile(r"\x1b(?!\[[0-9;:]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 
 class LkError(Exception):
     """Base of all errors of this package."""
@@ -55,7 +58,7 @@ class LkError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows instead of a traceback, with a link to the error's page."""
         name = type(self).__name__
-        return [f"{name}: {self}", f"More: {_page(name)}"]
+        return [f"{name}: {_OBEYED.sub('', str(self))}", f"More: {_page(name)}"]
 
 
 class UsageError(LkError):

@@ -834,3 +834,10 @@ def test_a_run_of_several_says_that_its_output_may_be_incomplete(cloud, connecte
     (notice,) = ObserverGroup().ended(run, run.record)
     assert INCOMPLETE in str(notice)
     assert INCOMPLETE in str(views.run(run))
+
+
+def test_an_error_in_the_words_of_a_server_does_not_steer_the_terminal(cloud, connected):
+    cloud.on("GET /workloads/list", (400, {"detail": "\x1b]0;title\x07\x1b[2Jno such\u202e thing"}))
+    with pytest.raises(ApiError, match=r"^no such thing") as refused:
+        connected.client.workloads.list()
+    assert "title" not in str(refused.value)

@@ -50,6 +50,7 @@ from lk_jupyter.errors import (
     UsageError,
     error_for,
 )
+from lk_jupyter.text.terminal import plain
 
 #: Seconds of silence after which a stream is given up; a quiet run may say nothing for minutes.
 STREAM_TIMEOUT = 600.0
@@ -396,8 +397,8 @@ class Http:
         return self.clean(text) or answer.reason_phrase or "The server gave no reason"
 
     def clean(self, text: str) -> str:
-        """Return a server's text as a message may hold it."""
-        return self._tokens.hide(text)[:CLIP]
+        """Return a server's text as a message may hold it: without tokens, and without what a terminal obeys."""
+        return plain(self._tokens.hide(text))[:CLIP]
 
     def _unreadable(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> OutcomeUnknown:
         words = f": {self.clean(said(answer.content))!r}" if answer.content else ""

@@ -34,6 +34,14 @@ _FIRST_OF_C1 = b"\xc2"  # in UTF-8, of U+0080 to U+009F and of some letters
 _UNFINISHED = re.compile(r"\x1b(?:[\]P_^X][^\x07\x1b]*\x1b?|\[[0-?]*[ -/]*|[ -/]*)\Z")
 _MOVE = re.compile(r"(\n|\x1b\[\d*A)")
 
+#: Signs that turn the direction in which text is read, so that a name looks like another one.
+_TURNS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """Return a name or a message of others without what a terminal obeys: colors, titles, moves, turned text."""
+    return text if text.isprintable() else _TURNS.sub("", _CONTROL.sub("", text))
+
 
 class TerminalText:
     """Takes chunks of terminal output, gives finished lines and the state of the unfinished ones.

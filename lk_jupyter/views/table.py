@@ -17,7 +17,7 @@ from itertools import zip_longest
 from numbers import Integral, Real
 from typing import Any
 
-from lk_jupyter.text.terminal import columns_of_terminal, wrapped
+from lk_jupyter.text.terminal import columns_of_terminal, plain, wrapped
 from lk_jupyter.views.picture import StaticView
 
 #: Rows of a long list that are shown, and letters of a value.
@@ -89,13 +89,14 @@ class Table:
     caption: str = ""
 
     def __post_init__(self) -> None:
-        """Keep secrets out of it: cells hold names and labels that somebody gave."""
+        """Keep secrets and control characters out of it: cells hold names and labels that somebody gave."""
         from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when a table is shown)
 
-        rows = [[cell if isinstance(cell, Drawing) else redact(cell) for cell in row] for row in self.rows]
+        rows = [[cell if isinstance(cell, Drawing) else plain(redact(cell)) for cell in row] for row in self.rows]
         object.__setattr__(self, "rows", rows)
-        object.__setattr__(self, "note", redact(self.note))
-        object.__setattr__(self, "caption", redact(self.caption))
+        object.__setattr__(self, "note", plain(redact(self.note)))
+        object.__setattr__(self, "caption", plain(redact(self.caption)))
+        object.__setattr__(self, "columns", tuple(map(plain, self.columns)))
 
     def __str__(self) -> str:
         return self.text(columns_of_terminal())

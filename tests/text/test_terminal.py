@@ -2,7 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lk_jupyter.text.terminal import LINE_LIMIT, TerminalText, overwrite
+from lk_jupyter.errors import UsageError
+from lk_jupyter.magics._output.live import StatusLine
+from lk_jupyter.text.terminal import LINE_LIMIT, TerminalText, overwrite, plain
+from lk_jupyter.views.table import Table
 
 
 def shown(*chunks):
@@ -115,3 +118,15 @@ def test_a_line_is_what_a_terminal_of_columns_shows(line):
             screen[column : column + 1] = character
             column += 1
     assert overwrite(line).partition("\r")[0] == "".join(screen)
+
+
+def test_names_of_others_neither_steer_a_terminal_nor_turn_what_is_read():
+    name = "\x1b]0;title\x07\x1b[2Jgood\u202e\x9b31m\x00name\x1b[31m 👩‍🔬\u2066"
+    assert plain(name) == "good31mname 👩‍🔬"
+    assert plain("two\n\tlines") == "two\n\tlines"
+    shown_error = UsageError(f"Unknown machine {name}.")._render_traceback_()[0]
+    shown = Table(("Name", name), [(name, "x")], note=name, caption=name)
+    assert "\x1b[31m" in shown_error
+    for text in (shown_error.replace("\x1b[31m", ""), str(shown), shown.html, str(StatusLine("running", [name], name))):
+        assert "name" in text
+        assert not {"\x1b", "\x07", "\u202e", "\u2066", "\x9b"} & set(text)

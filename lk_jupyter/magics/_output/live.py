@@ -18,7 +18,7 @@ from IPython.display import display
 from lk_jupyter.api.states import label_of, mark_of
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
-from lk_jupyter.text.terminal import TerminalText, columns_of_terminal, wrapped
+from lk_jupyter.text.terminal import TerminalText, columns_of_terminal, plain, wrapped
 
 #: Seconds between two updates of one line.
 PACE = 1.0
@@ -54,7 +54,9 @@ class StatusLine:
         self.run: dict[str, Any] = {}
         self.mark = mark_of(state)
         self._remark: str
-        self._remark, self.state, *self.facts = redact_values([remark, label_of(state), *filter(None, facts)])
+        self._remark, self.state, *self.facts = map(
+            plain, redact_values([remark, label_of(state), *filter(None, facts)])
+        )
 
     @property
     def remark(self) -> str:
@@ -63,7 +65,7 @@ class StatusLine:
 
     @remark.setter
     def remark(self, text: str) -> None:
-        self._remark = redact(text)
+        self._remark = plain(redact(text))
 
     def __str__(self) -> str:
         facts = [fact.replace(" ", _FIRM) for fact in (f"{self.mark} {self.state}", *self.facts)]
