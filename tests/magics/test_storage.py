@@ -70,6 +70,12 @@ def test_folders_and_patterns(run_cell, bucket, here):
         (here / name).write_text(name)
     run_cell('%lk_put "*.csv" mg/many')
     assert [found.key for found in bucket.ls("mg/many")] == ["mg/many/one.csv", "mg/many/two.csv"]
+    (here / "below").mkdir()
+    (here / "below" / "four.csv").write_text("four.csv")
+    run_cell('%lk_put "**/*.csv" mg/deep')
+    assert [found.key for found in bucket.ls("mg/deep")] == [f"mg/deep/{name}.csv" for name in ("four", "one", "two")]
+    (here / "below" / "four.csv").unlink()
+    (here / "below").rmdir()
     assert "3 files" in run_cell("%lk_put . mg/all")
     shown = run_cell('%lk_ls "mg/all/*.csv"')
     assert "one.csv" in shown

@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from urllib.error import HTTPError
 from uuid import uuid4
 
@@ -361,3 +362,11 @@ def test_requests_are_signed_and_credentials_kept_by_the_clock_of_the_server(scr
     assert seen == [True] * len(seen)
     assert abs(link.expires_at - now(ahead) - timedelta(minutes=30)) < timedelta(minutes=5)
     assert len(given) == 1
+
+
+def test_no_request_removes_more_keys_than_s3_takes(storage, monkeypatch):
+    sent = []
+    s3 = SimpleNamespace(delete=lambda _, keys: sent.append(len(keys)))
+    monkeypatch.setattr(Storage, "_do", lambda self, key, act: act(s3))
+    assert storage.remove_all(f"st/{number}" for number in range(2001)) == 2001
+    assert sent == [1000, 1000, 1]
