@@ -1,7 +1,12 @@
 """What goes along with a run, and what it may not do: harm the run."""
 
+from types import SimpleNamespace
+
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
+
+#: A run whose output is complete.
+RUN = SimpleNamespace(lacks_output=False)
 
 
 class Talker(RunObserver):
@@ -39,19 +44,19 @@ class Clumsy(RunObserver):
 def test_a_company_says_what_each_of_its_companions_says_in_order():
     talker = Talker()
     company = ObserverGroup([RunObserver(), talker, talker])
-    company.started("run")
-    assert talker.run == "run"
-    assert company.tick("run", 3, "text") == ["3 s", "text", "3 s", "text"]
+    company.started(RUN)
+    assert talker.run == RUN
+    assert company.tick(RUN, 3, "text") == ["3 s", "text", "3 s", "text"]
     assert company.notices == [Notice("now")] * 2
-    assert [str(remark) for remark in company.ended("run", "end")] == ["⚠ end", "⚠ end"]
+    assert [str(remark) for remark in company.ended(RUN, "end")] == ["⚠ end", "⚠ end"]
 
 
 def test_a_companion_that_fails_neither_ends_the_run_nor_silences_the_others():
     company = ObserverGroup([Clumsy(), Talker()])
-    company.started("run")
-    assert company.tick("run", None, "") == ["None s", ""]
+    company.started(RUN)
+    assert company.tick(RUN, None, "") == ["None s", ""]
     assert company.notices == [Notice("now")]
-    assert company.ended("run", "end") == [Notice("end", WARNING)]
+    assert company.ended(RUN, "end") == [Notice("end", WARNING)]
 
 
 def test_a_companion_is_called_only_for_what_it_handles(monkeypatch):
@@ -59,8 +64,8 @@ def test_a_companion_is_called_only_for_what_it_handles(monkeypatch):
     for event in ("started", "tick", "saw", "ended"):
         monkeypatch.setattr(RunObserver, event, lambda self, *facts, event=event: called.append(event))
     company = ObserverGroup([RunObserver(), Talker()])
-    company.started("run")
+    company.started(RUN)
     company.saw("frame")
-    assert company.tick("run", 1, "") == ["1 s", ""]
-    assert company.ended("run", "end") == [Notice("end", WARNING)]
+    assert company.tick(RUN, 1, "") == ["1 s", ""]
+    assert company.ended(RUN, "end") == [Notice("end", WARNING)]
     assert called == []
