@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from asyncio import to_thread
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
@@ -183,7 +184,7 @@ class Http:
         verify = httpx.create_ssl_context()
         self.org_headers = org_header(org)
         self._new_calls = partial(_calls_client, verify, timeout, self.org_headers)
-        self._calls = self._new_calls()
+        self._idle: deque[httpx.Client] = deque()  # those that no request uses
         self.stream_client = partial(_stream_client, verify, timeout)
         self.ahead = 0.0  # seconds by which the server's clock is ahead of this one
         self._closed = Event()
@@ -193,7 +194,28 @@ class Http:
 
     def after_fork(self) -> None:
         """Leave the connections to the parent."""
-        self._calls = self._new_calls()
+        self._idle = deque()
+
+    @contextmanager
+    def _lent(self) -> Iterator[httpx.Client]:
+        """Lend a client to one request at a time.
+
+        An interrupt can leave a lock in it taken. So an interrupted one is not used again: the abort of a run, in
+        another thread, would wait for that lock.
+        """
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            client = self._new_calls()
+        try:
+            yield client
+        except Exception:
+            self._idle.append(client)
+            raise
+        if self._closed.is_set():
+            client.close()
+        else:
+            self._idle.append(client)
 
     def send(self, call: Call) -> Any:
         """Return the answer, of the type that the operation declares.
@@ -227,8 +249,9 @@ class Http:
 
         def answer() -> httpx.Response:
             signer = self._bearer if is_signed else None
-            request = self._calls.build_request(method, url, json=body, timeout=min(self._timeout, PROBE_TIMEOUT))
-            return self._calls.send(request, auth=signer, stream=True)
+            with self._lent() as client:
+                request = client.build_request(method, url, json=body, timeout=min(self._timeout, PROBE_TIMEOUT))
+                return client.send(request, auth=signer, stream=True)
 
         outcome = self.attempt(answer, _host(url))
         if isinstance(outcome.end, Loss):
@@ -252,7 +275,9 @@ class Http:
         self._closed.set()
         for wire in list(self._wires):
             wire.cut()
-        self._calls.close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def attempt(self, request: Callable[[], httpx.Response], host: str) -> RequestOutcome:
         """Send once."""
@@ -319,8 +344,8 @@ class Http:
 
     def _answer(self, call: Call, url: str) -> httpx.Response:
         endpoint = call.endpoint
-        with _content(call) as content:
-            request = self._calls.build_request(
+        with _content(call) as content, self._lent() as client:
+            request = client.build_request(
                 endpoint.method,
                 url,
                 params=to_jsonable_python(call.query),
@@ -330,7 +355,7 @@ class Http:
             if endpoint.downloads:
                 request.headers.update({"Accept": "*/*", "Accept-Encoding": "identity"})
             signer = self.signer(endpoint)
-            response = _sent(self._calls, request, auth=signer, stream=endpoint.downloads)
+            response = _sent(client, request, auth=signer, stream=endpoint.downloads)
         if not response.is_success:
             response.read()
         return response

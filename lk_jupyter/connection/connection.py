@@ -96,6 +96,8 @@ class Connection:
     @property
     def client(self) -> Client:
         """The typed client, one method for each operation of the API."""
+        if self._client:  # an interrupt in here may have left the lock taken
+            return self._client
         with self._opening:
             self._client = self._client or self._open()
             return self._client

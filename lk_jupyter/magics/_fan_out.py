@@ -25,7 +25,7 @@ from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.fanout.comparison import table_of
 from lk_jupyter.runs.fanout.fanout import FanOut
 from lk_jupyter.runs.fanout.plan import RunPlan
-from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, true_interrupts
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import Session
@@ -90,7 +90,7 @@ class LanesView:
     """Shows lanes: ``begin``, ``follow``, ``end``, in this order."""
 
     def __init__(self, fan: FanOut, options: RunOptions, shell: InteractiveShell) -> None:
-        self.done = threading.Event()
+        self.done = SafeEvent()
         self._fan = fan
         self._options = options
         self._shell = shell

@@ -29,7 +29,7 @@ from lk_jupyter.errors import (
     ServerError,
 )
 from lk_jupyter.runs.follow import PAUSES, Ending
-from lk_jupyter.runs.interrupts import all_served, in_background
+from lk_jupyter.runs.interrupts import SafeEvent, all_served, in_background
 
 #: Seconds after which whoever waits for an abort is let go, with words; the abort is not.
 LET_GO = 10.0
@@ -73,7 +73,8 @@ class Abort:
         self.accepted = False
         self.state = ""
         self.error: Exception | None = None
-        self.ended = threading.Event()
+        self.ended = SafeEvent()
+        self._begun = threading.Lock()
         self._client = client
         self._ending = Ending(client, execution_id)
         self._over = False  # nothing more is tried
@@ -123,7 +124,9 @@ class Abort:
         return f"The server has not answered the abort yet. The run may still be active. {fix}"
 
     def work(self) -> None:
-        """Send it, as often as it takes, and look whether the run has ended."""
+        """Send it, as often as it takes, and look whether the run has ended; once, however often it is asked for."""
+        if not self._begun.acquire(blocking=False):
+            return
         end = time.monotonic() + PATIENCE
         try:
             for pause in chain(PAUSES, repeat(PAUSES[-1])):
@@ -195,7 +198,7 @@ def _first_line(error: Exception) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-_lock = threading.Lock()
+#: What an interrupt in the middle must not keep from others: each step is one of Python's own, there is no lock.
 _pending: set[Pending] = set()
 _aborts: dict[tuple[Client, str], Abort] = {}
 _closing: dict[Client, Callable[[], object]] = {}
@@ -203,40 +206,32 @@ _closing: dict[Client, Callable[[], object]] = {}
 
 def abort_soon(client: Client, execution_id: str) -> Abort:
     """Abort a run in the background, and return at once; the abort that is on its way already, if there is one."""
-    with _lock:
-        found = _aborts.get((client, execution_id))
-        if found:
-            return found
-        made = _aborts[client, execution_id] = Abort(client, execution_id)
-        _pending.add(made)
-    in_background(made.work, "lk-abort")
-    return made
+    abort = _aborts.setdefault((client, execution_id), Abort(client, execution_id))
+    _pending.add(abort)
+    in_background(abort.work, "lk-abort")
+    return abort
 
 
 def keep_until_arrived(pending: Pending) -> None:
     """Let the process not end before this has arrived."""
-    with _lock:
-        _pending.difference_update([each for each in _pending if each.has_arrived])
-        _pending.add(pending)
+    _pending.difference_update([each for each in list(_pending) if each.has_arrived])
+    _pending.add(pending)
 
 
 def close_when_idle(client: Client, close: Callable[[], object]) -> None:
     """Close a client, once the aborts that go through it have come to their ends."""
-    with _lock:
-        is_busy = any(user is client for user, _ in _aborts)
-        if is_busy:
-            _closing[client] = close
-    if not is_busy:
-        close()
+    _closing[client] = close
+    _close_if_idle(client)
 
 
 def _finished(abort: Abort) -> None:
-    with _lock:
-        client = abort._client
-        _aborts.pop((client, abort.execution_id), None)
-        _pending.discard(abort)
-        close = None if any(user is client for user, _ in _aborts) else _closing.pop(client, None)
-    if close:
+    _aborts.pop((abort._client, abort.execution_id), None)
+    _pending.discard(abort)
+    _close_if_idle(abort._client)
+
+
+def _close_if_idle(client: Client) -> None:
+    if not any(user is client for user, _ in list(_aborts)) and (close := _closing.pop(client, None)):
         close()
 
 

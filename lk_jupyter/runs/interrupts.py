@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
@@ -37,6 +40,49 @@ def true_interrupts() -> Iterator[None]:
         if is_interrupt(error):
             raise KeyboardInterrupt from None
         raise
+
+
+class SafeEvent(threading.Event):
+    """An event that a thread can set wherever an interrupt has broken a wait for it.
+
+    The lock in ``threading.Event`` stays taken when an interrupt comes between two steps of a wait's end, and the
+    thread that is to set it then waits for ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_set = False
+        self._news: SimpleQueue[None] = SimpleQueue()
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Wake the threads that wait."""
+        self._is_set = True
+        self._news.put(None)
+
+    def clear(self) -> None:
+        """Let the next ones wait."""
+        self._is_set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, at most this number of seconds; return whether it is."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self._is_set:
+            left = _LONGEST if end is None else min(end - time.monotonic(), _LONGEST)
+            if left <= 0:
+                break
+            with suppress(Empty):
+                self._news.get(timeout=left)
+                if self._is_set:
+                    self._news.put(None)  # for the next one that waits
+        return self._is_set
+
+
+#: Seconds after which a wait looks again: another one, which was interrupted, may have kept the news.
+_LONGEST = 1.0
 
 
 class AtInterrupt:
@@ -89,45 +135,54 @@ class AtInterrupt:
         """Say that there was an interrupt."""
         self.is_marked = True
         _open.add(self)
-        _marks.put(self)  # the one way to another thread that an interrupt in its middle cannot break
+        _work.put(self._serve)
 
-    def serve(self) -> None:
+    def _serve(self) -> None:
         """Call what the interrupt is to call, or say to it that there was another one."""
         if self._begun:
             self._again.set()
+            if self.is_done:
+                _open.discard(self)
             return
         self._begun = True
-        in_background(self._work, "lk-interrupt")
+        _in_thread(self._act_once, "lk-interrupt")
 
-    def _work(self) -> None:
+    def _act_once(self) -> None:
         try:
             self._act(self._again)
         finally:
             self.is_done = True
+            _open.discard(self)
 
 
-#: Interrupts that came, for the thread that serves them.
-_marks: SimpleQueue[AtInterrupt] = SimpleQueue()
+#: What the thread is to do that no interrupt reaches. There is no other way to it that an interrupt in its middle
+#: cannot break: the start of a thread takes locks that all threads need.
+_work: SimpleQueue[Callable[[], object]] = SimpleQueue()
 _servant: threading.Thread | None = None
 
-#: Those whose act may not be done yet.
+#: Interrupts whose act may not be done yet.
 _open: set[AtInterrupt] = set()
 
 
 def in_background(work: Callable[[], object], name: str) -> None:
-    """Do something in a new thread; at once if Python is exiting and takes no new threads any more."""
-    try:
-        threading.Thread(target=work, name=name, daemon=True).start()
-    except RuntimeError:
-        work()
+    """Do something in a new thread, which no interrupt of this one can keep from its start."""
+    _begin_to_serve()
+    _work.put(partial(_in_thread, work, name))
 
 
 def all_served() -> bool:
-    """Serve the interrupts that no thread has served yet; return whether all that they call is done."""
+    """Begin what no thread has begun yet; return whether all that interrupts call is done."""
     with suppress(Empty):
         while True:
-            _marks.get_nowait().serve()
-    return all(each.is_done for each in list(_open))
+            _work.get_nowait()()
+    return not _open
+
+
+def _in_thread(work: Callable[[], object], name: str) -> None:
+    try:
+        threading.Thread(target=work, name=name, daemon=True).start()
+    except RuntimeError:  # Python is exiting and takes no new threads any more
+        work()
 
 
 def _begin_to_serve() -> None:
@@ -139,12 +194,11 @@ def _begin_to_serve() -> None:
 
 def _serve() -> None:
     while True:
-        _marks.get().serve()
-        _open.difference_update([each for each in list(_open) if each.is_done])
+        _work.get()()
 
 
-_held: dict[str, list[threading.Event]] = {}
-_lock = threading.Lock()
+#: Who waits for which run. Each step is one of Python's own, so that it needs no lock.
+_held: defaultdict[str, list[threading.Event]] = defaultdict(list)
 
 
 @contextmanager
@@ -153,27 +207,24 @@ def waiting_on(execution_id: str) -> Iterator[threading.Event]:
 
     Only the main thread runs cells: what other threads wait for holds up nobody.
     """
-    left = threading.Event()
+    left = SafeEvent()
     if threading.current_thread() is not threading.main_thread():
         yield left
         return
-    with _lock:
-        _held.setdefault(execution_id, []).append(left)
+    waiting = _held[execution_id]
+    waiting.append(left)
     try:
         yield left
     finally:
-        with _lock:
-            _held[execution_id].remove(left)
+        waiting.remove(left)
 
 
 def is_blocking(execution_id: str) -> bool:
     """Whether a cell waits for this run."""
-    with _lock:
-        return bool(_held.get(execution_id))
+    return bool(_held.get(execution_id))
 
 
 def release(execution_id: str) -> None:
     """Free the cell that waits for this run. The run stays active."""
-    with _lock:
-        for left in _held.get(execution_id, []):
-            left.set()
+    for left in list(_held.get(execution_id, [])):
+        left.set()

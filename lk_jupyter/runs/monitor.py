@@ -17,6 +17,7 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.frames import Frame, Splitter, text_of
 from lk_jupyter.runs.clock import Stopwatch, now
+from lk_jupyter.runs.interrupts import SafeEvent
 from lk_jupyter.runs.log import RunLog
 from lk_jupyter.runs.run import Run
 
@@ -46,8 +47,8 @@ class RunMonitor:
         self.stopwatch = Stopwatch(sent_at)
         self.finished: Finished | None = None
         self.error: Exception | None = None
-        self.wake = threading.Event()
-        self.done = threading.Event()
+        self.wake = SafeEvent()
+        self.done = SafeEvent()
         self.run = run
         self._since = now() if sent_at is None else sent_at
         self._chunks: deque[str] = deque()

@@ -622,5 +622,21 @@ def test_no_log_shows_a_secret(server, start_client, caplog):
 
 
 def test_certificates_are_checked():
-    with Client("https://a.b", KEY) as client:
-        assert client._http._calls._transport._pool._ssl_context.verify_mode == ssl.CERT_REQUIRED
+    with Client("https://a.b", KEY) as client, client._http._lent() as calls:
+        assert calls._transport._pool._ssl_context.verify_mode == ssl.CERT_REQUIRED
+
+
+def test_a_lock_that_an_interrupt_has_left_taken_holds_up_no_other_request(server, client, monkeypatch):
+    def interrupted(calls, *_, **__):
+        calls._transport._pool._optional_thread_lock.__enter__()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lk_jupyter.api._http._sent", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.pricing.get()
+    server.json(PRICES)
+    other = threading.Thread(target=client.pricing.get, daemon=True)
+    other.start()
+    other.join(PATIENCE)
+    assert len(server.requests) == 1

@@ -1,10 +1,12 @@
 """lk_jupyter.runs.interrupts."""
 
+import sys
 import threading
 
 import pytest
+from patience import PATIENCE
 
-from lk_jupyter.runs.interrupts import is_interrupt, true_interrupts
+from lk_jupyter.runs.interrupts import SafeEvent, is_interrupt, true_interrupts
 
 
 class InTheWrongMoment(threading.Condition):
@@ -34,3 +36,52 @@ def test_other_errors_stay_what_they_are():
         raise RuntimeError("of another kind")
     assert not is_interrupt(RuntimeError())
     assert not is_interrupt(None)
+
+
+def wait_interrupted_at(event, step):
+    """Wait for the event, interrupted at this step of the interpreter; return whether it had so many."""
+    steps = 0
+
+    def count(frame, kind, _):
+        nonlocal steps
+        frame.f_trace_opcodes = True
+        steps += kind == "opcode"
+        if steps == step:
+            raise KeyboardInterrupt
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        event.wait(0.001)
+    finally:
+        sys.settrace(before)
+
+
+def test_an_event_can_be_set_wherever_a_wait_for_it_was_interrupted():
+    for step in range(1, 1000):
+        event = SafeEvent()
+        try:
+            wait_interrupted_at(event, step)
+        except KeyboardInterrupt:
+            setter = threading.Thread(target=event.set, daemon=True)
+            setter.start()
+            setter.join(PATIENCE)
+            assert event.is_set()
+            assert event.wait(PATIENCE)
+        else:
+            break
+    assert 10 < step < 999
+
+
+def test_all_that_wait_for_an_event_hear_of_it():
+    event, heard = SafeEvent(), []
+    waiting = [threading.Thread(target=lambda: heard.append(event.wait(PATIENCE)), daemon=True) for _ in range(5)]
+    for each in waiting:
+        each.start()
+    event.set()
+    for each in waiting:
+        each.join(PATIENCE)
+    assert heard == [True] * 5
+    event.clear()
+    assert not event.wait(0.01)

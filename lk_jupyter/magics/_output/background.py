@@ -13,6 +13,7 @@ from lk_jupyter.magics._output.live import StatusLine
 from lk_jupyter.magics._output.notification import DesktopNotification, notices
 from lk_jupyter.magics._output.run import RunDisplay, receipt
 from lk_jupyter.runs.clock import next_second
+from lk_jupyter.runs.interrupts import SafeEvent
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.terminal import TerminalText
@@ -28,7 +29,7 @@ _AT_ONCE = 50
 class Task(Protocol):
     """Something in the background that can be waited for: ``done`` is set once its end is shown."""
 
-    done: threading.Event
+    done: SafeEvent
 
     def runs(self) -> Sequence[Run]:
         """Return its runs, as far as they were started."""
@@ -40,7 +41,7 @@ class Detached:
     def __init__(
         self, run: Run, view: RunDisplay, pump: RunMonitor, notify: Callable[[DesktopNotification], None]
     ) -> None:
-        self.done = threading.Event()
+        self.done = SafeEvent()
         self._run = run
         self._view = view
         self._pump = pump

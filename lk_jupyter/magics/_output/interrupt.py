@@ -42,7 +42,7 @@ from lk_jupyter.magics._output.background import follow_detached
 from lk_jupyter.magics._output.run import RunDisplay, receipt
 from lk_jupyter.options.runs import AttachOptions, RerunOptions, StartOptions
 from lk_jupyter.runs.abort import let_go_at
-from lk_jupyter.runs.interrupts import true_interrupts
+from lk_jupyter.runs.interrupts import SafeEvent, true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.outcome import STOPPED_STATES
 from lk_jupyter.runs.run import Run
@@ -95,7 +95,7 @@ class Stop:
         self.act = act
         self.kernel_ends = False
         self._once = threading.Lock()
-        self._decided = threading.Event()
+        self._decided = SafeEvent()
 
     def __call__(self, again: threading.Event) -> None:
         """Act, once; ``again`` is set by a second interrupt, which is the user's for certain."""

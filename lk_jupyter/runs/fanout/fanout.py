@@ -28,7 +28,7 @@ from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
 from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, WAITING, FanOutMember
 from lk_jupyter.runs.fanout.plan import MOST_LANES, RunPlan, prepare_lanes
 from lk_jupyter.runs.fanout.score import Score
-from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, true_interrupts
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.reattach import is_same, run_of
 from lk_jupyter.runs.run import Run
@@ -73,7 +73,7 @@ class FanOut:
         self.parallel = min(options.parallel or setting("parallel"), len(lanes))
         self.max_cost = options.max_cost
         self.winner: FanOutMember | None = None
-        self.done = threading.Event()
+        self.done = SafeEvent()
         self.remarks: list[Notice] = []  # what is to be known before the start
         self._session = session
         self._first = options.stop_on_first
@@ -81,7 +81,7 @@ class FanOut:
         self._detaches = (options.on_interrupt or setting("on_interrupt")) == "detach"
         self._waiting = deque(self.lanes)
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping = SafeEvent()
         self._because: str | None = None
         self._begun = False
 

@@ -36,6 +36,7 @@ from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
 from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_at
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.follow import PAUSES
+from lk_jupyter.runs.interrupts import SafeEvent, in_background
 from lk_jupyter.runs.log import log_path
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
@@ -124,8 +125,8 @@ class Submission:
         self._answer: StreamingStartResponse | None = None
         self._error: BaseException | None = None
         self._doing = ""
-        self._unwanted = threading.Event()
-        self._done = threading.Event()
+        self._unwanted = SafeEvent()
+        self._done = SafeEvent()
         self._over = threading.Event()
         self._begun = threading.Lock()
 
@@ -135,7 +136,7 @@ class Submission:
         ``watch`` gets the name of each step that takes its time.
         """
         if not self._begun.locked():
-            threading.Thread(target=self._work, name="lk-send", daemon=True).start()
+            in_background(self._work, "lk-send")
         while not self._done.wait(_TICK):
             if watch and self._doing:
                 watch(self._doing)
