@@ -1445,6 +1445,7 @@ class Visit:
         digests.reached = reached = departing.writer.reached
         changed = self._changed(digests, asked)
         departing.share(list(changed.values()))
+        names = {id(self._namespace[name]): name for name in self._came if name in self._namespace}
         seen = set()
         for name in [*changed, *sorted(self._came - changed.keys())]:
             if name in changed:
@@ -1454,10 +1455,11 @@ class Visit:
                 waiting = []
             while waiting or reached.keys() - seen:
                 for held in waiting:
-                    place = (*held[:2], name)
+                    of = names.get(id(held[2]), name)  # what has a name is not counted for one that only holds it
+                    place = (*held[:2], of)
                     if place not in refused:
-                        reason = _added(departing, *held, name)
-                        reason = reason or _too_large(departing, name, None if name in asked else limit)
+                        reason = _added(departing, *held, of)
+                        reason = reason or _too_large(departing, of, None if of in asked else limit)
                         if reason:
                             refused[place] = "{} {}".format(name, reason)
                             return None

@@ -183,6 +183,15 @@ def test_what_is_only_read_does_not_come_back():
     assert here["total"] == 10_003
 
 
+def test_what_changes_in_place_is_counted_under_its_name_though_a_new_value_holds_it():
+    here = {"items": [1], "unread": [2]}
+    there = There(here)
+    there.names["items"].append(2)
+    there.names["both"] = [there.names["items"], there.names["unread"]]
+    departing, _ = there.visit.end(LIMIT)
+    assert departing.sizes.keys() == {"both", "items"}
+
+
 @pytest.mark.parametrize(
     ("value", "change"),
     [
