@@ -1,6 +1,7 @@
 """The bucket as an object, on the local cloud's S3."""
 
 import _thread
+import http.client
 import os
 import signal
 import threading
@@ -100,6 +101,25 @@ def test_a_folder_is_opened_page_by_page_and_by_the_begin_of_a_name(storage):
     assert rest.token is None
     assert [found.name for found in storage.ls_page("st-paged", begins="c").items] == ["c", "c.csv"]
     assert storage.ls_page("st-paged/none").items == []
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_an_upload_that_ends_before_its_content_changes_nothing(storage, monkeypatch, overwrite):
+    def ends(connection, content):
+        if content != b"new":
+            return send(connection, content)
+        connection.sock.close()
+        raise KeyboardInterrupt
+
+    send = http.client.HTTPConnection.send
+    storage.put(b"old", "st/cut/there.txt")
+    key = f"st/cut/{'there' if overwrite else 'not there'}.txt"
+    with monkeypatch.context() as patch:
+        patch.setattr(http.client.HTTPConnection, "send", ends)
+        with pytest.raises(KeyboardInterrupt):
+            storage.put(b"new", key, overwrite=overwrite)
+    storage.put(b"last", "st/cut/last.txt")
+    assert [(info.key, info.size) for info in storage.ls("st/cut")] == [("st/cut/last.txt", 4), ("st/cut/there.txt", 3)]
 
 
 def test_what_is_not_there_is_said_by_name(storage, tmp_path):
