@@ -133,6 +133,7 @@ def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make
         monkeypatch.setattr(module, "PATIENCE", 1.0)
     for module in (follow, abort):
         monkeypatch.setattr(module, "PAUSES", (0.0, 0.1))
+    others = set(threading.enumerate())  # of runs of other tests
     run_cell("%%lk_run --detach --save run\nimport time; time.sleep(600)")
     until(lambda: [run.status for run in cloud.client.workloads.list()] == ["running"])
     cloud.kill()
@@ -140,7 +141,7 @@ def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", int(cloud.base_url.rpartition(":")[2])))
         run_cell("sent = run.abort_soon()")
-        until(lambda: not {thread.name for thread in threading.enumerate()} & {"lk-show", "lk-end", "lk-abort"})
+        until(lambda: not {each.name for each in {*threading.enumerate()} - others} & {"lk-show", "lk-end", "lk-abort"})
     assert "No sign of the server" in (shown := run_cell("print(sent.words)"))
     assert "Follow it again: %lk_attach" in shown
     assert "The abort failed:" in shown
