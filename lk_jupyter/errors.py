@@ -46,10 +46,10 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter._lazy import renamed
 
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_COLOUR = r"\x1b\[[0-9;:]*m"  # Python compiles it when it is needed
 
 #: What a terminal obeys besides colors, and what turns the direction of text: names of others may hold it.
-_OBEYED = re.compile(r"\x1b(?!\[[0-9;:]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_OBEYED = r"\x1b(?!\[[0-9;:]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 
 class LkError(Exception):
@@ -58,7 +58,7 @@ class LkError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows instead of a traceback, with a link to the error's page."""
         name = type(self).__name__
-        return [f"{name}: {_OBEYED.sub('', str(self))}", f"More: {_page(name)}"]
+        return [f"{name}: {re.sub(_OBEYED, '', str(self))}", f"More: {_page(name)}"]
 
 
 class UsageError(LkError):
@@ -363,7 +363,7 @@ class RunFailed(RunError):
 
     def _render_traceback_(self) -> list[str]:
         """Return the traceback of the run and the message, which quotes the error only where no traceback does."""
-        shown = self.shown if _in_colour() else _COLOUR.sub("", self.shown)
+        shown = self.shown if _in_colour() else re.sub(_COLOUR, "", self.shown)
         cause = self.traceback.rstrip().rpartition("\n")[2]
         said, *page = super()._render_traceback_()
         return [*shown.splitlines(), said.replace(f" ({cause})", "") if cause else said, *page]
