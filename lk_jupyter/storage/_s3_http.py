@@ -91,7 +91,7 @@ class Wire:
     def __init__(self, credentials: Credentials, pauses: tuple[float, ...] = PAUSES) -> None:
         self._credentials = credentials
         self._pauses = pauses
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[tuple[str, http.client.HTTPConnection]] = []  # by the address of the server
         weakref.finalize(self, _close_all, self._idle)
         renew_in_child(self)
 
@@ -207,7 +207,7 @@ class Wire:
     def _send(self, request: Request, given: StorageCredentials) -> S3Response:
         host, path = urlsplit(address_of(given)).netloc, request.path(given.bucket_name)
         headers = signed(request, host, given, self._credentials.now())
-        connection = self._idle.pop() if self._idle else _opened(address_of(given))
+        connection = self._connection(address_of(given))
         try:
             target = f"{path}?{query_of(request.query)}" if request.query else path
             connection.request(request.method, target, request.body, headers)
@@ -216,8 +216,17 @@ class Wire:
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        self._idle.append((address_of(given), connection))
         return answer
+
+    def _connection(self, address: str) -> http.client.HTTPConnection:
+        """Return an idle connection to this server, or a new one; renewed credentials may name another server."""
+        while self._idle:
+            server, connection = self._idle.pop()
+            if server == address:
+                return connection
+            connection.close()
+        return _opened(address)
 
 
 def _checked(request: Request) -> Request:
@@ -226,9 +235,9 @@ def _checked(request: Request) -> Request:
     return replace(request, headers={**request.headers, "content-md5": checksum})
 
 
-def _close_all(connections: list[http.client.HTTPConnection]) -> None:
+def _close_all(connections: list[tuple[str, http.client.HTTPConnection]]) -> None:
     while connections:
-        connections.pop().close()
+        connections.pop()[1].close()
 
 
 def exists(key: str) -> ObjectExists:
