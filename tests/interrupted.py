@@ -223,7 +223,10 @@ def interrupted(places: Places, case: Case) -> list[str]:
     wrong = [] if how == "KeyboardInterrupt" else [f"ended with {how}"]
     with suppress(TimeoutError):
         _wait_for(lambda: not _active(places), ENDS_IN)
-    left = _active(places)
+    late = {run.execution_id for run in _active(places)}  # the server may begin one after its place has let go
+    with suppress(TimeoutError):
+        _wait_for(lambda: not late & {run.execution_id for run in _active(places)}, ENDS_IN)
+    left = [run for run in _active(places) if run.execution_id in late]
     wrong += [f"going on: {run.execution_id}, {run.status}" for run in left]
     for run in left:
         places.cloud.client.workloads.abort(run.execution_id)
