@@ -293,7 +293,7 @@ class RateLimited(ApiError):
 
 
 class ServerError(ApiError):
-    """The server failed, even after the retries where a retry is safe (HTTP 5xx).
+    """The server failed, even after the retries where a retry is safe (HTTP 408, 425, 5xx).
 
     The request may have taken effect.
 
@@ -309,8 +309,10 @@ STATUS_ERRORS: dict[int, type[ApiError]] = {
     402: PaymentRequired,
     403: Forbidden,
     404: NotFound,
+    408: ServerError,
     409: Conflict,
     422: Invalid,
+    425: ServerError,
     429: RateLimited,
 }
 

@@ -49,9 +49,9 @@ def keys(client: Client, org: str | None) -> list[Key]:
     """Return the caller's keys, then the organization's; a key of an organization has no caller."""
     found: list[Key] = []
     with suppress(Forbidden):
-        found += (_personal(key, _now(client)) for key in client.auth.list_api_keys())
+        found += (_personal(key, client.utc_now) for key in client.auth.list_api_keys())
     if org:
-        found += (_of_org(key, _now(client), org) for key in client.orgs.list_api_keys(org))
+        found += (_of_org(key, client.utc_now, org) for key in client.orgs.list_api_keys(org))
     return found
 
 
@@ -70,7 +70,7 @@ def named(client: Client, text: str, org: str | None) -> Key:
 
 def create(client: Client, name: str, org: str | None, expires: str | None) -> str:
     """Make a key, of the organization if there is one; return its secret, which is shown only once."""
-    until = end_of(expires, _now(client)) if expires else None
+    until = end_of(expires, client.utc_now) if expires else None
     if org:
         return client.orgs.create_api_key(org, OrgApiKeyCreate(name=name, expires_at=until)).plaintext_key
     return client.auth.create_api_key(ApiKeyCreate(key_name=name, expires_at=until)).api_key
@@ -89,10 +89,6 @@ def end_of(text: str, now: datetime) -> datetime:
             "90d, --expires 2030-12-31"
         ) from None
     return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=timezone.utc)
-
-
-def _now(client: Client) -> datetime:
-    return datetime.fromtimestamp(client.now(), timezone.utc)
 
 
 def _personal(key: ApiKey, now: datetime) -> Key:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -141,6 +142,11 @@ class Client:
     def now(self) -> float:
         """Return this moment in Unix seconds by the server's clock, as its last answer shows it."""
         return time.time() + self._http.ahead
+
+    @property
+    def utc_now(self) -> datetime:
+        """This moment by the server's clock."""
+        return datetime.fromtimestamp(self.now(), timezone.utc)
 
     @property
     def org_headers(self) -> dict[str, str]:

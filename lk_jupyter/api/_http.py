@@ -62,6 +62,9 @@ PROBE_TIMEOUT, PROBE_BYTES = 15.0, 4_000_000
 #: Seconds by which two clocks may differ and count as equal: a date has whole seconds, and an answer is on its way.
 _CLOSE = 30.0
 
+#: Unix seconds between which a server's clock is believed, from 2001 to 2286: it is counted with.
+_ERA = (1e9, 1e10)
+
 #: Redirects that one request follows.
 _MOVES = 5
 
@@ -210,8 +213,11 @@ class Http:
         try:
             yield client
         except Exception:
-            self._idle.append(client)
+            self._take_back(client)
             raise
+        self._take_back(client)
+
+    def _take_back(self, client: httpx.Client) -> None:
         if self._closed.is_set():
             client.close()
         else:
@@ -298,9 +304,10 @@ class Http:
         )
 
     def _compare_clocks(self, date: str | None) -> None:
-        with suppress(ValueError, TypeError):
-            ahead = parsedate_to_datetime(date or "").timestamp() - time.time()
-            self.ahead = ahead if abs(ahead) > _CLOSE else 0.0
+        with suppress(ValueError, TypeError, OverflowError):
+            there = parsedate_to_datetime(date or "").timestamp()
+            ahead = there - time.time()
+            self.ahead = ahead if abs(ahead) > _CLOSE and _ERA[0] < there < _ERA[1] else 0.0
 
     def found(
         self, call: Call, request: Callable[[str], httpx.Response], given_up: Event, given: SecretStr | None = None

@@ -10,14 +10,11 @@ from typing import TypeVar
 from lk_jupyter.errors import (
     ApiError,
     ConnectionFailed,
-    Forbidden,
     InvalidResponse,
     LkError,
-    NotFound,
     NotSignedIn,
     RateLimited,
     ServerError,
-    Unauthorized,
 )
 
 T = TypeVar("T")
@@ -25,12 +22,12 @@ T = TypeVar("T")
 #: Seconds without a sign from the server after which a state is no longer asked for.
 PATIENCE = 900.0
 
-#: The same for a server that is there and does not know the thing (yet), or takes no key.
+#: The same for a server that is there and refuses: it does not know the thing (yet), takes no key, has a rule.
 PATIENCE_UNKNOWN = 10.0
-_REFUSALS = (NotFound, NotSignedIn, Unauthorized, Forbidden)
 
 #: Failures that may be over in a while.
-BROKEN = (ConnectionFailed, InvalidResponse, RateLimited, ServerError, *_REFUSALS)
+_PASSING = (ConnectionFailed, InvalidResponse, RateLimited, ServerError)
+BROKEN = (*_PASSING, ApiError, NotSignedIn)
 
 
 def advised(error: LkError, advice: str) -> LkError:
@@ -46,10 +43,10 @@ def check_patience(error: LkError, heard: float, advice: str) -> None:
     """Let a failure pass that may be over in a while; ``heard`` is when the server last gave a sign.
 
     Raises ConnectionFailed, with the advice, after 15 minutes; the error itself, with the advice, when the server is
-    in reach and keeps answering that it doesn't know the thing, or doesn't accept the key; any other error at once.
+    in reach and keeps refusing; any other error at once.
     """
     waited = time.monotonic() - heard
-    if not isinstance(error, BROKEN) or (isinstance(error, _REFUSALS) and waited > PATIENCE_UNKNOWN):
+    if not isinstance(error, BROKEN) or (not isinstance(error, _PASSING) and waited > PATIENCE_UNKNOWN):
         raise advised(error, advice)
     if waited > PATIENCE:
         raise ConnectionFailed(f"No sign of the server for {PATIENCE / 60:.0f} minutes. {advice}")

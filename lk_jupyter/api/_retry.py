@@ -70,7 +70,8 @@ AGAIN: dict[int | Loss, Callable[[Endpoint], bool]] = {
     Loss.ANSWER: _repeatable,
     429: _always,
     500: _reading,
-    **dict.fromkeys((502, 503, 504, 520, 522, 524), _repeatable),  # a gateway's word for an answer that did not come
+    # A gateway's word for an answer that did not come.
+    **dict.fromkeys((408, 425, 502, 503, 504, 520, 522, 524), _repeatable),
 }
 
 
@@ -94,9 +95,9 @@ def asked_pause(retry_after: str | None, now: datetime, date: str | None = None)
         return None
     if retry_after.strip().isdecimal():
         return float(retry_after)
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):
         now = parsedate_to_datetime(date) if date else now
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):
         return max(0.0, (parsedate_to_datetime(retry_after) - now).total_seconds())
     return None
 

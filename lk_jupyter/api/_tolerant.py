@@ -7,6 +7,7 @@ a field that may be missing, a row of a list. What identifies the thing itself m
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -41,8 +42,8 @@ def read(kind: TypeAdapter[Any], returns: Any, body: bytes) -> tuple[Any, str]:
         return kind.validate_json(body or b"null"), ""
     except ValidationError as error:
         try:
-            content = from_json(body)
-        except ValueError:
+            content = _decoded(body)
+        except (ValueError, RecursionError):
             raise error from None
         refused = error
     several = get_args(returns) if get_origin(returns) in {Union, UnionType} else ()
@@ -53,6 +54,15 @@ def read(kind: TypeAdapter[Any], returns: Any, body: bytes) -> tuple[Any, str]:
             except ValidationError:
                 continue
     raise refused
+
+
+def _decoded(body: bytes) -> Any:
+    """Return what JSON says, in whatever encoding it comes; what is not text of it is replaced."""
+    try:
+        return from_json(body)
+    except ValueError:
+        found = json.loads(body.decode(json.detect_encoding(body), errors="replace"))
+        return from_json(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
 
 
 def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:

@@ -19,15 +19,7 @@ from typing import Protocol
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._polling import PATIENCE
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.errors import (
-    ApiError,
-    Conflict,
-    LkError,
-    NotFound,
-    OperationNotAvailable,
-    RateLimited,
-    ServerError,
-)
+from lk_jupyter.errors import ApiError, LkError, NotFound, OperationNotAvailable
 from lk_jupyter.runs.follow import PAUSES, Ending
 from lk_jupyter.runs.interrupts import SafeEvent, all_served, in_background
 
@@ -131,13 +123,14 @@ class Abort:
         try:
             for pause in chain(PAUSES, repeat(PAUSES[-1])):
                 time.sleep(pause)
-                self._send()
-                if self.accepted:
-                    self._look()
+                try:
+                    self._send()
+                    if self.accepted:
+                        self._look()
+                except Exception as error:  # noqa: BLE001 (whatever it is, the abort is repeated)
+                    self.error = error
                 if self.ended.is_set() or self._over or time.monotonic() > end:
                     return
-        except Exception as error:  # noqa: BLE001 (it is said where the abort is waited for)
-            self.error = error
         finally:
             self._over = True
             _finished(self)
@@ -152,7 +145,7 @@ class Abort:
             if isinstance(error, NotFound) and self._send_older():
                 self.accepted, self.error = True, None
             else:
-                self._over = is_absent or (isinstance(error, ApiError) and not isinstance(error, _PASSING))
+                self._over = is_absent or (isinstance(error, ApiError) and error.status in _FINAL)
                 self.error = error
         else:
             self.accepted, self.error = True, None
@@ -189,8 +182,8 @@ class Abort:
         return over
 
 
-#: Refusals after which another try may succeed.
-_PASSING = (NotFound, Conflict, RateLimited, ServerError)
+#: Refusals after which no other try succeeds. A key may be taken again in a moment.
+_FINAL = {400, 403, 422}
 
 
 def _first_line(error: Exception) -> str:

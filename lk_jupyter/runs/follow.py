@@ -242,7 +242,7 @@ class Follower:
             self._is_cut = not join.is_joined
             if not self._finished:
                 self._ending.stream_is_over = self.lost and not self.stop.is_set()
-        except (*BROKEN, ApiError) as error:  # a refused stream is no ended run either
+        except BROKEN as error:  # a refused stream is no ended run either
             self._is_cut = self._is_cut or self.log.size > 0 or not isinstance(error, ApiError)
         finally:
             self.drop()

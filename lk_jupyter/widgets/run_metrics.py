@@ -6,7 +6,7 @@ import math
 from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from functools import partial
 from html import escape
 from typing import Any, ClassVar
@@ -93,7 +93,7 @@ class RunMetrics(View):
         if not window:
             return read(run, step=self._step)
         record = run.record
-        began = record.start_time or record.job_start or record.known_since or _now_of(run)
+        began = record.start_time or record.job_start or record.known_since or run.session.client.utc_now
         first, last = (began + timedelta(seconds=second) for second in window)
         return read(run, start=first, end=last, step=self._step)
 
@@ -143,15 +143,10 @@ class RunMetrics(View):
         return partial(plots, self._found, head) if self._ended and any(self._found) else None
 
 
-def _now_of(run: Run) -> datetime:
-    """Return this moment by the clock of the run's server, which sets the times of its record."""
-    return datetime.fromtimestamp(run.session.client.now(), timezone.utc)
-
-
 def _is_settled(run: Run, record: ExecutionRecord) -> bool:
     """Whether no more samples come."""
     ended = record.end_time or record.job_end or record.finish_time
-    return is_final(record.status) and (ended is None or _now_of(run) - ended > _SETTLED)
+    return is_final(record.status) and (ended is None or run.session.client.utc_now - ended > _SETTLED)
 
 
 def _why(records: list[ExecutionRecord], window: list[float]) -> str:

@@ -626,6 +626,14 @@ def test_certificates_are_checked():
         assert calls._transport._pool._ssl_context.verify_mode == ssl.CERT_REQUIRED
 
 
+def test_a_client_that_was_closed_meanwhile_keeps_no_connection_of_a_request_that_fails(client):
+    lent = client._http._lent()
+    calls = lent.__enter__()
+    client.close()
+    assert not lent.__exit__(ValueError, ValueError("odd"), None)
+    assert calls.is_closed
+
+
 def test_a_lock_that_an_interrupt_has_left_taken_holds_up_no_other_request(server, client, monkeypatch):
     def interrupted(calls, *_, **__):
         calls._transport._pool._optional_thread_lock.__enter__()

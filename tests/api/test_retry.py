@@ -22,6 +22,8 @@ NOW = datetime(2026, 11, 1, 12, 0, tzinfo=timezone.utc)
         (502, [READ, ABORT]),
         (503, [READ, ABORT]),
         (504, [READ, ABORT]),
+        (408, [READ, ABORT]),
+        (425, [READ, ABORT]),
         (500, [READ]),
         (200, []),
         (401, []),
@@ -36,8 +38,8 @@ def test_what_is_tried_again(end, endpoints_tried_again):
 
 
 def test_the_outcome_of_a_start_is_unknown_after_a_lost_answer_or_a_gateway_error_only():
-    ends = [Loss.NEVER_SENT, Loss.ANSWER, 429, 500, 502, 503, 504, 401, 422]
-    assert [end for end in ends if unknown(START, RequestOutcome(end))] == [Loss.ANSWER, 502, 503, 504]
+    ends = [Loss.NEVER_SENT, Loss.ANSWER, 408, 425, 429, 500, 502, 503, 504, 401, 422]
+    assert [end for end in ends if unknown(START, RequestOutcome(end))] == [Loss.ANSWER, 408, 425, 502, 503, 504]
     assert not any(unknown(endpoint, RequestOutcome(end)) for end in ends for endpoint in (READ, ABORT))
 
 
@@ -51,6 +53,7 @@ def test_the_outcome_of_a_start_is_unknown_after_a_lost_answer_or_a_gateway_erro
         ("soon", None),
         ("-3", None),
         ("Sun, 01 Nov 2026 12:00:30", None),
+        ("Sun, 01 Nov 99999999999 12:00:30 GMT", None),
         ("", None),
         (None, None),
     ],

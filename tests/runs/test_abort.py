@@ -71,10 +71,14 @@ def test_a_refusal_to_abort_what_has_ended_is_its_end(client, server, status, st
     assert cloud.aborts == 1
 
 
+#: Refusals that say nothing of the run: a key that is taken again in a moment, a gateway between.
+PASSING = (401, 402, 408, 418, 425, 451)
+
+
 @pytest.mark.parametrize(
     "failure",
-    [said(503, "{}"), said(500, "{}"), said(502, "<html>", "text/html"), ()],
-    ids=["503", "500", "page", "lost"],
+    [said(503, "{}"), said(500, "{}"), said(502, "<html>", "text/html"), (), *(said(each, "{}") for each in PASSING)],
+    ids=["503", "500", "page", "lost", *map(str, PASSING)],
 )
 def test_a_failure_is_said_at_once_and_the_abort_is_repeated_in_the_background(client, server, failure, monkeypatch):
     monkeypatch.setattr(abort, "PAUSES", (0.0,))
@@ -105,6 +109,20 @@ def test_a_refusal_for_good_is_not_repeated(client, server):
     assert not sent.wait(PATIENCE)
     assert "Not your run" in sent.words
     assert cloud.aborts == 1
+
+
+def test_an_abort_is_repeated_after_an_error_that_nobody_thought_of(client, server, monkeypatch):
+    monkeypatch.setattr(abort, "PAUSES", (0.0,))
+    server.handler = Cloud(ODD["empty"])
+    errors, send = [OverflowError("too large")], client.workloads.abort
+
+    def fail_once(run):
+        if errors:
+            raise errors.pop()
+        return send(run)
+
+    monkeypatch.setattr(client.workloads, "abort", fail_once)
+    assert abort_soon(client, RUN).ended.wait(PATIENCE)
 
 
 def test_an_abort_that_is_on_its_way_is_not_sent_twice(client, server):

@@ -184,7 +184,7 @@ def _measured(session: Connection, runs: list[RunSummary]) -> list[RunSummary]:
 
 
 def _read(session: Connection, past: RunSummary) -> dict[str, Any]:
-    now = datetime.fromtimestamp(session.client.now(), timezone.utc)
+    now = session.client.utc_now
     settled = now - past.created_at > _SETTLED + timedelta(seconds=past.seconds or 0)
     return keep_summary(Run(session, past.execution_id), past.seconds, settled=settled)
 

@@ -189,7 +189,7 @@ def read(
         5
     """
     record = run.record
-    began, ended = _window(record, run.session.client.now())
+    began, ended = _window(record, run.session.client.utc_now)
     first, last = _aware(start) or began, _aware(end) or ended
     if last < first:
         raise UsageError(f"The window ends at {last:%H:%M:%S}, before it starts at {first:%H:%M:%S}.")
@@ -248,8 +248,7 @@ def _ask(run: Run, window: tuple[datetime, datetime], step: float, *, whole: boo
     return read_metrics(run.execution_id, first.isoformat(), last.isoformat(), duration)
 
 
-def _window(record: ExecutionRecord, now: float) -> tuple[datetime, datetime]:
-    at = datetime.fromtimestamp(now, timezone.utc)
+def _window(record: ExecutionRecord, at: datetime) -> tuple[datetime, datetime]:
     began = record.start_time or record.job_start or record.known_since or at
     ended = record.end_time or record.job_end or record.finish_time
     return began, max(began, ended or at)

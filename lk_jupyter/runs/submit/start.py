@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from lk_jupyter.api._client import Client
@@ -118,7 +118,7 @@ def sent_once(client: Client, token: str, send: Callable[[], Started]) -> Starte
 
     Raises OutcomeUnknown when neither the answer nor the lookup came through, else the errors of the API.
     """
-    asked = datetime.fromtimestamp(client.now(), timezone.utc)
+    asked = client.utc_now
     try:
         return send()
     except (OutcomeUnknown, InvalidResponse, ServerError) as error:
