@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import { Cloud, PACE } from './cloud';
+import { runsOf } from './runs';
 
 const SIGNED_IN = { state: 'signed-in', base_url: '', is_local: true, balance_path: 'billing/credits' };
 let asked: string[];
@@ -123,4 +124,22 @@ test('a run that is billed and in no list is looked for once', async () => {
   await cloud.refresh('burnRate', 'running', 'burnRate');
   await vi.advanceTimersByTimeAsync(0);
   expect(asked.filter(path => path === 'burn-rate')).toHaveLength(4);
+});
+
+test('a run that begins after the list of active runs was heard has not ended', async () => {
+  const cloud = new Cloud();
+  const old = { execution_id: 'old', base_url: '', state: 'running', going_on: true, created_at: 1, line: '' };
+  let runs = [old];
+  answer = path => Response.json(path === 'status' ? SIGNED_IN : path === 'journal' ? { runs, before: null } : []);
+  await cloud.refresh('status', 'running', 'journal');
+  const states = () => runsOf(cloud.data).map(run => [run.id, run.state]);
+  expect(states()).toEqual([['old', 'ended']]);
+  runs = [{ ...old, execution_id: 'new', created_at: 2 }, old];
+  await cloud.refresh('journal');
+  expect(states()).toEqual([
+    ['new', 'running'],
+    ['old', 'ended']
+  ]);
+  await cloud.refresh('journal', 'running');
+  expect(states()).toContainEqual(['new', 'ended']);
 });

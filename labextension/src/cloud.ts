@@ -4,6 +4,7 @@ import { ISignal, Signal } from '@lumino/signaling';
 
 import { request, Trouble } from './request';
 import { RunStore } from './runStore';
+import { runsOf } from './runs';
 import {
   BurnRateContent,
   CreditsBalance,
@@ -41,6 +42,8 @@ export type Topic = keyof Heard;
 /** The records of runs that go on: no list shows when the code of a run began, from which it is billed. */
 export interface Records {
   records?: ReadonlyMap<string, ExecutionRecord>;
+  /** Runs that began after the list of active runs was heard: that it lacks them says nothing. */
+  begun?: ReadonlySet<string>;
 }
 
 /** How often a record is read that does not show it yet. */
@@ -146,6 +149,7 @@ export class Cloud {
       delete this.asked[topic];
     }
     delete this.data.records;
+    delete this.data.begun;
     this.looks.clear();
     this.take('status', status);
     await this.first();
@@ -229,7 +233,13 @@ export class Cloud {
     if (topic === 'running' && this.hasCome(answer as Workload[])) {
       this.invalidate('journal', 'burnRate'); // the one knows of which cell that is, the other what it costs
     }
+    const before = this.data[topic] && this.active();
     this.data[topic] = answer;
+    if (topic === 'running') {
+      delete this.data.begun;
+    } else if (before && (topic === 'journal' || topic === 'history') && this.begins(before)) {
+      this.invalidate('running');
+    }
     const { status } = this.data;
     if (status?.state === 'signed-in') {
       this.account = `${status.base_url} ${status.organization?.slug ?? ''}`;
@@ -241,6 +251,20 @@ export class Cloud {
     } else if (topic === 'burnRate' && this.seeks(answer as BurnRateContent)) {
       void this.refresh('running', 'history', 'journal', 'balance', 'burnRate');
     }
+  }
+
+  /** The runs that are active, as far as other lists than that of the active ones tell. */
+  private active(): Set<string> {
+    const { status, journal, history } = this.data;
+    const runs = runsOf({ status, journal, history });
+    return new Set(runs.filter(run => run.goingOn).map(run => run.id));
+  }
+
+  /** Whether a run is active that was in no list before; it has not ended because the older list lacks it. */
+  private begins(before: ReadonlySet<string>): boolean {
+    const begun = [...this.active()].filter(id => !before.has(id));
+    this.data.begun = new Set([...(this.data.begun ?? []), ...begun]);
+    return begun.length > 0;
   }
 
   /** Whether a run is billed that no list had: one that begins and ends between two lists is in none of them. */

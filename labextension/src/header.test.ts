@@ -68,6 +68,11 @@ test('an end that a notebook keeps stays what it is while the lists only tell th
   expect(says(KEPT, gone)).toMatchObject({ label: 'Ended', ended: true });
 });
 
+test('a run whose cell is active has not ended because a list lacks it', () => {
+  const gone = { ...heard('running')!, state: 'ended', goingOn: false };
+  expect(says({ ...KEPT, state: 'pending' }, gone, NOW, true)).toMatchObject({ label: 'Pending', ended: false });
+});
+
 test('a run that waits is not billed, and says for how long it waits', () => {
   const created_at = new Date(NOW - 31_000).toISOString();
   const kept = { ...KEPT, state: 'pending', seconds: undefined, cost: undefined, told: ['installing pandas'] };

@@ -95,7 +95,7 @@ export function headerOf(
   const isFresh = at.isLive || at.now - at.since < FRESH;
   const savedEnded = hasEnded({ status: saved.state });
   const isAhead = run && (savedEnded ? run.goingOn : rank(saved.state) > rank(run.state) && run.goingOn);
-  const isVague = run && savedEnded && run.state === 'ended'; // how, the lists don't tell yet
+  const isVague = run?.state === 'ended' && (savedEnded || at.isLive); // the lists don't tell how, the kernel does
   const heard = run && !(isFresh && isAhead) && !isVague ? run : null;
   const state = heard ? heard.state : saved.state;
   const ended = heard ? !heard.goingOn : savedEnded;

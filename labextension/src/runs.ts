@@ -85,21 +85,21 @@ const bare = (address: string) => address.replace(/\/+$/, '');
 
 /** Join what was heard of one server, newest first, those that go on before all others. */
 export function runsOf(heard: Partial<Heard> & Records): RunRow[] {
-  const { status, running, journal, history, machines, records } = heard;
+  const { status, running, journal, history, machines, records, begun } = heard;
   const isHere = isOf(status);
   const prices = pricesOf(machines?.machine_types ?? []);
   const rows = new Map<string, RunRow>();
   const add = (row: RunRow) => rows.set(row.id, { ...rows.get(row.id), ...row });
-  history?.executions.filter(hasId).map(run => add(ofHistory(run, prices)));
+  history?.executions?.filter(hasId).map(run => add(ofHistory(run, prices)));
   const going = running && new Set(running.map(run => run.execution_id));
   running
     ?.filter(hasId)
     .filter(run => !rows.get(run.execution_id)?.goingOn)
     .map(run => add(ofWorkload(run, prices)));
-  const known = journal?.runs.filter(run => hasId(run) && (rows.has(run.execution_id!) || isHere(run)));
+  const known = journal?.runs?.filter(run => hasId(run) && (rows.has(run.execution_id!) || isHere(run)));
   known?.map(run => rows.set(run.execution_id!, fromJournal(run, rows.get(run.execution_id!))));
   for (const row of rows.values()) {
-    if (going && row.goingOn && !going.has(row.id)) {
+    if (going && row.goingOn && !going.has(row.id) && !begun?.has(row.id)) {
       Object.assign(row, { goingOn: false, state: 'ended', record: null, kept: NO_BILL }); // how, and what it cost, is not heard yet
     } else if (row.goingOn) {
       row.record = records?.get(row.id) ?? row.record;
