@@ -61,8 +61,8 @@ class Run:
 
     Example:
         >>> run = session.run("print(6 * 7)", gpu="A100")
-        >>> [type(event).__name__ for event in run.follow()]
-        ['Output', 'Finished']
+        >>> sorted({type(event).__name__ for event in run.follow()})
+        ['Finished', 'Output']
         >>> run.wait(timeout=60).return_code, run.is_finished
         (0, True)
         >>> run.result().stdout.strip(), run.status, run.machine.hardware_profile
