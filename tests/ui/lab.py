@@ -96,6 +96,8 @@ def _command(lab: Lab) -> list[str]:
         "--LanguageServerManager.autodetect=False",  # it starts npm
         *(f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={lab.root}"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={httpx.URL(lab.url).port}", "--ServerApp.port_retries=0"),
+        # A port that was free when a kernel was to start may not be so when it has: that kernel never answers.
+        *(["--KernelManager.transport=ipc"] if sys.platform == "linux" else []),
     ]
 
 

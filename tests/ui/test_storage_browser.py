@@ -44,8 +44,7 @@ def test_somebody_looks_around_in_the_bucket_drops_a_file_and_loads_tables(open_
         "from lk_jupyter.widgets import StorageBrowser\nStorageBrowser('ui')",
         "print(it_s_100_new.shape, cities['city'].tolist())",
     )
-    book.run(0)
-    browser = book.output(0)
+    browser = book.run(0)
     rows = browser.get_by_role("treeitem")
     expect(rows).to_have_count(6)
 
@@ -68,11 +67,11 @@ def test_somebody_looks_around_in_the_bucket_drops_a_file_and_loads_tables(open_
     expect(browser.get_by_role("treeitem", name="Only names starting with “012”")).to_be_visible()
     expect(rows).to_have_count(6 + 2 + 11)
     browser.get_by_role("treeitem", name="many/").press("ArrowLeft")
-    size = browser.get_by_role("group", name="Sort by").get_by_role("button", name="Size")
+    sort_by = browser.get_by_role("group", name="Sort by")
     for last in ("zero.csv", "train.parquet"):  # the largest files first, then the smallest
-        size.click()
+        sort_by.get_by_role("button", name="Size").click()
         expect(rows.last).to_contain_text(last)
-    browser.get_by_role("group", name="Sort by").get_by_role("button", name="Name").click()
+    sort_by.get_by_role("button", name="Name").click()
 
     crumbs = browser.get_by_role("navigation", name="Folder").get_by_role("button")
     expect(crumbs).to_have_text(["ui", "many"])
@@ -91,7 +90,8 @@ def test_somebody_looks_around_in_the_bucket_drops_a_file_and_loads_tables(open_
     browser.get_by_role("treeitem", name="it's 100% new.csv").click()
     expect(browser.get_by_role("region", name="First rows")).to_contain_text("Köln")
     browser.get_by_role("button", name="Load into pandas").click()
-    expect(browser.get_by_text('read_csv("lk://ui/it\'s 100% new.csv")')).to_have_count(1)
+    code = 'read_csv("lk://ui/it\'s 100% new.csv")'  # later also in the picture behind the living widget
+    expect(browser.get_by_text(code).filter(visible=True)).to_have_count(1)
 
     browser.get_by_role("treeitem", name="train.parquet").click()
     expect(browser.get_by_role("region", name="Preview of ui/train.parquet")).to_be_visible()
