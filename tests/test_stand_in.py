@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime
@@ -14,13 +15,14 @@ from threading import Event
 from unittest.mock import ANY
 
 import pytest
-from api.scripted import answer
+from api.scripted import ScriptedServer, answer
 from patience import PATIENCE
 from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 
 from lk_jupyter import session
 from lk_jupyter.account.api_keys import create, keys
 from lk_jupyter.api import _polling, _retry
+from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.inference import CreateDeploymentRequest, Deployment
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatMessage
@@ -49,8 +51,9 @@ from lk_jupyter.magics._output.live import StatusLine
 from lk_jupyter.magics.vms import row_of
 from lk_jupyter.options.runs import RunOptions, ServerOptions
 from lk_jupyter.runs import abort, follow
+from lk_jupyter.runs.notebooks import servers
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
-from lk_jupyter.runs.notebooks.servers import start_server
+from lk_jupyter.runs.notebooks.servers import start_server, stop_server
 from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.outcome import INCOMPLETE
 from lk_jupyter.runs.package.bundle import Limits, bundle
@@ -533,6 +536,38 @@ def test_a_machine_that_is_wanted_no_more_is_ended_though_its_state_cannot_be_re
     with pytest.raises(UsageError, match="no longer waited for"):
         HostedKernel.start(connected, ServerOptions(gpu="A100"), unwanted)
     assert cloud.calls["POST /workloads/stop/{}"] == 1
+
+
+@pytest.mark.parametrize(
+    "reply", [(404, {"detail": "Not Found"}), (405, {"detail": "Method Not Allowed"}), (202, ""), (200, {})]
+)
+def test_a_machine_that_does_not_end_as_it_is_asked_to_is_aborted(cloud, connected, monkeypatch, reply):
+    cloud.word = "running"
+    run = start_server(connected, ServerOptions(gpu="A100"))
+    monkeypatch.setattr(servers, "_GRACE", 0.1)
+
+    def ends(_):
+        cloud.word = "aborted"
+        return 200, {}
+
+    cloud.on("POST /workloads/stop/{}", reply).on("POST /workloads/abort/{}", ends)
+    stop_server(run)
+    assert run.wait(timeout=PATIENCE).status == "aborted"
+    assert cloud.calls["POST /workloads/abort/{}"] == 1
+
+
+@pytest.mark.parametrize(
+    "odd", ["<html>Starting your server</html>", "", "null", "{}", '{"message": "ok"}', '[{"name": "python3"}]', "[7]"]
+)
+def test_an_odd_answer_of_a_jupyter_server_is_an_error_of_ours(odd):
+    with closing(ScriptedServer()) as server, closing(HostedServer(f"{server.url}/", "token")) as hosted:
+        for _ in range(3):
+            server.reply(answer(200, odd, "text/plain"))
+        assert not hosted.is_ready()
+        with pytest.raises(InvalidResponse, match="something else"):
+            hosted.has_kernel("k")
+        with pytest.raises(InvalidResponse, match="something else"):
+            hosted.start_kernel()
 
 
 def test_a_router_that_is_no_model_is_asked_which_model_it_means(cloud, connected):

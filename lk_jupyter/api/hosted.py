@@ -6,6 +6,7 @@ It is no part of the cloud's API: its token is its own, and the account's key ne
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -58,25 +59,34 @@ class HostedServer:
     def is_ready(self) -> bool:
         """Whether the server answers, to this token. Raises InvalidResponse when it does not take it."""
         try:
-            status = self._http.get("api/kernels").status_code
+            answer = self._http.get("api/kernels")
         except httpx.HTTPError:
             return False
-        if status in {401, 403}:
+        if answer.status_code in {401, 403}:
             raise InvalidResponse(f"The Jupyter server at {self.url} doesn't accept the token of its run.")
-        return status == 200
+        return answer.status_code == 200 and _list_of_ids(answer) is not None  # a page says that it is being started
 
     def start_kernel(self, name: str | None = None) -> str:
         """Start a kernel, by default of the server's own kind, and return its id."""
-        made = self._send("POST", "api/kernels", {"name": name} if name else {}, patience=_START_PATIENCE)
+        body = {"name": name} if name else {}
+        answer = self._send("POST", "api/kernels", body, patience=_START_PATIENCE)
+        made = _json(answer)
+        if not isinstance(made, dict) or "id" not in made:
+            raise self._odd("POST api/kernels")
         return str(made["id"])
 
     def has_kernel(self, kernel: str) -> bool:
         """Whether the server knows this kernel still."""
         return any(found["id"] == kernel for found in self.kernels())
 
+    def _odd(self, asked: str) -> InvalidResponse:
+        return InvalidResponse(f"The Jupyter server at {self.url} answered {asked} with something else than a kernel.")
+
     def kernels(self) -> list[dict[str, Any]]:
         """Return the kernels, each with ``id``, ``execution_state`` and ``last_activity``; asking is no activity."""
-        found: list[dict[str, Any]] = self._send("GET", "api/kernels?no_track_activity=1")
+        found = _list_of_ids(self._send("GET", "api/kernels?no_track_activity=1"))
+        if found is None:
+            raise self._odd("GET api/kernels")
         return found
 
     def interrupt(self, kernel: str) -> None:
@@ -91,7 +101,7 @@ class HostedServer:
         """Return the address of a kernel's web socket."""
         return f"ws{self.url.removeprefix('http')}api/kernels/{quote(kernel)}/channels?session_id={quote(session)}"
 
-    def _send(self, method: str, path: str, body: Any = None, patience: float = PATIENCE) -> Any:
+    def _send(self, method: str, path: str, body: Any = None, patience: float = PATIENCE) -> httpx.Response:
         try:
             answer = self._http.request(method, path, json=body, timeout=patience)
         except httpx.HTTPError as error:
@@ -100,9 +110,23 @@ class HostedServer:
             if answer.status_code in {502, 503, 504}:  # it does not listen yet
                 problem = f"HTTP {answer.status_code}"
             elif answer.is_success:
-                return answer.json() if answer.content else None
+                return answer
             else:
                 raise InvalidResponse(
                     f"The Jupyter server at {self.url} refused {method} {path} (HTTP {answer.status_code})."
                 )
         raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer ({problem}).")
+
+
+def _json(answer: httpx.Response) -> Any:
+    """Return what an answer holds as JSON; None where it is none."""
+    with suppress(ValueError, RecursionError):
+        return answer.json()
+    return None
+
+
+def _list_of_ids(answer: httpx.Response) -> list[dict[str, Any]] | None:
+    """Return a list of things that have an id; None where it is none."""
+    found = _json(answer)
+    is_list = isinstance(found, list) and all(isinstance(each, dict) and "id" in each for each in found)
+    return found if is_list else None

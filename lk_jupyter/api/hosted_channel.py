@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -26,6 +27,9 @@ _PAUSE, _TICK = 0.5, 0.2
 
 #: States in which a kernel has lost what it was asked.
 _DEAD = {"restarting", "autorestarting", "dead"}
+
+#: What reading a message raises that is none of Jupyter's: the others count.
+ODD = (ValueError, TypeError, LookupError, AttributeError, struct.error)
 
 DIED = "The session's Python died and was restarted on the same machine; its variables are lost."
 LOST = "The connection broke while the cell was sent, and the session doesn't know it. Run the cell again."
@@ -111,7 +115,8 @@ class Channel:
                     self._check()
                     self._ready.set()
                     for data in self._socket:
-                        self._take(_read(data))
+                        with suppress(*ODD):
+                            self._take(_read(data))
             except (WebSocketException, OSError):
                 pass
             self._ready.clear()

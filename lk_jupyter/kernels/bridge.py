@@ -27,6 +27,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from lk_jupyter.api.execution import is_final
+from lk_jupyter.api.hosted_channel import ODD
 from lk_jupyter.errors import LkError
 from lk_jupyter.kernels.lease import Lease
 from lk_jupyter.kernels.sockets import CHANNELS, KernelMessage, Sockets
@@ -138,7 +139,8 @@ class Bridge:
                         await self._refuse()
                     self._ready.set()
                     async for data in self._socket:
-                        await self._take(data)
+                        with suppress(*ODD):
+                            await self._take(data)
             self._socket = None
             if not self._gone:
                 self._ready.clear()

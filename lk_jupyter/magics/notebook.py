@@ -17,7 +17,6 @@ from IPython.display import display
 from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.config.files import platform_path
-from lk_jupyter.errors import LkError
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import interrupt
@@ -156,7 +155,7 @@ def _waited_for(run: Run, watch: Callable[[str], object]) -> HostedServer:
     """Wait until the server of a run answers; a server that doesn't answer is stopped."""
     try:
         return wait_for_server(run, watch)
-    except LkError as error:
+    except Exception as error:
         stop_server(run, error)
         raise
 

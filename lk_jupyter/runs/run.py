@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
@@ -567,8 +567,10 @@ class Run:
         """
         try:
             self._session.client.workloads.stop(self.execution_id)
-        except NotFound:
-            return
+        except NotFound:  # it has ended, or the server can only abort
+            with suppress(NotFound):
+                if not is_final(self.status):
+                    self.abort_soon()
 
     def logs(self, limit: int = 1000, hours: int = 24) -> list[LogEntry]:
         """Return the stored lines in order of time.

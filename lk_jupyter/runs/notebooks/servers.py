@@ -111,18 +111,30 @@ def wait_for_server(run: Run, watch: Callable[[str], object] | None = None) -> H
 
 
 def stop_server(run: Run, because: BaseException | None = None) -> None:
-    """End a hosted Jupyter server and its bill, as far as it takes: kill it when it cannot be asked to end.
+    """End a hosted Jupyter server and its bill, as far as it takes: kill it when it does not end as it is asked to.
 
     An error that it is ended for is given what is known of the server, where that may still be active.
     """
-    try:
+    has_ended = False
+    with suppress(LkError):
         run.stop()
-    except LkError:
+        has_ended = _ends(run)
+    if not has_ended:
         abort = run.abort_soon()  # it is repeated in the background
         if not abort.wait(_GRACE) and isinstance(because, LkError):
             advised(because, abort.words)
     with suppress(LkError):
         _ = run.record  # so that the journal knows, if it has ended already
+
+
+def _ends(run: Run) -> bool:
+    """Wait for the end of a server that was asked to end, and return whether it has."""
+    end = time.monotonic() + 2 * _GRACE
+    while not is_final(run.status):
+        if time.monotonic() > end:
+            return False
+        time.sleep(_PACE)
+    return True
 
 
 def servers(session: Connection) -> list[Workload]:

@@ -346,6 +346,7 @@ class WarmPython:
             if is_final(state):
                 return f"Session {self.name} has ended: {ENDED.get(state, state)}. The next cell starts a new machine."
             if not self._kernel.is_known():
+                stop_server(self.run)  # else it would be billed beside the next one
                 return f"Session {self.name} was idle for too long. The next cell starts a new machine."
         except BROKEN as error:
             try:

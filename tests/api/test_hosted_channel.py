@@ -1,0 +1,71 @@
+"""lk_jupyter.api.hosted_channel: a web socket to a server that says odd things, and is gone."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import closing
+from itertools import repeat
+
+import pytest
+from patience import PATIENCE
+from websockets.sync.server import serve
+
+from lk_jupyter.api.hosted import HostedServer
+from lk_jupyter.api.hosted_channel import Channel
+from lk_jupyter.errors import ConnectionFailed
+
+#: Messages that no kernel sends.
+ODD = [
+    "",
+    "{",
+    "[]",
+    "null",
+    "{}",
+    b"",
+    b"\xff" * 9,
+    '{"header": 7}',
+    '{"header": {"msg_type": "status"}, "content": {}}',
+]
+
+
+@pytest.fixture
+def talk():
+    """Serve a kernel that says odd things before each answer, and return the channel to it."""
+
+    def kernel(socket):
+        for text in socket:
+            asked = json.loads(text)["header"]
+            for odd in ODD:
+                socket.send(odd)
+            for channel, kind, content in (
+                ("shell", "execute_reply", {"status": "ok"}),
+                ("iopub", "status", {"execution_state": "idle"}),
+            ):
+                message = {"header": {"msg_type": kind}, "parent_header": asked, "content": content}
+                socket.send(json.dumps({**message, "channel": channel}))
+
+    with serve(kernel, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        host, port = server.socket.getsockname()
+        with closing(HostedServer(f"http://{host}:{port}/", "token")) as hosted:
+            gone = []
+            with closing(Channel(hosted, "k", lambda: "".join(gone))) as channel:
+                yield channel, lambda: (gone.append("The machine is gone."), server.shutdown())
+        server.shutdown()
+        thread.join(PATIENCE)
+
+
+def test_odd_messages_keep_no_answer_from_its_cell(talk):
+    channel, _ = talk
+    assert channel.ask("execute_request", {}).answer(PATIENCE) == {"status": "ok"}
+
+
+def test_a_cell_whose_machine_is_gone_is_waited_for_no_more(talk):
+    channel, leave = talk
+    channel.ask("execute_request", {}).answer(PATIENCE)
+    leave()
+    channel._socket.close()
+    with pytest.raises(ConnectionFailed, match="The machine is gone"):
+        all(channel.ask("execute_request", {}).answer(PATIENCE) for _ in repeat(None))
