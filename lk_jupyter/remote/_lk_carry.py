@@ -21,7 +21,7 @@ import re
 import sys
 import types
 from contextlib import suppress
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 
 import cloudpickle
 
@@ -732,10 +732,20 @@ _coming = {}
 
 def _made_here(name):
     """Write a file that came now, if there is none."""
-    if name in _coming and not os.path.exists(name):
+    parts = os.path.normpath(name).split(os.sep)
+    is_near = not os.path.isabs(name) and not any(part.startswith((".", "_lk_")) for part in parts)
+    if name in _coming and is_near and not os.path.exists(name):
         os.makedirs(os.path.dirname(os.path.abspath(name)), exist_ok=True)
         with open(name, "xb") as file:
             file.write(_coming[name])
+
+
+def _make_modules():
+    """Write the modules that came now: values that come too may be theirs."""
+    for name in [name for name in _coming if name.endswith(".py")]:
+        with suppress(OSError):  # it's said when all files are written
+            _made_here(name)
+        invalidate_caches()
 
 
 def load_arrays(name, pickle):
@@ -1341,6 +1351,7 @@ class Arriving:
                     names[entry["n"]] = value
                 if entry["n"] == FILES:
                     _coming.update(value)
+                    _make_modules()
                 yield entry, value
             else:
                 self.refused[entry["of"]] = "{} {}".format(entry["of"], reason)

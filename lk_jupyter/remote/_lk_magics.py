@@ -15,6 +15,10 @@ import time
 _WORDS = re.compile(r"\$\$(?P<kept>\w+)|\$(?P<name>[A-Za-z_]\w*)|\{(?P<made>[^{}\n]+)\}")
 
 
+#: Backends of matplotlib that show nothing, anywhere.
+_WITHOUT_PICTURE = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
+
+
 class MagicError(Exception):
     """A line that cannot be run here."""
 
@@ -121,11 +125,15 @@ class Shell:
     line_set_env = line_env
 
     def line_matplotlib(self, line):
-        """Show figures in the notebook, whichever backend is named."""
+        """Show figures in the notebook, also where the backend would open windows."""
         import _lk_show
 
-        if _lk_show.shell():
-            _lk_show.shell().enable_matplotlib("inline")
+        if made := _lk_show.shell():
+            words = line.split()
+            if set(words) & {"-l", "--list"} or set(words[:1]) & _WITHOUT_PICTURE:
+                made.find_line_magic("matplotlib")(line)
+            else:
+                made.enable_matplotlib("inline")
             return
         import matplotlib
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import json
 import linecache
 import os
@@ -319,6 +320,45 @@ def notebook(monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", module)
     exec(compile(CELL, "<cell>", "exec"), vars(module))
     return vars(module)
+
+
+def test_functions_of_state_without_a_name_bring_what_they_read(notebook, monkeypatch):
+    state = lambda: {"read": notebook["scaled"]}  # noqa: E731 (a row of the table)
+    monkeypatch.setitem(_lk_carry.NAMELESS, "IPython's formatters", (state, lambda _: None))
+    assert "factor" in There(notebook, ["step"]).names
+
+
+def test_the_modules_of_loaded_extensions_go_along(monkeypatch):
+    state = {"extensions": ["mine_alone.magics"]}
+    monkeypatch.setitem(_lk_carry.NAMELESS, "IPython's magics", (lambda: state, lambda _: None))
+    assert "mine_alone" in pack_state([], {}, [], LIMIT, code="%%csv").modules
+
+
+class Late:
+    """Becomes a module that is imported where it is read."""
+
+    def __reduce__(self):
+        return importlib.import_module, ("made_in_run",)
+
+
+def test_a_module_that_the_run_wrote_is_written_before_values_need_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "made_in_run", raising=False)
+    Path("made_in_run.py").write_text("")  # unlinked when it is sent
+    here = {}
+    there = There(here)
+    there.names["module"] = Late()
+    there.back(here, {"made_in_run.py": b"V = 3"})
+    assert here["module"].V == 3
+
+
+@pytest.mark.parametrize("name", ["../outside.py", ".hidden/inside.py", "_lk_run.py"])
+def test_no_module_is_written_outside_the_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_lk_carry, "_coming", {name: b""})
+    _lk_carry._make_modules()
+    assert not Path(name).exists()
 
 
 def test_functions_bring_what_they_read_and_closures_share_their_cells(notebook):

@@ -256,26 +256,22 @@ def _departing(
     departing = Departing(there)
     departing.share([namespace[name] for name in names])
     values: dict[str, Any] = {}
-    waiting = [name for name in names if name not in left_out]
-    while waiting:
-        for name in waiting:
+    unsent = {*left_out, *(() if has_magics else ("IPython's magics",))}
+    nameless = {name: state for name, (of, _) in NAMELESS.items() if name not in unsent and (state := of())}
+    waiting = {name: namespace[name] for name in names if name not in left_out}
+    while waiting or nameless:
+        for name, value in {**waiting, **nameless}.items():
             try:
-                departing.add("name", name, namespace[name], name)
+                departing.add("name", name, value, name)
             except Refused as error:
                 left_out[name] = f"{name} {error}"
                 return None
-            values[name] = namespace[name]
-        read = departing.writer.read
-        waiting = sorted(name for name in read if name in namespace and name not in values and name not in left_out)
-    unsent = {*left_out, *(() if has_magics else ("IPython's magics",))}
-    nameless: dict[str, Any] = {name: of for name, of in NAMELESS.items() if name not in unsent}
-    for name, (state_of, _) in nameless.items():
-        try:
-            if state := state_of():
-                departing.add("name", name, state, name)
-        except Refused as error:
-            left_out[name] = f"{name} {error}"
-            return None
+        values |= waiting
+        extensions = nameless.get("IPython's magics", {}).get("extensions", ())
+        departing.writer.modules |= {name.partition(".")[0] for name in extensions}
+        nameless = {}  # functions in them read variables too
+        read = sorted(departing.writer.read - values.keys() - left_out.keys())
+        waiting = {name: namespace[name] for name in read if name in namespace}
     departing.close()
     return departing, values
 

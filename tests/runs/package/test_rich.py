@@ -202,6 +202,12 @@ def test_ipythons_syntax_works(run, code, text):
     assert re.sub(r"^/.*\n", "", done.text) == text
 
 
+def test_matplotlib_takes_a_backend_without_pictures_and_lists_all(run):
+    done = run("%matplotlib --list\n%matplotlib agg\nimport matplotlib.pyplot as plt\nplt.plot([1])\nplt.get_backend()")
+    assert "Available matplotlib backends: ['agg'" in done.text
+    assert [payload["data"] for payload in done.payloads()] == [{"text/plain": "'agg'"}]
+
+
 def test_a_statement_is_timed(run):
     assert re.fullmatch(r"[\d.]+ [mµn]?s ± .* of 2 runs, 5 loops each\)\n", run("%timeit -n 5 -r 2 sum([1])").text)
     done = run("%time 6 * 7")
