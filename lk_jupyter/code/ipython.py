@@ -23,7 +23,21 @@ def as_python(code: str) -> str:
     lines = code.splitlines(keepends=True)
     empty = next((at for at, line in enumerate(lines) if line.strip()), 0)
     python: str = _manager().transform_cell("".join(lines[empty:]))
-    return "\n" * empty + python
+    return "\n" * empty + _with_inner(python)
+
+
+#: Magics whose lines below are code of the notebook, which may have IPython's syntax too.
+_OF_CODE = {"time", "timeit", "capture", "prun"}
+
+
+def _with_inner(python: str) -> str:
+    """Replace IPython's syntax in the lines below a magic such as ``%%time`` too."""
+    if not python.startswith("get_ipython().run_cell_magic("):
+        return python
+    magic, line, below = (ast.literal_eval(argument) for argument in ast.parse(python).body[0].value.args)  # type: ignore[attr-defined]
+    if magic not in _OF_CODE:
+        return python
+    return f"get_ipython().run_cell_magic({magic!r}, {line!r}, {as_python(below)!r})\n"
 
 
 @cache

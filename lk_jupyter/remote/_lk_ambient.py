@@ -138,8 +138,19 @@ def _of_packages():
     return found
 
 
-def _set_paths(module, values):
+#: The name of the limit of recursion among the paths.
+_DEPTH = "recursion limit"
+
+
+def _depth(module):
+    return {_DEPTH: module.getrecursionlimit()}
+
+
+def _set_sys(module, values):
+    module.setrecursionlimit(values.get(_DEPTH, module.getrecursionlimit()))
     for path, is_first in values.items():
+        if path == _DEPTH:
+            continue
         if path not in map(near, module.path):
             module.path.insert(0 if is_first else len(module.path), os.path.abspath(path))
 
@@ -157,6 +168,18 @@ def _folder(_):
 
 def _set_folder(_, place):
     os.chdir(place)
+
+
+#: What the names of numpy's ways with errors begin with, such as division by zero.
+_ERRORS = "error "
+
+
+def _set_numpy(numpy, values):
+    ways = {name[len(_ERRORS) :]: of for name, of in values.items() if name.startswith(_ERRORS)}
+    numpy.seterr(**ways)
+    options = {name: of for name, of in values.items() if not name.startswith(_ERRORS)}
+    if options:
+        numpy.set_printoptions(**options)
 
 
 def _context(decimal):
@@ -235,8 +258,11 @@ TABLE = {
     "random": (lambda module: module.getstate(), lambda module, value: module.setstate(value), None),
     "numpy.random": (lambda module: module.get_state(), lambda module, value: module.set_state(value), None),
     "numpy": (
-        lambda module: {name: of for name, of in module.get_printoptions().items() if name != "override_repr"},
-        lambda module, value: module.set_printoptions(**value),
+        lambda module: {
+            **{name: of for name, of in module.get_printoptions().items() if name != "override_repr"},
+            **{_ERRORS + name: of for name, of in module.geterr().items()},
+        },
+        _set_numpy,
         None,
     ),
     "pandas": (_options, _set_options, _pandas_defaults),
@@ -254,7 +280,7 @@ TABLE = {
     "altair": (_altair, _set_altair, None),
     "warnings": (_filters, _set_filters, None),
     "os": (_environment, _set_environment, lambda _: _first_environment()),
-    "sys": (near_paths, _set_paths, None),
+    "sys": (lambda module: {**near_paths(), **_depth(module)}, _set_sys, lambda _: {_DEPTH: 1000}),
     "os.path": (_folder, _set_folder, None),
 }
 

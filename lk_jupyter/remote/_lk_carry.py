@@ -11,15 +11,18 @@ import collections
 import copyreg
 import dis
 import functools
+import gc
 import hashlib
 import io
 import json
 import linecache
 import os
+import pathlib
 import pickle
 import re
 import sys
 import types
+import weakref
 from contextlib import suppress
 from importlib import import_module, invalidate_caches
 
@@ -49,6 +52,9 @@ TOO_LARGE = "takes {:,} bytes, and {:,} come back without a name: add --out {}"
 
 #: Text and bytes longer than this are leaves.
 LONG = 65_536
+
+#: Items of a container that comes back as the last value without being asked for.
+_FEW = 1000
 
 _ATOMS = {type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented)}
 _TENSORS = {"Tensor", "Parameter"}
@@ -110,6 +116,8 @@ def _held_by_file(file):
         raise Refused(_values.why_not(file)) from None
 
 
+_WEAK = weakref.WeakKeyDictionary, weakref.WeakValueDictionary
+
 _PLAIN = {
     **dict.fromkeys(_OF_FILES, _held_by_file),
     list: list,
@@ -120,6 +128,9 @@ _PLAIN = {
     bytearray: bytes,
     dict: dict,
     collections.Counter: dict,
+    **dict.fromkeys(_WEAK, dict),
+    weakref.WeakSet: list,
+    types.MappingProxyType: gc.get_referents,
     types.CellType: lambda cell: [cell.cell_contents] if _is_filled(cell) else _EMPTY,
     types.GeneratorType: _held_by_generator,
     types.FunctionType: lambda function: [
@@ -130,7 +141,7 @@ _PLAIN = {
     ],
 }
 _NEVER = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.CodeType, range, slice)
-_NEVER = (*_NEVER, types.BuiltinFunctionType, types.MethodType, property, classmethod, staticmethod)
+_NEVER = (*_NEVER, weakref.ref, types.BuiltinFunctionType, types.MethodType, property, classmethod, staticmethod)
 
 
 def inside(value):
@@ -146,8 +157,9 @@ def inside(value):
     made = reduce(value) if reduce else value.__reduce_ex__(PROTOCOL)
     if not isinstance(made, tuple):
         return None
-    _, arguments, state, items, pairs = (*made[:5], *(None,) * (5 - len(made[:5])))
-    if state is None and items is None and pairs is None:
+    make, arguments, state, items, pairs = (*made[:5], *(None,) * (5 - len(made[:5])))
+    may_get_attributes = make is copyreg.__newobj__ and hasattr(value, "__dict__")
+    if state is None and items is None and pairs is None and not may_get_attributes:
         return None
     return [
         arguments[1:] if arguments and isinstance(arguments[0], type) else arguments,
@@ -174,7 +186,7 @@ def change(value, holds):
     kind = type(value)
     if kind in (list, bytearray):
         value[:] = holds
-    elif kind in (dict, set, collections.deque, collections.Counter):
+    elif kind in (dict, set, collections.deque, collections.Counter, weakref.WeakSet, *_WEAK):
         value.clear()
         (value.extend if kind is collections.deque else value.update)(holds)
     elif kind is types.CellType:
@@ -197,11 +209,11 @@ def change(value, holds):
 
 
 def _change_instance(value, state, items, pairs):
-    if hasattr(value, "__setstate__"):
+    if hasattr(value, "__setstate__") and state is not None:
         if hasattr(value, "__dict__"):
             value.__dict__.clear()
         value.__setstate__(state)
-    elif state is not None:
+    else:
         attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
         if hasattr(value, "__dict__"):
             value.__dict__.clear()
@@ -834,7 +846,20 @@ def _reduced(value):
     if type(value) is types.GeneratorType or type(value) in _OF_FILES or type(value).__name__ == "NpzFile":
         return _of_generator(value) if type(value) is types.GeneratorType else _of_file(value)
     found = place_of(value)
-    return (named, found) if found else _made_of_parts(value)
+    return (named, found) if found else _weak(value) or _made_of_parts(value)
+
+
+def _weak(value):
+    """Reduce what refers weakly to objects that live, and a view of a dict; None for others."""
+    kind = type(value)
+    if kind is weakref.ref and value() is not None and value.__callback__ is None:
+        return kind, (value(),)
+    if kind is types.MappingProxyType:
+        (inner,) = gc.get_referents(value)
+        return (kind, (inner,)) if type(inner) is dict else None
+    if kind is weakref.WeakSet:
+        return kind, (list(value),)
+    return (kind, (), None, None, iter(list(value.items()))) if kind in _WEAK else None
 
 
 def _made_of_parts(value):
@@ -1512,7 +1537,17 @@ class Visit:
         is_known = id(value) in self._known or any(
             value is of for name, of in list(self._namespace.items()) if name != "_"
         )
-        return type(value) in _ATOMS or Digests(self._known).is_leaf(value) or is_known
+        return _is_plain(value) or Digests(self._known).is_leaf(value) or is_known
+
+
+def _is_plain(value, depth=3):
+    """Whether a value is a number, text, a path or a short container of such values."""
+    if type(value) in _ATOMS or isinstance(value, pathlib.PurePath):
+        return True
+    if type(value) not in (list, tuple, set, frozenset, dict) or len(value) > _FEW or depth == 0:
+        return False
+    items = [*value, *value.values()] if type(value) is dict else value
+    return all(_is_plain(item, depth - 1) for item in items)
 
 
 def _code():

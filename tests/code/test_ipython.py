@@ -61,6 +61,19 @@ def test_a_magic_that_a_run_has_not_is_named_with_its_line_and_what_to_do():
     assert "-r ipython" in refusal("%%cython\nx")
 
 
+@pytest.mark.parametrize(
+    ("code", "below"),
+    [
+        ("%%capture out\n!pip install x\nf()", "get_ipython().system('pip install x')\nf()\n"),
+        ("%%time\n%%bash\nls", "get_ipython().run_cell_magic('bash', '', 'ls\\n')\n"),
+        ("%%bash\n!ls", "!ls\n"),
+    ],
+)
+def test_the_lines_below_a_magic_may_have_ipythons_syntax_too(code, below):
+    (statement,) = ast.parse(as_python(code)).body
+    assert ast.literal_eval(statement.value.args[2]) == below
+
+
 def test_a_question_for_help_is_sent_to_a_cell_of_the_notebook():
     assert refusal("x = 1\nx?") == "line 3: a run shows no help. Nothing was sent. Ask for help in a separate cell."
 

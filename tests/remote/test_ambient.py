@@ -43,6 +43,8 @@ def test_what_a_run_leaves_alone_does_not_come_back():
     ("library", "change", "shown"),
     [
         ("numpy", "numpy.set_printoptions(precision=2)", "numpy.get_printoptions()['precision'] == 2"),
+        ("numpy", "numpy.seterr(divide='raise')", "numpy.geterr()['divide'] == 'raise'"),
+        ("sys", "sys.setrecursionlimit(5000)", "sys.getrecursionlimit() == 5000"),
         ("pandas", "pandas.set_option('display.precision', 2)", "pandas.get_option('display.precision') == 2"),
         ("matplotlib", "matplotlib.rcParams['lines.linewidth'] = 7", "matplotlib.rcParams['lines.linewidth'] == 7"),
         (

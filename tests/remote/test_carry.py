@@ -14,6 +14,7 @@ import sys
 import threading
 import types
 import urllib.request
+import weakref
 from collections import Counter, OrderedDict, defaultdict, deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -332,6 +333,52 @@ def test_the_modules_of_loaded_extensions_go_along(monkeypatch):
     state = {"extensions": ["mine_alone.magics"]}
     monkeypatch.setitem(_lk_carry.NAMELESS, "IPython's magics", (lambda: state, lambda _: None))
     assert "mine_alone" in pack_state([], {}, [], LIMIT, code="%%csv").modules
+
+
+class Key:
+    """Something that others may refer to weakly, and name in a dict."""
+
+
+def test_an_object_without_attributes_gets_some_in_a_run_and_loses_them():
+    here = {"key": Key()}
+    key, there = here["key"], There(here)
+    there.names["key"].x = 1
+    there.back(here)
+    assert (here["key"] is key, key.x) == (True, 1)
+    there = There(here)
+    del there.names["key"].x
+    there.back(here)
+    assert vars(key) == {}
+
+
+def test_what_refers_weakly_refers_to_the_same_objects():
+    box = Key()
+    here = {"box": box, "ref": weakref.ref(box), "ages": weakref.WeakKeyDictionary(), "named": weakref.WeakSet()}
+    there = There(here)
+    found = there.names
+    assert found["ref"]() is found["box"]
+    found["ages"][found["ref"]()] = 4
+    found["named"].add(found["box"])
+    there.back(here)
+    assert dict(here["ages"]) == {box: 4}
+    assert list(here["named"]) == [box]
+
+
+def test_a_function_that_chooses_by_class_learns_another_one_in_a_run(notebook):
+    exec("@functools.singledispatch\ndef show(value): return 'any'", notebook)
+    there = There(notebook, ["show"])
+    there.names["show"].register(int, notebook["scaled"])
+    assert there.names["show"](2) == 6
+    show = notebook["show"]
+    there.back(notebook)
+    assert (notebook["show"] is show, show("x"), show(2)) == (True, "any", 6)
+
+
+@pytest.mark.parametrize(("last", "comes"), [([Path("a"), {"b": (1,)}], True), ([Box()], False), ([[[[[]]]]], False)])
+def test_the_last_value_comes_back_unasked_if_it_is_short_and_plain(last, comes):
+    there = There({})
+    there.names["_"] = last
+    assert there.back({}).unnamed == ({"_": last} if comes else {})
 
 
 class Late:

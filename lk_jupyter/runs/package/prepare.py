@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.account.low_balance import look_at_balance
@@ -109,11 +111,24 @@ def _parcel(
     if not carries:
         return inputs, pack(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
-    others = source.namespace if reads_all(source.code) else ()
+    others = source.namespace if reads_all(source.code) else _unpickled(source)
     code, limit = source.code, setting("carry_limit")
     parcel = with_digests(pack_state(names, source.namespace, outputs, limit, others, kept, code))
     values = parcel.origin.values if parcel.origin else {}
     return {**values, "os.environ": changed_environment()}, parcel
+
+
+#: Words of code that may read pickles: they name classes and functions of the notebook that the code doesn't.
+_UNPICKLES = re.compile(r"pickle|joblib|shelve|dill|\bload")
+
+
+def _unpickled(source: Source) -> list[str]:
+    """Return the names of classes and functions of the notebook that pickles may name, where the code may read some."""
+    if not _UNPICKLES.search(source.code):
+        return []
+    kinds = (type, FunctionType)
+    found = [(name, value) for name, value in source.namespace.items() if isinstance(value, kinds)]
+    return [name for name, value in found if value.__module__ == "__main__" and value.__name__ == name]
 
 
 def limits_of(options: MachineOptions) -> Limits:

@@ -257,7 +257,8 @@ def _departing(
     departing.share([namespace[name] for name in names])
     values: dict[str, Any] = {}
     unsent = {*left_out, *(() if has_magics else ("IPython's magics",))}
-    nameless = {name: state for name, (of, _) in NAMELESS.items() if name not in unsent and (state := of())}
+    states: Mapping[str, Any] = NAMELESS
+    nameless = {name: state for name, (of, _) in states.items() if name not in unsent and (state := of())}
     waiting = {name: namespace[name] for name in names if name not in left_out}
     while waiting or nameless:
         for name, value in {**waiting, **nameless}.items():

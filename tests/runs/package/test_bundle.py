@@ -15,6 +15,7 @@ from lk_jupyter.protocol import parts
 from lk_jupyter.protocol.frames import split
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package.bundle import Limits, bundle
+from lk_jupyter.runs.package.prepare import _unpickled
 from lk_jupyter.runs.variables.payload import VariablePayload
 
 A100 = MachineType(hardware_profile="gpu.a100", price_per_hour=1.8)
@@ -304,3 +305,10 @@ def carried(tmp_path):
 )
 def test_a_cell_takes_the_files_along_that_it_names_and_no_others(carried, code, names):
     assert carried(code) == names
+
+
+def test_code_that_reads_pickles_gets_the_classes_and_functions_of_the_notebook():
+    space = {"__name__": "__main__"}
+    exec("class Point: pass\ndef area(): pass\nalias = Point\nfrom collections import Counter\nrate = 2", space)
+    found = [_unpickled(Source(code, namespace=space)) for code in ("pickle.loads(data)", "data")]
+    assert found == [["Point", "area"], []]
