@@ -93,7 +93,8 @@ def serving(lab: Lab, settings: Path, signed_in: dict[str, str], *options: str) 
 def _command(lab: Lab) -> list[str]:
     return [
         *(sys.executable, "-m", *lab.program, "--no-browser", "--allow-root"),
-        "--LanguageServerManager.autodetect=False",  # it starts npm
+        "--LanguageServerManager.autodetect=False",  # it starts npm, as the question whether to build anew does
+        '--ServerApp.tornado_settings={"page_config_data": {"buildCheck": False, "buildAvailable": False}}',
         *(f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={lab.root}"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={httpx.URL(lab.url).port}", "--ServerApp.port_retries=0"),
         # A port that was free when a kernel was to start may not be so when it has: that kernel never answers.
