@@ -133,9 +133,12 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 #: Whether httpx is at work for us: its log would fill the cells of those who log, and name the address of
-#: a stream, which is the only secret that a stream has.
+#: a stream, which is the only secret that a stream has. Our threads read streams.
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
-logging.getLogger("httpx").addFilter(lambda _: not _silent.get())
+for _of_httpx in ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks"))):
+    logging.getLogger(_of_httpx).addFilter(
+        lambda record: not (_silent.get() or str(record.threadName).startswith("lk-"))
+    )
 
 
 class Seen(NamedTuple):

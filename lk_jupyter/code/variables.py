@@ -13,6 +13,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from lk_jupyter.code.imports import imported_names
 from lk_jupyter.code.ipython import as_python
 from lk_jupyter.code.syntax import parse
 from lk_jupyter.errors import UsageError
@@ -71,12 +72,13 @@ _ALL_NAMES, _ALL_MAGICS = {"globals", "locals", "vars", "dir"}, {"who", "whos", 
 
 
 def reads_all(code: str) -> bool:
-    """Whether the code looks at all names there are, such as by ``globals()``."""
+    """Whether the code looks at all names there are, such as by ``globals()`` or in ``__main__``."""
     with suppress(SyntaxError):
-        calls = [node for node in ast.walk(parse(as_python(code))) if isinstance(node, ast.Call)]
+        tree = parse(as_python(code))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         magics = (getattr(call.args[0], "value", "") for call in calls if _is_shell(call.func) and call.args)
         plain = (getattr(call.func, "id", "") in _ALL_NAMES and not call.args for call in calls)
-        return any(plain) or any(magic in _ALL_MAGICS for magic in magics)
+        return "__main__" in imported_names(tree) or any(plain) or any(magic in _ALL_MAGICS for magic in magics)
     return False
 
 

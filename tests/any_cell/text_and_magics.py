@@ -33,3 +33,13 @@ len(words);
 words[-1]
 # %%
 print(*words, sep="\n")
+# %%
+%%capture installed
+!echo "nothing to install"
+# %%
+installed.stdout
+# %%
+import logging, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s", force=True)
+# %%
+logging.info("the format of an earlier cell")

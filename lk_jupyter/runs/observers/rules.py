@@ -334,6 +334,13 @@ def no_keyboard(case: Evidence) -> str | None:
     )
 
 
+def no_loop(case: Evidence) -> str | None:
+    """Name what takes the place of a task in the background, which a run doesn't wait for."""
+    if not (case.errors and case.errors[-1].startswith("RuntimeError: no running event loop")):
+        return None
+    return "A run has an event loop only while its code awaits. Await the task in the same cell: await task"
+
+
 # Killed, or out of time
 
 
@@ -472,6 +479,7 @@ RULES: tuple[Rule, ...] = (
     Rule("failed", missing_variable),
     Rule("failed", missing_graph),
     Rule("failed", no_keyboard),
+    Rule("failed", no_loop),
     Rule("failed", killed),
     Rule("failed", crashed),
     Rule("end", out_of_time),

@@ -317,6 +317,10 @@ def test_a_question_that_a_run_cannot_answer_gets_the_way_around():
     assert said(record=record(error="EOFError: Ran out of input")) == []
 
 
+def test_a_task_in_the_background_gets_the_way_around():
+    assert "await task" in said(record=record(error="RuntimeError: no running event loop"))[0]
+
+
 @pytest.mark.parametrize("folder", ["/mnt/s3", "/job/work"])
 def test_a_file_that_the_folder_of_the_bucket_lacks_leads_to_the_check_that_finds_the_folder(folder):
     error = f"FileNotFoundError: [Errno 2] No such file or directory: '{folder}/data/x.csv'"
