@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
+from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
 from lk_jupyter.errors import StorageError
@@ -73,14 +75,17 @@ def _from(token: str) -> dict[str, str]:
 def _following(root: ET.Element) -> str | None:
     """Return the token of the next page; None on the last one."""
     space = _space(root)
-    if root.findtext(f"{space}IsTruncated") != "true":
+    if root.findtext(f"{space}IsTruncated", "").strip().lower() != "true":
         return None
     if token := root.findtext(f"{space}NextContinuationToken"):
         return token
     places = (f"{space}Contents/{space}Key", f"{space}CommonPrefixes/{space}Prefix")
-    keys = [row.text or "" for place in places for row in root.iterfind(place)]
-    last = root.findtext(f"{space}NextMarker") or max(keys, default="")
-    return f"{_AFTER}{last}" if last else None
+    read = _reader(root)
+    keys = [read(row.text or "") for place in places for row in root.iterfind(place)]
+    last = read(root.findtext(f"{space}NextMarker", "")) or max(keys, default="")
+    if not last:
+        raise StorageError("Can't read the list of the bucket: it has more and doesn't say where.")
+    return f"{_AFTER}{last}"
 
 
 def markers(wire: Wire, prefix: str) -> list[str]:
@@ -91,7 +96,7 @@ def markers(wire: Wire, prefix: str) -> list[str]:
     while True:
         root = _parsed(wire.need(Request("GET", "", query)).body, prefix)
         space = _space(root)
-        keys = (row.findtext(f"{space}Key", "") for row in root.iter(f"{space}Contents"))
+        keys = map(_reader(root), (row.findtext(f"{space}Key", "") for row in root.iter(f"{space}Contents")))
         found += [key for key in keys if key.endswith("/")]
         following = _following(root)
         if following is None or following in seen:
@@ -122,21 +127,34 @@ def _without_empty_folders(wire: Wire, items: Page) -> Page:
 
 def _parsed(body: bytes, prefix: str) -> ET.Element:
     try:
-        return ET.fromstring(body)  # noqa: S314 (from the storage that the API named)
+        root = ET.fromstring(body)  # noqa: S314 (from the storage that the API named)
     except ET.ParseError as error:
         raise StorageError(f"Can't read the list of {prefix!r} ({error}).") from None
+    if root.tag.rpartition("}")[2] != "ListBucketResult":  # it would count as empty
+        raise StorageError(f"Can't read the list of {prefix!r}: the bucket sent something else.")
+    return root
+
+
+def _reader(root: ET.Element) -> Callable[[str], str]:
+    """Return what reads the keys of a list: some servers send them as in an address, and say so."""
+    return unquote_plus if root.findtext(f"{_space(root)}EncodingType") == "url" else str
 
 
 def _items(root: ET.Element, prefix: str) -> Page:
     space = _space(root)
-    found = [_info({cell.tag[len(space) :]: cell.text or "" for cell in row}) for row in root.iter(f"{space}Contents")]
-    folders = [ObjectInfo(row.findtext(f"{space}Prefix", ""), 0, None) for row in root.iter(f"{space}CommonPrefixes")]
+    read = _reader(root)
+    cells = ({cell.tag[len(space) :]: cell.text or "" for cell in row} for row in root.iter(f"{space}Contents"))
+    found = [_info({**row, "Key": read(row.get("Key", ""))}) for row in cells]
+    names = (read(row.findtext(f"{space}Prefix", "")) for row in root.iter(f"{space}CommonPrefixes"))
+    folders = [ObjectInfo(name, 0, None) for name in names]
     objects = [row for row in found if not (row.is_folder and (row.key == prefix or not row.size))]
     return sorted([*folders, *objects], key=lambda row: row.key) if folders else objects
 
 
 def _info(row: dict[str, str]) -> ObjectInfo:
-    written = datetime.fromisoformat(row["LastModified"][:_SECONDS] + "+00:00")
+    written = None
+    with suppress(ValueError):
+        written = datetime.fromisoformat(row.get("LastModified", "")[:_SECONDS] + "+00:00")
     return ObjectInfo(row["Key"], int(row.get("Size", "0")), written, row.get("ETag", "").strip('"'))
 
 

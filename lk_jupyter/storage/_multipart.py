@@ -35,6 +35,8 @@ class Multipart:
         """Begin an upload, one and not two where an answer was lost; ``others`` were there before."""
         answer = wire.need(Request("POST", key, {"uploads": ""}))
         begun = cls(wire, key, answer.xml.findtext("UploadId", ""))
+        if not begun.upload_id:
+            raise StorageError(f"The bucket began no upload of {key!r} and named no error. Nothing was stored.")
         if answer.tries > 1:
             for upload_id in {*uploads_of(wire, key)} - {*others, begun.upload_id}:
                 cls(wire, key, upload_id).abort()
@@ -78,7 +80,9 @@ class Multipart:
         request = Request("POST", self.key, {"uploadId": self.upload_id}, body)
         try:
             if overwrite:
-                self.wire.need(request)
+                answer = self.wire.need(request)
+                if b"CompleteMultipartUploadResult" not in answer.body:
+                    self._check_size(sum(part.size for part in parts.values()))
             else:
                 self.wire.create(request, etag_of([parts[number].etag for number in sorted(parts)]))
         except NoSuchObject:
@@ -90,6 +94,11 @@ class Multipart:
         found = self.wire.ask(Request("HEAD", self.key))
         etags = [parts[number].etag for number in sorted(parts)]
         return found.status == 200 and found.headers.get("etag", "").strip('"') == etag_of(etags)
+
+    def _check_size(self, size: int) -> None:
+        """Check an object whose server did not say that it made it. Raises StorageError, NoSuchObject."""
+        if self.wire.head(self.key).size != size:
+            raise StorageError(f"The bucket didn't store the upload of {self.key!r}. Upload it again.")
 
     def abort(self) -> None:
         """Take the upload back, with the parts that the bucket has."""

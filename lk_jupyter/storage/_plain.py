@@ -5,15 +5,11 @@ In a forked one it hangs for lack of its threads; where the clock of this machin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage._credentials import Credentials
-from lk_jupyter.storage._parts import FILES_AT_ONCE
 from lk_jupyter.storage._s3 import Denied, NoBucket, in_our_words, persistent
 from lk_jupyter.storage._s3_http import Wire, refuse
 from lk_jupyter.storage._sign import Request
-from lk_jupyter.storage._workers import CancelToken, each
 
 __all__ = ["Denied", "NoBucket", "in_our_words", "persistent"]
 
@@ -34,13 +30,3 @@ def read_range(wire: Wire, key: str, etag: str, start: int, end: int) -> memoryv
     if answer.code:
         refuse(key, answer)
     return memoryview(answer.body)
-
-
-def delete(wire: Wire, keys: str | Iterable[str]) -> None:
-    """Remove objects."""
-    each(
-        [keys] if isinstance(keys, str) else keys,
-        lambda key: wire.need(Request("DELETE", key)),
-        FILES_AT_ONCE,
-        halt=CancelToken(),
-    )

@@ -36,8 +36,6 @@ def _after_fork() -> None:
 
 in_child(_after_fork)
 
-delete = obstore.delete
-
 #: A minute without a network is waited out: the time ends the tries, not their number. Pauses are drawn by chance
 #: from the first one up to ``base`` times the last, so that with a small base they would hardly grow.
 _RETRIES: Any = {

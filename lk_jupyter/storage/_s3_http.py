@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import ssl
 import weakref
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from hashlib import md5
@@ -18,16 +20,17 @@ from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
 
 from lk_jupyter._fork import renew_in_child
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.config.files import LOOPBACK
 from lk_jupyter.errors import ConnectionFailed, NoSuchObject, ObjectExists, ServerError, StorageError
 from lk_jupyter.storage._credentials import Credentials
-from lk_jupyter.storage._parts import AT_ONCE, AT_ONCE_HERE
+from lk_jupyter.storage._parts import AT_ONCE, AT_ONCE_HERE, FILES_AT_ONCE
 from lk_jupyter.storage._sign import Request, address_of, query_of, quoted, signed
 from lk_jupyter.storage._upload_state import creating
-from lk_jupyter.storage._workers import CancelToken
+from lk_jupyter.storage._workers import CancelToken, each
 from lk_jupyter.storage.objects import ObjectInfo
 
 #: Seconds before each further try; a minute without a network is waited out.
@@ -38,10 +41,17 @@ _WEARY = {429, 500, 502, 503, 504}
 _DENIED = {401, 403}
 _TAKEN = {409, 412}
 _NO_CONDITION = {400, 501}
+#: Blanks that whoever reads XML takes for others: another object would be deleted.
+_BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
+
+_NO_BULK = {400, 405, 501}
 _NOT_THERE = {"NoSuchKey", "NoSuchUpload"}
 
 #: The server's word where the bucket itself is missing.
 NO_BUCKET = "NoSuchBucket"
+
+#: An error that comes with status 200, after the blanks by which servers keep a connection while they work.
+_ERROR = re.compile(rb"\s*(<\?xml[^>]*>)?\s*<Error[\s>]")
 
 _UNREACHABLE = (OSError, http.client.HTTPException, ConnectionFailed, ServerError)
 
@@ -60,8 +70,11 @@ class S3Response:
 
     @property
     def xml(self) -> ET.Element:
-        """The body as ET, names without their namespace."""
-        root = ET.fromstring(self.body)  # noqa: S314 (from the storage that the API named)
+        """The body as ET, names without their namespace. Raises StorageError."""
+        try:
+            root = ET.fromstring(self.body)  # noqa: S314 (from the storage that the API named)
+        except ET.ParseError as error:
+            raise StorageError(f"The bucket's answer can't be read (HTTP {self.status}: {error}).") from None
         for element in root.iter():
             element.tag = element.tag.rpartition("}")[2]
         return root
@@ -77,11 +90,11 @@ class S3Response:
         return self._said("Message") or f"HTTP {self.status}"
 
     def _said(self, name: str) -> str:
-        if self.status < 300 and b"<Error" not in self.body[:200]:
+        if self.status < 300 and not _ERROR.match(self.body):
             return ""
         try:
             return self.xml.findtext(name, "")
-        except ET.ParseError:
+        except StorageError:
             return ""
 
 
@@ -173,7 +186,9 @@ class Wire:
         if answer.code:
             refuse(key, answer)
         found = answer.headers
-        written = parsedate_to_datetime(found["last-modified"]) if "last-modified" in found else None
+        written = None
+        with suppress(ValueError, TypeError, OverflowError):
+            written = parsedate_to_datetime(found.get("last-modified", ""))
         return ObjectInfo(key, int(found.get("content-length", "0")), written, found.get("etag", "").strip('"'))
 
     def put(self, key: str, content: bytes) -> None:
@@ -184,6 +199,20 @@ class Wire:
         """Copy an object without it travelling here."""
         source = quoted(f"/{self.bucket_name}/{key}", "/")
         self.need(Request("PUT", to, headers={"x-amz-copy-source": source}))
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove up to 1,000 objects with one request, or each with its own where the server has no such request."""
+        rows = "".join(f"<Object><Key>{escape(key, _BLANKS)}</Key></Object>" for key in keys)
+        body = f"<Delete><Quiet>true</Quiet>{rows}</Delete>".encode(errors="replace")
+        answer = self.ask(_checked(Request("POST", "", {"delete": ""}, body)))
+        if answer.status in _NO_BULK:  # also for a key that no XML can hold
+            each(keys, lambda key: self.need(Request("DELETE", key)), FILES_AT_ONCE, halt=CancelToken())
+        elif answer.code:
+            refuse("", answer)
+        for refused in answer.xml.iter("Error") if answer.status < 300 and answer.body else ():
+            if refused.findtext("Code", "") not in _NOT_THERE:
+                why = refused.findtext("Message", "") or refused.findtext("Code", "")
+                raise StorageError(f"The bucket didn't delete {refused.findtext('Key', '')!r}: {why.rstrip('.')}.")
 
     def create(self, request: Request, etag: str) -> None:
         """Make an object, whose content has this name, where there is none. Raises ObjectExists where there is.

@@ -422,7 +422,7 @@ class Storage:
         """
         wanted = list(keys)
         for start, end in ranges(len(wanted), 1000) if wanted else ():
-            self._do(wanted[start], lambda s3: s3.delete(self._store, wanted[start:end]))  # noqa: B023 (called now)
+            interruptible(lambda: self._wire.delete(wanted[start:end]))  # noqa: B023 (called now)
         return len(wanted)
 
     def move(self, key: str, to: str) -> int:

@@ -8,9 +8,9 @@ import threading
 import urllib.request
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
 from urllib.error import HTTPError
 from uuid import uuid4
+from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
@@ -22,6 +22,7 @@ from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.errors import NoSuchObject, ObjectExists, StorageError
 from lk_jupyter.localcloud.buckets.seaweedfs import Weed
 from lk_jupyter.storage import _download, _parts
+from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import Storage
 
@@ -344,9 +345,10 @@ def now(ahead):
         lambda storage: storage.get_bytes("k"),
         lambda storage: storage.copy("k", "other"),
         lambda storage: storage.remove("k"),
+        lambda storage: storage.remove_all(["k", "l"]),
         lambda storage: list(storage.ls()),
     ],
-    ids=["put", "create", "put in parts", "get", "copy", "remove", "list"],
+    ids=["put", "create", "put in parts", "get", "copy", "remove", "remove several", "list"],
 )
 def test_a_storage_that_redirects_is_refused_and_sent_nothing_elsewhere(scripted, home, status, use):
     asked = []
@@ -360,6 +362,66 @@ def test_a_storage_that_redirects_is_refused_and_sent_nothing_elsewhere(scripted
     with pytest.raises(StorageError, match=rf"redirects .*HTTP {status}.*Nothing was changed.*credentials\(\)"):
         use(storage)
     assert not [path for path in asked if path.startswith("/else")]
+
+
+ERROR = "<Error><Code>InternalError</Code><Message>No disk.</Message></Error>"
+MORE = "<ListBucketResult><IsTruncated>True</IsTruncated></ListBucketResult>"
+LATE = '<?xml version="1.0"?>' + "\n " * 500 + ERROR
+
+
+@pytest.mark.parametrize(
+    ("use", "text", "said"),
+    [
+        (lambda storage: storage.copy("k", "other"), LATE, "No disk"),
+        (lambda storage: storage.put(LARGE, "k"), LATE, "No disk"),
+        (lambda storage: storage.put(LARGE, "k"), "<html/>", "didn't store"),
+        (lambda storage: storage.put(LARGE, "k"), "", "didn't store"),
+        (lambda storage: storage.remove_all(["k"]), LATE, "No disk"),
+        (lambda storage: storage.remove_all(["k"]), f"<DeleteResult>{ERROR}</DeleteResult>", "didn't delete.*No disk"),
+        (lambda storage: storage.remove_all(["k"]), "<html>", "can't be read"),
+        (lambda storage: list(storage.ls()), LATE, "No disk"),
+        (lambda storage: list(storage.ls()), "<html/>", "something else"),
+        (lambda storage: list(storage.ls()), MORE, "doesn't say where"),
+    ],
+)
+def test_an_error_that_comes_with_success_is_an_error(scripted, home, use, text, said):
+    def answers(request):
+        begins = request.method == "POST" and request.path.endswith("uploads=")
+        if begins:
+            return answer(200, "<R><UploadId>u</UploadId></R>", "application/xml")
+        if request.method == "HEAD":
+            return answer(200, "", "text/plain", ETag='"x"')
+        is_listed = "uploads=" in request.path
+        return answer(200, "<R/>" if is_listed else text, "application/xml", ETag='"x"')
+
+    with pytest.raises(StorageError, match=said):
+        use(scripted(answers)[0])
+
+
+def test_keys_that_a_list_gives_as_in_an_address_are_read(scripted):
+    row = "<Contents><Key>a%2Fb+c%C3%A9.csv</Key><Size>3</Size></Contents>"
+    text = f"<ListBucketResult><EncodingType>url</EncodingType>{row}</ListBucketResult>"
+    storage, _ = scripted(lambda _: answer(200, text, "application/xml"))
+    assert list(storage.ls("a/", recursive=True)) == [ObjectInfo("a/b cé.csv", 3, None)]
+
+
+def test_a_key_with_odd_blanks_and_no_other_is_removed(scripted):
+    bodies = []
+    storage, _ = scripted(lambda request: [bodies.append(request.body), answer(200, "", "application/xml")][1])
+    storage.remove_all(["a\r\n\t <b>"])
+    assert [key.text for key in ET.fromstring(bodies[0]).iter("Key")] == ["a\r\n\t <b>"]
+
+
+@pytest.mark.parametrize("status", [400, 405, 501])
+def test_keys_are_removed_one_by_one_where_a_server_takes_one_at_a_time(scripted, status):
+    seen = []
+
+    def answers(request):
+        seen.append((request.method, request.path))
+        return answer(status if request.method == "POST" else 204, "", "text/plain")
+
+    assert scripted(answers)[0].remove_all(["k", "l"]) == 2
+    assert sorted(seen) == [("DELETE", "/b/k"), ("DELETE", "/b/l"), ("POST", "/b?delete=")]
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
@@ -386,7 +448,6 @@ def test_requests_are_signed_and_credentials_kept_by_the_clock_of_the_server(scr
 
 def test_no_request_removes_more_keys_than_s3_takes(storage, monkeypatch):
     sent = []
-    s3 = SimpleNamespace(delete=lambda _, keys: sent.append(len(keys)))
-    monkeypatch.setattr(Storage, "_do", lambda self, key, act: act(s3))
+    monkeypatch.setattr(Wire, "delete", lambda _, keys: sent.append(len(keys)))
     assert storage.remove_all(f"st/{number}" for number in range(2001)) == 2001
     assert sent == [1000, 1000, 1]
