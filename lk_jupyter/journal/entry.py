@@ -51,6 +51,9 @@ SUBMITTING, REFUSED = "submitting", "refused"
 ENDED = FINAL_STATES | {REFUSED}
 TABLE = "runs"
 
+#: Characters of a title.
+LONGEST_TITLE = 40
+
 
 @dataclass
 class JournalEntry:
@@ -95,6 +98,20 @@ class JournalEntry:
     def going_on(self) -> bool:
         """Whether the run had not ended when it was last heard of."""
         return self.state not in ENDED
+
+    @property
+    def first_line(self) -> str:
+        """The line that people know the code by: no magic, no comment, no secret."""
+        from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (takes long to import)
+
+        lines = [line.strip() for line in self.code.splitlines()]
+        return redact(next((line for line in lines if line and not line.startswith(("%", "!", "#"))), ""))
+
+    @property
+    def title(self) -> str:
+        """The name that its author gave the run, or else its first line; empty where it has neither."""
+        line = self.first_line
+        return self.run_name or (line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1]}…")
 
 
 FIELDS = {known.name: known for known in fields(JournalEntry)}

@@ -17,6 +17,7 @@ from lk_jupyter.api.logs import LogEntry, by_time
 from lk_jupyter.api.states import state_label
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import ApiError, NotFound, OutcomeUnknown, UsageError
+from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
@@ -100,9 +101,10 @@ def _row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None) -> tu
 
 
 def _name(run: Workload | ExecutionSummary) -> str:
-    """Return the display name; in the history some servers give it beyond the API."""
+    """Return the display name; in the history some servers give it beyond the API, and the journal has the code."""
     named = run.run_name if isinstance(run, Workload) else (run.model_extra or {}).get("run_name")
-    return named or plain_name(run.file_name or "")
+    entry = None if named else journal().get(run.execution_id)
+    return named or (entry and entry.title) or plain_name(run.file_name or "")
 
 
 @magic(RunIdOptions)

@@ -60,15 +60,7 @@ def _facts(row: int, entry: JournalEntry) -> dict[str, Any]:
 
     facts = {name: getattr(entry, name) for name in JournalRun.model_fields if name not in {"row", "line"}}
     money = {name: None if facts[name] is None else f"{facts[name]:f}" for name in _MONEY}
-    return {"row": row, "line": _first_line(entry.code), **facts, **money}
-
-
-def _first_line(code: str) -> str:
-    """Return the line that people know a cell by."""
-    from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (as above)
-
-    lines = [line.strip() for line in code.splitlines()]
-    return redact(next((line for line in lines if line and not line.startswith(("%", "!", "#"))), ""))
+    return {"row": row, "line": entry.first_line, **facts, **money}
 
 
 def _code(execution_id: str) -> str | None:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import secrets
 import sqlite3
 import stat
 import subprocess
@@ -270,3 +271,15 @@ def test_runs_are_looked_up_without_reading_all_requests(kept):
         assert not any(step.startswith("SCAN") for step in plan)
     columns = [row["name"] for row in kept._database.execute("PRAGMA table_info(runs)")]
     assert columns[-2:] == ["code", "request"]
+
+
+def test_a_run_without_a_name_is_known_by_its_first_line():
+    def title(code, **facts):
+        return JournalEntry("token", "http://here", code=code, **facts).title
+
+    code = "%%lk_run --gpu A100\n# training\n\n  model = train(data)\nprint(model)"
+    assert title(code) == "model = train(data)"
+    assert title(code, run_name="digits") == "digits"
+    assert title("%pip install x") == title("") == ""
+    assert title("x = '" + "a" * 90 + "'") == "x = '" + "a" * 34 + "…"
+    assert "[redacted]" in title(f"key = 'lk_{secrets.token_urlsafe(32)}'")

@@ -255,7 +255,7 @@ def _joined(entry: JournalEntry, abroad: RunSummary | None) -> RunSummary:
         entry.machine or "",
         entry.seconds,
         entry.cost,
-        entry.run_name or entry.request.get("file_name") or "",
+        entry.title or entry.request.get("file_name") or "",
         tuple(entry.labels),
         {key: value for key, value in entry.metadata.items() if not key.startswith("lk_")},
         entry.notebook or "",
