@@ -50,6 +50,12 @@ def test_a_machine_is_found_chosen_made_the_default_and_run_on(open_notebook, ac
     for theme in book.themes():
         accessible(shown)
         book.picture(f"machine-picker-{theme}")
+    page.set_viewport_size({"width": 1024, "height": 768})
+    cut = "table => table.parentElement.scrollWidth - table.parentElement.clientWidth"
+    assert shown.get_by_role("table").evaluate(cut) <= 0
+    page.set_viewport_size({"width": 640, "height": 450})  # as at 200 %
+    expect(shown.get_by_role("list", name="Machines")).to_have_css("list-style-type", "none")
+    page.set_viewport_size({"width": 1280, "height": 900})
 
     faults = [{"path": "/vms/availability", "times": None, "lose_answer": True}]
     httpx.post(f"{cloud.base_url}/_faults", json=faults).raise_for_status()

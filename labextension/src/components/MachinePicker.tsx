@@ -35,7 +35,7 @@ export type Column = keyof ReturnType<typeof headings>;
 const FIGURES = new Set<Column>(['gpus', 'vcpus', 'ram_gib', 'price_per_hour', 'worst']);
 
 /** Pixels from which on there is room for a table. */
-const ROOM = 520;
+const ROOM = 540;
 
 export interface MachinePickerProps {
   wish: Wish;

@@ -21,7 +21,7 @@ export interface Row {
 export interface RowsProps {
   label: string;
   rows: Row[] | undefined;
-  none: string;
+  none: React.ReactNode;
   /** Show all that can be done with a row, at a place of the page. */
   onMenu: (acts: Act[], x: number, y: number) => void;
 }

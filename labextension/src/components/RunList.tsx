@@ -5,6 +5,7 @@ import { day, duration, machineName, when } from '../format';
 import { stateLabel } from '../runs';
 import { trans } from '../trans';
 import { Icon, IconButton, IconName } from './Icon';
+import { Advice, HERE } from './Sentence';
 import { useWindow } from './useWindow';
 
 /** A run as lists show it: its bill counts on while it is active. */
@@ -86,9 +87,14 @@ export function RunList({ runs, ...rest }: RunListProps) {
       )}
       {!found.length && (
         <p className="lk-quiet">
-          {query
-            ? trans.__('No matching runs.')
-            : trans.__('No runs. Put %1 on top of a cell, or click Run on.', '%%lk_run --gpu A100')}
+          {query ? (
+            trans.__('No matching runs.')
+          ) : (
+            <Advice
+              text={trans.__('No runs. Put %1 on top of a cell, or click Run on.', HERE)}
+              code="%%lk_run --gpu A100"
+            />
+          )}
         </p>
       )}
       <Rows runs={found} {...rest} />
@@ -307,5 +313,5 @@ function isSame(one: RunItemProps, other: RunItemProps): boolean {
 
 /** A cost as a narrow column has it: all of them are credits. */
 function bare(cost: string): string {
-  return cost.replace(trans.__('%1 credits', ''), '').trim();
+  return cost.replace(trans.__('%1 credits', ''), '').replace(trans.__('under %1', ''), '< ').trim();
 }

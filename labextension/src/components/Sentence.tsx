@@ -14,3 +14,12 @@ export function Sentence({ text, children }: { text: string; children: ReactNode
     </>
   );
 }
+
+/** A sentence with a line of code in it, which isn't broken. */
+export function Advice({ text, code }: { text: string; code: string }) {
+  return (
+    <Sentence text={text}>
+      <code className="lk-code">{code}</code>
+    </Sentence>
+  );
+}

@@ -2,6 +2,7 @@ import React, { useEffect, useState } from 'react';
 
 import { Asked, Question } from '../components/Question';
 import { Rows } from '../components/Rows';
+import { Advice, HERE } from '../components/Sentence';
 import { request } from '../request';
 import { trans } from '../trans';
 import { ApiKey } from '../types';
@@ -32,7 +33,7 @@ export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
       <Rows
         label={trans.__('Keys')}
         onMenu={onActs}
-        none={trans.__('No keys. Create one: %lk_keys create NAME')}
+        none={<Advice text={trans.__('No keys. Create one: %1', HERE)} code="%lk_keys create NAME" />}
         rows={keys?.map(key => ({
           key: key.id,
           title: key.key_name || key.id,

@@ -6,6 +6,7 @@ import { COMMANDS } from '../commands';
 import type { IconName } from '../components/Icon';
 import { Asked, Question } from '../components/Question';
 import { Row, Rows } from '../components/Rows';
+import { Advice, HERE } from '../components/Sentence';
 import { Ask, request } from '../request';
 import { isId } from '../runs';
 import { trans } from '../trans';
@@ -26,7 +27,7 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
   return (
     <Rented
       label={trans.__('Deployments')}
-      none={trans.__('No deployments. Start one: %1', '%lk_deploy MODEL')}
+      none={<Advice text={trans.__('No deployments. Start one: %1', HERE)} code="%lk_deploy MODEL" />}
       topic="deployments"
       tools={tools}
       rows={found?.map(one => ({
@@ -57,7 +58,7 @@ export function VmsSection({ tools }: { tools: Tools }) {
   return (
     <Rented
       label={trans.__('VMs')}
-      none={trans.__('No VMs. Rent one: %1', '%lk_vm create --gpu A100')}
+      none={<Advice text={trans.__('No VMs. Rent one: %1', HERE)} code="%lk_vm create --gpu A100" />}
       topic="vms"
       tools={tools}
       rows={found?.map(vm => ({
@@ -82,7 +83,7 @@ type Ending = { icon: IconName; text: string; yes: string; label: string; path: 
 
 interface RentedProps {
   label: string;
-  none: string;
+  none: React.ReactNode;
   topic: Topic;
   tools: Tools;
   rows: (Omit<Row, 'acts'> & { ending: Ending; use?: { words: string; name: string; code: string } })[] | undefined;
