@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { here, isRemote, machineOf, onMachine, otherMagic, withOption } from './magicLine';
+import { here, hintsIn, isRemote, machineOf, onMachine, otherMagic, withOption } from './magicLine';
 
 test('a plain cell gets a line of its own', () => {
   expect(onMachine('print(1)', 'gpu.a100')).toBe('%%lk_run --gpu A100\nprint(1)');
@@ -41,4 +41,32 @@ test('an option is added to the line once, in the place of another value of it w
   expect(withOption('%%lk_run --machine gpu.l40s\nx', '--gpu A100')).toBe('%%lk_run --gpu A100\nx');
   expect(withOption('%%lk_run --in y\nx', '--in y')).toBe('%%lk_run --in y\nx');
   expect(withOption('print(1)', '--in y')).toBe('print(1)');
+});
+
+test('a notebook that somebody sent offers no other option than a hint has', () => {
+  const kept = ['--gpu A100', '--machine gpu.a100.8x', '-r opencv-python', '--in größe', '--carry', '--timeout 120'];
+  const files = ['--files data/train.csv', '--files "models/**/*.py"'];
+  expect(hintsIn({ lk_jupyter_hints: [...kept, ...files] })).toEqual([...kept, ...files]);
+  const odd = [
+    "--in {open('RAN', 'w')}",
+    '--in y\n!touch RAN',
+    '--in $HOME',
+    '--allow-secrets',
+    '--max-cost 99999',
+    '-r https://example.org/x.whl',
+    '--files ../../.ssh/id_rsa',
+    '--files ~/.ssh/id_rsa',
+    '--files /etc/passwd',
+    '(a+)+$ x',
+    5,
+    null
+  ];
+  for (const option of odd) {
+    expect(hintsIn({ lk_jupyter_hints: [option] })).toEqual([]);
+  }
+  for (const told of ['--carry', { 0: '--carry', length: 1 }, null]) {
+    expect(hintsIn({ lk_jupyter_hints: told })).toEqual([]);
+  }
+  expect(hintsIn(undefined)).toEqual([]);
+  expect(hintsIn({ lk_jupyter_hints: Array(1e6).fill('--carry') }).length).toBeLessThan(20);
 });

@@ -11,17 +11,37 @@ export function isRemote(source: string): boolean {
   return MAGIC.test(source);
 }
 
-/** The machine that the line of a cell names, as it is written there; null without one. */
+/** The machine that the line of a cell names, without its quotes; null without one. */
 export function machineOf(source: string): string | null {
-  const line = MAGIC.exec(source)?.[2] ?? '';
-  const found = [...line.matchAll(MACHINE)].pop();
-  return found ? found[1].replace(/^["']|["']$/g, '') : null;
+  return optionOf(source, '--gpu', '--machine');
 }
 
-/** The value of an option on the line of a cell that runs on the cloud, such as `--timeout`; null without one. */
-export function optionOf(source: string, option: string): string | null {
-  const line = MAGIC.exec(source)?.[2] ?? '';
-  return new RegExp(`\\s${option}(?:\\s+|=)["']?([^\\s"']+)`).exec(line)?.[1] ?? null;
+/** The value that the kernel takes of an option on the line of a cell, which is the last; null without one. */
+export function optionOf(source: string, ...names: string[]): string | null {
+  const words = wordsOf(MAGIC.exec(source)?.[2] ?? '');
+  for (let at = words.length - 1; at >= 0; at--) {
+    const [name, ...value] = words[at].split('=');
+    if (names.includes(name)) {
+      return value.length ? value.join('=') : (words[at + 1] ?? '');
+    }
+  }
+  return null;
+}
+
+/** Whether only the kernel knows what the line says: IPython puts values in the place of `{code}` and `$name`. */
+export function isCalculated(source: string): boolean {
+  return /[{$]/.test(MAGIC.exec(source)?.[2] ?? '');
+}
+
+/** The words of a line, split as the kernel does: an option in a quoted text is none. */
+function wordsOf(line: string): string[] {
+  const words = line.match(/(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+/g) ?? [];
+  return words.map(word =>
+    word.replace(
+      /\\(.)|"((?:[^"\\]|\\.)*)"|'([^']*)'/g,
+      (_, sign?: string, text?: string, raw?: string) => sign ?? text ?? raw ?? ''
+    )
+  );
 }
 
 /** The other magic that a cell begins with, such as `%%bash`; null without one. */
@@ -42,6 +62,21 @@ export function onMachine(source: string, machine: string): string {
 
 /** Options that may stand in a line several times. */
 const REPEATED = new Set(['-r', '--requirements', '--in', '--inputs', '--out', '--outputs', '--files', '--label']);
+
+/** What a hint may add to a line: the name of a machine, a package or a variable, a file below, a number. */
+const HINT =
+  /^(?:--(?:gpu|machine) [\w.+-]{1,100}|-r [\w.[\]-]{1,100}|--in [\p{L}\p{N}_]{1,100}|--carry|--timeout \d{1,9})$/u;
+const FILES = /^--files (?![/~])(?!.*\.\.)(?:[\p{L}\p{N}_./-]{1,200}|"[\p{L}\p{N}_./*-]{1,200}")$/u;
+
+/** Most options that one output may offer. */
+const MOST_HINTS = 10;
+
+/** The options that an output advises. Somebody may have sent the notebook: what else it has becomes no button. */
+export function hintsIn(metadata: unknown): string[] {
+  const told = (metadata as { lk_jupyter_hints?: unknown } | null)?.lk_jupyter_hints;
+  const fits = (option: unknown) => typeof option === 'string' && (HINT.test(option) || FILES.test(option));
+  return Array.isArray(told) ? (told.slice(0, MOST_HINTS).filter(fits) as string[]) : [];
+}
 
 /** A cell whose line has this option too, such as `--timeout 120`; another value of the same option goes. */
 export function withOption(source: string, option: string): string {

@@ -3,15 +3,19 @@ import { Dialog, showDialog } from '@jupyterlab/apputils';
 
 import { balanceOf } from './balance';
 import { Cloud } from './cloud';
-import { isRemote, machineOf, optionOf } from './magicLine';
+import { isCalculated, isRemote, machineOf, optionOf } from './magicLine';
 import { request } from './request';
 import { trans } from './trans';
 import { MachinesContent, MachineType } from './types';
 import { credits, machineName } from './format';
 
-/** Ask whether a cell may run on the cloud; yes for one that runs here. `machine` is that of its last run. */
-export async function maySpend(cloud: Cloud, source: string, machine: string | null, verb: string): Promise<boolean> {
-  if (!isRemote(source)) {
+/**
+ * Ask whether cells may run on the cloud; yes for those that run here. `machine` is that of its last run, as the server
+ * or this machine's journal says: an output of a notebook that somebody sent may name a cheap one.
+ */
+export async function maySpend(cloud: Cloud, cells: string[], machine: string | null, verb: string): Promise<boolean> {
+  const sources = cells.filter(isRemote);
+  if (!sources.length) {
     return true;
   }
   const unheard = (['status', 'machines', 'balance'] as const).filter(topic => !cloud.data[topic]);
@@ -24,7 +28,7 @@ export async function maySpend(cloud: Cloud, source: string, machine: string | n
     machine: machine ?? table?.default ?? null,
     seconds: table?.default_timeout ?? null
   };
-  const words = spendingWords(source, known, balanceOf(cloud.data.balance));
+  const words = spendingWords(sources, known, balanceOf(cloud.data.balance));
   const { button } = await showDialog({
     title: trans.__('%1 on the cloud?', verb),
     body: words.join(' '),
@@ -40,41 +44,57 @@ interface Known {
   seconds: number | null;
 }
 
-/** What a cell costs that runs on the cloud, in sentences. */
-export function spendingWords(
-  source: string,
-  { types, machine, seconds: usual }: Known,
-  left: number | null
-): string[] {
-  const wishes = (machineOf(source) ?? machine ?? '').split(',').filter(Boolean);
-  const prices = wishes.map(wish => priceOf(wish.split('|')[0].trim(), types));
-  const named = wishes.map((wish, at) =>
-    prices[at] === null ? machineName(wish) : trans.__('%1 at %2/h', machineName(wish), String(prices[at]))
-  );
-  const perHour = prices.reduce<number | null>(
-    (sum, price) => (sum === null || price === null ? null : sum + price),
-    0
-  );
-  const seconds = Number(optionOf(source, '--timeout')) || usual;
-  const cap = Number(optionOf(source, '--max-cost'));
-  const sweeps = optionOf(source, '--sweep') !== null;
-  const limits = [cap || Infinity, seconds && perHour && !sweeps ? (seconds / 3600) * perHour : Infinity];
-  const most = Math.min(...limits);
+/** What cells cost that run on the cloud, in sentences. */
+export function spendingWords(sources: string[], known: Known, left: number | null): string[] {
+  const bounds = sources.map(source => boundOf(source, known));
+  const named = bounds.flatMap(({ named }) => named);
+  const most = sum(bounds.map(bound => bound.most));
   return [
+    sources.some(isCalculated)
+      ? trans.__('Its line is calculated when it runs: it may name another machine or limit than it seems.')
+      : '',
     named.length ? trans.__('It runs on %1.', named.join(', ')) : trans.__('It runs on your default machine.'),
     Number.isFinite(most)
       ? trans.__('It costs at most %1 credits.', credits(most))
       : trans.__('It is billed by the second until it ends.'),
     left === null
       ? ''
-      : left < (Number.isFinite(most) ? most : (perHour ?? 0))
+      : left < (Number.isFinite(most) ? most : sum(bounds.map(({ perHour }) => perHour ?? 0)))
         ? trans.__('⚠ Only %1 credits are left.', credits(left))
         : trans.__('%1 credits are left.', credits(left))
   ].filter(Boolean);
 }
 
+const sum = (amounts: number[]) => amounts.reduce((all, amount) => all + amount, 0);
+
+/** The machines of a cell in words, their price and the most that it costs: infinite where its line doesn't bound it. */
+function boundOf(source: string, { types, machine, seconds: usual }: Known) {
+  const wishes = (machineOf(source) ?? machine ?? '').split(',').filter(Boolean);
+  const prices = wishes.map(wish => priceOf(wish, types));
+  const named = wishes.map((wish, at) =>
+    prices[at] === null
+      ? machineName(wish)
+      : wish.includes('|')
+        ? trans.__('%1 at up to %2/h', machineName(wish), String(prices[at]))
+        : trans.__('%1 at %2/h', machineName(wish), String(prices[at]))
+  );
+  const perHour = prices.includes(null) ? null : sum(prices as number[]);
+  const timeout = optionOf(source, '--timeout');
+  const seconds = timeout === null ? usual : Number(timeout);
+  const cap = Number(optionOf(source, '--max-cost'));
+  const sweeps = optionOf(source, '--sweep') !== null;
+  const limits = [cap || Infinity, seconds && perHour && !sweeps ? (seconds / 3600) * perHour : Infinity];
+  return { named, perHour, most: isCalculated(source) ? Infinity : Math.min(...limits) };
+}
+
+/** The price of a machine, of several to choose from the highest; null where one isn't known. */
 function priceOf(wish: string, types: MachineType[]): number | null {
-  const name = wish.toLowerCase().replace(/^gpu\./, '');
-  const found = types.find(type => [name, `gpu.${name}`].includes(type.hardware_profile.toLowerCase()));
-  return found?.price_per_hour ?? null;
+  const prices = wish.split('|').map(one => {
+    const name = one
+      .trim()
+      .toLowerCase()
+      .replace(/^gpu\./, '');
+    return types.find(type => [name, `gpu.${name}`].includes(type.hardware_profile.toLowerCase()))?.price_per_hour;
+  });
+  return prices.every(price => price != null) ? Math.max(...prices) : null;
 }

@@ -11,6 +11,10 @@ ODD = ("{open('RAN', 'w')}", "x\n!touch RAN", "../../x", "$HOME")
 @pytest.mark.timeout(900)
 def test_a_notebook_that_somebody_sent_runs_nothing_after_two_clicks(running_lab, open_notebook, page):
     cells = [nbformat.v4.new_code_cell("1", outputs=[told(name)]) for name in (*ODD, "3f0c2a9e-5b1d")]
+    hints = nbformat.v4.new_output(
+        "display_data", {"text/plain": "x"}, metadata={"lk_jupyter_hints": [f"--in {ODD[0]}", ODD[1]]}
+    )
+    cells.append(nbformat.v4.new_code_cell("%%lk_run\n1", outputs=[hints, told("3f0c2a9e-5b1d")]))
     book = open_notebook("pass")
     path = running_lab.root / "sent" / "notebook.ipynb"
     path.parent.mkdir(exist_ok=True)
@@ -20,8 +24,9 @@ def test_a_notebook_that_somebody_sent_runs_nothing_after_two_clicks(running_lab
     running_lab.start_kernel("sent/notebook.ipynb")
     book.load(f"{running_lab.url}/lab/tree/sent/notebook.ipynb?token={running_lab.token}&reset")
     badge = page.locator(".lk-badge:visible")
-    expect(badge).to_have_count(1)  # the last, which is a proper id
-    expect(badge).to_contain_text("completed")
+    expect(badge).to_have_count(2)  # the last two, which have a proper id
+    expect(badge.last).to_contain_text("completed")
+    expect(page.locator(".lk-hints button")).to_have_count(0)  # IPython would evaluate what they add to the line
     for odd in ODD:
         refused = page.evaluate(ATTACH, odd)
         assert "isn't the id of a run" in refused
@@ -30,7 +35,7 @@ def test_a_notebook_that_somebody_sent_runs_nothing_after_two_clicks(running_lab
         page.get_by_role("menuitem").or_(page.get_by_role("menuitemcheckbox")).first
     ).to_be_visible()  # no machine yet
     book.picture("sent")
-    assert page.evaluate(SOURCES) == ["1"] * len(cells)
+    assert page.evaluate(SOURCES) == [cell.source for cell in cells]
     assert not list(running_lab.root.rglob("RAN"))
 
 

@@ -113,7 +113,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   }, []);
 
   const { commands } = app;
-  const args = { ...at, id, machine: header.machine || null };
+  const args = { ...at, id, machine: run?.machine || null };
   const menuAt = (button: HTMLElement) => {
     const menu = new MenuSvg({ commands });
     menu.addItem({ command: COMMANDS.copyRunId, args: { id } });

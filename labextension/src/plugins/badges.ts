@@ -217,8 +217,8 @@ class Badge {
     } else {
       menu.addItem({ command: COMMANDS.openPanel });
     }
-    const machine = this.live[0]?.machine ?? receiptsOf(this.cell)[0]?.machine ?? null;
-    menu.addItem({ command: COMMANDS.rerunCell, args: { ...place, machine } });
+    const run = this.live[0] ?? runsOf(this.cloud.data).find(({ id }) => id === ids[0]);
+    menu.addItem({ command: COMMANDS.rerunCell, args: { ...place, machine: run?.machine || null } });
     const { left, bottom } = this.button.getBoundingClientRect();
     menu.open(left, bottom);
   }

@@ -4,11 +4,8 @@ import { CodeCell } from '@jupyterlab/cells';
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 
 import { loadExtension } from '../loading';
-import { isRemote, withOption } from '../magicLine';
+import { hintsIn, isRemote, withOption } from '../magicLine';
 import { trans } from '../trans';
-
-/** Where an output keeps the options that its hints name. */
-const KEY = 'lk_jupyter_hints';
 
 /** What IPython writes where the extension is not loaded. */
 const NOT_LOADED = /(?:Cell magic `%%|Line magic function `%)lk_\w+` not found/;
@@ -44,7 +41,8 @@ function offerIn(panel: NotebookPanel, cell: CodeCell): void {
   const draw = () => {
     const all = outputs.toJSON() as Output[];
     row.replaceChildren(
-      ...optionsIn(all)
+      ...all
+        .flatMap(({ metadata }) => hintsIn(metadata))
         .filter(option => isRemote(sharedModel.source) && withOption(sharedModel.source, option) !== sharedModel.source)
         .map(option =>
           button(trans.__('Add %1', option), () => {
@@ -68,13 +66,9 @@ function offerIn(panel: NotebookPanel, cell: CodeCell): void {
 
 /** What is read of an output. */
 interface Output {
-  metadata?: Record<string, unknown>;
+  metadata?: unknown;
   text?: string | string[];
   evalue?: string;
-}
-
-function optionsIn(outputs: Output[]): string[] {
-  return outputs.flatMap(({ metadata }) => (metadata?.[KEY] as string[] | undefined) ?? []);
 }
 
 function isNotLoaded({ text, evalue }: Output): boolean {

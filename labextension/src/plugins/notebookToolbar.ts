@@ -56,8 +56,8 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
         const panel = notebooks.currentWidget;
         const wanted = (machine as string) || chosen(panel);
         if (panel && wanted) {
-          const verb = trans.__('Run');
-          if (machine || (await maySpend(cloud, onMachine('', wanted), null, verb))) {
+          const cells = codeOf(panel).map(cell => onMachine(cell.model.sharedModel.source, wanted));
+          if (machine || (await maySpend(cloud, cells, null, trans.__('Run')))) {
             await runOn(panel, wanted); // who chose the machine has seen its price
           }
           void cloud.refresh('running', 'journal');
@@ -148,13 +148,15 @@ function chosen(panel: NotebookPanel | null): string | undefined {
   return isMachine(machine) ? machine : undefined; // somebody may have sent the notebook
 }
 
+const codeOf = ({ content }: NotebookPanel) => content.selectedCells.filter(cell => cell.model.type === 'code');
+
 async function runOn(panel: NotebookPanel, machine: string): Promise<void> {
   const { content, model, sessionContext } = panel;
   if (!isMachine(machine)) {
     Notification.warning(trans.__("%1 isn't the name of a machine.", JSON.stringify(machine)));
     return;
   }
-  const cells = content.selectedCells.filter(cell => cell.model.type === 'code');
+  const cells = codeOf(panel);
   const other = cells.map(cell => otherMagic(cell.model.sharedModel.source)).find(Boolean);
   if (other || !cells.length) {
     Notification.warning(

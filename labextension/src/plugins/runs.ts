@@ -110,7 +110,7 @@ export const runs: JupyterFrontEndPlugin<void> = {
       execute: async ({ notebook, cellId, machine }) => {
         const { content, sessionContext } = await cellOf(notebook as string, cellId as string);
         const { source } = content.activeCell!.model.sharedModel;
-        if (await maySpend(cloud, source, (machine as string) || null, trans.__('Run again'))) {
+        if (await maySpend(cloud, [source], (machine as string) || null, trans.__('Run again'))) {
           await sessionContext.ready;
           void NotebookActions.run(content, sessionContext).then(() => cloud.refresh('running', 'journal', 'history'));
         }
