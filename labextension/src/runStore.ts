@@ -51,7 +51,9 @@ export class RunStore {
       return row ?? record;
     }
     const isNews = !row || hasEnded(record) || row.state === 'ended';
-    return isNews ? { ...(row ?? ofHistory(record, new Map())), ...stateOf(record) } : row;
+    return isNews
+      ? { ...(row ?? ofHistory(record, new Map(), this.cloud.data.status?.ahead)), ...stateOf(record) }
+      : row;
   }
 
   /** Keep what is known of a run fresh until it has ended, or the answer is disposed. */

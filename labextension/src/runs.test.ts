@@ -62,6 +62,17 @@ test('a run costs from the start of its code, which its record shows, and not fr
   expect(bill).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
 });
 
+test('a run of another machine costs by the clock of the server, whatever this one shows', () => {
+  const status = { ahead: 120 } as StatusContent;
+  const machines = { machine_types: [{ hardware_profile: 'gpu.a100', price_per_hour: 3.6 }] };
+  const record = { ...going, status: 'running', start_time: '2026-01-01T09:00:37Z' } as ExecutionRecord;
+  const here = moment('2026-01-01T08:58:47Z')!; // 09:00:47 there
+  const [run] = runsOf({ status, running: [record], machines, records: new Map([['b', record]]) });
+  expect(billOfRow(run, here)).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
+  const history = { executions: [record], total_executions: 1, total_credits_spent: 0, limit: 1, offset: 0 };
+  expect(billOfRow(runsOf({ status, history, machines })[0], here).seconds).toBe(10);
+});
+
 test('what the journal keeps of a run that no list has is its bill', () => {
   const [run] = runsOf({
     journal: { runs: [{ ...kept, going_on: false, state: 'completed', seconds: 36, cost: null }], before: null }

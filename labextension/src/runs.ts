@@ -88,14 +88,15 @@ export function runsOf(heard: Partial<Heard> & Records): RunRow[] {
   const { status, running, journal, history, machines, records, begun } = heard;
   const isHere = isOf(status);
   const prices = pricesOf(machines?.machine_types ?? []);
+  const ahead = status?.ahead ?? 0;
   const rows = new Map<string, RunRow>();
   const add = (row: RunRow) => rows.set(row.id, { ...rows.get(row.id), ...row });
-  history?.executions?.filter(hasId).map(run => add(ofHistory(run, prices)));
+  history?.executions?.filter(hasId).map(run => add(ofHistory(run, prices, ahead)));
   const going = running && new Set(running.map(run => run.execution_id));
   running
     ?.filter(hasId)
     .filter(run => !rows.get(run.execution_id)?.goingOn)
-    .map(run => add(ofWorkload(run, prices)));
+    .map(run => add(ofWorkload(run, prices, ahead)));
   const known = journal?.runs?.filter(run => hasId(run) && (rows.has(run.execution_id!) || isHere(run)));
   known?.map(run => rows.set(run.execution_id!, fromJournal(run, rows.get(run.execution_id!))));
   for (const row of rows.values()) {
@@ -117,8 +118,9 @@ function pricesOf(machines: MachineType[]): Map<string, number | null> {
   return new Map(machines.map(machine => [machine.hardware_profile, machine.price_per_hour ?? null]));
 }
 
-function ofWorkload(run: Workload, prices: Map<string, number | null>): RunRow {
+function ofWorkload(run: Workload, prices: Map<string, number | null>, ahead: number): RunRow {
   const machine = run.hardware_profile ?? '';
+  const created = moment(run.created_at);
   return {
     id: run.execution_id,
     name: run.run_name || plainName(run.file_name) || run.execution_id.slice(0, 8),
@@ -128,19 +130,24 @@ function ofWorkload(run: Workload, prices: Map<string, number | null>): RunRow {
     goingOn: true,
     machine,
     pricePerHour: prices.get(machine) ?? null,
-    sentAt: null,
+    sentAt: created === null ? null : created - ahead,
     record: null,
     kept: NO_BILL,
-    created: moment(run.created_at) ?? 0,
+    created: created ?? 0,
     notebook: null,
     cellId: null,
     group: null
   };
 }
 
-/** A run that a list of past ones has, or its record. */
-export function ofHistory(run: ExecutionSummary | ExecutionRecord, prices: Map<string, number | null>): RunRow {
+/** A run that a list of past ones has, or its record; `ahead` is by how many seconds the clock of its stamps is ahead. */
+export function ofHistory(
+  run: ExecutionSummary | ExecutionRecord,
+  prices: Map<string, number | null>,
+  ahead = 0
+): RunRow {
   const state = (run.status ?? '').toLowerCase();
+  const created = moment(run.created_at);
   const machine = run.hardware_profile ?? '';
   return {
     id: run.execution_id,
@@ -151,10 +158,10 @@ export function ofHistory(run: ExecutionSummary | ExecutionRecord, prices: Map<s
     goingOn: !hasEnded(run),
     machine,
     pricePerHour: prices.get(machine) ?? null,
-    sentAt: null,
+    sentAt: created === null ? null : created - ahead,
     record: run,
     kept: NO_BILL,
-    created: moment(run.created_at) ?? 0,
+    created: created ?? 0,
     notebook: null,
     cellId: null,
     group: null

@@ -1335,6 +1335,8 @@ export interface StatusContent {
   organization?: UserOrg | null;
   /** Goes behind lk/api/. */
   balance_path?: string | null;
+  /** Seconds by which the clock of the API is ahead of the Jupyter server's. */
+  ahead?: number;
   /** What signing in or out did, and what overrules it. */
   said?: string[];
 }

@@ -301,12 +301,13 @@ class Http:
             return RequestOutcome(Loss.NEVER_SENT, str(gone))
         finally:
             _silent.reset(silence)
-        self._compare_clocks(response.headers.get("date"))
+        self.compare_clocks(response.headers.get("date"))
         return RequestOutcome(
             response.status_code, response, response.headers.get("retry-after"), response.headers.get("date")
         )
 
-    def _compare_clocks(self, date: str | None) -> None:
+    def compare_clocks(self, date: str | None) -> None:
+        """Take the server's clock from the ``date`` of an answer."""
         with suppress(ValueError, TypeError, OverflowError):
             there = parsedate_to_datetime(date or "").timestamp()
             ahead = there - time.time()

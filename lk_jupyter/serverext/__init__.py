@@ -25,7 +25,7 @@ broken        500    a fault of ours, in the server's log
 GET    lk/status               → StatusContent: ``{state: "signed-in" | a trouble's, detail, base_url,
                                is_local, server_source, key_source, organization_asked, user:
                                {user_id, email}, organization: {org_id, slug, name, is_personal,
-                               is_key_scoped}, balance_path, said}``. Always 200. ``balance_path`` goes
+                               is_key_scoped}, balance_path, ahead, said}``. Always 200. ``balance_path`` goes
                                behind ``lk/api/``: ``billing/credits`` (→ ``remaining_credits``) or
                                ``orgs/SLUG/balance`` (→ ``balance``, ``account_suspended``).
 POST   lk/signin               SignInBody ``{api_key, base_url?}``: tried, then kept → StatusContent;

@@ -24,7 +24,8 @@ class _Account(Handler):
         except RequestProblem as trouble:
             facts = {**trouble.content(), **await asyncio.to_thread(_server)}
         else:
-            facts = {**_who(upstream), **await _told(upstream)}
+            told = await _told(upstream)
+            facts = {**_who(upstream), **told}
         self.finish({**facts, "said": said or []})
 
     async def change(self, work: Callable[..., list[str]], *given: Any) -> None:
@@ -114,6 +115,7 @@ def _who(upstream: Upstream) -> dict[str, Any]:
         "server_source": target.server_source,
         "key_source": target.key.source,
         "organization_asked": target.org,
+        "ahead": upstream.client._http.ahead,
     }
 
 

@@ -44,6 +44,7 @@ class StatusContent(BaseModel):
     user: UserStatus | None = None
     organization: UserOrg | None = None
     balance_path: str | None = Field(None, description="Goes behind lk/api/.")
+    ahead: float = Field(0, description="Seconds by which the clock of the API is ahead of the Jupyter server's.")
     said: list[str] = Field([], description="What signing in or out did, and what overrules it.")
 
 

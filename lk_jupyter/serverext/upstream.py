@@ -122,7 +122,9 @@ class Upstream:
         try:
             client = await asyncio.to_thread(lambda: self.client)
             request = self._http.build_request(endpoint.method, url, timeout=timeout, **parts)
-            return await self._http.send(request, auth=client._http.signer(endpoint), stream=True)
+            response = await self._http.send(request, auth=client._http.signer(endpoint), stream=True)
+            client._http.compare_clocks(response.headers.get("date"))
+            return response
         except NotSignedIn as problem:
             raise RequestProblem("revoked", str(problem)) from None
         except LkError as problem:

@@ -53,6 +53,7 @@ class Recorder:
 
     def __init__(self):
         self.requests, self.answer, self.reader_has_gone = [], {}, threading.Event()
+        self.ahead = 0  # seconds by which its clock is
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Recording,), {"recorder": self}))
         self.base_url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -84,6 +85,9 @@ class _Recording(BaseHTTPRequestHandler):
         for name, value in {"Content-Type": kind, **headers, **always}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
+
+    def date_time_string(self, _=None):
+        return super().date_time_string(time.time() + self.recorder.ahead)
 
     def log_message(self, *_):
         """Keep quiet."""

@@ -228,6 +228,11 @@ def test_only_what_the_api_needs_of_a_request_goes_on_to_it(beside_recorder, rec
     assert sent["X-Org-Slug"] == "team-a"
 
 
+def test_a_page_hears_how_far_the_clock_of_the_api_is_ahead(beside_recorder, recorder, monkeypatch):
+    monkeypatch.setattr(recorder, "ahead", 3600)
+    assert beside_recorder.get("status").json()["ahead"] == pytest.approx(3600, abs=5)
+
+
 def test_only_what_the_page_needs_of_an_answer_comes_back(beside_recorder, recorder):
     recorder.answer = {
         "execution_id": "x",

@@ -20,7 +20,7 @@ export interface RunRow {
   reason: string;
   machine: string;
   pricePerHour: number | null;
-  /** When it was sent, if that was from here; by the clock of the Jupyter server, as is `created`. */
+  /** When it was sent, by the clock of the Jupyter server, from which its stamps may differ. */
   sentAt: number | null;
   /** What the server keeps of it; without, the bill is what was kept here. */
   record: Stamps | null;

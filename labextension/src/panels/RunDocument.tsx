@@ -90,6 +90,7 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
           run={run}
           row={row}
           silent={cloud.runs.silentSince}
+          ahead={cloud.data.status?.ahead}
           onStop={() => void abort()}
           onRerun={hasCell ? () => void rerun() : undefined}
           onGoToCell={hasCell ? () => void goToCell() : undefined}
@@ -138,15 +139,15 @@ function move(event: React.KeyboardEvent<HTMLElement>, part: Part, setPart: (par
   }
 }
 
-type HeadProps = { run: ExecutionRecord; row: RunRow | null; silent: number | null } & Pick<
+type HeadProps = { run: ExecutionRecord; row: RunRow | null; silent: number | null; ahead?: number } & Pick<
   RunHeaderProps,
   'onStop' | 'onRerun' | 'onGoToCell'
 >;
 
 /** The header that the cell of the run has, from its record. */
-function Head({ run, row, silent, ...on }: HeadProps) {
+function Head({ run, row, silent, ahead, ...on }: HeadProps) {
   const state = (run.status ?? '').toLowerCase();
-  const heard = { ...(row ?? ofHistory(run, new Map())), state, goingOn: !hasEnded(run), record: run };
+  const heard = { ...(row ?? ofHistory(run, new Map(), ahead)), state, goingOn: !hasEnded(run), record: run };
   const saved = savedRun({ execution_id: run.execution_id, state })!;
   const times = { now: Date.now(), second: thisSecond(), isLive: false, since: 0, silent };
   const header = headerOf(saved, heard, times);
