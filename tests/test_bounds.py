@@ -14,8 +14,9 @@ from lk_jupyter.journal.entry import entry_of_row
 from lk_jupyter.protocol.frames import Splitter
 from lk_jupyter.serverext.allowlist import NotAllowed, match
 from lk_jupyter.storage._plan import file_name
+from lk_jupyter.text.terminal import TerminalText, plain
 
-MUCH = 200_000
+MUCH, FEWER = 200_000, 10_000
 MIB = 1024**2
 
 
@@ -40,7 +41,22 @@ def frames(text):
     return [*splitter.feed(text), *splitter.end()]
 
 
+def terminal(text):
+    shown = TerminalText()
+    for end in ("\n", "\r", "\bx\n"):
+        shown.feed(text + end)
+        shown.take()
+    return shown.end(), plain(text)
+
+
 NESTED = ["[" * MUCH, '{"output":' * MUCH, '{"output":{"content":"' + "x" * MUCH + '"}}', "\\" * MUCH, "1" * MUCH]
+SIGNS = [
+    "\x1b[m" * MUCH,
+    "a" * MUCH + "\b" * MUCH,
+    "\x1b[mx" * FEWER + "a\r" * MUCH,
+    "a\x1b[m\x1b[K" * FEWER,
+    "\x1b[9A\n" * FEWER,
+]
 STEPS = ["%25" * MUCH, "../" * MUCH, "%2e%2e%2f" * MUCH, "\\" * MUCH, "a" * MUCH, "/" * MUCH, ";" * MUCH]
 
 
@@ -48,6 +64,7 @@ STEPS = ["%25" * MUCH, "../" * MUCH, "%2e%2e%2f" * MUCH, "\\" * MUCH, "a" * MUCH
     ("reader", "text"),
     [
         *((reader, text) for reader in (stream, journal, answers) for text in NESTED),
+        *((terminal, text) for text in SIGNS),
         *((reader, text) for reader in (allowed, file_name, is_run_id, frames) for text in STEPS),
     ],
     ids=lambda value: value.__name__ if callable(value) else value[:12],

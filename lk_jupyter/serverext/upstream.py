@@ -67,6 +67,7 @@ class Upstream:
         """Send a request and give the answer, whose body is still on its way. Raises RequestProblem."""
         url = self.client.address(self.client.assumptions.paths(path)[0])
         response = await self._sent(endpoint, url, params=query or None, headers=headers, content=content)
+        self.client._http.compare_clocks(response.headers.get("date"))
         try:
             if not response.is_success:
                 raise await self._trouble(endpoint, response)
@@ -122,9 +123,7 @@ class Upstream:
         try:
             client = await asyncio.to_thread(lambda: self.client)
             request = self._http.build_request(endpoint.method, url, timeout=timeout, **parts)
-            response = await self._http.send(request, auth=client._http.signer(endpoint), stream=True)
-            client._http.compare_clocks(response.headers.get("date"))
-            return response
+            return await self._http.send(request, auth=client._http.signer(endpoint), stream=True)
         except NotSignedIn as problem:
             raise RequestProblem("revoked", str(problem)) from None
         except LkError as problem:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from lk_jupyter.storage.objects import ObjectInfo
+from lk_jupyter.text.terminal import plain
 from lk_jupyter.text.units import size_label
 
 
@@ -63,9 +64,14 @@ def _below(folder: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, m
     items = list(islice(ls(folder), most + 1))
     for item in items[:most]:
         deeper = _below(item.key, ls, depth - 1, most) if item.is_folder and depth > 1 else ()
-        yield Branch(item.name, "" if item.is_folder else size_label(item.size), tuple(deeper))
+        yield Branch(_shown(item.name), "" if item.is_folder else size_label(item.size), tuple(deeper))
     if len(items) > most:
         yield Branch("and more")
+
+
+def _shown(name: str) -> str:
+    """Return a name as one line, without what a terminal obeys."""
+    return plain(name).replace("\n", "\N{RETURN SYMBOL}")
 
 
 def _drawn(branches: tuple[Branch, ...]) -> Iterator[str]:

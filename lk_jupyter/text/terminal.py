@@ -1,8 +1,8 @@
 """Text that was made for a terminal, as lines for a notebook.
 
 Carriage returns, backspaces, erased lines and the cursor-up of nested progress bars are applied
-here, colours are kept, and every other control sequence is dropped: a log can neither link nor
-redraw what is not its own.
+here, colours are kept, and every other control sequence is dropped, as are signs that turn the direction
+of text: a log can neither link nor redraw what is not its own, nor look like what it isn't.
 """
 
 from __future__ import annotations
@@ -10,16 +10,27 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Callable
+from itertools import islice
 from textwrap import TextWrapper
 
 #: Characters of one line that a notebook shows; the log file has all of them.
 LINE_LIMIT = 5_000
 
+#: Characters of a line that are kept while it is written.
+_MOST_KEPT = 2 * LINE_LIMIT
+
+#: Lines that a log goes up at most, as nested progress bars do: those below wait until they are finished.
+_MOST_UP = 100
+
 _ESCAPE_LIMIT = 4_096
 _ERASE_REST, _ERASE_LINE = "\x00", "\x01"
 _SPECIAL_SIGNS = ("\r", "\b", _ERASE_REST, _ERASE_LINE)
 _SPECIAL = re.compile(f"[{''.join(_SPECIAL_SIGNS)}]")
-_CELL = re.compile(r"(?:\x1b\[[0-9;:]*m)*[^\x1b]|\x1b\[[0-9;:]*m")
+_PIECES = re.compile(f"([{''.join(_SPECIAL_SIGNS)}])")
+_CELL = re.compile(r"(?:\x1b\[[0-9;:]*m)+[^\x1b]?|[^\x1b]")
+#: Signs that turn the direction in which text is read, so that a name looks like another one.
+_TURNS = "\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _CONTROL = re.compile(
     r"(?P<colour>\x1b\[[0-9;:]*m)"
     r"|(?P<erase>\x1b\[[02]?K)"
@@ -27,20 +38,29 @@ _CONTROL = re.compile(
     r"|\x1b[\]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC and other strings: titles, links
     r"|\x1b\[[0-?]*[ -/]*[@-~]"  # every other CSI sequence
     r"|\x1b[ -/]*[0-~]"
-    r"|[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f\x80-\x9f]"
+    # What is left alone of a sequence, else it would join what stands behind a dropped sign.
+    r"|[\x00-\x07\x0b\x0c\x0e-\x1f\x7f\x80-\x9f" + _TURNS + "]"
 )
 _CONTROL_BYTES = bytes({*range(0x20), 0x7F} - {*b"\b\t\n\r"})
-_FIRST_OF_C1 = b"\xc2"  # in UTF-8, of U+0080 to U+009F and of some letters
+#: In UTF-8, of U+0080 to U+009F and of turns, and of some letters.
+_FIRST_OF_OTHERS = (b"\xc2", b"\xe2\x80", b"\xe2\x81")
 _UNFINISHED = re.compile(r"\x1b(?:[\]P_^X][^\x07\x1b]*\x1b?|\[[0-?]*[ -/]*|[ -/]*)\Z")
 _MOVE = re.compile(r"(\n|\x1b\[\d*A)")
 
-#: Signs that turn the direction in which text is read, so that a name looks like another one.
-_TURNS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_RETURNS = re.compile("[\b\r]")
 
 
 def plain(text: str) -> str:
     """Return a name or a message of others without what a terminal obeys: colors, titles, moves, turned text."""
-    return text if text.isprintable() else _TURNS.sub("", _CONTROL.sub("", text))
+    return text if text.isprintable() else _RETURNS.sub("", _CONTROL.sub("", text))
+
+
+def _replace(match: re.Match[str]) -> str:
+    if match["erase"]:
+        return _ERASE_LINE if "2" in match["erase"] else _ERASE_REST
+    if match["up"]:
+        return f"\x1b[{min(int(match['up'][2:-1][:4] or 1), _MOST_UP)}A"
+    return match["colour"] or ""
 
 
 class TerminalText:
@@ -67,6 +87,10 @@ class TerminalText:
             self._rows += map(overwrite, rest) if any(sign in text for sign in _SPECIAL_SIGNS) else rest
             self._row = len(self._rows) - 1
 
+    def passed(self, text: str) -> str:
+        """Return a chunk for a terminal, which applies what would be applied here and gets nothing else to obey."""
+        return self._clean(self._cut + text, lambda match: match["erase"] or _replace(match))
+
     def take(self) -> tuple[list[str], str]:
         """Return the lines finished since the last time, and what is being written now."""
         done = max(0, len(self._rows) - 1 - self._depth)
@@ -86,13 +110,13 @@ class TerminalText:
             return shown
         return [seen + "\r" if line.endswith("\r") else seen for line, seen in zip(lines, shown, strict=True)]
 
-    def _clean(self, text: str) -> str:
+    def _clean(self, text: str, replace: Callable[[re.Match[str]], str] = _replace) -> str:
         if not _may_hold_controls(text):
             self._cut = ""
             return text
         unfinished = _UNFINISHED.search(text, max(0, len(text) - _ESCAPE_LIMIT)) if "\x1b" in text else None
         self._cut = unfinished[0] if unfinished else ""
-        return _CONTROL.sub(_replace, text.removesuffix(self._cut))
+        return _CONTROL.sub(replace, text.removesuffix(self._cut))
 
     def _move(self, text: str) -> None:
         """Write text that moves the cursor up, as nested progress bars do."""
@@ -112,13 +136,8 @@ class TerminalText:
 def _may_hold_controls(text: str) -> bool:
     """Whether there is anything to clean; ten times as fast as a look for it by a pattern, as most text has nothing."""
     data = text.encode(errors="replace")
-    return len(data.translate(None, _CONTROL_BYTES)) < len(data) or _FIRST_OF_C1 in data
-
-
-def _replace(match: re.Match[str]) -> str:
-    if match["erase"]:
-        return _ERASE_LINE if "2" in match["erase"] else _ERASE_REST
-    return match[0] if match["colour"] or match["up"] else ""
+    has_others = not text.isascii() and any(first in data for first in _FIRST_OF_OTHERS)
+    return has_others or len(data.translate(None, _CONTROL_BYTES)) < len(data)
 
 
 def shown(line: str) -> str:
@@ -138,38 +157,40 @@ def overwrite(line: str) -> str:
     so that more of the line can be added.
     """
     if not _SPECIAL.search(line):
-        return line[: 2 * LINE_LIMIT]
-    seen = before = ""
-    for part in line.split("\r"):
-        seen, before = _write_over(seen, part)
-    seen = seen[: 2 * LINE_LIMIT]
-    return seen if _width(before) >= _width(seen) else f"{seen}\r{before}"
-
-
-def _write_over(seen: str, part: str) -> tuple[str, str]:
-    """Write from the first column on; return the line and what stands before the cursor then."""
-    before = ""
-    for piece in re.split(f"([\b{_ERASE_REST}{_ERASE_LINE}])", part):
-        if piece == "\b":
-            before = "".join(_CELL.findall(before)[:-1])
+        return line[:_MOST_KEPT]
+    cells, column = list[str](), 0
+    for piece in _PIECES.split(line):
+        if piece == "\r":
+            column = 0
+        elif piece == "\b":
+            column = max(0, column - 1)
         elif piece == _ERASE_REST:
-            seen = before
+            del cells[column:]
         elif piece == _ERASE_LINE:
-            seen = before = ""
-        else:
-            before += piece
-            seen = before + _after(seen, before)
-    return seen, before
+            cells, column = [], 0
+        elif piece:
+            column = _write(cells, column, piece)
+    seen = "".join(cells)[:_MOST_KEPT]
+    return seen if column >= len(cells) else f"{seen}\r{''.join(cells[:column])}"
 
 
-def _after(seen: str, before: str) -> str:
-    if "\x1b" not in seen and "\x1b" not in before:
-        return seen[len(before) :]
-    return "".join(_CELL.findall(seen)[_width(before) :])
+def _write(cells: list[str], column: int, piece: str) -> int:
+    """Write text at a column of a line; return the column behind it."""
+    if "\x1b" not in piece:
+        new = list(piece[:_MOST_KEPT])
+    else:
+        new = [match[0] for match in islice(_CELL.finditer(piece), _MOST_KEPT)]
+    if column and _is_colour(cells[column - 1]):
+        column -= 1  # a color belongs to the letter behind it
+        new[0] = cells[column] + new[0]
+    new = new[: max(0, _MOST_KEPT - column)]
+    cells[column : column + len(new)] = new
+    return column + len(new)
 
 
-def _width(text: str) -> int:
-    return len(_CELL.findall(text)) if "\x1b" in text else len(text)
+def _is_colour(cell: str) -> bool:
+    """Whether a cell is colors without a letter."""
+    return cell[0] == "\x1b" and cell[-1] == "m" and cell[-2] != "m"
 
 
 def clip(line: str) -> str:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._output.live import StatusLine
+from lk_jupyter.magics._output.live import Note, StatusLine
 from lk_jupyter.text.terminal import LINE_LIMIT, TerminalText, overwrite, plain
 from lk_jupyter.views.table import Table
 
@@ -78,6 +78,35 @@ def test_colours_are_kept():
 def test_links_titles_and_cursor_moves_are_dropped(hostile):
     assert shown(hostile + "\n") in (["click"], ["2Jclick"])
     assert shown(*hostile, "\n") in (["click"], ["2Jclick"])
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\x1b\x07]52;c;eA==\x1b\x07\\", "\x1b\x00[2J", "\x1b\x1b\x07]0;title\x07", "\x1b\u202ec"]
+)
+def test_no_sequence_comes_from_parts_between_which_something_was_dropped(hostile):
+    assert "\x1b" not in "".join(shown(hostile + "\n")) + "".join(shown(*hostile, "\n")) + plain(hostile)
+
+
+def test_turned_text_is_shown_as_it_is_written():
+    assert shown("rm \u202egpj.x\u2066\n", "… öä\n") == ["rm gpj.x", "… öä"]
+
+
+def test_a_log_that_goes_far_up_keeps_few_lines_back():
+    assert shown("a\n\x1b[" + "9" * 5000 + "Ab\n") == ["ab"]
+    text = TerminalText()
+    text.feed("x\n\x1b[99999999A\n" + "line\n" * 1000)
+    assert len(text.take()[0]) > 800
+
+
+def test_a_name_cannot_write_over_what_stands_before_it():
+    assert plain("trusted\r\bother") == "trustedother"
+    assert Note("run a\x1b]0;title\x07\rb").text == "run ab"
+
+
+def test_text_for_a_terminal_keeps_bars_and_nothing_else_that_it_obeys():
+    text = TerminalText()
+    chunks = ["\r 10%\x1b[K\x1b", "[A\x1b]52;c;eA", "==\x07\x1b[31mred\x1b[2J\x1b[999A\n"]
+    assert "".join(map(text.passed, chunks)) == "\r 10%\x1b[K\x1b[1A\x1b[31mred\x1b[100A\n"
 
 
 def test_html_is_only_text():

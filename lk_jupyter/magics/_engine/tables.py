@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lk_jupyter.text.terminal import plain
 from lk_jupyter.views.table import Table, shown_as_grid
 
 __all__ = ["Table", "frame", "say"]
@@ -12,7 +13,7 @@ __all__ = ["Table", "frame", "say"]
 
 def say(text: str) -> None:
     """Show a line of plain text under the cell."""
-    print(text)  # noqa: T201 (the output is for the reader of the cell)
+    print(plain(text))  # noqa: T201 (the output is for the reader of the cell)
 
 
 def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Any:

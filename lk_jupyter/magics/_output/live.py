@@ -100,7 +100,7 @@ class Note:
     """One dim line; nothing at all when it is empty."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = plain(text)
 
     def __str__(self) -> str:
         return wrapped(self.text, columns_of_terminal())

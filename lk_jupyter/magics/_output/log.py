@@ -40,6 +40,7 @@ class LogOutput:
         self._text = TerminalText(returns=True)
         self._redactor = LineRedactor()
         self._error_redactor = LineRedactor()
+        self._error_text = TerminalText()
         self._room = limit
         self._tail: deque[str] = deque(maxlen=limit)
         self._beyond = 0  # lines after the first ``limit``
@@ -57,7 +58,7 @@ class LogOutput:
 
     def show_error(self, text: str) -> None:
         """Write what came on stderr, after what came before it; beyond the limit it is text like the rest."""
-        *lines, live = text.split("\n")
+        *lines, live = self._error_text.passed(text).split("\n")
         if self._room < len(lines):
             self.show(text)
             return

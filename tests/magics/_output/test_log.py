@@ -33,6 +33,12 @@ def screen():
     return Screen()
 
 
+def test_stderr_brings_nothing_that_a_terminal_obeys(screen):
+    for chunk in ("\x1b]52;c;eA", "==\x07", "\x1b[2J\x1b\x07]0;title\x07bad\n"):
+        screen.output.show_error(chunk)
+    assert screen.text == "]0;titlebad\n"
+
+
 def test_lines_are_written_as_they_come(screen):
     screen.output.show("one\ntw")
     assert screen.text == "one\n"
