@@ -66,3 +66,6 @@ export function day(at: number, now: number): string {
 export function moment(text: string | null | undefined): number | null {
   return text ? Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`) / 1000 : null;
 }
+
+/** A text of others without signs that turn the direction in which it is read: it would look like another one. */
+export const unturned = (text: string): string => text.replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '');

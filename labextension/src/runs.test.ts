@@ -73,6 +73,11 @@ test('a run of another machine costs by the clock of the server, whatever this o
   expect(billOfRow(runsOf({ status, history, machines })[0], here).seconds).toBe(10);
 });
 
+test('a name of others cannot turn the row that it is in', () => {
+  const [run] = runsOf({ running: [{ ...going, run_name: 'train\u202e 10.0' } as typeof going] });
+  expect(run.name).toBe('train 10.0');
+});
+
 test('what the journal keeps of a run that no list has is its bill', () => {
   const [run] = runsOf({
     journal: { runs: [{ ...kept, going_on: false, state: 'completed', seconds: 36, cost: null }], before: null }

@@ -3,7 +3,7 @@ import { Bill, billOf, CERTAIN, CostIs, NO_BILL } from './bill';
 import type { RunRow } from './components/RunList';
 import { Heard, Records } from './cloud';
 import { ACTIVE_STATES, FINAL_STATES, OWN_NAME, STATE_LABELS } from './states';
-import { moment } from './format';
+import { moment, unturned } from './format';
 import { ExecutionRecord, ExecutionSummary, JournalRun, MachineType, StatusContent, Workload } from './types';
 
 /** The type of an output that is a run. */
@@ -71,7 +71,7 @@ export function stateLabel(status: string | null | undefined): string {
 
 /** The file name of a run as its author knows it. */
 export function plainName(name: string | null | undefined): string {
-  return (name ?? '').replace(OWN_NAME, '');
+  return unturned(name ?? '').replace(OWN_NAME, '');
 }
 
 /** Whether a run of the journal was started on the server, and for the organization, that is signed in to. */
@@ -123,7 +123,7 @@ function ofWorkload(run: Workload, prices: Map<string, number | null>, ahead: nu
   const created = moment(run.created_at);
   return {
     id: run.execution_id,
-    name: run.run_name || plainName(run.file_name) || run.execution_id.slice(0, 8),
+    name: unturned(run.run_name || '') || plainName(run.file_name) || run.execution_id.slice(0, 8),
     line: '',
     reason: '',
     state: (run.status ?? '').toLowerCase(),
@@ -173,7 +173,8 @@ function fromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
   const pricePerHour = run.price_per_hour === null ? (listed?.pricePerHour ?? null) : Number(run.price_per_hour);
   return {
     id: run.execution_id!,
-    name: run.run_name || nameOf(run.notebook) || run.line || listed?.name || run.execution_id!.slice(0, 8),
+    name:
+      unturned(run.run_name || '') || nameOf(run.notebook) || run.line || listed?.name || run.execution_id!.slice(0, 8),
     line: run.run_name || run.notebook ? run.line : '',
     reason: run.reason,
     state: listed?.state ?? run.state,

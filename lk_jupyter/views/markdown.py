@@ -14,6 +14,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from lk_jupyter.text.terminal import plain
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
@@ -41,6 +43,7 @@ _NO_FORMULA, _FORMULA = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2ja
 
 def html_of(text: str) -> str:
     """Return Markdown as HTML for a page that is trusted."""
+    text = plain(text)
     shown = _parser().render(text) if len(text) <= LONGEST else _preformatted(text)
     return f'<div class="lk-markdown {_NO_FORMULA}">{shown}</div>'
 

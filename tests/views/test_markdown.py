@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import cpu_seconds
 
+from lk_jupyter.inference.conversation import ChatReply
+from lk_jupyter.magics._output.chat import Printed, Said
 from lk_jupyter.views.markdown import LONGEST, html_of
 
 #: What the drawing makes itself; anything else came from the text.
@@ -116,6 +118,13 @@ def test_an_answer_leads_nowhere_but_to_the_web(text):
 @pytest.mark.parametrize("text", MARKUP)
 def test_an_answer_brings_no_element_of_its_own(text):
     check(text)
+
+
+def test_an_answer_turns_no_text_and_sets_no_clipboard_of_a_terminal(capsys):
+    answer = "rm \u202egpj.x\u2066 \x1b]52;c;eA==\x07\x1b[2Jend"
+    assert check(answer).text.strip() == str(Said(ChatReply("m", text=answer))) == "rm gpj.x end"
+    Printed().end(answer)
+    assert capsys.readouterr().out == "rm gpj.x end\n"
 
 
 def test_an_answer_loads_no_image_which_would_report_what_it_read():

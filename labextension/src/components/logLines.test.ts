@@ -16,6 +16,16 @@ test('a bar that rewrites its line shows its last state', () => {
   expect(pieces('10%\r20%\r')).toEqual([{ text: '20%', colour: 0, bold: false }]);
 });
 
+test('turned text is shown as it is written', () => {
+  expect(pieces('rm \u202egpj.x\u2066').map(({ text }) => text)).toEqual(['rm gpj.x']);
+});
+
+test('a search marks few of the hits of a line that has nothing else', () => {
+  const started = performance.now();
+  expect(pieces('a'.repeat(10_000), 'a').length).toBeLessThan(1000);
+  expect(performance.now() - started).toBeLessThan(200);
+});
+
 test('colours are kept, and what moves the cursor, sets titles or links is not', () => {
   expect(pieces('\x1b]0;title\x07a\x1b[2K\x1b[1;31mred\x1b[0mb')).toEqual([
     { text: 'a', colour: 0, bold: false },

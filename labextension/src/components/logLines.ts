@@ -6,12 +6,15 @@ import { trans } from '../trans';
 const FRAME = '\x1b]7411;';
 const FRAMES = /\x1b\]7411;[^\x07\x1b]*\x07/g;
 
-// Moves of the cursor, titles and links: all that is no colour.
-const NO_COLOUR = /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[\d;?]*[A-Za-ln-z]|\x1b[^[\]]/g;
+// Moves of the cursor, titles, links and turned text: all that is no colour.
+const NO_COLOUR =
+  /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[\d;?]*[A-Za-ln-z]|\x1b[^[\]]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 const COLOUR = /\x1b\[[\d;]*m/g;
 
 /** Characters of a line that are drawn: a page with more of them in one line stands still. */
 const MOST_DRAWN = 10_000;
+/** Hits of a line that are marked: a line of one letter has thousands. */
+const MOST_MARKED = 200;
 
 export class LogLines {
   /** All of them; the last is the one that is being written. */
@@ -131,7 +134,7 @@ function marked(line: Piece[], query: string): Piece[] {
       .map(piece => piece.text)
       .join('')
       .matchAll(pattern)
-  ];
+  ].slice(0, MOST_MARKED);
   let from = 0;
   return line.flatMap(piece => {
     const start = from;

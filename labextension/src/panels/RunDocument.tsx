@@ -18,7 +18,7 @@ import { Trouble } from '../request';
 import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
 import { ExecutionRecord, JournalCode } from '../types';
-import { bytes, moment } from '../format';
+import { bytes, moment, unturned } from '../format';
 import { Outputs } from './Outputs';
 import { Answer, Followed, IsSeen, useAnswer, useMetrics, useOutput, useRecord, useRow } from './useRun';
 
@@ -69,7 +69,7 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
   const run = record.answer;
   const ended = run ? hasEnded(run) : !!output.end;
   const row = useRow(cloud, id);
-  const called = row?.name || run?.run_name || plainName(run?.file_name) || unnamed(id);
+  const called = row?.name || unturned(run?.run_name ?? '') || plainName(run?.file_name) || unnamed(id);
   const isUnique = called.includes(short(id));
   useEffect(() => void onName(isUnique ? called : `${called} · ${short(id)}`), [called]);
   const [failure, setFailure] = useState('');

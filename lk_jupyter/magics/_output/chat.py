@@ -16,6 +16,7 @@ from lk_jupyter.inference.chat_target import Answerer
 from lk_jupyter.inference.conversation import ChatReply
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.text.secrets import LineRedactor, redact
+from lk_jupyter.text.terminal import plain
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.markdown import html_of
 
@@ -34,8 +35,8 @@ class Said:
     """An answer drawn from its Markdown, the reasoning folded above it, with a twin in text."""
 
     def __init__(self, answer: ChatReply, *, open_: bool = False) -> None:
-        self.text = answer.text
-        self.reasoning = answer.reasoning.strip()
+        self.text = plain(answer.text)
+        self.reasoning = plain(answer.reasoning).strip()
         self._open = " open" if open_ else ""
 
     def __str__(self) -> str:
@@ -120,7 +121,7 @@ class Printed:
             self._print(text[self._at :])
 
     def _print(self, text: str) -> None:
-        print("\n".join(self._redactor.lines(text.split("\n"))), flush=True)  # noqa: T201 (the answer itself)
+        print("\n".join(self._redactor.lines(plain(text).split("\n"))), flush=True)  # noqa: T201 (the answer itself)
 
 
 def receipt(answer: ChatReply, label: str, state: str) -> StatusLine:
