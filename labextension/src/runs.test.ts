@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { billOfRow, isId, isMachine, receiptIn, receiptsIn, runsOf } from './runs';
+import { billOfRow, isId, isMachine, receiptIn, receiptsIn, runsOf, stateLabel } from './runs';
 import { ExecutionRecord, JournalRun, StatusContent } from './types';
 import { moment } from './format';
 
@@ -71,6 +71,15 @@ test('a run of another machine costs by the clock of the server, whatever this o
   expect(billOfRow(run, here)).toEqual({ seconds: 10, cost: expect.closeTo(0.01, 6), costIs: 'estimated' });
   const history = { executions: [record], total_executions: 1, total_credits_spent: 0, limit: 1, offset: 0 };
   expect(billOfRow(runsOf({ status, history, machines })[0], here).seconds).toBe(10);
+});
+
+test('a state that every object has the name of is only a word', () => {
+  expect(['constructor', 'toString', '__proto__', 'failed_user'].map(stateLabel)).toEqual([
+    'constructor',
+    'toString',
+    '  proto  ',
+    'failed'
+  ]);
 });
 
 test('a name of others cannot turn the row that it is in', () => {

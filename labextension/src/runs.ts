@@ -66,7 +66,8 @@ export function hasEnded(run: Partial<ExecutionRecord>): boolean {
 /** A state as people read it. */
 export function stateLabel(status: string | null | undefined): string {
   const state = status ?? '';
-  return (STATE_LABELS[state.toLowerCase()] ?? state).replace(/_/g, ' ');
+  const known = state.toLowerCase();
+  return (Object.hasOwn(STATE_LABELS, known) ? STATE_LABELS[known] : state).replace(/_/g, ' ');
 }
 
 /** The file name of a run as its author knows it. */
