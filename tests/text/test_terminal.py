@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._output.live import Note, StatusLine
+from lk_jupyter.magics._output.live import Hints, Note, StatusLine
+from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.text.terminal import LINE_LIMIT, TerminalText, overwrite, plain
 from lk_jupyter.views.table import Table
 
@@ -100,6 +101,7 @@ def test_a_log_that_goes_far_up_keeps_few_lines_back():
 
 def test_a_name_cannot_write_over_what_stands_before_it():
     assert plain("trusted\r\bother") == "trustedother"
+    assert str(Hints([Notice("run a\x1b]0;title\x07\rb", HINT)])).endswith("run ab")
     assert Note("run a\x1b]0;title\x07\rb").text == "run ab"
 
 

@@ -239,7 +239,7 @@ const SIGNS: Record<string, string> = {
 
 /** The sign of a state, for which a badge shows Lab's icon. */
 function signOf({ state, goingOn }: { state: string; goingOn: boolean }): string {
-  return goingOn ? (state === 'running' ? '▶' : '…') : (Object.hasOwn(SIGNS, state) ? SIGNS[state] : '✗');
+  return goingOn ? (state === 'running' ? '▶' : '…') : Object.hasOwn(SIGNS, state) ? SIGNS[state] : '✗';
 }
 
 /** States in words, each with its sign: that of one run, or how many of several have each. */

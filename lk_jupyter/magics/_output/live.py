@@ -134,10 +134,10 @@ class Hints:
         self._remarks = remarks
 
     def __str__(self) -> str:
-        return wrapped("\n".join(map(str, self._remarks)), columns_of_terminal(), "  ")
+        return wrapped(plain("\n".join(map(str, self._remarks))), columns_of_terminal(), "  ")
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        lines = "".join(f"<div><strong>Hint:</strong> {linked(remark.text)}</div>" for remark in self._remarks)
+        lines = "".join(f"<div><strong>Hint:</strong> {linked(plain(remark.text))}</div>" for remark in self._remarks)
         html = f'<div role="note" style="{FONT}; {_MARKED}">{lines}</div>'
         options = [remark.option for remark in self._remarks if remark.option]
         return {"text/plain": str(self), "text/html": html}, {HINTS_KEY: options} if options else {}
