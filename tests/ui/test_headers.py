@@ -122,6 +122,10 @@ def test_a_header_shows_each_state_in_the_colours_of_the_theme_and_each_state_on
         assert drawn == wanted, theme
         accessible(output)
         book.picture(f"headers-{theme}")
+    page.set_viewport_size({"width": 640, "height": 900})  # as at 200 %
+    assert headers.evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth).length") == 0
+    expect(headers.nth(2)).to_contain_text("≈ 0.0180")
+    page.set_viewport_size({"width": 1280, "height": 900})
     headers.nth(2).get_by_role("button", name="More actions").press("Enter")
     menu = page.locator(".lm-Menu")
     expect(menu).to_contain_text("Copy the id 00000000")
