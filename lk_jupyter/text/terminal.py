@@ -120,17 +120,17 @@ class TerminalText:
 
     def _move(self, text: str) -> None:
         """Write text that moves the cursor up, as nested progress bars do."""
-        for part in _MOVE.split(text):
-            if part == "\n":
+        for at, part in enumerate(_MOVE.split(text)):
+            if at % 2 == 0:
+                self._rows[self._row] = overwrite(self._rows[self._row] + part)
+            elif part == "\n":
                 self._row += 1
                 if self._row == len(self._rows):
                     self._rows.append("")
-            elif part.startswith("\x1b[") and part.endswith("A"):
+            else:
                 up = int(part[2:-1] or 1)
                 self._depth = max(self._depth, up)
                 self._row = max(0, self._row - up)
-            else:
-                self._rows[self._row] = overwrite(self._rows[self._row] + part)
 
 
 def _may_hold_controls(text: str) -> bool:
@@ -180,7 +180,7 @@ def _write(cells: list[str], column: int, piece: str) -> int:
         new = list(piece[:_MOST_KEPT])
     else:
         new = [match[0] for match in islice(_CELL.finditer(piece), _MOST_KEPT)]
-    if column and _is_colour(cells[column - 1]):
+    if new and column and _is_colour(cells[column - 1]):
         column -= 1  # a color belongs to the letter behind it
         new[0] = cells[column] + new[0]
     new = new[: max(0, _MOST_KEPT - column)]

@@ -139,6 +139,14 @@ def test_where_the_chunks_are_cut_does_not_matter(chunks):
     assert shown(*chunks) == shown(*"".join(chunks))
 
 
+@given(
+    st.lists(st.sampled_from([*"aAm\r\b\n\0\x1b", "\x1b[31m", "\x1b[2A", "\x1b[K", "\x1b[2K"]), max_size=9).map("".join)
+)
+def test_no_text_ends_the_reading(text):
+    assert shown(text, "\x1b[1A\n\n\nend")[-1] == "end"
+    overwrite(text)
+
+
 @given(st.text(alphabet="abc\r", max_size=20))
 def test_a_line_is_what_a_terminal_of_columns_shows(line):
     screen, column = [], 0
