@@ -23,6 +23,7 @@ class Screen:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._at_line_start = True
+        self.remarks = set[str]()  # of this cell's status lines
 
     def begin(self, cell: nbformat.NotebookNode, **_: Any) -> None:
         """Show a cell that is about to run; of text, its headings."""
@@ -31,6 +32,7 @@ class Screen:
         else:
             sys.stdout.write("".join(f"\n{line}\n" for line in cell.source.splitlines() if line.startswith("#")))
         self._began = time.monotonic()
+        self.remarks.clear()
 
     def show(self, text: str) -> None:
         """Show a piece of output, which may be part of a line."""
@@ -60,14 +62,21 @@ class ShowingClient(NotebookClient):
             self.screen.show(content["text"])
         elif kind == "error":
             self.screen.show_block("\n".join(content["traceback"]))
-        elif kind in {"display_data", "execute_result"} or (kind == "update_display_data" and self._is_news(content)):
+        elif kind in {"display_data", "execute_result"}:
             self.screen.show_block(content["data"].get("text/plain", ""))
+        elif kind == "update_display_data" and (news := self._news(content["data"].get("text/plain", ""))):
+            self.screen.show_block(news)
         return super().process_message(msg, *args)
 
-    def _is_news(self, content: dict[str, Any]) -> bool:
-        """Whether an updated status line tells of a new phase, not only of a later second."""
-        last, self._phase = self._phase, content["data"].get("text/plain", "").partition(" · ")[0]
-        return self._phase != last
+    def _news(self, text: str) -> str:
+        """Return an updated status line with the remarks that it lacked; empty where only a second has passed."""
+        status, *remarks = text.split("\n")
+        last, self._phase = self._phase, status.partition(" · ")[0]
+        if self._phase == last:
+            return ""
+        unsaid = [line for line in remarks if line not in self.screen.remarks]
+        self.screen.remarks.update(unsaid)
+        return "\n".join([status, *unsaid])
 
 
 def main(source: Path, executed: Path) -> int:

@@ -80,7 +80,7 @@ class Handler(APIHandler):
         text = self.get_query_argument(name, None)
         if text is None:
             return default
-        if not (text.isascii() and text.isdecimal() and int(text) <= most):
+        if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= most):
             raise RequestProblem("bad-request", f"{name} must be a whole number up to {most}.")
         return int(text)
 

@@ -24,6 +24,8 @@ Read = Callable[[ObjectInfo, int, int], memoryview]
 _MARK = struct.Struct("<I")
 _PREFIX = ".lk-"
 
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+
 
 class Unfinished:
     """The file that holds what has come, and for a large object another file with its parts so far."""
@@ -34,7 +36,10 @@ class Unfinished:
         self.marks = self.path.with_suffix(".done")
         if info.size > PART:
             _clear(target.parent, f"{_PREFIX}{name}-*", self)
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        for path in (self.path, self.marks):
+            if path.is_symlink():  # of somebody who shares the folder, and knows its name
+                path.unlink()
+        self._descriptor = os.open(self.path, _FLAGS, 0o666)
         if not take_lock(self._descriptor):
             self._use_another(target.parent)
         self._size = info.size

@@ -57,6 +57,11 @@ def test_all_runs_come_page_by_page_each_once(with_runs):
     assert seen == [f"run-{number}" for number in reversed(range(600))]
 
 
+@pytest.mark.parametrize("limit", ["0x1", "-1", "²", "9" * 5000])
+def test_a_number_that_is_none_is_refused(with_runs, limit):
+    assert with_runs.get("journal", params={"limit": limit}).status_code == 400
+
+
 def test_five_hundred_runs_come_in_one_answer_soon(with_runs):
     answer = with_runs.get("journal", params={"limit": 500})
     assert len(answer.json()["runs"]) == 500

@@ -4,6 +4,7 @@ import _thread
 import http.client
 import os
 import signal
+import sys
 import threading
 import urllib.request
 from contextlib import closing
@@ -221,6 +222,21 @@ def test_an_interrupted_upload_leaves_nothing_behind(storage, interruptible):
     with pytest.raises(KeyboardInterrupt):
         storage.put(pieces(), "st/interrupted")
     assert not storage.exists("st/interrupted")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_where_a_download_begins_leads_nowhere(tmp_path):
+    info, target, other = ObjectInfo("big", 2 * _parts.PART, None, "e"), tmp_path / "big", tmp_path / "other"
+    place = _download.Unfinished(target, info)
+    place.drop()
+    other.write_text("mine")
+    for path in (place.path, place.marks):
+        path.symlink_to(other)
+    download = _download.Unfinished(target, info)
+    download.found()
+    download.mark(0)
+    download.become(target, info)
+    assert (other.read_text(), target.is_symlink()) == ("mine", False)
 
 
 def test_an_interrupted_download_leaves_no_half_file(storage, tmp_path, monkeypatch, interruptible):
