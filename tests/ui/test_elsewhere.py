@@ -126,6 +126,8 @@ def terminal(variables):
             return child.before.replace("\r\n", "\n")
 
         yield enter
+        child.sendline("exit")
+        child.expect(pexpect.EOF)  # one that is closed instead has 0.2 s to end, too little for a busy machine
 
 
 @pytest.mark.timeout(900)
