@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import httpx
@@ -76,8 +77,14 @@ def serving(lab: Lab, settings: Path, signed_in: dict[str, str], *options: str) 
     """Start the server of a Lab, for the first time or again; end it."""
     env = {**os.environ, **dict.fromkeys(FOLDERS, str(settings)), "PYTHONPATH": WITHOUT, **signed_in}
     with (
+        TemporaryDirectory(ignore_cleanup_errors=True) as runtime,
         (settings / "lab.log").open("a") as log,
-        subprocess.Popen([*_command(lab), *options], env=env, stdout=log, stderr=log) as it,
+        subprocess.Popen(
+            [*_command(lab), *_sockets(runtime), *options],
+            env={**env, "JUPYTER_RUNTIME_DIR": runtime},
+            stdout=log,
+            stderr=log,
+        ) as it,
     ):
         try:
             _await_answer(lab)
@@ -97,9 +104,15 @@ def _command(lab: Lab) -> list[str]:
         '--ServerApp.tornado_settings={"page_config_data": {"buildCheck": False, "buildAvailable": False}}',
         *(f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={lab.root}"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={httpx.URL(lab.url).port}", "--ServerApp.port_retries=0"),
-        # A port that was free when a kernel was to start may not be so when it has: that kernel never answers.
-        *(["--KernelManager.transport=ipc"] if sys.platform == "linux" else []),
     ]
+
+
+def _sockets(runtime: str) -> list[str]:
+    """Return the option for kernels without ports: one that another took before the kernel starts leaves it mute.
+
+    The path of such a socket has at most 107 characters, 50 of them below the folder.
+    """
+    return ["--KernelManager.transport=ipc"] if sys.platform == "linux" and len(runtime) < 50 else []
 
 
 def _be_quiet(settings: Path) -> None:
