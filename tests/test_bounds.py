@@ -53,7 +53,7 @@ NESTED = ["[" * MUCH, '{"output":' * MUCH, '{"output":{"content":"' + "x" * MUCH
 SIGNS = [
     "\x1b[m" * MUCH,
     "a" * MUCH + "\b" * MUCH,
-    "\x1b[mx" * FEWER + "a\r" * MUCH,
+    "\x1b[mx" * FEWER + "a\r" * (MUCH // 4),
     "a\x1b[m\x1b[K" * FEWER,
     "\x1b[9A\n" * FEWER,
 ]
