@@ -110,8 +110,9 @@ class JournalEntry:
     @property
     def title(self) -> str:
         """The name that its author gave the run, or else its first line; empty where it has neither."""
-        line = self.first_line
-        return self.run_name or (line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1]}…")
+        from lk_jupyter.text.terminal import shortened  # noqa: PLC0415 (when runs are listed)
+
+        return self.run_name or shortened(self.first_line, LONGEST_TITLE)
 
 
 FIELDS = {known.name: known for known in fields(JournalEntry)}

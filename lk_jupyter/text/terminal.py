@@ -200,6 +200,11 @@ def clip(line: str) -> str:
     return f"{line[:LINE_LIMIT]}[0m … (long line; the log file has all of it)"
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text, cut after this number of letters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def columns_of_terminal() -> int | None:
     """Return how many letters a line of the terminal has in which output appears; None where it appears elsewhere."""
     try:

@@ -17,7 +17,7 @@ from itertools import zip_longest
 from numbers import Integral, Real
 from typing import Any
 
-from lk_jupyter.text.terminal import columns_of_terminal, plain, wrapped
+from lk_jupyter.text.terminal import columns_of_terminal, plain, shortened, wrapped
 from lk_jupyter.views.picture import StaticView
 
 #: Rows of a long list that are shown, and letters of a value.
@@ -275,8 +275,7 @@ def _value(value: Any) -> Cell:
         return text if isinstance(value, Integral) else significant(text)
     from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when a table is shown)
 
-    text = redact(text)  # before it is cut: half a secret isn't known as one
-    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
+    return shortened(redact(text), LETTERS)  # in this order: half a secret isn't known as one
 
 
 def significant(text: str) -> str:

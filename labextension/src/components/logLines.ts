@@ -1,14 +1,14 @@
 /** The lines of a log that grows: taken in pieces, searched as they come, and drawn as a terminal would. */
 
+import { unturned } from '../format';
 import { trans } from '../trans';
 
 /** What a run tells the notebook beside its text; a line that holds nothing else is none of the log. */
 const FRAME = '\x1b]7411;';
 const FRAMES = /\x1b\]7411;[^\x07\x1b]*\x07/g;
 
-// Moves of the cursor, titles, links and turned text: all that is no colour.
-const NO_COLOUR =
-  /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[\d;?]*[A-Za-ln-z]|\x1b[^[\]]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+// Moves of the cursor, titles and links: all that is no colour.
+const NO_COLOUR = /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[\d;?]*[A-Za-ln-z]|\x1b[^[\]]/g;
 const COLOUR = /\x1b\[[\d;]*m/g;
 
 /** Characters of a line that are drawn: a page with more of them in one line stands still. */
@@ -92,7 +92,7 @@ export function pieces(line: string, query = ''): Piece[] {
 
 /** A bar that rewrites its line keeps its last state. */
 function drawn(line: string): string {
-  return line.replace(/\r+$/, '').split('\r').pop()!.replace(NO_COLOUR, '');
+  return unturned(line.replace(/\r+$/, '').split('\r').pop()!.replace(NO_COLOUR, ''));
 }
 
 function plain(line: string): string {

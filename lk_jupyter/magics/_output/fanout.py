@@ -23,6 +23,7 @@ from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR
+from lk_jupyter.text.terminal import shortened
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
@@ -113,8 +114,7 @@ def _cells(lane: FanOutMember) -> tuple[str, ...]:
 
 
 def _clipped(text: str, width: int = NEWEST) -> str:
-    text = _SPACES.sub(" ", text).strip()
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return shortened(_SPACES.sub(" ", text).strip(), width)
 
 
 def _counted(fan: FanOut) -> str:
