@@ -232,7 +232,7 @@ def _logging(module):
     """Return name → how a logger is set, where that isn't how it begins; the root has no name."""
     known = {"": module.root, **module.root.manager.loggerDict}
     found = {
-        name: (of.level, of.disabled, of.propagate, _handlers(name, of))
+        name: (of.level, of.disabled, of.propagate, list(_handlers(name, of).values()))
         for name, of in known.items()
         if isinstance(of, module.Logger) and not _LOGGERS_OF_PROCESS.match(name)
     }
@@ -240,9 +240,9 @@ def _logging(module):
 
 
 def _handlers(name, logger):
-    """Return what writes the lines of a logger; nothing for one of a library, which sets its own."""
+    """Return what writes the lines of a logger → how; nothing for one of a library, which sets its own."""
     is_of_library = name.partition(".")[0] in sys.modules and name != "__main__"
-    return [] if is_of_library else [made for made in map(_handler, logger.handlers) if made]
+    return {} if is_of_library else {handler: how for handler in logger.handlers if (how := _handler(handler))}
 
 
 def _handler(handler):
@@ -267,7 +267,7 @@ def _set_logging(module, values):
         logger = module.getLogger(name or None)
         logger.setLevel(level)
         logger.disabled, logger.propagate = is_disabled, hands_on
-        for old in [old for old in logger.handlers if _handler(old) and _handlers(name, logger)]:
+        for old in _handlers(name, logger):
             logger.removeHandler(old)
         for stream, least, form in handlers:
             made = module.StreamHandler(getattr(sys, stream))

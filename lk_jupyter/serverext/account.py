@@ -24,7 +24,7 @@ class _Account(Handler):
         except RequestProblem as trouble:
             facts = {**trouble.content(), **await asyncio.to_thread(_server)}
         else:
-            told = await _told(upstream)
+            told = await _told(upstream)  # first: its answer shows the clock of the API
             facts = {**_who(upstream), **told}
         self.finish({**facts, "said": said or []})
 

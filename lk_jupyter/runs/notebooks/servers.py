@@ -115,11 +115,7 @@ def stop_server(run: Run, because: BaseException | None = None) -> None:
 
     An error that it is ended for is given what is known of the server, where that may still be active.
     """
-    has_ended = False
-    with suppress(LkError):
-        run.stop()
-        has_ended = _ends(run)
-    if not has_ended:
+    if not _stopped(run):
         abort = run.abort_soon()  # it is repeated in the background
         if not abort.wait(_GRACE) and isinstance(because, LkError):
             advised(because, abort.words)
@@ -127,14 +123,17 @@ def stop_server(run: Run, because: BaseException | None = None) -> None:
         _ = run.record  # so that the journal knows, if it has ended already
 
 
-def _ends(run: Run) -> bool:
-    """Wait for the end of a server that was asked to end, and return whether it has."""
-    end = time.monotonic() + 2 * _GRACE
-    while not is_final(run.status):
-        if time.monotonic() > end:
-            return False
-        time.sleep(_PACE)
-    return True
+def _stopped(run: Run) -> bool:
+    """Ask a server to end, wait for that, and return whether it has ended."""
+    with suppress(LkError):
+        run.stop()
+        end = time.monotonic() + 2 * _GRACE
+        while not is_final(run.status):
+            if time.monotonic() > end:
+                return False
+            time.sleep(_PACE)
+        return True
+    return False
 
 
 def servers(session: Connection) -> list[Workload]:
