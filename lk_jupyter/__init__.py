@@ -11,11 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter._lazy import lazily
-from lk_jupyter._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from lk_jupyter._version import __version__ as __version__
     from lk_jupyter.account.login import login
     from lk_jupyter.executor import Executor
     from lk_jupyter.inference.clients import anthropic, openai
@@ -29,6 +29,7 @@ _HOMES = {
     "Executor": "lk_jupyter.executor",
     "Run": "lk_jupyter.runs.run",
     "Session": "lk_jupyter.session",
+    "__version__": "lk_jupyter._version",
     "anthropic": "lk_jupyter.inference.clients",
     "connect": "lk_jupyter.session",
     "history": "lk_jupyter.session",

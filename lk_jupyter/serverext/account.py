@@ -1,4 +1,7 @@
-"""Who is signed in, and changing that: ``lk/status``, ``signin``, ``signout``, ``organization``, ``local``."""
+"""Who is signed in, and changing that: ``lk/status``, ``signin``, ``signout``, ``organization``, ``local``.
+
+And ``burn-rate``: what is billed by the hour now, and what that costs, as ``%lk_balance`` shows it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import NotSignedIn
 from lk_jupyter.serverext.base import Handler, guarded
+from lk_jupyter.serverext.machines import if_told
 from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
@@ -80,6 +84,15 @@ class Organization(_Account):
         await self.change(_act_as, self.read(OrganizationBody).slug)
 
 
+class BurnRate(Handler):
+    """What uses credits now."""
+
+    @guarded
+    async def get(self) -> None:
+        """Return each thing with its price, and the sum."""
+        self.finish(await _burn_rate(await self.desk.upstream()))
+
+
 class LocalCloud(_Account):
     """The free cloud on this machine."""
 
@@ -135,6 +148,49 @@ def _balance_path(org: dict[str, Any]) -> str:
     """Return where behind ``lk/api/`` the balance is: a team's is in its ledger."""
     slug = org.get("slug")
     return "billing/credits" if org.get("is_personal") or not slug else f"orgs/{slug}/balance"
+
+
+async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
+    from lk_jupyter.account import burn_rate  # noqa: PLC0415
+    from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (at first use)
+    from lk_jupyter.api.block import Block  # noqa: PLC0415
+    from lk_jupyter.api.inference import Inference  # noqa: PLC0415
+    from lk_jupyter.api.machine_types import MachineTypes  # noqa: PLC0415
+    from lk_jupyter.api.pricing import Pricing  # noqa: PLC0415
+    from lk_jupyter.api.vms import Vms  # noqa: PLC0415
+    from lk_jupyter.api.workloads import Workloads  # noqa: PLC0415
+
+    def ask(operation: Any, **arguments: Any) -> Any:
+        return upstream.answer(endpoint_of(operation), **arguments)
+
+    async def nothing() -> None:
+        return None
+
+    runs, machines, vms, disks, deployments = await asyncio.gather(
+        ask(Workloads.list),
+        if_told(ask(MachineTypes.list)),
+        if_told(ask(Vms.list, include_failed=False, include_terminated=False)),
+        if_told(ask(Block.list)),
+        if_told(ask(Inference.list)),
+    )
+    rented, served = burn_rate.up(vms or ()), burn_rate.served(deployments or ())
+    volumes = list(disks or ())
+    sold, book, models = await asyncio.gather(
+        if_told(ask(Vms.availability)) if rented else nothing(),
+        if_told(ask(Pricing.get)) if rented or volumes else nothing(),
+        if_told(ask(Inference.models)) if served else nothing(),
+    )
+    prices = burn_rate.Prices(tuple(machines or ()), sold, tuple(models or ()), tuple(book or ()))
+    found = burn_rate.things(runs, rented, volumes, served, prices)
+    rate = burn_rate.burn_rate(found)
+    things = [
+        {
+            **{name: getattr(thing, name) for name in ("kind", "id", "name", "hardware")},
+            "per_hour": None if thing.per_hour is None else f"{thing.per_hour:f}",
+        }
+        for thing in found
+    ]
+    return {"things": things, "per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
 
 
 def _sign_in(api_key: str, base_url: str | None) -> list[str]:

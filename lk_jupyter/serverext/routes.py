@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from lk_jupyter.api.states import RUN_ID
-from lk_jupyter.serverext import account, burn_rate, journal, machines, storage, stream
+from lk_jupyter.serverext import account, journal, machines, storage, stream
 from lk_jupyter.serverext.base import Handler, Unknown
 from lk_jupyter.serverext.proxy import Proxy
 
-_ID = f"({RUN_ID})"
+_ID = "([A-Za-z0-9_-]{1,100})"  # as in api/states.py, which a server that starts needn't load
 
 ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     ("status", account.Status),
@@ -18,7 +17,7 @@ ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     ("journal", journal.JournalHandler),
     (f"journal/{_ID}/code", journal.Code),
     (f"runs/{_ID}/stream", stream.StreamHandler),
-    ("burn-rate", burn_rate.BurnRate),
+    ("burn-rate", account.BurnRate),
     ("machines", machines.MachinesHandler),
     ("machines/default", machines.Default),
     ("storage/list", storage.ListingHandler),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.iostream import StreamClosedError
 
-from lk_jupyter.api.states import is_final
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound
 from lk_jupyter.serverext.base import Handler, guarded
 from lk_jupyter.serverext.request_problem import RequestProblem
@@ -122,6 +121,8 @@ class _Reader:
 
     def _without_stream(self, last: dict[str, Any]) -> dict[str, Any]:
         """Give what is kept of a run that has no stream: here, or in its record; return how it ended."""
+        from lk_jupyter.api.states import is_final  # noqa: PLC0415 (at first use)
+
         here = "".join(self._outputs.kept())
         try:
             record = self._outputs.record()

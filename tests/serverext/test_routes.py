@@ -9,6 +9,7 @@ import pytest
 from patience import PATIENCE
 
 from lk_jupyter.api._endpoint import PLACEHOLDER
+from lk_jupyter.api.states import RUN_ID
 from lk_jupyter.serverext import allowlist
 from lk_jupyter.serverext.routes import ROUTES
 
@@ -20,6 +21,13 @@ def paths():
     own = [re.sub(r"\(\[.*?\)", "some-id", pattern).replace("(.*)", "x").replace(".*", "x") for pattern, _ in ROUTES]
     operations = ["api/" + PLACEHOLDER.sub("x", "/".join(template)) for template, _ in allowlist.path_templates()]
     return [*own, *operations]
+
+
+def test_a_route_takes_each_id_that_a_run_can_have():
+    assert [pattern for pattern, _ in ROUTES if "]" in pattern] == [
+        f"journal/({RUN_ID})/code",
+        f"runs/({RUN_ID})/stream",
+    ]
 
 
 @pytest.fixture(scope="module")
