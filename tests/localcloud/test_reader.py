@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from patience import PATIENCE
 
-from lk_jupyter.localcloud.runs.output import STDERR, STDOUT, RunOutput
+from lk_jupyter.localcloud.runs.output import STDOUT, RunOutput
 from lk_jupyter.localcloud.runs.reader import OutputReader
 from lk_jupyter.localcloud.store import Store
 
@@ -53,19 +53,3 @@ def test_a_reader_ends_though_the_disk_stays_full(store):
     os.close(write_end)
     reader.close()
     assert not reader.is_alive()
-
-
-def test_a_clock_that_is_set_back_puts_no_line_before_an_older_one(store, monkeypatch):
-    output, closed, clock = RunOutput(store), threading.Semaphore(0), iter([1000.0, 999.9, 1001.0])
-    monkeypatch.setattr("lk_jupyter.localcloud.runs.reader.time.time", lambda: next(clock))
-    reader = OutputReader(output, lambda runs: None)
-    for stream, text in ((STDOUT, b"a\n"), (STDERR, b"b\n"), (STDOUT, b"c\n")):
-        read_end, write_end = os.pipe()
-        os.write(write_end, text)
-        os.close(write_end)
-        reader.add("run", stream, read_end, closed.release)
-    reader.start()
-    assert all(closed.acquire(timeout=PATIENCE) for _ in range(3))
-    reader.close()
-    monkeypatch.undo()
-    assert [line.time for line in output.lines(10, 1e6, run_id="run")] == [1000.0, 1000.0, 1001.0]

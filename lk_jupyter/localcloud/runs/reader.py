@@ -59,7 +59,6 @@ class OutputReader(threading.Thread):
         self._pending_size = 0
         self._closed: list[Callable[[], Any]] = []
         self._flushed = self._due = 0.0
-        self._time = 0.0  # of the last chunk: a clock that is set back puts no line before an older one
         self._running = True
         self._closing = threading.Event()
         self._latest: set[int] = set()
@@ -132,8 +131,7 @@ class OutputReader(threading.Thread):
             if last and last[:2] == [pipe.run_id, pipe.stream] and len(last[3]) < _CHUNK_CHARACTERS:
                 last[3] += text
             else:
-                self._time = max(self._time, time.time())
-                self._pending.append([pipe.run_id, pipe.stream, self._time, text])
+                self._pending.append([pipe.run_id, pipe.stream, time.time(), text])
             self._pending_size += len(text)
         if not data:
             self._closed.append(pipe.closed)
