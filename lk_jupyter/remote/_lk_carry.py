@@ -158,7 +158,8 @@ def inside(value):
     if not isinstance(made, tuple):
         return None
     make, arguments, state, items, pairs = (*made[:5], *(None,) * (5 - len(made[:5])))
-    may_get_attributes = make is copyreg.__newobj__ and hasattr(value, "__dict__")
+    is_error = isinstance(value, BaseException)
+    may_get_attributes = (make is copyreg.__newobj__ or is_error) and hasattr(value, "__dict__")
     if state is None and items is None and pairs is None and not may_get_attributes:
         return None
     return [
@@ -166,6 +167,7 @@ def inside(value):
         state,
         _list(items),
         _list(pairs),
+        *([_chain(value)] if is_error else []),
     ]
 
 
@@ -208,7 +210,7 @@ def change(value, holds):
         _change_instance(value, *holds[1:])
 
 
-def _change_instance(value, state, items, pairs):
+def _change_instance(value, state, items, pairs, chain=None):
     if hasattr(value, "__setstate__") and state is not None:
         if hasattr(value, "__dict__"):
             value.__dict__.clear()
@@ -225,6 +227,8 @@ def _change_instance(value, state, items, pairs):
     if pairs is not None:
         value.clear()
         value.update(pairs)
+    if chain is not None:
+        fill_error(value, (None, chain))
 
 
 def change_leaf(value, new):
@@ -846,7 +850,39 @@ def _reduced(value):
     if type(value) is types.GeneratorType or type(value) in _OF_FILES or type(value).__name__ == "NpzFile":
         return _of_generator(value) if type(value) is types.GeneratorType else _of_file(value)
     found = place_of(value)
-    return (named, found) if found else _weak(value) or _made_of_parts(value)
+    return (named, found) if found else _of_error(value) or _weak(value) or _made_of_parts(value)
+
+
+def _of_error(error):
+    """Reduce an exception with the exceptions that it was raised from; None for others."""
+    kind = type(error)
+    if not issubclass(kind, BaseException):
+        return None
+    make, arguments, attributes, *more = (*error.__reduce_ex__(PROTOCOL), None)[:4]
+    if kind.__setstate__ is not BaseException.__setstate__ or any(part is not None for part in more):
+        return None
+    if make is kind and kind.__reduce__ is BaseException.__reduce__:
+        make, arguments = make_error, (kind, arguments)
+    return make, arguments, (attributes, _chain(error)), None, None, fill_error
+
+
+def _chain(error):
+    return error.__cause__, error.__context__, error.__suppress_context__
+
+
+def make_error(kind, arguments):
+    """Make an exception as it is: ``__init__`` of its class may take other arguments than the exception keeps."""
+    error = kind.__new__(kind, *arguments)
+    base = next(base for base in kind.__mro__ if isinstance(vars(base).get("__init__"), types.WrapperDescriptorType))
+    base.__init__(error, *arguments)
+    return error
+
+
+def fill_error(error, state):
+    """Give an exception its attributes, and the exceptions that it was raised from."""
+    attributes, (error.__cause__, error.__context__, suppresses) = state
+    error.__dict__.update(attributes or {})
+    error.__suppress_context__ = suppresses
 
 
 def _weak(value):
@@ -1056,11 +1092,59 @@ def put_accessors(found):
             of._accessors.add(name)
 
 
+#: Code that sets an attribute: of what, and which.
+_SETS = re.compile(r"([^\W\d][\w.]*)\.([^\W\d]\w*)\s*[-+*/|&]?=(?!=)|\bsetattr\(\s*([\w.]+)\s*,\s*['\"](\w+)['\"]")
+
+#: Attributes of ``sys`` that each side has its own of.
+_OF_PROCESS = {"path", "stdin", "stdout", "stderr", "displayhook", "excepthook", "modules", "meta_path"}
+
+#: Attributes of modules that the other side has set, by module and name.
+_set_there = set()
+
+
+def attributes():
+    """Return what the code has set on modules: module and name → value."""
+    here = vars(sys.modules["__main__"])
+    found = {}
+    for of, name in _set_there | {(_module_named(of or other, here), name or its) for of, name, other, its in _sets()}:
+        module = sys.modules.get(of)
+        if module is not None and hasattr(module, name) and not (of == "sys" and name in _OF_PROCESS):
+            found[of, name] = getattr(module, name)
+    return found
+
+
+def _sets():
+    """Return what the code of the run sets, or the cells of the notebook."""
+    shell = None if _code() else _made_shell()
+    texts = [_code()] if shell is None else shell.user_ns.get("In", ())
+    return {found for text in texts for found in _SETS.findall(str(text))}
+
+
+def _module_named(words, namespace):
+    """Return the name of the module that code means with these words; nothing for other values."""
+    first, *others = words.split(".")
+    found = namespace.get(first)
+    for word in others:
+        found = getattr(found, word, None) if isinstance(found, types.ModuleType) else None
+    name = getattr(found, "__name__", "") if isinstance(found, types.ModuleType) else ""
+    return name if sys.modules.get(name) is found and name != "__main__" else ""
+
+
+def put_attributes(found):
+    """Set on modules what the other side has set, where the code here may use them."""
+    words = words_of(_code())
+    for (of, name), value in found.items():
+        with suppress(Exception):  # the code that uses it says so
+            setattr(import_module(of) if of.partition(".")[0] in words else sys.modules[of], name, value)
+            _set_there.add((of, name))
+
+
 #: State without a variable that travels in the stream: its name → what reads it, and what sets it.
 NAMELESS = {
     "IPython's formatters": (formatters, put_formatters),
     "IPython's magics": (magics, put_magics),
     "additions to pandas": (accessors, put_accessors),
+    "attributes of modules": (attributes, put_attributes),
 }
 
 
@@ -1515,7 +1599,7 @@ class Visit:
         """Return the names that have another value than before, and the names that were asked for."""
         hidden = self._hidden or getattr(sys.modules.get("_lk_shell"), "hidden", {})
         states = {name: read() for name, (read, _) in NAMELESS.items()}
-        found = {name: state for name, state in states.items() if state != self._nameless[name]}
+        found = {name: state for name, state in states.items() if _is_other(state, self._nameless[name])}
         widgets = getattr(sys.modules.get("_lk_show"), "shown", {})
         found.update((SHOWN + name, widget) for name, widget in widgets.items() if widget is not None)
         named = {
@@ -1538,6 +1622,13 @@ class Visit:
             value is of for name, of in list(self._namespace.items()) if name != "_"
         )
         return _is_plain(value) or Digests(self._known).is_leaf(value) or is_known
+
+
+def _is_other(state, before):
+    try:
+        return bool(state != before)
+    except Exception:  # such as of two arrays
+        return True
 
 
 def _is_plain(value, depth=3):

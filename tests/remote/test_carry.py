@@ -451,6 +451,50 @@ def test_a_class_whose_methods_call_super_comes_back_with_what_holds_it(notebook
     assert (notebook["new"][0] is notebook["deep"], notebook["deep"].bonus, notebook["deep"].balance) == (True, 1, 9)
 
 
+def test_an_exception_comes_back_with_those_that_it_was_raised_from(notebook):
+    code = (
+        "class Overdrawn(Exception):\n    def __init__(self, balance, amount):\n"
+        "        super().__init__('%s of %s' % (amount, balance))\n        self.amount = amount\n"
+        "def fail():\n    try:\n        open('/no/such/file')\n    except OSError as missing:\n"
+        "        raise Overdrawn(1, 2) from missing\n"
+        "try:\n    fail()\nexcept Overdrawn as error:\n    {} = error\n    error.seen = [error]"
+    )
+    exec(code.format("kept"), notebook)
+    kept, cause = notebook["kept"], notebook["kept"].__cause__
+    there = There(notebook, ["kept", "Overdrawn"])
+    assert (str(there.names["kept"]), there.names["kept"].seen[0]) == ("2 of 1", there.names["kept"])
+    exec(code.format("new"), there.names)
+    exec("new.__context__.seen = kept.__cause__\nkept.__cause__ = None\nkept.more = 5", there.names)
+    assert there.back(notebook).missing == {}
+    new = notebook["new"]
+    assert (new.amount, new.__cause__, new.__cause__.filename) == (2, new.__context__, "/no/such/file")
+    assert new.__context__.seen is cause
+    assert (notebook["kept"] is kept, kept.more, kept.__cause__, kept.__context__) == (True, 5, None, cause)
+
+
+def test_what_code_sets_on_a_module_is_set_on_the_other_side(notebook, monkeypatch):
+    package = types.ModuleType("package_of_this_test")
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    package.limit, package.left_alone, package.call = [1], 0, lambda: 5
+    notebook["p"] = package
+    monkeypatch.setattr(_lk_carry, "_code", lambda: "p.limit = [1]; p.call=lambda: 5; x.limit = p.left_alone == 0")
+    packed = pack_state(["p"], notebook, [], LIMIT)
+    package.limit = package.call = None
+    arriving = _lk_carry.Arriving(json.loads(packed.settings["message"]), None)
+    visit = _lk_carry.Visit(arriving, there := {})
+    visit.begin()
+    assert (there["p"].limit, there["p"].call()) == ([1], 5)
+    monkeypatch.setattr(_lk_carry, "_code", lambda: "p.sum += 1\nsetattr(p, 'array', 1)\np.sub.x = 1")
+    there["p"].sum, there["p"].array, there["p"].limit = None, np.arange(3), [2]
+    departing, refused = visit.end(LIMIT)
+    assert refused == {}
+    del package.sum, package.array
+    package.limit = None
+    text = departing.text(refused={}, sizes={}, gone=[], ambient={})
+    applied(_lk_carry.Arriving(json.loads(text), None, packed.origin.tokens), packed.origin).put(notebook)
+    assert (package.sum, package.array.tolist(), package.limit, package.left_alone) == (None, [0, 1, 2], [2], 0)
+
+
 def test_a_lru_cache_and_a_decorated_function_come_back(notebook):
     there = There(notebook, ["functools", "scaled"])
     there.names["cached"] = functools.lru_cache(there.names["scaled"])
