@@ -66,16 +66,31 @@ def _carry(settings, namespace):
     _carried.update(visit=visit, watch=watch, files=_lk_files.FolderWatch())
 
 
+#: Bytes of a variable that still come back where the bucket takes no large ones, such as a full one.
+_LITTLE = 4096
+
+
 def _send_back(settings):
     visit, watch = _carried["visit"], _carried["watch"]
-    written, staying = _carried["files"].written()
-    departing, refused = visit.end(settings["carry"], settings["outputs"], written)
-    refused.update(staying)
-    _send(
-        departing.message.large,
-        lambda: departing.text(refused=refused, sizes=departing.sizes, gone=visit.gone, ambient=watch.changed()),
-        settings,
-    )
+    written, refused = _carried["files"].written()
+
+    def send(limit, outputs, files, lacking=""):
+        departing, found = visit.end(limit, outputs, files)
+        found = {name: "{} {}".format(name, lacking) for name in [*found, *written]} if lacking else found
+        refused.update({name: why for name, why in found.items() if name not in refused})
+        _store(
+            departing.message.large,
+            lambda: departing.text(refused=refused, sizes=departing.sizes, gone=visit.gone, ambient=watch.changed()),
+            settings["slots"],
+        )
+
+    try:
+        try:
+            send(settings["carry"], settings["outputs"], written)
+        except messages.Failed as failure:
+            send(_LITTLE, (), {}, "could not be sent back: {}".format(failure))
+    except messages.Failed as failure:
+        raise SystemExit("The variables could not be sent back: {}.".format(failure)) from None
 
 
 def after(settings, namespace, error):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from lk_jupyter.api.execution import StartRequest
-from lk_jupyter.errors import LkError, NoSuchObject, UsageError
+from lk_jupyter.errors import LkError, NoSuchObject, StorageError, UsageError
 from lk_jupyter.protocol.bucket import KEPT, RENEWED, VALUES, answer_key, call_key, checkpoint_key, returned_key
 from lk_jupyter.protocol.parts import SETTINGS
 from lk_jupyter.runs.package import checkpoint
@@ -77,7 +77,12 @@ def _put_all(storage: Storage, wanted: list[list[Any]], parcel: VariablePayload,
         )
     meter = _Meter(sum(here[key].size for key in absent), tell)
     for key in absent:
-        storage.put(meter.watched(pieces(here[key].write)), VALUES + key)
+        try:
+            storage.put(meter.watched(pieces(here[key].write)), VALUES + key)
+        except StorageError as error:
+            if type(error) is not StorageError:
+                raise
+            raise StorageError(f"{error} The variables weren't uploaded, so the code wasn't run.") from error
 
 
 class _Meter:

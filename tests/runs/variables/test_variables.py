@@ -493,18 +493,50 @@ def test_a_secret_in_the_environment_is_asked_about_and_one_by_name_stays(sessio
     assert "MY_API_KEY" not in _lk_ambient.changed_environment()
 
 
-def test_large_variables_are_asked_about_before_they_travel_by_themselves(session, monkeypatch):
+def test_large_variables_are_asked_about_before_they_travel_by_themselves(session, uploads, monkeypatch):
     monkeypatch.setenv("LK_CARRY_LIMIT", "1000000")
     inputs = {"big": MEGABYTES, "small": 1}
     with pytest.raises(
         UsageError, match=r"The cell reads 2.4 MB of variables: big .*Nothing was sent. Send them: --in"
     ):
         session.run("print(big[0], small)", inputs=inputs, carry=True, gpu="L40S")
+    assert uploads == []
     source = Source("print(big[0], small)", namespace=inputs)
     package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
     assert require_consent([package], lambda question: "Send them?" in question)[0].parcel.size_allowed
     named = prepare(session, source, RunOptions(carry=True, inputs=["big"], machine="cpu"))
     assert require_consent([named]) == [named]
+
+
+def test_a_bucket_that_takes_no_variables_starts_no_run(session, monkeypatch):
+    def full(source, key):
+        raise StorageError(f"The bucket refused '{key}': it is full (InternalError).")
+
+    monkeypatch.setattr(session.storage, "put", full)
+    before = session.client.billing.history(limit=1).total
+    with pytest.raises(StorageError, match=r"it is full .* so the code wasn't run"):
+        session.run("print(len(big))", inputs={"big": MEGABYTES + 9}, carry=True, gpu="L40S")
+    assert session.client.billing.history(limit=1).total == before
+
+
+def test_what_a_full_bucket_does_not_take_is_named_and_small_variables_come_back(session, monkeypatch):
+    links_of = upload.upload_links
+
+    def refused(*given):
+        links = links_of(*given)
+        return {
+            **links,
+            "outputs": [link.replace("X-Amz-Signature=", "X-Amz-Signature=0") for link in links["outputs"]],
+        }
+
+    monkeypatch.setattr(upload, "upload_links", refused)
+    code = "x = [n + 1]\nbig = list(map(str, range(10_000)))\nopen('w.txt', 'w').close()"
+    code += "\nlock = __import__('threading').Lock()"
+    out = run(session, code, inputs={"n": 1}, carry=True).outputs()
+    assert dict(out) == {"x": [2]}
+    assert out.missing["big"].startswith("big could not be sent back: the links to the bucket are no longer good")
+    assert out.missing["w.txt"].startswith("w.txt could not be sent back: ")
+    assert out.missing["lock"] == "lock is a lock, which belongs to this process"
 
 
 # Sent once
