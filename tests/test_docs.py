@@ -30,7 +30,7 @@ def test_every_table_stands_on_a_page(name):
 
 
 def test_all_lists_what_the_package_serves_on_demand():
-    assert sorted(lk_jupyter.__all__) == sorted(lk_jupyter._HOMES)
+    assert sorted([*lk_jupyter.__all__, "__version__"]) == sorted(lk_jupyter._HOMES)
     assert set(lk_jupyter.__all__) <= set(dir(lk_jupyter))
     for name in lk_jupyter.__all__:
         assert getattr(lk_jupyter, name).__name__ == name
