@@ -66,7 +66,7 @@ class Bridge:
         works: list[Coroutine[Any, Any, None]] = [self._sockets.beat(), self._sockets.welcome(), self._link()]
         works += [self._watch(), self._look()]
         works += [self._listen(channel) for channel in CHANNELS]
-        tasks = [asyncio.create_task(work) for work in [*works, self._wait()]]
+        tasks = [asyncio.create_task(work) for work in [*works, self._done.wait()]]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -76,9 +76,6 @@ class Bridge:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._sockets.close()
-
-    async def _wait(self) -> None:
-        await self._done.wait()
 
     async def _listen(self, channel: str) -> None:
         """Take what the Jupyter here sends on a channel."""

@@ -36,7 +36,8 @@ class OutputsHandler:
 
     def kept(self) -> Iterator[str]:
         """Iterate over the log of the run that this machine keeps; nothing where it keeps none."""
-        path, missing = _log_path(self._execution_id), suppress(FileNotFoundError, NotADirectoryError)
+        path = Path(settings.setting("log_dir")) / f"{self._execution_id}.log"
+        missing = suppress(FileNotFoundError, NotADirectoryError)
         with missing, path.open(encoding="utf-8", errors="replace") as log:
             while piece := log.read(_PIECE):
                 yield piece
@@ -84,7 +85,3 @@ def _nonce(client: Client, execution_id: str) -> str | None:
     with suppress(NotFound):
         return nonce_in(client.execution.get(execution_id).metadata)
     return None
-
-
-def _log_path(execution_id: str) -> Path:
-    return Path(settings.setting("log_dir")) / f"{execution_id}.log"

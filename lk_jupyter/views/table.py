@@ -105,7 +105,7 @@ class Table:
         """Return it as lines of this width at most: long text is wrapped, and what doesn't fit is below its row."""
         if not self.columns:
             return "\n".join(filter(None, [self.caption, self.note]))
-        rows = [list(self.columns), *([_one_line(cell) for cell in row] for row in self.rows)]
+        rows = [list(self.columns), *([" ".join(str(cell).splitlines()) for cell in row] for row in self.rows)]
         parts = self._parts(list(zip(*rows, strict=True)), width)
         drawn = [self._part(part, width) if part is parts[0] else self._below(part, width) for part in parts]
         head, *body = [[line for lines in row for line in lines] for row in zip(*drawn, strict=True)]
@@ -199,10 +199,6 @@ def _folded(text: str, width: int) -> list[str]:
             lines.append("")
         lines[-1] += piece
     return [line.rstrip() for line in lines]
-
-
-def _one_line(cell: Cell) -> str:
-    return " ".join(str(cell).splitlines())
 
 
 def _html(cell: Cell) -> str:

@@ -151,12 +151,8 @@ def _entry(value: Any) -> Any:
 
 
 def _read(name: str, kind: str, entry: Any) -> Any:
-    reader: Callable[[str, Any], Any] = {"words": _words, "pairs": _pairs}.get(kind, _as_typed)
-    return reader(name, entry)
-
-
-def _as_typed(_: str, entry: Any) -> Any:
-    return entry
+    reader: Callable[[str, Any], Any] | None = {"words": _words, "pairs": _pairs}.get(kind)
+    return reader(name, entry) if reader else entry
 
 
 def _words(name: str, entry: str) -> list[str]:

@@ -105,7 +105,7 @@ class MachinePicker(View):
 
     def picture(self) -> StaticView:
         """Show the machines that fitted, and which was chosen."""
-        rows = [("✓" if row["profile"] == self.value else "", *_cells(row)) for row in self.rows]
+        rows = [("✓" if row["profile"] == self.value else "", *map(str, row.values())) for row in self.rows]
         note = self.problem or f"{self.total} Chosen: {self.value}."
         return picture(Table(_COLUMNS, rows, note, _FIGURES, "Machines, prices in credits"))
 
@@ -126,7 +126,3 @@ class MachinePicker(View):
             self.problem = str(problem)
             return
         self.problem, self.total, self.rows = shown.problem, shown.total, shown.rows
-
-
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(cell) for cell in row.values())

@@ -319,13 +319,9 @@ def _item(info: ObjectInfo) -> dict[str, Any]:
         "key": info.key,
         "size": "" if info.is_folder else size_label(info.size),
         "written": written,
-        **_order(info),
+        "bytes": info.size or 0,  # these two put a page in order
+        "at": info.modified.timestamp() if info.modified else 0,
     }
-
-
-def _order(info: ObjectInfo) -> dict[str, float]:
-    """Return what a page puts items in order by."""
-    return {"bytes": info.size or 0, "at": info.modified.timestamp() if info.modified else 0}
 
 
 def _above(key: str) -> Iterator[str]:

@@ -174,8 +174,9 @@ class Weed:
                 access_key="LOCALCLOUD",
                 secret_key=secrets.token_urlsafe(32),
             )
+            listening = (f"-{name}={port}" for name, port in ports.items())
             self._process = self._start(
-                ["mini", f"-dir={self._data}", *_OPTIONS, *_listening(ports), *self._config(server)],
+                ["mini", f"-dir={self._data}", *_OPTIONS, *listening, *self._config(server)],
                 "server.log",
                 _unlinking(ports),
             )
@@ -261,10 +262,6 @@ def _roles(seconds: int) -> dict[str, Any]:
             }
         ],
     }
-
-
-def _listening(ports: dict[str, int]) -> list[str]:
-    return [f"-{name}={port}" for name, port in ports.items()]
 
 
 def _unlinking(ports: dict[str, int]) -> str:

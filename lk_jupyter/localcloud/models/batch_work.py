@@ -175,7 +175,7 @@ class BatchWork:
         """Answer lines until none is left, or the batch is cancelled, or its time is up."""
         while self._row(batch_id)["status"] == "in_progress" and (lines := self._open_lines(batch_id)):
             work = asyncio.create_task(self._answer_together(batch_id, org_id, lines))
-            cancelled = asyncio.create_task(self._until_cancelled(batch_id))
+            cancelled = asyncio.create_task(self._cancelled[batch_id].wait())
             ends = {work, cancelled}
             try:
                 await asyncio.wait(ends, timeout=deadline - time.time(), return_when=asyncio.FIRST_COMPLETED)
@@ -186,9 +186,6 @@ class BatchWork:
                 for end in ends:
                     end.cancel()
                 await asyncio.wait(ends)
-
-    async def _until_cancelled(self, batch_id: str) -> None:
-        await self._cancelled[batch_id].wait()
 
     async def _answer_together(self, batch_id: str, org_id: str, lines: list[BatchLine]) -> None:
         await asyncio.gather(*(self._answer(batch_id, org_id, line) for line in lines))

@@ -78,7 +78,7 @@ class Chosen:
                 usage = piece.get("usage") or usage
                 if piece.get("choices"):
                     head |= {"id": piece["id"]} if piece.get("id") else {}
-                    said += _texts(piece)
+                    said += [(choice.get("delta") or {}).get("content") or "" for choice in piece["choices"]]
                     yield {key: value for key, value in piece.items() if key != "usage"}
         finally:
             usage = usage or count(request, said)
@@ -180,10 +180,6 @@ def count(request: ChatCompletionParameters, said: list[str]) -> Json:
 def _base64(vector: list[float]) -> str:
     """Pack numbers as the OpenAI clients unpack them: little-endian, 32 bits each."""
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
-
-
-def _texts(piece: Json) -> list[str]:
-    return [(choice.get("delta") or {}).get("content") or "" for choice in piece["choices"]]
 
 
 def _embeds(model: str) -> bool:

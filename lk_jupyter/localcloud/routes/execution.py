@@ -99,7 +99,9 @@ def timing(ctx: Context, execution_id: str) -> dict[str, Any]:
     """Read the phases that are over."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     phases = {
-        name: _phase(facts[start], facts[end]) for name, (start, end) in PHASES.items() if _both(facts, start, end)
+        name: _phase(facts[start], facts[end])
+        for name, (start, end) in PHASES.items()
+        if facts.get(start) and facts.get(end)
     }
     total = sum(phase["duration"] for phase in phases.values())
     durations = {name: phase["duration"] for name, phase in phases.items()}
@@ -107,10 +109,6 @@ def timing(ctx: Context, execution_id: str) -> dict[str, Any]:
         "execution_id": execution_id,
         "timing": {**durations, "total_duration": total, "total": total, "phases": phases},
     }
-
-
-def _both(facts: Facts, start: str, end: str) -> bool:
-    return bool(facts.get(start) and facts.get(end))
 
 
 def _phase(start: str, end: str) -> dict[str, Any]:

@@ -18,7 +18,8 @@ _SECONDS_OF_AN_HOUR = 3600
 @implements(Pricing.get)
 async def get(ctx: Context) -> dict[str, Any]:
     """List the price of each machine by the second, of volumes, and of each model by the token."""
-    rows = list(chain(_machines(), _volumes(), *map(_tokens, await ctx.cloud.models.priced())))
+    volumes = _by_hour("volume_gb", "block_volume", {"resource": "block_volume"}, catalogue.VOLUME_GB_HOUR)
+    rows = list(chain(_machines(), [volumes], *map(_tokens, await ctx.cloud.models.priced())))
     return {"prices": rows}
 
 
@@ -28,10 +29,6 @@ def _machines() -> Iterator[dict[str, Any]]:
             for count in catalogue.GPU_COUNTS:
                 selector = {"hardware_profile": f"{instance_type}.{card}.{count}x"}
                 yield _by_hour("vm_running", "vm", selector, catalogue.vm_price(instance_type, card, count))
-
-
-def _volumes() -> Iterator[dict[str, Any]]:
-    yield _by_hour("volume_gb", "block_volume", {"resource": "block_volume"}, catalogue.VOLUME_GB_HOUR)
 
 
 def _by_hour(meter: str, resource: str, selector: dict[str, str], per_hour: Decimal) -> dict[str, Any]:

@@ -47,7 +47,8 @@ class NotebookRun(ProcessRun):
     async def _prepare(self) -> list[str]:
         self._update(status_details=advice(self._request))
         arguments = [part.replace("--NotebookApp.", "--ServerApp.") for part in (self._request.docker_run_cmd or ())]
-        kept = [part for part in arguments if part.startswith("--") and not _is_replaced(part)]
+        options = [part for part in arguments if part.startswith("--")]
+        kept = [part for part in options if not (_REPLACED.fullmatch(part) or _TOKEN.fullmatch(part))]
         port = _free_port()
         self.ports[_asked_port(arguments)] = port
         return [sys.executable, "-m", _SERVER, *_OWN, *_OPEN, *_ENCRYPTED, *_QUICK, f"--port={port}", *kept]
@@ -61,10 +62,6 @@ class NotebookRun(ProcessRun):
 
 
 _FOLDERS = ("CONFIG", "DATA", "RUNTIME")
-
-
-def _is_replaced(part: str) -> bool:
-    return bool(_REPLACED.fullmatch(part) or _TOKEN.fullmatch(part))
 
 
 def _asked_port(arguments: list[str]) -> int:

@@ -350,7 +350,9 @@ class WarmPython:
                 return f"Session {self.name} was idle for too long. The next cell starts a new machine."
         except BROKEN as error:
             try:
-                check_patience(error, self._heard, f"The session may still be active. Stop it: {_stop(self.name)}")
+                check_patience(
+                    error, self._heard, f"The session may still be active. Stop it: %lk_sessions stop {self.name}"
+                )
             except LkError as given_up:
                 return str(given_up)
         return ""
@@ -421,10 +423,6 @@ def _check(reply: Message) -> None:
         raise InvalidResponse(
             f"The session couldn't exchange variables with this notebook ({why}). The cell may have run."
         )
-
-
-def _stop(name: str) -> str:
-    return f"%lk_sessions stop {name}"
 
 
 def start_session(name: str, run: Run, server: HostedServer, idle: float) -> WarmPython:
