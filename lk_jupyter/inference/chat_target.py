@@ -33,7 +33,7 @@ from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session
 
 #: Seconds for which a deployment may take to wake up, where nothing tells.
-READY_SECONDS = 600.0
+_READY_SECONDS = 600.0
 
 #: Seconds before a deployment that wakes up is asked again.
 _WAKING = 0.5
@@ -138,17 +138,16 @@ class SharedModel:
 class OwnDeployment:
     """A deployment, asked through Iris; its replicas are billed by the hour, its tokens cost nothing."""
 
-    def __init__(self, session: Session, deployment: Deployment, *, ready_seconds: float = READY_SECONDS) -> None:
+    def __init__(self, session: Session, deployment: Deployment) -> None:
         self._client = session.client
         self.deployment_id = deployment.deployment_id
         self.name = self.deployment_id[:SHORT_ID]
         self.label = f"{deployment.hf_model_id} ({self.name})"
-        self._ready_seconds = ready_seconds
 
     def ask(self, request: ChatCompletionParameters) -> Pieces:
         """Return the answer; while the deployment wakes up, it is asked again."""
         asked = DedicatedChatCompletionRequest(**dict(request))
-        until = time.monotonic() + self._ready_seconds
+        until = time.monotonic() + _READY_SECONDS
 
         def again(problem: LkError) -> bool:
             may_wake = not isinstance(problem, NotFound | BadRequest) and time.monotonic() < until

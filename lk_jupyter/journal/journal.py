@@ -90,21 +90,19 @@ class Journal:
         query = "WHERE execution_id >= ? AND substr(execution_id, 1, ?) = ? ORDER BY execution_id, rowid DESC"
         return list(self._select(query, prefix, len(prefix), prefix))
 
-    def entries(  # noqa: PLR0913 (each may be chosen by itself)
+    def entries(
         self,
         *,
         limit: int | None = None,
         going_on: bool = False,
         base_url: str | None = None,
         since: float | None = None,
-        notebook: str | None = None,
         code_hash: str | None = None,
     ) -> list[JournalEntry]:
-        """Return entries, newest first: of a server, a notebook or a code, created since a moment, not ended yet."""
+        """Return entries, newest first: of a server or a code, created since a moment, not ended yet."""
         conditions: dict[str, Any] = {
             "base_url = ?": base_url,
             "created_at >= ?": since,
-            "notebook = ?": notebook,
             "code_hash = ?": code_hash,
         }
         chosen = {condition: value for condition, value in conditions.items() if value is not None}

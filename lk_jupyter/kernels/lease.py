@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 
 class Lease:
-    """Ends after this number of seconds without work; it never does while something runs.
+    """Ends after this number of seconds without work; it never does while something runs."""
 
-    ``now`` is a clock that only goes forward.
-    """
-
-    def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._now = now
-        self._since = now()
+        self._since = time.monotonic()
         self._at_work = False
 
     def work(self) -> None:
@@ -25,12 +20,12 @@ class Lease:
     def rest(self) -> None:
         """Record that nothing runs any more."""
         self._at_work = False
-        self._since = self._now()
+        self._since = time.monotonic()
 
     @property
     def is_over(self) -> bool:
         """Whether the machine must be given back."""
-        return not self._at_work and self._now() - self._since >= self._seconds
+        return not self._at_work and time.monotonic() - self._since >= self._seconds
 
     @property
     def label(self) -> str:

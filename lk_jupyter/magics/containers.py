@@ -8,6 +8,7 @@ import webbrowser
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.api.hosted import answers
 from lk_jupyter.code.source import Source
 from lk_jupyter.magics._engine.ask import ask_hidden
 from lk_jupyter.magics._engine.parser import magic
@@ -15,7 +16,7 @@ from lk_jupyter.magics._output.live import StatusLine
 from lk_jupyter.magics.run import FIRST_LINE, start
 from lk_jupyter.options.runs import ComposeOptions, DockerOptions, OpenOptions, check_name
 from lk_jupyter.runs.containers.containers import prepare_compose, prepare_image
-from lk_jupyter.runs.ports import listens, open_address
+from lk_jupyter.runs.ports import open_address
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import current
 
@@ -65,7 +66,7 @@ def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     """
     run = Run.attach(current(), options.run)
     url = open_address(run, options.port)
-    ready = listens(url)
+    ready = answers(url)
     if ready and not options.no_browser:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     display(StatusLine("listening" if ready else "not listening yet", [url], "" if ready else _WAIT))

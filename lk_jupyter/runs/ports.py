@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.api.hosted import answers
 from lk_jupyter.api.ports import port_url
 from lk_jupyter.errors import UsageError
 
@@ -27,8 +26,3 @@ def open_address(run: Run, port: int | None) -> str:
     if is_final(status := run.status):
         raise UsageError(f"Run {run.short_id} has finished ({status}), and its ports are closed. Active runs: %lk_runs")
     return address(run, port or known[0])
-
-
-def listens(url: str) -> bool:
-    """Whether something answers at the address of a port."""
-    return answers(url)

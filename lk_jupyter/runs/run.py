@@ -331,7 +331,7 @@ class Run:
         self.withheld += shown is not frame
         return shown
 
-    def follower(self, log: RunLog, stop: threading.Event | None = None) -> Follower:
+    def follower(self, log: RunLog) -> Follower:
         """Return what follows this run and writes its log, from the end of what the log has."""
         entry = self._journal.get(self.execution_id)
         return Follower(
@@ -343,7 +343,6 @@ class Run:
             late=self.bundle is None,
             whole=bool(entry and log.size and entry.log_size == log.size),
             on_whole=lambda size: self._keep_whole(log, size),
-            stop=stop or threading.Event(),
             ending=self._ending,
         )
 

@@ -293,6 +293,6 @@ def rest(count: int, shown: int, how: str) -> str:
     return f"… and {count - shown:,} more: {how}" if count > shown else ""
 
 
-def figure(value: float | None, digits: int = 1) -> str:
+def figure(value: float | None) -> str:
     """Return a figure for a column; empty where there is none."""
-    return "" if value is None or value != value else f"{value:,.{digits}f}"  # noqa: PLR0124 (not a number)
+    return "" if value is None or value != value else f"{value:,.1f}"  # noqa: PLR0124 (not a number)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
 
 #: Points of a series that are asked for where nobody names a step, at most.
-MOST_POINTS = 1000
+_MOST_POINTS = 1000
 
 #: Points that servers give in one answer, at most; a longer window is read in parts.
 _IN_ONE_ANSWER = 10_000
@@ -222,9 +222,9 @@ def overlay(*runs: Run) -> Overlay:
     return Overlay([read(run) for run in runs])
 
 
-def step_for(seconds: float, most: int = MOST_POINTS) -> float:
-    """Return the step, in seconds, at which a window has at most this number of points."""
-    needed = seconds / most
+def step_for(seconds: float) -> float:
+    """Return the step, in seconds, at which a window has at most a thousand points."""
+    needed = seconds / _MOST_POINTS
     return next((step for step in _STEPS if step >= needed), math.ceil(needed / 86_400) * 86_400)
 
 
