@@ -6,10 +6,12 @@ forms below) is decided in this file and nowhere else.
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -208,6 +210,26 @@ FLOOD = 1 << 12
 
 _BETWEEN = b"\n\n"
 _FIELD = b"data:"
+
+
+def readable(pieces: Iterable[bytes], *, is_output: bool) -> Iterator[bytes]:
+    """Return a stream without a byte order mark, and with a blank line: so a last event that lacks it counts.
+
+    Much output is few events.
+    """
+    stream = _without_mark(pieces)
+    return chain(joined(stream) if is_output else stream, [_BETWEEN])
+
+
+def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a text without the byte order mark that it may begin with."""
+    begin, rest = b"", iter(pieces)
+    for piece in rest:
+        begin += piece
+        if len(begin) >= len(codecs.BOM_UTF8):
+            break
+    yield begin.removeprefix(codecs.BOM_UTF8)
+    yield from rest
 
 
 def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:

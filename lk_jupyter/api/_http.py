@@ -15,12 +15,12 @@ import ssl
 import time
 from asyncio import to_thread
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from functools import partial
-from itertools import chain, takewhile
+from itertools import takewhile
 from threading import Event
 from typing import Any, Generic, NamedTuple, TypeVar, cast, get_args
 from urllib.parse import urlsplit
@@ -35,9 +35,9 @@ from lk_jupyter._fork import renew_in_child
 from lk_jupyter._version import __version__
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain, is_form
-from lk_jupyter.api._events import DONE, StreamEvent, joined, reader_of
+from lk_jupyter.api._events import DONE, StreamEvent, readable, reader_of
 from lk_jupyter.api._files import Download, Upload
-from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, retrying, unknown, while_wanted
+from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, tried, unknown
 from lk_jupyter.api._tokens import NotThere, Tokens
 from lk_jupyter.api._tolerant import empty, read
 from lk_jupyter.config.assumptions import ROUTERS, Assumptions
@@ -326,7 +326,7 @@ class Http:
         for path in self.assumptions.paths(call.path, model):
             url = given.get_secret_value() if given else self.address(path)
             once = partial(self.attempt, partial(request, url), _host(url))
-            outcome = retrying(call.endpoint, backoff=self.backoff, given_up=given_up)(while_wanted(once))
+            outcome = tried(call.endpoint, once, backoff=self.backoff, given_up=given_up)
             if not _is_absent(outcome):
                 if first and not model.startswith(ROUTERS):
                     self.assumptions.learn_path(call.path, path)
@@ -628,32 +628,17 @@ class _Wire(Generic[E]):
 
 
 class _Events(httpx.SyncByteStream):
-    """The bytes of a stream without a byte order mark, and a blank line: so a last event that lacks it counts.
-
-    Much output is few events.
-    """
+    """The bytes of a stream, made ready for its events to be read."""
 
     def __init__(self, stream: httpx.SyncByteStream, *, is_output: bool) -> None:
         self._stream = stream
         self._is_output = is_output
 
     def __iter__(self) -> Iterator[bytes]:
-        stream = _without_mark(self._stream)
-        return chain(joined(stream) if self._is_output else stream, [b"\n\n"])
+        return readable(self._stream, is_output=self._is_output)
 
     def close(self) -> None:
         self._stream.close()
-
-
-def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the pieces of a text without the byte order mark that it may begin with."""
-    begin, rest = b"", iter(pieces)
-    for piece in rest:
-        begin += piece
-        if len(begin) >= len(codecs.BOM_UTF8):
-            break
-    yield begin.removeprefix(codecs.BOM_UTF8)
-    yield from rest
 
 
 def _sent(client: httpx.Client, request: httpx.Request, *, auth: httpx.Auth | None, stream: bool) -> httpx.Response:

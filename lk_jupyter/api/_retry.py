@@ -118,29 +118,23 @@ def _last(state: RetryCallState) -> RequestOutcome:
     return result
 
 
-def while_wanted(once: Callable[[], RequestOutcome]) -> Callable[[], RequestOutcome]:
-    """Return what tries once, and after the ``unwanted`` event of the thread returns the last outcome in its place."""
-    last: list[RequestOutcome] = []
+def tried(endpoint: Endpoint, once: Callable[[], RequestOutcome], *, backoff: float, given_up: Event) -> RequestOutcome:
+    """Try until the outcome is final, or until ``given_up`` is set; return the last outcome.
 
-    def tried() -> RequestOutcome:
-        event = unwanted.get()
+    Pauses are multiplied by ``backoff``. The ``unwanted`` event of the thread ends the tries too.
+    """
+    event, last = unwanted.get(), list[RequestOutcome]()
+    wakes = event or given_up
+
+    def unless_unwanted() -> RequestOutcome:
         if not last or event is None or not event.is_set():
             last[:] = [once()]
         return last[0]
 
-    return tried
-
-
-def retrying(endpoint: Endpoint, *, backoff: float, given_up: Event) -> Retrying:
-    """Return what calls a function of one try until its Outcome is final, or until ``given_up`` is set.
-
-    Pauses are multiplied by ``backoff``. The ``unwanted`` event of the thread ends the tries too.
-    """
-    given_up, closed = unwanted.get() or given_up, given_up
     return Retrying(
         retry=retry_if_result(lambda outcome: again(endpoint, outcome)),
         wait=lambda state: backoff * pause(state),
-        stop=stop_after_attempt(TRIES) | stop_when_event_set(given_up) | stop_when_event_set(closed),
-        sleep=sleep_using_event(given_up),
+        stop=stop_after_attempt(TRIES) | stop_when_event_set(wakes) | stop_when_event_set(given_up),
+        sleep=sleep_using_event(wakes),
         retry_error_callback=_last,
-    )
+    )(unless_unwanted)

@@ -3,7 +3,7 @@ from datetime import datetime, timezone
 import pytest
 
 from lk_jupyter.api._endpoint import endpoint_of
-from lk_jupyter.api._retry import LONGEST_PAUSE, TRIES, Loss, RequestOutcome, again, asked_pause, retrying, unknown
+from lk_jupyter.api._retry import LONGEST_PAUSE, TRIES, Loss, RequestOutcome, again, asked_pause, tried, unknown
 from lk_jupyter.api.execution import Execution
 from lk_jupyter.api.workloads import Workloads
 
@@ -86,17 +86,17 @@ class Waits:
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("3600", LONGEST_PAUSE)])
 def test_a_try_waits_as_long_as_the_server_asks_within_reason(header, seconds):
     waits = Waits()
-    last = retrying(START, backoff=1, given_up=waits)(lambda: RequestOutcome(429, retry_after=header))
+    last = tried(START, lambda: RequestOutcome(429, retry_after=header), backoff=1, given_up=waits)
     assert waits.seconds == [seconds] * (TRIES - 1)
     assert last.end == 429
 
 
 def test_own_pauses_stay_short_and_can_be_switched_off():
     waits = Waits()
-    retrying(READ, backoff=1, given_up=waits)(lambda: RequestOutcome(503))
+    tried(READ, lambda: RequestOutcome(503), backoff=1, given_up=waits)
     assert len(waits.seconds) == TRIES - 1
     assert all(0 <= seconds <= 8 for seconds in waits.seconds)
 
     waits = Waits()
-    retrying(READ, backoff=0, given_up=waits)(lambda: RequestOutcome(503))
+    tried(READ, lambda: RequestOutcome(503), backoff=0, given_up=waits)
     assert waits.seconds == [0] * (TRIES - 1)

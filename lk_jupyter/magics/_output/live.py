@@ -248,7 +248,7 @@ class LiveOutput:
         said = self._said(content)
         if said == self._shown or not (now or self.is_due):
             return
-        if isinstance(content, StatusLine) and not self._in_place:
+        if isinstance(content, StatusLine) and content.remark and not self._in_place:
             self._leave_out_remarks(content)
         self._content = content if isinstance(content, StatusLine) else Redacted(content)
         if self._update is None or not self._in_place:
