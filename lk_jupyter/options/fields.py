@@ -1,4 +1,4 @@
-"""Fields that many subcommands share, and short ways to declare others."""
+"""How an option is declared, and options that many subcommands share."""
 
 from __future__ import annotations
 
@@ -6,31 +6,37 @@ from typing import Any
 
 from pydantic import Field
 
-from lk_jupyter.options.runs import flag_of
 
-
-def word(description: str, default: Any = ..., *, completer: str | None = None, metavar: str | None = None) -> Any:
-    """Declare an argument without dashes; without a default it must be given."""
-    extra = flag_of(metavar=metavar, positional=True, completer=completer)
-    return Field(default, description=description, json_schema_extra=extra)
-
-
-def option(
+def option(  # noqa: PLR0913 (each is another choice)
     default: Any,
     description: str,
     *flags: str,
     metavar: str | None = None,
+    positional: bool = False,
     completer: str | None = None,
+    greedy: bool = False,
+    needs: str = "",
     **limits: Any,
 ) -> Any:
-    """Declare an option that takes a value."""
-    extra = flag_of(*flags, metavar=metavar, completer=completer)
+    """Declare an option, and how it looks on a magic's line; ``flags`` are short forms of its name.
+
+    ``completer`` names what its values are completed from: machines, gpus, runs, settings, keys, paths or
+    places (either of the last two). ``greedy`` lets a list take all the words that follow, where the
+    magic's own words stand before. ``needs`` is the row of NEEDS for an option that does not work everywhere.
+    """
+    said = {"flags": list(flags), "metavar": metavar, "positional": positional, "completer": completer}
+    extra: dict[str, Any] = {**said, "greedy": greedy, "needs": needs}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
-def switch(description: str, *flags: str) -> Any:
+def word(description: str, default: Any = ..., **how: Any) -> Any:
+    """Declare an argument without dashes; without a default it must be given."""
+    return option(default, description, positional=True, **how)
+
+
+def switch(description: str, *flags: str, needs: str = "") -> Any:
     """Declare an option that takes no value."""
-    return Field(default=False, description=description, json_schema_extra=flag_of(*flags))
+    return option(False, description, *flags, needs=needs)  # noqa: FBT003 (it is off)
 
 
 def yes() -> Any:

@@ -4,55 +4,45 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
-
 from lk_jupyter.api.serverless import MAX_TOKENS
-from lk_jupyter.options.runs import Options, flag_of
+from lk_jupyter.options.fields import option, switch, word
+from lk_jupyter.options.runs import Options
 
 
 def _model() -> Any:
-    return Field(
-        None,
-        description="Model id, or the id of a deployment of yours (its first characters are enough). Default: "
+    return word(
+        "Model id, or the id of a deployment of yours (its first characters are enough). Default: "
         "the last model used in this notebook.",
-        json_schema_extra=flag_of(positional=True, completer="models"),
+        None,
+        completer="models",
     )
 
 
 def _save(what: str) -> Any:
-    return Field(None, description=f"Variable for {what}.", json_schema_extra=flag_of(metavar="VAR"))
+    return option(None, f"Variable for {what}.", metavar="VAR")
 
 
 def _max_tokens(what: str) -> Any:
-    return Field(
-        None,
-        ge=1,
-        le=MAX_TOKENS,
-        description=f"Maximum tokens of {what}, including reasoning.",
-        json_schema_extra=flag_of(metavar="N"),
-    )
+    return option(None, f"Maximum tokens of {what}, including reasoning.", metavar="N", ge=1, le=MAX_TOKENS)
 
 
 def _temperature() -> Any:
-    return Field(None, ge=0, le=2, description="Randomness of an answer, from 0 to 2.")
+    return option(None, "Randomness of an answer, from 0 to 2.", ge=0, le=2)
 
 
 def _allow_secrets() -> Any:
-    return Field(False, description="Send the text even if it seems to contain a secret.")  # noqa: FBT003
+    return switch("Send the text even if it seems to contain a secret.")
 
 
 class ModelsOptions(Options):
     """Options of ``%lk_models``."""
 
-    text: str | None = Field(
-        None, description="List only models whose id contains this text.", json_schema_extra=flag_of(positional=True)
-    )
+    text: str | None = word("List only models whose id contains this text.", None)
     save: str | None = _save("the list as a DataFrame")
-    at: Literal["openai", "iris", "anthropic"] | None = Field(
+    at: Literal["openai", "iris", "anthropic"] | None = option(
         None,
-        description="List the ids that stock clients see: openai and anthropic for shared models, iris for "
-        "your deployments.",
-        json_schema_extra=flag_of(metavar="CLIENT"),
+        "List the ids that stock clients see: openai and anthropic for shared models, iris for your deployments.",
+        metavar="CLIENT",
     )
 
 
@@ -60,35 +50,30 @@ class ChatOptions(Options):
     """Options of ``%%lk_chat``."""
 
     model: str | None = _model()
-    system: str | None = Field(
-        None,
-        description="Instructions for the conversation, valid until you give others.",
-        json_schema_extra=flag_of("-s"),
-    )
-    image: list[str] = Field(
+    system: str | None = option(None, "Instructions for the conversation, valid until you give others.", "-s")
+    image: list[str] = option(
         [],
-        description="Images for the model: files, URLs, or variables that hold a figure or an image.",
-        json_schema_extra=flag_of("-i", metavar="WHAT", completer="paths"),
+        "Images for the model: files, URLs, or variables that hold a figure or an image.",
+        "-i",
+        metavar="WHAT",
+        completer="paths",
     )
-    new: bool = Field(False, description="Start a new conversation.")  # noqa: FBT003
+    new: bool = switch("Start a new conversation.")
     save: str | None = _save("the answer; str() gives its text")
     max_tokens: int | None = _max_tokens("the answer")
     temperature: float | None = _temperature()
-    effort: str | None = Field(
-        None, description="How much the model should think, in the words that the model accepts."
-    )
+    effort: str | None = option(None, "How much the model should think, in the words that the model accepts.")
     allow_secrets: bool = _allow_secrets()
 
 
 def _column() -> Any:
-    return Field(
-        description="Texts, one per row: df.column, df[column], a Series or a list.",
-        json_schema_extra=flag_of(metavar="COLUMN", positional=True, completer="variables"),
+    return word(
+        "Texts, one per row: df.column, df[column], a Series or a list.", metavar="COLUMN", completer="variables"
     )
 
 
 def _named_model() -> Any:
-    return Field(description="Model id.", json_schema_extra=flag_of("-m", completer="models"))
+    return option(..., "Model id.", "-m", completer="models")
 
 
 class BatchOptions(Options):
@@ -96,25 +81,22 @@ class BatchOptions(Options):
 
     column: str = _column()
     model: str = _named_model()
-    prompt: str | None = Field(
+    prompt: str | None = option(
         None,
-        description="Prompt for each row, with {text} for its text and {other} for the value of another column.",
-        json_schema_extra=flag_of("-p", metavar="TEXT"),
+        "Prompt for each row, with {text} for its text and {other} for the value of another column.",
+        "-p",
+        metavar="TEXT",
     )
-    system: str | None = Field(None, description="Instructions for every row.", json_schema_extra=flag_of("-s"))
+    system: str | None = option(None, "Instructions for every row.", "-s")
     max_tokens: int | None = _max_tokens("each answer, which limits the cost")
     temperature: float | None = _temperature()
-    effort: str | None = Field(
-        None, description="How much the model should think, in the words that the model accepts."
-    )
-    retries: int = Field(
-        3, ge=0, le=10, description="How often a failed row is asked again.", json_schema_extra=flag_of(metavar="N")
-    )
+    effort: str | None = option(None, "How much the model should think, in the words that the model accepts.")
+    retries: int = option(3, "How often a failed row is asked again.", metavar="N", ge=0, le=10)
     save: str | None = _save("the DataFrame with the answers by row")
-    dry_run: bool = Field(False, description="Show the highest possible cost; send nothing.")  # noqa: FBT003
-    yes: bool = Field(False, description="Start without asking.", json_schema_extra=flag_of("-y"))  # noqa: FBT003
-    again: bool = Field(False, description="Ask all rows again, even answered ones.")  # noqa: FBT003
-    cancel: bool = Field(False, description="Cancel this batch; answers that arrived are kept.")  # noqa: FBT003
+    dry_run: bool = switch("Show the highest possible cost; send nothing.")
+    yes: bool = switch("Start without asking.", "-y")
+    again: bool = switch("Ask all rows again, even answered ones.")
+    cancel: bool = switch("Cancel this batch; answers that arrived are kept.")
     allow_secrets: bool = _allow_secrets()
 
 
@@ -130,35 +112,31 @@ class EmbedOptions(Options):
 class DeployOptions(Options):
     """Options of ``%lk_deploy``."""
 
-    model: str = Field(description="Model id.", json_schema_extra=flag_of(positional=True, completer="deployable"))
-    gpu: str | None = Field(
-        None, description="GPU of each replica. Default: the model's.", json_schema_extra=flag_of(completer="gpus")
-    )
-    count: int | None = Field(
-        None, ge=1, description="GPUs of each replica. Default: the model's.", json_schema_extra=flag_of(metavar="N")
-    )
-    replicas: str = Field("1", description="Number of replicas, or minimum and maximum: 1-3.")
-    dry_run: bool = Field(False, description="Show the cost; start nothing.")  # noqa: FBT003
-    yes: bool = Field(False, description="Start without asking.", json_schema_extra=flag_of("-y"))  # noqa: FBT003
-    no_wait: bool = Field(False, description="Return at once; don't wait until a replica serves.")  # noqa: FBT003
+    model: str = word("Model id.", completer="deployable")
+    gpu: str | None = option(None, "GPU of each replica. Default: the model's.", completer="gpus")
+    count: int | None = option(None, "GPUs of each replica. Default: the model's.", metavar="N", ge=1)
+    replicas: str = option("1", "Number of replicas, or minimum and maximum: 1-3.")
+    dry_run: bool = switch("Show the cost; start nothing.")
+    yes: bool = switch("Start without asking.", "-y")
+    no_wait: bool = switch("Return at once; don't wait until a replica serves.")
     save: str | None = _save("the id of the deployment")
 
 
 class DeploymentsOptions(Options):
     """Options of ``%lk_deployments``."""
 
-    deployment: str | None = Field(
+    deployment: str | None = word(
+        "Deployment to show with its replicas: an id, its first characters, or its model.",
         None,
-        description="Deployment to show with its replicas: an id, its first characters, or its model.",
-        json_schema_extra=flag_of(metavar="ID", positional=True, completer="deployments"),
+        metavar="ID",
+        completer="deployments",
     )
-    all: bool = Field(False, description="List stopped deployments too.", json_schema_extra=flag_of("-a"))  # noqa: FBT003
+    all: bool = switch("List stopped deployments too.", "-a")
 
 
 class UndeployOptions(Options):
     """Options of ``%lk_undeploy``."""
 
-    deployments: list[str] = Field(
-        description="Ids of deployments, their first characters, or their models.",
-        json_schema_extra=flag_of(metavar="ID", positional=True, completer="deployments"),
+    deployments: list[str] = word(
+        "Ids of deployments, their first characters, or their models.", metavar="ID", completer="deployments"
     )

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from pydantic import Field
-
-from lk_jupyter.options.runs import Options, ServerOptions, flag_of
+from lk_jupyter.options.fields import option, word
+from lk_jupyter.options.runs import Options, ServerOptions
 
 
 def _machine(completer: str) -> str:
-    field: str = Field(
-        description="GPU or machine type, such as A100 or cpu.",
-        json_schema_extra=flag_of(metavar="MACHINE", positional=True, completer=completer),
-    )
+    field: str = word("GPU or machine type, such as A100 or cpu.", metavar="MACHINE", completer=completer)
     return field
 
 
@@ -21,32 +17,25 @@ class AddOptions(Options):
     """Options of ``%lk_kernel add``."""
 
     machine: str = _machine("gpus")
-    idle: float = Field(
-        20,
+    idle: float = option(
+        20, "Minutes without work after which the machine is released.", metavar="MINUTES", gt=0, allow_inf_nan=False
+    )
+    max_cost: Decimal | None = option(
+        None,
+        "Release the machine before it costs more credits than this. Default: setting max_cost.",
+        metavar="CREDITS",
         gt=0,
         allow_inf_nan=False,
-        description="Minutes without work after which the machine is released.",
-        json_schema_extra=flag_of(metavar="MINUTES"),
     )
-    max_cost: Decimal | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="Release the machine before it costs more credits than this. Default: setting max_cost.",
-        json_schema_extra=flag_of(metavar="CREDITS"),
+    timeout: int | None = option(
+        None, "Seconds after which the machine is released. Default: setting max_timeout.", metavar="SECONDS", ge=1
     )
-    timeout: int | None = Field(
-        None,
-        ge=1,
-        description="Seconds after which the machine is released. Default: setting max_timeout.",
-        json_schema_extra=flag_of(metavar="SECONDS"),
-    )
-    image: str = Field(
+    image: str = option(
         ServerOptions.model_fields["image"].default,
-        description="Image with a Jupyter server, such as quay.io/jupyter/pytorch-notebook.",
-        json_schema_extra=flag_of(metavar="IMAGE"),
+        "Image with a Jupyter server, such as quay.io/jupyter/pytorch-notebook.",
+        metavar="IMAGE",
     )
-    title: str | None = Field(None, description='Name in the launcher. Default: for example "Python on A100, 1.59/h".')
+    title: str | None = option(None, 'Name in the launcher. Default: for example "Python on A100, 1.59/h".')
 
 
 class RemoveOptions(Options):

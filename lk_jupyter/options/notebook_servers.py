@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from lk_jupyter.options.runs import Options, ServerOptions, flag_of
+from lk_jupyter.options.fields import option, switch, word
+from lk_jupyter.options.runs import Options, ServerOptions
 
 
 class StartServerOptions(ServerOptions):
     """Options of ``%lk_notebook start``."""
 
-    no_browser: bool = Field(False, description="Start the server without opening it.")  # noqa: FBT003
-    dry_run: bool = Field(False, description="Show the request and its highest possible cost; start nothing.")  # noqa: FBT003
+    no_browser: bool = switch("Start the server without opening it.")
+    dry_run: bool = switch("Show the request and its highest possible cost; start nothing.")
 
 
 def _run() -> str:
-    field: str = Field(
-        description="Id of the server's run, or its first characters.",
-        json_schema_extra=flag_of(metavar="ID", positional=True, completer="runs"),
-    )
+    field: str = word("Id of the server's run, or its first characters.", metavar="ID", completer="runs")
     return field
 
 
@@ -26,10 +22,8 @@ class OpenServerOptions(Options):
     """Options of ``%lk_notebook open``."""
 
     run: str = _run()
-    save: str | None = Field(
-        None,
-        description="Variable for the address with its token (a secret), instead of opening it.",
-        json_schema_extra=flag_of(metavar="VAR"),
+    save: str | None = option(
+        None, "Variable for the address with its token (a secret), instead of opening it.", metavar="VAR"
     )
 
 

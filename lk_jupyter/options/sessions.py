@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from lk_jupyter.options.runs import Options, flag_of
+from lk_jupyter.options.fields import word
+from lk_jupyter.options.runs import Options
 
 
 class StopSessionOptions(Options):
     """Options of ``%lk_sessions stop``."""
 
-    name: str = Field(description="Name of the session.", json_schema_extra=flag_of(metavar="NAME", positional=True))
+    name: str = word("Name of the session.", metavar="NAME")

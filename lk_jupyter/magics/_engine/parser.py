@@ -12,9 +12,9 @@ A magic is a function below ``@magic(Model)``, where Model is one of lk_jupyter.
 A cell magic takes ``cell: str`` as its third argument. The docstring and the model's fields make
 the help that ``%lk_status?`` shows. A field is an option ``--its-name``: bool is a switch, with
 ``--no-its-name`` too if it may be None; list takes several values and may be repeated; dict takes
-``key=value`` pairs. ``flag_of(...)`` on a field adds a short form, a metavar, a completer (a name in
-``_completion.COMPLETERS``), or makes the field a positional argument. Add a row for the magic to
-``lk_jupyter.magics._engine.registry.MAGICS``.
+``key=value`` pairs. A field is declared with ``option``, ``switch`` or ``word`` of lk_jupyter.options.fields:
+they take a short form, a metavar and a completer (a name in ``_completion.COMPLETERS``). Add a row for the
+magic to ``lk_jupyter.magics._engine.registry.MAGICS``.
 
 A magic of several verbs has one function for each verb. The first function also handles ``%lk_vm`` alone::
 

@@ -3,22 +3,22 @@ from typing import Any
 
 import pytest
 from IPython.core import oinspect
-from pydantic import Field
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine import parser
 from lk_jupyter.magics._engine.parser import Subcommands, magic, split
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
-from lk_jupyter.options.runs import NoOptions, Options, RunOptions, flag_of, line_of
+from lk_jupyter.options.fields import option, switch, word
+from lk_jupyter.options.runs import NoOptions, Options, RunOptions, line_of
 
 
 class EveryKind(Options):
     """Options of every kind that a magic may have."""
 
-    where: str = Field(description="Where to.", json_schema_extra=flag_of(positional=True))
-    then: list[str] = Field([], description="What follows.", json_schema_extra=flag_of(positional=True))
-    limit: int = Field(20, ge=1, description="Most of 100 % to take.", json_schema_extra=flag_of("-n", metavar="N"))
-    dry_run: bool = Field(default=False, description="Do nothing.")
+    where: str = word("Where to.")
+    then: list[str] = word("What follows.", [])
+    limit: int = option(20, "Most of 100 % to take.", "-n", metavar="N", ge=1)
+    dry_run: bool = switch("Do nothing.")
 
 
 @magic(EveryKind)
