@@ -366,7 +366,7 @@ def resolve(name: str) -> Resolved:
         return Resolved(key.token, key.source) if key else Resolved(None, "default")
     text, source = _stored(wanted, reading)
     if text in (None, ""):
-        found = Resolved(wanted.default() if callable(wanted.default) else wanted.default, "default")
+        found = Resolved(wanted.default_value(), "default")
     else:
         found = Resolved(_parsed(wanted, str(text), source), source)
     reading.settings[name] = found
