@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import sys
+import time
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
@@ -106,7 +107,13 @@ def changed_environment():
 
 
 def _set_environment(module, values):
-    module.environ.update(values)
+    for name, value in values.items():
+        if value is None:
+            module.environ.pop(name, None)
+        else:
+            module.environ[name] = value
+    if "TZ" in values and hasattr(time, "tzset"):
+        time.tzset()
 
 
 def near(path):
@@ -138,20 +145,19 @@ def _of_packages():
     return found
 
 
-#: The name of the limit of recursion among the paths.
-_DEPTH = "recursion limit"
+#: Limits of Python, which are among the paths: the end of the names of what reads and sets each, and its value.
+_LIMITS = {"recursionlimit": 1000, "_int_max_str_digits": 4300}
 
 
-def _depth(module):
-    return {_DEPTH: module.getrecursionlimit()}
+def _limits(module):
+    return {name: getattr(module, "get" + name)() for name in _LIMITS if hasattr(module, "get" + name)}
 
 
 def _set_sys(module, values):
-    module.setrecursionlimit(values.get(_DEPTH, module.getrecursionlimit()))
+    for name in [name for name in _limits(module) if name in values]:
+        getattr(module, "set" + name)(values[name])
     for path, is_first in values.items():
-        if path == _DEPTH:
-            continue
-        if path not in map(near, module.path):
+        if path not in _LIMITS and path not in map(near, module.path):
             module.path.insert(0 if is_first else len(module.path), os.path.abspath(path))
 
 
@@ -163,7 +169,8 @@ def _folder(_):
     if not _begun_in:
         return None
     now = os.getcwd()
-    return os.path.relpath(now, _begun_in) if now.startswith(_begun_in) else now
+    is_near = now.startswith(_begun_in) or now == os.path.dirname(_begun_in) != os.sep
+    return os.path.relpath(now, _begun_in) if is_near else now
 
 
 def _set_folder(_, place):
@@ -182,13 +189,34 @@ def _set_numpy(numpy, values):
         numpy.set_printoptions(**options)
 
 
+#: Categories of a locale that code sets; all begin as "C".
+_OF_LOCALE = "LC_COLLATE", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"
+
+
+def _locale(locale):
+    return {name: locale.setlocale(getattr(locale, name)) for name in _OF_LOCALE}
+
+
+def _set_locale(locale, values):
+    for name, value in values.items():
+        locale.setlocale(getattr(locale, name), value)
+
+
+_OF_DECIMAL = "prec", "rounding", "Emin", "Emax", "capitals", "clamp"
+
+
 def _context(decimal):
     context = decimal.getcontext()
-    return context.prec, context.rounding
+    traps = [signal.__name__ for signal, is_set in context.traps.items() if is_set]
+    return {**{name: getattr(context, name) for name in _OF_DECIMAL}, "traps": sorted(traps)}
 
 
 def _set_context(decimal, values):
-    decimal.getcontext().prec, decimal.getcontext().rounding = values
+    context = decimal.getcontext()
+    for name in [name for name in _OF_DECIMAL if name in values]:
+        setattr(context, name, values[name])
+    for signal in list(context.traps) if "traps" in values else ():
+        context.traps[signal] = signal.__name__ in values["traps"]
 
 
 def _torch(torch):
@@ -325,6 +353,7 @@ TABLE = {
     "sklearn": (lambda module: module.get_config(), _set_changed("get_config", "set_config"), None),
     "xarray": (lambda module: dict(module.get_options()), _set_changed("get_options", "set_options"), None),
     "decimal": (_context, _set_context, None),
+    "locale": (_locale, _set_locale, lambda _: dict.fromkeys(_OF_LOCALE, "C")),
     "torch": (_torch, _set_torch, None),
     "matplotlib_inline.backend_inline": (
         _inline,
@@ -336,7 +365,7 @@ TABLE = {
     "altair": (_altair, _set_altair, None),
     "warnings": (_filters, _set_filters, None),
     "os": (_environment, _set_environment, lambda _: _first_environment()),
-    "sys": (lambda module: {**near_paths(), **_depth(module)}, _set_sys, lambda _: {_DEPTH: 1000}),
+    "sys": (lambda module: {**near_paths(), **_limits(module)}, _set_sys, lambda _: _LIMITS),
     "os.path": (_folder, _set_folder, None),
 }
 
@@ -449,6 +478,8 @@ class StateWatch:
             value = self._read(name)
             is_options = isinstance(value, dict) and isinstance(begun, dict)
             changed = _without(value, begun) if is_options else value
+            if name == "os" and is_options:
+                changed.update(dict.fromkeys(begun.keys() - value.keys()))
             if changed is not None and not _same(changed, {} if is_options else begun):
                 found[name] = _packed(changed)
         return found

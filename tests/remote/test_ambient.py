@@ -1,10 +1,12 @@
 """State without a name: set where a module is imported, and compared at the end."""
 
 import json
+import os
 import random
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -60,7 +62,15 @@ def test_what_a_run_leaves_alone_does_not_come_back():
         ),
         ("sklearn", "sklearn.set_config(display='text')", "sklearn.get_config()['display'] == 'text'"),
         ("decimal", "decimal.getcontext().prec = 5", "decimal.getcontext().prec == 5"),
+        (
+            "decimal",
+            "decimal.getcontext().traps[decimal.Inexact] = True",
+            "decimal.getcontext().traps[decimal.Inexact] and not decimal.getcontext().traps[decimal.Rounded]",
+        ),
+        ("locale", "locale.setlocale(locale.LC_ALL, 'C.UTF-8')", "locale.setlocale(locale.LC_TIME) == 'C.UTF-8'"),
+        ("sys", "sys.set_int_max_str_digits(0)", "sys.get_int_max_str_digits() == 0"),
         ("os", "os.environ['MODE'] = 'x'", "os.environ['MODE'] == 'x'"),
+        ("os", "os.environ['TZ'] = 'UTC-9'", "__import__('time').timezone == -9 * 3600"),
         ("warnings", "warnings.simplefilter('error')", "warnings.filters[0][0] == 'error'"),
     ],
 )
@@ -69,6 +79,24 @@ def test_options_of_a_library_go_and_come(library, change, shown):
     states = json.loads(changed)
     assert library in states  # importing it may have changed others
     assert in_a_run(f"import {library}; print({shown})", states)[0] in {"True", "%(message)s"}
+
+
+def test_a_variable_of_the_environment_that_a_run_deletes_is_deleted_here(monkeypatch):
+    monkeypatch.setenv("MODE", "x")
+    (changed,) = in_a_run("import os; del os.environ['MODE']", {})
+    assert _lk_ambient.put({"os": json.loads(changed)["os"]}) == {}
+    assert "MODE" not in os.environ
+
+
+@pytest.mark.parametrize(("to", "here"), [("..", "."), ("deep", "work/deep"), (os.sep, os.sep)])
+def test_the_folder_that_a_run_changes_to_is_the_one_next_to_the_notebook(tmp_path, monkeypatch, to, here):
+    for name in ("run", "work"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run")
+    (changed,) = in_a_run(f"import os; os.chdir({to!r})", {})
+    monkeypatch.chdir(tmp_path / "work")
+    assert _lk_ambient.put({"os.path": json.loads(changed)["os.path"]}) == {}
+    assert Path.cwd() == tmp_path / here
 
 
 def test_an_option_that_has_its_value_already_is_not_set():
