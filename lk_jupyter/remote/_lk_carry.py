@@ -1093,7 +1093,9 @@ def put_accessors(found):
 
 
 #: Code that sets an attribute: of what, and which.
-_SETS = re.compile(r"([^\W\d][\w.]*)\.([^\W\d]\w*)\s*[-+*/|&]?=(?!=)|\bsetattr\(\s*([\w.]+)\s*,\s*['\"](\w+)['\"]")
+_SETS = re.compile(
+    r"(?<![\w.])([^\W\d][\w.]*)\.([^\W\d]\w*)\s*[-+*/|&]?=(?!=)|\bsetattr\(\s*([\w.]+)\s*,\s*['\"](\w+)['\"]"
+)
 
 #: Attributes of ``sys`` that each side has its own of.
 _OF_PROCESS = {"path", "stdin", "stdout", "stderr", "displayhook", "excepthook", "modules", "meta_path"}

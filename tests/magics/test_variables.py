@@ -269,6 +269,26 @@ def test_figures_of_nbagg_have_its_outputs_with_a_picture_in_their_place(kernel)
         kernel.run("matplotlib.use(backend)")
 
 
+def test_names_of_python_that_a_cell_binds_anew_are_so_in_runs_and_here(kernel):
+    code = (
+        "import builtins\ndef print(*words): builtins.print('mine', *words)\n"
+        "display, sys, list = 5, [6], 'text'\ndef open(name): return f'opened {name}'\nprint(open('x'))"
+    )
+    names = "print", "display", "open", "sys", "list"
+    try:
+        cell = kernel.run(f"%%lk_run --carry\n{code}")
+        assert (cell.error, cell.text) == (None, "mine opened x\n")
+        assert kernel.value("display, sys, list, open('y')") == "(5, [6], 'text', 'opened y')"
+        cell = kernel.run("%%lk_run --carry\nprint(open(list), display)\nsys.append(7)\nmax = len = None\ndf")
+        assert (cell.error, cell.text) == (None, "mine opened text 5\n")
+        assert "DataFrame" not in cell.shown[1]
+        assert kernel.value("sys, max") == "([6, 7], None)"
+        assert kernel.run(f"%%lk_run --carry\ndel max, len, {', '.join(names)}\nprint(len([1]))").text == "1\n"
+        assert kernel.value("print.__module__, len([1, 2]), display.__module__[:7]") == "('builtins', 2, 'IPython')"
+    finally:
+        forget(kernel, *names, "max", "len", "builtins")
+
+
 def test_carry_is_the_default_where_it_is_set_so_and_no_carry_switches_it_off(kernel):
     kernel.run("%lk_config carry on")
     try:

@@ -12,6 +12,7 @@ import pickle
 import random
 import sys
 import threading
+import time
 import types
 import urllib.request
 import weakref
@@ -493,6 +494,13 @@ def test_what_code_sets_on_a_module_is_set_on_the_other_side(notebook, monkeypat
     text = departing.text(refused={}, sizes={}, gone=[], ambient={})
     applied(_lk_carry.Arriving(json.loads(text), None, packed.origin.tokens), packed.origin).put(notebook)
     assert (package.sum, package.array.tolist(), package.limit, package.left_alone) == (None, [0, 1, 2], [2], 0)
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000, "a." * 100_000, "a.b" + " " * 200_000, "a.b " * 50_000])
+def test_no_text_of_a_cell_takes_long_to_be_searched_for_attributes(text):
+    began = time.process_time()
+    _lk_carry._SETS.findall(text)
+    assert time.process_time() - began < 1
 
 
 def test_a_lru_cache_and_a_decorated_function_come_back(notebook):
