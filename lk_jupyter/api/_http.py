@@ -118,12 +118,14 @@ _CHECK = "Check your network and LK_BASE_URL."
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (
         ssl.SSLCertVerificationError,
-        "its certificate isn't trusted. For an authority of your organization, set SSL_CERT_FILE.",
+        "its certificate isn't trusted ({}). For an authority of your organization, set SSL_CERT_FILE.",
     ),
+    (ssl.SSLEOFError, "the connection broke. Try again."),
     (ssl.SSLError, "it doesn't use TLS. Check whether LK_BASE_URL should start with http://."),
     (socket.gaierror, f"its name is unknown. {_CHECK}"),
     (ConnectionRefusedError, f"nothing listens there. {_CHECK}"),
     (httpx.ConnectTimeout, f"it took too long to connect. {_CHECK}"),
+    (ConnectionResetError, "the connection broke. Try again."),
     (httpx.ConnectError, f"there is no route to it. {_CHECK}"),
     (httpx.ProxyError, "the proxy refused. Check HTTPS_PROXY and HTTP_PROXY."),
     (httpx.UnsupportedProtocol, f"its address is malformed. {_CHECK}"),
@@ -767,7 +769,12 @@ def _host(url: str) -> str:
 def lost_request(failure: Exception, host: str) -> RequestOutcome:
     loss = Loss.NEVER_SENT if isinstance(failure, _NEVER_SENT) else Loss.ANSWER
     causes = list(_causes(failure))
-    reason = next(words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes))
+    reason = next(
+        words.format(getattr(cause, "verify_message", "").rstrip("."))
+        for kind, words in _REASONS
+        for cause in causes
+        if isinstance(cause, kind)
+    )
     return RequestOutcome(loss, f"{loss.value} {host}: {reason}")
 
 

@@ -7,12 +7,14 @@ import threading
 import time
 import traceback
 
+import httpx
 import pytest
 from api.scripted import KEY, RESET, jwt
 from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._http import lost_request
 from lk_jupyter.api._retry import TRIES
 from lk_jupyter.api.execution import StreamingExecutionRequest
 from lk_jupyter.errors import (
@@ -324,9 +326,15 @@ def test_a_name_that_is_not_known_is_named():
         client.pricing.get()
 
 
-def test_a_server_without_tls_is_told_from_one_that_is_away(server):
-    for _ in range(TRIES):
-        server.handler = lambda _: ()
+@pytest.mark.parametrize(
+    ("hears", "greeting", "words"),
+    [
+        (True, b"HTTP/1.1 400 Bad Request\r\n\r\n", "it doesn't use TLS.*http://"),
+        (True, b"", "the connection broke"),
+        (False, b"", "the connection broke"),
+    ],
+)
+def test_a_server_without_tls_is_told_from_one_that_goes_away(hears, greeting, words):
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
 
@@ -334,17 +342,25 @@ def test_a_server_without_tls_is_told_from_one_that_is_away(server):
         for _ in range(TRIES):
             connection, _ = listener.accept()
             with connection:
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                if hears:
+                    connection.recv(1 << 16)
+                connection.sendall(greeting)
 
     thread = threading.Thread(target=greet)
     thread.start()
-    with (
-        Client(f"https://127.0.0.1:{port}", KEY, backoff=0) as client,
-        pytest.raises(ConnectionFailed, match="http://"),
-    ):
+    with Client(f"https://127.0.0.1:{port}", KEY, backoff=0) as client, pytest.raises(ConnectionFailed, match=words):
         client.pricing.get()
     thread.join(PATIENCE)
     listener.close()
+
+
+def test_a_certificate_is_refused_with_its_reason():
+    reason = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    reason.verify_message = "certificate has expired"
+    failure = httpx.ConnectError("certificate verify failed")
+    failure.__cause__ = reason
+    told = lost_request(failure, "api.example").carries
+    assert "api.example: its certificate isn't trusted (certificate has expired). For an authority" in told
 
 
 # Sessions
