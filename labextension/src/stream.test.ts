@@ -1,3 +1,4 @@
+// @vitest-environment node (jsdom has no streams)
 import { expect, test } from 'vitest';
 
 import { events } from './stream';
