@@ -183,15 +183,17 @@ def browser(monkeypatch):
 class RunningCloud:
     """A local cloud in a process of its own; it can be stopped, killed and started again on its data."""
 
-    def __init__(self, data, *options):
+    def __init__(self, data, *options, has_lab=True):
         self.data = data
         self.options = options
+        self.has_lab = has_lab
         self.start()
 
     def start(self):
         reader, writer = PROCESSES.Pipe(duplex=False)
         arguments, env = ["--data", str(self.data), *self.options], {**os.environ, "PYTHONPATH": WITHOUT}
-        self.process = PROCESSES.Process(target=cloud_process.serve, args=(arguments, env, writer))
+        serve = partial(cloud_process.serve, arguments, env, writer, has_lab=self.has_lab)
+        self.process = PROCESSES.Process(target=serve)
         self.process.daemon = True  # it ends with the tests
         with pytest.MonkeyPatch.context() as patched:  # the process that forks it finds cloud_routes there
             patched.setenv("PYTHONPATH", str(Path(__file__).parent))
@@ -286,7 +288,8 @@ def talkative(session_upstream, tmp_path_factory):
 @pytest.fixture(scope="module")
 def hosting(tmp_path_factory):
     """A local cloud without an engine, whose notebook runs are Jupyter servers of this environment."""
-    running = RunningCloud(tmp_path_factory.mktemp("hosting"), "--engine", "none", "--clock-speed", "20")
+    options = ("--engine", "none", "--clock-speed", "20")
+    running = RunningCloud(tmp_path_factory.mktemp("hosting"), *options, has_lab=False)
     yield running
     running.stop()
 

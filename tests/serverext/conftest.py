@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from cloud_process import alone
 from conftest import WITHOUT, RunningCloud
 from patience import PATIENCE
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -113,13 +114,6 @@ def environment(home, **variables):
     return {**kept, **homes, "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "PYTHONPATH": WITHOUT, **variables}
 
 
-#: Extensions of others take most of a server's start.
-ALONE = "--ServerApp.jpserver_extensions=" + str(
-    {"lk_jupyter": True}
-    | dict.fromkeys(["jupyter_lsp", "jupyter_server_terminals", "jupyterlab", "notebook", "notebook_shim"], False)
-)
-
-
 @contextmanager
 def running(home, *options, prefix="/", **variables):
     """Run a Jupyter server of a user."""
@@ -127,7 +121,7 @@ def running(home, *options, prefix="/", **variables):
     command = [
         *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--IdentityProvider.token={token}"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
-        *(f"--ServerApp.root_dir={home}", f"--ServerApp.base_url={prefix}", ALONE, *options),
+        *(f"--ServerApp.root_dir={home}", f"--ServerApp.base_url={prefix}", alone(lk_jupyter=True), *options),
     ]
     with (home / "jupyter.log").open("w") as log:
         process = subprocess.Popen(command, env=environment(home, **variables), stdout=log, stderr=log)

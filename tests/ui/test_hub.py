@@ -67,6 +67,7 @@ def address(cloud, tmp_path):
         yield running
 
 
+@pytest.mark.nightly  # as in Lab; below a prefix: test_stranger.py; without a sign-in: tests/serverext/test_proxy.py
 @pytest.mark.timeout(900)
 def test_a_user_of_a_hub_runs_a_cell_and_no_other_user_gets_at_the_cloud_by_it(address, page, cloud):
     traffic = Traffic(page)

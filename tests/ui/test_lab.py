@@ -1,5 +1,6 @@
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 LOAD = "%load_ext lk_jupyter"
@@ -79,6 +80,7 @@ time.sleep(50)""",
     book.picture("interrupted")
 
 
+@pytest.mark.nightly  # as in a kernel: tests/magics/_output/test_interrupt.py
 def test_two_presses_of_the_interrupt_button_abort_the_run_and_its_line_shows_the_end(open_notebook, cloud, page):
     book = open_notebook(
         LOAD,
@@ -100,6 +102,7 @@ time.sleep(50)""",
     book.picture("interrupted-twice")
 
 
+@pytest.mark.nightly  # for who looks at the pictures; what it shows is tested above
 def test_a_run_is_pictured_in_light_and_dark(open_notebook):
     book = open_notebook(
         LOAD,

@@ -11,6 +11,7 @@ SECONDS = float(os.environ.get("LK_REATTACH_SECONDS", "5"))
 LINES = 50
 
 
+@pytest.mark.nightly  # as in test_headers.py, and in a kernel: tests/magics/test_reattach.py
 @pytest.mark.timeout(900)
 def test_a_run_outlives_page_and_kernel_and_is_shown_whole(open_notebook, tmp_path):
     go_on = tmp_path / "go-on"

@@ -32,6 +32,7 @@ def lab_with_kernel(hosting, tmp_path_factory):
         yield running
 
 
+@pytest.mark.nightly  # as from any Jupyter: tests/kernels/test_provisioner.py
 @pytest.mark.timeout(900)
 def test_it_is_started_used_interrupted_restarted_and_shut_down_and_bills_no_more(hosting, lab_with_kernel, page):
     def going_on():

@@ -1,5 +1,6 @@
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 #: Somebody who has not signed in, and whose home is empty.
@@ -31,6 +32,7 @@ def test_a_key_that_is_typed_signs_in_and_stands_nowhere(open_notebook, running_
     expect(field).to_be_visible()
 
 
+@pytest.mark.nightly  # by parts: OptionsForm.test.tsx, tests/widgets/test_form.py
 def test_options_are_filled_in_by_keyboard_and_run_a_cell(open_notebook, accessible):
     book = open_notebook(
         "%load_ext lk_jupyter\nfrom lk_jupyter.options.runs import RunOptions\n"
