@@ -151,17 +151,23 @@ def _default_local_data() -> Path:
 
 @dataclass(frozen=True)
 class Setting:
-    """One row: its default (a function when it depends on the machine) and the variables that set it.
+    """One row: its default (a function when it depends on the machine), and what checks a value.
 
-    ``parse`` makes the value from text, or raises ValueError with the form that it takes.
+    ``parse`` makes the value from text, or raises ValueError with the form that it takes. ``also`` are variables of the
+    environment that set it besides ``LK_`` and its name.
     """
 
     name: str
     default: Any
     help: str
-    env: tuple[str, ...] = ()
     parse: Callable[[str], Any] = str
+    also: tuple[str, ...] = ()
     secret: bool = False
+
+    @property
+    def env(self) -> tuple[str, ...]:
+        """The variables of the environment that set it; the first one counts."""
+        return (f"LK_{self.name.upper()}", *self.also)
 
     def default_value(self) -> Any:
         """Return the default on this machine."""
@@ -187,117 +193,73 @@ SETTINGS: tuple[Setting, ...] = (
         "base_url",
         DEFAULT_SERVER,
         'Server to use. "local" is the local cloud on this machine, started if necessary.',
-        ("LK_BASE_URL",),
         _server,
     ),
     Setting(
         "iris_url",
         None,
         "Server of dedicated deployments, if base_url doesn't imply it.",
-        ("LK_IRIS_URL", "IRIS_PROXY_URL"),
         _server,
+        also=("IRIS_PROXY_URL",),
     ),
+    Setting("dashboard_url", "https://dashboard.lyceum.technology", "Website that %lk_login --browser opens.", _server),
+    Setting("api_key", None, "Key that signs you in; %lk_login stores it.", also=KEY_VARIABLES[1:], secret=True),
+    Setting("org", None, "Organization to act for, by its slug.", _word, also=("LYCEUM_ORG",)),
+    Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", _word),
+    Setting("timeout", 60, "Time limit of a run, in seconds.", _run_seconds),
     Setting(
-        "dashboard_url",
-        "https://dashboard.lyceum.technology",
-        "Website that %lk_login --browser opens.",
-        ("LK_DASHBOARD_URL",),
-        _server,
+        "max_timeout", _longest_run, "Longest time limit that your account allows, in seconds.", _whole(1, 31_536_000)
     ),
-    Setting(
-        "api_key",
-        None,
-        "Key that signs you in; %lk_login stores it.",
-        KEY_VARIABLES,
-        secret=True,
-    ),
-    Setting("org", None, "Organization to act for, by its slug.", ("LK_ORG", "LYCEUM_ORG"), _word),
-    Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", ("LK_MACHINE",), _word),
-    Setting("timeout", 60, "Time limit of a run, in seconds.", ("LK_TIMEOUT",), _run_seconds),
-    Setting(
-        "max_timeout",
-        _longest_run,
-        "Longest time limit that your account allows, in seconds.",
-        ("LK_MAX_TIMEOUT",),
-        _whole(1, 31_536_000),
-    ),
-    Setting(
-        "max_cost", None, "Maximum cost of a run without --max-cost, in credits.", ("LK_MAX_COST",), amount_of_credits
-    ),
-    Setting(
-        "notebook_budget",
-        None,
-        "Maximum cost of all runs of one notebook, in credits.",
-        ("LK_NOTEBOOK_BUDGET",),
-        amount_of_credits,
-    ),
-    Setting(
-        "day_budget",
-        None,
-        "Maximum cost of all runs of one day, in credits, from midnight.",
-        ("LK_DAY_BUDGET",),
-        amount_of_credits,
-    ),
-    Setting(
-        "doctor",
-        True,  # noqa: FBT003
-        "Show hints on failed or slow runs: on or off.",
-        ("LK_DOCTOR",),
-        _switch,
-    ),
-    Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", ("LK_PARALLEL",), _whole(1, 1000)),
+    Setting("max_cost", None, "Maximum cost of a run without --max-cost, in credits.", amount_of_credits),
+    Setting("notebook_budget", None, "Maximum cost of all runs of one notebook, in credits.", amount_of_credits),
+    Setting("day_budget", None, "Maximum cost of all runs of one day, in credits, from midnight.", amount_of_credits),
+    Setting("doctor", default=True, help="Show hints on failed or slow runs: on or off.", parse=_switch),
+    Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", _whole(1, 1000)),
     Setting(
         "log_lines",
         200,
         "Log lines that the notebook keeps at the start, and the same number at the end.",
-        ("LK_LOG_LINES",),
         _whole(1, 1_000_000),
     ),
     Setting(
         "secret_guard",
         "ask",
         "If a run seems to contain a secret: ask, refuse, or off. Off also shows secrets in outputs.",
-        ("LK_SECRET_GUARD",),
         _one_of("ask", "refuse", "off"),
     ),
     Setting(
         "rich_outputs",
         200,
         "Maximum number of figures, tables and other outputs of one run that the notebook keeps.",
-        ("LK_RICH_OUTPUTS",),
         _whole(0, 100_000),
     ),
     Setting(
         "inline_output",
         256_000,
         "Maximum size of an output in the log, in bytes; a larger one goes through the bucket.",
-        ("LK_INLINE_OUTPUT",),
         _whole(1000, 1_000_000_000),
     ),
     Setting(
         "carry",
-        False,  # noqa: FBT003
-        "Whether variables travel with each %%lk_run, as with --carry: on or off.",
-        ("LK_CARRY",),
-        _switch,
+        default=False,
+        help="Whether variables travel with each %%lk_run, as with --carry: on or off.",
+        parse=_switch,
     ),
     Setting(
         "carry_limit",
         1_000_000_000,
         "Bytes that variables may take with --carry before you are asked, and that one may take on its way back.",
-        ("LK_CARRY_LIMIT",),
         _whole(1, 1_000_000_000_000),
     ),
     Setting(
         "on_interrupt",
         "abort",
         "What an interrupt does to a run: abort it, or detach and keep it running.",
-        ("LK_ON_INTERRUPT",),
         _one_of("abort", "detach"),
     ),
-    Setting("log_dir", _default_log_dir, "Folder of the complete logs.", ("LK_LOG_DIR",), _folder),
-    Setting("journal", _default_journal, "File that records the runs you started.", ("LK_JOURNAL",), _file),
-    Setting("local_data", _default_local_data, "Folder of the local cloud's data.", ("LK_LOCAL_DATA",), _folder),
+    Setting("log_dir", _default_log_dir, "Folder of the complete logs.", _folder),
+    Setting("journal", _default_journal, "File that records the runs you started.", _file),
+    Setting("local_data", _default_local_data, "Folder of the local cloud's data.", _folder),
 )
 
 _ROWS = {row.name: row for row in SETTINGS}
