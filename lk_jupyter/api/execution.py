@@ -36,8 +36,8 @@ def _object(value: Any) -> Any:
 Metadata = Annotated[dict[str, Any], BeforeValidator(_object, json_schema_input_type=dict[str, Any] | str)]
 
 
-class StreamingExecutionRequest(Model):
-    """A Python run to start."""
+class _Script(Model):
+    """What every start of Python code may hold."""
 
     code: str = Field(description="Python source.")
     nbcode: int = Field(0, description="0 for a plain script, 1 for notebook code.")
@@ -49,6 +49,11 @@ class StreamingExecutionRequest(Model):
     kernel_state: str | None = Field(None, description="Serialized interpreter state to start from.")
     import_files: str | None = Field(None, description="JSON text of one object: relative path to file text.")
     file_name: str | None = Field(None, description="Script name, also the display name when run_name is missing.")
+
+
+class StreamingExecutionRequest(_Script):
+    """A Python run to start."""
+
     execution_type: str = Field("cpu", pattern=r"^[a-zA-Z0-9_.]+$", description="Machine to run on.")
     user_callback_urls: list[str] | None = Field(None, description="HTTPS addresses called when the run ends.")
     run_name: str | None = Field(None, description="Display name apart from the file name.")
@@ -106,18 +111,12 @@ class DockerComposeExecutionRequest(_Container):
 StartRequest = StreamingExecutionRequest | DockerExecutionRequest | DockerComposeExecutionRequest
 
 
-class GpuSelectionRequest(Model):
+class GpuSelectionRequest(_Script):
     """A script to try on every GPU profile of the account."""
 
-    code: str = Field(description="Python source.")
-    nbcode: int = Field(0, description="0 for a plain script, 1 for notebook code.")
     timeout: int = Field(
         DEFAULT_TIMEOUT, ge=1, le=MAX_TIMEOUT, description="Seconds each try may take.", json_schema_extra={"unit": "s"}
     )
-    requirements_content: str | None = Field(None, description="Text of a requirements.txt, installed first.")
-    prior_imports: list[str] | None = Field(None, description="Modules or import statements to run before the code.")
-    kernel_state: str | None = Field(None, description="Serialized interpreter state to start from.")
-    import_files: str | None = Field(None, description="JSON text of one object: relative path to file text.")
     file_name: str | None = Field(None, description="Script name.")
 
 

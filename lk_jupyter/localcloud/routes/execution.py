@@ -1,4 +1,4 @@
-"""Runs of any kind: state, record, timing, removal, and the older calls that end them."""
+"""Runs of any kind: state, record, timing, removal, and the older call that completes one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lk_jupyter.localcloud._mount import implements
 from lk_jupyter.localcloud.clock import to_seconds
 from lk_jupyter.localcloud.context import Context
 from lk_jupyter.localcloud.routes.workloads import end
-from lk_jupyter.localcloud.runs.outcome import ABORTED, COMPLETED
+from lk_jupyter.localcloud.runs.outcome import COMPLETED
 from lk_jupyter.localcloud.runs.output import MOST_BYTES
 from lk_jupyter.localcloud.runs.records import Facts, is_active, with_cost
 from lk_jupyter.localcloud.runs.selection_run import SelectionRun
@@ -65,18 +65,6 @@ def delete(ctx: Context, execution_id: str) -> dict[str, str]:
     for room in (ctx.cloud.records, ctx.cloud.output, ctx.cloud.samples):
         room.delete(execution_id)
     return {"message": "Execution deleted"}
-
-
-@implements(Execution.abort_streaming)
-async def abort(ctx: Context, execution_id: str) -> dict[str, str]:
-    """Abort by the older path."""
-    return end(ctx, execution_id, ABORTED, "Execution abort requested")
-
-
-@implements(Execution.abort_image)
-async def abort_image(ctx: Context, execution_id: str) -> dict[str, str]:
-    """Abort by another older path."""
-    return end(ctx, execution_id, ABORTED, "Execution abort requested")
 
 
 @implements(Execution.complete_streaming)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from lk_jupyter.api.execution import Execution
 from lk_jupyter.api.workloads import Workload, Workloads
 from lk_jupyter.localcloud._mount import implements
 from lk_jupyter.localcloud.context import Context
@@ -21,9 +22,9 @@ def list_(ctx: Context) -> list[dict[str, Any]]:
     return [{key: {**facts, **owner}.get(key) for key in Workload.model_fields} for facts in active]
 
 
-@implements(Workloads.abort)
+@implements(Workloads.abort, Execution.abort_streaming, Execution.abort_image)
 async def abort(ctx: Context, execution_id: str) -> dict[str, str]:
-    """Abort a run. An ended run stays as it is."""
+    """Abort a run, by either of the older paths too. An ended run stays as it is."""
     return end(ctx, execution_id, ABORTED, "Execution abort requested")
 
 
