@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
 from lk_jupyter._encoding import accept_every_sign
-from lk_jupyter.magics._engine.registry import _ROWS, MAGICS, Row, magic_named
+from lk_jupyter.magics._engine.registry import MAGICS, ROWS, Row, magic_named
 from lk_jupyter.magics._output import unfinished_runs
 from lk_jupyter.views import formatters
 
@@ -87,7 +87,7 @@ _ASKED = re.compile(r"\s*(?P<words>%(?P<name>lk_\w+) +[\w-]+) *\?{1,2}\s*")
 def _asked_of_verb(lines: list[str]) -> list[str]:
     """Turn ``%lk_vm create?`` into what asks for the help of the verb; IPython would look for an object ``create``."""
     found = _ASKED.fullmatch("".join(lines))
-    if not found or found["name"] not in _ROWS or not hasattr(magic_named(found["name"]), "verbs"):
+    if not found or found["name"] not in ROWS or not hasattr(magic_named(found["name"]), "verbs"):
         return lines
     return [f"{found['words']} --help\n"]
 
@@ -99,7 +99,7 @@ _LINE = re.compile(r"(?:^|=)\s*%{1,2}(?P<name>lk_\w+)[ \t](?P<rest>.*)$", re.DOT
 def _matcher(context: CompletionContext) -> dict[str, Any]:
     """Complete the line of one of our magics; leave any other line, and file names, to IPython."""
     found = _LINE.search(context.text_until_cursor)
-    if not found or found["name"] not in _ROWS:
+    if not found or found["name"] not in ROWS:
         return {"completions": []}
     from lk_jupyter.magics._engine.completion import complete  # noqa: PLC0415 (when a magic's line is completed)
 

@@ -12,9 +12,9 @@ from lk_jupyter.api._files import Upload
 from lk_jupyter.api.storage import BulkUploadBody, UploadFileBody
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import StorageError, UsageError
-from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.ask import is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.fields import limit, option, word, yes
 from lk_jupyter.options.runs import Options
@@ -135,8 +135,7 @@ def _delete(options: DeleteBucketOptions, _shell: InteractiveShell) -> None:
     key, storage = _key(options.key), current().client.storage
     if not key.strip("/"):
         raise UsageError("%lk_bucket delete needs a key or a folder; it doesn't delete the entire bucket.")
-    if not options.yes and not ask(f"Delete {SCHEME}{key} permanently? [y/N] "):
-        say("Nothing was deleted. To skip the question: --yes")
+    if not is_sure(options, f"Delete {SCHEME}{key} permanently?", "Nothing was deleted."):
         return
     if key.endswith("/"):
         storage.delete_folder(key)

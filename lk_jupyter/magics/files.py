@@ -10,10 +10,10 @@ from IPython.display import display
 
 from lk_jupyter.api.files import BatchFile
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.ask import is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.several import each_of
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.fields import limit, option, word, yes
 from lk_jupyter.options.runs import Options
@@ -95,8 +95,7 @@ def _delete(options: DeleteFileOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_files delete file-3f0c --yes``
     """
     names = ", ".join(options.files)
-    if not options.yes and not ask(f"Delete {names} permanently? [y/N] "):
-        say("Nothing was deleted. To skip the question: --yes")
+    if not is_sure(options, f"Delete {names} permanently?", "Nothing was deleted."):
         return
     files = current().client.files
     each_of(

@@ -14,7 +14,7 @@ from lk_jupyter.account.organizations import team_slug
 from lk_jupyter.api.auth import ApiKeyValidateRequest
 from lk_jupyter.connection import signin
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._engine.ask import ask, ask_hidden
+from lk_jupyter.magics._engine.ask import ask_hidden, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.permissions import may
 from lk_jupyter.magics._engine.tables import Table, say
@@ -150,10 +150,7 @@ def _chosen(options: KeyOptions | RegenerateOptions) -> tuple[Session, Key]:
 def _is_sure(options: KeyOptions | RegenerateOptions, session: Session, key: Key, question: str) -> bool:
     """Return whether to continue; the question says if the key is in use."""
     own = " You are signed in with this key." if session.target.key.token.startswith(key.prefix) else ""
-    if options.yes or ask(f"{question}{own} [y/N] "):
-        return True
-    say("Nothing was changed. To skip the question: --yes")
-    return False
+    return is_sure(options, f"{question}{own}", "Nothing was changed.")
 
 
 def _hand_over(secret: str, title: str, options: CreateKeyOptions | RegenerateOptions, shell: InteractiveShell) -> None:

@@ -11,7 +11,7 @@ from IPython.display import display
 
 from lk_jupyter.api.environment_variables import EnvironmentVariable, EnvironmentVariableInput, EnvironmentVariableList
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._engine.ask import ask, ask_hidden
+from lk_jupyter.magics._engine.ask import ask_hidden, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.several import each_of
 from lk_jupyter.magics._engine.tables import Table, say
@@ -76,9 +76,7 @@ def _delete(options: DeleteSecretOptions, _shell: InteractiveShell) -> None:
     what = ", ".join(each.name for each in found)
     if not found:
         say("No secrets.")
-    elif not options.yes and not ask(f"Delete {what} permanently? [y/N] "):
-        say("Nothing was deleted. To skip the question: --yes")
-    else:
+    elif is_sure(options, f"Delete {what} permanently?", "Nothing was deleted."):
         _delete_each(found, everything=options.all)
         display(Note(f"Deleted {what}."))
 

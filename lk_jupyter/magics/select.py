@@ -18,7 +18,7 @@ from lk_jupyter.api.states import SUCCEEDED_STATES, canonical
 from lk_jupyter.config.assumptions import ABSENT
 from lk_jupyter.errors import OperationNotAvailable, RunAborted, RunFailed, UsageError
 from lk_jupyter.machines.catalogue import cost_of
-from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, say
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
@@ -64,8 +64,7 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
     display(plan)
     if options.dry_run:
         return
-    if not options.yes and not ask(f"Run it on each of them, for at most {most}? [y/N] "):
-        say("Nothing was sent. To skip the question: --yes")
+    if not is_sure(options, f"Run it on each of them, for at most {most}?", "Nothing was sent."):
         return
     if session.assumptions["gpu_selection"] == ABSENT:
         _one_for_each(session, options, shell, cell)

@@ -14,9 +14,9 @@ from IPython.display import display
 
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import NoSuchObject, ObjectExists, UsageError
-from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.ask import is_sure
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import Note, Text
 from lk_jupyter.magics._output.transfer import TransferView
 from lk_jupyter.options.runs import GetOptions, LsOptions, PutOptions, RmOptions, SyncOptions
@@ -133,8 +133,7 @@ def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
     found = [info for key in options.keys for info in _to_remove(storage, _key(key))]
     size = size_label(sum(info.size for info in found))
     what = found[0].key if len(found) == 1 else f"{len(found):,} files, such as {found[0].key}"
-    if not options.yes and not ask(f"Delete {what} ({size}) permanently? [y/N] "):
-        say("Nothing was deleted. To skip the question: --yes")
+    if not is_sure(options, f"Delete {what} ({size}) permanently?", "Nothing was deleted."):
         return
     count = storage.remove_all(info.key for info in found)
     display(Note(f"Deleted {'1 file' if count == 1 else f'{count:,} files'} ({size})."))

@@ -22,7 +22,7 @@ from lk_jupyter.api.vms import (
     VMStatus,
 )
 from lk_jupyter.errors import LkError, UsageError
-from lk_jupyter.magics._engine.ask import ask
+from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.several import each_of
 from lk_jupyter.magics._engine.tables import Table, say
@@ -111,8 +111,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives(found, offer)}")
     if options.dry_run:
         return
-    if not options.yes and not ask(f"Rent {offer} until you delete it? [y/N] "):
-        say("Nothing was rented. To skip the question: --yes")
+    if not is_sure(options, f"Rent {offer} until you delete it?", "Nothing was rented."):
         return
     request = vm.request_for(wish, key, options.name, volumes, move=options.move)
     name = request.display_name
@@ -178,8 +177,7 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
     client = current().client
     found = [vm.named(client, text) for text in options.vms]
     names = ", ".join(map(_name, found))
-    if not options.yes and not ask(f"Delete {names} permanently, with everything on its disk? [y/N] "):
-        say("Nothing was deleted. To skip the question: --yes")
+    if not is_sure(options, f"Delete {names} permanently, with everything on its disk?", "Nothing was deleted."):
         return
     each_of(
         found,
@@ -243,8 +241,7 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
                 f"the VM first: %lk_vm delete {holder}"
             )
     what = ", ".join(f"{each.volume_id} ({disk_label(each.size_gb) or 'size unknown'})" for each in found)
-    if not options.yes and not ask(f"Delete {what} permanently, with all data? [y/N] "):
-        say("Nothing was deleted. To skip the question: --yes")
+    if not is_sure(options, f"Delete {what} permanently, with all data?", "Nothing was deleted."):
         return
     each_of(
         found,

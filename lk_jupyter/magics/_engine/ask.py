@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from IPython.core.error import StdinNotImplementedError
 
 from lk_jupyter.account.prompt import prompt_secret
 from lk_jupyter.errors import UsageError
+from lk_jupyter.magics._engine.tables import say
 
 
 def ask(question: str) -> bool:
@@ -14,6 +17,14 @@ def ask(question: str) -> bool:
     It is no where nobody can answer, as in a notebook that runs unattended, and when the user interrupts.
     """
     return answered(question).lower() in {"y", "yes"}
+
+
+def is_sure(options: Any, question: str, otherwise: str) -> bool:
+    """Return whether to go ahead: by the option --yes, or by the answer; ``otherwise`` is shown if not."""
+    if options.yes or ask(f"{question} [y/N] "):
+        return True
+    say(f"{otherwise} To skip the question: --yes")
+    return False
 
 
 def answered(question: str) -> str:

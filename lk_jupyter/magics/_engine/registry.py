@@ -75,10 +75,10 @@ MAGICS = (
     Row("lk_undeploy", "deployments"),
 )
 
-_ROWS = {row.name: row for row in MAGICS}
+ROWS = {row.name: row for row in MAGICS}
 
 
 def magic_named(name: str) -> Magic | Subcommands:
     """Return a magic by its name, importing it."""
-    found: Magic | Subcommands = getattr(import_module(f"lk_jupyter.magics.{_ROWS[name].module}"), name)
+    found: Magic | Subcommands = getattr(import_module(f"lk_jupyter.magics.{ROWS[name].module}"), name)
     return found

@@ -67,6 +67,12 @@ class StatusLine:
     def remark(self, text: str) -> None:
         self._remark = plain(redact(text))
 
+    def leave_out(self, said: set[str]) -> None:
+        """Keep only the remarks that were not said yet in the lines above, which stay; add them to those."""
+        new = [part for part in self._remark.splitlines() if part not in said]
+        said.update(new)
+        self._remark = "\n".join(new)
+
     def __str__(self) -> str:
         facts = [fact.replace(" ", _FIRM) for fact in (f"{self.mark} {self.state}", *self.facts)]
         lines = [" · ".join(facts), *(f"  {part}" for part in self._remark.splitlines())]
@@ -248,8 +254,8 @@ class LiveOutput:
         said = self._said(content)
         if said == self._shown or not (now or self.is_due):
             return
-        if isinstance(content, StatusLine) and content.remark and not self._in_place:
-            self._leave_out_remarks(content)
+        if isinstance(content, StatusLine) and not self._in_place:
+            content.leave_out(self._remarked)
         self._content = content if isinstance(content, StatusLine) else Redacted(content)
         if self._update is None or not self._in_place:
             self._update = show_updated(self._shell, self._content)
@@ -261,12 +267,6 @@ class LiveOutput:
         """Show the content as a new output, where the output that had it was taken away."""
         if self._content is not None:
             self._update = show_updated(self._shell, self._content)
-
-    def _leave_out_remarks(self, line: StatusLine) -> None:
-        """Keep only the remarks that none of the lines above has, which stay."""
-        new = [part for part in line.remark.splitlines() if part not in self._remarked]
-        self._remarked.update(new)
-        line.remark = "\n".join(new)
 
     def _said(self, content: object) -> str | None:
         """Return the identity of content: its text, or its revision if the text isn't enough."""

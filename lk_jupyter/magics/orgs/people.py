@@ -9,7 +9,7 @@ from lk_jupyter.account.organizations import member, own_invite, sent_invite, sl
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.orgs import OrgInvite, OrgMemberAdd, OrgMemberRoleUpdate
 from lk_jupyter.errors import Conflict, Forbidden, UsageError
-from lk_jupyter.magics._engine.ask import ask, ask_hidden
+from lk_jupyter.magics._engine.ask import ask_hidden, is_sure
 from lk_jupyter.magics._engine.permissions import may
 from lk_jupyter.magics._engine.tables import Table, say
 from lk_jupyter.magics._output.live import Note
@@ -143,8 +143,7 @@ def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
     client = current().client
     slug = slug_of(client, options.org)
     found = member(client, slug, options.member)
-    if not options.yes and not ask(f"Remove {found.email or found.user_id} from {slug}? [y/N] "):
-        say("Nobody was removed. To skip the question: --yes")
+    if not is_sure(options, f"Remove {found.email or found.user_id} from {slug}?", "Nobody was removed."):
         return
     with may(slug, "members"):
         client.orgs.remove_member(slug, found.user_id)
@@ -161,8 +160,7 @@ def _leave(options: LeaveOptions, _shell: InteractiveShell) -> None:
     slug = slug_of(client, options.org)
     me = client.user.status()
     found = member(client, slug, me.user_id or me.email or "")
-    if not options.yes and not ask(f"Leave {slug}? [y/N] "):
-        say("You didn't leave. To skip the question: --yes")
+    if not is_sure(options, f"Leave {slug}?", "You didn't leave."):
         return
     client.orgs.remove_member(slug, found.user_id)
     display(Note(f"You left {slug}."))
