@@ -23,8 +23,9 @@ import re
 import sys
 import types
 import weakref
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module, invalidate_caches
+from threading import get_ident
 
 import cloudpickle
 
@@ -70,6 +71,28 @@ _CACHED = type(functools.lru_cache(len))
 
 class Refused(Exception):
     """Part of a state cannot travel; the text says which and why."""
+
+
+@contextmanager
+def silent():
+    """Drop what this thread prints: methods with which classes pickle may print, and no code of the cell calls them."""
+    own, before = get_ident(), {}
+
+    def muted(write):
+        return lambda text: len(text) if get_ident() == own else write(text)
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "__dict__") and stream not in before:
+            before[stream] = vars(stream).get("write")
+            with suppress(AttributeError):  # a stream that nobody may change
+                stream.write = muted(stream.write)
+    try:
+        yield
+    finally:
+        for stream, write in before.items():
+            vars(stream).pop("write", None)
+            if write is not None:
+                stream.write = write
 
 
 # What is inside an object that can change in place

@@ -56,11 +56,13 @@ def _carry(settings, namespace):
     _lk_ambient.put_paths(content["carry"]["ambient"])
     kept = {int(token): namespace[name] for token, name in settings["kept"].items() if name in namespace}
     arriving = carry.Arriving(content, lambda found: _leaf(found, settings["blobs"][found["blob"]][0]), kept)
-    visit = carry.Visit(arriving, namespace, hidden)
+    with carry.silent():
+        visit = carry.Visit(arriving, namespace, hidden)
     if visit.refused:
         raise SystemExit("\n".join(visit.refused.values()) + "\nThe code was not run.")
     watch = _lk_ambient.StateWatch(arriving.listed["ambient"])
-    visit.begin()
+    with carry.silent():
+        visit.begin()
     if "_lk_rich" in sys.modules:
         sys.modules["_lk_rich"].shown_before(namespace.get("_"))
     _carried.update(visit=visit, watch=watch, files=_lk_files.FolderWatch())
@@ -71,11 +73,14 @@ _LITTLE = 4096
 
 
 def _send_back(settings):
+    import _lk_carry
+
     visit, watch = _carried["visit"], _carried["watch"]
     written, refused = _carried["files"].written()
 
     def send(limit, outputs, files, lacking=""):
-        departing, found = visit.end(limit, outputs, files)
+        with _lk_carry.silent():
+            departing, found = visit.end(limit, outputs, files)
         found = {name: "{} {}".format(name, lacking) for name in [*found, *written]} if lacking else found
         refused.update({name: why for name, why in found.items() if name not in refused})
         _store(

@@ -289,6 +289,20 @@ def test_names_of_python_that_a_cell_binds_anew_are_so_in_runs_and_here(kernel):
         forget(kernel, *names, "max", "len", "builtins")
 
 
+def test_what_a_class_prints_when_it_is_pickled_is_no_output_of_the_cell(kernel):
+    kernel.run(
+        "class Loud:\n    def __getstate__(self): print('packed'); return self.__dict__\n"
+        "    def __setstate__(self, state): print('unpacked'); self.__dict__ = state\nloud = Loud(); loud.n = 1"
+    )
+    try:
+        cell = kernel.run("%%lk_run --carry\nimport copy\nloud.n += 1\nprint(loud.n)\ntwin = copy.copy(loud)")
+        assert cell.text == "2\npacked\nunpacked\n"
+        assert kernel.value("loud.n, twin.n") == "(2, 2)"
+        assert kernel.run("print('heard')").text == "heard\n"
+    finally:
+        forget(kernel, "loud", "twin", "Loud", "copy")
+
+
 def test_carry_is_the_default_where_it_is_set_so_and_no_carry_switches_it_off(kernel):
     kernel.run("%lk_config carry on")
     try:

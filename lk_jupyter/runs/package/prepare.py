@@ -110,10 +110,13 @@ def _parcel(
         return inputs, VariablePayload()
     if not carries:
         return inputs, pack(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
+    from lk_jupyter.remote._lk_carry import silent  # noqa: PLC0415 (imports cloudpickle)
+
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
     others = source.namespace if reads_all(source.code) else _unpickled(source)
     code, limit = source.code, setting("carry_limit")
-    parcel = with_digests(pack_state(names, source.namespace, outputs, limit, others, kept, code))
+    with silent():
+        parcel = with_digests(pack_state(names, source.namespace, outputs, limit, others, kept, code))
     values = parcel.origin.values if parcel.origin else {}
     return {**values, "os.environ": changed_environment()}, parcel
 

@@ -196,6 +196,10 @@ def state_in(
     from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
 
     def state_of(here: Origin) -> ChangedState:
+        with _lk_carry.silent():
+            return read(here)
+
+    def read(here: Origin) -> ChangedState:
         return applied(_lk_carry.Arriving(json.loads(text), leaf_reader(storage, token), here.tokens), here)
 
     here = copies() if origin is None else origin
