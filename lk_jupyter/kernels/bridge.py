@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import json
 import os
+import time
 import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -29,7 +30,6 @@ from websockets.exceptions import WebSocketException
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted_channel import ODD
 from lk_jupyter.errors import LkError
-from lk_jupyter.kernels.lease import Lease
 from lk_jupyter.kernels.sockets import CHANNELS, KernelMessage, Sockets
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.session import current
@@ -43,6 +43,35 @@ TICK, LOOK, PAUSE = 0.5, 5.0, 0.5
 _WORK = {"execute_request", "comm_msg", "comm_open"}
 
 _ANEW = "Restart the kernel to get a new one. The variables are lost."
+
+
+class Lease:
+    """Ends after this number of seconds without work; it never does while something runs."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since = time.monotonic()
+        self._at_work = False
+
+    def work(self) -> None:
+        """Record that something runs."""
+        self._at_work = True
+
+    def rest(self) -> None:
+        """Record that nothing runs any more."""
+        self._at_work = False
+        self._since = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the machine must be given back."""
+        return not self._at_work and time.monotonic() - self._since >= self._seconds
+
+    @property
+    def label(self) -> str:
+        """How long it is, in words."""
+        minutes = self._seconds / 60
+        return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
 class Bridge:
