@@ -8,16 +8,17 @@ import importlib
 import io
 import json
 import lzma
+import os
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lk_jupyter.errors import InsufficientMemory, LkError, StorageError
-from lk_jupyter.storage._memory import free_memory
 from lk_jupyter.storage.storage import Storage
 from lk_jupyter.text.units import size_label
 
@@ -26,6 +27,9 @@ SAMPLE = 100_000
 
 #: The share of the free memory that one object may take.
 _SHARE = 0.7
+
+#: Where Linux says how much memory is free, and what the limit of a container leaves.
+_SYSTEM, _GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,29 @@ def _check_memory(key: str, kind: Format, file: Any, wish: LoadRequest, *, packe
             f"{key!r} has {size_label(file.size)} and needs about {size_label(needed)} of memory; "
             f"{size_label(free)} are free. Nothing was loaded. Load a sample: --sample {SAMPLE}{less}"
         )
+
+
+def free_memory() -> int | None:
+    """Return the bytes that this process may still use; None if the system doesn't report it."""
+    found = [size for size in (_of_system(), _of_group()) if size is not None]
+    return min(found) if found else None
+
+
+def _of_system() -> int | None:
+    with suppress(OSError):
+        told = re.search(r"MemAvailable:\s+(\d+) kB", _SYSTEM.read_text())
+        return int(told[1]) * 1024 if told else None
+    with suppress(OSError, ValueError, AttributeError):  # macOS tells what there is; Windows has another way
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return None
+
+
+def _of_group() -> int | None:
+    """Return what the limit of a container leaves."""
+    with suppress(OSError, ValueError):
+        limit, used = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        return max(0, limit - used)
+    return None
 
 
 def _parquet_size(file: Any, wish: LoadRequest) -> int:
