@@ -85,6 +85,7 @@ export class Cloud {
   private readonly sought = new Set<string>();
   private readonly wanted = new Map<object, Topic[]>();
   private readonly _changed = new Signal<this, Topic>(this);
+  private _showsMoney = false;
   private clock = 0;
   private asking: Promise<void> | null = null;
 
@@ -100,6 +101,16 @@ export class Cloud {
   /** Whether somebody is signed in; null while that was not heard. */
   get signedIn(): boolean | null {
     return this.data.status ? !NEEDS_USER.has(this.data.status.state) : null;
+  }
+
+  /** Whether the panel shows balance and burn rate, so that the status bar doesn't repeat them. */
+  get showsMoney(): boolean {
+    return this._showsMoney;
+  }
+
+  set showsMoney(isShown: boolean) {
+    this._showsMoney = isShown;
+    this._changed.emit('balance');
   }
 
   /** Whether somebody keeps topics fresh. */

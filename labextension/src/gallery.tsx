@@ -1,7 +1,8 @@
 /** Every state of what one sees, on one page: for the tests that look at it. It is no part of the extension. */
-import React, { ReactElement, useRef } from 'react';
+import React, { ReactElement, useEffect, useRef, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 
+import { ActiveNow } from './components/ActiveNow';
 import { Chat } from './components/Chat';
 import type { IconName } from './components/Icon';
 import { Rows } from './components/Rows';
@@ -10,13 +11,15 @@ import { MachinePicker } from './components/MachinePicker';
 import { Frame } from './components/metrics';
 import { MetricsPlot } from './components/MetricsPlot';
 import { Preview } from './components/Preview';
-import { RunHeader, useSight } from './components/RunHeader';
+import { askAboutConflict, Asked, Question } from './components/Question';
+import { RunDetails } from './components/RunDetails';
+import { HiddenLines, RunHeader, useSight } from './components/RunHeader';
 import { RunList, RunRow } from './components/RunList';
 import { RunsTable } from './components/RunsTable';
 import { headerOf, HeardRun, savedRun } from './header';
 import { Head } from './panels/Head';
 import { Trouble } from './request';
-import { StorageBrowser } from './widgets/storage_browser';
+import { StorageBrowser, Uploading } from './widgets/storage_browser';
 import type { Tools } from './panels/tools';
 import { thisSecond } from './serverClock';
 import { billOfRow, runsOf } from './runs';
@@ -40,7 +43,9 @@ const HEADERS: Kept[] = [
   [{ state: 'running', seconds: 50 }, null],
   [{ state: 'completed', seconds: 9.1, cost: '0.004', cost_is: 'billed' }],
   [{ state: 'failed_user', seconds: 0.5, cost: '0.0002', cost_is: 'billed' }],
-  [{ state: 'aborted', seconds: 75, cost: '0.0331', notes: ['Install it: https://example.org/numpy.'] }]
+  [{ state: 'aborted', seconds: 75, cost: '0.0331', notes: ['Install it: https://example.org/numpy.'] }],
+  [{ state: 'stopping', seconds: 60, cost: '0.0265', cost_is: 'estimated', told: ['interrupt again to stop waiting'] }],
+  [{ state: 'queued locally', name: '2 · lr=0.01', execution_id: undefined }]
 ];
 
 function Headers() {
@@ -59,9 +64,50 @@ function Headers() {
           />
         );
       })}
+      <HiddenLines count={49_600} onOpen={nothing} />
     </>
   );
 }
+
+const view = {
+  ...{ title: idOf(0).slice(0, 8), run: {}, reason: '', local: true, ended: false, stopping: false, held: true },
+  ...{ deaf: false, total: 2, live: '', frames: [], empty: 'No samples yet.' },
+  onAsk: (action: string) =>
+    action === 'lines' ? Promise.resolve<never>({ first: 0, lines: ['epoch 1', 'epoch 2'] } as never) : later()
+};
+const viewed = { ...A100, execution_id: idOf(0), notes: ['Started 15 Jan 2026 11:59:18', 'No GPU on this machine.'] };
+
+/** A run as a widget has it, as it is active and after it failed. */
+function RunViews() {
+  return (
+    <>
+      <RunDetails {...view} run={{ ...viewed, state: 'running', seconds: 42, cost: '0.018', cost_is: 'estimated' }} />
+      <RunDetails
+        {...view}
+        run={{ ...viewed, state: 'failed_user', seconds: 9.1, cost: '0.004', cost_is: 'billed' }}
+        reason="Run 00000000 ended with exit code 1 (NameError: name 'y' is not defined)."
+        {...{ ended: true, held: false }}
+      />
+    </>
+  );
+}
+
+/** A file is sent, and another has the name of one that is there. */
+function Uploads() {
+  const [asked, ask] = useState<Asked | null>(null);
+  useEffect(() => void askAboutConflict('data/train.parquet', ask), []);
+  return (
+    <>
+      <Uploading name="a name that is longer than most names of files are.csv" share={0.42} onStop={nothing} />
+      {asked && <Question asked={asked} onEnd={nothing} />}
+    </>
+  );
+}
+
+const active = ['train', 'a name that is longer than the place is wide, and then some'].map((name, at) => ({
+  ...{ id: idOf(at), name, machine: 'gpu.a100', perHour: at ? null : 1.59, time: at ? '' : '0:42' },
+  ...(!at && { onStop: nothing })
+}));
 
 /** Runs of two days, in each state. */
 function rows(count: number) {
@@ -234,15 +280,19 @@ const rented = ['train', 'a name that is longer than the panel is wide'].map((ti
   acts: [act('code', `Log in to ${title}`), act('remove', `Delete ${title}`)]
 }));
 
+/** Runs from which on the list of the panel scrolls. */
+const MANY_RUNS = 100;
+
 /** The panel as it is in other states of the cloud. */
-function panelOf(state: object) {
+function panelOf(state: object, runs = 0) {
+  const height = runs > MANY_RUNS ? 400 : undefined;
   return (
-    <div style={{ width: 280 }} className="lk-panel">
+    <div style={{ width: 280, height, display: 'flex', flexDirection: 'column' }} className="lk-panel">
       <Head
         tools={{ cloud: { ...cloud, ...state }, say: nothing } as unknown as Tools}
         notice={{ kind: 'info', text: '' }}
       />
-      {!('trouble' in state) && <RunList {...listed} runs={[]} />}
+      {!('trouble' in state) && <RunList {...listed} runs={rows(runs)} />}
     </div>
   );
 }
@@ -267,6 +317,8 @@ const SCENES: Record<string, ReactElement> = {
     </div>
   ),
   'panel-empty': panelOf({}),
+  'panel-one': panelOf({}, 1),
+  'panel-many': panelOf({}, 1000),
   'panel-unreachable': panelOf({ trouble: new Trouble('unreachable', 'No answer from api.example.org.') }),
   'panel-rented': (
     <div style={{ width: 280 }} className="lk-panel">
@@ -280,11 +332,15 @@ const SCENES: Record<string, ReactElement> = {
       <MachinePicker {...picker} />
     </div>
   ),
+  active: <ActiveNow active={active} onOpenPanel={nothing} />,
+  'active-none': <ActiveNow active={[]} onOpenPanel={nothing} />,
+  'run-view': <RunViews />,
   metrics: <MetricsPlot frames={one} empty="" onWindow={nothing} />,
   'metrics-compared': <MetricsPlot frames={three} empty="" onWindow={nothing} />,
   'metrics-empty': <MetricsPlot frames={[]} empty="No samples yet." onWindow={nothing} />,
   storage: <StorageBrowser {...browser} />,
   'storage-empty': <StorageBrowser {...browser} folders={{ '': listing() }} seen={{}} />,
+  'storage-uploads': <Uploads />,
   'storage-previews': (
     <>
       {previews.map((each, at) => (
@@ -297,11 +353,14 @@ const SCENES: Record<string, ReactElement> = {
   'chat-empty': <Chat {...chat} turns={[]} spent="" answering={false} />
 };
 
+/** What is around that which no widget or panel has. */
+const PLACES: Record<string, string> = { active: 'lk-active-popup', 'active-none': 'lk-active-popup' };
+
 function Gallery() {
   return (
     <>
       {Object.entries(SCENES).map(([name, scene]) => (
-        <section key={name} id={name} className="lk" aria-label={name}>
+        <section key={name} id={name} className={PLACES[name] ?? 'lk'} aria-label={name}>
           {scene}
         </section>
       ))}

@@ -156,7 +156,7 @@ const seen = {
 const files = { onFetch: nothing, onSave: nothing, onDelete: nothing };
 const preview = { seen, isBusy: false, onLoad: nothing, files };
 const card = {
-  ...{ title: 'DATA', run: { state: 'DATA', name: 'DATA' }, reason: 'DATA', ended: false, stopping: false },
+  ...{ title: 'DATA', run: { state: 'DATA', name: 'DATA' }, reason: 'DATA', local: true, ended: false, stopping: false },
   ...{ held: true, deaf: false, onStop: later, onDetach: later }
 };
 const bills: Record<CostIs, Bill> = {
@@ -218,13 +218,12 @@ const SHOWN: Record<string, [() => ReactElement, (() => unknown)?]> = {
   ActiveNow: [
     () => (
       <>
-        <ActiveNow active={[]} total="" onOpenPanel={nothing} />
+        <ActiveNow active={[]} onOpenPanel={nothing} />
         <ActiveNow
           active={[
             { id: 'DATA', name: 'DATA', machine: 'DATA', perHour: null, time: '' },
             { id: 'DATA2', name: 'DATA', machine: 'DATA', perHour: 1, time: '0:05', onStop: nothing }
           ]}
-          total="DATA"
           onOpenPanel={nothing}
         />
       </>

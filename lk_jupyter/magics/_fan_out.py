@@ -61,7 +61,7 @@ def _follow(fan: FanOut, view: LanesView, *, detach: bool) -> None:
                 view.follow()
         except KeyboardInterrupt:
             raise interrupt(_let_go_on(view) if detach else _stop(fan, view, stop)) from None
-    view.end()
+    view.end(fan.cause)
 
 
 def _let_go_on(view: LanesView) -> str:
@@ -115,12 +115,12 @@ class LanesView:
             self._board.show(Board(fan, note))
             fan.done.wait(next_second())
 
-    def end(self) -> None:
-        """Show how all ended, compare them, and keep the table in its variable."""
+    def end(self, cause: str = "") -> None:
+        """Show how all ended, compare them, and keep the table in its variable; an error below shows ``cause``."""
         fan = self._fan
         fan.seen()
         self._board.show(Board(fan), now=True)
-        self._table.show(Decision(fan, self._note()), now=True)
+        self._table.show(Decision(fan, self._note(), cause), now=True)
         if not self._options.quiet:
             self._logs.show(FanOutLogs(fan.lanes), now=True)
         if not self._is_detached:

@@ -40,11 +40,19 @@ def facts(shown: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
             "Machine",
             f"{record.hardware_profile} at {price_label(machine)}" if machine else record.hardware_profile or "",
         ),
+        ("Server", _local(shown)),
         ("Started", moment_label(record.known_since, "%d %b %Y %H:%M:%S")),
         ("Took" if ended else "So far", duration_label(bill.seconds) if bill.seconds is not None else ""),
         ("Cost", bill.label),
         ("Id", shown.execution_id),
     ]
+
+
+def _local(shown: Run) -> str:
+    """Return that the server is on this machine, and whether it is known to have no GPU; empty for any other."""
+    if not shown.session.is_local:
+        return ""
+    return "local cloud, no GPU" if (shown.note or "").startswith("No GPU") else "local cloud"
 
 
 def reason(record: ExecutionRecord) -> str:

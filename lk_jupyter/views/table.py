@@ -44,7 +44,8 @@ border-bottom:1px solid var(--lk-line);text-align:left}
 .lk-picture tbody tr:nth-child(n){background:none}
 .lk-picture tbody tr:nth-child(n):hover{background:var(--jp-layout-color2,rgba(127,127,127,.12))}
 .lk-picture th,.lk-picture td{white-space:nowrap}
-.lk-picture .lk-long{white-space:normal;min-width:40ch}
+.lk-picture thead th{white-space:normal}
+.lk-picture .lk-long{white-space:normal;min-width:24ch}
 .lk-picture tbody th{font-weight:500}
 .lk-picture p{margin:0 8px 8px;color:var(--lk-dim)}
 .lk-picture svg{vertical-align:middle;color:var(--lk-mark)}

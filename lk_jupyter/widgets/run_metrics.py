@@ -133,7 +133,7 @@ class RunMetrics(View):
 
     def picture(self) -> StaticView:
         """Show each series as figures with a small curve; once all have ended, as a plot too."""
-        pictures = [picture_of(metrics) for metrics in self._found]
+        pictures = [picture_of(metrics) for metrics in self._found] if any(self._found) else []
         text = "\n\n".join(each.text for each in pictures) or self.empty
         html = "".join(each.html for each in pictures) or f"<p>{escape(self.empty)}</p>"
         return StaticView(text, html, self._plotted("\n".join(f"Run {each.label}" for each in self._found)))

@@ -52,6 +52,7 @@ class RunView(RunMetrics):
     title = Unicode(help="the first characters of the id").tag(sync=True)
     run = Dict(help="the run, as the output of its cell keeps it").tag(sync=True)
     reason = Unicode(help="why it did not end well").tag(sync=True)
+    local = Bool(help="whether the server that it runs on is on this machine").tag(sync=True)
     ended = Bool(help="whether it has ended").tag(sync=True)
     stopping = Bool(help="whether it is being stopped from here").tag(sync=True)
     held = Bool(help="whether a cell of this kernel waits for it").tag(sync=True)
@@ -64,7 +65,7 @@ class RunView(RunMetrics):
         self._run = self._runs[0]
         self.facts: list[list[str]] = []
         self._log = LogLines(self._run, self._lines_came)
-        self.title = self._run.short_id
+        self.title, self.local = self._run.short_id, self._run.session.is_local
         self.deaf = not supports_subshells()
 
     def load(self) -> None:
@@ -76,7 +77,9 @@ class RunView(RunMetrics):
             self.facts = [[name, redact(words)] for name, words in facts(self._run, record) if words]
             more = " · ".join(f"{name} {words}" for name, words in self.facts if name in _BELOW)
             kept = receipt_facts(record, self._run.machine, self._run.bundle)
-            self.run = redact_values({**kept, "state": record.status, "notes": [more]})
+            self.run = redact_values(
+                {**kept, "state": record.status, "notes": list(filter(None, [more, self._run.note]))}
+            )
             self.reason = redact(reason(record))
             self.held = is_blocking(self._run.execution_id)
         self._lines_came()

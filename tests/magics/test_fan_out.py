@@ -1,5 +1,7 @@
 """A cell on several machines and with several values, in a real kernel."""
 
+import re
+
 import pytest
 
 HANGS = "import time\nprint('at work', flush=True)\ntime.sleep(100)"
@@ -169,7 +171,15 @@ def test_the_cell_raises_when_no_lane_completed(kernel):
     assert cell.error["ename"] == "RunFailed"
     assert "none of the 2 runs completed" in cell.error["evalue"]
     assert "cell.py:3" in "\n".join(cell.error["traceback"])
-    assert cell.shown[1].count("ZeroDivisionError") == 2
+    seen = "\n".join([*cell.shown, *cell.error["traceback"]])  # the logs are folded
+    assert seen.count("division by zero") == 1
+    assert re.search(r"ended with exit code 1\.\s.*\n.*like run 1", cell.shown[1])
+
+
+def test_the_table_of_runs_that_no_error_follows_says_why_they_failed(kernel):
+    cell = kernel.run("%%lk_run --gpu A100,L40S --detach\n1 / 0")
+    texts = kernel.texts_until(cell, lambda text: text.startswith("Complete logs:"))
+    assert [text.count("division by zero") for text in texts if "Remark" in text] == [1]
 
 
 def test_what_companions_say_stands_below_the_table_with_the_lanes_it_is_about(kernel):

@@ -52,6 +52,25 @@ SURROUNDINGS = """() => {
         Object.keys(window).filter(name => !/webpack|mathjax|axe|unended/i.test(name)).sort(),
     ]);
 }"""
+#: The texts that somebody sees or can scroll to, at most of one cell: no twin for screen readers alone, no code.
+WRITTEN = """cell => {
+    const cells = [...document.querySelectorAll('.jp-NotebookPanel .jp-Cell')].filter(one => one.checkVisibility());
+    const isUnseen = node => {
+        const { clipPath, overflowX } = getComputedStyle(node);
+        return clipPath.startsWith('inset(50%') || (overflowX === 'hidden' && node.clientWidth <= 1);
+    };
+    const isSeen = node => {
+        const [element, of] = [node.parentElement, node.parentElement.closest('.jp-Cell')];
+        if ((cell !== null && of && of !== cells[cell]) || element.closest('.cm-editor, script, style')) return false;
+        if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) return false;
+        for (let around = element; around; around = around.parentElement) if (isUnseen(around)) return false;
+        return true;
+    };
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const seen = [];
+    while (texts.nextNode()) if (isSeen(texts.currentNode)) seen.push(texts.currentNode.data);
+    return seen.join('\\n');
+}"""
 #: Where pictures are kept, to be looked at: those that are compared, and with LK_PICTURES all others.
 SCREENS = Path(__file__).parents[2] / ".out" / "screens"
 WANTED = "LK_PICTURES" in os.environ
@@ -76,6 +95,23 @@ def picture(shown: Page | Locator, name: str) -> None:
         shown.screenshot(path=SCREENS / f"{name}.png")
 
 
+def times_written(page: Page, state: str, cell: int | None = None) -> int:
+    """Count how often the page says a state: a word for what a run, VM or file is, a balance, a burn rate, a progress.
+
+    All that is open counts: notebook, panel, document, status bar, menus and questions. Of the cells only ``cell`` does
+    if it is given, as each says the state of its own runs. What a run costs is no state: each list of runs says it.
+    """
+    return len(re.findall(rf"(?<![\w.]){state}(?![\w])", page.evaluate(WRITTEN, cell), re.IGNORECASE))
+
+
+def says_once(page: Page, *states: str, cell: int | None = None) -> None:
+    """Wait until the page says each of these states, and fail where it says one more than once."""
+    for state in states:
+        page.wait_for_function(f"([state, cell]) => RegExp(state, 'i').test(({WRITTEN})(cell))", arg=[state, cell])
+        said = times_written(page, state, cell)
+        assert said == 1, f"{state!r} is written {said} times:\n{page.evaluate(WRITTEN, cell)}"
+
+
 def run_on(page: Page, card: str) -> None:
     """Run the selected cell on a machine that the toolbar offers."""
     page.get_by_role("button", name="Run on").click(timeout=1000 * PATIENCE)
@@ -88,7 +124,7 @@ class OpenNotebook:
 
     page: Page
 
-    def command(self, name: str, **args: str) -> None:
+    def command(self, name: str, **args: object) -> None:
         """Start a command of Lab."""
         self.page.evaluate(COMMAND, [name, args])
 
@@ -169,14 +205,10 @@ class OpenNotebook:
         return self.output(cell).locator(".lk-run-header")
 
     def says_once(self, cell: int, *states: str) -> None:
-        """Wait for states below a cell, and fail where one is written more than once."""
+        """Wait for states below a cell, and fail where the page writes one more than once, there or elsewhere."""
         for state in states:
-            said = 0
-            while not said:  # what an earlier run has left is cleared when the next one begins
-                expect(self.output(cell)).to_contain_text(state, ignore_case=True)
-                shown = self.output(cell).inner_text()
-                said = len(re.findall(rf"\b{state}\b", shown, re.IGNORECASE))
-            assert said == 1, shown
+            expect(self.output(cell)).to_contain_text(state, ignore_case=True)
+        says_once(self.page, *map(re.escape, states), cell=cell)
 
     def themes(self) -> Iterator[str]:
         """Show the page as it is, in light, then in dark in the night or for pictures; it ends as it began."""

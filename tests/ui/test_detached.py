@@ -35,6 +35,7 @@ def test_a_detached_run_is_told_on_the_desktop_once_and_followed_again(open_note
     assert book.page.evaluate("window.Notification.permission") == "granted"
     go.touch()
     book.page.wait_for_function("window.told.length > 0")
+    book.page.get_by_role("tab", name="GPU cloud", exact=True).click()
     book.says_once(1, "Completed")
     (told,) = book.page.evaluate("window.told")
     assert re.search(r": completed · .* s · .* credits$", told)

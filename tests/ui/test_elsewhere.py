@@ -26,11 +26,13 @@ THEMES = {"light": ("#3b3b3b", "#ffffff"), "dark": ("#cccccc", "#1f1f1f")}
 
 CELLS = {
     "load": "%load_ext lk_jupyter",
-    "good": "%%lk_run --gpu A100 --timeout 60 --label baseline\nprint('hello')",
+    "good": "%%lk_run --gpu A100 --timeout 60 --label baseline --save run\nprint('hello')",
     "bad": "%%lk_run --gpu A100\nimport numpy_not_there",
     "pricing": "%lk_pricing",
     "history": "%lk_history",
-    "runs": "from lk_jupyter.widgets import Runs\nRuns()",
+    "runs": "from lk_jupyter.widgets import Runs, RunView\nRuns()",
+    "view": "RunView(run)",
+    "fan": "%%lk_run --gpu A100,L40S\nimport numpy_not_there",
 }
 
 
@@ -72,6 +74,8 @@ def test_an_export_to_html_says_each_fact_once(book, page, accessible, tmp_path,
     outputs = {name: cells.nth(at).locator(".jp-Cell-outputWrapper") for at, name in enumerate(CELLS)}
     _is_said_once(outputs["good"].inner_text(), "completed", "hello", r"gpu\.a100 at", "credits", "run [0-9a-f]{8}")
     _is_said_once(outputs["bad"].inner_text(), "failed", "Traceback", "Hint:")
+    _is_said_once(outputs["view"].inner_text(), "completed", "local cloud, no GPU", "hello")
+    _is_said_once(outputs["fan"].inner_text(), "ModuleNotFoundError:", "like run 1")
     for name in ("pricing", "history"):
         accessible(outputs[name].locator("table").first)
         rows = outputs[name].locator("tbody tr:not(:has(.lk-long))")  # other tests leave long names in the history
@@ -88,6 +92,9 @@ def test_vs_code_shows_the_same_without_scripts_in_its_colours(book, page, acces
     good, bad = (page.locator(f"#{name}").inner_text() for name in ("good", "bad"))
     _is_said_once(good, "completed", "hello", r"gpu\.a100 at", "credits", "run [0-9a-f]{8}")
     _is_said_once(bad, "failed", "Hint:")
+    view, fan = (page.locator(f"#{name}").inner_text() for name in ("view", "fan"))
+    _is_said_once(view, "completed", "local cloud, no GPU", "hello")
+    _is_said_once(fan, "ModuleNotFoundError:", "like run 1")
     assert "lk.run" not in page.content()
     expect(page.locator("#runs table")).to_be_visible()
     accessible(page)

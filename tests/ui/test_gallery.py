@@ -26,9 +26,10 @@ DRAWN = re.compile("last|no samples")
 RENEW = os.environ.get("LK_PICTURES") == "renew"
 
 SCENES = (
-    *("header", "panel", "panel-signed-out", "panel-empty", "panel-unreachable", "panel-rented"),
+    *("header", "run-view", "active", "active-none", "runs", "chat", "chat-empty"),
+    *("panel", "panel-signed-out", "panel-empty", "panel-one", "panel-many", "panel-unreachable", "panel-rented"),
     *("picker", "picker-none", "picker-narrow", "metrics", "metrics-compared", "metrics-empty"),
-    *("storage", "storage-empty", "storage-previews", "runs", "chat", "chat-empty"),
+    *("storage", "storage-empty", "storage-uploads", "storage-previews"),
 )
 #: The fonts of matplotlib, which are the same everywhere.
 FONTS = "".join(

@@ -88,6 +88,17 @@ SEEN = """names => {
 }"""
 
 
+#: What moves of what one sees of runs and of a notice.
+MOVES = """() => [...document.querySelectorAll(
+    '.lk-run-header, .lk-run-header *, .lk-statusbar, progress, .Toastify__toast, .Toastify__toast *'
+)].filter(node => {
+    const { animationName, animationDuration, transitionDuration } = getComputedStyle(node);
+    const isMoving = (animationName !== 'none' && parseFloat(animationDuration) > 0.01)
+        || parseFloat(transitionDuration) > 0.01;
+    return isMoving && node.checkVisibility({ opacityProperty: true });
+}).map(node => node.outerHTML.slice(0, 200))"""
+
+
 @pytest.mark.timeout(900)
 def test_a_header_shows_each_state_in_the_colours_of_the_theme_and_each_state_once(
     open_notebook, page, accessible, tmp_path
@@ -122,6 +133,11 @@ def test_a_header_shows_each_state_in_the_colours_of_the_theme_and_each_state_on
         assert drawn == wanted, theme
         accessible(output)
         book.picture(f"headers-{theme}")
+    page.emulate_media(reduced_motion="reduce")
+    book.command("apputils:notify", message="A run has ended.", type="success", options={"autoClose": 15_000})
+    expect(page.locator(".Toastify__toast")).to_be_visible()
+    assert page.evaluate(MOVES) == []
+    page.emulate_media(reduced_motion="no-preference")
     page.set_viewport_size({"width": 640, "height": 900})  # as at 200 %
     assert headers.evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth).length") == 0
     expect(headers.nth(2)).to_contain_text("≈ 0.0180")

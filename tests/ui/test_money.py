@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from ui.notebook import picture
+from ui.notebook import picture, says_once
 
 LOAD = "%load_ext lk_jupyter"
 WAITS = "import pathlib, time\nprint('on', flush=True)\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.05)"
@@ -46,6 +46,20 @@ def credits_in(place):
     return CREDITS.search(place.inner_text())[1]
 
 
+def _is_billed(page, panel, status):
+    """See what is left and what all costs an hour: in the panel, and in the status bar while that is closed."""
+    expect(panel.get_by_text("4.38/h")).to_be_visible()
+    expect(panel.get_by_text("Lasts")).to_be_visible()
+    expect(status).to_contain_text("A100, H100")
+    expect(status.locator("svg")).to_have_count(2)
+    balance = re.escape(panel.locator("dt:text-is('Balance') + dd").inner_text())
+    says_once(page, r"4\.38/h", balance)
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
+    expect(status).to_contain_text("A100, H100 · 4.38/h")
+    says_once(page, r"4\.38/h", f"{balance} credits")
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("rented")
 def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_billed(
@@ -56,10 +70,7 @@ def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_bill
     book = open_notebook(LOAD, several + WAITS.format(str(go_on)), ALONE + WAITS.format(str(finish)))
     page.get_by_role("tab", name="GPU cloud", exact=True).click()
     panel, status = (page.locator(at) for at in ("#lk-jupyter-panel", ".lk-statusbar"))
-    expect(status).to_contain_text("A100, H100 · 4.38/h")
-    expect(status.locator("svg")).to_have_count(2)
-    expect(panel.get_by_text("4.38/h")).to_be_visible()
-    expect(panel.get_by_text("Lasts")).to_be_visible()
+    _is_billed(page, panel, status)
     book.run(0)
     book.ended()
     output = book.run(1)
@@ -67,14 +78,14 @@ def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_bill
     for machine in ("A100", "H100"):
         header = book.header(1).filter(has_text=machine)
         expect(header).to_contain_text(re.compile(r"Running.*≈ 0\.\d{4} credits"))
-    expect(status).to_contain_text("· 8.76/h")
+    expect(panel).to_contain_text("8.76/h")
     for theme in book.themes():
         accessible(status)
         picture(page, f"money-{theme}")
     status.click()
     active = page.get_by_role("region", name="Active now")
     expect(active.get_by_role("listitem")).to_have_count(4)
-    expect(active).to_contain_text("8.76/h")
+    says_once(page, r"8\.76/h")
     expect(active.get_by_role("button", name="Abort several")).to_have_count(2)
     accessible(active)
     picture(page, "money-active")
@@ -101,6 +112,6 @@ def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_bill
     expect(row).to_contain_text("completed, A100")  # the panel hears of the end after the cell
     row.get_by_role("button").first.click()
     document = page.locator(".lk-document").get_by_role("region", name="Run")
-    expect(document).to_contain_text("Completed")
+    says_once(page, "Completed")
     billed = cloud.http.get("billing/history", params={"limit": 1}).json()["executions"][0]["billed"]
     assert {in_cell, credits_in(row), credits_in(document)} == {f"{float(billed):.4f}"}

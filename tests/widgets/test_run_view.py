@@ -46,12 +46,15 @@ def test_a_run_that_failed_is_shown_with_its_log_and_the_reason():
 
 
 def test_what_a_run_writes_is_text_in_the_picture():
-    run = session.current().run("print('<img src=x onerror=alert(1)>')", timeout=60)
+    run = session.current().run("print('<img src=x onerror=alert(1)>')", gpu="A100", timeout=60)
     run.wait()
     view = RunView(run)
     wait_for_lines(view, 1)
     assert "&lt;img" in view.picture().html
     assert "<img" not in view.picture().html
+    assert view.local
+    assert view.run["notes"][1].startswith("No GPU on this machine")
+    assert view.picture().html.count("local cloud, no GPU") == 1
 
 
 def test_a_cell_that_waits_is_let_go_and_the_run_goes_on():

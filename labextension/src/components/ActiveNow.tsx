@@ -18,18 +18,15 @@ export interface Active {
 
 export interface ActiveNowProps {
   active: Active[];
-  /** What all of it costs an hour, in words; nothing where nothing is billed. */
-  total: string;
   onOpenPanel: () => void;
 }
 
 /** What is billed now, each with its price and what ends it. */
-export function ActiveNow({ active, total, onOpenPanel }: ActiveNowProps) {
+export function ActiveNow({ active, onOpenPanel }: ActiveNowProps) {
   return (
     <section className="lk-active" aria-label={trans.__('Active now')}>
       <header>
         <strong>{active.length ? trans.__('Active now') : trans.__('No active runs.')}</strong>
-        <span>{total}</span>
       </header>
       <ul>
         {active.map(({ id, name, machine, perHour, time, onStop }) => (

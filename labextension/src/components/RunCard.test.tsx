@@ -10,6 +10,7 @@ const RUNNING: RunCardProps = {
   title: '3f0c2a9e',
   run: { execution_id: 'e1', state: 'running', seconds: 42, machine: 'gpu.a100', notes: ['Started now'] },
   reason: '',
+  local: false,
   ended: false,
   stopping: false,
   held: false,
@@ -25,6 +26,24 @@ test('a run is stopped once', () => {
   expect(onStop).toHaveBeenCalledTimes(1);
   rerender(<RunCard {...RUNNING} stopping />);
   expect(screen.getByRole('button', { name: /Abort/ })).toHaveProperty('disabled', true);
+});
+
+test('the first header of a notebook says that the cloud is local, and no other does', () => {
+  const notes = ['Id e1', 'No GPU on this machine: gpu.a100 runs on the CPU here.'];
+  const card = <RunCard {...RUNNING} run={{ ...RUNNING.run, notes }} local />;
+  const { container } = render(
+    <>
+      <div className="jp-Notebook">
+        {card}
+        {card}
+      </div>
+      {card}
+    </>
+  );
+  const chips = [...container.querySelectorAll('.lk-run-header')].map(each => each.querySelector('.lk-chip'));
+  expect(chips.map(chip => chip?.textContent)).toEqual(['Local cloud, no GPU', undefined, 'Local cloud, no GPU']);
+  expect(chips[0]!.getAttribute('title')).toBe(notes[1]);
+  expect(screen.queryByText(notes[1])).toBeNull();
 });
 
 test('a run has the header of its cell, and its state once', () => {

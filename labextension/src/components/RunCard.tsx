@@ -3,7 +3,7 @@ import React, { useState } from 'react';
 import { headerOf, savedRun } from '../header';
 import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
-import { RunHeader } from './RunHeader';
+import { localChip, RunHeader } from './RunHeader';
 import { HERE, Sentence } from './Sentence';
 
 export interface RunCardProps {
@@ -14,6 +14,8 @@ export interface RunCardProps {
   reason: string;
   ended: boolean;
   stopping: boolean;
+  /** Whether the server that it runs on is on this machine. */
+  local: boolean;
   /** Whether a cell of the kernel waits for it. */
   held: boolean;
   /** Whether clicks do not reach the kernel while a cell runs. */
@@ -23,7 +25,7 @@ export interface RunCardProps {
 }
 
 /** A run as Python tells it: the header that its cell has, and why it failed. */
-export function RunCard({ title, run, reason, ended, stopping, held, deaf, onStop, onDetach }: RunCardProps) {
+export function RunCard({ title, run, reason, local, ended, stopping, held, deaf, onStop, onDetach }: RunCardProps) {
   const [busy, setBusy] = useState(false);
   const saved = savedRun(run);
   if (!saved) {
@@ -42,6 +44,7 @@ export function RunCard({ title, run, reason, ended, stopping, held, deaf, onSto
     <>
       <RunHeader
         header={header}
+        chip={local ? localChip(header) : null}
         isStopping={busy || stopping}
         onStop={deaf ? undefined : during(onStop)}
         onDetach={held && !deaf ? during(onDetach) : undefined}

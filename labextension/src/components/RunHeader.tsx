@@ -10,7 +10,7 @@ import {
   runIcon,
   stopIcon
 } from '@jupyterlab/ui-components';
-import React, { ReactNode, RefObject, useEffect, useMemo, useReducer, useState } from 'react';
+import React, { ReactNode, RefObject, useEffect, useMemo, useReducer, useRef, useState } from 'react';
 
 import { costWords } from '../bill';
 import { duration, machineName } from '../format';
@@ -31,11 +31,16 @@ const SIGNS: Record<Tone, LabIcon> = {
 /** The part of its time limit after which a run is shown as short of time. */
 const SHORT = 0.8;
 
+interface Chip {
+  label: string;
+  title: string;
+}
+
 /** What can be done with the run: a button for each that is given. */
 export interface RunHeaderProps {
   header: Header;
-  /** A word on where it runs, if that is to be said here. */
-  chip?: { label: string; title: string } | null;
+  /** A word on where it runs: the first header of a notebook says it. */
+  chip?: Chip | null;
   /** Whether it is being aborted from here already. */
   isStopping?: boolean;
   onStop?: () => void;
@@ -54,8 +59,9 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
   const machine = machineName(header.machine);
   const share = tone === 'running' && limit && bill.seconds !== null ? Math.min(1, bill.seconds / limit) : null;
   const name = [header.name, machine, id?.slice(0, 8)].filter(Boolean).join(' ');
+  const place = useRef<HTMLElement>(null);
   return (
-    <section className={`lk-run-header lk-${tone}`} aria-label={trans.__('Run %1', name)}>
+    <section ref={place} className={`lk-run-header lk-${tone}`} aria-label={trans.__('Run %1', name)}>
       <div className="lk-run-header-line" title={id ? trans.__('Run %1', id) : ''}>
         <span className="lk-run-header-sign" aria-hidden="true">
           {sign}
@@ -64,11 +70,7 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
         <span className="lk-run-header-facts">
           {[header.name, machine + rate(header), ...told].filter(Boolean).join(' · ')}
         </span>
-        {chip && (
-          <span className="lk-chip" title={chip.title}>
-            {chip.label}
-          </span>
-        )}
+        <LocalChip chip={chip} place={place} />
         <span className="lk-run-header-figures">
           <span>{time(header)}</span>
           <span>{waited !== null ? trans.__('not billed yet') : costWords(bill)}</span>
@@ -103,6 +105,41 @@ export function RunHeader({ header, chip, isStopping, ...on }: RunHeaderProps) {
         </div>
       ))}
     </section>
+  );
+}
+
+/** What the local cloud says of each run where it has no GPU. */
+const NO_GPU = /^No GPU on this machine/;
+
+/** Take from the notes of runs on the local cloud that it has no GPU, and return that as a chip. */
+export function localChip(shown: { notes: string[] }): Chip {
+  const noGpu = shown.notes.find(note => NO_GPU.test(note));
+  shown.notes = shown.notes.filter(note => !NO_GPU.test(note));
+  return { label: noGpu ? trans.__('Local cloud, no GPU') : trans.__('Local cloud'), title: noGpu ?? '' };
+}
+
+/** A chip in the first header of a notebook; outside a notebook each is the first. */
+function LocalChip({ chip, place }: { chip?: Chip | null; place: RefObject<HTMLElement> }) {
+  const [isFirst, setFirst] = useState(false);
+  useEffect(() => {
+    const headers = '.lk-run-header, .lk-run-header-head';
+    const node = place.current!;
+    setFirst(node === (node.closest('.jp-Notebook')?.querySelector(headers) ?? node));
+  });
+  return chip && isFirst ? (
+    <span className="lk-chip" title={chip.title}>
+      {chip.label}
+    </span>
+  ) : null;
+}
+
+/** The line above the headers of runs that were started together. */
+export function SeveralHead({ words, chip }: { words: string; chip?: Chip | null }) {
+  const place = useRef<HTMLDivElement>(null);
+  return (
+    <div ref={place} className="lk-run-header-head">
+      {words} <LocalChip chip={chip} place={place} />
+    </div>
   );
 }
 

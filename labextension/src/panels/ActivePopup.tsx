@@ -4,7 +4,6 @@ import type { CommandRegistry } from '@lumino/commands';
 import type { Message } from '@lumino/messaging';
 import React from 'react';
 
-import { burnRateWords } from '../balance';
 import type { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
 import { ActiveNow } from '../components/ActiveNow';
@@ -67,7 +66,6 @@ export class ActivePopup extends ReactWidget {
     return (
       <ActiveNow
         active={[...runs, ...rented]}
-        total={data.burnRate?.things.length ? burnRateWords(data.burnRate) : ''}
         onOpenPanel={() => void commands.execute(COMMANDS.openPanel)}
       />
     );

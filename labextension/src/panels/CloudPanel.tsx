@@ -67,6 +67,21 @@ export class CloudPanel extends SidePanel {
     this.onCloud();
   }
 
+  protected onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this.cloud.showsMoney = this.isVisible;
+  }
+
+  protected onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this.cloud.showsMoney = this.isVisible;
+  }
+
+  protected onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this.cloud.showsMoney = this.isVisible;
+  }
+
   dispose(): void {
     this.size.disconnect();
     super.dispose();

@@ -9,11 +9,10 @@ import React, { useEffect, useReducer, useRef } from 'react';
 
 import { Cloud } from '../cloud';
 import { COMMANDS } from '../commands';
-import { HiddenLines, RunHeader, useSight } from '../components/RunHeader';
+import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../components/RunHeader';
 import { formsOf, headerOf, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
 import { hasEnded, RUN_MIME } from '../runs';
 import { thisSecond } from '../serverClock';
-import { trans } from '../trans';
 
 /** Milliseconds after which a kernel no longer writes an output. */
 const STALE = 6000;
@@ -33,6 +32,7 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
 
   constructor(private readonly tools: Tools) {
     super();
+    tools.cloud.changed.connect((_, topic) => topic === 'status' && this.update(), this);
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
@@ -55,9 +55,10 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
     );
     const several = savedRuns(data);
     if (several) {
+      const chip = tools.cloud.data.status?.is_local ? localChip(several) : null;
       return (
         <section aria-label={several.head}>
-          <div className="lk-run-header-head">{several.head}</div>
+          <SeveralHead words={several.head} chip={chip} />
           {several.runs.map(drawn)}
           {several.notes.map((note, at) => (
             <div key={at} className="lk-run-header-note">
@@ -97,9 +98,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   const times = { now: Date.now(), second: thisSecond(), isLive, since, silent: cloud.runs.silentSince };
   const run = id === null ? undefined : cloud.runs.find(id);
   const header = headerOf(saved, run, times);
-  const isLocal = !!cloud.data.status?.is_local;
-  const noGpu = isLocal ? header.notes.find(note => NO_GPU.test(note)) : undefined;
-  header.notes = header.notes.filter(note => note !== noGpu);
+  const chip = cloud.data.status?.is_local ? localChip(header) : null;
   const isSettled = header.ended && (run ? !run.goingOn : run === null);
 
   const isSeen = useSight(seen, !header.ended);
@@ -134,7 +133,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
     <div ref={seen}>
       <RunHeader
         header={header}
-        chip={isLocal && isFirst(seen.current) ? chipOf(noGpu) : null}
+        chip={chip}
         onStop={() => void commands.execute(COMMANDS.abortRun, { id, name: run?.name ?? '' })}
         onRerun={at ? () => void commands.execute(COMMANDS.rerunCell, args) : undefined}
         onOpen={() => void commands.execute(COMMANDS.openRun, { id })}
@@ -142,19 +141,6 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
       />
     </div>
   );
-}
-
-/** What the local cloud says of each run where it has no GPU; said once in a notebook, as a chip. */
-const NO_GPU = /^No GPU on this machine/;
-
-function chipOf(noGpu: string | undefined) {
-  return { label: noGpu ? trans.__('Local cloud, no GPU') : trans.__('Local cloud'), title: noGpu ?? '' };
-}
-
-/** Whether no header of the notebook is above this one. */
-function isFirst(node: HTMLElement | null): boolean {
-  const first = node?.closest('.jp-Notebook')?.querySelector('.lk-run-header');
-  return !!first && node!.contains(first);
 }
 
 /** Write into the outputs of runs that no kernel updates what the store knows, so that it is saved with the notebook. */

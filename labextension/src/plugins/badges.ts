@@ -40,7 +40,8 @@ export const badges: JupyterFrontEndPlugin<void> = {
     const marked = new Map<CodeCell, Badge>();
     const ended = (panel: NotebookPanel, cell: CodeCell, receipts: Receipt[]) => {
       const after = Number(settings?.composite.notifyAfter ?? 30);
-      if (document.hidden || !panel.isVisible || receipts.some(({ seconds }) => (seconds ?? 0) >= after)) {
+      const isLong = receipts.some(({ seconds }) => (seconds ?? 0) >= after);
+      if (document.hidden || !panel.isVisible || (isLong && !isInView(cell))) {
         tell(app, panel, cell, receipts);
       }
     };
@@ -73,6 +74,12 @@ export const badges: JupyterFrontEndPlugin<void> = {
 
 /** Asked of the model: not every front end shares the module of the class. */
 const isCode = (cell: Cell): cell is CodeCell => cell.model.type === 'code';
+
+/** Whether somebody sees what a cell says of its run: a notice would say it again. */
+function isInView({ node }: CodeCell): boolean {
+  const { top, bottom } = (node.querySelector('.lk-run-header') ?? node).getBoundingClientRect();
+  return document.hasFocus() && bottom > 0 && top < innerHeight;
+}
 
 class Badge {
   private readonly button = document.createElement('button');

@@ -113,13 +113,15 @@ export function wordsOf(cloud: Cloud, lowest: number): string {
   const active = [...going.map(run => machineName(run.machine)), ...rented];
   const parts = [
     told.organization?.name,
-    left === null
-      ? null
-      : left < lowest
-        ? trans.__('⚠ low: %1 credits', credits(left))
-        : trans.__('%1 credits', credits(left)),
+    left === null ? null : left < lowest ? lowWords(left, cloud) : cloud.showsMoney ? null : creditsWords(left),
     active.length ? trans.__('▶ %1', active.join(', ')) : null,
-    burnRate?.things.length ? burnRateWords(burnRate) : null
-  ];
-  return `☁ ${parts.filter(Boolean).join(' · ')}`;
+    burnRate?.things.length && !cloud.showsMoney ? burnRateWords(burnRate) : null
+  ].filter(Boolean);
+  return `☁ ${parts.join(' · ') || trans.__('GPU cloud')}`;
+}
+
+const creditsWords = (left: number) => trans.__('%1 credits', credits(left));
+
+function lowWords(left: number, { showsMoney }: Cloud): string {
+  return showsMoney ? trans.__('⚠ low balance') : trans.__('⚠ low: %1', creditsWords(left));
 }

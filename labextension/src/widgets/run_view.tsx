@@ -11,6 +11,7 @@ export default widget<RunTraits>(RunViewWidget, [
   'title',
   'run',
   'reason',
+  'local',
   'ended',
   'stopping',
   'held',

@@ -222,18 +222,23 @@ function useUploads(ask: Ask, onAsk: (asked: Asked) => void) {
       queue.current = queue.current.then(() => one(file, folder + file.name, 'ask'));
     }
   };
-  const sending = state && (
+  const sending = state && <Uploading {...state} onStop={() => stop.current.abort()} />;
+  return { sending, send };
+}
+
+/** How far a file is sent. */
+export function Uploading({ name, share, onStop }: { name: string; share: number; onStop: () => void }) {
+  return (
     <div className="lk-row">
       <label>
-        {trans.__('Uploading %1', state.name)} <progress value={state.share} />
+        {trans.__('Uploading %1', name)} <progress value={share} />
       </label>
-      <span>{Math.round(100 * state.share)} %</span>
-      <button type="button" onClick={() => stop.current.abort()}>
+      <span>{Math.round(100 * share)} %</span>
+      <button type="button" onClick={onStop}>
         {trans.__('Stop')}
       </button>
     </div>
   );
-  return { sending, send };
 }
 
 /** Handlers for files that are dropped, onto a folder or anywhere. */

@@ -51,19 +51,22 @@ class Board:
         self._warnings = list(map(str, fan.remarks))
         self._remarks = [*self._warnings, *remarks_of({lane.lane.number: lane.remarks for lane in fan.lanes})]
         self._over = all(lane.ended for lane in fan.lanes)
+        notes = remarks_of({lane.lane.number: [lane.note] if lane.note else [] for lane in fan.lanes})
         # Lab draws a header for each run, which says its state; once all have ended, the table below says it.
         sums = f"{fan.bill.label} in total" if self._over else f"at most {at_most(fan)}"
         self._runs = {
             "head": " · ".join(filter(None, [runs(len(fan.lanes)), sums, note])),
             "runs": [] if self._over else [_header(lane) for lane in fan.lanes],
-            "notes": [] if self._over else self._remarks,
+            "notes": notes if self._over else [*notes, *self._remarks],
         }
+        self._remarks += notes
+        self._notes = notes
         self._bars = Rows(
             [_bar(lane, lane.bar) for lane in fan.lanes if lane.bar and not lane.ended and is_bar(lane.bar)]
         )
 
     def __str__(self) -> str:
-        return self._head if self._over else f"{self._head}\n{self._table}"
+        return "\n".join([self._head, *self._notes]) if self._over else f"{self._head}\n{self._table}"
 
     @property
     def _table(self) -> Table:
@@ -71,7 +74,8 @@ class Board:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         head = f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">{escape(self._head)}</div>'
-        lanes = "" if self._over else self._table._repr_html_() + self._bars._repr_mimebundle_()["text/html"]
+        notes = "".join(f'<div style="{FONT}; {_DIM}">{escape(note)}</div>' for note in self._notes)
+        lanes = notes if self._over else self._table._repr_html_() + self._bars._repr_mimebundle_()["text/html"]
         return {"text/plain": str(self), "text/html": head + lanes, RUN_MIME: self._runs}
 
 
@@ -160,12 +164,12 @@ def lanes_plan(fan: FanOut) -> Table:
     return Table(columns, rows, note, right=frozenset({"Time limit", "Costs at most"}))
 
 
-def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], note: str = "") -> Table:
-    """Compare runs: what each took, and which stands out, in words."""
+def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], note: str = "", cause: str = "") -> Table:
+    """Compare runs: what each took, which stands out, and why each failed, but for the ``cause`` that is said below."""
     measured = any(outcome.gpu.is_known for outcome in outcomes)
     names = [score.name for score in scores]
     figures = ("Time", "Cost", *(("Peak GPU memory", "Mean GPU use") if measured else ()), *names)
-    marks = best_labels(outcomes, scores)
+    marks, reasons = best_labels(outcomes, scores), _reasons(outcomes, cause)
     rows = [
         (
             str(outcome.number),
@@ -174,7 +178,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
             state_label(outcome.state),
             *_figures(outcome, measured=measured),
             *(_score(outcome.scores.get(name)) for name in names),
-            _clipped("; ".join(filter(None, [*marks[outcome.number], outcome.reason])), REMARK),
+            _clipped("; ".join(filter(None, [*marks[outcome.number], reasons[outcome.number]])), REMARK),
             outcome.execution_id[:SHORT_ID],
         )
         for outcome in outcomes
@@ -184,6 +188,19 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
     notes += [] if measured else ["GPU memory and use weren't measured: the cloud has no metrics of these runs."]
     notes += remarks_of({outcome.number: outcome.remarks for outcome in outcomes})
     return Table(columns, rows, "\n".join([*notes, note]).strip(), right=frozenset(figures))
+
+
+def _reasons(outcomes: Sequence[MemberResult], cause: str) -> dict[int, str]:
+    """Return why runs failed, by their number: each reason once, and none that is said below."""
+    first: dict[str, int] = {}
+    for outcome in outcomes:
+        first.setdefault(outcome.reason, outcome.number)
+    return {
+        outcome.number: f"like run {first[outcome.reason]}"
+        if outcome.reason and first[outcome.reason] != outcome.number
+        else outcome.reason.replace(f" ({cause})", "")
+        for outcome in outcomes
+    }
 
 
 def remarks_of(lanes: Mapping[int, Sequence[str]]) -> list[str]:
@@ -222,8 +239,8 @@ def _score(value: float | str | None) -> str:
 class Decision:
     """The table that compares runs, with the receipts of all of them as its metadata, for programs to read."""
 
-    def __init__(self, fan: FanOut, note: str) -> None:
-        self._table = decision_table(fan.outcomes(), fan.scores, note)
+    def __init__(self, fan: FanOut, note: str, cause: str) -> None:
+        self._table = decision_table(fan.outcomes(), fan.scores, note, cause)
         receipts = [
             receipt_facts(lane.record, lane.lane.package.machine, lane.lane.package)
             for lane in fan.lanes

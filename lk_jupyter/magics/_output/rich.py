@@ -201,11 +201,14 @@ class Bar:
         value = ' max="1" value="1"' if self.ended and not self.total else known
         colour = f"var({_COLOURS[self.state]})"
         words = escape(f"{self.figures}{' stopped' if self.state == 'stopped' else ''}")
+        bar = (
+            f'<progress role="progressbar" aria-label="{name}" aria-valuetext="{share or words}"{value} '
+            f'style="width: 100%; accent-color: {colour}"></progress>'
+        )
         return (
             f"<span>{escape(self.label)}</span>"
             f'<span aria-hidden="true" style="color: {colour}">{_MARKS[self.state]}</span>'
-            f'<progress role="progressbar" aria-label="{name}" aria-valuetext="{share or words}"{value} '
-            f'style="width: 100%; accent-color: {colour}"></progress>'
+            f"{bar if value else '<span></span>'}"  # one without a value would move without end
             f'<span style="text-align: right">{share}</span>'
             f'<span style="color: var(--jp-ui-font-color2)">{words}</span>'
         )

@@ -242,15 +242,24 @@ class FanOut:
         Raises:
             RunFailed: No run completed, or with ``strict`` a run failed. It names the first failed run.
         """
+        if error := self._failure(strict=strict):
+            raise error
+
+    @property
+    def cause(self) -> str:
+        """The line that ends the traceback of ``raise_failure``; empty if it raises nothing, or has no traceback."""
+        return getattr(self._failure(strict=False), "traceback", "").rstrip().rpartition("\n")[2]
+
+    def _failure(self, *, strict: bool) -> Exception | None:
         failed = [(lane, error) for lane in self.lanes if (error := lane.failure())]
         if self.winner or not failed or (not (strict or self._strict) and any(o.completed for o in self.outcomes())):
-            return
+            return None
         if not any(isinstance(error, RunError) for _, error in failed):
-            raise failed[0][1]
+            return failed[0][1]
         lane, error = next((lane, error) for lane, error in failed if isinstance(error, RunError))
         of = f"of the {len(self.lanes)} runs"
         several = f"none {of} completed" if len(failed) == len(self.lanes) else (f"{len(failed)} {of} didn't complete")
-        raise RunFailed(
+        return RunFailed(
             f"{several}. The first one, run {lane.lane.number}: {error}",
             execution_id=error.execution_id,
             return_code=getattr(error, "return_code", None),

@@ -152,6 +152,11 @@ class FanOutMember:
             self._follower.drop()
 
     @property
+    def note(self) -> str:
+        """What the scheduler remarks on the run."""
+        return (self.run and self.run.note) or ""
+
+    @property
     def reason(self) -> str:
         """Why it did not go well, in one line; nothing if it did, or may yet."""
         told = str(self.failure() or "").partition("\n")[0]
