@@ -117,7 +117,7 @@ def _looks_alike(seen, name):
     file = KEPT / f"{name}.png"
     if RENEW:
         KEPT.mkdir(exist_ok=True)
-        shown.quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
+        shown.quantize(dither=Image.Dither.NONE).save(file, optimize=True)
     return file.exists() and _share_of_difference(shown, Image.open(file).convert("RGB")) < TOLERANCE
 
 

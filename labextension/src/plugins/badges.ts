@@ -41,7 +41,7 @@ export const badges: JupyterFrontEndPlugin<void> = {
     const ended = (panel: NotebookPanel, cell: CodeCell, receipts: Receipt[]) => {
       const after = Number(settings?.composite.notifyAfter ?? 30);
       const isLong = receipts.some(({ seconds }) => (seconds ?? 0) >= after);
-      if (document.hidden || !panel.isVisible || (isLong && !isInView(cell))) {
+      if ((document.hidden || !panel.isVisible || isLong) && !isInView(cell, receipts)) {
         tell(app, panel, cell, receipts);
       }
     };
@@ -75,10 +75,16 @@ export const badges: JupyterFrontEndPlugin<void> = {
 /** Asked of the model: not every front end shares the module of the class. */
 const isCode = (cell: Cell): cell is CodeCell => cell.model.type === 'code';
 
-/** Whether somebody sees what a cell says of its run: a notice would say it again. */
-function isInView({ node }: CodeCell): boolean {
-  const { top, bottom } = (node.querySelector('.lk-run-header') ?? node).getBoundingClientRect();
-  return document.hasFocus() && bottom > 0 && top < innerHeight;
+/** Whether somebody sees what a cell says of its runs, or the document of its run: a notice would say it again. */
+function isInView({ node }: CodeCell, receipts: Receipt[]): boolean {
+  const shown = receipts.length === 1 && document.getElementById(`lk-run-${receipts[0].execution_id}`);
+  return (
+    document.hasFocus() &&
+    [node.querySelector('.lk-run-header') ?? node, shown].some(place => {
+      const { top, bottom } = place ? place.getBoundingClientRect() : { top: 0, bottom: 0 };
+      return bottom > 0 && top < innerHeight;
+    })
+  );
 }
 
 class Badge {
