@@ -1117,7 +1117,7 @@ def put_accessors(found):
 
 #: Code that sets an attribute: of what, and which.
 _SETS = re.compile(
-    r"(?<![\w.])([^\W\d][\w.]*)\.([^\W\d]\w*)\s*[-+*/|&]?=(?!=)|\bsetattr\(\s*([\w.]+)\s*,\s*['\"](\w+)['\"]"
+    r"(?<![\w.])([^\W\d][\w.]*)\.([^\W\d]\w*)\s*[-+*/|&]?=(?![=}!:])|\bsetattr\(\s*([\w.]+)\s*,\s*['\"](\w+)['\"]"
 )
 
 #: Attributes of ``sys`` that each side has its own of.

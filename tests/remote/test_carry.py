@@ -478,13 +478,16 @@ def test_what_code_sets_on_a_module_is_set_on_the_other_side(notebook, monkeypat
     monkeypatch.setitem(sys.modules, package.__name__, package)
     package.limit, package.left_alone, package.call = [1], 0, lambda: 5
     notebook["p"] = package
-    monkeypatch.setattr(_lk_carry, "_code", lambda: "p.limit = [1]; p.call=lambda: 5; x.limit = p.left_alone == 0")
+    monkeypatch.setattr(
+        _lk_carry, "_code", lambda: "p.limit = [1]; p.call=lambda: 5; f'{p.left_alone=}'; x.limit = p.left_alone == 0"
+    )
     packed = pack_state(["p"], notebook, [], LIMIT)
     package.limit = package.call = None
     arriving = _lk_carry.Arriving(json.loads(packed.settings["message"]), None)
     visit = _lk_carry.Visit(arriving, there := {})
     visit.begin()
     assert (there["p"].limit, there["p"].call()) == ([1], 5)
+    assert {name for _, name in _lk_carry.attributes()} == {"limit", "call"}
     monkeypatch.setattr(_lk_carry, "_code", lambda: "p.sum += 1\nsetattr(p, 'array', 1)\np.sub.x = 1")
     there["p"].sum, there["p"].array, there["p"].limit = None, np.arange(3), [2]
     departing, refused = visit.end(LIMIT)
