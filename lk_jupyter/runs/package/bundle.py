@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import shlex
 import sys
 import uuid
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ from glob import escape, glob
 from hashlib import sha256
 from io import IOBase
 from pathlib import Path
+from textwrap import dedent
+from types import FunctionType
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -178,11 +181,12 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     local = local_files(names, source.folder, near)
     paths = {**local, **_asked_files(options.files, source.folder)}
     if carries:
-        paths = {**_named_files(tree, source.folder, parcel), **paths}
+        code_that_goes = ast.Module([*tree.body, *_functions_in(parcel)], [])
+        paths = {**_named_files(code_that_goes, source.folder, parcel), **paths}
     files, binary = _contents(paths)
     binary |= {name: b64encode(files.pop(name).encode()).decode() for name in list(files) if name.startswith("..")}
     _check_places({**files, **binary}, source)
-    folders = _named_folders(tree, source.folder, parcel)
+    folders = _named_folders(code_that_goes if carries else tree, source.folder, parcel)
     rest = {"files": binary, "folders": folders}
     if carries and parcel.origin:
         sent = {name: sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
@@ -287,6 +291,20 @@ def _named_files(tree: ast.Module, folder: Path, parcel: VariablePayload) -> dic
                     found[key] = path
                     left -= size
     return found
+
+
+def _functions_in(parcel: VariablePayload) -> Iterator[ast.stmt]:
+    """Yield the functions and methods of the notebook that go along: they may open files too."""
+    values = list(parcel.origin.values.values()) if parcel.origin else []
+    kinds = {value if isinstance(value, type) else type(value) for value in values}
+    own = [part for kind in kinds if kind.__module__ == "__main__" for part in vars(kind).values()]
+    for value in (*values, *own):
+        method = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+        method = method.fget if isinstance(method, property) else method
+        function = getattr(method, "__wrapped__", method)
+        if isinstance(function, FunctionType) and function.__module__ == "__main__":
+            with suppress(OSError, TypeError, SyntaxError):  # no text is known
+                yield from ast.parse(dedent(inspect.getsource(function))).body
 
 
 def _interactivity() -> bool | str:

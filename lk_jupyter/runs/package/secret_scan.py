@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -145,7 +146,8 @@ def _in_value(value: Any, where: str, known: tuple[str, ...]) -> Iterator[Secret
             yield from (SecretFinding(path, secret.kind) for secret in find(inner, known))
         elif id(inner) not in seen:
             seen.add(id(inner))
-            waiting += _held_by(inner, path)
+            with suppress(Exception):  # a class may raise whatever it likes when it is searched
+                waiting += _held_by(inner, path)
 
 
 def _held_by(value: Any, path: str) -> Iterator[tuple[Any, str]]:
@@ -155,7 +157,7 @@ def _held_by(value: Any, path: str) -> Iterator[tuple[Any, str]]:
             yield from ((key, f"a key of {path}"), (inner, shown))
     elif isinstance(value, (list, tuple, set, frozenset)):
         yield from ((inner, path) for inner in value)
-    elif hasattr(value, "select_dtypes"):  # a data frame, without importing its library
+    elif (pandas := sys.modules.get("pandas")) and isinstance(value, pandas.DataFrame):
         texts = value.select_dtypes(include=["object", "string", "category"])
         yield from ((list(map(str, texts[column].unique())), f"{path}[{column!r}]") for column in texts.columns)
 

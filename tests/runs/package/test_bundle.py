@@ -1,4 +1,5 @@
 import json
+import linecache
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from lk_jupyter.protocol.frames import split
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package.bundle import Limits, bundle
 from lk_jupyter.runs.package.prepare import _unpickled
-from lk_jupyter.runs.variables.payload import VariablePayload
+from lk_jupyter.runs.variables.payload import Origin, VariablePayload
 
 A100 = MachineType(hardware_profile="gpu.a100", price_per_hour=1.8)
 
@@ -282,8 +283,8 @@ def carried(tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("1")
 
-    def carried(code):
-        parcel = VariablePayload(settings={"carry": 1})
+    def carried(code, values=None):
+        parcel = VariablePayload(settings={"carry": 1}, origin=Origin({}, values or {}, {}))
         options = RunOptions(rich=True)
         return set(bundle(Source(code, "cell.py", 1, folder), options, A100, Limits(60, 600), parcel=parcel).uploads)
 
@@ -305,6 +306,25 @@ def carried(tmp_path):
 )
 def test_a_cell_takes_the_files_along_that_it_names_and_no_others(carried, code, names):
     assert carried(code) == names
+
+
+def test_a_function_or_class_takes_the_files_along_that_it_opens(carried):
+    text = (
+        "import functools\ndef load(name='part1.txt'):\n    return open(name)\n"
+        "class Book:\n    @property\n    def notes(self):\n        return open('notes.md')\n"
+        "    @staticmethod\n    def rows(i):\n        return open(f'data/{i}.csv')\n"
+        "@functools.cache\ndef cached():\n    return open('../beside.csv')\nfrom json import load as other"
+    )
+    linecache.cache["<files>"] = len(text), None, text.splitlines(keepends=True), "<files>"
+    space = {"__name__": "__main__"}
+    exec(compile(text, "<files>", "exec"), space)
+    assert carried("pass", {"load": space["load"], "other": space["other"]}) == {"part1.txt"}
+    assert (
+        carried("pass", {"Book": space["Book"]})
+        == carried("pass", {"b": space["Book"]()})
+        == {"notes.md", "data/x.csv"}
+    )
+    assert carried("pass", {"cached": space["cached"], "n": 5}) == {"../beside.csv"}
 
 
 def test_code_that_reads_pickles_gets_the_classes_and_functions_of_the_notebook():

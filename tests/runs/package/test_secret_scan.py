@@ -145,3 +145,19 @@ def test_refuse_does_not_ask(session, tmp_path, monkeypatch):
     package = prepare(session, Source(f"k = '{KEY}'", folder=tmp_path), RunOptions())
     with pytest.raises(UsageError, match="--allow-secrets"):
         require_consent([package], lambda _: True)
+
+
+def test_an_object_that_has_every_attribute_and_cannot_be_searched_stops_nothing():
+    class Lazy:
+        def __getattr__(self, name):
+            return self
+
+        def __iter__(self):
+            raise TypeError("unspecified length")
+
+    class Broken(dict):
+        def items(self):
+            raise ValueError
+
+    assert in_variable("x", [Lazy(), Broken(a=1)]) == ()
+    assert list(map(str, in_variable("x", [Lazy(), Broken(), KEY]))) == [f"variable x ({KIND})"]
