@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from collections.abc import Container
 from itertools import count
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,7 +16,12 @@ from lk_jupyter.widgets._publish import current_shell
 
 def free_name(key: str) -> str:
     """Return a name for what is in a file that no variable has yet."""
-    return _free(key, current_shell().user_ns)
+    stem = PurePosixPath(key).name.lstrip(".").partition(".")[0]
+    name = re.sub(r"\W+", "_", normalize("NFKC", stem)).strip("_")
+    name = name if _is_name(name) else f"data_{name}".rstrip("_")
+    names = (name if n == 1 else f"{name}_{n}" for n in count(1))
+    taken = current_shell().user_ns
+    return next(each for each in names if each not in taken)
 
 
 def checked_name(name: str) -> str:
@@ -35,14 +39,6 @@ def checked_name(name: str) -> str:
 def set_variable(name: str, value: Any) -> None:
     """Set a variable of the notebook."""
     current_shell().user_ns[name] = value
-
-
-def _free(key: str, taken: Container[str]) -> str:
-    stem = PurePosixPath(key).name.lstrip(".").partition(".")[0]
-    name = re.sub(r"\W+", "_", normalize("NFKC", stem)).strip("_")
-    name = name if _is_name(name) else f"data_{name}".rstrip("_")
-    names = (name if n == 1 else f"{name}_{n}" for n in count(1))
-    return next(each for each in names if each not in taken)
 
 
 def _is_name(name: str) -> bool:

@@ -108,7 +108,13 @@ class ImageRun(ProcessRun):
         )
 
     async def _reference(self, engine: Engine) -> str:
-        return await _full_reference(engine, self._request.docker_image_ref)
+        """Name Docker Hub for an image without a registry that isn't here, as Docker does."""
+        reference: str = self._request.docker_image_ref
+        known = "/" in reference and registry.host_of(reference) != registry.DOCKER_HUB
+        if known or engine.name == "docker" or await engine.has_image(reference):
+            return reference
+        path = reference if "/" in reference else f"library/{reference}"
+        return f"{registry.DOCKER_HUB}/{path.removeprefix('docker.io/')}"
 
     def _given(self) -> dict[str, str]:
         return {
@@ -174,12 +180,3 @@ def addresses(state: dict[str, Any]) -> list[str]:
     """Return the addresses of a container on the networks of its engine."""
     networks = state["NetworkSettings"]["Networks"] or {}
     return [network["IPAddress"] for network in networks.values() if network.get("IPAddress")]
-
-
-async def _full_reference(engine: Engine, reference: str) -> str:
-    """Name Docker Hub for an image without a registry that isn't here, as Docker does."""
-    known = "/" in reference and registry.host_of(reference) != registry.DOCKER_HUB
-    if known or engine.name == "docker" or await engine.has_image(reference):
-        return reference
-    path = reference if "/" in reference else f"library/{reference}"
-    return f"{registry.DOCKER_HUB}/{path.removeprefix('docker.io/')}"

@@ -231,7 +231,9 @@ class FanOut:
         for lane in self.lanes:
             if not lane.record:
                 lane.abort(because)
-        self._leave_out_the_waiting()
+        while waiting := self._next():
+            waiting.conclude(NOT_STARTED, ())
+        self._see_whether_all_have_ended()
 
     def raise_failure(self, *, strict: bool = False) -> None:
         """Raise an error if no run completed.
@@ -274,11 +276,6 @@ class FanOut:
     def _next(self) -> FanOutMember | None:
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
-
-    def _leave_out_the_waiting(self) -> None:
-        while lane := self._next():
-            lane.conclude(NOT_STARTED, ())
-        self._see_whether_all_have_ended()
 
     def _see_whether_all_have_ended(self) -> None:
         if all(lane.ended for lane in self.lanes):

@@ -143,10 +143,7 @@ def _charges(session: Connection, kept: Journal, budget: Budget, before: str = "
     entry = kept.get(before) if before else None
     place = CellContext(entry.notebook) if entry else current_cell()
     of = place if budget.of_notebook else None
-    return _trusted(kept, budget, kept.charges(session.base_url, since=budget.begins(), of=of, before=before))
-
-
-def _trusted(kept: Journal, budget: Budget, found: list[BudgetCharge]) -> list[BudgetCharge]:
+    found = kept.charges(session.base_url, since=budget.begins(), of=of, before=before)
     if kept.trouble:
         raise UsageError(f"{budget.name} can't be enforced, so nothing was sent. {kept.trouble}")
     return found
