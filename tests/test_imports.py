@@ -65,6 +65,12 @@ def test_loading_the_extension_is_light():
     assert added & HEAVY == set()
 
 
+def test_words_are_drawn_without_matplotlib_which_takes_long_to_import():
+    drawn = loaded_by("from lk_jupyter.views.png import words\nassert words('\u2713 a')")
+    assert "PIL.ImageDraw" in drawn
+    assert not {"matplotlib", "numpy"} & set(drawn)
+
+
 SHELL = """
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.util import find_spec
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from lk_jupyter.runs.metrics.metrics import Metrics
@@ -15,7 +18,9 @@ _DPI, _SHADES = 110, 64
 _COLOUR = "#0072B2"
 _HEAD, _BAR, _GAP = 0.15, 0.25, 0.45
 _SIZE, _MARGIN, _SPACING, _MOST_LINES = 14, 12, 5, 200  # pixels, and lines of words
-_INK, _PAPER = "#222222", "#ffffff"
+_INK, _PAPER = 2, 15  # of 16 greys
+_GREYS = [level * 17 for level in range(16) for _ in "rgb"]
+_FONT = "mpl-data/fonts/ttf/DejaVuSansMono.ttf"
 
 #: A caption, and label, credits and share of the largest for each bar.
 Part = tuple[str, Sequence[Sequence[Any]]]
@@ -33,17 +38,30 @@ def bars(parts: Sequence[Part], head: str) -> bytes:
 
 def words(text: str) -> bytes:
     """Return lines of text as a picture of them; of very many, the first."""
-    try:
-        from matplotlib.font_manager import findfont  # noqa: PLC0415 (where something is to be drawn)
-        from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 (as above)
-    except ImportError:
+    font = _font()
+    if font is None:
         return b""
-    font = ImageFont.truetype(findfont("monospace"), _SIZE)
+    from PIL import Image, ImageDraw  # noqa: PLC0415 (where something is to be drawn)
+
     lines = "\n".join(_known(text).splitlines()[:_MOST_LINES])
     _, _, wide, high = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), lines, font, spacing=_SPACING)
-    image = Image.new("RGB", (int(wide) + 2 * _MARGIN, int(high) + 2 * _MARGIN), _PAPER)
+    image = Image.new("L", (int(wide) + 2 * _MARGIN, int(high) + 2 * _MARGIN), _PAPER)
     ImageDraw.Draw(image).multiline_text((_MARGIN, _MARGIN), lines, _INK, font, spacing=_SPACING)
+    image.putpalette(_GREYS)
     return _stored(image)
+
+
+@cache
+def _font() -> Any:
+    """Return the font of words, or None where there is none; matplotlib itself takes half a second to import."""
+    matplotlib = find_spec("matplotlib")
+    try:
+        from PIL import ImageFont  # noqa: PLC0415 (where something is to be drawn)
+    except ImportError:
+        return None
+    places = (matplotlib.submodule_search_locations or ()) if matplotlib else ()
+    files = [file for place in places if (file := Path(place, _FONT)).exists()]
+    return ImageFont.truetype(files[0], _SIZE, layout_engine=ImageFont.Layout.BASIC) if files else None
 
 
 def _drawn(draw: Callable[[Any], object]) -> bytes:
@@ -57,23 +75,26 @@ def _drawn(draw: Callable[[Any], object]) -> bytes:
     canvas: Any = FigureCanvasAgg(Figure(dpi=_DPI))
     draw(canvas.figure)
     canvas.draw()
-    return _stored(Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB"))
+    image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
+    return _stored(image.quantize(_SHADES))
 
 
 def _stored(image: Any) -> bytes:
     file = BytesIO()
-    image.quantize(_SHADES).save(file, "PNG", optimize=True)
+    image.save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
 def _known(text: str) -> str:
     """Return text with a question mark for each letter that matplotlib's font lacks, which warned in the notebook."""
-    try:
-        from matplotlib.font_manager import findfont, get_font  # noqa: PLC0415 (as above)
-    except ImportError:
-        return text
-    letters = get_font(findfont("monospace")).get_charmap()
-    return "".join(letter if ord(letter) in letters or letter == "\n" else "?" for letter in text)
+    return "".join(letter if letter == "\n" or _is_drawn(letter) else "?" for letter in text)
+
+
+@cache
+def _is_drawn(letter: str) -> bool:
+    """Whether the font has a letter: what it lacks is a box."""
+    font, is_control = _font(), letter < " " or "\x7f" <= letter < "\xa0"
+    return font is None or not (is_control or bytes(font.getmask(letter)) == bytes(font.getmask("\uffff")))
 
 
 def _draw_bars(figure: Any, parts: Sequence[Part], head: str) -> None:

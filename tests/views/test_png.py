@@ -14,6 +14,7 @@ from PIL import Image
 
 from lk_jupyter import session
 from lk_jupyter.runs.metrics.metrics import Metrics
+from lk_jupyter.views import png
 from lk_jupyter.views.png import bars, plots, words
 from lk_jupyter.widgets import Balance, RunMetrics, RunView
 
@@ -49,8 +50,12 @@ def test_words_are_a_picture_as_wide_as_the_longest_line_and_as_high_as_all_of_t
 @pytest.mark.parametrize("draw", [lambda: plots([METRICS], HEAD), lambda: words(HEAD)])
 def test_where_nothing_can_draw_there_is_no_png(draw, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.font_manager", None)
-    assert draw() == b""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    png._font.cache_clear()
+    try:
+        assert draw() == b""
+    finally:
+        png._font.cache_clear()
 
 
 @pytest.mark.usefixtures("signed_in")
