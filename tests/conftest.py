@@ -41,9 +41,14 @@ from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.ticket import TICKET_FILE
 from lk_jupyter.runs import abort
 
-# How long an example takes on a busy machine says nothing. New examples are looked for in the night: of two runs on
-# the same code one would fail.
-settings.register_profile("calm", deadline=None, derandomize="LK_NIGHTLY" not in os.environ)
+# How long an example takes on a busy machine says nothing. New examples are looked for in the night, many more of them:
+# of two runs on the same code one would fail.
+settings.register_profile(
+    "calm",
+    deadline=None,
+    derandomize="LK_NIGHTLY" not in os.environ,
+    max_examples=int(os.environ.get("LK_EXAMPLES", "15")),
+)
 settings.load_profile("calm")
 
 for _part in ("connect", "read", "write", "pool"):  # a busy machine may be slower than the five seconds of httpx

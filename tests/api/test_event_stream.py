@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 from api.scripted import KEY, RESET, ScriptedServer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
 
@@ -88,7 +88,6 @@ def test_a_stream_may_end_with_its_connection(server, client, form):
     assert list(client.follow("e1")) == events
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_sequence_of_forms_in_any_pieces_is_read(data):
     names = data.draw(st.lists(st.sampled_from([name for name in FORMS if "last" not in name]), max_size=6))

@@ -1,8 +1,7 @@
 import json
-import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lk_jupyter.api._events import Finished, Output, parse
@@ -86,7 +85,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "100")), deadline=None)
 @given(JSON)
 def test_no_message_breaks_the_reader(message):
     for event in parse(json.dumps(message)):

@@ -5,7 +5,7 @@ import json
 import pytest
 from api.scripted import KEY, ScriptedServer
 from api.test_event_stream import CHUNKED, FORMS, HELLO, LAST_CHUNK, chunk
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lk_jupyter.api._client import Client
@@ -57,7 +57,6 @@ def test_few_events_are_left_alone():
     assert list(joined(pieces)) == pieces
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_flood_tells_the_same_as_its_events_one_by_one(data):
     events = data.draw(st.lists(st.one_of(PLAIN, PLAIN, FORM, ODD, st.just(MANY)), min_size=1, max_size=8))

@@ -1,5 +1,4 @@
 import json
-import os
 import random
 import sys
 import tracemalloc
@@ -8,7 +7,7 @@ from binascii import b2a_base64, crc32
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from patience import cpu_seconds
 
@@ -69,7 +68,6 @@ WRITTEN = [
 
 
 @pytest.mark.parametrize(("first", "last"), WRITTEN)
-@settings(max_examples=20)
 @given(places=st.lists(st.integers(0, 5000), max_size=6), words=st.text("a]7411;?^[-", max_size=8))
 def test_a_frame_whose_control_characters_a_server_changed_is_found_however_the_text_is_cut(
     made, first, last, places, words
@@ -243,7 +241,6 @@ def driver_aside(driver, number, text):
     return b"".join(line[:-1] for line in driver.lines("hide", {"text": text}, str(number), b"+")).decode()
 
 
-@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "30")), deadline=None)
 @given(
     streams=st.tuples(*[st.lists(st.one_of(LINES, LINES, TOLD), max_size=8)] * 2),
     order=st.randoms(use_true_random=False),
@@ -313,7 +310,6 @@ JSON = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.te
 SEQ = st.sampled_from(["1-1", "x", "-", "1-", "-1-1", "1-0", "9" * 20])
 
 
-@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "25")), deadline=None)
 @given(FOREIGN, JSON, SEQ, st.lists(st.integers(0, 500), max_size=4))
 def test_no_log_raises(driver, text, payload, seq, places):
     whole = text + packed(driver, json.dumps(payload).encode(), seq, parts=1) + text

@@ -6,19 +6,14 @@ import collections
 import decimal
 import json
 import math
-import os
 import types
 
 from hypothesis import HealthCheck, settings
 
 from lk_jupyter.remote import _lk_codec
 
-#: How many made-up values of each kind; many more by hand: LK_EXAMPLES=500.
-EXAMPLES = settings(
-    max_examples=int(os.environ.get("LK_EXAMPLES", "25")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+#: For made-up values of each kind; many more by hand: LK_EXAMPLES=500.
+EXAMPLES = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def there_and_back(*values, pickle=False):

@@ -1,10 +1,9 @@
 """Ids of runs: what enters as one, whoever names it, becomes file names, paths and lines of cells."""
 
-import os
 import sqlite3
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lk_jupyter.api.states import is_run_id
@@ -43,7 +42,6 @@ def test_a_server_places_no_log_file_where_it_likes(odd, home):
 
 
 @given(st.text(max_size=120))
-@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "50")), deadline=None)
 def test_every_id_is_one_plain_file_name(text):
     if is_run_id(text):
         assert text.isascii()
@@ -107,7 +105,6 @@ def test_a_damaged_journal_names_no_run(tmp_path):
 
 
 @given(st.dictionaries(st.sampled_from(sorted(journal_rows.FIELDS)), st.none() | st.integers(-(2**62), 2**62) | st.floats() | st.text(max_size=20) | st.binary(max_size=20) | st.just("{}") | st.just("[]")))  # fmt: skip  # noqa: E501
-@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "50")), deadline=None)
 def test_no_row_of_a_journal_raises(row):
     with sqlite3.connect(":memory:") as connection:
         connection.row_factory = sqlite3.Row

@@ -1,8 +1,7 @@
-import os
 from contextlib import closing
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lk_jupyter.runs.log import RunLog
@@ -91,7 +90,6 @@ def orders(draw):
     return made
 
 
-@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "40")), deadline=None)
 @given(
     orders=orders(),
     cut=st.integers(0, 16),

@@ -79,7 +79,7 @@ def shown_in_pieces(text, cuts, tmp_path, limit=1000):
     return written
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(database=None)
 @given(cuts=st.lists(st.integers(0, 130), max_size=8).map(sorted), secret=st.sampled_from([KEY, TOKEN]))
 @example(cuts=[9, 55, 61], secret=TOKEN)  # the first two parts of a web token are one, and a half of the third is none
 def test_no_cut_of_the_stream_shows_a_piece_of_a_secret(cuts, secret, tmp_path_factory):

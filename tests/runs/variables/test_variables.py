@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import sys
 import threading
@@ -18,7 +17,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
 
@@ -307,7 +306,6 @@ LEAVES = st.lists(
 )
 
 
-@settings(max_examples=int(os.environ.get("LK_EXAMPLES", "60")), deadline=None)
 @given(
     st.binary(max_size=50)
     | st.fixed_dictionaries(
