@@ -46,6 +46,8 @@ border-bottom:1px solid var(--lk-line);text-align:left}
 .lk-picture th,.lk-picture td{white-space:nowrap}
 .lk-picture thead th{white-space:normal}
 .lk-picture .lk-long{white-space:normal;min-width:24ch}
+.lk-picture .lk-folds{white-space:normal}
+@media (max-width:1100px){.lk-picture th,.lk-picture td{padding:0 4px}}
 .lk-picture tbody th{font-weight:500}
 .lk-picture p{margin:0 8px 8px;color:var(--lk-dim)}
 .lk-picture svg{vertical-align:middle;color:var(--lk-mark)}
@@ -79,8 +81,8 @@ Column = Sequence[str]
 class Table:
     """Rows of text under named columns; ``note`` is a line below, ``caption`` one above.
 
-    A column whose name is in ``right`` holds figures and is aligned to the right. The first column
-    names its row.
+    A column whose name is in ``right`` holds figures and is aligned to the right; one in ``folds`` becomes as narrow
+    as its words where the page is. The first column names its row.
     """
 
     columns: Sequence[str]
@@ -88,6 +90,7 @@ class Table:
     note: str = ""
     right: frozenset[str] = frozenset()
     caption: str = ""
+    folds: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Keep secrets and control characters out of it: cells hold names and labels that somebody gave."""
@@ -173,7 +176,10 @@ class Table:
 
     def _row(self, cells: Sequence[Cell]) -> str:
         styles = [self._style(name) for name in self.columns]
-        longs = [' class="lk-long"' if len(cell) > _BRIEF else "" for cell in cells]
+        longs = [
+            ' class="lk-folds"' if name in self.folds else ' class="lk-long"' if len(cell) > _BRIEF else ""
+            for name, cell in zip(self.columns, cells, strict=True)
+        ]
         first, *rest = [f"{style}{long}>{_html(cell)}" for style, long, cell in zip(styles, longs, cells, strict=True)]
         return f'<th scope="row"{first}</th>' + "".join(f"<td{cell}</td>" for cell in rest)
 

@@ -76,6 +76,10 @@ def test_an_export_to_html_says_each_fact_once(book, page, accessible, tmp_path,
     _is_said_once(outputs["bad"].inner_text(), "failed", "Traceback", "Hint:")
     _is_said_once(outputs["view"].inner_text(), "completed", "local cloud, no GPU", "hello")
     _is_said_once(outputs["fan"].inner_text(), "ModuleNotFoundError:", "like run 1")
+    page.set_viewport_size({"width": 480, "height": 900})
+    is_whole = "table => table.offsetWidth <= table.closest('.jp-Cell-outputWrapper').clientWidth"
+    assert outputs["fan"].locator("table").evaluate(is_whole)
+    page.set_viewport_size({"width": 1280, "height": 900})
     for name in ("pricing", "history"):
         accessible(outputs[name].locator("table").first)
         rows = outputs[name].locator("tbody tr:not(:has(.lk-long))")  # other tests leave long names in the history

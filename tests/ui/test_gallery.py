@@ -183,7 +183,7 @@ def _finds_nothing(page, script):
 
 
 @pytest.mark.timeout(900)
-def test_nothing_is_cut_off_moves_or_is_told_by_colour_only(gallery):
+def test_nothing_is_cut_off_moves_or_is_told_by_colour_only(gallery, accessible):
     page = gallery(width=1280 // 2)  # at 200 %
     page.emulate_media(reduced_motion="reduce")
     _finds_nothing(page, WHOLE)
@@ -202,6 +202,10 @@ def test_nothing_is_cut_off_moves_or_is_told_by_colour_only(gallery):
         assert header.get_by_role("status").inner_text()
         assert header.locator(".lk-run-header-sign svg").bounding_box()["width"] == 16
     page.screenshot(path=SCREENS / "gallery-forced-colors.png", full_page=True)
+    page.emulate_media(forced_colors="none")
+    gallery("dark-high-contrast", width=1024)
+    accessible(page)
+    page.screenshot(path=SCREENS / "gallery-high-contrast.png", full_page=True)
 
 
 #: The controls of each view, by number; which are reached by arrows from another; what two of a view are named alike.

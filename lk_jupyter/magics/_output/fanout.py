@@ -187,7 +187,8 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
     notes = [f"Best {score.name} is the {'highest' if score.highest else 'lowest'}." for score in scores]
     notes += [] if measured else ["GPU memory and use weren't measured: the cloud has no metrics of these runs."]
     notes += remarks_of({outcome.number: outcome.remarks for outcome in outcomes})
-    return Table(columns, rows, "\n".join([*notes, note]).strip(), right=frozenset(figures))
+    said = "\n".join([*notes, note]).strip()
+    return Table(columns, rows, said, right=frozenset(figures), folds=frozenset({"State", "Cost", "Remark"}))
 
 
 def _reasons(outcomes: Sequence[MemberResult], cause: str) -> dict[int, str]:
