@@ -299,11 +299,11 @@ def _functions_in(parcel: VariablePayload) -> Iterator[ast.stmt]:
     kinds = {value if isinstance(value, type) else type(value) for value in values}
     own = [part for kind in kinds if kind.__module__ == "__main__" for part in vars(kind).values()]
     for value in (*values, *own):
-        method = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
-        method = method.fget if isinstance(method, property) else method
-        function = getattr(method, "__wrapped__", method)
-        if isinstance(function, FunctionType) and function.__module__ == "__main__":
-            with suppress(OSError, TypeError, SyntaxError):  # no text is known
+        with suppress(Exception):  # no text is known, or the value answers as it likes
+            method = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+            method = method.fget if isinstance(method, property) else method
+            function = getattr(method, "__wrapped__", method)
+            if isinstance(function, FunctionType) and function.__module__ == "__main__":
                 yield from ast.parse(dedent(inspect.getsource(function))).body
 
 
