@@ -70,6 +70,12 @@ def read_by(code: str, namespace: Mapping[str, Any]) -> list[str]:
 #: Calls without arguments, and magics, that show every name.
 _ALL_NAMES, _ALL_MAGICS = {"globals", "locals", "vars", "dir"}, {"who", "whos", "who_ls", "reset", "reset_selective"}
 
+#: Calls that look for tests in ``__main__``, and calls that run a text.
+_OF_TESTS, _OF_TEXTS = (
+    re.compile(r"(doctest\.)?testmod|unittest\.main"),
+    {"eval", "exec", "run", "runctx", "timeit", "Timer"},
+)
+
 
 def reads_all(code: str) -> bool:
     """Whether the code looks at all names there are, such as by ``globals()`` or in ``__main__``."""
@@ -78,7 +84,13 @@ def reads_all(code: str) -> bool:
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         magics = (getattr(call.args[0], "value", "") for call in calls if _is_shell(call.func) and call.args)
         plain = (getattr(call.func, "id", "") in _ALL_NAMES and not call.args for call in calls)
-        return "__main__" in imported_names(tree) or any(plain) or any(magic in _ALL_MAGICS for magic in magics)
+        tests = (_OF_TESTS.fullmatch(ast.unparse(call.func)) for call in calls)
+        return (
+            "__main__" in imported_names(tree)
+            or any(plain)
+            or any(tests)
+            or any(magic in _ALL_MAGICS for magic in magics)
+        )
     return False
 
 
@@ -132,7 +144,7 @@ def _read_in_text(call: ast.Call) -> Iterator[str]:
     ]
     if function in {"query", "eval"}:
         yield from (name for text in texts for name in _IN_QUERY.findall(text))
-    if function in {"eval", "exec"}:
+    if function in _OF_TEXTS:
         yield from (name for text in texts for name in _names_in(text))
     if function in {"system", "getoutput", "run_line_magic", "run_cell_magic"} and _is_shell(call.func):
         found = [match for text in texts for match in _EXPANDED.findall(text)]

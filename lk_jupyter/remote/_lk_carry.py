@@ -165,6 +165,7 @@ _PLAIN = {
 }
 _NEVER = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.CodeType, range, slice)
 _NEVER = (*_NEVER, weakref.ref, types.BuiltinFunctionType, types.MethodType, property, classmethod, staticmethod)
+_NEVER = (*_NEVER, functools.cached_property)
 
 
 def inside(value):
@@ -870,10 +871,19 @@ def _reduced(value):
         return shell, ()
     if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
         return (import_module, (value.__name__,)) if sys.modules.get(value.__name__) is value else None
-    if type(value) is types.GeneratorType or type(value) in _OF_FILES or type(value).__name__ == "NpzFile":
+    if (
+        type(value) is types.GeneratorType
+        or (type(value) in _OF_FILES and not _stream(value))
+        or type(value).__name__ == "NpzFile"
+    ):
         return _of_generator(value) if type(value) is types.GeneratorType else _of_file(value)
-    found = place_of(value)
+    found = _stream(value) or place_of(value)
     return (named, found) if found else _of_error(value) or _weak(value) or _made_of_parts(value)
+
+
+def _stream(value):
+    """Return module and name of a stream that each side has; None for others."""
+    return next((("sys", name) for name in ("stdout", "stderr", "stdin") if getattr(sys, name) is value), None)
 
 
 def _of_error(error):
@@ -909,8 +919,10 @@ def fill_error(error, state):
 
 
 def _weak(value):
-    """Reduce what refers weakly to objects that live, and a view of a dict; None for others."""
+    """Reduce what refers weakly to objects that live, a view of a dict, and a cached property; None for others."""
     kind = type(value)
+    if kind is functools.cached_property:  # it may have a lock of its own
+        return kind, (value.func,), {"attrname": value.attrname}
     if kind is weakref.ref and value() is not None and value.__callback__ is None:
         return kind, (value(),)
     if kind is types.MappingProxyType:

@@ -505,6 +505,29 @@ def test_no_text_of_a_cell_takes_long_to_be_searched_for_attributes(text):
     assert time.process_time() - began < 1
 
 
+def test_a_class_with_a_cached_property_travels_with_what_it_has_kept(notebook):
+    exec(
+        "class Lazy:\n    made = 0\n    @functools.cached_property\n    def value(self):\n"
+        "        Lazy.made += 1\n        return Lazy.made\nlazy, other = Lazy(), Lazy()\nlazy.value",
+        notebook,
+    )
+    there = There(notebook, ["Lazy", "lazy", "other"])
+    assert (there.names["lazy"].value, there.names["Lazy"].value.attrname) == (1, "value")
+    exec("lazy.__dict__.clear(); other.x = 5; new = Lazy()", there.names)
+    assert there.back(notebook).missing == {}
+    assert (notebook["new"].__class__, vars(notebook["lazy"]), notebook["other"].x) == (notebook["Lazy"], {}, 5)
+    assert notebook["lazy"].value == 2
+
+
+def test_the_streams_of_one_side_are_those_of_the_other(notebook):
+    notebook.update(printer=functools.partial(print, file=sys.stderr), out=[sys.stdout])
+    there = There(notebook, ["printer", "out"])
+    assert (there.names["out"][0], there.names["printer"].keywords["file"]) == (sys.stdout, sys.stderr)
+    there.names["later"] = {"in": sys.stdin}
+    there.back(notebook)
+    assert notebook["later"]["in"] is sys.stdin
+
+
 def test_a_lru_cache_and_a_decorated_function_come_back(notebook):
     there = There(notebook, ["functools", "scaled"])
     there.names["cached"] = functools.lru_cache(there.names["scaled"])

@@ -477,7 +477,7 @@ def test_modules_in_folders_that_the_notebook_added_to_the_path_go_along(session
 
 def test_a_cell_that_looks_at_all_names_gets_those_that_can_travel(session):
     namespace = {"a": 1, "b": [2], "lock": threading.Lock()}
-    for code in ("sorted(globals())", "%whos"):
+    for code in ("sorted(globals())", "%whos", "import doctest\ndoctest.testmod()", "unittest.main(argv=[''])"):
         source = Source(code, namespace=namespace, is_cell=True)
         package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
         assert [sent.name for sent in package.parcel.inputs] == ["a", "b"]
@@ -711,6 +711,7 @@ def test_a_secret_in_a_variable_is_asked_about(session):
         ("get_ipython().system('echo {a} $b $$c {f(i)}')", ["a", "b", "f", "i"]),
         ("x = get_ipython().getoutput('ls {lr}')", ["lr"]),
         ("df.query('k > @lr and y < @x')", ["df", "lr", "x"]),
+        ("import cProfile; cProfile.run('df + lr')", ["df", "lr"]),
         ("eval('a + b')", ["a", "b"]),
         ("f('y ~ np.log(x)', df)", ["df", "f", "np", "x", "y"]),
     ],
