@@ -327,7 +327,7 @@ class Writer(cloudpickle.Pickler):
         if "changed size during iteration" in str(error) or "mutated during iteration" in str(error):
             return "changes while it is read: stop what changes it, such as a thread, and run the cell again"
         if "recursion" in str(error).lower():
-            return "is nested too deeply"
+            return "is nested too deeply: make it in the cell that uses it"
         return "holds what cannot be pickled ({}): make it in the cell that uses it".format(error)
 
     def share(self, values):

@@ -71,7 +71,7 @@ class Encoder:
         try:
             return self.node(value)
         except RecursionError:
-            error = CannotTravel("{} is nested too deeply".format(name))
+            error = CannotTravel("{} is nested too deeply: make it in the cell that uses it".format(name))
         except CannotTravel as refused:
             error = refused
         except ImportError as missing:
@@ -301,7 +301,7 @@ def why_not(value):  # noqa: PLR0911 (one for each reason)
     if isinstance(value, io.IOBase):
         return "is an open file, which belongs to this process: send its path, or what you have read from it"
     if kind.__module__ in OF_A_PROCESS:
-        return "is a {}, which belongs to this process".format(kind.__name__)
+        return "is a {}, which belongs to this process: make it in the cell that uses it".format(kind.__name__)
     if any(base.__module__ == "torch.nn.modules.module" for base in kind.__mro__):
         return "is a torch module: send its state_dict(), and make the module in the cell"
     where = "" if kind.__module__ == "__main__" else kind.__module__ + "."

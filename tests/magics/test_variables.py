@@ -56,7 +56,11 @@ def test_all_that_the_cell_reads_goes_along_by_itself(kernel):
     ("line", "code", "said"),
     [
         ("--in dff", "pass", "--in: this notebook has no variable dff. Nothing was sent. Did you mean df?"),
-        ("--in lock", "pass", "lock is a lock, which belongs to this process\nNothing was sent."),
+        (
+            "--in lock",
+            "pass",
+            "lock is a lock, which belongs to this process: make it in the cell that uses it\nNothing was sent.",
+        ),
         ("--in-all", "helper()", "helper is a function of this notebook: define it in the cell"),
         ("--out 1a", "pass", "--out takes variable names"),
     ],

@@ -868,7 +868,7 @@ def test_what_cannot_come_back_is_named_and_everything_else_comes():
     assert here["new"] == {"a": 1}
     assert here["box"].value == 1
     assert state.missing == {
-        "box": "box holds what is a lock, which belongs to this process",
+        "box": "box holds what is a lock, which belongs to this process: make it in the cell that uses it",
         "gen": "gen is a generator, which gives its values only once: make a list of it",
     }
 
