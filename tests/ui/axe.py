@@ -20,6 +20,19 @@ RUN = """async element => {
         around.forEach((one, at) => { one.style.height = heights[at]; });
     }
 }"""
+#: The buttons and links of ours that no name tells from another of the same view.
+NAMESAKES = """element => {
+    const known = new Map();
+    return [...element.querySelectorAll('button, a[href]')].filter(node => {
+        const view = node.closest('section[aria-label], [role=region], [role=listitem], .lk, .lk-statusbar');
+        if (!view || !node.checkVisibility() || node.closest('.lk-marked')) return false;
+        const name = node.getAttribute('aria-label') || node.innerText.trim();
+        const names = known.get(view) ?? known.set(view, new Set()).get(view);
+        const isTwice = names.has(name);
+        names.add(name);
+        return isTwice;
+    }).map(node => `two of one name: ${node.outerHTML.slice(0, 300)}`);
+}"""
 
 
 def findings(where: Page | Locator) -> list[str]:
@@ -28,6 +41,11 @@ def findings(where: Page | Locator) -> list[str]:
     if not page.evaluate("() => Boolean(window.axe)"):
         page.evaluate(Path(os.environ.get("AXE", NPM)).read_text("utf-8"))
     return [_named(found) for found in part.evaluate(RUN)["violations"] if found["impact"] in COUNTS]
+
+
+def namesakes(part: Locator) -> list[str]:
+    """Return the buttons and links of ours in a part that have the name of another of the same view."""
+    return part.evaluate(NAMESAKES)
 
 
 def _named(found: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from ui import axe
 from ui.notebook import picture, says_once
 
 LOAD = "%load_ext lk_jupyter"
@@ -88,6 +89,7 @@ def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_bill
     says_once(page, r"8\.76/h")
     expect(active.get_by_role("button", name="Abort several")).to_have_count(2)
     accessible(active)
+    assert not axe.namesakes(active)
     picture(page, "money-active")
     page.evaluate("document.activeElement.blur()")  # as where the button that had the focus is gone
     page.keyboard.press("Escape")

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
+from ui import axe
 from ui.notebook import OpenNotebook, picture, run_on, says_once
 from ui.traffic import Traffic
 
@@ -61,6 +62,7 @@ print("\\x1b[31mlast line\\x1b[0m")""",
     expect(document.get_by_role("status").nth(1)).to_have_text("1 of 2 lines, at line 2")
     expect(log.locator("mark")).to_have_text("last line")
     _pictures(book, page, "run-document", lambda: (accessible(document), accessible(panel)))
+    assert [*axe.namesakes(document), *axe.namesakes(panel)] == []
     document.get_by_role("tab", name="Log").press("ArrowRight")
     expect(document.get_by_role("tabpanel", name="Metrics")).to_contain_text(re.compile("GiB|No samples"))
     of_the_cell = page.evaluate("hits.length")
