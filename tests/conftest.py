@@ -120,6 +120,9 @@ WITHOUT = str(Path(__file__).parent / "without")
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+#: Each of dozens of object stores holds little, and looks for garbage less often.
+os.environ.setdefault("GOGC", "400")
+
 #: A shell that starts the tests in the background lets them, and all that they start, ignore interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
