@@ -36,9 +36,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory):
     with sync_playwright() as playwright:
         program = installed.find()
         assert program, installed.ADVICE
-        profile = tmp_path_factory.mktemp("chromium")
+        profile, size = tmp_path_factory.mktemp("chromium"), {"width": 1280, "height": 900}
         opened = playwright.chromium.launch_persistent_context(
-            profile, executable_path=program, args=FLAGS, viewport=notebook.SIZE
+            profile, executable_path=program, args=FLAGS, viewport=size
         )
         with opened as context:
             yield context
@@ -50,68 +50,38 @@ def forgiven() -> tuple[str, ...]:
     return ("Canceled future for",)
 
 
-@pytest.fixture(scope="package")
-def kept_pages(running_lab: lab.Lab):
-    """The page of Lab that the last test has left as it was, and how it was: to load another takes seconds."""
-    kept: dict[Page, str] = {}
-    yield kept
-    for page in kept:
-        page.close()
-
-
 @pytest.fixture
-def page(chromium: BrowserContext, forgiven: tuple[str, ...], request: pytest.FixtureRequest):
-    """An empty page, or for a test that opens a notebook one of Lab without any, if there is one.
-
-    The test fails when a script of the page did, or a module of an extension is missing.
-    """
+def page(chromium: BrowserContext, forgiven: tuple[str, ...]):
+    """An empty page; the test fails when a script of it did, or a module of an extension is missing."""
     expect.set_options(timeout=1000 * PATIENCE)
-    kept = request.getfixturevalue("kept_pages") if "open_notebook" in request.fixturenames else {}
-    page = next(iter(kept), None) or chromium.new_page()
+    page = chromium.new_page()
     page.set_default_timeout(1000 * PATIENCE)
     faults = []
-    said = []
-
-    def on_fault(fault):
-        faults.append(fault)
-
-    def on_console(words):
-        said.append(words.text)
-
-    page.on("pageerror", on_fault)
-    page.on("console", on_console)
+    missing = []
+    page.on("pageerror", lambda fault: faults.append(fault))  # noqa: PLW0108 (Playwright marks its handlers)
+    page.on("console", lambda said: missing.append(said.text) if "exist in shared scope" in said.text else None)
     yield page
-    if page in kept:
-        page.remove_listener("pageerror", on_fault)
-        page.remove_listener("console", on_console)
-    else:
-        page.close()
-    assert not [words for words in said if "exist in shared scope" in words]
+    page.close()
+    assert not missing
     ours = [fault for fault in faults if not fault.message.removeprefix("Error: ").startswith(forgiven)]
     assert not [f"{fault.message}\n{fault.stack}" for fault in ours]
 
 
 @pytest.fixture
-def open_notebook(running_lab: lab.Lab, page: Page, kept_pages: dict[Page, str], request: pytest.FixtureRequest):
+def open_notebook(running_lab: lab.Lab, page: Page, request: pytest.FixtureRequest):
     """A function that opens a notebook of these cells in Lab."""
-    book = notebook.OpenNotebook(page)
 
     def opened(*cells: str) -> notebook.OpenNotebook:
         name = f"{request.node.name}/notebook.ipynb"
         (running_lab.root / name).parent.mkdir(exist_ok=True)  # when it is tried again
         notebook.write(running_lab.root / name, *cells)
         running_lab.start_kernel(name)
-        if page in kept_pages:
-            book.open(name)
-        else:
-            book.load(f"{running_lab.url}/lab/tree/{name}?token={running_lab.token}&reset")
-            kept_pages[page] = book.surroundings()
-        return book
+        found = notebook.OpenNotebook(page)
+        found.load(f"{running_lab.url}/lab/tree/{name}?token={running_lab.token}&reset")
+        return found
 
     yield opened
-    if book.leave() != kept_pages.get(page):
-        kept_pages.pop(page, None)
-        page.close()  # before its kernels end, which it would tell
+    page.close()  # before its kernels end, which it would tell
     running_lab.end_kernels()
 
 

@@ -27,31 +27,6 @@ COMMAND = """([id, args]) => {
 }"""
 COMMANDS_ENDED = "() => !window.unended"
 SELECT = "cell => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = cell; }"
-#: Close what the main area shows, without a question; open the side bar where a test has closed it.
-LEAVE = """() => {
-    const { shell } = window.jupyterapp;
-    for (const widget of [...shell.widgets('main')].filter(widget => widget.context)) {
-        widget.context.model.dirty = false;
-        widget.close();
-    }
-    shell.expandLeft();
-}"""
-NOTHING_IS_OPEN = "() => ![...window.jupyterapp.shell.widgets('main')].some(widget => widget.context)"
-CLOSE_LAUNCHER = """() => {
-    const all = [...window.jupyterapp.shell.widgets('main')];
-    all.filter(widget => !widget.context).forEach(widget => widget.close());
-}"""
-#: What a test may leave to the next one around its notebook; what Lab loads at first use adds names of its own.
-SURROUNDINGS = """() => {
-    const { shell } = window.jupyterapp;
-    const area = name => [...shell.widgets(name)].map(({ id, isVisible }) => [id, isVisible]);
-    return JSON.stringify([
-        ['left', 'right', 'down', 'top', 'menu'].map(area),
-        [shell.leftCollapsed, shell.rightCollapsed, innerWidth, innerHeight],
-        [document.body.dataset, { ...localStorage }, document.querySelectorAll('.jp-Dialog, .lm-Menu').length],
-        Object.keys(window).filter(name => !/webpack|mathjax|axe|unended/i.test(name)).sort(),
-    ]);
-}"""
 #: The texts that somebody sees or can scroll to, at most of one cell: no twin for screen readers alone, no code.
 WRITTEN = """cell => {
     const cells = [...document.querySelectorAll('.jp-NotebookPanel .jp-Cell')].filter(one => one.checkVisibility());
@@ -76,8 +51,6 @@ SCREENS = Path(__file__).parents[2] / ".out" / "screens"
 WANTED = "LK_PICTURES" in os.environ
 #: Whether what is alike is shown in all its forms: by day the gallery alone is seen in dark.
 NIGHT = "LK_NIGHTLY" in os.environ
-#: Of the window.
-SIZE = {"width": 1280, "height": 900}
 #: Milliseconds from one look at the page to the next; the default is every frame, which takes a core.
 LOOK = 50
 
@@ -150,26 +123,6 @@ class OpenNotebook:
         """Load the page of this notebook and wait for its kernel."""
         self.page.goto(url)
         self._loaded(KERNEL_IS_READY)
-
-    def open(self, path: str) -> None:
-        """Open a notebook in a page of Lab that is loaded, and wait for its kernel."""
-        self.command("docmanager:open", path=path)
-        self.ended()
-        self.page.evaluate(CLOSE_LAUNCHER)
-        self.page.wait_for_function(KERNEL_IS_READY, timeout=1000 * PATIENCE, polling=LOOK)
-
-    def surroundings(self) -> str:
-        """Return how Lab is around the notebook."""
-        return self.page.evaluate(SURROUNDINGS)
-
-    def leave(self) -> str | None:
-        """Close the notebook without saving it; return how Lab is then, or None where the page is without it."""
-        if self.page.is_closed() or not self.page.evaluate("() => Boolean(window.jupyterapp)"):
-            return None
-        self.page.set_viewport_size(SIZE)
-        self.page.evaluate(LEAVE)
-        self.page.wait_for_function(NOTHING_IS_OPEN, timeout=1000 * PATIENCE, polling=LOOK)
-        return self.surroundings()
 
     def reload(self) -> None:
         """Load the page again; the kernel goes on with what it does."""

@@ -16,12 +16,6 @@ LOAD = "%load_ext lk_jupyter"
 STARTED = re.compile("RunningA100 · .*≈ 0")
 
 
-@pytest.fixture
-def kept_pages():
-    """None: these tests see the panel from its first moment, with all that passes."""
-    return {}
-
-
 @pytest.mark.timeout(900)
 def test_a_run_is_seen_from_its_start_to_its_end_and_no_secret_reaches_the_browser(
     open_notebook, page, cloud, accessible, tmp_path
