@@ -186,7 +186,7 @@ def test_what_companions_say_stands_below_the_table_with_the_lanes_it_is_about(k
     cell = kernel.run("%%lk_run --gpu A100 --sweep x=0,1,2\nif x < 2: import nothing_of_this_name")
     assert "nothing_of_this_name" in cell.shown[1]
     assert cell.shown[1].count("-r nothing") <= 1
-    assert "(lanes 1, 2)" in cell.shown[1]
+    assert "(runs 1, 2)" in cell.shown[1]
 
 
 def test_one_failed_lane_is_a_result_unless_strict(kernel):

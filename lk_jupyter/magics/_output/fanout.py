@@ -211,7 +211,7 @@ def remarks_of(lanes: Mapping[int, Sequence[str]]) -> list[str]:
         for remark in remarks:
             about.setdefault(remark, []).append(str(number))
     return [
-        remark if len(numbers) == len(lanes) else f"{remark} (lane{'s' * (len(numbers) > 1)} {', '.join(numbers)})"
+        remark if len(numbers) == len(lanes) else f"{remark} (run{'s' * (len(numbers) > 1)} {', '.join(numbers)})"
         for remark, numbers in about.items()
     ]
 
