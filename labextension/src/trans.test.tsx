@@ -156,7 +156,14 @@ const seen = {
 const files = { onFetch: nothing, onSave: nothing, onDelete: nothing };
 const preview = { seen, isBusy: false, onLoad: nothing, files };
 const card = {
-  ...{ title: 'DATA', run: { state: 'DATA', name: 'DATA' }, reason: 'DATA', local: true, ended: false, stopping: false },
+  ...{
+    title: 'DATA',
+    run: { state: 'DATA', name: 'DATA' },
+    reason: 'DATA',
+    local: true,
+    ended: false,
+    stopping: false
+  },
   ...{ held: true, deaf: false, onStop: later, onDetach: later }
 };
 const bills: Record<CostIs, Bill> = {

@@ -63,11 +63,6 @@ export class ActivePopup extends ReactWidget {
           time: ''
         };
       });
-    return (
-      <ActiveNow
-        active={[...runs, ...rented]}
-        onOpenPanel={() => void commands.execute(COMMANDS.openPanel)}
-      />
-    );
+    return <ActiveNow active={[...runs, ...rented]} onOpenPanel={() => void commands.execute(COMMANDS.openPanel)} />;
   }
 }
