@@ -76,20 +76,20 @@ class Refused(Exception):
 @contextmanager
 def silent():
     """Drop what this thread prints: methods with which classes pickle may print, and no code of the cell calls them."""
-    own, before = get_ident(), {}
+    own, before = get_ident(), []
 
     def muted(write):
         return lambda text: len(text) if get_ident() == own else write(text)
 
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "__dict__") and stream not in before:
-            before[stream] = vars(stream).get("write")
+    for stream in {id(stream): stream for stream in (sys.stdout, sys.stderr)}.values():
+        if hasattr(stream, "__dict__"):
+            before.append((stream, vars(stream).get("write")))
             with suppress(AttributeError):  # a stream that nobody may change
                 stream.write = muted(stream.write)
     try:
         yield
     finally:
-        for stream, write in before.items():
+        for stream, write in before:
             vars(stream).pop("write", None)
             if write is not None:
                 stream.write = write

@@ -114,6 +114,7 @@ def test_a_run_costs_the_same_everywhere_and_the_status_bar_sums_up_what_is_bill
     expect(row).to_contain_text("completed, A100")  # the panel hears of the end after the cell
     row.get_by_role("button").first.click()
     document = page.locator(".lk-document").get_by_role("region", name="Run")
+    expect(document).to_contain_text("Completed")  # until then the notebook is in view, with three runs
     says_once(page, "Completed")
     billed = cloud.http.get("billing/history", params={"limit": 1}).json()["executions"][0]["billed"]
     assert {in_cell, credits_in(row), credits_in(document)} == {f"{float(billed):.4f}"}

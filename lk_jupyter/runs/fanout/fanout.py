@@ -64,6 +64,8 @@ class FanOut:
         >>> fan.cost <= fan.worst_case
         True
         >>> fan.raise_failure(strict=True)
+        >>> fan.cause
+        ''
         >>> fan.abort()
     """
 
