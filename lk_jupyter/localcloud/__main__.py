@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import getpass
 import json
 import sys
@@ -36,6 +37,7 @@ def main() -> int:
 
 
 def _serve(data: Path, port: int, options: CloudOptions) -> None:
+    gc.disable()  # until the server has started: what is made by then stays
     from lk_jupyter.localcloud.server import serve  # noqa: PLC0415 (--help answers without it)
 
     serve(data, port, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -67,6 +68,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._cloud.start()
         await super().startup(sockets)
+        gc.freeze()  # as it was disabled for the start
+        gc.enable()
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
