@@ -11,5 +11,5 @@
 | compare machines | `test_machine_picker.py`: a machine is found, chosen and run on |
 | rent and return a machine | `test_panel.py`: the sections of the panel, ``_rented`` |
 
-Each counts how often the whole page writes a state: once (``notebook.times_written`` says what that is).
+Each counts how often the whole page writes a state: once (``notebook.says_once`` says what that is).
 """

@@ -68,21 +68,21 @@ def picture(shown: Page | Locator, name: str) -> None:
         shown.screenshot(path=SCREENS / f"{name}.png")
 
 
-def times_written(page: Page, state: str, cell: int | None = None) -> int:
-    """Count how often the page says a state: a word for what a run, VM or file is, a balance, a burn rate, a progress.
-
-    All that is open counts: notebook, panel, document, status bar, menus and questions. Of the cells only ``cell`` does
-    if it is given, as each says the state of its own runs. What a run costs is no state: each list of runs says it.
-    """
-    return len(re.findall(rf"(?<![\w.]){state}(?![\w])", page.evaluate(WRITTEN, cell), re.IGNORECASE))
-
-
 def says_once(page: Page, *states: str, cell: int | None = None) -> None:
-    """Wait until the page says each of these states, and fail where it says one more than once."""
+    """Wait until the page says each of these states, and fail where it says one more than once then.
+
+    A state is a word for what a run, VM or file is, a balance, a burn rate or a progress. All that is open counts:
+    notebook, panel, document, status bar, menus and questions. Of the cells only ``cell`` does if it is given, as each
+    says the state of its own runs. What a run costs is no state: each list of runs says it.
+    """
     for state in states:
-        page.wait_for_function(f"([state, cell]) => RegExp(state, 'i').test(({WRITTEN})(cell))", arg=[state, cell])
-        said = times_written(page, state, cell)
-        assert said == 1, f"{state!r} is written {said} times:\n{page.evaluate(WRITTEN, cell)}"
+        words = rf"(?<![\w.]){state}(?![\w])"
+        seen = page.wait_for_function(
+            f"([words, cell]) => {{ const text = ({WRITTEN})(cell); return RegExp(words, 'i').test(text) && text }}",
+            arg=[words, cell],
+        ).json_value()
+        said = len(re.findall(words, seen, re.IGNORECASE))
+        assert said == 1, f"{state!r} is written {said} times:\n{seen}"
 
 
 def run_on(page: Page, card: str) -> None:
