@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from io import BytesIO
@@ -51,17 +52,21 @@ def words(text: str) -> bytes:
     return _stored(image)
 
 
-@cache
 def _font() -> Any:
     """Return the font of words, or None where there is none; matplotlib itself takes half a second to import."""
     matplotlib = find_spec("matplotlib")
-    try:
-        from PIL import ImageFont  # noqa: PLC0415 (where something is to be drawn)
-    except ImportError:
-        return None
     places = (matplotlib.submodule_search_locations or ()) if matplotlib else ()
     files = [file for place in places if (file := Path(place, _FONT)).exists()]
-    return ImageFont.truetype(files[0], _SIZE, layout_engine=ImageFont.Layout.BASIC) if files else None
+    with suppress(ImportError):
+        return _opened(files[0]) if files else None
+    return None
+
+
+@cache
+def _opened(file: Path) -> Any:
+    from PIL import ImageFont  # noqa: PLC0415 (it comes with matplotlib)
+
+    return ImageFont.truetype(file, _SIZE, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _drawn(draw: Callable[[Any], object]) -> bytes:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 from fastapi import HTTPException
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lk_jupyter.localcloud.billing.ledger import CREDITS, DEBITS, Ledger
@@ -176,6 +176,7 @@ def replay(books, history):
     return expected
 
 
+@settings(max_examples=60)  # it is money
 @given(history=histories)
 def test_all_views_agree_whatever_happened(tmp_path_factory, history):
     books = Books(tmp_path_factory.mktemp("books") / "cloud.sqlite")

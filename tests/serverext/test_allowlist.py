@@ -3,7 +3,7 @@
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lk_jupyter.api._endpoint import ENDPOINTS
@@ -15,6 +15,7 @@ PIECES = st.sampled_from([*NAMES, *STEPS, "%ff", "é"])
 PATHS = st.lists(PIECES | st.text(max_size=6), max_size=7).map("/".join) | st.lists(PIECES, max_size=6).map("".join)
 
 
+@settings(max_examples=150)  # it decides what a page may ask
 @given(st.sampled_from(["GET", "POST", "DELETE", "PUT", "PATCH", "X"]), PATHS)
 def test_no_path_of_a_browser_leads_to_another_operation(method, raw):
     try:

@@ -113,15 +113,20 @@ export function wordsOf(cloud: Cloud, lowest: number): string {
   const active = [...going.map(run => machineName(run.machine)), ...rented];
   const parts = [
     told.organization?.name,
-    left === null ? null : left < lowest ? lowWords(left, cloud) : cloud.showsMoney ? null : creditsWords(left),
+    balanceWords(left, lowest, cloud.showsMoney),
     active.length ? trans.__('▶ %1', active.join(', ')) : null,
     burnRate?.things.length && !cloud.showsMoney ? burnRateWords(burnRate) : null
   ].filter(Boolean);
   return `☁ ${parts.join(' · ') || trans.__('GPU cloud')}`;
 }
 
-const creditsWords = (left: number) => trans.__('%1 credits', credits(left));
-
-function lowWords(left: number, { showsMoney }: Cloud): string {
-  return showsMoney ? trans.__('⚠ low balance') : trans.__('⚠ low: %1', creditsWords(left));
+function balanceWords(left: number | null, lowest: number, isShown: boolean): string | null {
+  if (left === null) {
+    return null;
+  }
+  const words = trans.__('%1 credits', credits(left));
+  if (left < lowest) {
+    return isShown ? trans.__('⚠ low balance') : trans.__('⚠ low: %1', words);
+  }
+  return isShown ? null : words;
 }

@@ -180,13 +180,13 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     near = _near_paths() if carries else ()
     local = local_files(names, source.folder, near)
     paths = {**local, **_asked_files(options.files, source.folder)}
+    whole = ast.Module([*tree.body, *_functions_in(parcel)], []) if carries else tree
     if carries:
-        code_that_goes = ast.Module([*tree.body, *_functions_in(parcel)], [])
-        paths = {**_named_files(code_that_goes, source.folder, parcel), **paths}
+        paths = {**_named_files(whole, source.folder, parcel), **paths}
     files, binary = _contents(paths)
     binary |= {name: b64encode(files.pop(name).encode()).decode() for name in list(files) if name.startswith("..")}
     _check_places({**files, **binary}, source)
-    folders = _named_folders(code_that_goes if carries else tree, source.folder, parcel)
+    folders = _named_folders(whole, source.folder, parcel)
     rest = {"files": binary, "folders": folders}
     if carries and parcel.origin:
         sent = {name: sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
