@@ -43,12 +43,15 @@ export function machineName(profile: string): string {
   return profile.startsWith('gpu.') ? profile.slice(4).toUpperCase() : profile;
 }
 
+// Made once: a list of runs says hundreds of dates a second while it is scrolled.
+const TIME = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
+const DATE = new Intl.DateTimeFormat([], { month: 'short', day: 'numeric' });
+const DAY = new Intl.DateTimeFormat([], { weekday: 'short', month: 'short', day: 'numeric' });
+
 /** When something was, in Unix seconds: the time of a day that has not ended, the date before. */
 export function when(at: number, now: number): string {
   const [then, today] = [new Date(at * 1000), new Date(now * 1000)];
-  return then.toDateString() === today.toDateString()
-    ? then.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
-    : then.toLocaleDateString([], { month: 'short', day: 'numeric' });
+  return (then.toDateString() === today.toDateString() ? TIME : DATE).format(then);
 }
 
 /** The day of a moment, as a heading. */
@@ -57,9 +60,7 @@ export function day(at: number, now: number): string {
   if (then === today) {
     return trans.__('Today');
   }
-  return then === yesterday
-    ? trans.__('Yesterday')
-    : new Date(at * 1000).toLocaleDateString(undefined, { weekday: 'short', month: 'short', day: 'numeric' });
+  return then === yesterday ? trans.__('Yesterday') : DAY.format(at * 1000);
 }
 
 /** A moment of the API in Unix seconds; one without a zone is UTC. */
