@@ -235,9 +235,14 @@ def _forms_of(frame: Any) -> dict[str, str]:
 
 
 def grid(frame: Any) -> Table:
-    """Return the first rows of a DataFrame: numbers right with five significant digits, nulls counted."""
+    """Return the first rows of a DataFrame: numbers right with five significant digits, nulls counted.
+
+    Columns without any value are named below the rows.
+    """
     is_numbered = frame.index.name is None and type(frame.index).__name__ == "RangeIndex"
-    flat = frame if is_numbered else frame.reset_index(allow_duplicates=True)
+    whole = frame if is_numbered else frame.reset_index(allow_duplicates=True)
+    filled = [whole.empty or _has_value(column) for _, column in whole.items()]
+    flat = whole.loc[:, filled]
     counts = flat.isna().sum().tolist()
     columns = [_counted(str(name), count) for name, count in zip(flat.columns, counts, strict=True)]
     top = flat.head(MOST)
@@ -249,7 +254,13 @@ def grid(frame: Any) -> Table:
     by_column = zip(columns, zip(*values, strict=True), strict=True) if values else ()
     right = frozenset(name for name, column in by_column if _are_numbers(column))
     cells = [[NULL if value is None else _value(value) for value in row] for row in values]
-    return Table(columns, cells, rest(len(flat), MOST, _SHOWN), right)
+    empty = [str(name) for name, is_filled in zip(whole.columns, filled, strict=True) if not is_filled]
+    notes = [rest(len(flat), MOST, _SHOWN), "No values: " + ", ".join(empty) if empty else ""]
+    return Table(columns, cells, "\n".join(filter(None, notes)), right)
+
+
+def _has_value(column: Any) -> bool:
+    return any(not isinstance(value, str) or value for value in column[column.notna()])
 
 
 NULL = Drawing("<small>null</small>", "null")

@@ -92,6 +92,11 @@ def test_a_data_frame_looks_like_every_table_and_stays_one():
     assert pickle.loads(pickle.dumps(frame)).equals(frame)
     long = grid(pandas.DataFrame({"n": range(70)}))
     assert long.note == "… and 10 more: they are in the DataFrame."
+    spare = grid(
+        pandas.DataFrame({"run": ["a", "b"], "labels": ["", ""], "cost": [None, float("nan")], "n": [[], [1]]})
+    )
+    assert (spare.columns, spare.note) == (("run", "n"), "No values: labels, cost")
+    assert grid(pandas.DataFrame({"run": []})).columns == ("run",)
 
 
 def test_a_row_that_a_line_is_too_short_for_goes_on_below():
