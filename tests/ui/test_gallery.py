@@ -182,6 +182,13 @@ def _finds_nothing(page, script):
     assert page.evaluate(script) == []
 
 
+#: Bars that have the color of the page around them, by class; an empty one is none.
+FLAT = """() => [...document.querySelectorAll('.lk-bar, .lk-meter > span, .lk-run-header-limit > div')]
+    .filter(bar => bar.getBoundingClientRect().width)
+    .filter(bar => getComputedStyle(bar).backgroundColor === getComputedStyle(document.body).backgroundColor)
+    .map(bar => bar.parentElement.className)"""
+
+
 @pytest.mark.timeout(900)
 def test_nothing_is_cut_off_moves_or_is_told_by_colour_only(gallery, accessible):
     page = gallery(width=1280 // 2)  # at 200 %
@@ -201,6 +208,7 @@ def test_nothing_is_cut_off_moves_or_is_told_by_colour_only(gallery, accessible)
     for header in page.locator(".lk-run-header").all():
         assert header.get_by_role("status").inner_text()
         assert header.locator(".lk-run-header-sign svg").bounding_box()["width"] == 16
+    assert page.evaluate(FLAT) == []
     page.screenshot(path=SCREENS / "gallery-forced-colors.png", full_page=True)
     page.emulate_media(forced_colors="none")
     gallery("dark-high-contrast", width=1024)
