@@ -47,7 +47,8 @@ class Cell:
     """The author's file as the driver runs it.
 
     ``source`` is what the author wrote, where that is more than Python. ``first`` is a line to run
-    before it; ``show_last`` is whether its last expression is shown, or ``all`` expressions.
+    before it; ``show_last`` is whether its last expression is shown, or ``all`` expressions; ``is_cell`` is whether
+    each statement is compiled alone, ``flags`` are of what earlier cells have imported from the future.
     """
 
     name: str
@@ -55,6 +56,8 @@ class Cell:
     source: str = ""
     first: str = ""
     show_last: bool | str = False
+    is_cell: bool = False
+    flags: int = 0
 
 
 def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: Sequence[str] = ()) -> dict[str, str]:
@@ -69,6 +72,8 @@ def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: S
         "source": cell.source if cell.source != cell.text else "",
         "first": cell.first,
         "show_last": cell.show_last,
+        "is_cell": cell.is_cell,
+        "flags": cell.flags,
         "parts": {part.name: part.settings for part in parts},
         **({"look": list(look)} if look else {}),
     }

@@ -67,6 +67,7 @@ _TOP_LEVEL_AWAIT = 0x2000
 _VARIED, _KEYWORDS = 0x04, 0x08
 _ANY = _VARIED | _KEYWORDS
 _CACHED = type(functools.lru_cache(len))
+_OF_DICTS = ("keys", "values", "items")
 
 
 class Refused(Exception):
@@ -99,15 +100,143 @@ def silent():
 
 
 def _held_by_generator(made):
-    """Return whether a generator begins or has ended; in between it holds its place in the code."""
-    frame = made.gi_frame
-    if frame is None:
-        return _ENDED
+    """Return whether a generator begins or has ended, else where it is. Raises Refused.
+
+    An expression with one loop may be anywhere: what it loops over has the place.
+    """
+    if made.gi_frame is None:
+        return [_ENDED]
+    if _is_one_loop(made.gi_code):
+        return [_BEGINS, made.gi_frame.f_locals[_LOOPED]]
     import inspect
 
-    if inspect.getgeneratorstate(made) != inspect.GEN_CREATED:
+    if inspect.getgeneratorstate(made) == inspect.GEN_CREATED:
+        return [_BEGINS]
+    if not _may_run_again(made):
         raise Refused(_values.why_not(made))
-    return _BEGINS
+    return [_place_in(made)]
+
+
+#: What a generator expression names the iterator of its first loop.
+_LOOPED = ".0"
+
+
+@functools.lru_cache(maxsize=64)
+def _is_one_loop(code):
+    """Whether this is the code of a generator expression with one ``for`` and no ``await``."""
+    if code.co_name != "<genexpr>" or code.co_varnames[:1] != (_LOOPED,):
+        return False
+    found = [step.opname for step in dis.get_instructions(code)]
+    return found.count("FOR_ITER") == 1 and not _DELEGATES.intersection(found)
+
+
+# A generator that was begun has its place in the code, which cannot be set. It is made again and run to that place,
+# if all that it does until then is known to do nothing else than before.
+
+_DELEGATES = {"SEND", "YIELD_FROM", "GET_AWAITABLE"}
+_CHANGES = {
+    "STORE_GLOBAL",
+    "DELETE_GLOBAL",
+    "STORE_ATTR",
+    "STORE_SUBSCR",
+    "DELETE_SUBSCR",
+    "IMPORT_NAME",
+    "STORE_DEREF",
+}
+_PURE = {
+    "abs", "all", "any", "ascii", "bin", "bool", "bytes", "chr", "complex", "dict", "divmod", "enumerate", "filter",
+    "float", "format", "frozenset", "hex", "int", "isinstance", "issubclass", "iter", "len", "list", "map", "max",
+    "next", "oct", "ord", "pow", "print", "range", "repr", "reversed", "round", "set", "slice", "sorted", "str", "sum",
+    "tuple", "type", "zip",
+}  # fmt: skip
+_PURE_METHODS = {
+    "append", "capitalize", "count", "endswith", "extend", "format", "get", "index", "isalnum", "isalpha", "isdigit",
+    "islower", "isspace", "isupper", "items", "join", "keys", "lower", "lstrip", "replace", "rsplit", "rstrip",
+    "split", "startswith", "strip", "title", "upper", "values",
+}  # fmt: skip
+_STEPS = 10_000
+
+
+def _may_run_again(made):
+    """Whether a generator is one of the notebook, of which all steps until now can be repeated."""
+    frame, code = made.gi_frame, made.gi_code
+    if frame.f_globals is not sys.modules["__main__"].__dict__ or not _is_pure(code, frame.f_globals):
+        return False
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "CACHE", "NOP")]
+    after = (steps[at + 1].opname for at, step in enumerate(steps) if step.opname == "YIELD_VALUE")
+    stored = {str(step.argval) for step in steps if step.opname.startswith(("STORE_FAST", "DELETE_FAST"))}
+    given = [*code.co_varnames[: _count_of(code)], *code.co_freevars]
+    values = dict(frame.f_locals)
+    return (
+        all(name == "POP_TOP" for name in after)
+        and not any(name in text for text in stored for name in given)
+        and all(name in values and _is_fixed(values[name], code) for name in given)
+    )
+
+
+def _count_of(code):
+    return code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARIED) + bool(code.co_flags & _KEYWORDS)
+
+
+def _is_fixed(value, code=None):
+    """Whether what such a generator was given is not changed by its code."""
+    is_kept = code is not None and not {"append", "extend"}.intersection(code.co_names)
+    return type(value) is range or (_is_plain(value) and (is_kept or not isinstance(value, (list, dict, set))))
+
+
+def _is_pure(code, namespace, depth=3):
+    """Whether code changes nothing but its own values, and calls nothing that might."""
+    steps = list(dis.get_instructions(code))
+    if depth == 0 or any(step.opname in _CHANGES or step.opname in _DELEGATES for step in steps):
+        return False
+    methods = {step.argval for step in steps if step.opname in ("LOAD_ATTR", "LOAD_METHOD")}
+    if not methods <= _PURE_METHODS:
+        return False
+    for name in globals_of(code):
+        value = namespace.get(name)
+        if name not in namespace:
+            kind = getattr(sys.modules["builtins"], name, None)
+            if name not in _PURE and not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                return False
+        elif type(value) is types.FunctionType and value.__module__ == "__main__":
+            if not _is_pure(value.__code__, namespace, depth - 1):
+                return False
+        elif not _is_fixed(value):
+            return False
+    inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
+    return all(_is_pure(part, namespace, depth - 1) for part in inner)
+
+
+def _place_in(made):
+    """Return where a generator is: its step, and what it holds there, such as iterators."""
+    frame = made.gi_frame
+    own = frame.f_locals, frame.f_globals, frame.f_builtins
+    held = gc.get_referents(made, *(part for part in gc.get_referents(made) if part is frame))
+    return [frame.f_lasti, *sorted(_told(part) for part in held if not any(part is of for of in own))]
+
+
+def _told(value, depth=4):
+    """Return a value as text: of iterators what they will give, of others that aren't plain their class."""
+    if (
+        depth
+        and type(value).__module__ == "builtins"
+        and hasattr(value, "__next__")
+        and hasattr(value, "__length_hint__")
+    ):
+        return "{} {}".format(type(value).__name__, [_told(part, depth - 1) for part in value.__reduce__()])
+    if depth and type(value) in (list, tuple):
+        return "{} {}".format(type(value).__name__, [_told(part, depth - 1) for part in value])
+    return repr(value) if type(value) in _ATOMS or type(value) is range else type(value).__name__
+
+
+def run_to(made, place):
+    """Let a generator run until it is at this place. Raises Refused where it never comes there."""
+    with suppress(Exception):
+        for _ in range(_STEPS):
+            if made.gi_frame.f_lasti == place[0] and _place_in(made) == place:
+                return
+            next(made)
+    raise Refused(_values.why_not(made))
 
 
 #: Bytes of an open file that travels: the file goes along.
@@ -139,6 +268,106 @@ def _held_by_file(file):
         raise Refused(_values.why_not(file)) from None
 
 
+#: Bytes of a database in memory that travels, and values of rows that wait to be read.
+_DATABASE, _WAITING = 50_000_000, 30_000
+_OF_DATABASES = ("row_factory", "text_factory", "isolation_level")
+
+#: Cursors of SQLite → the statement that gave them their rows here. Rows of others could be lost when they are read.
+_given_rows = weakref.WeakKeyDictionary()
+
+
+def _is_database(value):
+    sqlite = sys.modules.get("sqlite3")
+    return sqlite is not None and type(value) in (sqlite.Connection, sqlite.Cursor)
+
+
+def _held_by_database(value):
+    """Return what a connection to SQLite has in memory, or the path of its file, and how it is set; nothing if closed.
+
+    Of a cursor the rows that wait to be read.
+    """
+    if hasattr(value, "connection"):
+        return _waiting_rows(value)
+    try:
+        places = [place for _, name, place in value.cursor().execute("PRAGMA database_list") if name == "main"]
+    except Exception:
+        return []
+    options = [getattr(value, name) for name in _OF_DATABASES]
+    if places[0]:
+        if value.in_transaction:
+            raise Refused("has changes that are not committed: call its commit() in the cell that makes them")
+        return [os.path.relpath(places[0]), options]
+    if not hasattr(value, "serialize"):
+        raise Refused(_values.why_not(value))
+    content = value.serialize()
+    if len(content) > _DATABASE:
+        raise Refused("has {:,} bytes in memory: connect to a file instead".format(len(content)))
+    return [content, options]
+
+
+def _waiting_rows(cursor):
+    """Return the names and the rows that a cursor has yet to give; it has them still."""
+    statement = _statement_of(cursor)
+    if not cursor.description or statement is None:
+        return []
+    reason = "has rows that were not read: read them in the cell that asks for them, such as by fetchall()"
+    if __package__ and _given_rows.get(cursor) is not statement:
+        raise Refused(reason)
+    names, before = [column[0] for column in cursor.description], cursor.row_factory
+    cursor.row_factory = None
+    rows = cursor.fetchall()
+    cursor.row_factory = before
+    if not rows or len(rows) * len(names) > _WAITING:
+        raise Refused(reason)
+    _fill_cursor(cursor, [names, rows])
+    return [names, rows]
+
+
+def _statement_of(cursor):
+    """Return what a cursor runs, until it has given its last row."""
+    return next((part for part in gc.get_referents(cursor) if type(part).__name__ == "Statement"), None)
+
+
+def _fill_cursor(cursor, held):
+    """Let a cursor wait with rows, or without."""
+    if not held:
+        cursor.execute("SELECT 1 WHERE 0").fetchall()
+        return
+    names, rows = held
+    columns = ", ".join('"{}"'.format(name.replace('"', '""')) for name in names)
+    values = ", ".join(["({})".format(", ".join("?" * len(names)))] * len(rows))
+    text = "WITH rows({}) AS (VALUES {}) SELECT * FROM rows".format(columns, values)
+    cursor.execute(text, [value for row in rows for value in row])
+    _given_rows[cursor] = _statement_of(cursor)
+
+
+def make_database(held):
+    """Open what a connection of the other side is open to."""
+    path = held[0] if held and isinstance(held[0], str) else ":memory:"
+    _made_here(path)
+    made = import_module("sqlite3").connect(path, check_same_thread=False)
+    fill_database(made, held)
+    return made
+
+
+def fill_database(value, held):
+    """Let a connection or a cursor hold what the one of the other side holds."""
+    if hasattr(value, "connection"):
+        _fill_cursor(value, held)
+    elif not held:
+        value.close()
+    else:
+        if isinstance(held[0], bytes):
+            value.deserialize(held[0])
+        for name, option in zip(_OF_DATABASES, held[1]):
+            setattr(value, name, option)
+
+
+def make_cursor(connection):
+    """Make a cursor of a connection."""
+    return connection.cursor()
+
+
 _WEAK = weakref.WeakKeyDictionary, weakref.WeakValueDictionary
 
 _PLAIN = {
@@ -156,6 +385,7 @@ _PLAIN = {
     types.MappingProxyType: gc.get_referents,
     types.CellType: lambda cell: [cell.cell_contents] if _is_filled(cell) else _EMPTY,
     types.GeneratorType: _held_by_generator,
+    _CACHED: lambda cached: _kept_by(cached) if _is_own_memo(cached) else None,
     types.FunctionType: lambda function: [
         function.__defaults__,
         function.__kwdefaults__,
@@ -175,8 +405,8 @@ def inside(value):
         return _PLAIN[kind](value)
     if isinstance(value, _NEVER) or _is_shell(value) or place_of(value):
         return None
-    if _is_widget(value):
-        return _inside_widget(value)
+    if _is_widget(value) or _is_database(value):
+        return _inside_widget(value) if _is_widget(value) else _held_by_database(value)
     reduce = copyreg.dispatch_table.get(kind)
     made = reduce(value) if reduce else value.__reduce_ex__(PROTOCOL)
     if not isinstance(made, tuple):
@@ -221,13 +451,15 @@ def change(value, holds):
         else:
             value.cell_contents = holds[0]
     elif kind is types.GeneratorType or kind in _OF_FILES:
-        go_to(value, holds)
+        go_to(value, holds[0] if kind is types.GeneratorType else holds)
+    elif kind is _CACHED:
+        keep_answers(value, holds)
     elif kind is types.FunctionType:
         value.__defaults__, value.__kwdefaults__ = holds[:2]
         value.__dict__.clear()
         value.__dict__.update(holds[2])
-    elif _is_widget(value):
-        fill_widget(value, holds)
+    elif _is_widget(value) or _is_database(value):
+        (fill_widget if _is_widget(value) else fill_database)(value, holds)
     elif kind in _PLAIN:
         raise TypeError("never changes in place")
     else:
@@ -235,24 +467,58 @@ def change(value, holds):
 
 
 def _change_instance(value, state, items, pairs, chain=None):
-    if hasattr(value, "__setstate__") and state is not None:
-        if hasattr(value, "__dict__"):
-            value.__dict__.clear()
-        value.__setstate__(state)
-    else:
-        attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
-        if hasattr(value, "__dict__"):
-            value.__dict__.clear()
-            value.__dict__.update(attributes or {})
-        for name, inner in (slots or {}).items():
-            object.__setattr__(value, name, inner)
     if items is not None:
         value[:] = items
-    if pairs is not None:
+    if pairs is not None:  # before the attributes: a dict may be its own
         value.clear()
         value.update(pairs)
+    _set_state(value, state, clears=pairs is None or vars(value) is not value)
     if chain is not None:
         fill_error(value, (None, chain))
+
+
+def _set_state(value, state, *, clears=True):
+    has_own = hasattr(type(value), "__dict__") and _has_dict(value)
+    if hasattr(type(value), "__setstate__") and state is not None:
+        if has_own and clears:
+            value.__dict__.clear()
+        value.__setstate__(state)
+        return
+    if state is value:  # a dict that is the dict of its own attributes
+        object.__setattr__(value, "__dict__", value)
+        return
+    attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    if has_own:
+        own = object.__getattribute__(value, "__dict__")
+        if clears:
+            own.clear()
+        own.update(attributes or {})
+    for name, inner in (slots or {}).items():
+        object.__setattr__(value, name, inner)
+
+
+def _has_dict(value):
+    try:
+        return isinstance(object.__getattribute__(value, "__dict__"), dict)
+    except AttributeError:
+        return False
+
+
+def set_state(value, state):
+    """Let a new instance hold this, without asking the instance for what it has: its class may answer as it likes."""
+    _set_state(value, state)
+
+
+def _by_state(value):
+    """Reduce an instance of the notebook that is its own dict, or whose class answers for any attribute."""
+    kind = type(value)
+    is_own = isinstance(value, dict) and _has_dict(value) and value.__dict__ is value
+    if kind.__module__ != "__main__" or not (is_own or any("__getattr__" in vars(base) for base in kind.__mro__)):
+        return None
+    made = value.__reduce_ex__(PROTOCOL)
+    if not isinstance(made, tuple) or made[0] is not copyreg.__newobj__ or made[2:3] in ((), (None,)):
+        return None
+    return (*(*made, None, None)[:5], set_state)
 
 
 def change_leaf(value, new):
@@ -477,8 +743,9 @@ class Writer(cloudpickle.Pickler):
                 return NotImplemented
             if value.__globals__.get("__name__") == "__main__" or _is_inner(value):
                 return self._function(value)
-        elif kind is _CACHED and value.__wrapped__.__module__ == "__main__":
-            return make_cached, (value.__wrapped__, value.cache_parameters()), None
+        elif kind is _CACHED and _is_own_memo(value):
+            made = value.__wrapped__, value.cache_parameters()
+            return make_cached, made, _kept_by(value), None, None, keep_answers
         elif kind is types.CellType:
             return make_cell, (), [value.cell_contents] if _is_filled(value) else [], None, None, fill_cell
         if made := _reduced(value):
@@ -488,7 +755,11 @@ class Writer(cloudpickle.Pickler):
         if reason:
             raise Refused(reason if value is self._root else "holds what " + reason)
         self._needs(kind, value)
-        return super().reducer_override(value)
+        made = super().reducer_override(value)
+        is_made = made is not NotImplemented and made[0] is cloudpickle.cloudpickle._make_skeleton_class
+        if is_made and "__slots__" in vars(value) and not issubclass(value, tuple):
+            made[1][3]["__slots__"] = vars(value)["__slots__"]
+        return made
 
     def _needs(self, kind, value):
         """Record the modules that reading needs, and the packages whose versions must be the same."""
@@ -506,6 +777,8 @@ class Writer(cloudpickle.Pickler):
             self.files.add(code.co_filename)
             self.read |= globals_of(code)
             self.words.update(code.co_names)
+            texts = (text for text in function.__annotations__.values() if isinstance(text, str))
+            self.read |= words_of(" ".join(texts))
         state = {name: getattr(function, name) for name in _OF_FUNCTIONS}
         place = [code.co_filename, code.co_name, code.co_firstlineno, list(code.co_varnames), _versions.python()]
         packed = cloudpickle.dumps(code, protocol=PROTOCOL)
@@ -711,6 +984,32 @@ def _in_file(code, file):
     return code.replace(co_filename=file, co_consts=constants)
 
 
+def make_class(kind, name, bases, own, tracker, more):  # noqa: PLR0917 (as cloudpickle calls it)
+    """Make a class that holds nothing yet, as cloudpickle does.
+
+    What the notebook has to be called for each new class was called when it was made first.
+    """
+    known = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
+    if known is not None:
+        return known
+    found = {base: None for of in types.resolve_bases(bases) for base in of.__mro__ if base.__module__ == "__main__"}
+    called = {base: vars(base)[_FOR_SUBCLASSES] for base in found if _FOR_SUBCLASSES in vars(base)}
+    for base in called:
+        type.__setattr__(base, _FOR_SUBCLASSES, classmethod(lambda cls, **_: None))
+    try:
+        if kind.__module__ != "__main__":
+            return cloudpickle.cloudpickle._make_skeleton_class(kind, name, bases, own, tracker, more)
+        maker = next(of for of in kind.__mro__ if of.__module__ != "__main__")
+        made = maker.__new__(kind, name, types.resolve_bases(bases), dict(own))
+        return cloudpickle.cloudpickle._lookup_class_or_track(tracker, made)
+    finally:
+        for base, method in called.items():
+            type.__setattr__(base, _FOR_SUBCLASSES, method)
+
+
+_FOR_SUBCLASSES = "__init_subclass__"
+
+
 def fill_function(function, state):
     """Give a function its attributes."""
     for name, value in state[0].items():
@@ -722,10 +1021,11 @@ def _of_generator(made):
     """Reduce a generator that has ended, or that begins: with the values that it was made with; None for others."""
     names = made.__name__, made.__qualname__
     if made.gi_frame is None:
-        return make_generator, (None, (), names)
+        return make_generator, (None, (), names, None)
     frame, code = made.gi_frame, made.gi_code
-    if frame.f_globals is not sys.modules["__main__"].__dict__ or _held_by_generator(made) != _BEGINS:
+    if frame.f_globals is not sys.modules["__main__"].__dict__:
         return None
+    (place, *_) = _held_by_generator(made)
     values = frame.f_locals
     count = code.co_argcount + code.co_kwonlyargcount
     arguments = code.co_varnames[: count + bool(code.co_flags & _VARIED) + bool(code.co_flags & _KEYWORDS)]
@@ -736,15 +1036,18 @@ def _of_generator(made):
     )
     closure = tuple(types.CellType(values[name]) for name in code.co_freevars)
     function = types.FunctionType(taken, frame.f_globals, code.co_name, None, closure)
-    return make_generator, (function, tuple(values[name] for name in arguments), names)
+    given = tuple(values[name] for name in arguments)
+    return make_generator, (function, given, names, place if isinstance(place, list) else None)
 
 
-def make_generator(function, arguments, names):
-    """Make a generator that begins, or without a function a generator that has ended."""
+def make_generator(function, arguments, names, place):
+    """Make a generator that is at a place or begins, or without a function a generator that has ended."""
     made = function(*arguments) if function else (None for _ in ())
     if function is None:
         made.close()
     made.__name__, made.__qualname__ = names
+    if place:
+        run_to(made, place)
     return made
 
 
@@ -796,7 +1099,9 @@ def load_arrays(name, pickle):
 
 def go_to(value, place):
     """Go to the place in a file where the other side is; end a file or generator that has ended there."""
-    if place == _ENDED:
+    if isinstance(place, list):
+        run_to(value, place)
+    elif place == _ENDED:
         value.close()
     elif place != _BEGINS:
         value.seek(place)
@@ -805,6 +1110,68 @@ def go_to(value, place):
 def make_cached(function, parameters):
     """Make a function that keeps its answers, as ``functools.lru_cache`` does."""
     return functools.lru_cache(**parameters)(function)
+
+
+#: Answers of such a function that travel at most, and calls that are counted at most.
+_ANSWERS, _CALLS = 10_000, 1_000_000
+
+
+def _is_own_memo(cached):
+    return getattr(cached.__wrapped__, "__module__", "") == "__main__"
+
+
+def _kept_by(cached):
+    """Return how often a function was asked in vain and with success, and its answers: arguments, names, answer.
+
+    No answers where there are many, or where they aren't plain values.
+    """
+    info, parts = cached.cache_info(), gc.get_referents(cached)
+    kept = next((part for part in parts if type(part) is dict and len(part) == info.currsize), {})
+    if not 0 < info.currsize <= _ANSWERS or cached.cache_parameters()["typed"]:
+        return [info.misses, info.hits, []]
+    if info.maxsize is not None:  # a link holds each answer, the oldest first
+        links = [at for at, part in enumerate(parts) if isinstance(part, type) and part.__name__ == "_lru_list_elem"]
+        pairs = [(parts[at - 2], parts[at - 1]) for at in links[: info.currsize]]
+    else:
+        pairs = list(kept.items())
+    mark = next((part for part in parts if type(part) is object), None)
+    asked = [(*_arguments(key, mark), answer) for key, answer in pairs]
+    return [info.misses, info.hits, asked if _is_plain(asked, depth=6, few=_ANSWERS) else []]
+
+
+def _arguments(key, mark):
+    """Return the arguments, and those with names, of which such a function has made a key."""
+    if type(key) is not tuple:
+        return (key,), ()
+    at = next((at for at, part in enumerate(key) if part is mark), len(key))
+    return key[:at], key[at + 1 :]
+
+
+def keep_answers(cached, held):
+    """Let a function keep these answers, as if it had been asked for them: its code answers so meanwhile."""
+    misses, hits, asked = held
+    function = cached.__wrapped__
+    cached.cache_clear()
+    if type(function) is not types.FunctionType or not asked:
+        return
+    code, answers = function.__code__, []
+    answering = (lambda *_, **__: _lk_answer()).__code__  # noqa: F821 (a builtin meanwhile)
+    import builtins
+
+    builtins._lk_answer = answers.pop
+    try:
+        function.__code__ = answering.replace(co_freevars=code.co_freevars)
+        for _ in range(min(misses - len(asked), _CALLS)):
+            with suppress(IndexError):  # a miss without an answer
+                cached()
+        for arguments, named, answer in asked:
+            answers.append(answer)
+            cached(*arguments, **dict(zip(named[::2], named[1::2])))
+        for _ in range(min(hits, _CALLS)):
+            cached(*arguments, **dict(zip(named[::2], named[1::2])))
+    finally:
+        function.__code__ = code
+        del builtins._lk_answer
 
 
 def _is_shell(value):
@@ -861,7 +1228,7 @@ def _inside_widget(widget):
     ]
 
 
-def _reduced(value):
+def _reduced(value):  # noqa: PLR0911 (one for each kind)
     """Reduce what each side has already, or makes for itself; None for others."""
     if type(value) is NamesOf:
         return value.__reduce__()
@@ -869,6 +1236,11 @@ def _reduced(value):
         return make_widget, (type(value), value._model_id), _inside_widget(value), None, None, fill_widget
     if _is_shell(value):
         return shell, ()
+    if _is_database(value):
+        held = _held_by_database(value)
+        if not hasattr(value, "connection"):
+            return make_database, (held,)
+        return make_cursor, (value.connection,), held or None, None, None, fill_database
     if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
         return (import_module, (value.__name__,)) if sys.modules.get(value.__name__) is value else None
     if (
@@ -878,7 +1250,69 @@ def _reduced(value):
     ):
         return _of_generator(value) if type(value) is types.GeneratorType else _of_file(value)
     found = _stream(value) or place_of(value)
-    return (named, found) if found else _of_error(value) or _weak(value) or _made_of_parts(value)
+    if found:
+        return named, found
+    return _of_python(value) or _of_error(value) or _weak(value) or _made_of_parts(value) or _by_state(value)
+
+
+_VIEWS = {type(getattr(made, name)()): name for made in ({}, collections.OrderedDict()) for name in _OF_DICTS}
+
+
+def _of_python(value):
+    """Reduce what Python itself doesn't: matches, views of a dict, readers and writers of tables; None for others."""
+    kind = type(value)
+    if kind is re.Match:
+        return make_match, (value.re, value.string, value.pos, value.endpos, value.regs)
+    if kind in _VIEWS:
+        return view_of, (gc.get_referents(value)[0], _VIEWS[kind])
+    if kind.__module__ == "_csv" and kind.__name__ in ("reader", "writer"):
+        return make_csv, (kind.__name__, _end_of_csv(value), {name: getattr(value.dialect, name) for name in _OF_CSV})
+    if kind is getattr(sys.modules.get("typing"), "NewType", None) and value.__module__ == "__main__":
+        return make_type, (value.__name__, value.__supertype__)
+    is_formatter = kind.__module__ == "IPython.core.formatters"
+    form = next((name for name, of in _formatters().items() if of is value), None) if is_formatter else None
+    return (formatter_of, (form,)) if form else None
+
+
+def make_match(pattern, text, start, end, places):
+    """Make a match by finding it again."""
+    found = (getattr(pattern, how)(text, start, end) for how in ("match", "fullmatch"))
+    again = (match for match in (*found, *pattern.finditer(text, start, end)) if match and match.regs == places)
+    return next(again)
+
+
+def view_of(held, name):
+    """Return the keys, values or items of a dict."""
+    return getattr(held, name)()
+
+
+_OF_CSV = ("delimiter", "doublequote", "escapechar", "lineterminator", "quotechar", "quoting", "skipinitialspace")
+
+
+def _end_of_csv(value):
+    """Return what a reader reads from, or the file to which a writer writes."""
+    parts = gc.get_referents(value)
+    if type(value).__name__ == "reader":
+        return next(part for part in parts if hasattr(part, "__next__"))
+    return next(part.__self__ for part in parts if getattr(part, "__name__", "") == "write")
+
+
+def make_csv(kind, end, options):
+    """Make a reader or writer of comma-separated values."""
+    return getattr(import_module("csv"), kind)(end, **options)
+
+
+def make_type(name, base):
+    """Make a type of the notebook that is another one with a name."""
+    made = import_module("typing").NewType(name, base)
+    made.__module__ = "__main__"
+    return made
+
+
+def formatter_of(form):
+    """Return what shows values in this form here."""
+    shell()
+    return _formatters()[form]
 
 
 def _stream(value):
@@ -1263,6 +1697,8 @@ class Reader(pickle.Unpickler):
         """Return a class or function by its name; ours are in the module where this is."""
         if module.rpartition(".")[2] == "_lk_carry":
             return globals()[name]
+        if name == "_make_skeleton_class":
+            return make_class
         return super().find_class(module, name)
 
     def persistent_load(self, number):
@@ -1668,14 +2104,14 @@ def _is_other(state, before):
         return True
 
 
-def _is_plain(value, depth=3):
+def _is_plain(value, depth=3, few=_FEW):
     """Whether a value is a number, text, a path or a short container of such values."""
     if type(value) in _ATOMS or isinstance(value, pathlib.PurePath):
         return True
-    if type(value) not in (list, tuple, set, frozenset, dict) or len(value) > _FEW or depth == 0:
+    if type(value) not in (list, tuple, set, frozenset, dict) or len(value) > few or depth == 0:
         return False
     items = [*value, *value.values()] if type(value) is dict else value
-    return all(_is_plain(item, depth - 1) for item in items)
+    return all(_is_plain(item, depth - 1, few) for item in items)
 
 
 def _code():

@@ -16,7 +16,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 #: A frame is lines that a pipe takes whole, whoever else writes to it.
 LINE_BYTES = 4000
 _TOP_LEVEL_AWAIT = 0x2000
-_COROUTINE = 0x80
+
+#: Flags of code for all that it has imported from the future.
+_FUTURE = 0x1FE0000
 
 _nonce = ""
 _number = 0
@@ -111,13 +113,40 @@ def _lived(parts, namespace, settings):
 
 
 def _execute(namespace, settings):
-    code = compile(_tree(_text, settings), _file, "exec", _TOP_LEVEL_AWAIT, True)
-    if code.co_flags & _COROUTINE:
-        import asyncio
+    """Run the code; a cell one statement after the other, each compiled when its turn comes, as a notebook does."""
+    tree = _tree(_text, settings)
+    import _ast
 
-        asyncio.run(eval(code, namespace))
-    else:
-        exec(code, namespace)
+    waiting = [_ast.Module([node], []) for node in tree.body] if settings["is_cell"] else [tree]
+    flags = settings["flags"] | _TOP_LEVEL_AWAIT
+
+    def step():
+        nonlocal flags
+        code = compile(waiting.pop(0), _file, "exec", flags, True)
+        flags |= code.co_flags & _FUTURE
+        return eval(code, namespace)
+
+    while waiting:
+        awaitable = step()
+        if awaitable is not None:
+            import asyncio
+
+            error = asyncio.run(_awaited(awaitable, waiting, step))
+            if error is not None:
+                raise error
+
+
+async def _awaited(awaitable, waiting, step):
+    """Await a statement and all that follow, in one loop; return the error that no coroutine can raise."""
+    await awaitable
+    while waiting:
+        try:
+            awaitable = step()
+        except StopIteration as error:
+            return error
+        if awaitable is not None:
+            await awaitable
+    return None
 
 
 def _tree(source, settings):
@@ -126,7 +155,8 @@ def _tree(source, settings):
 
     tree = compile(source, _file, "exec", _ast.PyCF_ONLY_AST | _TOP_LEVEL_AWAIT, True)
     first = 1 if tree.body and isinstance(tree.body[0], _ast.Expr) else 0  # it may be the docstring
-    tree.body[first:] = sorted(tree.body[first:], key=lambda node: getattr(node, "module", "") != "__future__")
+    if not settings["is_cell"]:
+        tree.body[first:] = sorted(tree.body[first:], key=lambda node: getattr(node, "module", "") != "__future__")
     for node in tree.body[-1:] if settings["show_last"] != "all" else tree.body:
         if settings["show_last"] and isinstance(node, _ast.Expr):
             place = {name: getattr(node.value, name) for name in node.value._attributes}

@@ -537,6 +537,27 @@ def test_a_lru_cache_and_a_decorated_function_come_back(notebook):
     assert notebook["math2"] is json
 
 
+def test_a_memo_travels_with_its_answers(notebook):
+    exec(
+        "asked = []\n@functools.lru_cache(maxsize=3)\ndef twice(n, by=2):\n    asked.append(n)\n    return n * by\n"
+        "for n in (1, 2, 3, 4, 2): twice(n)\ntwice('a', by=3)\n"
+        "once = functools.cache(lambda n: asked.append(n))\nonce(5)",
+        notebook,
+    )
+    info = notebook["twice"].cache_info()
+    there = There(notebook, ["twice", "once", "asked"])
+    assert (there.names["twice"].cache_info(), there.names["once"].cache_info().misses) == (info, 1)
+    asked = notebook["asked"]  # the functions of this process have this list everywhere
+    asked.clear()
+    exec("twice(2), twice('a', by=3), once(5), twice(4), twice(3), once(6)", there.names)
+    assert asked == [3, 6]
+    there.back(notebook)
+    assert notebook["twice"].cache_info() == there.names["twice"].cache_info()
+    assert notebook["twice"](3) == 6
+    exec("once(5), once(6)", notebook)
+    assert asked == [3, 6]
+
+
 def test_a_generator_travels_before_it_begins_and_when_it_has_ended(notebook):
     exec(
         "def count(n, *more, step=1):\n    yield from range(0, n, step)\nlimit = 4\n"
@@ -550,6 +571,163 @@ def test_a_generator_travels_before_it_begins_and_when_it_has_ended(notebook):
     assert list(notebook["up"]) == []
     with pytest.raises(UsageError, match="begun is a generator, which gives its values only once"):
         There(notebook, ["begun"])
+
+
+def test_a_generator_of_plain_steps_travels_wherever_it_is(notebook):
+    exec(
+        "def double(x): return 2 * x\n"
+        "def fib(n):\n    a, b = 1, 1\n    for _ in range(n):\n        print('step')\n        yield double(a)\n"
+        "        a, b = b, a + b\n"
+        "def letters(text):\n    for letter in text:\n        yield letter\n"
+        "def forever(n, *, step=1):\n    while True:\n        yield n\n        n += step\n"
+        "numbers, same, items = fib(6), letters('aab'), letters(['x', 'y'])\n"
+        "squares = (x * x + y for y in [1] and range(9) for x in ()) if False else (x * x for x in range(5))\n"
+        "[next(each) for each in (numbers, numbers, same, items, squares)]",
+        notebook,
+    )
+    names = "numbers", "same", "items", "squares"
+    there = There(notebook, names)
+    assert there.names.keys() >= set(names)
+    after = [next(there.names[name]) for name in names]
+    assert after == [4, "a", "y", 1]
+    there.names["new"] = notebook["letters"]("pq")
+    next(there.names["new"])
+    state = there.back(notebook)
+    assert state.missing == {}
+    assert [list(notebook[name]) for name in (*names, "new")] == [[6, 10, 16], ["b"], [], [4, 9, 16], ["q"]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "while True: x = yield n",
+        "while True: yield random.random()",
+        "for x in file: yield x",
+        "while True: n += 1; yield n",
+        "while True: seen.append(n); yield n",
+        "while True: yield account.balance",
+        "global factor; factor += 1; yield n",
+        "yield from [1, 2]",
+    ],
+)
+def test_a_generator_that_may_not_do_the_same_again_is_named(body, notebook):
+    exec(f"import random\nseen = []\ndef make(n, file=iter('ab')):\n    {body}\nmade = make(1)\nnext(made)", notebook)
+    with pytest.raises(UsageError, match="made is a generator"):
+        There(notebook, ["made"])
+
+
+def test_a_database_travels_with_the_rows_that_a_cursor_has_yet_to_give(notebook, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(
+        "import sqlite3\nmemory = sqlite3.connect(':memory:')\nmemory.execute('create table t (a, b)')\n"
+        "cursor = memory.cursor()\nfile = sqlite3.connect('kept.db')\nfile.execute('create table f (c)')\n"
+        "closed = sqlite3.connect(':memory:')\nclosed.close()",
+        notebook,
+    )
+    memory, cursor = notebook["memory"], notebook["cursor"]
+    there = There(notebook, ["memory", "cursor", "file", "closed", "sqlite3"])
+    exec(
+        "cursor.executemany('insert into t values (?, ?)', [(1, b'x'), (2, None), (3, 'z')])\nmemory.commit()\n"
+        "memory.row_factory = sqlite3.Row\ncursor.execute('select b, a as n from t')\nfirst = cursor.fetchone()[1]\n"
+        "file.execute('insert into f values (7)')\nfile.commit()\nlater = memory.cursor()",
+        there.names,
+    )
+    monkeypatch.setattr(_lk_carry, "__package__", "")  # as in a run
+    state = there.back(notebook)
+    assert state.missing == {}
+    assert (notebook["memory"], notebook["cursor"]) == (memory, cursor)
+    assert [column[0] for column in cursor.description] == ["b", "n"]
+    assert [tuple(row) for row in cursor] == [(None, 2), ("z", 3)]
+    assert memory.execute("select count(*) as n from t").fetchone()["n"] == 3
+    assert notebook["later"].connection is memory
+    assert notebook["file"].execute("select c from f").fetchall() == [(7,)]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    memory.execute("select * from t")
+    cursor.execute("select * from t")
+    with pytest.raises(UsageError, match=r"cursor has rows that were not read: .* such as by fetchall"):
+        There(notebook, ["cursor"])
+    notebook["file"].execute("insert into f values (8)")
+    with pytest.raises(UsageError, match=r"file has changes that are not committed: call its commit"):
+        There(notebook, ["file"])
+
+
+def test_what_python_does_not_pickle_travels_in_parts(notebook):
+    exec(
+        "import csv, io, re, typing\nfound = re.search(r'(\\d+)-(?P<last>\\d+)', 'tel 12-34 56-78', re.A)\n"
+        "second = list(re.finditer('a', 'banana'))[1]\nwhole = re.fullmatch('a|ab', 'ab')\n"
+        "text = io.StringIO('a;b\\n1;2\\n3;4\\n')\nrows = csv.DictReader(text, delimiter=';')\nnext(rows)\n"
+        "out = io.StringIO()\nwriter = csv.writer(out)\nd = {'k': 1}\nkeys, pairs = d.keys(), d.items()\n"
+        "UserId = typing.NewType('UserId', int)",
+        notebook,
+    )
+    there = There(notebook, ["found", "second", "whole", "rows", "writer", "out", "d", "keys", "pairs", "UserId"])
+    exec(
+        "places = found['last'], found.span(), second.start(), whole.group()\nrow = next(rows)\n"
+        "writer.writerow([5])\nd['more'] = 2\nlisted = list(keys)",
+        there.names,
+    )
+    state = there.back(notebook)
+    assert state.missing == {}
+    assert notebook["places"] == ("34", (4, 9), 3, "ab")
+    assert (notebook["row"], list(notebook["rows"])) == ({"a": "3", "b": "4"}, [])
+    assert notebook["out"].getvalue() == "5\r\n"
+    assert (notebook["listed"], list(notebook["pairs"])) == (["k", "more"], [("k", 1), ("more", 2)])
+    assert there.names["UserId"].__supertype__ is int
+
+
+def test_a_dict_whose_items_are_its_attributes_changes_as_it_would_here(notebook):
+    exec(
+        "class Answers(dict):\n    def __getattr__(self, name): return self[name]\n"
+        "    def __setattr__(self, name, value): self[name] = value\n"
+        "class Own(dict):\n    def __init__(self, **items):\n        super().__init__(**items)\n"
+        "        self.__dict__ = self\n"
+        "class Lazy:\n    def __init__(self): self.data = {'a': 1}\n"
+        "    def __getattr__(self, name): return self.data[name]\n"
+        "answers, own, lazy = Answers(x=1), Own(x=1), Lazy()",
+        notebook,
+    )
+    there = There(notebook, ["answers", "own", "lazy", "Own"])
+    exec("answers.y = 2\nown.y = 3\nown['z'] = 4\nlazy.data['b'] = 5\nnew = Own(q=6)", there.names)
+    state = there.back(notebook)
+    assert state.missing == {}
+    assert (notebook["answers"].y, notebook["own"].z, notebook["own"]["y"], notebook["lazy"].b) == (2, 4, 3, 5)
+    assert notebook["new"].q == 6
+    notebook["new"].r = 7
+    assert notebook["new"]["r"] == 7
+
+
+def test_nothing_of_the_notebook_is_called_when_its_classes_are_made_elsewhere(notebook, monkeypatch):
+    exec(
+        "made = []\nclass Base:\n    def __init_subclass__(cls): made.append(cls.__name__)\nclass One(Base): pass\n"
+        "class Meta(type):\n    def __new__(meta, *given):\n        made.append(Meta.__name__)\n"
+        "        return super().__new__(meta, *given)\nclass Two(metaclass=Meta): pass\n"
+        "class Slim:\n    __slots__ = ('x',)\nslim = Slim()\nslim.x = 1",
+        notebook,
+    )
+    notebook["made"].clear()
+    tracked = _lk_carry.cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
+    parcel = with_digests(pack_state(["One", "Two", "slim"], notebook, [], LIMIT))
+    content = json.loads(parcel.settings["message"])
+    blobs = [bytes_of(blob.write) for blob in parcel.blobs]
+    known = dict(tracked)
+    tracked.clear()  # as in another process
+    try:
+        arriving = _lk_carry.Arriving(
+            content, lambda found: blobs[found["blob"]][found["at"] : found["at"] + found["size"]]
+        )
+        names = {entry["n"]: value for entry, value in arriving.read()}
+    finally:
+        tracked.clear()
+        tracked.update(known)
+    assert arriving.refused == {}
+    assert notebook["made"] == []
+    assert names["One"].__bases__[0].__name__ == "Base"
+    exec("class Three(One): pass", {**names, "__name__": "__main__"})
+    assert notebook["made"] == ["Three"]
+    assert type(names["Two"]).__name__ == "Meta"
+    with pytest.raises(AttributeError):
+        names["slim"].y = 2
 
 
 def no_pickling(*_):

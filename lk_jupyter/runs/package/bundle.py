@@ -1,6 +1,7 @@
 """What is shipped for one run: the code, what it needs, and the machine. Nothing is sent here."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import inspect
@@ -16,10 +17,11 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, reduce
 from glob import escape, glob
 from hashlib import sha256
 from io import IOBase
+from operator import or_
 from pathlib import Path
 from textwrap import dedent
 from types import FunctionType
@@ -200,7 +202,9 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
         above = "\n" * (source.first_line - 1)
         first = _first(source, options.arg)
         show_last = rich and shows_last(source.code) and (_interactivity() if source.is_cell else True)
-        cell = Cell(source.file_name, above + code, above + source.code, first, show_last)
+        by_statement = rich and source.is_cell
+        flags = _future(source.namespace) if by_statement else 0
+        cell = Cell(source.file_name, above + code, above + source.code, first, show_last, by_statement, flags)
         shipped = shipped_files(cell, parts, nonce, look)
         code, line_shift = SCRIPT, 0
     else:
@@ -314,6 +318,12 @@ def _interactivity() -> bool | str:
     return how if how == "all" else how != "none"
 
 
+def _future(namespace: Mapping[str, Any]) -> int:
+    """Return the flags of what cells have imported from the future, which holds for the cells after them."""
+    found = [value for value in list(namespace.values()) if isinstance(value, __future__._Feature)]
+    return reduce(or_, [feature.compiler_flag for feature in found], 0)
+
+
 def _near_paths() -> Iterable[str]:
     """Return the folders near the code that it has added to the path of modules."""
     from lk_jupyter.remote import _lk_ambient  # noqa: PLC0415 (imports what only this needs)
@@ -339,9 +349,21 @@ def _texts(tree: ast.Module, parcel: VariablePayload) -> set[str]:
     own = [str(value) for value in (*values, *inner) if isinstance(value, (str, Path))]
     opened = [value.fid if type(value).__name__ == "NpzFile" else value for value in (*values, *inner)]
     own += [str(value.name) for value in opened if isinstance(value, IOBase) and hasattr(value, "name")]
+    own += [path for value in (*values, *inner) for path in _database_files(value)]
     texts = {text for text in (*named, *own) if 0 < len(text) < _LONGEST_NAME and "\n" not in text}
     words = {word.strip("'\"") for text in commands_in(tree) for word in text.split()}  # !head name
     return texts | words | {f"{word}.py" for word in words}  # %run name
+
+
+def _database_files(value: object) -> list[str]:
+    """Return the file to which a connection of SQLite is open, from the folder where the code works."""
+    kind = getattr(sys.modules.get("sqlite3"), "Connection", None)
+    if kind is None or type(value) is not kind:
+        return []
+    with suppress(Exception):  # it is closed
+        rows = value.execute("PRAGMA database_list").fetchall()  # type: ignore[attr-defined]
+        return [os.path.relpath(path) for _, _, path in rows if path]
+    return []
 
 
 def _patterns(tree: ast.Module) -> set[str]:

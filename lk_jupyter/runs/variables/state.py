@@ -1,6 +1,7 @@
 """What a run with --carry has changed, and how it gets into the objects here."""
 
 from __future__ import annotations
+import __future__
 
 import copy
 import hashlib
@@ -110,6 +111,7 @@ class ChangedState:
         if LAST in self.unnamed:
             _show_as_last(self.unnamed[LAST], namespace)
         _lk_carry.put_nameless(self.unnamed)
+        _keep_future(self.names, namespace)
         self._write(self.unnamed.get(_lk_carry.FILES, {}))
         for name, value in self.unnamed.items():
             if name.startswith(_lk_carry.SHOWN):
@@ -159,6 +161,14 @@ class ChangedState:
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _keep_future(names: Mapping[str, Any], namespace: Mapping[str, Any]) -> None:
+    """Let the cells here have what the run has imported from the future, as a cell here would."""
+    found = [value for value in names.values() if isinstance(value, __future__._Feature)]
+    compiler: Any = getattr(namespace["get_ipython"](), "compile", None) if found and "get_ipython" in namespace else 0
+    for feature in found if hasattr(compiler, "flags") else ():
+        compiler.flags |= feature.compiler_flag
 
 
 def _show_as_last(value: Any, namespace: MutableMapping[str, Any]) -> None:
@@ -255,6 +265,9 @@ def applied(arriving: Any, origin: Origin) -> ChangedState:
                 _lk_carry.change_leaf(old, value)
             else:
                 _lk_carry.change(old, value)
+        except _lk_carry.Refused as reason:
+            state.missing[entry["of"]] = f"{entry['of']} {reason}"
+            continue
         except Exception:  # noqa: BLE001 (an object may refuse whatever it likes)
             new = value if entry["k"] == "leaf" else _copied(old, value)
             state.replaced.append((old, new))

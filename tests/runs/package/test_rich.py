@@ -1,5 +1,8 @@
 """What travels with a run, at work: the code is run as a cloud runs it, without a cloud."""
 
+import __future__
+
+import dis
 import json
 import re
 import subprocess
@@ -81,6 +84,34 @@ def test_the_last_expression_is_shown(run):
 @pytest.mark.parametrize("code", ["x = 1", "None", "5;", "print(end='')"])
 def test_nothing_is_shown_where_a_notebook_shows_nothing(run, code):
     assert run(code).shown == []
+
+
+def test_each_statement_is_compiled_alone_as_in_a_notebook(run):
+    code = (
+        "import re, dis\ndef f(): return re.sub('a', 'b', 'a')\n"
+        "print('LOAD_METHOD' in {of.opname for of in dis.get_instructions(f)})\n"
+        "def g(x: Later): pass\nfrom __future__ import annotations\ndef h(x: Later): pass\nh.__annotations__"
+    )
+    alone = {}
+    exec("def f(): return re.sub('a', 'b', 'a')", alone)
+    own = "LOAD_METHOD" in {of.opname for of in dis.get_instructions(alone["f"])}
+    assert run(code.replace("def g(x: Later): pass\n", "")).shown == [f"{own}\n", {"text/plain": "{'x': 'Later'}"}]
+    assert "NameError" in run(code).raw
+    source = Source("def f(x: Later): pass\nf.__annotations__", is_cell=True, namespace={"a": __future__.annotations})
+    flags = bundle(source, RunOptions(), L40S, Limits(60, 600)).request.import_files
+    assert f'\\"flags\\": {__future__.annotations.compiler_flag}' in flags
+
+
+def test_a_cell_that_awaits_is_in_one_loop_and_may_end_an_iteration(run):
+    code = (
+        "import asyncio\nawait asyncio.sleep(0)\nloop = asyncio.get_running_loop()\n"
+        "await asyncio.sleep(0)\nprint(loop is asyncio.get_running_loop())\nnext(iter([]))"
+    )
+    done = run(code)
+    assert done.text.startswith("True\n")
+    assert "StopIteration" in done.raw
+    assert "RuntimeError" not in done.raw
+    assert "StopIteration" in run("next(iter([]))").raw
 
 
 def test_shown_objects_and_text_come_in_order_also_from_threads_and_processes(run):
