@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
@@ -61,7 +62,9 @@ def check_code(code: str, *, file_name: str, first_line: int = 1, awaits: bool =
         tree = parse(code, file_name)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if awaits else 0
         lines = code if not awaits else "\n".join("" if _FUTURE.match(line) else line for line in code.split("\n"))
-        undisturbed(lambda: compile(lines, file_name, "exec", flags, dont_inherit=True))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # the run shows them
+            undisturbed(lambda: compile(lines, file_name, "exec", flags, dont_inherit=True))
     except (SyntaxError, ValueError) as error:
         _name_ipython_lines(code, first_line)
         raise _moved(error, file_name, first_line) from None

@@ -207,6 +207,7 @@ def _prepared(
     options: RunOptions,
     shell: InteractiveShell,
 ) -> T:
+    cell = _with_sign(cell, shell)
     source = Source(
         cell, FILE_NAME, first_line=FIRST_LINE, folder=working_folder(), is_cell=True, namespace=_variables(shell, cell)
     )
@@ -214,6 +215,16 @@ def _prepared(
         return prepare(session, source, options)
     except SyntaxError as error:
         raise CodeError(error, shell) from None
+
+
+def _with_sign(cell: str, shell: InteractiveShell) -> str:
+    """Return a cell that is one line with a magic without its sign, such as ``pwd``, with the sign."""
+    line = cell.strip()
+    if "\n" in line or shell.find_line_magic(line.partition(" ")[0]) is None:
+        return cell
+    prefilter: Any = shell.prefilter_manager
+    made = prefilter.prefilter_line(line)  # as IPython does it: not where a variable has this name
+    return f"%{line}\n" if made.startswith("get_ipython().run_line_magic(") else cell
 
 
 def _variables(shell: InteractiveShell, cell: str) -> dict[str, Any]:

@@ -307,6 +307,10 @@ def _held_by_database(value):
 
 def _waiting_rows(cursor):
     """Return the names and the rows that a cursor has yet to give; it has them still."""
+    try:
+        cursor.connection.total_changes
+    except Exception:
+        raise Refused("belongs to a database that is closed: connect again in the cell that uses it") from None
     statement = _statement_of(cursor)
     if not cursor.description or statement is None:
         return []
@@ -744,7 +748,7 @@ class Writer(cloudpickle.Pickler):
             if value.__globals__.get("__name__") == "__main__" or _is_inner(value):
                 return self._function(value)
         elif kind is _CACHED and _is_own_memo(value):
-            made = value.__wrapped__, value.cache_parameters()
+            made = value.__wrapped__, value.cache_parameters(), "decorating" in value.cache_parameters.__qualname__
             return make_cached, made, _kept_by(value), None, None, keep_answers
         elif kind is types.CellType:
             return make_cell, (), [value.cell_contents] if _is_filled(value) else [], None, None, fill_cell
@@ -1107,9 +1111,9 @@ def go_to(value, place):
         value.seek(place)
 
 
-def make_cached(function, parameters):
+def make_cached(function, parameters, with_options):
     """Make a function that keeps its answers, as ``functools.lru_cache`` does."""
-    return functools.lru_cache(**parameters)(function)
+    return functools.lru_cache(**parameters)(function) if with_options else functools.lru_cache(function)
 
 
 #: Answers of such a function that travel at most, and calls that are counted at most.
@@ -2112,6 +2116,18 @@ def _is_plain(value, depth=3, few=_FEW):
         return False
     items = [*value, *value.values()] if type(value) is dict else value
     return all(_is_plain(item, depth - 1, few) for item in items)
+
+
+def let_live():
+    """Call no ``__del__`` of the notebook's classes any more: the process ends, its objects live on in the notebook."""
+    waiting, seen = [object], set()
+    while waiting:
+        kind = waiting.pop()
+        found = [of for of in type.__subclasses__(kind) if of not in seen]
+        seen.update(found)
+        waiting += found
+        if kind.__module__ == "__main__" and "__del__" in vars(kind):
+            type.__delattr__(kind, "__del__")
 
 
 def _code():

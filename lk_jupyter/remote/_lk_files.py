@@ -43,10 +43,11 @@ class FolderWatch:
         self._before = self._seen()
 
     def _seen(self):
-        """Return file → what is another one once it was written; nothing where there are too many."""
+        """Return file → what is another one once it was written, and folders; nothing where there are too many."""
         found = {}
         for folder, folders, names in os.walk(self._folder):
             folders[:] = [name for name in folders if not name.startswith((".", "_lk_", "__pycache__"))]
+            found.update((os.path.join(folder, name, ""), None) for name in folders)
             for path in [os.path.join(folder, name) for name in names if not name.startswith((".", "_lk_"))]:
                 state = os.lstat(path)
                 if stat.S_ISREG(state.st_mode):
@@ -56,13 +57,20 @@ class FolderWatch:
         return found
 
     def written(self):
-        """Return name → content of the files that were written, and name → reason for files that stay."""
+        """Return name → content of the files that were written, and name → reason for files that stay.
+
+        Names of new folders end in a slash, and have no content.
+        """
         found, refused, left = {}, {}, ALL
         now = self._seen() if self._before is not None else None
         for path, state in sorted((now or {}).items()):
-            name, size = os.path.relpath(path, self._folder).replace(os.sep, "/"), state[2]
-            if self._before.get(path) == state:
+            name = os.path.relpath(path, self._folder).replace(os.sep, "/")
+            if self._before.get(path, self) == state:
                 continue
+            if state is None:
+                found[name + "/"] = b""
+                continue
+            size = state[2]
             if size > min(EACH, left):
                 refused[name] = _STAYS.format(name, size, EACH)
                 continue

@@ -104,6 +104,8 @@ def after(settings, namespace, error):
         return
     if _carried:
         _send_back(settings)
+        if "_lk_session" not in sys.modules:
+            sys.modules["_lk_carry"].let_live()
     elif settings["outputs"]:
         _send_named(settings, namespace)
 

@@ -157,6 +157,9 @@ def test_files_that_a_cell_writes_are_written_here_and_those_that_it_names_go_al
         code = "np.save(place, np.arange(3))\nfor i in range(2): open(f'part{i}.txt', 'w').write(str(i))"
         cell = kernel.run(f"%%lk_run --carry\n{code}")
         assert "Written here: b.npy, part0.txt, part1.txt" in cell.shown[-1]
+        assert kernel.run("%%lk_run --carry\nmkdir empty").error is None
+        assert kernel.run("%%lk_run --carry\n!ls empty && touch empty/x && ls empty").text.split() == ["x"]
+        assert (tmp_path / "empty" / "x").exists()
         (tmp_path / "part1.txt").write_text("mine")
         code = "print(np.load(place).sum(), [open(f'part{n}.txt').read() for n in range(2)])"
         code += "\nopen('part0.txt', 'a').write('!')"
@@ -303,8 +306,11 @@ def test_what_a_class_prints_when_it_is_pickled_is_no_output_of_the_cell(kernel)
         assert cell.text == "2\npacked\nunpacked\n"
         assert kernel.value("loud.n, twin.n") == "(2, 2)"
         assert kernel.run("print('heard')").text == "heard\n"
+        code = "class Last:\n    def __del__(self): print('gone')\nlast, other = Last(), Last()\ndel other"
+        assert kernel.run(f"%%lk_run --carry\n{code}").text == "gone\n"
+        assert kernel.run("%%lk_run --carry\nprint(type(last).__name__)").text == "Last\n"
     finally:
-        forget(kernel, "loud", "twin", "Loud", "copy")
+        forget(kernel, "loud", "twin", "Loud", "copy", "last", "Last")
 
 
 def test_carry_is_the_default_where_it_is_set_so_and_no_carry_switches_it_off(kernel):

@@ -647,6 +647,9 @@ def test_a_database_travels_with_the_rows_that_a_cursor_has_yet_to_give(notebook
     cursor.execute("select * from t")
     with pytest.raises(UsageError, match=r"cursor has rows that were not read: .* such as by fetchall"):
         There(notebook, ["cursor"])
+    exec("lost = sqlite3.connect(':memory:').cursor()\nlost.connection.close()", notebook)
+    with pytest.raises(UsageError, match="lost belongs to a database that is closed: connect again"):
+        There(notebook, ["lost"])
     notebook["file"].execute("insert into f values (8)")
     with pytest.raises(UsageError, match=r"file has changes that are not committed: call its commit"):
         There(notebook, ["file"])

@@ -143,6 +143,9 @@ class ChangedState:
                 own = path.relative_to(folder).parts
                 if any(part.startswith((".", PREFIX)) for part in own) or Path(name).is_absolute():
                     continue
+                if name.endswith("/"):
+                    path.mkdir(parents=True, exist_ok=True)
+                    continue
                 ours = {_hash(b""), _hash(content), sent.get(name)}
                 while path.exists() and _hash(path.read_bytes()) not in {*ours, _written.get(path)}:
                     path = path.with_stem(path.stem + MEANWHILE)
