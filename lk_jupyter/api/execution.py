@@ -289,7 +289,7 @@ class GpuSelectionStatus(RunState):
     system_errors: list[str] | None = None
     metadata: Annotated[
         GpuSelectionMetadata | None,
-        BeforeValidator(_object, json_schema_input_type=GpuSelectionMetadata | str | None),
+        BeforeValidator(_object, json_schema_input_type=dict[str, Any] | str | None),
     ] = None
 
 
