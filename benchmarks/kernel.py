@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from queue import Empty
 from typing import Any
 
 import psutil
@@ -62,9 +63,18 @@ class Kernel:
     def message_of(self, request: str) -> dict[str, Any]:
         """Wait for the next message of a cell."""
         while True:
-            message: dict[str, Any] = self._client.get_iopub_msg(timeout=300)
+            message = self._next_message()
             if message["parent_header"].get("msg_id") == request:
                 return message
+
+    def _next_message(self) -> dict[str, Any]:
+        """Wait for a message; asked for each second, as a longer wait has missed a message that had come."""
+        until = time.monotonic() + 300
+        while time.monotonic() < until:
+            with suppress(Empty):
+                message: dict[str, Any] = self._client.get_iopub_msg(timeout=1)
+                return message
+        raise TimeoutError("no message of the kernel came within 300 s")
 
     def _outputs(self, request: str) -> Iterator[dict[str, Any]]:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -17,14 +18,14 @@ from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import Stop, interrupt
-from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, StatusLine
+from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, StatusLine, after_cell
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
 from lk_jupyter.magics._output.run import priced, receipt, write_text
 from lk_jupyter.magics.notebook import started_server
 from lk_jupyter.options.runs import NoOptions, RunOptions
 from lk_jupyter.options.sessions import StopSessionOptions
-from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.protocol.frames import STDERR, Frame
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.servers import stop_server
@@ -194,13 +195,17 @@ class CellView:
         self._note = LiveOutput(shell)
         self._log = LogOutput(write_text, self._show_note, self._show_hidden, limit=setting("log_lines"))
         self._rich = RichOutput(shell, self._log.cut, (status, self._note))
-        self._error: Message = {}
+        self._error: Message = {}  # the newest error, which may be the last thing that the cell does
+        self._failed_at = 0.0
+        self._after_error: list[Frame] = []  # such as figures, which come after the error that ends a cell
 
     def follow(self, asked: Asked) -> None:
         """Show what comes until the cell has ended."""
         for message in asked.messages():
             if message:
                 self._take(message)
+            if self._error and time.monotonic() - self._failed_at > _FIGURES_SECONDS:
+                self._survive()
             self._rich.tick()
             if self._log.holds:
                 self._log.show("")
@@ -224,6 +229,10 @@ class CellView:
 
     def close(self, asked: Asked, state: str, remarks: Sequence[Notice] = ()) -> None:
         """Show the rest of the output, and the receipt of the cell."""
+        if asked.reply.get("status") == "ok":
+            self._survive()
+        for frame in self._after_error:
+            after_cell(self.shell, partial(self._rich.show, frame))
         for page in asked.reply.get("payload", []):
             if page.get("source") == "page":
                 self._take_text(str(page.get("data", {}).get("text/plain", "")) + "\n")
@@ -262,20 +271,35 @@ class CellView:
 
     def _take(self, message: Message) -> None:
         kind, content = message["header"]["msg_type"], message["content"]
+        if kind in {"error", "stream"}:
+            self._survive()
         if kind == "error":
-            self._error = content
+            self._error, self._failed_at = content, time.monotonic()
         elif self._quiet:
             return
         elif kind == "stream":
             self._take_text(str(content["text"]))
         elif kind in _FRAMES:
-            self._rich.show(Frame(_FRAMES[kind], _payload(content), ""))
+            frame = Frame(_FRAMES[kind], _payload(content), "")
+            self._after_error.append(frame) if self._error else self._rich.show(frame)
+
+    def _survive(self) -> None:
+        """Show an error that did not end the cell, and what came after it."""
+        error, frames = self._error, self._after_error
+        self._error, self._after_error = {}, []
+        if error and not self._quiet:
+            self._rich.show(Frame(STDERR, {"error": error}, ""))
+        for frame in frames:
+            self._rich.show(frame)
 
     def _take_text(self, text: str) -> None:
         self._rich.before_text()
         self._log.show(text)
         self._rich.saw_text()
 
+
+#: Seconds after an error in which its cell shows the figures that were open; a cell that works longer goes on.
+_FIGURES_SECONDS = 2.0
 
 #: Kinds of Jupyter's messages → kinds of frames.
 _FRAMES = {

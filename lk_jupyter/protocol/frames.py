@@ -405,6 +405,13 @@ class Splitter:
         return Frame(kind, payload, seq)
 
 
+def survived(frame: Frame) -> dict[str, Any] | None:
+    """Return name, text and traceback of an error that did not end the code, if the frame shows one."""
+    error = frame.payload.get("error")
+    lines = error.get("traceback") if isinstance(error, dict) else None
+    return error if frame.kind == STDERR and isinstance(lines, list) and lines else None
+
+
 def unpacked(packed: bytes | bytearray, most: int, parts: int) -> Any:
     """Return the JSON in compressed bytes. Raises ValueError for too many bytes, or too many parts between commas."""
     unpacker = zlib.decompressobj()

@@ -13,17 +13,20 @@ import _lk_run
 _inline_bytes = float("inf")
 _last = None
 
+#: What writes to stderr in the midst of stdout, whatever ``sys.stderr`` is now.
+errors = None
+
 
 def before(settings, namespace):
     """Give the code ``display``, and ``get_ipython`` where it has IPython's syntax."""
-    global _inline_bytes  # noqa: PLW0603
+    global _inline_bytes, errors  # noqa: PLW0603
     _inline_bytes = settings["inline_bytes"]
     builtins.display = display
     builtins.get_ipython = get_ipython
     builtins.__IPYTHON__ = True
     builtins._lk_show_last = show_last
     _lk_run.show_error = show_error
-    sys.stderr = Errors(sys.stderr)
+    sys.stderr = errors = Errors(sys.stderr)
     for name in FITTED.intersection(sys.modules):
         _fit(sys.modules[name])
     sys.meta_path.insert(0, Fitter)
@@ -78,7 +81,7 @@ class Errors:
             whole = self._held.rfind("\n") + 1
             if whole:
                 text, self._held = self._held[:whole], self._held[whole:]
-                self._send(text)
+                self.send(text)
         return len(text)
 
     def writelines(self, lines):
@@ -91,14 +94,16 @@ class Errors:
         with self._lock:
             text, self._held = self._held, ""
             if text:
-                self._send(text)
+                self.send(text)
         self.real.flush()
 
-    def _send(self, text):
+    def send(self, text, error=None):
+        """Send text; a notebook shows an error in its place where one is given."""
         out = _lk_run._out
         try:
             data = text.encode(out.encoding, "backslashreplace")
-            _lk_run.send([_lk_run.aside("stderr", {"text": data.decode(out.encoding)}) + data])
+            payload = {"text": data.decode(out.encoding), **({"error": error} if error else {})}
+            _lk_run.send([_lk_run.aside("stderr", payload) + data])
         except Exception:  # the process ends, or nobody reads its stdout
             self.real.write(text)
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import _lk_magics
 import _lk_run
 import _lk_show
+import _lk_traceback
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.error import UsageError
 from IPython.core.formatters import DisplayFormatter
@@ -96,13 +97,10 @@ class ZMQInteractiveShell(InteractiveShell):
             text = "{}{} is not a magic that the run knows: define it, or load its extension, in the cell that uses it."
             raise UsageError(text.format(sign, name))
 
-    def showtraceback(self, exc_tuple=None, *_, **__):
-        """Let an error end the run, but for one of a formatter, which only loses its form of the value."""
-        if exc_tuple is None:
-            raise sys.exc_info()[1]
-        import traceback
-
-        traceback.print_exception(*exc_tuple)
+    def _showtraceback(self, etype, evalue, stb):
+        """Show an error that does not end the code, such as one of a formatter: as a notebook does."""
+        has_own_lines = hasattr(evalue, "_render_traceback_") or isinstance(evalue, (SyntaxError, SystemExit))
+        _lk_traceback.show_survived(evalue, stb if has_own_lines else None)
 
     def ask_exit(self):
         """End the run."""

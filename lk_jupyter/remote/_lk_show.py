@@ -261,10 +261,10 @@ def _method(value, name, **arguments):
         return getattr(value, name)(**arguments)
     except NotImplementedError:
         return None
-    except Exception:
-        import traceback
+    except Exception as error:
+        import _lk_traceback
 
-        traceback.print_exc()
+        _lk_traceback.show_survived(error)
         return None
 
 

@@ -34,6 +34,18 @@ def show_error(error, shown):
     err.write(text)
 
 
+def show_survived(error, lines=None):
+    """Send an error that does not end the code, where it comes; all who read only text have it as text of stderr."""
+    import traceback
+
+    import _lk_rich
+
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    lines = lines or lines_of(error, error.__traceback__)
+    _lk_rich.errors.flush()
+    _lk_rich.errors.send(text, {"ename": type(error).__name__, "evalue": _said(error), "traceback": lines})
+
+
 def lines_of(error, shown):
     """Return the lines of an error with all that led to it; ``shown`` is its traceback."""
     lines = []
@@ -140,10 +152,13 @@ def _last(error):
         import traceback
 
         return [line for part in traceback.format_exception_only(type(error), error) for line in part.splitlines()]
-    try:
-        said = str(error)
-    except Exception:
-        said = "<it cannot say what it is>"
-    first, *rest = said.splitlines() or [""]
+    first, *rest = _said(error).splitlines() or [""]
     notes = [line for note in getattr(error, "__notes__", ()) for line in str(note).splitlines()]
     return ["{}{}{}: {}".format(_RED, type(error).__name__, _OFF, first), *rest, *notes]
+
+
+def _said(error):
+    try:
+        return str(error)
+    except Exception:
+        return "<it cannot say what it is>"

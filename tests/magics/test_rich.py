@@ -64,6 +64,44 @@ def test_what_comes_after_a_clear_takes_the_place_of_what_was_before(kernel):
     assert outputs(kernel.run(f"%%lk_run\n{code}")) == [{"text/plain": "'last'"}]
 
 
+SURVIVED = """
+import sys
+class Form:
+    def _repr_html_(self): raise ValueError("no form of sk-proj-{secret}")
+    def __repr__(self): return "a Form"
+class Text:
+    def __repr__(self): raise KeyError("no text")
+class Shown:
+    def _ipython_display_(self): raise RuntimeError("not shown")
+    def __repr__(self): return "a Shown"
+print("before")
+display(Form(), Text(), Shown)
+print("half", file=sys.stderr, end="")
+display(Shown())
+from ipywidgets import Output
+with Output(): raise IndexError("inside")
+get_ipython().run_cell("1 / 0")
+print("on")
+Form()
+"""
+
+
+def test_an_error_that_the_code_survives_is_an_error_output_in_its_place(kernel):
+    def told(cell):
+        known = {"stream": "text", "error": "evalue", "display_data": "data", "execute_result": "data"}
+        found = [(known[kind], content[known[kind]]) for kind, content in cell.messages if kind in known]
+        return [one for one in found if "status" not in str(one)]
+
+    code = SURVIVED.replace("{secret}", "nothing")
+    here, there = told(kernel.run(code)), told(kernel.run(f"%%lk_run --machine cpu\n{code}"))
+    assert there == here
+    assert [kind for kind, _ in here].count("evalue") == 6
+    cell = kernel.run("%%lk_run --machine cpu --allow-secrets\n" + SURVIVED.replace("{secret}", "a1B2" * 12))
+    lines = [line for kind, content in cell.messages if kind == "error" for line in content["traceback"]]
+    assert any("_repr_html_" in line for line in lines)
+    assert "a1B2" not in str([content for kind, content in cell.messages if kind != "execute_input"])
+
+
 def test_a_large_output_arrives_whole(kernel):
     code = "import random\nclass Big:\n    def _repr_html_(self): return random.randbytes(300_000).hex()\nBig()"
     (shown,) = outputs(kernel.run(f"%%lk_run\n{code}"))

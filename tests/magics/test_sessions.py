@@ -54,6 +54,11 @@ def test_an_error_in_a_cell_names_its_line_and_leaves_the_session(going_on, run_
     assert "CellFailed: session train: ZeroDivisionError: division by zero" in shown
     assert "line 3" in shown or "----> 3 1 / 0" in shown
     assert "2\n" in run_cell("%%lk_run --session train\nprint(x)")
+    survived = "class A:\n    def _repr_html_(self): 1 / 0\n    def __repr__(self): return 'an A'\ndisplay(A())"
+    shown = run_cell(f"%%lk_run --session train\n{survived}\nprint('on')")
+    assert re.search("ZeroDivisionError.*an A\n.*on\n.*completed", shown, re.DOTALL)
+    shown = run_cell(f"%%lk_run --session train\n{survived}\n[][1]")
+    assert re.search("ZeroDivisionError.*an A\n.*CellFailed: session train: IndexError", shown, re.DOTALL)
 
 
 def test_no_token_of_a_session_is_shown_or_in_a_list_of_processes(hosting, going_on, run_cell):

@@ -17,7 +17,7 @@ from IPython.display import DisplayHandle, display
 
 from lk_jupyter.config.settings import setting
 from lk_jupyter.magics._output.live import FONT, LiveOutput
-from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.protocol.frames import Frame, survived
 from lk_jupyter.text.secrets import redact, redact_bundle
 
 
@@ -42,6 +42,10 @@ class RichOutput:
             self._bundles.display(payload, self._before)
         elif frame.kind == "update":
             self._bundles.update(payload)
+        elif error := survived(frame):
+            self._bundles.settle()
+            self._before()
+            show_error(self._shell, error)
         elif frame.kind == "page":
             page(str(payload.get("text", "")))
         elif frame.kind == "within":
@@ -91,6 +95,14 @@ class RichOutput:
         left_out = self._bundles.left_out
         said = [f"… {left_out:,} more outputs of the run aren't kept here: %lk_config rich_outputs"] if left_out else []
         return [*said, *([f"… {damaged:,} outputs of the run were damaged in transit"] if damaged else [])]
+
+
+def show_error(shell: InteractiveShell, error: dict[str, Any]) -> None:
+    """Show an error that did not end the code, as the shell shows its own."""
+    kind = type(redact(str(error.get("ename", ""))), (Exception,), {})
+    shell._showtraceback(
+        kind, kind(redact(str(error.get("evalue", "")))), [redact(str(line)) for line in error["traceback"]]
+    )
 
 
 _NOTHING: dict[str, Any] = {"text/plain": ""}

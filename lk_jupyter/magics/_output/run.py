@@ -30,7 +30,7 @@ from lk_jupyter.magics._output.live import (
 )
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import Bars, RichOutput
-from lk_jupyter.protocol.frames import BAR, ERROR, SHOWN, STDERR, Frame, text_of, words_of
+from lk_jupyter.protocol.frames import BAR, ERROR, SHOWN, STDERR, Frame, survived, text_of, words_of
 from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.runs.clock import Bill, bill_of, duration_of, next_second
 from lk_jupyter.runs.interrupts import waiting_on
@@ -157,7 +157,9 @@ class RunDisplay:
             else:
                 self.heard(words_of(item))
                 self._company.saw(item)
-                if item.kind == STDERR:
+                if item.kind == STDERR and survived(item) and not self._quiet:
+                    self._rich.show(item)
+                elif item.kind == STDERR:
                     self._rich.before_text()
                     self._log.show_error(words_of(item))
                     self._rich.saw_text()

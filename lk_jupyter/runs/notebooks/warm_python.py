@@ -195,7 +195,8 @@ class WarmPython:
             shown.extend(filter(None, asked.messages()))
             notices = self.take_back(bundle, values)
         if asked.reply.get("status") != "ok":
-            raise self.failure(next((m["content"] for m in shown if m["header"]["msg_type"] == "error"), asked.reply))
+            errors = [message["content"] for message in shown if message["header"]["msg_type"] == "error"]
+            raise self.failure([asked.reply, *errors][-1])
         text = "".join(str(m["content"]["text"]) for m in shown if m["header"]["msg_type"] == "stream")
         displays = [m["content"]["data"] for m in shown if m["header"]["msg_type"] in _DISPLAYS]
         back = {name: value for name, value in values.items() if name not in (inputs or {}) or name in outputs}
