@@ -7,6 +7,7 @@ stay one, and what the cell has changed in place is changed in place where it ca
 
 from __future__ import annotations
 
+import _thread
 import collections
 import copyreg
 import dis
@@ -21,11 +22,11 @@ import pathlib
 import pickle
 import re
 import sys
+import threading
 import types
 import weakref
 from contextlib import contextmanager, suppress
 from importlib import import_module, invalidate_caches
-from threading import get_ident
 
 import cloudpickle
 
@@ -77,10 +78,10 @@ class Refused(Exception):
 @contextmanager
 def silent():
     """Drop what this thread prints: methods with which classes pickle may print, and no code of the cell calls them."""
-    own, before = get_ident(), []
+    own, before = threading.get_ident(), []
 
     def muted(write):
-        return lambda text: len(text) if get_ident() == own else write(text)
+        return lambda text: len(text) if threading.get_ident() == own else write(text)
 
     for stream in {id(stream): stream for stream in (sys.stdout, sys.stderr)}.values():
         if hasattr(stream, "__dict__"):
@@ -372,6 +373,83 @@ def make_cursor(connection):
     return connection.cursor()
 
 
+#: Locks of threads; what is made of such locks and plain values; and what starts threads when it is asked to.
+_LOCKS = type(_thread.allocate_lock()), _thread.RLock
+_OF_LOCKS = {"Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier", "Queue", "LifoQueue", "PriorityQueue"}
+_POOLS = {"ThreadPoolExecutor", "ProcessPoolExecutor"}
+
+
+def _held_by_lock(lock):
+    """Return nothing for a lock that nobody holds. Raises Refused for others."""
+    if "unlocked" not in repr(lock):
+        raise Refused("has a lock that is held: release it in the cell that takes it")
+    return []
+
+
+def make_lock(name):
+    """Make a lock."""
+    return getattr(_thread, name)()
+
+
+def _is_pool(value):
+    return type(value).__module__.startswith("concurrent.futures.") and type(value).__name__ in _POOLS
+
+
+def _held_by_pool(pool):
+    """Return whether a pool has ended."""
+    return [bool(getattr(pool, "_shutdown", False) or getattr(pool, "_shutdown_thread", False))]
+
+
+def make_pool(kind, workers):
+    """Make a pool of workers, which starts them when it has work."""
+    return getattr(import_module("concurrent.futures"), kind)(workers)
+
+
+def fill_pool(pool, held):
+    """End a pool that has ended on the other side."""
+    if held[0]:
+        pool.shutdown()
+
+
+def _is_thread(value):
+    return isinstance(value, threading.Thread) and type(value).__module__ in ("threading", "__main__")
+
+
+def _held_by_thread(thread):
+    """Return whether a thread has ended, what it is to call, and its attributes. Raises Refused while it runs."""
+    if thread.is_alive():
+        raise Refused("is a thread that runs: join() it in the cell that starts it")
+    ended = thread.ident is not None
+    own = {name: value for name, value in vars(thread).items() if name[0] != "_"}
+    calls = None if ended else [getattr(thread, name, None) for name in _OF_THREADS]
+    return [ended, calls, own]
+
+
+_OF_THREADS = ("_target", "_args", "_kwargs")
+
+
+def make_thread(kind, name, is_daemon):
+    """Make a thread that has not been started."""
+    made = kind.__new__(kind)
+    threading.Thread.__init__(made, name=name, daemon=is_daemon)
+    return made
+
+
+def fill_thread(thread, held):
+    """Let a thread be as the one of the other side. If it has ended there, it ends here and does nothing."""
+    ended, calls, own = held
+    if ended and thread.ident is None:
+        thread.run = lambda: None
+        thread.start()
+        thread.join()
+        del thread.run
+    for name, value in zip(_OF_THREADS, calls or ()):
+        setattr(thread, name, value)
+    for name in [name for name in vars(thread) if name[0] != "_"]:
+        delattr(thread, name)
+    vars(thread).update(own)
+
+
 _WEAK = weakref.WeakKeyDictionary, weakref.WeakValueDictionary
 
 _PLAIN = {
@@ -385,6 +463,7 @@ _PLAIN = {
     dict: dict,
     collections.Counter: dict,
     **dict.fromkeys(_WEAK, dict),
+    **dict.fromkeys(_LOCKS, _held_by_lock),
     weakref.WeakSet: list,
     types.MappingProxyType: gc.get_referents,
     types.CellType: lambda cell: [cell.cell_contents] if _is_filled(cell) else _EMPTY,
@@ -409,8 +488,9 @@ def inside(value):
         return _PLAIN[kind](value)
     if isinstance(value, _NEVER) or _is_shell(value) or place_of(value):
         return None
-    if _is_widget(value) or _is_database(value):
-        return _inside_widget(value) if _is_widget(value) else _held_by_database(value)
+    for belongs, held_by, _ in _MOVED:
+        if belongs(value):
+            return held_by(value)
     reduce = copyreg.dispatch_table.get(kind)
     made = reduce(value) if reduce else value.__reduce_ex__(PROTOCOL)
     if not isinstance(made, tuple):
@@ -462,8 +542,8 @@ def change(value, holds):
         value.__defaults__, value.__kwdefaults__ = holds[:2]
         value.__dict__.clear()
         value.__dict__.update(holds[2])
-    elif _is_widget(value) or _is_database(value):
-        (fill_widget if _is_widget(value) else fill_database)(value, holds)
+    elif fill := next((fill for belongs, _, fill in _MOVED if belongs(value)), None):
+        fill(value, holds)
     elif kind in _PLAIN:
         raise TypeError("never changes in place")
     else:
@@ -942,7 +1022,7 @@ def _belongs_here(value):
     """Say why what belongs to its process cannot be pickled, even where cloudpickle would; nothing for others."""
     is_file = isinstance(value, io.IOBase) and not isinstance(value, (io.BytesIO, io.StringIO))
     is_once = isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
-    is_bound = type(value).__module__ in _values.OF_A_PROCESS
+    is_bound = type(value).__module__ in _values.OF_A_PROCESS and type(value).__name__ not in _OF_LOCKS
     return _values.why_not(value) if is_file or is_once or is_bound else ""
 
 
@@ -1232,7 +1312,7 @@ def _inside_widget(widget):
     ]
 
 
-def _reduced(value):  # noqa: PLR0911 (one for each kind)
+def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
     """Reduce what each side has already, or makes for itself; None for others."""
     if type(value) is NamesOf:
         return value.__reduce__()
@@ -1240,6 +1320,15 @@ def _reduced(value):  # noqa: PLR0911 (one for each kind)
         return make_widget, (type(value), value._model_id), _inside_widget(value), None, None, fill_widget
     if _is_shell(value):
         return shell, ()
+    if type(value) in _LOCKS:
+        _held_by_lock(value)
+        return make_lock, ("RLock" if type(value) is _thread.RLock else "allocate_lock",)
+    if _is_thread(value):
+        made = type(value), value.name, value.daemon
+        return make_thread, made, _held_by_thread(value), None, None, fill_thread
+    if _is_pool(value):
+        made = type(value).__name__, value._max_workers
+        return make_pool, made, _held_by_pool(value), None, None, fill_pool
     if _is_database(value):
         held = _held_by_database(value)
         if not hasattr(value, "connection"):
@@ -1421,6 +1510,15 @@ def fill_widget(widget, state):
         widget.open()
     else:
         widget.send_state()
+
+
+#: What each side has of its own: how it is known, what it holds, and how it comes to hold the same.
+_MOVED = (
+    (_is_widget, _inside_widget, fill_widget),
+    (_is_database, _held_by_database, fill_database),
+    (_is_pool, _held_by_pool, fill_pool),
+    (_is_thread, _held_by_thread, fill_thread),
+)
 
 
 #: What the names begin with under which widgets travel that an output shows; the id of the output follows.

@@ -33,6 +33,9 @@ from lk_jupyter.runs.variables.payload import pack_state, with_digests
 from lk_jupyter.runs.variables.state import applied, put_here
 
 LIMIT = 1_000_000
+HELD = threading.Lock()
+HELD.acquire()
+RUNS = next(thread for thread in threading.enumerate() if type(thread) is type(threading.main_thread()))
 NULL = Path(os.devnull).open()  # noqa: SIM115 (an open file)
 
 
@@ -655,6 +658,48 @@ def test_a_database_travels_with_the_rows_that_a_cursor_has_yet_to_give(notebook
         There(notebook, ["file"])
 
 
+def test_locks_and_what_is_made_of_them_travel_while_nobody_holds_them(notebook):
+    exec(
+        "import queue, threading\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "class Safe:\n    def __init__(self):\n        self.lock, self.n = threading.Lock(), 0\n"
+        "    def add(self):\n        with self.lock: self.n += 1\n"
+        "safe, again, ready = Safe(), threading.RLock(), threading.Event()\nlock = safe.lock\n"
+        "jobs, pool = queue.Queue(), ThreadPoolExecutor(2)\nended = pool.submit(pow, 2, 3)\nended.result()\n"
+        "room = threading.Semaphore(2)\n"
+        "class Worker(threading.Thread):\n    def __init__(self):\n        super().__init__(name='w')\n"
+        "        self.sum = 0\n"
+        "    def run(self): self.sum += 1\n"
+        "worker, later, done = Worker(), threading.Thread(target=safe.add), threading.Thread(target=safe.add)\n"
+        "done.start(), done.join()",
+        notebook,
+    )
+    here = {name: notebook[name] for name in ("lock", "safe", "ready", "jobs", "pool")}
+    there = There(
+        notebook, ["safe", "lock", "again", "ready", "jobs", "pool", "ended", "room", "worker", "later", "done"]
+    )
+    exec(
+        "worker.start(), worker.join()\nsums = worker.sum, done.is_alive(), done.ident is None\n"
+        "safe.add()\nsame = lock is safe.lock\nready.set()\njobs.put(5)\nresult = ended.result()\n"
+        "room.acquire()\nlist(pool.map(abs, [-1]))\npool.shutdown()\nnew = [lock]",
+        there.names,
+    )
+    state = there.back(notebook)
+    assert (state.missing, notebook["same"], notebook["result"], notebook["safe"].n) == ({}, True, 8, 2)
+    assert (notebook["sums"], notebook["worker"].sum) == ((1, False, False), 1)
+    with pytest.raises(RuntimeError, match="once"):
+        notebook["worker"].start()
+    notebook["later"].start()
+    notebook["later"].join()
+    assert notebook["safe"].n == 3
+    assert all(notebook[name] is value for name, value in here.items())
+    assert (notebook["safe"].lock is here["lock"] is notebook["new"][0], notebook["ready"].is_set()) == (True, True)
+    assert (notebook["jobs"].get(timeout=1), notebook["room"]._value) == (5, 1)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        notebook["pool"].submit(abs, 1)
+    with here["lock"], pytest.raises(UsageError, match="safe has a lock that is held"):
+        There(notebook, ["safe"])
+
+
 def test_what_python_does_not_pickle_travels_in_parts(notebook):
     exec(
         "import csv, io, re, typing\nfound = re.search(r'(\\d+)-(?P<last>\\d+)', 'tel 12-34 56-78', re.A)\n"
@@ -1022,11 +1067,11 @@ def test_an_object_of_a_library_is_after_a_run_what_it_would_be_here(library):
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (threading.Lock(), "x is a lock, which belongs to this process"),
+        (HELD, "x has a lock that is held: release it"),
         ((n for n in ()), "x is a generator, which gives its values only once: make a list of it"),
-        ([Box(threading.Lock())], "x holds what is a lock, which belongs to this process"),
+        ([Box(threading.local())], "x holds what is a _local, which belongs to this process"),
         (NULL, "x is an open file"),
-        (threading.Thread(), "x is a Thread"),
+        (RUNS, "x is a thread that runs: join() it"),
     ],
     ids=["lock", "generator", "inner", "file", "thread"],
 )
@@ -1040,7 +1085,7 @@ def test_what_belongs_to_its_process_is_named_before_anything_is_sent(value, rea
 def test_what_cannot_come_back_is_named_and_everything_else_comes():
     here = {"box": Box(1), "items": [1]}
     there = There(here)
-    there.names["box"].value = threading.Lock()
+    there.names["box"].value = threading.local()
     there.names["items"].append(2)
     there.names["gen"] = (n for n in ())
     there.names["new"] = {"a": 1}
@@ -1049,7 +1094,7 @@ def test_what_cannot_come_back_is_named_and_everything_else_comes():
     assert here["new"] == {"a": 1}
     assert here["box"].value == 1
     assert state.missing == {
-        "box": "box holds what is a lock, which belongs to this process: make it in the cell that uses it",
+        "box": "box holds what is a _local, which belongs to this process: make it in the cell that uses it",
         "gen": "gen is a generator, which gives its values only once: make a list of it",
     }
 

@@ -477,7 +477,7 @@ def test_modules_in_folders_that_the_notebook_added_to_the_path_go_along(session
 
 
 def test_a_cell_that_looks_at_all_names_gets_those_that_can_travel(session):
-    namespace = {"a": 1, "b": [2], "lock": threading.Lock()}
+    namespace = {"a": 1, "b": [2], "own": threading.local()}
     for code in ("sorted(globals())", "%whos", "import doctest\ndoctest.testmod()", "unittest.main(argv=[''])"):
         source = Source(code, namespace=namespace, is_cell=True)
         package = prepare(session, source, RunOptions(carry=True, machine="cpu"))
@@ -530,12 +530,12 @@ def test_what_a_full_bucket_does_not_take_is_named_and_small_variables_come_back
 
     monkeypatch.setattr(upload, "upload_links", refused)
     code = "x = [n + 1]\nbig = list(map(str, range(10_000)))\nopen('w.txt', 'w').close()"
-    code += "\nlock = __import__('threading').Lock()"
+    code += "\nown = __import__('threading').local()"
     out = run(session, code, inputs={"n": 1}, carry=True).outputs()
     assert dict(out) == {"x": [2]}
     assert out.missing["big"].startswith("big could not be sent back: the links to the bucket are no longer good")
     assert out.missing["w.txt"].startswith("w.txt could not be sent back: ")
-    assert out.missing["lock"].startswith("lock is a lock, which belongs to this process: make it")
+    assert out.missing["own"].startswith("own is a _local, which belongs to this process: make it")
 
 
 # Sent once
