@@ -1,8 +1,23 @@
 """Make clouds start quickly: the process from which they are forked makes their routes once, most of their start."""
 
+from importlib import import_module
+
 from lk_jupyter.localcloud import app
 from lk_jupyter.localcloud.runs import notebook_run
 from lk_jupyter.localcloud.strange import Strange
+
+#: What a cloud imports when it serves, or sends to others.
+for late in (
+    "anyio._backends._asyncio",
+    "cloud_process",
+    "httpcore",
+    "httpx",
+    "pynvml",
+    "uvicorn.lifespan.off",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.websockets_sansio_impl",
+):
+    import_module(late)
 
 ROUTED = app.routed(Strange())
 routed = app.routed

@@ -63,6 +63,7 @@ class Api:
     """Plain requests to one local cloud."""
 
     def __init__(self, cloud, token=None):
+        description()  # it takes a second to read, in which what the first request begins goes on
         self.cloud = cloud
         self.token = token
         self.connect()

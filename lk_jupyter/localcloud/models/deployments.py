@@ -46,11 +46,12 @@ class Deployments:
         self._ledger = ledger
         self.speed = speed
         self.demand = Demand(speed)
+        self._news = asyncio.Event()
         store.add_tables(_TABLES)
         ledger.add_meter(self.accruing)
 
     def create(self, org_id: str, wanted: Json) -> Json:
-        """Keep a new deployment and ask for its first replicas."""
+        """Keep a new deployment and ask for its first replicas; called in the event loop."""
         moment = time.time()
         deployment = {
             **wanted,
@@ -66,6 +67,7 @@ class Deployments:
         with self._store.write() as db:
             row = (deployment["deployment_id"], org_id, True, json.dumps(deployment))
             db.execute("INSERT INTO deployments VALUES (?, ?, ?, ?)", row)
+        self._news.set()
         return deployment
 
     def get(self, org_id: str, deployment_id: str) -> Json:
@@ -144,14 +146,16 @@ class Deployments:
         )
 
     async def tick_forever(self) -> None:
-        """Scale and pause deployments by the clock."""
+        """Scale and pause deployments by the clock; sleep while there are none."""
         while True:
-            for row in self._store.read("SELECT id, org, body FROM deployments WHERE is_live"):
+            self._news.clear()
+            live = self._store.read("SELECT id, org, body FROM deployments WHERE is_live")
+            for row in live:
                 try:
                     self._tick(_read(row), row["org"])
                 except Exception:  # the next tick may do better, and the others are not at fault
                     logging.getLogger("uvicorn.error").exception("deployment %s", row["id"])
-            await asyncio.sleep(max(_TICK_SECONDS / self.speed, _FASTEST_TICK))
+            await (asyncio.sleep(max(_TICK_SECONDS / self.speed, _FASTEST_TICK)) if live else self._news.wait())
 
     def _tick(self, deployment: Json, org_id: str) -> None:
         if deployment["is_paused"] or "running" not in self.states(deployment):
