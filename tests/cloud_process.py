@@ -1,11 +1,18 @@
-"""What runs in the process of a local cloud of the tests."""
+"""What runs in the processes that the tests fork: local clouds and kernels."""
 
+import atexit
+import gc
 import os
 import sys
+from multiprocessing import process
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from lk_jupyter.localcloud.__main__ import main
 from lk_jupyter.localcloud.runs import notebook_run
+
+#: What multiprocessing takes a kernel for: a main process, as it is imported in that which forks.
+MAIN = process.current_process()
 
 #: Lab and extensions of others take most of a Jupyter server's start.
 OTHERS = ("jupyter_lsp", "jupyter_server_terminals", "jupyterlab", "notebook", "notebook_shim")
@@ -30,3 +37,23 @@ def serve(arguments: list[str], env: dict[str, str], stdout: Connection, *, has_
     stdout.close()
     sys.argv = ["lk_jupyter.localcloud", *arguments]
     sys.exit(main())
+
+
+def be_kernel(arguments: list[str], env: dict[str, str], folder: str, started: Connection) -> None:
+    """Do as ``python -m ipykernel_launcher`` does in a new session of this folder with this environment."""
+    from ipykernel.kernelapp import launch_new_instance  # noqa: PLC0415 (clouds need none)
+
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))  # it ends with the process that forked it
+    tests = Path(__file__).parent
+    sys.path[:] = [path for path in sys.path if path and tests not in (Path(path), *Path(path).parents)]
+    process._current_process, process._parent_process = MAIN, None
+    sys.argv = ["ipykernel_launcher", *arguments]
+    gc.freeze()
+    started.close()
+    try:
+        launch_new_instance()
+    finally:
+        atexit._run_exitfuncs()

@@ -1,4 +1,7 @@
-"""Make clouds start quickly: the process from which they are forked makes their routes once, most of their start."""
+"""Make clouds and kernels start quickly: the process from which they are forked does once what is most of their start.
+
+It makes the routes of clouds, and imports what serves, what runs cells and what the first cell of a notebook uses.
+"""
 
 from importlib import import_module
 
@@ -6,12 +9,13 @@ from lk_jupyter.localcloud import app
 from lk_jupyter.localcloud.runs import notebook_run
 from lk_jupyter.localcloud.strange import Strange
 
-#: What a cloud imports when it serves, or sends to others.
 for late in (
     "anyio._backends._asyncio",
     "cloud_process",
     "httpcore",
     "httpx",
+    "ipykernel.kernelapp",
+    "lk_jupyter.magics.run",
     "pynvml",
     "uvicorn.lifespan.off",
     "uvicorn.protocols.http.auto",

@@ -188,6 +188,15 @@ def browser(monkeypatch):
     return use
 
 
+def forked(work, *values, **options):
+    """Start a process that does this, and ends with the tests; where there is fork, with all imported that it needs."""
+    process = PROCESSES.Process(target=work, args=values, kwargs=options, daemon=True)
+    with pytest.MonkeyPatch.context() as patched:  # the process that forks it finds cloud_routes there
+        patched.setenv("PYTHONPATH", str(Path(__file__).parent))
+        process.start()
+    return process
+
+
 class RunningCloud:
     """A local cloud in a process of its own; it can be stopped, killed and started again on its data."""
 
@@ -200,12 +209,7 @@ class RunningCloud:
     def start(self):
         reader, writer = PROCESSES.Pipe(duplex=False)
         arguments, env = ["--data", str(self.data), *self.options], {**os.environ, "PYTHONPATH": WITHOUT}
-        serve = partial(cloud_process.serve, arguments, env, writer, has_lab=self.has_lab)
-        self.process = PROCESSES.Process(target=serve)
-        self.process.daemon = True  # it ends with the tests
-        with pytest.MonkeyPatch.context() as patched:  # the process that forks it finds cloud_routes there
-            patched.setenv("PYTHONPATH", str(Path(__file__).parent))
-            self.process.start()
+        self.process = forked(cloud_process.serve, arguments, env, writer, has_lab=self.has_lab)
         writer.close()
         with reader, open(reader.fileno(), closefd=False) as stdout:
             self.address = json.loads(stdout.readline())

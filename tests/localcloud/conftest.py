@@ -159,11 +159,12 @@ class Api:
 
 
 def until(condition, seconds=PATIENCE):
-    """Wait until a condition of another process holds and return what it gave."""
-    deadline = time.monotonic() + seconds
+    """Wait until a condition of another process holds and return what it gave; ask less often the longer it takes."""
+    began = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
+        waited = time.monotonic() - began
+        assert waited < seconds, "it did not come to pass"
+        time.sleep(min(0.01 + waited / 10, 0.1))
     return found
 
 

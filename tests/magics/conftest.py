@@ -4,8 +4,7 @@ import sys
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from jupyter_client.manager import start_new_kernel
-from magics.kernels import Kernel
+from magics.kernels import Kernel, running_kernel
 from patience import PATIENCE
 from traitlets.config import Config
 
@@ -61,16 +60,14 @@ def kernel(cloud, tmp_path_factory):
         "LK_JOURNAL": str(home / "journal.sqlite"),
         "LK_LOG_LINES": "50",
     }
-    manager, client = start_new_kernel(env=env, cwd=str(home))
-    kernel = Kernel(manager, client, home)
-    loaded = kernel.run("%load_ext lk_jupyter")
-    assert loaded.error is None, loaded.error
-    kernel.run(
-        f"from lk_jupyter.runs import abort\nabort.LET_GO = {PATIENCE}"
-    )  # a busy machine takes long to end a run
-    yield kernel
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+    with running_kernel(env, home) as (manager, client):
+        kernel = Kernel(manager, client, home)
+        loaded = kernel.run("%load_ext lk_jupyter")
+        assert loaded.error is None, loaded.error
+        kernel.run(
+            f"from lk_jupyter.runs import abort\nabort.LET_GO = {PATIENCE}"
+        )  # a busy machine takes long to end a run
+        yield kernel
 
 
 @pytest.fixture

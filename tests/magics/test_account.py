@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from jupyter_client.manager import start_new_kernel
+from magics.kernels import running_kernel
 from patience import PATIENCE
 
 from lk_jupyter import session
@@ -151,8 +151,8 @@ def test_loading_is_light(home):
 class Kernel:
     """A real kernel, with everything that it ever sent."""
 
-    def __init__(self, env):
-        self.manager, self.client = start_new_kernel(env=env)
+    def __init__(self, client):
+        self.client = client
         self.messages = []
 
     def run(self, code, typed=None):
@@ -170,11 +170,10 @@ class Kernel:
 
 @pytest.fixture
 def kernel(home):
-    kernel = Kernel({**os.environ, "IPYTHONDIR": str(home / "ipython")})
-    kernel.run("%load_ext lk_jupyter")
-    yield kernel
-    kernel.client.stop_channels()
-    kernel.manager.shutdown_kernel(now=True)
+    with running_kernel({**os.environ, "IPYTHONDIR": str(home / "ipython")}, home) as (_, client):
+        kernel = Kernel(client)
+        kernel.run("%load_ext lk_jupyter")
+        yield kernel
 
 
 #: Whatever a reader may do after signing in that could show the key.
