@@ -128,7 +128,7 @@ def _is_one_loop(code):
     if code.co_name != "<genexpr>" or code.co_varnames[:1] != (_LOOPED,):
         return False
     found = [step.opname for step in dis.get_instructions(code)]
-    return found.count("FOR_ITER") == 1 and not _DELEGATES.intersection(found)
+    return found.count("FOR_ITER") == 1 and not {"SEND", "YIELD_FROM"}.intersection(found)
 
 
 # A generator that was begun has its place in the code, which cannot be set. It is made again and run to that place,
@@ -163,15 +163,14 @@ def _may_run_again(made):
     frame, code = made.gi_frame, made.gi_code
     if frame.f_globals is not sys.modules["__main__"].__dict__ or not _is_pure(code, frame.f_globals):
         return False
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "CACHE", "NOP")]
-    after = (steps[at + 1].opname for at, step in enumerate(steps) if step.opname == "YIELD_VALUE")
-    stored = {str(step.argval) for step in steps if step.opname.startswith(("STORE_FAST", "DELETE_FAST"))}
+    steps = dis.get_instructions(code)
+    stored = [step.argval for step in steps if step.opname.startswith(("STORE_FAST", "DELETE_FAST"))]
     given = [*code.co_varnames[: _count_of(code)], *code.co_freevars]
+    calls = any(type(frame.f_globals.get(name)) is types.FunctionType for name in globals_of(code))
+    may_change = calls or {"append", "extend"}.intersection(code.co_names)
     values = dict(frame.f_locals)
-    return (
-        all(name == "POP_TOP" for name in after)
-        and not any(name in text for text in stored for name in given)
-        and all(name in values and _is_fixed(values[name], code) for name in given)
+    return not any(name == of or name in (of if type(of) is tuple else ()) for of in stored for name in given) and all(
+        name in values and _is_fixed(values[name], may_change) for name in given
     )
 
 
@@ -179,20 +178,27 @@ def _count_of(code):
     return code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARIED) + bool(code.co_flags & _KEYWORDS)
 
 
-def _is_fixed(value, code=None):
-    """Whether what such a generator was given is not changed by its code."""
-    is_kept = code is not None and not {"append", "extend"}.intersection(code.co_names)
-    return type(value) is range or (_is_plain(value) and (is_kept or not isinstance(value, (list, dict, set))))
+def _is_fixed(value, may_change=True):
+    """Whether what such a generator was given cannot have changed since."""
+    is_kept = not (may_change and isinstance(value, (list, dict, set)))
+    return type(value) is range or (is_kept and _is_plain(value))
 
 
-def _is_pure(code, namespace, depth=3):
+#: What follows where a generator gives a value and ignores what it is sent.
+_IGNORES = ("POP_TOP", "JUMP_BACKWARD_NO_INTERRUPT")
+
+
+def _is_pure(code, namespace, seen=()):
     """Whether code changes nothing but its own values, and calls nothing that might."""
-    steps = list(dis.get_instructions(code))
-    if depth == 0 or any(step.opname in _CHANGES or step.opname in _DELEGATES for step in steps):
+    if code in seen:
+        return True
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "CACHE", "NOP")]
+    after = (steps[at + 1].opname for at, step in enumerate(steps) if step.opname == "YIELD_VALUE")
+    if any(step.opname in _CHANGES for step in steps) or any(name not in _IGNORES for name in after):
         return False
-    methods = {step.argval for step in steps if step.opname in ("LOAD_ATTR", "LOAD_METHOD")}
-    if not methods <= _PURE_METHODS:
+    if not {step.argval for step in steps if step.opname in ("LOAD_ATTR", "LOAD_METHOD")} <= _PURE_METHODS:
         return False
+    inner = [part for part in code.co_consts if isinstance(part, types.CodeType)]
     for name in globals_of(code):
         value = namespace.get(name)
         if name not in namespace:
@@ -200,12 +206,10 @@ def _is_pure(code, namespace, depth=3):
             if name not in _PURE and not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 return False
         elif type(value) is types.FunctionType and value.__module__ == "__main__":
-            if not _is_pure(value.__code__, namespace, depth - 1):
-                return False
+            inner.append(value.__code__)
         elif not _is_fixed(value):
             return False
-    inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
-    return all(_is_pure(part, namespace, depth - 1) for part in inner)
+    return all(_is_pure(part, namespace, (*seen, code)) for part in inner)
 
 
 def _place_in(made):
@@ -218,16 +222,14 @@ def _place_in(made):
 
 def _told(value, depth=4):
     """Return a value as text: of iterators what they will give, of others that aren't plain their class."""
-    if (
-        depth
-        and type(value).__module__ == "builtins"
-        and hasattr(value, "__next__")
-        and hasattr(value, "__length_hint__")
-    ):
-        return "{} {}".format(type(value).__name__, [_told(part, depth - 1) for part in value.__reduce__()])
-    if depth and type(value) in (list, tuple):
-        return "{} {}".format(type(value).__name__, [_told(part, depth - 1) for part in value])
-    return repr(value) if type(value) in _ATOMS or type(value) is range else type(value).__name__
+    kind = type(value)
+    if kind is types.GeneratorType:
+        return str(_place_in(value)) if value.gi_frame else _ENDED
+    is_iterator = kind.__module__ == "builtins" and hasattr(kind, "__next__")
+    if depth and (is_iterator or kind in (list, tuple)):
+        parts = value.__reduce__() if is_iterator else value
+        return "{} {}".format(kind.__name__, [_told(part, depth - 1) for part in parts])
+    return repr(value) if kind in _ATOMS or kind is range else kind.__name__
 
 
 def run_to(made, place):
