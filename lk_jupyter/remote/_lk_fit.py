@@ -28,7 +28,8 @@ def _fit_pyplot(module):
     by_backend = module.show
 
     def show(*arguments, **options):
-        if "inline" in module.get_backend() or (module.get_backend() == "nbagg" and _lk_rich._show().shell()):
+        backend = module.get_backend().lower()  # nbAgg before matplotlib 3.9
+        if "inline" in backend or (backend == "nbagg" and _lk_rich._show().shell()):
             return by_backend(*arguments, **options)
         import _lk_figures
 

@@ -49,7 +49,9 @@ INFERRED = set(re.search(r"infers\s+them \(([^)]+)\)", lk_load.doc)[1].split(", 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.feather"])
 def test_a_file_with_dtypes_keeps_them(storage, name):
-    table = TABLE.astype({"a": "int16", "b": "float32"}).assign(d=True, e=pd.Timestamp("2026-11-01", tz="UTC").as_unit("ms"))
+    table = TABLE.astype({"a": "int16", "b": "float32"}).assign(
+        d=True, e=pd.Timestamp("2026-11-01", tz="UTC").as_unit("ms")
+    )
     storage.put(written(table.to_parquet if name == "t.parquet" else table.to_feather), f"ld/typed-{name}")
     assert dict(load(storage, f"ld/typed-{name}").dtypes) == dict(table.dtypes)
 
