@@ -278,7 +278,7 @@ def packed(driver, text, seq="1-1", parts=4):
 @pytest.mark.parametrize(
     "write",
     [
-        lambda: b'["display", {"x": "' + b"0" * 300_000_000 + b'"}]',
+        lambda: b'["display", {"x": "' + b"0" * 100_000_000 + b'"}]',
         lambda: b'["display", {"x": [' + b"[]," * 3_000_000 + b"0]}]",
         lambda: b'["display", ' + b"[" * 1_000_000,
         lambda: b'["display", [1]]',

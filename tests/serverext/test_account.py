@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 
 import httpx
 import pytest
+from conftest import WITHOUT
 from serverext.conftest import running
 
 
@@ -107,5 +109,6 @@ def test_a_session_that_ends_is_renewed_by_the_server(make_cloud, tmp_path):
 
 def test_the_extension_is_found_where_the_package_is_installed():
     command = [sys.executable, "-m", "jupyter_server", "extension", "list"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": WITHOUT}
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     assert re.search(r"lk_jupyter.*enabled", listed.stdout + listed.stderr)

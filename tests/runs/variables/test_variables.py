@@ -321,7 +321,9 @@ def test_no_values_raise(message):
 
 def test_a_member_who_overwrites_a_variable_on_its_way_executes_nothing_in_the_run(session, tmp_path, monkeypatch):
     monkeypatch.setattr(upload, "upload_links", overwriting(upload.upload_links, tmp_path))
-    failed = session.run("print('ran')", inputs={"a": list(MEGABYTES), "f": lambda: 1}, pickle=True, gpu="L40S")
+    failed = session.run(
+        "print('ran')", inputs={"a": list(MEGABYTES[:50_000]), "f": lambda: 1}, pickle=True, gpu="L40S"
+    )
     with pytest.raises(RunFailed):
         failed.result()
     assert "somebody changed .lk/v/" in failed.record.stderr
