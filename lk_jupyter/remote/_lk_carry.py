@@ -1110,7 +1110,7 @@ def _of_generator(made):
         return make_generator, (None, (), names, None)
     frame, code = made.gi_frame, made.gi_code
     if frame.f_globals is not sys.modules["__main__"].__dict__:
-        return None
+        return _of_library(made)
     (place, *_) = _held_by_generator(made)
     values = frame.f_locals
     count = code.co_argcount + code.co_kwonlyargcount
@@ -1124,6 +1124,26 @@ def _of_generator(made):
     function = types.FunctionType(taken, frame.f_globals, code.co_name, None, closure)
     given = tuple(values[name] for name in arguments)
     return make_generator, (function, given, names, place if isinstance(place, list) else None)
+
+
+def _of_library(made):
+    """Reduce a generator that begins, which a function or method of a module has made; None for others."""
+    code, values = made.gi_code, made.gi_frame.f_locals
+    found = sys.modules.get(made.gi_frame.f_globals.get("__name__"))
+    for name in made.__qualname__.split("."):
+        found = vars(found).get(name) if hasattr(found, "__dict__") else None
+    is_plain = code.co_posonlyargcount == 0 and not code.co_flags & _ANY
+    if getattr(found, "__code__", None) is not code or not is_plain or _held_by_generator(made) != [_BEGINS]:
+        return None
+    count = code.co_argcount + code.co_kwonlyargcount
+    given = {name: values[name] for name in code.co_varnames[:count] if name in values}
+    place = made.gi_frame.f_globals["__name__"], made.__qualname__
+    return (make_of_library, (*place, given)) if len(given) == count else None
+
+
+def make_of_library(module, name, given):
+    """Make a generator by calling a function or method of a module."""
+    return functools.reduce(getattr, name.split("."), import_module(module))(**given)
 
 
 def make_generator(function, arguments, names, place):

@@ -604,6 +604,23 @@ def test_a_generator_of_plain_steps_travels_wherever_it_is(notebook):
     assert [list(notebook[name]) for name in (*names, "new")] == [[6, 10, 16], ["b"], [], [4, 9, 16], [5], ["q"]]
 
 
+def test_a_generator_of_a_library_travels_before_it_begins(notebook):
+    frame = pd.DataFrame({"a": [1, 2]})
+    notebook.update(rows=frame.iterrows(), later=frame.iterrows())
+    there = There(notebook, ["rows", "later"])
+    labels = [label for label, _ in there.names["rows"]]
+    there.names["new"] = frame.iterrows()
+    state = there.back(notebook)
+    assert state.missing == {}
+    assert [labels, *([label for label, _ in notebook[name]] for name in ("rows", "later", "new"))] == [
+        [0, 1], [], [0, 1], [0, 1],
+    ]  # fmt: skip
+    begun = frame.iterrows()
+    next(begun)
+    with pytest.raises(UsageError, match="begun is a generator"):
+        There({"begun": begun})
+
+
 @pytest.mark.parametrize(
     "body",
     [
