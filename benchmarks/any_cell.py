@@ -32,6 +32,7 @@ PROBE = (NOTEBOOKS / "probe" / "probe.txt").read_text(encoding="utf-8")
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}|\b\d+(?:\.\d+)? [µμmn]?s\b|(?:user|sys|total).*")
 _WAY_OUT = re.compile(r"--\w|-r \w|%lk_|: (?:make|send|define|import|install|run|stop|show|ask)|Add |[Dd]efine|[Cc]opy")
+_RAISED = re.compile(r"^(\w+(?:Error|Exception|Warning|Interrupt|Iteration)): ?(.*)$", re.MULTILINE)
 _STATUS = re.compile(
     r"(?:\S )?(?:submitting|queued|pending|starting|running|completed|failed|aborted|refused)\b"
     r"|Hint: |⚠ |\d+ of these|$"
@@ -147,9 +148,9 @@ def _error(content: dict[str, Any]) -> str:
     last = str(content["evalue"]).strip()
     text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(content["traceback"]))
     if content["ename"] == "RunFailed":
-        raised = re.findall(r"^(\w+(?:Error|Exception|Warning|Interrupt)): (.*)$", text, re.MULTILINE)
+        raised = _RAISED.findall(text)
         return ": ".join(raised[-1]) if raised else text[-300:]
-    return f"{content['ename']}: {last}"
+    return f"{content['ename']}: {last.partition(os.linesep)[0]}"
 
 
 def _probe(kernel: Kernel) -> dict[str, Any]:

@@ -394,7 +394,8 @@ def make_lock(name):
 
 
 def _is_pool(value):
-    return type(value).__module__.startswith("concurrent.futures.") and type(value).__name__ in _POOLS
+    kind = type(value)
+    return kind.__name__ in _POOLS and kind.__module__ in ("concurrent.futures.thread", "concurrent.futures.process")
 
 
 def _held_by_pool(pool):
@@ -1223,7 +1224,7 @@ _ANSWERS, _CALLS = 10_000, 1_000_000
 
 
 def _is_own_memo(cached):
-    return getattr(cached.__wrapped__, "__module__", "") == "__main__"
+    return getattr(getattr(cached, "__wrapped__", None), "__module__", "") == "__main__"
 
 
 def _kept_by(cached):
@@ -1275,6 +1276,8 @@ def keep_answers(cached, held):
             cached(*arguments, **dict(zip(named[::2], named[1::2])))
         for _ in range(min(hits, _CALLS)):
             cached(*arguments, **dict(zip(named[::2], named[1::2])))
+    except Exception:  # it finds the answers anew
+        cached.cache_clear()
     finally:
         function.__code__ = code
         del builtins._lk_answer

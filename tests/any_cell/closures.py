@@ -82,3 +82,54 @@ def fails():
     raise ValueError("no")
 # %%
 fails()
+# %%
+def fibonacci(n):
+    a, b = 1, 1
+    for _ in range(n):
+        yield a
+        a, b = b, a + b
+
+
+numbers = fibonacci(6)
+next(numbers), next(numbers)
+# %%
+next(numbers)
+# %%
+list(numbers)
+# %%
+fib.cache_info()
+# %%
+import re
+
+found = re.search(r"(\w+)@(\w+)", "me@here")
+# %%
+found.group(1), found.span()
+# %%
+import sqlite3
+
+db = sqlite3.connect(":memory:")
+cursor = db.cursor()
+cursor.execute("create table pets (name text, age int)")
+cursor.executemany("insert into pets values (?, ?)", [("Rex", 3), ("Tom", 5)])
+db.commit()
+# %%
+cursor.execute("select name from pets where age > 4").fetchall()
+# %%
+import threading
+
+lock, count = threading.Lock(), 0
+
+
+def work():
+    global count
+    with lock:
+        count += 1
+
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+count
+# %%
+work()
+count
