@@ -256,6 +256,10 @@ _LOGGERS_OF_PROCESS = re.compile(r"(asyncio|comm|ipykernel|IPKernelApp|jupyter\w
 _QUIET = (0, False, True, [])
 
 
+#: The level up to which no logger writes.
+_ALL_LOGGERS = "all loggers"
+
+
 def _logging(module):
     """Return name → how a logger is set, where that isn't how it begins; the root has no name."""
     known = {"": module.root, **module.root.manager.loggerDict}
@@ -264,7 +268,7 @@ def _logging(module):
         for name, of in known.items()
         if isinstance(of, module.Logger) and not _LOGGERS_OF_PROCESS.match(name)
     }
-    return {name: of for name, of in found.items() if of != _QUIET}
+    return {_ALL_LOGGERS: module.root.manager.disable, **{name: of for name, of in found.items() if of != _QUIET}}
 
 
 def _handlers(name, logger):
@@ -291,6 +295,8 @@ def _handler(handler):
 
 
 def _set_logging(module, values):
+    if _ALL_LOGGERS in values:
+        module.disable(values.pop(_ALL_LOGGERS))
     for name, (level, is_disabled, hands_on, handlers) in values.items():
         logger = module.getLogger(name or None)
         logger.setLevel(level)
@@ -305,12 +311,68 @@ def _set_logging(module, values):
 
 
 def _plotly(module):
-    return {"renderer": module.renderers.default, "template": module.templates.default}
+    renderers, templates = module.renderers, module.templates
+    made = {name: templates[name] for name in templates if name not in type(templates)()}
+    loaded = "" if getattr(renderers, "_to_activate", ()) else renderers.default
+    return {"templates": made, "template": templates.default, "renderer": renderers.default, "loaded": loaded}
 
 
 def _set_plotly(module, values):
+    for name, template in values.get("templates", {}).items():
+        module.templates[name] = template
+    if "template" in values:
+        module.templates.default = values["template"]
+    if "renderer" in values:
+        module.renderers.default = values["renderer"]
+    if values.get("loaded") == module.renderers.default:  # the notebook has its script already
+        module.renderers._to_activate = []
+
+
+def _express(module):
+    return {name: getattr(module.defaults, name) for name in module.defaults.__slots__}
+
+
+def _set_express(module, values):
     for name, value in values.items():
-        setattr(getattr(module, name + "s"), "default", value)
+        setattr(module.defaults, name, value)
+
+
+def _bokeh(module):
+    state = module.curstate()
+    return {"notebook": state.notebook_type, "theme": state.document.theme._json}
+
+
+def _set_bokeh(module, values):
+    state = module.curstate()
+    if values.get("notebook"):
+        state.output_notebook(values["notebook"])
+    if "theme" in values:
+        state.document.theme = import_module("bokeh.themes").Theme(json=values["theme"])
+
+
+def _set_calendar(calendar, values):
+    calendar.setfirstweekday(**values)
+
+
+def _dialects(csv):
+    """Return the dialects that the code has registered."""
+    of = (
+        "delimiter",
+        "doublequote",
+        "escapechar",
+        "lineterminator",
+        "quotechar",
+        "quoting",
+        "skipinitialspace",
+        "strict",
+    )
+    made = [name for name in csv.list_dialects() if name not in ("excel", "excel-tab", "unix")]
+    return {name: {option: getattr(csv.get_dialect(name), option) for option in of} for name in made}
+
+
+def _set_dialects(csv, values):
+    for name, options in values.items():
+        csv.register_dialect(name, **options)
 
 
 def _set_changed(get, set_some):
@@ -360,8 +422,17 @@ TABLE = {
         _set_inline,
         lambda _: {"formats": ["png"], "options": {"bbox_inches": "tight"}, "close": True},
     ),
-    "logging": (_logging, _set_logging, lambda _: {"": (30, False, True, [])}),
+    "logging": (_logging, _set_logging, lambda _: {"": (30, False, True, []), _ALL_LOGGERS: 0}),
     "plotly.io": (_plotly, _set_plotly, None),
+    "plotly.express": (_express, _set_express, None),
+    "sympy.printing.printer": (
+        lambda module: dict(module.Printer._global_settings),
+        lambda module, values: module.Printer._global_settings.update(values),
+        None,
+    ),
+    "bokeh.io.state": (_bokeh, _set_bokeh, None),
+    "calendar": (lambda module: {"firstweekday": module.firstweekday()}, _set_calendar, None),
+    "csv": (_dialects, _set_dialects, None),
     "altair": (_altair, _set_altair, None),
     "warnings": (_filters, _set_filters, None),
     "os": (_environment, _set_environment, lambda _: _first_environment()),

@@ -1370,7 +1370,14 @@ def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
     found = _stream(value) or place_of(value)
     if found:
         return named, found
-    return _of_python(value) or _of_error(value) or _weak(value) or _made_of_parts(value) or _by_state(value)
+    return (
+        _of_python(value)
+        or _of_error(value)
+        or _weak(value)
+        or _made_of_parts(value)
+        or _of_bokeh(value)
+        or _by_state(value)
+    )
 
 
 _VIEWS = {type(getattr(made, name)()): name for made in ({}, collections.OrderedDict()) for name in _OF_DICTS}
@@ -1496,6 +1503,18 @@ def _made_of_parts(value):
     return copyreg.__newobj__, (kind,), dict(value.__dict__)
 
 
+def _of_bokeh(value):
+    """Reduce what models of bokeh hold their items in, and the document of the notebook; None for others."""
+    wrappers = sys.modules.get("bokeh.core.property.wrappers")
+    if wrappers is not None and isinstance(value, wrappers.PropertyValueContainer):
+        kind = type(value)
+        if isinstance(value, dict):
+            return kind, (), None, None, iter(value.items())
+        return (kind, (), None, iter(value)) if isinstance(value, list) else (kind, (set(value),))
+    io = sys.modules.get("bokeh.io")
+    return (io.curdoc, ()) if io is not None and value is io.curdoc() else None
+
+
 #: Model of an Output in the run → the Output here that shows what the code shows inside it, while the run is active.
 captures = {}
 
@@ -1576,11 +1595,13 @@ def formatters():
         if own:
             found[kind] = own
     plain = _formatters().get("text/plain")
-    options = {name: getattr(plain, name) for name, of in _OF_TEXT.items() if plain and getattr(plain, name) != of}
+    options = {name: getattr(plain, name) for name, of in _OF_TEXT.items() if getattr(plain, name, of) != of}
     if options:
         found[_OPTIONS] = options
     printed = vars(_printed()) if _printed() else {}
     own = {name: maker for name, maker in printed.items() if "<locals>" in getattr(maker, "__qualname__", "")}
+    if printed and printed.get("_repr_latex_") is printed.get("_repr_disabled"):
+        own["_repr_latex_"] = printed["_repr_disabled"]
     return {**found, _PRINTED: own} if own else found
 
 

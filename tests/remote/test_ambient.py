@@ -60,6 +60,32 @@ def test_what_a_run_leaves_alone_does_not_come_back():
             "sys.modules['_lk_rich'] = None; matplotlib.use('svg')",
             "matplotlib.rcParams['backend'].lower() == 'svg'",
         ),
+        ("logging", "logging.disable(20)", "not logging.getLogger('app').isEnabledFor(20)"),
+        (
+            "plotly.io",
+            "plotly.io.templates['mine'] = {'layout': {'width': 30}}",
+            "plotly.io.templates['mine'].layout.width == 30",
+        ),
+        ("plotly.io", "plotly.io.templates.default = 'none'", "plotly.io.templates.default == 'none'"),
+        (
+            "plotly.io",
+            "plotly.io.renderers.default = 'notebook_connected'; plotly.io.renderers._to_activate = []",
+            "plotly.io.renderers.default == 'notebook_connected' and not plotly.io.renderers._to_activate",
+        ),
+        ("plotly.express", "plotly.express.defaults.width = 300", "plotly.express.defaults.width == 300"),
+        (
+            "sympy.printing.printer",
+            "import sympy; sympy.init_printing(order='rev-lex')",
+            "'1 + x' in sympy.pretty(sympy.Symbol('x') ** 2 + 1)",
+        ),
+        ("bokeh.io.state", "bokeh.io.state.curstate().output_notebook()", "bokeh.io.state.curstate().notebook"),
+        (
+            "bokeh.io.state",
+            "bokeh.io.state.curstate().document.theme = 'contrast'",
+            "len(bokeh.io.state.curstate().document.theme._json['attrs']) > 0",
+        ),
+        ("calendar", "calendar.setfirstweekday(6)", "calendar.firstweekday() == 6"),
+        ("csv", "csv.register_dialect('mine', delimiter=';')", "csv.get_dialect('mine').delimiter == ';'"),
         ("sklearn", "sklearn.set_config(display='text')", "sklearn.get_config()['display'] == 'text'"),
         ("decimal", "decimal.getcontext().prec = 5", "decimal.getcontext().prec == 5"),
         (
@@ -75,6 +101,7 @@ def test_what_a_run_leaves_alone_does_not_come_back():
     ],
 )
 def test_options_of_a_library_go_and_come(library, change, shown):
+    pytest.importorskip(library)
     (changed,) = in_a_run(f"import {library}; {change}", {})
     states = json.loads(changed)
     assert library in states  # importing it may have changed others

@@ -1034,6 +1034,11 @@ LIBRARIES = {
         "x['fit'] = sm.OLS(x['n'] * 2, x['n']).fit()",
         "x['fit'].params.round(6).tolist()",
     ),
+    "bokeh.plotting": (
+        "import bokeh.plotting as b\ns = b.ColumnDataSource()\nx = b.figure()\nb.curdoc().add_root(x)\nr = x.line('a')",
+        "r.data_source = s\ns.data['a'] = [3]\nr.glyph.line_color = 'red'",
+        "s.data, x.renderers[0] is r, r.data_source is s, r.glyph.line_color, x.document is b.curdoc()",
+    ),
     "networkx": (
         "import networkx as nx\nx = nx.path_graph(3)",
         "x.add_edge(0, 9, weight=2)",

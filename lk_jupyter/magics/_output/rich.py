@@ -162,11 +162,18 @@ class MimeOutputs:
                 output.show_again()
 
 
+def _is_text(kind: str) -> bool:
+    """Whether what a notebook shows of this kind is text, and pictures as text."""
+    return kind.startswith(("text/", "image/")) or kind == "application/javascript"
+
+
 def _checked(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     data, metadata = payload.get("data"), payload.get("metadata")
     if not isinstance(data, dict) or not isinstance(metadata, dict):
         return _NOTHING, {}
-    told = {str(kind): form if isinstance(form, str) or "json" in kind else str(form) for kind, form in data.items()}
+    told = {
+        str(kind): form if isinstance(form, str) or not _is_text(kind) else str(form) for kind, form in data.items()
+    }
     return redact_bundle(told), metadata
 
 
