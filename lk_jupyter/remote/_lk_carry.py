@@ -1758,12 +1758,32 @@ def put_attributes(found):
             _set_there.add((of, name))
 
 
+def handlers():
+    """Return name of a logger → its handlers of the notebook's own classes; the root has no name."""
+    root = getattr(sys.modules.get("logging"), "root", None)
+    known = {"": root, **root.manager.loggerDict} if root else {}
+    found = {
+        name: [handler for handler in getattr(logger, "handlers", ()) if type(handler).__module__ == "__main__"]
+        for name, logger in known.items()
+    }
+    return {name: own for name, own in found.items() if own}
+
+
+def put_handlers(found):
+    """Let loggers have the handlers that they have on the other side."""
+    for name in {**handlers(), **found}:
+        logger = import_module("logging").getLogger(name or None)
+        logger.handlers[:] = [handler for handler in logger.handlers if type(handler).__module__ != "__main__"]
+        logger.handlers += found.get(name, ())
+
+
 #: State without a variable that travels in the stream: its name → what reads it, and what sets it.
 NAMELESS = {
     "IPython's formatters": (formatters, put_formatters),
     "IPython's magics": (magics, put_magics),
     "additions to pandas": (accessors, put_accessors),
     "attributes of modules": (attributes, put_attributes),
+    "handlers of loggers": (handlers, put_handlers),
 }
 
 

@@ -725,6 +725,31 @@ def test_locks_and_what_is_made_of_them_travel_while_nobody_holds_them(notebook)
         There(notebook, ["safe"])
 
 
+def test_a_handler_of_the_notebook_hears_its_logger_on_both_sides(notebook):
+    exec(
+        "import logging\nclass Kept(logging.Handler):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.lines = []\n    def emit(self, record): self.lines.append(record.getMessage())\n"
+        "kept, log = Kept(), logging.getLogger('of a notebook')\nlog.addHandler(kept)",
+        notebook,
+    )
+    log, kept = notebook["log"], notebook["kept"]
+    there = There(notebook, ["log", "kept", "Kept"])
+    try:
+        assert log.handlers == [there.names["kept"]]  # one process has one logger
+        exec("log.warning('there')\nsecond = Kept()\nlog.addHandler(second)", there.names)
+        state = there.back(notebook)
+        assert state.missing == {}
+        assert log.handlers == [kept, notebook["second"]]
+        log.warning("here")
+        assert (kept.lines, notebook["second"].lines) == (["there", "here"], ["here"])
+        there = There(notebook, ["log"])
+        there.names["log"].handlers.clear()
+        there.back(notebook)
+        assert log.handlers == []
+    finally:
+        log.handlers.clear()
+
+
 def test_what_python_does_not_pickle_travels_in_parts(notebook):
     exec(
         "import csv, io, re, typing\nfound = re.search(r'(\\d+)-(?P<last>\\d+)', 'tel 12-34 56-78', re.A)\n"
