@@ -124,7 +124,8 @@ def _execute(namespace, settings):
         nonlocal flags
         code = compile(waiting.pop(0), _file, "exec", flags, True)
         flags |= code.co_flags & _FUTURE
-        return eval(code, namespace)
+        asks = settings["is_cell"] and _ASKS_FOR_LOOP.intersection(code.co_names)
+        return _in_loop(code, namespace) if asks else eval(code, namespace)
 
     while waiting:
         awaitable = step()
@@ -134,6 +135,16 @@ def _execute(namespace, settings):
             error = asyncio.run(_awaited(awaitable, waiting, step))
             if error is not None:
                 raise error
+
+
+#: What needs the loop that is active in every notebook, also without ``await``.
+_ASKS_FOR_LOOP = {"create_task", "ensure_future", "get_running_loop"}
+
+
+async def _in_loop(code, namespace):
+    awaitable = eval(code, namespace)
+    if awaitable is not None:
+        await awaitable
 
 
 async def _awaited(awaitable, waiting, step):

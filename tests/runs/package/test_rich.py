@@ -124,6 +124,12 @@ def test_shown_objects_and_text_come_in_order_also_from_threads_and_processes(ru
     assert run(code).shown == ["a", one, "b\n", two, "c\n", three, "d\n"]
 
 
+@pytest.mark.parametrize("last", ["print(8)", "print(await task)"])
+def test_a_loop_is_active_where_the_code_begins_a_task(run, last):
+    done = run(f"import asyncio\nasync def eight(): return 8\ntask = asyncio.create_task(eight())\n{last}")
+    assert (done.code, done.text) == (0, "8\n")
+
+
 def test_an_object_is_shown_in_all_its_forms(run):
     code = (
         "class Thing:\n    def _repr_html_(self): return '<b>x</b>'\n    def _repr_png_(self): return b'\\x89PNG'\n"
