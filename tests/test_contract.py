@@ -11,7 +11,7 @@ from typing import Union, get_args, get_origin
 import httpx
 import jsonschema
 import pytest
-import yaml
+from localcloud.conftest import description
 from pydantic import BaseModel, TypeAdapter
 
 from lk_jupyter.api import _client
@@ -19,10 +19,7 @@ from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, OPENAI, PLACEHOL
 from lk_jupyter.localcloud import app
 from lk_jupyter.localcloud._mount import HANDLERS
 
-DESCRIPTION = yaml.load(
-    (Path(__file__).parent / "contract" / "openapi.yaml").read_text("utf-8"),
-    getattr(yaml, "CSafeLoader", yaml.SafeLoader),
-)
+DESCRIPTION = description()
 
 SERVERS = {
     **{prefix: f"https://api.lyceum.technology{prefix}" for prefix in (EXTERNAL, V1, OPENAI)},

@@ -27,7 +27,7 @@ FINAL = {"completed", "failed", "system_failure", "aborted", "cancelled", "timeo
 
 @cache
 def description():
-    return yaml.load(DESCRIPTION.read_text(), yaml.CSafeLoader)
+    return yaml.load(DESCRIPTION.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def operation(method, path):
@@ -164,7 +164,7 @@ def until(condition, seconds=PATIENCE):
     while not (found := condition()):
         waited = time.monotonic() - began
         assert waited < seconds, "it did not come to pass"
-        time.sleep(min(0.01 + waited / 10, 0.1))
+        time.sleep(0.01 if waited < 2 else 0.1)  # a state may last a tenth of a second with a fast clock
     return found
 
 

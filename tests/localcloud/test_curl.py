@@ -8,10 +8,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-import yaml
+from localcloud.conftest import description
 
 SCRIPT = Path(__file__).with_name("drive.sh")
-DESCRIPTION = Path(__file__).parents[1] / "contract" / "openapi.yaml"
 
 #: Answer → its schema in the API description.
 SCHEMAS = {
@@ -34,8 +33,7 @@ def answers(cloud, tmp_path_factory):
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_each_answer_fits_the_description(answers, name):
-    components = yaml.load(DESCRIPTION.read_text(), yaml.CSafeLoader)["components"]
-    schema = {"$ref": f"#/components/schemas/{SCHEMAS[name]}", "components": components}
+    schema = {"$ref": f"#/components/schemas/{SCHEMAS[name]}", "components": description()["components"]}
     jsonschema.Draft202012Validator(schema).validate(json.loads((answers / f"{name}.json").read_text()))
 
 
