@@ -13,12 +13,19 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+#: One process less; no page lives long enough for what V8's best compilers make to pay.
+LIGHT = ("--in-process-gpu", "--js-flags=--no-maglev --no-turbofan")
 
 
 def pytest_itemcollected(item):
     """Run the tests of this folder in two processes, so that they share what takes long to start."""
     if Path(__file__).parent in item.path.parents:
         item.add_marker(pytest.mark.xdist_group("ui, first half" if item.path.name < "test_m" else "ui, second half"))
+
+
+def pytest_collection_modifyitems(items):
+    """Run first, one after the other, the tests that leave a page of Lab to each other."""
+    items.sort(key=lambda item: "open_notebook" not in item.fixturenames)
 
 
 @pytest.fixture(scope="package")
@@ -36,9 +43,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory):
     with sync_playwright() as playwright:
         program = installed.find()
         assert program, installed.ADVICE
-        profile, size = tmp_path_factory.mktemp("chromium"), {"width": 1280, "height": 900}
+        profile = tmp_path_factory.mktemp("chromium")
         opened = playwright.chromium.launch_persistent_context(
-            profile, executable_path=program, args=FLAGS, viewport=size
+            profile, executable_path=program, args=[*FLAGS, *LIGHT], viewport=notebook.SIZE
         )
         with opened as context:
             yield context
@@ -50,38 +57,85 @@ def forgiven() -> tuple[str, ...]:
     return ("Canceled future for",)
 
 
+@pytest.fixture(scope="package")
+def kept_pages():
+    """The page of Lab that the last test has left as it was, and how it was: to load another takes seconds."""
+    kept: dict[Page, str] = {}
+    yield kept
+    _close_all(kept)
+
+
+def _close_all(kept: dict[Page, str]) -> None:
+    while kept:
+        kept.popitem()[0].close()
+
+
 @pytest.fixture
-def page(chromium: BrowserContext, forgiven: tuple[str, ...]):
-    """An empty page; the test fails when a script of it did, or a module of an extension is missing."""
+def may_keep(request: pytest.FixtureRequest):
+    """Whether the test may have the page of Lab that another has left, and leave it to the next one."""
+    return "open_notebook" in request.fixturenames
+
+
+@pytest.fixture
+def page(chromium: BrowserContext, kept_pages: dict[Page, str], forgiven: tuple[str, ...], may_keep):
+    """An empty page, or for a test that opens a notebook one of Lab without any, if there is one.
+
+    The test fails when a script of the page did, or a module of an extension is missing.
+    """
     expect.set_options(timeout=1000 * PATIENCE)
-    page = chromium.new_page()
+    if not may_keep:
+        _close_all(kept_pages)  # Lab gives a workspace of its own to a second page
+    page = next(iter(kept_pages), None) or chromium.new_page()
     page.set_default_timeout(1000 * PATIENCE)
-    faults = []
-    missing = []
-    page.on("pageerror", lambda fault: faults.append(fault))  # noqa: PLW0108 (Playwright marks its handlers)
-    page.on("console", lambda said: missing.append(said.text) if "exist in shared scope" in said.text else None)
+    faults, said = [], []
+
+    def on_fault(fault):
+        faults.append(fault)
+
+    def on_console(words):
+        said.append(words.text)
+
+    page.on("pageerror", on_fault)
+    page.on("console", on_console)
     yield page
-    page.close()
-    assert not missing
+    missing = [words for words in said if "exist in shared scope" in words]
     ours = [fault for fault in faults if not fault.message.removeprefix("Error: ").startswith(forgiven)]
+    if page in kept_pages and not missing and not ours:
+        page.remove_listener("pageerror", on_fault)
+        page.remove_listener("console", on_console)
+    else:
+        kept_pages.pop(page, None)
+        page.close()
+    assert not missing
     assert not [f"{fault.message}\n{fault.stack}" for fault in ours]
 
 
 @pytest.fixture
-def open_notebook(running_lab: lab.Lab, page: Page, request: pytest.FixtureRequest):
+def open_notebook(
+    running_lab: lab.Lab, page: Page, kept_pages: dict[Page, str], may_keep, request: pytest.FixtureRequest
+):
     """A function that opens a notebook of these cells in Lab."""
+    book, failed = notebook.OpenNotebook(page), request.session.testsfailed
+    before = kept_pages.pop(page, "")
 
     def opened(*cells: str) -> notebook.OpenNotebook:
+        nonlocal before
         name = f"{request.node.name}/notebook.ipynb"
         (running_lab.root / name).parent.mkdir(exist_ok=True)  # when it is tried again
         notebook.write(running_lab.root / name, *cells)
         running_lab.start_kernel(name)
-        found = notebook.OpenNotebook(page)
-        found.load(f"{running_lab.url}/lab/tree/{name}?token={running_lab.token}&reset")
-        return found
+        if before:
+            book.open(name)
+        else:
+            book.load(f"{running_lab.url}/lab/tree/{name}?token={running_lab.token}&reset")
+            before = book.surroundings()
+        return book
 
     yield opened
-    page.close()  # before its kernels end, which it would tell
+    if may_keep and request.session.testsfailed == failed and book.leave() == before:
+        kept_pages[page] = before
+    else:
+        page.close()  # before its kernels end, which it would tell
     running_lab.end_kernels()
 
 

@@ -116,11 +116,15 @@ def _sockets(runtime: str) -> list[str]:
 
 
 def _be_quiet(settings: Path) -> None:
-    """Keep the question about Jupyter news from covering the page."""
+    """Keep the question about Jupyter news from covering the page, and Lab from checking its own schemas each time."""
     folder = settings / "@jupyterlab" / "apputils-extension"
     folder.mkdir(parents=True)
     chosen = {"fetchNews": "false", "checkForUpdates": False}
     (folder / "notification.jupyterlab-settings").write_text(json.dumps(chosen))
+    unchecked = (
+        "from jupyterlab_server import settings_utils\nsettings_utils.Validator.check_schema = lambda *_: None\n"
+    )
+    (settings / "jupyter_server_config.py").write_text(unchecked)
     (settings / "profile_default").mkdir(exist_ok=True)
     history = "c.HistoryManager.hist_file = ':memory:'\n"  # of one kernel: another's cells may hold a key
     (settings / "profile_default" / "ipython_kernel_config.py").write_text(history)

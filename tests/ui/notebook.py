@@ -3,12 +3,13 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 from patience import PATIENCE
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, expect
 
 #: The indicator in the toolbar says idle before a kernel exists; the session knows better.
 KERNEL_IS_READY = """() => {
@@ -25,8 +26,49 @@ COMMAND = """([id, args]) => {
     window.unended = (window.unended ?? 0) + 1;
     window.jupyterapp.commands.execute(id, args).finally(() => { window.unended -= 1; });
 }"""
+SHUT_DOWN = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
 COMMANDS_ENDED = "() => !window.unended"
 SELECT = "cell => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = cell; }"
+#: Close what the main area shows, without a question; show the side bar as Lab does at first.
+LEAVE = """() => {
+    const { shell } = window.jupyterapp;
+    for (const widget of [...shell.widgets('main')]) {
+        if (widget.context) widget.context.model.dirty = false;
+        widget.close();
+    }
+    shell.expandLeft();
+    shell.activateById('filebrowser');
+    shell.collapseRight();
+}"""
+#: Loaded once: one that was loaded again may still wait for the kernel of its notebook.
+IS_LAB = "() => window.jupyterapp && performance.getEntriesByType('navigation')[0].type === 'navigate'"
+ONLY_LAUNCHER = """() => {
+    const all = [...window.jupyterapp.shell.widgets('main')];
+    return all.length === 1 && all[0].id.startsWith('launcher');
+}"""
+CLOSE_LAUNCHER = """() => {
+    const all = [...window.jupyterapp.shell.widgets('main')];
+    all.filter(widget => widget.id.startsWith('launcher')).forEach(widget => widget.close());
+}"""
+#: What a test may leave to the next one around its notebook; what Lab loads at first use adds names of its own.
+SURROUNDINGS = """() => {
+    const { shell } = window.jupyterapp;
+    const area = name => [...shell.widgets(name)].map(({ id, isVisible }) => [id, isVisible]);
+    const all = selector => [...document.querySelectorAll(selector)];
+    return JSON.stringify([
+        ['left', 'right', 'down', 'top', 'menu'].map(area),
+        [shell.leftCollapsed, shell.rightCollapsed, innerWidth, innerHeight],
+        ['prefers-color-scheme: dark', 'prefers-reduced-motion: reduce', 'forced-colors: active'].map(
+            media => matchMedia(`(${media})`).matches
+        ),
+        [document.body.dataset, document.body.className],
+        Object.entries(localStorage).filter(([key]) => !key.includes('StateDB')), // which names the window anew
+        all('.jp-Dialog, .lm-Menu, .Toastify__toast, .jp-StatusBar-HoverItem').length,
+        all('.lk-section').filter(one => one.matches('.lm-mod-hidden') === (one.id === 'lk-section-runs')).length,
+        all('#lk-jupyter-panel input').filter(input => input.type !== 'radio').map(input => input.value).join(''),
+        Object.keys(window).filter(name => !/webpack|mathjax|axe|unended/i.test(name)).sort(),
+    ]);
+}"""
 #: The texts that somebody sees or can scroll to, at most of one cell: no twin for screen readers alone, no code.
 WRITTEN = """cell => {
     const cells = [...document.querySelectorAll('.jp-NotebookPanel .jp-Cell')].filter(one => one.checkVisibility());
@@ -51,6 +93,8 @@ SCREENS = Path(__file__).parents[2] / ".out" / "screens"
 WANTED = "LK_PICTURES" in os.environ
 #: Whether what is alike is shown in all its forms: by day the gallery alone is seen in dark.
 NIGHT = "LK_NIGHTLY" in os.environ
+#: Of the window.
+SIZE = {"width": 1280, "height": 900}
 #: Milliseconds from one look at the page to the next; the default is every frame, which takes a core.
 LOOK = 50
 
@@ -124,6 +168,27 @@ class OpenNotebook:
         self.page.goto(url)
         self._loaded(KERNEL_IS_READY)
 
+    def open(self, path: str) -> None:
+        """Open a notebook in a page of Lab that is loaded, and wait for its kernel."""
+        self.command("docmanager:open", path=path)
+        self.ended()
+        self.page.evaluate(CLOSE_LAUNCHER)
+        self.page.wait_for_function(KERNEL_IS_READY, timeout=1000 * PATIENCE, polling=LOOK)
+
+    def surroundings(self) -> str:
+        """Return how Lab is around the notebook."""
+        return self.page.evaluate(SURROUNDINGS)
+
+    def leave(self) -> str | None:
+        """Close the notebook without saving it; return how Lab is then, or None if the page was loaded again."""
+        with suppress(Error):
+            if not self.page.is_closed() and self.page.evaluate(IS_LAB):
+                self.page.set_viewport_size(SIZE)
+                self.page.evaluate(LEAVE)
+                self.page.wait_for_function(ONLY_LAUNCHER, polling=LOOK, timeout=30_000)
+                return self.surroundings()
+        return None
+
     def reload(self) -> None:
         """Load the page again; the kernel goes on with what it does."""
         self.page.reload()
@@ -139,9 +204,16 @@ class OpenNotebook:
 
     def reopen_without_kernel(self) -> None:
         """Shut the kernel down and load the page anew, which starts none."""
-        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        self.page.evaluate(SHUT_DOWN)
         self.page.reload()
         self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=1000 * PATIENCE)
+
+    def reopen(self) -> None:
+        """Shut the kernel down, close the notebook and open it again, which starts another: none knows its widgets."""
+        path = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.path")
+        self.page.evaluate(SHUT_DOWN)
+        self.page.evaluate(LEAVE)
+        self.open(path)
 
     def restart_kernel(self) -> None:
         """Restart the kernel, which may be busy, and say yes when asked."""

@@ -53,6 +53,6 @@ def test_money_is_shown_switched_and_kept(open_notebook, accessible, cloud_in_us
     expect(shown.get_by_role("table", name="Running now")).to_have_count(0)
     book.keeps("Credits of team")
     book.save()
-    book.reopen_without_kernel()
+    book.reopen()
     expect(book.output(0)).to_contain_text("Credits of team")
     assert "not found" not in book.output(0).inner_text()

@@ -22,7 +22,11 @@ def test_an_answer_that_a_web_page_steered_runs_nothing_in_lab(open_notebook, ta
     signed_in = f'import os\nos.environ.update(LK_BASE_URL="{talkative.base_url}", LK_API_KEY="{talkative.api_key}")\n'
     book = open_notebook(f"{signed_in}%load_ext lk_jupyter", CELL, WIDGET, "chat.ask('read that page')")
     asked = []
-    book.page.on("request", lambda request: asked.append(request.url))
+
+    def on_request(request):
+        asked.append(request.url)
+
+    book.page.on("request", on_request)
     for cell in range(4):
         book.run(cell)
         book.ended()
@@ -35,6 +39,7 @@ def test_an_answer_that_a_web_page_steered_runs_nothing_in_lab(open_notebook, ta
     links = [link.get_attribute("href") for link in book.page.locator(".jp-OutputArea a").all()]
     assert [link for link in links if not str(link).startswith("https://")] == []
     assert book.page.evaluate("window.ran") is None
+    book.page.remove_listener("request", on_request)
     assert not [url for url in asked if "evil.example" in url]
     book.picture("steered")
 

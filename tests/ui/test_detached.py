@@ -8,11 +8,13 @@ from playwright.sync_api import expect
 DESKTOP = """permission => {
   window.told = [];
   window.Notification = class {
+    static own = window.Notification;
     static permission = permission;
     static async requestPermission() { this.permission = "granted"; }
     constructor(words) { window.told.push(words); }
   };
 }"""
+UNDO = "() => { window.Notification = window.Notification.own; delete window.told; }"
 
 
 def test_a_detached_run_is_told_on_the_desktop_once_and_followed_again(open_notebook, tmp_path):
@@ -41,3 +43,4 @@ def test_a_detached_run_is_told_on_the_desktop_once_and_followed_again(open_note
     assert re.search(r": completed · .* s · .* credits$", told)
     book.run(2)
     book.says_once(2, "Completed", "begun", "done")
+    book.page.evaluate(UNDO)

@@ -48,9 +48,9 @@ def test_the_launcher_has_a_tile_of_its_own_that_opens_the_quickstart(running_la
     book.picture("quickstart-of-the-tile")
     kept = json.loads(quickstart.read_text())
     quickstart.write_text(json.dumps(kept | {"cells": kept["cells"][:1]}))
+    book.leave()
     running_lab.end_kernels()
 
-    page.goto(f"{running_lab.url}/lab?token={running_lab.token}&reset")
     page.locator(".jp-LauncherCard[data-category='GPU cloud']", has_text="GPU cloud").click()
     expect(page.locator(".jp-NotebookPanel:visible .jp-Cell")).to_have_count(1)  # what is there is not written over
     page.wait_for_function(notebook.KERNEL_IS_CONNECTED, polling=notebook.LOOK)

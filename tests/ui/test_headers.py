@@ -88,6 +88,7 @@ SEEN = """names => {
 }"""
 
 
+NOTIFY = "args => window.jupyterapp.commands.execute('apputils:notify', args)"
 #: What moves of what one sees of runs and of a notice.
 MOVES = """() => [...document.querySelectorAll(
     '.lk-run-header, .lk-run-header *, .lk-statusbar, progress, .Toastify__toast, .Toastify__toast *'
@@ -134,9 +135,10 @@ def test_a_header_shows_each_state_in_the_colours_of_the_theme_and_each_state_on
         accessible(output)
         book.picture(f"headers-{theme}")
     page.emulate_media(reduced_motion="reduce")
-    book.command("apputils:notify", message="A run has ended.", type="success", options={"autoClose": 15_000})
+    notice = page.evaluate(NOTIFY, {"message": "A run has ended.", "type": "success", "options": {"autoClose": 15_000}})
     expect(page.locator(".Toastify__toast")).to_be_visible()
     assert page.evaluate(MOVES) == []
+    book.command("apputils:dismiss-notification", id=notice)
     page.emulate_media(reduced_motion="no-preference")
     page.set_viewport_size({"width": 640, "height": 900})  # as at 200 %
     assert headers.evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth).length") == 0

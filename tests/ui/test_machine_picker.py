@@ -69,6 +69,6 @@ def test_a_machine_is_found_chosen_made_the_default_and_run_on(open_notebook, ac
     book.ended()
     book.keeps("Chosen: gpu.h200.")
     book.save()
-    book.reopen_without_kernel()
+    book.reopen()
     expect(book.output(0).get_by_role("row").filter(has_text="✓")).to_contain_text("gpu.h200")
     assert "not found" not in book.output(0).inner_text()

@@ -16,6 +16,12 @@ LOAD = "%load_ext lk_jupyter"
 STARTED = re.compile("RunningA100 · .*≈ 0")
 
 
+@pytest.fixture
+def may_keep():
+    """Whether these tests have a page that another has left: they see Lab from its first moment."""
+    return False
+
+
 @pytest.mark.timeout(900)
 def test_a_run_is_seen_from_its_start_to_its_end_and_no_secret_reaches_the_browser(
     open_notebook, page, cloud, accessible, tmp_path

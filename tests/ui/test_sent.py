@@ -22,7 +22,7 @@ def test_a_notebook_that_somebody_sent_runs_nothing_after_two_clicks(running_lab
     kind = {"kernelspec": kernel, "lk_jupyter": {"machine": "cpu {open('RAN', 'w')}"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kind), path)
     running_lab.start_kernel("sent/notebook.ipynb")
-    book.load(f"{running_lab.url}/lab/tree/sent/notebook.ipynb?token={running_lab.token}&reset")
+    book.open("sent/notebook.ipynb")
     badge = page.locator(".lk-badge:visible")
     expect(badge).to_have_count(2)  # the last two, which have a proper id
     expect(badge.last).to_contain_text("completed")
@@ -35,6 +35,7 @@ def test_a_notebook_that_somebody_sent_runs_nothing_after_two_clicks(running_lab
         page.get_by_role("menuitem").or_(page.get_by_role("menuitemcheckbox")).first
     ).to_be_visible()  # no machine yet
     book.picture("sent")
+    page.keyboard.press("Escape")
     assert page.evaluate(SOURCES) == [cell.source for cell in cells]
     assert not list(running_lab.root.rglob("RAN"))
 
