@@ -360,7 +360,7 @@ def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_c
     assert page.evaluate(source).startswith("%%lk_run --gpu H100\nprint(")
     chosen = "() => window.jupyterapp.shell.currentWidget.model.getMetadata('lk_jupyter').machine"
     assert page.evaluate(chosen) == "gpu.h100"
-    page.get_by_role("button", name="Run on").click()
+    page.locator(".jp-ToolbarButtonComponent-label", has_text="Run on").click()
     marked = page.get_by_role("menuitemcheckbox", name="H100")
     expect(marked).to_be_checked()
     expect(marked.locator("svg")).to_be_visible()
