@@ -100,9 +100,11 @@ def test_an_interrupt_ends_code_as_it_ends_python(api):
 def test_the_script_is_the_main_module(api):
     code = (
         "from __future__ import annotations\nimport sys\n"
-        "print(__name__, sys.argv, __file__.endswith('/cell.py'), __file__.startswith(sys.path[0]), __spec__)"
+        "print(__name__, sys.argv, __file__.endswith('/cell.py'), __file__.startswith(sys.path[0]), __spec__)\n"
+        "frame = sys._getframe()\nwhile frame.f_back: frame = frame.f_back\n"
+        "print(frame.f_globals['__file__'] == __file__)"  # beside which bokeh writes its pages
     )
-    assert api.run(code, file_name="../x/cell.py")["stdout"] == "__main__ ['cell.py'] True True None\n"
+    assert api.run(code, file_name="../x/cell.py")["stdout"] == "__main__ ['cell.py'] True True None\nTrue\n"
 
 
 def test_multiprocessing_works_forked_and_spawned(api):

@@ -25,8 +25,9 @@ _PAUSE_SECONDS = 0.00002
 
 def main() -> None:
     """Become the script."""
+    global __file__  # noqa: PLW0603 (of the outermost frame: some write beside it)
     _, imports, script = sys.argv
-    path = os.path.abspath(script)  # noqa: PTH100 (pathlib would slow every start down)
+    __file__ = path = os.path.abspath(script)  # noqa: PTH100 (pathlib would slow every start down)
     _order_streams()
     sys.argv = [script]
     sys.path[0] = os.path.dirname(path)  # noqa: PTH120
