@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import obstore
@@ -14,16 +14,11 @@ from obstore.store import S3Store
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from lk_jupyter._fork import in_child
-from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.config.files import LOOPBACK
 from lk_jupyter.errors import LkError, NoSuchObject, StorageError
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._s3_http import NO_BUCKET
 from lk_jupyter.storage._sign import address_of
-
-if TYPE_CHECKING:
-    from obstore.store import S3Credential
-
 
 #: Whether this process was forked from one that had loaded the library, whose threads don't outlive a fork.
 is_copied = False
@@ -83,7 +78,10 @@ _WORDS: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
 
 
 def store_of(credentials: Credentials) -> S3Store:
-    """Return the bucket, opened with credentials that are renewed while it is used."""
+    """Return the bucket, opened with the present credentials.
+
+    If the library asked for new ones, a thread would be in Python within the library, and abort a process that ends.
+    """
     given = credentials.present()
     endpoint = address_of(given)
     return S3Store(
@@ -93,7 +91,9 @@ def store_of(credentials: Credentials) -> S3Store:
         virtual_hosted_style_request=False,
         client_options=_connection(endpoint),
         retry_config=_RETRIES,
-        credential_provider=lambda: _as_pair(credentials.present()),
+        access_key_id=given.access_key,
+        secret_access_key=given.secret_key,
+        session_token=given.session_token or "",
     )
 
 
@@ -103,15 +103,6 @@ def _connection(endpoint: str) -> Any:
         # A proxy of the environment is for the world outside, and naming one is how that is said.
         options |= {"allow_http": True, "proxy_url": endpoint, "proxy_excludes": "127.0.0.1,localhost"}
     return options
-
-
-def _as_pair(given: StorageCredentials) -> S3Credential:
-    return {
-        "access_key_id": given.access_key,
-        "secret_access_key": given.secret_key,
-        "token": given.session_token,
-        "expires_at": given.expires_at,
-    }
 
 
 def read_range(store: S3Store, key: str, etag: str, start: int, end: int) -> memoryview:

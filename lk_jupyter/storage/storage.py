@@ -501,11 +501,11 @@ class Storage:
 
     @property
     def _store(self) -> Any:
-        s3 = self._library()
-        if s3 not in self._stores:
+        s3, given = self._library(), self._credentials.present()
+        if self._stores.get(s3, (None,))[0] != given:
             with s3.in_our_words(""):
-                self._stores[s3] = s3.store_of(self._credentials)
-        return self._stores[s3]
+                self._stores[s3] = given, s3.store_of(self._credentials)
+        return self._stores[s3][1]
 
     @cached_property
     def _wire(self) -> Wire:
@@ -602,7 +602,9 @@ class Storage:
         """Return what reads and deletes; the library is loaded when it is used."""
         from lk_jupyter.storage import _plain, _s3  # noqa: PLC0415
 
-        return _plain if _s3.is_copied or self._credentials.is_skewed else _s3
+        # Without a token of its own, the library would send the one of AWS that the environment may have.
+        has_token = self._credentials.present().session_token
+        return _plain if _s3.is_copied or self._credentials.is_skewed or not has_token else _s3
 
 
 def _key(text: str) -> str:

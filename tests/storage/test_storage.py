@@ -4,6 +4,7 @@ import _thread
 import http.client
 import os
 import signal
+import subprocess
 import sys
 import threading
 import urllib.request
@@ -197,6 +198,44 @@ def test_credentials_that_end_in_mid_transfer_are_renewed(make_cloud):
     storage.put(pieces(), "long")
     assert storage._credentials.present() != first
     assert storage.get_bytes("long") == LARGE * 2
+
+
+ENDING = """
+import socket, sys, threading, time
+from lk_jupyter.api.storage import StorageCredentials
+from lk_jupyter.storage import _s3
+
+server = socket.create_server(("127.0.0.1", 0))
+endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+given = dict(access_key="a", secret_key="s", session_token="t", endpoint=endpoint, bucket_name="b")
+begun, ends = threading.Event(), threading.Event()
+
+class Given:
+    calls = 0
+    def present(self):
+        self.calls += 1
+        if self.calls > 1:
+            begun.set()
+            ends.wait()
+        return StorageCredentials(**given)
+
+class Output:
+    closed = False
+    def flush(self):  # is called when Python is ending
+        ends.set()
+        time.sleep(0.1)
+
+store = _s3.store_of(Given())
+threading.Thread(target=lambda: (server.accept(), begun.set()), daemon=True).start()
+threading.Thread(target=_s3.read_range, args=(store, "key", "", 0, 1), daemon=True).start()
+begun.wait()
+sys.stdout = Output()
+"""
+
+
+def test_a_process_that_ends_while_it_reads_does_not_abort():
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_pieces_that_fail_leave_nothing_behind(storage):
