@@ -146,7 +146,7 @@ def pytest_make_parametrize_id(val, argname):
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Mark the unit tests; run in one process what shares what takes long to start.
+    """Mark the unit tests; run in one process what shares what takes long to start, and the unit tests of a file.
 
     Begin with what takes longest, so that none runs alone at the end: the browser's tests, other groups, those that
     have a time limit of their own.
@@ -159,7 +159,7 @@ def pytest_collection_modifyitems(items):
             continue
         if "jupyter" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("jupyter"))
-        elif 'scope="module"' in texts[item.path]:
+        elif 'scope="module"' in texts[item.path] or item.get_closest_marker("unit"):
             item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {item.path.stem}"))
     marks = ("xdist_group", "timeout")
     items.sort(key=lambda item: (item.path.parent != UI, *(item.get_closest_marker(mark) is None for mark in marks)))
