@@ -219,15 +219,24 @@ def _set_context(decimal, values):
         context.traps[signal] = signal.__name__ in values["traps"]
 
 
+_TENSOR_TEXT = "precision", "threshold", "edgeitems", "linewidth", "sci_mode"
+
+
 def _torch(torch):
-    return torch.get_rng_state().numpy(), torch.get_default_dtype(), torch.is_grad_enabled()
+    state = torch.get_rng_state().numpy(), torch.get_default_dtype(), torch.is_grad_enabled()
+    text = {name: getattr(torch._tensor_str.PRINT_OPTS, name) for name in _TENSOR_TEXT}
+    return (*state, text, torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision())
 
 
 def _set_torch(torch, values):
-    state, kind, grad = values
+    state, kind, grad, text, is_deterministic, precision = values
     torch.set_rng_state(torch.from_numpy(state.copy()))
     torch.set_default_dtype(kind)
     torch.set_grad_enabled(grad)
+    torch.set_printoptions(**text)
+    if is_deterministic != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(is_deterministic)
+    torch.set_float32_matmul_precision(precision)
 
 
 def _inline(module):

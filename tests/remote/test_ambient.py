@@ -84,6 +84,8 @@ def test_what_a_run_leaves_alone_does_not_come_back():
             "bokeh.io.state.curstate().document.theme = 'contrast'",
             "len(bokeh.io.state.curstate().document.theme._json['attrs']) > 0",
         ),
+        ("torch", "torch.set_printoptions(precision=2)", "str(torch.ones(1) / 3) == 'tensor([0.33])'"),
+        ("torch", "torch.use_deterministic_algorithms(True)", "torch.are_deterministic_algorithms_enabled()"),
         ("calendar", "calendar.setfirstweekday(6)", "calendar.firstweekday() == 6"),
         ("csv", "csv.register_dialect('mine', delimiter=';')", "csv.get_dialect('mine').delimiter == ';'"),
         ("sklearn", "sklearn.set_config(display='text')", "sklearn.get_config()['display'] == 'text'"),
