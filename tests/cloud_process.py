@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import sys
+import threading
 from multiprocessing import process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -46,14 +47,21 @@ def be_kernel(arguments: list[str], env: dict[str, str], folder: str, started: C
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
-    os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))  # it ends with the process that forked it
+    os.environ.update(env)
     tests = Path(__file__).parent
     sys.path[:] = [path for path in sys.path if path and tests not in (Path(path), *Path(path).parents)]
+    threading.Thread(target=end_with, args=[process.parent_process()], daemon=True).start()
     process._current_process, process._parent_process = MAIN, None
     sys.argv = ["ipykernel_launcher", *arguments]
     gc.freeze()
     started.close()
     try:
-        launch_new_instance()
+        launch_new_instance(parent_handle=os.getppid())  # as the managers of kernels tell by the environment
     finally:
         atexit._run_exitfuncs()
+
+
+def end_with(tests: process.BaseProcess) -> None:
+    """End this kernel with the process of the tests, however that ends."""
+    tests.join()
+    os._exit(1)
