@@ -23,6 +23,12 @@ run = lk_jupyter.connect().run(code, gpu="A100", timeout=600)"""
 
 
 @pytest.fixture
+def may_keep():
+    """Whether it has a page that another has left: on a busy machine, Detach did nothing in two of four of them."""
+    return False
+
+
+@pytest.fixture
 def watched(make_cloud, open_notebook):
     """A cloud with a fault switch, and a notebook whose first cell starts a run there."""
     cloud = make_cloud("--faults", "--simulate-gpu")
@@ -48,7 +54,7 @@ def test_a_run_is_watched_let_go_stopped_and_leaves_its_last_state(watched, acce
     accessible(view)
     book.pictures("run-view")
     waiting = book.run(3)
-    view.get_by_role("button", name="Detach").press("Enter")  # a pointer may miss it while Lab scrolls
+    view.get_by_role("button", name="Detach").click()
     expect(waiting).to_contain_text("is still active in the background")
     recovers(cloud, view)
     table = book.run(5)
