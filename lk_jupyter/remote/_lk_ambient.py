@@ -87,6 +87,16 @@ def _set_rc(matplotlib, values):
         matplotlib.rcParams.update(values)
 
 
+def _colors(colors):
+    """Return the colors that letters stand for, which seaborn's themes change."""
+    return {letter: tuple(colors.colorConverter.colors[letter]) for letter in colors.BASE_COLORS}
+
+
+def _set_colors(colors, values):
+    colors.colorConverter.colors.update(values)
+    colors.colorConverter.cache.clear()
+
+
 def _filters(module):
     """Return the filters for Python's own warnings: a row of another one would import its library."""
     return [row for row in module.filters if row[2].__module__ == "builtins"]
@@ -421,6 +431,7 @@ TABLE = {
     ),
     "pandas": (_options, _set_options, _pandas_defaults),
     "matplotlib": (_rc, _set_rc, lambda module: {**module.rcParamsDefault, _BACKEND: _OF_NOTEBOOKS}),
+    "matplotlib.colors": (_colors, _set_colors, lambda module: dict(module.BASE_COLORS)),
     "sklearn": (lambda module: module.get_config(), _set_changed("get_config", "set_config"), None),
     "xarray": (lambda module: dict(module.get_options()), _set_changed("get_options", "set_options"), None),
     "decimal": (_context, _set_context, None),

@@ -86,6 +86,11 @@ def test_what_a_run_leaves_alone_does_not_come_back():
         ),
         ("torch", "torch.set_printoptions(precision=2)", "str(torch.ones(1) / 3) == 'tensor([0.33])'"),
         ("torch", "torch.use_deterministic_algorithms(True)", "torch.are_deterministic_algorithms_enabled()"),
+        (
+            "matplotlib.colors",
+            "matplotlib.colors.colorConverter.colors['k'] = (0.1, 0.1, 0.1)",
+            "matplotlib.colors.to_rgb('k') == (0.1, 0.1, 0.1)",
+        ),
         ("calendar", "calendar.setfirstweekday(6)", "calendar.firstweekday() == 6"),
         ("csv", "csv.register_dialect('mine', delimiter=';')", "csv.get_dialect('mine').delimiter == ';'"),
         ("sklearn", "sklearn.set_config(display='text')", "sklearn.get_config()['display'] == 'text'"),
