@@ -56,7 +56,7 @@ SURROUNDINGS = """() => {
     const area = name => [...shell.widgets(name)].map(({ id, isVisible }) => [id, isVisible]);
     const all = selector => [...document.querySelectorAll(selector)];
     return JSON.stringify([
-        ['left', 'right', 'down', 'top', 'menu'].map(area),
+        ['left', 'right', ...(shell.isEmpty('down') ? [] : ['down']), 'top', 'menu'].map(area), // none in Lab 4.2
         [shell.leftCollapsed, shell.rightCollapsed, innerWidth, innerHeight],
         ['prefers-color-scheme: dark', 'prefers-reduced-motion: reduce', 'forced-colors: active'].map(
             media => matchMedia(`(${media})`).matches
