@@ -129,6 +129,7 @@ def work():
 threads = [threading.Thread(target=work) for _ in range(3)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
+del threads
 count
 # %%
 work()
