@@ -68,7 +68,6 @@ _TOP_LEVEL_AWAIT = 0x2000
 _VARIED, _KEYWORDS = 0x04, 0x08
 _ANY = _VARIED | _KEYWORDS
 _CACHED = type(functools.lru_cache(len))
-_OF_DICTS = ("keys", "values", "items")
 
 
 class Refused(Exception):
@@ -134,7 +133,6 @@ def _is_one_loop(code):
 # A generator that was begun has its place in the code, which cannot be set. It is made again and run to that place,
 # if all that it does until then is known to do nothing else than before.
 
-_DELEGATES = {"SEND", "YIELD_FROM", "GET_AWAITABLE"}
 _CHANGES = {
     "STORE_GLOBAL",
     "DELETE_GLOBAL",
@@ -175,6 +173,7 @@ def _may_run_again(made):
 
 
 def _count_of(code):
+    """Return how many arguments a function takes, with those that take all others."""
     return code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARIED) + bool(code.co_flags & _KEYWORDS)
 
 
@@ -559,12 +558,13 @@ def _change_instance(value, state, items, pairs, chain=None):
     if pairs is not None:  # before the attributes: a dict may be its own
         value.clear()
         value.update(pairs)
-    _set_state(value, state, clears=pairs is None or vars(value) is not value)
+    set_state(value, state, clears=pairs is None or vars(value) is not value)
     if chain is not None:
         fill_error(value, (None, chain))
 
 
-def _set_state(value, state, *, clears=True):
+def set_state(value, state, *, clears=True):
+    """Let an instance hold this, without asking it for what it has: its class may answer as it likes."""
     has_own = hasattr(type(value), "__dict__") and _has_dict(value)
     if hasattr(type(value), "__setstate__") and state is not None:
         if has_own and clears:
@@ -589,11 +589,6 @@ def _has_dict(value):
         return isinstance(object.__getattribute__(value, "__dict__"), dict)
     except AttributeError:
         return False
-
-
-def set_state(value, state):
-    """Let a new instance hold this, without asking the instance for what it has: its class may answer as it likes."""
-    _set_state(value, state)
 
 
 def _by_state(value):
@@ -1114,8 +1109,7 @@ def _of_generator(made):
         return _of_library(made)
     (place, *_) = _held_by_generator(made)
     values = frame.f_locals
-    count = code.co_argcount + code.co_kwonlyargcount
-    arguments = code.co_varnames[: count + bool(code.co_flags & _VARIED) + bool(code.co_flags & _KEYWORDS)]
+    arguments = code.co_varnames[: _count_of(code)]
     if not all(name in values for name in (*arguments, *code.co_freevars)):
         return None
     taken = code.replace(
@@ -1380,7 +1374,11 @@ def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
     )
 
 
-_VIEWS = {type(getattr(made, name)()): name for made in ({}, collections.OrderedDict()) for name in _OF_DICTS}
+_VIEWS = {
+    type(getattr(made, name)()): name
+    for made in ({}, collections.OrderedDict())
+    for name in ("keys", "values", "items")
+}
 
 
 def _of_python(value):
