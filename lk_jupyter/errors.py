@@ -52,13 +52,18 @@ _COLOUR = r"\x1b\[[0-9;:]*m"  # Python compiles it when it is needed
 _OBEYED = r"\x1b(?!\[[0-9;:]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 
+def only_colors(text: str) -> str:
+    """Return a text of others without what a terminal obeys, except colors."""
+    return re.sub(_OBEYED, "", text)
+
+
 class LkError(Exception):
     """Base of all errors of this package."""
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows instead of a traceback, with a link to the error's page."""
         name = type(self).__name__
-        return [f"{name}: {re.sub(_OBEYED, '', str(self))}", f"More: {_page(name)}"]
+        return [f"{name}: {only_colors(str(self))}", f"More: {_page(name)}"]
 
 
 class UsageError(LkError):
@@ -365,7 +370,8 @@ class RunFailed(RunError):
 
     def _render_traceback_(self) -> list[str]:
         """Return the traceback of the run and the message, which quotes the error only where no traceback does."""
-        shown = self.shown if _in_colour() else re.sub(_COLOUR, "", self.shown)
+        shown = only_colors(self.shown)
+        shown = shown if _in_colour() else re.sub(_COLOUR, "", shown)
         cause = self.traceback.rstrip().rpartition("\n")[2]
         said, *page = super()._render_traceback_()
         return [*shown.splitlines(), said.replace(f" ({cause})", "") if cause else said, *page]

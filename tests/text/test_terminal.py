@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lk_jupyter.errors import UsageError
+from lk_jupyter.errors import RunFailed, UsageError
 from lk_jupyter.magics._output.live import Hints, Note, StatusLine
+from lk_jupyter.magics._output.rich import show_error
 from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.text.terminal import LINE_LIMIT, TerminalText, overwrite, plain
 from lk_jupyter.views.table import Table
@@ -157,6 +160,22 @@ def test_a_line_is_what_a_terminal_of_columns_shows(line):
             screen[column : column + 1] = character
             column += 1
     assert overwrite(line).partition("\r")[0] == "".join(screen)
+
+
+OBEYED = "\x1b]52;c;aGk=\x07\x1b[2J\u202e\x9b\x00"
+
+
+def test_tracebacks_of_others_color_a_terminal_and_no_more(capsys):
+    lines = f"\x1b[31mValueError\x1b[0m: {OBEYED}no"
+    failed = RunFailed("it ended", execution_id="3f0c", return_code=1, traceback=lines, shown=lines)
+    assert failed._render_traceback_()[0].endswith("no")
+    shell = SimpleNamespace(_showtraceback=lambda kind, error, found: print(kind.__name__, error, *found))
+    show_error(shell, {"ename": f"Odd{OBEYED}\ud800", "evalue": OBEYED + "why", "traceback": [lines]})
+    said = capsys.readouterr().out
+    assert "why" in said
+    assert "\x1b[31mValueError" in said
+    for text in (*failed._render_traceback_(), said.replace("\x1b[31m", "").replace("\x1b[0m", "")):
+        assert not set(text) & set(OBEYED) - set("]52;c;aGk=[2J")
 
 
 def test_names_of_others_neither_steer_a_terminal_nor_turn_what_is_read():

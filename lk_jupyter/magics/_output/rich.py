@@ -16,6 +16,7 @@ from IPython.core.page import page
 from IPython.display import DisplayHandle, display
 
 from lk_jupyter.config.settings import setting
+from lk_jupyter.errors import only_colors
 from lk_jupyter.magics._output.live import FONT, LiveOutput
 from lk_jupyter.protocol.frames import Frame, survived
 from lk_jupyter.text.secrets import redact, redact_bundle
@@ -99,10 +100,12 @@ class RichOutput:
 
 def show_error(shell: InteractiveShell, error: dict[str, Any]) -> None:
     """Show an error that did not end the code, as the shell shows its own."""
-    kind = type(redact(str(error.get("ename", ""))), (Exception,), {})
-    shell._showtraceback(
-        kind, kind(redact(str(error.get("evalue", "")))), [redact(str(line)) for line in error["traceback"]]
-    )
+
+    def told(text: object) -> str:
+        return only_colors(redact(str(text))).encode("utf-8", "replace").decode()
+
+    kind = type(told(error.get("ename", "")), (Exception,), {})
+    shell._showtraceback(kind, kind(told(error.get("evalue", ""))), list(map(told, error["traceback"])))
 
 
 _NOTHING: dict[str, Any] = {"text/plain": ""}
