@@ -173,7 +173,7 @@ def _may_run_again(made):
 
 
 def _count_of(code):
-    """Return how many arguments a function takes, with those that take all others."""
+    """Return how many arguments a function takes, `*` and `**` counted as one each."""
     return code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARIED) + bool(code.co_flags & _KEYWORDS)
 
 
