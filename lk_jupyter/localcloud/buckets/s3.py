@@ -42,7 +42,7 @@ class BucketStorage:
     def __init__(self, folder: Path, credential_seconds: int, capacity: int | None) -> None:
         self._weed = Weed(folder, credential_seconds)
         self._capacity = capacity
-        self._made: set[tuple[str, str]] = set()
+        self._buckets: dict[tuple[Server, str], Bucket] = {}
         self._making = threading.Lock()
 
     @property
@@ -54,10 +54,10 @@ class BucketStorage:
         """Return the bucket of an organization, made when it is not there yet."""
         server, name = self._weed.server(), _name(org_id)
         with self._making:  # SeaweedFS may refuse two at once: to one of them the bucket is neither there nor not there
-            if (server.endpoint, name) not in self._made:
+            if (server, name) not in self._buckets:
                 make_bucket(server, name)
-                self._made.add((server.endpoint, name))
-        return Bucket(name, _objects(server, name), self._capacity)
+                self._buckets[server, name] = Bucket(name, _objects(server, name), self._capacity)
+            return self._buckets[server, name]
 
     def credentials(self, org_id: str) -> dict[str, Any]:
         """Issue temporary credentials for the bucket of an organization, and for nothing else."""
