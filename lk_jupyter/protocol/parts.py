@@ -63,7 +63,8 @@ class Cell:
 def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: Sequence[str] = ()) -> dict[str, str]:
     """Return the files that go along: the driver, its settings, the author's file and the parts.
 
-    ``look`` are folders; the run says which of them shows the bucket.
+    ``look`` are folders; the run says which of them shows the bucket. They travel without their first slash: the local
+    cloud starts a store for a run whose text names the bucket's folder.
     """
     modules = [DRIVER, *(name for part in parts for name in (part.name, *part.needs))]
     settings = {
@@ -75,7 +76,7 @@ def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: S
         "is_cell": cell.is_cell,
         "flags": cell.flags,
         "parts": {part.name: part.settings for part in parts},
-        **({"look": list(look)} if look else {}),
+        **({"look": [folder.lstrip("/") for folder in look]} if look else {}),
     }
     return {
         **{path: text for part in parts for path, text in part.files.items()},

@@ -12,7 +12,7 @@ import _lk_run
 #: Bytes of a file that goes back, and of all of them; in a folder with more files none is looked for.
 EACH, ALL, MOST = 1_000_000, 8_000_000, 1000
 
-_STAYS = "{} ({:,} bytes) stays on the machine, as up to {:,} bytes come back: write it into the bucket, /mnt/s3"
+_STAYS = "{} ({:,} bytes) stays on the machine, as up to {:,} bytes come back: write it into the bucket"
 
 
 def before(settings, namespace):

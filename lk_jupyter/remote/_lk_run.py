@@ -104,7 +104,7 @@ def _lived(parts, namespace, settings):
         except BaseException as raised:
             error = raised if error is None else error
             _show_error(raised)
-    for folder in filter(os.path.ismount, settings.get("look", ())):
+    for folder in filter(os.path.ismount, map("/{}".format, settings.get("look", ()))):
         frame("place", {"bucket": folder})
         break
     if isinstance(error, SystemExit):
