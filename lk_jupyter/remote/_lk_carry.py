@@ -60,18 +60,57 @@ _FEW = 1000
 
 _ATOMS = {type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented)}
 _TENSORS = {"Tensor", "Parameter"}
+
+#: The module of generators, which few cells need; modules of which functions travel by name.
+_GENERATORS = "_lk_generators"
+_OWN = {"_lk_carry", _GENERATORS}
+
 _OF_FUNCTIONS = ("__qualname__", "__module__", "__kwdefaults__", "__doc__", "__annotations__")
 _GLOBAL = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"}
 _EMPTY = "empty cell"
-_BEGINS, _ENDED = "begins", "ended"
+_ENDED = "ended"
 _TOP_LEVEL_AWAIT = 0x2000
-_VARIED, _KEYWORDS = 0x04, 0x08
-_ANY = _VARIED | _KEYWORDS
 _CACHED = type(functools.lru_cache(len))
 
 
 class Refused(Exception):
     """Part of a state cannot travel; the text says which and why."""
+
+
+class Deeper(Refused):
+    """A value is nested deeply: whoever writes begins again, and now the value is written with a large stack."""
+
+
+#: Bytes of a large stack, and the frames that fit into it; names of variables that need one.
+_STACK, _FRAMES = 512 * 1024 * 1024, 100_000
+_deep = set()
+
+
+def _is_too_deep(error):
+    return "recursion" in str(error).lower()
+
+
+def _deeply(writer, value):
+    """Pickle a value in a thread with a large stack."""
+    raised = []
+
+    def dump():
+        try:
+            writer.dump(value)
+        except BaseException as error:
+            raised.append(error)
+
+    frames, stack = sys.getrecursionlimit(), threading.stack_size(_STACK)
+    sys.setrecursionlimit(max(frames, _FRAMES))
+    try:
+        thread = threading.Thread(target=dump, name="pickles")
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(stack)
+        sys.setrecursionlimit(frames)
+    if raised:
+        raise raised[0]
 
 
 @contextmanager
@@ -97,148 +136,6 @@ def silent():
 
 
 # What is inside an object that can change in place
-
-
-def _held_by_generator(made):
-    """Return whether a generator begins or has ended, else where it is. Raises Refused.
-
-    An expression with one loop may be anywhere: what it loops over has the place.
-    """
-    if made.gi_frame is None:
-        return [_ENDED]
-    if _is_one_loop(made.gi_code):
-        return [_BEGINS, made.gi_frame.f_locals[_LOOPED]]
-    import inspect
-
-    if inspect.getgeneratorstate(made) == inspect.GEN_CREATED:
-        return [_BEGINS]
-    if not _may_run_again(made):
-        raise Refused(_values.why_not(made))
-    return [_place_in(made)]
-
-
-#: What a generator expression names the iterator of its first loop.
-_LOOPED = ".0"
-
-
-@functools.lru_cache(maxsize=64)
-def _is_one_loop(code):
-    """Whether this is the code of a generator expression with one ``for`` and no ``await``."""
-    if code.co_name != "<genexpr>" or code.co_varnames[:1] != (_LOOPED,):
-        return False
-    found = [step.opname for step in dis.get_instructions(code)]
-    return found.count("FOR_ITER") == 1 and not {"SEND", "YIELD_FROM"}.intersection(found)
-
-
-# A generator that was begun has its place in the code, which cannot be set. It is made again and run to that place,
-# if all that it does until then is known to do nothing else than before.
-
-_CHANGES = {
-    "STORE_GLOBAL",
-    "DELETE_GLOBAL",
-    "STORE_ATTR",
-    "STORE_SUBSCR",
-    "DELETE_SUBSCR",
-    "IMPORT_NAME",
-    "STORE_DEREF",
-}
-_PURE = {
-    "abs", "all", "any", "ascii", "bin", "bool", "bytes", "chr", "complex", "dict", "divmod", "enumerate", "filter",
-    "float", "format", "frozenset", "hex", "int", "isinstance", "issubclass", "iter", "len", "list", "map", "max",
-    "next", "oct", "ord", "pow", "print", "range", "repr", "reversed", "round", "set", "slice", "sorted", "str", "sum",
-    "tuple", "type", "zip",
-}  # fmt: skip
-_PURE_METHODS = {
-    "append", "capitalize", "count", "endswith", "extend", "format", "get", "index", "isalnum", "isalpha", "isdigit",
-    "islower", "isspace", "isupper", "items", "join", "keys", "lower", "lstrip", "replace", "rsplit", "rstrip",
-    "split", "startswith", "strip", "title", "upper", "values",
-}  # fmt: skip
-_STEPS = 10_000
-
-
-def _may_run_again(made):
-    """Whether a generator is one of the notebook, of which all steps until now can be repeated."""
-    frame, code = made.gi_frame, made.gi_code
-    if frame.f_globals is not sys.modules["__main__"].__dict__ or not _is_pure(code, frame.f_globals):
-        return False
-    steps = dis.get_instructions(code)
-    stored = [step.argval for step in steps if step.opname.startswith(("STORE_FAST", "DELETE_FAST"))]
-    given = [*code.co_varnames[: _count_of(code)], *code.co_freevars]
-    calls = any(type(frame.f_globals.get(name)) is types.FunctionType for name in globals_of(code))
-    may_change = calls or {"append", "extend"}.intersection(code.co_names)
-    values = dict(frame.f_locals)
-    return not any(name == of or name in (of if type(of) is tuple else ()) for of in stored for name in given) and all(
-        name in values and _is_fixed(values[name], may_change) for name in given
-    )
-
-
-def _count_of(code):
-    """Return how many arguments a function takes, `*` and `**` counted as one each."""
-    return code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARIED) + bool(code.co_flags & _KEYWORDS)
-
-
-def _is_fixed(value, may_change=True):
-    """Whether what such a generator was given cannot have changed since."""
-    is_kept = not (may_change and isinstance(value, (list, dict, set)))
-    return type(value) is range or (is_kept and _is_plain(value))
-
-
-#: What follows where a generator gives a value and ignores what it is sent.
-_IGNORES = ("POP_TOP", "JUMP_BACKWARD_NO_INTERRUPT")
-
-
-def _is_pure(code, namespace, seen=()):
-    """Whether code changes nothing but its own values, and calls nothing that might."""
-    if code in seen:
-        return True
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "CACHE", "NOP")]
-    after = (steps[at + 1].opname for at, step in enumerate(steps) if step.opname == "YIELD_VALUE")
-    if any(step.opname in _CHANGES for step in steps) or any(name not in _IGNORES for name in after):
-        return False
-    if not {step.argval for step in steps if step.opname in ("LOAD_ATTR", "LOAD_METHOD")} <= _PURE_METHODS:
-        return False
-    inner = [part for part in code.co_consts if isinstance(part, types.CodeType)]
-    for name in globals_of(code):
-        value = namespace.get(name)
-        if name not in namespace:
-            kind = getattr(sys.modules["builtins"], name, None)
-            if name not in _PURE and not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                return False
-        elif type(value) is types.FunctionType and value.__module__ == "__main__":
-            inner.append(value.__code__)
-        elif not _is_fixed(value):
-            return False
-    return all(_is_pure(part, namespace, (*seen, code)) for part in inner)
-
-
-def _place_in(made):
-    """Return where a generator is: its step, and what it holds there, such as iterators."""
-    frame = made.gi_frame
-    own = frame.f_locals, frame.f_globals, frame.f_builtins
-    held = gc.get_referents(made, *(part for part in gc.get_referents(made) if part is frame))
-    return [frame.f_lasti, *sorted(_told(part) for part in held if not any(part is of for of in own))]
-
-
-def _told(value, depth=4):
-    """Return a value as text: of iterators what they will give, of others that aren't plain their class."""
-    kind = type(value)
-    if kind is types.GeneratorType:
-        return str(_place_in(value)) if value.gi_frame else _ENDED
-    is_iterator = kind.__module__ == "builtins" and hasattr(kind, "__next__")
-    if depth and (is_iterator or kind in (list, tuple)):
-        parts = value.__reduce__() if is_iterator else value
-        return "{} {}".format(kind.__name__, [_told(part, depth - 1) for part in parts])
-    return repr(value) if kind in _ATOMS or kind is range else kind.__name__
-
-
-def run_to(made, place):
-    """Let a generator run until it is at this place. Raises Refused where it never comes there."""
-    with suppress(Exception):
-        for _ in range(_STEPS):
-            if made.gi_frame.f_lasti == place[0] and _place_in(made) == place:
-                return
-            next(made)
-    raise Refused(_values.why_not(made))
 
 
 #: Bytes of an open file that travels: the file goes along.
@@ -292,7 +189,9 @@ def _held_by_database(value):
         return _waiting_rows(value)
     try:
         places = [place for _, name, place in value.cursor().execute("PRAGMA database_list") if name == "main"]
-    except Exception:
+    except Exception as error:
+        if "thread" in str(error):
+            raise Refused(_values.why_not(value)) from None
         return []
     options = [getattr(value, name) for name in _OF_DATABASES]
     if places[0]:
@@ -323,9 +222,10 @@ def _waiting_rows(cursor):
     cursor.row_factory = None
     rows = cursor.fetchall()
     cursor.row_factory = before
+    if rows:
+        _fill_cursor(cursor, [names, rows])
     if not rows or len(rows) * len(names) > _WAITING:
         raise Refused(reason)
-    _fill_cursor(cursor, [names, rows])
     return [names, rows]
 
 
@@ -341,10 +241,27 @@ def _fill_cursor(cursor, held):
         return
     names, rows = held
     columns = ", ".join('"{}"'.format(name.replace('"', '""')) for name in names)
-    values = ", ".join(["({})".format(", ".join("?" * len(names)))] * len(rows))
-    text = "WITH rows({}) AS (VALUES {}) SELECT * FROM rows".format(columns, values)
+    places = "({})".format(", ".join("?" * len(names)))
+    if len(rows) * len(names) > _WAITING:
+        _fill_from_table(cursor, columns, places, rows)
+        return
+    text = "WITH rows({}) AS (VALUES {}) SELECT * FROM rows".format(columns, ", ".join([places] * len(rows)))
     cursor.execute(text, [value for row in rows for value in row])
     _given_rows[cursor] = _statement_of(cursor)
+
+
+def _fill_from_table(cursor, columns, places, rows):
+    """Let a cursor wait with more rows than a statement takes: a temporary table has them."""
+    connection = cursor.connection
+    level, name = connection.isolation_level, "lk_rows_{}".format(id(rows))
+    if not connection.in_transaction:
+        connection.isolation_level = None
+    try:
+        connection.execute("CREATE TEMP TABLE {} ({})".format(name, columns))
+        connection.executemany("INSERT INTO {} VALUES {}".format(name, places), rows)
+        cursor.execute("SELECT * FROM temp.{}".format(name))
+    finally:
+        connection.isolation_level = level
 
 
 def make_database(held):
@@ -469,7 +386,6 @@ _PLAIN = {
     weakref.WeakSet: list,
     types.MappingProxyType: gc.get_referents,
     types.CellType: lambda cell: [cell.cell_contents] if _is_filled(cell) else _EMPTY,
-    types.GeneratorType: _held_by_generator,
     _CACHED: lambda cached: _kept_by(cached) if _is_own_memo(cached) else None,
     types.FunctionType: lambda function: [
         function.__defaults__,
@@ -536,8 +452,8 @@ def change(value, holds):
             del value.cell_contents
         else:
             value.cell_contents = holds[0]
-    elif kind is types.GeneratorType or kind in _OF_FILES:
-        go_to(value, holds[0] if kind is types.GeneratorType else holds)
+    elif kind in _OF_FILES:
+        go_to(value, holds)
     elif kind is _CACHED:
         keep_answers(value, holds)
     elif kind is types.FunctionType:
@@ -657,24 +573,24 @@ class Writer(cloudpickle.Pickler):
         self._places = self._memories = None
         self._root = self._last = self.fresh = None
 
-    def chunk(self, value):
-        """Return a value as bytes. Raises Refused."""
+    def chunk(self, value, *, is_deep=False):
+        """Return a value as bytes. Raises Refused, and Deeper where it must be written again with a large stack."""
         self._file.seek(0)
         self._file.truncate()
         self._root = self._last = value
         self.packages = set()
         try:
-            self.dump(value)
+            (_deeply if is_deep else Writer.dump)(self, value)
         except Refused:
             raise
         except Exception as error:
-            raise Refused(self._why(error)) from None
+            raise (Deeper if _is_too_deep(error) and not is_deep else Refused)(self._why(error)) from None
         return self._file.getvalue()
 
     def _why(self, error):
         if "changed size during iteration" in str(error) or "mutated during iteration" in str(error):
             return "changes while it is read: stop what changes it, such as a thread, and run the cell again"
-        if "recursion" in str(error).lower():
+        if _is_too_deep(error):
             return "is nested too deeply: make it in the cell that uses it"
         return "holds what cannot be pickled ({}): make it in the cell that uses it".format(error)
 
@@ -821,7 +737,7 @@ class Writer(cloudpickle.Pickler):
         self._last = value
         kind = type(value)
         if kind is types.FunctionType:
-            if value.__module__ == __name__:
+            if str(value.__module__).rpartition(".")[2] in _OWN:
                 return NotImplemented
             if value.__globals__.get("__name__") == "__main__" or _is_inner(value):
                 return self._function(value)
@@ -881,6 +797,14 @@ class Digests(Writer):
         super().__init__(None, known)
         self._hash = hash_of or _hash
 
+    def chunk(self, value, *, is_deep=False):
+        """Return a value as bytes, each time as if it were the first. Raises Refused."""
+        self.clear_memo()
+        try:
+            return super().chunk(value, is_deep=is_deep)
+        except Deeper:
+            return self.chunk(value, is_deep=True)
+
     def of(self, value):
         """Return the digest of what a value holds; what it refers to is reached meanwhile. Raises Refused."""
         if self.is_leaf(value):
@@ -889,7 +813,6 @@ class Digests(Writer):
                 self.reached.setdefault(self.known[id(owner)][0], owner)
             if found := self._leaf(value):
                 return found
-        self.clear_memo()
         try:
             held = inside(value)
         except Exception as error:
@@ -898,7 +821,6 @@ class Digests(Writer):
 
     def of_any(self, value):
         """Return the digest of a value that is the name's own, such as a number. Raises Refused."""
-        self.clear_memo()
         return hashlib.sha256(self.chunk(value)).hexdigest()
 
     def _leaf(self, value):
@@ -1099,59 +1021,6 @@ def fill_function(function, state):
     function.__dict__.update(state[1])
 
 
-def _of_generator(made):
-    """Reduce a generator that has ended, or that begins: with the values that it was made with; None for others."""
-    names = made.__name__, made.__qualname__
-    if made.gi_frame is None:
-        return make_generator, (None, (), names, None)
-    frame, code = made.gi_frame, made.gi_code
-    if frame.f_globals is not sys.modules["__main__"].__dict__:
-        return _of_library(made)
-    (place, *_) = _held_by_generator(made)
-    values = frame.f_locals
-    arguments = code.co_varnames[: _count_of(code)]
-    if not all(name in values for name in (*arguments, *code.co_freevars)):
-        return None
-    taken = code.replace(
-        co_argcount=len(arguments), co_posonlyargcount=0, co_kwonlyargcount=0, co_flags=code.co_flags & ~_ANY
-    )
-    closure = tuple(types.CellType(values[name]) for name in code.co_freevars)
-    function = types.FunctionType(taken, frame.f_globals, code.co_name, None, closure)
-    given = tuple(values[name] for name in arguments)
-    return make_generator, (function, given, names, place if isinstance(place, list) else None)
-
-
-def _of_library(made):
-    """Reduce a generator that begins, which a function or method of a module has made; None for others."""
-    code, values = made.gi_code, made.gi_frame.f_locals
-    found = sys.modules.get(made.gi_frame.f_globals.get("__name__"))
-    for name in made.__qualname__.split("."):
-        found = vars(found).get(name) if hasattr(found, "__dict__") else None
-    is_plain = code.co_posonlyargcount == 0 and not code.co_flags & _ANY
-    if getattr(found, "__code__", None) is not code or not is_plain or _held_by_generator(made) != [_BEGINS]:
-        return None
-    count = code.co_argcount + code.co_kwonlyargcount
-    given = {name: values[name] for name in code.co_varnames[:count] if name in values}
-    place = made.gi_frame.f_globals["__name__"], made.__qualname__
-    return (make_of_library, (*place, given)) if len(given) == count else None
-
-
-def make_of_library(module, name, given):
-    """Make a generator by calling a function or method of a module."""
-    return functools.reduce(getattr, name.split("."), import_module(module))(**given)
-
-
-def make_generator(function, arguments, names, place):
-    """Make a generator that is at a place or begins, or without a function a generator that has ended."""
-    made = function(*arguments) if function else (None for _ in ())
-    if function is None:
-        made.close()
-    made.__name__, made.__qualname__ = names
-    if place:
-        run_to(made, place)
-    return made
-
-
 def _of_file(file):
     """Reduce an open file of the folder where the code works; None for others."""
     name = file_name(getattr(file, "fid", file))
@@ -1199,12 +1068,10 @@ def load_arrays(name, pickle):
 
 
 def go_to(value, place):
-    """Go to the place in a file where the other side is; end a file or generator that has ended there."""
-    if isinstance(place, list):
-        run_to(value, place)
-    elif place == _ENDED:
+    """Go to the place in a file where the other side is; close a file that is closed there."""
+    if place == _ENDED:
         value.close()
-    elif place != _BEGINS:
+    else:
         value.seek(place)
 
 
@@ -1237,7 +1104,13 @@ def _kept_by(cached):
         pairs = list(kept.items())
     mark = next((part for part in parts if type(part) is object), None)
     asked = [(*_arguments(key, mark), answer) for key, answer in pairs]
-    return [info.misses, info.hits, asked if _is_plain(asked, depth=6, few=_ANSWERS) else []]
+    plain = [(_but_its_own(*given), *others) for given, *others in asked]
+    return [info.misses, info.hits, asked if _is_plain(plain, depth=6, few=_ANSWERS) else []]
+
+
+def _but_its_own(first=None, *others):
+    """Return the arguments of a call, without the object of which it may be a method."""
+    return others if type(first).__module__ == "__main__" else (first, *others)
 
 
 def _arguments(key, mark):
@@ -1360,7 +1233,7 @@ def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
         or (type(value) in _OF_FILES and not _stream(value))
         or type(value).__name__ == "NpzFile"
     ):
-        return _of_generator(value) if type(value) is types.GeneratorType else _of_file(value)
+        return _near(_GENERATORS).reduced(value) if type(value) is types.GeneratorType else _of_file(value)
     found = _stream(value) or place_of(value)
     if found:
         return named, found
@@ -1560,6 +1433,11 @@ _MOVED = (
     (_is_database, _held_by_database, fill_database),
     (_is_pool, _held_by_pool, fill_pool),
     (_is_thread, _held_by_thread, fill_thread),
+    (
+        lambda value: type(value) is types.GeneratorType,
+        lambda made: _near(_GENERATORS).held_by(made),
+        lambda made, held: _near(_GENERATORS).go_to(made, held),
+    ),
 )
 
 
@@ -1594,6 +1472,10 @@ def formatters():
             found[kind] = own
     plain = _formatters().get("text/plain")
     options = {name: getattr(plain, name) for name, of in _OF_TEXT.items() if getattr(plain, name, of) != of}
+    if type(plain).__module__ == _RICH:
+        call = type(plain).__call__
+        given = {name: cell.cell_contents for name, cell in zip(call.__code__.co_freevars, call.__closure__ or ())}
+        options[_RICH] = {name: value for name, value in given.items() if type(value) in _ATOMS}
     if options:
         found[_OPTIONS] = options
     printed = vars(_printed()) if _printed() else {}
@@ -1606,6 +1488,9 @@ def formatters():
 #: How IPython writes values as text, as ``%precision`` and ``%pprint`` set it, and as it begins.
 _OPTIONS, _OF_TEXT = "options", {"float_precision": "", "pprint": True}
 
+#: The module that writes values as text in place of IPython, once it is asked to.
+_RICH = "rich.pretty"
+
 #: The class of sympy whose methods its ``init_printing`` replaces.
 _PRINTED = "sympy.core._print_helpers"
 
@@ -1617,8 +1502,11 @@ def _printed():
 def put_formatters(found):
     """Let IPython show values as the other side does."""
     shell()
+    options = {**_OF_TEXT, **found.get(_OPTIONS, {})}
+    if _RICH in options:
+        import_module(_RICH).install(**options.pop(_RICH))
     if plain := _formatters().get("text/plain"):
-        for name, value in {**_OF_TEXT, **found.get(_OPTIONS, {})}.items():
+        for name, value in options.items():
             setattr(plain, name, value)
     for name, maker in found.get(_PRINTED, {}).items():
         setattr(_printed(), name, maker)
@@ -1861,8 +1749,9 @@ class Reader(pickle.Unpickler):
 
     def find_class(self, module, name):
         """Return a class or function by its name; ours are in the module where this is."""
-        if module.rpartition(".")[2] == "_lk_carry":
-            return globals()[name]
+        own = module.rpartition(".")[2]
+        if own in _OWN:
+            return getattr(_near(own), name)
         if name == "_make_skeleton_class":
             return make_class
         return super().find_class(module, name)
@@ -2033,7 +1922,11 @@ class Departing:
         first = len(self.message.leaves)
         size = self._shared.pop(id(value), 0)
         self.writer.fresh, self.writer.has_graph = value if kind == "leaf" else None, False
-        content = self.writer.chunk(value)
+        try:
+            content = self.writer.chunk(value, is_deep=name in _deep)
+        except Deeper:
+            _deep.add(name)
+            raise
         if self.writer.has_graph:
             self.detached.add(name)
         entry = {"k": kind, "n": key, "of": name, "at": sum(map(len, self._stream))}
@@ -2217,7 +2110,10 @@ class Visit:
                     of = names.get(id(held[2]), name)  # what has a name is not counted for one that only holds it
                     place = (*held[:2], of)
                     if place not in refused:
-                        reason = _added(departing, *held, of)
+                        try:
+                            reason = _added(departing, *held, of)
+                        except Deeper:
+                            return None
                         reason = reason or _too_large(departing, of, None if of in asked else limit)
                         if reason:
                             refused[place] = "{} {}".format(name, reason)
@@ -2290,6 +2186,8 @@ def let_live():
         waiting += found
         if kind.__module__ == "__main__" and "__del__" in vars(kind):
             type.__delattr__(kind, "__del__")
+    if _GENERATORS in sys.modules:
+        sys.modules[_GENERATORS].let_live()
 
 
 def _code():
@@ -2301,6 +2199,8 @@ def _added(departing, kind, key, value, name):
     """Add a value; return why that cannot be, or nothing."""
     try:
         departing.add(kind, key, inside(value) if kind == "inside" else value, name)
+    except Deeper:
+        raise
     except Refused as error:
         return str(error)
     except Exception as error:

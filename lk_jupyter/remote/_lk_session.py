@@ -105,6 +105,8 @@ def _packed(namespace, hidden):
             for name in names:
                 departing.add("name", name, namespace[name], name)
             break
+        except _lk_carry.Deeper:
+            continue
         except _lk_carry.Refused:
             names.remove(name)
     departing.close()

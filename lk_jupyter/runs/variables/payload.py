@@ -27,7 +27,7 @@ NEEDS = (
 )
 
 #: More modules for runs with --carry.
-CARRY_NEEDS = ("_lk_carry", "_lk_ambient", "_lk_files")
+CARRY_NEEDS = ("_lk_carry", "_lk_generators", "_lk_ambient", "_lk_files")
 
 
 #: Leaves of at least so many bytes are objects of the bucket by themselves; smaller ones share one.
@@ -251,7 +251,7 @@ def _departing(
     names: Sequence[str], namespace: Mapping[str, Any], left_out: dict[str, str], there: Any, *, has_magics: bool
 ) -> Any:
     """Return the pickles of the variables, and the variables; None where one is left out now, to start again."""
-    from lk_jupyter.remote._lk_carry import NAMELESS, Departing, Refused  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote._lk_carry import NAMELESS, Deeper, Departing, Refused  # noqa: PLC0415 (imports cloudpickle)
 
     departing = Departing(there)
     departing.share([namespace[name] for name in names])
@@ -264,6 +264,8 @@ def _departing(
         for name, value in {**waiting, **nameless}.items():
             try:
                 departing.add("name", name, value, name)
+            except Deeper:
+                return None
             except Refused as error:
                 left_out[name] = f"{name} {error}"
                 return None

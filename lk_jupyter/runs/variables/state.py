@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError
@@ -94,16 +95,14 @@ class ChangedState:
         lacking = {name: f"{name} was not changed by the run" for name in names if name not in found}
         return Outputs({name: found[name] for name in wanted if name in found}, {**lacking, **self.missing})
 
-    def put(self, namespace: MutableMapping[str, Any]) -> dict[str, str]:  # noqa: C901 (one step for each kind)
+    def put(self, namespace: MutableMapping[str, Any]) -> dict[str, str]:
         """Set and delete the variables; return name → the name that it was set as, where another value is here now."""
         from lk_jupyter.remote import _lk_ambient, _lk_carry  # noqa: PLC0415 (imports what only this needs)
 
         kept: dict[str, str] = {}
         if not (self.origin and self.origin.ids):  # copies
             namespace.update(self.changed)
-        for old, new in self.replaced:
-            for name in [name for name, value in namespace.items() if value is old]:
-                namespace[name] = new
+        self._replace(namespace)
         found = {name: new for old, new in self.apart for name, value in namespace.items() if value is old}
         for name, value in {**self.torn, **found}.items():
             namespace[name + MEANWHILE] = value
@@ -126,6 +125,17 @@ class ChangedState:
                 namespace.pop(name, None)
         self.missing.update(_lk_ambient.put(self.ambient))
         return kept
+
+    def _replace(self, namespace: MutableMapping[str, Any]) -> None:
+        """Set what could not change in place."""
+        for old, new in self.replaced:
+            for name in [name for name, value in namespace.items() if value is old]:
+                namespace[name] = new
+        for old, new in self.replaced:
+            if type(old) is GeneratorType and (holders := _replaced_everywhere(old, new)):
+                what = f"The generator {old.__name__}"
+                words = "{} is as it was before the run in a {}: make that again"
+                self.missing[what] = words.format(what, ", ".join(holders))
 
     def _has_another(self, name: str, namespace: Mapping[str, Any]) -> bool:
         ids = self.origin.ids if self.origin else {}
@@ -160,6 +170,13 @@ class ChangedState:
     def words(self, names: Sequence[str]) -> str:
         """Return names with their sizes."""
         return ", ".join(f"{name} ({size_label(self.sizes[name])})" if name in self.sizes else name for name in names)
+
+
+def _replaced_everywhere(old: Any, new: Any) -> list[str]:
+    from lk_jupyter.remote import _lk_generators  # noqa: PLC0415 (few cells need it)
+
+    found: list[str] = _lk_generators.replace(old, new)
+    return found
 
 
 def _hash(content: bytes) -> str:
@@ -249,6 +266,8 @@ def applied(arriving: Any, origin: Origin) -> ChangedState:
     _lk_ambient.put_paths(state.ambient)
     entries = list(arriving.read())  # a class that is read again gets its methods anew
     named = set(map(id, origin.values.values()))
+    inside = {id(origin.tokens[entry["n"]]): value for entry, value in entries if entry["k"] == "inside"}
+    generators: dict[int, Any] = {}
     for entry, value in entries:
         if entry["k"] == "name":
             unnamed = (LAST, _lk_carry.FILES, *_lk_carry.NAMELESS)
@@ -259,7 +278,7 @@ def applied(arriving: Any, origin: Origin) -> ChangedState:
         old = origin.tokens[entry["n"]]
         if entry["n"] in changed_here:
             if id(old) in named or entry["of"] not in origin.values:
-                state.apart.append((old, value if entry["k"] == "leaf" else _copied(old, value)))
+                state.apart.append((old, _new_of(old, entry, value, inside, generators)))
             else:
                 state.torn[entry["of"]] = None
             continue
@@ -272,8 +291,7 @@ def applied(arriving: Any, origin: Origin) -> ChangedState:
             state.missing[entry["of"]] = f"{entry['of']} {reason}"
             continue
         except Exception:  # noqa: BLE001 (an object may refuse whatever it likes)
-            new = value if entry["k"] == "leaf" else _copied(old, value)
-            state.replaced.append((old, new))
+            state.replaced.append((old, _new_of(old, entry, value, inside, generators)))
         if entry["of"] in origin.values:
             state.changed[entry["of"]] = origin.values[entry["of"]]
     for old, new in state.replaced:
@@ -296,6 +314,15 @@ def _changed_here(origin: Origin, tokens: set[Any]) -> set[Any]:
     other = {token for token in tokens if now.get(token) != origin.digests.get(token)}
     again = digests_of(origin.tokens, fingerprint, other) if other else {}
     return {token for token in other if again.get(token) == now.get(token)}
+
+
+def _new_of(old: Any, entry: Mapping[str, Any], value: Any, inside: dict[int, Any], generators: dict[int, Any]) -> Any:
+    """Return another object that holds what the run made of this one; ``generators`` is id → what was made before."""
+    if type(old) is GeneratorType:
+        from lk_jupyter.remote import _lk_generators  # noqa: PLC0415 (few cells need it)
+
+        return _lk_generators.another(old, inside, generators)
+    return value if entry["k"] == "leaf" else _copied(old, value)
 
 
 def _copied(old: Any, holds: Any) -> Any:
