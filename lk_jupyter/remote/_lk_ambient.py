@@ -431,6 +431,11 @@ TABLE = {
     ),
     "pandas": (_options, _set_options, _pandas_defaults),
     "matplotlib": (_rc, _set_rc, lambda module: {**module.rcParamsDefault, _BACKEND: _OF_NOTEBOOKS}),
+    "matplotlib.pyplot": (
+        lambda module: {"interactive": module.isinteractive()},
+        lambda module, values: module.ion() if values["interactive"] else module.ioff(),
+        lambda _: {"interactive": True},
+    ),
     "matplotlib.colors": (_colors, _set_colors, lambda module: dict(module.BASE_COLORS)),
     "sklearn": (lambda module: module.get_config(), _set_changed("get_config", "set_config"), None),
     "xarray": (lambda module: dict(module.get_options()), _set_changed("get_options", "set_options"), None),

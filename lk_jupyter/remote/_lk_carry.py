@@ -1254,7 +1254,7 @@ _VIEWS = {
 }
 
 
-def _of_python(value):
+def _of_python(value):  # noqa: PLR0911 (one for each kind)
     """Reduce what Python itself doesn't: matches, views of a dict, readers and writers of tables; None for others."""
     kind = type(value)
     if kind is re.Match:
@@ -1265,6 +1265,10 @@ def _of_python(value):
         return make_csv, (kind.__name__, _end_of_csv(value), {name: getattr(value.dialect, name) for name in _OF_CSV})
     if kind is getattr(sys.modules.get("typing"), "NewType", None) and value.__module__ == "__main__":
         return make_type, (value.__name__, value.__supertype__)
+    if kind.__name__ == "ufunc" and (function := next(filter(callable, gc.get_referents(value)), None)):
+        return make_ufunc, (function, value.nin, value.nout, value.identity)
+    if _is_context(value):
+        return _of_context(value)
     is_formatter = kind.__module__ == "IPython.core.formatters"
     form = next((name for name, of in _formatters().items() if of is value), None) if is_formatter else None
     return (formatter_of, (form,)) if form else None
@@ -1296,6 +1300,38 @@ def _end_of_csv(value):
 def make_csv(kind, end, options):
     """Make a reader or writer of comma-separated values."""
     return getattr(import_module("csv"), kind)(end, **options)
+
+
+def make_ufunc(function, takes, gives, identity):
+    """Make a function of arrays of a function of their items."""
+    return import_module("numpy").frompyfunc(function, takes, gives, identity=identity)
+
+
+def _is_context(value):
+    return type(value).__module__ == "_contextvars" and type(value).__name__ == "ContextVar"
+
+
+def _of_context(value):
+    """Reduce a variable of the context, with what it has here."""
+    import contextvars
+
+    default = contextvars.Context().run(_held_by_context, value)
+    return make_context, (value.name, default), _held_by_context(value), None, None, fill_context
+
+
+def _held_by_context(value):
+    return [value.get()] if value.get(_EMPTY) is not _EMPTY else []
+
+
+def make_context(name, default):
+    """Make a variable of the context."""
+    return import_module("contextvars").ContextVar(name, **({"default": default[0]} if default else {}))
+
+
+def fill_context(value, held):
+    """Set a variable of the context as it is on the other side."""
+    if held and _held_by_context(value) != held:
+        value.set(held[0])
 
 
 def make_type(name, base):
@@ -1433,6 +1469,7 @@ _MOVED = (
     (_is_database, _held_by_database, fill_database),
     (_is_pool, _held_by_pool, fill_pool),
     (_is_thread, _held_by_thread, fill_thread),
+    (_is_context, _held_by_context, fill_context),
     (
         lambda value: type(value) is types.GeneratorType,
         lambda made: _near(_GENERATORS).held_by(made),

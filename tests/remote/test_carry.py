@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import copy
 import functools
 import importlib
@@ -560,6 +561,26 @@ def test_a_memo_travels_with_its_answers(notebook):
     assert notebook["twice"](3) == 6
     exec("once(5), once(6)", notebook)
     assert asked == [3, 6]
+
+
+def test_variables_of_the_context_and_functions_of_items_travel(notebook):
+    def cells():
+        exec(
+            "import contextvars, numpy as np\nvar = contextvars.ContextVar('var', default=3)\nvar.set(5)\n"
+            "plus = np.frompyfunc(lambda a, b=1: a + b, 2, 1, identity=0)\nup = np.vectorize(lambda a: a + 1)\n"
+            "up([1])",
+            notebook,
+        )
+        there = There(notebook, ["var", "plus", "up", "np", "contextvars"])
+        exec(
+            "found = var.get(), plus([1, 2], 3).tolist(), plus.reduce([]), up([1, 2]).tolist()\nvar.set(7)\n"
+            "new = contextvars.ContextVar('new')",
+            there.names,
+        )
+        state = there.back(notebook)
+        return state.missing, notebook["found"], notebook["var"].get(), notebook["new"].get(None)
+
+    assert contextvars.Context().run(cells) == ({}, (5, [4, 5], 0, [2, 3]), 7, None)
 
 
 def test_the_answers_of_a_method_with_a_memory_come_back(notebook):

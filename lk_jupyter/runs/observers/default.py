@@ -11,7 +11,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import Options
-from lk_jupyter.protocol.notice import Notice
+from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.doctor import Doctor
 from lk_jupyter.runs.observers.limits import Countdown, LowBalance, MaxCost
@@ -49,7 +49,7 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
             LowBalance(session),
             Summary(),
             *doctor,
-            *([Addresses(ports)] if ports else []),
+            *([Addresses(ports, package)] if ports or (package and package.left_out) else []),
             *executed(attached, package),
             returned,
         ]
@@ -71,11 +71,17 @@ def _of_attached(run: Run) -> Iterator[RunObserver]:
 
 
 class Addresses(RunObserver):
-    """Shows where the ports of a run answer, while it is active."""
+    """Shows where the ports of a run answer, while it is active, and which files of a listed folder it has not."""
 
-    def __init__(self, ports: tuple[int, ...]) -> None:
+    def __init__(self, ports: tuple[int, ...], package: Bundle | None) -> None:
         self._ports = ports
+        self._left_out = package.left_out if package else ()
 
     def started(self, run: Run) -> None:
         """Keep the addresses."""
         self.notices = [Notice(f"port {port}: {address(run, port)}") for port in self._ports]
+        if self._left_out:
+            first, *others = self._left_out
+            more = f" and {len(others)} more" if others else ""
+            text = f"Too large to upload with the cell: {first}{more}. The run doesn't list them. Add --files {first}"
+            self.notices.append(Notice(text, WARNING))

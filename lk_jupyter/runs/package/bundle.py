@@ -88,6 +88,7 @@ class Bundle:
     ``parcel`` has the variables that it brings, and the names of the variables that it sends back.
     The cell shows the addresses of ``ports``. ``hidden`` are the words of the request that are stored nowhere.
     ``phases`` is phase → seconds that it has taken so far.
+    ``left_out`` are files of a folder that the code lists, which are too large to go along.
     """
 
     source: Source
@@ -105,6 +106,7 @@ class Bundle:
     rest: dict[str, Any] = field(default_factory=dict, repr=False)
     hidden: tuple[str, ...] = field(default=(), repr=False)
     phases: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def timeout(self) -> int:
@@ -183,12 +185,15 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     local = local_files(names, source.folder, near)
     paths = {**local, **_asked_files(options.files, source.folder)}
     whole = ast.Module([*tree.body, *_functions_in(parcel)], []) if carries else tree
+    listed = _listed(tree, source.folder) if carries else {}
     if carries:
-        paths = {**_named_files(whole, source.folder, parcel), **paths}
+        paths = {**_named_files(whole, source.folder, parcel, listed), **paths}
     files, binary = _contents(paths)
     binary |= {name: b64encode(files.pop(name).encode()).decode() for name in list(files) if name.startswith("..")}
     _check_places({**files, **binary}, source)
-    folders = _named_folders(whole, source.folder, parcel)
+    folders = sorted(
+        {*_named_folders(whole, source.folder, parcel), *(key for key, path in listed.items() if path.is_dir())}
+    )
     rest = {"files": binary, "folders": folders}
     if carries and parcel.origin:
         sent = {name: sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
@@ -226,7 +231,17 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     seconds, cost_binds = time_limit(options, machine, limits)
     request = request.model_copy(update={"timeout": seconds})
     return Bundle(
-        source, options, request, machine, files, line_shift, limits.max_cost, cost_binds, parcel=parcel, rest=rest
+        source,
+        options,
+        request,
+        machine,
+        files,
+        line_shift,
+        limits.max_cost,
+        cost_binds,
+        parcel=parcel,
+        rest=rest,
+        left_out=tuple(key for key, path in listed.items() if key not in paths and path.is_file()),
     )
 
 
@@ -277,16 +292,44 @@ def _asked_files(patterns: list[str], folder: Path) -> dict[str, Path]:
     return found
 
 
-def _named_files(tree: ast.Module, folder: Path, parcel: VariablePayload) -> dict[str, Path]:
+#: Lines of the shell, functions and methods that list a folder.
+_LISTS = re.compile(r"(?:ls|ll|dir)\b([^|;&>]*)")
+_LISTING = {"listdir", "scandir", "walk", "iterdir", "glob", "iglob", "rglob", "fwalk"}
+
+
+def _listed(tree: ast.Module, folder: Path) -> dict[str, Path]:
+    """Return what is in the folders that the code lists, as in ``!ls`` and ``os.listdir("data")``: key → path."""
+    found: dict[str, Path] = {}
+    places: list[str] = []
+    for text in commands_in(tree):
+        if listing := _LISTS.fullmatch(text.partition("|")[0].strip()):
+            places += [word.strip("'\"") for word in listing[1].split() if not word.startswith("-")] or ["."]
+    for call in [node for node in ast.walk(tree) if isinstance(node, ast.Call)]:
+        if getattr(call.func, "attr", getattr(call.func, "id", "")) in _LISTING:
+            texts = [part.value for part in ast.walk(call) if isinstance(part, ast.Constant)]
+            places += [text for text in texts if isinstance(text, str)] or ["."]
+    for place in dict.fromkeys(place.rstrip("*") or "." for place in places if len(place) < _LONGEST_NAME):
+        with suppress(OSError, ValueError, UsageError):
+            inside = _key(Path(place), folder) if (folder / place).is_dir() else None
+            for path in sorted((folder / inside).glob("*"))[:_MATCHES] if inside else ():
+                if not path.name.startswith((".", PREFIX, "__pycache__")):
+                    found[_key(path, folder)] = path
+    return found
+
+
+def _named_files(
+    tree: ast.Module, folder: Path, parcel: VariablePayload, listed: Mapping[str, Path]
+) -> dict[str, Path]:
     """Return the small files next to the notebook that the code or its variables name, as in ``read_csv("data.csv")``.
 
-    Names may be patterns, or have values in them: ``f"part{i}.txt"`` names all files that it may mean.
+    Names may be patterns, or have values in them: ``f"part{i}.txt"`` names all files that it may mean. ``listed`` is
+    what folders hold that the code lists.
     """
     found: dict[str, Path] = {}
     texts = _texts(tree, parcel)
     named = [*sorted(texts), *(f"{place}/{text}" for place in _folders_in(texts, folder) for text in sorted(texts))]
     left = _BINARY_FILE
-    for name in [*map(escape, named), *sorted(_patterns(tree))]:
+    for name in [*map(escape, [*named, *listed]), *sorted(_patterns(tree))]:
         with suppress(OSError, ValueError, UsageError):
             for match in sorted(glob(name, root_dir=folder))[:_MATCHES]:  # noqa: PTH207 (relative to the folder)
                 path, key = folder / match, _near_key(Path(match), folder)
@@ -378,6 +421,7 @@ def _patterns(tree: ast.Module) -> set[str]:
             found.add("".join(escape(part) if part != "*" else part for part in parts))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "*" in node.value:
             found.add(node.value)
+    found |= {word for text in commands_in(tree) for word in text.split() if "*" in word}  # !cat *.txt
     plain = {text for text in found if len(text) < _LONGEST_NAME and "\n" not in text and "**" not in text}
     return {text for text in plain if _OF_FILES.search(text) and not text.startswith(("/", "~"))}
 

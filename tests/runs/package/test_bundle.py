@@ -300,12 +300,26 @@ def carried(tmp_path):
         ("!head -1 part1.txt", {"part1.txt"}),
         ("%run train", {"train.py"}),
         ("open('../beside.csv')", {"../beside.csv"}),
+        ("!cat *.txt | head", {"part1.txt"}),
+        ("!ls -l", {"part1.txt", "a_b", "train.py", "notes.md"}),
+        ("names = !ls data | sort", {"data/x.csv"}),
+        ("import os\nfor name in os.listdir('data'): open(name)", {"data/x.csv"}),
+        ("from pathlib import Path\nlist(Path().iterdir())", {"part1.txt", "a_b", "train.py", "notes.md"}),
+        ("!lsblk", set()),
         ("print('train', 'see notes.md')", set()),
         ("label = f'{a}_{b}'", set()),
     ],
 )
 def test_a_cell_takes_the_files_along_that_it_names_and_no_others(carried, code, names):
     assert carried(code) == names
+
+
+def test_files_of_a_listed_folder_that_are_too_large_are_named(carried, tmp_path):
+    (tmp_path / "work" / "large.csv").write_bytes(b"1" * 1_000_001)
+    parcel = VariablePayload(settings={"carry": 1}, origin=Origin({}, {}, {}))
+    source = Source("!ls", "cell.py", 1, tmp_path / "work")
+    made = bundle(source, RunOptions(rich=True), A100, Limits(60, 600), parcel=parcel)
+    assert (made.left_out, made.rest["folders"], "a_b" in made.uploads) == (("large.csv",), ["data"], True)
 
 
 def test_a_function_or_class_takes_the_files_along_that_it_opens(carried):
