@@ -60,7 +60,7 @@ def test_what_a_run_leaves_alone_does_not_come_back():
             "sys.modules['_lk_rich'] = None; matplotlib.use('svg')",
             "matplotlib.rcParams['backend'].lower() == 'svg'",
         ),
-        ("matplotlib.pyplot", "matplotlib.pyplot.ioff()", "not matplotlib.pyplot.isinteractive()"),
+        ("matplotlib.pyplot", "matplotlib.pyplot.ion()", "matplotlib.pyplot.isinteractive()"),
         ("logging", "logging.disable(20)", "not logging.getLogger('app').isEnabledFor(20)"),
         (
             "plotly.io",
