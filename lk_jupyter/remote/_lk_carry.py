@@ -61,9 +61,9 @@ _FEW = 1000
 _ATOMS = {type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented)}
 _TENSORS = {"Tensor", "Parameter"}
 
-#: The module of generators, which few cells need; modules of which functions travel by name.
-_GENERATORS = "_lk_generators"
-_OWN = {"_lk_carry", _GENERATORS}
+#: Modules that few cells need; all modules of which functions travel by name.
+_GENERATORS, _DATABASES = "_lk_generators", "_lk_databases"
+_OWN = {"_lk_carry", _GENERATORS, _DATABASES}
 
 _OF_FUNCTIONS = ("__qualname__", "__module__", "__kwdefaults__", "__doc__", "__annotations__")
 _GLOBAL = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"}
@@ -167,128 +167,9 @@ def _held_by_file(file):
         raise Refused(_values.why_not(file)) from None
 
 
-#: Bytes of a database in memory that travels, and values of rows that wait to be read.
-_DATABASE, _WAITING = 50_000_000, 30_000
-_OF_DATABASES = ("row_factory", "text_factory", "isolation_level")
-
-#: Cursors of SQLite → the statement that gave them their rows here. Rows of others could be lost when they are read.
-_given_rows = weakref.WeakKeyDictionary()
-
-
 def _is_database(value):
     sqlite = sys.modules.get("sqlite3")
     return sqlite is not None and type(value) in (sqlite.Connection, sqlite.Cursor)
-
-
-def _held_by_database(value):
-    """Return what a connection to SQLite has in memory, or the path of its file, and how it is set; nothing if closed.
-
-    Of a cursor the rows that wait to be read.
-    """
-    if hasattr(value, "connection"):
-        return _waiting_rows(value)
-    try:
-        places = [place for _, name, place in value.cursor().execute("PRAGMA database_list") if name == "main"]
-    except Exception as error:
-        if "thread" in str(error):
-            raise Refused(_values.why_not(value)) from None
-        return []
-    options = [getattr(value, name) for name in _OF_DATABASES]
-    if places[0]:
-        if value.in_transaction:
-            raise Refused("has changes that are not committed: call its commit() in the cell that makes them")
-        return [os.path.relpath(places[0]), options]
-    if not hasattr(value, "serialize"):
-        raise Refused(_values.why_not(value))
-    content = value.serialize()
-    if len(content) > _DATABASE:
-        raise Refused("has {:,} bytes in memory: connect to a file instead".format(len(content)))
-    return [content, options]
-
-
-def _waiting_rows(cursor):
-    """Return the names and the rows that a cursor has yet to give; it has them still."""
-    try:
-        cursor.connection.total_changes
-    except Exception:
-        raise Refused("belongs to a database that is closed: connect again in the cell that uses it") from None
-    statement = _statement_of(cursor)
-    if not cursor.description or statement is None:
-        return []
-    reason = "has rows that were not read: read them in the cell that asks for them, such as by fetchall()"
-    if __package__ and _given_rows.get(cursor) is not statement:
-        raise Refused(reason)
-    names, before = [column[0] for column in cursor.description], cursor.row_factory
-    cursor.row_factory = None
-    rows = cursor.fetchall()
-    cursor.row_factory = before
-    if rows:
-        _fill_cursor(cursor, [names, rows])
-    if not rows or len(rows) * len(names) > _WAITING:
-        raise Refused(reason)
-    return [names, rows]
-
-
-def _statement_of(cursor):
-    """Return what a cursor runs, until it has given its last row."""
-    return next((part for part in gc.get_referents(cursor) if type(part).__name__ == "Statement"), None)
-
-
-def _fill_cursor(cursor, held):
-    """Let a cursor wait with rows, or without."""
-    if not held:
-        cursor.execute("SELECT 1 WHERE 0").fetchall()
-        return
-    names, rows = held
-    columns = ", ".join('"{}"'.format(name.replace('"', '""')) for name in names)
-    places = "({})".format(", ".join("?" * len(names)))
-    if len(rows) * len(names) > _WAITING:
-        _fill_from_table(cursor, columns, places, rows)
-        return
-    text = "WITH rows({}) AS (VALUES {}) SELECT * FROM rows".format(columns, ", ".join([places] * len(rows)))
-    cursor.execute(text, [value for row in rows for value in row])
-    _given_rows[cursor] = _statement_of(cursor)
-
-
-def _fill_from_table(cursor, columns, places, rows):
-    """Let a cursor wait with more rows than a statement takes: a temporary table has them."""
-    connection = cursor.connection
-    level, name = connection.isolation_level, "lk_rows_{}".format(id(rows))
-    if not connection.in_transaction:
-        connection.isolation_level = None
-    try:
-        connection.execute("CREATE TEMP TABLE {} ({})".format(name, columns))
-        connection.executemany("INSERT INTO {} VALUES {}".format(name, places), rows)
-        cursor.execute("SELECT * FROM temp.{}".format(name))
-    finally:
-        connection.isolation_level = level
-
-
-def make_database(held):
-    """Open what a connection of the other side is open to."""
-    path = held[0] if held and isinstance(held[0], str) else ":memory:"
-    _made_here(path)
-    made = import_module("sqlite3").connect(path, check_same_thread=False)
-    fill_database(made, held)
-    return made
-
-
-def fill_database(value, held):
-    """Let a connection or a cursor hold what the one of the other side holds."""
-    if hasattr(value, "connection"):
-        _fill_cursor(value, held)
-    elif not held:
-        value.close()
-    else:
-        if isinstance(held[0], bytes):
-            value.deserialize(held[0])
-        for name, option in zip(_OF_DATABASES, held[1]):
-            setattr(value, name, option)
-
-
-def make_cursor(connection):
-    """Make a cursor of a connection."""
-    return connection.cursor()
 
 
 #: Locks of threads; what is made of such locks and plain values; and what starts threads when it is asked to.
@@ -1032,7 +913,7 @@ def _of_file(file):
 
 def make_file(name, mode, encoding, errors):
     """Open a file as it is open on the other side; what is in it stays."""
-    _made_here(name)
+    made_here(name)
     made = open(name, re.sub("[wx]", "r+", mode.replace("w+", "w")), encoding=encoding, errors=errors)  # noqa: SIM115
     if encoding:
         made.mode = mode
@@ -1043,7 +924,7 @@ def make_file(name, mode, encoding, errors):
 _coming = {}
 
 
-def _made_here(name):
+def made_here(name):
     """Write a file that came now, if there is none."""
     parts = os.path.normpath(name).split(os.sep)
     is_near = not os.path.isabs(name) and not any(part.startswith((".", "_lk_")) for part in parts)
@@ -1057,13 +938,13 @@ def _make_modules():
     """Write the modules that came now: values that come too may be theirs."""
     for name in [name for name in _coming if name.endswith(".py")]:
         with suppress(OSError):  # it's said when all files are written
-            _made_here(name)
+            made_here(name)
         invalidate_caches()
 
 
 def load_arrays(name, pickle):
     """Open a file of arrays as it is open on the other side."""
-    _made_here(name)
+    made_here(name)
     return import_module("numpy").load(name, allow_pickle=pickle)
 
 
@@ -1222,10 +1103,7 @@ def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
         made = type(value).__name__, value._max_workers
         return make_pool, made, _held_by_pool(value), None, None, fill_pool
     if _is_database(value):
-        held = _held_by_database(value)
-        if not hasattr(value, "connection"):
-            return make_database, (held,)
-        return make_cursor, (value.connection,), held or None, None, None, fill_database
+        return _near(_DATABASES).reduced(value)
     if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
         return (import_module, (value.__name__,)) if sys.modules.get(value.__name__) is value else None
     if (
@@ -1466,7 +1344,11 @@ def fill_widget(widget, state):
 #: What each side has of its own: how it is known, what it holds, and how it comes to hold the same.
 _MOVED = (
     (_is_widget, _inside_widget, fill_widget),
-    (_is_database, _held_by_database, fill_database),
+    (
+        _is_database,
+        lambda value: _near(_DATABASES).held_by(value),
+        lambda value, held: _near(_DATABASES).fill(value, held),
+    ),
     (_is_pool, _held_by_pool, fill_pool),
     (_is_thread, _held_by_thread, fill_thread),
     (_is_context, _held_by_context, fill_context),

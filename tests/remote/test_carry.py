@@ -29,7 +29,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.remote import _lk_carry
+from lk_jupyter.remote import _lk_carry, _lk_databases
 from lk_jupyter.runs.variables.payload import pack_state, with_digests
 from lk_jupyter.runs.variables.state import applied, put_here
 
@@ -604,7 +604,7 @@ def test_a_cursor_with_many_rows_that_cannot_travel_keeps_them(notebook, monkeyp
         "cursor = made.execute('select * from t')\nfirst = cursor.fetchone()",
         there.names,
     )
-    monkeypatch.setattr(_lk_carry, "__package__", "")  # as in a session
+    monkeypatch.setattr(_lk_databases, "__package__", "")  # as in a session
     _, refused = there.visit.end(LIMIT)
     assert refused["cursor"].startswith("cursor has rows that were not read")
     assert there.names["cursor"].fetchall() == [(n / 3, b"x") for n in range(1, 20000)]
@@ -768,7 +768,7 @@ def test_a_database_travels_with_the_rows_that_a_cursor_has_yet_to_give(notebook
         "file.execute('insert into f values (7)')\nfile.commit()\nlater = memory.cursor()",
         there.names,
     )
-    monkeypatch.setattr(_lk_carry, "__package__", "")  # as in a run
+    monkeypatch.setattr(_lk_databases, "__package__", "")  # as in a run
     state = there.back(notebook)
     assert state.missing == {}
     assert (notebook["memory"], notebook["cursor"]) == (memory, cursor)

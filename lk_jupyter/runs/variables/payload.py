@@ -27,7 +27,7 @@ NEEDS = (
 )
 
 #: More modules for runs with --carry.
-CARRY_NEEDS = ("_lk_carry", "_lk_generators", "_lk_ambient", "_lk_files")
+CARRY_NEEDS = ("_lk_carry", "_lk_generators", "_lk_databases", "_lk_ambient", "_lk_files")
 
 
 #: Leaves of at least so many bytes are objects of the bucket by themselves; smaller ones share one.

@@ -1,0 +1,140 @@
+"""Databases of SQLite that travel: connections, and cursors with the rows that wait to be read.
+
+Travels with a run and works on both sides.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import weakref
+from importlib import import_module
+
+_near = (lambda name: import_module("." + name, __package__)) if __package__ else import_module
+_carry = _near("_lk_carry")
+
+#: Bytes of a database in memory that travels, and values of rows that wait to be read.
+_DATABASE, _WAITING = 50_000_000, 30_000
+_OF_DATABASES = ("row_factory", "text_factory", "isolation_level")
+
+#: Cursors of SQLite → the statement that gave them their rows here. Rows of others could be lost when they are read.
+_given_rows = weakref.WeakKeyDictionary()
+
+
+def held_by(value):
+    """Return what a connection to SQLite has in memory, or the path of its file, and how it is set; nothing if closed.
+
+    Of a cursor the rows that wait to be read.
+    """
+    if hasattr(value, "connection"):
+        return _waiting_rows(value)
+    try:
+        places = [place for _, name, place in value.cursor().execute("PRAGMA database_list") if name == "main"]
+    except Exception as error:
+        if "thread" in str(error):
+            raise _carry.Refused(_carry._values.why_not(value)) from None
+        return []
+    options = [getattr(value, name) for name in _OF_DATABASES]
+    if places[0]:
+        if value.in_transaction:
+            raise _carry.Refused("has changes that are not committed: call its commit() in the cell that makes them")
+        return [os.path.relpath(places[0]), options]
+    if not hasattr(value, "serialize"):
+        raise _carry.Refused(_carry._values.why_not(value))
+    content = value.serialize()
+    if len(content) > _DATABASE:
+        raise _carry.Refused("has {:,} bytes in memory: connect to a file instead".format(len(content)))
+    return [content, options]
+
+
+def reduced(value):
+    """Reduce a connection or a cursor."""
+    held = held_by(value)
+    if not hasattr(value, "connection"):
+        return make, (held,)
+    return make_cursor, (value.connection,), held or None, None, None, fill
+
+
+def _waiting_rows(cursor):
+    """Return the names and the rows that a cursor has yet to give; it has them still."""
+    try:
+        cursor.connection.total_changes
+    except Exception:
+        raise _carry.Refused("belongs to a database that is closed: connect again in the cell that uses it") from None
+    statement = _statement_of(cursor)
+    if not cursor.description or statement is None:
+        return []
+    reason = "has rows that were not read: read them in the cell that asks for them, such as by fetchall()"
+    if __package__ and _given_rows.get(cursor) is not statement:
+        raise _carry.Refused(reason)
+    names, before = [column[0] for column in cursor.description], cursor.row_factory
+    cursor.row_factory = None
+    rows = cursor.fetchall()
+    cursor.row_factory = before
+    if rows:
+        _fill_cursor(cursor, [names, rows])
+    if not rows or len(rows) * len(names) > _WAITING:
+        raise _carry.Refused(reason)
+    return [names, rows]
+
+
+def _statement_of(cursor):
+    """Return what a cursor runs, until it has given its last row."""
+    return next((part for part in gc.get_referents(cursor) if type(part).__name__ == "Statement"), None)
+
+
+def _fill_cursor(cursor, held):
+    """Let a cursor wait with rows, or without."""
+    if not held:
+        cursor.execute("SELECT 1 WHERE 0").fetchall()
+        return
+    names, rows = held
+    columns = ", ".join('"{}"'.format(name.replace('"', '""')) for name in names)
+    places = "({})".format(", ".join("?" * len(names)))
+    if len(rows) * len(names) > _WAITING:
+        _fill_from_table(cursor, columns, places, rows)
+        return
+    text = "WITH rows({}) AS (VALUES {}) SELECT * FROM rows".format(columns, ", ".join([places] * len(rows)))
+    cursor.execute(text, [value for row in rows for value in row])
+    _given_rows[cursor] = _statement_of(cursor)
+
+
+def _fill_from_table(cursor, columns, places, rows):
+    """Let a cursor wait with more rows than a statement takes: a temporary table has them."""
+    connection = cursor.connection
+    level, name = connection.isolation_level, "lk_rows_{}".format(id(rows))
+    if not connection.in_transaction:
+        connection.isolation_level = None
+    try:
+        connection.execute("CREATE TEMP TABLE {} ({})".format(name, columns))
+        connection.executemany("INSERT INTO {} VALUES {}".format(name, places), rows)
+        cursor.execute("SELECT * FROM temp.{}".format(name))
+    finally:
+        connection.isolation_level = level
+
+
+def make(held):
+    """Open what a connection of the other side is open to."""
+    path = held[0] if held and isinstance(held[0], str) else ":memory:"
+    _carry.made_here(path)
+    made = import_module("sqlite3").connect(path, check_same_thread=False)
+    fill(made, held)
+    return made
+
+
+def fill(value, held):
+    """Let a connection or a cursor hold what the one of the other side holds."""
+    if hasattr(value, "connection"):
+        _fill_cursor(value, held)
+    elif not held:
+        value.close()
+    else:
+        if isinstance(held[0], bytes):
+            value.deserialize(held[0])
+        for name, option in zip(_OF_DATABASES, held[1]):
+            setattr(value, name, option)
+
+
+def make_cursor(connection):
+    """Make a cursor of a connection."""
+    return connection.cursor()
