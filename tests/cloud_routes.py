@@ -14,6 +14,7 @@ for late in (
     "cloud_process",
     "httpcore",
     "httpx",
+    "ipykernel.debugger",
     "ipykernel.kernelapp",
     "lk_jupyter.magics.run",
     "pynvml",

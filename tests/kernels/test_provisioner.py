@@ -30,13 +30,28 @@ def billed(cloud, run):
     return cloud.client.execution.get(run).billed
 
 
-def test_it_is_used_interrupted_restarted_and_shut_down_and_then_bills_no_more(user, use, going_on, until):
+def welcome_of(kernel):
+    """Return what another client hears first, as from ipykernel; one goes on listening."""
+    listener = kernel.manager.client()
+    listener.session.session = "another"
+    listener.iopub_channel.start()
+    try:
+        heard = [listener.get_iopub_msg(timeout=PATIENCE)]
+        while heard[-1]["msg_type"] != "iopub_welcome":
+            heard.append(listener.get_iopub_msg(timeout=PATIENCE))
+    finally:
+        listener.stop_channels()
+    return heard[-1]["content"]
+
+
+def test_it_is_used_interrupted_dies_is_restarted_and_shut_down_and_then_bills_no_more(user, use, going_on, until):
     kernel = use(added())
     (run,) = going_on()
     assert (run.hardware_profile, run.run_name) == ("gpu.a100", "Python on A100, 1.59/h")
     assert kernel.run("x = 6 * 7; print(x)") == "42\n"
     assert kernel.run("'value'") == "'value'"
     assert "ZeroDivisionError" in kernel.run("1/0") or "division by zero" in kernel.run("1/0")
+    kernel.run("%config Completer.use_jedi = False")  # it would first read all of Python's own library, for 5 s
     assert kernel.client.complete("impo", reply=True, timeout=PATIENCE)["content"]["matches"] == ["import"]
 
     def answer(message):
@@ -51,7 +66,12 @@ def test_it_is_used_interrupted_restarted_and_shut_down_and_then_bills_no_more(u
         pass
     kernel.manager.interrupt_kernel()  # here: in another thread it makes an event loop that nobody closes
     assert kernel.run("print(caught, x)") == "True 42\n"
+    assert welcome_of(kernel) == {"subscription": ""}
 
+    assert "The kernel died." in kernel.run("import os; os._exit(1)")
+    assert "name 'x' is not defined" in kernel.run("x")
+    assert [still.execution_id for still in going_on()] == [run.execution_id]
+    kernel.run("x = 1")
     kernel.manager.restart_kernel()
     kernel.client.wait_for_ready(timeout=PATIENCE)
     assert "name 'x' is not defined" in kernel.run("x")
@@ -63,7 +83,21 @@ def test_it_is_used_interrupted_restarted_and_shut_down_and_then_bills_no_more(u
     assert record.billed == billed(user, run.execution_id) > 0
 
 
-def test_a_machine_is_given_back_when_nothing_ran_for_a_while_and_a_restart_takes_a_new_one(user, use, going_on, until):
+def death_of(kernel):
+    """Let a kernel die; return the reply to its cell. Who listens hears that it restarts."""
+    message = kernel.client.execute("import os; os._exit(1)")
+    while (reply := kernel.client.get_shell_msg(timeout=PATIENCE))["parent_header"].get("msg_id") != message:
+        pass  # those to the questions whether it is ready
+    states = []
+    while "restarting" not in states:
+        heard = kernel.client.get_iopub_msg(timeout=PATIENCE)
+        states += [heard["content"]["execution_state"]] if heard["msg_type"] == "status" else []
+    return reply["content"]
+
+
+def test_a_machine_is_given_back_when_nothing_ran_for_a_while_as_is_the_new_one_of_a_restart_whose_kernel_dies(
+    user, use, going_on, until
+):
     kernel = use(added("cpu", idle=0.05))
     longer = "import time\nend = time.monotonic() + 4\nwhile time.monotonic() < end: time.sleep(.05)\nprint('done')"
     assert kernel.run(longer) == "done\n"
@@ -74,7 +108,9 @@ def test_a_machine_is_given_back_when_nothing_ran_for_a_while_and_a_restart_take
     assert going_on() == []
     kernel.manager.restart_kernel()
     kernel.client.wait_for_ready(timeout=PATIENCE)
-    until(lambda: not going_on())  # and that one too
+    ended = death_of(kernel)
+    assert (ended["status"], ended["ename"]) == ("error", "KernelDied")
+    until(lambda: not going_on())  # nobody goes on with that one
 
 
 def test_a_machine_that_was_stopped_elsewhere_is_missed_and_its_credits_limit_its_time(user, use, going_on, until):
@@ -122,41 +158,3 @@ def test_a_kernel_is_added_listed_and_removed(user, home):
     assert list(specs.installed()) == []
     with pytest.raises(lk_jupyter.errors.UsageError, match="Unknown kernel 'A100'"):
         specs.remove("A100")
-
-
-def test_a_kernel_that_dies_ends_its_cell_and_its_machine_is_given_back_when_nobody_goes_on_with_it(
-    user, use, going_on, until
-):
-    kernel = use(added("cpu", idle=0.05))
-    message = kernel.client.execute("import os; os._exit(1)")
-    while (reply := kernel.client.get_shell_msg(timeout=PATIENCE))["parent_header"].get("msg_id") != message:
-        pass  # those to the questions whether it is ready
-    assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "KernelDied")
-    states = []
-    while "restarting" not in states:
-        heard = kernel.client.get_iopub_msg(timeout=PATIENCE)
-        states += [heard["content"]["execution_state"]] if heard["msg_type"] == "status" else []
-    until(lambda: not going_on())
-
-
-def test_after_the_death_of_a_kernel_its_machine_has_a_new_one(user, use, going_on):
-    kernel = use(added("cpu"))
-    (run,) = going_on()
-    assert "The kernel died." in kernel.run("x = 1\nimport os; os._exit(1)")
-    assert "name 'x' is not defined" in kernel.run("x")
-    assert [still.execution_id for still in going_on()] == [run.execution_id]
-
-
-def test_who_listens_is_welcomed_as_by_ipykernel(user, use):
-    kernel = use(added("cpu"))
-    assert kernel.run("print('heard')") == "heard\n"  # by a client who goes on listening
-    listener = kernel.manager.client()
-    listener.session.session = "another"
-    listener.iopub_channel.start()
-    try:
-        heard = [listener.get_iopub_msg(timeout=PATIENCE)]
-        while heard[-1]["msg_type"] != "iopub_welcome":
-            heard.append(listener.get_iopub_msg(timeout=PATIENCE))
-    finally:
-        listener.stop_channels()
-    assert heard[-1]["content"] == {"subscription": ""}

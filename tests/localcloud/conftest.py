@@ -164,7 +164,7 @@ def until(condition, seconds=PATIENCE):
     while not (found := condition()):
         waited = time.monotonic() - began
         assert waited < seconds, "it did not come to pass"
-        time.sleep(0.01 if waited < 2 else 0.1)  # a state may last a tenth of a second with a fast clock
+        time.sleep(min(max(waited / 10, 0.01), 0.05 if waited < 2 else 0.1))  # with a fast clock a state may last 0.1 s
     return found
 
 

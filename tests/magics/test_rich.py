@@ -368,14 +368,12 @@ def test_widgets_keep_their_values_and_their_handlers_in_both_directions(kernel)
         "level.observe(lambda change: seen.append(change['new']), 'value')"
     )
     kernel.run("level.value = 7")
-    cell = kernel.run("%%lk_run --carry\nlevel.value += 1\nprint(level.value, seen)")
+    link = "linked = ipywidgets.jslink((level, 'value'), (ipywidgets.IntText(), 'value'))"
+    cell = kernel.run(f"%%lk_run --carry\nlevel.value += 1\nprint(level.value, seen)\n{link}")
     assert cell.text == "8 [7, 8]\n"
-    assert kernel.run("print(level.value, seen)").text == "8 [7, 8]\n"
-    kernel.run("%%lk_run --carry\nlinked = ipywidgets.jslink((level, 'value'), (ipywidgets.IntText(), 'value'))")
-    assert kernel.run("print(linked.source[0] is level)").text == "True\n"
-    kernel.run("%%lk_run --carry\nlinked.close()")
+    assert kernel.run("print(level.value, seen, linked.source[0] is level)").text == "8 [7, 8] True\n"
+    (view,) = views(kernel.run("%%lk_run --carry\nlinked.close()\nlevel"))
     assert kernel.run("print(linked.comm, level.comm is None)").text == "None False\n"
-    (view,) = views(kernel.run("%%lk_run --carry\nlevel"))
     assert view["text/plain"] == "IntSlider(value=8)"
     assert view[VIEW]["model_id"] == kernel.run("print(level.model_id)").text.strip()
 

@@ -11,28 +11,57 @@ from localcloud.conftest import until
 
 import lk_jupyter
 from lk_jupyter.errors import CellFailed, UsageError
+from lk_jupyter.runs.notebooks import warm_python
 
 pytestmark = pytest.mark.xdist_group("hosted")
 
 
 @pytest.fixture
-def going_on(hosting, home, monkeypatch):
-    """The runs that are active; those that a test leaves are aborted."""
+def user(hosting, home, monkeypatch):
+    """The user of a notebook, signed in to the cloud that hosts Jupyter servers."""
     monkeypatch.setenv("LK_BASE_URL", hosting.base_url)
     monkeypatch.setenv("LK_API_KEY", hosting.api_key)
-    yield lambda: list(hosting.client.workloads.list())
-    for run in hosting.client.workloads.list():
-        hosting.client.workloads.abort(run.execution_id)
-    until(lambda: not list(hosting.client.workloads.list()))
+    yield hosting
+    for warm in [*warm_python._open.values()]:
+        warm.close()
 
 
-def test_a_session_keeps_its_variables_between_cells_is_listed_and_stopped_with_its_bill(hosting, going_on, run_cell):
+@pytest.fixture
+def going_on(user):
+    """The runs that are active, without the session that tests share; those that a test leaves are aborted."""
+
+    def active():
+        return [run for run in user.client.workloads.list() if run.run_name != "session shared"]
+
+    yield active
+    for run in active():
+        user.client.workloads.abort(run.execution_id)
+    until(lambda: not active())
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """The journal that knows the session which tests share."""
+    return str(tmp_path_factory.mktemp("known") / "journal.sqlite")
+
+
+@pytest.fixture
+def shared(user, known, monkeypatch):
+    """A session that the tests of this file share, each with variables of its own; the first one starts it."""
+    monkeypatch.setenv("LK_JOURNAL", known)
+    return "%%lk_run --session shared"
+
+
+def test_a_session_keeps_its_variables_shows_no_token_is_listed_and_stopped_with_its_bill(hosting, going_on, run_cell):
     shown = run_cell("%%lk_run --session train --gpu A100\nx = 6 * 7\nprint('first', x)\nx")
     assert "first 42\n" in shown
     assert "at 1.59/h" in shown.partition("first 42")[0]
     assert "Billed until you stop it (%lk_sessions stop train), or after 20 minutes without work." in shown
     (run,) = going_on()
     assert (run.hardware_profile, run.run_name) == ("gpu.a100", "session train")
+    token = re.search(r"token=([\w-]+)", str(hosting.client.execution.get(run.execution_id).docker_run_cmd))[1]
+    assert not [line for process in psutil.process_iter(["cmdline"]) if token in (line := str(process.info["cmdline"]))]
+    said = shown
 
     shown = run_cell("%%lk_run --session train\nprint(x + 1)")
     assert "43\n" in shown
@@ -41,6 +70,7 @@ def test_a_session_keeps_its_variables_between_cells_is_listed_and_stopped_with_
 
     shown = run_cell("%lk_sessions")
     assert re.search(rf"train .*gpu\.a100 .*1\.59/h .*credits .*{run.execution_id[:8]}", shown)
+    assert token not in said + shown
     shown = run_cell("%lk_sessions stop train")
     assert run.execution_id in shown
     assert going_on() == []
@@ -48,25 +78,17 @@ def test_a_session_keeps_its_variables_between_cells_is_listed_and_stopped_with_
     assert "Unknown session 'train'. Nothing was stopped." in run_cell("%lk_sessions stop train")
 
 
-def test_an_error_in_a_cell_names_its_line_and_leaves_the_session(going_on, run_cell):
-    run_cell("%%lk_run --session train\nx = 1")
-    shown = run_cell("%%lk_run --session train\nx = 2\n1 / 0")
-    assert "CellFailed: session train: ZeroDivisionError: division by zero" in shown
+def test_an_error_in_a_cell_names_its_line_and_leaves_the_session(shared, run_cell):
+    run_cell(f"{shared}\nx = 1")
+    shown = run_cell(f"{shared}\nx = 2\n1 / 0")
+    assert "CellFailed: session shared: ZeroDivisionError: division by zero" in shown
     assert "line 3" in shown or "----> 3 1 / 0" in shown
-    assert "2\n" in run_cell("%%lk_run --session train\nprint(x)")
+    assert "2\n" in run_cell(f"{shared}\nprint(x)")
     survived = "class A:\n    def _repr_html_(self): 1 / 0\n    def __repr__(self): return 'an A'\ndisplay(A())"
-    shown = run_cell(f"%%lk_run --session train\n{survived}\nprint('on')")
+    shown = run_cell(f"{shared}\n{survived}\nprint('on')")
     assert re.search("ZeroDivisionError.*an A\n.*on\n.*completed", shown, re.DOTALL)
-    shown = run_cell(f"%%lk_run --session train\n{survived}\n[][1]")
-    assert re.search("ZeroDivisionError.*an A\n.*CellFailed: session train: IndexError", shown, re.DOTALL)
-
-
-def test_no_token_of_a_session_is_shown_or_in_a_list_of_processes(hosting, going_on, run_cell):
-    shown = run_cell("%%lk_run --session train\nprint('up')") + run_cell("%lk_sessions")
-    (run,) = going_on()
-    token = re.search(r"token=([\w-]+)", str(hosting.client.execution.get(run.execution_id).docker_run_cmd))[1]
-    assert token not in shown
-    assert not [line for process in psutil.process_iter(["cmdline"]) if token in (line := str(process.info["cmdline"]))]
+    shown = run_cell(f"{shared}\n{survived}\n[][1]")
+    assert re.search("ZeroDivisionError.*an A\n.*CellFailed: session shared: IndexError", shown, re.DOTALL)
 
 
 @pytest.mark.parametrize(
@@ -94,20 +116,21 @@ def notebook(kernel, hosting):
     kernel.run("%env LK_BASE_URL={}\n%env LK_API_KEY={}".format(*(eval(text) for text in before)))
 
 
-def test_an_interrupt_interrupts_the_cell_and_leaves_the_session(going_on, notebook):
+def test_an_interrupt_interrupts_the_cell_and_leaves_the_session(notebook):
     cell = notebook.run(
-        "%%lk_run --session train\nkept = 5\nprint('up')\nimport time\nwhile True: time.sleep(0.05)",
+        "%%lk_run --session shared\nkept = 5\nprint('up')\nimport time\nwhile True: time.sleep(0.05)",
         on=notebook.interrupt_when(lambda cell: "up\n" in cell.text),
     )
     assert cell.error["ename"] == "KeyboardInterrupt"
-    assert "the cell was interrupted. Session train is still active with its variables." in cell.error["evalue"]
-    assert "until you stop it: %lk_sessions stop train" in cell.error["evalue"]
-    assert len(going_on()) == 1
-    assert notebook.run("%%lk_run --session train\nprint(kept)").text == "5\n"
+    assert "the cell was interrupted. Session shared is still active with its variables." in cell.error["evalue"]
+    assert "until you stop it: %lk_sessions stop shared" in cell.error["evalue"]
+    assert notebook.run("%%lk_run --session shared\nprint(kept)").text == "5\n"
 
 
-def test_a_second_interrupt_leaves_the_waiting_for_a_cell_that_does_not_stop(going_on, notebook):
-    deaf = "while True:\n    try: time.sleep(0.05)\n    except KeyboardInterrupt: print('deaf')"
+def test_a_second_interrupt_leaves_the_waiting_for_a_cell_that_does_not_stop(notebook, tmp_path):
+    go = tmp_path / "go"
+    deaf = "    try: time.sleep(0.05)\n    except KeyboardInterrupt: print('deaf')"
+    code = f"import os, time\nprint('up')\nwhile not os.path.exists({str(go)!r}):\n{deaf}"
     interrupts = iter(["up\n", "deaf\n"])
     wanted = next(interrupts)
 
@@ -118,30 +141,34 @@ def test_a_second_interrupt_leaves_the_waiting_for_a_cell_that_does_not_stop(goi
             wanted = next(interrupts, None)
         return wanted is None
 
-    cell = notebook.run(f"%%lk_run --session train\nimport time\nprint('up')\n{deaf}", on=on)
-    assert "Stopped waiting. The cell may still run in session train." in cell.error["evalue"]
-    assert len(going_on()) == 1
+    cell = notebook.run(f"%%lk_run --session shared\n{code}", on=on)
+    assert "Stopped waiting. The cell may still run in session shared." in cell.error["evalue"]
     assert "busy" in str(notebook.run("%lk_sessions").shown)
+    go.touch()
+    assert notebook.run("%%lk_run --session shared\nprint('on')").text.endswith("on\n")
 
 
-def test_a_kernel_that_is_restarted_finds_its_session_again(going_on, notebook):
-    notebook.run("%%lk_run --session train\nkept = 7")
-    (run,) = going_on()
+def test_a_kernel_that_is_restarted_finds_its_session_again(notebook, hosting):
+    def machines():
+        return [run.execution_id for run in hosting.client.workloads.list() if run.run_name == "session shared"]
+
+    notebook.run("%%lk_run --session shared\nkept = 7")
+    before = machines()
     notebook.crash()
     notebook.run(notebook.signed_in)
-    assert notebook.run("%%lk_run --session train\nprint(kept)").text == "7\n"
-    assert [still.execution_id for still in going_on()] == [run.execution_id]
+    assert notebook.run("%%lk_run --session shared\nprint(kept)").text == "7\n"
+    assert machines() == before != []
 
 
-def test_a_python_that_dies_says_so_and_the_next_cell_has_a_fresh_one(going_on, notebook):
-    cell = notebook.run("%%lk_run --session train\nx = 1\nimport os; os._exit(1)")
+def test_a_python_that_dies_says_so_and_the_next_cell_has_a_fresh_one(notebook):
+    cell = notebook.run("%%lk_run --session shared\ngone = 1\nimport os; os._exit(1)")
     assert "died and was restarted on the same machine; its variables are lost" in cell.error["evalue"]
-    assert notebook.run("%%lk_run --session train\nprint('x' in globals())").text == "False\n"
+    assert notebook.run("%%lk_run --session shared\nprint('gone' in globals())").text == "False\n"
 
 
-def test_figures_and_updates_are_those_of_the_session(going_on, notebook):
+def test_figures_and_updates_are_those_of_the_session(notebook):
     cell = notebook.run(
-        "%%lk_run --session train\nfrom IPython.display import display, HTML\n"
+        "%%lk_run --session shared\nfrom IPython.display import display, HTML\n"
         "handle = display(HTML('<b>one</b>'), display_id=True)\nhandle.update(HTML('<b>two</b>'))\n'last'"
     )
     html = [content["data"].get("text/html") for kind, content in cell.messages if "display_data" in kind]
@@ -150,48 +177,48 @@ def test_figures_and_updates_are_those_of_the_session(going_on, notebook):
     assert "'last'" in cell.shown
 
 
-def test_state_goes_only_if_it_changed_here_and_comes_back_only_if_it_changed_there(going_on, run_cell, shell):
+def test_state_goes_only_if_it_changed_here_and_comes_back_only_if_it_changed_there(shared, run_cell, shell):
     run_cell("rows = [1, 2]; big = bytearray(b'x' * 70000)")
-    shown = run_cell("%%lk_run --session train --carry\nrows.append(3)\ntotal = len(big)")
+    shown = run_cell(f"{shared} --carry\nrows.append(3)\ntotal = len(big)")
     assert shell.user_ns["rows"] == [1, 2, 3]
     assert shell.user_ns["total"] == 70000
     assert "Changed here: rows" in shown
     assert "Set here: total" in shown
     assert "big" not in shown.partition("completed")[2]
 
-    run_cell("%%lk_run --session train\nbig[0:1] = b'y'")  # changed there without --carry
+    run_cell(f"{shared}\nbig[0:1] = b'y'")  # changed there without --carry
     kept = shell.user_ns["rows"]
-    run_cell("%%lk_run --session train --carry\nfirst = big[:1]\nrows.append(4)")
+    run_cell(f"{shared} --carry\nfirst = big[:1]\nrows.append(4)")
     assert bytes(shell.user_ns["first"]) == b"y"  # big was not sent again: it has not changed here
     assert shell.user_ns["rows"] is kept
     assert kept == [1, 2, 3, 4]
 
     run_cell("rows.append(5)")
-    run_cell("%%lk_run --session train --carry\nseen = list(rows)")
+    run_cell(f"{shared} --carry\nseen = list(rows)")
     assert shell.user_ns["seen"] == [1, 2, 3, 4, 5]
 
 
-def test_a_large_variable_stays_in_the_session_and_is_named(going_on, run_cell, shell, monkeypatch):
+def test_a_large_variable_stays_in_the_session_and_is_named(shared, run_cell, shell, monkeypatch):
     monkeypatch.setenv("LK_CARRY_LIMIT", "10000")
-    shown = run_cell("%%lk_run --session train --carry\nlarge = bytes(50000)\nsize = len(large)")
+    shown = run_cell(f"{shared} --carry\nlarge = bytes(50000)\nsize = len(large)")
     assert "stays in the session, as more than 10,000 bytes come back only by name: add --out large" in shown
     assert "large" not in shell.user_ns
-    assert run_cell("%%lk_run --session train --carry\nprint(len(large))").count("50000") == 1
-    run_cell("%%lk_run --session train --carry --out large\npass")
+    assert run_cell(f"{shared} --carry\nprint(len(large))").count("50000") == 1
+    run_cell(f"{shared} --carry --out large\npass")
     assert len(shell.user_ns["large"]) == 50000
 
 
-def test_variables_that_options_name_are_sent_and_set(going_on, run_cell, shell):
-    run_cell("x = 20")
-    run_cell("%%lk_run --session train --in x --out y\ny = x + 1")
-    assert shell.user_ns["y"] == 21
+def test_variables_that_options_name_are_sent_and_set(shared, run_cell, shell):
+    run_cell("given = 20")
+    run_cell(f"{shared} --in given --out made\nmade = given + 1")
+    assert shell.user_ns["made"] == 21
 
 
-def test_what_an_error_left_changed_comes_back(going_on, run_cell, shell):
-    run_cell("rows = [1]")
-    shown = run_cell("%%lk_run --session train --carry\nrows.append(2)\n1 / 0")
+def test_what_an_error_left_changed_comes_back(shared, run_cell, shell):
+    run_cell("lines = [1]")
+    shown = run_cell(f"{shared} --carry\nlines.append(2)\n1 / 0")
     assert "ZeroDivisionError" in shown
-    assert shell.user_ns["rows"] == [1, 2]
+    assert shell.user_ns["lines"] == [1, 2]
 
 
 def test_the_idle_limit_ends_the_bill_also_when_the_notebook_is_gone(going_on, notebook):
@@ -201,23 +228,17 @@ def test_the_idle_limit_ends_the_bill_also_when_the_notebook_is_gone(going_on, n
     until(lambda: not going_on())
 
 
-def test_a_cell_that_works_is_not_idle_and_the_next_cell_goes_on_on_a_new_machine(going_on, run_cell):
-    work = "end = time.monotonic() + 4\nwhile time.monotonic() < end: time.sleep(0.05)\nprint('done')"
-    shown = run_cell(f"%%lk_run --session train --idle 0.03\nimport time\nx = [1]\ny = x\n{work}")
-    assert "done" in shown
+def test_a_cell_that_works_and_variables_that_are_being_saved_keep_the_machine_and_the_next_one_has_them(
+    going_on, run_cell
+):
+    until_end = "end = time.monotonic() + 2.5\n{0}while time.monotonic() < end: time.sleep(.05)\n"
+    slow = f"class Slow:\n    def __reduce__(self):\n        {until_end.format(8 * ' ')}        return int, (7,)"
+    cell = f"import time\n{slow}\nx = [1]\ny = x\nz = Slow()\n{until_end.format('')}print('done')"
+    assert "done" in run_cell(f"%%lk_run --session train --idle 0.03\n{cell}")
     until(lambda: not going_on())
-    shown = run_cell("%%lk_run --session train\nprint('same', x is y, x)")
-    assert "Session train continues on a new machine. Restored: end, time, x, y" in shown
-    assert "same True [1]" in shown
-
-
-def test_a_machine_waits_for_variables_that_take_longer_to_save_than_the_idle_limit(going_on, run_cell):
-    wait = "end = time.monotonic() + 4\n        while time.monotonic() < end: time.sleep(.05)"
-    slow = f"import time\nclass Slow:\n    def __reduce__(self):\n        {wait}\n        return int, (7,)"
-    run_cell(f"%%lk_run --session train --idle 0.03\n{slow}\nx = Slow()")
-    until(lambda: not going_on())
-    shown = run_cell("%%lk_run --session train\nprint('x is', x)")
-    assert "x is 7\n" in shown, shown
+    shown = run_cell("%%lk_run --session train\nprint('same', x is y, x, z)")
+    assert "Session train continues on a new machine. Restored: Slow, end, time, x, y, z" in shown, shown
+    assert "same True [1] 7\n" in shown
 
 
 def test_variables_that_a_machine_could_not_save_are_named_as_lost(going_on, run_cell):
@@ -235,7 +256,9 @@ def test_variables_are_saved_before_the_time_limit(make_cloud, home, monkeypatch
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
     monkeypatch.setenv("LK_API_KEY", cloud.api_key)
     run_cell("%%lk_run --session train --timeout 60\nx = bytes(100_000)\nopened = open(__import__('os').devnull)")
-    until(lambda: not list(cloud.client.workloads.list()))
+    with lk_jupyter.connect() as session:
+        (active,) = cloud.client.workloads.list()
+        session.get(active.execution_id).wait()
     assert "100000" in run_cell("%%lk_run --session train\nprint(len(x))")
     run_cell("%lk_sessions stop train")
 
@@ -254,12 +277,12 @@ def test_a_member_who_overwrites_saved_variables_executes_nothing_in_the_next_ma
     assert "False\n" in shown
 
 
-def test_an_edited_module_next_to_the_notebook_is_the_one_that_is_imported(going_on, run_cell, tmp_path, monkeypatch):
+def test_an_edited_module_next_to_the_notebook_is_the_one_that_is_imported(shared, run_cell, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine_here.py").write_text("value = 1\n")
-    assert "value 1" in run_cell("%%lk_run --session train\nimport mine_here\nprint('value', mine_here.value)")
+    assert "value 1" in run_cell(f"{shared}\nimport mine_here\nprint('value', mine_here.value)")
     (tmp_path / "mine_here.py").write_text("value = 22\n")
-    assert "value 22" in run_cell("%%lk_run --session train\nimport mine_here\nprint('value', mine_here.value)")
+    assert "value 22" in run_cell(f"{shared}\nimport mine_here\nprint('value', mine_here.value)")
 
 
 def test_from_python_a_session_runs_code_and_brings_variables_back(hosting, going_on):
@@ -285,11 +308,11 @@ def test_from_python_a_session_runs_code_and_brings_variables_back(hosting, goin
         assert going_on() == []
 
 
-def test_a_session_gives_data_only_unless_pickles_are_asked_for(going_on, run_cell, shell):
+def test_a_session_gives_data_only_unless_pickles_are_asked_for(shared, run_cell, shell):
     evil = (
         "class Evil:\n    def __reduce__(self):\n        return exec, ('import builtins; builtins.entered = True',)\n"
     )
-    shown = run_cell(f"%%lk_run --session train --out evil,fine\n{evil}evil = Evil()\nfine = 3")
+    shown = run_cell(f"{shared} --out evil,fine\n{evil}evil = Evil()\nfine = 3")
     assert shell.user_ns["fine"] == 3
     assert "evil" not in shell.user_ns
     assert "evil" in shown.partition("completed")[2]

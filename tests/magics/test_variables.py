@@ -158,13 +158,12 @@ def test_files_that_a_cell_writes_are_written_here_and_those_that_it_names_go_al
         cell = kernel.run(f"%%lk_run --carry\n{code}")
         assert "Written here: b.npy, part0.txt, part1.txt" in cell.shown[-1]
         assert kernel.run("%%lk_run --carry\nmkdir empty").error is None
-        assert kernel.run("%%lk_run --carry\n!ls empty && touch empty/x && ls empty").text.split() == ["x"]
-        assert (tmp_path / "empty" / "x").exists()
         (tmp_path / "part1.txt").write_text("mine")
         code = "print(np.load(place).sum(), [open(f'part{n}.txt').read() for n in range(2)])"
-        code += "\nopen('part0.txt', 'a').write('!')"
+        code += "\nopen('part0.txt', 'a').write('!')\n!ls empty && touch empty/x && ls empty"
         cell = kernel.run(f"%%lk_run --carry\n{code}")
-        assert cell.text == "3 ['0', 'mine']\n"
+        assert cell.text.splitlines() == ["3 ['0', 'mine']", "x"]
+        assert (tmp_path / "empty" / "x").exists()
         assert (tmp_path / "part0.txt").read_text() == "0!"
         code = "open('part' + str(1) + '.txt', 'w').write('of the run')"
         cell = kernel.run(f"%%lk_run --carry\n{code}")
@@ -187,36 +186,31 @@ def test_modules_are_found_where_an_earlier_cell_looks_for_them(kernel, tmp_path
         kernel.run(f"os.chdir({before!r}); sys.path[:] = [p for p in sys.path if p != {str(tmp_path / 'own')!r}]")
 
 
-def test_values_are_written_as_an_earlier_cell_has_set_it(kernel):
-    try:
-        kernel.run("%%lk_run --carry\n%precision 3")
-        assert kernel.run("3.14159265").shown == ["3.142"]
-        assert "0.667" in kernel.run("%%lk_run --carry\n2 / 3").shown
-        kernel.run("%%lk_run --carry\n%pprint")
-        assert kernel.run("list(range(40))").shown == [str(list(range(40)))]
-        assert kernel.run("%%lk_run --carry\n%precision\n%pprint").error is None
-        assert kernel.run("1 / 8").shown == ["0.125"]
-    finally:
-        kernel.run("%precision")
-
-
-def test_magics_and_accessors_of_earlier_cells_are_there(kernel):
+def test_magics_accessors_and_the_form_of_values_are_as_earlier_cells_have_set_them(kernel):
     kernel.run(
         "%%lk_run --carry\nfrom IPython.core.magic import register_line_magic\nimport pandas as pd\n"
         "@register_line_magic\ndef twice(line): return line * 2\n"
         "@pd.api.extensions.register_dataframe_accessor('rows_of')\nclass Rows:\n"
         "    def __init__(self, frame): self.count = len(frame)\n"
-        "%alias_magic again twice"
+        "%alias_magic again twice\n%precision 3\nfrom matplotlib.pyplot import plot, show"
     )
     try:
         assert kernel.run("%twice ab").shown == ["'abab'"]
         assert kernel.run("%again c").shown == ["'cc'"]
-        cell = kernel.run("%%lk_run --carry\n%again d\nprint(df.rows_of.count)")
-        assert cell.text == "3\n"
-        assert kernel.run("%%lk_run --carry\n%twice d").shown[1] == "'dd'"
+        assert kernel.run("3.14159265").shown == ["3.142"]
+        assert kernel.value("show is __import__('matplotlib.pyplot').pyplot.show") == "True"
+        cell = kernel.run("%%lk_run --carry\n%again d\nprint(df.rows_of.count)\nplot([1]); show()\n2 / 3")
+        assert (cell.error, cell.text) == (None, "3\n")
+        assert "<Figure size 640x480 with 1 Axes>" in cell.shown
+        assert "0.667" in cell.shown
+        cell = kernel.run("%%lk_run --carry\n%precision\n%pprint\n%twice d")
+        assert cell.shown[1] == "'dd'"
+        assert kernel.run("list(range(40))").shown == [str(list(range(40)))]
+        assert kernel.run("%pprint\n1 / 8").shown == ["0.125"]
     finally:
         kernel.run("for name in ('twice', 'again'): get_ipython().magics_manager.magics['line'].pop(name, None)")
-        kernel.run("del pd.DataFrame.rows_of; pd.DataFrame._accessors.discard('rows_of'); del twice, Rows")
+        kernel.run("del pd.DataFrame.rows_of; pd.DataFrame._accessors.discard('rows_of'); del twice, Rows, plot, show")
+        kernel.run("%precision")
 
 
 def test_how_cells_show_values_stays_as_an_earlier_cell_has_set_it(kernel, tmp_path):
@@ -239,17 +233,6 @@ def test_the_history_is_in_a_run_what_it_is_here(kernel):
     cell = kernel.run("%%lk_run --carry\nprint(_ + 1, _i, In[-2], list(Out.values())[-1])\n_ * 2")
     assert cell.text == "12 5 + 6 5 + 6 11\n"
     assert kernel.value("_, __") == "(22, 11)"
-
-
-def test_show_of_pyplot_is_one_of_the_names_that_come_back(kernel):
-    kernel.run("%%lk_run --carry\nfrom matplotlib.pyplot import plot, show")
-    try:
-        assert kernel.value("show is __import__('matplotlib.pyplot').pyplot.show") == "True"
-        cell = kernel.run("%%lk_run --carry\nplot([1]); show()")
-        assert cell.error is None
-        assert "<Figure size 640x480 with 1 Axes>" in cell.shown
-    finally:
-        kernel.run("del plot, show")
 
 
 def test_names_that_ipython_hides_travel_too_as_pylab_sets_them(kernel):
