@@ -4,6 +4,8 @@ The notebooks are those of ``tests/any_cell``; ``LK_ANY_CELL`` names some of the
 is and as a run; then outputs and variables are compared. After a difference the cell is run as it is in the
 second kernel too, so that the next one begins as it should. ``LK_ANY_CELL_LINE`` is another line than the one of
 ``--carry``, with ``{names}`` for what the cell sets.
+
+Then each notebook is executed whole: here, by ``%lk_run_notebook``, and with a kernel on a machine of the cloud.
 """
 
 from __future__ import annotations
@@ -13,15 +15,23 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from figures import Figure
 from kernel import Kernel, running_kernel
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
+import lk_jupyter
 from lk_jupyter.code.ipython import as_python
+from lk_jupyter.kernels import specs
 from lk_jupyter.localcloud import launch
 
 NOTEBOOKS = Path(__file__).parent.parent / "tests" / "any_cell"
@@ -30,9 +40,9 @@ LINE = os.environ.get("LK_ANY_CELL_LINE", "%%lk_run --machine cpu --carry")
 #: What a kernel says of its variables: equal texts for equal values, and which names share one object.
 PROBE = (NOTEBOOKS / "probe" / "probe.txt").read_text(encoding="utf-8")
 
-_ADDRESS = re.compile(r"0x[0-9a-f]{6,}|\b\d+(?:\.\d+)? [µμmn]?s\b|(?:user|sys|total).*")
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}|/\S+\.py:\d+|\b\d+(?:\.\d+)? [µμmn]?s\b|(?:user|sys|total).*")
 _WAY_OUT = re.compile(r"--\w|-r \w|%lk_|: (?:make|send|define|import|install|run|stop|show|ask)|Add |[Dd]efine|[Cc]opy")
-_RAISED = re.compile(r"^(\w+(?:Error|Exception|Warning|Interrupt|Iteration)): ?(.*)$", re.MULTILINE)
+_RAISED = re.compile(r"^(\w+): ?(.*)$", re.MULTILINE)
 _STATUS = re.compile(
     r"(?:\S )?(?:submitting|queued|pending|starting|running|completed|failed|aborted|refused)\b"
     r"|Hint: |⚠ |\d+ of these|$"
@@ -61,20 +71,105 @@ def measure() -> Iterator[Figure]:
         cloud = launch.start(Path(folder, "cloud"))
         try:
             total = Tally()
-            for path in sorted(NOTEBOOKS.glob("*.py")):
-                if path.stem in os.environ.get("LK_ANY_CELL", path.stem).split(","):
-                    total.add(_notebook(path, cloud, Path(folder)))
+            paths = list(_chosen())
+            for path in paths:
+                total.add(_notebook(path, cloud, Path(folder)))
         finally:
             launch.stop(cloud.data)
     outputs, state = (100 * (1 - part / total.cells) for part in (total.outputs, total.state))
-    yield Figure("any cell: other outputs than here", outputs, 5, "%", f"of {total.cells} cells")
+    of = f"of {total.cells} cells of {len(paths)} notebooks"
+    yield Figure("any cell: other outputs than here", outputs, 5, "%", of)
     yield Figure("any cell: other outputs or variables than here", state, 5, "%", f"{total.errors} errors")
     yield Figure("any cell: errors that name no way out", total.no_way_out, 0, "cells")
+    yield from _whole(paths)
+
+
+def _chosen() -> Iterator[Path]:
+    for path in sorted(NOTEBOOKS.glob("*.py")):
+        if path.stem not in os.environ.get("LK_ANY_CELL", path.stem).split(","):
+            continue
+        if absent := _absent(path):
+            print(f"  {path.stem} is left out: install {', '.join(absent)}", flush=True)
+        else:
+            yield path
+
+
+def _whole(paths: list[Path]) -> Iterator[Figure]:
+    """Execute each notebook in three ways; yield how many differ from the first, which is here."""
+    sent, remote, cells = 0, 0, 0
+    with tempfile.TemporaryDirectory() as folder, _remote_kernel(Path(folder)) as name:
+        kept = {"LK_LOG_DIR": f"{folder}/logs", "LK_JOURNAL": f"{folder}/journal.sqlite"}
+        with running_kernel(**kept) as kernel:
+            for path in paths:
+                place = Path(folder, path.stem)
+                here, there = _executed(path, place / "here"), _executed(path, place / "there", name)
+                kernel.messages_of(f"%cd -q {_written(path, place / 'sent').parent}")
+                kernel.messages_of("%lk_run_notebook book.ipynb --machine cpu --timeout 600")
+                whole = _outputs_of(place / "sent" / "book.out.ipynb")
+                for way, found in (("whole", whole), ("remote kernel", there)):
+                    for number, (wanted, got) in enumerate(zip_longest(here, found), 1):
+                        if wanted != got:
+                            print(f"  {path.stem} {way} cell {number}: {wanted} -> {got}"[:600], flush=True)
+                sent += here == whole
+                remote += sum(wanted == got for wanted, got in zip_longest(here, there))
+                cells += len(here)
+    share = 100 * (1 - sent / len(paths))
+    yield Figure("whole notebooks: other outputs than here", share, 5, "%", f"{sent} of {len(paths)} are the same")
+    share = 100 * (1 - remote / cells)
+    yield Figure("remote kernel: other outputs than here", share, 0, "%", f"{remote} of {cells} cells are the same")
+
+
+@contextmanager
+def _remote_kernel(folder: Path) -> Iterator[str]:
+    """Make the kernel of a machine of a local cloud, whose notebooks run with the packages of this Python."""
+    cloud = launch.start(folder / "hosting", "--engine", "none")
+    told = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key, "JUPYTER_DATA_DIR": str(folder / "jupyter")}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        with lk_jupyter.connect() as session:
+            yield specs.add(session.machines().resolve("cpu"), {}).name
+    finally:
+        launch.stop(cloud.data)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _written(path: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells_of(path)])
+    nbformat.write(book, folder / "book.ipynb")
+    return folder / "book.ipynb"
+
+
+def _executed(path: Path, folder: Path, kernel: str = "python3") -> list[list[tuple[str, str]]]:
+    written = _written(path, folder)
+    book = nbformat.read(written, as_version=4)
+    with suppress(CellExecutionError):
+        NotebookClient(book, timeout=600, kernel_name=kernel, resources={"metadata": {"path": folder}}).execute()
+    nbformat.write(book, written)
+    return _outputs_of(written)
+
+
+def _outputs_of(written: Path) -> list[list[tuple[str, str]]]:
+    book = nbformat.read(written, as_version=4)
+    return [_shown([(output.output_type, output) for output in cell.outputs]) for cell in book.cells]
 
 
 def cells_of(path: Path) -> list[str]:
     """Return the cells of a notebook, which is kept as text."""
     return [cell.strip("\n") for cell in path.read_text(encoding="utf-8").split("# %%\n") if cell.strip()]
+
+
+def _absent(path: Path) -> list[str]:
+    """Return the packages that a notebook imports and that are not here."""
+    trees = [ast.parse(as_python(cell)) for cell in cells_of(path)]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    made = path.read_text(encoding="utf-8")
+    roots = {name.partition(".")[0] for name in names}
+    return sorted(name for name in roots if find_spec(name) is None and f"{name}.py" not in made)
 
 
 def _notebook(path: Path, cloud: launch.Address, folder: Path) -> Tally:
@@ -84,7 +179,10 @@ def _notebook(path: Path, cloud: launch.Address, folder: Path) -> Tally:
         running_kernel(**kept) as plain,
         running_kernel(LK_BASE_URL=cloud.base_url, LK_API_KEY=cloud.api_key, **kept) as ours,
     ):
-        for kernel in (plain, ours):
+        for kernel, name in ((plain, "plain"), (ours, "ours")):
+            place = folder / path.stem / name
+            place.mkdir(parents=True)
+            kernel.execute(f"%cd -q {place}")
             kernel.execute("import random, numpy.random\nrandom.seed(0), numpy.random.seed(0)\ndel random, numpy")
         for number, cell in enumerate(cells_of(path), 1):
             if difference := _cell(cell, plain, ours, tally):
@@ -123,9 +221,13 @@ def _set_by(cell: str) -> list[str]:
 
 
 def _outputs(kernel: Kernel, code: str, *, is_run: bool = False) -> list[tuple[str, str]]:
+    return _shown(kernel.messages_of(code), is_run=is_run)
+
+
+def _shown(messages: Iterable[tuple[str, dict[str, Any]]], *, is_run: bool = False) -> list[tuple[str, str]]:
     """Return what a cell shows, in order; text is joined, and what a run says of itself is left out."""
     found: list[tuple[str, str]] = []
-    for kind, content in kernel.messages_of(code):
+    for kind, content in messages:
         if kind == "stream":
             text = _ADDRESS.sub("", content["text"])
             if found and found[-1][0] == "text":
@@ -148,14 +250,14 @@ def _error(content: dict[str, Any]) -> str:
     last = str(content["evalue"]).strip()
     text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(content["traceback"]))
     if content["ename"] == "RunFailed":
-        raised = _RAISED.findall(text)
+        raised = _RAISED.findall(text.partition("RunFailed:")[0])
         return ": ".join(raised[-1]) if raised else text[-300:]
     return f"{content['ename']}: {last.partition(os.linesep)[0]}"
 
 
 def _probe(kernel: Kernel) -> dict[str, Any]:
-    (text,) = [content["text"] for kind, content in kernel.messages_of(PROBE) if kind == "stream"]
-    state: dict[str, Any] = json.loads(text)
+    texts = [content["text"] for _, content in kernel.messages_of(PROBE) if content.get("name") == "stdout"]
+    state: dict[str, Any] = json.loads("".join(texts).splitlines()[-1])
     return state
 
 
