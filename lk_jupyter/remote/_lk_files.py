@@ -59,12 +59,16 @@ class FolderWatch:
     def written(self):
         """Return name → content of the files that were written, and name → reason for files that stay.
 
-        Names of new folders end in a slash, and have no content.
+        Names of folders end in a slash; those of new ones have no content. What was deleted is None.
         """
         found, refused, left = {}, {}, ALL
         now = self._seen() if self._before is not None else None
+        if now is not None:
+            found = {
+                self._name(path) + "/" * (not state): None for path, state in self._before.items() if path not in now
+            }
         for path, state in sorted((now or {}).items()):
-            name = os.path.relpath(path, self._folder).replace(os.sep, "/")
+            name = self._name(path)
             if self._before.get(path, self) == state:
                 continue
             if state is None:
@@ -78,3 +82,6 @@ class FolderWatch:
                 found[name] = file.read()
             left -= size
         return found, refused
+
+    def _name(self, path):
+        return os.path.relpath(path, self._folder).replace(os.sep, "/")

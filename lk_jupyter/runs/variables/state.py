@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import GeneratorType
@@ -69,9 +70,10 @@ class ChangedState:
     widgets of outputs, ``changed`` the variables that changed in place, ``deleted`` the deleted variables;
     ``missing`` is name → reason for what did not come, ``sizes`` name → bytes, ``ambient`` module → state;
     ``replaced`` are objects that could not change in place, with their new values; ``apart`` are objects that were
-    changed here meanwhile, with the values of the run; ``torn`` are names of values in which such an object is, with
-    the values of the run; ``written`` is name → the name under which a file of the run was written here; ``detached``
-    are names of values with tensors that left the graph that they were computed with.
+    changed here meanwhile, with the values of the run; ``torn`` are names of values in which such an object is,
+    with the values of the run; ``written`` is name → the name under which a file of the run was written here;
+    ``removed`` are files that were deleted here; ``detached`` are names of values with tensors that left the graph
+    that they were computed with.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class ChangedState:
     apart: list[tuple[Any, Any]] = field(default_factory=list)
     torn: dict[str, Any] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
     detached: list[str] = field(default_factory=list)
     origin: Origin | None = None
 
@@ -143,15 +146,18 @@ class ChangedState:
             return False
         return bool(ids) and name in namespace and id(namespace[name]) != ids.get(name)
 
-    def _write(self, files: Mapping[str, bytes]) -> None:
-        """Write the files that the run wrote; a file that is another one here by now stays."""
+    def _write(self, files: Mapping[str, bytes | None]) -> None:
+        """Write and delete the files as the run did; a file that is another one here by now stays."""
         sent = self.origin.files if self.origin else {}
-        for name, content in files.items():
+        for name, content in sorted(files.items(), key=lambda item: (item[1] is None, -len(Path(item[0]).parts))):
             try:
                 folder = Path.cwd().resolve()  # which may have been deleted meanwhile
                 path = (folder / name).resolve()
                 own = path.relative_to(folder).parts
                 if any(part.startswith((".", PREFIX)) for part in own) or Path(name).is_absolute():
+                    continue
+                if content is None:
+                    self._delete(name, path, {sent.get(name), _written.get(path)})
                     continue
                 if name.endswith("/"):
                     path.mkdir(parents=True, exist_ok=True)
@@ -166,6 +172,16 @@ class ChangedState:
                 continue
             _written[path] = _hash(content)
             self.written[name] = path.relative_to(folder).as_posix()
+
+    def _delete(self, name: str, path: Path, ours: set[str | None]) -> None:
+        if path.is_dir() and name.endswith("/"):
+            with suppress(OSError):  # it holds what the run had not
+                path.rmdir()
+        elif path.is_file() and _hash(path.read_bytes()) in ours:
+            path.unlink()
+            self.removed.append(name)
+        elif path.exists():
+            self.missing[name] = f"The run deleted {name}, which is another file here: it stays"
 
     def words(self, names: Sequence[str]) -> str:
         """Return names with their sizes."""
@@ -343,7 +359,7 @@ def put_here(state: ChangedState, namespace: MutableMapping[str, Any], after: st
     came = {
         "Set here": [name for name in state.names if name not in kept],
         "Changed here": list(state.changed.keys() - state.names.keys()),
-        "Deleted here": state.deleted,
+        "Deleted here": [*state.deleted, *state.removed],
     }
     said = [f"{how}: {state.words(sorted(names))}" for how, names in came.items() if names]
     if same := sorted(name for name, place in state.written.items() if name == place):
