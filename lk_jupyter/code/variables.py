@@ -131,9 +131,13 @@ _OF_NAMES = [["pinfo"], ["pinfo2"], ["pdoc"], ["pdef"], ["psource"], ["pfile"], 
 #: Names in a query of pandas (``@x``), and in a formula (``y ~ np.log(x)``).
 _IN_QUERY, _IN_FORMULA = re.compile(r"@([^\W\d]\w*)"), re.compile(r"[^\W\d]\w*")
 
+#: Calls that take SQL, in which a frame is a table, and its tables.
+_OF_SQL = {"sql", "query", "execute", "sqldf"}
+_IN_SQL = re.compile(r"\b(?:from|join)\s+(\w+(?:\s*,\s*\w+)*)", re.IGNORECASE)
+
 
 def _read_in_text(call: ast.Call) -> Iterator[str]:
-    """Yield the names that the text in a call reads: of queries, formulas, ``eval`` and lines of the shell."""
+    """Yield the names that the text in a call reads: of queries, SQL, formulas, ``eval`` and lines of the shell."""
     function = getattr(call.func, "attr", getattr(call.func, "id", ""))
     values = [*call.args, *(word.value for word in call.keywords)]
     texts = [
@@ -144,6 +148,9 @@ def _read_in_text(call: ast.Call) -> Iterator[str]:
     ]
     if function in {"query", "eval"}:
         yield from (name for text in texts for name in _IN_QUERY.findall(text))
+    if function in _OF_SQL:
+        tables = [match for text in texts for match in _IN_SQL.findall(text)]
+        yield from (name for match in tables for name in re.findall(r"\w+", match))
     if function in _OF_TEXTS:
         yield from (name for text in texts for name in _names_in(text))
     if function in {"system", "getoutput", "run_line_magic", "run_cell_magic"} and _is_shell(call.func):

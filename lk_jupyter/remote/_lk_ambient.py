@@ -369,6 +369,11 @@ def _set_bokeh(module, values):
         state.document.theme = import_module("bokeh.themes").Theme(json=values["theme"])
 
 
+def _set_next_id(module, values):
+    """Go on where the numbers of models ended: two models of one number hide each other on a page."""
+    module._simple_id = max(module._simple_id, values["next"])
+
+
 def _set_calendar(calendar, values):
     calendar.setfirstweekday(**values)
 
@@ -456,6 +461,8 @@ TABLE = {
         None,
     ),
     "bokeh.io.state": (_bokeh, _set_bokeh, None),
+    "bokeh.util.serialization": (lambda module: {"next": module._simple_id}, _set_next_id, None),
+    "dask.config": (lambda module: dict(module.config), lambda module, values: module.config.update(values), None),
     "calendar": (lambda module: {"firstweekday": module.firstweekday()}, _set_calendar, None),
     "csv": (_dialects, _set_dialects, None),
     "altair": (_altair, _set_altair, None),

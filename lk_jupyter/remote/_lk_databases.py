@@ -41,10 +41,23 @@ def held_by(value):
         return [os.path.relpath(places[0]), options]
     if not hasattr(value, "serialize"):
         raise _carry.Refused(_carry._values.why_not(value))
-    content = value.serialize()
+    content = _content_of(value)
     if len(content) > _DATABASE:
         raise _carry.Refused("has {:,} bytes in memory: connect to a file instead".format(len(content)))
-    return [content, options]
+    return [content, options, value.in_transaction]
+
+
+def _content_of(database):
+    """Return what a database in memory holds; ``serialize`` may give it without what is not committed."""
+    if not database.in_transaction:
+        return database.serialize()
+    copy, before = import_module("sqlite3").connect(":memory:"), database.row_factory
+    database.row_factory = None
+    try:
+        copy.executescript("".join(database.iterdump()))
+    finally:
+        database.row_factory = before
+    return copy.serialize()
 
 
 def reduced(value):
@@ -133,6 +146,8 @@ def fill(value, held):
             value.deserialize(held[0])
         for name, option in zip(_OF_DATABASES, held[1]):
             setattr(value, name, option)
+        if held[-1] is True:  # in a transaction
+            value.execute("BEGIN")
 
 
 def make_cursor(connection):

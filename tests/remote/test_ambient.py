@@ -85,6 +85,12 @@ def test_what_a_run_leaves_alone_does_not_come_back():
             "bokeh.io.state.curstate().document.theme = 'contrast'",
             "len(bokeh.io.state.curstate().document.theme._json['attrs']) > 0",
         ),
+        (
+            "bokeh.util.serialization",
+            "bokeh.util.serialization._simple_id = 2000",
+            "bokeh.util.serialization.make_id() == 'p2001'",
+        ),
+        ("dask.config", "dask.config.set(scheduler='sync')", "dask.config.get('scheduler') == 'sync'"),
         ("torch", "torch.set_printoptions(precision=2)", "str(torch.ones(1) / 3) == 'tensor([0.33])'"),
         ("torch", "torch.use_deterministic_algorithms(True)", "torch.are_deterministic_algorithms_enabled()"),
         (

@@ -791,6 +791,20 @@ def test_a_database_travels_with_the_rows_that_a_cursor_has_yet_to_give(notebook
         There(notebook, ["file"])
 
 
+def test_what_a_database_in_memory_has_not_committed_travels_too(notebook):
+    exec("import sqlite3\nbase = sqlite3.connect(':memory:')\nbase.execute('create table t (a)')", notebook)
+    there = There(notebook, ["base"])
+    exec("base.execute('insert into t values (1)')", there.names)
+    there.back(notebook)
+    there = There(notebook, ["base"])
+    exec("base.execute('update t set a = 2')", there.names)
+    there.back(notebook)
+    base = notebook["base"]
+    assert base.execute("select a from t").fetchall() == [(2,)]
+    assert base.in_transaction
+    base.commit()
+
+
 def test_locks_and_what_is_made_of_them_travel_while_nobody_holds_them(notebook):
     exec(
         "import queue, threading\nfrom concurrent.futures import ThreadPoolExecutor\n"

@@ -714,6 +714,7 @@ def test_a_secret_in_a_variable_is_asked_about(session):
         ("get_ipython().system('echo {a} $b $$c {f(i)}')", ["a", "b", "f", "i"]),
         ("x = get_ipython().getoutput('ls {lr}')", ["lr"]),
         ("df.query('k > @lr and y < @x')", ["df", "lr", "x"]),
+        ("duckdb.sql('SELECT * FROM df, other JOIN x USING (k)')", ["df", "x"]),
         ("import cProfile; cProfile.run('df + lr')", ["df", "lr"]),
         ("eval('a + b')", ["a", "b"]),
         ("f('y ~ np.log(x)', df)", ["df", "f", "np", "x", "y"]),
