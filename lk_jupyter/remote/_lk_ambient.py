@@ -370,7 +370,7 @@ def _set_bokeh(module, values):
 
 
 def _set_next_id(module, values):
-    """Go on where the numbers of models ended: two models of one number hide each other on a page."""
+    """Continue the numbers of models: two models with one number hide each other on a page."""
     module._simple_id = max(module._simple_id, values["next"])
 
 

@@ -59,7 +59,7 @@ class FolderWatch:
     def written(self):
         """Return name → content of the files that were written, and name → reason for files that stay.
 
-        Names of folders end in a slash; those of new ones have no content. What was deleted is None.
+        Names of folders end in a slash; new folders have no content. What was deleted is None.
         """
         found, refused, left = {}, {}, ALL
         now = self._seen() if self._before is not None else None
