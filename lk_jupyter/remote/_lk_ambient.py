@@ -374,6 +374,11 @@ def _set_next_id(module, values):
     module._simple_id = max(module._simple_id, values["next"])
 
 
+def _set_jax(jax, values):
+    for name, value in _without(values, jax.config.values).items():
+        jax.config.update(name, value)
+
+
 def _set_calendar(calendar, values):
     calendar.setfirstweekday(**values)
 
@@ -463,6 +468,7 @@ TABLE = {
     "bokeh.io.state": (_bokeh, _set_bokeh, None),
     "bokeh.util.serialization": (lambda module: {"next": module._simple_id}, _set_next_id, None),
     "dask.config": (lambda module: dict(module.config), lambda module, values: module.config.update(values), None),
+    "jax": (lambda module: dict(module.config.values), _set_jax, None),
     "calendar": (lambda module: {"firstweekday": module.firstweekday()}, _set_calendar, None),
     "csv": (_dialects, _set_dialects, None),
     "altair": (_altair, _set_altair, None),

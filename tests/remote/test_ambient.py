@@ -90,6 +90,7 @@ def test_what_a_run_leaves_alone_does_not_come_back():
             "bokeh.util.serialization._simple_id = 2000",
             "bokeh.util.serialization.make_id() == 'p2001'",
         ),
+        ("jax", "jax.config.update('jax_enable_x64', True)", "str(jax.numpy.ones(1).dtype) == 'float64'"),
         ("dask.config", "dask.config.set(scheduler='sync')", "dask.config.get('scheduler') == 'sync'"),
         ("torch", "torch.set_printoptions(precision=2)", "str(torch.ones(1) / 3) == 'tensor([0.33])'"),
         ("torch", "torch.use_deterministic_algorithms(True)", "torch.are_deterministic_algorithms_enabled()"),
