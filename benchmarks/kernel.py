@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +14,7 @@ from typing import Any
 
 import psutil
 from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import start_new_kernel
+from jupyter_client.manager import KernelManager
 
 OUTPUT = {"stream", "display_data", "update_display_data", "execute_result", "clear_output", "error"}
 
@@ -87,12 +89,21 @@ class Kernel:
 
 @contextmanager
 def running_kernel(**env: str) -> Iterator[Kernel]:
-    """Start a kernel that sees these variables too and has the extension loaded; stop it at the end."""
-    manager, client = start_new_kernel(env={**os.environ, **env}, extra_arguments=["--log-level=ERROR"])
-    try:
-        kernel = Kernel(client, manager.provisioner.pid)
-        kernel.execute("%load_ext lk_jupyter")
-        yield kernel
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
+    """Start a kernel that sees these variables too and has the extension loaded; stop it at the end.
+
+    It has sockets in a folder where the system can: another program may take a port before a kernel listens there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        own = {} if sys.platform == "win32" else {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        manager = KernelManager(**own)
+        manager.start_kernel(env={**os.environ, **env}, extra_arguments=["--log-level=ERROR"])
+        client = manager.blocking_client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=300)
+            kernel = Kernel(client, manager.provisioner.pid)
+            kernel.execute("%load_ext lk_jupyter")
+            yield kernel
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)

@@ -3,13 +3,15 @@
 import os
 import queue
 import signal
+import sys
+import tempfile
 import time
 from contextlib import closing, contextmanager
 
 import pytest
 from cloud_process import be_kernel
 from conftest import FORKS, PROCESSES, forked
-from jupyter_client.manager import start_new_kernel
+from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning import local_provisioner
 from patience import PATIENCE
 
@@ -59,12 +61,20 @@ class ForkedKernel:
 
 @contextmanager
 def running_kernel(env, folder):
-    """Run a kernel; give its manager and its client."""
-    with pytest.MonkeyPatch.context() as patched:
+    """Run a kernel; give its manager and its client.
+
+    It has sockets in a folder where the system can: another program may take a port before a kernel listens there.
+    """
+    with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory() as place:
         if FORKS:
             patched.setattr(local_provisioner, "launch_kernel", ForkedKernel)
-        manager, client = start_new_kernel(env=env, cwd=str(folder))
+        own = {} if sys.platform == "win32" else {"transport": "ipc", "connection_file": f"{place}/kernel.json"}
+        manager = KernelManager(**own)
+        manager.start_kernel(env=env, cwd=str(folder))
+        client = manager.blocking_client()
+        client.start_channels()
         try:
+            client.wait_for_ready(timeout=PATIENCE)
             yield manager, client
         finally:
             client.stop_channels()
