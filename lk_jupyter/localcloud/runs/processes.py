@@ -92,12 +92,17 @@ def kill_run(run_id: str, pid: int | None = None) -> None:
     """Kill every process of a run and wait until they are gone; ``pid`` leads its session.
 
     A process may start another during the search, so this searches again until none is left. A process that gives its
-    memory back has lost its mark; this waits for it too.
+    memory back has lost its mark; this waits for it too. Parents end before their children: a shell whose command is
+    killed would say so, and begin the next one.
     """
+
+    def age(process: psutil.Process) -> tuple[bool, int]:
+        return process.pid < (pid or 0), process.pid  # ids begin anew when they are used up
+
     deadline = time.monotonic() + _KILL_SECONDS
     killed: set[psutil.Process] = set()
     while (found := {*_processes_of(run_id, pid), *filter(_lives, killed)}) and time.monotonic() < deadline:
-        for process in found:
+        for process in sorted(found, key=age):
             with suppress(psutil.Error):
                 process.kill()
         killed |= found
