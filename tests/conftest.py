@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -20,6 +19,7 @@ import httpx
 import keyring
 import pytest
 from argon2 import PasswordHasher
+from cloud_process import FORKS, PROCESSES, forked
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from httpx._transports import default
 from hypothesis import settings
@@ -61,9 +61,6 @@ default.create_ssl_context = httpx.create_ssl_context = cache(httpx.create_ssl_c
 #: Users that tests add have a password that is checked at once; the parameters stand in the hash.
 passwords.hasher = cache(lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
-#: Where there is fork, clouds are forked from a process that has imported all of them: they start five times as fast.
-FORKS = "forkserver" in multiprocessing.get_all_start_methods()
-PROCESSES = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 if FORKS:
     PROCESSES.set_forkserver_preload(["lk_jupyter.localcloud.server", "cloud_routes"])
 
@@ -186,15 +183,6 @@ def browser(monkeypatch):
         monkeypatch.setattr(webbrowser, "_tryorder", ["clicker"])
 
     return use
-
-
-def forked(work, *values, **options):
-    """Start a process that does this, and ends with the tests; where there is fork, with all imported that it needs."""
-    process = PROCESSES.Process(target=work, args=values, kwargs=options, daemon=True)
-    with pytest.MonkeyPatch.context() as patched:  # the process that forks it finds cloud_routes there
-        patched.setenv("PYTHONPATH", str(Path(__file__).parent))
-        process.start()
-    return process
 
 
 class RunningCloud:

@@ -11,6 +11,7 @@ from importlib import metadata
 import books
 import nbformat
 import pytest
+from cloud_process import forked_kernels
 from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
 
@@ -40,7 +41,8 @@ CHANCE, FEW = 5, 3
 def test_a_notebook_of_the_guide_shows_what_it_is_kept_with(path, make_cloud, tmp_path):
     cloud = make_cloud()
     kept = nbformat.read(path, as_version=4)
-    book = books.execute(path, tmp_path, cloud.base_url, cloud.api_key)
+    with forked_kernels():
+        book = books.execute(path, tmp_path, cloud.base_url, cloud.api_key)
     assert books.failures(book) == []
     assert books.shape(book) == books.shape(kept)
     words = books.words(kept)

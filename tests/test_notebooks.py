@@ -8,6 +8,7 @@ from pathlib import Path
 import books
 import nbformat
 import pytest
+from cloud_process import forked_kernels
 from patience import PATIENCE
 
 from lk_jupyter.localcloud.runs import gpus
@@ -37,7 +38,8 @@ def executed(cloud, tmp_path_factory):
     @cache
     def execute(name):
         book = nbformat.read(FOLDER / name, as_version=4)
-        books.Client(book, timeout=PATIENCE, allow_errors=True).execute(env=env)
+        with forked_kernels():
+            books.Client(book, timeout=PATIENCE, allow_errors=True).execute(env=env)
         return book
 
     return execute

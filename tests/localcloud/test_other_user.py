@@ -18,7 +18,8 @@ from urllib.parse import quote
 
 import psutil
 import pytest
-from conftest import FORKS, PROCESSES, RunningCloud
+from cloud_process import FORKS, PROCESSES
+from conftest import RunningCloud
 from localcloud.conftest import Api
 from patience import PATIENCE
 

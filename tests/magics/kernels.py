@@ -1,18 +1,13 @@
 """A real kernel, read as a front end reads it."""
 
-import os
 import queue
-import signal
 import sys
 import tempfile
 import time
 from contextlib import closing, contextmanager
 
-import pytest
-from cloud_process import be_kernel
-from conftest import FORKS, PROCESSES, forked
+from cloud_process import forked_kernels
 from jupyter_client.manager import KernelManager
-from jupyter_client.provisioning import local_provisioner
 from patience import PATIENCE
 
 from lk_jupyter.journal.journal import Journal
@@ -24,50 +19,13 @@ while busy := [thread for thread in threading.enumerate() if thread.name in ("lk
     busy[0].join()"""
 
 
-class ForkedKernel:
-    """The process of a kernel, forked from one that has imported all it needs: a third of the work of a new one.
-
-    Has of subprocess.Popen what the manager of a kernel asks for.
-    """
-
-    stdin = stdout = stderr = None
-
-    def __init__(self, command, *, env, cwd, **_):
-        reader, writer = PROCESSES.Pipe(duplex=False)
-        arguments = command[command.index("ipykernel_launcher") + 1 :]
-        self.process = forked(be_kernel, arguments, env, cwd, writer)
-        self.pid = self.process.pid
-        writer.close()
-        reader.poll(PATIENCE)  # by then it leads a group of processes, which is what gets signals
-        reader.close()
-
-    def poll(self):
-        return self.process.exitcode
-
-    def wait(self, timeout=None):
-        self.process.join(timeout)
-        return self.process.exitcode
-
-    def send_signal(self, number):
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self):
-        self.send_signal(signal.SIGKILL)
-
-    def terminate(self):
-        self.send_signal(signal.SIGTERM)
-
-
 @contextmanager
 def running_kernel(env, folder):
     """Run a kernel; give its manager and its client.
 
     It has sockets in a folder where the system can: another program may take a port before a kernel listens there.
     """
-    with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory() as place:
-        if FORKS:
-            patched.setattr(local_provisioner, "launch_kernel", ForkedKernel)
+    with forked_kernels(), tempfile.TemporaryDirectory() as place:
         own = {} if sys.platform == "win32" else {"transport": "ipc", "connection_file": f"{place}/kernel.json"}
         manager = KernelManager(**own)
         manager.start_kernel(env=env, cwd=str(folder))

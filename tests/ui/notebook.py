@@ -204,6 +204,7 @@ class OpenNotebook:
 
     def reopen_without_kernel(self) -> None:
         """Shut the kernel down and load the page anew, which starts none."""
+        self.page.once("dialog", lambda dialog: dialog.accept())  # whether to leave what isn't saved
         self.page.evaluate(SHUT_DOWN)
         self.page.reload()
         self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=1000 * PATIENCE)

@@ -8,10 +8,11 @@ import pytest
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
+from ui.notebook import picture
+
 SECRET = re.compile(r"lk_[A-Za-z0-9]{10,}|eyJ[\w-]+\.|X-Amz-|session_token", re.IGNORECASE)
 SET = "window.jupyterapp.shell.currentWidget.context.model.sharedModel.setSource('changed in Lab')"
 SAVE = "() => { window.jupyterapp.commands.execute('docmanager:save'); }"
-THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
 CONTENTS = (
     "([verb, ...paths]) => window.jupyterapp.serviceManager.contents[verb](...paths.map(path => `bucket:${path}`))"
 )
@@ -30,26 +31,24 @@ def files(cloud):
     cloud.http.delete("storage/delete-folder/lab-drive/")
 
 
-@pytest.fixture
-def bucket(running_lab, page, files):
-    """The panel of the bucket, opened; nothing has asked for it before."""
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{running_lab.url}/lab?token={running_lab.token}&reset")
-    page.locator("#jupyterlab-splash").wait_for(state="detached")
-    assert not [url for url in asked if "/lk/storage" in url]
+@pytest.mark.timeout(900)
+def test_the_bucket_is_browsed_edited_and_changed_as_any_drive(open_notebook, cloud, files, accessible, tmp_path):
+    told = []
+
+    def on_response(response):
+        told.append(response)
+
+    book = open_notebook()
+    page = book.page
+    page.on("response", on_response)
     page.get_by_title("Bucket of the GPU cloud").click()
-    return page.locator("#lk-jupyter-bucket")
-
-
-def test_the_bucket_is_browsed_edited_and_changed_as_any_drive(bucket, cloud, files, accessible, tmp_path):
-    page, told = bucket.page, []
-    page.on("response", lambda response: told.append(response))  # noqa: PLW0108 (Playwright marks its handlers)
+    bucket = page.locator("#lk-jupyter-bucket")
     bucket.locator(".jp-DirListing-item", has_text="lab-drive").dblclick()
     expect(bucket.locator(".jp-DirListing-item")).to_have_count(2)
     expect(bucket.locator(".jp-DirListing-item").first).to_contain_text("deep")
     accessible(bucket.locator(".jp-DirListing"))  # the buttons above are Lab's own, with findings of its own
-    bucket.screenshot(path=tmp_path / "bucket-light.png")
+    for theme in book.themes():
+        picture(bucket, f"bucket-{theme}")
 
     bucket.locator(".jp-DirListing-item", has_text="note.txt").dblclick()
     expect(page.locator(".jp-FileEditor .cm-content")).to_contain_text("from the bucket")
@@ -82,13 +81,10 @@ def test_the_bucket_is_browsed_edited_and_changed_as_any_drive(bucket, cloud, fi
     assert files() == ["lab-drive/deep/moved.txt", "lab-drive/large (1).bin", "lab-drive/large.bin"]
 
     _looks_into_a_table(bucket, cloud, accessible)
-    page.screenshot(path=tmp_path / "preview.png")
-
-    page.evaluate(THEME, "JupyterLab Dark")
-    page.locator("body[data-jp-theme-light='false']").wait_for(state="attached")
-    bucket.screenshot(path=tmp_path / "bucket-dark.png")
-    page.locator("#jupyterlab-splash").wait_for(state="detached")  # Lab fails to take away two of them at once
-    page.evaluate(THEME, "JupyterLab Light")
+    picture(page, "preview")
+    bucket.locator(".jp-BreadCrumbs-home").click()
+    expect(bucket.locator(".jp-DirListing-item", has_text="lab-drive")).to_be_visible()
+    page.remove_listener("response", on_response)
     ours = [answer for answer in told if "/lk/" in answer.url]
     assert len(ours) > 5
     for answer in ours:

@@ -7,6 +7,7 @@ import sys
 import nbformat
 import pexpect
 import pytest
+from cloud_process import forked_kernels
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from patience import PATIENCE
@@ -51,7 +52,8 @@ def book(variables):
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS.values()]
     book = nbformat.v4.new_notebook(cells=cells)
     client = NotebookClient(book, kernel_name="python3", allow_errors=True, timeout=PATIENCE)
-    return client.execute(env=variables)
+    with forked_kernels():
+        return client.execute(env=variables)
 
 
 def _cell(book, name):

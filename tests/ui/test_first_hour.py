@@ -31,6 +31,7 @@ def test_the_launcher_has_a_tile_of_its_own_that_opens_the_quickstart(running_la
     in_order = page.evaluate("window.jupyterapp.version >= '4.3'")  # before, what is Lab's own came first
     assert not in_order or headings.index("GPU cloud") < headings.index("Other")
     assert 20_000 < sum(lab.loaded(asked)) < 40_000  # the rest is loaded at first use
+    assert not [url for url in asked if "/lk/storage" in url]  # nor is the bucket asked for
     book = notebook.OpenNotebook(page)
     for theme in book.themes():
         page.locator("#jupyterlab-splash").wait_for(state="detached")

@@ -1,13 +1,13 @@
-"""Somebody who has not signed in yet, on a server under a prefix, with a journal of many runs and two tabs."""
+"""Somebody who has not signed in yet, on a server under a prefix, with a journal of many runs and two organizations."""
 
 import time
 from dataclasses import replace
 
 import pytest
-from patience import PATIENCE
 from playwright.sync_api import expect
 from serverext.conftest import environment
 
+from lk_jupyter.api.orgs import OrgCreate
 from lk_jupyter.journal.journal import Journal, JournalEntry
 from ui import lab
 from ui.notebook import picture
@@ -15,6 +15,15 @@ from ui.notebook import picture
 PREFIX = "/user/ada/"
 HOSTILE = "<img src=x onerror=alert(1)>\u202e.ipynb"
 RUNS = 500
+
+
+@pytest.fixture
+def cloud(make_cloud):
+    """A cloud whose user has two organizations, with a folder in the bucket of the first."""
+    cloud = make_cloud()
+    cloud.http.post("storage/upload", params={"key": "data/mine.txt"}, files={"file": b"mine"}).raise_for_status()
+    cloud.client.orgs.create(OrgCreate(name="The team", slug="team"))
+    return cloud
 
 
 @pytest.fixture
@@ -67,15 +76,8 @@ def test_the_panel_is_the_sign_in_and_comes_back_after_a_restart_of_the_server(h
         expect(runs.filter(has_text=HOSTILE.partition("\u202e")[0]).first).to_be_visible()
         panel.get_by_role("searchbox", name="Find runs").fill("run-499 completed")
         expect(runs).to_have_count(1)
-        other = page.context.new_page()
-        other.set_default_timeout(1000 * PATIENCE)
-        other.goto(f"{first.url}lab?reset")
-        other.locator(".lk-statusbar").filter(has_text="credits").click()
-        other.get_by_role("button", name="Account", exact=True).click()
-        expect(other.locator("#lk-jupyter-panel").get_by_text("local@localhost")).to_be_visible()
-        other.get_by_role("button", name="Sign out").click()
-        expect(other.get_by_label("API key for")).to_be_visible()
-        other.close()
+        _in_another_organization(page, panel)
+        first.http.post("lk/signout").raise_for_status()  # as another page does
         expect(panel.get_by_label("API key for")).to_be_visible()
         _sign_in(panel, cloud.api_key)
         expect(panel.get_by_text("local@localhost")).to_be_visible()
@@ -84,6 +86,27 @@ def test_the_panel_is_the_sign_in_and_comes_back_after_a_restart_of_the_server(h
     with lab.serving(replace(first), home / "settings", variables, prefix):
         expect(panel.get_by_role("alert")).to_have_count(0)
         expect(panel.get_by_text("local@localhost")).to_be_visible()
+
+
+def _in_another_organization(page, panel):
+    """Change to the other organization, whose bucket is empty, and back; then the panel is in view."""
+    page.get_by_title("Bucket of the GPU cloud").click()
+    files = page.locator("#lk-jupyter-bucket .jp-DirListing-item")
+    files.filter(has_text="data").dblclick()
+    expect(files).to_contain_text(["mine.txt"])
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
+    panel.get_by_label("Organization").select_option(label="The team")
+    expect(page.locator(".lk-statusbar")).to_contain_text("The team")
+    page.get_by_title("Bucket of the GPU cloud").click()
+    expect(page.get_by_text("No files. Drop files here, or click Upload.")).to_be_visible()
+    expect(files).to_have_count(0)
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
+    panel.get_by_label("Organization").select_option(label="Local user")
+    expect(page.locator(".lk-statusbar")).not_to_contain_text("The team")
+    panel.get_by_role("button", name="Storage", exact=True).click()
+    panel.get_by_role("button", name="Open the bucket").click()
+    expect(files).to_contain_text(["data"])
+    page.get_by_role("tab", name="GPU cloud", exact=True).click()
 
 
 def _sign_in(panel, key):
