@@ -76,7 +76,9 @@ def reduced(made):
 
 
 def _function(code, frame, cells):
-    return types.FunctionType(code, frame.f_globals, code.co_name, None, tuple(cells))
+    """Return a function of this code; the last of the cells are what it has from outside."""
+    outer = tuple(cells)[len(cells) - len(code.co_freevars) :]
+    return types.FunctionType(code, frame.f_globals, code.co_name, None, outer)
 
 
 def _of_library(made):
@@ -202,13 +204,12 @@ def _waiting(made):
     if made.gi_running or frame.f_globals is not sys.modules["__main__"].__dict__ or not _works():
         raise _refused(made)
     step = _step_of(made) - before
-    values = {name: value for name, value in dict(frame.f_locals).items() if name not in code.co_freevars}
+    values = {name: value for name, value in dict(frame.f_locals).items() if name in code.co_varnames}
     stack, cells = _stack_of(made, values)
     depth = _depth(code, step)
     if len(stack) == depth + 1 and stack[-1] is None:  # the exception that was handled last
         stack.pop()
-    inner = {name for of in values.values() if type(of) is types.FunctionType for name in of.__code__.co_freevars}
-    if len(stack) != depth or inner.intersection(code.co_cellvars):
+    if len(stack) != depth or _set_in_both(code):
         raise _refused(made)
     if not __package__:
         _kept.append(made)
@@ -221,13 +222,30 @@ def _step_of(made):
     return step if made.gi_code.co_code[step] == dis.opmap["YIELD_VALUE"] else step - 2
 
 
+def _inner_cells(code):
+    """Return the variables that inner functions read, but for arguments."""
+    return tuple(name for name in code.co_cellvars if name not in code.co_varnames)
+
+
+def _set_in_both(code):
+    """Whether an argument that inner functions read is set: their cells cannot be shared."""
+    waiting, arguments = [code], set(code.co_cellvars).intersection(code.co_varnames)
+    while waiting and arguments:
+        inner = waiting.pop()
+        waiting += [part for part in inner.co_consts if isinstance(part, types.CodeType)]
+        steps = dis.get_instructions(inner)
+        if any(of.opname in ("STORE_DEREF", "DELETE_DEREF") and of.argval in arguments for of in steps):
+            return True
+    return False
+
+
 def _stack_of(made, values):
-    """Return what a generator holds at its step, such as iterators of loops, and the cells that it has from outside."""
+    """Return what a generator holds at its step, such as iterators of loops, and the cells that it shares."""
     code = made.gi_code
     plain = sum(name in values for name in code.co_varnames if name not in code.co_cellvars)
     held = gc.get_referents(made)[_first_variable() :]
     end = plain + len(code.co_cellvars) + len(code.co_freevars)
-    return held[end:], held[end - len(code.co_freevars) : end]
+    return held[end:], held[end - len(_inner_cells(code)) - len(code.co_freevars) : end]
 
 
 @functools.lru_cache(maxsize=1)
@@ -311,16 +329,15 @@ def _that_waits(code, namespace, held):
     python, step, values, stack, cells = held
     if python != _carry._versions.python():
         raise _carry.Refused("is a generator that waits in Python {}: make a list of it".format(python))
-    names = [*code.co_varnames, *(name for name in code.co_cellvars if name not in code.co_varnames)]
     steps, constants = [], list(code.co_consts)
 
     def fetch(value):
         steps.append(("LOAD_CONST", len(constants)))
         constants.append(value)
 
-    for name in [name for name in names if name in values]:
+    for at, name in [(at, name) for at, name in enumerate(code.co_varnames) if name in values]:
         fetch(values[name])
-        steps.append(("STORE_DEREF" if name in code.co_cellvars else "STORE_FAST", names.index(name)))
+        steps.append(("STORE_DEREF" if name in code.co_cellvars else "STORE_FAST", at))
     for value in [*stack, None]:
         fetch(value)
     start = _start(code)
@@ -328,7 +345,9 @@ def _that_waits(code, namespace, held):
     first = b"".join(_as_bytes(*each) for each in steps)
     size = len(first) // 2
     made = code.replace(
-        co_code=code.co_code[:start] + first + code.co_code[start:],
+        co_code=_taking_cells(code, start) + first + code.co_code[start:],
+        co_cellvars=tuple(name for name in code.co_cellvars if name in code.co_varnames),
+        co_freevars=(*_inner_cells(code), *code.co_freevars),
         co_consts=(*constants, _Before(code, len(first))),
         co_argcount=0,
         co_posonlyargcount=0,
@@ -341,6 +360,18 @@ def _that_waits(code, namespace, held):
     generator = types.FunctionType(made, namespace, code.co_name, None, tuple(cells))()
     next(generator)
     return generator
+
+
+def _taking_cells(code, end):
+    """Return the first steps of a generator, which takes cells that are made where it makes them."""
+    inner, made = _inner_cells(code), bytearray(code.co_code[:end])
+    for of in dis.get_instructions(code):
+        is_taken = of.opname == "MAKE_CELL" and of.argval in inner and inner[0] == of.argval and not code.co_freevars
+        if of.offset < end and (is_taken or of.opname == "COPY_FREE_VARS"):
+            made[of.offset : of.offset + 2] = _as_bytes("COPY_FREE_VARS", len(inner) + len(code.co_freevars))
+        elif of.offset < end and of.opname == "MAKE_CELL" and of.argval in inner:
+            made[of.offset : of.offset + 2] = _as_bytes("NOP", 0)
+    return bytes(made)
 
 
 def _as_bytes(name, argument):

@@ -679,6 +679,9 @@ def test_a_generator_of_a_library_travels_before_it_begins(notebook):
         ("with held: yield n; yield n + 1", [], [2]),
         (("try:\n        while True:\n            try: yield from tail(n)\n            finally: n += 1\n"
           "    except ValueError: n = 'bad'\n    yield n"), [None, None, ValueError], [2, 3, "bad"]),
+        ("sums = [n]\n    add = lambda: n + sum(sums)\n    while True: sums = [*sums, (yield add())]", [3, 4], [5, 9]),
+        (("total = n\n    def add(more):\n        nonlocal total\n        total += more * n\n"
+          "    while True:\n        more = yield total\n        add(more)"), [5, 6], [6, 12]),
         ("few = [k for k in range(3) if k < n]\n    while few: few[0] += yield few[-1]", [2, 3], [2, 5]),
         ("yield 1\n    try: {}[0]\n    except KeyError: pass\n    yield 2", [None], [2]),
     ],
@@ -726,7 +729,7 @@ def test_what_holds_a_generator_that_went_on_in_a_run_is_named(notebook):
 @pytest.mark.parametrize(
     "body",
     [
-        "add = lambda: n\n    while True: yield add",
+        "add = lambda: n\n    while True: n += 1; yield add",
         "try: {}[0]\n    except KeyError: yield n",
     ],
 )
