@@ -173,8 +173,13 @@ def test_files_that_a_cell_writes_are_written_here_and_those_that_it_names_go_al
         (tmp_path / "kept.csv").write_text("sent")
         code = "os.remove('b.npy'); os.remove('part0.txt'); os.rmdir('empty' if not os.remove('empty/x') else '')"
         cell = kernel.run(f"%%lk_run --carry\n{code}\nfor each in ['kept.csv']: os.remove(each)")
-        assert "Deleted here: b.npy, empty/x, kept.csv, part0.txt" in cell.shown[-1]
+        assert "Deleted here: b.npy, empty/, empty/x, kept.csv, part0.txt" in cell.shown[-1]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["part1.txt", "part1_from_run.txt"]
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "large").write_bytes(bytes(9_000_000))
+        cell = kernel.run("%%lk_run --carry\nos.rmdir('data')")
+        assert "The run deleted data/, which holds other files here: it stays." in "".join(cell.shown)
+        assert (tmp_path / "data" / "large").exists()
     finally:
         kernel.run(f"os.chdir({before!r})")
 

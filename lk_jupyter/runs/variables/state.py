@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import GeneratorType
@@ -174,14 +173,16 @@ class ChangedState:
             self.written[name] = path.relative_to(folder).as_posix()
 
     def _delete(self, name: str, path: Path, ours: set[str | None]) -> None:
-        if path.is_dir() and name.endswith("/"):
-            with suppress(OSError):  # it holds what the run had not
-                path.rmdir()
+        is_folder = path.is_dir()
+        if is_folder and not any(path.iterdir()):
+            path.rmdir()
+            self.removed.append(name)
         elif path.is_file() and _hash(path.read_bytes()) in ours:
             path.unlink()
             self.removed.append(name)
         elif path.exists():
-            self.missing[name] = f"The run deleted {name}, which is another file here: it stays"
+            other = "holds other files" if is_folder else "is another file"
+            self.missing[name] = f"The run deleted {name}, which {other} here: it stays"
 
     def words(self, names: Sequence[str]) -> str:
         """Return names with their sizes."""
