@@ -59,7 +59,7 @@ class Kernel:
 
     def begin(self, code: str) -> str:
         """Have a cell run, and return what its messages are known by."""
-        request: str = self._client.execute(code)
+        request: str = self._client.execute(code, allow_stdin=False)  # nobody answers a question
         return request
 
     def message_of(self, request: str) -> dict[str, Any]:
