@@ -329,18 +329,26 @@ def _set_logging(module, values):
             logger.addHandler(made)
 
 
-def _plotly(module):
-    renderers, templates = module.renderers, module.templates
+def _templates(module):
+    templates = module.templates
     made = {name: templates[name] for name in templates if name not in type(templates)()}
-    loaded = "" if getattr(renderers, "_to_activate", ()) else renderers.default
-    return {"templates": made, "template": templates.default, "renderer": renderers.default, "loaded": loaded}
+    return {"templates": made, "template": templates.default}
 
 
-def _set_plotly(module, values):
+def _set_templates(module, values):
     for name, template in values.get("templates", {}).items():
         module.templates[name] = template
     if "template" in values:
         module.templates.default = values["template"]
+
+
+def _renderers(module):
+    renderers = module.renderers
+    loaded = "" if getattr(renderers, "_to_activate", ()) else renderers.default
+    return {"renderer": renderers.default, "loaded": loaded}
+
+
+def _set_renderers(module, values):
     if "renderer" in values:
         module.renderers.default = values["renderer"]
     if values.get("loaded") == module.renderers.default:  # the notebook has its script already
@@ -458,7 +466,9 @@ TABLE = {
         lambda _: {"formats": ["png"], "options": {"bbox_inches": "tight"}, "close": True},
     ),
     "logging": (_logging, _set_logging, lambda _: {"": (30, False, True, []), _ALL_LOGGERS: 0}),
-    "plotly.io": (_plotly, _set_plotly, None),
+    "plotly.io": (_templates, _set_templates, None),
+    # Plotly imports its renderers when they are first used: they take a second and a half.
+    "plotly.io._renderers": (_renderers, _set_renderers, None),
     "plotly.express": (_express, _set_express, None),
     "sympy.printing.printer": (
         lambda module: dict(module.Printer._global_settings),

@@ -6,9 +6,11 @@ import random
 import subprocess
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from conftest import WITHOUT
 
 from lk_jupyter.remote import _lk_ambient
 
@@ -22,7 +24,8 @@ def in_a_run(code, states):
         "print(json.dumps(watch.changed()))"
     )
     folder = _lk_ambient.__file__.rpartition("/")[0]
-    done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": WITHOUT}
+    done = subprocess.run([sys.executable, "-c", script, folder], env=env, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
@@ -41,18 +44,34 @@ def test_what_a_run_leaves_alone_does_not_come_back():
     assert in_a_run("import random, decimal", _lk_ambient.here())[-1] == "{}"
 
 
-@pytest.mark.parametrize(
-    ("library", "change", "shown"),
-    [
-        ("numpy", "numpy.set_printoptions(precision=2)", "numpy.get_printoptions()['precision'] == 2"),
-        ("numpy", "numpy.seterr(divide='raise')", "numpy.geterr()['divide'] == 'raise'"),
+#: What is imported, how its options are changed, and what is true where they arrived: those that one process can have.
+OPTIONS = {
+    "of Python": [
         (
             "logging",
             "logging.basicConfig(level=10, format='%(message)s')",
-            "logging.root.handlers[0].formatter._fmt == '%(message)s'",
+            "logging.root.handlers[0].formatter._fmt == '%(message)s' and logging.root.level == 10",
         ),
         ("logging", "logging.getLogger('app').setLevel(40)", "logging.getLogger('app').level == 40"),
+        ("logging", "logging.disable(20)", "not logging.getLogger('other').isEnabledFor(20)"),
         ("sys", "sys.setrecursionlimit(5000)", "sys.getrecursionlimit() == 5000"),
+        ("sys", "sys.set_int_max_str_digits(0)", "sys.get_int_max_str_digits() == 0"),
+        ("calendar", "calendar.setfirstweekday(6)", "calendar.firstweekday() == 6"),
+        ("csv", "csv.register_dialect('mine', delimiter=';')", "csv.get_dialect('mine').delimiter == ';'"),
+        ("decimal", "decimal.getcontext().prec = 5", "decimal.getcontext().prec == 5"),
+        (
+            "decimal",
+            "decimal.getcontext().traps[decimal.Inexact] = True",
+            "decimal.getcontext().traps[decimal.Inexact] and not decimal.getcontext().traps[decimal.Rounded]",
+        ),
+        ("locale", "locale.setlocale(locale.LC_ALL, 'C.UTF-8')", "locale.setlocale(locale.LC_TIME) == 'C.UTF-8'"),
+        ("os", "os.environ['MODE'] = 'x'", "os.environ['MODE'] == 'x'"),
+        ("os", "os.environ['TZ'] = 'UTC-9'", "__import__('time').timezone == -9 * 3600"),
+    ],
+    "warnings": [("warnings", "warnings.simplefilter('error')", "warnings.filters[0][0] == 'error'")],
+    "numbers, tables, figures": [
+        ("numpy", "numpy.set_printoptions(precision=2)", "numpy.get_printoptions()['precision'] == 2"),
+        ("numpy", "numpy.seterr(divide='raise')", "numpy.geterr()['divide'] == 'raise'"),
         ("pandas", "pandas.set_option('display.precision', 2)", "pandas.get_option('display.precision') == 2"),
         ("matplotlib", "matplotlib.rcParams['lines.linewidth'] = 7", "matplotlib.rcParams['lines.linewidth'] == 7"),
         (
@@ -61,7 +80,14 @@ def test_what_a_run_leaves_alone_does_not_come_back():
             "matplotlib.rcParams['backend'].lower() == 'svg'",
         ),
         ("matplotlib.pyplot", "matplotlib.pyplot.ion()", "matplotlib.pyplot.isinteractive()"),
-        ("logging", "logging.disable(20)", "not logging.getLogger('app').isEnabledFor(20)"),
+        (
+            "matplotlib.colors",
+            "matplotlib.colors.colorConverter.colors['k'] = (0.1, 0.1, 0.1)",
+            "matplotlib.colors.to_rgb('k') == (0.1, 0.1, 0.1)",
+        ),
+        ("sklearn", "sklearn.set_config(display='text')", "sklearn.get_config()['display'] == 'text'"),
+    ],
+    "plotly": [
         (
             "plotly.io",
             "plotly.io.templates['mine'] = {'layout': {'width': 30}}",
@@ -69,58 +95,61 @@ def test_what_a_run_leaves_alone_does_not_come_back():
         ),
         ("plotly.io", "plotly.io.templates.default = 'none'", "plotly.io.templates.default == 'none'"),
         (
-            "plotly.io",
+            "plotly.io._renderers",
             "plotly.io.renderers.default = 'notebook_connected'; plotly.io.renderers._to_activate = []",
             "plotly.io.renderers.default == 'notebook_connected' and not plotly.io.renderers._to_activate",
         ),
         ("plotly.express", "plotly.express.defaults.width = 300", "plotly.express.defaults.width == 300"),
+    ],
+    "sympy": [
         (
             "sympy.printing.printer",
             "import sympy; sympy.init_printing(order='rev-lex')",
             "'1 + x' in sympy.pretty(sympy.Symbol('x') ** 2 + 1)",
         ),
+    ],
+    "bokeh": [
         ("bokeh.io.state", "bokeh.io.state.curstate().output_notebook()", "bokeh.io.state.curstate().notebook"),
         (
             "bokeh.io.state",
             "bokeh.io.state.curstate().document.theme = 'contrast'",
             "len(bokeh.io.state.curstate().document.theme._json['attrs']) > 0",
         ),
+    ],
+    "bokeh's count": [
         (
             "bokeh.util.serialization",
             "bokeh.util.serialization._simple_id = 2000",
             "bokeh.util.serialization.make_id() == 'p2001'",
         ),
-        ("jax", "jax.config.update('jax_enable_x64', True)", "str(jax.numpy.ones(1).dtype) == 'float64'"),
-        ("dask.config", "dask.config.set(scheduler='sync')", "dask.config.get('scheduler') == 'sync'"),
+    ],
+    "jax": [("jax", "jax.config.update('jax_enable_x64', True)", "str(jax.numpy.ones(1).dtype) == 'float64'")],
+    "dask": [("dask.config", "dask.config.set(scheduler='sync')", "dask.config.get('scheduler') == 'sync'")],
+    "torch": [
         ("torch", "torch.set_printoptions(precision=2)", "str(torch.ones(1) / 3) == 'tensor([0.33])'"),
         ("torch", "torch.use_deterministic_algorithms(True)", "torch.are_deterministic_algorithms_enabled()"),
-        (
-            "matplotlib.colors",
-            "matplotlib.colors.colorConverter.colors['k'] = (0.1, 0.1, 0.1)",
-            "matplotlib.colors.to_rgb('k') == (0.1, 0.1, 0.1)",
-        ),
-        ("calendar", "calendar.setfirstweekday(6)", "calendar.firstweekday() == 6"),
-        ("csv", "csv.register_dialect('mine', delimiter=';')", "csv.get_dialect('mine').delimiter == ';'"),
-        ("sklearn", "sklearn.set_config(display='text')", "sklearn.get_config()['display'] == 'text'"),
-        ("decimal", "decimal.getcontext().prec = 5", "decimal.getcontext().prec == 5"),
-        (
-            "decimal",
-            "decimal.getcontext().traps[decimal.Inexact] = True",
-            "decimal.getcontext().traps[decimal.Inexact] and not decimal.getcontext().traps[decimal.Rounded]",
-        ),
-        ("locale", "locale.setlocale(locale.LC_ALL, 'C.UTF-8')", "locale.setlocale(locale.LC_TIME) == 'C.UTF-8'"),
-        ("sys", "sys.set_int_max_str_digits(0)", "sys.get_int_max_str_digits() == 0"),
-        ("os", "os.environ['MODE'] = 'x'", "os.environ['MODE'] == 'x'"),
-        ("os", "os.environ['TZ'] = 'UTC-9'", "__import__('time').timezone == -9 * 3600"),
-        ("warnings", "warnings.simplefilter('error')", "warnings.filters[0][0] == 'error'"),
     ],
-)
-def test_options_of_a_library_go_and_come(library, change, shown):
-    pytest.importorskip(library)
-    (changed,) = in_a_run(f"import {library}; {change}", {})
+}
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_options_of_libraries_go_and_come(kind):
+    rows = [row for row in OPTIONS[kind] if find_spec(row[0].partition(".")[0])]
+    if not rows:
+        pytest.skip("is not installed")
+    libraries = {library for library, _, _ in rows}
+    imports = "\n".join(f"import {library}" for library in libraries)
+    (changed,) = in_a_run("\n".join([imports, *(change for _, change, _ in rows)]), {})
     states = json.loads(changed)
-    assert library in states  # importing it may have changed others
-    assert in_a_run(f"import {library}; print({shown})", states)[0] in {"True", "%(message)s"}
+    assert libraries <= states.keys()  # importing them may have changed others
+    shown = "\n".join(f"print({shown})" for _, _, shown in rows)
+    assert in_a_run(f"{imports}\n{shown}", states)[: len(rows)] == ["True"] * len(rows)
+
+
+def test_a_library_is_imported_no_further_than_the_code_does():
+    pytest.importorskip("plotly")
+    printed, _ = in_a_run("import plotly.io, plotly.express\nprint('plotly.io._renderers' in sys.modules)", {})
+    assert printed == "False"
 
 
 def test_a_variable_of_the_environment_that_a_run_deletes_is_deleted_here(monkeypatch):
