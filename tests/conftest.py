@@ -11,6 +11,7 @@ import signal
 import sys
 import webbrowser
 from functools import cache, cached_property, partial
+from inspect import Signature, signature
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -160,6 +161,32 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {item.path.stem}"))
     marks = ("xdist_group", "timeout")
     items.sort(key=lambda item: (item.path.parent != UI, *(item.get_closest_marker(mark) is None for mark in marks)))
+
+
+def for_each(rows, name=str):
+    """Let one test check all rows, and name those that fail: a test for each takes ten times what its check does.
+
+    The check takes a row first, and fixtures. One row that its ``pytest.skip`` leaves out is passed over.
+    """
+
+    def decorate(check):
+        def test(**fixtures):
+            failed = []
+            for row in rows:
+                try:
+                    check(row, **fixtures)
+                except pytest.skip.Exception:
+                    continue
+                except Exception as error:  # noqa: BLE001 (told below, with those of the others)
+                    failed.append(f"{name(row)}: {type(error).__name__}: {error}")
+            assert not failed, "\n".join(failed)
+
+        _, *fixtures = signature(check).parameters.values()
+        test.__name__, test.__doc__, test.__module__ = check.__name__, check.__doc__, check.__module__
+        test.__signature__ = Signature([row.replace(kind=row.KEYWORD_ONLY) for row in fixtures])
+        return test
+
+    return decorate
 
 
 class Clicker(webbrowser.BaseBrowser):

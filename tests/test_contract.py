@@ -11,6 +11,7 @@ from typing import Union, get_args, get_origin
 import httpx
 import jsonschema
 import pytest
+from conftest import for_each
 from localcloud.conftest import description
 from pydantic import BaseModel, TypeAdapter
 
@@ -43,7 +44,7 @@ CALLS = {
 }
 
 OURS = [endpoint for endpoint in ENDPOINTS if endpoint.function.__module__.startswith("lk_jupyter.")]
-every_endpoint = pytest.mark.parametrize("endpoint", OURS, ids=lambda endpoint: endpoint.title)
+every_endpoint = for_each(OURS, lambda endpoint: endpoint.title)
 
 
 # Reading schemas

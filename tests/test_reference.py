@@ -8,12 +8,14 @@ import inspect
 import re
 import time
 from dataclasses import fields, is_dataclass
+from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
 import nbformat
 import pytest
+from conftest import for_each
 from nbformat.v4 import new_code_cell, new_notebook
 from pydantic import BaseModel
 
@@ -106,17 +108,14 @@ def test_the_example_of_a_group_of_operations_runs(name, known, client):
         client.inference.stop(StopDeploymentRequest(deployment_id=names["deployment"]))
 
 
-@pytest.mark.parametrize("name", GROUPS)
+@for_each(GROUPS)
 def test_the_example_of_a_group_calls_each_of_its_operations(name):
     text = _docs.example(GROUPS[name])
     operations = [endpoint.name for endpoint in _docs.operations(GROUPS[name])]
     assert [each for each in operations if not re.search(rf"\.{name}\.{each}\b", text)] == []
 
 
-OPERATIONS = [pytest.param(row, id=row.title) for kind in GROUPS.values() for row in _docs.operations(kind)]
-
-
-@pytest.mark.parametrize("endpoint", OPERATIONS)
+@for_each([row for kind in GROUPS.values() for row in _docs.operations(kind)], lambda row: row.title)
 def test_an_operation_has_described_arguments_and_errors_that_exist(endpoint):
     assert [row.name for row, text in _docs.arguments(endpoint) if not text] == []
     assert [name for name in _docs.raised(endpoint) if not hasattr(errors, name)] == []
@@ -129,7 +128,7 @@ def test_the_operations_that_need_credits_are_known_to_spend():
     assert "Execution.get" not in spending
 
 
-@pytest.mark.parametrize("kind", _docs.models(), ids=lambda kind: kind.__name__)
+@for_each(_docs.models())
 def test_a_model_of_the_client_says_what_it_is(kind):
     assert kind.__doc__
     assert kind.__doc__ != BaseModel.__doc__
@@ -152,16 +151,13 @@ def test_the_examples_of_a_public_name_run(name, known, request, monkeypatch, tm
                 run_examples(text, {**names, "session": session}, owner)
 
 
-MEMBERS = [
-    pytest.param(part, _docs.PUBLIC[name], id=owner)
-    for name, thing in _docs.PUBLIC.items()
-    for owner, part in _docs.parts(name, thing)
-]
+MEMBERS = [(owner, part, thing) for name, thing in _docs.PUBLIC.items() for owner, part in _docs.parts(name, thing)]
 
 
-@pytest.mark.parametrize(("part", "thing"), MEMBERS)
-def test_a_public_name_says_what_it_takes_and_returns_and_shows_it(part, thing, request):
-    said, name = inspect.getdoc(part) or "", request.node.callspec.id.rpartition(".")[2]
+@for_each(MEMBERS, itemgetter(0))
+def test_a_public_name_says_what_it_takes_and_returns_and_shows_it(member):
+    owner, part, thing = member
+    said, name = inspect.getdoc(part) or "", owner.rpartition(".")[2]
     assert said
     assert [
         argument for argument in _docs.takes(part) if not re.search(rf"^ {{4}}{argument}: ", said, re.MULTILINE)
@@ -197,14 +193,14 @@ PLAIN |= {"Connection", "CostIs", "Point", "StreamEvent"}
 
 def test_a_class_that_a_public_name_returns_is_public_too():
     known = PLAIN | {*_docs.PUBLIC, *(kind.__name__ for kind in [*_docs.models(), *GROUPS.values()])}
-    rows = {member.id: set(re.findall(r"\b[A-Z]\w+", _found(member.values[0]))) - known for member in MEMBERS}
+    rows = {owner: set(re.findall(r"\b[A-Z]\w+", _found(part))) - known for owner, part, _ in MEMBERS}
     assert {name: missing for name, missing in rows.items() if missing} == {}
 
 
 DATA = [name for name, thing in _docs.PUBLIC.items() if inspect.isclass(thing) and is_dataclass(thing)]
 
 
-@pytest.mark.parametrize("name", DATA)
+@for_each(DATA)
 def test_the_fields_of_a_public_class_are_described(name):
     said = inspect.getdoc(_docs.PUBLIC[name])
     assert [field.name for field in fields(_docs.PUBLIC[name]) if f"``{field.name}``" not in said] == []

@@ -110,15 +110,19 @@ HOMES = {
 }
 
 
-@pytest.mark.parametrize("home", HOMES)
-def test_a_log_is_complete_whatever_the_home(user, locked, home):
+#: Each home has an output of an encoding, so that one process shows both.
+ENCODINGS = ["utf-8", "ascii", "latin-1", "utf-16", "utf-8", "utf-8"]
+
+
+@pytest.mark.parametrize(("home", "encoding"), [*zip(HOMES, ENCODINGS, strict=True)])
+def test_a_log_is_complete_whatever_the_home_and_the_encoding_of_the_output(user, locked, home, encoding):
     command = user.command("session.ipy", IPY)
     if "space" in home:
         (user.folder / "Zoë Müller 日本").mkdir()
-    done = user.run(command, **HOMES[home](user, locked))
-    assert complete(done)
-    assert b"kept 60" in done.stdout
-    temporary = re.findall(r"They are in (\S+) until this process ends.*LK_LOG_DIR", done.stderr.decode())
+    done = user.run(command, PYTHONIOENCODING=encoding, **HOMES[home](user, locked))
+    assert complete(done, encoding)
+    assert "kept 60" in done.stdout.decode(encoding)
+    temporary = re.findall(r"They are in (\S+) until this process ends.*LK_LOG_DIR", done.stderr.decode(encoding))
     assert len(temporary) == (home in {"read-only", "missing in a read-only folder", "a file"})
     assert not any(map(os.path.exists, temporary))
 
@@ -145,24 +149,17 @@ def test_what_a_read_only_home_cannot_keep_is_refused_in_words(user, locked):
 
 def test_a_script_needs_no_folder_that_it_can_write_to(user, locked):
     command = user.command("script.py", SCRIPT)
-    assert complete(user.run(command, cwd=locked))
     assert complete(user.run(command, cwd=locked, HOME=str(locked)))
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-16"])
-def test_a_log_is_complete_in_an_output_of_any_encoding(user, encoding):
-    assert complete(user.run(user.command("session.ipy", IPY), PYTHONIOENCODING=encoding), encoding)
-
-
-@pytest.mark.parametrize("name", ["script.py", "session.ipy"])
-def test_a_closed_stdin_is_no_trouble(user, name):
-    command = user.command(name, SCRIPT if name.endswith(".py") else IPY)
+def test_a_closed_stdin_is_no_trouble(user):
+    command = user.command("session.ipy", IPY)
     assert complete(user.run(["sh", "-c", 'exec "$@" <&-', "sh", *command]))
 
 
-def test_a_script_with_a_closed_stdout_ends_well(user):
+def test_a_script_with_a_closed_stdin_and_stdout_ends_well(user):
     command = user.command("script.py", SCRIPT + "open('done', 'w').close()")
-    done = user.run(["sh", "-c", 'exec "$@" >&-', "sh", *command])
+    done = user.run(["sh", "-c", 'exec "$@" <&- >&-', "sh", *command])
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert (user.folder / "done").exists()
 

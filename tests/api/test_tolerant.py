@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Union, get_args, get_origin
 
 import pytest
+from conftest import for_each
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, RootModel, TypeAdapter
@@ -129,7 +130,7 @@ def test_every_model_takes_its_optional_fields_missing_or_null_and_unknown_ones_
     model.model_validate(content)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+@for_each(MODELS)
 def test_every_model_takes_the_least_that_it_may_hold(model):
     if issubclass(model, RootModel):
         pytest.skip("it is a bare list or map")
@@ -160,7 +161,7 @@ IDENTIFYING = {
 }
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+@for_each(MODELS)
 def test_a_model_requires_only_what_identifies_a_thing_or_is_the_answer(model):
     required = {name for name, field in model.model_fields.items() if field.is_required()}
     lists = {name for name in required if get_origin(model.model_fields[name].annotation) is list}

@@ -71,6 +71,7 @@ def test_output_comes_while_a_stack_runs_and_abort_kills_it(api, image):
     assert (ended(api, run)["status"], left_of(run)) == ("aborted", "")
 
 
+@pytest.mark.nightly  # by day a container does
 def test_stop_lets_services_say_goodbye(api, image):
     patient = "trap 'echo bye; exit 0' TERM; echo up; while true; do sleep 0.1; done"
     run = start(api, stack(image, one=patient), graceful_timeout=5)
@@ -81,6 +82,7 @@ def test_stop_lets_services_say_goodbye(api, image):
     assert "bye" in record["combined_output"]
 
 
+@pytest.mark.nightly  # by day that of a container
 def test_the_time_limit_ends_a_stack(api, image):
     run = start(api, stack(image, one="sleep 600"), timeout=1)
     assert (ended(api, run)["status"], left_of(run)) == ("timeout", "")

@@ -61,7 +61,7 @@ def start(cloud, network):
     return run
 
 
-@pytest.mark.parametrize("kill_after", [1, 500, 12 * MIB])
+@pytest.mark.parametrize("kill_after", [pytest.param(1, marks=pytest.mark.nightly), 500, 12 * MIB])
 def test_an_upload_that_was_killed_goes_on_and_leaves_nothing_unfinished(start, watched, big, uploads, kill_after):
     key = f"rs/killed-{kill_after}"
     start("put", big, key, kill_after)
@@ -109,9 +109,10 @@ def _content(folder):
 
 
 KILLS = [random.Random(2026).randrange(100_000, 2_000_000), random.Random(5).randrange(4 * MIB, 18 * MIB)]
+EARLY, LATE = (pytest.param(kill, marks=pytest.mark.nightly) for kill in KILLS)
 
 
-@pytest.mark.parametrize("kill_after", KILLS)
+@pytest.mark.parametrize("kill_after", [KILLS[0], LATE])
 def test_a_folder_whose_sync_up_was_killed_goes_on_with_what_is_missing(start, watched, folder, uploads, kill_after):
     to = f"rs/sync-up-{kill_after}"
     assert start("sync up", folder, to, kill_after) < 0
@@ -123,7 +124,7 @@ def test_a_folder_whose_sync_up_was_killed_goes_on_with_what_is_missing(start, w
     assert uploads() == []
 
 
-@pytest.mark.parametrize("kill_after", KILLS)
+@pytest.mark.parametrize("kill_after", [EARLY, KILLS[1]])
 def test_a_folder_whose_sync_down_was_killed_goes_on_and_has_no_half_file(start, watched, folder, tmp_path, kill_after):
     at, back, wanted = f"rs/sync-down-{kill_after}", tmp_path / "back", _content(folder)
     watched.sync(folder, f"lk://{at}")
@@ -252,15 +253,15 @@ def test_small_requests_wait_for_a_network_that_comes_back(network, watched):
 
 
 def test_a_download_waits_longer_than_a_dozen_quick_tries_would(network, watched, tmp_path):
-    watched.put(LONG, "rs/waits")
+    watched.put(CONTENT, "rs/waits")
     network.down = 0
     network.cut_down_after, network.back_after = 12 * MIB, 7
     watched.get("rs/waits", tmp_path / "waits")
-    assert (tmp_path / "waits").read_bytes() == LONG
+    assert (tmp_path / "waits").read_bytes() == CONTENT
 
 
 def test_an_interrupt_takes_an_upload_back_at_once(watched, tmp_path, uploads):
-    many_parts = CONTENT * 10  # so that the first ones are told of before the last one is sent
+    many_parts = CONTENT * 6  # so that the first ones are told of before the last one is sent
     (tmp_path / "large").write_bytes(many_parts)
     sent = []
 

@@ -35,7 +35,7 @@ class LkFixtures(abstract.AbstractFixtures):
 
 
 class TestCopy(abstract.AbstractCopyTests, LkFixtures):
-    pass
+    test_copy_glob_edge_cases = pytest.mark.nightly(abstract.AbstractCopyTests.test_copy_glob_edge_cases)
 
 
 def _suite(name):

@@ -129,7 +129,7 @@ SEEDS = sorted(
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_text_keeps_its_reader_busy(seed, home):
     without_secrets("eyJ.")
-    for end in ("", " ", "T3BlbkFJ", ".eyJ"):
+    for end in ("", " ", "T3BlbkFJ.eyJ"):
         text = (seed * 30_000)[:30_000] + end
         assert cpu_seconds(lambda text=text: hide(text), limit=0.3) < 0.3
 

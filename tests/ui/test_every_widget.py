@@ -5,7 +5,6 @@ import re
 
 import nbformat
 import pytest
-from nbconvert import HTMLExporter
 from patience import PATIENCE
 from playwright.sync_api import expect
 from storage.between import Network
@@ -193,6 +192,8 @@ def _is_view(output):
 
 def exported_whole(saved):
     """Check that each widget was left in every form, and that an export, which has no kernel, shows it so."""
+    from nbconvert import HTMLExporter  # noqa: PLC0415 (each process that collects the tests would import it)
+
     for cell, words in cells_and_words():
         (left,) = (output["data"] for output in saved.cells[cell].outputs if _is_view(output))
         assert {"text/plain", "text/html", "image/png"} <= set(left)

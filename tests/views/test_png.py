@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from io import BytesIO
 
-import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
@@ -26,6 +25,8 @@ HEAD = "State  ✓ completed\nepoch 1: 雪 $z$ \x1b"
 
 @pytest.mark.parametrize("draw", [lambda: plots([METRICS], HEAD), lambda: bars(PARTS, HEAD)])
 def test_a_plot_is_the_same_in_any_thread_and_style_and_leaves_none_of_either(draw):
+    import matplotlib.pyplot as plt  # noqa: PLC0415 (half a second, in each process that collects the tests)
+
     plain, opened = draw(), plt.get_fignums()
     with plt.style.context("dark_background"), ThreadPoolExecutor(1) as thread:
         before = dict(plt.rcParams)

@@ -5,7 +5,6 @@ import sys
 import time
 from datetime import datetime, timedelta, timezone
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from patience import PATIENCE
@@ -134,6 +133,8 @@ def test_a_plot_without_samples_says_when_they_come():
 
 def test_an_open_figure_is_not_left_behind():
     FULL.plot()
+    import matplotlib.pyplot as plt  # noqa: PLC0415 (half a second, in each process that collects the tests)
+
     assert plt.get_fignums() == []
 
 

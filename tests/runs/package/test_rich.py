@@ -170,7 +170,7 @@ def test_figures_are_shown_at_plt_show_and_at_the_end(run):
         assert figure["text/plain"] == "<Figure size 640x480 with 1 Axes>"
 
 
-@pytest.mark.parametrize("backend", ["svg", "agg"])
+@pytest.mark.parametrize("backend", ["svg", pytest.param("agg", marks=pytest.mark.nightly)])
 def test_plt_show_shows_figures_of_every_backend(run, backend):
     plot = "import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()\nprint(plt.get_fignums())"
     figure, text = run(f"import matplotlib\nmatplotlib.use({backend!r})\n{plot}").shown
@@ -219,16 +219,16 @@ def test_ipythons_display_objects_show_through_ours(run):
         ("!echo hi", "hi\r\n"),
         ("name = 'you'\n!echo {name} $name $$HOME_", "you you\r\n"),
         ("files = !ls cell.py\nprint(files)", "['cell.py']\n"),
-        ("%cd .\n", ""),
+        pytest.param("%cd .\n", "", marks=pytest.mark.nightly),
         ("%env LK_TRY=1\nimport os; print(os.environ['LK_TRY'])", "env: LK_TRY=1\n1\n"),
         ("%%bash\necho one\necho two", "one\ntwo\n"),
         ("%%writefile note.txt\nhello", "Writing note.txt\n"),
-        ("%%script cat\nthrough", "through\n"),
-        ("%%python\nprint('in another')", "in another\n"),
+        pytest.param("%%script cat\nthrough", "through\n", marks=pytest.mark.nightly),
+        pytest.param("%%python\nprint('in another')", "in another\n", marks=pytest.mark.nightly),
         ("%mkdir made\n%ls -d made", "made/\r\n"),
         ("!echo 'print(n)' > other.py\nn = 4\n%run -i other.py", "4\n"),
         ("%%capture kept\nprint('no')", ""),
-        ("%load_ext autoreload\n%autoreload 2\n%matplotlib inline", ""),
+        pytest.param("%load_ext autoreload\n%autoreload 2\n%matplotlib inline", "", marks=pytest.mark.nightly),
         ("import asyncio\nawait asyncio.sleep(0)\nprint('awaited')", "awaited\n"),
         ("!exit 3\nprint(_exit_code)", "3\n"),
     ],

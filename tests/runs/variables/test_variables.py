@@ -68,26 +68,33 @@ def bundle_of(session, namespace, **options):
 # From end to end
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        {"größe": (1, {2.5}), "none": None},
-        pd.DataFrame({"a": [1.5, None], "t": ["x", "ü"], "z": pd.date_range("2026", periods=2, tz="Europe/Berlin")}),
-        pd.Series(MEGABYTES, name="large"),
-        pl.DataFrame({"a": [1, None], "b": ["x", "y"]}),
-        pa.table({"a": [1, None]}),
-        MEGABYTES.reshape(2, -1).T,
-        "ü" * 2_000_000,
-    ],
-    ids=["plain", "frame", "large series", "polars", "arrow", "array", "text"],
-)
-def test_a_value_goes_there_and_comes_back(session, value):
-    back = run(session, "same = value", inputs={"value": value}, outputs=["same"]).outputs()["same"]
-    assert type(back) is type(value)
-    if isinstance(value, (pd.DataFrame, pd.Series, pl.DataFrame, pa.Table)):
-        assert back.equals(value)
-    else:
-        assert np.array_equal(back, value) if isinstance(value, np.ndarray) else back == value
+VALUES_OF_EACH_KIND = {
+    "plain": {"größe": (1, {2.5}), "none": None},
+    "frame": pd.DataFrame(
+        {"a": [1.5, None], "t": ["x", "ü"], "z": pd.date_range("2026", periods=2, tz="Europe/Berlin")}
+    ),
+    "large_series": pd.Series(MEGABYTES, name="large"),
+    "polars": pl.DataFrame({"a": [1, None], "b": ["x", "y"]}),
+    "arrow": pa.table({"a": [1, None]}),
+    "array": MEGABYTES.reshape(2, -1).T,
+    "arrays": [MEGABYTES[:1000] + n for n in range(20)],
+    "text": "ü" * 2_000_000,
+}
+
+
+def test_values_of_each_kind_go_there_and_come_back(session):
+    names = [f"same_{kind}" for kind in VALUES_OF_EACH_KIND]
+    code = "\n".join(f"same_{kind} = {kind}" for kind in VALUES_OF_EACH_KIND)
+    out = run(session, code, inputs=VALUES_OF_EACH_KIND, outputs=names).outputs()
+    for kind, value in VALUES_OF_EACH_KIND.items():
+        back = out[f"same_{kind}"]
+        assert type(back) is type(value)
+        if isinstance(value, (pd.DataFrame, pd.Series, pl.DataFrame, pa.Table)):
+            assert back.equals(value)
+        elif isinstance(value, list):
+            assert all(map(np.array_equal, back, value))
+        else:
+            assert np.array_equal(back, value) if isinstance(value, np.ndarray) else back == value
 
 
 def test_the_code_can_change_what_came_and_here_it_stays(session):
@@ -100,23 +107,12 @@ def test_the_code_can_change_what_came_and_here_it_stays(session):
     out["frame"].loc[1, "a"] = 5
 
 
-def test_two_names_of_one_object_stay_one(session):
+def test_two_names_of_one_object_stay_one_and_names_may_be_in_any_alphabet(session):
     shared = [1]
-    out = run(session, "a.append(2)\nc = b", inputs={"a": shared, "b": shared}, outputs=["a", "c"]).outputs()
-    assert out["a"] == [1, 2]
+    inputs = {"a": shared, "b": shared, "größe": 3}
+    out = run(session, "a.append(2)\nc = b\ngröße *= 2", inputs=inputs, outputs=["a", "c", "größe"]).outputs()
+    assert (out["a"], out["größe"]) == ([1, 2], 6)
     assert out["c"] is out["a"]
-
-
-def test_names_may_be_in_any_alphabet(session):
-    assert run(session, "größe *= 2", inputs={"größe": 3}, outputs=["größe"]).outputs() == {"größe": 6}
-
-
-def test_several_large_and_small_values_at_once(session):
-    values = {"big": MEGABYTES, "also": [MEGABYTES[:1000] + n for n in range(20)], "small": {"n": 1}}
-    back = run(session, "pass", inputs=values, outputs=list(values)).outputs()
-    assert np.array_equal(back["big"], MEGABYTES)
-    assert all(map(np.array_equal, back["also"], values["also"]))
-    assert back["small"] == {"n": 1}
 
 
 def test_what_comes_back_is_cut_into_slots_and_put_together(session, monkeypatch):
@@ -400,28 +396,25 @@ def test_state_of_a_run_is_found_again_by_who_has_its_journal(session, cloud):
         assert other.get(started.execution_id).outputs() == {"items": [1, 2]}
 
 
-@pytest.mark.parametrize("what", ["message", "leaf"])
-def test_a_member_who_forges_the_state_of_a_run_changes_nothing_here(session, what, tmp_path):
+def test_a_member_who_forges_the_state_of_a_run_changes_nothing_here(session, tmp_path):
     started = run(session, "x = big * 2\nitems.append(1)", inputs={"big": MEGABYTES, "items": []}, carry=True)
     token = started.bundle.token
     assert sorted(started.outputs()) == ["items", "x"]
-    if what == "leaf":
-        slot = bucket.returned_key(token, 0)
-        session.storage.put(bytes(session.storage.info(slot).size), slot)
-        out = started.outputs()
-        assert dict(out) == {"items": [1]}  # which is in the message
-        assert CHANGED in out.missing["x"]
-    else:
-        stream = pickle.dumps(Evil(tmp_path / "ran"), 3)
-        entry = {"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}
-        told = {"entries": [entry], "stream": 0, "nodes": [], "versions": {}, "texts": {}}
-        told.update(refused={}, sizes={}, gone=["items"], ambient={"random": _lk_codec.as_text(lambda s: s(stream))})
-        leaves = [{"v": _lk_codec.as_text(lambda sink: sink(stream)), "size": len(stream)}]
-        forged = json.dumps({"values": {}, "leaves": leaves, "refused": {}, "carry": told})
-        session.storage.put(forged.encode(), bucket.returned_key(token, "values"))
-        out = started.outputs()
-        assert dict(out) == {}
-        assert CHANGED in out.missing["state"]
+    slot = bucket.returned_key(token, 0)
+    session.storage.put(bytes(session.storage.info(slot).size), slot)
+    out = started.outputs()
+    assert dict(out) == {"items": [1]}  # which is in the message
+    assert CHANGED in out.missing["x"]
+    stream = pickle.dumps(Evil(tmp_path / "ran"), 3)
+    entry = {"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}
+    told = {"entries": [entry], "stream": 0, "nodes": [], "versions": {}, "texts": {}}
+    told.update(refused={}, sizes={}, gone=["items"], ambient={"random": _lk_codec.as_text(lambda s: s(stream))})
+    leaves = [{"v": _lk_codec.as_text(lambda sink: sink(stream)), "size": len(stream)}]
+    forged = json.dumps({"values": {}, "leaves": leaves, "refused": {}, "carry": told})
+    session.storage.put(forged.encode(), bucket.returned_key(token, "values"))
+    out = started.outputs()
+    assert dict(out) == {}
+    assert CHANGED in out.missing["state"]
     assert not (tmp_path / "ran").exists()
 
 
@@ -759,17 +752,11 @@ def test_auto_requirements_name_what_a_pickled_value_needs(session):
     assert "scikit-learn" in {line.partition("==")[0] for line in package.request.requirements_content.split()}
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        ("x = [lambda: show]\nimport _lk_show as show", "x[0] holds an output of the run, which cannot leave it"),
-        ("import ipywidgets\nx = ipywidgets.IntSlider()", "x is a widget, which belongs to the kernel that made it"),
-    ],
-    ids=["within a function", "widget"],
-)
-def test_what_belongs_to_the_run_is_named_and_no_package_is_asked_for(session, code, reason):
-    out = run(session, code, outputs=["x"], pickle=True, rich=True).outputs()
-    assert out.missing["x"].startswith(reason)
+def test_what_belongs_to_the_run_is_named_and_no_package_is_asked_for(session):
+    code = "import ipywidgets\nx = [lambda: show]\nimport _lk_show as show\ny = ipywidgets.IntSlider()"
+    out = run(session, code, outputs=["x", "y"], pickle=True, rich=True).outputs()
+    assert out.missing["x"].startswith("x[0] holds an output of the run, which cannot leave it")
+    assert out.missing["y"].startswith("y is a widget, which belongs to the kernel that made it")
 
 
 # Pieces
