@@ -83,5 +83,5 @@ class Addresses(RunObserver):
         if self._left_out:
             first, *others = self._left_out
             more = f" and {len(others)} more" if others else ""
-            text = f"Too large to upload with the cell: {first}{more}. The run doesn't list them. Add --files {first}"
+            text = f"The run doesn't list {first}{more}: too large, or seems to contain a secret. Add --files {first}"
             self.notices.append(Notice(text, WARNING))

@@ -45,7 +45,7 @@ from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import PREFIX, SCRIPT, Cell, RemoteModule, shipped_files
 from lk_jupyter.runs.package.rich import rich_part
 from lk_jupyter.runs.variables.payload import VariablePayload
-from lk_jupyter.text.secrets import SecretFinding
+from lk_jupyter.text.secrets import SecretFinding, find
 from lk_jupyter.text.units import credits_label, size_label
 
 #: Bytes of a file that goes along because the code names it, and characters of such a name.
@@ -88,7 +88,7 @@ class Bundle:
     ``parcel`` has the variables that it brings, and the names of the variables that it sends back.
     The cell shows the addresses of ``ports``. ``hidden`` are the words of the request that are stored nowhere.
     ``phases`` is phase → seconds that it has taken so far.
-    ``left_out`` are files of a folder that the code lists, which are too large to go along.
+    ``left_out`` are files of a folder that the code lists, which are too large or seem to hold a secret.
     """
 
     source: Source
@@ -329,7 +329,8 @@ def _named_files(
     texts = _texts(tree, parcel)
     named = [*sorted(texts), *(f"{place}/{text}" for place in _folders_in(texts, folder) for text in sorted(texts))]
     left = _BINARY_FILE
-    for name in [*map(escape, [*named, *listed]), *sorted(_patterns(tree))]:
+    safe = [key for key, path in listed.items() if not _holds_secret(path)]
+    for name in [*map(escape, [*named, *safe]), *sorted(_patterns(tree))]:
         with suppress(OSError, ValueError, UsageError):
             for match in sorted(glob(name, root_dir=folder))[:_MATCHES]:  # noqa: PTH207 (relative to the folder)
                 path, key = folder / match, _near_key(Path(match), folder)
@@ -338,6 +339,13 @@ def _named_files(
                     found[key] = path
                     left -= size
     return found
+
+
+def _holds_secret(path: Path) -> bool:
+    """Whether a small file seems to hold a secret; if the code only lists it, it is left out without a question."""
+    with suppress(OSError, ValueError):
+        return path.is_file() and path.stat().st_size <= _NAMED_FILE and bool(find(path.read_text(encoding="utf-8")))
+    return False
 
 
 def _functions_in(parcel: VariablePayload) -> Iterator[ast.stmt]:

@@ -314,12 +314,13 @@ def test_a_cell_takes_the_files_along_that_it_names_and_no_others(carried, code,
     assert carried(code) == names
 
 
-def test_files_of_a_listed_folder_that_are_too_large_are_named(carried, tmp_path):
+def test_files_of_a_listed_folder_that_are_too_large_or_hold_a_secret_are_named(carried, tmp_path):
     (tmp_path / "work" / "large.csv").write_bytes(b"1" * 1_000_001)
+    (tmp_path / "work" / "login.txt").write_text("ghp_" + "a1B2c3D4e5F6" * 3)
     parcel = VariablePayload(settings={"carry": 1}, origin=Origin({}, {}, {}))
     source = Source("!ls", "cell.py", 1, tmp_path / "work")
     made = bundle(source, RunOptions(rich=True), A100, Limits(60, 600), parcel=parcel)
-    assert (made.left_out, made.rest["folders"], "a_b" in made.uploads) == (("large.csv",), ["data"], True)
+    assert (made.left_out, made.rest["folders"], "a_b" in made.uploads) == (("large.csv", "login.txt"), ["data"], True)
 
 
 def test_a_function_or_class_takes_the_files_along_that_it_opens(carried):
