@@ -350,9 +350,11 @@ def test_frames_that_make_no_sense_do_no_harm(kernel):
 
 
 def test_binary_files_come_along_where_the_cell_names_them_or_is_given_them(kernel):
-    kernel.run("from pathlib import Path\nPath('kept.bin').write_bytes(bytes(range(256)))")
-    cell = kernel.run("%%lk_run --carry\nimport os\nprint(len(open('kept.bin', 'rb').read()), os.listdir())")
-    assert cell.text == "256 ['kept.bin']\n"
+    kernel.run(
+        "from pathlib import Path\nfor name in 'kept.bin', 'other.dat': Path(name).write_bytes(bytes(range(256)))"
+    )
+    cell = kernel.run("%%lk_run --carry\nprint(len(open('kept.bin', 'rb').read()), Path('other' + '.dat').exists())")
+    assert cell.text == "256 False\n"
     kernel.run("place = Path('images') / 'first'\nplace.mkdir(parents=True)")
     cell = kernel.run("%%lk_run --carry\nprint((place / 'a.txt').write_text('kept'), end=' ')")
     assert cell.text == "4 "
