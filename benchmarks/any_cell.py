@@ -256,7 +256,10 @@ def _error(content: dict[str, Any]) -> str:
 
 
 def _probe(kernel: Kernel) -> dict[str, Any]:
-    texts = [content["text"] for _, content in kernel.messages_of(PROBE) if content.get("name") == "stdout"]
+    messages = kernel.messages_of(PROBE)
+    texts = [content["text"] for _, content in messages if content.get("name") == "stdout"]
+    if not texts:
+        raise RuntimeError(f"the variables cannot be told: {messages}")
     state: dict[str, Any] = json.loads("".join(texts).splitlines()[-1])
     return state
 
