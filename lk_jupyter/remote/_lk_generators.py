@@ -20,6 +20,9 @@ BEGINS, ENDED = "begins", "ended"
 _VARIED, _KEYWORDS = 0x04, 0x08
 _ANY = _VARIED | _KEYWORDS
 
+#: Pythons of which it was seen that code may be made this way: in others such code could end the process.
+_SEEN = ((3, 11), (3, 12), (3, 13))
+
 #: What a generator expression names the iterator of its first loop.
 _LOOPED = ".0"
 
@@ -265,6 +268,8 @@ def _first_variable():
 @functools.lru_cache(maxsize=1)
 def _works():
     """Whether this Python can continue at a ``yield``, as seen of one generator."""
+    if sys.implementation.name != "cpython" or sys.version_info[:2] not in _SEEN:
+        return False
 
     def tried(first):
         total = first

@@ -29,7 +29,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.remote import _lk_carry, _lk_databases
+from lk_jupyter.remote import _lk_carry, _lk_databases, _lk_generators
 from lk_jupyter.runs.variables.payload import pack_state, with_digests
 from lk_jupyter.runs.variables.state import applied, put_here
 
@@ -37,7 +37,9 @@ LIMIT = 1_000_000
 HELD = threading.Lock()
 HELD.acquire()
 RUNS = next(thread for thread in threading.enumerate() if type(thread) is type(threading.main_thread()))
-resumes = pytest.mark.skipif(sys.version_info < (3, 11), reason="a generator cannot be made where it waits")
+resumes = pytest.mark.skipif(
+    sys.version_info[:2] not in _lk_generators._SEEN, reason="a generator cannot be made where it waits"
+)
 NULL = Path(os.devnull).open()  # noqa: SIM115 (an open file)
 
 
@@ -707,6 +709,15 @@ def test_a_generator_travels_from_where_it_waits(body, said, after, notebook):
         found.append(given(value))
         assert there.back(notebook).missing == {}
     assert (found, notebook["holds"][0] is notebook["made"]) == (after, True)
+
+
+def test_a_python_of_which_it_was_not_seen_makes_no_generator_where_it_waits(notebook, monkeypatch):
+    monkeypatch.setattr(_lk_generators, "_SEEN", ())
+    _lk_generators._works.cache_clear()
+    exec("def make():\n    yield 1\n    yield 2\nmade = make()\nnext(made)", notebook)
+    with pytest.raises(UsageError, match="made is a generator, which gives its values only once: make a list of it"):
+        There(notebook, ["made"])
+    _lk_generators._works.cache_clear()
 
 
 @resumes
