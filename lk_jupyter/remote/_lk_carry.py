@@ -638,6 +638,12 @@ class Writer(cloudpickle.Pickler):
         is_made = made is not NotImplemented and made[0] is cloudpickle.cloudpickle._make_skeleton_class
         if is_made and "__slots__" in vars(value) and not issubclass(value, tuple):
             made[1][3]["__slots__"] = vars(value)["__slots__"]
+        if is_made:  # cloudpickle takes what equals an attribute of a base for that one, which may change
+            own = {name: of for name, of in vars(value).items() if not name.startswith("__")}
+            bases = [vars(base) for base in value.__bases__]
+            made[2][0].update(
+                (name, of) for name, of in own.items() if any(base.get(name, own) is of for base in bases)
+            )
         return made
 
     def _needs(self, kind, value):

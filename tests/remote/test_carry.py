@@ -805,6 +805,13 @@ def test_a_database_travels_with_the_rows_that_a_cursor_has_yet_to_give(notebook
         There(notebook, ["file"])
 
 
+def test_an_attribute_that_a_class_has_like_its_base_is_its_own(notebook):
+    exec("class Base:\n    made = 1\nclass Own(Base): pass", notebook)
+    before = _lk_carry.Digests({}).of_any(notebook["Own"])
+    exec("Own.made = Base.made", notebook)
+    assert _lk_carry.Digests({}).of_any(notebook["Own"]) != before
+
+
 def test_what_a_database_in_memory_has_not_committed_travels_too(notebook):
     exec("import sqlite3\nbase = sqlite3.connect(':memory:')\nbase.execute('create table t (a)')", notebook)
     there = There(notebook, ["base"])
