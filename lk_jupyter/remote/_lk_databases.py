@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import weakref
+from contextlib import contextmanager
 from importlib import import_module
 
 _near = (lambda name: import_module("." + name, __package__)) if __package__ else import_module
@@ -51,13 +52,20 @@ def _content_of(database):
     """Return what a database in memory holds; ``serialize`` may give it without what is not committed."""
     if not database.in_transaction:
         return database.serialize()
-    copy, before = import_module("sqlite3").connect(":memory:"), database.row_factory
-    database.row_factory = None
-    try:
+    copy = import_module("sqlite3").connect(":memory:")
+    with _plain_rows(database):
         copy.executescript("".join(database.iterdump()))
-    finally:
-        database.row_factory = before
     return copy.serialize()
+
+
+@contextmanager
+def _plain_rows(reader):
+    """Let a connection or a cursor give rows as tuples meanwhile."""
+    before, reader.row_factory = reader.row_factory, None
+    try:
+        yield
+    finally:
+        reader.row_factory = before
 
 
 def reduced(value):
@@ -80,10 +88,9 @@ def _waiting_rows(cursor):
     reason = "has rows that were not read: read them in the cell that asks for them, such as by fetchall()"
     if __package__ and _given_rows.get(cursor) is not statement:
         raise _carry.Refused(reason)
-    names, before = [column[0] for column in cursor.description], cursor.row_factory
-    cursor.row_factory = None
-    rows = cursor.fetchall()
-    cursor.row_factory = before
+    names = [column[0] for column in cursor.description]
+    with _plain_rows(cursor):
+        rows = cursor.fetchall()
     if rows:
         _fill_cursor(cursor, [names, rows])
     if not rows or len(rows) * len(names) > _WAITING:
