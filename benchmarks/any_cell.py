@@ -28,8 +28,10 @@ from figures import Figure
 from kernel import Kernel, running_kernel
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
 
 import lk_jupyter
+from lk_jupyter.code.imports import imported_names
 from lk_jupyter.code.ipython import as_python
 from lk_jupyter.kernels import specs
 from lk_jupyter.localcloud import launch
@@ -103,9 +105,10 @@ def _whole(paths: list[Path]) -> Iterator[Figure]:
             for path in paths:
                 place = Path(folder, path.stem)
                 here, there = _executed(path, place / "here"), _executed(path, place / "there", name)
-                kernel.messages_of(f"%cd -q {_written(path, place / 'sent').parent}")
+                nbformat.write(_book(path), place / "book.ipynb")
+                kernel.messages_of(f"%cd -q {place}")
                 kernel.messages_of("%lk_run_notebook book.ipynb --machine cpu --timeout 600")
-                whole = _outputs_of(place / "sent" / "book.out.ipynb")
+                whole = _outputs_in(nbformat.read(place / "book.out.ipynb", as_version=4))
                 for way, found in (("whole", whole), ("remote kernel", there)):
                     for number, (wanted, got) in enumerate(zip_longest(here, found), 1):
                         if wanted != got:
@@ -135,24 +138,19 @@ def _remote_kernel(folder: Path) -> Iterator[str]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _written(path: Path, folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells_of(path)])
-    nbformat.write(book, folder / "book.ipynb")
-    return folder / "book.ipynb"
+def _book(path: Path) -> NotebookNode:
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells_of(path)])
 
 
 def _executed(path: Path, folder: Path, kernel: str = "python3") -> list[list[tuple[str, str]]]:
-    written = _written(path, folder)
-    book = nbformat.read(written, as_version=4)
+    folder.mkdir(parents=True)
+    book = _book(path)
     with suppress(CellExecutionError):
         NotebookClient(book, timeout=600, kernel_name=kernel, resources={"metadata": {"path": folder}}).execute()
-    nbformat.write(book, written)
-    return _outputs_of(written)
+    return _outputs_in(book)
 
 
-def _outputs_of(written: Path) -> list[list[tuple[str, str]]]:
-    book = nbformat.read(written, as_version=4)
+def _outputs_in(book: NotebookNode) -> list[list[tuple[str, str]]]:
     return [_shown([(output.output_type, output) for output in cell.outputs]) for cell in book.cells]
 
 
@@ -163,13 +161,9 @@ def cells_of(path: Path) -> list[str]:
 
 def _absent(path: Path) -> list[str]:
     """Return the packages that a notebook imports and that are not here."""
-    trees = [ast.parse(as_python(cell)) for cell in cells_of(path)]
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
     made = path.read_text(encoding="utf-8")
-    roots = {name.partition(".")[0] for name in names}
-    return sorted(name for name in roots if find_spec(name) is None and f"{name}.py" not in made)
+    names = {name for cell in cells_of(path) for name in imported_names(ast.parse(as_python(cell)))}
+    return sorted(name for name in names if find_spec(name) is None and f"{name}.py" not in made)
 
 
 def _notebook(path: Path, cloud: launch.Address, folder: Path) -> Tally:
