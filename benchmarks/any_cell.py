@@ -260,7 +260,13 @@ def _probe(kernel: Kernel) -> dict[str, Any]:
 
 def _of(wanted: dict[str, Any], state: dict[str, Any]) -> str:
     names = sorted(name for name in wanted.keys() | state.keys() if wanted.get(name) != state.get(name))
-    return "; ".join(f"{name}: {wanted.get(name)!s:.90} -> {state.get(name)!s:.90}" for name in names)
+    return "; ".join(_beside(name, str(wanted.get(name)), str(state.get(name))) for name in names)
+
+
+def _beside(name: str, wanted: str, found: str) -> str:
+    """Return two texts from a little before where they begin to differ."""
+    start = max(0, len(os.path.commonprefix([wanted, found])) - 40)
+    return f"{name}: {wanted[start : start + 120]} -> {found[start : start + 120]}"
 
 
 def _shortly(outputs: list[tuple[str, str]]) -> str:

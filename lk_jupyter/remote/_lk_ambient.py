@@ -269,10 +269,10 @@ def _set_inline(module, values):
 
 
 #: Loggers that belong to the process, such as those of its kernel.
-_LOGGERS_OF_PROCESS = re.compile(r"(asyncio|comm|ipykernel|IPKernelApp|jupyter\w*|lk_jupyter|tornado|traitlets)(\.|$)")
+LOGGERS_OF_PROCESS = re.compile(r"(asyncio|comm|ipykernel|IPKernelApp|jupyter\w*|lk_jupyter|tornado|traitlets)(\.|$)")
 
-#: A logger as it begins: its level, whether it is disabled and hands on, and what writes its lines.
-_QUIET = (0, False, True, [])
+#: A logger as it begins: its level, and whether it is disabled and hands on.
+_QUIET = (0, False, True)
 
 
 #: The level up to which no logger writes.
@@ -283,50 +283,20 @@ def _logging(module):
     """Return name → how a logger is set, where that isn't how it begins; the root has no name."""
     known = {"": module.root, **module.root.manager.loggerDict}
     found = {
-        name: (of.level, of.disabled, of.propagate, list(_handlers(name, of).values()))
+        name: (of.level, of.disabled, of.propagate)
         for name, of in known.items()
-        if isinstance(of, module.Logger) and not _LOGGERS_OF_PROCESS.match(name)
+        if isinstance(of, module.Logger) and not LOGGERS_OF_PROCESS.match(name)
     }
     return {_ALL_LOGGERS: module.root.manager.disable, **{name: of for name, of in found.items() if of != _QUIET}}
-
-
-def _handlers(name, logger):
-    """Return what writes the lines of a logger → how; nothing for one of a library, which sets its own."""
-    is_of_library = name.partition(".")[0] in sys.modules and name != "__main__"
-    return {} if is_of_library else {handler: how for handler in logger.handlers if (how := _handler(handler))}
-
-
-def _handler(handler):
-    """Return the stream, level and format of a handler that writes to stdout or stderr; None for others."""
-    form = handler.formatter
-    stream = next(
-        (name for name in ("stdout", "stderr") if getattr(handler, "stream", None) is getattr(sys, name)), None
-    )
-    if (
-        type(handler).__name__ != "StreamHandler"
-        or stream is None
-        or type(form).__name__ not in ("Formatter", "NoneType")
-    ):
-        return None
-    styles = {"PercentStyle": "%", "StrFormatStyle": "{", "StringTemplateStyle": "$"}
-    style = styles.get(type(form._style).__name__) if form else None
-    return stream, handler.level, (form._fmt, form.datefmt, style) if style else None
 
 
 def _set_logging(module, values):
     if _ALL_LOGGERS in values:
         module.disable(values.pop(_ALL_LOGGERS))
-    for name, (level, is_disabled, hands_on, handlers) in values.items():
+    for name, (level, is_disabled, hands_on) in values.items():
         logger = module.getLogger(name or None)
         logger.setLevel(level)
         logger.disabled, logger.propagate = is_disabled, hands_on
-        for old in _handlers(name, logger):
-            logger.removeHandler(old)
-        for stream, least, form in handlers:
-            made = module.StreamHandler(getattr(sys, stream))
-            made.setLevel(least)
-            made.setFormatter(module.Formatter(*form) if form else None)
-            logger.addHandler(made)
 
 
 def _templates(module):
@@ -465,7 +435,7 @@ TABLE = {
         _set_inline,
         lambda _: {"formats": ["png"], "options": {"bbox_inches": "tight"}, "close": True},
     ),
-    "logging": (_logging, _set_logging, lambda _: {"": (30, False, True, []), _ALL_LOGGERS: 0}),
+    "logging": (_logging, _set_logging, lambda _: {"": (30, False, True), _ALL_LOGGERS: 0}),
     "plotly.io": (_templates, _set_templates, None),
     # Plotly imports its renderers when they are first used: they take a second and a half.
     "plotly.io._renderers": (_renderers, _set_renderers, None),

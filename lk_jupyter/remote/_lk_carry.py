@@ -1569,22 +1569,33 @@ def put_attributes(found):
             _set_there.add((of, name))
 
 
+#: Modules of the classes whose instances are handlers of loggers on both sides.
+_OF_HANDLERS = ("__main__", "logging", "logging.handlers")
+
+
 def handlers():
-    """Return name of a logger → its handlers of the notebook's own classes; the root has no name."""
+    """Return name of a logger → the handlers that the notebook has given it; the root has no name."""
     root = getattr(sys.modules.get("logging"), "root", None)
     known = {"": root, **root.manager.loggerDict} if root else {}
     found = {
-        name: [handler for handler in getattr(logger, "handlers", ()) if type(handler).__module__ == "__main__"]
+        name: [handler for handler in getattr(logger, "handlers", ()) if _is_of_notebook(name, handler)]
         for name, logger in known.items()
     }
     return {name: own for name, own in found.items() if own}
+
+
+def _is_of_notebook(name, handler):
+    """Whether the notebook has given this handler to a logger: those of libraries and of the kernel have their own."""
+    of = type(handler).__module__
+    is_of_library = name.partition(".")[0] in sys.modules or _near("_lk_ambient").LOGGERS_OF_PROCESS.match(name)
+    return of == "__main__" or (of in _OF_HANDLERS and (name == "__main__" or not is_of_library))
 
 
 def put_handlers(found):
     """Let loggers have the handlers that they have on the other side."""
     for name in {**handlers(), **found}:
         logger = import_module("logging").getLogger(name or None)
-        logger.handlers[:] = [handler for handler in logger.handlers if type(handler).__module__ != "__main__"]
+        logger.handlers[:] = [handler for handler in logger.handlers if not _is_of_notebook(name, handler)]
         logger.handlers += found.get(name, ())
 
 
@@ -2024,9 +2035,12 @@ class Visit:
         departing.share(list(changed.values()))
         names = {id(self._namespace[name]): name for name in self._came if name in self._namespace}
         seen = set()
-        for name in [*changed, *sorted(self._came - changed.keys())]:
+        for name in [*changed, *sorted(self._came - changed.keys()), *(NAMELESS.keys() - changed.keys())]:
             if name in changed:
                 waiting = [("name", name, changed[name])]
+            elif name in NAMELESS:
+                _quietly(digests.of_any, NAMELESS[name][0]())
+                waiting = []
             else:
                 digests.persistent_id(self._namespace.get(name))
                 waiting = []

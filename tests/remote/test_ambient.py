@@ -49,8 +49,8 @@ OPTIONS = {
     "of Python": [
         (
             "logging",
-            "logging.basicConfig(level=10, format='%(message)s')",
-            "logging.root.handlers[0].formatter._fmt == '%(message)s' and logging.root.level == 10",
+            "logging.basicConfig(level=10)",
+            "logging.root.level == 10",
         ),
         ("logging", "logging.getLogger('app').setLevel(40)", "logging.getLogger('app').level == 40"),
         ("logging", "logging.disable(20)", "not logging.getLogger('other').isEnabledFor(20)"),

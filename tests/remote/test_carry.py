@@ -893,6 +893,31 @@ def test_a_handler_of_the_notebook_hears_its_logger_on_both_sides(notebook):
         log.handlers.clear()
 
 
+def test_lines_that_a_logger_writes_in_a_run_are_read_here(notebook):
+    exec(
+        "import io, logging, logging.handlers\nclass Loud(logging.Formatter):\n"
+        "    def format(self, record): return record.getMessage().upper()\n"
+        "text, log = io.StringIO(), logging.getLogger('of a notebook')\n"
+        "to_text, to_stderr = logging.StreamHandler(text), logging.StreamHandler()\n"
+        "to_text.setFormatter(Loud())\nkept = logging.handlers.MemoryHandler(10)\n"
+        "for one in (to_text, to_stderr, kept): log.addHandler(one)",
+        notebook,
+    )
+    log, text = notebook["log"], notebook["text"]
+    try:
+        there = There(notebook, ["log"])
+        exec("log.warning('one')\nlog.handlers[1].setLevel(40)", there.names)
+        assert there.back(notebook).missing == {}
+        assert (text.getvalue(), notebook["to_stderr"].level, len(notebook["kept"].buffer)) == ("ONE\n", 40, 1)
+        log.handlers[:] = [notebook[name] for name in ("to_text", "to_stderr", "kept")]  # one process has one logger
+        there = There(notebook, ["log", "to_stderr", "to_text"])
+        exec("log.removeHandler(to_stderr)\nlog.warning('two')", there.names)
+        there.back(notebook)
+        assert (text.getvalue(), log.handlers) == ("ONE\nTWO\n", [notebook["to_text"], notebook["kept"]])
+    finally:
+        log.handlers.clear()
+
+
 def test_what_python_does_not_pickle_travels_in_parts(notebook):
     exec(
         "import csv, io, re, typing\nfound = re.search(r'(\\d+)-(?P<last>\\d+)', 'tel 12-34 56-78', re.A)\n"

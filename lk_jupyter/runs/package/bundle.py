@@ -393,14 +393,15 @@ def _near_key(path: Path, folder: Path) -> str:
 
 
 def _texts(tree: ast.Module, parcel: VariablePayload) -> set[str]:
-    """Return the texts in the code and in its variables that may name a file, or a file in a folder that is named."""
+    """Return the texts that may name a file, or a file in a folder: of the code, its variables, and files in these."""
     values = list(parcel.origin.values.values()) if parcel.origin else []
     inner = [item for value in values if type(value) in (list, tuple) and len(value) <= _MATCHES for item in value]
     named = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     own = [str(value) for value in (*values, *inner) if isinstance(value, (str, Path))]
-    opened = [value.fid if type(value).__name__ == "NpzFile" else value for value in (*values, *inner)]
+    held = list(parcel.origin.tokens.values()) if parcel.origin else []
+    opened = [value.fid if type(value).__name__ == "NpzFile" else value for value in held]
     own += [str(value.name) for value in opened if isinstance(value, IOBase) and hasattr(value, "name")]
-    own += [path for value in (*values, *inner) for path in _database_files(value)]
+    own += [path for value in held for path in _database_files(value)]
     texts = {text for text in (*named, *own) if 0 < len(text) < _LONGEST_NAME and "\n" not in text}
     words = {word.strip("'\"") for text in commands_in(tree) for word in text.split()}  # !head name
     return texts | words | {f"{word}.py" for word in words}  # %run name

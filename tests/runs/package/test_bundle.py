@@ -17,7 +17,7 @@ from lk_jupyter.protocol.frames import split
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package.bundle import Limits, bundle
 from lk_jupyter.runs.package.prepare import _unpickled
-from lk_jupyter.runs.variables.payload import Origin, VariablePayload
+from lk_jupyter.runs.variables.payload import Origin, VariablePayload, pack_state
 
 A100 = MachineType(hardware_profile="gpu.a100", price_per_hour=1.8)
 
@@ -284,7 +284,7 @@ def carried(tmp_path):
         (folder / name).write_text("1")
 
     def carried(code, values=None):
-        parcel = VariablePayload(settings={"carry": 1}, origin=Origin({}, values or {}, {}))
+        parcel = pack_state(list(values or {}), values or {}, [], 1)
         options = RunOptions(rich=True)
         return set(bundle(Source(code, "cell.py", 1, folder), options, A100, Limits(60, 600), parcel=parcel).uploads)
 
@@ -340,6 +340,12 @@ def test_a_function_or_class_takes_the_files_along_that_it_opens(carried):
         == {"notes.md", "data/x.csv"}
     )
     assert carried("pass", {"cached": space["cached"], "n": 5}) == {"../beside.csv"}
+
+
+def test_an_open_file_goes_along_wherever_it_is_held(carried, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "work")
+    with Path("part1.txt").open(encoding="utf-8") as file:
+        assert carried("pass", {"held": [{"deep": [file]}]}) == {"part1.txt"}
 
 
 def test_code_that_reads_pickles_gets_the_classes_and_functions_of_the_notebook():
