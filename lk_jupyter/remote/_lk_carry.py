@@ -731,7 +731,8 @@ def digest_of(node, leaves):
 
 
 def _digest(node, hashes):
-    return hashlib.sha256("\n".join([json.dumps(node, sort_keys=True), *hashes]).encode()).hexdigest()
+    content = {name: of for name, of in node.items() if name != _values.LAYOUT}
+    return hashlib.sha256("\n".join([json.dumps(content, sort_keys=True), *hashes]).encode()).hexdigest()
 
 
 def _hash(write):

@@ -41,6 +41,9 @@ OF_A_PROCESS = {
 
 _WIDGET = ("ipywidgets.widgets.widget", "Widget")
 
+#: The key of a node under which a frame says how its values lie in memory: it changes when pandas reads them.
+LAYOUT = "blocks"
+
 _AS_IS = (type(None), bool, str)
 _WORDS = {Ellipsis: "Ellipsis", NotImplemented: "NotImplemented"}
 _FILLED = {"list", "dict", "OrderedDict", "Counter", "defaultdict", "deque"}

@@ -8,6 +8,7 @@ even if Arrow's conversion would change it. Plain numbers are copied in neither 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from importlib import import_module
 
 import numpy as np
@@ -67,8 +68,24 @@ def _encode_frame(encoder, node, frame):
         for at in range(len(labels))
     ]
     node["columns"] = encoder.node(labels)
+    if blocks := _blocks(frame):
+        node[values.LAYOUT] = blocks
     _encode_notes(encoder, node, frame)
     node["leaf"] = table.leaf()
+
+
+def _blocks(frame):
+    """Return which columns lie in one array of two axes, and whether the values of a row lie side by side there.
+
+    Sums of the same values in another order may differ in their last digit, and pandas warns of frames in many pieces.
+    """
+    blocks = getattr(getattr(frame, "_mgr", None), "blocks", ())
+    arrays = [(block.mgr_locs, block.values) for block in blocks if isinstance(block.values, np.ndarray)]
+    return [
+        [list(map(int, columns)), bool(held.flags.f_contiguous and not held.flags.c_contiguous)]
+        for columns, held in arrays
+        if held.ndim == 2 and len(held) > 1
+    ]
 
 
 def _encode_series(encoder, node, series):
@@ -276,6 +293,20 @@ class _Arrays:
             return np.frombuffer(self._content, dtype, len(chunk), start)
         return np.frombuffer(memory, dtype, len(chunk), chunk.offset * dtype.itemsize).copy()
 
+    def joined(self, found, has_rows):
+        """Return arrays as rows of one array, which uses the memory of the leaf where they follow each other there."""
+        rows = [self.array(one) for one in found]
+        first, size = rows[0], rows[0].nbytes
+        start = self._bytes.ctypes.data
+        places = [row.__array_interface__["data"][0] for row in rows]
+        is_here = start <= places[0] and places[-1] + size <= start + len(self._bytes)
+        if size and is_here and not has_rows and places == [places[0] + at * size for at in range(len(rows))]:
+            return np.lib.stride_tricks.as_strided(first, (len(rows), len(first)), (size, first.itemsize))
+        joined = np.empty((len(rows), len(first)), first.dtype, "F" if has_rows else "C")
+        for place, row in zip(joined, rows):
+            place[:] = row
+        return joined
+
     def _text(self, found):
         column = self._column(found)
         array = np.empty(len(column), object)
@@ -345,8 +376,24 @@ def _read_frame(decoder, node):
     index = _read_index(arrays, node["index"])
     columns = {at: _series(arrays.array(found), index) for at, found in enumerate(node["data"])}
     frame = pd.DataFrame(columns, index=index, copy=False)
+    if values.LAYOUT in node:
+        with suppress(Exception):  # another pandas keeps it in another way: the values are right
+            _lay_out(frame, arrays, node)
     frame.columns = decoder.value(node["columns"])
     return _noted(decoder, node, frame)
+
+
+def _lay_out(frame, arrays, node):
+    """Let columns lie in arrays of two axes, as ``_blocks`` tells it."""
+    from pandas._libs.internals import _unpickle_block
+
+    made, moved = [], set()
+    for columns, has_rows in node[values.LAYOUT]:
+        joined = arrays.joined([node["data"][at] for at in columns], has_rows)
+        made.append(_unpickle_block(joined, np.array(columns), 2))
+        moved.update(columns)
+    held = frame._mgr
+    frame._mgr = type(held)((*(block for block in held.blocks if block.mgr_locs[0] not in moved), *made), held.axes)
 
 
 def _read_series(decoder, node):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -290,3 +291,35 @@ def test_numbers_are_not_copied_on_their_way():
     for write in encoder.leaves:
         write(lambda piece: seen.append(np.frombuffer(piece, np.uint8)))
     assert any(np.shares_memory(piece, frame["a"].to_numpy()) for piece in seen if piece.size)
+
+
+def layout(frame):
+    """Return the columns and the steps in memory of each array of a frame, where it has several columns."""
+    arrays = [(list(block.mgr_locs), getattr(block.values, "strides", None)) for block in frame._mgr.blocks]
+    return sorted((columns, steps if len(columns) > 1 else None) for columns, steps in arrays)
+
+
+def test_a_frame_lies_in_memory_as_before():
+    made = np.random.default_rng(0).normal(size=(999, 7))
+    fragmented = pd.DataFrame({"a": made[:, 0]})
+    fragmented["b"] = made[:, 1]
+    mixed = pd.DataFrame(made)
+    mixed["text"], mixed["more"] = "x", 1.5
+    for frame in (
+        pd.DataFrame(made),
+        pd.DataFrame(made.T.copy()).T,
+        pd.DataFrame(dict(enumerate(made.T))),
+        fragmented,
+        mixed,
+    ):
+        back = there_and_back(frame)
+        assert_frame_equal(back, frame)
+        assert layout(back) == layout(frame)
+        numbers, wanted = (one.select_dtypes("number").to_numpy() for one in (back, frame))
+        assert (numbers.sum(axis=0) == wanted.sum(axis=0)).all()
+        back.iloc[0, 0] = 5.0  # the memory may be written to
+        assert back.iloc[0, 0] == 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as of a frame in many pieces
+        wide = there_and_back(pd.DataFrame(np.ones((2, 150))))
+        wide["more"] = 1
