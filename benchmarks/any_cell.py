@@ -265,7 +265,9 @@ def _of(wanted: dict[str, Any], state: dict[str, Any]) -> str:
 
 def _beside(name: str, wanted: str, found: str) -> str:
     """Return two texts from a little before where they begin to differ."""
-    start = max(0, len(os.path.commonprefix([wanted, found])) - 40)
+    shorter = min(len(wanted), len(found))
+    differs = next((at for at in range(shorter) if wanted[at] != found[at]), shorter)
+    start = max(0, differs - 40)
     return f"{name}: {wanted[start : start + 120]} -> {found[start : start + 120]}"
 
 

@@ -80,11 +80,11 @@ def _blocks(frame):
     Sums of the same values in another order may differ in their last digit, and pandas warns of frames in many pieces.
     """
     blocks = getattr(getattr(frame, "_mgr", None), "blocks", ())
-    arrays = [(block.mgr_locs, block.values) for block in blocks if isinstance(block.values, np.ndarray)]
+    held = [(block.mgr_locs, block.values) for block in blocks]  # noqa: PD011 (blocks have nothing else)
     return [
-        [list(map(int, columns)), bool(held.flags.f_contiguous and not held.flags.c_contiguous)]
-        for columns, held in arrays
-        if held.ndim == 2 and len(held) > 1
+        [list(map(int, columns)), bool(array.flags.f_contiguous and not array.flags.c_contiguous)]
+        for columns, array in held
+        if isinstance(array, np.ndarray) and array.ndim == 2 and len(array) > 1
     ]
 
 
@@ -384,7 +384,7 @@ def _read_frame(decoder, node):
 
 
 def _lay_out(frame, arrays, node):
-    """Let columns lie in arrays of two axes, as ``_blocks`` tells it."""
+    """Let columns lie in arrays of two axes, as ``_blocks`` found them."""
     from pandas._libs.internals import _unpickle_block
 
     made, moved = [], set()
