@@ -28,7 +28,7 @@ from lk_jupyter.api.logs import by_time
 from lk_jupyter.api.states import is_known, judged
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, ServerError
 from lk_jupyter.runs.log import RunLog
-from lk_jupyter.runs.splice import OutputSplicer, Stored
+from lk_jupyter.runs.splice import OutputSplicer, Stored, line_key
 
 #: Seconds for which a state of an unknown word is left alone: until then the run may be new to the lists.
 NEW_SECONDS = 10.0
@@ -45,8 +45,9 @@ _GLANCE = 5.0
 class Ending:
     """What is known of the end of one run.
 
-    ``finished`` is the last event of its stream, once that has come. ``lacks_output`` is whether lines may be missing:
-    the stream was cut and not replayed, and the cloud has stored no output.
+    ``finished`` is the last event of its stream, once that has come, ``kept`` the record that was read then.
+    ``lacks_output`` is whether lines may be missing: the stream was cut and not replayed, and the cloud has stored no
+    output.
     """
 
     def __init__(self, client: Client, execution_id: str) -> None:
@@ -57,6 +58,7 @@ class Ending:
         self._execution_id = execution_id
         self._puzzled = 0.0
         self._finished_at = 0.0
+        self.kept: ExecutionRecord | None = None
 
     def state(self) -> str:
         """Read the state. After an end, return the API's word for the end for a state that is unknown."""
@@ -65,6 +67,11 @@ class Ending:
         except (InvalidResponse, NotFound, ServerError):  # some servers have only the record
             return self.record().status
         return status if is_known(status) else self.record().status
+
+    def last_record(self) -> ExecutionRecord:
+        """Return the record that was read at the end of the stream, once; then ask for it."""
+        kept, self.kept = self.kept, None
+        return kept or self.record()
 
     def record(self) -> ExecutionRecord:
         """Ask for the record, with the platform's reason for a failure where only the stream gave one."""
@@ -264,7 +271,7 @@ class Follower:
 
     def _last(self, join: OutputSplicer) -> Iterator[StreamEvent]:
         """Yield what only the record has, and the end."""
-        if self._finished and not self._broke:
+        if self._finished and not self._broke and self._begins_as_stored():
             self.on_whole(self.log.size)
             yield self._finished
         elif record := self._record():
@@ -278,6 +285,31 @@ class Follower:
             if (text is not None or self._finished) and not self._ending.lacks_output:
                 self.on_whole(self.log.size)
             yield self._finished or end_of(record)
+
+    def _begins_as_stored(self) -> bool:
+        """Whether the output began with its first line: a stream that was opened late may begin where it was opened.
+
+        A run of which nothing came is waited for until its record says that it has ended. What can't be read is no
+        sign that lines are missing.
+        """
+        texts: list[bytes] = []
+        try:
+            record = self._ending.record()
+            while not (self.log.size or is_final(record.status) or self.stop.wait(PAUSES[1])):
+                record = self._ending.record()
+            self._ending.kept = record if is_final(record.status) else None
+            texts = [text.encode(errors="replace") for text in (record.stdout, record.stderr) if text]
+            if record.combined_output is not None:
+                texts = [record.combined_output.encode(errors="replace")]
+            elif record.stdout is None:
+                texts = [self._stored().text]
+        except BROKEN:
+            pass
+        came = next(filter(None, map(line_key, self.log.lines())), b"")
+        firsts = [next(filter(None, map(line_key, text.split(b"\n"))), b"") for text in texts]
+        return not any(firsts) or any(
+            came and (first.startswith(came) or came.startswith(first)) for first in firsts if first
+        )
 
     def _stored(self) -> Stored:
         """Return the output that the cloud has stored so far; nothing if it is more than one answer holds."""

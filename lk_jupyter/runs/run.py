@@ -218,7 +218,7 @@ class Run:
         """
         if self._record:
             return self._record
-        record = self._ending.record()
+        record = self._ending.last_record()
         if is_final(record.status):
             self._record = record
             self._journal.update(self.execution_id, **end_of_entry(record))

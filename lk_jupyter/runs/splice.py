@@ -80,7 +80,7 @@ class OutputSplicer:
     def _is_beginning(self, came: bytes) -> bool:
         """Whether this is the start of the output, as far as the log and the stored log show."""
         came = came.lstrip(b"\r\n")
-        known = filter(None, map(_key, self.log.lines()))
+        known = filter(None, map(line_key, self.log.lines()))
         first = next(known, b"")
         firsts = [first] if first and first not in known else []
         begins = (line.strip(b"\r\n")[:_TELLING] for line in (*firsts, *self._stored().beginnings))
@@ -95,10 +95,10 @@ class OutputSplicer:
             gap = self._gap()
             self.is_joined = bool(gap) or not self.log.size
             filled = self._new(gap or b"")
-            self._again = Counter(map(_key, filter(None, filled.split(b"\n")))) if at_line else Counter()
+            self._again = Counter(map(line_key, filter(None, filled.split(b"\n")))) if at_line else Counter()
         overlap = repeated(self._tail(), came)
         if overlap is None and not self._again and self.log.size and self._is_beginning(came):
-            self._again = Counter(map(_key, self.log.lines()))
+            self._again = Counter(map(line_key, self.log.lines()))
         if self._again:
             self.is_joined = True
             return filled + self._new(self._not_again(came))
@@ -120,7 +120,7 @@ class OutputSplicer:
         return b"".join(line + b"\n" for line in lines if not self._comes_again(line))
 
     def _comes_again(self, line: bytes) -> bool:
-        key = _key(line)
+        key = line_key(line)
         again = self._again[key] > 0
         self._again[key] -= again
         return again
@@ -135,7 +135,7 @@ class OutputSplicer:
         Lines that were lost in the middle come late. The log becomes the complete text, unless the stored text
         isn't ``ordered`` as the run wrote it.
         """
-        begun = b"" if any(key.startswith(_key(self._line)) for key in +self._again) else self._new(self._line)
+        begun = b"" if any(key.startswith(line_key(self._line)) for key in +self._again) else self._new(self._line)
         rest = missing(self.log, whole)
         late = unseen(self.log, whole) if rest is None else rest
         if late is None and (overlap := repeated(self._tail(), whole)):
@@ -195,9 +195,9 @@ def missing(log: RunLog, whole: bytes) -> bytes | None:
 def unseen(log: RunLog, whole: bytes) -> bytes | None:
     """Return the lines that the log lacks, in any order of both; None when it has others; empty ones are left out."""
     lines = [line for line in whole.split(b"\n") if line.strip()]
-    left = Counter(map(_key, lines))
+    left = Counter(map(line_key, lines))
     ends = log.read(log.size - 1, 1) == b"\n" if log.size else True
-    known = list(filter(None, map(_key, log.lines())))
+    known = list(filter(None, map(line_key, log.lines())))
     begun = b"" if ends or not known else known.pop()
     for line in known:
         if not left[line]:
@@ -205,16 +205,16 @@ def unseen(log: RunLog, whole: bytes) -> bytes | None:
         left[line] -= 1
     new = []
     for line in lines:
-        if left[_key(line)] > 0:
-            left[_key(line)] -= 1
+        if left[line_key(line)] > 0:
+            left[line_key(line)] -= 1
             new.append(line)
-    at = next((at for at, line in enumerate(new) if begun and _key(line).startswith(begun)), None)
+    at = next((at for at, line in enumerate(new) if begun and line_key(line).startswith(begun)), None)
     if begun and at is None:
         return None
     rest = [] if at is None else [new.pop(at)[len(begun) :]]
     return b"".join(line + b"\n" for line in [*rest, *new])
 
 
-def _key(line: bytes) -> bytes:
+def line_key(line: bytes) -> bytes:
     """Return what makes two lines equal: servers and readers take colours and ends away."""
     return _COLOUR.sub(b"", line).rstrip(b"\r\n") if line.strip() else b""

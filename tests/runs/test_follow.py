@@ -32,6 +32,19 @@ def test_a_whole_stream_is_passed_on(follower, scripted_run):
     assert kept(follower) == "".join(LINES)
 
 
+@pytest.mark.parametrize("came", [0, 3, 6])
+@pytest.mark.parametrize("stored", ["combined_output", "stdout", "lines"])
+def test_lines_from_before_a_stream_that_begins_where_it_was_opened_come_too(follower, scripted_run, came, stored):
+    scripted_run.connections = [(STREAM, output(*LINES[6 - came :]), DONE)]
+    if stored == "lines":
+        scripted_run.store(*LINES)
+    else:
+        scripted_run.record[stored] = "".join(LINES)
+    assert seen(follower) == ("".join([*LINES[6 - came :], *LINES[: 6 - came]]), Finished(0))
+    assert sorted(kept(follower).splitlines(keepends=True)) == LINES
+    assert stored == "lines" or kept(follower) == "".join(LINES)
+
+
 @pytest.mark.parametrize("cut", range(0, 200, 9))
 @pytest.mark.parametrize("end", [b"", RESET], ids=["closed", "reset"])
 def test_a_stream_cut_at_any_byte_and_replayed_shows_every_line_once(follower, scripted_run, cut, end):
