@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from contextlib import suppress
 from urllib.parse import urlsplit
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.storage.storage import Storage
 
 
 class Network:
@@ -113,3 +117,17 @@ class Network:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)  # the other thread waits on it
             each.close()
+
+
+def transfer(env, endpoint, way, path, key):
+    """Be the process of a user with this environment that moves something to the bucket at this endpoint or back."""
+    os.environ.update(env)
+    client = Client(env["LK_BASE_URL"], env["LK_API_KEY"])
+    storage = Storage(lambda: client.storage.credentials().model_copy(update={"endpoint": endpoint}))
+    ways = {
+        "put": lambda: storage.put(path, key),
+        "get": lambda: storage.get(key, path),
+        "sync up": lambda: storage.sync(path, f"lk://{key}"),
+        "sync down": lambda: storage.sync(f"lk://{key}", path),
+    }
+    ways[way]()

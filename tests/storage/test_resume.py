@@ -2,12 +2,12 @@
 
 import os
 import random
-import subprocess
-import sys
 import threading
 
 import pytest
+from cloud_process import forked
 from patience import PATIENCE
+from storage.between import transfer
 
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage import _s3_http
@@ -18,23 +18,6 @@ MIB = 1024 * 1024
 CONTENT = os.urandom(MIB) * 20  # three parts
 LONG = CONTENT[: 18 * MIB] * 4  # nine parts, of which eight travel at once
 NINTH = 66 * MIB  # bytes on the wire when the ninth is on its way, so one must have arrived
-
-SEND = """
-import sys
-from lk_jupyter.api._client import Client
-from lk_jupyter.storage.storage import Storage
-base_url, api_key, endpoint, way, path, key = sys.argv[1:]
-client = Client(base_url, api_key)
-issue = lambda: client.storage.credentials().model_copy(update={"endpoint": endpoint})
-storage = Storage(issue)
-ways = {
-    "put": lambda: storage.put(path, key),
-    "get": lambda: storage.get(key, path),
-    "sync up": lambda: storage.sync(path, "lk://" + key),
-    "sync down": lambda: storage.sync("lk://" + key, path),
-}
-ways[way]()
-"""
 
 
 @pytest.fixture
@@ -49,14 +32,14 @@ def start(cloud, network):
     """Start a transfer in a process of its own; it is killed when so many bytes have passed."""
 
     def run(way, path, key, kill_after):
-        arguments = [cloud.base_url, cloud.api_key, network.endpoint, way, str(path), key]
         is_still = network.stand_still_after(kill_after)
-        process = subprocess.Popen([sys.executable, "-c", SEND, *arguments])
-        assert is_still.wait(PATIENCE), process.poll()
+        env = {**os.environ, "LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
+        process = forked(transfer, env, network.endpoint, way, path, key)
+        assert is_still.wait(PATIENCE), process.exitcode
         process.kill()
-        code = process.wait()
+        process.join()
         network.move_on()
-        return code
+        return process.exitcode
 
     return run
 
