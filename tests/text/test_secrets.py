@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import for_each
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from patience import cpu_seconds
@@ -126,7 +127,7 @@ SEEDS = sorted(
 )
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@for_each(SEEDS, repr)
 def test_no_text_keeps_its_reader_busy(seed, home):
     without_secrets("eyJ.")
     for end in ("", " ", "T3BlbkFJ.eyJ"):
