@@ -120,7 +120,7 @@ def object_of(schema, root, draw):
     return found
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+@for_each(MODELS)
 @CHEAP
 @given(data=st.data())
 def test_every_model_takes_its_optional_fields_missing_or_null_and_unknown_ones_added(model, data):
@@ -168,7 +168,7 @@ def test_a_model_requires_only_what_identifies_a_thing_or_is_the_answer(model):
     assert required - lists - IDENTIFYING - {"root"} == set()
 
 
-@pytest.mark.parametrize("endpoint", [each for each in ANSWERS if not each.streams], ids=lambda each: each.title)
+@for_each([each for each in ANSWERS if not each.streams], lambda each: each.title)
 @CHEAP
 @given(data=st.data())
 def test_every_answer_is_read_whatever_kind_its_optional_fields_come_in(endpoint, data):

@@ -7,12 +7,13 @@ he tries stands in foreign_*.py: a new operation needs a row there.
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from types import SimpleNamespace
 from uuid import uuid4
 
 import httpx
 import pytest
-from conftest import RunningCloud
+from conftest import RunningCloud, for_each
 from localcloud.foreign import MARK, PASSING, gathered
 from patience import PATIENCE
 
@@ -25,7 +26,8 @@ assert GROUPS  # importing them declares all operations
 
 ROWS, MAKERS = gathered()
 OURS = [endpoint for endpoint in ENDPOINTS if endpoint.function.__module__.startswith("lk_jupyter.")]
-TRIED = [pytest.param(endpoint, id=endpoint.title) for endpoint in ROWS if not ROWS[endpoint].untried]
+TRIED = [endpoint for endpoint in ROWS if not ROWS[endpoint].untried]
+TITLE = attrgetter("title")
 
 
 def test_every_operation_has_a_row():
@@ -97,7 +99,7 @@ def lasting(value):
     return [lasting(inner) for inner in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("endpoint", TRIED)
+@for_each(TRIED, TITLE)
 def test_what_is_of_one_organization_is_not_there_for_another(endpoint, people, world):
     row = ROWS[endpoint]
     if row.refused:
@@ -118,14 +120,14 @@ def told(client, endpoint, arguments):
         return str(refusal)
 
 
-@pytest.mark.parametrize("endpoint", [param for param in TRIED if ROWS[param.values[0]].refused])
+@for_each([endpoint for endpoint in TRIED if ROWS[endpoint].refused], TITLE)
 def test_what_is_of_one_organization_is_not_there_for_the_key_of_another(endpoint, people, world):
     with pytest.raises(ApiError) as refusal:
         call(people.ci, endpoint, ROWS[endpoint].arguments(world))
     assert refusal.value.status in {401, *ROWS[endpoint].refused}
 
 
-@pytest.mark.parametrize("endpoint", [pytest.param(e, id=e.title) for e in OURS if e.auth])
+@for_each([endpoint for endpoint in OURS if endpoint.auth], TITLE)
 def test_nobody_acts_as_an_organization_of_others(endpoint, people, world):
     path = PLACEHOLDER.sub("x", endpoint.server + endpoint.path)
     headers = {"Authorization": f"Bearer {people.jons_token}", "X-Org-Slug": world.slug}
