@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import Empty
 
 import pexpect
+from cloud_process import forked_kernels
 from jupyter_client.manager import start_new_kernel
 
 from lk_jupyter.api.execution import StreamingExecutionRequest, is_final
@@ -140,7 +141,8 @@ class Places:
 
     def _in_kernel(self, code: str):
         if self._kernel is None:
-            self._kernel = start_new_kernel(env=self.env, cwd=str(self.home))
+            with forked_kernels():
+                self._kernel = start_new_kernel(env=self.env, cwd=str(self.home))
             self._kernel[1].execute_interactive("%load_ext lk_jupyter", timeout=PATIENCE)
         manager, client = self._kernel
         sent = client.execute(code)

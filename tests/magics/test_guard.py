@@ -8,6 +8,7 @@ from pathlib import Path
 import books
 import nbformat
 import pytest
+from cloud_process import forked_kernels
 from conftest import RunningCloud
 from magics.kernels import ALL_IS_SHOWN
 from patience import PATIENCE
@@ -62,7 +63,8 @@ def execute(cloud, tmp_path_factory):
 
     def execute(*cells):
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in ("%load_ext lk_jupyter", *cells)])
-        books.Client(book, timeout=PATIENCE, allow_errors=True).execute(env=env, cwd=str(home))
+        with forked_kernels():
+            books.Client(book, timeout=PATIENCE, allow_errors=True).execute(env=env, cwd=str(home))
         return book
 
     execute.home = home

@@ -77,7 +77,7 @@ def test_an_odd_answer_does_not_end_the_waiting_for_a_deployment(cloud, run_cell
         ((401, {"detail": "expired"}), "PATIENCE_UNKNOWN"),
         ((500, {"detail": "boom"}), "PATIENCE"),
         ((200, "null"), "PATIENCE"),
-        ((410, {"detail": "gone"}), None),
+        ((410, {"detail": "gone"}), "PATIENCE_UNKNOWN"),
     ],
 )
 @pytest.mark.parametrize(
@@ -87,8 +87,7 @@ def test_an_odd_answer_does_not_end_the_waiting_for_a_deployment(cloud, run_cell
 def test_an_answer_that_stays_odd_says_what_still_costs_and_how_to_end_it(  # noqa: PLR0913, PLR0917 (both tables)
     cloud, run_cell, monkeypatch, odd, limit, cell, operation, left
 ):
-    if limit:
-        monkeypatch.setattr(_polling, limit, 0.0)
+    monkeypatch.setattr(_polling, limit, 0.0)
     cloud.on(operation, odd)
     assert left in run_cell(cell)
 

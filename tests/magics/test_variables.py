@@ -209,12 +209,10 @@ def test_magics_accessors_and_the_form_of_values_are_as_earlier_cells_have_set_t
         assert kernel.run("%again c").shown == ["'cc'"]
         assert kernel.run("3.14159265").shown == ["3.142"]
         assert kernel.value("show is __import__('matplotlib.pyplot').pyplot.show") == "True"
-        cell = kernel.run("%%lk_run --carry\n%again d\nprint(df.rows_of.count)\nplot([1]); show()\n2 / 3")
-        assert (cell.error, cell.text) == (None, "3\n")
-        assert "<Figure size 640x480 with 1 Axes>" in cell.shown
-        assert "0.667" in cell.shown
-        cell = kernel.run("%%lk_run --carry\n%precision\n%pprint\n%twice d")
-        assert cell.shown[1] == "'dd'"
+        code = "%again d\nprint(df.rows_of.count)\nplot([1]); show()\ndisplay(2 / 3)\n%precision\n%pprint\n%twice d"
+        cell = kernel.run(f"%%lk_run --carry\n{code}")
+        assert (cell.error, cell.text) == (None, "3\nPretty printing has been turned OFF\n")
+        assert cell.shown[1:4] == ["<Figure size 640x480 with 1 Axes>", "0.667", "'dd'"]
         assert kernel.run("list(range(40))").shown == [str(list(range(40)))]
         assert kernel.run("%pprint\n1 / 8").shown == ["0.125"]
     finally:

@@ -1,6 +1,6 @@
 """Many runs while everything fails: each log is whole, each run is billed once, none is forgotten.
 
-One seed of a hundred runs; LK_TORTURE_SEEDS=100 LK_TORTURE_RUNS=300 tries thirty thousand.
+One seed of fifty runs; LK_TORTURE_SEEDS=100 LK_TORTURE_RUNS=300 tries thirty thousand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from patience import PATIENCE
 from runs.torture_kernel import lines_of
 
-RUNS = int(os.environ.get("LK_TORTURE_RUNS", "100"))
+RUNS = int(os.environ.get("LK_TORTURE_RUNS", "50"))
 SEEDS = range(int(os.environ.get("LK_TORTURE_SEEDS", "1")))
 KERNEL = Path(__file__).with_name("torture_kernel.py")
 LONGEST = 2 * PATIENCE
