@@ -63,7 +63,7 @@ def test_loading_the_extension_is_light():
     after = loaded_by(
         f"{start}\nshell.run_line_magic('load_ext', 'lk_jupyter')\nassert shell.find_cell_magic('lk_run')"
     )
-    added = {name.partition(".")[0] for name in set(after) - set(before)}
+    added = {name.partition(".")[0] for name, file in after.items() if file and name not in before}
     assert "lk_jupyter" in added
     assert added & HEAVY == set()
 
@@ -72,6 +72,14 @@ def test_words_are_drawn_without_matplotlib_which_takes_long_to_import():
     drawn = loaded_by("from lk_jupyter.views.png import words\nassert words('\u2713 a')")
     assert "PIL.ImageDraw" in drawn
     assert not {"matplotlib", "numpy"} & set(drawn)
+
+
+def test_a_connection_loads_no_command_line():
+    loaded = loaded_by("import httpx; from lk_jupyter import connect; httpx.main")
+    assert "httpx._main" in loaded  # whoever imported it first has it whole
+    loaded = loaded_by("from lk_jupyter import connect")
+    assert "lk_jupyter.api._http" in loaded
+    assert not {"click", "pygments", "rich"} & set(loaded)
 
 
 SHELL = """
