@@ -46,8 +46,7 @@ def test_packages_and_files_differ_one_by_one(session, tmp_path, monkeypatch):
     first = session.run("print(1)", files=["data.txt"])
     (tmp_path / "data.txt").write_text("two!")
     second = session.run("print(1)", files=["data.txt"], requirements=["packaging>=23"])
-    for run in (first, second):
-        run.wait()
+    second.abort()  # what it would install takes seconds
     found = facts(compare(side_of(session, first.execution_id), side_of(session, second.execution_id)))
     assert found["Package packaging"] == ("", ">=23")
     before, after = found["File data.txt"]
