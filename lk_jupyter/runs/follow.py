@@ -38,6 +38,12 @@ NEW_SECONDS = 10.0
 #: cloud's own client.
 UNREADABLE, LAGGING = 8.0, 60.0
 
+#: Seconds between two looks at a record that lags behind the stream.
+_PACE = 0.5
+
+#: Bytes of a log of which each line is compared with what is stored.
+_COMPARED = 1 << 22
+
 #: Seconds in which a stream that has ended is read to its end.
 _GLANCE = 5.0
 
@@ -271,7 +277,7 @@ class Follower:
 
     def _last(self, join: OutputSplicer) -> Iterator[StreamEvent]:
         """Yield what only the record has, and the end."""
-        if self._finished and not self._broke and self._begins_as_stored():
+        if self._finished and not self._broke and self._has_stored():
             self.on_whole(self.log.size)
             yield self._finished
         elif record := self._record():
@@ -286,30 +292,35 @@ class Follower:
                 self.on_whole(self.log.size)
             yield self._finished or end_of(record)
 
-    def _begins_as_stored(self) -> bool:
-        """Whether the output began with its first line: a stream that was opened late may begin where it was opened.
+    def _has_stored(self) -> bool:
+        """Whether all lines came that the cloud has stored: a stream may begin where it was opened, or leave some out.
 
-        A run of which nothing came is waited for until its record says that it has ended. What can't be read is no
-        sign that lines are missing.
+        Of a long output only the first and the last line are looked for. A run of which nothing came is waited for
+        until its record says that it has ended. What can't be read is no sign that lines are missing.
         """
-        texts: list[bytes] = []
+        text = None
         try:
             record = self._ending.record()
-            while not (self.log.size or is_final(record.status) or self.stop.wait(PAUSES[1])):
+            while not (self.log.size or is_final(record.status) or self.stop.wait(_PACE)):
                 record = self._ending.record()
             self._ending.kept = record if is_final(record.status) else None
-            texts = [text.encode(errors="replace") for text in (record.stdout, record.stderr) if text]
-            if record.combined_output is not None:
-                texts = [record.combined_output.encode(errors="replace")]
-            elif record.stdout is None:
-                texts = [self._stored().text]
+            text, _ = _text_of(record)
+            if text is None:
+                text = self._stored().text
         except BROKEN:
             pass
-        came = next(filter(None, map(line_key, self.log.lines())), b"")
-        firsts = [next(filter(None, map(line_key, text.split(b"\n"))), b"") for text in texts]
-        return not any(firsts) or any(
-            came and (first.startswith(came) or came.startswith(first)) for first in firsts if first
-        )
+        if not text or self._is(text):
+            return True
+        lines = [key for line in text.split(b"\n") if (key := line_key(line))]
+        left = Counter(lines if self.log.size <= _COMPARED else {*lines[:1], *lines[-1:]})
+        for known in map(line_key, self.log.lines()):
+            left[known] -= left[known] > 0
+        return not any(left.values())
+
+    def _is(self, text: bytes) -> bool:
+        """Whether this is the text of the log."""
+        starts = range(0, self.log.size, _COMPARED)
+        return len(text) == self.log.size and all(text.startswith(self.log.read(at, _COMPARED), at) for at in starts)
 
     def _stored(self) -> Stored:
         """Return the output that the cloud has stored so far; nothing if it is more than one answer holds."""

@@ -32,17 +32,31 @@ def test_a_whole_stream_is_passed_on(follower, scripted_run):
     assert kept(follower) == "".join(LINES)
 
 
-@pytest.mark.parametrize("came", [0, 3, 6])
+@pytest.mark.parametrize("came", [[], [3, 4, 5], [0, 1, 2], [0, 1, 4, 5], [0, 1, 2, 3, 4, 5]], ids=len)
 @pytest.mark.parametrize("stored", ["combined_output", "stdout", "lines"])
-def test_lines_from_before_a_stream_that_begins_where_it_was_opened_come_too(follower, scripted_run, came, stored):
-    scripted_run.connections = [(STREAM, output(*LINES[6 - came :]), DONE)]
+def test_lines_that_a_stream_leaves_out_come_from_the_store(follower, scripted_run, came, stored):
+    scripted_run.connections = [(STREAM, output(*(LINES[at] for at in came)), DONE)]
     if stored == "lines":
         scripted_run.store(*LINES)
     else:
         scripted_run.record[stored] = "".join(LINES)
-    assert seen(follower) == ("".join([*LINES[6 - came :], *LINES[: 6 - came]]), Finished(0))
+    left_out = [line for at, line in enumerate(LINES) if at not in came]
+    assert seen(follower) == ("".join([*(LINES[at] for at in came), *left_out]), Finished(0))
     assert sorted(kept(follower).splitlines(keepends=True)) == LINES
     assert stored == "lines" or kept(follower) == "".join(LINES)
+
+
+def test_a_run_that_ended_before_its_record_did_loses_no_line(follower, scripted_run, monkeypatch):
+    scripted_run.connections = [(STREAM, DONE)]
+    scripted_run.record["status"] = "running"
+    waited = []
+
+    def wait(_):
+        scripted_run.record |= {"status": "completed", "stdout": "late\n"}
+        return bool(waited.append(1))
+
+    monkeypatch.setattr(follower.stop, "wait", wait)
+    assert (seen(follower), len(waited)) == (("late\n", Finished(0)), 1)
 
 
 @pytest.mark.parametrize("cut", range(0, 200, 9))
