@@ -15,8 +15,10 @@ import functools
 import gc
 import hashlib
 import io
+import itertools
 import json
 import linecache
+import operator
 import os
 import pathlib
 import pickle
@@ -250,6 +252,57 @@ def fill_thread(thread, held):
     vars(thread).update(own)
 
 
+def _is_iterator(value):
+    """Whether a value gives the items of a container, without calling a function for each."""
+    kind = type(value)
+    is_known = kind.__name__.endswith("iterator") and kind.__module__ in ("builtins", "_collections", "array")
+    return kind is reversed or (is_known and kind.__name__ != "callable_iterator")
+
+
+def _held_by_iterator(iterator):
+    """Return what an iterator has left to give: of what, from which place, and how many items."""
+    _, of, *place = iterator.__reduce__()
+    is_by_place = type(iterator).__name__ == "iterator"  # a class of the notebook may count its items
+    return [of, *(place or [None]), 1 if place and is_by_place else operator.length_hint(iterator)]
+
+
+def advance(iterator, held):
+    """Let an iterator have as much left to give as the one of the other side."""
+    _, place, left = held
+    if place is not None and hasattr(iterator, "__setstate__"):
+        iterator.__setstate__(place)
+    elif type(iterator).__name__ == "iterator":  # one that is past all places has ended
+        iterator.__setstate__(sys.maxsize - 1)
+        next(iterator, None)
+    elif left:
+        collections.deque(itertools.islice(iterator, operator.length_hint(iterator) - left), 0)
+    else:
+        collections.deque(iterator, 0)
+
+
+#: Iterators that give the same items, each when it is asked; and what keeps the items that not all have given yet.
+_TEE = type(itertools.tee(())[0])
+_OF_TEES = type(itertools.tee(())[0].__reduce__()[2][0])
+
+
+def _held_by_tee(tee):
+    """Return where one of such iterators is, and the others of its items: they keep the items together."""
+    waiting = [tee.__reduce__()[2][0]]
+    kept, others = {}, {}
+    while waiting:
+        part = waiting.pop()
+        kept[id(part)] = part
+        found = [*gc.get_referrers(part), *gc.get_referents(part)]
+        others.update((id(of), of) for of in found if type(of) is _TEE)
+        waiting += [of for of in found if type(of) is _OF_TEES and id(of) not in kept]
+    return [tee.__reduce__()[2], [others[number] for number in sorted(others)]]
+
+
+def fill_tee(tee, held):
+    """Let such an iterator be where the one of the other side is."""
+    tee.__setstate__(held[0])
+
+
 _WEAK = weakref.WeakKeyDictionary, weakref.WeakValueDictionary
 
 _PLAIN = {
@@ -295,6 +348,8 @@ def inside(value):
     if not isinstance(made, tuple):
         return None
     make, arguments, state, items, pairs = (*made[:5], *(None,) * (5 - len(made[:5])))
+    if kind is itertools.chain and state is None:  # it has ended
+        state = (iter(()),)
     is_error = isinstance(value, BaseException)
     may_get_attributes = (make is copyreg.__newobj__ or is_error) and hasattr(value, "__dict__")
     if state is None and items is None and pairs is None and not may_get_attributes:
@@ -644,6 +699,7 @@ class Writer(cloudpickle.Pickler):
             made[2][0].update(
                 (name, of) for name, of in own.items() if any(base.get(name, own) is of for base in bases)
             )
+            made = (*made[:5], fill_class)
         return made
 
     def _needs(self, kind, value):
@@ -901,6 +957,18 @@ def make_class(kind, name, bases, own, tracker, more):  # noqa: PLR0917 (as clou
 
 _FOR_SUBCLASSES = "__init_subclass__"
 
+#: What Python puts into a class for the slots of its instances.
+_OF_SLOTS = types.MemberDescriptorType, types.GetSetDescriptorType
+
+
+def fill_class(kind, state):
+    """Give a class its attributes, as cloudpickle does; what it has only here was deleted there."""
+    for name, value in list(vars(kind).items()):
+        is_own = not name.startswith(("__", "_abc_")) or type(value) is types.FunctionType
+        if is_own and name not in state[0] and not isinstance(value, _OF_SLOTS):
+            type.__delattr__(kind, name)
+    return cloudpickle.cloudpickle._class_setstate(kind, state)
+
 
 def fill_function(function, state):
     """Give a function its attributes."""
@@ -1146,6 +1214,13 @@ def _of_python(value):  # noqa: PLR0911 (one for each kind)
         return make_match, (value.re, value.string, value.pos, value.endpos, value.regs)
     if kind in _VIEWS:
         return view_of, (gc.get_referents(value)[0], _VIEWS[kind])
+    if kind is _TEE:
+        return kind, ((),), _held_by_tee(value), None, None, fill_tee
+    if kind is getattr(itertools, "pairwise", None):
+        held, empty = ([of for of in gc.get_referents(made) if of is not kind] for made in (value, kind(())))
+        more = len(empty) - 1  # later Pythons keep a tuple to give next
+        of, *before = held[: len(held) - more] or [iter(())]
+        return kind, (itertools.chain(before, of) if before else of,)
     if kind.__module__ == "_csv" and kind.__name__ in ("reader", "writer"):
         return make_csv, (kind.__name__, _end_of_csv(value), {name: getattr(value.dialect, name) for name in _OF_CSV})
     if kind is getattr(sys.modules.get("typing"), "NewType", None) and value.__module__ == "__main__":
@@ -1359,6 +1434,8 @@ _MOVED = (
     (_is_pool, _held_by_pool, fill_pool),
     (_is_thread, _held_by_thread, fill_thread),
     (_is_context, _held_by_context, fill_context),
+    (_is_iterator, _held_by_iterator, advance),
+    (lambda value: type(value) is _TEE, _held_by_tee, fill_tee),
     (
         lambda value: type(value) is types.GeneratorType,
         lambda made: _near(_GENERATORS).held_by(made),

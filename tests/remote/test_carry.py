@@ -6,6 +6,7 @@ import contextvars
 import copy
 import functools
 import importlib
+import itertools
 import json
 import linecache
 import os
@@ -386,6 +387,66 @@ def test_the_last_value_comes_back_unasked_if_it_is_short_and_plain(last, comes)
     there = There({})
     there.names["_"] = last
     assert there.back({}).unnamed == ({"_": last} if comes else {})
+
+
+MADE = {
+    "list": lambda: iter([1, 2, 3]),
+    "tuple": lambda: iter((1, 2, 3)),
+    "text": lambda: iter("abc"),
+    "wide text": lambda: iter("äöü"),
+    "bytes": lambda: iter(b"abc"),
+    "range": lambda: iter(range(3)),
+    "long range": lambda: iter(range(1 << 70, (1 << 70) + 3)),
+    "reversed": lambda: reversed([1, 2, 3]),
+    "keys": lambda: iter({"a": 1, "b": 2, "c": 3}),
+    "items": lambda: iter({"a": 1, "b": 2, "c": 3}.items()),
+    "set": lambda: iter({"a", "b", "c"}),
+    "deque": lambda: iter(deque([1, 2, 3])),
+    "sequence": lambda: iter(Row()),
+    "map": lambda: map(str, [1, 2, 3]),
+    "zip": lambda: zip("abc", [1, 2, 3], strict=False),
+    "enumerate": lambda: enumerate("abc"),
+    "filter": lambda: filter(None, (1, 2, 3)),
+    "chain": lambda: itertools.chain([1], [2, 3]),
+    "pairs": lambda: itertools.pairwise([1, 2, 3, 4]),
+}
+
+
+class Row:
+    """Something that is iterated by its places."""
+
+    def __getitem__(self, at):
+        return [1, 2, 3][at]
+
+
+@pytest.mark.parametrize("taken", [1, 3])
+@pytest.mark.parametrize("of", MADE)
+def test_an_iterator_goes_on_where_the_run_has_left_it(of, taken):
+    made = MADE[of]()
+    wanted = list(MADE[of]())[taken:] if of != "set" else list(copy.copy(made))[taken:]
+    here = {"made": made, "box": [made]}
+    there = There(here)
+    for _ in range(taken):
+        next(there.names["made"])
+    if taken == 3:
+        assert list(there.names["made"]) == []
+    there.back(here)
+    assert here["made"] is here["box"][0]
+    assert list(here["made"]) == wanted
+
+
+def test_iterators_of_the_same_items_give_each_item_once_each():
+    here = dict(zip("abc", itertools.tee(range(200), 3), strict=True))
+    next(here["a"])
+    there = There(here, ["a"])
+    assert list(there.names["a"])[:2] == [1, 2]
+    there.back(here)
+    assert (list(here["a"]), next(here["b"])) == ([], 0)
+    there = There(here, ["b"])
+    assert next(there.names["b"]) == 1
+    there.back(here)
+    assert (next(here["b"]), list(here["c"])) == (2, list(range(200)))
+    assert list(here["b"]) == list(range(3, 200))
 
 
 class Late:
@@ -803,6 +864,18 @@ def test_a_database_travels_with_the_rows_that_a_cursor_has_yet_to_give(notebook
     notebook["file"].execute("insert into f values (8)")
     with pytest.raises(UsageError, match=r"file has changes that are not committed: call its commit"):
         There(notebook, ["file"])
+
+
+def test_an_attribute_that_a_run_has_deleted_from_a_class_is_deleted_here(notebook):
+    exec("class Counter:\n    most = 3\n    __slots__ = ('at',)\n    def up(self): pass", notebook)
+    kind = notebook["Counter"]
+    writer = _lk_carry.Writer(None)
+    up = kind.up
+    del kind.up
+    content = writer.chunk(kind)
+    kind.up, kind.most = up, 4
+    assert _lk_carry.Reader(content, {}, None).chunk(0) is kind
+    assert (hasattr(kind, "up"), kind.most, kind().__reduce_ex__(2)[2]) == (False, 3, None)
 
 
 def test_an_attribute_that_a_class_has_like_its_base_is_its_own(notebook):
