@@ -13,6 +13,7 @@ import pickle
 import re
 import sys
 import time
+import types
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
@@ -42,8 +43,8 @@ def _pandas_defaults(pandas):
     return {name: option.defval for name, option in known.items()}
 
 
-#: The colormap that the options name, where a library such as seaborn has registered it.
-_COLORMAP = "image.cmap itself"
+#: The colormaps that the code has registered, and the one that the options name, which may be seaborn's.
+_COLORMAPS = "colormaps"
 
 
 #: The backend, where the code has chosen one without a window; most others show figures in the notebook.
@@ -70,18 +71,18 @@ def _rc(matplotlib):
     own = ("backend", "interactive", "toolbar", "webagg", "savefig.directory", "tk.")
     found = {name: matplotlib.rcParams._get(name) for name in matplotlib.rcParams if not name.startswith(own)}
     maps = getattr(matplotlib, "colormaps", {})
-    name = found["image.cmap"]
-    if name in maps and name not in getattr(maps, "_builtin_cmaps", maps):
-        found[_COLORMAP] = maps[name]
-    return {**found, _BACKEND: _backend(matplotlib)}
+    of_seaborn = vars(sys.modules.get("seaborn.cm", types))
+    own = set(maps) - set(getattr(maps, "_builtin_cmaps", maps))
+    made = {name: maps[name] for name in own if name == found["image.cmap"] or name not in of_seaborn}
+    return {**found, **({_COLORMAPS: made} if made else {}), _BACKEND: _backend(matplotlib)}
 
 
 def _set_rc(matplotlib, values):
-    made = values.get(_COLORMAP)
-    if made is not None and made.name not in matplotlib.colormaps:
-        matplotlib.colormaps.register(made)
+    for name, made in values.get(_COLORMAPS, {}).items():
+        if matplotlib.colormaps.get(name) != made:
+            matplotlib.colormaps.register(made, name=name, force=True)
     _set_backend(matplotlib, values.get(_BACKEND, _backend(matplotlib)))
-    values = {name: of for name, of in values.items() if name not in (_COLORMAP, _BACKEND)}
+    values = {name: of for name, of in values.items() if name not in (_COLORMAPS, _BACKEND)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         matplotlib.rcParams.update(values)
@@ -352,6 +353,11 @@ def _set_next_id(module, values):
     module._simple_id = max(module._simple_id, values["next"])
 
 
+def _set_next_hook(module, values):
+    """Continue the numbers of hooks: a hook takes the place of an earlier one with its number."""
+    module.RemovableHandle.next_id = max(module.RemovableHandle.next_id, values["next"])
+
+
 def _set_jax(jax, values):
     for name, value in _without(values, jax.config.values).items():
         jax.config.update(name, value)
@@ -430,6 +436,7 @@ TABLE = {
     "decimal": (_context, _set_context, None),
     "locale": (_locale, _set_locale, lambda _: dict.fromkeys(_OF_LOCALE, "C")),
     "torch": (_torch, _set_torch, None),
+    "torch.utils.hooks": (lambda module: {"next": module.RemovableHandle.next_id}, _set_next_hook, None),
     "matplotlib_inline.backend_inline": (
         _inline,
         _set_inline,

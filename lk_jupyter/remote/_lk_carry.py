@@ -1177,6 +1177,8 @@ def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
     if _is_pool(value):
         made = type(value).__name__, value._max_workers
         return make_pool, made, _held_by_pool(value), None, None, fill_pool
+    if _is_optimizer(value):
+        return make_optimizer, (type(value),), dict(vars(value)), None, None, fill_optimizer
     if _is_database(value):
         return _near(_DATABASES).reduced(value)
     if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
@@ -1382,6 +1384,24 @@ def _of_bokeh(value):
     return (io.curdoc, ()) if io is not None and value is io.curdoc() else None
 
 
+def _is_optimizer(value):
+    optimizers = sys.modules.get("torch.optim.optimizer")
+    return optimizers is not None and isinstance(value, optimizers.Optimizer)
+
+
+def make_optimizer(kind):
+    """Make an optimizer that holds nothing yet: its class runs the hooks of a step from now on."""
+    made = kind.__new__(kind)
+    made._patch_step_function()
+    return made
+
+
+def fill_optimizer(optimizer, held):
+    """Give an optimizer its attributes; pickles leave out the hooks, and that a scheduler follows its steps."""
+    vars(optimizer).clear()
+    optimizer.__setstate__(held)
+
+
 #: Model of an Output in the run → the Output here that shows what the code shows inside it, while the run is active.
 captures = {}
 
@@ -1434,6 +1454,7 @@ _MOVED = (
     (_is_pool, _held_by_pool, fill_pool),
     (_is_thread, _held_by_thread, fill_thread),
     (_is_context, _held_by_context, fill_context),
+    (_is_optimizer, lambda value: dict(vars(value)), fill_optimizer),
     (_is_iterator, _held_by_iterator, advance),
     (lambda value: type(value) is _TEE, _held_by_tee, fill_tee),
     (

@@ -79,6 +79,11 @@ OPTIONS = {
             "sys.modules['_lk_rich'] = None; matplotlib.use('svg')",
             "matplotlib.rcParams['backend'].lower() == 'svg'",
         ),
+        (
+            "matplotlib",
+            "matplotlib.colormaps.register(matplotlib.colors.ListedColormap(['red']), name='mine')",
+            "matplotlib.colormaps['mine'](0)[0] == 1",
+        ),
         ("matplotlib.pyplot", "matplotlib.pyplot.ion()", "matplotlib.pyplot.isinteractive()"),
         (
             "matplotlib.colors",
@@ -128,6 +133,11 @@ OPTIONS = {
     "torch": [
         ("torch", "torch.set_printoptions(precision=2)", "str(torch.ones(1) / 3) == 'tensor([0.33])'"),
         ("torch", "torch.use_deterministic_algorithms(True)", "torch.are_deterministic_algorithms_enabled()"),
+        (
+            "torch.utils.hooks",
+            "torch.nn.Linear(1, 1).register_forward_hook(print)",
+            "torch.nn.Linear(1, 1).register_forward_hook(print).id >= 1",
+        ),
     ],
 }
 

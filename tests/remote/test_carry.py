@@ -17,6 +17,7 @@ import threading
 import time
 import types
 import urllib.request
+import warnings
 import weakref
 from collections import Counter, OrderedDict, defaultdict, deque
 from contextlib import ExitStack
@@ -1123,6 +1124,24 @@ def test_tensors_in_one_memory_stay_there():
     flat[5] = -1
     assert here["square"].tolist() == [[0, 0, 0], [3, 4, -1]]
     assert here["turned"].tolist() == [[0, 3], [0, 4], [0, -1]]
+
+
+def test_an_optimizer_keeps_its_hooks_and_the_scheduler_that_follows_its_steps():
+    torch = pytest.importorskip("torch")
+    steps = []
+    here = {"steps": steps, "net": torch.nn.Linear(2, 1)}
+    here["optimizer"] = optimizer = torch.optim.SGD(here["net"].parameters(), lr=1.0)
+    here["scheduler"] = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    there = There(here)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        there.names["optimizer"].step()
+        there.names["scheduler"].step()
+    assert there.names["steps"] == [1]
+    there.back(here)
+    optimizer.step()
+    assert (steps, round(optimizer.param_groups[0]["lr"], 2)) == ([1, 1], 0.1)
 
 
 def test_a_tensor_that_lost_its_graph_is_named_and_the_rest_comes():
