@@ -1,8 +1,9 @@
 """How many cells of ordinary notebooks do with ``%%lk_run --carry`` what they do here: outputs, and what they leave.
 
 The notebooks are those of ``tests/any_cell``; ``LK_ANY_CELL`` names some of them. Each cell runs in two kernels, as it
-is and as a run; then outputs and variables are compared. After a difference the cell is run as it is in the
-second kernel too, so that the next one begins as it should. ``LK_ANY_CELL_LINE`` is another line than the one of
+is and as a run; then outputs and variables are compared. After other outputs, or where a variable is missing, the cell
+is run as it is in the second kernel too, so that the next one begins as it should; a variable that differs as after the
+cell before is no new difference. ``LK_ANY_CELL_LINE`` is another line than the one of
 ``--carry``, with ``{names}`` for what the cell sets.
 
 Then each notebook is executed whole: here, by ``%lk_run_notebook``, and with a kernel on a machine of the cloud.
@@ -178,29 +179,36 @@ def _notebook(path: Path, cloud: launch.Address, folder: Path) -> Tally:
             place.mkdir(parents=True)
             kernel.execute(f"%cd -q {place}")
             kernel.execute("import random, numpy.random\nrandom.seed(0), numpy.random.seed(0)\ndel random, numpy")
+        known: dict[str, tuple[Any, Any]] = {}
         for number, cell in enumerate(cells_of(path), 1):
-            if difference := _cell(cell, plain, ours, tally):
+            if difference := _cell(cell, plain, ours, tally, known):
                 print(f"  {path.stem} cell {number}: {difference}"[:600], flush=True)
     return tally
 
 
-def _cell(cell: str, plain: Kernel, ours: Kernel, tally: Tally) -> str:
-    """Run a cell in both kernels; return what differs, in words."""
+def _cell(cell: str, plain: Kernel, ours: Kernel, tally: Tally, known: dict[str, tuple[Any, Any]]) -> str:
+    """Run a cell in both kernels; return what differs, in words. ``known`` is how variables have differed before it."""
     expected, found = _outputs(plain, cell), _outputs(ours, f"{_line(cell)}\n{cell}", is_run=True)
     wanted, state = _probe(plain), _probe(ours)
+    pairs = {name: (wanted.get(name), state.get(name)) for name in wanted | state}
+    differs = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    new = {name: pair for name, pair in differs.items() if known.get(name) != pair}
+    known.clear()
     tally.cells += 1
     same = expected == found
     tally.outputs += same
-    tally.state += same and wanted == state
-    if same and wanted == state:
-        return ""
+    tally.state += same and not new
+    if same and not any(there is None for _, there in new.values()):
+        known.update(differs)
+        return "; ".join(_beside(name, *map(str, pair)) for name, pair in sorted(new.items()))
     lacking = json.dumps(found)
     if any(kind == "error" for kind, _ in found) and not any(kind == "error" for kind, _ in expected):
         tally.errors += 1
         tally.no_way_out += not _WAY_OUT.search(lacking)
-    difference = f"{_shortly(expected)} -> {_shortly(found)}" if not same else _of(wanted, state)
     _outputs(ours, cell)
-    return difference
+    if not same:
+        return f"{_shortly(expected)} -> {_shortly(found)}"
+    return "; ".join(f"{name} is missing" for name, (_, there) in sorted(new.items()) if there is None)
 
 
 def _line(cell: str) -> str:
@@ -222,11 +230,13 @@ def _shown(messages: Iterable[tuple[str, dict[str, Any]]], *, is_run: bool = Fal
     """Return what a cell shows, in order; text is joined, and what a run says of itself is left out."""
     found: list[tuple[str, str]] = []
     for kind, content in messages:
-        if kind == "stream":
-            text = _ADDRESS.sub("", content["text"])
-            if found and found[-1][0] == "text":
-                text = found.pop()[1] + text
-            found.append(("text", text))
+        if kind == "stream":  # stdout and stderr come in any order
+            at = len(found)
+            while at and found[at - 1][0] in {"stdout", "stderr"}:
+                at -= 1
+            streams = dict(found[at:])
+            streams[content["name"]] = streams.get(content["name"], "") + _ADDRESS.sub("", content["text"])
+            found[at:] = sorted(streams.items())
         elif kind == "error":
             found.append(("error", _error(content)))
         elif kind in {"display_data", "execute_result"} and not (is_run and _is_status(content)):
@@ -256,11 +266,6 @@ def _probe(kernel: Kernel) -> dict[str, Any]:
         return {"<untold>": messages[-1][1].get("evalue")}
     state: dict[str, Any] = json.loads("".join(texts).splitlines()[-1])
     return state
-
-
-def _of(wanted: dict[str, Any], state: dict[str, Any]) -> str:
-    names = sorted(name for name in wanted.keys() | state.keys() if wanted.get(name) != state.get(name))
-    return "; ".join(_beside(name, str(wanted.get(name)), str(state.get(name))) for name in names)
 
 
 def _beside(name: str, wanted: str, found: str) -> str:

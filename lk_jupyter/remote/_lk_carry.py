@@ -558,7 +558,7 @@ class Writer(cloudpickle.Pickler):
         """Whether a value is an array, frame, tensor or table."""
         kind = type(value)
         if kind not in self._leaf_kinds:
-            library = kind.__module__.partition(".")[0]
+            library = str(kind.__module__).partition(".")[0]
             name = kind.__name__
             self._leaf_kinds[kind] = library in _values.KINDS and (name in _LEAVES or name.endswith("Index"))
         return self._leaf_kinds[kind]
@@ -708,7 +708,7 @@ class Writer(cloudpickle.Pickler):
         top = str(of).partition(".")[0]
         self.modules.add(top)
         if not isinstance(value, (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)):
-            self.packages.add(kind.__module__.partition(".")[0])
+            self.packages.add(str(kind.__module__).partition(".")[0])
 
     def _function(self, function):
         """Reduce a function of the notebook: its code is packed apart, for only the same Python can read it."""
@@ -1852,7 +1852,7 @@ def _among(names, load):
 
 def formula_names(value):
     """Return the names in the formula of a model, or of its results; nothing for other values."""
-    if not type(value).__module__.startswith("statsmodels."):
+    if not str(type(value).__module__).startswith("statsmodels."):
         return set()
     formula = getattr(getattr(value, "model", value), "formula", None)
     return words_of(formula) if isinstance(formula, str) else set()

@@ -252,7 +252,7 @@ def _here(name):
 
 def _family(kind):
     for base in kind.__mro__:
-        library = base.__module__.partition(".")[0]
+        library = str(base.__module__).partition(".")[0]
         if library in KINDS:
             return _here(KINDS[library]).encode
         if library == "pytz":
@@ -307,7 +307,7 @@ def why_not(value):  # noqa: PLR0911 (one for each reason)
         return "is a {}, which belongs to this process: make it in the cell that uses it".format(kind.__name__)
     if any(base.__module__ == "torch.nn.modules.module" for base in kind.__mro__):
         return "is a torch module: send its state_dict(), and make the module in the cell"
-    where = "" if kind.__module__ == "__main__" else kind.__module__ + "."
+    where = "" if kind.__module__ in ("__main__", None) else kind.__module__ + "."
     return "is a {}{}, which can't be sent: make it plain values, or add --pickle".format(where, kind.__qualname__)
 
 

@@ -29,4 +29,4 @@ round(f(0.0), 3)
 # %%
 print(sp.latex(matrix.inv()))
 # %%
-x is symbols("x"), derivative.free_symbols
+x == symbols("x"), derivative.free_symbols

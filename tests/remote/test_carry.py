@@ -992,6 +992,14 @@ def test_lines_that_a_logger_writes_in_a_run_are_read_here(notebook):
         log.handlers.clear()
 
 
+def test_instances_of_a_class_without_a_module_travel(notebook):
+    exec("Made = type('Made', (), {'__module__': None, 'n': 1})\nmade = Made()", notebook)  # as sympy's Function does
+    there = There(notebook, ["made"])
+    exec("made.n += 1\nother = type(made)()", there.names)
+    assert there.back(notebook).missing == {}
+    assert (notebook["made"].n, notebook["other"].n) == (2, 1)
+
+
 def test_what_python_does_not_pickle_travels_in_parts(notebook):
     exec(
         "import csv, io, re, typing\nfound = re.search(r'(\\d+)-(?P<last>\\d+)', 'tel 12-34 56-78', re.A)\n"
