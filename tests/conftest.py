@@ -166,20 +166,25 @@ def pytest_collection_modifyitems(items):
 def for_each(rows, name=str):
     """Let one test check all rows, and name those that fail: a test for each takes ten times what its check does.
 
-    The check takes a row first, and fixtures. One row that its ``pytest.skip`` leaves out is passed over.
+    The check takes a row first, and fixtures. A row that its ``pytest.skip`` leaves out is passed over; the test is
+    skipped where all are.
     """
+
+    rows = list(rows)
 
     def decorate(check):
         def test(**fixtures):
-            failed = []
+            failed, skipped = [], []
             for row in rows:
                 try:
                     check(row, **fixtures)
-                except pytest.skip.Exception:
-                    continue
+                except pytest.skip.Exception as reason:
+                    skipped.append(reason)
                 except Exception as error:  # noqa: BLE001 (told below, with those of the others)
                     failed.append(f"{name(row)}: {type(error).__name__}: {error}")
             assert not failed, "\n".join(failed)
+            if len(skipped) == len(rows):
+                raise skipped[0]
 
         _, *fixtures = signature(check).parameters.values()
         test.__name__, test.__doc__, test.__module__ = check.__name__, check.__doc__, check.__module__
