@@ -329,6 +329,9 @@ class Follower:
         if len(entries) >= limit:
             return Stored()
         lines = [(entry.stream, entry.text.encode(errors="replace")) for entry in by_time(entries.items)]
+        if not lines:  # some servers have only the record
+            text, _ = _text_of(self._ending.record())
+            lines = [("", line) for line in (text or b"").splitlines(keepends=True)]
         counts = Counter(text for _, text in lines)
         firsts = {stream: text for stream, text in reversed(lines) if text.strip()}.values()
         return Stored(b"".join(text for _, text in lines), tuple(text for text in firsts if counts[text] == 1))

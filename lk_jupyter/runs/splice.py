@@ -97,7 +97,7 @@ class OutputSplicer:
             filled = self._new(gap or b"")
             self._again = Counter(map(line_key, filter(None, filled.split(b"\n")))) if at_line else Counter()
         overlap = repeated(self._tail(), came)
-        if overlap is None and not self._again and self.log.size and self._is_beginning(came):
+        if (filled or overlap is None) and self.log.size and self._is_beginning(came):
             self._again = Counter(map(line_key, self.log.lines()))
         if self._again:
             self.is_joined = True

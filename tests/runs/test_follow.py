@@ -46,6 +46,16 @@ def test_lines_that_a_stream_leaves_out_come_from_the_store(follower, scripted_r
     assert stored == "lines" or kept(follower) == "".join(LINES)
 
 
+@pytest.mark.parametrize("stored", ["combined_output", "lines"])
+def test_a_replay_after_a_stream_that_began_late_repeats_no_line(follower, scripted_run, stored):
+    scripted_run.connections = [(STREAM, output(*LINES[2:4]), RESET), (STREAM, output(*LINES), DONE)]
+    scripted_run.record["combined_output"] = "".join(LINES)
+    if stored == "lines":
+        scripted_run.store(*LINES[:5])
+    text, end = seen(follower)
+    assert (sorted(text.splitlines(keepends=True)), end) == (LINES, Finished(0))
+
+
 def test_a_run_that_ended_before_its_record_did_loses_no_line(follower, scripted_run, monkeypatch):
     scripted_run.connections = [(STREAM, DONE)]
     scripted_run.record["status"] = "running"
