@@ -1,5 +1,6 @@
 import os
 import re
+import runpy
 import subprocess
 import sys
 from functools import cache
@@ -185,11 +186,11 @@ def test_the_demo_shows_lines_while_the_run_goes_on(tmp_path):
     assert not (tmp_path / "cloud" / "server.json").exists()
 
 
-def test_the_demo_fails_when_a_cell_does(tmp_path):
+def test_the_demo_fails_when_a_cell_does(tmp_path, capsys):
     cells = [nbformat.v4.new_code_cell("raise ValueError('told so')")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "book.ipynb")
-    show = [sys.executable, FOLDER / "show.py", tmp_path / "book.ipynb", tmp_path / "executed.ipynb"]
-    ended = subprocess.run(show, check=False, capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert "stopped at ValueError: told so" in ended.stdout
+    show = runpy.run_path(str(FOLDER / "show.py"))["main"]
+    with forked_kernels():
+        assert show(tmp_path / "book.ipynb", tmp_path / "executed.ipynb") == 1
+    assert "stopped at ValueError: told so" in capsys.readouterr().out
     assert (tmp_path / "executed.ipynb").exists()

@@ -69,9 +69,13 @@ def test_a_question_before_a_request_shows_and_allows_nothing(nobody, path):
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+FORGED = [{}, {"X-XSRFToken": "guessed"}, {"Referer": "https://evil.example/"}]
+
+
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("headers", [{}, {"X-XSRFToken": "guessed"}, {"Referer": "https://evil.example/"}], ids=str)
-def test_without_the_token_against_forgery_no_route_answers(forger, verb, headers):
-    answers = {path: status_of(forger, verb, path, **headers) for path in paths()}
+def test_without_the_token_against_forgery_no_route_answers(forger, verb):
+    """Each route gets each of the forged headers, with two of the six verbs."""
+    rows = enumerate(paths(), VERBS.index(verb))
+    answers = {path: status_of(forger, verb, path, **FORGED[number % len(FORGED)]) for number, path in rows}
     assert {path: status for path, status in answers.items() if status not in {403, 404, 405}} == {}
     assert 403 in answers.values() or verb == "HEAD"

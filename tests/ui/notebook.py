@@ -124,6 +124,7 @@ def says_once(page: Page, *states: str, cell: int | None = None) -> None:
         seen = page.wait_for_function(
             f"([words, cell]) => {{ const text = ({WRITTEN})(cell); return RegExp(words, 'i').test(text) && text }}",
             arg=[words, cell],
+            polling=LOOK,
         ).json_value()
         said = len(re.findall(words, seen, re.IGNORECASE))
         assert said == 1, f"{state!r} is written {said} times:\n{seen}"

@@ -4,6 +4,8 @@ import re
 
 from playwright.sync_api import expect
 
+from ui.notebook import LOOK
+
 #: In the place of the browser's own, which no test can see.
 DESKTOP = """permission => {
   window.told = [];
@@ -36,7 +38,7 @@ def test_a_detached_run_is_told_on_the_desktop_once_and_followed_again(open_note
     expect(button).to_have_count(0)
     assert book.page.evaluate("window.Notification.permission") == "granted"
     go.touch()
-    book.page.wait_for_function("window.told.length > 0")
+    book.page.wait_for_function("window.told.length > 0", polling=LOOK)
     book.page.get_by_role("tab", name="GPU cloud", exact=True).click()
     book.says_once(1, "Completed")
     (told,) = book.page.evaluate("window.told")

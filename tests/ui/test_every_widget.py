@@ -9,7 +9,7 @@ from patience import PATIENCE
 from playwright.sync_api import expect
 from storage.between import Network
 
-from ui.notebook import NIGHT
+from ui.notebook import LOOK, NIGHT
 
 #: The call of each widget, and words of it that stay in the notebook.
 ALL = {
@@ -65,6 +65,7 @@ HEAR = """() => {
         }
         return send.call(this, data);
     };
+    window.asked.end = () => { WebSocket.prototype.send = send; delete window.asked; };
 }"""
 SAVED = "() => window.jupyterapp.shell.currentWidget.context.model.dirty === false"
 
@@ -110,7 +111,7 @@ def test_each_widget_is_accessible_recovers_stops_when_cleared_and_leaves_its_st
     for _, words in cells_and_words():
         book.keeps(words)
     book.save()
-    book.page.wait_for_function(SAVED)
+    book.page.wait_for_function(SAVED, polling=LOOK)
     saved = next(running_lab.root.glob("*/notebook.ipynb"))
     exported_whole(nbformat.read(saved, 4))
     asks_no_more_when_cleared(book)
@@ -162,6 +163,7 @@ def asks_no_more_when_cleared(book):
     for _ in range(3):
         live(book, stays)
         until(book, lambda: others <= now_asking(book, cleared), "a widget that asks on")
+    book.page.evaluate("() => window.asked.end()")
 
 
 def now_asking(book, cleared):
