@@ -14,6 +14,7 @@ def signed_in_to(cloud):
     return f'import os\nos.environ.update(LK_BASE_URL="{cloud.base_url}", LK_API_KEY="{cloud.api_key}")\n'
 
 
+@pytest.mark.nightly  # by parts: test_widgets.py, MachinePicker.test.tsx, the panel's machines in test_panel.py
 @pytest.mark.timeout(900)  # a whole path, on machines that do much else
 def test_a_machine_is_found_chosen_made_the_default_and_run_on(open_notebook, accessible, make_cloud):
     cloud = make_cloud("--faults", "--no-capacity", "h100")
