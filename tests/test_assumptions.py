@@ -8,6 +8,7 @@ import stat
 from decimal import Decimal
 
 import pytest
+from conftest import for_each
 from stand_in import DONE, IDS, KEY, STREAM, StandIn, event, said
 
 from lk_jupyter import session
@@ -118,7 +119,7 @@ def test_an_assumption_that_there_is_not_is_refused_with_the_nearest():
         settings.save("guess.stream_metod", "GET")
 
 
-@pytest.mark.parametrize("each", ASSUMPTIONS, ids=lambda each: each.name)
+@for_each(ASSUMPTIONS, lambda each: each.name)
 def test_every_default_and_alternative_is_a_value(each):
     for value in (each.default, *each.alternatives):
         assert each.parsed(value) == value

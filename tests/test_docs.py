@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from conftest import for_each
 
 import lk_jupyter
 from lk_jupyter import _docs, _types, errors
@@ -91,7 +92,7 @@ def test_the_readme_is_read_in_a_few_minutes():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
 
 
-@pytest.mark.parametrize("kind", ERRORS[1:], ids=lambda kind: kind.__name__)
+@for_each(ERRORS[1:], lambda kind: kind.__name__)
 def test_the_page_of_an_error_says_what_it_means_what_state_it_leaves_and_how_to_fix_it(kind):
     meaning, state, fix, *_ = inspect.getdoc(kind).split("\n\n")
     assert meaning

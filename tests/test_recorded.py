@@ -7,9 +7,11 @@ from __future__ import annotations
 import re
 import time
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
+from conftest import for_each
 from patience import PATIENCE
 from pydantic import TypeAdapter
 from stand_in import KEY, RECORDED, Replay, recorded
@@ -63,8 +65,9 @@ def replayed(home, monkeypatch):
 # Bodies
 
 
-@pytest.mark.parametrize("row", [row for _, row in EXCHANGES], ids=[name for name, _ in EXCHANGES])
-def test_every_recorded_answer_is_read_without_loss(row):
+@for_each(EXCHANGES, itemgetter(0))
+def test_every_recorded_answer_is_read_without_loss(exchange):
+    _, row = exchange
     endpoint = operation(row)
     if row["status"] >= 300 or endpoint.streams:
         return
@@ -239,11 +242,9 @@ def nullable(schema, place):
     )
 
 
-@pytest.mark.parametrize(
-    ("request_line", "status"),
-    sorted({(row["request"], row["status"]) for _, row in EXCHANGES if not isinstance(row["answer"], str)}),
-)
-def test_the_local_cloud_answers_in_the_recorded_form(answers, request_line, status):
+@for_each(sorted({(row["request"], row["status"]) for _, row in EXCHANGES if not isinstance(row["answer"], str)}))
+def test_the_local_cloud_answers_in_the_recorded_form(exchange, answers):
+    request_line, status = exchange
     method, path = request_line.split(" ")
     rows = [row for _, row in EXCHANGES if (row["request"], row["status"]) == (request_line, status)]
     key = (method, template(path.removeprefix("/api/v2/external")), status)

@@ -2,9 +2,9 @@
 
 import json
 
-import pytest
 from api.scripted import KEY, ScriptedServer
 from api.test_event_stream import CHUNKED, FORMS, HELLO, LAST_CHUNK, chunk
+from conftest import for_each
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,7 +45,7 @@ def test_events_of_plain_output_that_came_together_are_one():
     ]
 
 
-@pytest.mark.parametrize("cut", range(1, len(HELLO)))
+@for_each(range(1, len(HELLO)))
 def test_an_event_that_two_pieces_share_stays_as_it_is(cut):
     first, *between, last = joined([MANY + HELLO[:cut], HELLO[cut:] + MANY])
     assert first == last

@@ -7,6 +7,7 @@ from binascii import b2a_base64, crc32
 from itertools import pairwise
 
 import pytest
+from conftest import for_each
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import cpu_seconds
@@ -189,8 +190,8 @@ def test_hidden_text_that_other_text_cuts_in_two_is_hidden(made):
     assert shown == "epoch 1\n"
 
 
-@pytest.mark.parametrize("at", range(8, 120, 3))
-def test_text_of_the_other_stream_within_a_frame_is_kept_and_so_is_the_frame(made, at):
+@for_each(range(8, 120, 3))
+def test_text_of_the_other_stream_within_a_frame_is_kept_and_so_is_the_frame(at, made):
     frame = made({"n": "a figure of the run, long enough to be cut"})
     other = "\x1b[32mepoch 1\x1b[0m\naccuracy 0.9\n"
     assert len(frame) > 120

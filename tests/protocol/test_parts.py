@@ -4,6 +4,7 @@ import ast
 import sys
 
 import pytest
+from conftest import for_each
 
 from lk_jupyter.protocol.parts import SHIPPED
 
@@ -11,7 +12,7 @@ MODULES = sorted(SHIPPED.glob("*.py"))
 LIGHT = ["_lk_run", "_lk_rich", "_lk_fit", "_lk_show", "_lk_traceback", "_lk_bars", "_lk_magics", "_lk_offload"]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+@for_each(MODULES, lambda path: path.stem)
 def test_it_is_python_that_older_interpreters_read(module):
     ast.parse(module.read_text(encoding="utf-8"), feature_version=(3, 8))
 

@@ -4,6 +4,7 @@ import html.parser
 import tracemalloc
 
 import pytest
+from conftest import for_each
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import cpu_seconds
@@ -109,12 +110,12 @@ def check(text):
     return found
 
 
-@pytest.mark.parametrize("text", LINKS)
+@for_each(LINKS)
 def test_an_answer_leads_nowhere_but_to_the_web(text):
     assert check(text).addresses == []
 
 
-@pytest.mark.parametrize("text", MARKUP)
+@for_each(MARKUP)
 def test_an_answer_brings_no_element_of_its_own(text):
     check(text)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from xml.etree import ElementTree as ET
 
-import pytest
+from conftest import for_each
 
 from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.account.burn_rate import BillableResource
@@ -96,19 +96,19 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@for_each(PICTURES)
 def test_foreign_text_is_text(name):
     assert "<img" not in PICTURES[name].html
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@for_each(PICTURES)
 def test_the_html_is_whole_and_its_tables_can_be_heard(name):
     html = re.sub(r"<style>.*?</style>", "", PICTURES[name].html, flags=re.DOTALL)
     for heading in ET.fromstring(html.replace("&nbsp;", " ")).iter("th"):
         assert heading.get("scope") in {"col", "row"}
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@for_each(PICTURES)
 def test_each_fact_of_the_html_stands_in_the_text_too(name):
     html = re.sub(r"<style>.*?</style>", "", PICTURES[name].html, flags=re.DOTALL)
     words = {word.strip() for word in ET.fromstring(html).itertext() if word.strip()}
