@@ -276,41 +276,60 @@ class Follower:
         return None
 
     def _last(self, join: OutputSplicer) -> Iterator[StreamEvent]:
-        """Yield what only the record has, and the end."""
-        if self._finished and not self._broke and self._has_stored():
+        """Yield what only the cloud has kept, and the end."""
+        if self._finished and not self._broke and self._has_kept():
             self.on_whole(self.log.size)
             yield self._finished
-        elif record := self._record():
-            text, ordered = _text_of(record)
-            if text is None:
-                with suppress(*BROKEN):
-                    text, ordered = self._stored().text or None, False
-            if rest := join.complete(text or b"", ordered=ordered):
-                yield Output(rest.decode(errors="replace"))
-            self._ending.lacks_output = self._is_cut and (text is None or (not text and self.log.size > 0))
-            if (text is not None or self._finished) and not self._ending.lacks_output:
+        elif record := self._ended():
+            kept = self._kept(record)
+            rest = [join.complete(text, ordered=ordered) for text, ordered in kept or [(b"", True)]]
+            if any(rest):
+                yield Output(b"".join(rest).decode(errors="replace"))
+            self._ending.lacks_output = self._is_cut and (
+                not kept or (not any(text for text, _ in kept) and self.log.size > 0)
+            )
+            if (kept or self._finished) and not self._ending.lacks_output:
                 self.on_whole(self.log.size)
             yield self._finished or end_of(record)
 
-    def _has_stored(self) -> bool:
-        """Whether all lines came that the cloud has stored: a stream may begin where it was opened, or leave some out.
+    def _ended(self) -> ExecutionRecord | None:
+        """Return the record of the end, which may come a while after the state; None when following was ended."""
+        record, until = self._record(), time.monotonic() + UNREADABLE
+        while record and not is_final(record.status) and (self._finished or time.monotonic() < until):
+            record = None if self.stop.wait(_PACE) else self._record()
+        return record
 
-        Of a long output only the first and the last line are looked for. A run of which nothing came is waited for
-        until its record says that it has ended. What can't be read is no sign that lines are missing.
+    def _kept(self, record: ExecutionRecord) -> list[tuple[bytes, bool]]:
+        """Return the output in the record, and whether it is in the order of the run.
+
+        The stored lines come before it where the record has no output, or may have only the last part of it.
         """
-        text = None
+        text, ordered = _text_of(record)
+        kept = [] if text is None else [(text, ordered)]
+        first, known = (
+            next(filter(None, map(line_key, lines)), b"") for lines in ((text or b"").split(b"\n"), self.log.lines())
+        )
+        if text is None or not (first.startswith(known) if known else not first):
+            with suppress(*BROKEN):
+                kept = [(stored, False), *kept] if (stored := self._lines().text) else kept
+        return kept
+
+    def _has_kept(self) -> bool:
+        """Whether all lines came that the cloud has kept: a stream may begin where it was opened, or leave some out.
+
+        Of a long output only the first and the last line are looked for. What can't be read is no sign that lines are
+        missing.
+        """
         try:
-            record = self._ending.record()
-            while not (self.log.size or is_final(record.status) or self.stop.wait(_PACE)):
-                record = self._ending.record()
-            self._ending.kept = record if is_final(record.status) else None
-            text, _ = _text_of(record)
-            if text is None:
-                text = self._stored().text
-        except BROKEN:
-            pass
-        if not text or self._is(text):
+            record = self._ended()
+        except LkError:
+            record = None
+        if record is None:
             return True
+        self._ending.kept = record if is_final(record.status) else None
+        return all(self._is(text) or self._has_lines(text) for text, _ in self._kept(record))
+
+    def _has_lines(self, text: bytes) -> bool:
         lines = [key for line in text.split(b"\n") if (key := line_key(line))]
         left = Counter(lines if self.log.size <= _COMPARED else {*lines[:1], *lines[-1:]})
         for known in map(line_key, self.log.lines()):
@@ -323,15 +342,19 @@ class Follower:
         return len(text) == self.log.size and all(text.startswith(self.log.read(at, _COMPARED), at) for at in starts)
 
     def _stored(self) -> Stored:
-        """Return the output that the cloud has stored so far; nothing if it is more than one answer holds."""
+        """Return the output that the cloud has stored so far; some servers have only the record."""
+        stored = self._lines()
+        text, ordered = (None, True) if stored.text else _text_of(self._ending.record())
+        first = next(filter(bytes.strip, (text or b"").splitlines(keepends=True)), b"")
+        return Stored(text, (first,) if (text or b"").count(first) == 1 else ()) if text and ordered else stored
+
+    def _lines(self) -> Stored:
+        """Return the stored lines; nothing if they are more than one answer holds."""
         limit = 10_000
         entries = self.client.logs.execution(self.execution_id, limit=limit)
         if len(entries) >= limit:
             return Stored()
         lines = [(entry.stream, entry.text.encode(errors="replace")) for entry in by_time(entries.items)]
-        if not lines:  # some servers have only the record
-            text, _ = _text_of(self._ending.record())
-            lines = [("", line) for line in (text or b"").splitlines(keepends=True)]
         counts = Counter(text for _, text in lines)
         firsts = {stream: text for stream, text in reversed(lines) if text.strip()}.values()
         return Stored(b"".join(text for _, text in lines), tuple(text for text in firsts if counts[text] == 1))
