@@ -338,7 +338,7 @@ def inside(value):
     kind = type(value)
     if kind in _PLAIN:
         return _PLAIN[kind](value)
-    if isinstance(value, _NEVER) or _is_shell(value) or place_of(value):
+    if isinstance(value, _NEVER) or _of_each_side(value):
         return None
     for belongs, held_by, _ in _MOVED:
         if belongs(value):
@@ -1106,6 +1106,12 @@ def keep_answers(cached, held):
         del builtins._lk_answer
 
 
+def _of_each_side(value):
+    """Whether each side has another one, which the other side must not change."""
+    is_formatter = type(value).__module__ == "IPython.core.formatters"
+    return bool(is_formatter or _is_shell(value) or _stream(value) or place_of(value))
+
+
 def _is_shell(value):
     """Whether a value is IPython's shell, which each side has one of."""
     shells = sys.modules.get("IPython.core.interactiveshell")
@@ -1189,8 +1195,7 @@ def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
         or type(value).__name__ == "NpzFile"
     ):
         return _near(_GENERATORS).reduced(value) if type(value) is types.GeneratorType else _of_file(value)
-    found = _stream(value) or place_of(value)
-    if found:
+    if found := _stream(value) or place_of(value):
         return named, found
     return (
         _of_python(value)

@@ -6,6 +6,7 @@ import contextvars
 import copy
 import functools
 import importlib
+import io
 import itertools
 import json
 import linecache
@@ -1132,6 +1133,13 @@ def test_tensors_in_one_memory_stay_there():
     flat[5] = -1
     assert here["square"].tolist() == [[0, 0, 0], [3, 4, -1]]
     assert here["turned"].tolist() == [[0, 3], [0, 4], [0, -1]]
+
+
+def test_a_run_never_changes_the_streams_of_a_notebook(monkeypatch):
+    stream = io.StringIO()  # it can be pickled, as those of kernels can
+    assert _lk_carry.known_of({0: stream})
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert not _lk_carry.known_of({0: stream})
 
 
 def test_an_optimizer_keeps_its_hooks_and_the_scheduler_that_follows_its_steps():
