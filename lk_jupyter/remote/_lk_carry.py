@@ -700,7 +700,8 @@ class Writer(cloudpickle.Pickler):
                 (name, of) for name, of in own.items() if any(base.get(name, own) is of for base in bases)
             )
             made = (*made[:5], fill_class)
-        return made
+        is_enum = made is not NotImplemented and made[0] is cloudpickle.cloudpickle._make_skeleton_enum
+        return _of_enum(value, *made) if is_enum else made
 
     def _needs(self, kind, value):
         """Record the modules that reading needs, and the packages whose versions must be the same."""
@@ -968,6 +969,28 @@ def fill_class(kind, state):
         if is_own and name not in state[0] and not isinstance(value, _OF_SLOTS):
             type.__delattr__(kind, name)
     return cloudpickle.cloudpickle._class_setstate(kind, state)
+
+
+def _of_enum(kind, make, arguments, state, *_):
+    """Reduce an enumeration with its aliases, and with what its members hold: cloudpickle leaves both out."""
+    members = dict(kind.__members__)
+    given = *arguments[:3], {name: member.value for name, member in members.items()}, *arguments[4:]
+    attributes = {name: of for name, of in state[0].items() if name not in members}
+    held = {
+        name: {key: of for key, of in vars(member).items() if not re.fullmatch("_.*_", key)}
+        for name, member in members.items()
+    }
+    return make, given, ((attributes, state[1]), held), None, None, fill_enum
+
+
+def fill_enum(kind, state):
+    """Give an enumeration its attributes, and its members theirs."""
+    cloudpickle.cloudpickle._class_setstate(kind, state[0])
+    for name, held in state[1].items():
+        own = vars(kind.__members__[name])
+        for key in [key for key in own if not re.fullmatch("_.*_", key)]:
+            del own[key]
+        own.update(held)
 
 
 def fill_function(function, state):

@@ -880,6 +880,33 @@ def test_an_attribute_that_a_run_has_deleted_from_a_class_is_deleted_here(notebo
     assert (hasattr(kind, "up"), kind.most, kind().__reduce_ex__(2)[2]) == (False, 3, None)
 
 
+def test_an_enumeration_keeps_its_aliases_and_what_its_members_hold(notebook):
+    code = "import enum\nclass Planet(enum.Enum):\n    EARTH = (1, 2)\n    HOME = (1, 2)\n    MARS = (3, 4)\n"
+    code += "    def __init__(self, mass, radius): self.mass = mass\n"
+    exec(code + "class Can(enum.Flag):\n    READ = 1\n    WRITE = 2\n    BOTH = 3", notebook)
+    content = _lk_carry.Writer(None).chunk([notebook["Planet"], notebook["Can"].READ])
+    tracked = _lk_carry.cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
+    known = dict(tracked)
+    tracked.clear()  # as in another process
+    try:
+        planets, can = _lk_carry.Reader(content, {}, None).chunk(0)
+    finally:
+        tracked.clear()
+        tracked.update(known)
+    assert planets is not notebook["Planet"]
+    assert (planets.HOME.mass, planets.HOME is planets.EARTH, [*planets]) == (1, True, [planets.EARTH, planets.MARS])
+    assert (can | type(can).WRITE) is type(can).BOTH
+
+
+def test_a_run_sets_an_attribute_of_a_member_of_an_enumeration(notebook):
+    exec("import enum\nclass Color(enum.Enum):\n    RED = 1", notebook)
+    content = _lk_carry.Writer(None).chunk(notebook["Color"])
+    notebook["Color"].RED.note = "x"
+    later = _lk_carry.Writer(None).chunk(notebook["Color"])
+    assert not hasattr(_lk_carry.Reader(content, {}, None).chunk(0).RED, "note")
+    assert _lk_carry.Reader(later, {}, None).chunk(0).RED.note == "x"
+
+
 def test_an_attribute_that_a_class_has_like_its_base_is_its_own(notebook):
     exec("class Base:\n    made = 1\nclass Own(Base): pass", notebook)
     before = _lk_carry.Digests({}).of_any(notebook["Own"])
