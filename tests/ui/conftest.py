@@ -25,7 +25,7 @@ def pytest_itemcollected(item):
 
 def pytest_collection_modifyitems(items):
     """Run first, one after the other, the tests that leave a page of Lab to each other."""
-    items.sort(key=lambda item: "open_notebook" not in item.fixturenames)
+    items.sort(key=lambda item: ("open_notebook" not in item.fixturenames, "page_of_its_own" in item.fixturenames))
 
 
 @pytest.fixture(scope="package")
@@ -71,9 +71,14 @@ def _close_all(kept: dict[Page, str]) -> None:
 
 
 @pytest.fixture
+def page_of_its_own() -> None:
+    """For a test that opens a notebook: it neither has the page of Lab that another has left, nor leaves its own."""
+
+
+@pytest.fixture
 def may_keep(request: pytest.FixtureRequest):
     """Whether the test may have the page of Lab that another has left, and leave it to the next one."""
-    return "open_notebook" in request.fixturenames
+    return "open_notebook" in request.fixturenames and "page_of_its_own" not in request.fixturenames
 
 
 @pytest.fixture

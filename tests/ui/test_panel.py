@@ -12,14 +12,10 @@ from ui import axe
 from ui.notebook import OpenNotebook, picture, run_on, says_once
 from ui.traffic import Traffic
 
+pytestmark = pytest.mark.usefixtures("page_of_its_own")  # they see Lab from its first moment
+
 LOAD = "%load_ext lk_jupyter"
 STARTED = re.compile("RunningA100 · .*≈ 0")
-
-
-@pytest.fixture
-def may_keep():
-    """Whether these tests have a page that another has left: they see Lab from its first moment."""
-    return False
 
 
 @pytest.mark.timeout(900)

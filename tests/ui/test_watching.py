@@ -5,6 +5,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+#: On a busy machine, Detach did nothing in two of four pages that others had left.
+pytestmark = pytest.mark.usefixtures("page_of_its_own")
+
 LAST = re.compile(r"last .* from .* to .* %")
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -20,12 +23,6 @@ end = time.time() + 300
 while time.time() < end:
     sum(range(10**5)); time.sleep(.05)'''
 run = lk_jupyter.connect().run(code, gpu="A100", timeout=600)"""
-
-
-@pytest.fixture
-def may_keep():
-    """Whether it has a page that another has left: on a busy machine, Detach did nothing in two of four of them."""
-    return False
 
 
 @pytest.fixture
