@@ -135,14 +135,21 @@ def near(path):
     return None if is_far or is_hidden else "/".join(parts)
 
 
-def near_paths(module=sys):
-    """Return the folders near the code that it has added to the path, and whether they come before Python's own."""
+def added_paths(module=sys):
+    """Return the folders that the code has added to the path, and whether they come before Python's own."""
     library = os.path.dirname(os.__file__)
     first = module.path.index(library) if library in module.path else 0
+    return {_added(path): module.path.index(path) < first for path in module.path if _added(path)}
+
+
+def _added(path):
+    """Return the name on both sides of a folder that the code has added to the path; None for others."""
     python = sys.prefix + os.sep, sys.base_prefix + os.sep
-    added = [path for path in module.path if isinstance(path, str) and path not in _of_packages()]
-    found = [path for path in added if not os.path.abspath(path).startswith(python)]
-    return {near(path): module.path.index(path) < first for path in found if near(path)}
+    if not isinstance(path, str) or path in _of_packages() or os.path.abspath(path).startswith(python):
+        return None
+    given = (os.getcwd(), _begun_in, *os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    is_far = path.startswith("/") and path not in given and not re.search(r"/(\.|_lk_)|-packages$", path)
+    return near(path) or (path if is_far and os.path.relpath(path).startswith(os.path.join("..", "..")) else None)
 
 
 @functools.lru_cache(maxsize=None)
@@ -168,7 +175,9 @@ def _set_sys(module, values):
     for name in [name for name in _limits(module) if name in values]:
         getattr(module, "set" + name)(values[name])
     for path, is_first in values.items():
-        if path not in _LIMITS and path not in map(near, module.path):
+        if is_first is None:
+            module.path[:] = [other for other in module.path if _added(other) != path]
+        elif path not in _LIMITS and path not in map(_added, module.path):
             module.path.insert(0 if is_first else len(module.path), os.path.abspath(path))
 
 
@@ -461,7 +470,7 @@ TABLE = {
     "altair": (_altair, _set_altair, None),
     "warnings": (_filters, _set_filters, None),
     "os": (_environment, _set_environment, lambda _: _first_environment()),
-    "sys": (lambda module: {**near_paths(), **_limits(module)}, _set_sys, lambda _: _LIMITS),
+    "sys": (lambda module: {**added_paths(), **_limits(module)}, _set_sys, lambda _: _LIMITS),
     "os.path": (_folder, _set_folder, None),
 }
 
@@ -574,7 +583,7 @@ class StateWatch:
             value = self._read(name)
             is_options = isinstance(value, dict) and isinstance(begun, dict)
             changed = _without(value, begun) if is_options else value
-            if name == "os" and is_options:
+            if name in ("os", "sys") and is_options:
                 changed.update(dict.fromkeys(begun.keys() - value.keys()))
             if changed is not None and not _same(changed, {} if is_options else begun):
                 found[name] = _packed(changed)

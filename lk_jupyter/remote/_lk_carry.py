@@ -705,6 +705,9 @@ class Writer(cloudpickle.Pickler):
 
     def _needs(self, kind, value):
         """Record the modules that reading needs, and the packages whose versions must be the same."""
+        if kind is types.FunctionType and _has_lost_its_file(value):
+            cloudpickle.register_pickle_by_value(sys.modules[value.__module__])
+            return
         of = value.__name__ if kind is types.ModuleType else getattr(value, "__module__", None) or kind.__module__
         top = str(of).partition(".")[0]
         self.modules.add(top)
@@ -889,6 +892,12 @@ def _belongs_here(value):
     is_once = isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
     is_bound = type(value).__module__ in _values.OF_A_PROCESS and type(value).__name__ not in _OF_LOCKS
     return _values.why_not(value) if is_file or is_once or is_bound else ""
+
+
+def _has_lost_its_file(function):
+    """Whether a function is of a local module whose file was deleted."""
+    file = str(getattr(sys.modules.get(function.__module__), "__file__", None))
+    return file.startswith(os.getcwd() + os.sep) and not os.path.exists(file)
 
 
 def globals_of(code):
@@ -1655,19 +1664,35 @@ _SETS = re.compile(
 #: Attributes of ``sys`` that each side has its own of.
 _OF_PROCESS = {"path", "stdin", "stdout", "stderr", "displayhook", "excepthook", "modules", "meta_path"}
 
-#: Attributes of modules that the other side has set, by module and name.
-_set_there = set()
+#: Attributes of modules that the other side has set, by module and name; and modules that are not imported here.
+_set_there, _left_there = set(), set()
 
 
 def attributes():
-    """Return what the code has set on modules: module and name → value."""
+    """Return what the code has set on modules, and the plain values in its local modules: module and name → value."""
     here = vars(sys.modules["__main__"])
     found = {}
+    for of, module in _local_modules().items():
+        values = {name: value for name, value in vars(module).items() if not name.startswith("__")}
+        found.update(((of, name), value) for name, value in values.items() if _is_plain(value, depth=6, few=_ANSWERS))
     for of, name in _set_there | {(_module_named(of or other, here), name or its) for of, name, other, its in _sets()}:
         module = sys.modules.get(of)
         if module is not None and hasattr(module, name) and not (of == "sys" and name in _OF_PROCESS):
             found[of, name] = getattr(module, name)
     return found
+
+
+def _local_modules():
+    """Return name → module, of the modules in and below the folder of the code that it has imported."""
+    folder = os.getcwd() + os.sep
+    modules = [value for value in list(vars(sys.modules["__main__"]).values()) if isinstance(value, types.ModuleType)]
+    return {
+        module.__name__: module
+        for module in modules
+        if str(getattr(module, "__file__", None)).startswith(folder)
+        and sys.modules.get(module.__name__) is module
+        and not (module.__name__ in _left_there or module.__name__.startswith("_lk_") or "-packages" in module.__file__)
+    }
 
 
 def _sets():
@@ -1692,8 +1717,12 @@ def put_attributes(found):
     words = words_of(_code())
     for (of, name), value in found.items():
         with suppress(Exception):  # the code that uses it says so
-            setattr(import_module(of) if of.partition(".")[0] in words else sys.modules[of], name, value)
-            _set_there.add((of, name))
+            module = import_module(of) if of.partition(".")[0] in words else sys.modules.get(of)
+            if module is None:
+                _left_there.add(of)
+            elif getattr(module, name, found) is not value:
+                setattr(module, name, value)
+                _set_there.add((of, name))
 
 
 #: Modules of the classes whose instances are handlers of loggers on both sides.

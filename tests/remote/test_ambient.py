@@ -208,13 +208,20 @@ def test_filters_of_other_libraries_stay_where_they_are():
 
 def test_folders_near_the_code_that_it_adds_to_the_path_go_and_come(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "own"), *sys.path, "..", "../..", str(tmp_path / ".hidden"), ""])
-    assert _lk_ambient.near_paths() == {"own": True, "..": False}
-    code = "sys.path.append('late')\nprint(_lk_ambient.near_paths(), sys.path[0])"
+    added = ["..", "/far/away", str(tmp_path / ".hidden"), ""]
+    before = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "own"), *before, *added])
+    assert _lk_ambient.added_paths() == {"own": True, "..": False, "/far/away": False}
+    code = (
+        "sys.path.append('late')\nfound = _lk_ambient.added_paths()\n"
+        "print({name: found[name] for name in found if not name.endswith('remote')}, sys.path[0])\n"
+        "sys.path.remove('/far/away')"
+    )
     printed, changed = in_a_run(code, _lk_ambient.here())
-    assert printed == f"{{'own': True, '..': False, 'late': False}} {tmp_path / 'own'}"
+    assert printed == f"{{'own': True, '..': False, '/far/away': False, 'late': False}} {tmp_path / 'own'}"
     assert _lk_ambient.put(json.loads(changed)) == {}
     assert sys.path[-1] == str(tmp_path / "late")
+    assert "/far/away" not in sys.path
     assert sys.path.count(str(tmp_path / "own")) == 1
 
 
@@ -226,6 +233,6 @@ def test_folders_that_packages_add_to_the_path_are_not_those_of_the_code(tmp_pat
     monkeypatch.setattr(sys, "path", [str(packages), str(tmp_path / "src"), str(tmp_path / "mine")])
     _lk_ambient._of_packages.cache_clear()
     try:
-        assert list(_lk_ambient.near_paths()) == ["mine"]
+        assert list(_lk_ambient.added_paths()) == ["mine"]
     finally:
         _lk_ambient._of_packages.cache_clear()

@@ -72,8 +72,10 @@ def bytes_of(write):
 class There:
     """What a run is to the state of a notebook, in this process."""
 
-    def __init__(self, namespace, names=None):
+    def __init__(self, namespace, names=None, without=()):
         self.parcel = with_digests(pack_state(list(names or namespace), namespace, [], LIMIT))
+        for module in without:
+            del sys.modules[module]
         blobs = [bytes_of(blob.write) for blob in self.parcel.blobs]
         text = self.parcel.settings["message"]
         if isinstance(text, dict):
@@ -1018,6 +1020,26 @@ def test_lines_that_a_logger_writes_in_a_run_are_read_here(notebook):
         assert (text.getvalue(), log.handlers) == ("ONE\nTWO\n", [notebook["to_text"], notebook["kept"]])
     finally:
         log.handlers.clear()
+
+
+def test_what_a_run_changes_in_a_local_module_comes_back(notebook, tmp_path, monkeypatch):
+    (tmp_path / "of_mine.py").write_text(
+        "SIDES, made = {'square': 4}, 0\ndef make():\n    global made\n    made += 1\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    exec("import of_mine\nkept = of_mine.SIDES", notebook)
+    there = There(notebook, ["of_mine"])
+    exec("of_mine.SIDES['triangle'] = 3\nof_mine.make()", there.names)
+    assert there.back(notebook).missing == {}
+    module = notebook["of_mine"]
+    assert (notebook["kept"], module.made, module.SIDES is notebook["kept"]) == ({"square": 4, "triangle": 3}, 1, True)
+    (tmp_path / "of_mine.py").unlink()
+    notebook["make"] = module.make
+    there = There(notebook, ["make"], without=["of_mine"])
+    exec("make()\nn = make.__globals__['made']", there.names)
+    there.back(notebook)
+    assert notebook["n"] == 2
 
 
 def test_instances_of_a_class_without_a_module_travel(notebook):

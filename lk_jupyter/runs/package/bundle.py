@@ -379,7 +379,7 @@ def _near_paths() -> Iterable[str]:
     """Return the folders near the code that it has added to the path of modules."""
     from lk_jupyter.remote import _lk_ambient  # noqa: PLC0415 (imports what only this needs)
 
-    return [path for path in _lk_ambient.near_paths() if Path(path).is_dir()]
+    return [path for path in _lk_ambient.added_paths() if Path(path).is_dir() and not Path(path).is_absolute()]
 
 
 def _near_key(path: Path, folder: Path) -> str:
