@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 from random import Random
 
 import httpx
 import pytest
+from cloud_process import forked
 from patience import PATIENCE
+from runs import torture_kernel
 from runs.torture_kernel import lines_of
 
 RUNS = int(os.environ.get("LK_TORTURE_RUNS", "50"))
 SEEDS = range(int(os.environ.get("LK_TORTURE_SEEDS", "1")))
-KERNEL = Path(__file__).with_name("torture_kernel.py")
 LONGEST = 2 * PATIENCE
 
 
@@ -37,17 +35,12 @@ class Trouble:
         self.kernel = self.start_kernel()
 
     def start_kernel(self):
-        with (self.folder.parent / "kernel.log").open("a") as log:
-            command = [sys.executable, KERNEL, str(RUNS), str(self.seed), self.folder]
-            return subprocess.Popen(command, stdout=log, stderr=log)
+        return forked(torture_kernel.main, dict(os.environ), RUNS, self.seed, self.folder)
 
     def goes_on(self):
         """Whether the kernel still works, after a moment."""
-        try:
-            self.kernel.wait(self.random.uniform(0.2, 0.8))
-        except subprocess.TimeoutExpired:
-            return True
-        return False
+        self.kernel.join(self.random.uniform(0.05, 0.25))
+        return self.kernel.exitcode is None
 
     def strike(self):
         """Do one of the harms."""
@@ -71,7 +64,7 @@ class Trouble:
 
     def kill_kernel(self):
         self.kernel.kill()
-        self.kernel.wait()
+        self.kernel.join()
         self.kernel = self.start_kernel()
 
     def kill_cloud(self):
@@ -117,7 +110,7 @@ def test_every_line_comes_once_and_every_run_is_billed_once(seed, steady_cloud, 
         assert time.monotonic() < deadline, f"seed {seed}: only {len(list(ends.iterdir()))} of {RUNS} runs ended"
         trouble.strike()
     print(f"seed {seed}: {RUNS} runs, {dict(trouble.happened)}")
-    assert trouble.kernel.returncode == 0, (tmp_path / "kernel.log").read_text()[-3000:]
+    assert trouble.kernel.exitcode == 0, (tmp_path / "kernel.log").read_text()[-3000:]
     check_runs(steady_cloud, seed, ends, tmp_path / "logs")
 
 
@@ -144,7 +137,7 @@ def check_runs(cloud, seed, ends, logs):
             assert record.status == "system_failure", f"run {number}: {record.status}"
             assert log == record.combined_output, f"run {number}"
             assert whole.startswith(log), f"run {number}"
-    assert states["completed"] > RUNS / 2
+    assert states["completed"] > RUNS / 5  # three ends of the cloud fail a dozen runs each
     print(f"seed {seed}: {dict(states)}")
 
 

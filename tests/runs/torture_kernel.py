@@ -1,13 +1,12 @@
 """Starts runs and follows them to their ends, like a notebook's kernel that is killed now and then.
 
-    python torture_kernel.py RUNS SEED FOLDER
-
-Started again it goes on with what the journal knows. FOLDER gets one file for each run that was
+Started again it goes on with what the journal knows. The folder gets one file for each run that was
 followed to its end, named like the run, holding its id.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,8 +40,10 @@ def code_of(seed: int, number: int) -> str:
     )
 
 
-def main(runs: int, seed: int, folder: Path) -> None:
-    """Do what is left to do; an end is noted once the whole log is there."""
+def main(env: dict[str, str], runs: int, seed: int, folder: Path) -> None:
+    """Do what is left to do, as a process with this environment; an end is noted once the whole log is there."""
+    os.environ.update(env)
+    sys.stdout = sys.stderr = (folder.parent / "kernel.log").open("a", encoding="utf-8")
     with connect() as session, ThreadPoolExecutor(AT_ONCE) as threads:
         open_ends = [number for number in range(runs) if not (folder / str(number)).exists()]
         list(threads.map(lambda number: _see_through(session, seed, number, folder), open_ends))
@@ -69,7 +70,3 @@ def _found(session: Session, number: int) -> Run | None:
         return None
     found = entry.execution_id or find_started(session.client, entry.token)
     return Run(session, found) if found else None
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
