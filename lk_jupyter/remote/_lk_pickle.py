@@ -93,9 +93,9 @@ def modules(content):
 
 def package_of(module):
     """Return the package that a module is of, and its version; None for one of Python itself, or of the author."""
-    if module in getattr(sys, "stdlib_module_names", ()):
+    if module == "__main__" or module in getattr(sys, "stdlib_module_names", ()):
         return module, None
-    names = _providers(tuple(sys.path)).get(module, [module])
+    names = _providers(module, tuple(sys.path)) or [module]
     versions = [(name, version_of(name)) for name in names]
     return next((found for found in versions if found[1] is not None), (module, None))
 
@@ -110,9 +110,24 @@ def version_of(name):
         return None
 
 
-@functools.lru_cache(maxsize=1)
-def _providers(_path):
-    """Return the packages of each module, which reads the files of all of them: once for a path of imports."""
+@functools.lru_cache(maxsize=None)
+def _providers(module, _path):
+    """Return the packages that have a module: at once where one has its name, as most do. Else it asks each."""
     from importlib import metadata
 
-    return metadata.packages_distributions() if hasattr(metadata, "packages_distributions") else {}
+    try:
+        own = metadata.distribution(module)
+        if _has(own, module):
+            return [own.metadata["Name"]]
+    except metadata.PackageNotFoundError:
+        pass
+    return [package.metadata["Name"] for package in metadata.distributions() if _has(package, module)]
+
+
+def _has(package, module):
+    """Whether a package has a module; its list of files is searched as text, as reading it takes long."""
+    declared = (package.read_text("top_level.txt") or "").split()
+    files = "\n" + (package.read_text("RECORD") or "")
+    if declared or len(files) > 1:
+        return module in declared or (not declared and any("\n" + module + end in files for end in "/."))
+    return any(path.parts[0].partition(".")[0] == module for path in package.files or ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 import textwrap
 import threading
 from collections import Counter
+from contextlib import redirect_stdout
 
 import pandas as pd
 import pytest
@@ -232,13 +234,15 @@ PROGRAM = """
 @pytest.mark.timeout(900)
 def test_rows_by_the_thousand_survive_failures_and_a_killed_process(talking, upstream):
     upstream.answer = rows = Rows(failing=[f"row {n}" for n in range(0, ROWS, 33)])
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM).replace("{rows}", str(ROWS))]
+    program = textwrap.dedent(PROGRAM).replace("{rows}", str(ROWS))
+    command = [sys.executable, "-c", program]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as first:
         answered = next(n for n, _, total in map(json.loads, first.stdout) if 0 < n < total)
         first.send_signal(signal.SIGKILL)
     assert 0 < answered < ROWS
-    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    *progress, answers = ended.stdout.splitlines()
+    with redirect_stdout(io.StringIO()) as printed:
+        exec(program, {})
+    *progress, answers = printed.getvalue().splitlines()
     assert json.loads(progress[-1]) == [ROWS, 0, ROWS]
     assert json.loads(answers) == {str(n): f"re: row {n}" for n in range(ROWS)}
     assert rows.answered == dict.fromkeys((f"row {n}" for n in range(ROWS)), 1)

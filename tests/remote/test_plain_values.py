@@ -18,6 +18,7 @@ import threading
 import types
 import uuid
 import zoneinfo
+from importlib import metadata
 
 import pytest
 from hypothesis import given
@@ -218,6 +219,26 @@ def test_a_pickle_names_the_packages_that_reading_it_takes():
         "absent-here is not installed here, and was 1 there",
         f"hypothesis is {hypothesis.__version__} here, and was 0.1 there (-r hypothesis==0.1)",
     ]
+
+
+def test_a_module_is_of_the_package_that_python_finds_and_no_files_of_others_are_read_for_most(monkeypatch):
+    for module, names in metadata.packages_distributions().items():
+        assert module in sys.stdlib_module_names or _lk_pickle.package_of(module)[0] in names
+    _lk_pickle._providers.cache_clear()
+    monkeypatch.setattr(metadata, "distributions", lambda: pytest.fail("it reads the files of all packages"))
+    packages = {module: _lk_pickle.package_of(module) for module in ("__main__", "json", "numpy", "pandas")}
+    assert [version is not None for _, version in packages.values()] == [False, False, True, True]
+
+
+def test_a_package_without_a_list_of_files_is_found_too(tmp_path, monkeypatch):
+    old = tmp_path / "oddly_named-1.5.egg-info"
+    old.mkdir()
+    (old / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: oddly-named\nVersion: 1.5\n")
+    (old / "SOURCES.txt").write_text("setup.py\nmodule_of_it/__init__.py\n")
+    (tmp_path / "module_of_it").mkdir()
+    (tmp_path / "module_of_it" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert _lk_pickle.package_of("module_of_it") == ("oddly-named", "1.5")
 
 
 def test_a_widget_inside_a_value_is_refused_as_one_alone_is(monkeypatch):
