@@ -223,20 +223,24 @@ def _set_locale(locale, values):
 
 
 _OF_DECIMAL = "prec", "rounding", "Emin", "Emax", "capitals", "clamp"
+_OF_SIGNALS = "traps", "flags"
 
 
 def _context(decimal):
     context = decimal.getcontext()
-    traps = [signal.__name__ for signal, is_set in context.traps.items() if is_set]
-    return {**{name: getattr(context, name) for name in _OF_DECIMAL}, "traps": sorted(traps)}
+    signals = {
+        of: sorted(signal.__name__ for signal, is_set in getattr(context, of).items() if is_set) for of in _OF_SIGNALS
+    }
+    return {**{name: getattr(context, name) for name in _OF_DECIMAL}, **signals}
 
 
 def _set_context(decimal, values):
     context = decimal.getcontext()
     for name in [name for name in _OF_DECIMAL if name in values]:
         setattr(context, name, values[name])
-    for signal in list(context.traps) if "traps" in values else ():
-        context.traps[signal] = signal.__name__ in values["traps"]
+    for of in [of for of in _OF_SIGNALS if of in values]:
+        for signal in list(getattr(context, of)):
+            getattr(context, of)[signal] = signal.__name__ in values[of]
 
 
 _TENSOR_TEXT = "precision", "threshold", "edgeitems", "linewidth", "sci_mode"

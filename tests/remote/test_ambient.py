@@ -64,6 +64,11 @@ OPTIONS = {
             "decimal.getcontext().traps[decimal.Inexact] = True",
             "decimal.getcontext().traps[decimal.Inexact] and not decimal.getcontext().traps[decimal.Rounded]",
         ),
+        (
+            "decimal",
+            "decimal.getcontext().flags[decimal.Inexact] = True",
+            "decimal.getcontext().flags[decimal.Inexact]",
+        ),
         ("locale", "locale.setlocale(locale.LC_ALL, 'C.UTF-8')", "locale.setlocale(locale.LC_TIME) == 'C.UTF-8'"),
         ("os", "os.environ['MODE'] = 'x'", "os.environ['MODE'] == 'x'"),
         ("os", "os.environ['TZ'] = 'UTC-9'", "__import__('time').timezone == -9 * 3600"),
