@@ -1743,7 +1743,8 @@ def handlers():
 def _is_of_notebook(name, handler):
     """Whether the notebook has given this handler to a logger: not one of a library or of the kernel to theirs."""
     of = type(handler).__module__
-    is_of_library = name.partition(".")[0] in sys.modules or _near("_lk_ambient").LOGGERS_OF_PROCESS.match(name)
+    module = name.replace("-", "_").partition(".")[0]
+    is_of_library = module in sys.modules or _near("_lk_ambient").LOGGERS_OF_PROCESS.match(name)
     return of == "__main__" or (of in _OF_HANDLERS and (name == "__main__" or not is_of_library))
 
 

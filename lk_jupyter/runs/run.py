@@ -144,7 +144,7 @@ class Run:
         run = cls(
             session,
             answer.execution_id,
-            bundle=sending.package,
+            bundle=sending.package.without_values(),
             streaming_url=answer.streaming_url or None,
             note=answer.pythia_decision,
         )

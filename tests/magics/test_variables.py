@@ -374,3 +374,13 @@ def test_a_function_of_a_run_shows_its_lines_in_a_traceback_here(kernel):
     error = kernel.run("broken()").error
     assert error["ename"] == "ValueError"
     assert "raise ValueError('here')" in COLOUR.sub("", "\n".join(error["traceback"]))
+
+
+def test_a_variable_that_is_deleted_after_its_run_leaves_the_memory(kernel):
+    kernel.run(
+        "import gc, weakref\nclass Kept: pass\nheld = Kept()\nseen = weakref.ref(held)\ngc.collect()\ngc.disable()"
+    )
+    assert kernel.run("%%lk_run --carry\nheld.n = 1").error is None
+    assert kernel.value("held.n") == "1"
+    kernel.run("del held")
+    assert kernel.value("(gc.enable(), seen())") == "(None, None)"

@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import linecache
+import logging
 import os
 import pickle
 import random
@@ -995,6 +996,13 @@ def test_a_handler_of_the_notebook_hears_its_logger_on_both_sides(notebook):
         assert log.handlers == []
     finally:
         log.handlers.clear()
+
+
+def test_handlers_that_libraries_set_are_left_alone(monkeypatch):
+    log = logging.getLogger("lib-of-others")
+    monkeypatch.setitem(sys.modules, "lib_of_others", types.ModuleType("lib_of_others"))
+    monkeypatch.setattr(log, "handlers", [logging.StreamHandler()])
+    assert log.name not in _lk_carry.handlers()
 
 
 def test_lines_that_a_logger_writes_in_a_run_are_read_here(notebook):

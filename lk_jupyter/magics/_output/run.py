@@ -99,7 +99,7 @@ class RunDisplay:
 
     def submitting(self, package: Bundle) -> None:
         """Say that the run is being sent, and the most that it may cost."""
-        self._package = package
+        self._package = package.without_values()
         self._status.show(self._line("submitting", [package.at_most, *package.parcel.facts]), now=True)
 
     def warn(self, remarks: Sequence[Notice]) -> None:

@@ -36,9 +36,10 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
     The journal has the limits of an earlier run if it was started on this machine. Variables come back to
     ``namespace``; ``in_place`` is whether a run with --carry changes the objects here, or copies.
     """
-    limits = _of_started(package) if package else _of_attached(attached) if attached else ()
     wants_hints = setting("doctor") and not getattr(options, "no_hints", False)
     doctor = [Doctor(session, package, namespace)] if wants_hints else []
+    package = package and package.without_values()
+    limits = _of_started(package) if package else _of_attached(attached) if attached else ()
     ports = package.ports if package else attached.ports if attached else ()
     taken = named("take", getattr(options, "take", []))
     returned = Returned(None if getattr(options, "detach", False) else namespace, taken, is_origin=in_place)

@@ -41,8 +41,9 @@ class Doctor(RunObserver):
 
     def __init__(self, session: Connection, package: Bundle | None, namespace: Mapping[str, Any] | None = None) -> None:
         self._session = session
-        self._package = package
-        self._namespace = package.source.namespace if package else namespace or {}
+        self._package = package and package.without_values()
+        self._names = set(package.source.namespace if package else namespace or {})
+        self._namespace = namespace or (package.source.namespace if package else {})
         self._tail = ""
         self._looked = -_LOOK_SECONDS
         self._imports: Frame | None = None
@@ -71,7 +72,7 @@ class Doctor(RunObserver):
             package=self._package,
             imports=imports_of(self._imports.payload) if self._imports else None,
             max_timeout=setting("max_timeout"),
-            namespace=self._namespace,
+            namespace={name: self._namespace[name] for name in self._names & self._namespace.keys()},
         )
         return hints(case)
 

@@ -108,6 +108,11 @@ class Bundle:
     phases: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
     left_out: tuple[str, ...] = ()
 
+    def without_values(self) -> Bundle:
+        """Return it without the values of the variables: a run that was sent keeps none of them in memory."""
+        source, parcel = replace(self.source, namespace={}), replace(self.parcel, blobs=(), origin=None)
+        return replace(self, source=source, parcel=parcel)
+
     @cached_property
     def timeout(self) -> int:
         """Seconds that the run may take."""
