@@ -19,7 +19,7 @@ Example:
     ... if not lk_resume:
     ...     import time; time.sleep(30)
     ... '''
-    >>> first = session.run(code, timeout=5)
+    >>> first = session.run(code, timeout=10)
     >>> _ = first.wait()
     >>> session.run(code, timeout=30, resume=first.execution_id).result().stdout.strip()
     'start 5'
