@@ -55,12 +55,19 @@ def test_the_token_guards_it_and_is_on_no_command_line(notebook):
     assert not [line for line in lines if "own-token" in line]
 
 
+def test_the_folder_of_the_notebooks_holds_none_of_jupyters_own_files(notebook):
+    api, started, url = notebook
+    made = httpx.post(f"{url}api/kernels", params={"token": "own-token"}, json={}, timeout=PATIENCE).json()
+    assert list((api.cloud.data / "runs" / started["execution_id"]).glob("**/*.json")) == []
+    httpx.delete(f"{url}api/kernels/{made['id']}", params={"token": "own-token"}, timeout=PATIENCE)
+
+
 @pytest.fixture
 def kernel(notebook):
     """The connection of a kernel of the server, as its owner reads it from a file."""
     api, started, url = notebook
     made = httpx.post(f"{url}api/kernels", params={"token": "own-token"}, json={}, timeout=PATIENCE).json()
-    folder = api.cloud.data / "runs" / started["execution_id"] / ".jupyter" / "runtime"
+    folder = api.cloud.data / "runs" / f"{started['execution_id']}.jupyter" / "runtime"
     yield json.loads((folder / f"kernel-{made['id']}.json").read_text())
     httpx.delete(f"{url}api/kernels/{made['id']}", params={"token": "own-token"}, timeout=PATIENCE)
 
@@ -116,4 +123,4 @@ def test_a_kernel_runs_code_through_the_port_and_keeps_out_of_the_history_of_thi
             pass
     assert message["content"]["text"] == "42\n"
     assert httpx.delete(f"{url}api/kernels/{kernel}", headers=headers).status_code == 204
-    assert (api.cloud.data / "runs" / started["execution_id"] / ".ipython" / "profile_default").is_dir()
+    assert (api.cloud.data / "runs" / f"{started['execution_id']}.jupyter" / "ipython" / "profile_default").is_dir()

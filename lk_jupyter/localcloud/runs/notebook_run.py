@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shutil
 import socket
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
@@ -53,10 +56,19 @@ class NotebookRun(ProcessRun):
         self.ports[_asked_port(arguments)] = port
         return [sys.executable, "-m", _SERVER, *_OWN, *_OPEN, *_ENCRYPTED, *_QUICK, f"--port={port}", *kept]
 
+    @property
+    def _own(self) -> Path:
+        """The folder of Jupyter's own files, next to the folder in which the notebooks work."""
+        return self._folder.with_name(f"{self._folder.name}.jupyter")
+
+    async def _clear(self) -> None:
+        await super()._clear()
+        await asyncio.to_thread(shutil.rmtree, self._own, ignore_errors=True)
+
     def _variables(self) -> dict[str, str]:
         """Keep the token off the command line, and the user's own Jupyter settings and IPython history out."""
-        folders = {f"JUPYTER_{kind}_DIR": str(self._folder / ".jupyter" / kind.lower()) for kind in _FOLDERS}
-        folders["IPYTHONDIR"] = str(self._folder / ".ipython")
+        folders = {f"JUPYTER_{kind}_DIR": str(self._own / kind.lower()) for kind in _FOLDERS}
+        folders["IPYTHONDIR"] = str(self._own / "ipython")
         tokens = [found[1] for part in (self._request.docker_run_cmd or ()) if (found := _TOKEN.fullmatch(part))]
         return {**super()._variables(), **folders, **({"JUPYTER_TOKEN": tokens[-1]} if tokens else {})}
 
