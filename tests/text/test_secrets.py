@@ -130,19 +130,21 @@ SEEDS = sorted(
 ENDS = ("", " ", "T3BlbkFJ.eyJ")
 
 
-def keeps_nobody_busy(row, home):
-    seed, end = row
+@for_each([(seed, ENDS[at % 3]) for at, seed in enumerate(SEEDS)], repr)
+def test_no_text_keeps_its_reader_busy(row, home):
+    keeps_nobody_busy(*row)
+
+
+@pytest.mark.nightly
+@for_each([(seed, end) for seed in SEEDS for end in ENDS], repr)
+def test_no_text_keeps_its_reader_busy_however_it_ends(row, home):
+    keeps_nobody_busy(*row)
+
+
+def keeps_nobody_busy(seed, end):
     without_secrets("eyJ.")
     text = (seed * 30_000)[:30_000] + end
     assert cpu_seconds(lambda: hide(text), limit=0.3) < 0.3
-
-
-test_no_text_keeps_its_reader_busy = for_each([(seed, ENDS[at % 3]) for at, seed in enumerate(SEEDS)], repr)(
-    keeps_nobody_busy
-)
-test_no_text_keeps_its_reader_busy_however_it_ends = pytest.mark.nightly(
-    for_each([(seed, end) for seed in SEEDS for end in ENDS], repr)(keeps_nobody_busy)
-)
 
 
 def hide(text):
