@@ -38,7 +38,7 @@ NEW_SECONDS = 10.0
 #: cloud's own client.
 UNREADABLE, LAGGING = 8.0, 60.0
 
-#: Seconds between two looks at a record that lags behind the stream.
+#: Seconds between two looks at a record that lags behind the stream, at most.
 _PACE = 0.5
 
 #: Bytes of a log of which each line is compared with what is stored.
@@ -294,9 +294,10 @@ class Follower:
 
     def _ended(self) -> ExecutionRecord | None:
         """Return the record of the end, which may come a while after the state; None when following was ended."""
-        record, until = self._record(), time.monotonic() + UNREADABLE
+        record, until, pause = self._record(), time.monotonic() + UNREADABLE, 0.05
         while record and not is_final(record.status) and (self._finished or time.monotonic() < until):
-            record = None if self.stop.wait(_PACE) else self._record()
+            record = None if self.stop.wait(pause) else self._record()
+            pause = min(2 * pause, _PACE)
         return record
 
     def _kept(self, record: ExecutionRecord) -> list[tuple[bytes, bool]]:
