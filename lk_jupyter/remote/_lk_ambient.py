@@ -139,7 +139,7 @@ def added_paths(module=sys):
     """Return the folders that the code has added to the path, and whether they come before Python's own."""
     library = os.path.dirname(os.__file__)
     first = module.path.index(library) if library in module.path else 0
-    return {_added(path): module.path.index(path) < first for path in module.path if _added(path)}
+    return {name: module.path.index(path) < first for path in module.path if (name := _added(path))}
 
 
 def _added(path):

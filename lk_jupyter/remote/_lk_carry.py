@@ -896,8 +896,13 @@ def _belongs_here(value):
 
 def _has_lost_its_file(function):
     """Whether a function is of a local module whose file was deleted."""
-    file = str(getattr(sys.modules.get(function.__module__), "__file__", None))
-    return file.startswith(os.getcwd() + os.sep) and not os.path.exists(file)
+    module = sys.modules.get(function.__module__)
+    return _is_local(module) and not os.path.exists(module.__file__)
+
+
+def _is_local(module):
+    """Whether the file of a module is in or below the folder of the code."""
+    return str(getattr(module, "__file__", None)).startswith(os.getcwd() + os.sep)
 
 
 def globals_of(code):
@@ -985,11 +990,13 @@ def _of_enum(kind, make, arguments, state, *_):
     members = dict(kind.__members__)
     given = *arguments[:3], {name: member.value for name, member in members.items()}, *arguments[4:]
     attributes = {name: of for name, of in state[0].items() if name not in members}
-    held = {
-        name: {key: of for key, of in vars(member).items() if not re.fullmatch("_.*_", key)}
-        for name, member in members.items()
-    }
+    held = {name: _held_by_member(member) for name, member in members.items()}
     return make, given, ((attributes, state[1]), held), None, None, fill_enum
+
+
+def _held_by_member(member):
+    """Return the attributes of a member that are not Python's."""
+    return {name: of for name, of in vars(member).items() if not re.fullmatch("_.*_", name)}
 
 
 def fill_enum(kind, state):
@@ -997,7 +1004,7 @@ def fill_enum(kind, state):
     cloudpickle.cloudpickle._class_setstate(kind, state[0])
     for name, held in state[1].items():
         own = vars(kind.__members__[name])
-        for key in [key for key in own if not re.fullmatch("_.*_", key)]:
+        for key in _held_by_member(kind.__members__[name]):
             del own[key]
         own.update(held)
 
@@ -1684,12 +1691,11 @@ def attributes():
 
 def _local_modules():
     """Return name → module, of the modules in and below the folder of the code that it has imported."""
-    folder = os.getcwd() + os.sep
     modules = [value for value in list(vars(sys.modules["__main__"]).values()) if isinstance(value, types.ModuleType)]
     return {
         module.__name__: module
         for module in modules
-        if str(getattr(module, "__file__", None)).startswith(folder)
+        if _is_local(module)
         and sys.modules.get(module.__name__) is module
         and not (module.__name__ in _left_there or module.__name__.startswith("_lk_") or "-packages" in module.__file__)
     }
@@ -2151,7 +2157,7 @@ class Visit:
         self._known = known_of({**arriving.reader.tokens(), **arriving.reader.known})
         leaves = arriving.content["leaves"]
         self._before = {2 * at + 1: digest_of(node, leaves) for at, node in enumerate(arriving.listed["nodes"])}
-        self._own, self._files = {}, {}
+        self._own, self._files, self._states = {}, {}, {}
 
     def begin(self):
         """Record all values, as the last step before the code runs."""
@@ -2196,7 +2202,7 @@ class Visit:
             if name in changed:
                 waiting = [("name", name, changed[name])]
             elif name in NAMELESS:
-                _quietly(digests.of_any, NAMELESS[name][0]())
+                _quietly(digests.of_any, self._states[name])
                 waiting = []
             else:
                 digests.persistent_id(self._namespace.get(name))
@@ -2229,8 +2235,8 @@ class Visit:
     def _changed(self, digests, asked):
         """Return the names that have another value than before, and the names that were asked for."""
         hidden = self._hidden or getattr(sys.modules.get("_lk_shell"), "hidden", {})
-        states = {name: read() for name, (read, _) in NAMELESS.items()}
-        found = {name: state for name, state in states.items() if _is_other(state, self._nameless[name])}
+        self._states = {name: read() for name, (read, _) in NAMELESS.items()}
+        found = {name: state for name, state in self._states.items() if _is_other(state, self._nameless[name])}
         widgets = getattr(sys.modules.get("_lk_show"), "shown", {})
         found.update((SHOWN + name, widget) for name, widget in widgets.items() if widget is not None)
         named = {

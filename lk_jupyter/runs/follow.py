@@ -280,7 +280,7 @@ class Follower:
         if self._finished and not self._broke and self._has_kept():
             self.on_whole(self.log.size)
             yield self._finished
-        elif record := self._ended():
+        elif record := self._ending.kept or self._ended():
             kept = self._kept(record)
             rest = [join.complete(text, ordered=ordered) for text, ordered in kept or [(b"", True)]]
             if any(rest):
