@@ -1005,6 +1005,16 @@ def test_handlers_that_libraries_set_are_left_alone(monkeypatch):
     assert log.name not in _lk_carry.handlers()
 
 
+def test_the_format_of_the_root_logger_is_the_same_in_a_run(monkeypatch):
+    made = logging.StreamHandler()
+    made.setFormatter(logging.Formatter("%(message)s"))
+    monkeypatch.setattr(logging.root, "handlers", [made])
+    There({"n": 1})
+    (handler,) = logging.root.handlers
+    assert handler is not made
+    assert (handler.formatter._fmt, handler.stream) == ("%(message)s", sys.stderr)
+
+
 def test_lines_that_a_logger_writes_in_a_run_are_read_here(notebook):
     exec(
         "import io, logging, logging.handlers\nclass Loud(logging.Formatter):\n"
