@@ -107,6 +107,16 @@ def test_the_code_can_change_what_came_and_here_it_stays(session):
     out["frame"].loc[1, "a"] = 5
 
 
+def test_a_search_for_garbage_in_a_run_leaves_out_libraries_and_finds_what_came(session):
+    ring = [1]
+    ring.append(ring)
+    code = "import gc\nlibraries = gc.get_freeze_count()\ngc.collect()\ndel ring\nfound = gc.collect()"
+    inputs = {"ring": ring, "frame": pd.DataFrame({"a": [1]})}
+    out = run(session, code, inputs=inputs, outputs="libraries, found").outputs()
+    assert out["libraries"] > 50_000  # at the end of a process the search of these takes as long as a start of Python
+    assert out["found"] == 1
+
+
 def test_two_names_of_one_object_stay_one_and_names_may_be_in_any_alphabet(session):
     shared = [1]
     inputs = {"a": shared, "b": shared, "größe": 3}
