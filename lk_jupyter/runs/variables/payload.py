@@ -225,7 +225,12 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
     departing.submodules = submodules_of(values.values(), words_of(code) | departing.writer.words)
     blobs = _blobs(departing.message.large)
     text = departing.text(ambient=_lk_ambient.here(), left_out=left_out)
-    settings = {**_settings(text, blobs, outputs, departing.writer.modules, returns=True), "pickle": True, "carry": limit, "kept": there.tokens}
+    settings = {
+        **_settings(text, blobs, outputs, departing.writer.modules, returns=True),
+        "pickle": True,
+        "carry": limit,
+        "kept": there.tokens,
+    }
     stays = set(there.tokens.values())
     sent = (
         Sent(name, type(value).__name__, departing.sizes[name]) for name, value in values.items() if name not in stays
