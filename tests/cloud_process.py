@@ -1,9 +1,11 @@
-"""What runs in the processes that the tests fork: local clouds and kernels. Lab forks its kernels by it too."""
+"""What the tests fork: local clouds, Jupyter servers and kernels. Lab forks its kernels by it too."""
 
+import asyncio
 import atexit
 import gc
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -38,14 +40,34 @@ def alone(**extensions: bool) -> str:
 
 def forked(work, *values, **options):
     """Start a process that does this, and ends with the tests; where there is fork, with all imported that it needs."""
-    child = PROCESSES.Process(target=work, args=values, kwargs=options, daemon=True)
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # the process that forks it finds what to import there
     try:
+        child = PROCESSES.Process(target=begin, args=(_forking(), work, *values), kwargs=options, daemon=True)
         child.start()
     finally:
         os.environ.pop("PYTHONPATH") if path is None else os.environ.update(PYTHONPATH=path)
     return child
+
+
+def _forking():
+    """Return what a process needs to fork others as this one does."""
+    if not FORKS:
+        return {}
+    from multiprocessing import forkserver  # noqa: PLC0415 (Windows has none)
+
+    server = forkserver._forkserver
+    server.ensure_running()
+    return {key: value for key, value in vars(server).items() if key in {"_forkserver_address", "_forkserver_authkey"}}
+
+
+def begin(forking, work, *values, **options) -> None:
+    """Do work in a forked process. What it forks comes from the process from which it was forked itself."""
+    if FORKS:
+        from multiprocessing import forkserver  # noqa: PLC0415 (Windows has none)
+
+        vars(forkserver._forkserver).update(forking, ensure_running=lambda: None)
+    work(*values, **options)
 
 
 @contextmanager
@@ -80,6 +102,9 @@ def serve(arguments: list[str], env: dict[str, str], stdout: Connection, *, has_
     if not has_lab:
         notebook_run._SERVER = "jupyter_server"
         notebook_run._QUICK = [alone(lk_jupyter=False)]
+        if FORKS:
+            process._current_process = MAIN
+            notebook_run.NotebookRun._spawn = fork_server
     os.environ.clear()
     os.environ.update(env)
     os.dup2(stdout.fileno(), sys.stdout.fileno())
@@ -88,25 +113,53 @@ def serve(arguments: list[str], env: dict[str, str], stdout: Connection, *, has_
     sys.exit(main())
 
 
-def be_kernel(arguments: list[str], env: dict[str, str], folder: str, started: Connection) -> None:
-    """Do as ``python -m ipykernel_launcher`` does in a new session of this folder with this environment."""
-    from ipykernel.kernelapp import launch_new_instance  # noqa: PLC0415 (clouds need none)
+async def fork_server(run, command: list[str], stdout: int, stderr: int):
+    """Start the Jupyter server of a notebook run as its ``_spawn`` does, and let it fork its kernels."""
+    from lk_jupyter.localcloud.runs import processes  # noqa: PLC0415 (kernels need none)
 
+    env = processes._environment(run.id, run._variables())
+    with Connection(stdout, readable=False) as out, Connection(stderr, readable=False) as err:
+        return ForkedServer(command, env=env, cwd=run._folder, outputs=[out, err])
+
+
+def be(command: list[str], env: dict[str, str], folder: str, outputs: list[Connection], started: Connection) -> None:
+    """Do as ``python -m`` and this command do in a new session of this folder, with this environment and outputs."""
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
     tests = Path(__file__).parent
     sys.path[:] = [path for path in sys.path if path and tests not in (Path(path), *Path(path).parents)]
-    threading.Thread(target=end_with, args=[process.parent_process()], daemon=True).start()
+    for place, output in enumerate(outputs, 1):
+        os.dup2(output.fileno(), place)
+        output.close()
+    starter = process.parent_process()
+    os.getppid = lambda: starter.pid  # not that from which it was forked
+    threading.Thread(target=end_with, args=[starter], daemon=True).start()
     process._current_process, process._parent_process = MAIN, None
-    sys.argv = ["ipykernel_launcher", *arguments]
+    sys.argv = command
+    if command[0] == "ipykernel_launcher":
+        sys.argv.append(f"--IPKernelApp.parent_handle={starter.pid}")  # read from the environment before the fork
     gc.freeze()
     started.close()
     try:
-        launch_new_instance(parent_handle=os.getppid())  # as the managers of kernels tell by the environment
+        if command[0] == "jupyter_server":
+            fork_kernels()
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
     finally:
         atexit._run_exitfuncs()
+
+
+def start_kernel(name: str, env: dict[str, str], started: Connection) -> None:
+    """Start a kernel as a Jupyter does, and wait to be killed."""
+    from jupyter_client.manager import KernelManager  # noqa: PLC0415 (clouds need none)
+
+    os.environ.clear()
+    os.environ.update(env)
+    manager = KernelManager(kernel_name=name)
+    manager.start_kernel()
+    started.send("up")
+    threading.Event().wait()
 
 
 def end_with(tests: process.BaseProcess) -> None:
@@ -123,10 +176,9 @@ class ForkedKernel:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, command, *, env, cwd=".", **_):
+    def __init__(self, command, *, env, cwd=".", outputs=(), **_):
         reader, writer = PROCESSES.Pipe(duplex=False)
-        arguments = command[command.index("ipykernel_launcher") + 1 :]
-        self.process = forked(be_kernel, arguments, env, cwd, writer)
+        self.process = forked(be, command[command.index("-m") + 1 :], env, cwd, outputs, writer)
         self.pid = self.process.pid
         writer.close()
         reader.poll(PATIENCE)  # by then it leads a group of processes, which is what gets signals
@@ -148,3 +200,14 @@ class ForkedKernel:
 
     def terminate(self):
         self.send_signal(signal.SIGTERM)
+
+
+class ForkedServer(ForkedKernel):
+    """The process of a Jupyter server. Has of asyncio's processes what a run asks for."""
+
+    async def wait(self):
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self.process.sentinel, ended.set)
+        await ended.wait()
+        loop.remove_reader(self.process.sentinel)
+        return self.poll()

@@ -3,11 +3,15 @@
 It makes the routes of clouds, and imports what serves, what runs cells and what the first cell of a notebook uses.
 """
 
+import sys
 from importlib import import_module
 
 from lk_jupyter.localcloud import app
 from lk_jupyter.localcloud.runs import notebook_run
 from lk_jupyter.localcloud.strange import Strange
+
+#: It takes jsonschema, of Jupyter's servers, a second to import its grammar of addresses, which no test needs.
+sys.modules["rfc3987_syntax"] = None
 
 for late in (
     "anyio._backends._asyncio",
@@ -16,6 +20,7 @@ for late in (
     "httpx",
     "ipykernel.debugger",
     "ipykernel.kernelapp",
+    "jupyter_server.serverapp",
     "lk_jupyter.magics.run",
     "pynvml",
     "uvicorn.lifespan.off",
@@ -23,6 +28,8 @@ for late in (
     "uvicorn.protocols.websockets.websockets_sansio_impl",
 ):
     import_module(late)
+
+del sys.modules["rfc3987_syntax"]
 
 ROUTED = app.routed(Strange())
 routed = app.routed

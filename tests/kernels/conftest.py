@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from cloud_process import forked_kernels
 from jupyter_client.manager import KernelManager
 from localcloud.conftest import until
 from patience import PATIENCE
@@ -48,16 +49,17 @@ class Used:
 
 @pytest.fixture
 def use():
-    """Start kernels by their names; all are shut down at the end of the test."""
+    """Start kernels by their names; all are shut down at the end of the test. What passes messages on is forked."""
     made = []
 
     def started(name):
         made.append(Used(name))
         return made[-1]
 
-    yield started
-    for used in made:
-        used.close()
+    with forked_kernels():
+        yield started
+        for used in made:
+            used.close()
 
 
 @pytest.fixture

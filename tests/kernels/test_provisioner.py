@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 
 import pytest
+from cloud_process import PROCESSES, forked, start_kernel
 from patience import PATIENCE
 
 import lk_jupyter
@@ -124,18 +124,13 @@ def test_a_machine_that_was_stopped_elsewhere_is_missed_and_its_credits_limit_it
 
 def test_a_machine_stops_when_the_jupyter_that_started_it_is_killed(user, going_on, until):
     name = added("cpu")
-    program = f"""
-import os, time
-from jupyter_client.manager import KernelManager
-manager = KernelManager(kernel_name={name!r})
-manager.start_kernel()
-print("up", flush=True)
-time.sleep(600)
-"""
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "up\n"
-        assert len(going_on()) == 1
-        process.kill()
+    reader, writer = PROCESSES.Pipe(duplex=False)
+    process = forked(start_kernel, name, dict(os.environ), writer)
+    writer.close()
+    with reader:
+        assert reader.recv() == "up"
+    assert len(going_on()) == 1
+    process.kill()
     until(lambda: not going_on())
 
 
