@@ -1242,6 +1242,7 @@ def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
         or _weak(value)
         or _made_of_parts(value)
         or _of_bokeh(value)
+        or _versions.of_datasets(value)
         or _by_state(value)
     )
 

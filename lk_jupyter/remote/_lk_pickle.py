@@ -27,11 +27,19 @@ def dumps(value):
         def reducer_override(self, value):
             if reason := codec.stays(value):
                 raise pickle.PicklingError("it holds what " + reason)
-            return super().reducer_override(value)
+            return of_datasets(value) or super().reducer_override(value)
 
     file = io.BytesIO()
     Pickler(file, protocol=PROTOCOL).dump(value)
     return file.getvalue()
+
+
+def of_datasets(value):
+    """Reduce a table in a file, of which Hugging Face's datasets pickle the path, to its rows; None for others."""
+    tables = sys.modules.get("datasets.table")
+    return (
+        (tables.InMemoryTable, (value.table,)) if isinstance(value, getattr(tables, "MemoryMappedTable", ())) else None
+    )
 
 
 def loads(content):

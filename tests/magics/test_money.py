@@ -17,6 +17,8 @@ def texts(cell):
 def test_before_a_run_its_price_and_the_most_that_it_may_cost_are_told(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --timeout 600\nprint(1)")
     assert texts(cell)[0] == "◌ submitting · gpu.a100 at 1.59/h · at most 0.2650 credits (time limit 600 s)"
+    cell = kernel.run("%%lk_run --machine cpu\nprint(1)")
+    assert texts(cell)[0] == "◌ submitting · cpu · price unknown, 60 s at most"
 
 
 def test_the_receipt_is_kept_in_the_metadata_of_the_output(kernel):

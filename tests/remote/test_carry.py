@@ -14,6 +14,7 @@ import logging
 import os
 import pickle
 import random
+import shutil
 import sys
 import threading
 import time
@@ -33,7 +34,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lk_jupyter.errors import UsageError
-from lk_jupyter.remote import _lk_carry, _lk_databases, _lk_generators
+from lk_jupyter.remote import _lk_carry, _lk_databases, _lk_generators, _lk_pickle
 from lk_jupyter.runs.variables.payload import pack_state, with_digests
 from lk_jupyter.runs.variables.state import applied, put_here
 
@@ -1459,6 +1460,27 @@ def test_an_object_of_a_library_is_after_a_run_what_it_would_be_here(library):
     assert eval(shown, here) == eval(shown, expected)
 
 
+def test_the_rows_of_a_dataset_travel_and_not_the_path_of_its_file(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    made = datasets.Dataset.from_dict({"n": [3, 1, 2], "t": ["x", "y", "z"]})
+    made.save_to_disk(tmp_path / "rows")
+    here = {"rows": datasets.load_from_disk(tmp_path / "rows")}
+    here["parts"] = datasets.DatasetDict(
+        first=here["rows"].select([2, 0]), twice=datasets.concatenate_datasets([made, here["rows"]])
+    )
+    shutil.rmtree(tmp_path / "rows")
+    rows, there = here["rows"], There(here)
+    assert there.names["rows"].cache_files == []
+    exec("seen = rows['t'], parts['first']['n'], parts['twice'].num_rows", there.names)
+    exec("rows.set_format('numpy')\nmore = rows.select([1, 2])", there.names)
+    state = there.back(here)
+    assert (state.missing, here["rows"] is rows, rows.format["type"]) == ({}, True, "numpy")
+    assert tuple(map(list, here["seen"][:2])) == (["x", "y", "z"], [2, 3])
+    assert (here["seen"][2], list(here["more"]["n"])) == (6, [1, 2])
+    with_pickle = _lk_pickle.loads(_lk_pickle.dumps(rows.with_format(None)))
+    assert (with_pickle["t"][:], with_pickle.cache_files) == (["x", "y", "z"], [])
+
+
 # What cannot travel
 
 
@@ -1549,8 +1571,6 @@ def test_leaves_have_the_same_digest_when_they_have_come():
 
 def test_other_versions_are_named_with_their_package(monkeypatch):
     import sklearn.linear_model  # noqa: PLC0415
-
-    from lk_jupyter.remote import _lk_pickle  # noqa: PLC0415
 
     parcel = pack_state(["m"], {"m": sklearn.linear_model.Ridge()}, [], LIMIT)
     found = _lk_pickle.version_of

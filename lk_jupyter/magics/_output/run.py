@@ -375,8 +375,10 @@ def receipt(
 
 
 def priced(machine: MachineType | None) -> str:
-    """Return a machine with its price, as the status line names it."""
-    return f"{machine.hardware_profile} at {price_label(machine)}" if machine else ""
+    """Return a machine with its price, if it is known, as the status line names it."""
+    if machine is None or machine.price_per_hour is None:
+        return machine.hardware_profile if machine else ""
+    return f"{machine.hardware_profile} at {price_label(machine)}"
 
 
 def write_text(text: str) -> None:
