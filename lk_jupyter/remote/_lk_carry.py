@@ -1226,6 +1226,8 @@ def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
         return make_optimizer, (type(value),), dict(vars(value)), None, None, fill_optimizer
     if _is_database(value):
         return _near(_DATABASES).reduced(value)
+    if _is_pen(value) and hasattr(value, "_image"):
+        return type(value), (value._image, value.mode), _held_by_pen(value)
     if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
         return (import_module, (value.__name__,)) if sys.modules.get(value.__name__) is value else None
     if (
@@ -1447,6 +1449,33 @@ def fill_optimizer(optimizer, held):
     optimizer.__setstate__(held)
 
 
+def _is_image(value):
+    images = sys.modules.get("PIL.Image")
+    return images is not None and isinstance(value, images.Image)
+
+
+def fill_image(image, held):
+    """Let an image of Pillow hold this in the memory that it has, where it can: pens draw into that."""
+    memory = None if getattr(image, "readonly", 0) or "P" in image.mode else getattr(image, "im", None)
+    image.__setstate__(held)
+    if memory is not None and (memory.mode, memory.size) == (image.im.mode, image.im.size):
+        memory.paste(image.im, (0, 0, *memory.size))
+        image.im = memory
+
+
+#: What a pen of Pillow has of its image.
+_OF_IMAGE = {"_image", "im", "draw", "mode", "palette"}
+
+
+def _is_pen(value):
+    pens = sys.modules.get("PIL.ImageDraw")
+    return pens is not None and type(value) is pens.ImageDraw
+
+
+def _held_by_pen(pen):
+    return {name: value for name, value in vars(pen).items() if name not in _OF_IMAGE}
+
+
 #: Model of an Output in the run → the Output here that shows what the code shows inside it, while the run is active.
 captures = {}
 
@@ -1500,6 +1529,8 @@ _MOVED = (
     (_is_thread, _held_by_thread, fill_thread),
     (_is_context, _held_by_context, fill_context),
     (_is_optimizer, lambda value: dict(vars(value)), fill_optimizer),
+    (_is_image, lambda image: image.__getstate__(), fill_image),
+    (_is_pen, _held_by_pen, lambda pen, held: vars(pen).update(held)),
     (_is_iterator, _held_by_iterator, advance),
     (lambda value: type(value) is _TEE, _held_by_tee, fill_tee),
     (

@@ -1388,6 +1388,14 @@ LIBRARIES = {
         "x.putpixel((0, 0), (1, 2, 3))",
         "x.tobytes()",
     ),
+    "PIL.ImageDraw": (
+        (
+            "import PIL.Image, PIL.ImageDraw\nx = PIL.Image.new('RGB', (4, 4), 'red')\n"
+            "pen = PIL.ImageDraw.Draw(x, 'RGBA')\ny = PIL.Image.new('L', (2, 2))\nother = PIL.ImageDraw.Draw(y)"
+        ),
+        "pen.point((1, 1), (0, 0, 255, 128))\npen.fontmode = '1'\ny.putpixel((0, 0), 7)",
+        "pen.point((2, 2), 'white'), other.point((1, 1), 9), pen.fontmode, x.tobytes(), y.tobytes()",
+    ),
     "polars": (
         "import polars as pl\nx = pl.DataFrame({'a': [1, None]})",
         "x.insert_column(1, pl.Series('b', ['u', 'v']))",
