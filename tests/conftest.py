@@ -19,11 +19,13 @@ import cloud_process
 import httpx
 import keyring
 import pytest
+from _pytest.assertion import rewrite
 from argon2 import PasswordHasher
 from cloud_process import FORKS, PROCESSES, forked
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from httpx._transports import default
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 from IPython.core.displayhook import DisplayHook
 from IPython.core.interactiveshell import InteractiveShell
 from keyring.backend import KeyringBackend
@@ -51,6 +53,8 @@ settings.register_profile(
     max_examples=int(os.environ.get("LK_EXAMPLES", "15")),
 )
 settings.load_profile("calm")
+if "LK_NIGHTLY" not in os.environ:  # nor are the constants of the modules drawn that one process has imported so far
+    providers._get_local_constants = lambda: providers._local_constants
 
 for _part in ("connect", "read", "write", "pool"):  # a busy machine may be slower than the five seconds of httpx
     setattr(DEFAULT_TIMEOUT_CONFIG, _part, PATIENCE)
@@ -126,9 +130,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def compile_share(config):
+    """Compile this process's share of the tests that nobody has compiled: each would compile all, at the same time."""
+    number, count = os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"), os.environ["PYTEST_XDIST_WORKER_COUNT"]
+    for path in sorted(UI.parent.rglob("test_*.py"))[int(number) :: int(count)]:
+        compiled = rewrite.get_cache_dir(path) / f"{path.stem}{rewrite.PYC_TAIL}"
+        if not compiled.exists():
+            compiled.parent.mkdir(parents=True, exist_ok=True)
+            source, code = rewrite._rewrite_test(path, config)
+            rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, source, compiled)
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_collection():
+def pytest_collection(session):
     """Keep what collecting makes out of all searches for garbage: it stays, and each shell of IPython ends with one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        compile_share(session.config)
     gc.disable()
     try:
         return (yield)
