@@ -290,11 +290,15 @@ def _held_by_tee(tee):
     waiting = [tee.__reduce__()[2][0]]
     kept, others = {}, {}
     while waiting:
-        part = waiting.pop()
-        kept[id(part)] = part
-        found = [*gc.get_referrers(part), *gc.get_referents(part)]
+        parts = []
+        while waiting:
+            part = waiting.pop()
+            kept[id(part)] = part
+            parts.append(part)
+            waiting += [of for of in gc.get_referents(part) if type(of) is _OF_TEES and id(of) not in kept]
+        found = gc.get_referrers(*parts)  # looks through all objects that there are
         others.update((id(of), of) for of in found if type(of) is _TEE)
-        waiting += [of for of in found if type(of) is _OF_TEES and id(of) not in kept]
+        waiting = [of for of in found if type(of) is _OF_TEES and id(of) not in kept]
     return [tee.__reduce__()[2], [others[number] for number in sorted(others)]]
 
 
