@@ -9,7 +9,19 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from lk_jupyter.api._client import Client
+from lk_jupyter.storage import _download, _folders, _parts, _s3_http, storage
 from lk_jupyter.storage.storage import Storage
+
+#: Bytes of a part where a test cares how many parts there are, the least that S3 takes; and how many travel at once.
+SMALL_PART, FEW = 5 * _parts.MIB, 2
+
+
+def cut_small(change=setattr):
+    """Let this process move small parts, and few at once."""
+    for module in (_parts, _download, _folders, storage):
+        change(module, "PART", SMALL_PART)
+    change(_download, "AT_ONCE", FEW)
+    change(_s3_http, "AT_ONCE_HERE", FEW)
 
 
 class Network:
@@ -122,12 +134,13 @@ class Network:
 def transfer(env, endpoint, way, path, key):
     """Be the process of a user with this environment that moves something to the bucket at this endpoint or back."""
     os.environ.update(env)
+    cut_small()
     client = Client(env["LK_BASE_URL"], env["LK_API_KEY"])
-    storage = Storage(lambda: client.storage.credentials().model_copy(update={"endpoint": endpoint}))
+    bucket = Storage(lambda: client.storage.credentials().model_copy(update={"endpoint": endpoint}))
     ways = {
-        "put": lambda: storage.put(path, key),
-        "get": lambda: storage.get(key, path),
-        "sync up": lambda: storage.sync(path, f"lk://{key}"),
-        "sync down": lambda: storage.sync(f"lk://{key}", path),
+        "put": lambda: bucket.put(path, key),
+        "get": lambda: bucket.get(key, path),
+        "sync up": lambda: bucket.sync(path, f"lk://{key}"),
+        "sync down": lambda: bucket.sync(f"lk://{key}", path),
     }
     ways[way]()

@@ -1,7 +1,7 @@
 import boto3
 import pytest
 from botocore.config import Config
-from storage.between import Network
+from storage.between import Network, cut_small
 
 from lk_jupyter.storage.storage import Storage
 
@@ -15,6 +15,11 @@ def issue(cloud, home):
 def storage(issue):
     """The bucket of the shared cloud, for a user who has an empty home."""
     return Storage(issue)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    cut_small(monkeypatch.setattr)
 
 
 @pytest.fixture

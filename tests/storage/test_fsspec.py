@@ -199,20 +199,20 @@ file.write("last words")"""
         assert file.read() == "last words"
 
 
-def test_a_transaction_stores_all_of_its_files_at_its_end_or_none(lk):
+def test_a_transaction_stores_all_of_its_files_at_its_end_or_none(lk, small_parts):
     def write(name):
         with lk.transaction:
             with lk.open(f"fs/{name}/small", "wb") as file:
                 file.write(b"1")
             with lk.open(f"fs/{name}/large", "wb") as file:
-                file.write(bytes(19_000_000))
+                file.write(bytes(11_000_000))
             lk.pipe(f"fs/{name}/piped", b"2")
             assert not lk.exists(f"fs/{name}")
             if name == "failed":
                 raise ZeroDivisionError
 
     write("done")
-    assert [row["size"] for row in lk.ls("fs/done")] == [19_000_000, 1, 1]
+    assert [row["size"] for row in lk.ls("fs/done")] == [11_000_000, 1, 1]
     with pytest.raises(ZeroDivisionError):
         write("failed")
     assert not lk.exists("fs/failed")
@@ -248,8 +248,8 @@ def in_forked_child(act):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="This system has no fork.")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # about forks of a process with threads
-def test_a_forked_child_reads_and_writes_while_its_parent_does(lk):
-    content = os.urandom(9_000_000)
+def test_a_forked_child_reads_and_writes_while_its_parent_does(lk, small_parts):
+    content = os.urandom(6_000_000)
     lk.pipe({"fs/fork/a b+%ä": content, "fs/fork/old": b"old"})
     over = threading.Event()
 
@@ -263,7 +263,7 @@ def test_a_forked_child_reads_and_writes_while_its_parent_does(lk):
         lk.cp("fs/fork/new", "fs/fork/copied")
         lk.rm("fs/fork/new")
         with lk.open("fs/fork/a b+%ä") as file:
-            file.seek(8_000_000)
+            file.seek(5_900_000)
             found = file.read(10)
         read = urllib.request.urlopen(lk.sign("fs/fork/a b+%ä"), timeout=PATIENCE).read()
         return found, read == content == lk.cat("fs/fork/large"), sorted(lk.find("fs/fork")), lk.exists("fs/fork/none")
@@ -278,7 +278,7 @@ def test_a_forked_child_reads_and_writes_while_its_parent_does(lk):
         for thread in threads:
             thread.join()
     names = [f"fs/fork/{name}" for name in ("a b+%ä", "copied", "large", "old")]
-    assert answers == [(content[8_000_000:8_000_010], True, names, False)] * 3
+    assert answers == [(content[5_900_000:5_900_010], True, names, False)] * 3
 
 
 def test_appending_keeps_what_was_there(lk):

@@ -7,17 +7,19 @@ import threading
 import pytest
 from cloud_process import forked
 from patience import PATIENCE
-from storage.between import transfer
+from storage.between import SMALL_PART, transfer
 
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage import _s3_http
 from lk_jupyter.storage._download import is_unfinished
 from lk_jupyter.storage.storage import Storage
 
-MIB = 1024 * 1024
-CONTENT = os.urandom(MIB) * 20  # three parts
-LONG = CONTENT[: 18 * MIB] * 4  # nine parts, of which eight travel at once
-NINTH = 66 * MIB  # bytes on the wire when the ninth is on its way, so one must have arrived
+pytestmark = pytest.mark.usefixtures("small_parts")
+
+EIGHTH = SMALL_PART // 8
+CONTENT = os.urandom(EIGHTH) * 20  # three parts
+LONG = CONTENT + CONTENT[: 4 * EIGHTH]  # of whose three parts two travel at once
+THIRD = 18 * EIGHTH  # bytes on the wire when the third is on its way, so one must have arrived
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def start(cloud, network):
     return run
 
 
-@pytest.mark.parametrize("kill_after", [pytest.param(1, marks=pytest.mark.nightly), 500, 12 * MIB])
+@pytest.mark.parametrize("kill_after", [pytest.param(1, marks=pytest.mark.nightly), 500, 12 * EIGHTH])
 def test_an_upload_that_was_killed_goes_on_and_leaves_nothing_unfinished(start, watched, big, uploads, kill_after):
     key = f"rs/killed-{kill_after}"
     start("put", big, key, kill_after)
@@ -56,7 +58,7 @@ def test_an_upload_that_was_killed_goes_on_and_leaves_nothing_unfinished(start, 
 
 def test_parts_that_are_there_are_not_sent_again(start, network, watched, big):
     big.write_bytes(LONG)
-    start("put", big, "rs/parts", NINTH)
+    start("put", big, "rs/parts", THIRD)
     network.up = 0
     watched.put(big, "rs/parts")
     assert network.up < len(LONG)
@@ -67,7 +69,7 @@ def test_a_download_that_was_killed_goes_on_and_has_no_name_before_its_end(start
     watched.put(LONG, "rs/down")
     folder = tmp_path / "target"
     folder.mkdir()
-    start("get", folder / "here.bin", "rs/down", NINTH)
+    start("get", folder / "here.bin", "rs/down", THIRD)
     assert not (folder / "here.bin").exists()
     network.down = 0
     watched.get("rs/down", folder / "here.bin", checksum=True)
@@ -78,12 +80,12 @@ def test_a_download_that_was_killed_goes_on_and_has_no_name_before_its_end(start
 
 @pytest.fixture
 def folder(tmp_path):
-    """Many small files and a large one: 20 MB in all, of which the small ones travel first."""
+    """Many small files and a large one: 14 MB in all, of which the small ones travel first."""
     path = tmp_path / "folder"
     for number in range(200):
         (path / f"{number % 7}").mkdir(parents=True, exist_ok=True)
         (path / f"{number % 7}" / f"{number}.bin").write_bytes(os.urandom(10_000))
-    (path / "large.bin").write_bytes(CONTENT[: 18 * MIB])
+    (path / "large.bin").write_bytes(CONTENT[: 18 * EIGHTH])
     return path
 
 
@@ -91,7 +93,7 @@ def _content(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-KILLS = [random.Random(2026).randrange(100_000, 2_000_000), random.Random(5).randrange(4 * MIB, 18 * MIB)]
+KILLS = [random.Random(2026).randrange(100_000, 2_000_000), random.Random(5).randrange(4 * EIGHTH, 18 * EIGHTH)]
 EARLY, LATE = (pytest.param(kill, marks=pytest.mark.nightly) for kill in KILLS)
 
 
@@ -121,7 +123,7 @@ def test_a_folder_whose_sync_down_was_killed_goes_on_and_has_no_half_file(start,
 
 def test_a_download_begins_anew_when_the_object_has_changed_meanwhile(start, watched, tmp_path):
     watched.put(CONTENT, "rs/changing")
-    start("get", tmp_path / "here.bin", "rs/changing", 9 * MIB)
+    start("get", tmp_path / "here.bin", "rs/changing", 9 * EIGHTH)
     watched.put(CONTENT[::-1], "rs/changing")
     watched.get("rs/changing", tmp_path / "here.bin")
     assert (tmp_path / "here.bin").read_bytes() == CONTENT[::-1]
@@ -129,16 +131,16 @@ def test_a_download_begins_anew_when_the_object_has_changed_meanwhile(start, wat
 
 
 def test_an_upload_begins_anew_when_the_file_has_changed_meanwhile(start, watched, big, uploads):
-    start("put", big, "rs/edited", 9 * MIB)
+    start("put", big, "rs/edited", 9 * EIGHTH)
     assert uploads() == ["rs/edited"]
-    big.write_bytes(CONTENT[: 10 * MIB])
+    big.write_bytes(CONTENT[: 10 * EIGHTH])
     watched.put(big, "rs/edited")
-    assert watched.get_bytes("rs/edited") == CONTENT[: 10 * MIB]
+    assert watched.get_bytes("rs/edited") == CONTENT[: 10 * EIGHTH]
     assert uploads() == []
 
 
 def test_what_nobody_can_go_on_with_is_taken_back_by_the_next_large_upload(start, watched, big, tmp_path, uploads):
-    start("put", big, "rs/orphan", 9 * MIB)
+    start("put", big, "rs/orphan", 9 * EIGHTH)
     assert uploads() == ["rs/orphan"]
     big.unlink()
     watched.put(CONTENT, "rs/other")
@@ -146,14 +148,14 @@ def test_what_nobody_can_go_on_with_is_taken_back_by_the_next_large_upload(start
 
 
 def test_unfinished_uploads_of_this_machine_are_taken_back_on_request(start, watched, big, uploads):
-    start("put", big, "rs/unwanted", 9 * MIB)
+    start("put", big, "rs/unwanted", 9 * EIGHTH)
     assert watched.abort_unfinished() == 1
     assert uploads() == []
     assert watched.abort_unfinished() == 0
 
 
 def test_a_network_that_goes_away_for_a_moment_is_waited_for(network, watched, big):
-    network.cut_after, network.back_after = 12 * MIB, 0.5
+    network.cut_after, network.back_after = 12 * EIGHTH, 0.5
     watched.put(big, "rs/moment")
     assert watched.get_bytes("rs/moment") == CONTENT
 
@@ -170,7 +172,7 @@ def test_a_network_that_stays_away_is_said_in_one_line_and_the_upload_goes_on_la
 ):
     monkeypatch.setattr(watched._wire, "_pauses", (0.01, 0.02))
     big.write_bytes(LONG)
-    network.cut_after = NINTH
+    network.cut_after = THIRD
     with pytest.raises(StorageError, match="Can't reach"):
         watched.put(big, "rs/away")
     network.come_back()
@@ -238,13 +240,13 @@ def test_small_requests_wait_for_a_network_that_comes_back(network, watched):
 def test_a_download_waits_longer_than_a_dozen_quick_tries_would(network, watched, tmp_path):
     watched.put(CONTENT, "rs/waits")
     network.down = 0
-    network.cut_down_after, network.back_after = 12 * MIB, 7
+    network.cut_down_after, network.back_after = 12 * EIGHTH, 7
     watched.get("rs/waits", tmp_path / "waits")
     assert (tmp_path / "waits").read_bytes() == CONTENT
 
 
 def test_an_interrupt_takes_an_upload_back_at_once(watched, tmp_path, uploads):
-    many_parts = CONTENT * 6  # so that the first ones are told of before the last one is sent
+    many_parts = CONTENT * 2  # so that the first ones are told of before the last one is sent
     (tmp_path / "large").write_bytes(many_parts)
     sent = []
 
@@ -261,11 +263,11 @@ def test_an_interrupt_takes_an_upload_back_at_once(watched, tmp_path, uploads):
 
 
 def test_two_uploads_of_one_key_do_not_disturb_each_other(storage, big, uploads):
-    other = threading.Thread(target=storage.put, args=(CONTENT[: 17 * MIB], "rs/both"))
+    other = threading.Thread(target=storage.put, args=(CONTENT[: 17 * EIGHTH], "rs/both"))
     other.start()
     storage.put(big, "rs/both")
     other.join()
-    assert storage.info("rs/both").size in {len(CONTENT), 17 * MIB}
+    assert storage.info("rs/both").size in {len(CONTENT), 17 * EIGHTH}
     assert uploads() == []
 
 

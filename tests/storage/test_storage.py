@@ -18,6 +18,7 @@ import httpx
 import pytest
 from api.scripted import ScriptedServer, answer
 from patience import PATIENCE
+from storage.between import SMALL_PART
 
 import lk_jupyter
 from lk_jupyter.api.storage import StorageCredentials
@@ -28,7 +29,9 @@ from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import Storage
 
-LARGE = os.urandom(1024 * 1024) * 40  # three parts
+pytestmark = pytest.mark.usefixtures("small_parts")
+
+LARGE = os.urandom(SMALL_PART // 2) * 5  # three parts
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def test_bytes_come_back_as_they_went(storage, content):
 
 def test_a_part_of_an_object_is_read_into_place(storage):
     storage.put(LARGE, "st/part")
-    room = bytearray(30_000_000)
+    room = bytearray(2 * SMALL_PART)
     storage.get_into("st/part", memoryview(room), start=123)
     assert room == LARGE[123 : 123 + len(room)]
 
@@ -356,8 +359,8 @@ def test_a_link_to_write_leads_into_a_bucket_that_is_there(unmade):
 
 
 def test_a_bucket_that_is_missing_is_made_for_an_upload_in_parts(unmade):
-    unmade.put(bytes(70_000_000), "large.bin")
-    assert unmade.info("large.bin").size == 70_000_000
+    unmade.put(LARGE, "large.bin")
+    assert unmade.info("large.bin").size == len(LARGE)
 
 
 # A storage that is elsewhere, or whose clock is
