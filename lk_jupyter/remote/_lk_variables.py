@@ -6,10 +6,13 @@ to the bucket, in a separate file that is deleted at once.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import sys
+from contextlib import suppress
+from importlib import import_module
 
 import _lk_envelope as messages
 import _lk_run
@@ -54,6 +57,8 @@ def _carry(settings, namespace):
 
     content = json.loads(_text(settings))
     _lk_ambient.put_paths(content["carry"]["ambient"])
+    with carry.silent():
+        _import(settings["libraries"])
     kept = {int(token): namespace[name] for token, name in settings["kept"].items() if name in namespace}
     arriving = carry.Arriving(content, lambda found: _leaf(found, settings["blobs"][found["blob"]][0]), kept)
     with carry.silent():
@@ -141,7 +146,24 @@ def _text(settings):
     return bytes(_leaf(text, settings["blobs"][text["blob"]][0])).decode("ascii") if isinstance(text, dict) else text
 
 
+def _import(libraries):
+    """Import what the values need, and keep it out of all searches for garbage.
+
+    It stays, and a search of it takes long: each process ends with several. In a session the code may have objects.
+    """
+    if "_lk_session" in sys.modules:
+        return
+    gc.disable()
+    for name in libraries:
+        with suppress(Exception):  # reading the value says so
+            import_module(name)
+    gc.freeze()
+    gc.enable()
+
+
 def _received(settings):
+    _import(settings["libraries"])
+
     def leaf(found):
         return _leaf(found, settings["blobs"][found["blob"]][0])
 

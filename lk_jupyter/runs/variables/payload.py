@@ -33,6 +33,9 @@ CARRY_NEEDS = ("_lk_carry", "_lk_generators", "_lk_databases", "_lk_ambient", "_
 #: Leaves of at least so many bytes are objects of the bucket by themselves; smaller ones share one.
 ALONE = 1024 * 1024
 
+#: Libraries that take long to import: a run does so first, in one go, where a value needs one.
+_LARGE = {"numpy", "pandas", "pyarrow", "polars", "torch"}
+
 #: Variables that the status line names.
 _NAMED = 6
 
@@ -147,7 +150,7 @@ def pack(
     if message.refused:
         raise UsageError("\n".join([*message.refused.values(), "Nothing was sent."]))
     blobs = _blobs(message.large)
-    settings = _settings(message.text() if inputs else "", blobs, outputs)
+    settings = _settings(message.text() if inputs else "", blobs, outputs, message.modules)
     settings.update(pickle=pickle, carry=0)
     sent = (Sent(name, type(value).__name__, message.sizes[name]) for name, value in inputs.items())
     modules = frozenset(message.modules)
@@ -165,7 +168,9 @@ def _before(names: Sequence[str], namespace: Mapping[str, Any] | None) -> Origin
     return Origin({}, {}, {name: id(value) for name, value in values.items()}, digests)
 
 
-def _settings(text: Any, blobs: list[Blob], outputs: Sequence[str], *, returns: bool = False) -> dict[str, Any]:
+def _settings(
+    text: Any, blobs: list[Blob], outputs: Sequence[str], modules: Iterable[str], *, returns: bool = False
+) -> dict[str, Any]:
     """Return the settings of the part in the run; a long message is one more blob."""
     if len(text) > LONG_MESSAGE:
         content = text.encode("ascii")
@@ -177,6 +182,7 @@ def _settings(text: Any, blobs: list[Blob], outputs: Sequence[str], *, returns: 
         "blobs": [[blob.key, blob.size] for blob in blobs],
         "outputs": list(outputs),
         "slots": list(SLOTS) if outputs or returns else [],
+        "libraries": sorted(_LARGE.intersection(modules)),
     }
 
 
@@ -219,7 +225,12 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
     departing.submodules = submodules_of(values.values(), words_of(code) | departing.writer.words)
     blobs = _blobs(departing.message.large)
     text = departing.text(ambient=_lk_ambient.here(), left_out=left_out)
-    settings = {**_settings(text, blobs, outputs, returns=True), "pickle": True, "carry": limit, "kept": there.tokens}
+    settings = {
+        **_settings(text, blobs, outputs, departing.writer.modules, returns=True),
+        "pickle": True,
+        "carry": limit,
+        "kept": there.tokens,
+    }
     stays = set(there.tokens.values())
     sent = (
         Sent(name, type(value).__name__, departing.sizes[name]) for name, value in values.items() if name not in stays
