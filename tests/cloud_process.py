@@ -7,7 +7,9 @@ import multiprocessing
 import os
 import runpy
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -200,6 +202,19 @@ class ForkedKernel:
 
     def terminate(self):
         self.send_signal(signal.SIGTERM)
+
+
+def run_forked(*command: str, env: dict[str, str], cwd: Path | str = ".") -> subprocess.CompletedProcess[str]:
+    """Do as ``subprocess.run`` does with ``python -m`` and this command; a fork has imported much of what it needs."""
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+        with (
+            Connection(os.dup(stdout.fileno()), readable=False) as out,
+            Connection(os.dup(stderr.fileno()), readable=False) as err,
+        ):
+            started = ForkedKernel(["-m", *command], env=dict(env), cwd=str(cwd), outputs=[out, err])
+        code = started.wait(PATIENCE)
+        texts = [file.seek(0) or file.read() for file in (stdout, stderr)]
+    return subprocess.CompletedProcess(command, code, *texts)
 
 
 class ForkedServer(ForkedKernel):

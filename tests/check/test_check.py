@@ -11,6 +11,7 @@ import threading
 from decimal import Decimal
 
 import pytest
+from cloud_process import run_forked
 from patience import PATIENCE
 from stand_in import KEY, STREAM, StandIn, said
 from text.test_secrets import EXAMPLES, SIGNED
@@ -351,7 +352,6 @@ def test_the_command_ends_with_a_status(strange, script, status):
     for operation, reply in script.items():
         strange.on(operation, reply).on("GET /user/status", reply)
     env = {**os.environ, "LK_BASE_URL": strange.url, "LK_API_KEY": KEY}
-    command = [sys.executable, "-m", "lk_jupyter.check"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = run_forked("lk_jupyter.check", env=env)
     assert done.returncode == status, done.stderr
     assert "Operation" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from cloud_process import run_forked
 from localcloud.people import PASSWORD, Person
 from patience import PATIENCE
 
@@ -54,21 +56,24 @@ def test_adding_a_user_again_replaces_the_password_and_ends_the_sessions(api, ma
 
 
 def test_the_command_adds_a_user_to_a_cloud_that_runs(cloud, api):
-    added = add_user(cloud, "jon@example.com", "battery staple\n")
+    command = [
+        sys.executable,
+        "-m",
+        "lk_jupyter.localcloud",
+        "--data",
+        str(cloud.data),
+        "--add-user",
+        "jon@example.com",
+    ]
+    typed = "battery staple\n"
+    added = subprocess.run(command, input=typed, capture_output=True, text=True, timeout=PATIENCE, check=False)
     tokens = api.post("/auth/login", {"email": "jon@example.com", "password": "battery staple"}).json()
     assert json.loads(added.stdout) == {"user_id": tokens["user_id"], "email": "jon@example.com", "org": "jon"}
 
 
-def add_user(cloud, email, typed):
-    command = [sys.executable, "-m", "lk_jupyter.localcloud", "--data", str(cloud.data), "--add-user", email]
-    return subprocess.run(command, input=typed, capture_output=True, text=True, timeout=PATIENCE, check=False)
-
-
-@pytest.mark.parametrize(
-    ("email", "password", "complaint"), [("nobody", "x", "no e-mail address"), ("a@b", "", "password is empty")]
-)
-def test_a_user_is_not_added_without_an_address_and_a_password(cloud, email, password, complaint):
-    told = add_user(cloud, email, password)
+@pytest.mark.parametrize(("email", "complaint"), [("nobody", "no e-mail address"), ("a@b", "password is empty")])
+def test_a_user_is_not_added_without_an_address_and_a_password(cloud, email, complaint):
+    told = run_forked("lk_jupyter.localcloud", "--data", str(cloud.data), "--add-user", email, env=os.environ)
     assert told.returncode == 1
     assert complaint in told.stderr
 

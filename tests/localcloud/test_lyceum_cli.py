@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import pytest
+from cloud_process import run_forked
 from patience import PATIENCE
 
 
@@ -34,9 +35,9 @@ class Lyceum:
 
     def __call__(self, *words, code=0):
         """Run a command to its end and return what it said."""
-        process = self.start(*words)
-        said, _ = process.communicate(timeout=PATIENCE)
-        assert process.returncode == code, said
+        done = run_forked("lyceum", *words, env=self.env, cwd=self.folder)
+        said = done.stdout + done.stderr
+        assert done.returncode == code, said
         return said
 
     def script(self, text):

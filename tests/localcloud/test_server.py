@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import psutil
 import pytest
+from cloud_process import run_forked
 from patience import PATIENCE
 
 import lk_jupyter
@@ -25,8 +26,7 @@ ENDLESS = "import time\nprint('up')\ntime.sleep(600)"
 
 
 def serve(*options):
-    command = [sys.executable, "-m", "lk_jupyter.localcloud", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return run_forked("lk_jupyter.localcloud", *options, env=os.environ)
 
 
 def has_ended(process):
