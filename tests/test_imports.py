@@ -82,6 +82,13 @@ def test_a_connection_loads_no_command_line():
     assert not {"click", "pygments", "rich"} & set(loaded)
 
 
+def test_a_run_loads_the_operations_that_runs_use_and_what_aborts_them():
+    loaded = loaded_by("import lk_jupyter.session, lk_jupyter.runs.submit.submission")
+    groups = {name.removeprefix("lk_jupyter.api.") for name in loaded if name.startswith("lk_jupyter.api.")}
+    assert {"execution", "workloads"} <= groups
+    assert not {"batches", "billing", "inference", "orgs", "serverless", "vms"} & groups
+
+
 SHELL = """
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()

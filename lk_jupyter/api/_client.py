@@ -7,53 +7,55 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
+from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from lk_jupyter.api._endpoint import EXTERNAL, Call, Group, endpoint_of
+from lk_jupyter.api._endpoint import EXTERNAL, Call, endpoint_of
 from lk_jupyter.api._events import StreamEvent
 from lk_jupyter.api._http import EventStream, Http, Seen, is_web_address
 from lk_jupyter.api._models import Paged
 from lk_jupyter.api._tokens import Pair, Tokens, secret
-from lk_jupyter.api.auth import Auth, RefreshRequest
-from lk_jupyter.api.batches import Batches
-from lk_jupyter.api.billing import Billing
-from lk_jupyter.api.block import Block
-from lk_jupyter.api.environment_variables import EnvironmentVariables
-from lk_jupyter.api.execution import Execution, Stream
-from lk_jupyter.api.files import Files
-from lk_jupyter.api.health import Health
-from lk_jupyter.api.inference import Inference
-from lk_jupyter.api.invites import Invites
-from lk_jupyter.api.iris import Iris
-from lk_jupyter.api.logs import Logs
-from lk_jupyter.api.machine_types import MachineTypes
-from lk_jupyter.api.mfa import Mfa
-from lk_jupyter.api.openai import OpenAI
-from lk_jupyter.api.orgs import Orgs
-from lk_jupyter.api.pricing import Pricing
-from lk_jupyter.api.serverless import Serverless
-from lk_jupyter.api.storage import StorageGroup
-from lk_jupyter.api.user import User
-from lk_jupyter.api.vms import Vms
-from lk_jupyter.api.voucher import Voucher
-from lk_jupyter.api.workloads import Workloads
 from lk_jupyter.config.assumptions import Assumptions
 from lk_jupyter.config.files import DEFAULT_SERVER
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-G = TypeVar("G", bound=Group)
+    from lk_jupyter.api.auth import Auth
+    from lk_jupyter.api.batches import Batches
+    from lk_jupyter.api.billing import Billing
+    from lk_jupyter.api.block import Block
+    from lk_jupyter.api.environment_variables import EnvironmentVariables
+    from lk_jupyter.api.execution import Execution, Stream
+    from lk_jupyter.api.files import Files
+    from lk_jupyter.api.health import Health
+    from lk_jupyter.api.inference import Inference
+    from lk_jupyter.api.invites import Invites
+    from lk_jupyter.api.iris import Iris
+    from lk_jupyter.api.logs import Logs
+    from lk_jupyter.api.machine_types import MachineTypes
+    from lk_jupyter.api.mfa import Mfa
+    from lk_jupyter.api.openai import OpenAI
+    from lk_jupyter.api.orgs import Orgs
+    from lk_jupyter.api.pricing import Pricing
+    from lk_jupyter.api.serverless import Serverless
+    from lk_jupyter.api.storage import StorageGroup
+    from lk_jupyter.api.user import User
+    from lk_jupyter.api.vms import Vms
+    from lk_jupyter.api.voucher import Voucher
+    from lk_jupyter.api.workloads import Workloads
 
 #: Server → its Iris host, where that is not below the server's own address.
 IRIS_HOSTS = {DEFAULT_SERVER: "https://iris.lyceum.technology"}
 
 
-def _group(kind: type[G]) -> cached_property[G]:
-    return cached_property(lambda client: kind(client._send))
+def _group(kind: str) -> Any:
+    """Return what imports a group of operations on its first use: most programs use a few, and each takes time."""
+    module, _, name = kind.rpartition(".")
+    return cached_property(lambda client: getattr(import_module(f"lk_jupyter.api.{module}"), name)(client._send))
 
 
 class Client:
@@ -69,30 +71,30 @@ class Client:
     May be used from several threads. Operations raise the errors of ``lk_jupyter.errors``.
     """
 
-    auth = _group(Auth)
-    batches = _group(Batches)
-    billing = _group(Billing)
-    block = _group(Block)
-    environment_variables = _group(EnvironmentVariables)
-    execution = _group(Execution)
-    invites = _group(Invites)
-    files = _group(Files)
-    health = _group(Health)
-    inference = _group(Inference)
-    iris = _group(Iris)
-    logs = _group(Logs)
-    machine_types = _group(MachineTypes)
-    mfa = _group(Mfa)
-    openai = _group(OpenAI)
-    orgs = _group(Orgs)
-    pricing = _group(Pricing)
-    serverless = _group(Serverless)
-    storage = _group(StorageGroup)
-    stream = _group(Stream)
-    user = _group(User)
-    vms = _group(Vms)
-    voucher = _group(Voucher)
-    workloads = _group(Workloads)
+    auth: Auth = _group("auth.Auth")
+    batches: Batches = _group("batches.Batches")
+    billing: Billing = _group("billing.Billing")
+    block: Block = _group("block.Block")
+    environment_variables: EnvironmentVariables = _group("environment_variables.EnvironmentVariables")
+    execution: Execution = _group("execution.Execution")
+    invites: Invites = _group("invites.Invites")
+    files: Files = _group("files.Files")
+    health: Health = _group("health.Health")
+    inference: Inference = _group("inference.Inference")
+    iris: Iris = _group("iris.Iris")
+    logs: Logs = _group("logs.Logs")
+    machine_types: MachineTypes = _group("machine_types.MachineTypes")
+    mfa: Mfa = _group("mfa.Mfa")
+    openai: OpenAI = _group("openai.OpenAI")
+    orgs: Orgs = _group("orgs.Orgs")
+    pricing: Pricing = _group("pricing.Pricing")
+    serverless: Serverless = _group("serverless.Serverless")
+    storage: StorageGroup = _group("storage.StorageGroup")
+    stream: Stream = _group("execution.Stream")
+    user: User = _group("user.User")
+    vms: Vms = _group("vms.Vms")
+    voucher: Voucher = _group("voucher.Voucher")
+    workloads: Workloads = _group("workloads.Workloads")
 
     def __init__(  # noqa: PLR0913 (what it takes to reach an account)
         self,
@@ -176,6 +178,8 @@ class Client:
         with or without a Finished event. ``close()`` ends it from any thread. Raises NotFound when
         the run has no stream (any more), ConnectionFailed when the stream breaks.
         """
+        from lk_jupyter.api.execution import Stream  # noqa: PLC0415 (as each group, on first use)
+
         call = endpoint_of(Stream.output).call(execution_id)
         given = SecretStr(streaming_url) if streaming_url and is_web_address(streaming_url) else None
         return self._http.stream(call, given)
@@ -197,5 +201,7 @@ class Client:
         return answer
 
     def _trade(self, refresh_token: SecretStr) -> tuple[str, str | None]:
+        from lk_jupyter.api.auth import RefreshRequest  # noqa: PLC0415 (as each group, on first use)
+
         pair = self.auth.refresh(RefreshRequest(refresh_token=refresh_token.get_secret_value()))
         return pair.access_token, pair.refresh_token

@@ -12,8 +12,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from inspect import Signature, isclass, signature
-from typing import Any, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -89,7 +92,7 @@ class Endpoint:
     def __set_name__(self, owner: type, name: str) -> None:
         self.owner = owner
         self.name = name
-        ENDPOINTS.append(self)
+        _ENDPOINTS.append(self)
 
     def __get__(self, group: Group | None, owner: type | None = None) -> Any:
         return self if group is None else _bound(self, group)
@@ -246,7 +249,20 @@ def _quoted(value: str, safe: str) -> str:
     return "/".join(step if step.strip(".") else step.replace(".", "%2E") for step in steps)
 
 
-ENDPOINTS: list[Endpoint] = []
+_ENDPOINTS: list[Endpoint] = []
+
+if TYPE_CHECKING:
+    ENDPOINTS: list[Endpoint]
+
+
+def __getattr__(name: str) -> list[Endpoint]:
+    """Return ``ENDPOINTS``, the operations of all groups, which are imported for that."""
+    if name != "ENDPOINTS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for module in iter_modules([str(Path(__file__).parent)]):
+        if not module.name.startswith("_"):
+            import_module(f"{__package__}.{module.name}")
+    return _ENDPOINTS
 
 
 class Group:

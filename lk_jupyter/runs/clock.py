@@ -14,13 +14,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.text.units import credits_label
 
 if TYPE_CHECKING:
+    from lk_jupyter.api.billing import ExecutionSummary
     from lk_jupyter.connection.connection import Connection
 
 #: Of the clocks that nobody sets, the one that keeps running while the machine sleeps, where the usual one does not.

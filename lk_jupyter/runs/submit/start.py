@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lk_jupyter.api._client import Client
-from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import (
     DockerComposeExecutionRequest,
     DockerExecutionRequest,
@@ -23,13 +22,16 @@ from lk_jupyter.api.execution import (
     StreamingExecutionRequest,
     StreamingStartResponse,
 )
-from lk_jupyter.api.workloads import Workload
+from lk_jupyter.api.workloads import Workload  # also what aborts a run: no interrupt waits for its import
 from lk_jupyter.config.assumptions import DEFAULT, Assumptions
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import MARK, PREFIX, own_name
 from lk_jupyter.runs.package.bundle import Bundle
+
+if TYPE_CHECKING:
+    from lk_jupyter.api.billing import ExecutionSummary
 
 #: Looks for a run whose start was not answered: the request may still be on its way.
 LOOKS = 3
