@@ -36,12 +36,14 @@ HEAVY = {
     "uvicorn",
 }
 
-REPORT = "import json, sys; print(json.dumps({name: getattr(m, '__file__', None) for name, m in sys.modules.items()}))"
+REPORT = (
+    "print(json.dumps({name: getattr(m, '__file__', None) for name, m in sys.modules.items() if name not in before}))"
+)
 
 
-def loaded_by(program):
-    """Return the modules that a fresh interpreter has loaded after a program, with their files."""
-    command = [sys.executable, "-c", f"{program}\n{REPORT}"]
+def loaded_by(program, host="pass"):
+    """Return the modules that a program loads in a fresh interpreter, with their files; not those of its host."""
+    command = [sys.executable, "-c", f"import json, sys\n{host}\nbefore = {{*sys.modules}}\n{program}\n{REPORT}"]
     env = {**os.environ, "PYTHONPATH": WITHOUT}  # half of the start of a Jupyter server less
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=env)
     return json.loads(done.stdout.splitlines()[-1])
@@ -53,17 +55,13 @@ def third_party(modules):
 
 
 def test_importing_the_package_loads_nothing_of_others():
-    before, after = loaded_by("pass"), loaded_by("import lk_jupyter; assert lk_jupyter.__version__")
-    assert third_party(after) - third_party(before) - {"lk_jupyter"} == set()
+    assert third_party(loaded_by("import lk_jupyter; assert lk_jupyter.__version__")) - {"lk_jupyter"} == set()
 
 
 def test_loading_the_extension_is_light():
     start = "from IPython.testing.globalipapp import start_ipython; shell = start_ipython()"
-    before = loaded_by(start)
-    after = loaded_by(
-        f"{start}\nshell.run_line_magic('load_ext', 'lk_jupyter')\nassert shell.find_cell_magic('lk_run')"
-    )
-    added = {name.partition(".")[0] for name, file in after.items() if file and name not in before}
+    load = "shell.run_line_magic('load_ext', 'lk_jupyter')\nassert shell.find_cell_magic('lk_run')"
+    added = {name.partition(".")[0] for name, file in loaded_by(load, start).items() if file}
     assert "lk_jupyter" in added
     assert added & HEAVY == set()
 
@@ -106,7 +104,7 @@ SERVER = "import jupyter_server.serverapp, jupyter_server.base.handlers"
 )
 def test_what_each_start_waits_for_stays_few_modules(host, ours, most, tmp_path, monkeypatch):
     monkeypatch.setenv("LK_JOURNAL", str(tmp_path / "journal.sqlite"))
-    added = set(loaded_by(f"{host}\n{ours}")) - set(loaded_by(host))
+    added = set(loaded_by(ours, host))
     slow = {"concurrent.futures", "difflib", "hashlib", "html", "lk_jupyter.config.assumptions"}
     assert added & slow == set()
     assert len(added) <= most, sorted(added)
