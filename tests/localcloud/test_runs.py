@@ -284,17 +284,3 @@ def test_abort_ends_an_install(api, packages, until):
     api.post(f"/workloads/abort/{run}")
     assert api.ended(run)["status"] == "aborted"
     server.unlink()
-
-
-def test_fifty_runs_at_once_are_complete_and_leave_nothing(make_api):
-    api = make_api()
-    server = psutil.Process(api.cloud.process.pid)
-    code = "import time\nfor i in range(40):\n    print(i)\n    time.sleep(0.01)"
-    with ThreadPoolExecutor(50) as pool:
-        records = list(pool.map(lambda _: api.run(code), range(50)))
-    whole = "".join(f"{i}\n" for i in range(40))
-    assert {(record["status"], record["stdout"]) for record in records} == {("completed", whole)}
-    assert server.children(recursive=True) == []
-    logs = api.get("/logs/user", limit=5000).json()
-    assert logs["total"] == 50 * 40
-    assert not list((api.cloud.data / "runs").iterdir())

@@ -161,27 +161,27 @@ def test_an_output_is_updated_by_its_id(run):
     assert done.payloads("update") == [{"data": {"text/plain": "2"}, "metadata": {}, "id": "x"}]
 
 
-def test_figures_are_shown_at_plt_show_and_at_the_end(run):
-    done = run("import matplotlib.pyplot as plt\nplt.plot([1]); plt.show()\nprint('between')\nplt.plot([2]);")
-    first, text, second = done.shown
-    assert text == "between\n"
+def test_figures_are_shown_at_plt_show_and_at_the_end_whatever_the_code_does_to_its_folder_and_path(run):
+    done = run(
+        "import os, sys\nos.chdir('/')\nsys.path.pop(0)\ndisplay(1)\n"
+        "import matplotlib.pyplot as plt\nplt.plot([1]); plt.show()\nprint('between')\nplt.plot([2]);"
+    )
+    one, first, text, second = done.shown
+    assert (one, text) == ({"text/plain": "1"}, "between\n")
     for figure in (first, second):
         assert b64decode(figure["image/png"]).startswith(b"\x89PNG")
         assert figure["text/plain"] == "<Figure size 640x480 with 1 Axes>"
 
 
 @pytest.mark.parametrize("backend", ["svg", pytest.param("agg", marks=pytest.mark.nightly)])
-def test_plt_show_shows_figures_of_every_backend(run, backend):
-    plot = "import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()\nprint(plt.get_fignums())"
-    figure, text = run(f"import matplotlib\nmatplotlib.use({backend!r})\n{plot}").shown
-    assert b64decode(figure["image/png"]).startswith(b"\x89PNG")
-    assert text == "[]\n"
-
-
-def test_figures_of_code_that_fails_are_shown_too(run):
-    done = run("import matplotlib.pyplot as plt\nplt.plot([1])\n1/0")
-    assert len(done.payloads()) == 1
+def test_figures_of_every_backend_are_shown_also_those_of_code_that_fails(run, backend):
+    plot = "import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()\nprint(plt.get_fignums())\nplt.plot([2])\n1/0"
+    done = run(f"import matplotlib\nmatplotlib.use({backend!r})\n{plot}")
     assert done.code == 1
+    assert done.text == "[]\n"
+    figures = [payload["data"]["image/png"] for payload in done.payloads()]
+    assert [b64decode(figure)[:4] for figure in figures] == [b"\x89PNG"] * 2
+    assert len({*figures}) == 2
 
 
 def test_a_backend_that_the_environment_names_is_left_alone(run, monkeypatch):
@@ -213,24 +213,30 @@ def test_ipythons_display_objects_show_through_ours(run):
     assert done.payloads()[1]["data"]["application/json"] == {"a": 1}
 
 
+#: Code that a run may have among others, with what it writes.
+LINES = [
+    ("!echo hi", "hi\r\n"),
+    ("name = 'you'\n!echo {name} $name $$HOME_", "you you\r\n"),
+    ("files = !ls cell.py\nprint(files)", "['cell.py']\n"),
+    ("%env LK_TRY=1\nimport os; print(os.environ['LK_TRY'])", "env: LK_TRY=1\n1\n"),
+    ("%mkdir made\n%ls -d made", "made/\r\n"),
+    ("!echo 'print(n)' > other.py\nn = 4\n%run -i other.py", "4\n"),
+    ("!exit 3\nprint(_exit_code)", "3\n"),
+    ("import asyncio\nawait asyncio.sleep(0)\nprint('awaited')", "awaited\n"),
+]
+
+
 @pytest.mark.parametrize(
     ("code", "text"),
     [
-        ("!echo hi", "hi\r\n"),
-        ("name = 'you'\n!echo {name} $name $$HOME_", "you you\r\n"),
-        ("files = !ls cell.py\nprint(files)", "['cell.py']\n"),
+        pytest.param("\n".join(code for code, _ in LINES), "".join(text for _, text in LINES), id="lines"),
         pytest.param("%cd .\n", "", marks=pytest.mark.nightly),
-        ("%env LK_TRY=1\nimport os; print(os.environ['LK_TRY'])", "env: LK_TRY=1\n1\n"),
         ("%%bash\necho one\necho two", "one\ntwo\n"),
         ("%%writefile note.txt\nhello", "Writing note.txt\n"),
         pytest.param("%%script cat\nthrough", "through\n", marks=pytest.mark.nightly),
         pytest.param("%%python\nprint('in another')", "in another\n", marks=pytest.mark.nightly),
-        ("%mkdir made\n%ls -d made", "made/\r\n"),
-        ("!echo 'print(n)' > other.py\nn = 4\n%run -i other.py", "4\n"),
         ("%%capture kept\nprint('no')", ""),
         pytest.param("%load_ext autoreload\n%autoreload 2\n%matplotlib inline", "", marks=pytest.mark.nightly),
-        ("import asyncio\nawait asyncio.sleep(0)\nprint('awaited')", "awaited\n"),
-        ("!exit 3\nprint(_exit_code)", "3\n"),
     ],
 )
 def test_ipythons_syntax_works(run, code, text):
@@ -398,17 +404,17 @@ def test_bars_that_ask_for_widgets_become_bars_too(run):
 
 def test_a_widget_is_shown_as_far_as_it_can_be_and_the_way_to_a_live_one_is_named(run):
     note = "Not interactive: widgets need a kernel on the machine. Add one: %lk_kernel add A100"
-    (payload,) = run("import ipywidgets\nipywidgets.IntSlider()").payloads()
+    code = (
+        "import ipywidgets\ndisplay(ipywidgets.IntSlider())\n"
+        "from ipywidgets import *\npicture = Image(value=b'PNG', format='png')\n"
+        "VBox([HTML('<b>shown</b>'), HBox([picture, Text('<i>')])])"
+    )
+    payload, other = run(code).payloads()
     assert payload["data"]["text/plain"] == "IntSlider(value=0)"
     assert f"<small>{note}</small>" in payload["data"]["text/html"]
     assert '<input type="range" disabled min="0" max="100" value="0"> 0' in payload["data"]["text/html"]
     assert set(payload["data"]) == {"text/plain", "text/html"}
-    code = (
-        "from ipywidgets import *\npicture = Image(value=b'PNG', format='png')\n"
-        "VBox([HTML('<b>shown</b>'), HBox([picture, Text('<i>')])])"
-    )
-    (payload,) = run(code).payloads()
-    html = payload["data"]["text/html"]
+    html = other["data"]["text/html"]
     assert "<b>shown</b>" in html
     assert 'src="data:image/png;base64,UE5H"' in html
     assert '<input disabled value="&lt;i&gt;">' in html
@@ -451,13 +457,6 @@ def test_code_that_only_prints_compiles_nothing_that_it_does_not_use(run):
     loaded = set(done.text.split())
     assert {name for name in loaded if name.startswith("_lk_")} == {"_lk_run", "_lk_rich"}
     assert loaded & {"__future__", "json", "zlib", "traceback", "linecache"} == set()
-
-
-def test_what_the_code_does_to_its_folder_and_path_is_no_hindrance(run):
-    done = run(
-        "import os, sys\nos.chdir('/')\nsys.path.pop(0)\ndisplay(1)\nimport matplotlib.pyplot as plt\nplt.plot([1]);"
-    )
-    assert [set(payload["data"]) for payload in done.payloads()] == [{"text/plain"}, {"image/png", "text/plain"}]
 
 
 def test_what_json_cannot_hold_is_told_so_that_a_notebook_can(run):
