@@ -185,6 +185,11 @@ def _set_sys(module, values):
 _begun_in = ""
 
 
+def begun_in():
+    """Return the folder in which the code of a run began; in the notebook the one where it is."""
+    return _begun_in or os.getcwd()
+
+
 def _folder(_):
     if not _begun_in:
         return None

@@ -60,6 +60,12 @@ LONG = 65_536
 #: Items of a container that comes back as the last value without being asked for.
 _FEW = 1000
 
+#: Characters of a text that may name a file, and how many of these a stream tells.
+_NAME, _NAMES = 255, 10_000
+
+#: What the bytes of a query of polars begin with, and the texts in them: the files that it reads are named there.
+_QUERY, _TEXTS = b"DSL_VERSION", re.compile(rb"[ -~]{3,255}")
+
 _ATOMS = {type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented)}
 _TENSORS = {"Tensor", "Parameter"}
 
@@ -164,9 +170,24 @@ def _held_by_file(file):
     try:
         if file.writable():
             file.flush()
-        return file.tell()
+        return _place_in(file)
     except (OSError, ValueError):
         raise Refused(_values.why_not(file)) from None
+
+
+def _place_in(file):
+    """Return the place in an open file. One that gives its lines by ``next`` does not tell: there as much is left."""
+    try:
+        return file.tell()
+    except OSError:
+        if not isinstance(file, io.TextIOWrapper):
+            raise
+    left = "".join(file)
+    file.seek(0)
+    before = len(file.read()) - len(left)
+    file.seek(0)
+    file.read(before)
+    return file.tell()
 
 
 def _is_database(value):
@@ -492,12 +513,24 @@ def _fill_tensor(value, new):
 # Writing
 
 
+def base_folder():
+    """Return the folder in which the code began: what is below it is below the one of the other side too."""
+    folder = _near("_lk_ambient").begun_in()
+    return "" if folder == os.path.dirname(folder) else folder
+
+
+def _below(path, folder):
+    """Return a path from the folder on; None for what is not below it, or hidden there."""
+    rest = path[len(folder) :].replace(os.sep, "/")
+    return None if rest and re.match(r"[^/]|/\.|/_lk_", rest) else rest
+
+
 class Writer(cloudpickle.Pickler):
     """Writes values one after the other as pickles of one stream, and their leaves into a message.
 
     ``known`` is id → (token, object) of what the other end has. ``nodes`` are the leaves' nodes, ``values`` what they
     are of; ``reached`` is token → object of what was referred to. ``read`` are the global names that functions of the
-    notebook read, ``words`` all names in them, ``files`` where their text is from.
+    notebook read, ``words`` all names in them, ``files`` where their text is from; ``named`` are short texts of values.
     """
 
     def __init__(self, message, known=None):
@@ -507,8 +540,9 @@ class Writer(cloudpickle.Pickler):
         self.known = known or {}
         self.nodes, self.values = [], []
         self.reached, self.read, self.files, self.words = {}, set(), set(), set()
-        self.modules, self.packages = set(), set()
+        self.modules, self.packages, self.named = set(), set(), set()
         self.has_graph = False
+        self._base = base_folder() or "\0"
         self._numbers, self._leaf_kinds = {}, {}
         self._places = self._memories = None
         self._root = self._last = self.fresh = None
@@ -570,6 +604,12 @@ class Writer(cloudpickle.Pickler):
     def persistent_id(self, value):
         """Return the number of what is not pickled: what the other end has, leaves, and the namespace."""
         kind = type(value)
+        if kind is str and len(value) <= _NAME:
+            if len(self.named) < _NAMES:
+                self.named.add(value)
+            return _below(value, self._base) if value.startswith(self._base) else None
+        if kind is bytes and value.startswith(_QUERY):
+            self.named.update(map(bytes.decode, _TEXTS.findall(value)))
         if kind in _ATOMS:
             return self._leaf(value) if kind in (str, bytes) and len(value) > LONG else None
         known = self.known.get(id(value))
@@ -1260,9 +1300,14 @@ _VIEWS = {
 }
 
 
+_PATHS = {pathlib.PosixPath, pathlib.WindowsPath}
+
+
 def _of_python(value):  # noqa: PLR0911 (one for each kind)
     """Reduce what Python itself doesn't: matches, views of a dict, readers and writers of tables; None for others."""
     kind = type(value)
+    if kind in _PATHS:
+        return (kind, (str(value),)) if value.is_absolute() else None
     if kind is re.Match:
         return make_match, (value.re, value.string, value.pos, value.endpos, value.regs)
     if kind in _VIEWS:
@@ -1867,6 +1912,7 @@ class Reader(pickle.Unpickler):
         self._patient = None
         self.known = known or {}
         self.values = {}
+        self._base = base_folder()
 
     def chunk(self, start, names=()):
         """Return the value that begins there; ``names`` are the variables that were read before it."""
@@ -1892,7 +1938,9 @@ class Reader(pickle.Unpickler):
         return super().find_class(module, name)
 
     def persistent_load(self, number):
-        """Return what is not pickled."""
+        """Return what is not pickled; a text is a path below the folder of the code."""
+        if isinstance(number, str):
+            return self._base + number.replace("/", os.sep)
         if number == _MAIN:
             return sys.modules["__main__"].__dict__
         if number >= 0 and number not in self.known:

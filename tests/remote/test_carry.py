@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -1244,6 +1245,15 @@ def test_a_tensor_that_lost_its_graph_is_named_and_the_rest_comes():
     assert "Without the graph of its computation: losses, same (" in notice.text
 
 
+def test_files_that_values_name_anywhere_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pl.DataFrame({"n": [1]}).write_parquet("rows.parquet")
+    Path("notes.txt").write_text("x")
+    query = pl.scan_parquet("rows.parquet").filter(pl.col("n") > 0)
+    here = {"settings": {"of": [{"name": "notes.txt"}, "absent.txt", "."]}, "query": query}
+    assert pack_state(["settings", "query"], here, [], LIMIT).named_files == {"notes.txt", "rows.parquet"}
+
+
 def test_an_open_file_of_the_folder_travels_with_the_place_in_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("x.txt").write_text("abcdef")
@@ -1252,8 +1262,12 @@ def test_an_open_file_of_the_folder_travels_with_the_place_in_it(tmp_path, monke
         opened, gone, raw = (files.enter_context(open(*way)) for way in (("x.txt",), ("x.txt",), ("x.txt", "rb")))  # noqa: PTH123
         large = files.enter_context(open("large.txt"))  # noqa: PTH123
         opened.read(2)
-        here = {"opened": opened, "gone": gone, "raw": raw, "same": opened}
+        Path("lines.txt").write_bytes(b"1\r\n\xc3\xbc\r\n3\r\n")
+        lines = files.enter_context(open("lines.txt", encoding="utf-8"))  # noqa: PTH123
+        here = {"opened": opened, "gone": gone, "raw": raw, "same": opened, "lines": lines}
+        next(lines)
         there = There(here)
+        assert next(there.names["lines"]) == "ü\n"
         assert there.names["same"].read(3) == "cde"
         assert there.names["raw"].read(1) == b"a"
         there.names["gone"].close()
@@ -1267,6 +1281,7 @@ def test_an_open_file_of_the_folder_travels_with_the_place_in_it(tmp_path, monke
         Path("many.npz").unlink()
         with pytest.raises(FileNotFoundError):  # a file that came once doesn't come again with other values
             _lk_carry.load_arrays("many.npz", False)  # noqa: FBT003 (whether it has pickles)
+        assert (here["lines"] is lines, next(lines)) == (True, "3\n")
         assert here["opened"] is opened is here["same"]
         assert (opened.read(), raw.read(), gone.closed) == ("f", b"bcdef", True)
         assert here["new"] is not there.names["new"]

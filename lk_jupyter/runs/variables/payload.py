@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -90,6 +91,7 @@ class VariablePayload:
     outputs: tuple[str, ...] = ()
     blobs: tuple[Blob, ...] = ()
     modules: frozenset[str] = frozenset()
+    named_files: frozenset[str] = frozenset()
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
     origin: Origin | None = field(default=None, repr=False, compare=False)
     size_allowed: bool = False
@@ -154,7 +156,8 @@ def pack(
     settings.update(pickle=pickle, carry=0)
     sent = (Sent(name, type(value).__name__, message.sizes[name]) for name, value in inputs.items())
     modules = frozenset(message.modules)
-    return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), modules, settings, _before(outputs, namespace))
+    origin = _before(outputs, namespace)
+    return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), modules, settings=settings, origin=origin)
 
 
 def _before(names: Sequence[str], namespace: Mapping[str, Any] | None) -> Origin | None:
@@ -237,9 +240,8 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
     )
     tokens = {**departing.writer.tokens(), **there.values}
     origin = Origin(tokens, values, {name: id(value) for name, value in namespace.items()})
-    return VariablePayload(
-        tuple(sent), tuple(outputs), tuple(blobs), frozenset(departing.writer.modules), settings, origin
-    )
+    modules, named = frozenset(departing.writer.modules), frozenset(filter(os.path.isfile, departing.writer.named))
+    return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), modules, named, settings, origin)
 
 
 def with_digests(parcel: VariablePayload) -> VariablePayload:

@@ -468,6 +468,30 @@ def test_a_small_file_that_the_cell_names_goes_along_and_is_in_the_plan(session,
     assert prepare(session, source, RunOptions(machine="cpu")).files == {}
 
 
+def test_paths_below_the_folder_and_files_that_values_name_are_there_in_the_run(session, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/rows.csv").write_text("a,b")
+    Path("log.txt").write_text("c")
+    root = tmp_path.resolve()
+    namespace = {
+        "root": root,
+        "settings": {"log": f"{root}/log.txt", "of": [{"name": "data/rows.csv"}]},
+        "others": [Path("/usr"), f"{root}/.cache/x", f"{root}2/y", "/", root.parent],
+    }
+    others = list(namespace["others"])
+    code = """import os
+from pathlib import Path
+first = root / settings["of"][0]["name"]
+found = [root == Path.cwd(), first.read_text(), open(settings["log"]).read(), [str(other) for other in others]]
+settings["made"] = os.path.abspath("made.txt")
+Path(settings["made"]).write_text("d")"""
+    started = run(session, code, inputs=namespace, carry=True)
+    out = started.outputs()
+    assert out["found"] == [True, "a,b", "c", list(map(str, others))]
+    assert (out["first"], out["settings"]["made"]) == (root / "data" / "rows.csv", str(root / "made.txt"))
+
+
 def test_modules_in_folders_that_the_notebook_added_to_the_path_go_along(session, tmp_path, monkeypatch):
     folder = tmp_path / "book"
     (folder / "own").mkdir(parents=True)
