@@ -176,7 +176,7 @@ def _held_by_file(file):
 
 
 def _place_in(file):
-    """Return the place in an open file. One that gives its lines by ``next`` does not tell: there as much is left."""
+    """Return the place in an open file. If the file is read line by line, find the place by the text that is left."""
     try:
         return file.tell()
     except OSError:
