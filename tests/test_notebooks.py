@@ -10,6 +10,7 @@ import books
 import nbformat
 import pytest
 from cloud_process import forked_kernels
+from conftest import WITHOUT
 from patience import PATIENCE
 
 from lk_jupyter.localcloud.runs import gpus
@@ -174,7 +175,8 @@ def test_the_demo_shows_lines_while_the_run_goes_on(tmp_path):
     show = [sys.executable, FOLDER / "show.py", tmp_path / "book.ipynb", tmp_path / "executed.ipynb"]
     command = [sys.executable, FOLDER / "on_local_cloud.py", "--fresh", "--simulate-gpu", tmp_path / "cloud", *show]
     shown = ""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    env = {**os.environ, "PYTHONPATH": WITHOUT}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         for line in process.stdout:
             shown += line
             if line.endswith("| first\n"):
