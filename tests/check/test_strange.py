@@ -60,7 +60,7 @@ FOLLOWS = {
 #: What people do: its cells, and what these show where it works.
 FEATURES = {
     "run": (["%%lk_run --gpu L40S\nprint('hel' + 'lo')"], "hello\n"),
-    "rich": (["%%lk_run --gpu L40S\nimport pandas as pd\npd.DataFrame({'col' + 'umn': [1]})"], "column"),
+    "rich": (["%%lk_run --gpu L40S\nfrom fractions import Fraction\nFraction(10, 14)"], "Fraction(5, 7)"),
     "put and get": (
         ["%lk_put note.txt data/note.txt", "%lk_get data/note.txt back.txt", "print(Path('back.txt').read_text())"],
         "kept words\n",
