@@ -135,13 +135,13 @@ def operations_with_a_role():
 def test_each_role_may_do_what_the_description_gives_it(shared, method, path, operation):
     slug, owner, admin, member = shared
     least = operation.get("x-min-role", "member")
+    makers = {
+        "user_id": lambda: newcomer(owner, slug),
+        "key_id": lambda: owner.post(f"/orgs/{slug}/api-keys", {"name": uuid4().hex}).json()["id"],
+        "invite_id": lambda: invitation(owner, slug)["id"],
+    }
     for person, role in ((member, "member"), (admin, "admin"), (owner, "owner")):
-        ids = {
-            "slug": slug,
-            "user_id": newcomer(owner, slug),
-            "key_id": owner.post(f"/orgs/{slug}/api-keys", {"name": uuid4().hex}).json()["id"],
-            "invite_id": invitation(owner, slug)["id"],
-        }
+        ids = {"slug": slug, **{name: make() for name, make in makers.items() if f"{{{name}}}" in path}}
         query = {"category": "executions", "group_by": "hardware_profile"} if path.endswith("aggregate") else None
         body = BODIES.get(operation["operationId"])
         body = {**body, "name": uuid4().hex} if operation["operationId"] == "create_org_api_key" else body
