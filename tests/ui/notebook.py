@@ -9,13 +9,21 @@ from pathlib import Path
 
 import nbformat
 from patience import PATIENCE
-from playwright.sync_api import Error, Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, TimeoutError, expect  # noqa: A004
 
 #: The indicator in the toolbar says idle before a kernel exists; the session knows better.
 KERNEL_IS_READY = """() => {
     const context = window.jupyterapp?.shell?.currentWidget?.sessionContext;
     const kernel = context?.session?.kernel;
     return context?.isReady && kernel?.connectionStatus === 'connected' && kernel?.status === 'idle';
+}"""
+#: What is there in their place, and the question that may wait for an answer.
+FOUND = """() => {
+    const widget = window.jupyterapp?.shell?.currentWidget;
+    const { isReady, session, kernelDisplayStatus } = widget?.sessionContext ?? {};
+    const { status, connectionStatus } = session?.kernel ?? {};
+    const question = document.querySelector('.jp-Dialog')?.textContent;
+    return { widget: widget?.id, isReady, kernelDisplayStatus, status, connectionStatus, question };
 }"""
 KERNEL_IS_CONNECTED = """() => {
     const kernel = window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel;
@@ -72,22 +80,31 @@ SURROUNDINGS = """() => {
 #: The texts that somebody sees or can scroll to, at most of one cell: no twin for screen readers alone, no code.
 WRITTEN = """cell => {
     const cells = [...document.querySelectorAll('.jp-NotebookPanel .jp-Cell')].filter(one => one.checkVisibility());
+    const known = new Map([[null, false]]);
     const isUnseen = node => {
-        const { clipPath, overflowX } = getComputedStyle(node);
-        return clipPath.startsWith('inset(50%') || (overflowX === 'hidden' && node.clientWidth <= 1);
+        if (!known.has(node)) {
+            const { clipPath, overflowX } = getComputedStyle(node);
+            const isClipped = clipPath.startsWith('inset(50%') || (overflowX === 'hidden' && node.clientWidth <= 1);
+            known.set(node, isClipped || isUnseen(node.parentElement));
+        }
+        return known.get(node);
     };
     const isSeen = node => {
         const [element, of] = [node.parentElement, node.parentElement.closest('.jp-Cell')];
         if ((cell !== null && of && of !== cells[cell]) || element.closest('.cm-editor, script, style')) return false;
-        if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) return false;
-        for (let around = element; around; around = around.parentElement) if (isUnseen(around)) return false;
-        return true;
+        return element.checkVisibility({ opacityProperty: true, visibilityProperty: true }) && !isUnseen(element);
     };
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     const seen = [];
     while (texts.nextNode()) if (isSeen(texts.currentNode)) seen.push(texts.currentNode.data);
     return seen.join('\\n');
 }"""
+#: Those texts once they have the words; which of them somebody sees is only looked for when the page has the state.
+SAYS = f"""([state, words, cell]) => {{
+    if (!RegExp(state, 'i').test(document.body.textContent)) return false;
+    const text = ({WRITTEN})(cell);
+    return RegExp(words, 'i').test(text) && text;
+}}"""
 #: Where pictures are kept, to be looked at: those that are compared, and with LK_PICTURES all others.
 SCREENS = Path(__file__).parents[2] / ".out" / "screens"
 WANTED = "LK_PICTURES" in os.environ
@@ -122,8 +139,8 @@ def says_once(page: Page, *states: str, cell: int | None = None) -> None:
     for state in states:
         words = rf"(?<![\w.]){state}(?![\w])"
         seen = page.wait_for_function(
-            f"([words, cell]) => {{ const text = ({WRITTEN})(cell); return RegExp(words, 'i').test(text) && text }}",
-            arg=[words, cell],
+            SAYS,
+            arg=[state, words, cell],
             polling=LOOK,
         ).json_value()
         said = len(re.findall(words, seen, re.IGNORECASE))
@@ -190,6 +207,12 @@ class OpenNotebook:
                 return self.surroundings()
         return None
 
+    def reopen_with_kernel(self) -> None:
+        """Close the notebook and open it again; the kernel goes on with what it does."""
+        path = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.path")
+        self.page.evaluate(LEAVE)
+        self.open(path)
+
     def reload(self) -> None:
         """Load the page again; the kernel goes on with what it does."""
         self.page.reload()
@@ -212,10 +235,8 @@ class OpenNotebook:
 
     def reopen(self) -> None:
         """Shut the kernel down, close the notebook and open it again, which starts another: none knows its widgets."""
-        path = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.path")
         self.page.evaluate(SHUT_DOWN)
-        self.page.evaluate(LEAVE)
-        self.open(path)
+        self.reopen_with_kernel()
 
     def restart_kernel(self) -> None:
         """Restart the kernel, which may be busy, and say yes when asked."""
@@ -267,4 +288,7 @@ class OpenNotebook:
 
     def _loaded(self, kernel: str) -> None:
         self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=1000 * PATIENCE)
-        self.page.wait_for_function(kernel, timeout=1000 * PATIENCE, polling=LOOK)
+        try:
+            self.page.wait_for_function(kernel, timeout=1000 * PATIENCE, polling=LOOK)
+        except TimeoutError as late:
+            raise AssertionError(f"The notebook has no kernel: {self.page.evaluate(FOUND)}") from late

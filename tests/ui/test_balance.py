@@ -28,7 +28,7 @@ def cloud_in_use(make_cloud, home):
 @pytest.mark.timeout(900)  # a whole path, on machines that do much else
 def test_money_is_shown_switched_and_kept(open_notebook, accessible, cloud_in_use):
     sign_in = f'os.environ.update(LK_BASE_URL="{cloud_in_use.base_url}", LK_API_KEY="{cloud_in_use.api_key}")'
-    shows = "from lk_jupyter.widgets import Balance\nmoney = Balance()\nmoney.every = 300\nmoney"
+    shows = "from lk_jupyter.widgets import Balance\nmoney = Balance()\nmoney.every = 1000\nmoney"
     book = open_notebook(f"import os\n{sign_in}\n{shows}")
     shown = book.run(0)
     book.ended()

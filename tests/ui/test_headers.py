@@ -6,6 +6,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from ui.notebook import NIGHT
+
 PICKER = "from lk_jupyter.widgets import MachinePicker\nMachinePicker()"
 
 
@@ -50,7 +52,7 @@ def test_status_lines_and_widgets_stay_true_after_a_reload_and_a_restart(open_no
     second.touch()
     expect(book.header(3)).to_contain_text("Completed")
     book.save()
-    book.reload()
+    (book.reload if NIGHT else book.reopen_with_kernel)()
     expect(caption).to_be_visible()
     expect(caption).to_contain_text(re.compile(r"Snapshot from \d\d \w+, \d\d:\d\d\."))
     book.picture("widget-snapshot")
