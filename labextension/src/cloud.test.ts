@@ -126,6 +126,29 @@ test('a run that is billed and in no list is looked for once', async () => {
   expect(asked.filter(path => path === 'burn-rate')).toHaveLength(4);
 });
 
+test.each(['vms', 'deployments'] as const)('the burn rate is heard next when other %s are billed', async topic => {
+  const cloud = new Cloud();
+  let found: object[] = [];
+  answer = path => Response.json(path === 'status' ? SIGNED_IN : path === 'burn-rate' ? {} : { [topic]: found });
+  await cloud.refresh('status', topic, 'burnRate');
+  const wish = cloud.subscribe(topic, 'burnRate');
+  const asksWithin = async (paces: number) => {
+    asked = [];
+    await vi.advanceTimersByTimeAsync(paces * PACE);
+    return asked.includes('burn-rate');
+  };
+  expect(await asksWithin(2)).toBe(false);
+  found = [{ vm_id: 'a', deployment_id: 'a', status: 'pending' }];
+  await cloud.refresh(topic);
+  expect(await asksWithin(2)).toBe(true);
+  found = [{ vm_id: 'a', deployment_id: 'a', status: 'stopped' }];
+  await cloud.refresh(topic);
+  expect(await asksWithin(2)).toBe(true);
+  await cloud.refresh(topic);
+  expect(await asksWithin(2)).toBe(false);
+  wish.dispose();
+});
+
 test('a run that begins after the list of active runs was heard has not ended', async () => {
   const cloud = new Cloud();
   const old = { execution_id: 'old', base_url: '', state: 'running', going_on: true, created_at: 1, line: '' };

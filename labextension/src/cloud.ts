@@ -245,7 +245,11 @@ export class Cloud {
       this.invalidate('journal', 'burnRate'); // the one knows of which cell that is, the other what it costs
     }
     const before = this.data[topic] && this.active();
+    const rented = this.rented();
     this.data[topic] = answer;
+    if (this.rented() !== rented) {
+      this.invalidate('burnRate');
+    }
     if (topic === 'running') {
       delete this.data.begun;
     } else if (before && (topic === 'journal' || topic === 'history') && this.begins(before)) {
@@ -262,6 +266,14 @@ export class Cloud {
     } else if (topic === 'burnRate' && this.seeks(answer as BurnRateContent)) {
       void this.refresh('running', 'history', 'journal', 'balance', 'burnRate');
     }
+  }
+
+  /** The VMs and deployments that were heard, with their states, by which they are billed or not. */
+  private rented(): string {
+    const { vms, deployments } = this.data;
+    const machines = vms?.vms?.map(vm => `${vm.vm_id} ${vm.status}`) ?? [];
+    const models = deployments?.deployments?.map(model => `${model.deployment_id} ${model.status}`) ?? [];
+    return [...machines, ...models].join();
   }
 
   /** The runs that are active, as far as other lists than that of the active ones tell. */
