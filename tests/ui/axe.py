@@ -10,12 +10,12 @@ from playwright.sync_api import Locator, Page
 NPM = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
 COUNTS = ("serious", "critical")
 #: Lab's body has no height, for which axe would take all that is in it for hidden, and say nothing of its colours.
-RUN = """async element => {
+RUN = """async (element, runOnly) => {
     const around = [document.documentElement, document.body];
     const heights = around.map(one => one.style.height);
     around.forEach(one => { one.style.height = '100vh'; });
     try {
-        return await window.axe.run(element, {resultTypes: ['violations']});
+        return await window.axe.run(element, {resultTypes: ['violations'], ...(runOnly.length && {runOnly})});
     } finally {
         around.forEach((one, at) => { one.style.height = heights[at]; });
     }
@@ -35,12 +35,12 @@ NAMESAKES = """element => {
 }"""
 
 
-def findings(where: Page | Locator) -> list[str]:
-    """Return what is serious or critical in a page, or in a part of it, and where."""
+def findings(where: Page | Locator, *rules: str) -> list[str]:
+    """Return what is serious or critical in a page, or in a part of it, and where; by these rules or all."""
     page, part = (where.page, where) if isinstance(where, Locator) else (where, where.locator("html"))
     if not page.evaluate("() => Boolean(window.axe)"):
         page.evaluate(Path(os.environ.get("AXE", NPM)).read_text("utf-8"))
-    return [_named(found) for found in part.evaluate(RUN)["violations"] if found["impact"] in COUNTS]
+    return [_named(found) for found in part.evaluate(RUN, rules)["violations"] if found["impact"] in COUNTS]
 
 
 def namesakes(part: Locator) -> list[str]:

@@ -148,8 +148,8 @@ def open_notebook(
 def accessible():
     """A function that fails on what hinders users in a page or a part of it, and names it."""
 
-    def check(where: Page | Locator) -> None:
-        found = axe.findings(where)
+    def check(where: Page | Locator, *rules: str) -> None:
+        found = axe.findings(where, *rules)
         assert not found, "\n\n".join(found)
 
     return check

@@ -123,10 +123,10 @@ def write(path: Path, *cells: str) -> None:
     nbformat.write(book, path)
 
 
-def picture(shown: Page | Locator, name: str) -> None:
+def picture(shown: Page | Locator, name: str, **options: bool) -> None:
     """Take a picture of a page or a part of it, where pictures are asked for."""
     if WANTED:
-        shown.screenshot(path=SCREENS / f"{name}.png")
+        shown.screenshot(path=SCREENS / f"{name}.png", **options)
 
 
 def says_once(page: Page, *states: str, cell: int | None = None) -> None:
