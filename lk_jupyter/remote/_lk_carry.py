@@ -520,9 +520,9 @@ def base_folder():
 
 
 def _below(path, folder):
-    """Return a path from the folder on; None for what is not below it, or hidden there."""
+    """Return a path from the folder on; None for what is not below it, hidden there, or of Python's environment."""
     rest = path[len(folder) :].replace(os.sep, "/")
-    return None if rest and re.match(r"[^/]|/\.|/_lk_", rest) else rest
+    return None if re.match(r"[^/]|/\.|/_lk_", rest) or path.startswith(sys.prefix + os.sep) else rest
 
 
 class Writer(cloudpickle.Pickler):

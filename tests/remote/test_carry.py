@@ -1245,6 +1245,12 @@ def test_a_tensor_that_lost_its_graph_is_named_and_the_rest_comes():
     assert "Without the graph of its computation: losses, same (" in notice.text
 
 
+def test_paths_of_the_folder_are_moved_and_others_stay(monkeypatch):
+    monkeypatch.setattr(sys, "prefix", "/book/venv")
+    paths = ["/book", "/book/x/", "/book2", "/book/.cache", "/book/venv/bin/python", "/book/_lk_1/x"]
+    assert [_lk_carry._below(path, "/book") for path in paths] == ["", "/x/", None, None, None, None]
+
+
 def test_files_that_values_name_anywhere_are_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pl.DataFrame({"n": [1]}).write_parquet("rows.parquet")
