@@ -244,6 +244,7 @@ def test_a_local_module_is_shipped_and_not_installed(tmp_path):
     [
         "FileNotFoundError: [Errno 2] No such file or directory: '{}'",
         "FileNotFoundError: {} not found.",
+        "FileNotFoundError: No such file or directory (os error 2): {}",
         "OSError: File `'{}'` not found.",
     ],
 )
