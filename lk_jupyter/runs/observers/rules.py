@@ -226,7 +226,9 @@ def missing_library(case: Evidence) -> str | None:
 
 
 _NO_FILE = re.compile(r"^FileNotFoundError: [^'\n]*'([^'\n]+)'")
-_LACKS_FILE = re.compile(r"^(?:FileNotFoundError|OSError): (?:.*?[`'\"]+([^'\"\n]+)['\"]|(?:.*: )?(\S+)(?: not found|$))")
+_LACKS_FILE = re.compile(
+    r"^(?:FileNotFoundError|OSError): (?:.*?[`'\"]+([^'\"\n]+)['\"]|(?:.*: )?(\S+)(?: not found|$))"
+)
 
 #: Bytes of a file that --files may upload, whatever is in it.
 _UPLOADED = 8_000_000
