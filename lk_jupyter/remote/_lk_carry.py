@@ -147,7 +147,7 @@ def silent():
 
 
 #: Bytes of an open file that travels: the file goes along.
-_OPEN_FILE = 1_000_000
+_OPEN_FILE = 5_000_000
 _OF_FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
 
 

@@ -10,7 +10,7 @@ from binascii import a2b_base64
 import _lk_run
 
 #: Bytes of a file that goes back, and of all of them; in a folder with more files none is looked for.
-EACH, ALL, MOST = 1_000_000, 8_000_000, 1000
+EACH, ALL, MOST = 5_000_000, 8_000_000, 1000
 
 _STAYS = "{} ({:,} bytes) stays on the machine, as up to {:,} bytes come back: write it into the bucket"
 

@@ -1263,7 +1263,7 @@ def test_files_that_values_name_anywhere_are_found(tmp_path, monkeypatch):
 def test_an_open_file_of_the_folder_travels_with_the_place_in_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("x.txt").write_text("abcdef")
-    Path("large.txt").write_bytes(bytes(2_000_000))
+    Path("large.txt").write_bytes(bytes(5_000_001))
     with ExitStack() as files:
         opened, gone, raw = (files.enter_context(open(*way)) for way in (("x.txt",), ("x.txt",), ("x.txt", "rb")))  # noqa: PTH123
         large = files.enter_context(open("large.txt"))  # noqa: PTH123

@@ -49,7 +49,7 @@ from lk_jupyter.text.secrets import SecretFinding, find
 from lk_jupyter.text.units import credits_label, size_label
 
 #: Bytes of a file that goes along because the code names it, and characters of such a name.
-_NAMED_FILE, _LONGEST_NAME = 1_000_000, 250
+_NAMED_FILE, _LONGEST_NAME = 5_000_000, 250
 
 #: A pattern of files: it ends in a suffix, or begins with a folder.
 _OF_FILES = re.compile(r"\.\w+$|^[\w.]+/")

@@ -315,7 +315,7 @@ def test_a_cell_takes_the_files_along_that_it_names_and_no_others(carried, code,
 
 
 def test_files_of_a_listed_folder_that_are_too_large_or_hold_a_secret_are_named(carried, tmp_path):
-    (tmp_path / "work" / "large.csv").write_bytes(b"1" * 1_000_001)
+    (tmp_path / "work" / "large.csv").write_bytes(b"1" * 5_000_001)
     (tmp_path / "work" / "login.txt").write_text("ghp_" + "a1B2c3D4e5F6" * 3)
     parcel = VariablePayload(settings={"carry": 1}, origin=Origin({}, {}, {}))
     source = Source("!ls", "cell.py", 1, tmp_path / "work")

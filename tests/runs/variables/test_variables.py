@@ -458,7 +458,7 @@ def test_a_small_file_that_the_cell_names_goes_along_and_is_in_the_plan(session,
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "rows.csv").write_text("a,b")
     (folder / "seen.txt").write_text("c")
-    (folder / "large.csv").write_text("x" * 1_000_001)
+    (folder / "large.csv").write_text("x" * 5_000_001)
     (tmp_path / "near.csv").write_text("d")
     code = "open('data/rows.csv'), open('large.csv'), '../rows', 'absent.csv', 'data', '../near.csv'\n!cat seen.txt"
     source = Source(code, folder=folder, is_cell=True)
