@@ -11,7 +11,8 @@ import time
 block = bytearray(b"x" * 100_000_000)
 end = time.monotonic() + 2.5
 while time.monotonic() < end:
-    pass
+    sum(range(100_000))
+    time.sleep(0.01)
 """
 
 
@@ -57,7 +58,7 @@ def test_a_simulated_gpu_says_so(make_api):
     api = make_api("--simulate-gpu")
     started = api.post("/execution/streaming/start", {"code": BUSY, "execution_type": "gpu.h100"}).json()
     assert started["pythia_decision"].endswith("Its GPU figures are simulated.")
-    on_cpu = api.run(BUSY)["execution_id"]
+    on_cpu = api.run("import time\ntime.sleep(0.2)")["execution_id"]
     api.ended(started["execution_id"])
     answer = api.get(f"/execution/{started['execution_id']}/metrics", step="1s")
     assert answer.json()["hostname"].endswith("(simulated GPU)")
