@@ -73,7 +73,7 @@ SURROUNDINGS = """() => {
         Object.entries(localStorage).filter(([key]) => !key.includes('StateDB')), // which names the window anew
         all('.jp-Dialog, .lm-Menu, .Toastify__toast, .jp-StatusBar-HoverItem').length,
         all('.lk-section').filter(one => one.matches('.lm-mod-hidden') === (one.id === 'lk-section-runs')).length,
-        all('#lk-jupyter-panel input').filter(input => input.type !== 'radio').map(input => input.value).join(''),
+        all('#lk-jupyter-panel input:not([type=radio], [type=checkbox]:not(:checked))').map(one => one.value).join(''),
         Object.keys(window).filter(name => !/webpack|mathjax|axe|unended/i.test(name)).sort(),
     ]);
 }"""

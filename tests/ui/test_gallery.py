@@ -82,13 +82,6 @@ MOVES = """() => [
 ]"""
 
 
-#: Where a scene is on the page: left, top, right and bottom.
-BOX = """node => {
-    const { left, top, right, bottom } = node.getBoundingClientRect();
-    return [left + scrollX, top + scrollY, right + scrollX, bottom + scrollY].map(Math.round);
-}"""
-
-
 @pytest.fixture
 def gallery(page, tmp_path):
     """A function that opens the gallery in a theme, as wide as asked."""
@@ -114,15 +107,13 @@ def test_each_state_looks_as_somebody_saw_it(gallery, accessible, theme):
     page = gallery(theme)
     accessible(page, *([] if theme == "light" else COLOURS))
     # Look at what differs below .out/screens. If it should look so: LK_PICTURES=renew, and look at tests/ui/gallery.
-    whole = Image.open(BytesIO(page.screenshot(full_page=True)))  # once: a picture of each takes three times as long
-    boxes = {name: page.locator(f"#{name}").evaluate(BOX) for name in SCENES}
-    differ = [name for name, box in boxes.items() if not _looks_alike(whole.crop(box), f"{name}-{theme}")]
+    differ = [name for name in SCENES if not _looks_alike(page.locator(f"#{name}").screenshot(), f"{name}-{theme}")]
     assert not differ
 
 
 def _looks_alike(seen, name):
     """Whether a picture is like the kept one but for the edges of letters, which differ between machines."""
-    shown = _halved(seen)
+    shown = _halved(Image.open(BytesIO(seen)))
     SCREENS.mkdir(parents=True, exist_ok=True)
     shown.save(SCREENS / f"gallery-{name}.png")
     file = KEPT / f"{name}.png"
@@ -132,8 +123,8 @@ def _looks_alike(seen, name):
     return file.exists() and _share_of_difference(shown, Image.open(file).convert("RGB")) < TOLERANCE
 
 
-def _halved(seen):
-    return seen.convert("RGB").reduce(2)
+def _halved(whole):
+    return whole.convert("RGB").reduce(2)
 
 
 def _share_of_difference(one, other):
