@@ -197,15 +197,25 @@ def test_modules_are_found_where_an_earlier_cell_looks_for_them(kernel, tmp_path
         kernel.run(f"os.chdir({before!r}); sys.path[:] = [p for p in sys.path if p != {str(tmp_path / 'own')!r}]")
 
 
-def test_magics_accessors_and_the_form_of_values_are_as_earlier_cells_have_set_them(kernel):
-    kernel.run(
+def test_magics_accessors_a_backend_and_the_form_of_values_are_as_earlier_cells_have_set_them(kernel):
+    kernel.run("import matplotlib; backend = matplotlib.get_backend()")
+    cell = kernel.run(
         "%%lk_run --carry\nfrom IPython.core.magic import register_line_magic\nimport pandas as pd\n"
         "@register_line_magic\ndef twice(line): return line * 2\n"
         "@pd.api.extensions.register_dataframe_accessor('rows_of')\nclass Rows:\n"
         "    def __init__(self, frame): self.count = len(frame)\n"
-        "%alias_magic again twice\n%precision 3\nfrom matplotlib.pyplot import plot, show"
+        "%alias_magic again twice\n%precision 3\nfrom matplotlib.pyplot import plot, show\n"
+        "matplotlib.use('nbagg')\nimport matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1])\nplt.show()"
     )
     try:
+        assert cell.error is None
+        assert [text for text in cell.shown if text.startswith("<IPython")] == [
+            "<IPython.core.display.Javascript object>",
+            "<IPython.core.display.HTML object>",
+        ]
+        assert "<img src=" in str(cell.messages)  # a picture in the place of a figure that nobody can move
+        assert kernel.value("plt.get_backend().lower()") == "'nbagg'"
+        kernel.run("matplotlib.use(backend)")
         assert kernel.run("%twice ab").shown == ["'abab'"]
         assert kernel.run("%again c").shown == ["'cc'"]
         assert kernel.run("3.14159265").shown == ["3.142"]
@@ -219,7 +229,7 @@ def test_magics_accessors_and_the_form_of_values_are_as_earlier_cells_have_set_t
     finally:
         kernel.run("for name in ('twice', 'again'): get_ipython().magics_manager.magics['line'].pop(name, None)")
         kernel.run("del pd.DataFrame.rows_of; pd.DataFrame._accessors.discard('rows_of'); del twice, Rows, plot, show")
-        kernel.run("%precision")
+        kernel.run("%precision\nmatplotlib.use(backend)")
 
 
 def test_how_cells_show_values_stays_as_an_earlier_cell_has_set_it(kernel, tmp_path):
@@ -250,22 +260,6 @@ def test_names_that_ipython_hides_travel_too_as_pylab_sets_them(kernel):
         assert kernel.run("%%lk_run --carry\nprint(root(9), m.floor(2.5))").text == "3.0 2\n"
     finally:
         kernel.run("del m, root, get_ipython().user_ns_hidden['m']")
-
-
-def test_figures_of_nbagg_have_its_outputs_with_a_picture_in_their_place(kernel):
-    kernel.run("import matplotlib; backend = matplotlib.get_backend()")
-    try:
-        code = "matplotlib.use('nbagg')\nimport matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1])"
-        cell = kernel.run(f"%%lk_run --carry\n{code}\nplt.show()")
-        assert cell.error is None
-        assert [text for text in cell.shown if text.startswith("<IPython")] == [
-            "<IPython.core.display.Javascript object>",
-            "<IPython.core.display.HTML object>",
-        ]
-        assert "<img src=" in str(cell.messages)
-        assert kernel.value("plt.get_backend().lower()") == "'nbagg'"
-    finally:
-        kernel.run("matplotlib.use(backend)")
 
 
 def test_names_of_python_that_a_cell_binds_anew_are_so_in_runs_and_here(kernel):
