@@ -1824,7 +1824,20 @@ def handlers():
         name: [handler for handler in getattr(logger, "handlers", ()) if _is_of_notebook(name, handler)]
         for name, logger in known.items()
     }
-    return {name: own for name, own in found.items() if own}
+    found = {name: own for name, own in found.items() if own}
+    of_libraries = _loggers_of_libraries() if found else ()
+    return {name: own for name, own in found.items() if not name or id(known[name]) not in of_libraries}
+
+
+def _loggers_of_libraries():
+    """Return the ids of loggers that are global names of libraries: not all have the name of theirs."""
+    kind = sys.modules["logging"].Logger
+    main = sys.modules["__main__"]  # another name of it may be there too
+    modules = [module for module in list(sys.modules.values()) if module is not main and not _is_local(module)]
+    values = (value for module in modules for value in list(getattr(module, "__dict__", {}).values()))
+    return {
+        id(value) for value in values if issubclass(type(value), kind)
+    }  # some answer for their class with a warning
 
 
 def _is_of_notebook(name, handler):

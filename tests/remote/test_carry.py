@@ -1004,7 +1004,11 @@ def test_handlers_that_libraries_set_are_left_alone(monkeypatch):
     log = logging.getLogger("lib-of-others")
     monkeypatch.setitem(sys.modules, "lib_of_others", types.ModuleType("lib_of_others"))
     monkeypatch.setattr(log, "handlers", [logging.StreamHandler()])
-    assert log.name not in _lk_carry.handlers()
+    other = logging.getLogger("of_no_module")
+    monkeypatch.setattr(other, "handlers", [logging.NullHandler()])
+    assert list(_lk_carry.handlers()) == ["of_no_module"]
+    sys.modules["lib_of_others"].kept = other
+    assert _lk_carry.handlers() == {}
 
 
 def test_the_format_of_the_root_logger_is_the_same_in_a_run(monkeypatch):
