@@ -1835,9 +1835,7 @@ def _loggers_of_libraries():
     main = sys.modules["__main__"]  # another name of it may be there too
     modules = [module for module in list(sys.modules.values()) if module is not main and not _is_local(module)]
     values = (value for module in modules for value in list(getattr(module, "__dict__", {}).values()))
-    return {
-        id(value) for value in values if issubclass(type(value), kind)
-    }  # some answer for their class with a warning
+    return {id(value) for value in values if issubclass(type(value), kind)}  # some say their class with a warning
 
 
 def _is_of_notebook(name, handler):
