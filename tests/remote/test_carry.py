@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lk_jupyter.errors import UsageError
@@ -176,6 +176,7 @@ def act(names, kind, one, other):  # noqa: C901 (one for each kind)
         value.items.append(one)
 
 
+@settings(max_examples=1000 if "LK_NIGHTLY" in os.environ else settings.default.max_examples)
 @given(STEPS, STEPS)
 @example([(3, 0, 8), (0, 8, 0)], [(0, 0, 3), (3, 0, 1)])  # a view in a list, before the array that it shows
 def test_what_a_run_does_to_objects_is_what_it_would_do_here(before, changes):
