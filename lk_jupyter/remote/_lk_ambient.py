@@ -185,9 +185,10 @@ def _set_sys(module, values):
 _begun_in = ""
 
 
-def begun_in():
-    """Return the folder in which the code of a run began; in the notebook the one where it is."""
-    return _begun_in or os.getcwd()
+def base_folder():
+    """Return the folder in which the code began: what is below it is below the one of the other side too."""
+    folder = _begun_in or os.getcwd()
+    return "" if folder == os.path.dirname(folder) else folder
 
 
 def _folder(_):

@@ -513,12 +513,6 @@ def _fill_tensor(value, new):
 # Writing
 
 
-def base_folder():
-    """Return the folder in which the code began: what is below it is below the one of the other side too."""
-    folder = _near("_lk_ambient").begun_in()
-    return "" if folder == os.path.dirname(folder) else folder
-
-
 def _below(path, folder):
     """Return a path from the folder on; None for what is not below it, hidden there, or of Python's environment."""
     rest = path[len(folder) :].replace(os.sep, "/")
@@ -542,7 +536,7 @@ class Writer(cloudpickle.Pickler):
         self.reached, self.read, self.files, self.words = {}, set(), set(), set()
         self.modules, self.packages, self.named = set(), set(), set()
         self.has_graph = False
-        self._base = base_folder() or "\0"
+        self._base = _near("_lk_ambient").base_folder() or "\0"
         self._numbers, self._leaf_kinds = {}, {}
         self._places = self._memories = None
         self._root = self._last = self.fresh = None
@@ -1825,17 +1819,19 @@ def handlers():
         for name, logger in known.items()
     }
     found = {name: own for name, own in found.items() if own}
-    of_libraries = _loggers_of_libraries() if found else ()
-    return {name: own for name, own in found.items() if not name or id(known[name]) not in of_libraries}
+    of_libraries = _globals_of_libraries({id(known[name]) for name in found if name}) if found else ()
+    return {name: own for name, own in found.items() if id(known[name]) not in of_libraries}
 
 
-def _loggers_of_libraries():
-    """Return the ids of loggers that are global names of libraries: not all have the name of theirs."""
-    kind = sys.modules["logging"].Logger
+def _globals_of_libraries(ids):
+    """Return which of these objects are global names of libraries: not all loggers have the name of theirs."""
     main = sys.modules["__main__"]  # another name of it may be there too
-    modules = [module for module in list(sys.modules.values()) if module is not main and not _is_local(module)]
-    values = (value for module in modules for value in list(getattr(module, "__dict__", {}).values()))
-    return {id(value) for value in values if issubclass(type(value), kind)}  # some say their class with a warning
+    return {
+        id(value)
+        for module in list(sys.modules.values())
+        for value in list(getattr(module, "__dict__", {}).values())
+        if id(value) in ids and module is not main and not _is_local(module)
+    }
 
 
 def _is_of_notebook(name, handler):
@@ -1923,7 +1919,7 @@ class Reader(pickle.Unpickler):
         self._patient = None
         self.known = known or {}
         self.values = {}
-        self._base = base_folder()
+        self._base = _near("_lk_ambient").base_folder()
 
     def chunk(self, start, names=()):
         """Return the value that begins there; ``names`` are the variables that were read before it."""

@@ -37,9 +37,8 @@ def dumps(value):
 def of_datasets(value):
     """Reduce a table in a file, of which Hugging Face's datasets pickle the path, to its rows; None for others."""
     tables = sys.modules.get("datasets.table")
-    return (
-        (tables.InMemoryTable, (value.table,)) if isinstance(value, getattr(tables, "MemoryMappedTable", ())) else None
-    )
+    is_in_file = isinstance(value, getattr(tables, "MemoryMappedTable", ()))
+    return (tables.InMemoryTable, (value.table,)) if is_in_file else None
 
 
 def loads(content):

@@ -376,9 +376,10 @@ def receipt(
 
 def priced(machine: MachineType | None) -> str:
     """Return a machine with its price, if it is known, as the status line names it."""
-    if machine is None or machine.price_per_hour is None:
-        return machine.hardware_profile if machine else ""
-    return f"{machine.hardware_profile} at {price_label(machine)}"
+    if machine is None:
+        return ""
+    price = "" if machine.price_per_hour is None else f" at {price_label(machine)}"
+    return machine.hardware_profile + price
 
 
 def write_text(text: str) -> None:

@@ -406,7 +406,7 @@ def _texts(tree: ast.Module, parcel: VariablePayload) -> set[str]:
     held = list(parcel.origin.tokens.values()) if parcel.origin else []
     opened = [value.fid if type(value).__name__ == "NpzFile" else value for value in held]
     own += [str(value.name) for value in opened if isinstance(value, IOBase) and hasattr(value, "name")]
-    own += [path for value in held for path in _database_files(value)] + sorted(parcel.named_files)
+    own += [*(path for value in held for path in _database_files(value)), *parcel.named_files]
     texts = {text for text in (*named, *own) if 0 < len(text) < _LONGEST_NAME and "\n" not in text}
     words = {word.strip("'\"") for text in commands_in(tree) for word in text.split()}  # !head name
     return texts | words | {f"{word}.py" for word in words}  # %run name
