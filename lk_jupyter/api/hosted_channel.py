@@ -120,9 +120,18 @@ class Channel:
             except (WebSocketException, OSError):
                 pass
             self._ready.clear()
-            if not self._closed.is_set() and (reason := self._over()):
+            if not self._closed.is_set() and (reason := self._reason()):
                 self._end(reason)
             self._closed.wait(_PAUSE)
+
+    def _reason(self) -> str:
+        """Return why no answer will come any more; nothing where the connection was ended meanwhile."""
+        try:
+            return self._over()
+        except RuntimeError:  # httpx refuses what is asked once it was closed
+            if not self._closed.is_set():
+                raise
+            return ""
 
     def _check(self) -> None:
         """Ask a question behind the requests that have no answer: once it is answered, they never will be."""

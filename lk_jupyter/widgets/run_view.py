@@ -82,13 +82,13 @@ class RunView(RunMetrics):
             )
             self.reason = redact(reason(record))
             self.held = is_blocking(self._run.execution_id)
+            if self.ended and not was_ended:
+                self._leave_at_once()
         self._lines_came()
         super().load()
-        if self.ended and not was_ended:
-            self._leave_at_once()
 
     def _leave_at_once(self) -> None:
-        """Leave the end before it is plotted: whoever saves the notebook now finds it there."""
+        """Leave the end before the page shows it, and before it is plotted: whoever saves then finds it there."""
         self._ended = False
         for place in self._places:
             place.settle()

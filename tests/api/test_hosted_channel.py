@@ -69,3 +69,21 @@ def test_a_cell_whose_machine_is_gone_is_waited_for_no_more(talk):
     channel._socket.close()
     with pytest.raises(ConnectionFailed, match="The machine is gone"):
         all(channel.ask("execute_request", {}).answer(PATIENCE) for _ in repeat(None))
+
+
+def test_a_channel_that_is_closed_while_it_asks_ends_without_a_word():
+    asked, ended = threading.Event(), threading.Event()
+    with closing(HostedServer("http://127.0.0.1:9/", "token")) as hosted:  # nobody listens there
+
+        def over():
+            asked.set()
+            assert ended.wait(PATIENCE)
+            return str(hosted.has_kernel("k"))
+
+        channel = Channel(hosted, "k", over)
+        (thread,) = [one for one in threading.enumerate() if one.name == "lk-session" and one.is_alive()][-1:]
+        assert asked.wait(PATIENCE)
+        channel.close()
+    ended.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from patience import PATIENCE
@@ -43,6 +44,18 @@ def test_a_run_that_failed_is_shown_with_its_log_and_the_reason():
     picture = view.picture()
     assert "line 29" in picture.text
     assert REST not in str(shown) + picture.text + picture.html
+
+
+def test_the_end_is_in_the_notebook_before_the_page_shows_it(monkeypatch):
+    run = session.current().run("print(1)", timeout=60)
+    run.wait()
+    view, order = RunView(run), []
+    monkeypatch.setattr(view, "_places", [SimpleNamespace(settle=lambda: order.append(view.picture().text))])
+    monkeypatch.setattr(view, "send_state", lambda key=None: order.append("told") if "run" in {*(key or ())} else None)
+    view.load()
+    left, *later = order
+    assert "completed" in left
+    assert "told" in later
 
 
 def test_what_a_run_writes_is_text_in_the_picture():
