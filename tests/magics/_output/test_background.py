@@ -125,7 +125,7 @@ def test_many_runs_in_the_background_share_their_threads(kernel, tmp_path):
 
 
 def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make_cloud, home, monkeypatch, run_cell):
-    cloud = make_cloud()
+    cloud, go = make_cloud(), home / "go"
     monkeypatch.setenv("LK_BASE_URL", cloud.base_url)
     monkeypatch.setenv("LK_API_KEY", cloud.api_key)
     monkeypatch.setattr(abort, "LET_GO", 1.0)
@@ -134,7 +134,7 @@ def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make
     for module in (follow, abort):
         monkeypatch.setattr(module, "PAUSES", (0.0, 0.1))
     others = set(threading.enumerate())  # of runs of other tests
-    run_cell("%%lk_run --detach --save run\nimport time; time.sleep(600)")
+    run_cell(f"%%lk_run --detach --save run\n{held(go, 'let go')}")
     until(lambda: [run.status for run in cloud.client.workloads.list()] == ["running"])
     cloud.kill()
     with socket.socket() as taken:  # nothing listens there then, and no other test's server takes the port
@@ -146,4 +146,5 @@ def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make
     assert "Follow it again: %lk_attach" in shown
     assert "The abort failed:" in shown
     assert "The run may still be active." in shown
+    go.touch()  # no server is left to end its process
     assert not abort._aborts
