@@ -43,9 +43,12 @@ def chromium(tmp_path_factory: pytest.TempPathFactory):
     with sync_playwright() as playwright:
         program = installed.find()
         assert program, installed.ADVICE
-        profile = tmp_path_factory.mktemp("chromium")
+        folder = tmp_path_factory.mktemp("chromium")
         opened = playwright.chromium.launch_persistent_context(
-            profile, executable_path=program, args=[*FLAGS, *LIGHT], viewport=notebook.SIZE
+            folder / "profile",
+            executable_path=installed.without_network_changes(program, folder),
+            args=[*FLAGS, *LIGHT],
+            viewport=notebook.SIZE,
         )
         with opened as context:
             yield context
@@ -100,14 +103,19 @@ def page(chromium: BrowserContext, kept_pages: dict[Page, str], forgiven: tuple[
     def on_console(words):
         said.append(words.text)
 
+    def on_unanswered(asked):
+        print("unanswered:", asked.failure, asked.url)  # shown if the test fails
+
     page.on("pageerror", on_fault)
     page.on("console", on_console)
+    page.on("requestfailed", on_unanswered)
     yield page
     missing = [words for words in said if "exist in shared scope" in words]
     ours = [fault for fault in faults if not fault.message.removeprefix("Error: ").startswith(forgiven)]
     if page in kept_pages and not missing and not ours:
         page.remove_listener("pageerror", on_fault)
         page.remove_listener("console", on_console)
+        page.remove_listener("requestfailed", on_unanswered)
     else:
         kept_pages.pop(page, None)
         page.close()

@@ -1,9 +1,22 @@
 import re
+import subprocess
+import sys
 
 import pytest
 from playwright.sync_api import expect
 
+from ui import browser
+
 LOAD = "%load_ext lk_jupyter"
+
+
+@pytest.mark.skipif(browser.SOCKET is None, reason="a browser is started as it is here")
+def test_the_browser_hears_of_no_change_of_the_network(tmp_path):
+    ask = "import socket\nsocket.socket().close()\nprint('tcp')\nsocket.socket(socket.AF_NETLINK)"
+    program = browser.without_network_changes(sys.executable, tmp_path)
+    ended = subprocess.run([program, "-c", ask], check=False, capture_output=True, text=True)
+    assert ended.stdout == "tcp\n"
+    assert "not supported" in ended.stderr
 
 
 def test_lines_bars_figures_tables_and_formulas_appear_while_the_run_goes_on(open_notebook, tmp_path):
