@@ -335,15 +335,22 @@ def _named_files(
     named = [*sorted(texts), *(f"{place}/{text}" for place in _folders_in(texts, folder) for text in sorted(texts))]
     left = _BINARY_FILE
     safe = [key for key, path in listed.items() if not _holds_secret(path)]
-    for name in [*map(escape, [*named, *safe]), *sorted(_patterns(tree))]:
+    matches = _matching([*map(escape, [*named, *safe]), *sorted(_patterns(tree))], folder)
+    for match in (*matches, *sorted(parcel.named_files)):
         with suppress(OSError, ValueError, UsageError):
-            for match in sorted(glob(name, root_dir=folder))[:_MATCHES]:  # noqa: PTH207 (relative to the folder)
-                path, key = folder / match, _near_key(Path(match), folder)
-                size = path.stat().st_size if path.is_file() and key not in found else _NAMED_FILE + 1
-                if size <= min(_NAMED_FILE, left) and not key.startswith(PREFIX):
-                    found[key] = path
-                    left -= size
+            path, key = folder / match, _near_key(Path(match), folder)
+            size = path.stat().st_size if path.is_file() and key not in found else _NAMED_FILE + 1
+            if size <= min(_NAMED_FILE, left) and not key.startswith(PREFIX):
+                found[key] = path
+                left -= size
     return found
+
+
+def _matching(patterns: Iterable[str], folder: Path) -> Iterator[str]:
+    """Yield what patterns match in a folder, of each the first by name."""
+    for pattern in patterns:
+        with suppress(OSError, ValueError):
+            yield from sorted(glob(pattern, root_dir=folder))[:_MATCHES]  # noqa: PTH207 (relative to the folder)
 
 
 def _holds_secret(path: Path) -> bool:
@@ -406,7 +413,7 @@ def _texts(tree: ast.Module, parcel: VariablePayload) -> set[str]:
     held = list(parcel.origin.tokens.values()) if parcel.origin else []
     opened = [value.fid if type(value).__name__ == "NpzFile" else value for value in held]
     own += [str(value.name) for value in opened if isinstance(value, IOBase) and hasattr(value, "name")]
-    own += [*(path for value in held for path in _database_files(value)), *parcel.named_files]
+    own += [path for value in held for path in _database_files(value)]
     texts = {text for text in (*named, *own) if 0 < len(text) < _LONGEST_NAME and "\n" not in text}
     words = {word.strip("'\"") for text in commands_in(tree) for word in text.split()}  # !head name
     return texts | words | {f"{word}.py" for word in words}  # %run name
@@ -444,12 +451,12 @@ def _named_folders(tree: ast.Module, folder: Path, parcel: VariablePayload) -> l
     """Return the folders next to the notebook that the code or its variables name, where it may write a file."""
     if not (parcel.carries and parcel.origin):
         return []
-    return _folders_in(_texts(tree, parcel), folder)
+    return _folders_in({*_texts(tree, parcel), *map(os.path.dirname, parcel.named_files)}, folder)
 
 
 def _folders_in(texts: AbstractSet[str], folder: Path) -> list[str]:
     found = set()
-    for path in [path for text in texts for path in (Path(text), Path(text).parent)]:
+    for path in {path for text in texts for path in (Path(text), Path(text).parent)}:
         with suppress(OSError, ValueError, UsageError):
             if not path.is_absolute() and (folder / path).is_dir():
                 found.add(_key(path, folder))

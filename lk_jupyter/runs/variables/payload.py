@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from lk_jupyter.errors import UsageError
@@ -39,6 +41,9 @@ _LARGE = {"numpy", "pandas", "pyarrow", "polars", "torch"}
 
 #: Variables that the status line names.
 _NAMED = 6
+
+#: Files that go along at most because values name them, and how many of a folder are asked for one by one.
+_MOST_FILES, _ASKED_ALONE = 1000, 20
 
 #: A longer message travels through the bucket too.
 LONG_MESSAGE = 64 * 1024
@@ -240,8 +245,23 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
     )
     tokens = {**departing.writer.tokens(), **there.values}
     origin = Origin(tokens, values, {name: id(value) for name, value in namespace.items()})
-    modules, named = frozenset(departing.writer.modules), frozenset(filter(os.path.isfile, departing.writer.named))
-    return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), modules, named, settings, origin)
+    modules, named = frozenset(departing.writer.modules), _files_in(departing.writer.named)
+    files = frozenset(islice(named, _MOST_FILES))
+    return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), modules, files, settings, origin)
+
+
+def _files_in(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the texts that name files. A folder is listed where many are in question: some disks answer slowly."""
+    folders: dict[str, list[tuple[str, str]]] = {}
+    for text in sorted(texts):
+        folder, name = os.path.split(text)
+        folders.setdefault(folder, []).append((text, name))
+    for folder, inside in folders.items():
+        with suppress(OSError, ValueError):  # there is no such folder
+            there = set(os.listdir(folder or os.curdir)) if len(inside) > _ASKED_ALONE else None  # noqa: PTH208 (names)
+            for text, name in inside:
+                if (there is None or name in there) and os.path.isfile(text):  # noqa: PTH113 (any text)
+                    yield text
 
 
 def with_digests(parcel: VariablePayload) -> VariablePayload:

@@ -1,9 +1,11 @@
 import json
 import linecache
+import os
 import shutil
 import subprocess
 import sys
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -312,6 +314,24 @@ def carried(tmp_path):
 )
 def test_a_cell_takes_the_files_along_that_it_names_and_no_others(carried, code, names):
     assert carried(code) == names
+
+
+def test_of_a_list_of_many_files_a_thousand_go_along_and_the_disk_is_asked_little(carried, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "work")
+    names = [f"data/{number:04}.txt" for number in range(1100)]
+    for name in names:
+        Path(name).write_text("1")
+    asked = []
+
+    def counted(ask, *values, **more):
+        asked.append(values)
+        return ask(*values, **more)
+
+    for kind in ("stat", "lstat"):
+        monkeypatch.setattr(os, kind, partial(counted, getattr(os, kind)))
+    went = carried("print(names)", {"names": names + [f"data/absent{number}" for number in range(3000)]})
+    assert went == set(names[:1000])
+    assert len(asked) < 25 * 1000, len(asked)
 
 
 def test_files_of_a_listed_folder_that_are_too_large_or_hold_a_secret_are_named(carried, tmp_path):
