@@ -323,7 +323,7 @@ def takes(part: Any) -> list[str]:
     """Return the names of the arguments of a function, method or class with a docstring of arguments."""
     if isinstance(part, (property, cached_property)) or (inspect.isclass(part) and part not in _MADE):
         return []
-    found = inspect.signature(part).parameters
+    found = inspect.signature(part.__init__ if inspect.isclass(part) else part).parameters
     return [name for name in found if name not in {"self", "cls", "traits"}]
 
 

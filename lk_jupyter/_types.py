@@ -44,12 +44,13 @@ def _models() -> Iterator[type[BaseModel]]:
 
 def _of(kind: Any) -> Iterator[type[BaseModel]]:
     """Yield the models in an annotation; a bare list gives the models of its elements."""
-    if inspect.isclass(kind) and issubclass(kind, RootModel):
+    if parts := get_args(kind):  # first: Python 3.10 takes list[Run] for a class
+        for part in parts:
+            yield from _of(part)
+    elif inspect.isclass(kind) and issubclass(kind, RootModel):
         yield from _of(kind.model_fields["root"].annotation)
     elif inspect.isclass(kind) and issubclass(kind, BaseModel):
         yield kind
-    for part in get_args(kind):
-        yield from _of(part)
 
 
 def _name(key: str) -> str:

@@ -58,7 +58,7 @@ def moments(rows):
 def spans(rows):
     found = st.integers(-(10**12), 10**12).map(lambda n: np.timedelta64(n, "ms"))
     return lists(st.one_of(found, st.just(np.timedelta64("NaT", "ms"))), rows).map(
-        lambda found: pd.array(found, dtype="m8[ms]")
+        lambda found: pd.array(np.array(found, dtype="m8[ms]"))
     )
 
 

@@ -91,7 +91,8 @@ class Metrics:
 
     def _column(self, library: Any, series: Series) -> Any:
         found = self.broken(series.column)
-        return library.Series([value for _, value in found], index=[moment for moment, _ in found], dtype=float)
+        moments = library.Index([moment for moment, _ in found], dtype=float)  # of an empty list too
+        return library.Series([value for _, value in found], index=moments, dtype=float)
 
     def broken(self, column: str) -> list[Point]:
         """Return the points of one series with a NaN in each gap, for a line that breaks there.
