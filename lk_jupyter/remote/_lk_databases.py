@@ -8,8 +8,9 @@ from __future__ import annotations
 import gc
 import os
 import weakref
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
+from tempfile import TemporaryDirectory
 
 _near = (lambda name: import_module("." + name, __package__)) if __package__ else import_module
 _carry = _near("_lk_carry")
@@ -17,6 +18,12 @@ _carry = _near("_lk_carry")
 #: Bytes of a database in memory that travels, and values of rows that wait to be read.
 _DATABASE, _WAITING = 50_000_000, 30_000
 _OF_DATABASES = ("row_factory", "text_factory", "isolation_level")
+
+#: What SQLite answers while another connection writes.
+_BUSY, _LOCKED = 5, 6
+
+#: Where the bytes of a database say how often and by what it was written: equal rows are equal bytes without them.
+_WRITTEN = (slice(24, 28), slice(40, 44), slice(92, 100))
 
 #: Cursors of SQLite → the statement that gave them their rows here. Rows of others could be lost when they are read.
 _given_rows = weakref.WeakKeyDictionary()
@@ -30,42 +37,88 @@ def held_by(value):
     if hasattr(value, "connection"):
         return _waiting_rows(value)
     try:
-        places = [place for _, name, place in value.cursor().execute("PRAGMA database_list") if name == "main"]
+        place = files_of(value)["main"]
     except Exception as error:
         if "thread" in str(error):
             raise _carry.Refused(_carry._values.why_not(value)) from None
         return []
     options = [getattr(value, name) for name in _OF_DATABASES]
-    if places[0]:
+    if place:
         if value.in_transaction:
             raise _carry.Refused("has changes that are not committed: call its commit() in the cell that makes them")
-        return [os.path.relpath(places[0]), options]
-    if not hasattr(value, "serialize"):
-        raise _carry.Refused(_carry._values.why_not(value))
+        return [os.path.relpath(place), options]
     content = _content_of(value)
     if len(content) > _DATABASE:
         raise _carry.Refused("has {:,} bytes in memory: connect to a file instead".format(len(content)))
     return [content, options, value.in_transaction]
 
 
-def _content_of(database):
-    """Return what a database in memory holds; ``serialize`` may give it without what is not committed."""
-    if not database.in_transaction:
-        return database.serialize()
-    copy = import_module("sqlite3").connect(":memory:")
+def files_of(database):
+    """Return the names of the databases of a connection, with their files; one in memory has an empty text."""
     with _plain_rows(database):
-        copy.executescript("".join(database.iterdump()))
-    return copy.serialize()
+        return {name: path for _, name, path in database.cursor().execute("PRAGMA database_list")}
+
+
+def _content_of(database):
+    """Return what a database in memory holds; as bytes it may be without what is not committed."""
+    if not database.in_transaction:
+        return _as_bytes(database)
+    with closing(import_module("sqlite3").connect(":memory:")) as copy:
+        with _plain_rows(database):
+            copy.executescript("".join(database.iterdump()))
+        return _as_bytes(copy)
+
+
+def _as_bytes(database):
+    if hasattr(database, "serialize"):  # since Python 3.11
+        content = bytearray(database.serialize())
+    else:
+        with TemporaryDirectory() as folder:
+            path = os.path.join(folder, "rows")
+            with closing(import_module("sqlite3").connect(path)) as copy:
+                _copy(database, copy)
+            with open(path, "rb") as file:
+                content = bytearray(file.read())
+    for part in _WRITTEN:
+        content[part] = bytes(len(content[part]))
+    return bytes(content)
+
+
+def _fill_database(database, content):
+    """Let a database in memory hold these bytes; after ``deserialize``, rows that wait would crash Python."""
+    sqlite3 = import_module("sqlite3")
+    if database.in_transaction:
+        database.rollback()
+    with TemporaryDirectory() as folder:
+        path = os.path.join(folder, "rows")
+        with open(path, "wb") as file:
+            file.write(content)
+        with closing(sqlite3.connect(path)) as copy:
+            database.execute("PRAGMA page_size = {}".format(*copy.execute("PRAGMA page_size").fetchone()))
+            _copy(copy, database)
+
+
+def _copy(database, to):
+    """Copy a database; where another connection writes to it, SQLite would wait without end."""
+
+    def check(status, *_):
+        if status in {_BUSY, _LOCKED}:
+            raise _carry.Refused("is used by another connection: close that one in the cell that uses it")
+
+    database.backup(to, progress=check)
 
 
 @contextmanager
 def _plain_rows(reader):
-    """Let a connection or a cursor give rows as tuples meanwhile."""
-    before, reader.row_factory = reader.row_factory, None
+    """Let a connection or a cursor give rows as tuples meanwhile, and a connection texts as texts."""
+    before = {name: getattr(reader, name) for name in ("row_factory", "text_factory") if hasattr(reader, name)}
+    for name in before:
+        setattr(reader, name, None if name == "row_factory" else str)
     try:
         yield
     finally:
-        reader.row_factory = before
+        for name, own in before.items():
+            setattr(reader, name, own)
 
 
 def reduced(value):
@@ -150,7 +203,7 @@ def fill(value, held):
         value.close()
     else:
         if isinstance(held[0], bytes):
-            value.deserialize(held[0])
+            _fill_database(value, held[0])
         for name, option in zip(_OF_DATABASES, held[1]):
             setattr(value, name, option)
         if held[-1] is True:  # in a transaction

@@ -425,8 +425,9 @@ def _database_files(value: object) -> list[str]:
     if kind is None or type(value) is not kind:
         return []
     with suppress(Exception):  # it is closed
-        rows = value.execute("PRAGMA database_list").fetchall()  # type: ignore[attr-defined]
-        return [os.path.relpath(path) for _, _, path in rows if path]
+        from lk_jupyter.remote import _lk_databases  # noqa: PLC0415 (imports cloudpickle)
+
+        return [os.path.relpath(path) for path in _lk_databases.files_of(value).values() if path]
     return []
 
 

@@ -6,6 +6,7 @@ import __future__
 import copy
 import hashlib
 import json
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -344,9 +345,11 @@ def _new_of(old: Any, entry: Mapping[str, Any], value: Any, inside: dict[int, An
 
 def _copied(old: Any, holds: Any) -> Any:
     """Return another object of this kind that holds this; the same where there is no copy of one, such as a cell."""
-    from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote import _lk_carry, _lk_databases  # noqa: PLC0415 (imports cloudpickle)
 
     try:
+        if isinstance(old, getattr(sys.modules.get("sqlite3"), "Connection", ())):
+            return _lk_databases.make(holds)
         new = copy.copy(old)
         _lk_carry.change(new, holds)
     except Exception:  # noqa: BLE001 (an object may refuse whatever it likes)
