@@ -63,8 +63,8 @@ _FEW = 1000
 #: Characters of a text that may name a file, and how many of these a stream tells.
 _NAME, _NAMES = 255, 10_000
 
-#: What the bytes of a query of polars begin with, and the texts in them: the files that it reads are named there.
-_QUERY, _TEXTS = b"DSL_VERSION", re.compile(rb"[ -~]{3,255}")
+#: The texts in the bytes of a query of polars, some behind their length: the files that it reads are named there.
+_TEXTS = re.compile(rb"[ -~]{3,255}")
 
 _ATOMS = {type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented)}
 _TENSORS = {"Tensor", "Parameter"}
@@ -602,8 +602,6 @@ class Writer(cloudpickle.Pickler):
             if len(self.named) < _NAMES:
                 self.named.add(value)
             return _below(value, self._base) if value.startswith(self._base) else None
-        if kind is bytes and value.startswith(_QUERY):
-            self.named.update(map(bytes.decode, _TEXTS.findall(value)))
         if kind in _ATOMS:
             return self._leaf(value) if kind in (str, bytes) and len(value) > LONG else None
         known = self.known.get(id(value))
@@ -727,7 +725,7 @@ class Writer(cloudpickle.Pickler):
         if reason:
             raise Refused(reason if value is self._root else "holds what " + reason)
         self._needs(kind, value)
-        made = super().reducer_override(value)
+        made = self._query(value) if kind.__name__ == "LazyFrame" else super().reducer_override(value)
         is_made = made is not NotImplemented and made[0] is cloudpickle.cloudpickle._make_skeleton_class
         if is_made and "__slots__" in vars(value) and not issubclass(value, tuple):
             made[1][3]["__slots__"] = vars(value)["__slots__"]
@@ -740,6 +738,14 @@ class Writer(cloudpickle.Pickler):
             made = (*made[:5], fill_class)
         is_enum = made is not NotImplemented and made[0] is cloudpickle.cloudpickle._make_skeleton_enum
         return _of_enum(value, *made) if is_enum else made
+
+    def _query(self, query):
+        """Reduce a query of polars, and find the files that it reads."""
+        made = query.__reduce_ex__(PROTOCOL)
+        if isinstance(made[2], bytes):
+            texts = [text.decode() for text in _TEXTS.findall(made[2])]
+            self.named.update(texts, (text[1:] for text in texts if ord(text[0]) == len(text) - 1))
+        return made
 
     def _needs(self, kind, value):
         """Record the modules that reading needs, and the packages whose versions must be the same."""

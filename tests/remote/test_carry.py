@@ -931,7 +931,42 @@ def test_what_a_database_in_memory_has_not_committed_travels_too(notebook):
     base = notebook["base"]
     assert base.execute("select a from t").fetchall() == [(2,)]
     assert base.in_transaction
-    base.commit()
+    there = There(notebook, ["base"])
+    exec("base.commit()\nbase.execute('pragma user_version = 3')", there.names)
+    there.back(notebook)
+    assert not base.in_transaction
+    assert base.execute("select a from t").fetchall() == [(2,)]
+    there = There(notebook, ["base"])
+    exec("base.execute('select * from t').fetchall()", there.names)
+    assert there.back(notebook).changed == {}
+
+
+def test_a_database_whose_rows_are_dicts_and_whose_texts_are_bytes_travels(notebook):
+    exec(
+        "import sqlite3\ndef as_dict(cursor, row): return {cursor.description[0][0]: row[0]}\n"
+        "base = sqlite3.connect(':memory:')\nbase.execute('create table t (a)')\n"
+        "base.row_factory, base.text_factory = as_dict, bytes\nbase.execute('insert into t values (?)', ['x'])",
+        notebook,
+    )
+    there = There(notebook, ["base"])
+    assert there.names["base"].execute("select a from t").fetchall() == [{"a": b"x"}]
+    assert list(_lk_databases.files_of(there.names["base"]).values()) == [""]
+
+
+def test_a_database_that_a_cursor_reads_is_not_changed_under_it(notebook):
+    exec(
+        "import sqlite3\nbase = sqlite3.connect(':memory:')\nbase.execute('create table t (a)')\n"
+        "base.executemany('insert into t values (?)', [(1,), (2,)])\nbase.commit()\n"
+        "reading = base.execute('select a from t')\nreading.fetchone()",
+        notebook,
+    )
+    before = notebook["base"]
+    there = There(notebook, ["base"])
+    exec("base.execute('delete from t')\nbase.commit()", there.names)
+    ((old, new),) = there.back(notebook).replaced
+    assert old is before
+    assert new.execute("select * from t").fetchall() == []
+    assert notebook["reading"].fetchall() == [(2,)]
 
 
 def test_locks_and_what_is_made_of_them_travel_while_nobody_holds_them(notebook):
@@ -1258,11 +1293,13 @@ def test_paths_of_the_folder_are_moved_and_others_stay(monkeypatch):
 
 def test_files_that_values_name_anywhere_are_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pl.DataFrame({"n": [1]}).write_parquet("rows.parquet")
+    tables = ["rows.parquet", "rows_of_all_the_years_before.parquet"]  # a long name comes behind its length
+    for table in tables:
+        pl.DataFrame({"n": [1]}).write_parquet(table)
     Path("notes.txt").write_text("x")
-    query = pl.scan_parquet("rows.parquet").filter(pl.col("n") > 0)
+    query = pl.concat(pl.scan_parquet(table).filter(pl.col("n") > 0) for table in tables)
     here = {"settings": {"of": [{"name": "notes.txt"}, "absent.txt", "."]}, "query": query}
-    assert pack_state(["settings", "query"], here, [], LIMIT).named_files == {"notes.txt", "rows.parquet"}
+    assert pack_state(["settings", "query"], here, [], LIMIT).named_files == {"notes.txt", *tables}
 
 
 def test_an_open_file_of_the_folder_travels_with_the_place_in_it(tmp_path, monkeypatch):
