@@ -5,9 +5,10 @@ import sys
 import threading
 
 import pytest
+from localcloud.conftest import until
 from patience import PATIENCE
 
-from lk_jupyter.runs.interrupts import SafeEvent, is_interrupt, true_interrupts
+from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, all_served, is_interrupt, true_interrupts
 
 
 class InTheWrongMoment(threading.Condition):
@@ -91,3 +92,25 @@ def test_all_that_wait_for_an_event_hear_of_it():
     assert heard == [True] * 5
     event.clear()
     assert not event.wait(0.01)
+
+
+def test_the_end_of_python_waits_for_what_an_interrupt_calls_and_a_second_interrupt_is_said_to_it():
+    begun, told, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def act(again):
+        begun.set()
+        assert again.wait(PATIENCE)
+        told.set()
+        assert go_on.wait(PATIENCE)
+
+    block = AtInterrupt(act)
+    with pytest.raises(KeyboardInterrupt), block:
+        raise KeyboardInterrupt
+    assert begun.wait(PATIENCE)
+    assert not all_served()
+    with pytest.raises(KeyboardInterrupt), block:
+        raise KeyboardInterrupt
+    assert told.wait(PATIENCE)
+    assert not all_served()
+    go_on.set()
+    until(all_served)

@@ -168,4 +168,6 @@ def test_the_wanted_columns_of_parquet_decide_whether_it_fits(storage, monkeypat
 
 def test_the_code_that_does_the_same_is_told():
     assert code_for("x.parquet", load_module.LoadRequest(["a"])) == "pd.read_parquet(\"lk://x.parquet\", columns=['a'])"
+    some = code_for("x.tsv", load_module.LoadRequest(sample=5))
+    assert some == r'pd.read_csv("lk://x.tsv", sep="\t", nrows=5)'
     assert code_for("x.npy", load_module.LoadRequest()) == ""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import datetime, timedelta, timezone
 from urllib.error import HTTPError
 from uuid import uuid4
@@ -25,6 +25,7 @@ from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.errors import NoSuchObject, ObjectExists, StorageError
 from lk_jupyter.localcloud.buckets.seaweedfs import Weed
 from lk_jupyter.storage import _download, _parts
+from lk_jupyter.storage._checksum import digest
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import Storage
@@ -308,6 +309,27 @@ def test_of_two_that_create_the_same_object_one_is_refused_and_the_other_is_whol
     assert storage.get_bytes(key)[1:] == content
     storage.put(b"other", key)
     assert storage.get_bytes(key) == b"other"
+
+
+@pytest.mark.parametrize(("is_lost", "found"), [(False, b"mine"), (True, b"mine"), (True, b"another's")])
+def test_an_object_that_was_taken_meanwhile_is_ours_only_if_the_answer_of_an_earlier_try_was_lost(
+    scripted, home, is_lost, found
+):
+    asked = []
+
+    def answers(request):
+        asked.append(request.method)
+        if request.method == "HEAD":
+            taken = asked.count("HEAD") > 1
+            return answer(200 if taken else 404, "", "text/plain", ETag=f'"{digest(found)}"')
+        return b"" if is_lost and asked.count("PUT") == 1 else answer(412, "", "text/plain")
+
+    storage, _ = scripted(answers)
+    storage._wire._pauses = (0.0,)
+    expected = nullcontext() if is_lost and found == b"mine" else pytest.raises(ObjectExists)
+    with expected:
+        storage.put(b"mine", "k", overwrite=False)
+    assert asked == ["HEAD", *["PUT"] * (1 + is_lost), "HEAD"]
 
 
 def test_a_key_that_is_taken_gets_a_number_before_its_ending(storage):

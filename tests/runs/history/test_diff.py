@@ -24,7 +24,7 @@ def test_what_was_asked_for_and_what_came_of_it_stand_side_by_side(session):
     second = session.run("lr = 0.2\nprint(lr)\n1/0", gpu="H100", timeout=90, max_cost="0.5")
     for run in (first, second):
         run.wait()
-    journal().update(first.execution_id, summary={"peak_gpu_memory_percent": 41.5, "val_acc": 0.9})
+    journal().update(first.execution_id, summary={"peak_gpu_memory_percent": 41.5, "val_acc": 0.9, "loss": None})
     diff = compare(side_of(session, first.execution_id), side_of(session, second.short_id))
     found = facts(diff)
     assert found["State"] == ("completed", "failed")
@@ -37,6 +37,7 @@ def test_what_was_asked_for_and_what_came_of_it_stand_side_by_side(session):
     assert found["Error"] == ("", "ZeroDivisionError: division by zero")
     assert found["Peak GPU memory percent"] == ("41.5", "")
     assert found["val_acc"] == ("0.9", "")
+    assert "loss" not in found  # no figure on either side
     assert diff.code[3:] == ["-lr = 0.1", "+lr = 0.2", " print(lr)", "+1/0"]
 
 
