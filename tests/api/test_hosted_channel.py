@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import repeat
 
 import pytest
 from patience import PATIENCE
 from websockets.sync.server import serve
 
+from lk_jupyter.api import hosted_channel
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.hosted_channel import Channel
 from lk_jupyter.errors import ConnectionFailed
@@ -29,6 +30,18 @@ ODD = [
 ]
 
 
+@contextmanager
+def served(kernel):
+    """Serve a kernel; give its address and what ends it."""
+    with serve(kernel, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        host, port = server.socket.getsockname()
+        yield f"http://{host}:{port}/", server.shutdown
+        server.shutdown()
+        thread.join(PATIENCE)
+
+
 @pytest.fixture
 def talk():
     """Serve a kernel that says odd things before each answer, and return the channel to it."""
@@ -45,16 +58,10 @@ def talk():
                 message = {"header": {"msg_type": kind}, "parent_header": asked, "content": content}
                 socket.send(json.dumps({**message, "channel": channel}))
 
-    with serve(kernel, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        host, port = server.socket.getsockname()
-        with closing(HostedServer(f"http://{host}:{port}/", "token")) as hosted:
-            gone = []
-            with closing(Channel(hosted, "k", lambda: "".join(gone))) as channel:
-                yield channel, lambda: (gone.append("The machine is gone."), server.shutdown())
-        server.shutdown()
-        thread.join(PATIENCE)
+    with served(kernel) as (url, shutdown), closing(HostedServer(url, "token")) as hosted:
+        gone = []
+        with closing(Channel(hosted, "k", lambda: "".join(gone))) as channel:
+            yield channel, lambda: (gone.append("The machine is gone."), shutdown())
 
 
 def test_odd_messages_keep_no_answer_from_its_cell(talk):
@@ -69,6 +76,26 @@ def test_a_cell_whose_machine_is_gone_is_waited_for_no_more(talk):
     channel._socket.close()
     with pytest.raises(ConnectionFailed, match="The machine is gone"):
         all(channel.ask("execute_request", {}).answer(PATIENCE) for _ in repeat(None))
+
+
+def test_a_cell_that_a_broken_connection_lost_is_said_to_be_lost(monkeypatch):
+    monkeypatch.setattr(hosted_channel, "_PAUSE", 0.01)
+
+    def kernel(socket):
+        for text in socket:
+            asked = json.loads(text)["header"]
+            if asked["msg_type"] == "execute_request":
+                return  # before anybody has read it
+            reply = {"header": {"msg_type": "kernel_info_reply"}, "parent_header": asked, "content": {}}
+            socket.send(json.dumps({**reply, "channel": "shell"}))
+
+    with (
+        served(kernel) as (url, _),
+        closing(HostedServer(url, "token")) as hosted,
+        closing(Channel(hosted, "k", str)) as channel,
+        pytest.raises(ConnectionFailed, match="doesn't know it. Run the cell again"),
+    ):
+        channel.ask("execute_request", {}).answer(PATIENCE)
 
 
 def test_a_channel_that_is_closed_while_it_asks_ends_without_a_word():

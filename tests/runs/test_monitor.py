@@ -1,8 +1,12 @@
 """What the monitor of a run passes on from its thread to the cell."""
 
+from contextlib import closing
 from types import SimpleNamespace
 
+import pytest
+
 from lk_jupyter.api._events import Finished
+from lk_jupyter.runs import monitor as module
 from lk_jupyter.runs.monitor import RunMonitor
 
 
@@ -18,6 +22,18 @@ class ReadMeanwhile:
         return self._text
 
 
+def monitor_of(follower, tmp_path):
+    run = SimpleNamespace(
+        sent_at=None,
+        log_path=tmp_path / "log",
+        nonce="",
+        short_id="1",
+        follower=lambda _: follower,
+        learn=lambda _: None,
+    )
+    return RunMonitor(run)
+
+
 def test_text_that_comes_while_the_cell_reads_is_not_lost(tmp_path):
     taken = []
 
@@ -27,16 +43,21 @@ def test_text_that_comes_while_the_cell_reads_is_not_lost(tmp_path):
         yield Finished(0)
 
     follower = SimpleNamespace(events=events, recalls=True, lost=False, close=lambda: None)
-    run = SimpleNamespace(
-        sent_at=None,
-        log_path=tmp_path / "log",
-        nonce="",
-        short_id="1",
-        follower=lambda _: follower,
-        learn=lambda _: None,
-    )
-    monitor = RunMonitor(run)
+    monitor = monitor_of(follower, tmp_path)
     monitor._read()
     taken.append(monitor.take())
     assert "".join(taken) == "one\ntwo\nthree\n"
     assert monitor.error is None
+
+
+@pytest.mark.parametrize(
+    ("state", "silence", "dropped"), [("completed", -1.0, 1), ("running", -1.0, 0), ("completed", 60.0, 0)]
+)
+def test_a_silent_stream_of_a_run_that_has_ended_is_asked_again(monkeypatch, tmp_path, state, silence, dropped):
+    drops = []
+    monitor = monitor_of(SimpleNamespace(recalls=True, lost=False, drop=lambda: drops.append(1)), tmp_path)
+    monkeypatch.setattr(module, "_SILENCE", silence)
+    with closing(monitor._log):
+        monitor.heard(state)
+    assert len(drops) == dropped
+    assert monitor.state == state

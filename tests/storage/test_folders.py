@@ -2,12 +2,14 @@
 
 import os
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
 from lk_jupyter.errors import NoSuchObject, StorageError
-from lk_jupyter.storage import _listing
+from lk_jupyter.storage import _folders, _listing
+from lk_jupyter.storage._plan import is_file_name
 
 
 @pytest.fixture
@@ -113,6 +115,15 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes(storage, folder):
     assert done.files == 7
     assert len(done.left_out) == 2
     assert all(any(name in line for line in done.left_out) for name in ("broken", "pipe"))
+
+
+def test_a_key_that_is_no_file_name_on_windows_is_told_there_and_the_rest_comes(storage, tmp_path, monkeypatch):
+    monkeypatch.setattr(_folders, "is_file_name", partial(is_file_name, windows=True))
+    for key in ("fo/windows/a", "fo/windows/b:c"):
+        storage.put(b"x", key)
+    done = storage.sync("lk://fo/windows", tmp_path / "back")
+    assert content(tmp_path / "back") == {"a": b"x"}
+    assert list(done.left_out) == ["'fo/windows/b:c' can't be a file name here"]
 
 
 def test_progress_ends_with_all_files_and_bytes(storage, folder, tmp_path):

@@ -189,6 +189,21 @@ def test_lanes_that_were_never_started_can_be_aborted(session):
     assert [outcome.state for outcome in ended(fan.start())] == ["not started", "not started"]
 
 
+def test_the_states_of_all_lanes_are_read_with_one_request():
+    asked, seen = [], []
+    runs = [SimpleNamespace(execution_id=name, status="Running") for name in "ab"]
+    session = SimpleNamespace(client=SimpleNamespace(workloads=SimpleNamespace(list=lambda: runs)))
+    lanes = [
+        SimpleNamespace(
+            run=SimpleNamespace(execution_id=name), see=seen.append, look=lambda name=name: asked.append(name)
+        )
+        for name in "abc"
+    ]
+    FanOut._see(SimpleNamespace(_session=session), lanes)
+    assert seen == ["running"] * 2
+    assert asked == ["c"]  # a run that isn't listed may have ended
+
+
 def test_lanes_that_have_ended_are_waited_for_no_longer_though_nobody_has_said_so_yet(session):
     fan = FanOut.of(session, HANGS, RunOptions(sweep=["x=1,2"]))
     for lane in fan.lanes:
