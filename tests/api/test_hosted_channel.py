@@ -93,7 +93,7 @@ def test_a_cell_that_a_broken_connection_lost_is_said_to_be_lost(monkeypatch):
         served(kernel) as (url, _),
         closing(HostedServer(url, "token")) as hosted,
         closing(Channel(hosted, "k", str)) as channel,
-        pytest.raises(ConnectionFailed, match="doesn't know it. Run the cell again"),
+        pytest.raises(ConnectionFailed, match=r"doesn't know it\. Run the cell again"),
     ):
         channel.ask("execute_request", {}).answer(PATIENCE)
 

@@ -133,6 +133,13 @@ def test_progress_ends_with_all_files_and_bytes(storage, folder, tmp_path):
     size = sum(map(len, content(folder).values()))
     assert (told[-1].files_done, told[-1].bytes_done, told[-1].share) == (7, size, 1)
     assert "7 of 7 files" in str(told[-1])
+    for move in (
+        lambda: storage.put(folder / "a.csv", "fo/told/a", progress=told.append),
+        lambda: storage.get("fo/told/a", tmp_path / "a", progress=told.append),
+    ):
+        told.clear()
+        move()
+        assert (told[-1].files_done, told[-1].bytes_done, told[-1].share) == (1, 50, 1)
 
 
 def test_one_level_lists_folders_once(storage, folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from lk_jupyter.errors import Forbidden
 
@@ -12,7 +13,7 @@ _WHO = {"keys": "owners and admins", "members": "owners and admins", "roles": "o
 
 
 @contextmanager
-def may(slug: str | None, what: str) -> Iterator[None]:
+def may(slug: str | None, what: Literal["keys", "members", "roles", "organization"]) -> Iterator[None]:
     """Let a refusal say who has the right, and how to find them."""
     try:
         yield
