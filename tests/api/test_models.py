@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from lk_jupyter.api._models import Credits, DecimalString, OffsetPage, Page, Texts, Timestamp
 from lk_jupyter.api.billing import ExecutionHistory
 from lk_jupyter.api.execution import ExecutionRecord, Metadata
+from lk_jupyter.api.inference import Deployment, DeploymentState
 from lk_jupyter.api.user import UserQuotas
 
 NOON = datetime(2026, 6, 2, 12, 0, tzinfo=timezone.utc)
@@ -102,3 +103,9 @@ def test_a_page_made_by_hand_knows_no_following_one():
     page: OffsetPage = _history(0)
     page._fetch = None
     assert page.next_page() is None
+
+
+@pytest.mark.parametrize("name", ["deployment_id", "deploymentId", "id"])
+@pytest.mark.parametrize("kind", [Deployment, DeploymentState])
+def test_the_id_of_a_deployment_may_have_other_names_and_be_a_number(kind, name):
+    assert kind.model_validate({name: 7}).deployment_id == "7"

@@ -61,3 +61,14 @@ def test_a_silent_stream_of_a_run_that_has_ended_is_asked_again(monkeypatch, tmp
         monitor.heard(state)
     assert len(drops) == dropped
     assert monitor.state == state
+
+
+@pytest.mark.parametrize("recalls", [False, True])
+def test_text_says_that_a_run_runs_unless_an_earlier_look_has_kept_it(tmp_path, recalls):
+    events = iter([SimpleNamespace(content="text"), Finished(0)])
+    follower = SimpleNamespace(events=lambda: events, recalls=recalls, lost=False)
+    monitor = monitor_of(follower, tmp_path)
+    before = monitor.state
+    monitor._read()
+    assert monitor.error is None
+    assert monitor.state == (before if recalls else "running")

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 from localcloud.conftest import until
@@ -10,6 +11,7 @@ from magics.kernels import fail
 from patience import PATIENCE
 
 from lk_jupyter.api.execution import is_final
+from lk_jupyter.magics._output.interrupt import _had_ended
 
 SLEEPER = "%%lk_run --timeout 600 --save run {options}\nimport time\nprint('on', flush=True); time.sleep(100)"
 
@@ -232,3 +234,8 @@ def test_another_word_than_abort_and_detach_is_refused(kernel):
     error = kernel.run("%%lk_run --on-interrupt ignore\n1").error
     assert error["ename"] == "UsageError"
     assert "'abort' or 'detach'" in error["evalue"]
+
+
+def test_a_run_that_had_finished_when_the_interrupt_came_says_how_to_see_its_cost():
+    run = SimpleNamespace(is_finished=False, execution_id="abc")
+    assert _had_ended(run) == "The run has finished; its cost isn't known yet. See it: %lk_attach abc"

@@ -13,8 +13,9 @@ from lk_jupyter.errors import PaymentRequired, RunFailed, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import GROUP_KEY
+from lk_jupyter.runs.clock import Stopwatch
 from lk_jupyter.runs.fanout.fanout import FanOut
-from lk_jupyter.runs.fanout.member import NOT_STARTED
+from lk_jupyter.runs.fanout.member import NOT_STARTED, FanOutMember
 from lk_jupyter.session import connect
 
 HANGS = "import time\nprint('on', x, flush=True)\ntime.sleep(100)"
@@ -202,6 +203,19 @@ def test_the_states_of_all_lanes_are_read_with_one_request():
     FanOut._see(SimpleNamespace(_session=session), lanes)
     assert seen == ["running"] * 2
     assert asked == ["c"]  # a run that isn't listed may have ended
+
+
+def test_a_lane_takes_in_each_state_but_the_end_which_needs_its_record():
+    learned = []
+    lane = SimpleNamespace(
+        record=None, state="pending", _stopwatch=Stopwatch(), run=SimpleNamespace(learn=learned.append)
+    )
+    for state in ("queued", "completed"):
+        FanOutMember.see(lane, state)
+    assert (lane.state, learned) == ("queued", ["queued"])
+    lane.record, lane.state = SimpleNamespace(), "failed"
+    FanOutMember.see(lane, "running")
+    assert (lane.state, learned) == ("failed", ["queued"])
 
 
 def test_lanes_that_have_ended_are_waited_for_no_longer_though_nobody_has_said_so_yet(session):

@@ -1,0 +1,25 @@
+"""lk_jupyter.runs.outcome: what a run printed."""
+
+import pytest
+
+from lk_jupyter.api.execution import ExecutionRecord
+from lk_jupyter.protocol.frames import FRAMES_KEY
+from lk_jupyter.remote import _lk_run
+from lk_jupyter.runs.outcome import result_of
+
+
+@pytest.mark.parametrize("stderr", [None, "", "at the end\n"])
+def test_what_was_moved_from_stderr_to_its_place_in_stdout_is_stderr_in_the_result(monkeypatch, stderr):
+    monkeypatch.setattr(_lk_run, "_nonce", "5f2c9f0e8d7b4a61")
+    moved = b"".join(_lk_run.lines("stderr", {"text": "warned\n"}, "1")).decode()
+    shown = b"".join(_lk_run.lines("display", {"data": {"text/plain": "figure"}}, "2")).decode()
+    result = result_of(
+        ExecutionRecord(
+            execution_id="x",
+            status="completed",
+            metadata={FRAMES_KEY: "5f2c9f0e8d7b4a61"},
+            stdout=f"one\n{moved}two\n{shown}",
+            stderr=stderr,
+        )
+    )
+    assert (result.stdout, result.stderr) == ("one\ntwo\n", "warned\n" + (stderr or ""))
