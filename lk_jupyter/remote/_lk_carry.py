@@ -303,7 +303,7 @@ def advance(iterator, held):
 
 #: Iterators that give the same items, each when it is asked; and what keeps the items that not all have given yet.
 _TEE = type(itertools.tee(())[0])
-_OF_TEES = type(itertools.tee(())[0].__reduce__()[2][0])
+_OF_TEES = itertools._tee_dataobject
 
 
 def _held_by_tee(tee):
@@ -369,7 +369,7 @@ def inside(value):
         if belongs(value):
             return held_by(value)
     reduce = copyreg.dispatch_table.get(kind)
-    made = reduce(value) if reduce else value.__reduce_ex__(PROTOCOL)
+    made = reduce(value) if reduce else _parts_of(value)
     if not isinstance(made, tuple):
         return None
     make, arguments, state, items, pairs = (*made[:5], *(None,) * (5 - len(made[:5])))
@@ -474,10 +474,33 @@ def _by_state(value):
     is_own = isinstance(value, dict) and _has_dict(value) and value.__dict__ is value
     if kind.__module__ != "__main__" or not (is_own or any("__getattr__" in vars(base) for base in kind.__mro__)):
         return None
-    made = value.__reduce_ex__(PROTOCOL)
+    made = _parts_of(value)
     if not isinstance(made, tuple) or made[0] is not copyreg.__newobj__ or made[2:3] in ((), (None,)):
         return None
     return (*(*made, None, None)[:5], set_state)
+
+
+#: By these an object says how it is pickled.
+_OF_PICKLES = ("__getstate__", "__getnewargs__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__")
+
+
+def _parts_of(value):
+    """Reduce an object as Python does, without asking ``__getattr__`` of its class for what it does not have."""
+    kind = type(value)
+    is_own = any(getattr(kind, name, None) is not getattr(object, name, None) for name in _OF_PICKLES)
+    if is_own or not hasattr(kind, "__getattr__"):
+        return value.__reduce_ex__(PROTOCOL)
+    slots = copyreg._slotnames(kind)
+    plain = object.__basicsize__ + tuple.__itemsize__ * (2 + len(slots))
+    if not isinstance(value, (dict, list)) and kind.__basicsize__ > plain:
+        raise TypeError("cannot pickle '{}' object".format(kind.__name__))  # as Python says it
+    state, held = object.__getattribute__(value, "__dict__") if _has_dict(value) else {}, {}
+    for name in slots:
+        with suppress(AttributeError):
+            held[name] = object.__getattribute__(value, name)
+    items = iter(value) if isinstance(value, list) else None
+    pairs = iter(value.items()) if isinstance(value, dict) else None
+    return copyreg.__newobj__, (kind,), (state, held) if held else state, items, pairs
 
 
 def change_leaf(value, new):

@@ -1142,15 +1142,16 @@ def test_a_dict_whose_items_are_its_attributes_changes_as_it_would_here(notebook
         "        self.__dict__ = self\n"
         "class Lazy:\n    def __init__(self): self.data = {'a': 1}\n"
         "    def __getattr__(self, name): return self.data[name]\n"
-        "answers, own, lazy = Answers(x=1), Own(x=1), Lazy()",
+        "class Slim:\n    __slots__ = ('kept', 'unset')\n    def __getattr__(self, name): raise KeyError(name)\n"
+        "answers, own, lazy, slim = Answers(x=1), Own(x=1), Lazy(), Slim()\nslim.kept = [1]",
         notebook,
     )
-    there = There(notebook, ["answers", "own", "lazy", "Own"])
-    exec("answers.y = 2\nown.y = 3\nown['z'] = 4\nlazy.data['b'] = 5\nnew = Own(q=6)", there.names)
+    there = There(notebook, ["answers", "own", "lazy", "Own", "slim"])
+    exec("answers.y = 2\nown.y = 3\nown['z'] = 4\nlazy.data['b'] = 5\nnew = Own(q=6)\nslim.kept.append(2)", there.names)
     state = there.back(notebook)
     assert state.missing == {}
     assert (notebook["answers"].y, notebook["own"].z, notebook["own"]["y"], notebook["lazy"].b) == (2, 4, 3, 5)
-    assert notebook["new"].q == 6
+    assert (notebook["new"].q, notebook["slim"].kept) == (6, [1, 2])
     notebook["new"].r = 7
     assert notebook["new"]["r"] == 7
 
