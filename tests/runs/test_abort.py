@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from api.scripted import answer
@@ -14,6 +15,8 @@ from patience import PATIENCE
 
 from lk_jupyter.runs import abort
 from lk_jupyter.runs.abort import abort_soon, close_when_idle
+from lk_jupyter.runs.interrupts import all_served
+from lk_jupyter.runs.run import Run
 
 from .conftest import RUN, ok
 
@@ -140,6 +143,26 @@ def test_a_client_is_closed_once_its_aborts_have_come_to_their_ends(client, serv
     close_when_idle(client, lambda: closed.append(sent.ended.is_set()))
     until(lambda: closed)
     assert closed == [True]
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("chosen", ["abort", None, "detach"])
+def test_an_interrupt_of_whoever_waits_for_a_run_aborts_it_unless_that_is_not_wanted(
+    client, server, monkeypatch, chosen
+):
+    server.handler = cloud = Cloud(ODD["a message"])
+    options = SimpleNamespace(on_interrupt=chosen)
+    run = Run(SimpleNamespace(client=client), RUN, bundle=SimpleNamespace(options=options))
+
+    def interrupted(_timeout):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "wait_aside", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.wait()
+    until(all_served)
+    until(lambda: (client, RUN) not in abort._aborts)
+    assert bool(cloud.aborts) == (chosen != "detach")
 
 
 #: Starts a run, waits for it, and prints its id once it does.

@@ -126,6 +126,9 @@ def test_a_file_system_is_walked_copied_and_cleared(lk, tmp_path):
     assert (tmp_path / "back" / "b" / "c").read_bytes() == b"22"
     lk.put(str(tmp_path / "back"), "fs/again", recursive=True)
     assert lk.cat_ranges(["fs/tree/b/c", "fs/tree/a"], [1, 0], [2, 1]) == [b"2", b"1"]
+    lk.pipe_file("fs/range", b"0123456789")
+    parts = [lk.cat_file("fs/range", *of) for of in ((2, 5), (-3, None), (None, -8), (5, 2), (8, 99))]
+    assert parts == [b"234", b"789", b"01", b"", b"89"]
     lk.mv("fs/tree/a", "fs/moved")
     assert lk.cat("fs/moved") == b"1"
     lk.rm("fs/tree", recursive=True)

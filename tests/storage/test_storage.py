@@ -24,7 +24,7 @@ import lk_jupyter
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.errors import NoSuchObject, ObjectExists, StorageError
 from lk_jupyter.localcloud.buckets.seaweedfs import Weed
-from lk_jupyter.storage import _download, _parts
+from lk_jupyter.storage import _download, _files, _parts
 from lk_jupyter.storage._checksum import digest
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage.objects import ObjectInfo
@@ -280,6 +280,28 @@ def test_a_link_where_a_download_begins_leads_nowhere(tmp_path):
     download.mark(0)
     download.become(target, info)
     assert (other.read_text(), target.is_symlink()) == ("mine", False)
+
+
+def test_of_two_that_download_the_same_object_to_one_place_each_has_a_file(tmp_path):
+    info, target = ObjectInfo("k", 3, None, "e"), tmp_path / "k"
+    places = [_download.Unfinished(target, info) for _ in range(3)]
+    assert len({place.path for place in places} | {place.marks for place in places}) == 6
+    for place, content in zip(places, (b"abc", b"def", b"ghi"), strict=True):
+        assert place.found() == set()
+        place.path.write_bytes(content)
+    for place in places[:2]:
+        place.become(target, info)
+    places[2].drop()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"def"]
+
+
+def test_a_long_file_is_sent_while_it_is_written(monkeypatch):
+    monkeypatch.setattr(_files, "_PIECE", 1)
+    taken, content = [], bytes(range(3 * _parts.AT_ONCE))
+    sending = _files._Sending("k", lambda pieces, _: taken.extend(pieces))
+    sending.add(memoryview(content))
+    sending.finish()
+    assert b"".join(taken) == content
 
 
 def test_an_interrupted_download_leaves_no_half_file(storage, tmp_path, monkeypatch, interruptible):
