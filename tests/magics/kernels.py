@@ -103,10 +103,14 @@ class Kernel:
         raise AssertionError(f"the cell did not end: {cell.messages}")
 
     def _send(self, code, cell_id):
-        """Send a cell as a front end does, with its id; return the id of the message."""
+        """Send a cell as a front end does, with its id; return the id of the message.
+
+        After an error, a kernel drops the cells that wait, and ipykernel 6 one that comes at once: people read first.
+        """
         if cell_id is None:
-            return self.client.execute(code)
+            return self.client.execute(code, stop_on_error=False)
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        content["stop_on_error"] = False
         message = self.client.session.msg("execute_request", content, metadata={"cellId": cell_id})
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
