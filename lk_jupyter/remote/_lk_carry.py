@@ -303,7 +303,7 @@ def advance(iterator, held):
 
 #: Iterators that give the same items, each when it is asked; and what keeps the items that not all have given yet.
 _TEE = type(itertools.tee(())[0])
-_OF_TEES = itertools._tee_dataobject
+_OF_TEES = getattr(itertools, "_tee_dataobject", None)
 
 
 def _held_by_tee(tee):

@@ -418,6 +418,9 @@ MADE = {
     "chain": lambda: itertools.chain([1], [2, 3]),
     "pairs": lambda: itertools.pairwise([1, 2, 3, 4]),
 }
+PICKLES_ITERTOOLS = sys.version_info < (3, 14)
+if not PICKLES_ITERTOOLS:
+    del MADE["chain"], MADE["pairs"]
 
 
 class Row:
@@ -443,6 +446,7 @@ def test_an_iterator_goes_on_where_the_run_has_left_it(of, taken):
     assert list(here["made"]) == wanted
 
 
+@pytest.mark.skipif(not PICKLES_ITERTOOLS, reason="Python 3.14 pickles nothing of itertools")
 def test_iterators_of_the_same_items_give_each_item_once_each():
     here = dict(zip("abc", itertools.tee(range(200), 3), strict=True))
     next(here["a"])
@@ -820,19 +824,20 @@ def test_a_generator_that_holds_what_cannot_be_seen_is_named(body, notebook):
 
 
 def test_a_structure_of_many_nodes_travels(notebook):
+    many = 3000 if sys.version_info < (3, 12) else 300  # newer ones limit how deeply C nests, whatever the stack
     exec(
         "class Node:\n    def __init__(self, next): self.next = next\n"
-        "head = None\nfor _ in range(3000): head = Node(head)",
+        f"head = None\nfor _ in range({many}): head = Node(head)",
         notebook,
     )
     there = There(notebook, ["head"])
-    exec("head.next.next.value = 1\nnew = []\nfor _ in range(3000): new = [new]", there.names)
+    exec(f"head.next.next.value = 1\nnew = []\nfor _ in range({many}): new = [new]", there.names)
     head, state = notebook["head"], there.back(notebook)
     assert (state.missing, notebook["head"] is head, head.next.next.value) == ({}, True, 1)
     depth, inner = 0, notebook["new"]
     while inner:
         depth, inner = depth + 1, inner[0]
-    assert depth == 3000
+    assert depth == many
 
 
 def test_a_database_travels_with_the_rows_that_a_cursor_has_yet_to_give(notebook, tmp_path, monkeypatch):
