@@ -21,7 +21,6 @@ from lk_jupyter.magics._output.interrupt import interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
 from lk_jupyter.magics._output.rich import Bar, Rows
 from lk_jupyter.options.inference import BatchOptions
-from lk_jupyter.options.runs import check_name
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
@@ -48,7 +47,6 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
         %lk_batch df.review --model moonshotai/kimi-k3 --max-tokens 50 --dry-run
         %lk_batch df.review --model moonshotai/kimi-k3 --cancel
     """
-    check_name(options.save)
     if not (options.dry_run or options.cancel):
         pandas()  # where it is missing, that is told before anything is paid
     session, rows = current(), column(options.column, shell.user_ns)

@@ -21,7 +21,6 @@ from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.chat import ChatView
 from lk_jupyter.magics._output.interrupt import interrupt
 from lk_jupyter.options.inference import ChatOptions, ModelsOptions
-from lk_jupyter.options.runs import check_name
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import Session, current
@@ -45,7 +44,6 @@ def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
         %lk_models --save models
         %lk_models --at iris
     """
-    check_name(options.save)
     if options.at:
         display(_ids(current().client, options))
         return
@@ -83,7 +81,6 @@ def lk_chat(options: ChatOptions, shell: InteractiveShell, cell: str) -> None:
         %%lk_chat --new --system "Answer in one sentence." --save answer
         %%lk_chat qwen/qwen3-vl --image plot.png
     """
-    check_name(options.save)
     session, talk = current(), _talks.setdefault(shell, Talk())
     if options.new:
         talk.forget()

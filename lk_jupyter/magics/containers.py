@@ -14,7 +14,7 @@ from lk_jupyter.magics._engine.ask import ask_hidden
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.live import StatusLine
 from lk_jupyter.magics.run import FIRST_LINE, start
-from lk_jupyter.options.runs import ComposeOptions, DockerOptions, OpenOptions, check_name
+from lk_jupyter.options.runs import ComposeOptions, DockerOptions, OpenOptions
 from lk_jupyter.runs.containers.containers import prepare_compose, prepare_image
 from lk_jupyter.runs.ports import open_address
 from lk_jupyter.runs.run import Run
@@ -34,7 +34,6 @@ def lk_docker(options: DockerOptions, shell: InteractiveShell, cell: str) -> Non
         %%lk_docker ghcr.io/team/app:1 --login me -e MODE=test -e HF_TOKEN
         %%lk_docker nginx --port 80 --timeout 600 --detach
     """
-    check_name(options.save)
     session = current()
     source = Source(cell, "cell.sh", first_line=FIRST_LINE)
     start(session, prepare_image(session, source, options, ask_hidden), options, shell)
@@ -49,7 +48,6 @@ def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> N
         %%lk_compose --gpu A100
         %%lk_compose --mount --timeout 600 --detach
     """
-    check_name(options.save)
     session = current()
     source = Source(cell, "compose.yaml", first_line=FIRST_LINE)
     start(session, prepare_compose(session, source, options, ask_hidden), options, shell)

@@ -20,7 +20,6 @@ from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import interrupt, left_by_interrupt
 from lk_jupyter.magics._output.live import FONT, LiveOutput, Note, StatusLine
 from lk_jupyter.options.inference import DeploymentsOptions, DeployOptions, UndeployOptions
-from lk_jupyter.options.runs import check_name
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session, current
@@ -43,7 +42,6 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
         %lk_deploy moonshotai/kimi-k3 --gpu H200 --count 8
         %lk_deploy local/echo --gpu A100 --replicas 1-3 --yes
     """
-    check_name(options.save)
     session = current()
     wanted = plan(session, options.model, options.gpu, options.count, options.replicas)
     most = None if wanted.per_hour is None else wanted.per_hour * wanted.request.max_replicas

@@ -16,7 +16,6 @@ from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics._output.rich import Bar, Rows
 from lk_jupyter.options.inference import EmbedOptions
-from lk_jupyter.options.runs import check_name
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
@@ -33,7 +32,6 @@ def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
         %lk_embed df.review --model qwen/qwen3-embedding-8b --save vectors
         %lk_models embed
     """
-    check_name(options.save)
     session, rows = current(), column(options.column, shell.user_ns)
     offer, library = catalogue(session).find(options.model, "embedding"), numpy()
     permit_text("\n".join(rows.texts), options.column, ask, allowed=options.allow_secrets)

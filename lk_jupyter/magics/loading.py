@@ -7,7 +7,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.errors import InsufficientMemory, UsageError
+from lk_jupyter.errors import InsufficientMemory
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.live import StatusLine
@@ -36,8 +36,6 @@ def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
         %lk_load data/train.csv.gz --as head --sample 1000
         %lk_load data/train.parquet --columns price size --as df
     """
-    if options.save is not None and not options.save.isidentifier():
-        raise UsageError(f"--as takes a variable name, got '{options.save}'.")
     key = options.key.removeprefix(SCHEME).lstrip("/")
     wish = LoadRequest(options.columns or None, options.sample)
     storage = current().storage

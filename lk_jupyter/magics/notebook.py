@@ -23,7 +23,7 @@ from lk_jupyter.magics._output.interrupt import interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics._output.run import priced, receipt
 from lk_jupyter.options.notebook_servers import OpenServerOptions, StartServerOptions, StopServerOptions
-from lk_jupyter.options.runs import NoOptions, check_name
+from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.servers import PORT, prepare_server, server_of, servers, stop_server, wait_for_server
 from lk_jupyter.runs.outcome import SHORT_ID
@@ -92,7 +92,6 @@ def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
         %lk_notebook open 3f0c
         %lk_notebook open 3f0c --save url
     """
-    check_name(options.save)
     run = Run.attach(current(), options.run)
     server = wait_for_server(run)
     if options.save:

@@ -30,7 +30,6 @@ from lk_jupyter.options.runs import (
     RerunOptions,
     RunOptions,
     StartOptions,
-    check_name,
     honored,
     is_several,
 )
@@ -80,7 +79,6 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
         %%lk_run --session train --gpu A100
         %%lk_run --dry-run
     """
-    check_name(options.save)
     session = current()
     if options.session:
         run_in_session(session, cell, options, shell)
@@ -108,7 +106,6 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
         %lk_attach
         %lk_attach 3f0c
     """
-    check_name(options.save)
     session = current()
     run = Run.attach(session, options.run or _only_active(session))
     run.shows_rich = options.rich

@@ -7,7 +7,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.run import show, start
-from lk_jupyter.options.runs import NotebookRunOptions, check_name
+from lk_jupyter.options.runs import NotebookRunOptions
 from lk_jupyter.runs.notebooks.notebook import prepare_notebook
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.runs.reattach import find_previous_run
@@ -25,7 +25,6 @@ def lk_run_notebook(options: NotebookRunOptions, shell: InteractiveShell) -> Non
         %lk_run_notebook train.ipynb --gpu A100 -p lr=0.1 -p epochs=3
         %lk_run_notebook train.ipynb --gpu A100 -r torch -o runs/first.ipynb --attach auto
     """
-    check_name(options.save)
     session = current()
     package = prepare_notebook(session, options)
     if options.attach == "auto" and not options.dry_run and (run := find_previous_run(session, package)):

@@ -257,8 +257,6 @@ def _check(options: CreateVmOptions) -> None:
         raise UsageError("%lk_vm create takes --new-volume or --volume, not both. Nothing was sent.")
     if options.move and not options.volume:
         raise UsageError("%lk_vm create: --move needs --volume. Nothing was sent.")
-    if options.save and not options.save.isidentifier():
-        raise UsageError(f"--save takes a variable name, got '{options.save}'.")
 
 
 def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str]) -> Table:

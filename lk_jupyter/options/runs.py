@@ -50,12 +50,6 @@ def check_model(model: type[M], values: dict[str, Any]) -> M:
         raise UsageError(f"{first['loc'][0]} {in_words(first)}, got {str(first['input'])!r}.") from None
 
 
-def check_name(name: str | None) -> None:
-    """Refuse what cannot be the name of a variable. Raises UsageError."""
-    if name is not None and not name.isidentifier():
-        raise UsageError(f"--save takes a variable name, got '{name}'.")
-
-
 #: Old name of an option → its name.
 RENAMED = {
     "plan": "dry_run",

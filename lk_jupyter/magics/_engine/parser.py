@@ -79,7 +79,12 @@ class Magic:
         found, unknown = self.parser.parse_known_args(list(map(self._current, split(line))))
         if unknown:
             raise UsageError(self._not_understood(unknown))
-        return check(self.model, {name: self._value(name, value) for name, value in vars(found).items()})
+        options = check(self.model, {name: self._value(name, value) for name, value in vars(found).items()})
+        variable = getattr(options, "save", None)
+        if variable is not None and not variable.isidentifier():
+            flag = flags("save", self.model.model_fields["save"])[0]
+            raise UsageError(f"{flag} takes a variable name, got '{variable}'.")
+        return options
 
     def _current(self, word: str) -> str:
         """Return a word of the line with the present name of its option."""

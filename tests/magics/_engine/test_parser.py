@@ -157,6 +157,20 @@ def test_every_magic_is_where_its_row_says_and_of_that_kind(row):
     assert found.title == ("%%" if row.kind == "cell" else "%") + row.name
 
 
+@pytest.mark.parametrize(
+    ("magic", "line"),
+    [
+        ("lk_run", "--save a-b"),
+        ("lk_deploy", "local/echo --gpu A100 --save 1x"),
+        ("lk_load", "t.parquet --as ''"),
+        ("lk_batch", "df.review --model m --save df.answers"),
+    ],
+)
+def test_a_variable_that_python_could_not_name_is_refused_before_anything_is_done(magic, line):
+    with pytest.raises(UsageError, match=r"^--(save|as) takes a variable name, got '"):
+        magic_named(magic)(None, line)
+
+
 @pytest.mark.parametrize("row", MAGICS, ids=lambda row: row.name)
 def test_a_question_mark_shows_usage_and_options(shell, row):
     title = magic_named(row.name).title
