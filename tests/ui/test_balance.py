@@ -19,7 +19,7 @@ def cloud_in_use(make_cloud, home):
     with session.connect(cloud.base_url, cloud.api_key) as connected:
         connected.client.orgs.create(OrgCreate(name="The team", slug="team"))
         connected.run("import time; time.sleep(0.2)", gpu="H100").wait()
-        going = connected.run("import time; print('on', flush=True); time.sleep(300)", gpu="A100", timeout=300)
+        going = connected.run("import time; print('on', flush=True); time.sleep(600)", gpu="A100", timeout=600)
         next(iter(going.follow()))
         yield cloud
         going.abort()

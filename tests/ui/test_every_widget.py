@@ -48,7 +48,7 @@ for epoch in range(1, 41):
 while True:
     sum(range(10**5))
     time.sleep(0.1)'''
-run = session.run(code, gpu="A100", timeout=500)"""
+run = session.run(code, gpu="A100", timeout=600)"""
 OFTEN = "shown = {call}\nshown.every = 1000\nshown"
 CLEARED = "for more in (MachinePicker(), Balance()):\n    more.every = 300\n    display(more)"
 

@@ -5,9 +5,6 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-#: On a busy machine, Detach did nothing in two of four pages that others had left.
-pytestmark = pytest.mark.usefixtures("page_of_its_own")
-
 LAST = re.compile(r"last .* from .* to .* %")
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -19,8 +16,7 @@ code = '''import time
 print({hostile!r}, flush=True)
 for line in range(3000):
     print("line", line, flush=True)
-end = time.time() + 300
-while time.time() < end:
+while True:
     sum(range(10**5)); time.sleep(.05)'''
 run = lk_jupyter.connect().run(code, gpu="A100", timeout=600)"""
 
