@@ -220,7 +220,13 @@ def test_lines_are_read_and_written_as_text(storage):
         file.writelines(f"line {n} ü\n" for n in range(100_000))
     with storage.open("fo/text", "r") as file:
         lines = file.read().splitlines()
+        assert file.encoding == "utf-8"  # whatever this machine's is
     assert (len(lines), lines[99_999]) == (100_000, "line 99999 ü")
+    with storage.open("fo/latin", "w", encoding="latin-1") as file:
+        file.write("ü")
+    assert storage.get_bytes("fo/latin") == b"\xfc"
+    with storage.open("fo/latin", "r", encoding="latin-1") as file:
+        assert file.read() == "ü"
 
 
 def test_a_file_whose_block_fails_is_not_there(storage):

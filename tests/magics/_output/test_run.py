@@ -1,11 +1,13 @@
-"""lk_jupyter.magics._output.run: the receipt of a run."""
+"""lk_jupyter.magics._output.run: the receipt of a run, and what its companions hear."""
 
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 
 from lk_jupyter.api.execution import ExecutionRecord
-from lk_jupyter.magics._output.run import receipt
+from lk_jupyter.magics._output.run import RunDisplay, receipt
+from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 
 
 @pytest.mark.parametrize(("waited", "took"), [(2, "10.0 s"), (90, "waited 1 min 30 s, ran 10.0 s")])
@@ -20,3 +22,23 @@ def test_a_receipt_says_how_long_the_run_waited_where_that_was_long(waited, took
         end_time=start + timedelta(seconds=10),
     )
     assert receipt(record, None).facts[:1] == [took]
+
+
+def test_companions_hear_all_that_the_run_wrote_before_they_are_asked_at_its_end():
+    class Listener(RunObserver):
+        heard = ""
+
+        def tick(self, run, seconds, text):
+            self.heard += text
+            return []
+
+        def ended(self, run, record):
+            return [self.heard]
+
+    view = RunDisplay(None, None, company=ObserverGroup([Listener()]))
+    view._run = SimpleNamespace(bundle=None, seen=lambda: None, withheld=0, lacks_output=False)
+    view.heard("one\n")
+    view._ask_company(1.0)
+    view.heard("last words\n")
+    _, notices = view._closing(ExecutionRecord(execution_id="x", status="completed"))
+    assert notices == ["one\nlast words\n"]
