@@ -86,16 +86,28 @@ def _as_bytes(database):
 
 def _fill_database(database, content):
     """Let a database in memory hold these bytes; after ``deserialize``, rows that wait would crash Python."""
-    sqlite3 = import_module("sqlite3")
     if database.in_transaction:
         database.rollback()
+    with _opened(content) as copy:
+        database.execute("PRAGMA page_size = {}".format(*copy.execute("PRAGMA page_size").fetchone()))
+        _copy(copy, database)
+
+
+@contextmanager
+def _opened(content):
+    """Connect to a database with these bytes, for a ``with`` block."""
+    connect = import_module("sqlite3").connect
+    with closing(connect(":memory:")) as copy:
+        if hasattr(copy, "deserialize"):  # since Python 3.11
+            copy.deserialize(content)
+            yield copy
+            return
     with TemporaryDirectory() as folder:
         path = os.path.join(folder, "rows")
         with open(path, "wb") as file:
             file.write(content)
-        with closing(sqlite3.connect(path)) as copy:
-            database.execute("PRAGMA page_size = {}".format(*copy.execute("PRAGMA page_size").fetchone()))
-            _copy(copy, database)
+        with closing(connect(path)) as copy:
+            yield copy
 
 
 def _copy(database, to):
