@@ -104,7 +104,7 @@ class DockerExecutionRequest(_Container):
 class DockerComposeExecutionRequest(_Container):
     """A stack of containers to run."""
 
-    compose_file_code: str = Field(description="Text of the compose file.")
+    compose_file_code: str = Field(repr=False, description="Text of the compose file.")
     enable_s3_mount: bool = Field(default=False, description="Mount the account's bucket at /mnt/s3 in each service.")
 
 

@@ -1,10 +1,14 @@
+import importlib
+import pkgutil
+import re
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
 from pydantic import TypeAdapter
 
-from lk_jupyter.api._models import Credits, DecimalString, OffsetPage, Page, Texts, Timestamp
+from lk_jupyter import api
+from lk_jupyter.api._models import Credits, DecimalString, Model, OffsetPage, Page, Texts, Timestamp
 from lk_jupyter.api.billing import ExecutionHistory
 from lk_jupyter.api.execution import ExecutionRecord, Metadata
 from lk_jupyter.api.inference import Deployment, DeploymentState
@@ -109,3 +113,22 @@ def test_a_page_made_by_hand_knows_no_following_one():
 @pytest.mark.parametrize("kind", [Deployment, DeploymentState])
 def test_the_id_of_a_deployment_may_have_other_names_and_be_a_number(kind, name):
     assert kind.model_validate({name: 7}).deployment_id == "7"
+
+
+#: Fields that hold a secret, or text in which people write one.
+SECRET = re.compile(
+    r"\w+\.(\w*password|secret|\w+_token|api_key|plaintext_key|secret_key|aws_\w*key\w*|backup_codes|qr_code\w*)"
+    r"|\w+\.(streaming_url|docker_run_(cmd|env)|compose_file_code)|EnvironmentVariable\w*\.value|(Mfa|Voucher)\w+\.code"
+)
+
+
+def test_no_model_shows_a_secret_in_its_repr():
+    for module in pkgutil.iter_modules(api.__path__, f"{api.__name__}."):
+        importlib.import_module(module.name)
+    models = [Model]
+    for model in models:
+        models += model.__subclasses__()
+    fields = {f"{model.__name__}.{name}": field.repr for model in models for name, field in model.model_fields.items()}
+    secret = {name: shown for name, shown in fields.items() if SECRET.fullmatch(name)}
+    assert len(secret) > 30
+    assert [name for name, shown in secret.items() if shown] == []
