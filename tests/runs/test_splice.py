@@ -116,6 +116,14 @@ def test_streams_that_a_replay_or_the_store_mixes_in_another_order_show_every_li
             assert sorted(text_of(log).splitlines()) == sorted((b"".join(OUT + ERR)).splitlines())
 
 
+def test_an_unfinished_line_is_finished_by_a_store_of_another_order(log):
+    came, whole = OUT[0] + ERR[0] + OUT[1][:3], b"".join(OUT + ERR)
+    shown = joined(log, [came], kept=whole, ordered=False)
+    assert shown.startswith(OUT[0] + ERR[0] + OUT[1])
+    assert sorted(shown.splitlines()) == sorted(whole.splitlines())
+    assert text_of(log) == shown
+
+
 def test_a_clipped_record_does_not_replace_what_was_streamed(log):
     assert joined(log, [WHOLE], kept=WHOLE[:20]) == WHOLE
     assert text_of(log) == WHOLE

@@ -2,8 +2,10 @@ import json
 import linecache
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -366,6 +368,9 @@ def test_an_open_file_goes_along_wherever_it_is_held(carried, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path / "work")
     with Path("part1.txt").open(encoding="utf-8") as file:
         assert carried("pass", {"held": [{"deep": [file]}]}) == {"part1.txt"}
+    with closing(sqlite3.connect("notes.db")) as base:
+        base.execute("create table t (a)")
+        assert carried("pass", {"held": [base]}) == {"notes.db"}
 
 
 def test_code_that_reads_pickles_gets_the_classes_and_functions_of_the_notebook():
