@@ -1,8 +1,13 @@
 """A cell on several machines and with several values, in a real kernel."""
 
 import re
+import threading
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
+
+from lk_jupyter.magics._fan_out import LanesView
 
 HANGS = "import time\nprint('at work', flush=True)\ntime.sleep(100)"
 
@@ -245,3 +250,15 @@ def test_a_syntax_error_is_shown_as_ipython_shows_it(kernel):
     shown = "\n".join(kernel.run("%%lk_run --sweep x=1,2\nx\ny = (").error["traceback"])
     assert "cell.py:3" in shown
     assert "SyntaxError" in shown
+
+
+@pytest.mark.parametrize("error", [None, OSError])
+def test_nobody_waits_for_runs_in_the_background_whose_end_was_shown_or_could_not_be(error):
+    def end():
+        if error:
+            raise error
+
+    view = SimpleNamespace(follow=lambda _: None, end=end, done=threading.Event())
+    with pytest.raises(error) if error else nullcontext():
+        LanesView._keep_showing(view)
+    assert view.done.is_set()
