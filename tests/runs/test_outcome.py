@@ -1,11 +1,11 @@
-"""lk_jupyter.runs.outcome: what a run printed."""
+"""lk_jupyter.runs.outcome: what a run printed, and why it failed."""
 
 import pytest
 
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.remote import _lk_run
-from lk_jupyter.runs.outcome import result_of
+from lk_jupyter.runs.outcome import failure_of, result_of
 
 
 @pytest.mark.parametrize("stderr", [None, "", "at the end\n"])
@@ -23,3 +23,11 @@ def test_what_was_moved_from_stderr_to_its_place_in_stdout_is_stderr_in_the_resu
         )
     )
     assert (result.stdout, result.stderr) == ("one\ntwo\n", "warned\n" + (stderr or ""))
+
+
+@pytest.mark.parametrize("log", [None, "Collecting x\nERROR: No matching distribution found for x\n"])
+def test_requirements_that_cannot_be_installed_are_named_in_the_words_of_the_installer(log):
+    record = ExecutionRecord(execution_id="x", status="failed", install_return_code=1, install_log=log)
+    said = str(failure_of(record))
+    assert "couldn't install its requirements:\n" + (log or "") in said
+    assert said.endswith("Correct -r, then run again.")

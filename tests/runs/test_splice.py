@@ -145,6 +145,10 @@ def test_newlines_that_a_worker_adds_do_not_count_as_lines(log):
     assert text_of(log) == WHOLE
 
 
+def test_equal_lines_keep_their_order_though_empty_ones_differ(log):
+    assert joined(log, [b"\ntick\n"], kept=b"tick\nbetween\ntick\n") == b"\ntick\nbetween\ntick\n"
+
+
 TICKS = b"tick\n" * 30
 
 
