@@ -435,7 +435,7 @@ def _change_instance(value, state, items, pairs, chain=None):
     if pairs is not None:  # before the attributes: a dict may be its own
         value.clear()
         value.update(pairs)
-    set_state(value, state, clears=pairs is None or vars(value) is not value)
+    set_state(value, state, clears=pairs is None or not _has_dict(value) or vars(value) is not value)
     if chain is not None:
         fill_error(value, (None, chain))
 
@@ -444,9 +444,15 @@ def set_state(value, state, *, clears=True):
     """Let an instance hold this, without asking it for what it has: its class may answer as it likes."""
     has_own = hasattr(type(value), "__dict__") and _has_dict(value)
     if hasattr(type(value), "__setstate__") and state is not None:
+        before = dict(value.__dict__) if has_own and clears else {}
         if has_own and clears:
             value.__dict__.clear()
-        value.__setstate__(state)
+        try:
+            value.__setstate__(state)
+        except BaseException:
+            if before:
+                value.__dict__.update(before)
+            raise
         return
     if state is value:  # a dict that is the dict of its own attributes
         object.__setattr__(value, "__dict__", value)

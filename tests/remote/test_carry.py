@@ -974,6 +974,21 @@ def test_a_database_that_a_cursor_reads_is_not_changed_under_it(notebook):
     assert notebook["reading"].fetchall() == [(2,)]
 
 
+def test_an_object_that_refuses_what_the_run_made_of_it_is_named_and_keeps_what_it_has(notebook):
+    exec(
+        "class Small:\n    def __init__(self): self.n = 1\n    def __getstate__(self): return dict(vars(self))\n"
+        "    def __setstate__(self, state):\n        if state['n'] > 1: raise ValueError\n"
+        "        vars(self).update(state)\nsmall = Small()",
+        notebook,
+    )
+    there = There(notebook, ["small"])
+    there.names["small"].n = 2
+    state = there.back(notebook)
+    assert (state.changed, notebook["small"].n) == ({}, 1)
+    words = "small is as it was before the run: it refuses what the run made of it (ValueError)"
+    assert state.missing == {"small": words}
+
+
 def test_locks_and_what_is_made_of_them_travel_while_nobody_holds_them(notebook):
     exec(
         "import queue, threading\nfrom concurrent.futures import ThreadPoolExecutor\n"

@@ -10,6 +10,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -300,23 +301,35 @@ def applied(arriving: Any, origin: Origin) -> ChangedState:
             else:
                 state.torn[entry["of"]] = None
             continue
-        try:
-            if entry["k"] == "leaf":
-                _lk_carry.change_leaf(old, value)
-            else:
-                _lk_carry.change(old, value)
-        except _lk_carry.Refused as reason:
+        if reason := _change(state, old, entry, value, partial(_new_of, old, entry, value, inside, generators)):
             state.missing[entry["of"]] = f"{entry['of']} {reason}"
             continue
-        except Exception:  # noqa: BLE001 (an object may refuse whatever it likes)
-            state.replaced.append((old, _new_of(old, entry, value, inside, generators)))
         if entry["of"] in origin.values:
             state.changed[entry["of"]] = origin.values[entry["of"]]
     for old, new in state.replaced:
         state.changed = {name: new if value is old else value for name, value in state.changed.items()}
     missing = {**listed["refused"], **arriving.refused}  # a widget that did not come has its picture
-    state.missing = {name: why for name, why in missing.items() if not name.startswith(_lk_carry.SHOWN)}
+    state.missing.update((name, why) for name, why in missing.items() if not name.startswith(_lk_carry.SHOWN))
     return state
+
+
+def _change(state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any, another: Callable[[], Any]) -> str:
+    """Let an object hold what the run made of it, or another one in its place; return why neither can be."""
+    from lk_jupyter.remote import _lk_carry  # noqa: PLC0415 (imports cloudpickle)
+
+    try:
+        if entry["k"] == "leaf":
+            _lk_carry.change_leaf(old, value)
+        else:
+            _lk_carry.change(old, value)
+    except _lk_carry.Refused as reason:
+        return str(reason)
+    except Exception as error:  # noqa: BLE001 (an object may refuse whatever it likes)
+        new = another()
+        if new is old:
+            return f"is as it was before the run: it refuses what the run made of it ({type(error).__name__})"
+        state.replaced.append((old, new))
+    return ""
 
 
 def _changed_here(origin: Origin, tokens: set[Any]) -> set[Any]:
@@ -344,7 +357,7 @@ def _new_of(old: Any, entry: Mapping[str, Any], value: Any, inside: dict[int, An
 
 
 def _copied(old: Any, holds: Any) -> Any:
-    """Return another object of this kind that holds this; the same where there is no copy of one, such as a cell."""
+    """Return another object of this kind that holds this; the same where there is no copy of one."""
     from lk_jupyter.remote import _lk_carry, _lk_databases  # noqa: PLC0415 (imports cloudpickle)
 
     try:
