@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -134,6 +135,25 @@ def test_an_abort_that_is_on_its_way_is_not_sent_twice(client, server):
     cloud.state = "aborted"
     until(lambda: (client, RUN) not in abort._aborts)
     assert cloud.aborts == 1
+
+
+def test_python_ends_only_once_the_server_has_heard_of_the_abort(client, server):
+    cloud, go_on = Cloud(ODD["a message"]), threading.Event()
+
+    def slow(request):
+        assert "/abort/" not in request.path or go_on.wait(PATIENCE)
+        return cloud(request)
+
+    server.handler = slow
+    sent = abort_soon(client, RUN)
+    end = threading.Thread(target=abort._arrive)
+    end.start()
+    end.join(0.1)
+    assert end.is_alive()
+    go_on.set()
+    end.join(PATIENCE)
+    assert not end.is_alive()
+    assert sent.has_arrived
 
 
 def test_a_client_is_closed_once_its_aborts_have_come_to_their_ends(client, server, monkeypatch):

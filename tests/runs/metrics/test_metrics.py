@@ -51,6 +51,7 @@ def test_the_table_has_a_row_for_each_time_and_a_column_for_each_series_of_the_a
     assert frame.index[0] == START
     assert {str(kind) for kind in frame.dtypes} == {"float64"}
     assert frame.attrs["units"]["ram_used_gib"] == "GiB"
+    assert set(frame.attrs) == {"run", "hostname", "units"}
 
 
 def test_units_are_those_that_people_read():
