@@ -30,6 +30,7 @@ def test_the_bucket_is_used_by_the_api_alone(run_cell, here, monkeypatch):
     monkeypatch.setattr("builtins.input", answers("n"))
     assert "Nothing was deleted." in run_cell("%lk_bucket delete api/b.csv")
     assert "Deleted lk://api/b.csv." in run_cell("%lk_bucket delete api/b.csv --yes")
+    assert "b.csv" not in run_cell("%lk_bucket list api/")
     assert "Deleted lk://api/." in run_cell("%lk_bucket delete api/ --yes")
     assert "No files yet." in run_cell("%lk_bucket list api/")
 

@@ -166,18 +166,20 @@ def test_a_client_is_closed_once_its_aborts_have_come_to_their_ends(client, serv
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize("chosen", ["abort", None, "detach"])
+@pytest.mark.parametrize(("chosen", "again"), [("abort", False), (None, True), ("detach", False)])
 def test_an_interrupt_of_whoever_waits_for_a_run_aborts_it_unless_that_is_not_wanted(
-    client, server, monkeypatch, chosen
+    client, server, monkeypatch, chosen, again
 ):
     server.handler = cloud = Cloud(ODD["a message"])
     options = SimpleNamespace(on_interrupt=chosen)
     run = Run(SimpleNamespace(client=client), RUN, bundle=SimpleNamespace(options=options))
 
-    def interrupted(_timeout):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "wait_aside", interrupted)
+    if again:
+        monkeypatch.setattr(run, "_interrupted", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.wait()
     until(all_served)

@@ -1,10 +1,15 @@
 """The time that is left of a run's limit."""
 
-import pytest
+from decimal import Decimal
+from types import SimpleNamespace
 
+import pytest
+from localcloud.conftest import until
+
+from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
-from lk_jupyter.runs.observers.limits import Countdown
+from lk_jupyter.runs.observers.limits import Countdown, MaxCost
 from lk_jupyter.runs.package.checkpoint import told
 
 
@@ -58,3 +63,18 @@ def test_sizes_are_told_in_units_that_fit(count, words):
 def test_a_run_whose_limit_nobody_knows_is_not_counted_down():
     assert Countdown(None).tick("run", 5, "") == []
     assert Countdown(None).notices == ()
+
+
+@pytest.mark.parametrize("seconds", [8.45, 8.6])
+def test_a_run_is_stopped_once_just_before_it_has_cost_what_it_may(seconds):
+    aborts = []
+    run = SimpleNamespace(short_id="x", stopped_because=None, abort_soon=lambda: aborts.append(1))
+    limit = MaxCost(MachineType(hardware_profile="gpu.a100", price_per_hour=3600), Decimal(10))
+    limit.tick(run, None, "")
+    limit.tick(run, 6.0, "")
+    assert aborts == []
+    limit.tick(run, seconds, "")
+    until(lambda: aborts)
+    limit.tick(run, 8.9, "")
+    assert aborts == [1]
+    assert run.stopped_because.startswith("it had cost about 8.50 credits of --max-cost 10, ")
