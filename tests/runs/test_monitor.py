@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from lk_jupyter.api._events import Finished
+from lk_jupyter.protocol.frames import Splitter
 from lk_jupyter.runs import monitor as module
 from lk_jupyter.runs.monitor import RunMonitor
 
@@ -72,3 +73,12 @@ def test_text_says_that_a_run_runs_unless_an_earlier_look_has_kept_it(tmp_path, 
     monitor._read()
     assert monitor.error is None
     assert monitor.state == (before if recalls else "running")
+
+
+def test_text_that_only_begins_like_a_frame_is_shown_at_the_end(tmp_path):
+    events = iter([SimpleNamespace(content="one\n\x1b]7411;"), Finished(0)])
+    monitor = monitor_of(SimpleNamespace(events=lambda: events, recalls=False, lost=False), tmp_path)
+    monitor.run.nonce = "5f2c9f0e8d7b4a61"
+    monitor._splitter = Splitter(monitor.run.nonce)
+    monitor._read()
+    assert monitor.take() == "one\n\x1b]7411;"
