@@ -13,8 +13,9 @@ import re
 import socket
 import ssl
 import time
+from asyncio import to_thread
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
@@ -479,6 +480,16 @@ class _Bearer(httpx.Auth):
         response = yield request
         if response.status_code == 401 and self._tokens.renewable:
             request.headers["Authorization"] = f"Bearer {self._tokens.renewed(token).get_secret_value()}"
+            yield request
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Do the same in the event loop of a Jupyter server, which does not wait while a token is renewed."""
+        token = await to_thread(self._tokens.usable)
+        request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+        response = yield request
+        if response.status_code == 401 and self._tokens.renewable:
+            renewed = await to_thread(self._tokens.renewed, token)
+            request.headers["Authorization"] = f"Bearer {renewed.get_secret_value()}"
             yield request
 
 
