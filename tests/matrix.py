@@ -106,8 +106,8 @@ def _tried(cell: Cell, sets: tuple[tuple[str, ...], ...]) -> str:
     runner, env = python, {**os.environ, "LK_EXAMPLES": "5"}
     if not cell.extra:  # its tests come from here, and start its Python
         runner, env = Path(sys.executable), {**env, "LK_BARE_PYTHON": str(python)}
-    # The oldest of one package warn of the newest of the next: those are no warnings of ours.
-    quiet = ("-W", "ignore::DeprecationWarning") if cell.oldest else ()
+    # The oldest of one package warn of the newest of the next, and Python of their code: no warnings of ours.
+    quiet = ("-W", "ignore::DeprecationWarning", "-W", "ignore::SyntaxWarning") if cell.oldest else ()
     command = [runner, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider", *quiet]
     command += ["-m", "not nightly"]  # of two, the last counts
     code, ends = 0, []

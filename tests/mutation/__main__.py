@@ -30,7 +30,8 @@ OUT = ROOT / ".out" / "mutation"
 MAP = OUT / "map.json"
 REPORT = OUT / "report.json"
 ROOMS = ("account", "api", "journal", "machines", "magics", "protocol", "runs", "storage", "vms")
-TESTS = tuple(f"tests/{room}" for room in (*ROOMS, "widgets") if (ROOT / "tests" / room).is_dir())
+#: The rooms' own tests, and those of others that see them in many ways.
+TESTS = (*ROOMS, "widgets", "serverext", "test_operations.py", "test_session.py", "test_stand_in.py")
 BUILT = ("lk_jupyter/labextension", "lk_jupyter/widgets/static")
 #: A mutant is tried on tests that took this long together, and killed after some times as long: a loop has no end.
 MOST_SECONDS = 30.0
@@ -116,7 +117,8 @@ def _environment(tree: Path) -> dict[str, str]:
 
 def _write_map(tree: Path) -> None:
     """Write down which tests run which line, of the sources as they are now."""
-    command = [sys.executable, "-m", "pytest", "-p", "mutation.coverage_map", "-q", "-p", "no:cacheprovider", *TESTS]
+    command = [sys.executable, "-m", "pytest", "-p", "mutation.coverage_map", "-q", "-p", "no:cacheprovider"]
+    command += [place for place in (f"tests/{name}" for name in TESTS) if (tree / place).exists()]
     env = {**_environment(tree), "LK_COVERAGE_MAP": str(MAP)}
     MAP.unlink(missing_ok=True)
     with (OUT / "map.log").open("w") as log:
