@@ -59,7 +59,6 @@ guide:
 	.out/demo-alone/bin/python tests/books.py --check
 
 test: $(VENV)/dev.stamp $(VENV)/browser.stamp
-	@$(NPM) test --silent
 	@$(BIN)/python tests/ui/browser.py
 	@$(BIN)/python tests/ui/beside.py
 	$(PYTEST) $(if $(LK_NIGHTLY),,-m "not nightly") $(if $(ROOM),tests/$(ROOM))

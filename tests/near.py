@@ -19,6 +19,8 @@ def mirrored(path: Path, root: Path = ROOT) -> list[Path]:
     tests, (top, *packages) = root / "tests", path.parent.parts or ("",)
     if top == "tests":
         return [root / path] if path.name.startswith("test_") else [tests.joinpath(*packages)][: len(packages)]
+    if top == "labextension":
+        return [tests / "test_labextension.py"]
     if top != "lk_jupyter" or path.suffix != ".py":
         return []
     for each in (path.stem, *reversed(packages[1:])):

@@ -26,7 +26,7 @@ def tree(tmp_path):
         ("tests/runs/log/test_log.py", ["runs/log/test_log.py"]),
         ("tests/runs/conftest.py", ["runs"]),
         ("tests/books.py", []),
-        ("labextension/src/index.ts", []),
+        ("labextension/src/index.ts", ["test_labextension.py"]),
         ("README.md", []),
     ],
 )
