@@ -754,7 +754,8 @@ class Writer(cloudpickle.Pickler):
         if reason:
             raise Refused(reason if value is self._root else "holds what " + reason)
         self._needs(kind, value)
-        made = self._query(value) if kind.__name__ == "LazyFrame" else super().reducer_override(value)
+        is_query = kind.__name__ == "LazyFrame" and str(kind.__module__).startswith("polars.")
+        made = self._query(value) if is_query else super().reducer_override(value)
         is_made = made is not NotImplemented and made[0] is cloudpickle.cloudpickle._make_skeleton_class
         if is_made and "__slots__" in vars(value) and not issubclass(value, tuple):
             made[1][3]["__slots__"] = vars(value)["__slots__"]

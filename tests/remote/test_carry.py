@@ -1323,6 +1323,11 @@ def test_files_that_values_name_anywhere_are_found(tmp_path, monkeypatch):
     assert pack_state(["settings", "query"], here, [], LIMIT).named_files == {"notes.txt", *tables}
 
 
+def test_a_class_of_the_notebook_may_have_the_name_of_one_of_polars(notebook):
+    exec("class LazyFrame:\n    def __reduce__(self): return LazyFrame, ()\nlazy = LazyFrame()", notebook)
+    assert type(There(notebook, ["lazy"]).names["lazy"]).__name__ == "LazyFrame"
+
+
 def test_an_open_file_of_the_folder_travels_with_the_place_in_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("x.txt").write_text("abcdef")
