@@ -6,7 +6,7 @@ import http.client
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from obstore.store import S3Store
 from patience import PATIENCE
+
+from lk_jupyter.localcloud.buckets import seaweedfs
 
 PART = 5 * 1024 * 1024
 
@@ -364,3 +366,23 @@ def _is_open(endpoint):
     except OSError:
         return False
     return True
+
+
+def test_a_server_that_took_the_port_meanwhile_is_not_taken_for_ours(tmp_path, monkeypatch):
+    free, tried = seaweedfs._free_ports, []
+
+    def chosen(count):
+        ports = free(count)
+        if not tried:
+            ports[seaweedfs._PORTS.index("s3.port")] = urlsplit(first.server().endpoint).port
+        tried.append(ports)
+        return ports
+
+    with (
+        closing(seaweedfs.Weed(tmp_path / "first", 3600)) as first,
+        closing(seaweedfs.Weed(tmp_path / "second", 3600)) as second,
+    ):
+        first.server()
+        monkeypatch.setattr(seaweedfs, "_free_ports", chosen)
+        assert seaweedfs.ask(second.server(), "s3", "GET", "/", "")[0] == http.client.OK
+    assert len(tried) > 1

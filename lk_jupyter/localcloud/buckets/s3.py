@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from fastapi import HTTPException
 
-from lk_jupyter.localcloud.buckets.seaweedfs import REGION, ROLE, Server, Weed
+from lk_jupyter.localcloud.buckets.seaweedfs import REGION, ROLE, Server, Weed, ask
 
 if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta
@@ -229,21 +229,3 @@ def _assume_role(server: Server, policy: str) -> dict[str, str]:
 def _said(body: str, name: str) -> str:
     found = re.search(f"<{name}>(.*?)</{name}>", body)
     return found[1] if found else ""
-
-
-def ask(server: Server, service: str, method: str, path: str, body: str) -> tuple[int, str]:
-    """Send what the library for objects has no word for, signed; return status and body."""
-    from botocore.auth import S3SigV4Auth, SigV4Auth  # noqa: PLC0415
-    from botocore.awsrequest import AWSRequest  # noqa: PLC0415
-    from botocore.credentials import Credentials  # noqa: PLC0415
-
-    request = AWSRequest(method, server.endpoint + path, {"Content-Type": "application/x-www-form-urlencoded"}, body)
-    sign = S3SigV4Auth if service == "s3" else SigV4Auth
-    sign(Credentials(server.access_key, server.secret_key), service, REGION).add_auth(request)
-    connection = http.client.HTTPConnection(server.endpoint.removeprefix("http://"), timeout=30)
-    try:
-        connection.request(method, path, body, dict(request.headers.items()))
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
