@@ -57,8 +57,11 @@ def without_network_changes(program: str, folder: Path) -> str:
 def _become(program: str, arguments: list[str]) -> None:
     """Become a program that can open no socket of netlink: a filter of the kernel refuses it, here and in children."""
     load, jump, end, allowed, refused = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050000 | errno.EAFNOSUPPORT
-    steps = ((load, 0, 0, 0), (jump, 0, 3, SOCKET), (load, 0, 0, 16), (jump, 0, 1, NETLINK), (end, 0, 0, refused))
-    steps = (*steps, (end, 0, 0, allowed))
+    steps = (
+        *((load, 0, 0, 0), (jump, 0, 3, SOCKET)),  # another system call is allowed
+        *((load, 0, 0, 16), (jump, 0, 1, NETLINK)),  # so is another kind of socket
+        *((end, 0, 0, refused), (end, 0, 0, allowed)),
+    )
     rules = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
     control = ctypes.CDLL(None).prctl
     control(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS, without which only root may filter

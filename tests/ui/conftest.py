@@ -106,16 +106,15 @@ def page(chromium: BrowserContext, kept_pages: dict[Page, str], forgiven: tuple[
     def on_unanswered(asked):
         print("unanswered:", asked.failure, asked.url)  # shown if the test fails
 
-    page.on("pageerror", on_fault)
-    page.on("console", on_console)
-    page.on("requestfailed", on_unanswered)
+    listeners = {"pageerror": on_fault, "console": on_console, "requestfailed": on_unanswered}
+    for event, listener in listeners.items():
+        page.on(event, listener)
     yield page
     missing = [words for words in said if "exist in shared scope" in words]
     ours = [fault for fault in faults if not fault.message.removeprefix("Error: ").startswith(forgiven)]
     if page in kept_pages and not missing and not ours:
-        page.remove_listener("pageerror", on_fault)
-        page.remove_listener("console", on_console)
-        page.remove_listener("requestfailed", on_unanswered)
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
     else:
         kept_pages.pop(page, None)
         page.close()

@@ -69,7 +69,7 @@ class BucketStorage:
 
     def is_there(self, org_id: str) -> bool:
         """Whether the bucket of an organization was made."""
-        return ask(self._weed.server(), "s3", "HEAD", f"/{_name(org_id)}", "")[0] == http.client.OK
+        return ask(self._weed.server(), "HEAD", f"/{_name(org_id)}")[0] == http.client.OK
 
     def _issue(self, name: str, *, creating: bool = False) -> dict[str, Any]:
         server = self._weed.server()
@@ -211,7 +211,7 @@ def _policy(bucket: str, *, creating: bool) -> str:
 def make_bucket(server: Server, name: str) -> None:
     """Make a bucket; a server that answers already may need a moment more until it can."""
     deadline = time.monotonic() + _READY_SECONDS
-    while (answer := ask(server, "s3", "PUT", f"/{name}", ""))[0] not in {200, 409}:
+    while (answer := ask(server, "PUT", f"/{name}"))[0] not in {200, 409}:
         status, body = answer
         if time.monotonic() > deadline or (status < 500 and status != http.client.NOT_FOUND):
             raise HTTPException(503, f"The storage could not make a bucket: {_said(body, 'Message') or status}")
@@ -220,7 +220,7 @@ def make_bucket(server: Server, name: str) -> None:
 
 def _assume_role(server: Server, policy: str) -> dict[str, str]:
     wanted = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": ROLE, "RoleSessionName": "storage"}
-    status, body = ask(server, "sts", "POST", "/", urlencode({**wanted, "Policy": policy}))
+    status, body = ask(server, "POST", "/", urlencode({**wanted, "Policy": policy}))
     if status != http.client.OK:
         raise HTTPException(503, f"The storage gave no credentials: {_said(body, 'Message') or status}")
     return {name: _said(body, name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")}

@@ -314,23 +314,23 @@ def _free_ports(count: int) -> list[int]:
 def _answers(server: Server) -> bool:
     """Whether this server answers, and not another program that took its port meanwhile and does not know the key."""
     try:
-        return ask(server, "s3", "GET", "/", "")[0] == http.client.OK
+        return ask(server, "GET", "/", seconds=2)[0] == http.client.OK
     except (OSError, http.client.HTTPException):
         return False
 
 
-def ask(server: Server, service: str, method: str, path: str, body: str) -> tuple[int, str]:
-    """Send what the library for objects has no word for, signed; return status and body."""
+def ask(server: Server, method: str, path: str, form: str = "", seconds: float = 30) -> tuple[int, str]:
+    """Send what the library for objects has no word for, signed: a form to STS, or to S3; return status and body."""
     from botocore.auth import S3SigV4Auth, SigV4Auth  # noqa: PLC0415
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
     from botocore.credentials import Credentials  # noqa: PLC0415
 
-    request = AWSRequest(method, server.endpoint + path, {"Content-Type": "application/x-www-form-urlencoded"}, body)
-    sign = S3SigV4Auth if service == "s3" else SigV4Auth
+    request = AWSRequest(method, server.endpoint + path, {"Content-Type": "application/x-www-form-urlencoded"}, form)
+    sign, service = (SigV4Auth, "sts") if form else (S3SigV4Auth, "s3")
     sign(Credentials(server.access_key, server.secret_key), service, REGION).add_auth(request)
-    connection = http.client.HTTPConnection(server.endpoint.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(server.endpoint.removeprefix("http://"), timeout=seconds)
     try:
-        connection.request(method, path, body, dict(request.headers.items()))
+        connection.request(method, path, form, dict(request.headers.items()))
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
     finally:

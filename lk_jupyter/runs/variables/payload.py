@@ -245,8 +245,8 @@ def pack_state(  # noqa: PLR0913, PLR0917 (each is another choice)
     )
     tokens = {**departing.writer.tokens(), **there.values}
     origin = Origin(tokens, values, {name: id(value) for name, value in namespace.items()})
-    modules, named = frozenset(departing.writer.modules), _files_in(departing.writer.named)
-    files = frozenset(islice(named, _MOST_FILES))
+    modules = frozenset(departing.writer.modules)
+    files = frozenset(islice(_files_in(departing.writer.named), _MOST_FILES))
     return VariablePayload(tuple(sent), tuple(outputs), tuple(blobs), modules, files, settings, origin)
 
 
