@@ -143,7 +143,7 @@ def compile_share(config):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session):
-    """Keep what collecting makes out of all searches for garbage: it stays, and each shell of IPython ends with one."""
+    """Keep what collecting makes out of all searches for garbage, which each shell of IPython ends with; search less."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         compile_share(session.config)
     gc.disable()
@@ -151,6 +151,7 @@ def pytest_collection(session):
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000)
         gc.enable()
 
 
