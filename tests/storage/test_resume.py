@@ -130,6 +130,18 @@ def test_a_download_begins_anew_when_the_object_has_changed_meanwhile(start, wat
     assert not list(tmp_path.glob(".lk-*"))
 
 
+def test_what_is_left_of_an_object_that_is_gone_is_cleared_up_by_the_next_sync(start, watched, tmp_path):
+    back = tmp_path / "back"
+    back.mkdir()
+    watched.put(CONTENT, "rs/sync-gone/here.bin")
+    start("get", back / "here.bin", "rs/sync-gone/here.bin", 9 * EIGHTH)
+    assert list(back.glob(".lk-*"))
+    watched.remove("rs/sync-gone/here.bin")
+    watched.put(b"other", "rs/sync-gone/other.txt")
+    watched.sync("lk://rs/sync-gone", back)
+    assert [path.name for path in back.iterdir()] == ["other.txt"]
+
+
 def test_an_upload_begins_anew_when_the_file_has_changed_meanwhile(start, watched, big, uploads):
     start("put", big, "rs/edited", 9 * EIGHTH)
     assert uploads() == ["rs/edited"]
