@@ -15,6 +15,8 @@ from lk_jupyter.magics._output.interrupt import _had_ended
 
 SLEEPER = "%%lk_run --timeout 600 --save run {options}\nimport time\nprint('on', flush=True); time.sleep(100)"
 
+#: For each line that it shows the kernel waits, unless that is over before it has begun: one line may not do.
+TALKER = "%%lk_run --timeout 600 --save run\nimport time\nwhile True: print('on', flush=True); time.sleep(0.1)"
 
 #: Interrupts the next cell when it has printed "on", where Condition.wait of CPython takes its lock back.
 WRONG_MOMENT = """
@@ -210,7 +212,7 @@ def test_ten_interrupts_at_once_while_the_start_is_on_its_way_abort_the_run(kern
 
 def test_an_interrupt_that_python_turns_into_another_error_stops_the_run(kernel, cloud):
     kernel.run(WRONG_MOMENT)
-    cell = kernel.run(SLEEPER.format(options=""))
+    cell = kernel.run(TALKER)
     assert cell.error["evalue"].startswith("The run was aborted: ")
     assert cloud.client.execution.status(kernel.value("run.execution_id").strip("'")).status == "aborted"
 
