@@ -143,7 +143,7 @@ def compile_share(config):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session):
-    """Keep what collecting makes out of all searches for garbage, which each shell of IPython ends with; search less."""
+    """Search for garbage less, and never in what collecting makes: it stays, and each IPython shell ends with one."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         compile_share(session.config)
     gc.disable()
