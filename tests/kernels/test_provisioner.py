@@ -7,6 +7,7 @@ import os
 
 import pytest
 from cloud_process import PROCESSES, forked, start_kernel
+from magics.kernels import wait_until_restarted
 from patience import PATIENCE
 
 import lk_jupyter
@@ -73,7 +74,7 @@ def test_it_is_used_interrupted_dies_is_restarted_and_shut_down_and_then_bills_n
     assert [still.execution_id for still in going_on()] == [run.execution_id]
     kernel.run("x = 1")
     kernel.manager.restart_kernel()
-    kernel.client.wait_for_ready(timeout=PATIENCE)
+    wait_until_restarted(kernel.client)
     assert "name 'x' is not defined" in kernel.run("x")
     assert [still.execution_id for still in going_on()] == [run.execution_id]
 
@@ -107,7 +108,7 @@ def test_a_machine_is_given_back_when_nothing_ran_for_a_while_as_is_the_new_one_
     assert shown.startswith("The machine was released after 0.05 minutes without work. Restart the kernel")
     assert going_on() == []
     kernel.manager.restart_kernel()
-    kernel.client.wait_for_ready(timeout=PATIENCE)
+    wait_until_restarted(kernel.client)
     ended = death_of(kernel)
     assert (ended["status"], ended["ename"]) == ("error", "KernelDied")
     until(lambda: not going_on())  # nobody goes on with that one

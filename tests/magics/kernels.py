@@ -4,7 +4,7 @@ import queue
 import sys
 import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 from cloud_process import forked_kernels
 from jupyter_client.manager import KernelManager
@@ -37,6 +37,22 @@ def running_kernel(env, folder):
         finally:
             client.stop_channels()
             manager.shutdown_kernel(now=True)
+
+
+def wait_until_restarted(client):
+    """Wait until a new kernel is ready, and what it shows arrives here.
+
+    Jupyter's own wait takes any output for one of the new kernel, so also the last of the old one.
+    """
+    client.wait_for_ready(timeout=PATIENCE)
+    asked, end = set(), time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        asked.add(client.kernel_info())
+        with suppress(queue.Empty):
+            while client.get_iopub_msg(timeout=1)["parent_header"].get("msg_id") not in asked:
+                pass
+            return
+    raise AssertionError("nothing that the new kernel shows arrives")
 
 
 class Cell:
@@ -118,13 +134,13 @@ class Kernel:
     def crash(self):
         """End the kernel as a crash does, and start another one in its place with the extension loaded."""
         self.manager.restart_kernel(now=True)
-        self.client.wait_for_ready(timeout=PATIENCE)
+        wait_until_restarted(self.client)
         return self.run("%load_ext lk_jupyter")
 
     def restart(self):
         """Restart the kernel as the button of a front end does, and load the extension again."""
         self.manager.restart_kernel(now=False)
-        self.client.wait_for_ready(timeout=PATIENCE)
+        wait_until_restarted(self.client)
         return self.run("%load_ext lk_jupyter")
 
     def texts_until(self, cell, last):
