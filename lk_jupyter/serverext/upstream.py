@@ -75,7 +75,7 @@ class Upstream:
         except httpx.RequestError as failure:
             raise lost(failure, url, endpoint) from None
         finally:
-            await response.aclose()
+            await asyncio.shield(response.aclose())  # cancelled in its middle, it would leave the stream open for ever
 
     async def json(self, endpoint: Endpoint, path: str, **request: Any) -> Any:
         """Return the JSON of an answer, without what a browser may not see. Raises RequestProblem."""
