@@ -159,11 +159,13 @@ def _hidden(kind: Any, seen: frozenset[Any]) -> frozenset[str]:
     if kind in seen:
         return frozenset()
     seen |= {kind}
+    if parts := get_args(kind):  # looked at first: on Python 3.10 list[str] is an instance of type
+        return frozenset().union(*(_hidden(part, seen) for part in parts))
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         fields = kind.model_fields
         own = frozenset(field.alias or name for name, field in fields.items() if not field.repr)
         return own.union(*(_hidden(field.annotation, seen) for field in fields.values()))
-    return frozenset().union(*(_hidden(part, seen) for part in get_args(kind)))
+    return frozenset()
 
 
 def without(content: Any, fields: frozenset[str]) -> Any:
