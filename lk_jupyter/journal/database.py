@@ -184,4 +184,5 @@ def _readable(path: Path, table: str) -> Iterator[sqlite3.Row]:
 
 
 def _is_damage(error: Exception) -> bool:
-    return isinstance(error, UnicodeDecodeError) or any(word in str(error) for word in _DAMAGE)
+    words = str(error)  # none on Python 3.10, where they quote what is no text
+    return isinstance(error, UnicodeDecodeError) or not words or any(word in words for word in _DAMAGE)
