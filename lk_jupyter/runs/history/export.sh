@@ -108,7 +108,8 @@ while [ "$$tries" -lt 600 ]; do
     sleep 1
 done
 call "$$api/execution/$$id" >"$$work/record"
-echo "$$state, $$(field billed <"$$work/record") credits" >&2
+billed=$$(field billed <"$$work/record" | LC_ALL=C awk '/[eE]/ { $$0 = sprintf("%.9f", $$0) } { print }')
+echo "$$state, $$billed credits" >&2
 case $$state in
     completed | success) exit 0 ;;
 esac

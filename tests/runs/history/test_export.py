@@ -1,6 +1,7 @@
 import re
 import shutil
 import subprocess
+from decimal import Decimal
 
 import pytest
 from patience import PATIENCE
@@ -52,6 +53,15 @@ def start(path, key, folder="/usr/bin:/bin"):
     return subprocess.run([shell, path], env=environment, capture_output=True, check=False, cwd="/", timeout=PATIENCE)
 
 
+def test_a_small_cost_is_said_in_digits(export, tmp_path):
+    _, path = export("pass")
+    reads = [line for line in path.read_text().splitlines() if line.startswith(("field()", "billed="))]
+    (tmp_path / "record").write_text('{"billed": 9.5614e-05}')
+    command = ["sh", "-c", "\n".join(["work=.", *reads, 'echo "$billed"'])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert done.stdout == b"0.000095614\n"
+
+
 @pytest.mark.parametrize("tools", [("dash", "mawk"), ("dash", "gawk"), ("bash", "mawk"), ("busybox", "busybox")])
 def test_the_script_does_the_run_again_and_prints_the_same(session, export, tmp_path, tools):
     if not all(map(shutil.which, tools)):
@@ -68,7 +78,8 @@ def test_the_script_does_the_run_again_and_prints_the_same(session, export, tmp_
     assert repeated.execution_id != run.execution_id
     assert repeated.record.hardware_profile == "gpu.a100"
     assert repeated.record.labels == ["exported"]
-    assert f"completed, {repeated.record.billed:f} credits" in ended.stderr.decode()
+    said = re.search(rb"completed, ([\d.]+) credits", ended.stderr)[1]
+    assert Decimal(said.decode()) == repeated.record.billed
 
 
 def test_the_script_holds_no_key_and_says_what_it_needs(session, export, cloud):
