@@ -195,7 +195,7 @@ def moment_of(text: str, now: datetime | None = None) -> datetime:
     if span := _SPAN.fullmatch(text.strip().lower()):
         return now - timedelta(**{_SPANS[span[2]]: int(span[1])})
     try:
-        return datetime.fromisoformat(text.strip()).astimezone()
+        return datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text.strip())).astimezone()  # Python 3.10 knows no Z
     except ValueError:
         raise UsageError(
             f"--since takes a duration or a date, got '{text}'. Examples: --since 7d, --since 2026-11-02"

@@ -150,6 +150,7 @@ def test_an_option_that_does_not_exist_is_refused(session):
         ("30M", NOW - timedelta(minutes=30)),
         ("2w", NOW - timedelta(weeks=2)),
         ("2026-06-01T10:00:00+00:00", NOW - timedelta(hours=26)),
+        ("2026-06-01T10:00:00Z", NOW - timedelta(hours=26)),
     ],
 )
 def test_a_time_is_a_span_or_a_date(text, moment):
