@@ -17,18 +17,17 @@ from lk_jupyter._extras import library
 from lk_jupyter.errors import LkError
 from lk_jupyter.localcloud.billing.catalogue import GPUS, PRICES
 from lk_jupyter.localcloud.options import MOST_CREDITS, MOST_SPEED, SWITCHES, CloudOptions
-from lk_jupyter.localcloud.runs.engine import PROGRAMS
 
 
 def main() -> int:
     """Start a cloud and serve until a signal ends it, or add a user; return the exit code."""
     accept_every_sign()
-    arguments = vars(_parser().parse_args())
-    data, port, email = arguments.pop("data"), arguments.pop("port"), arguments.pop("add_user")
-    arguments["strange"] = tuple(chain.from_iterable(arguments["strange"]))
-    data, options = data.expanduser().absolute(), CloudOptions(**arguments)
     try:
         library("uvicorn", "local", "The local cloud")
+        arguments = vars(_parser().parse_args())
+        data, port, email = arguments.pop("data"), arguments.pop("port"), arguments.pop("add_user")
+        arguments["strange"] = tuple(chain.from_iterable(arguments["strange"]))
+        data, options = data.expanduser().absolute(), CloudOptions(**arguments)
         _add_user(data, options, email) if email else _serve(data, port, options)
     except LkError as error:
         print(error, file=sys.stderr)  # noqa: T201
@@ -57,6 +56,8 @@ def _password(email: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from lk_jupyter.localcloud.runs.engine import PROGRAMS  # noqa: PLC0415 (it needs packages that may be missing)
+
     parser = argparse.ArgumentParser(
         prog="python -m lk_jupyter.localcloud",
         description="A cloud on this machine with the API of the real one. When it is ready it prints one JSON line\n"
