@@ -38,7 +38,7 @@ class StrictRoute(APIRoute):
             try:
                 return await handle(_StrictRequest(request.scope, request.receive))
             except AnyHTTPException as error:
-                if isinstance(error.__context__, MultiPartException):
+                if isinstance(error.__context__, (MultiPartException, ValueError)):  # or the parser's own, once
                     row = {"loc": ["body"], "msg": error.detail, "type": "form_invalid"}
                     raise HTTPException(422, [row]) from None
                 raise
