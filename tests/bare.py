@@ -62,7 +62,7 @@ class Hidden(PathFinder):
 def hide() -> None:
     """Put each package that only an extra brings out of reach."""
     kept = without_extras()
-    owners = metadata.packages_distributions()
+    owners = import_module("lk_jupyter.code.imports").providers()
     Hidden.names = frozenset(name for name, of in owners.items() if not kept & set(map(_plain, of)))
     sys.meta_path[sys.meta_path.index(PathFinder)] = Hidden
 

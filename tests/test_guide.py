@@ -16,6 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
 
 from lk_jupyter import widgets
+from lk_jupyter.code.imports import providers
 from lk_jupyter.magics._engine.registry import magic_named
 
 PATHS = [pytest.param(path, id=path.stem) for path in books.paths()]
@@ -106,9 +107,9 @@ def _imports(book):
 
 
 def test_what_the_notebooks_import_comes_with_the_packages_of_make_lab():
-    installed, providers = _closure("lk-jupyter[demo]"), metadata.packages_distributions()
+    installed = _closure("lk-jupyter[demo]")
     known = {*sys.stdlib_module_names, "lk_jupyter"}
-    known |= {module for module, names in providers.items() if installed & set(map(_plain, names))}
+    known |= {module for module, names in providers().items() if installed & set(map(_plain, names))}
     every = [*books.paths(), *books.TOLD]
     missing = {path.name: set(_imports(nbformat.read(path, as_version=4))) - known for path in every}
     assert {name: modules for name, modules in missing.items() if modules} == {}

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import time
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -166,6 +167,11 @@ def until(condition, seconds=PATIENCE):
         assert waited < seconds, "it did not come to pass"
         time.sleep(min(max(waited / 10, 0.01), 0.05 if waited < 2 else 0.1))  # with a fast clock a state may last 0.1 s
     return found
+
+
+def moment(text):
+    """Return the moment that a text of an answer names. Python 3.10 reads no Z."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 @pytest.fixture(name="until")

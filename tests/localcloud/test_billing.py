@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 
 import pytest
+from localcloud.conftest import moment
 
 A100_PER_HOUR = Decimal("1.59")
 NAP = "import time\ntime.sleep(0.2)"
 
 
 def seconds(record):
-    return (datetime.fromisoformat(record["end_time"]) - datetime.fromisoformat(record["start_time"])).total_seconds()
+    return (moment(record["end_time"]) - moment(record["start_time"])).total_seconds()
 
 
 def test_a_run_is_billed_by_its_seconds(api):

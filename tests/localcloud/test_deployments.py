@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from decimal import Decimal
 
 import httpx
 import pytest
+from localcloud.conftest import moment
 from upstream_stub import UpstreamStub
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -49,7 +49,7 @@ def used(api):
 
 
 def seconds(text):
-    return datetime.fromisoformat(text).timestamp()
+    return moment(text).timestamp()
 
 
 def test_a_replica_goes_through_its_states_and_the_deployment_with_it(api, until):

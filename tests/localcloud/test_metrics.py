@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import pytest
+from localcloud.conftest import moment
 
 BUSY = """
 import time
@@ -86,4 +85,4 @@ def test_a_composed_duration_is_read(api, busy):
 
 
 def seconds_between(start, end):
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    return (moment(end) - moment(start)).total_seconds()

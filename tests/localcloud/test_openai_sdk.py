@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib import import_module
 
+import httpx
 import pytest
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -104,9 +105,10 @@ def test_a_batch_is_worked_off(gateway, until, openai):
 
 
 def test_a_deployment_is_asked_through_the_proxy(sdk, cloud, gateway, until, openai):
-    made = gateway.post("/inference/create", body={"hf_model_id": "local/echo"}, cast_to=dict)["deployment_id"]
+    answer = gateway.post("/inference/create", body={"hf_model_id": "local/echo"}, cast_to=httpx.Response)
+    made = answer.json()["deployment_id"]
     with openai.OpenAI(base_url=f"{cloud.base_url}/iris/openai/v1", api_key=cloud.api_key, max_retries=0) as proxy:
         until(lambda: made in {model.id for model in proxy.models.list()})
         answer = proxy.chat.completions.create(model=made, messages=HELLO)
         assert answer.choices[0].message.content == ANSWER
-    gateway.delete("/inference/stop", body={"deployment_id": made}, cast_to=dict)
+    gateway.delete("/inference/stop", body={"deployment_id": made}, cast_to=httpx.Response)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from base64 import b64decode
+from importlib.metadata import version
 
 import pytest
 from patience import PATIENCE
@@ -247,7 +248,7 @@ def test_ipythons_syntax_works(run, code, text):
 
 def test_matplotlib_takes_a_backend_without_pictures_and_lists_all(run):
     done = run("%matplotlib --list\n%matplotlib agg\nimport matplotlib.pyplot as plt\nplt.plot([1])\nplt.get_backend()")
-    assert "Available matplotlib backends: ['agg'" in done.text
+    assert re.search(r"Available matplotlib backends: \[.*'agg'", done.text)
     assert [payload["data"] for payload in done.payloads()] == [{"text/plain": "'agg'"}]
 
 
@@ -358,9 +359,11 @@ def test_a_script_is_plain_unless_it_is_asked_for(tmp_path):
 
 def test_plotly_figures_come_as_its_own_renderer_shows_them_in_a_kernel(run):
     done = run("import plotly.graph_objects as go\nfigure = go.Figure(go.Scatter(y=[1, 2]))\nfigure.show()\nfigure")
-    for payload in done.payloads():
-        assert payload["data"]["application/vnd.plotly.v1+json"]["data"][0]["type"] == "scatter"
-        assert payload["data"].keys() == {"application/vnd.plotly.v1+json"}
+    kind = "application/vnd.plotly.v1+json"
+    shown = [payload["data"] for payload in done.payloads()]
+    assert [data[kind]["data"][0]["type"] for data in shown if kind in data] == ["scatter", "scatter"]
+    if not version("plotly").startswith("5."):  # which shows them as HTML too
+        assert [list(data) for data in shown] == [[kind], [kind]]
 
 
 def test_the_errors_of_a_group_are_all_told(run):
