@@ -15,6 +15,9 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.formparsers import MultiPartException
 
+#: What FastAPI says of a form where an older Starlette passes the parser's own error on.
+_UNREADABLE = "There was an error parsing the body"
+
 
 class _StrictRequest(Request):
     """A request whose body is refused when it could not be written as JSON again."""
@@ -38,7 +41,7 @@ class StrictRoute(APIRoute):
             try:
                 return await handle(_StrictRequest(request.scope, request.receive))
             except AnyHTTPException as error:
-                if isinstance(error.__context__, (MultiPartException, ValueError)):  # or the parser's own, once
+                if isinstance(error.__context__, MultiPartException) or error.detail == _UNREADABLE:
                     row = {"loc": ["body"], "msg": error.detail, "type": "form_invalid"}
                     raise HTTPException(422, [row]) from None
                 raise
