@@ -1,5 +1,6 @@
 """One Lab and one browser for all tests of this folder; a page and a notebook for each."""
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def pytest_itemcollected(item):
 def pytest_collection_modifyitems(items):
     """Run first, one after the other, the tests that leave a page of Lab to each other."""
     items.sort(key=lambda item: ("open_notebook" not in item.fixturenames, "page_of_its_own" in item.fixturenames))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Show beside a failure what Lab's server last heard of its kernels: a page may have no longer hear of its own."""
+    report = yield
+    if call.when == "call" and report.failed and (running := item.funcargs.get("running_lab")):
+        rows = running.http.get("/api/kernels").json()
+        report.sections.append(("kernels", "\n".join(map(str, [datetime.now(timezone.utc), *rows]))))
+    return report
 
 
 @pytest.fixture(scope="package")
@@ -102,6 +113,8 @@ def page(chromium: BrowserContext, kept_pages: dict[Page, str], forgiven: tuple[
 
     def on_console(words):
         said.append(words.text)
+        if words.type in {"error", "warning"}:
+            print("console:", words.text)  # shown if the test fails
 
     def on_unanswered(asked):
         print("unanswered:", asked.failure, asked.url)  # shown if the test fails
