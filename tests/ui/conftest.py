@@ -1,8 +1,10 @@
 """One Lab and one browser for all tests of this folder; a page and a notebook for each."""
 
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+import httpx
 import pytest
 from patience import PATIENCE
 from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
@@ -31,11 +33,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Show beside a failure what Lab's server last heard of its kernels: a page may have no longer hear of its own."""
+    """Show beside a failure what Lab's server last heard of its kernels: a page may hear no more of its own."""
     report = yield
     if call.when == "call" and report.failed and (running := item.funcargs.get("running_lab")):
-        rows = running.http.get("/api/kernels").json()
-        report.sections.append(("kernels", "\n".join(map(str, [datetime.now(timezone.utc), *rows]))))
+        with suppress(httpx.HTTPError):  # the server may be what failed
+            rows = running.http.get("/api/kernels").json()
+            report.sections.append(("kernels", "\n".join(map(str, [datetime.now(timezone.utc), *rows]))))
     return report
 
 

@@ -22,12 +22,12 @@ run = lk_jupyter.connect().run(code, gpu="A100", timeout=600)"""
 
 
 #: What of a message from the page to the kernel says which way it goes.
-WAY = re.compile(rb'"(?:msg_type|subshell_id|comm_id|do)": ?(?:"[^"]*"|null)')
+WAY = re.compile(r'"(?:msg_type|subshell_id|comm_id|do)": ?(?:"[^"]*"|null)')
 
 
 def tell_what_is_sent(socket):
     """Print the messages of the page to the kernel, which are shown if the test fails: a click once came to nothing."""
-    socket.on("framesent", lambda frame: print("sent:", *map(bytes.decode, WAY.findall(frame))))
+    socket.on("framesent", lambda frame: print("sent:", *WAY.findall(str(frame))))
 
 
 @pytest.fixture

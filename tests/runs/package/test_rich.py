@@ -248,7 +248,8 @@ def test_ipythons_syntax_works(run, code, text):
 
 def test_matplotlib_takes_a_backend_without_pictures_and_lists_all(run):
     done = run("%matplotlib --list\n%matplotlib agg\nimport matplotlib.pyplot as plt\nplt.plot([1])\nplt.get_backend()")
-    assert re.search(r"Available matplotlib backends: \[.*'agg'", done.text)
+    first = "tk" if version("matplotlib").startswith("3.8.") else "agg"
+    assert f"Available matplotlib backends: ['{first}'" in done.text
     assert [payload["data"] for payload in done.payloads()] == [{"text/plain": "'agg'"}]
 
 
