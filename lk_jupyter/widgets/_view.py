@@ -9,10 +9,12 @@ thread; ``notice`` reports its errors. After each action the picture of the widg
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from threading import RLock
 from typing import Any, ClassVar, TypeVar
 
 import anywidget
@@ -73,10 +75,32 @@ class View(anywidget.AnyWidget):
         super().__init_subclass__(**options)
 
     def __init__(self, **traits: Any) -> None:
+        self._sending = RLock()
         super().__init__(**traits)
         self._places: list[DisplayPlace] = []
         self._last: tuple[StaticView | None, dict[str, Any]] = (None, {})
         self.on_msg(lambda _, content, buffers: _workers.submit(self._answer, content, buffers))
+        # ipykernel 7.4 takes what the page says to the shell that this widget last sent from, not to the one that the
+        # page names; where a cell was that, clicks waited for the end of the next cell.
+        self.comm._reply_subshell_for = lambda _, named: named
+
+    @contextmanager
+    def hold_sync(self) -> Iterator[None]:
+        """Send what is changed within all at once, at the end; another thread changes nothing meanwhile.
+
+        ipywidgets keeps one list of what it will send, and forgets what another thread adds while it sends.
+        """
+        with self._sending, super().hold_sync():
+            yield
+
+    def _should_send_property(self, key: str, value: Any) -> bool:
+        with self._sending:
+            return bool(super()._should_send_property(key, value))
+
+    def send_state(self, key: Any = None) -> None:
+        """Send the traits, or some of them, as they are now; of two threads, the later one sends the newer values."""
+        with self._sending:
+            super().send_state(key)
 
     def load(self) -> None:
         """Fetch what the widget shows and set the traits; errors of this package become the notice."""

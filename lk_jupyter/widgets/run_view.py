@@ -73,13 +73,13 @@ class RunView(RunMetrics):
         record = self._run.record
         was_ended, self.ended = self.ended, is_final(record.status)
         self._log.look(ended=self.ended)
+        told = [[name, redact(words)] for name, words in facts(self._run, record) if words]
+        more = " · ".join(f"{name} {words}" for name, words in told if name in _BELOW)
+        kept = receipt_facts(record, self._run.machine, self._run.bundle)
+        notes = list(filter(None, [more, self._run.note]))
         with self.hold_sync():
-            self.facts = [[name, redact(words)] for name, words in facts(self._run, record) if words]
-            more = " · ".join(f"{name} {words}" for name, words in self.facts if name in _BELOW)
-            kept = receipt_facts(record, self._run.machine, self._run.bundle)
-            self.run = redact_values(
-                {**kept, "state": record.status, "notes": list(filter(None, [more, self._run.note]))}
-            )
+            self.facts = told
+            self.run = redact_values({**kept, "state": record.status, "notes": notes})
             self.reason = redact(reason(record))
             self.held = is_blocking(self._run.execution_id)
             if self.ended and not was_ended:

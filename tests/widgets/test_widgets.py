@@ -1,8 +1,10 @@
 """Widgets without a browser: what Python sets, and what is left in the notebook."""
 
 import os
+import threading
 
 import pytest
+from patience import PATIENCE
 
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.widgets import Balance, MachinePicker
@@ -54,6 +56,31 @@ def test_what_cannot_be_loaded_is_tried_again_and_then_no_longer_said(picker, mo
     assert (picker.lost, picker.notice["kind"]) == (True, "error")
     picker._answer({"do": "refresh"}, [])
     assert (picker.lost, picker.notice["text"]) == (False, "")
+
+
+def test_what_two_threads_change_at_the_same_time_reaches_the_page(picker, monkeypatch):
+    sent, second_is_in, first_is_over = {}, threading.Event(), threading.Event()
+
+    def change():
+        with picker.hold_sync():
+            picker.lost = True
+            second_is_in.set()
+            first_is_over.wait(PATIENCE)
+
+    second = threading.Thread(target=change)
+
+    def send(data, buffers=None):
+        sent.update(data["state"])
+        if not second.ident:
+            second.start()
+            second_is_in.wait(0.2)  # it may as well wait until this is sent
+
+    monkeypatch.setattr(picker.comm, "send", send)
+    with picker.hold_sync():
+        picker.every = 1000
+    first_is_over.set()
+    second.join(PATIENCE)
+    assert sent == {"every": 1000, "lost": True}
 
 
 def test_what_is_said_of_a_click_stays_until_the_next_one(picker):
