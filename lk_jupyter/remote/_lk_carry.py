@@ -2410,8 +2410,8 @@ def let_live():
     waiting, seen = [object], set()
     while waiting:
         kind = waiting.pop()
-        found = [of for of in type.__subclasses__(kind) if of not in seen]
-        seen.update(found)
+        found = [of for of in type.__subclasses__(kind) if id(of) not in seen]  # a class may compare as it likes
+        seen.update(map(id, found))
         waiting += found
         if kind.__module__ == "__main__" and "__del__" in vars(kind):
             type.__delattr__(kind, "__del__")

@@ -400,6 +400,12 @@ def test_what_a_cell_reads_goes_and_what_it_changes_comes_back_without_names(ses
     assert started.changed_state().deleted == ["gone"]
 
 
+def test_classes_that_compare_in_a_way_of_their_own_end_no_run(session):
+    code = "class Kind(type):\n    def __eq__(self, other): 1 / 0\nclass Odd(metaclass=Kind): pass\nitems.append(2)"
+    started = run(session, code, inputs={"items": [1]}, carry=True)
+    assert started.outputs()["items"] == [1, 2]
+
+
 def test_state_of_a_run_is_found_again_by_who_has_its_journal(session, cloud):
     started = run(session, "items.append(2)", inputs={"items": [1], "big": MEGABYTES}, carry=True)
     with lk_jupyter.connect(cloud.base_url, api_key=cloud.api_key) as other:
