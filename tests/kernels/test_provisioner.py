@@ -70,6 +70,7 @@ def test_it_is_used_interrupted_dies_is_restarted_and_shut_down_and_then_bills_n
     assert welcome_of(kernel) == {"subscription": ""}
 
     assert "The kernel died." in kernel.run("import os; os._exit(1)")
+    wait_until_restarted(kernel.client)
     assert "name 'x' is not defined" in kernel.run("x")
     assert [still.execution_id for still in going_on()] == [run.execution_id]
     kernel.run("x = 1")
