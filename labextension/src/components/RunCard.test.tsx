@@ -1,4 +1,4 @@
-import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
+import { act, cleanup, fireEvent, render, screen } from '@testing-library/preact';
 import React from 'react';
 import { afterEach, expect, test, vi } from 'vitest';
 
@@ -67,4 +67,22 @@ test('a kernel that takes no clicks has words in place of buttons, and a run tha
   rerender(<RunCard {...RUNNING} deaf ended reason="run 3f0c2a9e ended with exit code 1" />);
   expect(container.textContent).not.toContain('%lk_abort');
   expect(container.textContent).toContain('exit code 1');
+});
+
+test('a click that nobody hears has words below it, until it is heard', async () => {
+  vi.useFakeTimers();
+  try {
+    let hear = () => {};
+    const onStop = () => new Promise<void>(resolve => (hear = resolve));
+    const { container } = render(<RunCard {...RUNNING} onStop={onStop} />);
+    fireEvent.click(screen.getByRole('button', { name: /Abort/ }));
+    expect(container.textContent).not.toContain('%lk_abort');
+    await act(() => vi.advanceTimersByTimeAsync(3000));
+    expect(container.textContent).toContain('This kernel takes no clicks while a cell runs.');
+    hear();
+    await act(() => vi.advanceTimersByTimeAsync(0));
+    expect(container.textContent).not.toContain('%lk_abort');
+  } finally {
+    vi.useRealTimers();
+  }
 });

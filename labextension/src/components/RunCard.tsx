@@ -24,18 +24,27 @@ export interface RunCardProps {
   onDetach: () => Promise<unknown>;
 }
 
+/** Milliseconds until a click counts as unheard: what it asks for only begins something, which takes none. */
+const UNHEARD = 3_000;
+
 /** A run as Python tells it: the header that its cell has, and why it failed. */
 export function RunCard({ title, run, reason, local, ended, stopping, held, deaf, onStop, onDetach }: RunCardProps) {
   const [busy, setBusy] = useState(false);
+  const [unheard, setUnheard] = useState(false); // a Lab before 4.4 has no line past a cell
   const saved = savedRun(run);
   if (!saved) {
     return null; // nothing was heard of it yet
   }
   const during = (work: () => Promise<unknown>) => () => {
     setBusy(true);
+    const given = setTimeout(() => setUnheard(true), UNHEARD);
     void work()
       .catch(() => undefined)
-      .finally(() => setBusy(false));
+      .finally(() => {
+        clearTimeout(given);
+        setBusy(false);
+        setUnheard(false);
+      });
   };
   const second = thisSecond();
   const shown = stopping && !ended ? { ...saved, state: 'stopping' } : saved;
@@ -50,14 +59,14 @@ export function RunCard({ title, run, reason, local, ended, stopping, held, deaf
         onDetach={held && !deaf ? during(onDetach) : undefined}
       />
       {reason && <p className="lk-notice lk-error">{reason}</p>}
-      {!ended && deaf && <DeafKernel title={title} />}
+      {!ended && (deaf || unheard) && <DeafKernel title={title} />}
     </>
   );
 }
 
 function DeafKernel({ title }: { title: string }) {
   return (
-    <p className="lk-quiet">
+    <p className="lk-quiet" role="status">
       <Sentence
         text={trans.__(
           'This kernel takes no clicks while a cell runs. To abort the run, interrupt its cell (■ in the toolbar, or press I twice), or run %1.',
