@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import sys
 import threading
 import warnings
 import weakref
@@ -140,6 +141,10 @@ class ObjectFile(io.BufferedReader):
         return content
 
 
+#: Python 3.12.0 and 3.12.1 start no thread for a file that is open when they end: they have it from the beginning.
+_STARTS_NONE_LATE = (3, 12) <= sys.version_info < (3, 12, 2)
+
+
 class _Sending:
     """What is written to an object, on its way there: one request, or parts sent while more is written.
 
@@ -156,6 +161,8 @@ class _Sending:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._is_unwanted = self._is_alone = False
+        if _STARTS_NONE_LATE:
+            self._start()
 
     def add(self, content: memoryview) -> None:
         """Take some bytes; raises what went wrong on the way."""

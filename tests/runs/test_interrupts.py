@@ -55,6 +55,7 @@ def wait(event, step):
         if steps == step:
             raise KeyboardInterrupt
         return count
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for one such frame when it begins to trace
     sys.settrace(count)
     try:
         event.wait(0.001)
