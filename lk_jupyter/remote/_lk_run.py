@@ -187,6 +187,11 @@ def show_error(error, shown):
     traceback.print_exception(type(error), error, shown)
 
 
+#: Modules that put in a hook for errors of their own: by their import, as IPython has it on Python 3.10, or at each
+#: start of Python on Ubuntu.
+_NOT_BY_THE_CODE = {"exceptiongroup._formatting", "apport_python_hook"}
+
+
 def _show_error(error):
     if isinstance(error, SystemExit):
         return
@@ -196,8 +201,9 @@ def _show_error(error):
     error.__traceback__ = own_frames(error)
     if type(error) is EOFError:
         _say_who_answers(error)
-    if sys.excepthook is not sys.__excepthook__:
-        sys.excepthook(type(error), error, error.__traceback__)
+    hook = sys.excepthook
+    if hook is not sys.__excepthook__ and getattr(hook, "__module__", "") not in _NOT_BY_THE_CODE:
+        hook(type(error), error, error.__traceback__)
     else:
         show_error(error, error.__traceback__)
 

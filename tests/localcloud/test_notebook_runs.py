@@ -10,6 +10,7 @@ import psutil
 import pytest
 import zmq
 from conftest import RunningCloud
+from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import BlockingKernelClient, KernelManager
 from localcloud.conftest import Api, until
 from patience import PATIENCE
@@ -18,6 +19,8 @@ from websockets.sync.client import connect
 from lk_jupyter.api.ports import port_url
 
 COMMAND = ["start-notebook.sh", "--NotebookApp.token=own-token", "--port=8888", "--ip=0.0.0.0", "--no-browser"]
+SUPPORTED = get_kernel_dict().get("metadata", {})
+CAN_ENCRYPT = hasattr(KernelManager, "transport_encryption") and "supported_encryption" in SUPPORTED
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,7 @@ def kernel(notebook):
     httpx.delete(f"{url}api/kernels/{made['id']}", params={"token": "own-token"}, timeout=PATIENCE)
 
 
-@pytest.mark.skipif(not hasattr(KernelManager, "transport_encryption"), reason="this jupyter_client has no encryption")
+@pytest.mark.skipif(not CAN_ENCRYPT, reason="this jupyter_client or ipykernel has no encryption")
 def test_what_a_kernel_shows_is_seen_by_nobody_without_its_key(notebook, kernel):
     with zmq.Context() as context, context.socket(zmq.SUB) as thief:
         thief.subscribe(b"")

@@ -381,6 +381,12 @@ def test_an_excepthook_of_the_code_is_called(run):
     assert (done.text, done.code) == ("mine ZeroDivisionError\n", 1)
 
 
+@pytest.mark.parametrize("package", ["exceptiongroup._formatting", "apport_python_hook"])
+def test_an_excepthook_that_a_package_brings_to_each_python_takes_no_error_from_the_notebook(run, package):
+    done = run(f"import sys\ndef hook(*_): pass\nhook.__module__ = {package!r}\nsys.excepthook = hook\n1/0")
+    assert "ZeroDivisionError" in plain(done)
+
+
 def test_an_output_that_is_too_large_for_the_log_is_told(run):
     no_bucket = "import _lk_offload\n_lk_offload.PLACES = ()\n"  # the machine may have such a folder
     big = "class Big:\n    def _repr_html_(self): return 'x' * 17_000_000\n    def __repr__(self): return 'Big'\nBig()"
