@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 from websockets.asyncio.client import ClientConnection, connect
@@ -74,6 +74,14 @@ class Lease:
         return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
+class Asked(NamedTuple):
+    """A request that the kernel there was given, and what has not come yet of what ends it: its reply, and idle."""
+
+    channel: str
+    message: KernelMessage
+    missing: set[str]
+
+
 class Bridge:
     """Passes messages between a Jupyter here and a kernel there."""
 
@@ -82,7 +90,7 @@ class Bridge:
         self._kernel = kernel
         self._lease = lease
         self._limit = limit
-        self._asked: dict[str, tuple[str, KernelMessage]] = {}  # requests that were not answered yet
+        self._asked: dict[str, Asked] = {}
         self._socket: ClientConnection | None = None
         self._ready = asyncio.Event()  # there is a connection, or never will be
         self._done = asyncio.Event()
@@ -136,7 +144,7 @@ class Bridge:
         """Send a message to the kernel there, or say that it is gone."""
         header = message.header
         if header["msg_type"].endswith("_request"):
-            self._asked[header["msg_id"]] = channel, message
+            self._asked[header["msg_id"]] = Asked(channel, message, {"reply", "idle"})
         if header["msg_type"] in _WORK:
             self._lease.work()
         while not self._gone:
@@ -192,23 +200,33 @@ class Bridge:
             return
         if message.header["msg_type"] == "kernel_info_reply":
             self._info = json.loads(parts[3])
-        asked = message.parent.get("msg_id", "")
-        if asked in self._asked:
-            await self._sockets.send(channel, message._replace(identities=self._asked[asked][1].identities))
+        asked = self._asked.get(message.parent.get("msg_id", ""))
+        if asked:
+            await self._sockets.send(channel, message._replace(identities=asked.message.identities))
         if message.header["msg_type"].endswith("_reply"):
-            self._asked.pop(asked, None)
+            self._came("reply", message)
 
     async def _notice(self, message: KernelMessage) -> None:
         """Record whether the kernel there works, and whether it lives."""
         if message.header["msg_type"] != "status":
             return
         state = json.loads(message.parts[3]).get("execution_state")
+        if state == "idle":
+            self._came("idle", message)
         if state in {"restarting", "autorestarting"}:
             await self._died()
         elif state == "dead":
             await self._give_back("The kernel died and couldn't be restarted.")
         elif message.parent.get("msg_type") in _WORK:
             (self._lease.rest if state == "idle" else self._lease.work)()
+
+    def _came(self, end: str, message: KernelMessage) -> None:
+        """Record that one of the two messages that end a request has come."""
+        asked = message.parent.get("msg_id", "")
+        if asked in self._asked:
+            self._asked[asked].missing.discard(end)
+            if not self._asked[asked].missing:
+                del self._asked[asked]
 
     async def _died(self) -> None:
         """Answer what the kernel there was asked for and cannot answer any more."""
@@ -253,8 +271,11 @@ class Bridge:
 
     async def _answer_all(self, name: str, reason: str) -> None:
         while self._asked:
-            _, (channel, message) = self._asked.popitem()
-            await self._answer(channel, message, _failure(name, reason))
+            _, (channel, message, missing) = self._asked.popitem()
+            if "reply" in missing:
+                await self._answer(channel, message, _failure(name, reason))
+            else:
+                await self._say_idle(message)
 
     async def _answer(self, channel: str, message: KernelMessage, failure: dict[str, Any]) -> None:
         """Answer in place of the kernel that is gone."""
@@ -266,7 +287,11 @@ class Bridge:
             if header["msg_type"] == "execute_request":
                 await self._sockets.publish(self._sockets.made("error", failure, header, identities))
             await self._reply(channel, message, {**failure, "execution_count": 0})
-        await self._sockets.publish(self._sockets.made("status", {"execution_state": "idle"}, header, identities))
+        await self._say_idle(message)
+
+    async def _say_idle(self, message: KernelMessage) -> None:
+        """Say that a request has ended: front ends wait for that after the reply, too."""
+        await self._sockets.publish(self._sockets.made("status", {"execution_state": "idle"}, message.header, [b"lk"]))
 
     async def _reply(self, channel: str, message: KernelMessage, content: dict[str, Any]) -> None:
         kind = message.header["msg_type"].replace("_request", "_reply")
