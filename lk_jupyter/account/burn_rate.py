@@ -38,7 +38,9 @@ class BillableResource:
     ``kind``, ``id``, ``name``, ``hardware``, ``per_hour`` in credits (None if its price is unknown).
 
     Example:
-        >>> run = session.run("import time; time.sleep(600)", gpu="A100")
+        >>> run = session.run("import time; print('begun', flush=True); time.sleep(600)", gpu="A100")
+        >>> next(run.follow()).content.strip()
+        'begun'
         >>> [each.hardware for each in session.balance().resources if each.id == run.execution_id]
         ['A100']
         >>> run.abort()
