@@ -74,7 +74,7 @@ class Lease:
         return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
-class Asked(NamedTuple):
+class _Asked(NamedTuple):
     """A request that the kernel there was given, and what has not come yet of what ends it: its reply, and idle."""
 
     channel: str
@@ -90,7 +90,7 @@ class Bridge:
         self._kernel = kernel
         self._lease = lease
         self._limit = limit
-        self._asked: dict[str, Asked] = {}
+        self._asked: dict[str, _Asked] = {}
         self._socket: ClientConnection | None = None
         self._ready = asyncio.Event()  # there is a connection, or never will be
         self._done = asyncio.Event()
@@ -144,7 +144,7 @@ class Bridge:
         """Send a message to the kernel there, or say that it is gone."""
         header = message.header
         if header["msg_type"].endswith("_request"):
-            self._asked[header["msg_id"]] = Asked(channel, message, {"reply", "idle"})
+            self._asked[header["msg_id"]] = _Asked(channel, message, {"reply", "idle"})
         if header["msg_type"] in _WORK:
             self._lease.work()
         while not self._gone:
