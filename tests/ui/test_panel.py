@@ -365,9 +365,10 @@ def test_a_cell_runs_on_the_machine_that_the_toolbar_offers_and_the_status_bar_c
     chosen = "() => window.jupyterapp.shell.currentWidget.model.getMetadata('lk_jupyter').machine"
     assert page.evaluate(chosen) == "gpu.h100"
     page.locator(".jp-ToolbarButtonComponent-label", has_text="Run on").click()
-    marked = page.get_by_role("menuitemcheckbox", name="H100")
-    expect(marked).to_be_checked()
+    marked = page.get_by_role("menuitemcheckbox").or_(page.get_by_role("menuitem")).filter(has_text="H100")
     expect(marked.locator("svg")).to_be_visible()
+    if marked.get_attribute("role") == "menuitemcheckbox":  # an early Lab says it by the sign alone
+        expect(marked).to_be_checked()
     page.keyboard.press("Escape")
     _editor(book, page)
     _pictures(book, page, "toolbar", lambda: (accessible(header), accessible(status)))

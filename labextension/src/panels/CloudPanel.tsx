@@ -1,6 +1,6 @@
 /** The sidebar: the sign-in, or sections of what is in the cloud. Loaded when it is first shown. */
 import {
-  AccordionToolbar,
+  caretDownIcon,
   MenuSvg,
   PanelWithToolbar,
   ReactWidget,
@@ -197,9 +197,16 @@ function buttonOf({ name, icon }: SectionSpec['actions'][number], onClick: () =>
 }
 
 /** Titles that are headings with a button: a heading cannot be expanded, and a button cannot hold the toolbar. */
-class TitleRenderer extends AccordionToolbar.Renderer {
+class TitleRenderer extends AccordionPanel.Renderer {
+  createCollapseIcon(): HTMLElement {
+    const place = document.createElement('div');
+    caretDownIcon.element({ container: place });
+    return place;
+  }
+
   createSectionTitle(data: Title<Widget>): HTMLElement {
     const title = super.createSectionTitle(data);
+    title.classList.add('jp-AccordionPanel-title');
     title.removeAttribute('tabindex');
     const button = document.createElement('button');
     button.type = 'button';
