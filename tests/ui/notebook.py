@@ -34,6 +34,8 @@ COMMAND = """([id, args]) => {
     window.unended = (window.unended ?? 0) + 1;
     window.jupyterapp.commands.execute(id, args).finally(() => { window.unended -= 1; });
 }"""
+KEPT = """words => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells
+    .some(cell => JSON.stringify(cell.outputs ?? []).includes(words))"""
 SHUT_DOWN = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
 COMMANDS_ENDED = "() => !window.unended"
 SELECT = "cell => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = cell; }"
@@ -222,9 +224,8 @@ class OpenNotebook:
         self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
 
     def keeps(self, words: str) -> None:
-        """Wait until these words are in what would be saved."""
-        kept = "words => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON()).includes(words)"
-        self.page.wait_for_function(kept, arg=words, timeout=1000 * PATIENCE, polling=LOOK)
+        """Wait until these words are in the outputs that would be saved."""
+        self.page.wait_for_function(KEPT, arg=words, timeout=1000 * PATIENCE, polling=LOOK)
 
     def reopen_without_kernel(self) -> None:
         """Shut the kernel down and load the page anew, which starts none."""
