@@ -108,8 +108,8 @@ def _tried(cell: Cell, sets: tuple[tuple[str, ...], ...]) -> str:
         runner, env = Path(sys.executable), {**env, "LK_BARE_PYTHON": str(python)}
     # The oldest of one package warn of the newest of the next, Python of their code, and pyzmq of what an early
     # jupyter_client leaves open: no warnings of ours.
-    ignored = ("ignore::DeprecationWarning", "ignore::SyntaxWarning", "ignore:Unclosed context:ResourceWarning")
-    quiet = [part for warning in ignored for part in ("-W", warning)] if cell.oldest else []
+    ignored = ("-Wignore::DeprecationWarning", "-Wignore::SyntaxWarning", "-Wignore:Unclosed context:ResourceWarning")
+    quiet = ignored if cell.oldest else ()
     command = [runner, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider", *quiet]
     command += ["-m", "not nightly"]  # of two, the last counts
     code, ends = 0, []

@@ -21,26 +21,15 @@ while True:
 run = lk_jupyter.connect().run(code, gpu="A100", timeout=600)"""
 
 
-#: What of a message from the page to the kernel says which way it goes.
-WAY = re.compile(r'"(?:msg_type|subshell_id|comm_id|do)": ?(?:"[^"]*"|null)')
-
-
-def tell_what_is_sent(socket):
-    """Print the messages of the page to the kernel, which are shown if the test fails: a click once came to nothing."""
-    socket.on("framesent", lambda frame: print("sent:", *WAY.findall(str(frame))))
-
-
 @pytest.fixture
-def watched(make_cloud, page, open_notebook):
+def watched(make_cloud, open_notebook):
     """A cloud with a fault switch, and a notebook whose first cell starts a run there."""
-    page.on("websocket", tell_what_is_sent)
     cloud = make_cloud("--faults", "--simulate-gpu")
     faults = f"{cloud.base_url}/_faults"
     cloud.pull = lambda path: cloud.http.post(faults, json={"path": path, "status": 503, "times": None})
     cloud.give_back = lambda: cloud.http.delete(faults)
     start = START.format(base_url=cloud.base_url, api_key=cloud.api_key, hostile=HOSTILE)
-    yield cloud, lambda *cells: open_notebook(start, *cells)
-    page.remove_listener("websocket", tell_what_is_sent)
+    return cloud, lambda *cells: open_notebook(start, *cells)
 
 
 @pytest.mark.timeout(900)
