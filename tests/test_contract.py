@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import timezone
 from importlib import import_module
 from pathlib import Path
 from types import UnionType
@@ -12,7 +12,7 @@ import httpx
 import jsonschema
 import pytest
 from conftest import for_each
-from localcloud.conftest import description
+from localcloud.conftest import description, moment
 from pydantic import BaseModel, TypeAdapter
 
 from lk_jupyter.api import _client
@@ -363,8 +363,8 @@ def comparable(value):
     if isinstance(value, list):
         return [comparable(inner) for inner in value]
     try:
-        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        named = moment(value)
+        return named if named.tzinfo else named.replace(tzinfo=timezone.utc)
     except (AttributeError, ValueError):
         return value
 

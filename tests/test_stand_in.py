@@ -16,6 +16,7 @@ from unittest.mock import ANY
 
 import pytest
 from api.scripted import ScriptedServer, answer
+from localcloud.conftest import moment
 from patience import PATIENCE
 from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 
@@ -810,7 +811,7 @@ def test_a_key_ends_by_the_clock_of_its_server(cloud, connected, hours, state):
     assert key.state == state
     cloud.on("POST /auth/api-keys/", {"api_key": KEY, "id": ID})
     create(connected.client, "laptop", None, "90d")
-    asked = datetime.fromisoformat(cloud.bodies["POST /auth/api-keys/"][0]["expires_at"].replace("Z", "+00:00"))
+    asked = moment(cloud.bodies["POST /auth/api-keys/"][0]["expires_at"])
     assert abs(asked - there - timedelta(days=90)) < timedelta(hours=1)
 
 

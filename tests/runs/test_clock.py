@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from localcloud.conftest import moment
 
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.runs.clock import Bill, Stopwatch, bill_of, now, waited_of
@@ -24,7 +25,7 @@ def record(created, start=None, status="running", **facts):
 
 
 def seconds_of(text):
-    return None if text is None else datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return None if text is None else moment(text).timestamp()
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
