@@ -70,7 +70,7 @@ def test_a_run_whose_end_nobody_saw_here_has_the_state_and_cost_of_the_cloud(ses
 
 
 @pytest.fixture
-def kept(session):
+def kept(session, mark):
     """A journal with three runs of a server that is the session's, which the cloud has no bill for."""
     started = time.time() - 3 * 86_400
     common = {"base_url": session.base_url, "state": "completed", "cost": Decimal("0.5")}
@@ -81,25 +81,25 @@ def kept(session):
             ("gpu.a100", "train(lr=0.2)", "/home/me/two.ipynb"),
         ]
     ):
-        entry = JournalEntry(f"token{number}", execution_id=f"kept{number}-5b1d", machine=machine, code=code, **common)
-        entry.created_at, entry.notebook, entry.labels = started + number, notebook, ["kept", f"n{number}"]
+        entry = JournalEntry(f"token{number}", execution_id=f"{number}-{mark}", machine=machine, code=code, **common)
+        entry.created_at, entry.notebook, entry.labels = started + number, notebook, [mark, f"n{number}"]
         entry.metadata, entry.summary = {"team": "vision"}, {"peak_gpu_memory_percent": 40.0 + number}
         journal().add(entry)
 
     def found(*text, **options):
-        runs = history(session, HistoryOptions(text=["kept", *text], **options)).runs
-        return [int(past.execution_id[4]) for past in runs]
+        runs = history(session, HistoryOptions(text=[mark, *text], **options)).runs
+        return [int(past.execution_id[0]) for past in runs]
 
     return found
 
 
-def test_runs_are_searched_by_words_machine_label_notebook_and_time(kept):
+def test_runs_are_searched_by_words_machine_label_notebook_and_time(kept, mark):
     assert kept() == [2, 1, 0]
     assert kept("TRAIN") == [2, 0]
     assert kept("train", "0.2") == [2]
     assert kept("vision", machine="a100") == [2, 0]
     assert kept(machine="gpu.h100") == [1]
-    assert kept(label=["kept", "n1"]) == [1]
+    assert kept(label=[mark, "n1"]) == [1]
     assert kept(notebook="two") == [2, 1]
     assert kept(limit=1) == [2]
     assert kept(since="7d") == [2, 1, 0]
@@ -108,8 +108,8 @@ def test_runs_are_searched_by_words_machine_label_notebook_and_time(kept):
     assert kept("nowhere to be found") == []
 
 
-def test_figures_of_the_metrics_are_columns(kept, session):
-    table = session.history("kept")
+def test_figures_of_the_metrics_are_columns(kept, session, mark):
+    table = session.history(mark)
     assert list(table.peak_gpu_memory_percent) == [42.0, 41.0, 40.0]
     assert list(table.notebook) == ["two.ipynb", "two.ipynb", "one.ipynb"]
 
