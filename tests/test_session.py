@@ -214,6 +214,22 @@ def test_no_answer_to_the_prompt_changes_nothing(cloud, monkeypatch):
     assert not settings.config_file().exists()
 
 
+@pytest.mark.usefixtures("local_data")
+@pytest.mark.parametrize(
+    "ways",
+    [
+        {"local": True, "browser": True},
+        {"local": True, "email": "me@example.org"},
+        {"local": True, "base_url": "http://127.0.0.1:1"},
+        {"browser": True, "email": "me@example.org"},
+    ],
+)
+def test_two_ways_to_sign_in_at_once_change_nothing(ways):
+    with pytest.raises(UsageError, match="Nothing was changed"):
+        login.login(**ways)
+    assert not settings.config_file().exists()
+
+
 def test_where_nobody_can_be_asked_the_variable_is_named():
     script = "import lk_jupyter; lk_jupyter.login()"
     done = subprocess.run(
