@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from IPython.core.completer import provisionalcompleter
+from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter.config import settings
@@ -11,8 +12,9 @@ from lk_jupyter.magics._engine import completion
 
 
 @pytest.fixture
-def complete(shell):
-    """Complete a cell with the cursor at ``▮``; give what the cell would become for each choice."""
+def complete(shell, monkeypatch):
+    """Complete a cell with the cursor at ``▮``; give what the cell would become for each choice, however late."""
+    monkeypatch.setattr(completion, "PATIENCE", PATIENCE)
 
     def choices(cell):
         offset, text = cell.index("▮"), cell.replace("▮", "")
