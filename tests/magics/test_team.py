@@ -91,6 +91,7 @@ def test_a_member_is_added_promoted_and_removed(run_cell, act, team):
         ("%lk_org invite new@example.com --org {team}", "Owners and admins"),
         ("%lk_org role {me} owner --org {team}", "Owners"),
         ("%lk_org rename Mine --org {team}", "Owners"),
+        ("%lk_org billing --company Mine --org {team}", "Owners"),
         ("%lk_org delete {team} --yes", "Owners"),
         ("%lk_keys create ci --org {team}", "Owners and admins"),
     ],
