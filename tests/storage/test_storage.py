@@ -242,6 +242,44 @@ def test_a_process_that_ends_while_it_reads_does_not_abort():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+READING = """
+import sys, threading, time
+from lk_jupyter.api.storage import StorageCredentials
+from lk_jupyter.storage import _s3
+
+class Given:
+    def present(self):
+        mine = dict(access_key="a", secret_key="s", session_token="t", bucket_name="b")
+        return StorageCredentials(endpoint=sys.argv[1], **mine)
+
+class Output:
+    closed = False
+    def flush(self):  # is called when Python is ending
+        time.sleep(0.1)
+
+store, read = _s3.store_of(Given()), threading.Semaphore(0)
+
+def work():
+    while True:
+        _s3.read_range(store, "key", "", 0, 10)
+        read.release()
+
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+for _ in range(8):
+    read.acquire()
+sys.stdout = Output()
+"""
+
+
+def test_a_process_that_ends_while_answers_come_does_not_abort():
+    part = {"Content_Range": "bytes 0-9/10", "ETag": '"e"', "Last_Modified": "Sun, 29 Nov 2026 10:00:00 GMT"}
+    with closing(ScriptedServer(handler=lambda _: (answer(206, "0123456789", "text/plain", **part),))) as server:
+        command = [sys.executable, "-c", READING, server.url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_pieces_that_fail_leave_nothing_behind(storage):
     def pieces():
         yield LARGE
