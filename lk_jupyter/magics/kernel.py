@@ -33,7 +33,7 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
             kernel.title,
             kernel.config.get("machine", ""),
             f"{kernel.config.get('idle', 0):g} minutes idle",
-            kernel.config.get("max_cost", ""),
+            f"{cost} credits" if (cost := kernel.config.get("max_cost")) else "",
             kernel.config.get("image", ""),
         )
         for kernel in specs.installed()
