@@ -1,0 +1,66 @@
+"""Keys that sign the messages of runs and sessions to this machine.
+
+Each run has another key, derived from one secret in a file that only its owner can read: no key is stored, and a run
+that is attached after a restart is verified as before.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from lk_jupyter.config.files import config_file, put_in_place
+from lk_jupyter.remote._lk_sign import SIZE, signature
+
+_FILE = "signing.key"
+
+
+def signing_key(name: str) -> bytes:
+    """Return the key of the run or session with this name, the same in every process of this user.
+
+    If the secret can't be stored, keys are valid in this process only.
+    """
+    return signature(_secret(config_file().with_name(_FILE)), name.encode())
+
+
+@cache
+def _secret(path: Path) -> bytes:
+    with suppress(OSError):
+        if len(secret := _read(path)) != SIZE:
+            _create(path)
+            secret = _read(path)
+        if len(secret) == SIZE:
+            return secret
+    return secrets.token_bytes(SIZE)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _create(path: Path) -> None:
+    """Write a new secret, complete under its name from the first moment; the first of two processes wins."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(SIZE))
+        try:
+            if not path.exists():
+                os.link(draft, path)
+                return
+        except FileExistsError:
+            return
+        except OSError:  # a disk without hard links
+            pass
+        put_in_place(Path(draft), path)
+    finally:
+        with suppress(FileNotFoundError):
+            Path(draft).unlink()
