@@ -99,7 +99,7 @@ def states_module() -> str:
 
 
 def operations_table() -> str:
-    """Return the operations of the API: Python call, magic, and how sure the description is of it."""
+    """Return the operations of the API: Python call, effect, magic, and how sure the description is of it."""
     names = {kind: name for name, kind in groups().items()}
     paths = _description()["paths"]
     rows = [
@@ -107,13 +107,14 @@ def operations_table() -> str:
             f"`client.{names[endpoint.owner]}.{endpoint.name}`",
             f"`{endpoint.method} {path}`",
             _first_sentence(endpoint.function),
+            endpoint.effect,
             _magic_for(f"{names[endpoint.owner]}.{endpoint.name}"),
             paths[path][endpoint.method.lower()]["x-source"],
         )
         for endpoint in ENDPOINTS
         for path in [PLACEHOLDER.sub(r"{\1}", endpoint.path)]
     ]
-    return _table(("Python", "Operation", "What it does", "Magic", "Source"), sorted(rows))
+    return _table(("Python", "Operation", "What it does", "Effect", "Magic", "Source"), sorted(rows))
 
 
 def groups() -> dict[str, type[Group]]:
@@ -185,11 +186,6 @@ def raised(endpoint: Endpoint) -> list[str]:
     """Return the names of the errors by which an operation is refused, as the API description lists them."""
     statuses = [int(status) for status in described(endpoint)["responses"] if int(status) >= 400]
     return list(dict.fromkeys(type(error_for(status, "")).__name__ for status in statuses))
-
-
-def spends(endpoint: Endpoint) -> bool:
-    """Whether an operation is refused without credits."""
-    return "PaymentRequired" in raised(endpoint)
 
 
 #: Where public names are that the package itself doesn't serve.

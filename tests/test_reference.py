@@ -122,10 +122,9 @@ def test_an_operation_has_described_arguments_and_errors_that_exist(endpoint):
     assert endpoint.__doc__
 
 
-def test_the_operations_that_need_credits_are_known_to_spend():
-    spending = {endpoint.title for endpoint in ENDPOINTS if _docs.spends(endpoint)}
-    assert {"Execution.start_streaming", "Vms.create", "Inference.create", "Batches.create"} <= spending
-    assert "Execution.get" not in spending
+def test_the_operations_that_are_refused_without_credits_are_marked_as_spending_and_no_others():
+    need_credits = {endpoint.title for endpoint in ENDPOINTS if "PaymentRequired" in _docs.raised(endpoint)}
+    assert need_credits == {endpoint.title for endpoint in ENDPOINTS if endpoint.effect == "spends"}
 
 
 @for_each(_docs.models())

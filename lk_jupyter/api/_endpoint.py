@@ -16,7 +16,7 @@ from importlib import import_module
 from inspect import Signature, isclass, signature
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -28,6 +28,9 @@ from lk_jupyter.text.problems import in_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: What an operation does to the account. ``stops`` ends a run or a batch, and with it a bill.
+Effect = Literal["reads", "spends", "writes", "deletes", "stops"]
 
 # The servers, as prefixes of the path. Iris is a host of its own, found below its prefix where no address is given.
 EXTERNAL = "/api/v2/external"
@@ -60,6 +63,7 @@ class Call:
 class Endpoint:
     """One operation: method, path and the signature that declares it.
 
+    ``effect`` is what the operation does to the account: read-only mode, budgets and the audit log depend on it.
     ``servers`` are the path prefixes of the servers that offer it (the client asks the first),
     ``auth`` is whether a token is sent, ``status`` the status of success, ``repeatable`` whether sending
     it twice does the same as sending it once, ``timeout`` the seconds for each of its steps where
@@ -72,6 +76,7 @@ class Endpoint:
         path: str,
         function: Callable[..., Any],
         *,
+        effect: Effect,
         servers: tuple[str, ...],
         auth: bool,
         status: int,
@@ -81,6 +86,7 @@ class Endpoint:
         self.method = method
         self.path = path
         self.function = function
+        self.effect: Effect = effect
         self.servers = servers
         self.server = servers[0]
         self.auth = auth
@@ -293,11 +299,13 @@ class _Verb:
 
     method: str
     repeatable: bool
+    effect: Effect | None = None
 
     def __call__(  # noqa: PLR0913 (one row of facts)
         self,
         path: str,
         *,
+        effect: Effect | None = None,
         server: str | tuple[str, ...] = EXTERNAL,
         auth: bool = True,
         status: int = 200,
@@ -306,10 +314,14 @@ class _Verb:
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def declare(function: Callable[P, R]) -> Callable[P, R]:
             again = self.repeatable if repeatable is None else repeatable
+            marked = effect or self.effect
+            if marked is None:
+                raise TypeError(f"{self.method} {path} needs the argument effect.")
             endpoint = Endpoint(
                 self.method,
                 path,
                 function,
+                effect=marked,
                 servers=(server,) if isinstance(server, str) else server,
                 auth=auth,
                 status=status,
@@ -321,8 +333,8 @@ class _Verb:
         return declare
 
 
-GET = _Verb("GET", repeatable=True)
+GET = _Verb("GET", repeatable=True, effect="reads")
 PUT = _Verb("PUT", repeatable=True)
-DELETE = _Verb("DELETE", repeatable=True)
+DELETE = _Verb("DELETE", repeatable=True, effect="deletes")
 PATCH = _Verb("PATCH", repeatable=False)
 POST = _Verb("POST", repeatable=False)

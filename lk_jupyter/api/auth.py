@@ -112,7 +112,7 @@ class Auth(Group):
         >>> pair = client.auth.refresh(RefreshRequest(refresh_token=pair.refresh_token))
     """
 
-    @POST("/auth/login", auth=False)
+    @POST("/auth/login", effect="reads", auth=False)
     def login(self, request: LoginRequest) -> LoginResponse:
         """Sign in with e-mail and password.
 
@@ -121,7 +121,7 @@ class Auth(Group):
         """
         ...
 
-    @POST("/auth/refresh", auth=False, timeout=15)
+    @POST("/auth/refresh", effect="reads", auth=False, timeout=15)
     def refresh(self, request: RefreshRequest) -> RefreshResponse:
         """Trade a refresh token for a new pair; for JWT sessions only, never for ``lk_`` keys."""
         ...
@@ -131,7 +131,7 @@ class Auth(Group):
         """List the caller's personal API keys."""
         ...
 
-    @POST("/auth/api-keys/")
+    @POST("/auth/api-keys/", effect="writes")
     def create_api_key(self, request: ApiKeyCreate) -> ApiKeyCreated:
         """Make a personal API key; this answer alone holds its secret."""
         ...
@@ -144,7 +144,7 @@ class Auth(Group):
         """
         ...
 
-    @PATCH("/auth/api-keys/{api_key_id}/toggle")
+    @PATCH("/auth/api-keys/{api_key_id}/toggle", effect="writes")
     def toggle_api_key(self, api_key_id: str) -> ApiKeyToggleResult:
         """Switch an active personal API key off, or an inactive one on.
 
@@ -152,7 +152,7 @@ class Auth(Group):
         """
         ...
 
-    @POST("/auth/api-keys/validate")
+    @POST("/auth/api-keys/validate", effect="reads")
     def validate_api_key(self, request: ApiKeyValidateRequest) -> ApiKeyValidation:
         """Check whether a key is valid, without using it."""
         ...

@@ -111,7 +111,7 @@ class Batches(Group):
         >>> _ = client.batches.cancel(batch.id)
     """
 
-    @POST("/batches")
+    @POST("/batches", effect="spends")
     def create(self, request: CreateBatchRequest) -> Batch:
         """Start a batch over an uploaded file. NotFound: no such file."""
         ...
@@ -126,7 +126,7 @@ class Batches(Group):
         """Read a batch."""
         ...
 
-    @POST("/batches/{batch_id}/cancel", repeatable=True)
+    @POST("/batches/{batch_id}/cancel", effect="stops", repeatable=True)
     def cancel(self, batch_id: str) -> Batch | None:
         """Cancel a batch; lines that were answered stay answered."""
         ...

@@ -201,7 +201,7 @@ class Billing(Group):
         """List payments; the page knows how to fetch on."""
         ...
 
-    @POST("/billing/checkout")
+    @POST("/billing/checkout", effect="writes")
     def checkout(self, request: CheckoutRequest) -> CheckoutSession:
         """Begin to buy credits.
 

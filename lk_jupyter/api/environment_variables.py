@@ -59,7 +59,7 @@ class EnvironmentVariables(Group):
         """List the variables, without their values."""
         ...
 
-    @POST("/environment-variables/", repeatable=True)
+    @POST("/environment-variables/", effect="writes", repeatable=True)
     def upsert(self, body: EnvironmentVariableBatch | EnvironmentVariableInput) -> EnvironmentVariableList:
         """Create or replace variables by name, and list what there is then.
 

@@ -432,7 +432,7 @@ class Execution(Group):
         ...     _ = end(run.execution_id)
     """
 
-    @POST("/execution/streaming/start")
+    @POST("/execution/streaming/start", effect="spends")
     def start_streaming(self, request: StreamingExecutionRequest) -> StreamingStartResponse:
         """Submit a Python run; answers at once with its id and the address of its output."""
         ...
@@ -442,32 +442,32 @@ class Execution(Group):
         """Read the present state of a run, cheaply."""
         ...
 
-    @POST("/execution/streaming/abort/{execution_id}", repeatable=True)
+    @POST("/execution/streaming/abort/{execution_id}", effect="stops", repeatable=True)
     def abort_streaming(self, execution_id: str) -> AbortResponse | None:
         """Abort a Python run; an older form of ``workloads.abort``."""
         ...
 
-    @POST("/execution/streaming/complete/{execution_id}", repeatable=True)
+    @POST("/execution/streaming/complete/{execution_id}", effect="stops", repeatable=True)
     def complete_streaming(self, execution_id: str) -> AbortResponse | None:
         """Mark a run complete from the client side; an older call."""
         ...
 
-    @POST("/execution/image/start")
+    @POST("/execution/image/start", effect="spends")
     def start_image(self, request: DockerExecutionRequest) -> StartResponse:
         """Submit a container image run, or a hosted Jupyter server (``job_type`` customer_notebook)."""
         ...
 
-    @POST("/execution/image/abort/{execution_id}", repeatable=True)
+    @POST("/execution/image/abort/{execution_id}", effect="stops", repeatable=True)
     def abort_image(self, execution_id: str) -> AbortResponse | None:
         """Abort a container run; an older form of ``workloads.abort``."""
         ...
 
-    @POST("/execution/compose/start")
+    @POST("/execution/compose/start", effect="spends")
     def start_compose(self, request: DockerComposeExecutionRequest) -> StartResponse:
         """Submit a stack of containers, described by the text of a compose file."""
         ...
 
-    @POST("/execution/gpu_selection/start")
+    @POST("/execution/gpu_selection/start", effect="spends")
     def start_gpu_selection(self, request: GpuSelectionRequest) -> GpuSelectionStartResponse:
         """Try one script on every GPU machine type of the account; each try is billed as a separate run."""
         ...
@@ -514,7 +514,7 @@ class Stream(Group):
         [Output(...), Finished(...)]
     """
 
-    @POST("/stream/{execution_id}", server=V1, auth=False, repeatable=True)
+    @POST("/stream/{execution_id}", effect="reads", server=V1, auth=False, repeatable=True)
     def output(self, execution_id: str) -> Iterator[StreamEvent]:
         """Follow the output of a run; ends after the event that says how the run ended."""
         ...

@@ -61,7 +61,7 @@ class Files(Group):
         True
     """
 
-    @POST("/files", timeout=60)
+    @POST("/files", effect="writes", timeout=60)
     def upload(self, upload: BatchFileUpload, purpose: str = "batch") -> BatchFile:
         """Store a file of requests."""
         ...

@@ -179,7 +179,7 @@ class Inference(Group):
         lk_jupyter.errors.NotFound: ...
     """
 
-    @POST("/inference/create")
+    @POST("/inference/create", effect="spends")
     def create(self, request: CreateDeploymentRequest) -> DeploymentState:
         """Request replicas for a model; read the deployment until one is healthy.
 

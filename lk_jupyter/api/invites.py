@@ -53,7 +53,7 @@ class Invites(Group):
         """List the invitations that wait for the caller."""
         ...
 
-    @POST("/invites/mine/{invite_id}/accept")
+    @POST("/invites/mine/{invite_id}/accept", effect="writes")
     def accept(self, invite_id: str) -> Membership:
         """Join the organization. Raises NotFound when the caller has no such invitation."""
         ...

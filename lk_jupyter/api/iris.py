@@ -126,7 +126,7 @@ class Iris(Group):
         'completed'
     """
 
-    @POST("/openai/v1/chat/completions", server=IRIS, timeout=_PATIENCE)
+    @POST("/openai/v1/chat/completions", effect="spends", server=IRIS, timeout=_PATIENCE)
     def chat_completions(
         self,
         request: DedicatedChatCompletionRequest,
@@ -141,7 +141,7 @@ class Iris(Group):
         """
         ...
 
-    @POST("/openai/v1/chat/completions", server=IRIS, timeout=_PATIENCE)
+    @POST("/openai/v1/chat/completions", effect="spends", server=IRIS, timeout=_PATIENCE)
     def stream_chat_completions(
         self,
         request: DedicatedChatCompletionRequest,

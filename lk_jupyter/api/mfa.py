@@ -89,27 +89,27 @@ class Mfa(Group):
         """Report whether MFA is on."""
         ...
 
-    @POST("/mfa/enroll")
+    @POST("/mfa/enroll", effect="writes")
     def enroll(self) -> MfaEnrollment:
         """Begin: return a seed and backup codes. Nothing changes until ``verify_enrollment``."""
         ...
 
-    @POST("/mfa/verify-enrollment")
+    @POST("/mfa/verify-enrollment", effect="writes")
     def verify_enrollment(self, request: MfaCode) -> MfaResult:
         """Switch MFA on with a code of the app."""
         ...
 
-    @POST("/mfa/verify")
+    @POST("/mfa/verify", effect="reads")
     def verify(self, request: MfaLoginCode) -> MfaResult:
         """Verify a code while signing in; the access token in use stays the session's."""
         ...
 
-    @POST("/mfa/disable")
+    @POST("/mfa/disable", effect="writes")
     def disable(self, request: MfaCode) -> MfaResult:
         """Switch MFA off."""
         ...
 
-    @POST("/mfa/regenerate-backup-codes")
+    @POST("/mfa/regenerate-backup-codes", effect="writes")
     def regenerate_backup_codes(self, request: MfaCode) -> MfaBackupCodes:
         """Replace all backup codes; the old ones work no more."""
         ...

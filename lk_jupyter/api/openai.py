@@ -37,17 +37,17 @@ class OpenAI(Group):
         """List the chat and embedding models."""
         ...
 
-    @POST("/chat/completions", server=(OPENAI, EXTERNAL))
+    @POST("/chat/completions", effect="spends", server=(OPENAI, EXTERNAL))
     def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
         """Answer a conversation. NotFound: no such model. PaymentRequired: no credits are left."""
         ...
 
-    @POST("/chat/completions", server=(OPENAI, EXTERNAL))
+    @POST("/chat/completions", effect="spends", server=(OPENAI, EXTERNAL))
     def stream_chat_completions(self, request: ChatCompletionRequest) -> Iterator[ChatCompletionChunk]:
         """Answer a conversation piece by piece."""
         ...
 
-    @POST("/embeddings", server=OPENAI, timeout=60)
+    @POST("/embeddings", effect="spends", server=OPENAI, timeout=60)
     def embeddings(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """Turn texts into vectors. NotFound: no such model."""
         ...

@@ -256,7 +256,7 @@ class Orgs(Group):
         """List the caller's organizations."""
         ...
 
-    @POST("/orgs", status=201)
+    @POST("/orgs", effect="writes", status=201)
     def create(self, request: OrgCreate) -> Org:
         """Make an organization that the caller owns. Raises Conflict for a slug that is taken."""
         ...
@@ -266,7 +266,7 @@ class Orgs(Group):
         """Read one organization."""
         ...
 
-    @PATCH("/orgs/{slug}")
+    @PATCH("/orgs/{slug}", effect="writes")
     def update(self, slug: str, request: OrgUpdate) -> Org:
         """Change name, slug or billing data; use the slug of the answer from then on.
 
@@ -284,7 +284,7 @@ class Orgs(Group):
         """List the members."""
         ...
 
-    @POST("/orgs/{slug}/members", status=201)
+    @POST("/orgs/{slug}/members", effect="writes", status=201)
     def add_member(self, slug: str, request: OrgMemberAdd) -> OrgMemberAddResult:
         """Add a user by e-mail address, or send an invitation to one who has no account yet.
 
@@ -292,7 +292,7 @@ class Orgs(Group):
         """
         ...
 
-    @PATCH("/orgs/{slug}/members/{user_id}")
+    @PATCH("/orgs/{slug}/members/{user_id}", effect="writes")
     def set_role(self, slug: str, user_id: str, request: OrgMemberRoleUpdate) -> OrgMember:
         """Give a member another role; for owners."""
         ...
@@ -332,7 +332,7 @@ class Orgs(Group):
         """List the organization's keys."""
         ...
 
-    @POST("/orgs/{slug}/api-keys", status=201)
+    @POST("/orgs/{slug}/api-keys", effect="writes", status=201)
     def create_api_key(self, slug: str, request: OrgApiKeyCreate) -> OrgApiKeyCreated:
         """Make a key that always acts as the organization; this answer alone holds its secret.
 
@@ -345,12 +345,12 @@ class Orgs(Group):
         """Switch a key off until it is regenerated."""
         ...
 
-    @POST("/orgs/{slug}/api-keys/{key_id}/regenerate")
+    @POST("/orgs/{slug}/api-keys/{key_id}/regenerate", effect="writes")
     def regenerate_api_key(self, slug: str, key_id: str) -> OrgApiKeyCreated:
         """Give a key a new secret, even after it was revoked; the old secret stops working."""
         ...
 
-    @POST("/orgs/{slug}/api-keys/{key_id}/delete", status=204)
+    @POST("/orgs/{slug}/api-keys/{key_id}/delete", effect="deletes", status=204)
     def delete_api_key(self, slug: str, key_id: str) -> None:
         """Delete a key permanently; its name is free again."""
         ...

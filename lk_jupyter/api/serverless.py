@@ -267,22 +267,22 @@ class Serverless(Group):
         """List the chat and embedding models."""
         ...
 
-    @POST("/serverless/chat/completions")
+    @POST("/serverless/chat/completions", effect="spends")
     def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
         """Answer a conversation. NotFound: no such model. PaymentRequired: no credits are left."""
         ...
 
-    @POST("/serverless/chat/completions")
+    @POST("/serverless/chat/completions", effect="spends")
     def stream_chat_completions(self, request: ChatCompletionRequest) -> Iterator[ChatCompletionChunk]:
         """Answer a conversation piece by piece."""
         ...
 
-    @POST("/serverless/embeddings", timeout=60)
+    @POST("/serverless/embeddings", effect="spends", timeout=60)
     def embeddings(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """Turn texts into vectors. NotFound: no such model."""
         ...
 
-    @POST("/serverless/route", repeatable=True)
+    @POST("/serverless/route", effect="reads", repeatable=True)
     def route(self, request: RoutePromptRequest) -> RoutePromptResponse:
         """Name a model that suits a prompt; asking it is a separate call."""
         ...

@@ -105,7 +105,7 @@ class StorageGroup(Group):
         """List the objects whose key starts with ``prefix``, at most ``max_files``; folders are no objects."""
         ...
 
-    @POST("/storage/upload")
+    @POST("/storage/upload", effect="writes")
     def upload(self, body: UploadFileBody, key: str | None = None) -> UploadResponse:
         """Store one file under ``key``, or under its own name; an older one is replaced.
 
@@ -113,7 +113,7 @@ class StorageGroup(Group):
         """
         ...
 
-    @POST("/storage/upload-bulk")
+    @POST("/storage/upload-bulk", effect="writes")
     def upload_bulk(self, body: BulkUploadBody) -> BulkUploadResponse:
         """Store several files; read in the answer what became of each."""
         ...
@@ -136,7 +136,7 @@ class StorageGroup(Group):
         """
         ...
 
-    @POST("/storage/credentials", repeatable=True)
+    @POST("/storage/credentials", effect="reads", repeatable=True)
     def credentials(self) -> StorageCredentials:
         """Issue temporary S3 credentials for the bucket, for large or many files."""
         ...

@@ -229,7 +229,7 @@ class Vms(Group):
         False
     """
 
-    @POST("/vms/create", timeout=300)
+    @POST("/vms/create", effect="spends", timeout=300)
     def create(self, request: CreateVMRequest) -> VM:
         """Ask for a machine; it comes up while you poll ``status``.
 
@@ -259,7 +259,7 @@ class Vms(Group):
         """Read the state of one machine."""
         ...
 
-    @PATCH("/vms/{vm_id}", repeatable=True)
+    @PATCH("/vms/{vm_id}", effect="writes", repeatable=True)
     def rename(self, vm_id: str, request: RenameVMRequest) -> RenameVMResponse:
         """Set or clear the display name."""
         ...

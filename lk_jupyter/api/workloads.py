@@ -39,12 +39,12 @@ class Workloads(Group):
         """List the runs that have not ended."""
         ...
 
-    @POST("/workloads/abort/{execution_id}", repeatable=True)
+    @POST("/workloads/abort/{execution_id}", effect="stops", repeatable=True)
     def abort(self, execution_id: str) -> AbortResponse | None:
         """Kill a run of any kind; it takes effect some time after the answer, which may have any form."""
         ...
 
-    @POST("/workloads/stop/{execution_id}", repeatable=True)
+    @POST("/workloads/stop/{execution_id}", effect="stops", repeatable=True)
     def stop(self, execution_id: str) -> AbortResponse | None:
         """End a run gracefully; made for notebook servers. 404 means that it is gone already."""
         ...

@@ -3,7 +3,7 @@ from typing import Annotated, Optional
 
 import pytest
 
-from lk_jupyter.api._endpoint import ENDPOINTS, PUT, Group, InHeader, endpoint_of
+from lk_jupyter.api._endpoint import ENDPOINTS, POST, PUT, Group, InHeader, endpoint_of
 from lk_jupyter.api._models import Model
 from lk_jupyter.api.execution import Execution, StreamingExecutionRequest
 from lk_jupyter.api.logs import Logs
@@ -15,11 +15,11 @@ class Settings(Model):
 
 
 class Things(Group):
-    @PUT("/things/{owner}/{file_key:path}")
+    @PUT("/things/{owner}/{file_key:path}", effect="writes")
     def put(self, owner: str, file_key: str, settings: Settings | None = None, *, loud: bool = False) -> None: ...
 
     #: As Python 3.10 reads what is None by default.
-    @PUT("/things/{owner}")
+    @PUT("/things/{owner}", effect="writes")
     def pin(self, owner: str, to: Optional[Annotated[str | None, InHeader("X-Pin")]] = None) -> None: ...  # noqa: UP045
 
 
@@ -111,3 +111,38 @@ def test_the_verb_says_what_may_be_repeated_unless_the_declaration_does():
     assert endpoint_of(Execution.delete).repeatable
     assert endpoint_of(Execution.abort_streaming).repeatable
     assert not endpoint_of(Execution.start_streaming).repeatable
+
+
+#: Operations that read although their method isn't GET: they sign in, look something up, or follow an output.
+READING = {
+    "Auth.login",
+    "Auth.refresh",
+    "Auth.validate_api_key",
+    "Mfa.verify",
+    "Serverless.route",
+    "Storage.credentials",
+    "Stream.output",
+    "Voucher.validate",
+}
+
+#: Operations that end a run or a batch, and with it its bill.
+STOPPING = {
+    "Batches.cancel",
+    "Execution.abort_image",
+    "Execution.abort_streaming",
+    "Execution.complete_streaming",
+    "Workloads.abort",
+    "Workloads.stop",
+}
+
+
+def test_each_operation_is_marked_with_its_effect_and_only_listed_ones_read_without_get():
+    marks = {effect: {each.title for each in ENDPOINTS if each.effect == effect} for effect in ("reads", "stops")}
+    assert marks["reads"] == READING | {each.title for each in ENDPOINTS if each.method == "GET"}
+    assert marks["stops"] == STOPPING
+    assert {each.effect for each in ENDPOINTS if each.method == "DELETE"} == {"deletes"}
+
+
+def test_an_operation_that_may_change_something_is_not_declared_without_its_effect():
+    with pytest.raises(TypeError, match="POST /things needs the argument effect"):
+        POST("/things")(lambda _group: None)

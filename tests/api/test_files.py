@@ -24,10 +24,10 @@ class Form(Model):
 
 
 class Things(Group):
-    @POST("/things")
+    @POST("/things", effect="writes")
     def add(self, form: Form) -> None: ...
 
-    @PUT("/things")
+    @PUT("/things", effect="writes")
     def put(self, form: Form) -> None: ...
 
     @GET("/things/{key}")

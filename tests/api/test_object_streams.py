@@ -38,7 +38,7 @@ class Step(Event):
 
 
 class Talk(Group):
-    @POST("/chat", server=OPENAI)
+    @POST("/chat", effect="writes", server=OPENAI)
     def chat(self, question: Question) -> Iterator[Chunk]: ...
 
     @GET("/steps/{key}", server=IRIS)

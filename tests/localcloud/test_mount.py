@@ -57,10 +57,10 @@ class Word(Event):
 
 
 class Things(Group):
-    @POST("/things", auth=False, status=201)
+    @POST("/things", effect="writes", auth=False, status=201)
     def keep(self, form: Form, key: str | None = None) -> Kept: ...
 
-    @POST("/things/bulk", auth=False)
+    @POST("/things/bulk", effect="writes", auth=False)
     def keep_all(self, folder: Folder) -> list[str]: ...
 
     @GET("/things/{key:path}", auth=False)
@@ -69,10 +69,10 @@ class Things(Group):
     @DELETE("/things/{key}", auth=False, status=204)
     def drop(self, key: str) -> None: ...
 
-    @POST("/talk", auth=False, server=(OPENAI, EXTERNAL))
+    @POST("/talk", effect="writes", auth=False, server=(OPENAI, EXTERNAL))
     def talk(self, question: Question, pin: Annotated[str | None, InHeader("X-Pin")] = None) -> list[str]: ...
 
-    @POST("/talk", auth=False, server=(OPENAI, EXTERNAL))
+    @POST("/talk", effect="writes", auth=False, server=(OPENAI, EXTERNAL))
     def talk_on(self, question: Question, pin: Annotated[str | None, InHeader("X-Pin")] = None) -> Iterator[Word]: ...
 
     @GET("/far/away", auth=False, server=IRIS)
