@@ -19,6 +19,7 @@ from typing import Protocol
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._polling import PATIENCE
 from lk_jupyter.api.execution import is_final
+from lk_jupyter.api.states import is_known
 from lk_jupyter.errors import ApiError, LkError, NotFound, OperationNotAvailable
 from lk_jupyter.runs.follow import PAUSES, Ending
 from lk_jupyter.runs.interrupts import SafeEvent, all_served, in_background
@@ -69,6 +70,7 @@ class Abort:
         self._begun = threading.Lock()
         self._client = client
         self._ending = Ending(client, execution_id)
+        self._is_unknown = False  # to the server, when its state was last read
         self._over = False  # nothing more is tried
 
     @property
@@ -105,14 +107,19 @@ class Abort:
     def words(self) -> str:
         """What is known of it, for whoever does not wait any longer."""
         fix = f"Stop it: %lk_abort {self.execution_id}"
+        if isinstance(self.error, NotFound) and not isinstance(self.error, OperationNotAvailable):
+            repeats = "" if self._over else " The abort is repeated in the background."
+            return f"Run {self.execution_id} is unknown to the cloud and may be billed.{repeats} {fix}"
         if self.error and self._over:
             return f"The abort failed: {_first_line(self.error)} The run may still be active. {fix}"
         if self.error:
             why = _first_line(self.error)
             return f"The run may still be active: {why} The abort is repeated in the background. {fix}"
         if self.accepted:
-            state = self.state or "active"
-            return f"The server accepted the abort, but the run is still {state}. Check: %lk_status {self.execution_id}"
+            check = f"Check: %lk_status {self.execution_id}"
+            if self._is_unknown:
+                return f"The server accepted the abort, but no longer knows the run. It may be billed. {check}"
+            return f"The server accepted the abort, but the run is still {self.state or 'active'}. {check}"
         return f"The server has not answered the abort yet. The run may still be active. {fix}"
 
     def work(self) -> None:
@@ -140,7 +147,7 @@ class Abort:
             self._client.workloads.abort(self.execution_id)
         except LkError as error:
             is_absent = isinstance(error, OperationNotAvailable)
-            if self._has_ended(unknown=isinstance(error, NotFound) and not is_absent):
+            if self._has_ended():
                 return
             if isinstance(error, NotFound) and self._send_older():
                 self.accepted, self.error = True, None
@@ -162,24 +169,35 @@ class Abort:
     def _look(self) -> None:
         """Poll the state until the run has ended, or the abort must be repeated."""
         end, pause = time.monotonic() + _REPEAT, _LOOK
-        while not self._has_ended(unknown=True) and time.monotonic() < end:
+        while not self._has_ended() and time.monotonic() < end:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_LOOK)
 
-    def _has_ended(self, *, unknown: bool) -> bool:
-        """Whether the run has ended. A run that the server doesn't know has, if it is ``unknown`` to the abort."""
+    def _has_ended(self) -> bool:
+        """Return whether the run has ended: its state is final, or the billing history has it.
+
+        A run that the server doesn't know may still be active: a server can answer 404 before it knows a new run.
+        """
+        self._is_unknown = False
         try:
             self.state = self._ending.state()
+            is_over = is_final(self.state)
         except NotFound as error:
-            over = unknown and not isinstance(error, OperationNotAvailable)
+            self._is_unknown = not isinstance(error, OperationNotAvailable)
+            is_over = self._is_unknown and self._is_billed()
         except LkError:
-            over = False  # nobody can tell now
-        else:
-            over = is_final(self.state)
-        if over:
+            is_over = False  # unknown until the next look
+        if is_over:
             self.error = None
             self.ended.set()
-        return over
+        return is_over
+
+    def _is_billed(self) -> bool:
+        """Return whether the billing history has the run as one that has ended."""
+        with suppress(LkError):
+            rows = [row for row in self._client.billing.history() if row.execution_id == self.execution_id]
+            return any(is_final(row.status) or not is_known(row.status) for row in rows)
+        return False
 
 
 #: Refusals after which no other try succeeds. A key may be taken again in a moment.

@@ -19,7 +19,7 @@ from lk_jupyter.runs.abort import abort_soon, close_when_idle
 from lk_jupyter.runs.interrupts import all_served
 from lk_jupyter.runs.run import Run
 
-from .conftest import RUN, ok
+from .conftest import RUN, not_found, ok
 
 
 class Cloud:
@@ -65,6 +65,63 @@ def test_any_answer_of_success_is_enough_and_the_abort_is_sent_once(client, serv
     assert sent.wait(PATIENCE)
     assert sent.error is None
     assert cloud.aborts == 1
+
+
+class EventualCloud:
+    """A cloud that knows a new run only after some answers of 404; ``unknown`` is how many aborts get one."""
+
+    def __init__(self, unknown, *, accepts_unknown=False):
+        self.unknown = unknown
+        self.accepts_unknown = accepts_unknown
+        self.is_active = True
+        self.billed = []
+        self.accepted = 0
+
+    def __call__(self, request):
+        if request.path.startswith("/billing/history") or "/billing/" in request.path:
+            return ok({"executions": self.billed, "total": len(self.billed)})
+        if "/abort" in request.path:
+            self.unknown -= 1
+            if self.unknown < 0:
+                self.is_active = False
+            self.accepted += self.unknown < 0
+            return ok({}) if self.unknown < 0 or self.accepts_unknown else not_found("Execution not found")
+        if self.unknown > 0:
+            return not_found("Execution not found")
+        return ok({"execution_id": RUN, "status": "running" if self.is_active else "aborted"})
+
+
+@pytest.mark.parametrize("accepts_unknown", [False, True])
+def test_a_run_that_the_cloud_does_not_know_for_a_while_is_aborted_again_until_it_ends(
+    client, server, monkeypatch, accepts_unknown
+):
+    monkeypatch.setattr(abort, "PAUSES", (0.0,))
+    monkeypatch.setattr(abort, "_REPEAT", 0.2)
+    server.handler = cloud = EventualCloud(12, accepts_unknown=accepts_unknown)
+    sent = abort_soon(client, RUN)
+    until(sent.ended.is_set)
+    assert cloud.accepted
+    assert not cloud.is_active
+
+
+@pytest.mark.parametrize("accepts_unknown", [False, True])
+def test_a_run_that_stays_unknown_is_reported_and_never_called_aborted(client, server, monkeypatch, accepts_unknown):
+    monkeypatch.setattr(abort, "PAUSES", (0.0, 0.1))
+    monkeypatch.setattr(abort, "_REPEAT", 0.2)
+    monkeypatch.setattr(abort, "PATIENCE", 1.0)
+    server.handler = EventualCloud(10**6, accepts_unknown=accepts_unknown)
+    sent = abort_soon(client, RUN)
+    assert not sent.wait(0.5)
+    assert "may be billed" in sent.words
+    until(lambda: (client, RUN) not in abort._aborts)
+    assert not sent.ended.is_set()
+    assert "may be billed" in sent.words
+
+
+def test_a_row_of_the_billing_history_is_the_end_of_a_run_that_the_cloud_no_longer_knows(client, server):
+    server.handler = cloud = EventualCloud(10**6)
+    cloud.billed = [{"execution_id": RUN, "status": "aborted"}]
+    assert abort_soon(client, RUN).wait(PATIENCE)
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 410])
