@@ -245,9 +245,14 @@ class Executor(concurrent.futures.Executor):
     ) -> RunFuture[Any]:
         call = FunctionCall.of(function, calls, working_folder())
         future: RunFuture[Any] = RunFuture()
-        self._threads.submit(copy_context().run, self._go, future, call, take)  # the journal knows the cell by it
-        self._futures.add(future)
+        self._futures.add(future)  # before its thread starts: an interrupt aborts the calls that are registered
         future.add_done_callback(self._futures.discard)
+        try:
+            self._threads.submit(copy_context().run, self._go, future, call, take)  # the journal reads the cell from it
+        except BaseException:
+            # The pool can have queued the call before the interrupt came, so cancel it rather than forget it.
+            future.abort_soon()
+            raise
         return future
 
     def _go(self, future: RunFuture[Any], call: FunctionCall, take: Callable[[list[Any]], Any]) -> None:

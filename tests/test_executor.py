@@ -7,6 +7,7 @@ import math
 import operator
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -45,6 +46,13 @@ def _travel_by_value():
 def executor(session):
     with Executor(gpu="A100", max_workers=2, session=session) as executor:
         yield executor
+
+
+def wait_until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def square(x):
@@ -249,6 +257,28 @@ def test_an_interrupt_in_the_block_aborts_what_goes_on_and_starts_nothing_more(s
     assert isinstance(first.exception(PATIENCE), RunAborted)
     assert second.cancelled()
     assert [run for run in session.client.workloads.list() if run.execution_id == first.run.execution_id] == []
+
+
+@pytest.mark.parametrize("in_block", [True, False])
+def test_an_interrupt_while_a_call_gets_its_thread_leaves_no_run(session, monkeypatch, in_block):
+    executor = Executor(gpu="A100", max_workers=1, session=session)
+    start = executor._threads._adjust_thread_count
+
+    def start_and_interrupt():
+        start()
+        wait_until(lambda: any(entry.execution_id for entry in journal().entries()))
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(executor._threads, "_adjust_thread_count", start_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        if in_block:
+            with executor:
+                executor.submit(time.sleep, 100)
+        else:
+            executor.submit(time.sleep, 100)
+    (entry,) = journal().entries()
+    wait_until(lambda: session.client.execution.status(entry.execution_id).status == "aborted")
+    executor.shutdown()
 
 
 TWICE = '''
