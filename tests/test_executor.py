@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import weakref
+from contextlib import nullcontext
 from pathlib import Path
 
 import cloudpickle
@@ -270,12 +271,9 @@ def test_an_interrupt_while_a_call_gets_its_thread_leaves_no_run(session, monkey
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(executor._threads, "_adjust_thread_count", start_and_interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        if in_block:
-            with executor:
-                executor.submit(time.sleep, 100)
-        else:
-            executor.submit(time.sleep, 100)
+    block = executor if in_block else nullcontext()
+    with pytest.raises(KeyboardInterrupt), block:
+        executor.submit(time.sleep, 100)
     (entry,) = journal().entries()
     wait_until(lambda: session.client.execution.status(entry.execution_id).status == "aborted")
     executor.shutdown()
@@ -345,6 +343,14 @@ def test_a_second_interrupt_at_any_step_of_leaving_lets_the_process_end(cloud, t
     assert set(done.stdout.split()) == {"0"}, done.stderr
 
 
+def test_an_unknown_option_is_a_type_error_and_none_leaves_an_option_unset(session):
+    with pytest.raises(TypeError, match=r"'initializer' is an invalid keyword argument\. Nothing was sent\."):
+        Executor(2, session=session, initializer=abs)
+    with pytest.raises(TypeError, match="'tiemout'"):
+        session.run("1", tiemout=3)
+    Executor(2, session=session, timeout=None, gpu=None).shutdown()
+
+
 def test_after_a_shutdown_nothing_can_be_submitted(session):
     executor = Executor(gpu="A100", session=session)
     future = executor.submit(square, 2)
@@ -386,7 +392,7 @@ def test_a_start_that_is_refused_is_the_future_s_error(make_cloud, home):
         ({"gpu": "A100", "timeout": 9999}, UsageError, "1 to 600"),
         ({"gpu": "A100", "detach": True}, UsageError, "detach"),
         ({"gpu": "A100", "outputs": ["x"]}, UsageError, "outputs"),
-        ({"gpu": "A100", "gpus": 2}, UsageError, "gpus"),
+        ({"gpu": "A100", "gpus": 2}, TypeError, "gpus"),
         ({"gpu": "A100", "max_workers": 0}, ValueError, "greater than 0"),
     ],
 )

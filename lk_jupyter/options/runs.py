@@ -25,12 +25,18 @@ class Options(BaseModel):
 
 
 def check(model: type[Options], values: dict[str, Any]) -> Any:  # the given model
-    """Make the options from raw values. Raises UsageError in one line that names what doesn't fit.
+    """Make the options from raw values; None leaves an option unset.
 
-    Raises UsageError.
+    Raises:
+        UsageError: A value doesn't fit.
+        TypeError: A name isn't an option, as for any unknown keyword argument in Python.
     """
+    options = {current_name(model, name): value for name, value in values.items() if value is not None}
+    for name in options:
+        if name not in model.model_fields:
+            raise TypeError(f"'{name}' is an invalid keyword argument. Nothing was sent.")
     try:
-        return model(**{current_name(model, name): value for name, value in values.items()})
+        return model(**options)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
