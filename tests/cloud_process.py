@@ -180,7 +180,8 @@ class ForkedKernel:
 
     def __init__(self, command, *, env, cwd=".", outputs=(), **_):
         reader, writer = PROCESSES.Pipe(duplex=False)
-        self.process = forked(be, command[command.index("-m") + 1 :], env, cwd, outputs, writer)
+        module = 3 if command[1] == "-c" else command.index("-m") + 1  # our own start with -c
+        self.process = forked(be, command[module:], env, cwd, outputs, writer)
         self.pid = self.process.pid
         writer.close()
         reader.poll(PATIENCE)  # by then it leads a group of processes, which is what gets signals

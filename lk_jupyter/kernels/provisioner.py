@@ -13,7 +13,9 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from tornado.web import HTTPError
 from traitlets import Float, Integer, Unicode
 
+from lk_jupyter._python import module_environment
 from lk_jupyter.errors import LkError
+from lk_jupyter.kernels.specs import bridge_command
 from lk_jupyter.options.runs import ServerOptions, check
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.session import current
@@ -47,7 +49,8 @@ class CloudProvisioner(LocalProvisioner):
         limit = "its time limit was reached"
         limit += f", which keeps it below --max-cost {self.max_cost}" if self.max_cost else ""
         ids = ["--run", self._kernel.run.execution_id, "--kernel", self._kernel.kernel_id]
-        launch["cmd"] = [*launch["cmd"], *ids, "--idle", str(self.idle), "--limit", limit]
+        launch["env"] = module_environment(launch["env"])
+        launch["cmd"] = [*bridge_command(launch["cmd"]), *ids, "--idle", str(self.idle), "--limit", limit]
         return launch
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:

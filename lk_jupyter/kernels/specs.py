@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lk_jupyter._extras import library
+from lk_jupyter._python import module_command
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import price_label
 
 PROVISIONER = "lk-cloud"
+
+#: The module of the process here.
+BRIDGE = "lk_jupyter.kernels.bridge"
+
 _PREFIX = "lk-"
 _LOGO = Path(__file__).with_name("logo-svg.svg")
 
@@ -62,13 +66,19 @@ def remove(wish: str) -> InstalledKernel:
     return found
 
 
+def bridge_command(command: list[str]) -> list[str]:
+    """Return the command of a spec; specs of earlier versions imported modules of the notebook's folder."""
+    python, *words = command
+    return [*module_command(BRIDGE, python), *words[2:]] if words[:2] == ["-m", BRIDGE] else command
+
+
 def _manager() -> Any:
     return library("jupyter_client.kernelspec", "lab", "A kernel").KernelSpecManager()
 
 
 def _spec(kernel: InstalledKernel) -> dict[str, Any]:
     return {
-        "argv": [sys.executable, "-m", "lk_jupyter.kernels.bridge", "-f", "{connection_file}"],
+        "argv": [*module_command(BRIDGE), "-f", "{connection_file}"],
         "display_name": kernel.title,
         "language": "python",
         "interrupt_mode": "message",

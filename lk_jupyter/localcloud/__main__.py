@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from lk_jupyter._python import leave_working_folder
+
+if __name__ == "__main__":
+    leave_working_folder()
+
 import argparse
 import gc
 import getpass

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lk_jupyter._python import module_command, module_environment
 from lk_jupyter.errors import LocalCloudError
 
 ADDRESS_FILE = "server.json"
@@ -131,10 +132,12 @@ def stop(data: Path) -> bool:
 
 
 def _spawn(data: Path, log: Path, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "lk_jupyter.localcloud", "--data", str(data), *options]
+    command = [*module_command("lk_jupyter.localcloud"), "--data", str(data.absolute()), *options]
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as errors:
         process = subprocess.Popen(
             command,
+            cwd=data,  # programs of the cloud look for settings and modules in the working folder
+            env=module_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,

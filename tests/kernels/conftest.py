@@ -24,9 +24,9 @@ def user(hosting, home, monkeypatch):
 class Used:
     """A kernel in use."""
 
-    def __init__(self, name):
+    def __init__(self, name, **options):
         self.manager = KernelManager(kernel_name=name)
-        self.manager.start_kernel(env=dict(os.environ))
+        self.manager.start_kernel(env=dict(os.environ), **options)
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 import pytest
 from cloud_process import PROCESSES, forked, start_kernel
+from kernels.conftest import Used
 from magics.kernels import wait_until_restarted
 from patience import PATIENCE
+from received_folder import NAMES, write_modules
 
 import lk_jupyter
 from lk_jupyter.journal.journal import journal
@@ -143,6 +146,25 @@ def test_a_start_that_fails_says_why_and_leaves_no_machine(user, going_on):
     with pytest.raises(Exception, match="podman or docker is missing"):
         KernelManager(kernel_name=name).start_kernel()
     assert going_on() == []
+
+
+@pytest.mark.parametrize("words", [None, ["-m", specs.BRIDGE]], ids=["now", "of an earlier version"])
+def test_a_kernel_executes_no_module_of_its_notebooks_folder(user, home, monkeypatch, tmp_path, words):
+    executed = write_modules(tmp_path / "received", NAMES)
+    name = added("cpu")
+    if words:
+        rewrite_spec(home, name, argv=[sys.executable, *words, "-f", "{connection_file}"])
+    monkeypatch.setenv("PYTHONPATH", ".")
+    kernel = Used(name, cwd=str(tmp_path / "received"))  # in a process that is not forked
+    assert kernel.run("print(6 * 7)") == "42\n"
+    kernel.close()
+    assert executed.read_text() == ""
+
+
+def rewrite_spec(home, name, **changes):
+    """Change the spec of an installed kernel, as an earlier version or its user wrote it."""
+    file = home / "jupyter" / "data" / "kernels" / name / "kernel.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
 def test_a_kernel_is_added_listed_and_removed(user, home):

@@ -115,11 +115,11 @@ def environment(home, **variables):
 
 
 @contextmanager
-def running(home, *options, prefix="/", **variables):
-    """Run a Jupyter server of a user."""
+def running(home, *options, prefix="/", program=(sys.executable, "-m", "jupyter_server"), **variables):
+    """Run a Jupyter server of a user, in the working folder."""
     port, token = _free_port(), secrets.token_hex(16)
     command = [
-        *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--IdentityProvider.token={token}"),
+        *(*program, "--no-browser", "--allow-root", f"--IdentityProvider.token={token}"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
         *(f"--ServerApp.root_dir={home}", f"--ServerApp.base_url={prefix}", alone(lk_jupyter=True), *options),
     ]

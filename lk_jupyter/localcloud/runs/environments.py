@@ -20,6 +20,8 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from lk_jupyter._python import module_command
+
 #: Runs a command and returns its exit code and its output.
 Execute = Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
 
@@ -52,7 +54,7 @@ class Environments:
 
     async def _install(self, folder: Path, requirements: str, execute: Execute) -> Installed:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        code, log = await execute([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+        code, log = await execute([*module_command("venv"), "--without-pip", str(folder)])
         if code == 0:
             _show_own_packages(folder)
             (folder / "requirements.txt").write_text(requirements, "utf-8")
@@ -110,7 +112,7 @@ def _counts(need: Requirement, extra: str) -> bool:
 def _install_command(folder: Path) -> list[str]:
     requirements = str(folder / "requirements.txt")
     if find_spec("pip"):
-        pip = [sys.executable, "-m", "pip", "--python", python_of(folder)]
+        pip = [*module_command("pip"), "--python", python_of(folder)]
         return [*pip, "install", "--disable-pip-version-check", "--no-input", "-r", requirements]
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--python", python_of(folder), "-r", requirements]

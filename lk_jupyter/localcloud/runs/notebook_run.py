@@ -6,11 +6,11 @@ import asyncio
 import re
 import shutil
 import socket
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lk_jupyter._python import module_command
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
 
 JOB_TYPE = "customer_notebook"
@@ -54,7 +54,7 @@ class NotebookRun(ProcessRun):
         kept = [part for part in options if not (_REPLACED.fullmatch(part) or _TOKEN.fullmatch(part))]
         port = _free_port()
         self.ports[_asked_port(arguments)] = port
-        return [sys.executable, "-m", _SERVER, *_OWN, *_OPEN, *_ENCRYPTED, *_QUICK, f"--port={port}", *kept]
+        return [*module_command(_SERVER), *_OWN, *_OPEN, *_ENCRYPTED, *_QUICK, f"--port={port}", *kept]
 
     @property
     def _own(self) -> Path:
