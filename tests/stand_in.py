@@ -21,6 +21,9 @@ STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: clo
 #: Runs, machines and deployments get these ids in turn.
 IDS = [f"{number:08x}-5b1d-4c7e-9a52-6d1f8e0b7a44" for number in range(1, 100)]
 
+#: The user of the account, whose id each record shows.
+USER = "7d5e0c1a-93b4-4f6d-8a2e-1b0c9d8e7f60"
+
 #: What is sold: card, kind, price for one GPU and hour, GPUs of a machine; unsorted, as the live service lists it.
 _SOLD = [
     ("h100", "on-demand", 2.79, [8, 1, 4, 2]),
@@ -96,6 +99,7 @@ class StandIn:
 
     def _own(self, operation):
         return {
+            "GET /user/status": {"user_id": USER},
             "GET /machine-types": {"machine_types": [{"hardware_profile": "gpu.a100", "price_per_hour": 1.59}]},
             "GET /user/quotas/available-hardware": {},
             "GET /workloads/list": [],
@@ -125,7 +129,7 @@ class StandIn:
         sent = self.runs.get(execution_id, {})
         echo = {name: sent[name] for name in self.echoed if name in sent}
         now = datetime.now(timezone.utc).isoformat()
-        return {"execution_id": execution_id, "status": self.word, "created_at": now, **echo}
+        return {"execution_id": execution_id, "status": self.word, "created_at": now, "user_id": USER, **echo}
 
     def _rented(self, request):
         """Rent as the live service answers: undashed id, no zone, nulls at the top level."""

@@ -105,7 +105,9 @@ def _machines(session: Session) -> list[MachineType]:
 def _started(client: Client, request: GpuSelectionRequest, token: str) -> str:
     """Start a selection, in a thread whose answer no interrupt loses: it is aborted once its id is known."""
     with ThreadPoolExecutor(1) as threads:
-        start = threads.submit(sent_once, client, token, lambda: client.execution.start_gpu_selection(request))
+        start = threads.submit(
+            sent_once, client, token, lambda: client.execution.start_gpu_selection(request), request.model_dump()
+        )
         with AtInterrupt(lambda _: abort_soon(client, start.result().execution_id)):
             return start.result().execution_id
 

@@ -9,13 +9,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.states import is_run_id
-from lk_jupyter.errors import NotFound
+from lk_jupyter.errors import NotFound, OutcomeUnknown
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import REFUSED, SUBMITTING, JournalEntry, journal
 from lk_jupyter.protocol.parts import PREFIX
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.submit.start import find_started
+from lk_jupyter.runs.submit.start import find_marked
 from lk_jupyter.runs.submit.submission import code_hash
 from lk_jupyter.runs.variables.payload import settings_in
 from lk_jupyter.text.secrets import MARK, without_secrets
@@ -28,7 +28,10 @@ _LONG_LOST = 600.0
 
 
 def find_previous_run(session: Connection, package: Bundle) -> Run | None:
-    """Return the run that this cell has started with this code on this machine, unless its end was seen."""
+    """Return the run that this cell has started with this code on this machine, unless its end was seen.
+
+    Raises OutcomeUnknown if the cloud doesn't show whose run it is.
+    """
     place = current_cell()
     for entry in journal().entries(code_hash=code_hash(package.source.code), limit=50):
         if entry.group or not is_same(entry, session, package, place):
@@ -74,12 +77,21 @@ def _brought(import_files: str | None) -> Any:
 
 
 def run_of(session: Connection, entry: JournalEntry) -> Run | None:
-    """Return the run of an entry; one whose start was never answered is looked for, and None if there is none."""
+    """Return the run of an entry; one whose start was never answered is looked for, and None if there is none.
+
+    Raises OutcomeUnknown if the cloud doesn't show whose run it is.
+    """
     if entry.execution_id:
         return Run(session, entry.execution_id)
-    if (found := find_started(session.client, entry.token)) and is_run_id(found):
-        journal().update(entry.token, execution_id=found)
-        return Run(session, found)
+    runs = find_marked(session.client, entry.token, entry.request)
+    if runs.own and is_run_id(runs.own.execution_id):
+        journal().update(entry.token, execution_id=runs.own.execution_id)
+        return Run(session, runs.own.execution_id)
+    if runs.unclear:
+        raise OutcomeUnknown(
+            f"The answer to an earlier start was lost. Nothing was sent.{runs.advice}\n"
+            "Start another run: add --attach never"
+        )
     if entry.state == SUBMITTING and time.time() - entry.created_at > _LONG_LOST:
         journal().update(entry.token, state=REFUSED, reason="The cloud doesn't know this run.")
     return None
@@ -89,7 +101,7 @@ def refresh(session: Connection, entries: list[JournalEntry]) -> Iterator[Journa
     """Ask the cloud what has become of runs, and yield those it knows, as the journal has them then."""
     going_on = {run.execution_id: run.status for run in session.client.workloads.list()}
     for entry in entries:
-        with suppress(NotFound):
+        with suppress(NotFound, OutcomeUnknown):
             run = run_of(session, entry) if session.speaks_to(entry.base_url) else None
             if run is None:
                 continue

@@ -15,7 +15,7 @@ from random import Random
 from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.submit.start import find_started
+from lk_jupyter.runs.submit.start import find_marked
 from lk_jupyter.session import Session, connect
 
 AT_ONCE = 12
@@ -68,5 +68,7 @@ def _found(session: Session, number: int) -> Run | None:
     entry = next((entry for entry in journal().entries() if entry.run_name == str(number)), None)
     if entry is None:
         return None
-    found = entry.execution_id or find_started(session.client, entry.token)
-    return Run(session, found) if found else None
+    if entry.execution_id:
+        return Run(session, entry.execution_id)
+    run = find_marked(session.client, entry.token, entry.request).own
+    return Run(session, run.execution_id) if run else None

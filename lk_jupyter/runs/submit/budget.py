@@ -22,7 +22,7 @@ from lk_jupyter.journal.journal import BudgetCharge, Journal, journal
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.runs.outcome import end_of_entry
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.submit.start import find_started
+from lk_jupyter.runs.submit.start import find_marked
 from lk_jupyter.text.units import credits_label
 
 if TYPE_CHECKING:
@@ -166,16 +166,24 @@ def _fits(use: BudgetUsage, wanted: CostEstimate, limit: Decimal) -> bool:
 
 def _look_again(session: Connection, kept: Journal, charge: BudgetCharge) -> None:
     """Read a run from the server that was active when it was last seen, and write its state to the journal."""
-    execution_id = charge.execution_id or find_started(session.client, charge.token)
+    execution_id = charge.execution_id or _find_lost(session, kept, charge.token)
     if execution_id is None:
         return
     try:
         record = session.client.execution.get(execution_id)
     except NotFound:
-        kept.update(charge.token, state="failed", cost=Decimal(0), reason="The server no longer knows this run.")
+        # Members can delete records: without a bill, the run counts with its highest cost.
+        kept.update(charge.token, state="failed", cost=None, reason="The server no longer knows this run.")
         return
     if is_final(record.status):
         kept.update(charge.token, execution_id=execution_id, **end_of_entry(record))
+
+
+def _find_lost(session: Connection, kept: Journal, token: str) -> str | None:
+    """Return the id of a run whose start was not answered; None if no run is certainly the user's."""
+    entry = kept.get(token)
+    runs = find_marked(session.client, token, entry.request if entry else {})
+    return runs.own.execution_id if runs.own else None
 
 
 def _refusal(budget: Budget, limit: Decimal, use: BudgetUsage, wanted: CostEstimate) -> str:

@@ -9,15 +9,17 @@ import ast
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.execution import (
     DockerComposeExecutionRequest,
     DockerExecutionRequest,
+    ExecutionRecord,
     StartRequest,
     StreamingExecutionRequest,
     StreamingStartResponse,
@@ -29,6 +31,7 @@ from lk_jupyter.errors import BadRequest, Invalid, InvalidResponse, LkError, Out
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import MARK, PREFIX, own_name
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.text.secrets import MARK as REDACTED
 
 if TYPE_CHECKING:
     from lk_jupyter.api.billing import ExecutionSummary
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 #: Looks for a run whose start was not answered: the request may still be on its way.
 LOOKS = 3
 LOOK_PAUSE = 1.0
+
+#: Runs with one mark whose records are read, the oldest first: copies are younger than the run.
+_MOST_RECORDS = 10
 
 #: How far a server's clock may be behind this one, where runs are told apart by their time.
 _CLOCKS = timedelta(minutes=2)
@@ -79,7 +85,7 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     request = bundle.request.model_copy(update={"file_name": name})
     if isinstance(request, StreamingExecutionRequest):
         request = _in_own_folder(request, bundle.token)
-    return sent_once(client, bundle.token, lambda: _start(client, request))
+    return sent_once(client, bundle.token, lambda: _start(client, request), request.model_dump())
 
 
 def _in_own_folder(request: StreamingExecutionRequest, token: str) -> StreamingExecutionRequest:
@@ -115,26 +121,29 @@ def _before(code: str, line: str) -> str:
     return f"{line}; {code}" if is_simple else f"{line}\n{code}"
 
 
-def sent_once(client: Client, token: str, send: Callable[[], Started]) -> Started | StreamingStartResponse:
-    """Send a start that carries this token; look the run up where the answer does not say what became of it.
+def sent_once(
+    client: Client, token: str, send: Callable[[], Started], request: Mapping[str, Any]
+) -> Started | StreamingStartResponse:
+    """Send a start that carries this token; look the run up where the answer does not show what became of it.
 
-    Raises OutcomeUnknown when neither the answer nor the lookup came through, else the errors of the API.
+    ``request`` is the content of the start. Raises OutcomeUnknown when neither the answer nor the lookup came
+    through, or when the cloud doesn't show whose run it is; else the errors of the API.
     """
     asked = client.utc_now
     try:
         return send()
     except (OutcomeUnknown, InvalidResponse, ServerError) as error:
         lost = error
-    found, is_known = None, False
+    runs, is_known = MarkedRuns(), False
     for attempt in range(LOOKS):
         if attempt:
             time.sleep(LOOK_PAUSE)
         with suppress(LkError):
-            found = find(client, token)
+            runs = find_marked(client, token, request)
             is_known = True
-        if found:
-            return found
-    candidates = _candidates(client, asked)
+        if runs.own:
+            return runs.own
+    candidates = runs.advice or _candidates(client, asked)
     if isinstance(lost, ServerError) and is_known and not candidates:  # it says that it failed, and has no such run
         raise lost
     raise OutcomeUnknown(
@@ -178,16 +187,77 @@ def _start_as_long_as_allowed(client: Client, request: DockerExecutionRequest) -
     return StreamingStartResponse.model_validate(answer.model_dump())
 
 
-def find(client: Client, token: str) -> StreamingStartResponse | None:
-    """Look for the request's mark among the active runs, then among the ended runs."""
-    return _marked(client.workloads.list(), token) or _marked(client.billing.history(), token)
+@dataclass(frozen=True)
+class MarkedRuns:
+    """The runs of the organization that carry the mark of one start.
+
+    Every member can read the mark and start a copy. ``own`` is the run of this user, ``unclear`` are the ids of runs
+    whose records don't show who started them.
+    """
+
+    own: StreamingStartResponse | None = None
+    unclear: tuple[str, ...] = ()
+
+    @property
+    def advice(self) -> str:
+        """The lines of an error about unclear runs; empty without any."""
+        if not self.unclear:
+            return ""
+        first = self.unclear[0]
+        return (
+            f"\nMay be yours: {', '.join(self.unclear)}. The cloud doesn't show who started it, so it isn't followed."
+            f"\nShow its log: %lk_attach {first}. Abort it: %lk_abort {first}"
+        )
 
 
-def _marked(runs: Iterable[Workload | ExecutionSummary], token: str) -> StreamingStartResponse | None:
-    for run in runs:
-        if (run.metadata or {}).get(REQUEST_KEY) == token or token[:MARK] in run.model_dump_json():
-            return StreamingStartResponse(execution_id=run.execution_id, status=run.status, streaming_url="")
-    return None
+def find_marked(client: Client, token: str, request: Mapping[str, Any]) -> MarkedRuns:
+    """Look for the mark of a request among the active runs, then among the ended runs. Raises LkError."""
+    active = _marked(client.workloads.list(), token)
+    runs = _sorted_by_owner(client, active, request)
+    if runs.own:
+        return runs
+    ended = {run_id: at for run_id, at in _marked(client.billing.history(), token).items() if run_id not in active}
+    more = _sorted_by_owner(client, ended, request)
+    return MarkedRuns(more.own, () if more.own else (*runs.unclear, *more.unclear))
+
+
+def _marked(runs: Iterable[Workload | ExecutionSummary], token: str) -> dict[str, datetime | None]:
+    """Return the ids of runs with this mark, and when each was created."""
+    return {
+        run.execution_id: run.created_at
+        for run in runs
+        if (run.metadata or {}).get(REQUEST_KEY) == token or token[:MARK] in run.model_dump_json()
+    }
+
+
+def _sorted_by_owner(client: Client, marked: dict[str, datetime | None], request: Mapping[str, Any]) -> MarkedRuns:
+    """Read the records of runs, the oldest first, until one is the user's run. Raises LkError."""
+    if not marked:
+        return MarkedRuns()
+    latest = datetime.max.replace(tzinfo=timezone.utc)
+    user_id, unclear = client.user.status().user_id, []
+    for run_id in sorted(marked, key=lambda run_id: marked[run_id] or latest)[:_MOST_RECORDS]:
+        record = None
+        with suppress(LkError):  # some servers have no record yet
+            record = client.execution.get(run_id)
+        if record is None or not user_id or not record.user_id:
+            unclear.append(run_id)
+        elif record.user_id == user_id and _is_copy_of(request, record):
+            return MarkedRuns(StreamingStartResponse(execution_id=run_id, status=record.status, streaming_url=""))
+        elif record.user_id == user_id:
+            unclear.append(run_id)
+    return MarkedRuns(unclear=tuple(unclear))
+
+
+def _is_copy_of(request: Mapping[str, Any], record: ExecutionRecord) -> bool:
+    """Return whether code and metadata of a record are those of a request, as far as both show them."""
+    metadata, sent = record.metadata or {}, request.get("metadata") or {}
+    if any(metadata.get(name, value) != value for name, value in sent.items() if REDACTED not in value):
+        return False
+    code = str(request.get("code") or "")
+    if record.python_code is None or REDACTED in code or "__future__" in code:  # a start adds a line to those imports
+        return True
+    return "".join(code.split()) in "".join(record.python_code.split())
 
 
 def _candidates(client: Client, asked: datetime) -> str:
@@ -198,9 +268,3 @@ def _candidates(client: Client, asked: datetime) -> str:
         return ""
     ids = [run.execution_id for run in runs if REQUEST_KEY not in (run.metadata or {})]
     return f"\nStarted around that time: {', '.join(ids[:3])}." if ids else ""
-
-
-def find_started(client: Client, token: str) -> str | None:
-    """Return the id of the run that a start with this token has made; None when there is none."""
-    found = find(client, token)
-    return found.execution_id if found else None

@@ -41,7 +41,7 @@ from lk_jupyter.runs.log import log_path
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
-from lk_jupyter.runs.submit.start import find, start_once
+from lk_jupyter.runs.submit.start import find_marked, start_once
 from lk_jupyter.runs.submit.upload import upload_inputs, with_links
 from lk_jupyter.runs.variables.state import remember
 from lk_jupyter.text.secrets import MARK, redact_values
@@ -208,16 +208,21 @@ class Submission:
 
     def _abort(self) -> None:
         """Abort what was started; look for it, where the answer to its start was lost."""
-        found = self._answer
+        if self._answer:
+            abort_soon(self._client, self._answer.execution_id)
+            return
         end = time.monotonic() + _SEARCH
         for pause in chain(PAUSES, repeat(PAUSES[-1])):
-            if found or not isinstance(self._error, OutcomeUnknown) or time.monotonic() > end:
-                break
+            if not isinstance(self._error, OutcomeUnknown) or time.monotonic() > end:
+                return
             time.sleep(pause)
             with suppress(LkError):
-                found = find(self._client, self.package.token)
-        if found:
-            abort_soon(self._client, found.execution_id)
+                runs = find_marked(self._client, self.package.token, self.package.request.model_dump())
+                ids = [runs.own.execution_id] if runs.own else runs.unclear
+                for execution_id in ids:  # nothing but this start and its copies has the mark
+                    abort_soon(self._client, execution_id)
+                if ids:
+                    return
 
     def _go_on(self, doing: str = "") -> None:
         self._doing = doing

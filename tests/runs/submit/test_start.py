@@ -17,6 +17,7 @@ from lk_jupyter.runs.submit import start
 from lk_jupyter.runs.submit.start import start_once
 
 ACCEPTED = {"execution_id": RUN, "status": "pending", "streaming_url": "http://127.0.0.1/secret-stream"}
+ME, MEMBER = "user-1", "user-2"
 EMPTY_HISTORY = {"executions": [], "total_executions": 0, "total_credits_spent": 0, "limit": 50, "offset": 0}
 
 
@@ -40,6 +41,8 @@ class Gateway:
         self.starts = []
         self.aborted = []
         self.echoed = ("metadata",)
+        self.user_id = ME
+        self.record = {}
         self.created_at = datetime.now(timezone.utc).isoformat()
 
     def __call__(self, request):
@@ -52,6 +55,12 @@ class Gateway:
         if "/workloads/abort/" in request.path:
             self.aborted.append(request.path.rpartition("/")[2])
             return ok({"execution_id": RUN, "status": "aborted", "message": "ok"})
+        if request.path.endswith("/user/status"):
+            return ok({"user_id": self.user_id})
+        if request.path.endswith(f"/execution/{RUN}"):
+            if isinstance(self.record, int):
+                return refusal(self.record)
+            return ok({"execution_id": RUN, "status": "running", "user_id": ME, **self.record})
         return ok(EMPTY_HISTORY)
 
     def _workload(self, sent):
@@ -98,6 +107,55 @@ def test_a_lost_start_that_no_list_marks_names_the_runs_that_began_then(client, 
     with pytest.raises(OutcomeUnknown, match=f"Started around that time: {RUN}"):
         start_once(client, package)
     assert len(gateway.starts) == 1
+
+
+def test_a_members_copy_of_a_run_whose_start_got_no_answer_is_not_followed(client, server, package):
+    server.handler = gateway = Gateway(refusal(504))
+    gateway.record = {"user_id": MEMBER, "python_code": package.request.code}
+    with pytest.raises(OutcomeUnknown) as error:
+        start_once(client, package)
+    assert "not sent again" in str(error.value)
+    assert RUN not in str(error.value)
+    assert len(gateway.starts) == 1
+
+
+def test_of_several_runs_with_the_mark_of_a_start_the_users_own_is_followed(client, server, package):
+    copy = "00000000-5b1d-4c7e-9a52-6d1f8e0b7a44"
+
+    def rows(sent):
+        run = gateway_row(sent)
+        return [{**run, "execution_id": copy}, run]
+
+    server.handler = gateway = Gateway(refusal(504))
+    gateway_row = gateway._workload
+    answered = gateway.__call__
+
+    def handler(request):
+        if request.path.endswith("/workloads/list"):
+            return ok(rows(gateway.starts[0]))
+        if request.path.endswith(f"/execution/{copy}"):
+            return ok({"execution_id": copy, "status": "running", "user_id": MEMBER})
+        return answered(request)
+
+    server.handler = handler
+    assert start_once(client, package).execution_id == RUN
+
+
+@pytest.mark.parametrize("record", [404, 500, {"user_id": None}, {"python_code": "other()"}])
+def test_a_run_whose_record_does_not_show_whose_it_is_is_reported_and_not_followed(client, server, package, record):
+    server.handler = gateway = Gateway(refusal(504))
+    gateway.record = record
+    words = rf"not sent again[\s\S]*May be yours: {RUN}[\s\S]*%lk_attach {RUN}[\s\S]*%lk_abort {RUN}"
+    with pytest.raises(OutcomeUnknown, match=words):
+        start_once(client, package)
+    assert len(gateway.starts) == 1
+
+
+def test_a_start_of_a_user_without_an_id_is_reported_and_not_followed(client, server, package):
+    server.handler = gateway = Gateway(refusal(500))
+    gateway.user_id = None
+    with pytest.raises(OutcomeUnknown, match=f"May be yours: {RUN}"):
+        start_once(client, package)
 
 
 def test_a_start_that_the_server_broke_on_after_it_took_effect_is_found(client, server, package):
