@@ -31,7 +31,7 @@ from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import own_name
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.follow import Ending
-from lk_jupyter.runs.submit.start import LOOK_PAUSE, LOOKS, find
+from lk_jupyter.runs.submit.start import LOOK_PAUSE, LOOKS, find_marked
 from lk_jupyter.session import Session
 
 #: Seconds that each of the two runs may take, and how long its end, its log and a late stream are waited for.
@@ -255,8 +255,10 @@ class Probe:
         for attempt in range(LOOKS):
             time.sleep(LOOK_PAUSE * bool(attempt))
             with suppress(LkError):
-                if found := find(self._client, token):
-                    return found.execution_id
+                runs = find_marked(self._client, token, {})
+                # Also of an unclear run only text is read, and it must not stay active.
+                if ids := [runs.own.execution_id] if runs.own else runs.unclear:
+                    return ids[0]
         return None
 
     def _follow(self, started: Started, until: str = "") -> None:

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from lk_jupyter.api.user import UserStatus
 from lk_jupyter.code.source import Source
+from lk_jupyter.errors import OutcomeUnknown
 from lk_jupyter.journal.journal import REFUSED, journal
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs import reattach
@@ -54,6 +56,17 @@ def test_a_start_that_never_arrived_is_given_up_after_a_while(session, monkeypat
     monkeypatch.setattr(reattach, "_LONG_LOST", -1)
     assert list(refresh(session, journal().entries())) == []
     assert [entry.state for entry in journal().entries()] == [REFUSED]
+
+
+def test_a_cell_whose_earlier_start_may_be_somebody_elses_starts_nothing(cloud, session, cut_off, monkeypatch):
+    before = cloud.client.billing.history().total
+    monkeypatch.setattr(type(session.client.user), "status", lambda _: UserStatus())
+    with pytest.raises(OutcomeUnknown, match=rf"May be yours: {cut_off}[\s\S]*--attach never"):
+        session.run("import time; time.sleep(50)", attach="auto")
+    assert cloud.client.billing.history().total == before
+    monkeypatch.setattr(reattach, "_LONG_LOST", -1)
+    assert list(refresh(session, journal().entries())) == []
+    assert journal().entries(going_on=True)  # it may be billed, so it isn't given up
 
 
 def test_runs_of_another_server_are_not_asked_for(session):

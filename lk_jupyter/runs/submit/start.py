@@ -250,7 +250,7 @@ def _sorted_by_owner(client: Client, marked: dict[str, datetime | None], request
 
 
 def _is_copy_of(request: Mapping[str, Any], record: ExecutionRecord) -> bool:
-    """Return whether code and metadata of a record are those of a request, as far as both show them."""
+    """Return whether a record repeats the code and metadata of a request, as far as it shows them."""
     metadata, sent = record.metadata or {}, request.get("metadata") or {}
     if any(metadata.get(name, value) != value for name, value in sent.items() if REDACTED not in value):
         return False

@@ -5,6 +5,7 @@ from decimal import Decimal
 from threading import Thread
 
 import pytest
+from localcloud.conftest import until
 
 from lk_jupyter.config import settings
 from lk_jupyter.errors import UsageError
@@ -154,3 +155,13 @@ def test_of_many_at_once_only_as_many_start_as_the_budget_allows(session):
     for run in started:
         run.abort()
     assert (len(started), len(refused)) == (4, 4)
+
+
+def test_a_member_who_deletes_a_record_lowers_no_budget(session, cloud):
+    run = start(session, timeout=600)
+    list(cloud.client.follow(run.execution_id))
+    until(lambda: cloud.client.execution.get(run.execution_id).finish_time)
+    cloud.client.execution.delete(run.execution_id)
+    settings.save("day_budget", "0.27")
+    with pytest.raises(UsageError, match="Nothing was sent"):
+        start(session)

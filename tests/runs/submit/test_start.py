@@ -55,13 +55,16 @@ class Gateway:
         if "/workloads/abort/" in request.path:
             self.aborted.append(request.path.rpartition("/")[2])
             return ok({"execution_id": RUN, "status": "aborted", "message": "ok"})
-        if request.path.endswith("/user/status"):
+        return self._read(request.path)
+
+    def _read(self, path):
+        if path.endswith("/user/status"):
             return ok({"user_id": self.user_id})
-        if request.path.endswith(f"/execution/{RUN}"):
-            if isinstance(self.record, int):
-                return refusal(self.record)
-            return ok({"execution_id": RUN, "status": "running", "user_id": ME, **self.record})
-        return ok(EMPTY_HISTORY)
+        if not path.endswith(f"/execution/{RUN}"):
+            return ok(EMPTY_HISTORY)
+        if isinstance(self.record, int):
+            return refusal(self.record)
+        return ok({"execution_id": RUN, "status": "running", "user_id": ME, **self.record})
 
     def _workload(self, sent):
         echo = {name: sent[name] for name in self.echoed if name in sent}

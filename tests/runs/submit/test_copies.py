@@ -1,0 +1,120 @@
+"""Copies of a run: a member of the organization reads its record and starts the same code with the same marks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from patience import PATIENCE
+
+from lk_jupyter.api._client import Client
+from lk_jupyter.api.auth import LoginRequest
+from lk_jupyter.errors import OutcomeUnknown
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.protocol.bucket import returned_key
+from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.protocol.parts import MARK, PREFIX, SHIPPED
+from lk_jupyter.remote import _lk_codec
+from lk_jupyter.runs.reattach import run_of
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit import start
+from lk_jupyter.session import connect
+
+PASSWORD = "correct horse"
+
+
+class Evil:
+    """What executes code where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def forged_state(path):
+    """Return the bytes of a run's state whose pickle writes a file."""
+    stream = pickle.dumps(Evil(path), 3)
+    entry = {"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}
+    told = {"entries": [entry], "stream": 0, "nodes": [], "versions": {}, "texts": {}, "detached": []}
+    told.update(refused={}, sizes={}, gone=[], ambient={})
+    leaves = [{"v": _lk_codec.as_text(lambda sink: sink(stream)), "size": len(stream)}]
+    return json.dumps({"values": {}, "leaves": leaves, "refused": {}, "carry": told}).encode()
+
+
+@pytest.fixture
+def faults(talkative):
+    def order(**fault):
+        talkative.http.post(f"{talkative.base_url}/_faults", json=fault).raise_for_status()
+
+    yield order
+    talkative.http.delete(f"{talkative.base_url}/_faults").raise_for_status()
+
+
+@pytest.fixture
+def owner(talking):
+    with connect() as connected:
+        yield connected
+
+
+@pytest.fixture
+def member(talkative):
+    """A client of another member of the owner's organization."""
+    slug, email = talkative.client.user.org().slug, f"{uuid4().hex[:12]}@example.com"
+    talkative.add_user(email, PASSWORD)
+    talkative.client.orgs.add_member(slug, {"email": email, "role": "member"})
+    with Client(talkative.base_url) as visitor:
+        pair = visitor.auth.login(LoginRequest(email=email, password=PASSWORD))
+    with Client(talkative.base_url, pair.access_token, org=slug) as client:
+        yield client
+
+
+def lose_start(owner, faults, monkeypatch, code="x = 1", **options):
+    """Start a run whose answer is lost, and return its record once it has ended."""
+    faults(path="/execution/streaming/start", lose_answer=True)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(start, "LOOKS", 0)
+        with pytest.raises(OutcomeUnknown):
+            owner.run(code, gpu="A100", **options)
+    (entry,) = journal().entries(limit=1)
+    assert entry.execution_id is None
+    run_id = start.find_marked(owner.client, entry.token, entry.request).own.execution_id
+    run = Run(owner, run_id)
+    run.wait(PATIENCE)
+    return run.record
+
+
+def copy_run(client, record, storage, content):
+    """Start a copy of a run as a member can: with its code and marks, and other files that send this content."""
+    token = record.metadata[REQUEST_KEY]
+    storage.put(content, returned_key(token, "values"))
+    facts = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    driver = (SHIPPED / "_lk_run.py").read_text(encoding="utf-8") + (
+        "\n\ndef main(namespace):\n"
+        "    global _nonce\n"
+        f"    _nonce = {record.metadata['lk_frames']!r}\n"
+        f"    frame('returned', {facts!r})\n"
+    )
+    files = {f"{PREFIX}{token[:MARK]}/_lk_run.py": driver}
+    request = {"code": record.python_code, "file_name": record.file_name, "metadata": record.metadata}
+    copied = client.execution.start_streaming(
+        {**request, "import_files": json.dumps(files), "execution_type": "gpu.a100", "timeout": 60}
+    )
+    list(client.follow(copied.execution_id))
+    return copied.execution_id
+
+
+def test_a_members_copy_of_a_run_whose_start_was_lost_executes_nothing_here(
+    owner, member, faults, tmp_path, monkeypatch
+):
+    record = lose_start(owner, faults, monkeypatch, carry=True)
+    copied = copy_run(member, record, owner.storage, forged_state(tmp_path / "ran"))
+    run = run_of(owner, journal().get(record.metadata[REQUEST_KEY]))
+    assert run.execution_id == record.execution_id != copied
+    assert "x" not in run.outputs()  # the member has overwritten the bucket
+    assert not (tmp_path / "ran").exists()
