@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Check the server in use, print the table, and return the exit status."""
     accept_every_sign()
     given = _parser().parse_args(arguments)
-    wish = LevelRequest(given.public, given.spend, given.max_credits, given.record)
+    wish = LevelRequest(given.public, given.probe_starts, given.spend, given.max_credits, given.record)
     try:
         check = start(wish, given.base_url)
     except LkError as problem:
@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--base-url", metavar="URL", help="server to check; default: the one in use")
     add("--public", action="store_true", help="ask only what needs no key")
+    add("--probe-starts", action="store_true",
+        help="send starts that lack a field; one that the server accepts is aborted, and billed")  # fmt: skip
     add("--spend", action="store_true", help="start two short runs and ask a model for 8 tokens")
     add("--max-credits", type=_credits, default=MOST_CREDITS, metavar="CREDITS",
         help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip

@@ -21,10 +21,12 @@ MOST_CREDITS = Decimal("0.05")
 class LevelRequest:
     """What to check: ``public`` only what needs no key; ``spend`` runs and a chat too, for ``max_credits`` at most.
 
-    ``record`` is the file for what was seen.
+    ``probe_starts`` sends starts that lack a required field too, as ``spend`` does: a server that accepts one bills it
+    until its abort. ``record`` is the file for what was seen.
     """
 
     public: bool = False
+    probe_starts: bool = False
     spend: bool = False
     max_credits: Decimal = MOST_CREDITS
     record: Path | None = None
@@ -36,6 +38,8 @@ class Check:
     def __init__(self, client: Client, session: Session | None, wish: LevelRequest) -> None:
         if wish.public and wish.spend:
             raise UsageError("--spend needs a key; --public uses none. Nothing was sent.")
+        if wish.public and wish.probe_starts:
+            raise UsageError("--probe-starts needs a key; --public uses none. Nothing was sent.")
         if wish.record:
             recording.check_target(wish.record)
         self.report = Report(client)
@@ -59,7 +63,8 @@ class Check:
         description = published.look(self.report)
         if session:
             watch("Reading with your key; nothing is started or changed …")
-            reading.look(session, self.report, description)
+            probe_starts = self._wish.probe_starts or self._wish.spend
+            reading.look(session, self.report, description, probe_starts=probe_starts)
         if session and spends:
             watch(f"Spending at most {spends.worst:.4f} credits: 2 runs on {spends.machine.hardware_profile}, a chat …")
             spending.look(session, self.report, spends)

@@ -1,4 +1,4 @@
-"""The second level: every operation that only reads, and what else can be asked without anything being started."""
+"""The second level: every operation that only reads, and on request starts that a server has to refuse."""
 
 from __future__ import annotations
 
@@ -12,26 +12,33 @@ from pydantic import ValidationError
 from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, PLACEHOLDER, Endpoint
 from lk_jupyter.api._http import Seen
 from lk_jupyter.api._tolerant import read
+from lk_jupyter.api.states import is_run_id
 from lk_jupyter.check.findings import Report
 from lk_jupyter.check.published import Description, carried, in_group
 from lk_jupyter.config.assumptions import ABSENT, row
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import LkError
+from lk_jupyter.runs.abort import abort_soon
 from lk_jupyter.runs.submit.start import longest_named
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._sign import Request
 
-#: Starts that lack a field which they need, so that nothing starts; the refusal names a limit that is exceeded.
+#: Requests that lack a required field, to operations that start nothing.
+_INCOMPLETE: dict[str, dict[str, Any]] = {"POST /serverless/route": {}, "POST /voucher/validate": {}}
+
+#: Starts that lack a required field, so that a server refuses them; the refusal names the limit that they exceed.
+#: A server that accepts one bills it, so they are sent only with the user's consent.
 _TOO_LONG = 100_000_000
-_REFUSED: dict[str, dict[str, Any]] = {
+_INCOMPLETE_STARTS: dict[str, dict[str, Any]] = {
     "POST /execution/streaming/start": {"timeout": _TOO_LONG},
     "POST /execution/image/start": {"timeout": _TOO_LONG, "job_type": "customer_notebook"},
     "POST /execution/compose/start": {},
     "POST /execution/gpu_selection/start": {},
-    "POST /serverless/route": {},
-    "POST /voucher/validate": {},
 }
+
+#: Names of the id of a run in an answer of success.
+_RUN_IDS = {"execution_id", "executionId", "run_id", "job_id", "id"}
 
 #: Operations that name an object in their query.
 _BY_ID = {"/inference/get": "deployment_id"}
@@ -40,8 +47,12 @@ _BY_ID = {"/inference/get": "deployment_id"}
 _NOT_READ = re.compile(r"/inference/streaming/|/storage/download/|/content$|/mfa/")
 
 
-def look(connection: Connection, report: Report, description: Description | None) -> None:
-    """Ask all that only reads. Raises Unauthorized where the key is not accepted."""
+def look(connection: Connection, report: Report, description: Description | None, *, probe_starts: bool) -> None:
+    """Send every request that only reads, and starts that must be refused if ``probe_starts``.
+
+    Raises:
+        Unauthorized: The key isn't accepted.
+    """
     _look_for_key(report)
     slug = _slug(report)
     absent: list[str] = []
@@ -55,7 +66,9 @@ def look(connection: Connection, report: Report, description: Description | None
             _read(report, endpoint, seen)
     _look_at_prefix(report, "chat_prefix", "/models")
     _look_at_prefix(report, "batch_prefix", "/batches")
-    absent += _look_at_starts(report, description)
+    absent += _probe_incomplete(report, description, _INCOMPLETE | (_INCOMPLETE_STARTS if probe_starts else {}))
+    if not probe_starts:
+        report.notes.append("Starts weren't probed. Probe them too: %lk_check --probe-starts")
     grouped = {str(endpoint) for endpoint in ENDPOINTS if in_group(endpoint)}
     named = report.values.get("absent_operations", "")
     if description is None or not named:
@@ -145,25 +158,53 @@ def _look_at_prefix(report: Report, name: str, path: str) -> None:
         report.assumed(name, ABSENT)
 
 
-def _look_at_starts(report: Report, description: Description | None) -> list[str]:
-    """Send what must be refused, and return which operations are not there."""
+def _probe_incomplete(
+    report: Report, description: Description | None, requests: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Send requests that a server has to refuse, and return the operations that it doesn't have.
+
+    A run that a server starts all the same is aborted immediately and reported.
+    """
     absent = []
     for endpoint in ENDPOINTS:
-        body = _REFUSED.get(str(endpoint))
+        body = requests.get(str(endpoint))
         if body is None or not _is_refused(endpoint, body, description):
             continue
         seen = report.probe(endpoint.method, endpoint.server + endpoint.path, body)
         if seen.is_absent:
             absent.append(str(endpoint))
         elif seen.status < 300:
-            words = "It accepted a request that lacks a field: look what it started with %lk_runs."
-            report.odd(str(endpoint), "HTTP 422", f"HTTP {seen.status}", words, "Nothing.")
+            words = "It accepted a request that lacks a field."
+            report.odd(str(endpoint), "HTTP 422", f"HTTP {seen.status}", words, _abort_started(report, seen))
         name = "notebook_limit" if "job_type" in body else "longest_run"
         if "timeout" in body and (longest := longest_named(seen.content.decode(errors="replace"))):
             report.assumed(name, str(longest), str(endpoint))
         if endpoint.path == "/execution/gpu_selection/start":
             report.assumed("gpu_selection", ABSENT if seen.is_absent else "offered")
     return absent
+
+
+def _abort_started(report: Report, seen: Seen) -> str:
+    """Abort the runs that an answer names, and return what became of them."""
+    outcomes = []
+    for run_id in dict.fromkeys(_run_ids(seen.json)):
+        abort = abort_soon(report.client, run_id)
+        outcomes.append(f"Aborted run {run_id}." if abort.wait() else abort.words)
+    report.notes += outcomes
+    return " ".join(outcomes) or "It may have started a run and named no id. Check: %lk_runs"
+
+
+def _run_ids(answer: object) -> Iterator[str]:
+    """Yield the ids of runs in an answer, at any depth."""
+    if isinstance(answer, dict):
+        for name, value in answer.items():
+            if name in _RUN_IDS and isinstance(value, str) and is_run_id(value):
+                yield value
+            else:
+                yield from _run_ids(value)
+    elif isinstance(answer, list):
+        for value in answer:
+            yield from _run_ids(value)
 
 
 def _is_refused(endpoint: Endpoint, body: dict[str, Any], description: Description | None) -> bool:

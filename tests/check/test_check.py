@@ -179,7 +179,7 @@ def test_reading_finds_what_is_absent_moved_and_limited(strange, connected):
     strange.on("POST /execution/compose/start", (422, {"detail": []}))
     strange.on("POST /execution/gpu_selection/start", ABSENT)
     strange.on("GET /pricing", {"prices": []})
-    found = named(checked(connected))
+    found = named(checked(connected, probe_starts=True))
     assert "GET /storage/block" in found.pop("absent_operations")
     assert found == {
         "chat_prefix": "/openai/v1",
@@ -190,20 +190,23 @@ def test_reading_finds_what_is_absent_moved_and_limited(strange, connected):
 
 
 def test_reading_starts_and_changes_nothing(strange, connected):
-    refused = (422, {"detail": [{"loc": ["body", "code"], "msg": "Field required", "type": "missing"}]})
-    for kind in ("streaming", "image", "compose", "gpu_selection"):
-        strange.on(f"POST /execution/{kind}/start", refused)
     checked(connected)
     writes = {call for call in strange.calls if not call.startswith("GET")}
-    assert {call.split()[0] for call in writes} == {"POST"}
-    assert writes <= {
-        *(f"POST /execution/{kind}/start" for kind in ("streaming", "image", "compose", "gpu_selection")),
-        "POST /serverless/route",
-        "POST /voucher/validate",
-        "POST /storage/credentials",
-    }
+    assert writes <= {"POST /serverless/route", "POST /voucher/validate", "POST /storage/credentials"}
     sent = [body for bodies in strange.bodies.values() for body in bodies]
     assert not any("code" in body or "docker_image_ref" in body for body in sent)
+
+
+@pytest.mark.parametrize("wrap", [lambda run: {"execution_id": run}, lambda run: {"data": [{"job_id": run}]}])
+def test_a_run_that_a_probed_start_has_started_is_aborted_and_reported(strange, connected, wrap):
+    strange.on("POST /execution/image/start", lambda request: (201, wrap(strange.taken(request))))
+    report = checked(connected, probe_starts=True)
+    assert len(strange.runs) == 4
+    assert strange.calls["POST /workloads/abort/{}"] == 4
+    for run in strange.runs:
+        assert f"Aborted run {run}." in report.notes
+    rows = [each for each in report.deviations if each.operation == "POST /execution/image/start" and not each.name]
+    assert [row.does for row in rows] == [f"Aborted run {list(strange.runs)[1]}."]
 
 
 def test_a_key_that_is_not_accepted_ends_the_check_with_that(strange, connected):
@@ -216,7 +219,7 @@ def test_a_key_that_is_not_accepted_ends_the_check_with_that(strange, connected)
 def test_what_the_user_set_stays_and_the_check_says_what_it_found(strange, connected):
     Assumptions(strange.url).set("gpu_selection", "offered")
     strange.on("POST /execution/gpu_selection/start", ABSENT)
-    assert named(checked(connected))["gpu_selection"] == "absent"
+    assert named(checked(connected, probe_starts=True))["gpu_selection"] == "absent"
     assert Assumptions(strange.url).resolve("gpu_selection") == ("offered", "set by you")
 
 

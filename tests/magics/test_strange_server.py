@@ -53,7 +53,7 @@ def test_the_settings_list_what_is_assumed_and_where_it_comes_from(lacking, run_
 
 
 def test_a_check_shows_its_table(lacking, run_cell):
-    shown = run_cell("%lk_check")
+    shown = run_cell("%lk_check --probe-starts")
     assert "What lk_jupyter does" in shown
     assert "[gpu_selection]" in shown
     assert "absent" in run_cell("%lk_config guess.gpu_selection")
