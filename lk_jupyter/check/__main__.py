@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--base-url", metavar="URL", help="server to check; default: the one in use")
     add("--public", action="store_true", help="ask only what needs no key")
     add("--probe-starts", action="store_true",
-        help="send starts that lack a field; one that the server accepts is aborted, and billed")  # fmt: skip
+        help="send starts that lack a field; if the server accepts a start, it is aborted and billed")  # fmt: skip
     add("--spend", action="store_true", help="start two short runs and ask a model for 8 tokens")
     add("--max-credits", type=_credits, default=MOST_CREDITS, metavar="CREDITS",
         help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip

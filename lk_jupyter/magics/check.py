@@ -20,7 +20,9 @@ class CheckOptions(Options):
     """Options of ``%lk_check``."""
 
     public: bool = switch("Ask only what needs no key.")
-    probe_starts: bool = switch("Send starts that lack a field; one that the server accepts is aborted, and billed.")
+    probe_starts: bool = switch(
+        "Send starts that lack a field. If the server accepts a start, it is aborted and billed."
+    )
     spend: bool = switch("Start two short runs and ask a model for 8 tokens.")
     max_credits: Decimal = option(
         MOST_CREDITS, "Credits that --spend may cost at most.", metavar="CREDITS", gt=0, allow_inf_nan=False
@@ -34,7 +36,8 @@ class CheckOptions(Options):
 def lk_check(options: CheckOptions, _shell: InteractiveShell) -> None:
     """Find how the server differs from what lk_jupyter assumes of it, and store that for the server.
 
-    Without --spend and --probe-starts it only reads, for free. Every place that assumes something of a server uses what was found:
+    Without --spend and --probe-starts it only reads, for free. Every place that assumes something of a server uses the
+    result:
     %lk_config lists it, ``%lk_config guess.NAME VALUE`` overrides it.
 
     Examples::

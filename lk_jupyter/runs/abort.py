@@ -193,7 +193,7 @@ class Abort:
         return is_over
 
     def _is_billed(self) -> bool:
-        """Return whether the billing history has the run as one that has ended."""
+        """Return whether the billing history has the run with a final state."""
         with suppress(LkError):
             rows = [row for row in self._client.billing.history() if row.execution_id == self.execution_id]
             return any(is_final(row.status) or not is_known(row.status) for row in rows)
