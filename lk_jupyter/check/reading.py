@@ -163,7 +163,7 @@ def _probe_incomplete(
 ) -> list[str]:
     """Send requests that a server has to refuse, and return the operations that it doesn't have.
 
-    A run that a server starts all the same is aborted immediately and reported.
+    If a server starts a run anyway, the run is aborted immediately and reported.
     """
     absent = []
     for endpoint in ENDPOINTS:

@@ -37,8 +37,7 @@ def lk_check(options: CheckOptions, _shell: InteractiveShell) -> None:
     """Find how the server differs from what lk_jupyter assumes of it, and store that for the server.
 
     Without --spend and --probe-starts it only reads, for free. Every place that assumes something of a server uses the
-    result:
-    %lk_config lists it, ``%lk_config guess.NAME VALUE`` overrides it.
+    result: %lk_config lists it, ``%lk_config guess.NAME VALUE`` overrides it.
 
     Examples::
 
