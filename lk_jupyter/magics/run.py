@@ -22,7 +22,15 @@ from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._fan_out import fan_out
 from lk_jupyter.magics._output.background import follow_detached
-from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, detaches, is_told, while_following, while_sending
+from lk_jupyter.magics._output.interrupt import (
+    NoInterrupt,
+    Stop,
+    detaches,
+    is_told,
+    left_by_interrupt,
+    while_following,
+    while_sending,
+)
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.sessions import run_cell
 from lk_jupyter.options.runs import (
@@ -106,12 +114,14 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
         %lk_attach
         %lk_attach 3f0c
     """
-    session = current()
-    run = Run.attach(session, options.run or _only_active(session))
-    run.shows_rich = options.rich
-    company = default_observers(session, options, attached=run, namespace=shell.user_ns)
-    view = RunDisplay(shell, run.machine, quiet=options.quiet, company=company)
-    show(run, view, shell, options)
+    stop = f"Stop it: %lk_abort {options.run}" if options.run else "List runs: %lk_runs"
+    with left_by_interrupt(f"Stopped before the log was read. If the run is active, it keeps running. {stop}"):
+        session = current()
+        run = Run.attach(session, options.run or _only_active(session))
+        run.shows_rich = options.rich
+        company = default_observers(session, options, attached=run, namespace=shell.user_ns)
+        view = RunDisplay(shell, run.machine, quiet=options.quiet, company=company)
+        show(run, view, shell, options)
 
 
 def _only_active(session: Session) -> str:

@@ -104,8 +104,9 @@ class RunLog:
 
     def _lost(self, error: OSError) -> LkError:
         return LkError(
-            f"Can't write the log to {self.path} ({error.strerror}). The run is still active. Free some space, "
-            f"or choose another folder (%lk_config log_dir FOLDER), then: %lk_attach {self.path.stem}"
+            f"Can't write the log to {self.path} ({error.strerror}). The run is still active and billed. "
+            f"Stop it: %lk_abort {self.path.stem}\nFollow it: free some space, or choose another folder "
+            f"(%lk_config log_dir FOLDER), then: %lk_attach {self.path.stem}"
         )
 
     def append(self, data: bytes) -> None:

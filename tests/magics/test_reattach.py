@@ -1,8 +1,12 @@
 """A run that outlives its kernel, its cloud or its reader, and is shown whole all the same."""
 
+import signal
+
 import pytest
 from localcloud.conftest import until
 from magics.kernels import fail
+
+from lk_jupyter.magics import run
 
 LINES = 40
 
@@ -235,3 +239,16 @@ def test_attaching_without_an_id_takes_the_only_active_run_or_lists_them(kernel,
     assert {"second", "third"} <= set(" ".join(listed).replace(",", " ").split())
     go.touch()
     kernel.run("%lk_wait")
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize(("line", "fix"), [("%lk_attach 3f0c", "%lk_abort 3f0c"), ("%lk_attach", "%lk_runs")])
+def test_an_interrupt_before_the_log_is_read_shows_how_to_stop_the_run(run_cell, monkeypatch, line, fix):
+    def interrupt(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(run, "current", interrupt)
+    shown = run_cell(line)
+    assert "KeyboardInterrupt: Stopped before the log was read. If the run is active, it keeps running." in shown
+    assert fix in shown
+    assert "Traceback" not in shown

@@ -41,7 +41,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.magics._output.background import follow_detached
 from lk_jupyter.magics._output.run import RunDisplay, receipt
 from lk_jupyter.options.runs import AttachOptions, RerunOptions, StartOptions
-from lk_jupyter.runs.abort import let_go_at
+from lk_jupyter.runs.abort import Abort, let_go_at
 from lk_jupyter.runs.interrupts import SafeEvent, true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.outcome import STOPPED_STATES
@@ -75,11 +75,13 @@ def interrupt(line: str) -> KeyboardInterrupt:
 
 @contextmanager
 def left_by_interrupt(line: str) -> Iterator[None]:
-    """Make an interrupt of a create request show what may have been created, and how to delete it."""
+    """Make an interrupt show what may be active or may have been created, and how to end it."""
     try:
         with true_interrupts():
             yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if is_told(error):
+            raise
         raise interrupt(line) from None
 
 
@@ -195,6 +197,7 @@ _LEFT = "the kernel is shutting down; the run stays active. Follow it: %lk_attac
 
 def _stop(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> str:
     """Wait for the end of a run that is being aborted, and say what it cost; a second interrupt ends the waiting."""
+    abort: Abort | None = None
     try:
         with true_interrupts():
             view.stopping()
@@ -216,7 +219,10 @@ def _stop(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> str:
     except KeyboardInterrupt:
         line = f"Stopped waiting. The run is being aborted. Check: %lk_attach {run.execution_id}"
     except (LkError, TimeoutError) as error:
-        line = f"The run was aborted, but its record can't be read: {error} Check: %lk_status {run.execution_id}"
+        if abort and abort.ended.is_set():
+            line = f"The run has ended, but its record can't be read: {error} Check: %lk_status {run.execution_id}"
+        else:
+            line = (abort or run.abort_soon()).words
     with suppress(KeyboardInterrupt):
         follow_detached(run, view, pump)
     return line
