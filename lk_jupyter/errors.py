@@ -4,6 +4,7 @@
 
     LkError                     base of all errors
     ├── UsageError              a mistake in a magic's line or an argument: nothing was sent
+    │   └── ReadOnlyMode        read-only mode is on: nothing was sent
     ├── NotSignedIn             no key for the server
     ├── ConnectionFailed        the server can't be reached: nothing was done
     ├── OutcomeUnknown          sent, but the answer was lost
@@ -77,6 +78,16 @@ class UsageError(LkError):
     def _render_traceback_(self) -> list[str]:
         """Return the message alone: it names the help of its magic, which says more than this page."""
         return super()._render_traceback_()[:1]
+
+
+class ReadOnlyMode(UsageError):
+    """Read-only mode is on, and the operation spends, writes or deletes.
+
+    Nothing was sent. Aborting a run or a batch stays possible: it ends a bill.
+
+    Fix: ``%lk_config read_only off``. If the variable ``LK_READ_ONLY`` of the environment switches the mode on, change
+    the variable and restart the kernel.
+    """
 
 
 class NotSignedIn(LkError):

@@ -41,6 +41,7 @@ from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, tried, unknown
 from lk_jupyter.api._tokens import NotThere, Tokens
 from lk_jupyter.api._tolerant import empty, read
 from lk_jupyter.config.assumptions import ROUTERS, Assumptions
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import (
     ApiError,
     ConnectionFailed,
@@ -254,8 +255,9 @@ class Http:
     def probe(self, method: str, path: str, body: Any = None, *, is_signed: bool = True) -> Seen:
         """Send one request as it stands, once, and return the answer as it came, cut to a length.
 
-        Raises ConnectionFailed where there was no answer, OutcomeUnknown where it was lost.
+        Raises ConnectionFailed where there was no answer, OutcomeUnknown where it was lost, and ReadOnlyMode.
         """
+        refuse_if_read_only("reads" if method == "GET" else "writes")
         url = self.address(path)
 
         def answer() -> httpx.Response:
@@ -321,8 +323,9 @@ class Http:
         """Send a request to the first place where the server has its operation, and return how the last try ended.
 
         A place is left for the next one only where the answer says that the operation is not there: nothing was done.
-        ``given`` is the address, where the server gave one.
+        ``given`` is the address, where the server gave one. Raises ReadOnlyMode.
         """
+        refuse_if_read_only(call.endpoint.effect)
         first = None
         model = str(getattr(call.body, "model", ""))
         for path in self.assumptions.paths(call.path, model):

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse
 
 #: A proxy is for the world outside, never for this machine.
@@ -67,7 +68,8 @@ class HostedServer:
         return answer.status_code == 200 and _list_of_ids(answer) is not None  # a page says that it is being started
 
     def start_kernel(self, name: str | None = None) -> str:
-        """Start a kernel, by default of the server's own kind, and return its id."""
+        """Start a kernel, by default of the server's own kind, and return its id. Raises ReadOnlyMode."""
+        refuse_if_read_only("spends")
         body = {"name": name} if name else {}
         answer = self._send("POST", "api/kernels", body, patience=_START_PATIENCE)
         made = _json(answer)
@@ -94,7 +96,8 @@ class HostedServer:
         self._send("POST", f"api/kernels/{quote(kernel)}/interrupt")
 
     def restart(self, kernel: str) -> None:
-        """Restart a kernel; its variables are gone."""
+        """Restart a kernel; its variables are deleted. Raises ReadOnlyMode."""
+        refuse_if_read_only("deletes")
         self._send("POST", f"api/kernels/{quote(kernel)}/restart", patience=_START_PATIENCE)
 
     def channels_url(self, kernel: str, session: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from lk_jupyter.api._client import Client
 from lk_jupyter.check import published, reading, recording, spending
 from lk_jupyter.check.findings import Report
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import UsageError
 from lk_jupyter.session import Session
 
@@ -40,6 +41,8 @@ class Check:
             raise UsageError("--spend needs a key; --public uses none. Nothing was sent.")
         if wish.public and wish.probe_starts:
             raise UsageError("--probe-starts needs a key; --public uses none. Nothing was sent.")
+        if wish.spend or wish.probe_starts:
+            refuse_if_read_only("spends")
         if wish.record:
             recording.check_target(wish.record)
         self.report = Report(client)

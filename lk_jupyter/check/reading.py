@@ -16,6 +16,7 @@ from lk_jupyter.api.states import is_run_id
 from lk_jupyter.check.findings import Report
 from lk_jupyter.check.published import Description, carried, in_group
 from lk_jupyter.config.assumptions import ABSENT, row
+from lk_jupyter.config.read_only import is_read_only
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import LkError
 from lk_jupyter.runs.abort import abort_soon
@@ -66,7 +67,10 @@ def look(connection: Connection, report: Report, description: Description | None
             _read(report, endpoint, seen)
     _look_at_prefix(report, "chat_prefix", "/models")
     _look_at_prefix(report, "batch_prefix", "/batches")
-    absent += _probe_incomplete(report, description, _INCOMPLETE | (_INCOMPLETE_STARTS if probe_starts else {}))
+    if is_read_only():
+        report.notes.append("Read-only mode is on: only reads were sent. Probe more: %lk_config read_only off")
+    else:
+        absent += _probe_incomplete(report, description, _INCOMPLETE | (_INCOMPLETE_STARTS if probe_starts else {}))
     if not probe_starts:
         report.notes.append("Starts weren't probed. Probe them too: %lk_check --probe-starts")
     grouped = {str(endpoint) for endpoint in ENDPOINTS if in_group(endpoint)}

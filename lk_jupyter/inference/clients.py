@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from lk_jupyter._extras import library
 from lk_jupyter.api._endpoint import EXTERNAL, IRIS, OPENAI
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.session import Session, current
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def _client(package: str, name: str, session: Session | None, deployment: str | 
 
     def sign(request: Any) -> Any:
         """Sign a request, of whichever library the client sends it with; files and batches have another address."""
+        refuse_if_read_only("reads" if request.method == "GET" else "spends")
         if found := _BATCHES.search(str(request.url)):
             request.url = type(request.url)(chosen.client.address(chosen.assumptions.paths(EXTERNAL + found[0])[0]))
             request.headers["Host"] = request.url.netloc.decode("ascii")

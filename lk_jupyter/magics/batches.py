@@ -10,6 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import LkError
 from lk_jupyter.inference.batch import BatchProgress, BatchResult, Estimate, Job, Work
 from lk_jupyter.inference.batch_file import opened
@@ -82,6 +83,7 @@ def _agreed(job: Job, options: BatchOptions) -> bool:
     display(StatusLine("plan", _price(estimate), "\n".join(filter(None, [_unbounded(job, estimate), *short]))))
     if options.dry_run:
         return False
+    refuse_if_read_only("spends")
     permit_text("\n".join([*job.prompts, job.system or ""]), "The batch", ask, allowed=options.allow_secrets)
     if options.yes or ask("Start the batch? [y/N] "):
         return True

@@ -16,6 +16,7 @@ from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.logs import LogEntry, by_time
 from lk_jupyter.api.states import state_label
 from lk_jupyter.api.workloads import Workload
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import ApiError, NotFound, OutcomeUnknown, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label
@@ -142,6 +143,7 @@ def lk_delete(options: DeleteRunOptions, shell: InteractiveShell) -> None:  # no
             f"Run {run.execution_id[:SHORT_ID]} is still active. Abort it first: %lk_abort "
             f"{run.execution_id[:SHORT_ID]}"
         )
+    refuse_if_read_only("deletes")
     if not options.yes and not ask(
         f"Delete the record of run {run.execution_id} permanently? Its cost stays billed. [y/N] "
     ):

@@ -15,8 +15,9 @@ from lk_jupyter.api import _http
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import Endpoint, explain
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.connection.connection import Connection, Target
-from lk_jupyter.errors import LkError, NotSignedIn, OperationNotAvailable
+from lk_jupyter.errors import LkError, NotSignedIn, OperationNotAvailable, UsageError
 from lk_jupyter.serverext.allowlist import secret_fields, without
 from lk_jupyter.serverext.request_problem import RequestProblem
 
@@ -65,6 +66,10 @@ class Upstream:
         content: bytes | AsyncIterable[bytes] | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """Send a request and give the answer, whose body is still on its way. Raises RequestProblem."""
+        try:
+            refuse_if_read_only(endpoint.effect)
+        except UsageError as problem:
+            raise RequestProblem("refused", str(problem)) from None
         url = self.client.address(self.client.assumptions.paths(path)[0])
         response = await self._sent(endpoint, url, params=query or None, headers=headers, content=content)
         self.client._http.compare_clocks(response.headers.get("date"))

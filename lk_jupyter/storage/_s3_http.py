@@ -25,6 +25,7 @@ from xml.sax.saxutils import escape
 from lk_jupyter._fork import renew_in_child
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.config.files import LOOPBACK
+from lk_jupyter.config.read_only import is_read_only, refuse_if_read_only
 from lk_jupyter.errors import ConnectionFailed, NoSuchObject, ObjectExists, ServerError, StorageError
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._parts import AT_ONCE, AT_ONCE_HERE, FILES_AT_ONCE
@@ -46,6 +47,9 @@ _BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 
 _NO_BULK = {400, 405, 501}
 _NOT_THERE = {"NoSuchKey", "NoSuchUpload"}
+
+#: Method of S3 → effect: everything else than a read changes the bucket.
+_EFFECTS = {"GET": "reads", "HEAD": "reads", "PUT": "writes", "POST": "writes", "DELETE": "deletes"}
 
 #: The server's word where the bucket itself is missing.
 NO_BUCKET = "NoSuchBucket"
@@ -136,8 +140,10 @@ class Wire:
     def ask(self, request: Request, halt: CancelToken | None = None) -> S3Response:
         """Return the answer, after further tries where that may help. Raises StorageError.
 
-        Credentials that the storage refuses may have ended before their time: new ones are tried once.
+        Credentials that the storage refuses may have ended before their time: new ones are tried once. Raises
+        ReadOnlyMode, before anything is sent.
         """
+        refuse_if_read_only(_EFFECTS[request.method])
         refused, has_made = None, False
         for tries, pause in enumerate((*self._pauses, None), 1):
             try:
@@ -162,7 +168,9 @@ class Wire:
         raise AssertionError  # the last try returns or raises
 
     def make_bucket(self) -> bool:
-        """Make the bucket, which may be missing before its first use; return whether it is there now."""
+        """Make the bucket, which may be missing before its first use; return whether it exists now."""
+        if is_read_only():
+            return False
         answer = self._send(Request("PUT", ""), self._credentials.present())
         return answer.status < 300 or answer.code in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 

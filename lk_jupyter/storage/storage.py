@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from lk_jupyter.api.storage import StorageCredentials
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import NoSuchObject, StorageError
 from lk_jupyter.storage import _folders, _upload
 from lk_jupyter.storage._checksum import digest, holds
@@ -22,7 +23,7 @@ from lk_jupyter.storage._download import check_room, fetch_file
 from lk_jupyter.storage._files import ObjectFile, ObjectReader, ObjectWriter, TextWriter
 from lk_jupyter.storage._listing import Page, is_prefix, markers, page, pages
 from lk_jupyter.storage._parts import AT_ONCE, PART, ranges, regrouped
-from lk_jupyter.storage._plan import file_name, is_key
+from lk_jupyter.storage._plan import checked_key, file_name
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._sign import Request, links
 from lk_jupyter.storage._tree import Tree, grow
@@ -59,6 +60,7 @@ class Storage:
     Raises:
         StorageError: From every method, when the bucket can't be used or a key isn't valid.
         NoSuchObject: From every method, for a key without an object.
+        ReadOnlyMode: From every method that changes the bucket, if read-only mode is on. Nothing was sent.
 
     Source: ``POST /storage/credentials``
 
@@ -131,13 +133,14 @@ class Storage:
             ObjectExists: With ``overwrite=False``, if the object has other content. Nothing was changed.
             StorageError: The source can't be read, the key isn't valid, or the bucket can't be used.
         """
+        refuse_if_read_only("writes")
         key = _key(key)
         if not isinstance(source, (str, Path)):
             return self._put_bytes(source, key, progress, overwrite=overwrite)
         path = Path(source)
         if path.is_dir():
             return _folders.up(self, path, key.rstrip("/"), _folders.TransferOptions(progress, overwrite=overwrite))
-        key = _checked(key + path.name if key.endswith("/") or not key else key)
+        key = checked_key(key + path.name if key.endswith("/") or not key else key)
         meter = Meter(1, _size(path), progress)
         with _local_words(path):
             if not overwrite and (info := self.find(key)) and holds(path, info):
@@ -227,6 +230,7 @@ class Storage:
             )
         how = _folders.TransferOptions(progress, delete=delete, checksum=checksum)
         if up:
+            refuse_if_read_only("writes")
             return _folders.up(self, Path(source), _key(str(target)).rstrip("/"), how)
         return _folders.down(self, _key(str(source)).rstrip("/"), Path(target), how)
 
@@ -282,7 +286,8 @@ class Storage:
     def _writer(
         self, key: str, kind: type[ObjectWriter] = ObjectWriter, *, append: bool = False, autocommit: bool = True
     ) -> ObjectWriter:
-        writer = kind(_checked(key), self.put, autocommit=autocommit)
+        refuse_if_read_only("writes")
+        writer = kind(checked_key(key), self.put, autocommit=autocommit)
         if append:
             try:
                 with suppress(NoSuchObject), self.open(key) as before:
@@ -398,6 +403,7 @@ class Storage:
         Raises:
             StorageError: The key is empty. Nothing was deleted.
         """
+        refuse_if_read_only("deletes")
         key = _key(key)
         if not key.strip("/"):
             raise StorageError("Name what to delete. Nothing was deleted.")
@@ -449,6 +455,7 @@ class Storage:
         Returns:
             The number of copied objects.
         """
+        refuse_if_read_only("writes")
         key, to = _key(key), _key(to)
         if not key.endswith("/"):
             self._copy(self.info(key), to + key.rpartition("/")[2] if to.endswith("/") else to)
@@ -477,6 +484,7 @@ class Storage:
         """Return a link for each key, all of one life."""
         if not keys:
             return []
+        refuse_if_read_only("reads" if method == "GET" else "writes")
         if method == "PUT" and not self._has_bucket:
             self._wire.ensure_bucket()
             self._has_bucket = True
@@ -493,6 +501,7 @@ class Storage:
         Returns:
             The number of uploads that were deleted.
         """
+        refuse_if_read_only("deletes")
         return _upload.sweep(self._wire, keep=0)
 
     def now(self) -> datetime:
@@ -525,7 +534,7 @@ class Storage:
     def _put_bytes(
         self, source: Bytes | Iterable[bytes], key: str, progress: Watcher | None, *, overwrite: bool
     ) -> TransferResult:
-        _checked(key)
+        checked_key(key)
         meter = Meter(1, len(source) if isinstance(source, (bytes, bytearray, memoryview)) else 0, progress)
         if isinstance(source, (bytes, bytearray, memoryview)):
             content = memoryview(source).cast("B")
@@ -555,7 +564,7 @@ class Storage:
         meter.add(len(content))
 
     def _copy(self, info: ObjectInfo, to: str) -> None:
-        _checked(to)
+        checked_key(to)
         if info.size > _COPIED_AT_ONCE:
             _upload.copy_in_parts(self._wire, info.key, info.size, to)
         else:
@@ -609,13 +618,6 @@ class Storage:
 
 def _key(text: str) -> str:
     return text.removeprefix(SCHEME).lstrip("/")
-
-
-def _checked(key: str) -> str:
-    """Return a key by which something can be stored. Raises StorageError."""
-    if not is_key(key):
-        raise StorageError(f"{key!r} isn't a key. Give a relative path such as data/train.csv.")
-    return key
 
 
 def _is_ours(place: str | Path) -> bool:

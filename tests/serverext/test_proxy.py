@@ -387,3 +387,40 @@ def test_a_server_under_a_prefix_answers_there_alone(cloud, tmp_path):
         assert server.get("api/machine-types").json()["count"] > 0
         outside = httpx.get(server.url.removesuffix("user/ada/") + "lk/status", headers=server.page.headers)
         assert outside.status_code == 404
+
+
+@pytest.fixture
+def read_only(jupyter):
+    """Read-only mode for the user of the Jupyter server."""
+    config = jupyter.logs.parent / ".config" / "lk_jupyter" / "config.json"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('{"read_only": true}')
+    yield
+    config.unlink()
+
+
+@pytest.mark.usefixtures("read_only")
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("POST", "api/execution/streaming/start", {"json": {"code": "print(1)", "execution_type": "cpu"}}),
+        ("POST", "api/vms/create", {"json": {"user_public_key": "ssh-ed25519 AAAA", "hardware_profile": "a100"}}),
+        ("POST", "api/storage/upload?key=read-only.txt", {"files": {"file": b"x"}}),
+        ("DELETE", "api/storage/delete/read-only.txt", {}),
+        ("PATCH", "api/orgs/any", {"json": {"name": "Other"}}),
+        ("POST", "storage/folder", {"json": {"folder": "read-only/"}}),
+        ("POST", "storage/move", {"json": {"source": "before.txt", "target": "after.txt"}}),
+    ],
+)
+def test_lab_changes_nothing_in_read_only_mode_and_shows_the_reason(jupyter, cloud, method, path, options):
+    cloud.http.post("storage/upload", params={"key": "before.txt"}, files={"file": b"x"}).raise_for_status()
+    answer = jupyter.send(method, path, **options)
+    assert (answer.status_code, answer.json()["state"]) == (400, "refused")
+    assert answer.json()["detail"].startswith("Read-only mode is on. Nothing was sent. Switch it off: %lk_config")
+    keys = {row["key"] for row in cloud.http.get("storage/list-files").json()}
+    assert ("before.txt" in keys, {"read-only.txt", "after.txt", "read-only/.keep"} & keys) == (True, set())
+
+
+def test_lab_aborts_a_run_in_read_only_mode(jupyter, cloud, read_only):
+    run = cloud.http.post("execution/streaming/start", json={"code": SLOW_RUN, "execution_type": "gpu.a100"}).json()
+    assert jupyter.send("POST", f"api/workloads/abort/{run['execution_id']}").status_code == 200

@@ -10,6 +10,7 @@ import pytest
 from patience import PATIENCE
 from storage.between import Network
 
+from lk_jupyter.config import settings
 from lk_jupyter.errors import NoSuchObject, StorageError, UsageError
 from lk_jupyter.session import current
 from lk_jupyter.storage import load as load_module
@@ -278,3 +279,13 @@ def test_its_picture_is_the_tree_and_what_was_looked_at(browser, bucket, wb):
         assert words in picture.text
     assert "&lt;i&gt;.csv" in picture.html
     assert "<i>" not in picture.html
+
+
+def test_a_button_that_deletes_reports_read_only_mode_and_deletes_nothing(browser, bucket, wb):
+    bucket.put(b"x", f"{wb}/x.txt")
+    settings.save("read_only", "on")
+    browser._attempt(lambda: browser.delete(f"{wb}/x.txt"))
+    assert browser.notice["kind"] == "error"
+    assert "Read-only mode is on. Nothing was sent." in browser.notice["text"]
+    settings.save("read_only", "off")
+    assert bucket.get_bytes(f"{wb}/x.txt") == b"x"

@@ -7,6 +7,7 @@ from typing import Any
 from IPython.core.error import StdinNotImplementedError
 
 from lk_jupyter.account.prompt import prompt_secret
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.tables import say
 
@@ -20,7 +21,11 @@ def ask(question: str) -> bool:
 
 
 def is_sure(options: Any, question: str, otherwise: str) -> bool:
-    """Return whether to go ahead: by the option --yes, or by the answer; ``otherwise`` is shown if not."""
+    """Return whether to go ahead: by the option --yes, or by the answer; ``otherwise`` is shown if not.
+
+    Raises ReadOnlyMode, before the question: each question of this kind precedes a change.
+    """
+    refuse_if_read_only("writes")
     if options.yes or ask(f"{question} [y/N] "):
         return True
     say(f"{otherwise} To skip the question: --yes")

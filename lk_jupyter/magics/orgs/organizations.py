@@ -8,6 +8,7 @@ from IPython.display import display
 from lk_jupyter.account.organizations import acting, slug_of
 from lk_jupyter.api.orgs import Org, OrgBillingDetails, OrgCreate, OrgUpdate
 from lk_jupyter.config import settings
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import answered
 from lk_jupyter.magics._engine.permissions import may
@@ -161,6 +162,7 @@ def _delete(options: DeleteOrgOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_org delete old-team``
     """
+    refuse_if_read_only("deletes")
     slug, client = options.slug, current().client
     balance = client.orgs.balance(slug).balance
     question = f"This deletes {slug} permanently, with the remaining {credits_label(balance)}. Type {slug} to confirm: "

@@ -14,6 +14,7 @@ from typing import Any
 from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.api.execution import SUCCEEDED_STATES
 from lk_jupyter.code.source import Source
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.config.settings import setting
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import NotFound, RunError, RunFailed
@@ -98,7 +99,8 @@ class FanOut:
         return f"<FanOut of {len(self.lanes)} runs, {sum(lane.ended for lane in self.lanes)} ended>"
 
     def check(self) -> None:
-        """Raise UsageError for secrets that nobody has allowed, and when all might go beyond a budget."""
+        """Raise ReadOnlyMode, or UsageError for secrets that weren't allowed and for a budget that is too small."""
+        refuse_if_read_only("spends")
         packages = require_consent(lane.lane.package for lane in self.lanes if lane.run is None)
         enforce_budgets_for_all(self._session, packages, self.max_cost)
         self.remarks = short_of(self._session, self.worst_case, f"these {len(packages)} runs")

@@ -24,6 +24,7 @@ from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.hosted_channel import Asked, Channel, Message
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import platform_path, read_json, write_json
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import CellFailed, ConnectionFailed, InvalidResponse, LkError, NoSuchObject, NotFound, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions, ServerOptions, check, honored
@@ -205,8 +206,9 @@ class WarmPython:
     def begin(self, bundle: Bundle, tell: Callable[[str], None] = lambda _: None, begun: float = 0.0) -> Asked:
         """Send what a cell needs, then the cell; ``tell`` is called with how far that is.
 
-        Raises UsageError with what the session refuses, StorageError, ConnectionFailed.
+        Raises UsageError with what the session refuses, StorageError, ConnectionFailed, ReadOnlyMode.
         """
+        refuse_if_read_only("spends")
         phases, begun = bundle.phases, begun or time.monotonic()
         self.prepare()
         phases["start"], begun = time.monotonic() - begun, time.monotonic()

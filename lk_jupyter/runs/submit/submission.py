@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api._retry import unwanted
 from lk_jupyter.api.execution import StreamingStartResponse
 from lk_jupyter.api.states import is_run_id
+from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.config.settings import one_reading
 from lk_jupyter.errors import (
     ApiError,
@@ -111,11 +112,12 @@ class NotSent(UsageError):
 class Submission:
     """Sends a run once, when its answer is first asked for, and keeps it in the journal from before that on.
 
-    ``sent_at`` is the moment, on the clock of ``meter.now``. Raises UsageError for secrets in the run that
-    nobody has allowed.
+    ``sent_at`` is the moment, on the clock of ``meter.now``. Raises ReadOnlyMode, and UsageError for secrets in the run
+    that the user hasn't allowed.
     """
 
     def __init__(self, session: Connection, package: Bundle, group: str | None = None) -> None:
+        refuse_if_read_only("spends")
         secret_scan.require_consent([package])
         self.package = package
         self.sent_at = now()
