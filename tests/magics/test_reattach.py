@@ -6,7 +6,7 @@ import pytest
 from localcloud.conftest import until
 from magics.kernels import fail
 
-from lk_jupyter.magics import run
+from lk_jupyter.magics import run as run_magics
 
 LINES = 40
 
@@ -247,7 +247,7 @@ def test_an_interrupt_before_the_log_is_read_shows_how_to_stop_the_run(run_cell,
     def interrupt(*_):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(run, "current", interrupt)
+    monkeypatch.setattr(run_magics, "current", interrupt)
     shown = run_cell(line)
     assert "KeyboardInterrupt: Stopped before the log was read. If the run is active, it keeps running." in shown
     assert fix in shown
