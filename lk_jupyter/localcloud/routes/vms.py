@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from fastapi import HTTPException
+from fastapi.responses import JSONResponse
 
 from lk_jupyter.api._endpoint import endpoint_of
 from lk_jupyter.api.vms import CreateVMRequest, RenameVMRequest, Vms
@@ -32,21 +33,22 @@ _FILTERS = {
 
 
 @implements(Vms.create)
-def create(ctx: Context, request: CreateVMRequest) -> Json:
-    """Accept a machine that can be had and paid."""
+def create(ctx: Context, request: CreateVMRequest) -> JSONResponse:
+    """Accept a machine that can be had and paid; answer as the real cloud does, with a time that has no zone."""
     _check_shape(request)
     _check_storage(request)
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
     if request.hardware_profile in ctx.cloud.options.no_capacity:
         raise HTTPException(500, "The instance could not be provisioned right now. Please try another shape.")
     machine = ctx.cloud.machines.create(ctx.caller.org_id, ctx.caller.user_id, request)
-    return {
+    answer = {
         **_view(ctx, machine),
-        **dict.fromkeys(("hardware_profile", "gpu_count", "billed", "croesus_billed")),  # as the real cloud answers
+        **dict.fromkeys(("hardware_profile", "gpu_count", "billed", "croesus_billed")),
         "created_at": to_text(machine.created).partition("+")[0],
         "status_check_url": endpoint_of(Vms.status).call(vm_id=machine.id).path,
         "volume": _new_volume(ctx, machine) if request.new_volume else None,
     }
+    return JSONResponse(answer)
 
 
 @implements(Vms.list)
@@ -87,7 +89,7 @@ def availability(ctx: Context) -> Json:
 def status(ctx: Context, vm_id: str) -> Json:
     """Read one machine with its volumes."""
     machine = ctx.cloud.machines.get(ctx.caller.org_id, vm_id)
-    view = _view(ctx, machine)
+    view = {**_view(ctx, machine), "croesus_billed": None}
     seconds = machine.uptime(time.time(), ctx.cloud.machines.speed)
     volumes = ctx.cloud.machines.volumes(ctx.caller.org_id, machine.id)
     return {**view, "uptime_seconds": int(seconds), "volumes": list(map(_attached, volumes))}
@@ -117,7 +119,7 @@ def _check_shape(request: CreateVMRequest) -> None:
     if card not in GPUS:
         raise HTTPException(400, f"Unknown hardware_profile {card!r}. Valid options: {', '.join(sorted(GPUS))}")
     if count not in {0, *GPU_COUNTS}:  # 0 counts as 1
-        raise HTTPException(400, f"There is no VM with {count} GPUs: gpu_count is one of {GPU_COUNTS}")
+        raise HTTPException(400, "The instance request was invalid. Please check it and try again.")
     if (card, request.instance_type) in _NOT_SOLD:
         raise HTTPException(400, f"{card} is not sold as {request.instance_type}: ask for on-demand")
 

@@ -141,7 +141,7 @@ class Machines:
         """Return one machine; 404 when it is unknown, or of another organization."""
         rows = self._store.read("SELECT * FROM vms WHERE id = ? AND org = ?", vm_id.replace("-", ""), org_id)
         if not rows:
-            raise HTTPException(404, f"VM {vm_id} not found")
+            raise HTTPException(404, "VM not found")
         return _machine(rows[0])
 
     def all(self, org_id: str) -> list[Machine]:
