@@ -59,3 +59,19 @@ def test_every_option_says_what_it_does():
         for each in getattr(magic, "verbs", {"": magic}).values():
             for name, field in each.model.model_fields.items():
                 assert field.description, (each.title, name)
+
+
+@pytest.mark.parametrize("row", MAGICS, ids=lambda row: row.name)
+def test_every_magic_shows_its_help_and_starts_nothing(run_cell, row):
+    for line in ("--help", "-h"):
+        shown = run_cell(f"%%{row.name} {line}\nraise SystemExit" if row.kind == "cell" else f"%{row.name} {line}")
+        assert "Usage" in shown
+        assert row.name in shown
+
+
+def test_help_is_shown_behind_other_options_too(run_cell):
+    assert "Usage" in run_cell("%%lk_run --gpu A100 --help\nraise SystemExit")
+
+
+def test_a_short_option_of_the_clouds_own_tool_is_translated(run_cell):
+    assert "Did you mean --machine?" in run_cell("%%lk_run -m cpu\n1")

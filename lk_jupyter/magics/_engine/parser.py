@@ -59,6 +59,10 @@ class Magic:
     name: str
 
     def __call__(self, shell: InteractiveShell, line: str, cell: str | None = None) -> Any:
+        words = line.split()
+        if words and HELP & {words[0], words[-1]}:  # a question of %lk_chat can have them in its middle
+            page(self.help())
+            return None
         options = self.parse(line)
         with one_reading():
             return self.function(options, shell) if cell is None else self.function(options, shell, cell)
@@ -125,7 +129,8 @@ class Magic:
     def _not_understood(self, unknown: list[str]) -> str:
         word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
         options = [flag for action in self.parser._actions for flag in action.option_strings]
-        near = get_close_matches(word, options, n=1) or get_close_matches(f"--{word}", options, n=1)
+        near = [_SPELLINGS[word]] if _SPELLINGS.get(word) in options else []
+        near = near or get_close_matches(word, options, n=1) or get_close_matches(f"--{word}", options, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"All options: {self.title}?"
         what = "has no option" if word.startswith("-") else "takes no"
         return f"{self.title} {what} '{word}'. {hint}"
@@ -155,10 +160,10 @@ class Subcommands:
         return declare
 
     def __call__(self, shell: InteractiveShell, line: str, cell: str | None = None) -> Any:
-        verb, rest = self.split(line)
-        if rest.strip() in HELP:
-            page(verb.help())
+        if line.strip() in HELP:
+            page(self.help())
             return None
+        verb, rest = self.split(line)
         return verb(shell, rest, cell)
 
     def split(self, line: str) -> tuple[Magic, str]:
@@ -180,7 +185,10 @@ class Subcommands:
         return f"Usage::\n\n  {self.title} VERB\n\n{self.doc}\n\n{more}\n\n{verbs}\n"
 
 
-#: What asks for the help of a verb in place of its options.
+#: Options of the cloud's own command line → our options.
+_SPELLINGS = {"-m": "--machine", "-t": "--timeout", "-f": "--files"}
+
+#: Words that show the help of a magic or a subcommand, and start nothing.
 HELP = frozenset({"--help", "-h"})
 
 
