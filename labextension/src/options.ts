@@ -18,7 +18,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--dry-run": "Show the request and its highest possible cost; send nothing.",
   "-r": "Packages to install: a requirements file, names such as \"torch>=2.4\", or auto for what the cell imports, in this kernel's versions.",
   "--requirements": "Packages to install: a requirements file, names such as \"torch>=2.4\", or auto for what the cell imports, in this kernel's versions.",
-  "--files": "Text files to upload, as paths or globs. Local modules that the cell imports are uploaded automatically.",
+  "--files": "Files to upload, as paths or globs. Local modules that the cell imports are uploaded automatically.",
   "--arg": "Argument for sys.argv; may be repeated.",
   "--in": "Variables of this notebook to upload, such as df,model. Unchanged ones aren't uploaded again.",
   "--inputs": "Variables of this notebook to upload, such as df,model. Unchanged ones aren't uploaded again.",

@@ -84,7 +84,7 @@ CLIP = 300
 _LOOKS = (
     ("/vms", "%lk_vm list"),
     ("/inference", "%lk_deployments"),
-    ("/batches", "%lk_batches"),
+    ("/batches", "lk_jupyter.connect().client.batches.list()"),
     ("/files", "%lk_files"),
     ("/billing/checkout", "%lk_balance"),
     ("/auth/api-keys", "%lk_keys"),

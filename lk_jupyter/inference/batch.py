@@ -56,7 +56,7 @@ TOKEN = "lk_jupyter"  # noqa: S105 (no secret)
 
 _UNCLEAR = (
     "The batch may exist and be billed, but the server lists none with this file. The request was not sent "
-    "again.\nCheck: %lk_batches. If it is missing, ask again: %lk_batch … --again"
+    "again.\nCheck: lk_jupyter.connect().client.batches.list(). If it is missing: %lk_batch … --again"
 )
 
 #: In the place of a status: the answer of a chat was lost, and may be billed.

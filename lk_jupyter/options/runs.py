@@ -210,7 +210,7 @@ class RunOptions(StartOptions):
     )
     files: list[str] = option(
         [],
-        "Text files to upload, as paths or globs. Local modules that the cell imports are uploaded automatically.",
+        "Files to upload, as paths or globs. Local modules that the cell imports are uploaded automatically.",
         metavar="GLOB",
     )
     arg: list[str] = option([], "Argument for sys.argv; may be repeated.", metavar="VALUE", needs="code")
@@ -388,7 +388,7 @@ class NotebookRunOptions(StartOptions):
     )
     files: list[str] = option(
         [],
-        "Text files to upload, as paths or globs in the notebook's folder, such as modules that it imports.",
+        "Files to upload, as paths or globs in the notebook's folder, such as modules that it imports.",
         metavar="GLOB",
     )
     attach: Literal["never", "auto"] = option(

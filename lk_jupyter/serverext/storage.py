@@ -209,7 +209,9 @@ async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str
         raise RequestProblem("bad-request", "A folder can't be moved into itself, and the bucket can't be moved.")
     files = await _files(upstream, source)
     if len(files) >= MOST_KEYS:
-        raise RequestProblem("refused", f"This folder has {MOST_KEYS:,} files or more: move it with %lk_mv.")
+        raise RequestProblem(
+            "refused", f"This folder has {MOST_KEYS:,} files or more. Move it: session.storage.move(…)"
+        )
     if not files:
         raise RequestProblem("refused", f"No folder '{source}'.", 404)
     return [(file["key"], target + file["key"][len(source) :]) for file in files]
