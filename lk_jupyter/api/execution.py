@@ -47,7 +47,9 @@ class _Script(Model):
     requirements_content: str | None = Field(None, description="Text of a requirements.txt, installed first.")
     prior_imports: list[str] | None = Field(None, description="Modules or import statements to run before the code.")
     kernel_state: str | None = Field(None, description="Serialized interpreter state to start from.")
-    import_files: str | None = Field(None, description="JSON text of one object: relative path to file text.")
+    import_files: str | None = Field(
+        None, repr=False, description="JSON text of one object: relative path to file text."
+    )
     file_name: str | None = Field(None, description="Script name, also the display name when run_name is missing.")
 
 

@@ -53,14 +53,10 @@ def _create(path: Path) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(SIZE))
         try:
-            if not path.exists():
-                os.link(draft, path)
-                return
-        except FileExistsError:
-            return
-        except OSError:  # a disk without hard links
-            pass
-        put_in_place(Path(draft), path)
+            os.link(draft, path)
+        except OSError:  # there is a file, or the disk has no hard links
+            if len(_read(path)) != SIZE:
+                put_in_place(Path(draft), path)
     finally:
         with suppress(FileNotFoundError):
             Path(draft).unlink()

@@ -6,7 +6,9 @@ A frame is one line or several, made by ``remote/_lk_run.py``::
 
 If the line continues after it, a plus follows PARTS and no LF the BEL. A terminal shows nothing
 of it. Each run has its nonce, so that printed text can't pass for a frame: anything without the
-nonce stays text. Newlines inside a frame are ignored, because servers add some.
+nonce stays text. A frame that decides what is read, written or set here is signed too, with a
+key that no record of the run contains: the signature follows the compressed JSON. Newlines
+inside a frame are ignored, because servers add some.
 
 Some servers remove control characters from a log, or write them differently. The nonce identifies such a frame.
 
@@ -26,9 +28,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from lk_jupyter.remote._lk_sign import KINDS, SIZE, is_signed
+
 ESCAPE, END = "\x1b", "\x07"
 _MARK = "\x1b]7411;"
 HIDE, ERROR, BAR, STDERR = "hide", "error", "bar", "stderr"
+
+#: Stands for a frame without a valid signature; its payload is the ``kind`` of that frame.
+UNSIGNED = "unsigned"
 
 #: Kinds of what is shown beside the text, in the words of Jupyter's messages.
 SHOWN = frozenset({"display", "update", "clear", "page"})
@@ -272,12 +279,14 @@ class Splitter:
 
     The text that a frame of the kind ``hide``, ``error`` or ``stderr`` names is left out, as frames show it;
     ``keeps_hidden`` is whether to return it anyway, except for ``stderr``, which is another stream.
-    ``damaged`` counts the frames that came broken.
+    ``damaged`` counts the frames that came broken. ``key`` is the key of the run: without a valid signature, a frame
+    that must have one becomes a frame of the kind ``unsigned``.
     """
 
     nonce: str
     keeps_hidden: bool = False
     damaged: int = 0
+    key: bytes | None = field(default=None, repr=False)
     _hidden: _Hidden = field(default_factory=_Hidden)
     _held: str = ""
     _ended_line: bool = False  # the last thing was a frame, whose newline may be next
@@ -399,10 +408,17 @@ class Splitter:
             return None
         self._seen.add(seq)
         packed = "".join(data for _, data in sorted(self._pieces.pop(seq).items()))
-        kind, payload = unpacked(a2b_base64(packed), MOST, _MOST_PARTS)
+        content = a2b_base64(packed)
+        kind, payload = unpacked(content, MOST, _MOST_PARTS)
         if not isinstance(kind, str) or not isinstance(payload, dict):
             raise TypeError(packed)
+        if self.key is not None and kind in KINDS and not _has_signature(self.key, seq, content):
+            return Frame(UNSIGNED, {"kind": kind}, seq)
         return Frame(kind, payload, seq)
+
+
+def _has_signature(key: bytes, seq: str, content: bytes) -> bool:
+    return is_signed(key, content[-SIZE:], seq.encode(), content[:-SIZE])
 
 
 def survived(frame: Frame) -> dict[str, Any] | None:
@@ -503,11 +519,13 @@ def nonce_in(metadata: Mapping[str, Any] | None) -> str | None:
     return (metadata or {}).get(FRAMES_KEY)
 
 
-def split(text: str, nonce: str | None, *, keeps_hidden: bool = True) -> tuple[str, list[Frame]]:
-    """Return the text of a complete output without its frames, and the frames."""
+def split(
+    text: str, nonce: str | None, *, keeps_hidden: bool = True, key: bytes | None = None
+) -> tuple[str, list[Frame]]:
+    """Return the text of a complete output without its frames, and the frames; ``key`` is as for ``Splitter``."""
     if nonce is None:
         return text, []
-    splitter = Splitter(nonce, keeps_hidden)
+    splitter = Splitter(nonce, keeps_hidden, key=key)
     items = [*splitter.feed(text), *splitter.end()]
     frames = [item for item in items if isinstance(item, Frame)]
     return "".join(item for item in items if isinstance(item, str)), frames

@@ -19,8 +19,12 @@ from typing import Any
 
 SHIPPED = Path(__file__).parent.parent / "remote"
 DRIVER = "_lk_run"
+SIGN = "_lk_sign"
 SETTINGS = "_lk_settings.json"
 CODE = "_lk_code.txt"
+
+#: The file with the key that signs the messages of a run. It is added when the run is sent and stored nowhere.
+KEY = "_lk_key.txt"
 
 #: What the names of our files begin with; no file of the author's may.
 PREFIX = "_lk_"
@@ -66,7 +70,7 @@ def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: S
     ``look`` are folders; the run says which of them shows the bucket. They travel without their first slash: the local
     cloud starts a store for a run whose text names the bucket's folder.
     """
-    modules = [DRIVER, *(name for part in parts for name in (part.name, *part.needs))]
+    modules = [DRIVER, SIGN, *(name for part in parts for name in (part.name, *part.needs))]
     settings = {
         "nonce": nonce,
         "cell": cell.name,

@@ -11,6 +11,7 @@ import sys
 
 SETTINGS = "_lk_settings.json"
 CODE = "_lk_code.txt"
+KEY = "_lk_key.txt"
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 #: A frame is lines that a pipe takes whole, whoever else writes to it.
@@ -21,6 +22,8 @@ _TOP_LEVEL_AWAIT = 0x2000
 _FUTURE = 0x1FE0000
 
 _nonce = ""
+_key = b""
+_sign = None
 _number = 0
 _file = ""
 _source = _text = ""
@@ -29,11 +32,12 @@ _out, _err = sys.stdout, sys.stderr
 
 def main(namespace):
     """Run what the settings say in this namespace, then end the process as a script ends it."""
-    global _nonce, _file, _source, _text, _out, _err  # noqa: PLW0603 (one process runs one file)
+    global _nonce, _key, _file, _source, _text, _out, _err  # noqa: PLW0603 (one process runs one file)
     _out, _err = sys.stdout, sys.stderr
     atexit.register(_tidy)
     settings = _settings()
     _nonce = settings.pop("nonce")
+    _key = _read_key()
     namespace.pop(__name__, None)
     _source = settings["source"]
     exec(settings["first"], namespace)
@@ -56,6 +60,24 @@ def _settings():
     except OSError:
         pass
     return settings
+
+
+def _read_key():
+    """Read the key that signs messages and delete its file; a run that was not sent by lk_jupyter has none."""
+    global _sign  # noqa: PLW0603
+    path = os.path.join(HERE, KEY)
+    try:
+        with open(path, encoding="ascii") as file:
+            key = bytes.fromhex(file.read())
+    except OSError:
+        return b""
+    import _lk_sign as _sign  # now: the code may change what is found
+
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+    return key
 
 
 def _place(name):
@@ -258,13 +280,19 @@ def _next():
     return "{:x}-{}".format(os.getpid(), _number)
 
 
+def _signature(kind, seq, data):
+    """Return the signature of a frame; empty for a kind that only shows something."""
+    return _sign.signature(_key, seq.encode(), data) if _key and kind in _sign.KINDS else b""
+
+
 def lines(kind, payload, seq, goes_on=b""):
     """Return a frame as lines of bytes; a terminal shows nothing of them."""
     import json  # like the others, not at the start of a run: each delays it
     import zlib
     from binascii import b2a_base64, crc32
 
-    packed = b2a_base64(zlib.compress(json.dumps([kind, payload]).encode(), 1), newline=False)
+    data = zlib.compress(json.dumps([kind, payload]).encode(), 1)
+    packed = b2a_base64(data + _signature(kind, seq, data), newline=False)
     pieces = [packed[at : at + LINE_BYTES - 200] for at in range(0, len(packed), LINE_BYTES - 200)]
     heads = ["{};{};{}/{}".format(_nonce, seq, at, len(pieces)).encode() for at in range(len(pieces))]
     bodies = [head + goes_on + b";" + piece for head, piece in zip(heads, pieces)]

@@ -5,6 +5,9 @@ from __future__ import annotations
 #: Bytes of a signature.
 SIZE = 32
 
+#: Kinds of frames that decide what is read, written or set in the notebook: they are signed.
+KINDS = frozenset({"returned", "call", "checkpoint", "cell", "stored"})
+
 
 def signature(key: bytes, *parts: bytes) -> bytes:
     """Return the HMAC-SHA256 of parts. Each starts with its length: no two lists of parts have one signature."""

@@ -20,7 +20,7 @@ from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.files import take_lock
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError, UsageError
-from lk_jupyter.protocol.frames import Frame, split
+from lk_jupyter.protocol.frames import UNSIGNED, Frame, split
 
 _log = logging.getLogger("lk_jupyter")
 
@@ -59,20 +59,32 @@ def _temporary(chosen: Path) -> Path:
     return Path(folder)
 
 
-def frames_in_log(execution_id: str, nonce: str | None, kind: str) -> list[Frame]:
-    """Return what the parts of a run have said so far, of one kind, as far as its log was read here."""
+def frames_in_log(execution_id: str, nonce: str | None, kind: str, key: bytes | None) -> list[Frame]:
+    """Return the frames of one kind so far, as far as the log of the run was read here.
+
+    With a ``key``, a frame without a valid signature is left out. If there are only such frames, they are returned
+    with the kind ``unsigned``.
+    """
     path = log_path(execution_id)
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    return [frame for frame in split(text, nonce)[1] if frame.kind == kind]
+    return _of_kind(text, nonce, kind, key)
 
 
-def frames_on_cloud(client: Client, record: ExecutionRecord, nonce: str | None, kind: str) -> list[Frame]:
+def _of_kind(text: str, nonce: str | None, kind: str, key: bytes | None) -> list[Frame]:
+    frames = split(text, nonce, key=key)[1]
+    unsigned = [frame for frame in frames if frame.kind == UNSIGNED and frame.payload == {"kind": kind}]
+    return [frame for frame in frames if frame.kind == kind] or unsigned
+
+
+def frames_on_cloud(
+    client: Client, record: ExecutionRecord, nonce: str | None, kind: str, key: bytes | None
+) -> list[Frame]:
     """Return the same as the cloud has it: from the record, or from the stored lines."""
     text = record.stdout
     if not text:
         stored = client.logs.execution(record.execution_id, limit=_MOST_LINES, hours=_MOST_HOURS)
         text = "".join(f"{entry.message}\n" for entry in by_time(stored.items))
-    return [frame for frame in split(text, nonce)[1] if frame.kind == kind]
+    return _of_kind(text, nonce, kind, key)
 
 
 class RunLog:

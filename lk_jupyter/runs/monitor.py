@@ -55,7 +55,7 @@ class RunMonitor:
         self._heard = time.monotonic()
         self._log = RunLog(run.log_path)
         self._follower = run.follower(self._log)
-        self._splitter = Splitter(nonce) if nonce else None
+        self._splitter = Splitter(nonce, key=run.key) if nonce else None
 
     def start(self) -> RunMonitor:
         """Begin to read."""

@@ -24,6 +24,7 @@ from lk_jupyter.api.logs import LogEntry, by_time
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.settings import setting
+from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import price_of
@@ -296,6 +297,15 @@ class Run:
         return nonce_in(metadata)
 
     @property
+    def key(self) -> bytes | None:
+        """The key that signs the messages of the run; None for a run that was started elsewhere.
+
+        Nothing that a message without its signature describes is read, written or set here.
+        """
+        asked = self.asked
+        return None if asked is None else signing_key(str(asked.get(REQUEST_KEY)))
+
+    @property
     def ports(self) -> tuple[int, ...]:
         """The ports that the run was started with, as far as they are known."""
         if self.bundle:
@@ -305,13 +315,13 @@ class Run:
 
     def frames(self, kind: str) -> list[Frame]:
         """Return what the parts that went along have said so far, of one kind; for a run that was followed here."""
-        return frames_in_log(self.execution_id, self.nonce, kind)
+        return frames_in_log(self.execution_id, self.nonce, kind, self.key)
 
     def said(self, kind: str) -> list[Frame]:
         """Return the same of any run: what was not read here is asked of the cloud."""
         if found := self.frames(kind):
             return found
-        return frames_on_cloud(self._session.client, self.record, self.nonce, kind)
+        return frames_on_cloud(self._session.client, self.record, self.nonce, kind, self.key)
 
     def whole(self, frame: Frame) -> Frame:
         """Return the frame with what it carries, fetched from the bucket where that was too large for the log.

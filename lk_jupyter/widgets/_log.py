@@ -79,7 +79,11 @@ class LogLines:
         self._changed()
 
     def _take(self, follower: Follower) -> None:
-        text, redactor, splitter = TerminalText(), LineRedactor(), Splitter(self._run.nonce or NO_NONCE)
+        text, redactor, splitter = (
+            TerminalText(),
+            LineRedactor(),
+            Splitter(self._run.nonce or NO_NONCE, key=self._run.key),
+        )
         lines: list[str] = []
         first, told = 0, 0.0
 

@@ -4,6 +4,8 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -43,6 +45,22 @@ def test_processes_that_start_together_agree_on_one_secret():
     code = "from lk_jupyter.config.signing import signing_key; print(signing_key('run 1').hex())"
     started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert len({process.communicate()[0] for process in started}) == 1
+
+
+def test_threads_that_start_together_agree_on_one_secret():
+    barrier = threading.Barrier(8)
+
+    def key(_):
+        barrier.wait()
+        return signing.signing_key("run 1")
+
+    for _ in range(20):
+        with ThreadPoolExecutor(8) as threads:
+            keys = set(threads.map(key, range(8)))
+        signing._secret.cache_clear()
+        assert keys == {signing.signing_key("run 1")}
+        signing._secret.cache_clear()
+        next(config_file().parent.glob("*.key")).unlink()
 
 
 def test_a_secret_that_cannot_be_stored_lasts_as_long_as_the_process(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ import random
 import sys
 import tracemalloc
 import zlib
-from binascii import b2a_base64, crc32
+from binascii import a2b_base64, b2a_base64, crc32
 from itertools import pairwise
 
 import pytest
@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import cpu_seconds
 
-from lk_jupyter.protocol.frames import Frame, Splitter, split, text_of
+from lk_jupyter.protocol.frames import UNSIGNED, Frame, Splitter, split, text_of
 from lk_jupyter.protocol.parts import SHIPPED
+from lk_jupyter.remote import _lk_sign
 from lk_jupyter.runs.follow import _Squeeze
 
 NONCE = "5f2c9f0e8d7b4a61"
@@ -51,6 +52,45 @@ def fed(chunks, nonce=NONCE):
 def cut(text, places):
     places = sorted(place % (len(text) + 1) for place in places)
     return [text[a:b] for a, b in zip([0, *places], [*places, None], strict=True)]
+
+
+@pytest.fixture
+def signed(driver, made, monkeypatch):
+    """Make the text of a frame of a run that has this key."""
+
+    monkeypatch.setattr(driver, "_sign", _lk_sign)
+
+    def make(key, payload, seq="1", kind="returned"):
+        monkeypatch.setattr(driver, "_key", key)
+        return made(payload, seq, kind)
+
+    return make
+
+
+def kinds(text, key):
+    return [frame.kind for frame in split(text, NONCE, key=key)[1]]
+
+
+def test_a_frame_that_decides_what_is_read_counts_only_with_the_signature_of_its_run(signed):
+    key, other = b"k" * 32, b"o" * 32
+    assert kinds(signed(key, {"n": 1}), key) == ["returned"]
+    assert kinds(signed(other, {"n": 1}), key) == [UNSIGNED]
+    assert kinds(signed(b"", {"n": 1}), key) == [UNSIGNED]
+    assert split(signed(b"", {"n": 1}), NONCE, key=key)[1][0].payload == {"kind": "returned"}
+
+
+def test_a_signature_is_of_one_frame_and_no_other(signed):
+    key = b"k" * 32
+    text = signed(key, {"n": 1}, "1")
+    body = a2b_base64(text.split(";")[4])
+    for moved in (signed(b"", {"n": 2}, "1"), signed(b"", {"n": 1}, "2")):
+        head, content = moved.split(";")[1:4], a2b_base64(moved.split(";")[4])
+        line = ";".join([*head, b2a_base64(content + body[-32:], newline=False).decode()])
+        assert kinds(f"\x1b]7411;{line};{crc32(line.encode()):08x}\x07\n", key) == [UNSIGNED]
+
+
+def test_a_frame_that_only_shows_something_needs_no_signature(signed):
+    assert kinds(signed(b"", {"n": 1}, kind="display"), b"k" * 32) == ["display"]
 
 
 def test_a_frame_and_the_text_around_it_come_in_order(made):

@@ -18,7 +18,7 @@ from IPython.display import DisplayHandle, display
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import only_colors
 from lk_jupyter.magics._output.live import FONT, LiveOutput
-from lk_jupyter.protocol.frames import Frame, survived
+from lk_jupyter.protocol.frames import UNSIGNED, Frame, survived
 from lk_jupyter.text.secrets import redact, redact_bundle
 
 
@@ -35,10 +35,12 @@ class RichOutput:
         self._bars = Bars(shell, most)
         self._shell = shell
         self._within: Any = None
+        self._unsigned = 0
 
     def show(self, frame: Frame) -> None:
         """Show one frame, if it is one to be shown."""
         payload = frame.payload
+        self._unsigned += frame.kind == UNSIGNED
         if frame.kind == "display":
             self._bundles.display(payload, self._before)
         elif frame.kind == "update":
@@ -95,6 +97,8 @@ class RichOutput:
             self._move("")
         left_out = self._bundles.left_out
         said = [f"… {left_out:,} more outputs of the run aren't kept here: %lk_config rich_outputs"] if left_out else []
+        if self._unsigned:
+            said.append(f"… {self._unsigned:,} messages without the signature of the run were ignored")
         return [*said, *([f"… {damaged:,} outputs of the run were damaged in transit"] if damaged else [])]
 
 

@@ -105,7 +105,7 @@ class FanOutMember:
             self._stopwatch.look(run)
         with closing(RunLog(run.log_path)) as log:
             self._follower = run.follower(log)
-            splitter = Splitter(run.nonce or NO_NONCE)
+            splitter = Splitter(run.nonce or NO_NONCE, key=run.key)
             flushed = 0.0
             for event in self._follower.events():
                 if isinstance(event, Output):
@@ -234,7 +234,7 @@ class FanOutMember:
     def _items(self) -> Iterator[list[str | Frame]]:
         if self.run is None or not self.run.log_path.exists():
             return
-        splitter = Splitter(self.run.nonce or NO_NONCE)
+        splitter = Splitter(self.run.nonce or NO_NONCE, key=self.run.key)
         with self.run.log_path.open(encoding="utf-8", errors="replace", newline="") as log:
             while piece := log.read(_PIECE):
                 yield splitter.feed(piece)

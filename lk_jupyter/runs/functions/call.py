@@ -24,7 +24,7 @@ from lk_jupyter.protocol.bucket import answer_key, call_key
 from lk_jupyter.protocol.parts import RemoteModule, cloudpickle_files
 from lk_jupyter.runs.package.secret_scan import in_variable
 from lk_jupyter.runs.submit.upload import CALL
-from lk_jupyter.runs.variables.download import CHANGED, is_as_said
+from lk_jupyter.runs.variables.download import CHANGED, UNSIGNED, is_as_said
 from lk_jupyter.text.secrets import SecretFinding, redact
 
 if TYPE_CHECKING:
@@ -150,8 +150,11 @@ def answer_of(run: Run, call: FunctionCall, storage: Callable[[], Storage]) -> l
     Raises the error of a call, with the traceback from the run as its cause; RunFailed or RunAborted
     for a run that ended without an answer; StorageError.
     """
-    said = next((frame.payload for frame in run.frames(FRAME)), {})
+    frame = next(iter(run.frames(FRAME)), None)
+    said = frame.payload if frame else {}
     try:
+        if frame and frame.kind != FRAME:
+            raise RunFailed(f"The answer of run {run.short_id} {UNSIGNED}.", execution_id=run.execution_id)
         if "error" in said:
             raise _raised(run, said)
         if "python" in said:

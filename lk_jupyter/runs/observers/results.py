@@ -14,7 +14,7 @@ from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.config.files import put_in_place
 from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.protocol.frames import UNSIGNED, Frame
 from lk_jupyter.protocol.metadata import CARRY_KEY, REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import SETTINGS
@@ -121,6 +121,8 @@ class Executed(RunObserver):
 
     def saw(self, frame: Frame) -> None:
         """Keep the state of a cell, and show how the active cell begins."""
+        if frame.kind == UNSIGNED and frame.payload.get("kind") == CELL:
+            self._trouble = "outputs of its cells aren't signed with the key of the run"
         at = frame.payload.get("index")
         if frame.kind == CELL and frame.payload.get("state") == "metadata":
             self._book["metadata"].update(redact_values(dict(frame.payload["metadata"])))

@@ -31,11 +31,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.code.source import Source
+from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions, line_of
 from lk_jupyter.protocol.bucket import checkpoint_key
-from lk_jupyter.protocol.frames import nonce_in
+from lk_jupyter.protocol.frames import UNSIGNED, nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import RemoteModule
@@ -91,10 +92,14 @@ def _saved_by(session: Connection, wish: str) -> dict[str, str]:
         raise UsageError(
             f"--resume: run {short} has no checkpoint. Nothing was sent. Its code must define lk_checkpoint(folder)."
         )
-    nonce = nonce_in(metadata)
-    said = frames_in_log(run_id, nonce, CHECKPOINT) or frames_on_cloud(
-        session.client, record or session.client.execution.get(run_id), nonce, CHECKPOINT
+    nonce, key = nonce_in(metadata), signing_key(entry.token) if entry else None
+    said = frames_in_log(run_id, nonce, CHECKPOINT, key) or frames_on_cloud(
+        session.client, record or session.client.execution.get(run_id), nonce, CHECKPOINT, key
     )
+    if any(frame.kind == UNSIGNED for frame in said):
+        raise UsageError(
+            f"--resume: the checkpoint of run {short} isn't signed with the key of the run. Nothing was sent."
+        )
     digests = [frame.payload["sha256"] for frame in said if "sha256" in frame.payload]
     if not digests:
         raise UsageError(f"--resume: the log of run {short} doesn't show yet what it saved. Nothing was sent.")

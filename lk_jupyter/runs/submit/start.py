@@ -27,9 +27,10 @@ from lk_jupyter.api.execution import (
 from lk_jupyter.api.workloads import Workload  # also what aborts a run: no interrupt waits for its import
 from lk_jupyter.config.assumptions import DEFAULT, Assumptions
 from lk_jupyter.config.settings import setting
+from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.protocol.parts import MARK, PREFIX, own_name
+from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, own_name
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import MARK as REDACTED
 
@@ -96,6 +97,8 @@ def _in_own_folder(request: StreamingExecutionRequest, token: str) -> StreamingE
     files: dict[str, str] = json.loads(request.import_files or "{}")
     if not files:
         return request
+    if SETTINGS in files:  # the driver is uploaded too
+        files[KEY] = signing_key(token).hex()
     folder = f"{PREFIX}{token[:MARK]}"
     line = _FIND
     if not all(name.startswith(PREFIX) for name in files):

@@ -24,6 +24,7 @@ _STARTS = [0, *accumulate(SLOTS)]
 
 #: Why something is not read.
 CHANGED = "was changed in the bucket after the run sent it, so it wasn't read"
+UNSIGNED = "isn't signed with the key of the run, so it wasn't read"
 
 
 class Outputs(dict[str, Any]):
@@ -92,6 +93,8 @@ class NotReturned(Exception):
 
 def message_of(storage: Storage, token: str, said: Mapping[str, Any] | None) -> bytes:
     """Fetch the message of a run, if it is what the run ``said`` in its log. Raises NotReturned, StorageError."""
+    if said is not None and "sha256" not in said:
+        raise NotReturned(UNSIGNED)
     try:
         text = storage.get_bytes(returned_key(token, "values")) if said else None
     except NoSuchObject:

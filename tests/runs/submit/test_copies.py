@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,11 +19,13 @@ from lk_jupyter.errors import OutcomeUnknown
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.bucket import returned_key
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.protocol.parts import MARK, PREFIX, SHIPPED
+from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SHIPPED
 from lk_jupyter.remote import _lk_codec
+from lk_jupyter.runs.observers.results import Returned
 from lk_jupyter.runs.reattach import run_of
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import start
+from lk_jupyter.runs.variables.download import UNSIGNED
 from lk_jupyter.session import connect
 
 PASSWORD = "correct horse"
@@ -107,6 +111,47 @@ def copy_run(client, record, storage, content):
     )
     list(client.follow(copied.execution_id))
     return copied.execution_id
+
+
+def test_a_copy_that_is_followed_all_the_same_lacks_the_key_and_sets_nothing(
+    owner, member, faults, tmp_path, monkeypatch
+):
+    record = lose_start(owner, faults, monkeypatch, carry=True)
+    copied = copy_run(member, record, owner.storage, forged_state(tmp_path / "ran"))
+    journal().update(record.metadata[REQUEST_KEY], execution_id=copied)
+    outputs = Run(owner, copied).outputs()
+    assert outputs == {}
+    assert UNSIGNED in outputs.missing["state"]
+    namespace = {}
+    (notice,) = Returned(namespace).ended(Run(owner, copied), Run(owner, copied).record)
+    assert UNSIGNED in notice.text
+    assert namespace == {}
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_kernel_that_restarted_reads_what_a_run_signed_and_no_record_has_its_key(owner, talkative):
+    run = owner.run("x = [1]", gpu="A100", carry=True)
+    list(run.follow())
+    run.wait(PATIENCE)
+    key = run.key.hex()
+    code = f"import lk_jupyter; print(lk_jupyter.connect().get({run.execution_id!r}).outputs())"
+    process = [sys.executable, "-c", code]
+    restarted = subprocess.run(process, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert restarted.stdout.strip() == "{'x': [1]}", restarted.stderr
+    shown = [
+        talkative.http.get(f"/execution/{run.execution_id}").text,
+        talkative.http.get("/billing/history").text,
+        json.dumps(journal().get(run.execution_id).request),
+        run.log_path.read_text(),
+        repr([run, run.bundle, run.bundle.request]),
+        journal().path.read_bytes().decode(errors="replace"),
+    ]
+    assert not [text for text in shown if key in text]
+
+
+def test_a_run_deletes_the_file_with_its_key_before_the_code_starts(owner):
+    code = "import os\nfor folder, _, names in os.walk('..'): print(*names)"
+    assert KEY not in owner.run(code, gpu="A100", carry=True).result(PATIENCE).stdout
 
 
 def test_a_members_copy_of_a_run_whose_start_was_lost_executes_nothing_here(
