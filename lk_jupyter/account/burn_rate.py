@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -11,12 +10,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 from lk_jupyter.api.block import BlockVolume
-from lk_jupyter.api.inference import DedicatedModel, Deployment
+from lk_jupyter.api.inference import Deployment
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.api.pricing import PriceEntry
-from lk_jupyter.api.vms import UP_STATES, VM, VMAvailability
+from lk_jupyter.api.vms import UP_STATES, VM
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.errors import ApiError, InvalidResponse
+from lk_jupyter.machines.prices import Prices as Prices  # noqa: PLC0414 (known by this place too)
+from lk_jupyter.machines.prices import gpu_count_of
 from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.text.units import disk_label
 
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
 T = TypeVar("T")
-
-_HOUR = 3600
-
-#: A profile of the price book, such as ``spot.a100.2x``.
-_SHAPE = re.compile(r"(?:(on-demand|spot)\.)?(?:gpu\.)?([a-z0-9]+)(?:\.(\d+)x)?.*")
 
 
 @dataclass(frozen=True)
@@ -80,71 +75,6 @@ def burn_rate(found: Iterable[BillableResource]) -> Rate:
     prices = [thing.per_hour for thing in found]
     known = [price for price in prices if price is not None]
     return Rate(sum(known, Decimal(0)), complete=len(known) == len(prices))
-
-
-@dataclass(frozen=True)
-class Prices:
-    """What the server says of prices by the hour; each part is empty where it does not."""
-
-    machines: tuple[MachineType, ...] = ()
-    vms: VMAvailability | None = None
-    models: tuple[DedicatedModel, ...] = ()
-    book: tuple[PriceEntry, ...] = ()
-
-    def of_machine(self, profile: str | None) -> Decimal | None:
-        """Return the price of a machine, by its profile or its card."""
-        name = (profile or "").lower().removeprefix("gpu.")
-        fitting = [machine for machine in self.machines if name in {machine.hardware_profile.lower(), machine.card}]
-        exact = [machine for machine in self.machines if machine.hardware_profile.lower() in {name, f"gpu.{name}"}]
-        return next((machine.price_per_hour for machine in [*exact, *fitting]), None)
-
-    def of_vm(self, vm: VM) -> Decimal | None:
-        """Return the price of a VM with all its GPUs: as VMs are sold now, by the price book, or as a machine of runs.
-
-        A VM that can't be rented now is in no offer, and it costs nevertheless.
-        """
-        kind, card, _ = _shape(vm.hardware_profile or vm.instance_specs.gpu_type)
-        kind, count = vm.instance_type or kind or "on-demand", _gpus(vm)
-        for variant in self.vms.available_instance_variants if self.vms else ():
-            is_this = (variant.instance_type, _shape(variant.hardware_profile)[1]) == (kind, card)
-            if is_this and variant.price_per_hour is not None:
-                return variant.price_per_hour * count
-        for entry in self.book:
-            sold_as, sold, gpus = _shape(str(entry.selector.get("hardware_profile") or ""))
-            if entry.meter_slug == "vm_running" and (sold_as, sold, gpus or 1) == (kind, card, count):
-                each = None if entry.unit_price is None else entry.unit_price * _HOUR
-                return each if entry.unit_price_per_hour is None else entry.unit_price_per_hour
-        price = self.of_machine(card) if kind == "on-demand" else None
-        return None if price is None else price * count
-
-    def of_volume(self, volume: BlockVolume) -> Decimal | None:
-        """Return the price of a volume by the price book, which has one for each GB."""
-        for entry in self.book:
-            if (
-                entry.resource == "block_volume"
-                and entry.unit_price_per_hour is not None
-                and volume.size_gb is not None
-            ):
-                return entry.unit_price_per_hour * volume.size_gb
-        return None
-
-    def of_deployment(self, deployment: Deployment) -> Decimal | None:
-        """Return the price of a deployment with all its replicas: its model's on that card, or the machine's."""
-        replicas = deployment.current_replicas or 0
-        models = [model for model in self.models if deployment.hf_model_id in {model.hf_model_id, model.serving_name}]
-        card = _shape(deployment.hardware_profile)[1]
-        for model in models:
-            if model.gpu_type.lower() == card and model.price_per_hour is not None:
-                return model.price_per_hour * replicas
-        price = self.of_machine(deployment.hardware_profile)
-        gpus = next((model.gpu_count for model in models), 1)
-        return None if price is None else price * gpus * replicas
-
-
-def _shape(profile: str | None) -> tuple[str | None, str, int | None]:
-    """Return what a profile says: on-demand or spot, the card, how many; ``a100`` says the card only."""
-    found = _SHAPE.fullmatch((profile or "").lower())
-    return (found[1], found[2], int(found[3]) if found[3] else None) if found else (None, "", None)
 
 
 def up(vms: Iterable[VM]) -> list[VM]:
@@ -223,12 +153,8 @@ def _runs(runs: Iterable[Workload], prices: Prices) -> Iterator[BillableResource
 def _vms(vms: Iterable[VM], prices: Prices) -> Iterator[BillableResource]:
     for vm in up(vms):
         name = vm.display_name or vm.name or ""
-        hardware = _several(_gpus(vm), vm.hardware_profile or vm.instance_specs.gpu_type)
+        hardware = _several(gpu_count_of(vm), vm.hardware_profile or vm.instance_specs.gpu_type)
         yield BillableResource("VM", vm.vm_id, name, hardware, prices.of_vm(vm))
-
-
-def _gpus(vm: VM) -> int:
-    return vm.gpu_count or _shape(vm.hardware_profile)[2] or vm.instance_specs.gpu_count or 1
 
 
 def _deployments(deployments: Iterable[Deployment], prices: Prices) -> Iterator[BillableResource]:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary, ref
 
 from lk_jupyter.account.balance import AccountBalance, credits_left
 from lk_jupyter.account.burn_rate import billable_resources
+from lk_jupyter.connection.budget import exceeded, forecast
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.text.units import credits_label, duration_label
 
@@ -75,12 +76,16 @@ def short_of(session: Connection, most: Decimal | None, what: str = "this run", 
 
 
 def short_of_an_hour(session: Connection, per_hour: Decimal | None) -> list[Notice]:
-    """Return a warning when the credits last for less than an hour of something that costs until somebody ends it."""
+    """Return when something that costs until somebody ends it reaches a budget, and whether credits last an hour."""
+    reached = [Notice(words, WARNING) for words in forecast(session, per_hour)]
     left = balance_watch(session).enough_for(per_hour) if per_hour else None
     if left is None or not per_hour or left >= per_hour:
-        return []
+        return reached
     last = duration_label(max(0.0, float(left / per_hour) * 3600))
-    return [Notice(f"{credits_label(left)} left, about {last} at {per_hour.normalize():f}/h. {TOP_UP}", WARNING)]
+    return [
+        *reached,
+        Notice(f"{credits_label(left)} left, about {last} at {per_hour.normalize():f}/h. {TOP_UP}", WARNING),
+    ]
 
 
 class BalanceWatch:
@@ -139,7 +144,8 @@ class BalanceWatch:
         finally:
             self._done.set()
         with suppress(Exception):
-            self.warnings = low_balance(AccountBalance(self.left or Decimal(0), billable_resources(session), suspended))
+            low = low_balance(AccountBalance(self.left or Decimal(0), billable_resources(session), suspended))
+            self.warnings = [*low, *(Notice(words, WARNING) for words in exceeded(session))]
 
 
 _watches: WeakKeyDictionary[Connection, BalanceWatch] = WeakKeyDictionary()

@@ -66,7 +66,9 @@ class Client:
     renewed with ``refresh_token`` when it ends; ``on_refresh(access_token, refresh_token)`` then stores the pair, and
     ``latest()`` returns the stored one, which another program may have renewed. ``org`` is the slug of the organization
     to act as, ``is_there()`` is asked before each request that is signed, ``timeout`` in seconds. The pauses between
-    tries are multiplied by ``backoff``. ``assumptions`` are what is assumed of the server.
+    tries are multiplied by ``backoff``. ``assumptions`` are what is assumed of the server. ``gate(call)`` is called
+    before each operation: it raises for a request that must not be sent, and returns what learns how the request ended
+    (``confirm``, ``fail``, and ``follow`` for a stream), or None.
 
     May be used from several threads. Operations raise the errors of ``lk_jupyter.errors``.
     """
@@ -108,6 +110,7 @@ class Client:
         iris_url: str | None = None,
         assumptions: Assumptions | None = None,
         is_there: Callable[[], bool] | None = None,
+        gate: Callable[[Call], Any] | None = None,
         timeout: float = 30.0,
         backoff: float = 1.0,
     ) -> None:
@@ -121,6 +124,7 @@ class Client:
         )
         iris = iris_url or IRIS_HOSTS.get(base_url.rstrip("/").removesuffix(EXTERNAL))
         self.assumptions = assumptions or Assumptions(base_url.rstrip("/").removesuffix(EXTERNAL))
+        self._gate = gate
         self._http = Http(
             base_url, tokens, iris_url=iris, org=org, assumptions=self.assumptions, timeout=timeout, backoff=backoff
         )
@@ -192,9 +196,18 @@ class Client:
         return self._http.probe(method, path, body, is_signed=is_signed)
 
     def _send(self, call: Call) -> Any:
+        reservation = self._gate(call) if self._gate else None
         if call.endpoint.streams:
-            return self._http.stream(call)
-        answer = self._http.send(call)
+            stream = self._http.stream(call)
+            return stream.passed(reservation.follow) if reservation else stream
+        try:
+            answer = self._http.send(call)
+        except BaseException as error:
+            if reservation:
+                reservation.fail(error)
+            raise
+        if reservation:
+            reservation.confirm(answer)
         if isinstance(answer, Paged):
             answer._query = call.query
             answer._fetch = lambda changes: self._send(replace(call, query={**call.query, **changes}))

@@ -514,6 +514,11 @@ class EventStream(Iterator[E]):
     def __next__(self) -> E:
         return next(self._events)
 
+    def passed(self, follow: Callable[[Iterator[E]], Iterator[E]]) -> EventStream[E]:
+        """Return the stream with its events passed through a function."""
+        self._events = follow(self._events)
+        return self
+
     def close(self) -> None:
         """End the stream; a thread that waits for its next event sees the end at once."""
         self._wire.cut()

@@ -211,14 +211,14 @@ SETTINGS: tuple[Setting, ...] = (
         "max_timeout", _longest_run, "Longest time limit that your account allows, in seconds.", _whole(1, 31_536_000)
     ),
     Setting("max_cost", None, "Maximum cost of a run without --max-cost, in credits.", amount_of_credits),
-    Setting("notebook_budget", None, "Maximum cost of all runs of one notebook, in credits.", amount_of_credits),
-    Setting("day_budget", None, "Maximum cost of all runs of one day, in credits, from midnight.", amount_of_credits),
     Setting(
         "read_only",
         default=False,
         help="Refuse everything that spends, writes or deletes: on or off. Stopping a run stays possible.",
         parse=_switch,
     ),
+    Setting("notebook_budget", None, "Maximum cost of all that one notebook starts, in credits.", amount_of_credits),
+    Setting("day_budget", None, "Maximum cost of all that one day starts, in credits, from midnight.", amount_of_credits),
     Setting("doctor", default=True, help="Show hints on failed or slow runs: on or off.", parse=_switch),
     Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", _whole(1, 1000)),
     Setting(

@@ -27,7 +27,9 @@ from lk_jupyter.machines.catalogue import Catalogue
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from lk_jupyter.api._endpoint import Call
     from lk_jupyter.api.storage import StorageCredentials
+    from lk_jupyter.connection.gate import End, Reservation, SpendingGate
     from lk_jupyter.storage.storage import Storage
 
 ARGUMENT = "argument"
@@ -116,7 +118,18 @@ class Connection:
             is_there=partial(launch.is_there, settings.setting("local_data"), key.base_url)
             if key.source == LOCAL_CLOUD
             else None,
+            gate=self._reserve,
         )
+
+    @cached_property
+    def gate(self) -> SpendingGate:
+        """What reserves the cost of each request that spends."""
+        from lk_jupyter.connection.gate import SpendingGate  # noqa: PLC0415 (when a request is sent)
+
+        return SpendingGate(self)
+
+    def _reserve(self, call: Call) -> Reservation | End | None:
+        return self.gate(call) if call.endpoint.method != "GET" else None
 
     def _stored_pair(self) -> tuple[str, str | None] | None:
         """Return the tokens that are stored for the server by now; another kernel may have renewed them."""

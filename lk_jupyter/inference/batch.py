@@ -22,9 +22,10 @@ from typing import Any
 from lk_jupyter.api._files import Upload
 from lk_jupyter.api.batches import Batch, CreateBatchRequest
 from lk_jupyter.api.files import BatchFileUpload
-from lk_jupyter.api.serverless import ChatCompletionRequest, StreamOptions, Usage
+from lk_jupyter.api.serverless import MAX_TOKENS, ChatCompletionRequest, StreamOptions, Usage
 from lk_jupyter.config.assumptions import ABSENT
 from lk_jupyter.config.settings import setting
+from lk_jupyter.connection.gate import costs_at_most, record_cost
 from lk_jupyter.errors import (
     ApiError,
     ConnectionFailed,
@@ -96,6 +97,15 @@ class Job:
         line = {"custom_id": f"row-{row}", "method": "POST", "url": CHAT, "body": self.body(row)}
         return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
+    def most(self, rows: Iterable[int]) -> Decimal | None:
+        """Return the most that these rows may cost: each byte may be a token. None if a price isn't known."""
+        numbers, prices = list(rows), self.offer.prices
+        if prices.prompt is None or prices.completion is None:
+            return None
+        answer = self.parameters.get("max_tokens") or MAX_TOKENS
+        prompts = sum(len(self.line(row)) for row in numbers) * prices.prompt
+        return prompts + answer * len(numbers) * prices.completion
+
     def estimate(self, rows: Iterable[int]) -> Estimate:
         """Return what these rows may cost; their tokens are only guessed from their letters."""
         numbers = list(rows)
@@ -158,6 +168,7 @@ class Work:
         retries: int = 3,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._session = session
         self._client = session.client
         self._job = job
         self._file = file
@@ -291,7 +302,8 @@ class Work:
         wanted = CreateBatchRequest(input_file_id=str(part.file), endpoint=CHAT, metadata={TOKEN: part.token})
         part = self._file.note(part, batch=ASKED)
         try:
-            self._file.note(part, batch=self._client.batches.create(wanted).id)
+            with costs_at_most(self._job.most(part.rows)):
+                self._file.note(part, batch=self._client.batches.create(wanted).id)
         except (OutcomeUnknown, InvalidResponse, ServerError) as lost:
             with suppress(LkError):
                 part = self._found(part)
@@ -333,6 +345,7 @@ class Work:
 
     def _read(self, part: BatchPart, batch: Batch) -> None:
         if batch.status == "failed":
+            record_cost(self._session, batch.id, Decimal(0))
             self._file.keep(part, ())
             raise LkError(f"The cloud refused the batch {batch.id}: {_faults(batch)}. No row was answered.")
         read = list(self._downloaded(batch))
@@ -340,6 +353,9 @@ class Work:
         found = {each.row: each for each in read if each and each.row in wanted}
         lost = (_without_line(row, batch, is_told=None not in read) for row in part.rows if row not in found)
         self._file.keep(part, [*found.values(), *lost])
+        costs = [self._cost(each) for each in found.values() if isinstance(each, RowAnswer)]
+        if None not in costs:
+            record_cost(self._session, batch.id, sum(filter(None, costs), Decimal(0)))
         with suppress(ApiError):  # the prompts need not lie there any longer
             self._client.files.delete(batch.input_file_id)
         if batch.status == "cancelled":

@@ -10,9 +10,10 @@ from difflib import get_close_matches
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from lk_jupyter.api.pricing import PriceEntry
-from lk_jupyter.api.serverless import ServedModel, Usage
+from lk_jupyter.api.serverless import ServedModel
 from lk_jupyter.errors import UsageError
+from lk_jupyter.machines.prices import METERS, prices_by_model
+from lk_jupyter.machines.prices import TokenPrices as TokenPrices  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.session import Session
 from lk_jupyter.text.pandas import pandas
 
@@ -24,33 +25,6 @@ _NEAR = 3
 
 #: Names under which servers tell how many tokens a model takes at once; the API's own list has none.
 _CONTEXT = ("context_length", "max_model_len", "context_window")
-
-#: Field of a price → its meter in the price book.
-_METERS = {
-    "prompt": "serverless_inference_prompt_tokens",
-    "completion": "serverless_inference_completion_tokens",
-    "cached": "serverless_inference_cached_prompt_tokens",
-}
-
-
-@dataclass(frozen=True)
-class TokenPrices:
-    """What one token costs, in credits; None where the price book has no row."""
-
-    prompt: Decimal | None = None
-    completion: Decimal | None = None
-    cached: Decimal | None = None
-
-    def cost(self, usage: Usage | None) -> Decimal | None:
-        """Return what an answer costs; None when a price or the count is not known."""
-        if usage is None or self.prompt is None or usage.prompt_tokens is None:
-            return None
-        answered = usage.completion_tokens or 0
-        if answered and self.completion is None:
-            return None
-        known = usage.prompt_tokens_details.cached_tokens or 0 if usage.prompt_tokens_details else 0
-        at_once = known * (self.prompt if self.cached is None else self.cached)
-        return (usage.prompt_tokens - known) * self.prompt + at_once + answered * (self.completion or Decimal(0))
 
 
 @dataclass(frozen=True)
@@ -129,17 +103,6 @@ def _offers(session: Session) -> Iterator[ModelOffer]:
         yield ModelOffer(model.id, model.owned_by or "", context_of(model), prices.get(model.id, TokenPrices()))
 
 
-def prices_by_model(book: Iterable[PriceEntry]) -> dict[str, TokenPrices]:
-    """Return the price of each model's tokens."""
-    fields = {meter: name for name, meter in _METERS.items()}
-    found: dict[str, dict[str, Decimal]] = {}
-    for entry in book:
-        model = str(entry.selector.get("deployment_id") or "")
-        if entry.unit_price is not None and entry.meter_slug in fields and model.startswith("serverless:"):
-            found.setdefault(model.removeprefix("serverless:"), {})[fields[entry.meter_slug]] = entry.unit_price
-    return {model: TokenPrices(**prices) for model, prices in found.items()}
-
-
 def context_of(model: ServedModel) -> int | None:
     """Return how many tokens a model takes at once, if the server reports it."""
     told = model.model_extra or {}
@@ -152,7 +115,7 @@ def per_million(price: Decimal | None) -> Decimal | None:
 
 
 def _record(offer: ModelOffer) -> dict[str, Any]:
-    prices = {name: per_million(getattr(offer.prices, name)) for name in _METERS}
+    prices = {name: per_million(getattr(offer.prices, name)) for name in METERS}
     return {
         "model": offer.id,
         "kind": offer.kind,

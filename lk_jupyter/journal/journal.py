@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter.config.settings import setting
+from lk_jupyter.journal import charges
 from lk_jupyter.journal.database import Database
 from lk_jupyter.journal.entry import ENDED, FIELDS, JSON, LARGE, MONEY, TABLE, CellContext, entry_of_row
 from lk_jupyter.journal.entry import REFUSED as REFUSED  # noqa: PLC0414
@@ -210,3 +211,4 @@ def close_all() -> None:
         for opened in _open.values():
             opened.close()
         _open.clear()
+        charges.close_all()

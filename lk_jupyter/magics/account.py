@@ -15,9 +15,11 @@ from lk_jupyter.config.assumptions import ASSUMPTIONS
 from lk_jupyter.config.files import CONFIG_FILE, GUESS
 from lk_jupyter.config.settings import SETTINGS, Resolved, Setting
 from lk_jupyter.connection import signin
+from lk_jupyter.connection.budget import budget_usage, exceeded
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.runs import ConfigOptions, LoginOptions, NoOptions
 
 
@@ -54,7 +56,10 @@ def lk_whoami(_: NoOptions, _shell: InteractiveShell) -> None:
 @magic(NoOptions)
 def lk_balance(_: NoOptions, _shell: InteractiveShell) -> None:
     """Show remaining credits, what uses them, and when they run out."""
-    display(session.current().balance())
+    current = session.current()
+    display(current.balance())
+    for words in [*budget_usage(current), *exceeded(current)]:
+        display(Note(words))
 
 
 @magic(ConfigOptions)

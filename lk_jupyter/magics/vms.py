@@ -21,6 +21,7 @@ from lk_jupyter.api.vms import (
     VMInstanceVariant,
     VMStatus,
 )
+from lk_jupyter.connection.budget import Request, enforce, exceeded
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
@@ -64,9 +65,11 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_vm list --all``
     """
-    client = current().client
+    session = current()
+    client = session.client
     found = list(client.vms.list()) if options.all else vm.living(client)
-    note = "" if found else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
+    empty = "" if found else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
+    note = "\n".join(filter(None, [empty, *exceeded(session)]))
     columns = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
     display(Table(columns, [row_of(each) for each in found], note=note, right=frozenset({"Cost so far"})))
 
@@ -111,6 +114,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives(found, offer)}")
     if options.dry_run:
         return
+    enforce(session, Request(f"{offer} in its first hour", offer.per_hour))  # before the question
     if not is_sure(options, f"Rent {offer} until you delete it?", "Nothing was rented."):
         return
     request = vm.request_for(wish, key, options.name, volumes, move=options.move)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.errors import NotSignedIn
+from lk_jupyter.errors import LkError, NotSignedIn
 from lk_jupyter.serverext.base import Handler, guarded
 from lk_jupyter.serverext.machines import if_told
 from lk_jupyter.serverext.request_problem import RequestProblem
@@ -190,7 +191,18 @@ async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
         }
         for thing in found
     ]
-    return {"things": things, "per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
+    over = await asyncio.to_thread(_over_budget, upstream)
+    label = f"{rate.label}, over budget" if over else rate.label
+    return {"things": things, "per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": label}
+
+
+def _over_budget(upstream: Upstream) -> bool:
+    """Return whether VMs or deployments have exceeded a budget."""
+    from lk_jupyter.connection.budget import exceeded  # noqa: PLC0415
+
+    with suppress(LkError):
+        return bool(exceeded(upstream.connection))
+    return False
 
 
 def _sign_in(api_key: str, base_url: str | None) -> list[str]:

@@ -8,17 +8,22 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from pydantic import TypeAdapter
 from tornado import web
 from tornado.iostream import StreamClosedError
 
+from lk_jupyter.errors import LkError, OutcomeUnknown
 from lk_jupyter.serverext.base import Handler, guarded
 from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
     import httpx
 
+    from lk_jupyter.api._endpoint import Endpoint
     from lk_jupyter.api._models import Model
+    from lk_jupyter.connection.gate import End, Reservation
     from lk_jupyter.serverext.allowlist import Allowed
+    from lk_jupyter.serverext.upstream import Upstream
 
 #: Headers of a browser's request that go on to the API, beside those that the operation declares.
 REQUEST_HEADERS = ("Content-Type", "Content-Length")
@@ -28,6 +33,12 @@ FILE_HEADERS = ("Content-Length", "ETag", "Last-Modified")
 
 #: Largest body that is read as a whole, to be looked at before it is sent.
 MOST_CHECKED_BYTES = 1 << 20
+
+#: Largest body of a request that spends.
+MOST_PRICED_BYTES = 64 << 20
+
+#: Bytes of the end of a stream that are searched for the counts of tokens.
+_LAST_EVENTS = 1 << 14
 
 #: Largest body that a browser may send; it is passed on in pieces and never kept.
 MOST_BYTES = 1 << 40
@@ -41,6 +52,7 @@ class Proxy(Handler):
     """One operation of the API. Bodies pass piece by piece in both directions."""
 
     _opening: asyncio.Future[httpx.Response] | None = None
+    _reservation: Reservation | End | None = None
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Begin to ask when the body begins to come."""
@@ -89,17 +101,37 @@ class Proxy(Handler):
         if content and (model := self._allowed.endpoint.checked_body):
             content = await _checked(model, content)
         self._upstream = await self.desk.upstream()
+        if content:
+            content = await self._reserve(content)
         if self.request.headers.get("If-None-Match") == "*":
             await self._claim_key()
-        return await self._opened.enter_async_context(
-            self._upstream.open(
-                self._allowed.endpoint,
-                self._allowed.path,
-                query=self._query(),
-                headers=self._kept_headers(),
-                content=content,
+        try:
+            return await self._opened.enter_async_context(
+                self._upstream.open(
+                    self._allowed.endpoint,
+                    self._allowed.path,
+                    query=self._query(),
+                    headers=self._kept_headers(),
+                    content=content,
+                )
             )
+        except RequestProblem as problem:
+            if self._reservation:
+                is_refused = problem.state == "refused" and problem.status < 500
+                self._reservation.fail(LkError(problem.detail) if is_refused else OutcomeUnknown(problem.detail))
+            raise
+
+    async def _reserve(self, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Reserve the cost of what a body starts, as the client of a kernel does. Raises UsageError beyond a budget."""
+        from lk_jupyter.connection.gate import concerns  # noqa: PLC0415 (at first use)
+
+        if not concerns(self._allowed.endpoint):
+            return content
+        body = await _collected(content, MOST_PRICED_BYTES)
+        self._reservation = await asyncio.to_thread(
+            _reservation_of, self._upstream, self._allowed, body, self._kept_headers()
         )
+        return _once(body)
 
     async def _claim_key(self) -> None:
         """Let an upload replace nothing, where the browser asks for that."""
@@ -149,6 +181,8 @@ class Proxy(Handler):
                 await self._pass_on(response, "application/octet-stream")
             else:
                 content = await self._upstream.content(self._allowed.endpoint, response)
+                if self._reservation:
+                    self._reservation.confirm(_typed(self._allowed.endpoint, content))
                 await self.finish(None if response.status_code == 204 else json.dumps(content))
 
     def _prepare_file(self, response: httpx.Response) -> None:
@@ -163,8 +197,10 @@ class Proxy(Handler):
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Accel-Buffering", "no")  # a proxy in front is not to wait either
         await self.flush()
+        end = b""
         try:
             async for piece in response.aiter_raw():
+                end = (end + piece)[-_LAST_EVENTS:]
                 self.write(piece)
                 await self.flush()
         except StreamClosedError:
@@ -172,22 +208,70 @@ class Proxy(Handler):
         except Exception:
             self.break_off()
             raise
+        finally:
+            if self._reservation:
+                self._reservation.confirm(_with_usage(end))
         await self.finish(set_content_type=kind)
+
+
+def _reservation_of(
+    upstream: Upstream, allowed: Allowed, body: bytes, headers: dict[str, str]
+) -> Reservation | End | None:
+    """Return the reservation of a request. Raises UsageError for a request that a budget doesn't allow."""
+    from lk_jupyter.api._endpoint import Call  # noqa: PLC0415 (as above)
+    from lk_jupyter.connection.budget import active_budgets  # noqa: PLC0415
+
+    endpoint = allowed.endpoint
+    kinds = [row.annotation for name, row in endpoint.signature.parameters.items() if endpoint.place(name) == "body"]
+    try:
+        model = TypeAdapter(kinds[0]).validate_json(body)
+    except ValueError:
+        if not active_budgets():
+            return None  # the API shows what is wrong with it
+        raise RequestProblem(
+            "refused",
+            "The body doesn't fit, so its cost isn't known and a budget can't be enforced. Nothing was sent.",
+            422,
+        ) from None
+    return upstream.connection.gate(Call(endpoint, allowed.path, {}, headers, model))
+
+
+def _typed(endpoint: Endpoint, content: Any) -> Any:
+    """Return an answer as the client reads it; None for one of another form."""
+    with suppress(ValueError):
+        return endpoint.answer_type.validate_python(content)
+    return None
+
+
+def _with_usage(events: bytes) -> Any:
+    """Return the event of a stream that has the counts of its tokens, if it is among the last ones."""
+    from lk_jupyter.api.serverless import ChatCompletionChunk  # noqa: PLC0415 (as above)
+
+    for line in reversed(events.splitlines()):
+        if line.startswith(b"data:") and b'"usage"' in line:
+            with suppress(ValueError):
+                chunk = ChatCompletionChunk.model_validate_json(line[len(b"data:") :])
+                if chunk.usage:
+                    return chunk
+    return None
 
 
 async def _checked(model: type[Model], content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Return a body that may be sent. Raises RequestProblem if its cost differs from its fields."""
-    body = b""
-    async for piece in content:
-        body += piece
-        if len(body) > MOST_CHECKED_BYTES:
-            raise RequestProblem(
-                "refused", f"The body has more than {MOST_CHECKED_BYTES:,} bytes. Nothing was sent.", 413
-            )
+    body = await _collected(content, MOST_CHECKED_BYTES)
     with suppress(ValueError):  # the API says what is wrong with one that does not fit
         if problem := model.model_validate_json(body).problem():
             raise RequestProblem("refused", f"{problem} Nothing was sent.", 422)
     return _once(body)
+
+
+async def _collected(content: AsyncIterator[bytes], most: int) -> bytes:
+    body = bytearray()
+    async for piece in content:
+        body += piece
+        if len(body) > most:
+            raise RequestProblem("refused", f"The body has more than {most:,} bytes. Nothing was sent.", 413)
+    return bytes(body)
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

@@ -71,6 +71,56 @@ def test_a_request_that_was_looked_at_goes_on_as_it_came(jupyter, cloud):
     assert jupyter.send("POST", "api/vms/create", content=b"{").status_code == 422
 
 
+@pytest.fixture
+def budgeted(tmp_path, cloud):
+    """A Jupyter server whose user has a budget of nearly nothing."""
+    variables = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key, "LK_DAY_BUDGET": "0.000000001"}
+    with running(tmp_path, **variables) as jupyter:
+        yield jupyter
+
+
+RENTED = {"user_public_key": "ssh-ed25519 AAAA", "hardware_profile": "a100"}
+HELLO = {"model": "local/echo", "messages": [{"role": "user", "content": "hello"}]}
+SPENDS = [
+    ("vms/create", RENTED),
+    ("inference/create", {"hf_model_id": "local/echo"}),
+    ("execution/streaming/start", {"code": "1", "execution_type": "gpu.a100"}),
+    ("execution/image/start", {"docker_image_ref": "python:3.11", "execution_type": "gpu.a100"}),
+    ("execution/compose/start", {"compose_file_code": "services: {}", "execution_type": "gpu.a100"}),
+    ("execution/gpu_selection/start", {"code": "1"}),
+    ("batches", {"input_file_id": "file-1"}),
+    ("serverless/chat/completions", HELLO),
+    ("openai/v1/chat/completions", {**HELLO, "stream": True}),
+    ("serverless/embeddings", {"model": "local/hash-embedding", "input": "x" * 5000}),
+    ("vms/create", {**RENTED, "instance_specs": "nonsense"}),
+]
+
+
+def test_a_page_spends_no_more_than_the_budget_allows(budgeted, cloud):
+    before = cloud.http.get("vms/list").json()["total"], cloud.client.billing.history().total
+    for path, body in SPENDS:
+        answer = budgeted.send("POST", f"api/{path}", json=body)
+        assert answer.status_code in {400, 422}, (path, answer.text)
+        assert "budget" in answer.json()["detail"], path
+        assert "Nothing was sent." in answer.json()["detail"], path
+    assert before == (cloud.http.get("vms/list").json()["total"], cloud.client.billing.history().total)
+
+
+def test_what_a_page_starts_counts_in_the_budget_and_its_end_too(tmp_path, cloud):
+    variables = {"LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key, "LK_DAY_BUDGET": "2"}
+    with running(tmp_path, **variables) as jupyter:
+        made = jupyter.send("POST", "api/vms/create", json=RENTED)
+        assert made.status_code == 200
+        refused = jupyter.send("POST", "api/vms/create", json=RENTED)
+        assert "may be used by active runs and active VMs" in refused.json()["detail"]
+        chat = jupyter.send("POST", "api/serverless/chat/completions", json={**HELLO, "max_tokens": 9, "stream": True})
+        assert "data:" in chat.text
+        assert jupyter.send("DELETE", f"api/vms/{made.json()['vm_id']}").status_code == 200
+        second = jupyter.send("POST", "api/vms/create", json=RENTED)
+        assert second.status_code == 200
+        assert jupyter.send("DELETE", f"api/vms/{second.json()['vm_id']}").status_code == 200
+
+
 # Who may ask
 
 

@@ -21,6 +21,7 @@ from lk_jupyter.api.execution import StreamingStartResponse
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.config.settings import one_reading
+from lk_jupyter.connection.gate import reserved
 from lk_jupyter.errors import (
     ApiError,
     ConnectionFailed,
@@ -247,7 +248,8 @@ class Submission:
         self.package.phases.update(upload=time.monotonic() - begun, sent=time.monotonic())
         self.sent_at = now()  # what was uploaded before is not billed
         kept.update(self._entry.token, created_at=time.time())
-        answer = start_once(self._client, complete)
+        with reserved():  # by its entry in the journal
+            answer = start_once(self._client, complete)
         run_id = answer.execution_id
         if not is_run_id(run_id):
             is_over = abort_soon(self._client, run_id).wait()

@@ -1,0 +1,334 @@
+"""Refuse whatever might exceed the budget of a day or of a notebook, before it is sent.
+
+A budget counts what was started on this machine: runs, VMs, deployments, batches, chats and embeddings. Ended ones
+count with their cost, active runs with the most that they may still cost. A VM or a deployment has no time limit: it
+counts with its cost so far, and from its start with the cost of its first hour. Two kernels can't both take the last
+credits: each reserves its own in a file before it reads the reservations of the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import ROUND_UP, Decimal
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lk_jupyter.api.states import FINAL_STATES
+from lk_jupyter.config import settings
+from lk_jupyter.config.files import CONFIG_FILE
+from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, UsageError
+from lk_jupyter.journal.charges import Charge, charge_book
+from lk_jupyter.journal.entry import CellContext, current_cell
+from lk_jupyter.journal.journal import BudgetCharge, Journal, journal
+from lk_jupyter.machines.catalogue import cost_at
+from lk_jupyter.text.units import credits_label, duration_label
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: Hours that a budget must cover before a VM or a deployment starts, which have no time limit.
+LEAST_HOURS = 1
+
+#: Seconds after a lost answer during which what it may have started can still appear in a list.
+_MAY_APPEAR = 15.0
+
+#: Seconds after which a request that nobody waits for any more has ended.
+_LONGEST_REQUEST = 900.0
+
+RUN = "run"
+VM, DEPLOYMENT, BATCH, CHAT = "VM", "deployment", "batch", "chat"
+_PLURALS = {RUN: "runs", VM: "VMs", DEPLOYMENT: "deployments", BATCH: "batches", CHAT: "chats"}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One budget: its setting, its name, its period in words, its first moment (Unix seconds), and which runs count."""
+
+    setting: str
+    name: str
+    spent: str
+    begins: Callable[[], float]
+    of_notebook: bool = False
+
+
+def _midnight() -> float:
+    return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+BUDGETS = (
+    Budget("day_budget", "The day budget", "spent since midnight", _midnight),
+    Budget("notebook_budget", "The notebook budget", "spent by its runs", lambda: 0.0, of_notebook=True),
+)
+
+
+@dataclass(frozen=True)
+class BudgetUsage:
+    """The used part of a budget, in credits: spent, and at most to be spent by what is active; spent by kind."""
+
+    spent: Decimal
+    open: Decimal
+    kinds: dict[str, Decimal] = field(default_factory=dict, compare=False)
+
+    def __add__(self, other: BudgetUsage) -> BudgetUsage:
+        kinds = {kind: self.kinds.get(kind, Decimal(0)) for kind in {**self.kinds, **other.kinds}}
+        kinds = {kind: amount + other.kinds.get(kind, Decimal(0)) for kind, amount in kinds.items()}
+        return BudgetUsage(self.spent + other.spent, self.open + other.open, kinds)
+
+    @property
+    def detail(self) -> str:
+        """The spent credits by kind, in words; empty if runs are all that spent."""
+        kinds = {kind: amount for kind, amount in self.kinds.items() if amount}
+        if not set(kinds) - {RUN}:
+            return ""
+        return f" ({', '.join(f'{_PLURALS.get(kind, kind)} {amount:.4f}' for kind, amount in kinds.items())})"
+
+    @property
+    def reserved(self) -> str:
+        """The credits that active things may still use, in words; empty for none."""
+        kinds = " and ".join(f"active {_PLURALS.get(kind, kind)}" for kind in dict.fromkeys([RUN, *self.kinds]))
+        return f", {credits_label(self.open)} may be used by {kinds}" if self.open else ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is about to be sent, and the most that it may cost in credits; None if that isn't known.
+
+    ``unpriced`` is the reason for None. ``run`` or ``charge`` is the token of its reservation. ``saves`` is how to
+    spend less.
+    """
+
+    words: str
+    amount: Decimal | None
+    unpriced: str = ""
+    run: str = ""
+    charge: str = ""
+    saves: str = "--timeout SECONDS, --max-cost CREDITS"
+
+
+def active_budgets() -> list[tuple[Budget, Decimal]]:
+    """Return the budgets that are set, with their limits in credits."""
+    limits = {budget: settings.setting(budget.setting) for budget in BUDGETS}
+    return [(budget, limit) for budget, limit in limits.items() if limit is not None]
+
+
+def enforce(connection: Connection, request: Request, look_again: Callable[[BudgetCharge], None] | None = None) -> None:
+    """Refuse a request that might exceed a budget. Raises UsageError.
+
+    ``look_again`` reads a run that was active when it was last seen.
+    """
+    for budget, limit in active_budgets():
+        if request.amount is None:
+            raise UsageError(
+                f"{budget.name} can't be enforced: {request.unpriced} Nothing was sent. Without the budget: "
+                f"%lk_config {budget.setting} --unset"
+            )
+        if _fits(usage(connection, budget, request), request.amount, limit):
+            continue
+        refresh(connection, budget, look_again)  # what ended meanwhile has cost less than it might have
+        use = usage(connection, budget, request)
+        if not _fits(use, request.amount, limit):
+            raise UsageError(_refusal(budget, limit, use, request, request.amount))
+
+
+def usage(connection: Connection, budget: Budget, request: Request | None = None) -> BudgetUsage:
+    """Return the used part of a budget. Of what is reserved at the same time, only earlier reservations count."""
+    before_run, before_charge = (request.run, request.charge) if request else ("", "")
+    runs = use_of(_runs(connection, journal(), budget, before_run))
+    return runs + _use_of_charges(_charges(connection, budget, before_charge), budget.begins())
+
+
+def use_of(charges: Iterable[BudgetCharge]) -> BudgetUsage:
+    """Sum up runs. A run that ended without a bill counts with the most that it may have cost."""
+    spent, open_ = Decimal(0), Decimal(0)
+    for charge in charges:
+        if charge.cost is not None and not charge.going_on:
+            spent += charge.cost
+        else:
+            open_ += cost_at(charge.price_per_hour, charge.timeout) or Decimal(0)
+    return BudgetUsage(spent, open_, {RUN: spent})
+
+
+def _use_of_charges(charges: Iterable[Charge], since: float) -> BudgetUsage:
+    use, now = BudgetUsage(Decimal(0), Decimal(0)), time.time()
+    for charge in charges:
+        spent = charge.spent(since, now)
+        use += BudgetUsage(spent, charge.open(since, now), {charge.kind: spent})
+    return use
+
+
+def _runs(connection: Connection, kept: Journal, budget: Budget, before: str = "") -> list[BudgetCharge]:
+    """Return the runs that count: all, or those before the run with a token."""
+    entry = kept.get(before) if before else None
+    place = CellContext(entry.notebook) if entry else current_cell()
+    of = place if budget.of_notebook else None
+    found = kept.charges(connection.base_url, since=budget.begins(), of=of, before=before)
+    if kept.trouble:
+        raise UsageError(f"{budget.name} can't be enforced, so nothing was sent. {kept.trouble}")
+    return found
+
+
+def _charges(connection: Connection, budget: Budget, before: str = "") -> list[Charge]:
+    """Return the other charges that count: all, or those before the charge with a token."""
+    book = charge_book()
+    charges = book.charges(connection.base_url, since=budget.begins(), before=before)
+    if book.trouble:
+        raise UsageError(f"{budget.name} can't be enforced, so nothing was sent. {book.trouble}")
+    if not budget.of_notebook:
+        return charges
+    notebook = current_cell().notebook
+    return [charge for charge in charges if charge.notebook == notebook]
+
+
+def _fits(use: BudgetUsage, amount: Decimal, limit: Decimal) -> bool:
+    return use.spent + use.open + amount <= limit
+
+
+def _refusal(budget: Budget, limit: Decimal, use: BudgetUsage, request: Request, amount: Decimal) -> str:
+    enough = (use.spent + use.open + amount).quantize(Decimal("0.01"), ROUND_UP)
+    source = settings.resolve(budget.setting).source
+    how = f"%lk_config {budget.setting} {enough:f}" if source == CONFIG_FILE else f"%env {source}={enough:f}"
+    saves = f" Or use less: {request.saves}." if request.saves else ""
+    return (
+        f"{budget.name} is {credits_label(limit)}: {credits_label(use.spent)} were {budget.spent}{use.detail}"
+        f"{use.reserved}, and {request.words} may cost {credits_label(amount)}. Nothing was sent.\nRaise it: {how}."
+        f"{saves}"
+    )
+
+
+def budget_usage(connection: Connection) -> list[str]:
+    """Return for each budget that is set how much of it is used, in words."""
+    uses = [(usage(connection, budget), budget, limit) for budget, limit in active_budgets()]
+    return [
+        f"{credits_label(use.spent)} of {limit:f} {budget.spent}{use.detail}{use.reserved}"
+        for use, budget, limit in uses
+    ]
+
+
+def forecast(connection: Connection, per_hour: Decimal | None) -> list[str]:
+    """Return for each budget that is set when something without a time limit reaches it, in words."""
+    if not per_hour:
+        return []
+    words = []
+    for budget, limit in active_budgets():
+        use = usage(connection, budget)
+        seconds = max(0.0, float((limit - use.spent - use.open) / per_hour) * 3600)
+        words.append(f"{budget.name} of {limit:f} credits is reached in {duration_label(seconds)} at this price.")
+    return words
+
+
+def exceeded(connection: Connection) -> list[str]:
+    """Return for each budget that VMs or deployments have exceeded what was spent, and how to end them.
+
+    Nothing is ended: a VM may hold work of its user.
+    """
+    words = []
+    for budget, limit in active_budgets():
+        if not _unlimited(connection, budget) or usage(connection, budget).spent <= limit:
+            continue
+        refresh(connection, budget)
+        use, active = usage(connection, budget), _unlimited(connection, budget)
+        if active and use.spent > limit:
+            names = ", ".join(f"{charge.kind} {charge.name!r}" for charge in active[:3])
+            verbs = {VM: "%lk_vm delete NAME", DEPLOYMENT: "%lk_undeploy ID"}
+            ends = " or ".join(dict.fromkeys(verbs[charge.kind] for charge in active if charge.kind in verbs))
+            words.append(
+                f"{budget.name} of {limit:f} credits is exceeded: {credits_label(use.spent)} {budget.spent}"
+                f"{use.detail}. Still active: {names}. End it: {ends}"
+            )
+    return words
+
+
+def _unlimited(connection: Connection, budget: Budget) -> list[Charge]:
+    """Return the active VMs and deployments, which have no time limit."""
+    return [charge for charge in _charges(connection, budget) if charge.rate and charge.is_active]
+
+
+def refresh(connection: Connection, budget: Budget, look_again: Callable[[BudgetCharge], None] | None = None) -> None:
+    """Read from the server whatever was active when it was last seen, and record its end and its cost."""
+    look_again = look_again or partial(_look_at_run, connection, journal())
+    for run in _runs(connection, journal(), budget):
+        if run.going_on:
+            look_again(run)
+    active = [charge for charge in _charges(connection, budget) if charge.is_active]
+    for kind, look in _LOOKS.items():
+        if of_kind := [charge for charge in active if charge.kind == kind]:
+            look(connection, of_kind)
+
+
+def _look_at_run(connection: Connection, kept: Journal, run: BudgetCharge) -> None:
+    """Record the end of a run in the journal, if it has ended."""
+    if run.execution_id is None:
+        return
+    try:
+        record = connection.client.execution.get(run.execution_id)
+    except NotFound:
+        kept.update(run.token, state="failed", cost=Decimal(0), reason="The server no longer knows this run.")
+        return
+    if record.status.lower() in FINAL_STATES and record.billed is not None:
+        kept.update(run.token, state=record.status.lower(), cost=record.billed, ended_at=time.time())
+
+
+def _look_at_runs(connection: Connection, charges: list[Charge]) -> None:
+    for charge in charges:
+        if charge.resource is None:
+            _drop_if_gone(charge)
+            continue
+        with suppress(LkError):
+            record = connection.client.execution.get(charge.resource)
+            if record.status.lower() in FINAL_STATES and record.billed is not None:
+                charge_book().update(charge.token, cost=record.billed, ends=time.time())
+
+
+def _look_at_vms(connection: Connection, charges: list[Charge]) -> None:
+    """Record the ends of VMs that were deleted elsewhere, and the ids of VMs whose answers were lost."""
+    from lk_jupyter.api.vms import ENDED_STATES  # noqa: PLC0415 (few budgets count VMs)
+
+    with suppress(ApiError, InvalidResponse):
+        rows = {vm.vm_id: vm for vm in connection.client.vms.list()}
+        recorded = {charge.resource for charge in charge_book().charges(connection.base_url)}
+        unrecorded = [vm for vm in rows.values() if vm.vm_id not in recorded and vm.status.lower() not in ENDED_STATES]
+        for charge in charges:
+            if charge.resource is None:
+                fitting = [vm for vm in unrecorded if charge.name in {vm.display_name, vm.name}]
+                if fitting:  # several VMs may have one name
+                    unrecorded.remove(fitting[0])
+                    charge_book().update(charge.token, resource=fitting[0].vm_id)
+                else:
+                    _drop_if_gone(charge)
+                continue
+            vm = rows.get(charge.resource)
+            if vm is None or vm.status.lower() in ENDED_STATES:
+                billed = vm and (vm.billed if vm.croesus_billed is None else vm.croesus_billed)
+                charge_book().update(charge.token, ends=time.time(), cost=billed)
+
+
+def _look_at_deployments(connection: Connection, charges: list[Charge]) -> None:
+    """Record the ends of deployments; a paused one costs nothing until its next question."""
+    with suppress(ApiError, InvalidResponse):
+        rows = {row.deployment_id: row for row in connection.client.inference.list(include_terminated=True)}
+        for charge in charges:
+            if charge.resource is None:
+                _drop_if_gone(charge)
+                continue
+            row = rows.get(charge.resource)
+            if row is None or row.status in {"failed", "stopped", "terminated", "deleted", "error", "paused"}:
+                charge_book().update(charge.token, ends=time.time())
+
+
+def _drop_if_gone(charge: Charge) -> None:
+    """Remove a charge whose answer was lost and which no list shows by now."""
+    now = time.time()
+    is_lost = charge.unclear_at is not None and now - charge.unclear_at > _MAY_APPEAR
+    if is_lost or now - charge.begins > _LONGEST_REQUEST:
+        charge_book().remove(charge.token)
+
+
+_LOOKS: dict[str, Callable[[Connection, list[Charge]], None]] = {
+    RUN: _look_at_runs,
+    VM: _look_at_vms,
+    DEPLOYMENT: _look_at_deployments,
+}

@@ -1,0 +1,376 @@
+"""Reserve what a request may cost before it is sent, whoever sends it: a magic, Python code or JupyterLab.
+
+The client of a connection calls ``SpendingGate`` for each request. Runs of magics and sessions reserve their cost in
+the journal themselves (``reserved``); everything else that spends gets a row in the charges, also without a budget, so
+that a budget that is set later counts it. Chats and embeddings get one only under a budget: their prices would have to
+be read first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from lk_jupyter.api._endpoint import Call, Endpoint
+from lk_jupyter.config.assumptions import ROUTERS
+from lk_jupyter.connection import budget
+from lk_jupyter.connection.budget import BATCH, CHAT, DEPLOYMENT, LEAST_HOURS, RUN, VM, Request
+from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError
+from lk_jupyter.journal.charges import Charge, charge_book
+from lk_jupyter.journal.entry import current_cell
+from lk_jupyter.machines.catalogue import cost_at
+from lk_jupyter.machines.prices import Prices, TokenPrices, prices_by_model
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+#: Seconds for which prices of tokens are kept.
+_FRESH = 60.0
+
+_has_reservation: ContextVar[bool] = ContextVar("_has_reservation", default=False)
+_known_most: ContextVar[Decimal | None] = ContextVar("_known_most", default=None)
+
+
+@contextmanager
+def reserved() -> Iterator[None]:
+    """Send requests in this block whose cost is reserved in the journal."""
+    token = _has_reservation.set(True)
+    try:
+        yield
+    finally:
+        _has_reservation.reset(token)
+
+
+@contextmanager
+def costs_at_most(amount: Decimal | None) -> Iterator[None]:
+    """State the most that a request in this block may cost, in credits, where the request doesn't show it."""
+    token = _known_most.set(amount)
+    try:
+        yield
+    finally:
+        _known_most.reset(token)
+
+
+@dataclass(frozen=True)
+class Expense:
+    """What a request may cost: ``rate`` per hour for what has no time limit, else ``most``; None if unknown."""
+
+    kind: str
+    name: str
+    rate: Decimal | None = None
+    most: Decimal | None = None
+    unpriced: str = ""
+    saves: str = ""
+    tokens: TokenPrices | None = None
+    resource: str | None = None
+
+    @property
+    def reserve(self) -> Decimal | None:
+        """The credits that a budget must have left."""
+        return self.most if self.rate is None else self.rate * LEAST_HOURS
+
+    @property
+    def request(self) -> Request:
+        """The request in the words of a refusal."""
+        hour = f" in its first {'hour' if LEAST_HOURS == 1 else f'{LEAST_HOURS} hours'}" if self.rate else ""
+        return Request(f"{self.kind} {self.name!r}{hour}", self.reserve, self.unpriced, saves=self.saves)
+
+
+class Reservation:
+    """The row of one request in the charges, until the answer shows what became of it."""
+
+    def __init__(self, token: str, expense: Expense) -> None:
+        self.token = token
+        self._expense = expense
+
+    def confirm(self, answer: Any) -> None:
+        """Record the id of what was started, or the cost of an answer."""
+        changes: dict[str, Any] = {}
+        for name in ("vm_id", "deployment_id", "execution_id", "id"):
+            if isinstance(found := getattr(answer, name, None), str):
+                changes = {"resource": found}
+                break
+        if self._expense.tokens is not None:
+            cost = self._expense.tokens.cost(getattr(answer, "usage", None))
+            changes["ends"] = time.time()
+            changes["cost"] = self._expense.most if cost is None else cost
+        if changes:
+            charge_book().update(self.token, **changes)
+
+    def fail(self, error: BaseException) -> None:
+        """Give the credits back, unless something may have been started nevertheless."""
+        is_unclear = isinstance(error, (OutcomeUnknown, InvalidResponse, ServerError)) or not isinstance(error, LkError)
+        if is_unclear:
+            charge_book().update(self.token, unclear_at=time.time())
+        else:
+            charge_book().remove(self.token)
+
+    def follow(self, events: Iterator[Any]) -> Iterator[Any]:
+        """Yield the events of a stream, and record the cost that its last one shows."""
+        last = None
+        try:
+            for event in events:
+                last = event if last is None or getattr(event, "usage", None) else last
+                yield event
+        except LkError as error:
+            if last is None:
+                self.fail(error)
+            raise
+        self.confirm(last)
+
+
+class End:
+    """The end of a VM or a deployment, recorded when the server has confirmed it."""
+
+    def __init__(self, base_url: str, kind: str, resource: str) -> None:
+        self._base_url = base_url
+        self._kind = kind
+        self._resource = resource
+
+    def confirm(self, answer: Any) -> None:  # noqa: ARG002 (as Reservation)
+        """Record that nothing more is billed."""
+        for charge in charge_book().charges(self._base_url):
+            if (charge.kind, charge.resource) == (self._kind, self._resource) and charge.is_active:
+                charge_book().update(charge.token, ends=time.time())
+
+    def fail(self, error: BaseException) -> None:
+        """Record nothing: it may still be billed."""
+
+
+def record_cost(connection: Connection, resource: str, cost: Decimal) -> None:
+    """Record what something cost that was read to its end, such as a batch."""
+    for charge in charge_book().charges(connection.base_url):
+        if charge.resource == resource and charge.is_active:
+            charge_book().update(charge.token, cost=cost, ends=time.time())
+
+
+def concerns(endpoint: Endpoint) -> bool:
+    """Whether an operation starts or ends something that is billed."""
+    return endpoint.title in _EXPENSES or endpoint.title in _ENDS
+
+
+class SpendingGate:
+    """Reserves the cost of each request of one connection that spends. Raises UsageError for one beyond a budget."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._tokens: dict[str, TokenPrices] = {}
+        self._read_at = -_FRESH
+
+    def __call__(self, call: Call) -> Reservation | End | None:
+        """Return the reservation of a request; None for a request that changes no bill."""
+        if _has_reservation.get():
+            return None
+        title = call.endpoint.title
+        if title in _ENDS:
+            kind, resource_of = _ENDS[title]
+            return End(self._connection.base_url, kind, resource_of(call))
+        look, is_always_recorded = _EXPENSES.get(title, (None, False))
+        budgets = budget.active_budgets()
+        if look is None or not (budgets or is_always_recorded):
+            return None
+        try:
+            expense = look(self, call)
+        except LkError:
+            if budgets:
+                raise
+            return None
+        return self._reserve(expense) if expense else None
+
+    def _reserve(self, expense: Expense) -> Reservation:
+        token = uuid4().hex
+        charge_book().add(
+            Charge(
+                token,
+                self._connection.base_url,
+                expense.kind,
+                expense.name,
+                time.time(),
+                current_cell().notebook,
+                rate=expense.rate,
+                most=expense.reserve,
+                resource=expense.resource,
+            )
+        )
+        request = expense.request
+        try:
+            budget.enforce(
+                self._connection,
+                Request(request.words, request.amount, request.unpriced, charge=token, saves=request.saves),
+            )
+        except BaseException:
+            charge_book().remove(token)
+            raise
+        return Reservation(token, expense)
+
+    def _run(self, call: Call) -> Expense:
+        """Price a run that was put together by hand: its machine for its time limit."""
+        body: Any = call.body
+        profile, price = body.execution_type, None
+        for machine in self._connection.machines():
+            if machine.hardware_profile.lower() == profile.lower():
+                price = machine.price_per_hour
+        return Expense(
+            RUN,
+            getattr(body, "run_name", None) or body.file_name or profile,
+            most=cost_at(price, body.timeout),
+            unpriced=f"{profile} has no published price. Machines with a price: %lk_machines.",
+            saves="a lower timeout",
+        )
+
+    def _selection(self, call: Call) -> Expense:
+        """Price a comparison of GPUs: one try on each of them."""
+        body: Any = call.body
+        catalogue = self._connection.machines()
+        costs = [cost_at(machine.price_per_hour, body.timeout) for machine in catalogue if catalogue.allows(machine)]
+        known = [cost for cost in costs if cost is not None]
+        return Expense(
+            RUN,
+            body.file_name or "GPU comparison",
+            most=sum(known, Decimal(0)) if known else None,
+            unpriced="No GPU has a published price.",
+            saves="--timeout SECONDS",
+        )
+
+    def _vm(self, call: Call) -> Expense:
+        """Price a VM with its new volume."""
+        from lk_jupyter.api import vms  # noqa: PLC0415
+        from lk_jupyter.api.block import BlockVolume  # noqa: PLC0415 (few rent VMs)
+
+        body: Any = call.body
+        client = self._connection.client
+        prices = Prices(tuple(self._connection.machines()), _if_any(client.vms.availability), (), self._book())
+        count = body.instance_specs.gpu_count if body.instance_specs else 1
+        shape = {"hardware_profile": body.hardware_profile, "gpu_count": count, "instance_type": body.instance_type}
+        rate = prices.of_vm(vms.VM(vm_id="new", **shape))
+        if body.new_volume:
+            disk = prices.of_volume(BlockVolume(volume_id="new", size_gb=body.new_volume.size_gb))
+            rate = None if rate is None else rate + (disk or Decimal(0))
+        unpriced = f"VMs with {body.hardware_profile} have no published price. VMs with a price: %lk_vm offers."
+        return Expense(VM, body.display_name or body.name or body.hardware_profile, rate, unpriced=unpriced)
+
+    def _deployment(self, call: Call) -> Expense:
+        """Price a deployment with as many replicas as it may have."""
+        body: Any = call.body
+        card = body.hardware_profile or body.gpu_type
+        rate = self._replica_price(body.hf_model_id, card, body.gpu_count)
+        return Expense(
+            DEPLOYMENT,
+            body.hf_model_id,
+            None if rate is None else rate * max(body.min_replicas, body.max_replicas),
+            unpriced=f"{body.hf_model_id} on this GPU has no published price.",
+            saves="--replicas 1",
+        )
+
+    def _replica_price(self, model: str, card: str | None, count: int | None) -> Decimal | None:
+        models = [
+            each
+            for each in self._connection.client.inference.models()
+            if model in {each.serving_name, each.hf_model_id}
+        ]
+        card = (card or "").lower().removeprefix("gpu.")
+        for each in models:
+            if card in {"", each.gpu_type.lower()} and count in {None, each.gpu_count}:
+                return each.price_per_hour
+        price = Prices(tuple(self._connection.machines())).of_machine(card)
+        return None if price is None else price * (count or next((each.gpu_count for each in models), 1))
+
+    def _question(self, call: Call) -> Expense | None:
+        """Price a question to a deployment: its tokens cost nothing, but it wakes up if it is paused."""
+        name = next((value for key, value in call.headers.items() if key.lower() == "x-deployment-id"), None)
+        name = name or getattr(call.body, "model", None)
+        charges = charge_book().charges(self._connection.base_url)
+        if not name or any(charge.resource == name and charge.is_active for charge in charges):
+            return None
+        row = _if_any(lambda: self._connection.client.inference.get(name))
+        if row is None or row.status not in {"paused", "pending"}:
+            return None
+        rate = self._replica_price(row.hf_model_id, row.hardware_profile, None)
+        return Expense(
+            DEPLOYMENT,
+            row.hf_model_id,
+            rate,
+            unpriced=f"{row.hf_model_id} has no published price, and a question wakes it up.",
+            resource=name,
+        )
+
+    def _batch(self, call: Call) -> Expense:
+        """Price a batch, as its caller states: its rows are in a file."""
+        body: Any = call.body
+        unpriced = "the cost of this batch has no limit. Set one: %lk_batch --max-tokens 500."
+        return Expense(BATCH, body.input_file_id, most=_known_most.get(), unpriced=unpriced, saves="--max-tokens N")
+
+    def _chat(self, call: Call) -> Expense:
+        """Price a chat: each byte of the request may be a token, and the answer may be as long as is allowed."""
+        from lk_jupyter.api.serverless import MAX_TOKENS  # noqa: PLC0415 (few budgets count chats)
+
+        body: Any = call.body
+        answers = (body.max_tokens or MAX_TOKENS) * max(1, _whole((body.model_extra or {}).get("n")))
+        return self._of_tokens(body, answers, "--max-tokens N")
+
+    def _embeddings(self, call: Call) -> Expense:
+        return self._of_tokens(call.body, 0, "fewer texts")
+
+    def _of_tokens(self, body: Any, answers: int, saves: str) -> Expense:
+        prices = self._token_prices(body.model)
+        most = None
+        if prices.prompt is not None and (prices.completion is not None or not answers):
+            most = len(body.model_dump_json().encode()) * prices.prompt + answers * (prices.completion or Decimal(0))
+        unpriced = f"{body.model} has no published price. Models with a price: %lk_models."
+        return Expense(CHAT, body.model, most=most, unpriced=unpriced, saves=saves, tokens=prices)
+
+    def _token_prices(self, model: str) -> TokenPrices:
+        """Return the prices of a model; of a router, which chooses one, the highest prices."""
+        if time.monotonic() - self._read_at > _FRESH:
+            self._tokens, self._read_at = prices_by_model(self._book()), time.monotonic()
+        if model in self._tokens or not model.startswith(ROUTERS):
+            return self._tokens.get(model, TokenPrices())
+        prompts = [each.prompt for each in self._tokens.values() if each.prompt is not None]
+        answers = [each.completion for each in self._tokens.values() if each.completion is not None]
+        return TokenPrices(max(prompts, default=None), max(answers, default=None))
+
+    def _book(self) -> tuple[Any, ...]:
+        return tuple(_if_any(self._connection.client.pricing.get) or ())
+
+
+def _if_any(read: Callable[[], Any]) -> Any:
+    """Return an answer; None from a server that doesn't have such an operation."""
+    with suppress(LkError):
+        return read()
+    return None
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 1
+
+
+#: Operation → its price, and whether it is recorded without a budget too.
+_EXPENSES: dict[str, tuple[Callable[[SpendingGate, Call], Expense | None], bool]] = {
+    "Execution.start_streaming": (SpendingGate._run, True),
+    "Execution.start_image": (SpendingGate._run, True),
+    "Execution.start_compose": (SpendingGate._run, True),
+    "Execution.start_gpu_selection": (SpendingGate._selection, True),
+    "Vms.create": (SpendingGate._vm, True),
+    "Inference.create": (SpendingGate._deployment, True),
+    "Batches.create": (SpendingGate._batch, True),
+    "Iris.chat_completions": (SpendingGate._question, False),
+    "Iris.stream_chat_completions": (SpendingGate._question, False),
+    "OpenAI.chat_completions": (SpendingGate._chat, False),
+    "OpenAI.stream_chat_completions": (SpendingGate._chat, False),
+    "OpenAI.embeddings": (SpendingGate._embeddings, False),
+    "Serverless.chat_completions": (SpendingGate._chat, False),
+    "Serverless.stream_chat_completions": (SpendingGate._chat, False),
+    "Serverless.embeddings": (SpendingGate._embeddings, False),
+}
+
+#: Operation that ends something → what it ends, and the id in its request.
+_ENDS: dict[str, tuple[str, Callable[[Call], str]]] = {
+    "Vms.delete": (VM, lambda call: call.path.rpartition("/")[2]),
+    "Inference.stop": (DEPLOYMENT, lambda call: str(getattr(call.body, "deployment_id", ""))),
+}

@@ -1,0 +1,130 @@
+"""Prices: of machines, VMs, volumes and deployments by the hour, and of a model's tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lk_jupyter.api.block import BlockVolume
+    from lk_jupyter.api.inference import DedicatedModel, Deployment
+    from lk_jupyter.api.machine_types import MachineType
+    from lk_jupyter.api.pricing import PriceEntry
+    from lk_jupyter.api.serverless import Usage
+    from lk_jupyter.api.vms import VM, VMAvailability
+
+_HOUR = 3600
+
+#: A profile of the price book, such as ``spot.a100.2x``.
+_SHAPE = re.compile(r"(?:(on-demand|spot)\.)?(?:gpu\.)?([a-z0-9]+)(?:\.(\d+)x)?.*")
+
+#: Field of a price → its meter in the price book.
+METERS = {
+    "prompt": "serverless_inference_prompt_tokens",
+    "completion": "serverless_inference_completion_tokens",
+    "cached": "serverless_inference_cached_prompt_tokens",
+}
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the server says of prices by the hour; each part is empty where it does not."""
+
+    machines: tuple[MachineType, ...] = ()
+    vms: VMAvailability | None = None
+    models: tuple[DedicatedModel, ...] = ()
+    book: tuple[PriceEntry, ...] = ()
+
+    def of_machine(self, profile: str | None) -> Decimal | None:
+        """Return the price of a machine, by its profile or its card."""
+        name = (profile or "").lower().removeprefix("gpu.")
+        fitting = [machine for machine in self.machines if name in {machine.hardware_profile.lower(), machine.card}]
+        exact = [machine for machine in self.machines if machine.hardware_profile.lower() in {name, f"gpu.{name}"}]
+        return next((machine.price_per_hour for machine in [*exact, *fitting]), None)
+
+    def of_vm(self, vm: VM) -> Decimal | None:
+        """Return the price of a VM with all its GPUs: as VMs are sold now, by the price book, or as a machine of runs.
+
+        A VM that can't be rented now is in no offer, and it costs nevertheless.
+        """
+        kind, card, _ = _shape(vm.hardware_profile or vm.instance_specs.gpu_type)
+        kind, count = vm.instance_type or kind or "on-demand", gpu_count_of(vm)
+        for variant in self.vms.available_instance_variants if self.vms else ():
+            is_this = (variant.instance_type, _shape(variant.hardware_profile)[1]) == (kind, card)
+            if is_this and variant.price_per_hour is not None:
+                return variant.price_per_hour * count
+        for entry in self.book:
+            sold_as, sold, gpus = _shape(str(entry.selector.get("hardware_profile") or ""))
+            if entry.meter_slug == "vm_running" and (sold_as, sold, gpus or 1) == (kind, card, count):
+                each = None if entry.unit_price is None else entry.unit_price * _HOUR
+                return each if entry.unit_price_per_hour is None else entry.unit_price_per_hour
+        price = self.of_machine(card) if kind == "on-demand" else None
+        return None if price is None else price * count
+
+    def of_volume(self, volume: BlockVolume) -> Decimal | None:
+        """Return the price of a volume by the price book, which has one for each GB."""
+        for entry in self.book:
+            if (
+                entry.resource == "block_volume"
+                and entry.unit_price_per_hour is not None
+                and volume.size_gb is not None
+            ):
+                return entry.unit_price_per_hour * volume.size_gb
+        return None
+
+    def of_deployment(self, deployment: Deployment) -> Decimal | None:
+        """Return the price of a deployment with all its replicas: its model's on that card, or the machine's."""
+        replicas = deployment.current_replicas or 0
+        models = [model for model in self.models if deployment.hf_model_id in {model.hf_model_id, model.serving_name}]
+        card = _shape(deployment.hardware_profile)[1]
+        for model in models:
+            if model.gpu_type.lower() == card and model.price_per_hour is not None:
+                return model.price_per_hour * replicas
+        price = self.of_machine(deployment.hardware_profile)
+        gpus = next((model.gpu_count for model in models), 1)
+        return None if price is None else price * gpus * replicas
+
+
+def _shape(profile: str | None) -> tuple[str | None, str, int | None]:
+    """Return what a profile says: on-demand or spot, the card, how many; ``a100`` says the card only."""
+    found = _SHAPE.fullmatch((profile or "").lower())
+    return (found[1], found[2], int(found[3]) if found[3] else None) if found else (None, "", None)
+
+
+def gpu_count_of(vm: VM) -> int:
+    """Return how many GPUs a VM has."""
+    return vm.gpu_count or _shape(vm.hardware_profile)[2] or vm.instance_specs.gpu_count or 1
+
+
+@dataclass(frozen=True)
+class TokenPrices:
+    """What one token costs, in credits; None where the price book has no row."""
+
+    prompt: Decimal | None = None
+    completion: Decimal | None = None
+    cached: Decimal | None = None
+
+    def cost(self, usage: Usage | None) -> Decimal | None:
+        """Return what an answer costs; None when a price or the count is not known."""
+        if usage is None or self.prompt is None or usage.prompt_tokens is None:
+            return None
+        answered = usage.completion_tokens or 0
+        if answered and self.completion is None:
+            return None
+        known = usage.prompt_tokens_details.cached_tokens or 0 if usage.prompt_tokens_details else 0
+        at_once = known * (self.prompt if self.cached is None else self.cached)
+        return (usage.prompt_tokens - known) * self.prompt + at_once + answered * (self.completion or Decimal(0))
+
+
+def prices_by_model(book: Iterable[PriceEntry]) -> dict[str, TokenPrices]:
+    """Return the price of each model's tokens."""
+    fields = {meter: name for name, meter in METERS.items()}
+    found: dict[str, dict[str, Decimal]] = {}
+    for entry in book:
+        model = str(entry.selector.get("deployment_id") or "")
+        if entry.unit_price is not None and entry.meter_slug in fields and model.startswith("serverless:"):
+            found.setdefault(model.removeprefix("serverless:"), {})[fields[entry.meter_slug]] = entry.unit_price
+    return {model: TokenPrices(**prices) for model, prices in found.items()}
