@@ -24,7 +24,7 @@ from lk_jupyter.api.serverless import Usage
 from lk_jupyter.api.states import is_documented, is_run_id, judged
 from lk_jupyter.check.findings import Report
 from lk_jupyter.config.assumptions import ROUTE, row
-from lk_jupyter.connection.budget import Request, enforce
+from lk_jupyter.connection.budget import CostRequest, enforce
 from lk_jupyter.errors import LkError, OutcomeUnknown, UsageError
 from lk_jupyter.inference.catalogue import ModelOffer, catalogue
 from lk_jupyter.machines.catalogue import cost_at
@@ -111,7 +111,7 @@ def plan(session: Session, most: Decimal) -> SpendingPlan:
             f"--spend may cost {_exact(worst)} credits (2 runs of {TIME_LIMIT} s on {machine.hardware_profile}), more "
             f"than --max-credits {most:f}. Nothing was spent. Allow it: %lk_check --spend --max-credits {_exact(worst)}"
         )
-    enforce(session, Request("this check", worst, saves=""))
+    enforce(session, CostRequest("this check", worst, saves=""))
     return SpendingPlan(machine, model, worst)
 
 

@@ -218,7 +218,9 @@ SETTINGS: tuple[Setting, ...] = (
         parse=_switch,
     ),
     Setting("notebook_budget", None, "Maximum cost of all that one notebook starts, in credits.", amount_of_credits),
-    Setting("day_budget", None, "Maximum cost of all that one day starts, in credits, from midnight.", amount_of_credits),
+    Setting(
+        "day_budget", None, "Maximum cost of all that one day starts, in credits, from midnight.", amount_of_credits
+    ),
     Setting("doctor", default=True, help="Show hints on failed or slow runs: on or off.", parse=_switch),
     Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", _whole(1, 1000)),
     Setting(

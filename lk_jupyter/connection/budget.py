@@ -15,20 +15,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lk_jupyter.api.states import FINAL_STATES
 from lk_jupyter.config import settings
 from lk_jupyter.config.files import CONFIG_FILE
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, UsageError
-from lk_jupyter.journal.charges import Charge, charge_book
+from lk_jupyter.journal.charges import RecordedCharge, charge_book
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import BudgetCharge, Journal, journal
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:
-    from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.api._client import Client
+    from lk_jupyter.machines.catalogue import Catalogue
 
 #: Hours that a budget must cover before a VM or a deployment starts, which have no time limit.
 LEAST_HOURS = 1
@@ -42,6 +43,21 @@ _LONGEST_REQUEST = 900.0
 RUN = "run"
 VM, DEPLOYMENT, BATCH, CHAT = "VM", "deployment", "batch", "chat"
 _PLURALS = {RUN: "runs", VM: "VMs", DEPLOYMENT: "deployments", BATCH: "batches", CHAT: "chats"}
+
+
+class Spender(Protocol):
+    """The parts of a connection that a budget reads."""
+
+    @property
+    def base_url(self) -> str:
+        """Address of the server."""
+
+    @property
+    def client(self) -> Client:
+        """The typed client."""
+
+    def machines(self) -> Catalogue:
+        """Return the machine types with their prices."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +110,7 @@ class BudgetUsage:
 
 
 @dataclass(frozen=True)
-class Request:
+class CostRequest:
     """What is about to be sent, and the most that it may cost in credits; None if that isn't known.
 
     ``unpriced`` is the reason for None. ``run`` or ``charge`` is the token of its reservation. ``saves`` is how to
@@ -115,7 +131,9 @@ def active_budgets() -> list[tuple[Budget, Decimal]]:
     return [(budget, limit) for budget, limit in limits.items() if limit is not None]
 
 
-def enforce(connection: Connection, request: Request, look_again: Callable[[BudgetCharge], None] | None = None) -> None:
+def enforce(
+    connection: Spender, request: CostRequest, look_again: Callable[[BudgetCharge], None] | None = None
+) -> None:
     """Refuse a request that might exceed a budget. Raises UsageError.
 
     ``look_again`` reads a run that was active when it was last seen.
@@ -134,7 +152,7 @@ def enforce(connection: Connection, request: Request, look_again: Callable[[Budg
             raise UsageError(_refusal(budget, limit, use, request, request.amount))
 
 
-def usage(connection: Connection, budget: Budget, request: Request | None = None) -> BudgetUsage:
+def usage(connection: Spender, budget: Budget, request: CostRequest | None = None) -> BudgetUsage:
     """Return the used part of a budget. Of what is reserved at the same time, only earlier reservations count."""
     before_run, before_charge = (request.run, request.charge) if request else ("", "")
     runs = use_of(_runs(connection, journal(), budget, before_run))
@@ -152,7 +170,7 @@ def use_of(charges: Iterable[BudgetCharge]) -> BudgetUsage:
     return BudgetUsage(spent, open_, {RUN: spent})
 
 
-def _use_of_charges(charges: Iterable[Charge], since: float) -> BudgetUsage:
+def _use_of_charges(charges: Iterable[RecordedCharge], since: float) -> BudgetUsage:
     use, now = BudgetUsage(Decimal(0), Decimal(0)), time.time()
     for charge in charges:
         spent = charge.spent(since, now)
@@ -160,7 +178,7 @@ def _use_of_charges(charges: Iterable[Charge], since: float) -> BudgetUsage:
     return use
 
 
-def _runs(connection: Connection, kept: Journal, budget: Budget, before: str = "") -> list[BudgetCharge]:
+def _runs(connection: Spender, kept: Journal, budget: Budget, before: str = "") -> list[BudgetCharge]:
     """Return the runs that count: all, or those before the run with a token."""
     entry = kept.get(before) if before else None
     place = CellContext(entry.notebook) if entry else current_cell()
@@ -171,7 +189,7 @@ def _runs(connection: Connection, kept: Journal, budget: Budget, before: str = "
     return found
 
 
-def _charges(connection: Connection, budget: Budget, before: str = "") -> list[Charge]:
+def _charges(connection: Spender, budget: Budget, before: str = "") -> list[RecordedCharge]:
     """Return the other charges that count: all, or those before the charge with a token."""
     book = charge_book()
     charges = book.charges(connection.base_url, since=budget.begins(), before=before)
@@ -187,7 +205,7 @@ def _fits(use: BudgetUsage, amount: Decimal, limit: Decimal) -> bool:
     return use.spent + use.open + amount <= limit
 
 
-def _refusal(budget: Budget, limit: Decimal, use: BudgetUsage, request: Request, amount: Decimal) -> str:
+def _refusal(budget: Budget, limit: Decimal, use: BudgetUsage, request: CostRequest, amount: Decimal) -> str:
     enough = (use.spent + use.open + amount).quantize(Decimal("0.01"), ROUND_UP)
     source = settings.resolve(budget.setting).source
     how = f"%lk_config {budget.setting} {enough:f}" if source == CONFIG_FILE else f"%env {source}={enough:f}"
@@ -199,7 +217,7 @@ def _refusal(budget: Budget, limit: Decimal, use: BudgetUsage, request: Request,
     )
 
 
-def budget_usage(connection: Connection) -> list[str]:
+def budget_usage(connection: Spender) -> list[str]:
     """Return for each budget that is set how much of it is used, in words."""
     uses = [(usage(connection, budget), budget, limit) for budget, limit in active_budgets()]
     return [
@@ -208,7 +226,7 @@ def budget_usage(connection: Connection) -> list[str]:
     ]
 
 
-def forecast(connection: Connection, per_hour: Decimal | None) -> list[str]:
+def forecast(connection: Spender, per_hour: Decimal | None) -> list[str]:
     """Return for each budget that is set when something without a time limit reaches it, in words."""
     if not per_hour:
         return []
@@ -220,7 +238,7 @@ def forecast(connection: Connection, per_hour: Decimal | None) -> list[str]:
     return words
 
 
-def exceeded(connection: Connection) -> list[str]:
+def exceeded(connection: Spender) -> list[str]:
     """Return for each budget that VMs or deployments have exceeded what was spent, and how to end them.
 
     Nothing is ended: a VM may hold work of its user.
@@ -242,12 +260,12 @@ def exceeded(connection: Connection) -> list[str]:
     return words
 
 
-def _unlimited(connection: Connection, budget: Budget) -> list[Charge]:
+def _unlimited(connection: Spender, budget: Budget) -> list[RecordedCharge]:
     """Return the active VMs and deployments, which have no time limit."""
     return [charge for charge in _charges(connection, budget) if charge.rate and charge.is_active]
 
 
-def refresh(connection: Connection, budget: Budget, look_again: Callable[[BudgetCharge], None] | None = None) -> None:
+def refresh(connection: Spender, budget: Budget, look_again: Callable[[BudgetCharge], None] | None = None) -> None:
     """Read from the server whatever was active when it was last seen, and record its end and its cost."""
     look_again = look_again or partial(_look_at_run, connection, journal())
     for run in _runs(connection, journal(), budget):
@@ -259,7 +277,7 @@ def refresh(connection: Connection, budget: Budget, look_again: Callable[[Budget
             look(connection, of_kind)
 
 
-def _look_at_run(connection: Connection, kept: Journal, run: BudgetCharge) -> None:
+def _look_at_run(connection: Spender, kept: Journal, run: BudgetCharge) -> None:
     """Record the end of a run in the journal, if it has ended."""
     if run.execution_id is None:
         return
@@ -272,7 +290,7 @@ def _look_at_run(connection: Connection, kept: Journal, run: BudgetCharge) -> No
         kept.update(run.token, state=record.status.lower(), cost=record.billed, ended_at=time.time())
 
 
-def _look_at_runs(connection: Connection, charges: list[Charge]) -> None:
+def _look_at_runs(connection: Spender, charges: list[RecordedCharge]) -> None:
     for charge in charges:
         if charge.resource is None:
             _drop_if_gone(charge)
@@ -283,7 +301,7 @@ def _look_at_runs(connection: Connection, charges: list[Charge]) -> None:
                 charge_book().update(charge.token, cost=record.billed, ends=time.time())
 
 
-def _look_at_vms(connection: Connection, charges: list[Charge]) -> None:
+def _look_at_vms(connection: Spender, charges: list[RecordedCharge]) -> None:
     """Record the ends of VMs that were deleted elsewhere, and the ids of VMs whose answers were lost."""
     from lk_jupyter.api.vms import ENDED_STATES  # noqa: PLC0415 (few budgets count VMs)
 
@@ -306,7 +324,7 @@ def _look_at_vms(connection: Connection, charges: list[Charge]) -> None:
                 charge_book().update(charge.token, ends=time.time(), cost=billed)
 
 
-def _look_at_deployments(connection: Connection, charges: list[Charge]) -> None:
+def _look_at_deployments(connection: Spender, charges: list[RecordedCharge]) -> None:
     """Record the ends of deployments; a paused one costs nothing until its next question."""
     with suppress(ApiError, InvalidResponse):
         rows = {row.deployment_id: row for row in connection.client.inference.list(include_terminated=True)}
@@ -319,7 +337,7 @@ def _look_at_deployments(connection: Connection, charges: list[Charge]) -> None:
                 charge_book().update(charge.token, ends=time.time())
 
 
-def _drop_if_gone(charge: Charge) -> None:
+def _drop_if_gone(charge: RecordedCharge) -> None:
     """Remove a charge whose answer was lost and which no list shows by now."""
     now = time.time()
     is_lost = charge.unclear_at is not None and now - charge.unclear_at > _MAY_APPEAR
@@ -327,7 +345,7 @@ def _drop_if_gone(charge: Charge) -> None:
         charge_book().remove(charge.token)
 
 
-_LOOKS: dict[str, Callable[[Connection, list[Charge]], None]] = {
+_LOOKS: dict[str, Callable[[Spender, list[RecordedCharge]], None]] = {
     RUN: _look_at_runs,
     VM: _look_at_vms,
     DEPLOYMENT: _look_at_deployments,

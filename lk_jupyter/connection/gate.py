@@ -14,21 +14,18 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from lk_jupyter.api._endpoint import Call, Endpoint
 from lk_jupyter.config.assumptions import ROUTERS
 from lk_jupyter.connection import budget
-from lk_jupyter.connection.budget import BATCH, CHAT, DEPLOYMENT, LEAST_HOURS, RUN, VM, Request
-from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError
-from lk_jupyter.journal.charges import Charge, charge_book
+from lk_jupyter.connection.budget import BATCH, CHAT, DEPLOYMENT, LEAST_HOURS, RUN, VM, CostRequest, Spender
+from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
+from lk_jupyter.journal.charges import RecordedCharge, charge_book
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.machines.prices import Prices, TokenPrices, prices_by_model
-
-if TYPE_CHECKING:
-    from lk_jupyter.connection.connection import Connection
 
 #: Seconds for which prices of tokens are kept.
 _FRESH = 60.0
@@ -76,10 +73,10 @@ class Expense:
         return self.most if self.rate is None else self.rate * LEAST_HOURS
 
     @property
-    def request(self) -> Request:
+    def request(self) -> CostRequest:
         """The request in the words of a refusal."""
         hour = f" in its first {'hour' if LEAST_HOURS == 1 else f'{LEAST_HOURS} hours'}" if self.rate else ""
-        return Request(f"{self.kind} {self.name!r}{hour}", self.reserve, self.unpriced, saves=self.saves)
+        return CostRequest(f"{self.kind} {self.name!r}{hour}", self.reserve, self.unpriced, saves=self.saves)
 
 
 class Reservation:
@@ -143,7 +140,7 @@ class End:
         """Record nothing: it may still be billed."""
 
 
-def record_cost(connection: Connection, resource: str, cost: Decimal) -> None:
+def record_cost(connection: Spender, resource: str, cost: Decimal) -> None:
     """Record what something cost that was read to its end, such as a batch."""
     for charge in charge_book().charges(connection.base_url):
         if charge.resource == resource and charge.is_active:
@@ -152,13 +149,13 @@ def record_cost(connection: Connection, resource: str, cost: Decimal) -> None:
 
 def concerns(endpoint: Endpoint) -> bool:
     """Whether an operation starts or ends something that is billed."""
-    return endpoint.title in _EXPENSES or endpoint.title in _ENDS
+    return endpoint.effect == "spends" or endpoint.title in _ENDS
 
 
 class SpendingGate:
     """Reserves the cost of each request of one connection that spends. Raises UsageError for one beyond a budget."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Spender) -> None:
         self._connection = connection
         self._tokens: dict[str, TokenPrices] = {}
         self._read_at = -_FRESH
@@ -173,6 +170,8 @@ class SpendingGate:
             return End(self._connection.base_url, kind, resource_of(call))
         look, is_always_recorded = _EXPENSES.get(title, (None, False))
         budgets = budget.active_budgets()
+        if look is None and budgets and call.endpoint.effect == "spends":
+            raise UsageError(f"{budgets[0][0].name} can't be enforced: {title} has no known price. Nothing was sent.")
         if look is None or not (budgets or is_always_recorded):
             return None
         try:
@@ -186,7 +185,7 @@ class SpendingGate:
     def _reserve(self, expense: Expense) -> Reservation:
         token = uuid4().hex
         charge_book().add(
-            Charge(
+            RecordedCharge(
                 token,
                 self._connection.base_url,
                 expense.kind,
@@ -202,7 +201,7 @@ class SpendingGate:
         try:
             budget.enforce(
                 self._connection,
-                Request(request.words, request.amount, request.unpriced, charge=token, saves=request.saves),
+                CostRequest(request.words, request.amount, request.unpriced, charge=token, saves=request.saves),
             )
         except BaseException:
             charge_book().remove(token)

@@ -26,7 +26,7 @@ _HOUR = 3600
 
 
 @dataclass(frozen=True)
-class Charge:
+class RecordedCharge:
     """One reservation of credits.
 
     ``kind`` is a word for people, such as ``VM``. ``resource`` is the id that the server gave. ``rate`` is in credits
@@ -69,7 +69,7 @@ class Charge:
         return max(Decimal(0), self.most - self.spent(0.0, now))
 
 
-_FIELDS = tuple(field.name for field in fields(Charge))
+_FIELDS = tuple(field.name for field in fields(RecordedCharge))
 _MONEY = ("rate", "most", "cost")
 _COLUMNS = {name: "PRIMARY KEY NOT NULL" if name == "token" else "" for name in _FIELDS}
 
@@ -82,7 +82,7 @@ class ChargeBook:
         self.trouble = ""
         self._database = Database(path, _TABLE, _COLUMNS, ("begins", "resource"), _log.warning)
 
-    def add(self, charge: Charge) -> None:
+    def add(self, charge: RecordedCharge) -> None:
         """Record a charge; it is on disk when this returns."""
         row = _stored({name: getattr(charge, name) for name in _FIELDS})
         names, marks = ", ".join(row), ", ".join("?" * len(row))
@@ -102,7 +102,7 @@ class ChargeBook:
         """Remove a charge whose request was refused or never sent."""
         self._execute(f"DELETE FROM {_TABLE} WHERE token = ?", [token])  # noqa: S608
 
-    def charges(self, base_url: str, *, since: float = 0.0, before: str = "") -> list[Charge]:
+    def charges(self, base_url: str, *, since: float = 0.0, before: str = "") -> list[RecordedCharge]:
         """Return the charges on a server that may count since a moment, oldest first.
 
         ``before`` is a token: charges that were recorded later than this one are left out, and so is this one.
@@ -139,7 +139,7 @@ def _stored(changes: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _charge_of(row: sqlite3.Row) -> Charge | None:
+def _charge_of(row: sqlite3.Row) -> RecordedCharge | None:
     """Return the charge of a row; None if the row is damaged."""
     values = {name: row[name] for name in _FIELDS}
     try:
@@ -147,7 +147,7 @@ def _charge_of(row: sqlite3.Row) -> Charge | None:
         if any(amount is not None and not amount.is_finite() for amount in amounts.values()):
             return None
         moments = {name: None if values[name] is None else float(values[name]) for name in ("begins", "ends")}
-        return Charge(**{**values, **amounts, **moments})
+        return RecordedCharge(**{**values, **amounts, **moments})
     except (InvalidOperation, TypeError, ValueError):
         return None
 

@@ -11,7 +11,7 @@ from IPython.display import display
 
 from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.connection.budget import Request, enforce
+from lk_jupyter.connection.budget import CostRequest, enforce
 from lk_jupyter.errors import LkError
 from lk_jupyter.inference.batch import BatchProgress, BatchResult, Estimate, Job, Work
 from lk_jupyter.inference.batch_file import opened
@@ -87,7 +87,7 @@ def _agreed(job: Job, options: BatchOptions) -> bool:
     refuse_if_read_only("spends")
     rows = range(len(job.prompts))
     unpriced = f"{job.offer.id} has no published price."
-    enforce(current(), Request("this batch", job.most(rows), unpriced, saves="--max-tokens N"))
+    enforce(current(), CostRequest("this batch", job.most(rows), unpriced, saves="--max-tokens N"))
     permit_text("\n".join([*job.prompts, job.system or ""]), "The batch", ask, allowed=options.allow_secrets)
     if options.yes or ask("Start the batch? [y/N] "):
         return True

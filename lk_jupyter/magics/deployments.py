@@ -12,7 +12,7 @@ from IPython.display import display
 from lk_jupyter.account.low_balance import short_of_an_hour
 from lk_jupyter.api.inference import Deployment, DeploymentDetail, StopDeploymentRequest
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.connection.budget import Request, enforce
+from lk_jupyter.connection.budget import CostRequest, enforce
 from lk_jupyter.errors import DeploymentFailed, LkError
 from lk_jupyter.inference.deploy import DeploymentPlan, create_once, find, logs, plan, serves, starting
 from lk_jupyter.magics._engine.ask import ask
@@ -54,7 +54,7 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
         return
     refuse_if_read_only("spends")
     unpriced = f"{options.model} on this GPU has no published price."
-    enforce(session, Request("this deployment in its first hour", most, unpriced, saves="--replicas 1"))
+    enforce(session, CostRequest("this deployment in its first hour", most, unpriced, saves="--replicas 1"))
     if not options.yes and not ask("Start the deployment? [y/N] "):
         display(Note("Nothing was started. To skip the question: --yes"))
         return

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import TypeAdapter
 from tornado import web
 from tornado.iostream import StreamClosedError
 
@@ -218,6 +217,8 @@ def _reservation_of(
     upstream: Upstream, allowed: Allowed, body: bytes, headers: dict[str, str]
 ) -> Reservation | End | None:
     """Return the reservation of a request. Raises UsageError for a request that a budget doesn't allow."""
+    from pydantic import TypeAdapter  # noqa: PLC0415 (as above)
+
     from lk_jupyter.api._endpoint import Call  # noqa: PLC0415 (as above)
     from lk_jupyter.connection.budget import active_budgets  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.connection.budget import BudgetUsage as BudgetUsage  # noqa: PLC0414 (known by this place too)
-from lk_jupyter.connection.budget import Request, enforce
+from lk_jupyter.connection.budget import CostRequest, enforce
 from lk_jupyter.connection.budget import budget_usage as budget_usage  # noqa: PLC0414 (the same)
 from lk_jupyter.connection.budget import use_of as use_of  # noqa: PLC0414 (the same)
 from lk_jupyter.errors import NotFound
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def enforce_budgets(session: Connection, package: Bundle, *, kept: Journal | None = None) -> None:
     """Refuse a run that might exceed a budget; its entry is in the journal. Raises UsageError."""
-    request = Request("this run", package.worst_case, _unpriced(package), run=package.token)
+    request = CostRequest("this run", package.worst_case, _unpriced(package), run=package.token)
     enforce(session, request, partial(_look_again, session, kept or journal()))
 
 
@@ -39,7 +39,7 @@ def enforce_budgets_for_all(session: Connection, packages: Sequence[Bundle], max
     costs = [package.worst_case for package in packages if package.worst_case is not None]
     unpriced = "".join(_unpriced(package) for package in packages if package.worst_case is None)
     total = sum(costs, Decimal(0)) if max_cost is None else min(sum(costs, Decimal(0)), max_cost)
-    request = Request(f"these {len(packages)} runs", None if unpriced else total, unpriced)
+    request = CostRequest(f"these {len(packages)} runs", None if unpriced else total, unpriced)
     enforce(session, request, partial(_look_again, session, journal()))
 
 
