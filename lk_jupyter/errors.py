@@ -50,7 +50,10 @@ from lk_jupyter._lazy import renamed
 _COLOUR = r"\x1b\[[0-9;:]*m"  # Python compiles it when it is needed
 
 #: What a terminal obeys besides colors, and what turns the direction of text: names of others may hold it.
-_OBEYED = r"\x1b(?!\[[0-9;:]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+_OBEYED = (
+    r"\x1b[\]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b(?!\[[0-9;:]*m)(?:\[[0-?]*[ -/]*[@-~])?"
+    r"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+)
 
 
 def only_colors(text: str) -> str:
@@ -61,10 +64,13 @@ def only_colors(text: str) -> str:
 class LkError(Exception):
     """Base of all errors of this package."""
 
+    def __str__(self) -> str:
+        return only_colors(super().__str__())  # a message may name what others have named
+
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows instead of a traceback, with a link to the error's page."""
         name = type(self).__name__
-        return [f"{name}: {only_colors(str(self))}", f"More: {_page(name)}"]
+        return [f"{name}: {self}", f"More: {_page(name)}"]
 
 
 class UsageError(LkError):
@@ -206,7 +212,7 @@ class ApiError(LkError):
     def __str__(self) -> str:
         said = f"{self.detail.rstrip('.')} (HTTP {self.status}"
         said += f", request {self.request_id})." if self.request_id else ")."
-        return f"{said}\n{self.next_step}" if self.next_step else said
+        return only_colors(f"{said}\n{self.next_step}" if self.next_step else said)
 
 
 class BadRequest(ApiError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter._fork import in_child
 from lk_jupyter.connection.connection import Connection, find_target
 from lk_jupyter.errors import ApiError
+from lk_jupyter.text.terminal import plain
 
 if TYPE_CHECKING:
     from lk_jupyter.account.balance import AccountBalance, Identity
@@ -305,7 +306,7 @@ class Session(Connection):
             fan.attach()
         fan.check()
         for remark in fan.remarks:
-            warnings.warn(remark.text, UserWarning, stacklevel=2)
+            warnings.warn(plain(remark.text), UserWarning, stacklevel=2)
         return fan.start()
 
     def get(self, execution_id: str) -> Run:

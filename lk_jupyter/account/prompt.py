@@ -6,6 +6,7 @@ import getpass
 import warnings
 
 from lk_jupyter.text.secrets import never_show
+from lk_jupyter.text.terminal import plain
 
 
 def prompt_secret(question: str) -> str | None:
@@ -13,7 +14,7 @@ def prompt_secret(question: str) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
-            answer = getpass.getpass(question).strip()
+            answer = getpass.getpass(plain(question)).strip()
     except (EOFError, NotImplementedError, getpass.GetPassWarning):
         return None
     never_show(answer)
@@ -23,6 +24,6 @@ def prompt_secret(question: str) -> str | None:
 def confirmed(question: str) -> bool:
     """Return whether the answer is yes; it is no where nobody can be asked."""
     try:
-        return input(question).strip().lower() in {"y", "yes"}
+        return input(plain(question)).strip().lower() in {"y", "yes"}
     except (EOFError, OSError, NotImplementedError):
         return False

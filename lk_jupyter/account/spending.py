@@ -15,6 +15,7 @@ from lk_jupyter.account.burn_rate import hardware_label
 from lk_jupyter.api.billing import BillingActivity
 from lk_jupyter.api.orgs import OrgTransaction
 from lk_jupyter.errors import Forbidden, NotFound, UsageError
+from lk_jupyter.text.terminal import one_line
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -144,7 +145,8 @@ class Spending:
         from lk_jupyter.text.pandas import pandas  # noqa: PLC0415 (for those who ask for a table)
 
         columns = {
-            name: [getattr(charge, name) for charge in self.charges] for name in ("kind", "hardware", "description")
+            name: [one_line(getattr(charge, name)) for charge in self.charges]
+            for name in ("kind", "hardware", "description")
         }
         amounts = [float(charge.amount) for charge in self.charges]
         index = pandas().DatetimeIndex([charge.time for charge in self.charges], tz="UTC", name="time")

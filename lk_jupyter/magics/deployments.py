@@ -26,6 +26,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.secrets import redact
+from lk_jupyter.text.terminal import one_line, plain
 from lk_jupyter.text.units import credits_label
 
 _MARKS = {"created": "✓", "running": "✓", "failed": "✗", "stopped": "■", "paused": "■"}
@@ -203,8 +204,8 @@ class ReplicaLog:
     """The last output of a replica, folded."""
 
     def __init__(self, replica_id: str, text: str) -> None:
-        self.text = redact(text.strip()) or "It left no log."
-        self.title = f"Log of replica {replica_id[:SHORT_ID]}"
+        self.text = plain(redact(text.strip())) or "It left no log."
+        self.title = one_line(f"Log of replica {replica_id[:SHORT_ID]}")
 
     def __str__(self) -> str:
         return f"{self.title}:\n{self.text}"

@@ -23,6 +23,7 @@ from lk_jupyter.runs.history.rerun import again, kept_request
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.session import current
 from lk_jupyter.text.secrets import LineRedactor, redact
+from lk_jupyter.text.terminal import plain
 from lk_jupyter.views.table import shown_as_grid
 
 _SIGNS = {"+": "--jp-success-color1", "-": "--jp-error-color1"}
@@ -125,7 +126,7 @@ class DiffView:
         code = "" if diff.code else "The code is identical."
         note = f"{code} ≠ marks differences: {different} of {len(rows)}.".strip()
         self._table = Table(("", "What", diff.before.title, diff.after.title), rows, note=note)
-        self._code = LineRedactor().lines(diff.code)
+        self._code = LineRedactor().lines(list(map(plain, diff.code)))
 
     def __str__(self) -> str:
         return "\n".join([str(self._table), *(["", *self._code] if self._code else [])])

@@ -44,6 +44,7 @@ from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.runs.variables.download import RETURNED, Outputs, outputs
 from lk_jupyter.runs.variables.payload import Origin, asked_for, settings_in
 from lk_jupyter.runs.variables.state import ChangedState, blob_reader, changed_state, origin_of
+from lk_jupyter.text.terminal import plain
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -130,7 +131,7 @@ class Run:
             try:
                 with true_interrupts():
                     for remark in short_of(session, package.worst_case) if warn else ():
-                        warnings.warn(remark.text, UserWarning, stacklevel=3)
+                        warnings.warn(plain(remark.text), UserWarning, stacklevel=3)
                     return cls.sent(session, sending)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(sending.outcome()) from None

@@ -46,7 +46,7 @@ class Tree:
     @property
     def lines(self) -> list[str]:
         """The lines of the drawing."""
-        return [self.top, *_drawn(self.branches)]
+        return [plain(self.top), *_drawn(self.branches)]
 
     def __str__(self) -> str:
         return "\n".join(self.lines)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from textwrap import TextWrapper
+from typing import Any
 
 #: Characters of one line that a notebook shows; the log file has all of them.
 LINE_LIMIT = 5_000
@@ -30,7 +31,12 @@ _SPECIAL = re.compile(f"[{''.join(_SPECIAL_SIGNS)}]")
 _PIECES = re.compile(f"([{''.join(_SPECIAL_SIGNS)}])")
 _CELL = re.compile(r"(?:\x1b\[[0-9;:]*m)+[^\x1b]?|[^\x1b]")
 #: Signs that turn the direction in which text is read, so that a name looks like another one.
-_TURNS = "\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_TURNS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+#: Invisible signs, with which a name looks like another name.
+_INVISIBLE = (
+    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2028\u2029\u2060-\u2065\u206a-\u206f"
+    "\u2800\u3164\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff"
+)
 _CONTROL = re.compile(
     r"(?P<colour>\x1b\[[0-9;:]*m)"
     r"|(?P<erase>\x1b\[[02]?K)"
@@ -47,12 +53,33 @@ _FIRST_OF_OTHERS = (b"\xc2", b"\xe2\x80", b"\xe2\x81")
 _UNFINISHED = re.compile(r"\x1b(?:[\]P_^X][^\x07\x1b]*\x1b?|\[[0-?]*[ -/]*|[ -/]*)\Z")
 _MOVE = re.compile(r"(\n|\x1b\[\d*A)")
 
-_RETURNS = re.compile("[\b\r]")
+#: Invisible signs, parts of characters, and joiners next to ASCII: only other scripts and emoji need joiners.
+_UNSEEN = re.compile(
+    f"[\b\r{_INVISIBLE}\ud800-\udfff]|(?<=[\x20-\x7e])[\u200c\u200d]+|[\u200c\u200d]+(?=[\x20-\x7e]|\\Z)"
+)
 
 
 def plain(text: str) -> str:
-    """Return a name or a message of others without what a terminal obeys: colors, titles, moves, turned text."""
-    return text if text.isprintable() else _RETURNS.sub("", _CONTROL.sub("", text))
+    """Return a name or a message of others without what a terminal obeys and what nobody sees.
+
+    Colors, titles, links, cursor moves, signs that turn text, and invisible signs are removed.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSEEN.sub("", _CONTROL.sub("", text))
+
+
+def one_line(text: str) -> str:
+    """Return a name of others on one line, without what a terminal obeys and what nobody sees."""
+    return " ".join(plain(text).split())
+
+
+def plain_values(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of a table whose names and texts a terminal and a page can show."""
+    return [
+        {one_line(name): one_line(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in rows
+    ]
 
 
 def _replace(match: re.Match[str]) -> str:

@@ -170,7 +170,7 @@ class Table:
         """The table without the stylesheet that goes with it."""
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
         head = "".join(f'<th scope="col"{self._style(name)}>{escape(name)}</th>' for name in self.columns)
-        body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows)
+        body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows if self.columns)
         note = "".join(f"<p>{escape(line)}</p>" for line in self.note.splitlines())
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 

@@ -10,6 +10,7 @@ from lk_jupyter.account.prompt import prompt_secret
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.tables import say
+from lk_jupyter.text.terminal import plain
 
 
 def ask(question: str) -> bool:
@@ -35,7 +36,7 @@ def is_sure(options: Any, question: str, otherwise: str) -> bool:
 def answered(question: str) -> str:
     """Return what is typed; nothing where nobody can answer, and when the user interrupts."""
     try:
-        return input(question).strip()
+        return input(plain(question)).strip()
     except (EOFError, KeyboardInterrupt, OSError, StdinNotImplementedError):
         return ""
 

@@ -22,8 +22,8 @@ from lk_jupyter.runs.fanout.member import FanOutMember
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
-from lk_jupyter.text.secrets import COLOUR
-from lk_jupyter.text.terminal import shortened
+from lk_jupyter.text.secrets import COLOUR, redact_values
+from lk_jupyter.text.terminal import plain, shortened
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
@@ -46,7 +46,7 @@ class Board:
     def __init__(self, fan: FanOut, note: str = "") -> None:
         self._lanes = [_cells(lane) for lane in fan.lanes]
         self._columns = ("#", "Machine", *fan.lanes[0].lane.values, "State", "Time", "Cost", "Newest line")
-        self._head = " · ".join(filter(None, [_counted(fan), _money(fan), note]))
+        self._head = plain(" · ".join(filter(None, [_counted(fan), _money(fan), note])))
 
         self._warnings = list(map(str, fan.remarks))
         self._remarks = [*self._warnings, *remarks_of({lane.lane.number: lane.remarks for lane in fan.lanes})]
@@ -60,7 +60,7 @@ class Board:
             "notes": notes if self._over else [*notes, *self._remarks],
         }
         self._remarks += notes
-        self._notes = notes
+        self._notes = list(map(plain, notes))
         self._bars = Rows(
             [_bar(lane, lane.bar) for lane in fan.lanes if lane.bar and not lane.ended and is_bar(lane.bar)]
         )
@@ -76,7 +76,7 @@ class Board:
         head = f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">{escape(self._head)}</div>'
         notes = "".join(f'<div style="{FONT}; {_DIM}">{escape(note)}</div>' for note in self._notes)
         lanes = notes if self._over else self._table._repr_html_() + self._bars._repr_mimebundle_()["text/html"]
-        return {"text/plain": str(self), "text/html": head + lanes, RUN_MIME: self._runs}
+        return {"text/plain": str(self), "text/html": head + lanes, RUN_MIME: redact_values(self._runs, plain)}
 
 
 def _header(lane: FanOutMember) -> dict[str, Any]:

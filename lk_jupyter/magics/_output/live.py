@@ -93,7 +93,8 @@ class StatusLine:
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         forms: dict[str, Any] = {"text/plain": str(self), "text/html": self._html()}
         if self.run:
-            forms[RUN_MIME] = redact_values({**self.run, "notes": self._remark.splitlines()})
+            facts = redact_values({**self.run, "notes": self._remark.splitlines()})
+            forms[RUN_MIME] = redact_values(facts, plain)
         return forms, self.metadata
 
 

@@ -14,6 +14,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.config.settings import setting
+from lk_jupyter.text.terminal import one_line
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -46,7 +47,7 @@ class GoingOn:
         place = f"from {PurePath(entry.notebook).name}" if entry.notebook else ""
         facts = [self._state(entry), entry.machine or "", place, f"started {_ago(entry.created_at)}"]
         way = f"%lk_attach {run_id}" if run_id else "%lk_runs"
-        return " · ".join(filter(None, [f"run {run_id}".strip(), *facts, way]))
+        return one_line(" · ".join(filter(None, [f"run {run_id}".strip(), *facts, way])))
 
     def _state(self, entry: JournalEntry) -> str:
         if not entry.going_on:

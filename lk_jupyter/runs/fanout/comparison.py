@@ -12,6 +12,7 @@ from lk_jupyter.runs.clock import Bill, CostIs
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.text.pandas import typed
+from lk_jupyter.text.terminal import plain_values
 
 #: Columns of a table that hold numbers.
 _NUMBERS = (
@@ -114,7 +115,7 @@ def _weights(outcomes: Iterable[MemberResult], score: Score) -> dict[int, float]
 def table_of(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> Any:
     """Return the comparison as a pandas DataFrame, a row for each run; as a list of rows where pandas is missing."""
     marks = best_labels(outcomes, scores)
-    rows = [outcome.row(marks[outcome.number]) for outcome in outcomes]
+    rows = plain_values(outcome.row(marks[outcome.number]) for outcome in outcomes)
     try:
         import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
     except ImportError:

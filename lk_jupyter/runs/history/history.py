@@ -27,6 +27,7 @@ from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.pandas import typed
 from lk_jupyter.text.secrets import without_secrets
+from lk_jupyter.text.terminal import plain_values
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -115,6 +116,7 @@ class History:
             name for run in self.runs for name, value in run.summary.items() if value is not None
         }
         rows = [{name: value for name, value in row.items() if name not in unknown} for row in rows]
+        rows = plain_values(rows)
         try:
             import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
         except ImportError:

@@ -1,0 +1,155 @@
+"""Names and texts of others reach no terminal and no page with anything that these obey or that nobody sees."""
+
+import io
+import unicodedata
+from contextlib import redirect_stdout
+from datetime import datetime, timezone
+from decimal import Decimal
+from html import unescape
+from importlib import import_module
+from inspect import isclass
+from pkgutil import iter_modules
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lk_jupyter import api, errors
+from lk_jupyter.account.balance import AccountBalance, Identity
+from lk_jupyter.account.burn_rate import BillableResource
+from lk_jupyter.account.spending import Charge, Spending
+from lk_jupyter.api._models import Model
+from lk_jupyter.api.block import BlockVolume
+from lk_jupyter.api.inference import DeploymentDetail, Replica
+from lk_jupyter.api.vms import VM
+from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, TokenPrices
+from lk_jupyter.journal.entry import JournalEntry
+from lk_jupyter.magics._engine import ask
+from lk_jupyter.magics._engine.tables import frame, say
+from lk_jupyter.magics._output.live import Hints, Note, StatusLine
+from lk_jupyter.magics._output.rich import Rows, bar_of
+from lk_jupyter.magics._output.unfinished_runs import GoingOn
+from lk_jupyter.magics.account import identity_table
+from lk_jupyter.magics.deployments import ReplicaLog, deployment_table, replicas_table
+from lk_jupyter.magics.vms import row_of
+from lk_jupyter.protocol.notice import HINT, Notice
+from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
+from lk_jupyter.runs.history.history import History, RunSummary
+from lk_jupyter.runs.outcome import Result
+from lk_jupyter.storage._tree import grow
+from lk_jupyter.storage.objects import ObjectInfo
+from lk_jupyter.text.secrets import COLOUR
+from lk_jupyter.text.terminal import one_line, plain
+from lk_jupyter.views import credits, markdown, storage
+from lk_jupyter.views.table import Table
+
+NOW = datetime(2026, 11, 30, tzinfo=timezone.utc)
+
+#: Titles, links, the clipboard, cursor moves, erasures, strings, C1 controls, turns, and invisible signs.
+ATTACKS = (
+    *("\x1b]0;title\x07", "\x1b]8;;http://evil\x1b\\", "\x1b]52;c;ZXZpbA==\x07", "\x1b[2J", "\x1b[1A\x1b[2K", "\x1b[31m"),
+    *("\x1bPq\x1b\\", "\x1b_G\x1b\\", "\x1b^x\x1b\\", "\x1bXx\x1b\\", "\x1b]", "\x1b[", "\x1b", "\x1bc", "\x07", "\x08", "\r"),
+    *("\x7f", "\x00", "\x9b2J", "\x9d0;x\x9c", "\x90", "\x85", "\x84"),
+    *("\u061c", "\u200e", "\u200f", "\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069"),
+    *("\u200b", "\u2060", "\ufeff", "\u00ad", "\u180e", "\u2028", "\u2029", "\u3164", "\u2800", "\U000e0041", "\ud800"),
+)
+HOSTILE = st.lists(st.sampled_from((*ATTACKS, "a", "box ", "<b>", "\u05d0", "é", "👩")), min_size=1, max_size=8).map("".join)
+
+
+def obeyed(text):
+    """Return what a terminal obeys in a text, what turns it, and what nobody sees."""
+    return [sign for sign in text if unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and sign not in "\n\t"]
+
+
+def texts(content):
+    """Return everything that a terminal and a page get of an object."""
+    yield str(content)
+    yield repr(content)
+    bundle = getattr(content, "_repr_mimebundle_", dict)()
+    for value in (bundle[0] if isinstance(bundle, tuple) else bundle).values():
+        yield unescape(str(value))
+    if hasattr(content, "_repr_html_"):
+        yield unescape(content._repr_html_() or "")
+    if hasattr(content, "to_string"):
+        yield content.to_string()
+
+
+def frames(name):
+    past = RunSummary(name, NOW, name, name, 1.0, Decimal(1), name, (name,), {}, name, name, name, name, name, name)
+    yield History([past], name).table()
+    yield table_of([MemberResult(1, name, {name: name}, name, reason=name, remarks=(name,), log=name)], [])
+    yield frame([{"name": name}], ["name"])
+    yield ModelCatalogue((ModelOffer(name, name, 1, TokenPrices()),)).df
+    yield Spending((Charge(name, NOW, name, name, Decimal(1), name),), 1).df
+
+
+def views(name):
+    vm = VM(vm_id=name, status=name, display_name=name, ip_address=name, hardware_profile=name)
+    deployment = DeploymentDetail(
+        deployment_id=name, hf_model_id=name, status=name, replicas=[Replica(replica_id=name, fail_reason=name)]
+    )
+    resource = BillableResource("VM", name, name, name, Decimal(1))
+    entry = JournalEntry(name, name, execution_id=name, notebook=name, machine=name, state=name, run_name=name)
+    yield from (Table([name], [[name]], name, caption=name), StatusLine(name, [name], name), Note(name))
+    yield from (Hints([Notice(name, HINT)]), ReplicaLog(name, name), Rows([bar_of(bar(name))]))
+    yield from (Table(["VM"] * 7, [row_of(vm)]), deployment_table([deployment]), replicas_table(deployment))
+    yield from (GoingOn([entry], checked=True), identity_table(Identity(name, name, name, name, name, name)))
+    yield from (grow(name, lambda _: [ObjectInfo(name, 1, NOW)], 1, 5), storage.objects([ObjectInfo(name, 1, NOW)]))
+    yield credits.balance(AccountBalance(Decimal(1), (resource,), False))
+    yield from (resource, vm, deployment, entry, BlockVolume(volume_id=name, name=name), ObjectInfo(name, 1, NOW))
+    yield Result(name, name, name, 0, 1.0, None)
+
+
+def bar(name):
+    return {"bar": 1, "n": 1, "total": 2, "label": name, "text": name, "state": "going"}
+
+
+@given(HOSTILE)
+def test_no_table_and_no_view_shows_what_a_terminal_obeys_or_nobody_sees(name):
+    for content in (*frames(name), *views(name)):
+        for text in texts(content):
+            assert obeyed(text) == [], (type(content).__name__, text)
+
+
+@given(HOSTILE)
+def test_no_error_holds_what_a_terminal_obeys_besides_colors(name):
+    kinds = [kind for kind in vars(errors).values() if isclass(kind) and issubclass(kind, errors.LkError)]
+    plainly = [kind(name) for kind in kinds if kind.__init__ is Exception.__init__]
+    assert len(plainly) > 9
+    for error in (*plainly, errors.ApiError(400, name, name)):
+        for text in (str(error), "\n".join(error._render_traceback_())):
+            assert set(obeyed(COLOUR.sub("", text))) <= set("\xad\u180e\u2028\u2029\U000e0041\ud800"), text
+
+
+def models():
+    for module in iter_modules(api.__path__):
+        for kind in vars(import_module(f"lk_jupyter.api.{module.name}")).values():
+            if isclass(kind) and issubclass(kind, Model) and kind.model_fields:
+                yield kind
+
+
+@given(HOSTILE)
+def test_no_answer_of_the_api_shows_it_in_its_repr(name):
+    for kind in set(models()):
+        answer = kind.model_construct(**dict.fromkeys(kind.model_fields, name))
+        assert obeyed(repr(answer)) == [], kind
+
+
+@given(HOSTILE)
+def test_what_is_printed_or_asked_holds_none_of_it(name):
+    printed = io.StringIO()
+    with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.input", lambda question: print(question) or "n")
+        say(name)
+        ask.ask(f"Delete {name}? [y/N] ")
+    assert obeyed(printed.getvalue()) == []
+
+
+@pytest.mark.parametrize("text", ["👩‍👩‍👧", "می‌خواهم", "naïve café", "שלום", "日本語", "a\tb\nc"])
+def test_other_scripts_and_emoji_stay_as_they_are(text):
+    assert plain(text) == text
+
+
+def test_a_joiner_in_a_name_of_ascii_is_removed():
+    assert plain("b\u200dox\u200c") == "box"
+    assert one_line("one\r\ntwo\n  three") == "one two three"
