@@ -284,7 +284,8 @@ def _look_at_run(connection: Spender, kept: Journal, run: BudgetCharge) -> None:
     try:
         record = connection.client.execution.get(run.execution_id)
     except NotFound:
-        kept.update(run.token, state="failed", cost=Decimal(0), reason="The server no longer knows this run.")
+        # Members can delete records: without a bill, the run counts with its highest cost.
+        kept.update(run.token, state="failed", cost=None, reason="The server no longer knows this run.")
         return
     if record.status.lower() in FINAL_STATES and record.billed is not None:
         kept.update(run.token, state=record.status.lower(), cost=record.billed, ended_at=time.time())

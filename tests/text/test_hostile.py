@@ -40,25 +40,62 @@ from lk_jupyter.storage._tree import grow
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.text.secrets import COLOUR
 from lk_jupyter.text.terminal import one_line, plain
-from lk_jupyter.views import credits, markdown, storage
+from lk_jupyter.views import storage
+from lk_jupyter.views.credits import balance
 from lk_jupyter.views.table import Table
 
 NOW = datetime(2026, 11, 30, tzinfo=timezone.utc)
 
 #: Titles, links, the clipboard, cursor moves, erasures, strings, C1 controls, turns, and invisible signs.
 ATTACKS = (
-    *("\x1b]0;title\x07", "\x1b]8;;http://evil\x1b\\", "\x1b]52;c;ZXZpbA==\x07", "\x1b[2J", "\x1b[1A\x1b[2K", "\x1b[31m"),
-    *("\x1bPq\x1b\\", "\x1b_G\x1b\\", "\x1b^x\x1b\\", "\x1bXx\x1b\\", "\x1b]", "\x1b[", "\x1b", "\x1bc", "\x07", "\x08", "\r"),
+    *(
+        "\x1b]0;title\x07",
+        "\x1b]8;;http://evil\x1b\\",
+        "\x1b]52;c;ZXZpbA==\x07",
+        "\x1b[2J",
+        "\x1b[1A\x1b[2K",
+        "\x1b[31m",
+    ),
+    *(
+        "\x1bPq\x1b\\",
+        "\x1b_G\x1b\\",
+        "\x1b^x\x1b\\",
+        "\x1bXx\x1b\\",
+        "\x1b]",
+        "\x1b[",
+        "\x1b",
+        "\x1bc",
+        "\x07",
+        "\x08",
+        "\r",
+    ),
     *("\x7f", "\x00", "\x9b2J", "\x9d0;x\x9c", "\x90", "\x85", "\x84"),
-    *("\u061c", "\u200e", "\u200f", "\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069"),
+    *(
+        "\u061c",
+        "\u200e",
+        "\u200f",
+        "\u202a",
+        "\u202b",
+        "\u202c",
+        "\u202d",
+        "\u202e",
+        "\u2066",
+        "\u2067",
+        "\u2068",
+        "\u2069",
+    ),
     *("\u200b", "\u2060", "\ufeff", "\u00ad", "\u180e", "\u2028", "\u2029", "\u3164", "\u2800", "\U000e0041", "\ud800"),
 )
-HOSTILE = st.lists(st.sampled_from((*ATTACKS, "a", "box ", "<b>", "\u05d0", "é", "👩")), min_size=1, max_size=8).map("".join)
+HOSTILE = st.lists(st.sampled_from((*ATTACKS, "a", "box ", "<b>", "\u05d0", "é", "👩")), min_size=1, max_size=8).map(
+    "".join
+)
 
 
 def obeyed(text):
     """Return what a terminal obeys in a text, what turns it, and what nobody sees."""
-    return [sign for sign in text if unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and sign not in "\n\t"]
+    return [
+        sign for sign in text if unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and sign not in "\n\t"
+    ]
 
 
 def texts(content):
@@ -95,7 +132,7 @@ def views(name):
     yield from (Table(["VM"] * 7, [row_of(vm)]), deployment_table([deployment]), replicas_table(deployment))
     yield from (GoingOn([entry], checked=True), identity_table(Identity(name, name, name, name, name, name)))
     yield from (grow(name, lambda _: [ObjectInfo(name, 1, NOW)], 1, 5), storage.objects([ObjectInfo(name, 1, NOW)]))
-    yield credits.balance(AccountBalance(Decimal(1), (resource,), False))
+    yield balance(AccountBalance(Decimal(1), (resource,), suspended=False))
     yield from (resource, vm, deployment, entry, BlockVolume(volume_id=name, name=name), ObjectInfo(name, 1, NOW))
     yield Result(name, name, name, 0, 1.0, None)
 
