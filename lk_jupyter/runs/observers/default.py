@@ -14,7 +14,7 @@ from lk_jupyter.options.runs import Options
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 from lk_jupyter.runs.observers.doctor import Doctor
-from lk_jupyter.runs.observers.limits import Countdown, LowBalance, MaxCost
+from lk_jupyter.runs.observers.limits import BillCheck, Countdown, LowBalance, MaxCost
 from lk_jupyter.runs.observers.results import Returned, Summary, executed
 from lk_jupyter.runs.observers.start_time import StartTime
 from lk_jupyter.runs.package.bundle import Bundle
@@ -47,6 +47,7 @@ def default_observers(  # noqa: PLR0913 (what a companion may look at)
         [
             *limits,
             *([StartTime(package.phases)] if package and getattr(options, "time", False) else []),
+            BillCheck(),
             LowBalance(session),
             Summary(),
             *doctor,

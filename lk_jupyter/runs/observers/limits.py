@@ -12,7 +12,7 @@ from lk_jupyter.account.low_balance import LOW_SECONDS, TOP_UP, balance_watch
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.errors import LkError
-from lk_jupyter.machines.catalogue import cost_of, price_of, seconds_for
+from lk_jupyter.machines.catalogue import cost_at, cost_of, price_of, seconds_for
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import RunObserver
@@ -94,10 +94,13 @@ class MaxCost(RunObserver):
         """Report that the cost ended the run, and how to allow more."""
         if self._timer:
             self._timer.cancel()
-        if not run.stopped_by_cost(record):
-            return []
         bill = run.bill(record)
         limit, more = f"{self._max_cost.normalize():f}", f"{(2 * self._max_cost).normalize():f}"
+        if not run.stopped_by_cost(record):
+            if bill.cost is None or bill.cost <= self._max_cost:
+                return []
+            why = "the cloud didn't enforce the time limit that was sent, and this notebook's abort came too late"
+            return [Notice(f"The run cost {bill.label}, more than --max-cost {limit}: {why}.", WARNING)]
         if bill.cost is not None and bill.cost > self._max_cost:
             why = "its machine took longer to stop than expected"
         else:
@@ -132,6 +135,39 @@ class MaxCost(RunObserver):
                 "and the seconds until its machine stops are billed too"
             )
             run.abort_soon()
+
+
+#: A bill may differ by this factor from price times seconds, and by the price of this many seconds of rounding.
+_BILL_FACTOR, _BILL_ROUNDING = 2, 60
+
+
+class BillCheck(RunObserver):
+    """Compares the bill of a run with the published price of its machine."""
+
+    def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
+        """Report a bill that the price doesn't explain: the price can be old, or in another unit."""
+        bill, price = run.bill(record), price_of(run.machine)
+        if bill.cost_is != "billed" or bill.cost is None or bill.seconds is None or not price:
+            return []
+        seconds = max(bill.seconds, _seconds_until_end(record))
+        least = cost_at(price, bill.seconds) or Decimal(0)
+        most = cost_at(price, seconds + _BILL_ROUNDING) or Decimal(0)
+        if least / _BILL_FACTOR <= bill.cost + _SMALL and bill.cost <= most * _BILL_FACTOR + _SMALL:
+            return []
+        text = f"The bill is {bill.label}, but {duration_label(bill.seconds)} at the published price of {price:f} "
+        return [
+            Notice(f"{text}credits per hour cost {credits_label(least)}. Compare: %lk_pricing, %lk_billing", WARNING)
+        ]
+
+
+#: Credits below which a difference is rounding.
+_SMALL = Decimal("0.01")
+
+
+def _seconds_until_end(record: ExecutionRecord) -> float:
+    """Return the seconds from the creation of a run to its end, with its wait for a machine; 0 if unknown."""
+    end = record.end_time or record.job_end or record.finish_time
+    return (end - record.created_at).total_seconds() if end and record.created_at else 0.0
 
 
 #: Seconds that a run goes on before the balance is asked for: by then it counts itself.

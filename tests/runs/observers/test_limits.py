@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import pytest
 from localcloud.conftest import until
 
+from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.protocol.frames import Frame
+from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
-from lk_jupyter.runs.observers.limits import Countdown, MaxCost
+from lk_jupyter.runs.observers.limits import BillCheck, Countdown, MaxCost
 from lk_jupyter.runs.package.checkpoint import told
 
 
@@ -78,3 +80,38 @@ def test_a_run_is_stopped_once_just_before_it_has_cost_what_it_may(seconds):
     limit.tick(run, 8.9, "")
     assert aborts == [1]
     assert run.stopped_because.startswith("it had cost about 8.50 credits of --max-cost 10, ")
+
+
+def ended_run(cost, *, seconds, price):
+    """Return a run that has ended with this bill, on a machine with this price."""
+    bill = Bill(seconds, Decimal(cost), "billed")
+    machine = MachineType(hardware_profile="gpu.a100", price_per_hour=Decimal(price))
+    return SimpleNamespace(machine=machine, bill=lambda _: bill, stopped_by_cost=lambda _: False)
+
+
+RECORD = ExecutionRecord(execution_id="3f0c", status="completed")
+
+
+@pytest.mark.parametrize(("cost", "is_reported"), [("24.50", True), ("4", False), ("3.99", False)])
+def test_a_bill_above_the_highest_cost_is_reported_though_the_run_completed(cost, is_reported):
+    run = ended_run(cost, seconds=3600.0, price="1.59")
+    notices = MaxCost(run.machine, Decimal(4)).ended(run, RECORD)
+    assert [str(notice) for notice in notices if "more than --max-cost 4" in str(notice)] == [*map(str, notices)]
+    assert bool(notices) == is_reported
+
+
+@pytest.mark.parametrize(
+    ("cost", "seconds", "price", "is_reported"),
+    [
+        ("1.59", 3600.0, "1.59", False),
+        ("1.62", 3600.0, "1.59", False),  # rounded up to the minute
+        ("1.59", 3600.0, "159", True),  # the price is in cents
+        ("159", 3600.0, "1.59", True),
+        ("0.0442", 1.0, "1.59", False),  # a minute is the least that is billed
+        ("0", 0.4, "1.59", False),
+    ],
+)
+def test_a_bill_that_the_published_price_does_not_explain_is_reported(cost, seconds, price, is_reported):
+    notices = BillCheck().ended(ended_run(cost, seconds=seconds, price=price), RECORD)
+    assert bool(notices) == is_reported
+    assert all("The bill is" in str(notice) and "%lk_pricing" in str(notice) for notice in notices)
