@@ -1,14 +1,15 @@
 """A Jupyter server on a port of a run: whether it answers, and its kernels.
 
-It is no part of the cloud's API: its token is its own, and the account's key never goes there. As in
-``_http``, a failure becomes an error of ours outside of the ``except`` block: httpx's locals hold the token.
+It is no part of the cloud's API: it has a password of its own, and the account's key is never sent there. As in
+``_http``, a failure becomes an error of ours outside of the ``except`` block: httpx's locals contain the password.
 """
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import httpx
 
@@ -33,12 +34,17 @@ def answers(url: str) -> bool:
 
 
 class HostedServer:
-    """A Jupyter server at ``url``, which ends with a slash."""
+    """A Jupyter server at ``url``, which ends with a slash. It is signed in to with the form of its login page.
 
-    def __init__(self, url: str, token: str) -> None:
+    The password is in no address, and after the sign-in only a cookie is sent.
+    """
+
+    def __init__(self, url: str, password: str) -> None:
         self.url = url
-        self._token = token
-        self._http = httpx.Client(base_url=url, headers=self.headers, timeout=PATIENCE, mounts=_NO_PROXY)
+        self._password = password
+        self._http = httpx.Client(base_url=url, timeout=PATIENCE, mounts=_NO_PROXY)
+        self._is_signed_in = False
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """End the connections."""
@@ -48,24 +54,62 @@ class HostedServer:
         return f"HostedServer({self.url!r})"
 
     @property
-    def signed_url(self) -> str:
-        """The address that signs a browser in; it is a secret."""
-        return f"{self.url}?{urlencode({'token': self._token})}"
-
-    @property
     def headers(self) -> dict[str, str]:
-        """What signs a request in; it is a secret."""
-        return {"Authorization": f"token {self._token}"}
+        """The headers that sign a web socket in; they are a secret. Raises ConnectionFailed, InvalidResponse."""
+        if not self._sign_in():
+            raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer.")
+        return {"Cookie": self._http.build_request("GET", "api/kernels").headers.get("cookie", "")}
 
     def is_ready(self) -> bool:
-        """Whether the server answers, to this token. Raises InvalidResponse when it does not take it."""
+        """Whether the server answers, and accepts the password.
+
+        Raises InvalidResponse if it doesn't accept the password, or asks for none.
+        """
         try:
-            answer = self._http.get("api/kernels")
+            return self._sign_in() and _list_of_ids(self._http.get("api/kernels")) is not None
+        except ConnectionFailed:
+            return False
         except httpx.HTTPError:
             return False
-        if answer.status_code in {401, 403}:
-            raise InvalidResponse(f"The Jupyter server at {self.url} doesn't accept the token of its run.")
-        return answer.status_code == 200 and _list_of_ids(answer) is not None  # a page says that it is being started
+
+    def _sign_in(self) -> bool:
+        """Sign in, unless that was done; return False while no Jupyter server answers.
+
+        Raises ConnectionFailed, and InvalidResponse if the server doesn't accept the password, or asks for none.
+        """
+        with self._lock:
+            if self._is_signed_in:
+                return True
+            problem = ""
+            try:
+                self._is_signed_in = self._asks_for_password() and self._post_password()
+            except httpx.HTTPError as error:
+                problem = type(error).__name__
+            if problem:
+                raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer ({problem}).")
+            return self._is_signed_in
+
+    def _asks_for_password(self) -> bool:
+        """Whether a Jupyter server refuses requests that are not signed in; False while something else answers."""
+        response = self._http.get("api/kernels")
+        if response.is_success and _list_of_ids(response) is not None:
+            raise InvalidResponse(
+                f"The Jupyter server at {self.url} asks for no password: its image ignores the option. Nothing was "
+                "sent to it. Name another image: --image quay.io/jupyter/base-notebook:latest"
+            )
+        return response.status_code in {401, 403}
+
+    def _post_password(self) -> bool:
+        """Send the form of the login page; False if this is no login page of Jupyter."""
+        if not self._http.get("login").is_success or "_xsrf" not in self._http.cookies:
+            return False
+        response = self._http.post("login", data={"password": self._password, "_xsrf": self._http.cookies["_xsrf"]})
+        if response.status_code == 401 or (response.is_redirect and self._is_refused()):
+            raise InvalidResponse(f"The Jupyter server at {self.url} doesn't accept the password of its run.")
+        return response.is_redirect
+
+    def _is_refused(self) -> bool:
+        return self._http.get("api/kernels").status_code in {401, 403}
 
     def start_kernel(self, name: str | None = None) -> str:
         """Start a kernel, by default of the server's own kind, and return its id. Raises ReadOnlyMode."""
@@ -105,8 +149,11 @@ class HostedServer:
         return f"ws{self.url.removeprefix('http')}api/kernels/{quote(kernel)}/channels?session_id={quote(session)}"
 
     def _send(self, method: str, path: str, body: Any = None, patience: float = PATIENCE) -> httpx.Response:
+        if not self._sign_in():
+            raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer.")
+        xsrf = {"X-XSRFToken": self._http.cookies.get("_xsrf") or ""}
         try:
-            answer = self._http.request(method, path, json=body, timeout=patience)
+            answer = self._http.request(method, path, json=body, headers=xsrf, timeout=patience)
         except httpx.HTTPError as error:
             problem = type(error).__name__
         else:
@@ -115,6 +162,7 @@ class HostedServer:
             elif answer.is_success:
                 return answer
             else:
+                self._is_signed_in = answer.status_code not in {401, 403}  # the next request signs in again
                 raise InvalidResponse(
                     f"The Jupyter server at {self.url} refused {method} {path} (HTTP {answer.status_code})."
                 )

@@ -18,7 +18,7 @@ from typing import Any
 
 from lk_jupyter._extras import library
 from lk_jupyter.api.hosted import HostedServer
-from lk_jupyter.errors import ConnectionFailed
+from lk_jupyter.errors import ConnectionFailed, InvalidResponse
 
 Message = dict[str, Any]
 
@@ -117,7 +117,7 @@ class Channel:
                     for data in self._socket:
                         with suppress(*ODD):
                             self._take(_read(data))
-            except (WebSocketException, OSError):
+            except (WebSocketException, OSError, ConnectionFailed, InvalidResponse):
                 pass
             self._ready.clear()
             if not self._closed.is_set() and (reason := self._reason()):

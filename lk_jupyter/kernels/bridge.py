@@ -161,10 +161,11 @@ class Bridge:
         url = self._kernel.server.channels_url(self._kernel.kernel_id, uuid.uuid4().hex)
         settings: dict[str, Any] = {"proxy": None} if url.startswith("ws://") else {}
         while True:
-            with suppress(WebSocketException, OSError, asyncio.TimeoutError):
+            with suppress(WebSocketException, OSError, asyncio.TimeoutError, LkError):
+                headers = await asyncio.to_thread(lambda: self._kernel.server.headers)
                 async with connect(
                     url,
-                    additional_headers=self._kernel.server.headers,
+                    additional_headers=headers,
                     subprotocols=[PROTOCOL],  # type: ignore[list-item] # a str of its own kind
                     max_size=None,
                     **settings,

@@ -10,6 +10,7 @@ import webbrowser
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from string import Template
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
@@ -25,7 +26,15 @@ from lk_jupyter.magics._output.run import priced, receipt
 from lk_jupyter.options.notebook_servers import OpenServerOptions, StartServerOptions, StopServerOptions
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
-from lk_jupyter.runs.notebooks.servers import PORT, prepare_server, server_of, servers, stop_server, wait_for_server
+from lk_jupyter.runs.notebooks.servers import (
+    PORT,
+    command_of,
+    password_of,
+    prepare_server,
+    servers,
+    stop_server,
+    wait_for_server,
+)
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.ports import address
@@ -38,7 +47,7 @@ from lk_jupyter.views.plan import plan_view
 
 lk_notebook = Subcommands(
     "lk_notebook",
-    "Jupyter servers on cloud machines, each protected by a random token.\n\nTo use a cloud machine as a kernel "
+    "Jupyter servers on cloud machines, each protected by a random password.\n\nTo use a cloud machine as a kernel "
     "of a notebook here, see %lk_kernel.",
 )
 
@@ -85,27 +94,23 @@ def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
 
 @lk_notebook.verb("open", OpenServerOptions)
 def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
-    """Open a Jupyter server in a browser, signed in.
+    """Open a Jupyter server in a browser: a page of this machine copies its password, and you paste it once.
 
     Examples::
 
         %lk_notebook open 3f0c
-        %lk_notebook open 3f0c --save url
+        %lk_notebook open 3f0c --save password
     """
     run = Run.attach(current(), options.run)
     server = wait_for_server(run)
     if options.save:
-        shell.user_ns[options.save] = server.signed_url
+        shell.user_ns[options.save] = password_of(run)
         display(
-            StatusLine(
-                "listening",
-                [server.url],
-                f"The address with its token is in {options.save}. Keep it secret, like a key.",
-            )
+            StatusLine("listening", [server.url], f"The password is in {options.save}. Keep it secret, like a key.")
         )
     else:
-        link = f"This machine has no browser. For another one's: %lk_notebook open {run.short_id} --save url"
-        display(StatusLine("listening", [server.url], "" if _open(run) else link))
+        other = f"This machine has no browser. For another one's: %lk_notebook open {run.short_id} --save password"
+        display(StatusLine("listening", [server.url], "" if _open(run) else other))
     server.close()
 
 
@@ -116,7 +121,7 @@ def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_notebook stop 3f0c``
     """
     run = Run.attach(current(), options.run)
-    server_of(run).close()
+    command_of(run)
     stop_server(run)
     display(receipt(run.wait_aside(), run.machine))
 
@@ -160,33 +165,62 @@ def _waited_for(run: Run, watch: Callable[[str], object]) -> HostedServer:
 
 
 def _open(run: Run) -> bool:
-    """Open a server in a browser, signed in; False where this machine has none."""
+    """Open the page that leads to a server in a browser; False where this machine has none."""
     try:
         webbrowser.get()
     except webbrowser.Error:
         return False
-    page = _page_for(server_of(run).signed_url).as_uri()
+    page = _write_page(run).as_uri()
     threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
     return True
 
 
-def _page_for(url: str) -> Path:
-    """Write a page that leads on to an address with a token in it, which must be in no command line.
+def _write_page(run: Run) -> Path:
+    """Write a page with the password of a server, which must be in no command line and in no address.
 
-    Only its reader can open it; older ones are removed.
+    Only its owner can read it; older pages are removed. The page can't send the login form itself: Jupyter accepts the
+    form from its own login page only, so that no other site can sign a browser in.
     """
     folder = platform_path("data", "open")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for older in folder.glob("*.html"):
         older.unlink(missing_ok=True)
+    texts = {"run": run.short_id, "url": address(run, (*run.ports, PORT)[0]), "password": password_of(run)}
     descriptor, name = tempfile.mkstemp(".html", dir=folder)  # readable by its owner only
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(_PAGE.format(url=escape(url)))
+        file.write(_PAGE.substitute({key: escape(text) for key, text in texts.items()}))
     atexit.register(Path(name).unlink, missing_ok=True)
     return Path(name)
 
 
-_PAGE = """<!doctype html><meta charset="utf-8"><title>Jupyter</title><meta name="referrer" content="no-referrer">
-<meta http-equiv="refresh" content="0; url={url}">
-<p><a href="{url}">Open the Jupyter server</a></p>
-"""
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<title>Jupyter server of run $run</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 32rem; margin: 15vh auto 0; padding: 0 1rem }
+h1 { font-size: 1.4rem }
+input, button { font: inherit; padding: .4rem .8rem }
+input { width: 100%; box-sizing: border-box; margin: 0 0 1rem }
+</style>
+<h1>Jupyter server of run $run</h1>
+<p>The server asks for its password once. Copy it here and paste it there.</p>
+<label for="password">Password</label>
+<input id="password" type="password" readonly value="$password">
+<button autofocus>Copy the password and open the server</button>
+<script>
+const field = document.querySelector("input");
+document.querySelector("button").onclick = async () => {
+  try {
+    await navigator.clipboard.writeText(field.value);
+  } catch {
+    field.type = "text";
+    field.select();
+    document.execCommand("copy");
+  }
+  location = "$url";
+};
+</script>
+""")

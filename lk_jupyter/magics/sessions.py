@@ -279,8 +279,8 @@ class CellView:
             return
         elif kind == "stream":
             self._take_text(str(content["text"]))
-        elif kind in _FRAMES:
-            frame = Frame(_FRAMES[kind], _payload(content), "")
+        elif kind in _FRAMES and (verified := self._warm.verified(message)):
+            frame = Frame(_FRAMES[kind], _payload(verified), "")
             self._after_error.append(frame) if self._error else self._rich.show(frame)
 
     def _survive(self) -> None:

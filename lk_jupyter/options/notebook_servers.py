@@ -23,7 +23,7 @@ class OpenServerOptions(Options):
 
     run: str = _run()
     save: str | None = option(
-        None, "Variable for the address with its token (a secret), instead of opening it.", metavar="VAR"
+        None, "Variable for the password (a secret), instead of opening the server.", metavar="VAR"
     )
 
 

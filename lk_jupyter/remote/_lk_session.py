@@ -16,6 +16,7 @@ import threading
 import time
 
 import _lk_run
+import _lk_sign
 import _lk_variables
 
 #: Bytes of a message that goes back with the answer itself; a longer one goes through the bucket.
@@ -26,7 +27,11 @@ _LARGE = "({:,} bytes) stays in the session, as more than {:,} bytes come back o
 #: Seconds in which the first cell comes at the latest: its files and variables travel before it.
 _FIRST = 60.0
 
+#: Kinds of messages that show something besides text, and the key in their metadata for their signature.
+_SHOWN, SIGNATURE = {"display_data", "execute_result", "update_display_data", "clear_output"}, "lk_signature"
+
 _pace = 1.0
+_settings = {"key": b""}
 _answer = {}
 _work = {"busy": 0, "since": time.monotonic(), "cells": 0}
 
@@ -34,14 +39,33 @@ _work = {"busy": 0, "since": time.monotonic(), "cells": 0}
 def begin(settings, shell):
     """Release the machine after ``idle`` seconds without work, or before its time is up after ``left`` seconds.
 
-    Nobody needs to be left to ask for that. The variables are saved before.
+    Nobody needs to be left to ask for that. The variables are saved before. With ``key``, outputs and answers are
+    signed: it is sent to the session itself only, and is in no record.
     """
+    _settings["key"] = bytes.fromhex(settings["key"])
+    _sign_outputs(shell.kernel.session)
     _lk_variables.deliver = _deliver
     _lk_run.frame = lambda kind, payload, stream=None: _answer.update({kind: payload})
     shell.events.register("pre_execute", _begins)
     shell.events.register("pre_run_cell", _counts)
     shell.events.register("post_execute", _ends)
     threading.Thread(target=_watch, args=(settings, shell), name="lk-idle", daemon=True).start()
+
+
+def _sign_outputs(session):
+    """Sign what shows more than text, so that the notebook trusts the HTML of this session only."""
+    serialize = session.serialize
+
+    def serialize_signed(message, ident=None):
+        kind = message["header"]["msg_type"]
+        if kind in _SHOWN:
+            request = str((message["parent_header"] or {}).get("msg_id", ""))
+            content = json.loads(session.pack(message["content"]))  # as it arrives: names are texts, tuples are lists
+            signature = _lk_sign.sign_message(_settings["key"], request, kind, content).hex()
+            message = dict(message, metadata=dict(message["metadata"], **{SIGNATURE: signature}))
+        return serialize(message, ident)
+
+    session.serialize = serialize_signed
 
 
 def _begins():
@@ -181,9 +205,10 @@ def after(text, shell):
         _answer["refused"] = str(refusal.code)
 
 
-def answer():
-    """Return what there is to say, as JSON."""
-    return json.dumps(_answer)
+def answer(question):
+    """Return the answer as JSON, after its signature for this question alone."""
+    text = json.dumps(_answer)
+    return "{} {}".format(_lk_sign.signature(_settings["key"], question.encode(), text.encode()).hex(), text)
 
 
 def _deliver(text, link):

@@ -25,3 +25,11 @@ def is_signed(key: bytes, claimed: bytes, *parts: bytes) -> bool:
     import hmac
 
     return hmac.compare_digest(signature(key, *parts), claimed)
+
+
+def sign_message(key: bytes, request: str, kind: str, content: object) -> bytes:
+    """Return the signature of a message of Jupyter: of its kind, the request that it answers, and its content."""
+    import json
+
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return signature(key, request.encode(), kind.encode(), text.encode())

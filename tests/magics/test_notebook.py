@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from html import unescape
 from pathlib import Path
 from queue import SimpleQueue
@@ -32,26 +31,36 @@ def going_on(cloud):
     return list(cloud.client.workloads.list())
 
 
-def leads_on(address):
-    """Return where the page of a file leads on to; nobody but its owner can read it."""
+def page_of(address):
+    """Return the text of a page in a file, which only its owner can read."""
     path = Path(url2pathname(urlsplit(address).path))
     assert path.stat().st_mode & 0o077 == path.parent.stat().st_mode & 0o077 == 0
-    return unescape(re.search('url=(.+?)"', path.read_text())[1])
+    return unescape(path.read_text())
 
 
-def test_who_reads_the_command_line_of_a_browser_gets_no_token_of_a_server(signed_in, run_cell, browser):
+def test_who_reads_the_command_line_of_a_browser_gets_no_password_of_a_server(signed_in, run_cell, browser, shell):
     opened = SimpleQueue()
     browser(opened.put)
     run_cell("%lk_notebook start --gpu A100")
     first = opened.get(timeout=PATIENCE)
-    token = re.search("token=(.+)", leads_on(first))[1]
     (run,) = going_on(signed_in)
     run_cell(f"%lk_notebook open {run.execution_id[:8]}")
     second = opened.get(timeout=PATIENCE)
-    assert token not in first + second
-    assert leads_on(second).endswith(token)
+    run_cell(f"%lk_notebook open {run.execution_id[:8]} --save password")
+    password = shell.user_ns["password"]
+    assert password not in first + second
+    assert f'value="{password}"' in page_of(second)
     assert not Path(url2pathname(urlsplit(first).path)).exists()
-    assert not [line for process in psutil.process_iter(["cmdline"]) if token in (line := str(process.info["cmdline"]))]
+    lines = [str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"])]
+    assert not [line for line in lines if password in line]
+
+
+def signed_in_to(url, password):
+    """Sign in to a Jupyter server as a browser does; return the status of the answer, and of a request after it."""
+    with httpx.Client(base_url=url) as http:
+        http.get("login")
+        form = {"password": password, "_xsrf": http.cookies["_xsrf"]}
+        return http.post("login", data=form).status_code, http.get("api/kernels").status_code
 
 
 def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shell, browser):
@@ -64,20 +73,19 @@ def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shel
         f"● listening · gpu.a100 at 1.59/h · at most 0.2650 credits (time limit 600 s) · run {run.execution_id[:8]}"
         in shown
     )
-    page = leads_on(opened.get(timeout=PATIENCE))
-    assert page.startswith(f"{url}?token=")
+    assert f'location = "{url}"' in page_of(opened.get(timeout=PATIENCE))
     listed = run_cell("%lk_notebook")
     assert run.execution_id[:8] in listed
     assert url in listed
-    shown += run_cell(f"%lk_notebook open {run.execution_id[:8]} --save url")
-    token = re.search("token=(.+)", shell.user_ns["url"])[1]
-    assert len(token) > 40
+    shown += run_cell(f"%lk_notebook open {run.execution_id[:8]} --save password")
+    password = shell.user_ns["password"]
+    assert len(password) > 40
     assert httpx.get(f"{url}api/kernels").status_code == 403
-    assert httpx.get(f"{url}api/kernels", headers={"Authorization": f"token {token}"}).json() == []
-    assert token not in shown + listed + repr(journal().entries()) + str(
-        [entry.request for entry in journal().entries()]
-    )
-    assert token not in repr(signed_in.client.execution.get(run.execution_id))
+    assert signed_in_to(url, password) == (302, 200)
+    assert signed_in_to(url, password[:-1]) == (401, 403)
+    kept = [entry.request for entry in journal().entries()]
+    record = signed_in.client.execution.get(run.execution_id)
+    assert password not in shown + listed + repr(journal().entries()) + str(kept) + str(record)
     stopped = run_cell(f"%lk_notebook stop {run.execution_id[:8]}")
     assert "■ cancelled" in stopped
     assert "credits" in stopped

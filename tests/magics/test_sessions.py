@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import builtins
 import re
+import shutil
 
 import psutil
 import pytest
 from localcloud.conftest import until
 
 import lk_jupyter
+from lk_jupyter import session
+from lk_jupyter.config.files import config_file
 from lk_jupyter.errors import CellFailed, UsageError
 from lk_jupyter.runs.notebooks import warm_python
+from lk_jupyter.runs.notebooks.servers import password_of
+from lk_jupyter.runs.run import Run
 
 pytestmark = pytest.mark.xdist_group("hosted")
 
@@ -41,26 +46,33 @@ def going_on(user):
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
-    """The journal that knows the session which tests share."""
-    return str(tmp_path_factory.mktemp("known") / "journal.sqlite")
+    """A folder with the journal that knows the session which tests share, and the secret behind its password."""
+    folder = tmp_path_factory.mktemp("known")
+    (folder / "signing.key").write_bytes(bytes(32))
+    return folder
 
 
 @pytest.fixture
 def shared(user, known, monkeypatch):
     """A session that the tests of this file share, each with variables of its own; the first one starts it."""
-    monkeypatch.setenv("LK_JOURNAL", known)
+    monkeypatch.setenv("LK_JOURNAL", str(known / "journal.sqlite"))
+    config_file().parent.mkdir(parents=True)
+    shutil.copy(known / "signing.key", config_file().parent)
     return "%%lk_run --session shared"
 
 
-def test_a_session_keeps_its_variables_shows_no_token_is_listed_and_stopped_with_its_bill(hosting, going_on, run_cell):
+def test_a_session_keeps_its_variables_shows_no_password_is_listed_and_stopped_with_its_bill(
+    hosting, going_on, run_cell
+):
     shown = run_cell("%%lk_run --session train --gpu A100\nx = 6 * 7\nprint('first', x)\nx")
     assert "first 42\n" in shown
     assert "at 1.59/h" in shown.partition("first 42")[0]
     assert "Billed until you stop it (%lk_sessions stop train), or after 20 minutes without work." in shown
     (run,) = going_on()
     assert (run.hardware_profile, run.run_name) == ("gpu.a100", "session train")
-    token = re.search(r"token=([\w-]+)", str(hosting.client.execution.get(run.execution_id).docker_run_cmd))[1]
-    assert not [line for process in psutil.process_iter(["cmdline"]) if token in (line := str(process.info["cmdline"]))]
+    password = password_of(Run(session.current(), run.execution_id))
+    lines = [str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"])]
+    assert not [line for line in lines if password in line]
     said = shown
 
     shown = run_cell("%%lk_run --session train\nprint(x + 1)")
@@ -70,7 +82,7 @@ def test_a_session_keeps_its_variables_shows_no_token_is_listed_and_stopped_with
 
     shown = run_cell("%lk_sessions")
     assert re.search(rf"train .*gpu\.a100 .*1\.59/h .*credits .*{run.execution_id[:8]}", shown)
-    assert token not in said + shown
+    assert password not in said + shown + str(hosting.client.execution.get(run.execution_id))
     shown = run_cell("%lk_sessions stop train")
     assert run.execution_id in shown
     assert going_on() == []

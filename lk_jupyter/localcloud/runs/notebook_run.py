@@ -22,7 +22,7 @@ _ENCRYPTED = ["--KernelManager.transport_encryption=auto"]  # else what kernels 
 _OPEN = ["--ServerApp.allow_remote_access=True"]  # it is reached through this server, under the run's own name
 _QUICK = ["--LanguageServerManager.autodetect=False"]  # it would ask npm for language servers at each start
 _REPLACED = re.compile(r"--((\w+\.)?(ip|port|port_retries)=.*|no-browser|allow-root)")
-_TOKEN = re.compile(r"--\w+\.token=(.*)", re.DOTALL)
+_TOKEN = re.compile(r"--\w+\.token=(.+)", re.DOTALL)
 _PORT = re.compile(r"--(?:\w+\.)?port=(\d{1,5})", re.ASCII)
 
 
@@ -50,7 +50,7 @@ class NotebookRun(ProcessRun):
     async def _prepare(self) -> list[str]:
         self._update(status_details=advice(self._request))
         arguments = [part.replace("--NotebookApp.", "--ServerApp.") for part in (self._request.docker_run_cmd or ())]
-        options = [part for part in arguments if part.startswith("--")]
+        options = [part for part in dict.fromkeys(arguments) if part.startswith("--")]  # of two equal, Jupyter fails
         kept = [part for part in options if not (_REPLACED.fullmatch(part) or _TOKEN.fullmatch(part))]
         port = _free_port()
         self.ports[_asked_port(arguments)] = port

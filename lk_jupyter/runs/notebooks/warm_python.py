@@ -7,6 +7,7 @@ where nobody is left here.
 from __future__ import annotations
 
 import ast
+import hmac
 import json
 import re
 import secrets
@@ -25,6 +26,7 @@ from lk_jupyter.api.hosted_channel import Asked, Channel, Message
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import platform_path, read_json, write_json
 from lk_jupyter.config.read_only import refuse_if_read_only
+from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import CellFailed, ConnectionFailed, InvalidResponse, LkError, NoSuchObject, NotFound, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions, ServerOptions, check, honored
@@ -32,10 +34,11 @@ from lk_jupyter.protocol.bucket import checkpoint_key
 from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import cloudpickle_files, module_files
+from lk_jupyter.remote._lk_sign import is_signed, sign_message
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
-from lk_jupyter.runs.notebooks.servers import prepare_server, server_of, stop_server, wait_for_server
+from lk_jupyter.runs.notebooks.servers import prepare_server, server_of, stop_server, token_of, wait_for_server
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
@@ -95,6 +98,9 @@ def _flags(minutes: float) -> list[str]:
 #: Kinds of Jupyter's messages that show something besides text.
 _DISPLAYS = {"display_data", "execute_result"}
 
+#: Key in the metadata of such a message for its signature, as in ``_lk_session``.
+_SIGNATURE = "lk_signature"
+
 
 @dataclass(frozen=True)
 class CellResult:
@@ -137,6 +143,7 @@ class WarmPython:
         self.idle = idle
         self.run = kernel.run
         self._kernel = kernel
+        self._key = signing_key(f"session {token_of(kernel.run)}")
         self._heard = time.monotonic()
         self._prepared = -1  # how often its Python had died when it was prepared last
         self._files: dict[str, str] = {}
@@ -199,7 +206,8 @@ class WarmPython:
             errors = [message["content"] for message in shown if message["header"]["msg_type"] == "error"]
             raise self.failure([asked.reply, *errors][-1])
         text = "".join(str(m["content"]["text"]) for m in shown if m["header"]["msg_type"] == "stream")
-        displays = [m["content"]["data"] for m in shown if m["header"]["msg_type"] in _DISPLAYS]
+        verified = [self.verified(message) for message in shown if message["header"]["msg_type"] in _DISPLAYS]
+        displays = [content["data"] for content in verified if content]
         back = {name: value for name, value in values.items() if name not in (inputs or {}) or name in outputs}
         return CellResult(text, displays, back, list(map(str, notices)))
 
@@ -221,6 +229,22 @@ class WarmPython:
         above = "" if source.code.lstrip().startswith("%%") else "#\n" * (source.first_line - 1)
         return self.execute(above + source.code)
 
+    def verified(self, message: Message) -> Message | None:
+        """Return the content of a message that shows something besides text, if this session has signed it.
+
+        Of any other message, only its plain text is returned; None if it has none.
+        """
+        kind, content = message["header"]["msg_type"], message["content"]
+        metadata, request = message.get("metadata"), str(message["parent_header"].get("msg_id", ""))
+        claimed = str(metadata.get(_SIGNATURE)) if isinstance(metadata, dict) else ""
+        if not isinstance(content, dict):
+            return None
+        if hmac.compare_digest(sign_message(self._key, request, kind, content), _bytes_of(claimed)):
+            return content
+        data = content.get("data")
+        text = data.get("text/plain") if isinstance(data, dict) and kind in _DISPLAYS else None
+        return {"data": {"text/plain": text}, "metadata": {}} if isinstance(text, str) else None
+
     def failure(self, error: Mapping[str, Any]) -> CellFailed:
         """Return the error of a cell, given the content of Jupyter's message."""
         shown = redact("\n".join(map(str, error.get("traceback", []))))
@@ -236,7 +260,7 @@ class WarmPython:
         texts = {**cloudpickle_files(), **module_files([*NEEDS, *CARRY_NEEDS, *_MODULES])}
         left = self.run.bundle.timeout - (now() - (self.run.sent_at or now())) if self.run.bundle else None
         save = _place_to_save(self.run, self.name) if left else None
-        settings = {"idle": 60 * self.idle, "left": left or _LONG, "save": save}
+        settings = {"idle": 60 * self.idle, "left": left or _LONG, "save": save, "key": self._key.hex()}
         code = f"exec({_PREPARE!r}, {{'texts': {texts!r}, 'settings': {settings!r}}})"
         _check(self.execute(code, silent=True).answer())
         self._prepared = died
@@ -311,12 +335,19 @@ class WarmPython:
                 self.kept[name] = digest_here(namespace[name])
 
     def _call(self, function: str, text: str) -> dict[str, Any]:
-        """Call a function of ``_lk_session`` there and return the answer."""
+        """Call a function of ``_lk_session`` there and return the answer. Raises InvalidResponse if it isn't signed."""
         code = f"__import__('_lk_session').{function}({text!r}, __import__('IPython').get_ipython())"
-        reply = self.execute(code, silent=True, wants={"said": "__import__('_lk_session').answer()"}).answer()
+        question = secrets.token_hex(16)
+        wants = {"said": f"__import__('_lk_session').answer({question!r})"}
+        reply = self.execute(code, silent=True, wants=wants).answer()
         _check(reply)
-        said = reply["user_expressions"]["said"]["data"]["text/plain"]
-        answer: dict[str, Any] = json.loads(ast.literal_eval(said))
+        said = str(ast.literal_eval(reply["user_expressions"]["said"]["data"]["text/plain"]))
+        claimed, _, text = said.partition(" ")
+        if not is_signed(self._key, _bytes_of(claimed), question.encode(), text.encode()):
+            raise InvalidResponse(
+                f"The answer of session {self.name} isn't signed by it. No variable was set. The cell may have run."
+            )
+        answer: dict[str, Any] = json.loads(text)
         return answer
 
     def interrupt(self) -> None:
@@ -402,7 +433,7 @@ def forget_saved(name: str) -> None:
 
 
 #: Modules for a session, besides those for variables.
-_MODULES = ("_lk_run", "_lk_variables", "_lk_session")
+_MODULES = ("_lk_run", "_lk_variables", "_lk_sign", "_lk_session")
 
 _PREPARE = """
 import os, sys, tempfile
@@ -417,6 +448,13 @@ if "_lk_session" not in sys.modules:
     import _lk_session, IPython
     _lk_session.begin(settings, IPython.get_ipython())
 """
+
+
+def _bytes_of(text: str) -> bytes:
+    """Return what hexadecimal text says; nothing for any other text."""
+    with suppress(ValueError):
+        return bytes.fromhex(text)
+    return b""
 
 
 def _check(reply: Message) -> None:
@@ -506,7 +544,10 @@ def run_of(session: Connection, name: str) -> Run:
 
 def idle_seconds(run: Run) -> float | None:
     """Return how long a session has been without work, in seconds: 0 while it works, None where it doesn't answer."""
-    server = server_of(run)
+    try:
+        server = server_of(run)
+    except UsageError:  # it can only be stopped
+        return None
     try:
         kernels = server.kernels()
     except ConnectionFailed:
