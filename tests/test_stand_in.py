@@ -561,9 +561,13 @@ def test_a_machine_that_does_not_end_as_it_is_asked_to_is_aborted(cloud, connect
     "odd", ["<html>Starting your server</html>", "", "null", "{}", '{"message": "ok"}', '[{"name": "python3"}]', "[7]"]
 )
 def test_an_odd_answer_of_a_jupyter_server_is_an_error_of_ours(odd):
-    with closing(ScriptedServer()) as server, closing(HostedServer(f"{server.url}/", "token")) as hosted:
-        for _ in range(3):
-            server.reply(answer(200, odd, "text/plain"))
+    with closing(ScriptedServer()) as server, closing(HostedServer(f"{server.url}/", "password")) as hosted:
+        server.reply(answer(200, odd, "text/plain"))
+        assert not hosted.is_ready()
+        page = answer(200, "", "text/html", Set_Cookie="_xsrf=1")
+        login = [answer(403, "{}", "text/plain"), page, answer(302, "", "text/html", Location="/")]
+        for response in (*login, *[answer(200, odd, "text/plain")] * 4):
+            server.reply(response)
         assert not hosted.is_ready()
         with pytest.raises(InvalidResponse, match="something else"):
             hosted.has_kernel("k")

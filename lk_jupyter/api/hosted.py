@@ -1,6 +1,6 @@
 """A Jupyter server on a port of a run: whether it answers, and its kernels.
 
-It is no part of the cloud's API: it has a password of its own, and the account's key is never sent there. As in
+It is no part of the cloud's API: it has another password, and the account's key is never sent there. As in
 ``_http``, a failure becomes an error of ours outside of the ``except`` block: httpx's locals contain the password.
 """
 
@@ -83,7 +83,7 @@ class HostedServer:
             problem = ""
             try:
                 self._is_signed_in = self._asks_for_password() and self._post_password()
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, RuntimeError) as error:  # the second if it was closed meanwhile
                 problem = type(error).__name__
             if problem:
                 raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer ({problem}).")

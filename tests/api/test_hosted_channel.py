@@ -42,6 +42,13 @@ def served(kernel):
         thread.join(PATIENCE)
 
 
+def signed_in(url):
+    """Return a server that needs no sign-in any more: the kernels of these tests have no login page."""
+    server = HostedServer(url, "password")
+    server._is_signed_in = True
+    return server
+
+
 @pytest.fixture
 def talk():
     """Serve a kernel that says odd things before each answer, and return the channel to it."""
@@ -58,7 +65,7 @@ def talk():
                 message = {"header": {"msg_type": kind}, "parent_header": asked, "content": content}
                 socket.send(json.dumps({**message, "channel": channel}))
 
-    with served(kernel) as (url, shutdown), closing(HostedServer(url, "token")) as hosted:
+    with served(kernel) as (url, shutdown), closing(signed_in(url)) as hosted:
         gone = []
         with closing(Channel(hosted, "k", lambda: "".join(gone))) as channel:
             yield channel, lambda: (gone.append("The machine is gone."), shutdown())
@@ -91,7 +98,7 @@ def test_a_cell_that_a_broken_connection_lost_is_said_to_be_lost(monkeypatch):
 
     with (
         served(kernel) as (url, _),
-        closing(HostedServer(url, "token")) as hosted,
+        closing(signed_in(url)) as hosted,
         closing(Channel(hosted, "k", str)) as channel,
         pytest.raises(ConnectionFailed, match=r"doesn't know it\. Run the cell again"),
     ):
@@ -100,7 +107,7 @@ def test_a_cell_that_a_broken_connection_lost_is_said_to_be_lost(monkeypatch):
 
 def test_a_channel_that_is_closed_while_it_asks_ends_without_a_word():
     asked, ended = threading.Event(), threading.Event()
-    with closing(HostedServer("http://127.0.0.1:9/", "token")) as hosted:  # nobody listens there
+    with closing(signed_in("http://127.0.0.1:9/")) as hosted:  # nobody listens there
 
         def over():
             asked.set()

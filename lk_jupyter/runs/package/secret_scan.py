@@ -7,6 +7,7 @@ it is asked about before anything is sent; a finding names place and kind, never
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.variables.payload import VariablePayload
-from lk_jupyter.text.secrets import SecretFinding, find
+from lk_jupyter.text.secrets import SHORTEST, SecretFinding, find
 from lk_jupyter.text.units import size_label
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ _VALUES = 100_000
 
 #: Options whose words go with a run.
 _WORDS = ("name", "label", "arg", "metadata", "env")
+
+#: What names of variables contain whose values are secrets.
+_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 
 #: Places that a message names.
 _NAMED = 5
@@ -49,7 +53,18 @@ def in_run(package: Bundle, known: tuple[str, ...] = ()) -> tuple[SecretFinding,
     words: dict[str, Any] = {name: getattr(options, name, None) for name in _WORDS}
     words["sweep"] = source.values
     found += [finding for name, value in words.items() for finding in _in_value(value, f"--{name}", known)]
+    found += _in_environment(words["env"] or (), known)
     return tuple(dict.fromkeys(found))
+
+
+def _in_environment(variables: Iterable[str], known: tuple[str, ...]) -> Iterator[SecretFinding]:
+    """Yield variables of this kernel that a container gets and that seem to be secrets: its record contains them."""
+    for name in variables:
+        value = os.environ.get(name, "")
+        if len(value) >= SHORTEST and _SECRET_NAME.search(name):
+            yield SecretFinding(f"--env {name}", "named like a secret")
+        else:
+            yield from _in_value(value, f"--env {name}", known)
 
 
 def in_texts(texts: Mapping[str, str], known: tuple[str, ...] = ()) -> tuple[SecretFinding, ...]:

@@ -7,17 +7,41 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
+import socket
+import threading
+from contextlib import closing, suppress
+from types import SimpleNamespace
+from uuid import uuid4
 
 import httpx
 import pytest
 from localcloud.conftest import description, until
 from localcloud.people import Person
+from localcloud.test_other_user import IS_ROOT, command_lines
 from patience import PATIENCE
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 import lk_jupyter
-from lk_jupyter.runs.notebooks import warm_python
+from lk_jupyter.api.hosted_channel import Channel
+from lk_jupyter.config.files import config_file, platform_path
+from lk_jupyter.config.signing import signing_key
+from lk_jupyter.errors import InvalidResponse, UsageError
+from lk_jupyter.options.runs import RunOptions, ServerOptions
+from lk_jupyter.runs.notebooks import servers, warm_python
+from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
+from lk_jupyter.runs.notebooks.servers import (
+    password_of,
+    server_of,
+    start_server,
+    stop_server,
+    token_of,
+    wait_for_server,
+)
+from lk_jupyter.runs.notebooks.warm_python import WarmPython, idle_seconds, prepare_session, runs_of, stop_session
+from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit import upload
+from lk_jupyter.text import secrets as secrets_in_use
 
 pytestmark = pytest.mark.xdist_group("hosted")
 
@@ -74,11 +98,6 @@ def texts_for(member, run_id):
     return [answer.text for answer in found if answer.is_success]
 
 
-def readable_words(member, run_id):
-    """Return the words of all that a member reads of a run."""
-    return set().union(*(words_of(part) for text in texts_for(member, run_id) for part in parts_of(text)))
-
-
 def parts_of(value):
     """Yield the texts in JSON, at any depth; a text that is no JSON as a text."""
     if isinstance(value, str):
@@ -93,35 +112,28 @@ def parts_of(value):
         yield str(value)
 
 
-def headers_of_member(url, word):
-    """Return the headers with which a word enters a server, as a token or as a password; None where it doesn't."""
+def likely(member, run_id):
+    """Return the words about a run that are long enough for a secret, in ASCII; headers take no others."""
+    texts = [text for text in texts_for(member, run_id) if run_id in text]
+    words = set().union(*(words_of(part) for text in texts for part in parts_of(text)))
+    return sorted(word for word in words if 16 <= len(word) <= 200 and word.isascii() and word.isprintable())
+
+
+def entered(url, words):
+    """Try words as the token and as the password of a server; return the headers that open it, or None."""
     with httpx.Client(base_url=url, timeout=PATIENCE) as http:
-        for headers in ({"Authorization": f"token {word}"}, {"Authorization": f"Bearer {word}"}):
+        xsrf = http.get("login").cookies.get("_xsrf", "")
+        for word in words:
+            headers = {"Authorization": f"token {word}"}
             if http.get("api/kernels", headers=headers).is_success:
                 return headers
-        if http.get("api/kernels", params={"token": word}).is_success:
-            return {"Authorization": f"token {word}"}
-        form = {"password": word, "_xsrf": http.cookies.get("_xsrf") or http.get("login").cookies.get("_xsrf", "")}
-        http.post("login", data=form)
-        if http.get("api/kernels").is_success:
-            return {"Cookie": "; ".join(f"{name}={value}" for name, value in http.cookies.items())}
+            if http.post("login", data={"password": word, "_xsrf": xsrf}).is_redirect:
+                return {"Cookie": "; ".join(f"{name}={value}" for name, value in http.cookies.items())}
     return None
 
 
-def entered(member, run_id):
-    """Try all that a member can read at all doors of a server; return the headers that open it."""
-    url = f"{member.cloud.base_url}/ports/{run_id}/8888/"
-    return next(filter(None, (headers_of_member(url, word) for word in likely(readable_words(member, run_id)))), None)
-
-
-def likely(words):
-    """Return the words that are long enough for a secret, in ASCII; headers take no others."""
-    return sorted(word for word in words if 16 <= len(word) <= 300 and word.isascii() and word.isprintable())
-
-
-def execute(member, run_id, headers, code):
+def execute(url, headers, code):
     """Execute code in the only kernel of a server and return what it prints."""
-    url = f"{member.cloud.base_url}/ports/{run_id}/8888/"
     kernel = httpx.get(f"{url}api/kernels", headers=headers).json()[0]["id"]
     content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
     header = {"msg_id": "m", "msg_type": "execute_request", "session": "m", "username": "", "version": "5.3"}
@@ -129,16 +141,204 @@ def execute(member, run_id, headers, code):
     with connect(f"ws{url.removeprefix('http')}api/kernels/{kernel}/channels", additional_headers=headers) as socket:
         socket.send(json.dumps(message))
         while True:
-            said = json.loads(socket.recv(timeout=PATIENCE))
-            if said["header"]["msg_type"] in {"stream", "error"}:
-                return said["content"].get("text") or said["content"]["evalue"]
+            received = json.loads(socket.recv(timeout=PATIENCE))
+            if received["header"]["msg_type"] in {"stream", "error"}:
+                return received["content"].get("text") or received["content"]["evalue"]
+
+
+def url_of(owner, run):
+    """Return the address of the server of a run."""
+    return f"{owner.base_url}/ports/{run.execution_id}/8888/"
+
+
+# What a member of the organization reads and enters
 
 
 def test_a_member_who_reads_the_record_enters_no_session_and_reads_no_variable(owner, member):
+    token = uuid4().hex
+    set_variable = member.post("/environment-variables/", {"name": "JUPYTER_TOKEN", "value": token})
+    assert set_variable.is_success  # every container has it
     warm = owner.warm_python("train", machine="cpu")
     warm.run_code("x = 'a value of the owner'")
-    run_id = warm.run.execution_id
-    headers = entered(member, run_id)
-    stolen = headers and execute(member, run_id, headers, ATTACK)
+    words = [token, *likely(member, warm.run.execution_id)]
+    assert [word for word in words if word.startswith("sha256:")]
+    headers = entered(url_of(owner, warm.run), words)
+    stolen = headers and execute(url_of(owner, warm.run), headers, ATTACK)
     shown = warm.run_code("print('on')").displays
     assert (stolen, shown) == (None, [])
+    member.delete("/environment-variables/")
+
+
+def start_kernel(session):
+    """Start the server of a kernel, as the provisioner of ``%lk_kernel`` does."""
+    kernel = HostedKernel.start(session, ServerOptions(machine="cpu"), threading.Event())
+    kernel.server.close()
+    return kernel.run
+
+
+def start_notebook(session):
+    """Start the server of ``%lk_notebook`` and wait until it answers."""
+    run = start_server(session, ServerOptions(machine="cpu"))
+    wait_for_server(run).close()
+    return run
+
+
+@pytest.mark.parametrize("start", [start_kernel, start_notebook])
+def test_a_member_who_reads_the_record_enters_no_kernel_and_no_notebook_server(owner, member, start):
+    run = start(owner)
+    url = url_of(owner, run)
+    assert entered(url, likely(member, run.execution_id)) is None
+    for path in ("api/kernels", "api/contents", "api/sessions", "api/terminals"):
+        assert httpx.get(url + path).status_code in {403, *({404} if "terminals" in path else {})}  # an extra has those
+    for path in ("api/kernels/k/channels", "terminals/websocket/1"):
+        with pytest.raises(InvalidStatus, match=r"40[34]"), connect(f"ws{url.removeprefix('http')}{path}"):
+            pass
+    with closing(server_of(owner.get(run.execution_id))) as server:
+        assert server.is_ready()  # its owner signs in
+
+
+def test_a_members_copy_of_a_server_gets_no_password(owner, member):
+    run = start_notebook(owner)
+    record = member.get(f"/execution/{run.execution_id}").json()
+    names = ("docker_image_ref", "docker_run_cmd", "metadata", "job_type", "run_name")
+    copy = {name: record.get(name) for name in names if record.get(name)}
+    answer = member.post("/execution/image/start", {**copy, "metadata": dict(run.bundle.request.metadata)})
+    copied = answer.json()["execution_id"]
+    until(lambda: member.get(f"/execution/{copied}").json()["status"] == "running")
+    with pytest.raises(UsageError, match=f"Run {copied[:8]} was started on another machine or by another member"):
+        server_of(Run.attach(owner, copied))
+
+
+def test_another_machine_of_the_owner_stops_a_server_but_does_not_enter_it(owner, monkeypatch, tmp_path):
+    run = start_notebook(owner)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("HOME", str(tmp_path / "elsewhere"))
+        found = Run.attach(owner, run.execution_id)
+        with pytest.raises(UsageError, match=f"Open it there, or stop it: %lk_abort {run.short_id}"):
+            server_of(found)
+        stop_server(found)
+    assert run.status == "cancelled"
+
+
+def test_a_session_of_an_earlier_version_is_refused_with_the_way_to_stop_it(owner, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(servers, "_command", lambda _: ["start-notebook.sh", "--NotebookApp.token=token-of-the-record"])
+        old = prepare_session(owner, RunOptions(session="old", machine="cpu"))
+    run_id = Run.submit(owner, old).execution_id
+    with pytest.raises(UsageError, match=f"earlier version .* Stop it: %lk_abort {run_id[:8]}"):
+        owner.warm_python("old")
+    assert [name for name, _ in runs_of(owner)] == ["old"]
+    assert idle_seconds(Run.attach(owner, run_id)) is None
+    assert stop_session(owner, "old", stop_server).status == "cancelled"
+
+
+def test_a_server_that_asks_for_no_password_gets_none_and_is_not_used(owner, monkeypatch):
+    ignored = ["start-notebook.sh", "--ServerApp.token="]
+    monkeypatch.setattr(servers, "_command", lambda hashed: [*ignored, f"--Unknown.password={hashed}"])
+    run = start_server(owner, ServerOptions(machine="cpu"))
+    with pytest.raises(InvalidResponse, match=r"asks for no password.*Nothing was sent to it"):
+        wait_for_server(run)
+
+
+# What arrives from a session
+
+
+FORGED = """
+from IPython.display import HTML, display
+vars(get_ipython().kernel.session).pop("serialize")
+display(HTML("<img src=x onerror=alert(1)>"))
+display("text", display_id="d").update(HTML("<b>later</b>"))
+HTML("<b>last</b>")
+"""
+
+
+def test_what_a_session_has_not_signed_is_shown_as_text_and_sets_no_variable(owner):
+    warm = owner.warm_python("train", machine="cpu")
+    signed = warm.run_code("from IPython.display import HTML\nHTML('<b>mine</b>')")
+    assert signed.displays[0]["text/html"] == "<b>mine</b>"
+    displays = warm.run_code(FORGED).displays
+    assert [set(data) for data in displays] == [{"text/plain"}] * 3
+    warm.run_code("import _lk_session; _lk_session._settings['key'] = b'another'")
+    with pytest.raises(InvalidResponse, match=r"isn't signed by it\. No variable was set\."):
+        warm.run_code("x = 1", outputs=["x"])
+
+
+def test_a_signature_of_another_request_kind_or_session_is_none(owner):
+    warm = owner.warm_python("train", machine="cpu")
+    warm.prepare()
+    asked = warm.execute("from IPython.display import HTML, display\ndisplay(HTML('<b>mine</b>'))")
+    (message,) = [found for found in asked.messages() if found and found["header"]["msg_type"] == "display_data"]
+    assert warm.verified(message) == message["content"]
+    text = {"data": {"text/plain": message["content"]["data"]["text/plain"]}, "metadata": {}}
+    assert warm.verified({**message, "parent_header": {"msg_id": "another"}}) == text
+    assert warm.verified({**message, "header": {"msg_type": "update_display_data"}}) is None
+    assert warm.verified({**message, "metadata": {}}) == text
+    assert warm.verified({**message, "metadata": None, "content": "odd"}) is None
+    with closing(Channel(warm._kernel.server, warm._kernel.kernel_id, str)):
+        other = SimpleNamespace(_key=signing_key("session another"))
+        assert WarmPython.verified(other, message) == text
+
+
+# Every secret in use
+
+
+def test_a_member_finds_none_of_the_secrets_in_use_in_any_record_list_log_or_object(owner, member, monkeypatch):
+    links, plain_links = [], upload.upload_links
+
+    def upload_links(*arguments):
+        links.append(plain_links(*arguments))
+        return links[-1]
+
+    monkeypatch.setattr(upload, "upload_links", upload_links)
+    keys_of_amazon = {"AWS_ACCESS_KEY_ID": "AKIAOFTHEREGISTRY", "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-registry"}
+    for name, value in keys_of_amazon.items():
+        monkeypatch.setenv(name, value)
+    warm = owner.warm_python("train", machine="cpu")
+    warm.run_code("y = x + [2]", inputs={"x": [1]}, outputs=["y"])
+    warm.run_code("x.append(3)", inputs={"x": [1]}, carry=True)
+    run = owner.run("y = len(x)", inputs={"x": bytes(200_000)}, outputs=["y"], machine="cpu")
+    run.wait(timeout=PATIENCE)
+    image = owner.run_image("1.dkr.ecr.eu-west-1.amazonaws.com/image:1", "true", login="aws", machine="cpu")
+    notebook = start_notebook(owner)
+    saved = json.loads(platform_path("data", "sessions.json").read_text())["train"]["key"]
+    keys = [
+        signing_key(f"session {token_of(warm.run)}").hex(),
+        config_file().with_name("signing.key").read_bytes().hex(),
+    ]
+    in_links = re.findall("X-Amz-Signature=([0-9a-f]+)", str(links))
+    secrets = [owner.target.key.token, password_of(warm.run), password_of(notebook), saved, *keys, *in_links]
+    secrets += [*keys_of_amazon.values(), *secrets_in_use.in_use]
+    assert len(in_links) >= 4
+    runs = (warm.run, run, image, notebook)
+    texts = "\n".join(text for found in runs for text in texts_for(member, found.execution_id))
+    assert warm.run.execution_id in texts
+    assert [secret for secret in secrets if secret in texts] == []
+
+
+# Another user of the machine
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become another user, and only where there is fork")
+def test_another_user_of_the_machine_sees_no_password_and_enters_no_server(owner, as_another_user):
+    warm = owner.warm_python("train", machine="cpu")
+    warm.run_code("x = 1")
+    notebook = start_notebook(owner)
+    shown = as_another_user(command_lines)
+    key = signing_key(f"session {token_of(warm.run)}").hex()
+    passwords = [password_of(warm.run), password_of(notebook)]
+    assert [secret for secret in (*passwords, key) if secret in shown] == []
+    assert as_another_user(statuses, [url_of(owner, run) for run in (warm.run, notebook)]) == [403, 403]
+    files = [config_file().with_name("signing.key"), platform_path("data", "sessions.json")]
+    assert [oct(path.stat().st_mode & 0o077) for path in files] == ["0o0", "0o0"]
+
+
+def statuses(urls):
+    """Return the statuses of requests that aren't signed in."""
+    found = []
+    for url in urls:
+        host, port = re.findall(r"//(.+?):(\d+)", url)[0]
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            path = url.partition(port)[2]
+            connection.sendall(f"GET {path}api/kernels HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            found.append(int(connection.recv(100).split()[1]))
+    return found

@@ -5,7 +5,8 @@ import lk_jupyter
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.options.runs import DockerOptions, RunOptions
+from lk_jupyter.runs.containers.containers import prepare_image
 from lk_jupyter.runs.package.bundle import Limits, bundle
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.package.secret_scan import in_run, in_variable, require_consent
@@ -161,3 +162,12 @@ def test_an_object_that_has_every_attribute_and_cannot_be_searched_stops_nothing
 
     assert in_variable("x", [Lazy(), Broken(a=1)]) == ()
     assert list(map(str, in_variable("x", [Lazy(), Broken(), KEY]))) == [f"variable x ({KIND})"]
+
+
+def test_a_variable_of_the_kernel_that_looks_like_a_secret_is_found(session, monkeypatch):
+    values = {"WANDB_TOKEN": "ordinary words", "SHORT_KEY": "short", "PLAIN": "value", "SHAPED": f"hf_{'a1B2' * 9}"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    options = DockerOptions(image="python:3.11", env=[*values, "GIVEN_KEY=a literal"])
+    found = prepare_image(session, Source("true"), options).secrets
+    assert list(map(str, found)) == ["--env WANDB_TOKEN (named like a secret)", "--env SHAPED (Hugging Face token)"]
