@@ -1,6 +1,8 @@
 /** Figures as people read them: the same as Python writes, with the same examples (tests/figures.json). */
 import { trans } from './trans';
 
+export { unturned } from './trans';
+
 /** Seconds as `7.4 s`, `3 min 05 s` or `2 h 10 min`. */
 export function duration(seconds: number): string {
   if (seconds < 60) {
@@ -67,6 +69,3 @@ export function day(at: number, now: number): string {
 export function moment(text: string | null | undefined): number | null {
   return text ? Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`) / 1000 : null;
 }
-
-/** A text of others without signs that turn the direction in which it is read: it would look like another one. */
-export const unturned = (text: string): string => text.replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '');

@@ -6,7 +6,7 @@ import type { RunRow } from './components/RunList';
 import { duration } from './format';
 import { thisSecond } from './serverClock';
 import { billOfRow, hasEnded, Receipt, receiptIn, RUN_MIME, stateLabel } from './runs';
-import { trans } from './trans';
+import { trans, unturned } from './trans';
 
 /** Milliseconds that what a kernel wrote goes before what the lists say, which are heard later. */
 const FRESH = 15_000;
@@ -38,7 +38,7 @@ export function savedRun(data: unknown): SavedRun | null {
   return {
     ...facts,
     id: isSent ? execution_id : null,
-    name: typeof kept.name === 'string' ? kept.name : '',
+    name: typeof kept.name === 'string' ? unturned(kept.name) : '',
     pricePerHour: numberIn(kept.price_per_hour),
     limit: numberIn(kept.time_limit_seconds),
     told: words(kept.told),
@@ -52,7 +52,7 @@ export function savedRuns(data: unknown): { head: string; runs: SavedRun[]; note
   if (typeof head !== 'string' || !Array.isArray(runs)) {
     return null;
   }
-  return { head, runs: runs.map(savedRun).filter(run => run !== null), notes: words(notes) };
+  return { head: unturned(head), runs: runs.map(savedRun).filter(run => run !== null), notes: words(notes) };
 }
 
 /** The lines of a long log that an output stands for; null where it doesn't. */
@@ -183,7 +183,8 @@ function numberIn(value: unknown): number | null {
 }
 
 function words(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((word): word is string => typeof word === 'string' && !!word) : [];
+  const texts = Array.isArray(value) ? value.filter((word): word is string => typeof word === 'string' && !!word) : [];
+  return texts.map(unturned);
 }
 
 /** Text of an output, which may be kept as lines. */

@@ -3,7 +3,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import { compareClocks } from './serverClock';
-import { trans } from './trans';
+import { trans, unturned } from './trans';
 import { TroubleContent } from './types';
 
 export type TroubleState = TroubleContent['state'];
@@ -35,12 +35,28 @@ export function urlOf(path: string): string {
   return URLExt.join(ServerConnection.makeSettings().baseUrl, 'lk', path);
 }
 
+/** Keys of the bucket must stay exact: what shows them cleans them. */
+const EXACT_PATHS = /^(api\/)?storage\b/;
+
+/** Fields that are source or output, not names. */
+const EXACT_FIELDS = new Set(['code', 'stdout', 'stderr', 'import_files']);
+
+/** Clean names and texts of others. */
+function plainly(field: string, value: unknown): unknown {
+  return typeof value === 'string' && !EXACT_FIELDS.has(field) ? unturned(value) : value;
+}
+
+/** The JSON of an answer, without signs in names that turn the words of a page. */
+export function jsonOf(path: string, text: string): unknown {
+  return JSON.parse(text || 'null', EXACT_PATHS.test(path) ? undefined : plainly);
+}
+
 /** Ask and return the JSON of the answer. */
 export async function request<T>(path: string, ask: Ask = {}): Promise<T> {
   const response = await open(path, ask);
   const text = await response.text();
   try {
-    return JSON.parse(text || 'null') as T;
+    return jsonOf(path, text) as T;
   } catch {
     throw noApi(response);
   }

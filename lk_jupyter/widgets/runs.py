@@ -18,6 +18,7 @@ from lk_jupyter.runs.history.history import History, RunSummary, history
 from lk_jupyter.runs.history.rerun import again
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import redact, redact_values
+from lk_jupyter.text.terminal import one_line
 from lk_jupyter.text.units import duration_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import MOST, Table, picture, rest, shown_as_grid
@@ -180,7 +181,7 @@ def _row(past: RunSummary) -> dict[str, Any]:
         "started": f"{past.created_at.astimezone():%d %b %H:%M:%S}",
         "took": duration_label(past.seconds) if past.seconds is not None else "",
         "cost": past.bill.label,
-        "name": redact(past.name),
+        "name": one_line(redact(past.name)),
         "words": redact(" ".join([*past.labels, past.notebook, past.reason])),
         "ended": is_final(past.state),
         "sort": {

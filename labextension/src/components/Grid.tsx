@@ -1,6 +1,6 @@
 import React from 'react';
 
-import { significant } from '../format';
+import { significant, unturned } from '../format';
 import { trans } from '../trans';
 
 export interface GridProps {
@@ -26,7 +26,7 @@ export function Grid({ label, columns, rows }: GridProps) {
           <tr>
             {columns.map(([name, kind], at) => (
               <th key={at} scope="col" className={sides[at]}>
-                {name}{' '}
+                {unturned(name)}{' '}
                 <small className="lk-quiet">
                   {nulls[at] ? trans._n('%2, %1 null', '%2, %1 nulls', nulls[at], kind) : kind}
                 </small>
@@ -39,7 +39,7 @@ export function Grid({ label, columns, rows }: GridProps) {
             <tr key={n}>
               {columns.map(([, kind], at) => (
                 <td key={at} className={sides[at]}>
-                  <Cell text={row[at] ?? ''} isFraction={FRACTIONS.test(kind)} />
+                  <Cell text={unturned(row[at] ?? '')} isFraction={FRACTIONS.test(kind)} />
                 </td>
               ))}
             </tr>

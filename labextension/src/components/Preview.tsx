@@ -1,6 +1,6 @@
 import React, { FormEvent, useEffect, useState } from 'react';
 
-import { trans } from '../trans';
+import { trans, unturned } from '../trans';
 import { Grid } from './Grid';
 import { Signed } from './Icon';
 import { HERE, Sentence } from './Sentence';
@@ -46,13 +46,13 @@ export interface PreviewProps {
 export function Preview({ seen, loaded, isBusy, onLoad, files }: PreviewProps) {
   return (
     <section className="lk-preview" aria-label={trans.__('Preview of %1', seen.key)}>
-      <h4>{seen.key}</h4>
+      <h4>{unturned(seen.key)}</h4>
       <p>
         {seen.words} <span className="lk-quiet">{seen.written && trans.__('Written %1.', seen.written)}</span>
       </p>
       <p>
         <Sentence text={trans.__('In a run: %1', HERE)}>
-          <code>{seen.remote}</code>
+          <code>{unturned(seen.remote)}</code>
         </Sentence>
       </p>
       {seen.kind && <LoadForm key={seen.free} seen={seen} loaded={loaded} isBusy={isBusy} onLoad={onLoad} />}
@@ -78,7 +78,7 @@ export function Preview({ seen, loaded, isBusy, onLoad, files }: PreviewProps) {
       {seen.columns.length > 0 && <Grid label={trans.__('First rows')} columns={seen.columns} rows={seen.rows} />}
       {seen.text && (
         <pre className="lk-text" tabIndex={0} role="region" aria-label={trans.__('Text')}>
-          {seen.text}
+          {unturned(seen.text)}
         </pre>
       )}
       {seen.mime && seen.image && <Image bytes={seen.image} mime={seen.mime} name={seen.key} />}

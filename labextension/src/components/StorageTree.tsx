@@ -1,6 +1,6 @@
 import React, { KeyboardEvent, memo, useLayoutEffect, useRef } from 'react';
 
-import { trans } from '../trans';
+import { trans, unturned } from '../trans';
 import { moved, Order, Row, turned } from './folders';
 import { Icon } from './Icon';
 
@@ -124,7 +124,7 @@ const TreeRow = memo(
           {kind === 'folder' && <Icon name={isOpen ? 'down' : 'right'} />}
         </span>
         {item && <Icon name={kind === 'folder' ? 'folder' : 'file'} />}
-        <span className="lk-tree-name" title={name}>
+        <span className="lk-tree-name" title={unturned(name)}>
           {shown(name)}
         </span>
         {item && <span className="lk-quiet lk-figure">{item.size}</span>}
@@ -137,7 +137,9 @@ const TreeRow = memo(
 
 /** A name with what cannot be seen in it made visible. */
 function shown(name: string): string {
-  return name === '/' ? trans.__('(no name)/') : name.replace(/^ +| +$/g, blanks => '␣'.repeat(blanks.length));
+  return name === '/'
+    ? trans.__('(no name)/')
+    : unturned(name).replace(/^ +| +$/g, blanks => '␣'.repeat(blanks.length));
 }
 
 /** A function that stays the same and calls the one of the latest drawing, so that rows are not drawn again. */
