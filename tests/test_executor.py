@@ -210,6 +210,12 @@ def test_a_member_who_overwrites_an_answer_executes_nothing_here(executor, sessi
     assert not (tmp_path / "ran").exists()
 
 
+def test_an_answer_that_calls_a_function_outside_of_values_is_refused_before_it_is_called(executor, tmp_path):
+    with pytest.raises(RunFailed, match=r"The answer of run \w+ calls 'pathlib[\w.]*.touch', which no value needs"):
+        executor.submit(Evil, tmp_path / "ran").result(PATIENCE)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_member_who_overwrites_a_call_executes_nothing_in_the_run(executor, session, tmp_path, monkeypatch):
     evil = pickle.dumps((Path.touch, [((tmp_path / "ran",), {})]))
     monkeypatch.setattr(

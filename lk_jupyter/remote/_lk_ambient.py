@@ -18,6 +18,8 @@ import warnings
 from importlib import import_module
 from importlib.util import find_spec
 
+_versions = import_module("." * bool(__package__) + "_lk_pickle", __package__)
+
 PROTOCOL = 4
 
 #: Variables of the environment that belong to one machine, or whose value is likely to be a secret.
@@ -510,7 +512,7 @@ def put(states):
         if name not in TABLE:
             continue
         try:
-            TABLE[name][1](import_module(name), pickle.loads(base64.b64decode(packed)))
+            TABLE[name][1](import_module(name), _versions.loads(base64.b64decode(packed)))
         except Exception as error:
             failed[name] = "{} could not be set as it was ({}: {})".format(name, type(error).__name__, error)
     return failed
@@ -568,7 +570,7 @@ class StateWatch:
                 sys.stderr.write(reason + "\n")
         self._begun[name] = self._read(name)
         if name in _SET_BEFORE:
-            given = pickle.loads(base64.b64decode(self._states[name])) if name in self._states else {}
+            given = _versions.loads(base64.b64decode(self._states[name])) if name in self._states else {}
             self._begun[name] = {**TABLE[name][2](sys.modules[name]), **given}
 
     def find_spec(self, name, path=None, target=None):

@@ -994,7 +994,7 @@ def make_function(packed, place, namespace, name, *rest):
     """Make a function of the notebook; its globals are the namespace of the cell."""
     file, of, line, variables, python = place
     if python == _versions.python():
-        code = pickle.loads(packed)
+        code = _versions.loads(packed)
     else:
         found = (code for code in _codes(file) if (code.co_name, code.co_firstlineno) == (of, line))
         code = next((code for code in found if list(code.co_varnames) == variables), None)
@@ -1943,14 +1943,14 @@ def _is_inner(function):
 # Reading
 
 
-class Reader(pickle.Unpickler):
+class Reader(_versions.Unpickler):
     """Reads what a Writer has written. ``known`` is token → object of what is here."""
 
     def __init__(self, stream, content, leaf, known=None):
         self._file = io.BytesIO(stream)
-        super().__init__(self._file)
+        super().__init__(self._file, stream)
         self._has_formulas = b"statsmodels" in stream
-        self._content = content
+        self._listed = content
         self._leaf = leaf
         self._patient = None
         self.known = known or {}
@@ -1992,7 +1992,7 @@ class Reader(pickle.Unpickler):
             return self.known[number]
         at = _FIRST - number
         if at not in self.values:
-            self.values[at] = self._read(self._content["nodes"][at])
+            self.values[at] = self._read(self._listed["nodes"][at])
         return self.values[at]
 
     def _read(self, node):
@@ -2007,7 +2007,7 @@ class Reader(pickle.Unpickler):
                 value.grad = self.persistent_load(node["grad"])
             return value
         first = node["first"]
-        decoder = _values.Decoder(lambda number: self._leaf(self._content["leaves"][first + number]))
+        decoder = _values.Decoder(lambda number: self._leaf(self._listed["leaves"][first + number]))
         value = decoder.value(node["node"])
         if node.get("grad") is not None:
             value.grad = self.persistent_load(node["grad"])
@@ -2250,7 +2250,7 @@ class Arriving:
 def _why_unread(error):
     if isinstance(error, ImportError):
         return _messages.missing_package(error)
-    if isinstance(error, (Refused, _values.CannotTravel)):
+    if isinstance(error, (Refused, _values.CannotTravel, _versions.Unsafe)):
         return str(error)
     if isinstance(error, pickle.UnpicklingError):
         return "shares a part with a variable that wasn't uploaded"

@@ -95,11 +95,20 @@ def is_table(key: str) -> bool:
     return is_loadable(key) and _kind_of(key)[0].name in {*_CALLS, "json"}
 
 
+#: Suffixes of files that contain pickles.
+_PICKLED = {".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth"}
+
+
 def _kind_of(key: str) -> tuple[Format, Callable[[Any], Any] | None]:
     suffixes = [suffix.lower() for suffix in PurePosixPath(key).suffixes]
     unpack = PACKED.get(suffixes[-1]) if suffixes else None
     inner = suffixes[:-1] if unpack else suffixes
     kind = FORMATS.get(inner[-1] if inner else "")
+    if inner and inner[-1] in _PICKLED:
+        raise StorageError(
+            f"{key!r} is a pickle: reading one executes the code of its author, and every member of your organization "
+            f"can write it. Nothing was read. If you trust the author, download it: %lk_get {key}"
+        )
     if kind is None:
         known = " ".join(sorted([*FORMATS, *PACKED]))
         raise StorageError(

@@ -171,3 +171,9 @@ def test_the_code_that_does_the_same_is_told():
     some = code_for("x.tsv", load_module.LoadRequest(sample=5))
     assert some == r'pd.read_csv("lk://x.tsv", sep="\t", nrows=5)'
     assert code_for("x.npy", load_module.LoadRequest()) == ""
+
+
+@pytest.mark.parametrize("key", ["x.pkl", "model.joblib", "a/b.pt", "x.pickle.gz"])
+def test_a_pickle_in_the_bucket_is_refused_before_it_is_read(key):
+    with pytest.raises(StorageError, match=r"is a pickle: reading one executes .* Nothing was read. .*%lk_get"):
+        load(None, key)

@@ -22,6 +22,7 @@ from lk_jupyter.code.syntax import parse, undisturbed
 from lk_jupyter.errors import LkError, RunFailed, UsageError
 from lk_jupyter.protocol.bucket import answer_key, call_key
 from lk_jupyter.protocol.parts import RemoteModule, cloudpickle_files
+from lk_jupyter.remote import _lk_pickle
 from lk_jupyter.runs.package.secret_scan import in_variable
 from lk_jupyter.runs.submit.upload import CALL
 from lk_jupyter.runs.variables.download import CHANGED, UNSIGNED, is_as_said
@@ -167,14 +168,25 @@ def answer_of(run: Run, call: FunctionCall, storage: Callable[[], Storage]) -> l
         if not said:
             run.result()
             raise RunFailed(f"Run {run.short_id} finished without an answer.", execution_id=run.execution_id)
-        answers: list[Any] = cloudpickle.loads(_answer(run, call, said, storage))
-        return answers
+        return _results(run, _answer(run, call, said, storage))
     finally:
         with suppress(LkError):
             if "size" in said:
                 storage().remove(answer_key(call.token))
             if call.is_large:
                 storage().remove(call_key(call.token))
+
+
+def _results(run: Run, answer: bytes) -> list[Any]:
+    """Return the results in an answer. Raises RunFailed for a pickle that calls what no value needs."""
+    try:
+        results: list[Any] = _lk_pickle.loads(answer)
+    except _lk_pickle.Unsafe as error:
+        raise RunFailed(
+            f"The answer of run {run.short_id} {error}. Read the run's log: %lk_logs {run.short_id}",
+            execution_id=run.execution_id,
+        ) from None
+    return results
 
 
 def _answer(run: Run, call: FunctionCall, said: Mapping[str, Any], storage: Callable[[], Storage]) -> bytes:
@@ -191,7 +203,7 @@ def _raised(run: Run, said: Mapping[str, str]) -> BaseException:
     """Return the error that was raised in the run, or an error that describes it if it can't be rebuilt here."""
     error: BaseException | None = None
     with suppress(Exception):
-        error = cloudpickle.loads(a2b_base64(said["data"]))
+        error = _lk_pickle.loads(a2b_base64(said["data"]))
     if not isinstance(error, BaseException):
         last = said["error"].rstrip().rpartition("\n")[2]
         error = RunFailed(f"run {run.short_id} raised {last}", execution_id=run.execution_id)
