@@ -2193,8 +2193,9 @@ class Departing:
 class Arriving:
     """Values that came. ``refused`` is name → reason for what cannot be read; ``known`` is token → object of here."""
 
-    def __init__(self, content, leaf, known=None):
+    def __init__(self, content, leaf, known=None, acceptable=dict):
         self.refused = {}
+        self._acceptable = acceptable
         self.listed = content["carry"]
         self.content = content
         leaves = content["leaves"]
@@ -2217,7 +2218,7 @@ class Arriving:
                 if entry["k"] == "name":
                     names[entry["n"]] = value
                 if entry["n"] == FILES:
-                    _coming.update(value)
+                    _coming.update(self._acceptable(value))
                     _make_modules()
                 yield entry, value
             else:

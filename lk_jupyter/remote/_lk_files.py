@@ -7,9 +7,7 @@ import stat
 import sys
 from binascii import a2b_base64
 
-import _lk_run
-
-#: Bytes of a file that goes back, and of all of them; in a folder with more files none is looked for.
+#: Bytes of a file that is sent back, and of all files, on both sides; in a folder with more files, none is sent back.
 EACH, ALL, MOST = 5_000_000, 8_000_000, 1000
 
 _STAYS = "{} ({:,} bytes) stays on the machine, as up to {:,} bytes come back: write it into the bucket"
@@ -17,6 +15,8 @@ _STAYS = "{} ({:,} bytes) stays on the machine, as up to {:,} bytes come back: w
 
 def before(settings, namespace):
     """Write the files, in the folder of the other files that came along."""
+    import _lk_run
+
     folder = os.path.join(_lk_run.HERE, "files")
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
@@ -79,7 +79,7 @@ class FolderWatch:
                 refused[name] = _STAYS.format(name, size, EACH)
                 continue
             with open(path, "rb") as file:
-                found[name] = file.read()
+                found[name] = file.read(size)  # it may grow
             left -= size
         return found, refused
 

@@ -179,7 +179,7 @@ def test_files_that_a_cell_writes_are_written_here_and_those_that_it_names_go_al
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "large").write_bytes(bytes(9_000_000))
         cell = kernel.run("%%lk_run --carry\nos.rmdir('data')")
-        assert "The run deleted data/, which holds other files here: it stays." in "".join(cell.shown)
+        assert "data/ was deleted by the run, and contains other files here: it stays." in "".join(cell.shown)
         assert (tmp_path / "data" / "large").exists()
     finally:
         kernel.run(f"os.chdir({before!r})")

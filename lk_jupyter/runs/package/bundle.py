@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property, reduce
 from glob import escape, glob
-from hashlib import sha256
 from io import IOBase
 from operator import or_
 from pathlib import Path
@@ -43,13 +42,15 @@ from lk_jupyter.options.runs import MachineOptions, RunOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import PREFIX, SCRIPT, Cell, RemoteModule, shipped_files
+from lk_jupyter.remote._lk_files import ALL, EACH
 from lk_jupyter.runs.package.rich import rich_part
+from lk_jupyter.runs.variables.files import digests_of
 from lk_jupyter.runs.variables.payload import VariablePayload
 from lk_jupyter.text.secrets import SecretFinding, find
 from lk_jupyter.text.units import credits_label, size_label
 
 #: Bytes of a file that goes along because the code names it, and characters of such a name.
-_NAMED_FILE, _LONGEST_NAME = 5_000_000, 250
+_NAMED_FILE, _LONGEST_NAME = EACH, 250
 
 #: A pattern of files: it ends in a suffix, or begins with a folder.
 _OF_FILES = re.compile(r"\.\w+$|^[\w.]+/")
@@ -58,7 +59,7 @@ _OF_FILES = re.compile(r"\.\w+$|^[\w.]+/")
 _MATCHES = 100
 
 #: Bytes of a file that is not text, and the part that brings such files.
-_BINARY_FILE, _FILES = 8_000_000, "_lk_files"
+_BINARY_FILE, _FILES = ALL, "_lk_files"
 
 #: Folders next to the one where the code works that are not the author's.
 _TAKEN = ("files", "cloudpickle", "__pycache__")
@@ -201,8 +202,7 @@ def bundle(  # noqa: PLR0913 (what a run is made of)
     )
     rest = {"files": binary, "folders": folders}
     if carries and parcel.origin:
-        sent = {name: sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
-        parcel = replace(parcel, origin=replace(parcel.origin, files=sent))
+        parcel = replace(parcel, origin=replace(parcel.origin, files=digests_of(paths, folders)))
     if binary or folders or carries:
         parts = [RemoteModule(_FILES, rest), *parts]  # before the variables: files among them are opened
     metadata = {**options.metadata, **parcel.metadata, REQUEST_KEY: uuid.uuid4().hex}

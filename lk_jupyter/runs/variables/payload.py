@@ -78,7 +78,7 @@ class Origin:
     """What a run's state was made of here: token → object, name → value, and id of every name's value then.
 
     ``digests`` is token, or name of an output, → what the object held then; ``files`` is name → SHA-256 of the files
-    that went along.
+    that were uploaded; the names of folders end in a slash.
     """
 
     tokens: Mapping[int, Any]

@@ -4,22 +4,20 @@ from __future__ import annotations
 import __future__
 
 import copy
-import hashlib
 import json
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.bucket import VALUES
 from lk_jupyter.protocol.notice import WARNING, Notice
-from lk_jupyter.protocol.parts import PREFIX
 from lk_jupyter.runs.variables.download import CHANGED, NotReturned, Outputs, is_as_said, leaf_reader, message_of
+from lk_jupyter.runs.variables.files import MEANWHILE, acceptable_files, write_files
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import Origin
 from lk_jupyter.text.units import size_label
@@ -40,14 +38,8 @@ _OF_IPYTHON = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 #: The value of the last expression that was shown.
 LAST = "_"
 
-#: File → SHA-256 of what a run of this kernel has written there last.
-_written: dict[Path, str] = {}
-
 #: What is said of tensors that were computed: only their values travel.
 _DETACHED = "Without the graph of its computation: {} (to call backward() later: --session NAME)"
-
-#: What is added to a name whose variable was changed here meanwhile.
-MEANWHILE = "_from_run"
 
 
 def remember(token: str, origin: Origin | None) -> None:
@@ -148,43 +140,11 @@ class ChangedState:
         return bool(ids) and name in namespace and id(namespace[name]) != ids.get(name)
 
     def _write(self, files: Mapping[str, bytes | None]) -> None:
-        """Write and delete the files as the run did; a file that is another one here by now stays."""
-        sent = self.origin.files if self.origin else {}
-        for name, content in sorted(files.items(), key=lambda item: (item[1] is None, -len(Path(item[0]).parts))):
-            try:
-                folder = Path.cwd().resolve()  # which may have been deleted meanwhile
-                path = (folder / name).resolve()
-                own = path.relative_to(folder).parts
-                if any(part.startswith((".", PREFIX)) for part in own) or Path(name).is_absolute():
-                    continue
-                if content is None:
-                    self._delete(name, path, {sent.get(name), _written.get(path)})
-                    continue
-                if name.endswith("/"):
-                    path.mkdir(parents=True, exist_ok=True)
-                    continue
-                ours = {_hash(b""), _hash(content), sent.get(name)}
-                while path.exists() and _hash(path.read_bytes()) not in {*ours, _written.get(path)}:
-                    path = path.with_stem(path.stem + MEANWHILE)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            except (OSError, ValueError) as error:
-                self.missing[name] = f"{name} can't be written here ({error})"
-                continue
-            _written[path] = _hash(content)
-            self.written[name] = path.relative_to(folder).as_posix()
-
-    def _delete(self, name: str, path: Path, ours: set[str | None]) -> None:
-        is_folder = path.is_dir()
-        if is_folder and not any(path.iterdir()):
-            path.rmdir()
-            self.removed.append(name)
-        elif path.is_file() and _hash(path.read_bytes()) in ours:
-            path.unlink()
-            self.removed.append(name)
-        elif path.exists():
-            other = "holds other files" if is_folder else "is another file"
-            self.missing[name] = f"The run deleted {name}, which {other} here: it stays"
+        """Write and delete the files as the run did."""
+        changes = write_files(files, self.origin.files if self.origin else {})
+        self.written.update(changes.written)
+        self.removed += changes.removed
+        self.missing.update(changes.missing)
 
     def words(self, names: Sequence[str]) -> str:
         """Return names with their sizes."""
@@ -196,10 +156,6 @@ def _replaced_everywhere(old: Any, new: Any) -> list[str]:
 
     found: list[str] = _lk_generators.replace(old, new)
     return found
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _keep_future(names: Mapping[str, Any], namespace: Mapping[str, Any]) -> None:
@@ -249,7 +205,8 @@ def state_in(
             return read(here)
 
     def read(here: Origin) -> ChangedState:
-        return applied(_lk_carry.Arriving(json.loads(text), leaf_reader(storage, token), here.tokens), here)
+        leaf = leaf_reader(storage, token)
+        return applied(_lk_carry.Arriving(json.loads(text), leaf, here.tokens, acceptable_files), here)
 
     here = copies() if origin is None else origin
     try:

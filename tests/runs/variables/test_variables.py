@@ -889,6 +889,20 @@ def test_files_that_a_run_wrote_replace_nothing_of_ones_own_and_stay_in_the_fold
     }
 
 
+def test_a_file_of_a_run_that_would_be_executed_here_unasked_is_reported_and_gets_another_name(
+    session, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code = "for name in ('sitecustomize', 'json', 'model'): open(name + '.py', 'w').write('raise SystemExit')"
+    started = run(session, code, inputs={"x": 1}, carry=True)
+    words = [notice.text for notice in Returned({}).ended(started, started.record)]
+    assert "Written here: model.py" in words[0]
+    assert [text.partition(" ")[0] for text in words[1:]] == ["json.py", "sitecustomize.py"]
+    assert "in place of the module json, so it is in json_from_run.py. Check it" in words[1]
+    names = ["json_from_run.py", "model.py", "sitecustomize_from_run.py"]
+    assert sorted(path.name for path in tmp_path.glob("*.py")) == names
+
+
 def test_a_request_without_variables_is_not_copied_to_find_that_out():
     request = json.dumps({"_lk_run.py": "x" * 1_000_000, "notes.txt": '"_lk_variables.py"'})
     tracemalloc.start()
