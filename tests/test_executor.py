@@ -216,6 +216,18 @@ def test_an_answer_that_calls_a_function_outside_of_values_is_refused_before_it_
     assert not (tmp_path / "ran").exists()
 
 
+def test_an_answer_without_the_signature_of_its_run_is_not_read(executor, tmp_path):
+    def answer(path):
+        import _lk_run  # noqa: PLC0415
+
+        _lk_run._key = b""
+        return Evil(path)
+
+    with pytest.raises(RunFailed, match="isn't signed with the key of the run, so it wasn't read"):
+        executor.submit(answer, tmp_path / "ran").result(PATIENCE)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_member_who_overwrites_a_call_executes_nothing_in_the_run(executor, session, tmp_path, monkeypatch):
     evil = pickle.dumps((Path.touch, [((tmp_path / "ran",), {})]))
     monkeypatch.setattr(

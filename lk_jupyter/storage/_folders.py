@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Protocol
 
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage import _download
 from lk_jupyter.storage._checksum import matches
+from lk_jupyter.storage._executed import risk_of
 from lk_jupyter.storage._parts import FILES_AT_ONCE, PART
 from lk_jupyter.storage._plan import PlanEntry, SyncPlan, is_file_name, is_key, plan
 from lk_jupyter.storage._s3_http import exists
@@ -98,13 +101,14 @@ def down(
         raise StorageError(f"No files in '{prefix or 'the bucket'}'. Nothing was downloaded.")
     here.mkdir(parents=True, exist_ok=True)
     files, _ = _files(here)
-    source = {name: _entry(name, info) for name, info in objects.items() if is_file_name(name)}
+    left_out = {name: words for name, info in objects.items() if (words := _obstacle(here, name, info.key))}
+    source = {name: _entry(name, info) for name, info in objects.items() if name not in left_out}
     todo = plan(
         source,
         files,
         is_equal=lambda theirs, mine: matches(here / mine.name, theirs.etag),
         checksum=how.checksum,
-        left_out=(f"{info.key!r} can't be a file name here" for name, info in objects.items() if name not in source),
+        left_out=left_out.values(),
     )
     _guard(how, todo, source=prefix, is_empty=not source)
     _download.check_room(here, f"The download from {prefix or 'the bucket'}", todo.size)
@@ -118,6 +122,25 @@ def down(
     outcome = _move(todo, fetch, how.progress)
     _download.clear_up(here)
     return outcome(sum(_unlinked(here / entry.name) for entry in todo.extra) if how.delete else 0)
+
+
+def get(storage: BucketFiles, folder: str, here: Path, how: TransferOptions) -> Path:
+    """Download a folder and return its path here; warn of what is left out."""
+    for line in down(storage, folder, here, how).left_out:
+        warnings.warn(f"Skipped: {line}", UserWarning, stacklevel=3)
+    return here
+
+
+def _obstacle(here: Path, name: str, key: str) -> str:
+    """Return why an object isn't downloaded with its folder; empty if it is.
+
+    Members can write into the bucket, so a new file that would be executed unasked must be named.
+    """
+    if not is_file_name(name):
+        return f"{key!r} can't be a file name here"
+    path = here / name
+    risk = None if path.exists() else risk_of(path.resolve())
+    return f"{key!r} {risk.words}. Check it, then: %lk_get {quote(key)} {quote(str(path))}" if risk else ""
 
 
 def _move(

@@ -185,8 +185,7 @@ class Storage:
         """
         key, path = _key(key), Path(target)
         if not key or key.endswith("/"):
-            _folders.down(self, key.rstrip("/"), path, _folders.TransferOptions(progress, checksum=checksum))
-            return path
+            return _folders.get(self, key.rstrip("/"), path, _folders.TransferOptions(progress, checksum=checksum))
         info = self._object(key)
         path = path / file_name(key) if path.is_dir() or str(target).endswith(("/", "\\")) else path
         check_room(path.parent, repr(key), info.size)

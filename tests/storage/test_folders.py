@@ -77,6 +77,22 @@ def test_a_folder_here_follows_one_of_the_bucket(storage, folder, tmp_path):
     assert content(target) == content(folder)
 
 
+def test_a_new_file_that_would_be_executed_unasked_is_downloaded_only_by_its_name(storage, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("sitecustomize.py", "json.py", "deep/conftest.py", "start.pth", "model.py", "data/json.py"):
+        storage.put(b"x", f"fo/risky/{name}")
+    done = storage.sync("lk://fo/risky", ".")
+    assert set(content(tmp_path)) == {"model.py", "data/json.py"}
+    assert len(done.left_out) == 4
+    assert "Check it, then: %lk_get fo/risky/json.py json.py" in "".join(done.left_out)
+    with pytest.warns(UserWarning, match=r"Skipped: 'fo/risky/\S+' would be"):
+        storage.get("fo/risky/", tmp_path)
+    storage.get("fo/risky/json.py", "json.py")
+    storage.put(b"longer", "fo/risky/json.py")
+    assert storage.sync("lk://fo/risky", ".").files == 1  # a file that is here is the user's choice
+    assert content(tmp_path)["json.py"] == b"longer"
+
+
 def test_nothing_is_removed_unless_asked_for(storage, folder, tmp_path):
     target = tmp_path / "there"
     storage.put(folder, "fo/gone")

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import all_suffixes
-from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import IO
 
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.protocol.parts import PREFIX
 from lk_jupyter.remote._lk_files import ALL, EACH, MOST
+from lk_jupyter.storage._executed import risk_of
 from lk_jupyter.storage._plan import is_file_name
 from lk_jupyter.text.units import size_label
 
@@ -32,10 +30,6 @@ FOLDER = ""
 
 #: File or folder → SHA-256 of what a run of this kernel has written there last.
 _written: dict[Path, str] = {}
-
-#: Modules that Python and pytest import unasked, and files whose code Jupyter and IPython execute at their start.
-_EXECUTED = {"sitecustomize", "usercustomize", "conftest"}
-_CONFIG = re.compile(r"(?:jupyter|ipython)\w*_config\.(?:py|json)")
 
 #: Reasons that are listed one by one.
 _MOST_REASONS = 20
@@ -71,7 +65,7 @@ def acceptable_files(files: Mapping[str, bytes | None]) -> dict[str, bytes]:
             path = _checked_path(name)
         except (NotWritten, OSError, ValueError):
             continue
-        if content and len(content) <= min(EACH, left) and _risk_of(path) is None:
+        if content and len(content) <= min(EACH, left) and risk_of(path) is None:
             found[name] = content
             left -= len(content)
     return found
@@ -144,7 +138,7 @@ def _left_after(content: bytes, left: int) -> int:
 def _write(changes: FileChanges, name: str, path: Path, content: bytes, sent: str | None) -> None:
     """Write a file, under another name if it would be executed unasked or if the file here is another one."""
     folder = Path.cwd().resolve()
-    risk = _risk_of(path)
+    risk = risk_of(path)
     if risk:
         path = _renamed(path, risk.index)
     _make_folders(path.parent)
@@ -228,54 +222,6 @@ def _is_notebook(path: Path) -> bool:
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-@dataclass(frozen=True)
-class Risk:
-    """Why a file doesn't get its name here: the words, and the number of the part of its path that is changed."""
-
-    words: str
-    index: int
-
-
-def _risk_of(path: Path) -> Risk | None:
-    """Return why Python, Jupyter or pytest would execute this file unasked; None if they wouldn't."""
-    folder = Path.cwd().resolve()
-    first, last = len(folder.parts), len(path.parts) - 1
-    name = path.name.lower()
-    if name.endswith(".pth") or _CONFIG.fullmatch(name):
-        return Risk("would be executed when Python or Jupyter starts in this folder", last)
-    if not name.endswith(tuple(all_suffixes())):
-        return None
-    for index in range(first, last + 1):
-        if _module_of(path.parts[index]).lower() in _EXECUTED:
-            return Risk("would be executed when Python or pytest starts in this folder", index)
-    entries = {Path(entry).resolve() for entry in sys.path}
-    for base in [folder, *(parent for parent in path.parents if folder in parent.parents and parent in entries)]:
-        index = len(base.parts)
-        module = _module_of(path.parts[index])
-        if module.isidentifier() and _is_elsewhere(module, base / path.parts[index]):
-            return Risk(f"would be imported here in place of the module {module}", index)
-    return None
-
-
-def _module_of(part: str) -> str:
-    return part.partition(".")[0]
-
-
-def _is_elsewhere(module: str, path: Path) -> bool:
-    """Return whether a module of this name is importable from another place than this file or folder."""
-    if module in sys.stdlib_module_names:
-        return True
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError, AttributeError):  # a module that was made in this process has no spec
-        return module in sys.modules
-    if spec is None:
-        return False
-    places = [spec.origin] if spec.has_location and spec.origin else []
-    folders = list(spec.submodule_search_locations or ())
-    return path not in {Path(place).resolve() for place in (*places, *folders)}
 
 
 def _renamed(path: Path, index: int) -> Path:

@@ -15,13 +15,14 @@ from patience import PATIENCE
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.auth import LoginRequest
-from lk_jupyter.errors import OutcomeUnknown
+from lk_jupyter.errors import OutcomeUnknown, UsageError
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.protocol.bucket import returned_key
+from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
+from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SHIPPED
 from lk_jupyter.remote import _lk_codec
-from lk_jupyter.runs.observers.results import Returned
+from lk_jupyter.runs.observers.results import Executed, Returned
 from lk_jupyter.runs.reattach import run_of
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import start
@@ -147,6 +148,25 @@ def test_a_kernel_that_restarted_reads_what_a_run_signed_and_no_record_has_its_k
         journal().path.read_bytes().decode(errors="replace"),
     ]
     assert not [text for text in shown if key in text]
+
+
+def test_a_checkpoint_without_the_signature_of_its_run_is_not_resumed_from(owner):
+    said = {"sha256": "0" * 64, "count": 1}
+    code = f"def lk_checkpoint(folder): ...\nimport _lk_run\n_lk_run._key = b''\n_lk_run.frame('checkpoint', {said})"
+    run = owner.run(code, gpu="A100")
+    run.result(PATIENCE)
+    owner.storage.put(b"forged", checkpoint_key(run.bundle.token))
+    with pytest.raises(UsageError, match=r"--resume: the checkpoint of run \w+ isn't signed .*Nothing was sent"):
+        owner.run(code, gpu="A100", resume=run.execution_id)
+
+
+def test_a_cell_of_a_notebook_without_the_signature_of_its_run_is_not_written(tmp_path):
+    book = {"cells": [{"cell_type": "code", "source": "1", "outputs": []}], "metadata": {}}
+    executed = Executed(book, tmp_path / "out.ipynb")
+    executed.saw(Frame("unsigned", {"kind": "cell"}, "1"))
+    (notice,) = executed.ended(None, None)
+    assert "aren't signed with the key of the run" in notice.text
+    assert not (tmp_path / "out.ipynb").exists()
 
 
 def test_a_run_deletes_the_file_with_its_key_before_the_code_starts(owner):

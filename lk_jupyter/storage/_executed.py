@@ -1,0 +1,69 @@
+"""Files that Python, Jupyter or pytest would execute unasked, or import in place of another module."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.machinery import all_suffixes
+from importlib.util import find_spec
+from pathlib import Path
+
+#: Modules that Python and pytest import unasked, and files whose code Jupyter and IPython execute at their start.
+_EXECUTED = {"sitecustomize", "usercustomize", "conftest"}
+_CONFIG = re.compile(r"(?:jupyter|ipython)\w*_config\.(?:py|json)")
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Why a file must not get its name unasked: the words, and the number of the part of its path that causes it."""
+
+    words: str
+    index: int
+
+
+def risk_of(path: Path) -> Risk | None:
+    """Return why the file at this resolved path would be executed unasked; None if it wouldn't. Nothing is imported."""
+    last, name = len(path.parts) - 1, path.name.lower()
+    if name.endswith(".pth") or _CONFIG.fullmatch(name):
+        return Risk("would be executed when Python or Jupyter starts in this folder", last)
+    if not name.endswith(tuple(all_suffixes())):
+        return None
+    working, entries = Path.cwd().resolve(), _resolved(tuple(sys.path))
+    bases = [folder for folder in path.parents if folder == working or folder in entries]
+    first = min((len(folder.parts) for folder in bases), default=last)
+    for index in range(first, last + 1):
+        if _module_of(path.parts[index]).lower() in _EXECUTED:
+            return Risk("would be executed when Python or pytest starts in this folder", index)
+    for base in bases:
+        index = len(base.parts)
+        module = _module_of(path.parts[index])
+        if module.isidentifier() and _is_elsewhere(module, base / path.parts[index]):
+            return Risk(f"would be imported here in place of the module {module}", index)
+    return None
+
+
+@lru_cache(8)
+def _resolved(entries: tuple[str, ...]) -> frozenset[Path]:
+    """Return the folders of these entries; an empty entry is the working folder, which is always checked."""
+    return frozenset(Path(entry).resolve() for entry in entries if entry)
+
+
+def _module_of(part: str) -> str:
+    return part.partition(".")[0]
+
+
+def _is_elsewhere(module: str, path: Path) -> bool:
+    """Return whether a module of this name is importable from another place than this file or folder."""
+    if module in sys.stdlib_module_names:
+        return True
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError, AttributeError):  # a module that was made in this process has no spec
+        return module in sys.modules
+    if spec is None:
+        return False
+    places = [spec.origin] if spec.has_location and spec.origin else []
+    folders = list(spec.submodule_search_locations or ())
+    return path not in {Path(place).resolve() for place in (*places, *folders)}
