@@ -333,7 +333,9 @@ class Session(Connection):
         Args:
             text: Words to search for in code, names, labels, notebooks and errors. Default: all runs.
             options: The options of ``%lk_history``: ``machine``, ``state``, ``label``, ``since`` (``7d``, ``12h``, a
-                date), ``notebook``, ``limit``.
+                date), ``notebook``, ``limit``. ``audit=True`` returns changes of keys, members, VMs, deployments and
+                secrets, and deletions, with the columns ``time`` (datetime64, UTC), ``operation``, ``target``,
+                ``organization``, ``status``, ``source`` and ``server``.
 
         Returns:
             A pandas DataFrame with a row for each run (a list of rows without pandas). Index ``run`` (str): the first
@@ -348,9 +350,11 @@ class Session(Connection):
         Source: ``GET /billing/history``, ``GET /workloads/list``
         """
         from lk_jupyter.options.runs import HistoryOptions, check  # noqa: PLC0415 (it needs this module)
+        from lk_jupyter.runs.history.audit import audit_table  # noqa: PLC0415
         from lk_jupyter.runs.history.history import history  # noqa: PLC0415
 
-        return history(self, check(HistoryOptions, {"text": list(text), **options})).table()
+        chosen: HistoryOptions = check(HistoryOptions, {"text": list(text), **options})
+        return audit_table(chosen) if chosen.audit else history(self, chosen).table()
 
 
 def _run_options(inputs: Mapping[str, Any] | None, outputs: Iterable[str], options: dict[str, Any]) -> RunOptions:

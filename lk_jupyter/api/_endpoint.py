@@ -16,7 +16,7 @@ from importlib import import_module
 from inspect import Signature, isclass, signature
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -110,6 +110,12 @@ class Endpoint:
     def title(self) -> str:
         """Name of the operation for messages, such as ``Workloads.abort``."""
         return f"{self.owner.__name__.removesuffix('Group')}.{self.name}"
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether the audit log has a line for each call."""
+        changes = self.effect in {"spends", "writes"} and issubclass(self.owner, Group) and self.owner.is_audited
+        return self.effect == "deletes" or changes
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
@@ -272,7 +278,12 @@ def __getattr__(name: str) -> list[Endpoint]:
 
 
 class Group:
-    """Operations that share the first segment of their path."""
+    """Operations that share the first segment of their path.
+
+    ``is_audited`` is whether the audit log has the operations that spend or write; it has all that delete.
+    """
+
+    is_audited: ClassVar[bool] = False
 
     def __init__(self, send: Callable[[Call], Any]) -> None:
         self._send = send

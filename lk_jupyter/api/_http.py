@@ -33,6 +33,7 @@ from pydantic_core import to_jsonable_python
 
 from lk_jupyter._fork import renew_in_child
 from lk_jupyter._version import __version__
+from lk_jupyter.api._audit import record_call
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain, is_form
 from lk_jupyter.api._events import DONE, StreamEvent, readable, reader_of
@@ -76,6 +77,9 @@ E = TypeVar("E")
 
 #: The names under which a server gives the id of a question that it only accepted.
 _ANSWER_IDS = ("request_id", "inference_id", "id")
+
+#: Words of the audit log for a call without an answer.
+_UNANSWERED = {Loss.NEVER_SENT: "not sent", Loss.ANSWER: "no answer"}
 
 #: Longest piece of a server's text in a message.
 CLIP = 300
@@ -235,13 +239,28 @@ class Http:
         Raises the ApiError of the status, ConnectionFailed, OutcomeUnknown or InvalidResponse.
         """
         host = _host(self.address(call.path))
-        outcome = self.found(call, lambda url: self._answer(call, url), self._closed)
+        outcome = self._audited(call)
         if error := self._error(call.endpoint, outcome, host):
             raise error
         answer: httpx.Response = outcome.carries
         if call.endpoint.downloads:
             return _download(answer, host)
         return self._parsed(call.endpoint, answer, host)
+
+    def _audited(self, call: Call) -> RequestOutcome:
+        """Send a request, and record it in the audit log: also if an interrupt ends the wait for its answer."""
+        refuse_if_read_only(call.endpoint.effect)
+        status: int | str = "interrupted"
+        answer = None
+        try:
+            outcome = self.found(call, lambda url: self._answer(call, url), self._closed)
+            status = outcome.end if isinstance(outcome.end, int) else _UNANSWERED[outcome.end]
+            if isinstance(outcome.carries, httpx.Response) and call.endpoint.is_audited:
+                answer = Seen(outcome.carries.status_code, "", outcome.carries.content).json
+        finally:
+            url, organization = self.address(call.path), self.org_headers.get("X-Org-Slug", "")
+            record_call(call.endpoint, url, status, body=call.body, answer=answer, organization=organization)
+        return outcome
 
     def stream(self, call: Call, url: SecretStr | None = None) -> EventStream[Any]:
         """Return the events of a stream, from ``url`` where the server gave one.

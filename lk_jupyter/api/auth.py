@@ -112,6 +112,8 @@ class Auth(Group):
         >>> pair = client.auth.refresh(RefreshRequest(refresh_token=pair.refresh_token))
     """
 
+    is_audited = True
+
     @POST("/auth/login", effect="reads", auth=False)
     def login(self, request: LoginRequest) -> LoginResponse:
         """Sign in with e-mail and password.

@@ -54,6 +54,8 @@ class EnvironmentVariables(Group):
         >>> _ = other.environment_variables.delete_all()
     """
 
+    is_audited = True
+
     @GET("/environment-variables/")
     def list(self) -> EnvironmentVariableList:
         """List the variables, without their values."""

@@ -179,6 +179,8 @@ class Inference(Group):
         lk_jupyter.errors.NotFound: ...
     """
 
+    is_audited = True
+
     @POST("/inference/create", effect="spends")
     def create(self, request: CreateDeploymentRequest) -> DeploymentState:
         """Request replicas for a model; read the deployment until one is healthy.

@@ -48,6 +48,8 @@ class Invites(Group):
         'member'
     """
 
+    is_audited = True
+
     @GET("/invites/mine")
     def mine(self) -> Page[MyInvite]:
         """List the invitations that wait for the caller."""

@@ -84,6 +84,8 @@ class Mfa(Group):
         >>> _ = other.mfa.disable(MfaCode(code=next_code(app)))
     """
 
+    is_audited = True
+
     @GET("/mfa/status")
     def status(self) -> MfaStatus:
         """Report whether MFA is on."""

@@ -251,6 +251,8 @@ class Orgs(Group):
         >>> client.orgs.delete(slug)
     """
 
+    is_audited = True
+
     @GET("/orgs")
     def list(self) -> Page[MyOrg]:
         """List the caller's organizations."""

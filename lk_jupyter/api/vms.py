@@ -229,6 +229,8 @@ class Vms(Group):
         False
     """
 
+    is_audited = True
+
     @POST("/vms/create", effect="spends", timeout=300)
     def create(self, request: CreateVMRequest) -> VM:
         """Ask for a machine; it comes up while you poll ``status``.

@@ -16,6 +16,7 @@ from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.run import send
 from lk_jupyter.options.runs import DiffOptions, ExportOptions, HistoryOptions, RerunOptions
+from lk_jupyter.runs.history.audit import audit_table
 from lk_jupyter.runs.history.diff import Diff, compare, side_of
 from lk_jupyter.runs.history.export import script_of
 from lk_jupyter.runs.history.history import history, known_run
@@ -38,7 +39,13 @@ def lk_history(options: HistoryOptions, shell: InteractiveShell) -> Any:  # noqa
         %lk_history
         %lk_history accuracy --since 7d --machine a100
         runs = %lk_history --state failed --label baseline
+        %lk_history --audit --since 7d
     """
+    if options.audit:
+        calls = audit_table(options)
+        if not len(calls):
+            display(Note("No matching call. The audit log starts with the next change."))
+        return _plain_table(calls) if isinstance(calls, list) else shown_as_grid(calls)
     found = history(current(), options)
     note = found.note or ("" if found.runs else "No matching run. Search with fewer words, or start one with %%lk_run.")
     if note:

@@ -513,6 +513,7 @@ class HistoryOptions(Options):
         None, "Only runs started since: a duration such as 7d, 12h or 30m, or a date.", metavar="WHEN"
     )
     notebook: str | None = option(None, "Only runs of this notebook.", metavar="NAME")
+    audit: bool = switch("List changes of keys, members, VMs, deployments and secrets, and deletions, instead of runs.")
     limit: int = option(50, "Maximum number of runs.", "-n", metavar="N", ge=1, le=100_000)
 
 

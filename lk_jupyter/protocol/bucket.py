@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+#: Folder of the bucket for objects that only runs and this package use.
+FOLDER = ".lk/"
+
 #: Where what runs have saved lies in the bucket.
 CHECKPOINTS = ".lk/c/"
 

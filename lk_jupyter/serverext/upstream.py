@@ -12,6 +12,7 @@ import httpx
 from pydantic_core import from_json
 
 from lk_jupyter.api import _http
+from lk_jupyter.api._audit import record_call
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import Endpoint, explain
@@ -71,10 +72,15 @@ class Upstream:
         except UsageError as problem:
             raise RequestProblem("refused", str(problem)) from None
         url = self.client.address(self.client.assumptions.paths(path)[0])
-        response = await self._sent(endpoint, url, params=query or None, headers=headers, content=content)
+        try:
+            response = await self._sent(endpoint, url, params=query or None, headers=headers, content=content)
+        except (RequestProblem, asyncio.CancelledError):
+            self._record(endpoint, url, "no answer")
+            raise
         self.client._http.compare_clocks(response.headers.get("date"))
         try:
             if not response.is_success:
+                self._record(endpoint, url, response.status_code)
                 raise await self._trouble(endpoint, response)
             yield response
         except httpx.RequestError as failure:
@@ -105,6 +111,7 @@ class Upstream:
     async def content(self, endpoint: Endpoint, response: httpx.Response) -> Any:
         """Return the JSON of an answer that was opened, without what a browser may not see. Raises RequestProblem."""
         body = await _whole(response)
+        self._record(endpoint, str(response.url), response.status_code, _http.Seen(200, "", body).json)
         if not body:
             return None
         if "json" not in response.headers.get("content-type", ""):
@@ -116,6 +123,10 @@ class Upstream:
         if isinstance(content, dict) and "streaming_url" in content:
             self.addresses[str(content.get("execution_id"))] = str(content["streaming_url"])
         return without(content, secret_fields(endpoint))
+
+    def _record(self, endpoint: Endpoint, url: str, status: int | str, answer: object = None) -> None:
+        organization = self.connection.target.org or ""
+        record_call(endpoint, url, status, answer=answer, organization=organization, source="JupyterLab")
 
     def hide(self, text: str) -> str:
         """Return a text of the server without the tokens that it was asked with."""

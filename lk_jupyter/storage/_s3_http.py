@@ -11,11 +11,12 @@ import re
 import ssl
 import weakref
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from hashlib import md5
+from os.path import commonprefix
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -23,10 +24,12 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from lk_jupyter._fork import renew_in_child
+from lk_jupyter.api._audit import record
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.config.files import LOOPBACK
 from lk_jupyter.config.read_only import is_read_only, refuse_if_read_only
-from lk_jupyter.errors import ConnectionFailed, NoSuchObject, ObjectExists, ServerError, StorageError
+from lk_jupyter.errors import ConnectionFailed, NoSuchObject, ObjectExists, ReadOnlyMode, ServerError, StorageError
+from lk_jupyter.protocol.bucket import FOLDER
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._parts import AT_ONCE, AT_ONCE_HERE, FILES_AT_ONCE
 from lk_jupyter.storage._sign import Request, address_of, query_of, quoted, signed
@@ -208,8 +211,33 @@ class Wire:
         source = quoted(f"/{self.bucket_name}/{key}", "/")
         self.need(Request("PUT", to, headers={"x-amz-copy-source": source}))
 
+    def remove(self, key: str) -> None:
+        """Delete one object. Raises NoSuchObject, StorageError."""
+        with self._recorded([key]):
+            self.need(Request("DELETE", key))
+
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove up to 1,000 objects with one request, or each with its own where the server has no such request."""
+        """Delete up to 1,000 objects with one request, or each with its own where the server has no such request."""
+        with self._recorded(keys):
+            self._delete(keys)
+
+    @contextmanager
+    def _recorded(self, keys: Sequence[str]) -> Iterator[None]:
+        """Record a deletion in the audit log, by number and prefix; not of objects that only runs use."""
+        status = "failed"
+        try:
+            yield
+            status = "deleted"
+        except ReadOnlyMode:
+            status = ""
+            raise
+        finally:
+            if status and not keys[0].startswith(FOLDER):
+                prefix = commonprefix(keys)  # noqa: RUF071 (of the text, as S3 has prefixes)
+                what = keys[0] if len(keys) == 1 else f"{len(keys)} objects, {prefix}*"
+                record("Storage.remove", [what], status, server=self.bucket)
+
+    def _delete(self, keys: Sequence[str]) -> None:
         rows = "".join(f"<Object><Key>{escape(key, _BLANKS)}</Key></Object>" for key in keys)
         body = f"<Delete><Quiet>true</Quiet>{rows}</Delete>".encode(errors="replace")
         answer = self.ask(_checked(Request("POST", "", {"delete": ""}, body)))

@@ -412,7 +412,7 @@ class Storage:
                 self._wire.need(Request("DELETE", marker))
             return count
         with suppress(NoSuchObject):
-            interruptible(lambda: self._wire.need(Request("DELETE", key)))
+            interruptible(lambda: self._wire.remove(key))
             return 1
         return 0
 

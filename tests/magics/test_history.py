@@ -127,3 +127,13 @@ def test_a_secret_in_a_variable_is_asked_about_and_kept_nowhere(signed_in, shell
     assert KEY[3:] not in shown
     assert journal().get(shell.user_ns["run"].execution_id).request["import_files"] == MARK
     assert "the journal doesn't store" in run_cell(f"%lk_rerun {shell.user_ns['run'].short_id}")
+
+
+def test_the_audit_log_lists_a_key_that_was_created_here(run_cell, signed_in, shell):
+    run_cell("calls = %lk_history --audit")
+    assert len(shell.user_ns["calls"]) == 0
+    run_cell("%lk_keys create audited")
+    shown = run_cell("%lk_history --audit")
+    assert "Auth.create_api_key" in shown
+    assert "audited" in shown
+    assert "Note" not in run_cell("%lk_history --audit nothing-like-this")

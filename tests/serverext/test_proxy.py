@@ -474,3 +474,21 @@ def test_lab_changes_nothing_in_read_only_mode_and_shows_the_reason(jupyter, clo
 def test_lab_aborts_a_run_in_read_only_mode(jupyter, cloud, read_only):
     run = cloud.http.post("execution/streaming/start", json={"code": SLOW_RUN, "execution_type": "gpu.a100"}).json()
     assert jupyter.send("POST", f"api/workloads/abort/{run['execution_id']}").status_code == 200
+
+
+def test_changes_from_lab_are_in_the_audit_log_with_their_target_and_status(jupyter, cloud):
+    log = jupyter.logs.parent / ".local" / "share" / "lk_jupyter" / "audit.jsonl"
+    before = len(log.read_text().splitlines()) if log.exists() else 0
+    secret = "correct-horse-battery-staple-41"
+    jupyter.send("POST", "api/environment-variables/", json={"name": "LK_LAB", "value": secret})
+    made = cloud.http.get("environment-variables/").json()["environment_variables"]
+    variable = next(row["id"] for row in made if row["name"] == "LK_LAB")
+    assert jupyter.send("DELETE", f"api/environment-variables/{variable}").status_code == 200
+    assert jupyter.send("DELETE", "api/vms/none").status_code == 404
+    rows = [json.loads(line) for line in log.read_text().splitlines()][before:]
+    assert [(row["operation"], row["target"], row["status"], row["source"]) for row in rows] == [
+        ("EnvironmentVariables.upsert", "", 200, "JupyterLab"),
+        ("EnvironmentVariables.delete", variable, 200, "JupyterLab"),
+        ("Vms.delete", "none", 404, "JupyterLab"),
+    ]
+    assert secret not in log.read_text()
