@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import ast
 import base64
+import math
 import struct
 
 import numpy as np
 
 MAGIC = b"\x93NUMPY\x03\x00"
 ALIGNED = 64
+
+#: The longest description of a dtype that is parsed, in characters, and the most elements of arrays without bytes.
+MAX_HEADER, MAX_EMPTY = 100_000, 1_000_000
 
 
 def encode(encoder, node, value):
@@ -76,7 +80,7 @@ def read(content):
     view = memoryview(content)
     (length,) = struct.unpack("<I", view[len(MAGIC) : len(MAGIC) + 4])
     start = len(MAGIC) + 4 + length
-    head = ast.literal_eval(bytes(view[len(MAGIC) + 4 : start]).decode("utf-8").strip())
+    head = _literal(bytes(view[len(MAGIC) + 4 : start]).decode("utf-8").strip())
     dtype = np.lib.format.descr_to_dtype(head["descr"])
     return _array(content, dtype, tuple(head["shape"]), start, "F" if head["fortran_order"] else "C")
 
@@ -85,8 +89,26 @@ def _array(content, dtype, shape, start=0, order="C"):
     if dtype.hasobject:  # its bytes would be taken for addresses
         raise ValueError("objects have no bytes")
     if dtype.itemsize == 0 or 0 in shape:
+        if 0 not in shape and math.prod(shape) > MAX_EMPTY:
+            raise ValueError("an array without bytes has too many elements")
         return np.zeros(shape, dtype, order)
-    return np.ndarray(shape, dtype, content, start, order=order)
+    array = np.ndarray(shape, dtype, content, start, order=order)
+    require_bools(array)
+    return array
+
+
+def require_bools(array):
+    """Raise ValueError for bools that are neither 0 nor 1: numpy would write out of bounds when it counts them."""
+    if array.dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
+        raise ValueError("a bool is neither 0 nor 1")
+
+
+def plain_dtype(text):
+    """Return the dtype of this short name, such as ``<f8``. Raises ValueError for any other than plain values."""
+    dtype = np.dtype(text) if isinstance(text, str) else None
+    if dtype is None or dtype.hasobject or dtype.kind not in "biufcmMSUV" or dtype.shape:
+        raise ValueError("a dtype isn't one of plain values")
+    return dtype
 
 
 def _leaf(encoder, array):
@@ -108,7 +130,13 @@ def _description(encoder, dtype):
 
 
 def _dtype(text):
-    return np.lib.format.descr_to_dtype(ast.literal_eval(text))
+    return np.lib.format.descr_to_dtype(_literal(text))
+
+
+def _literal(text):
+    if len(text) > MAX_HEADER:
+        raise ValueError("the description of a dtype is too long")
+    return ast.literal_eval(text)
 
 
 def _mask(masked):

@@ -549,6 +549,13 @@ def _made(make):
     return lambda decoder, node: make(*decoder.values(node["v"]))
 
 
+def _read_fraction(decoder, node):
+    parts = decoder.values(node["v"])
+    if not all(type(part) is int for part in parts):  # of the text "1e999999999" it would compute all digits
+        raise ValueError("a part of a fraction isn't an int")
+    return fractions.Fraction(*parts)
+
+
 def _said(make):
     return lambda _decoder, node: make(node["v"])
 
@@ -570,7 +577,7 @@ _READ = {
     "bytearray": _read_bytes(bytearray),
     "complex": _made(complex),
     "Decimal": _said(decimal.Decimal),
-    "Fraction": _made(fractions.Fraction),
+    "Fraction": _read_fraction,
     "date": _said(datetime.date.fromisoformat),
     "datetime": _read_moment(datetime.datetime),
     "time": _read_moment(datetime.time),

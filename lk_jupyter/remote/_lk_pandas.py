@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 _beside = (lambda name: import_module("." + name, __package__)) if __package__ else import_module
-tables, values = _beside("_lk_tables"), _beside("_lk_codec")
+tables, values, numbers = _beside("_lk_tables"), _beside("_lk_codec"), _beside("_lk_arrays")
 
 _NATIVE = "iuf"
 _OF_NUMPY = getattr(pd.arrays, "NumpyExtensionArray", None) or pd.arrays.PandasArray
@@ -125,6 +125,7 @@ def _read_index(arrays, found):
         return pd.RangeIndex(*found["v"], name=value(found["name"]))
     if found["k"] == "multi":
         levels, codes = [value(level) for level in found["levels"]], [arrays.array(codes) for codes in found["codes"]]
+        _require_codes(levels, codes)
         names = [value(name) for name in found["names"]]
         return pd.MultiIndex(levels=levels, codes=codes, names=names, verify_integrity=False)
     array = arrays.array(found["v"])
@@ -132,6 +133,15 @@ def _read_index(arrays, found):
     if found["freq"]:
         index.freq = found["freq"]
     return index
+
+
+def _require_codes(levels, codes):
+    """Raise ValueError for codes that lead outside of their level: pandas would read memory there."""
+    for level, numbered in zip(levels, codes):
+        if numbered.dtype.kind != "i" or (len(numbered) and not -1 <= numbered.min() <= numbered.max() < len(level)):
+            raise ValueError("a code isn't one of a level")
+    if len(levels) != len(codes) or len(set(map(len, codes))) > 1:
+        raise ValueError("the levels of an index differ in length")
 
 
 class _Table:
@@ -271,7 +281,7 @@ class _Arrays:
 
     def array(self, found):
         """Return the array that ``_Table.array`` described."""
-        return getattr(self, "_" + found["k"])(found)
+        return _FORMS[found["k"]](self, found)
 
     def _column(self, found):
         place = found["c"]
@@ -279,19 +289,22 @@ class _Arrays:
         return tables.read(self.decoder.leaf(place["leaf"])).column(0) if alone else self._table.column(place)
 
     def _numpy(self, found):
-        dtype, column = np.dtype(found["d"]), self._column(found)
+        dtype, column = numbers.plain_dtype(found["d"]), self._column(found)
         parts = [self._memory(chunk, dtype) for chunk in column.chunks]
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, dtype)
 
     def _memory(self, chunk, dtype):
         """Return the memory of an array of Arrow, which may be written to as it is ours alone."""
         memory = chunk.buffers()[1]
-        if not len(chunk) or memory is None:
-            return np.zeros(len(chunk), dtype)
+        if not len(chunk) or (memory is None and not dtype.itemsize):
+            return np.zeros(min(len(chunk), numbers.MAX_EMPTY), dtype)
         start = memory.address - self._bytes.ctypes.data + chunk.offset * dtype.itemsize
         if 0 <= start <= len(self._bytes) - len(chunk) * dtype.itemsize:
-            return np.frombuffer(self._content, dtype, len(chunk), start)
-        return np.frombuffer(memory, dtype, len(chunk), chunk.offset * dtype.itemsize).copy()
+            array = np.frombuffer(self._content, dtype, len(chunk), start)
+        else:
+            array = np.frombuffer(memory, dtype, len(chunk), chunk.offset * dtype.itemsize).copy()
+        numbers.require_bools(array)
+        return array
 
     def joined(self, found, has_rows):
         """Return arrays as rows of one array, which uses the memory of the leaf where they follow each other there."""
@@ -307,14 +320,21 @@ class _Arrays:
             place[:] = row
         return joined
 
-    def _text(self, found):
+    def _strings_of(self, found):
+        """Return a column of text. Raises ValueError for another type, whose values may be larger than its bytes."""
         column = self._column(found)
+        if column.type not in (pa.string(), pa.large_string()):
+            raise ValueError("a column of text has the type {}".format(column.type))
+        return column
+
+    def _text(self, found):
+        column = self._strings_of(found)
         array = np.empty(len(column), object)
         array[:] = column.to_pylist()
         return array
 
     def _objects(self, found):
-        column = self._column(found)
+        column = self._strings_of(found)
         array = np.empty(len(column), object)
         for at, text in enumerate(column.to_pylist()):
             node, leaves = json.loads(text)
@@ -357,6 +377,16 @@ class _Arrays:
         return pd.arrays.ArrowExtensionArray(self._column(found))
 
 
+#: Name of a form → how an array of this form is read.
+_FORMS = {
+    name: getattr(_Arrays, "_" + name)
+    for name in (
+        "numpy", "text", "objects", "masked", "categories", "zoned", "periods", "intervals", "sparse", "strings",
+        "loose", "arrow",
+    )
+}  # fmt: skip
+
+
 def _string_dtype(found):
     """Return the dtype of text; an older pandas has but one kind of missing."""
     if found["na"] == "NA":
@@ -387,6 +417,9 @@ def _lay_out(frame, arrays, node):
     """Let columns lie in arrays of two axes, as ``_blocks`` found them."""
     from pandas._libs.internals import _unpickle_block
 
+    places = [place for columns, _ in node[values.LAYOUT] for place in columns]
+    if len(set(places)) < len(places) or not set(places) <= set(range(len(node["data"]))):
+        raise ValueError("a block has columns that the frame doesn't have")
     made, moved = [], set()
     for columns, has_rows in node[values.LAYOUT]:
         joined = arrays.joined([node["data"][at] for at in columns], has_rows)

@@ -6,6 +6,10 @@ Travels with a run.
 from __future__ import annotations
 
 import io
+import struct
+
+#: Kinds of Arrow messages that have a body, by the number in their header.
+_DICTIONARY, _BATCH = 2, 3
 
 
 def encode(encoder, node, value):
@@ -24,9 +28,7 @@ def decode(decoder, node):
     library, _, kind = node["t"].partition(".")
     content = decoder.leaf(node["leaf"])
     if library == "polars":
-        import polars
-
-        frame = polars.read_ipc_stream(io.BytesIO(content))
+        frame = _read_polars(content, decoder.names)
         return frame if kind == "DataFrame" else frame.to_series().alias(node["name"])
     table = read(content)
     if kind == "RecordBatch":
@@ -43,11 +45,75 @@ def write(table, sink):
 
 
 def read(content):
-    """Return the table of pyarrow in the bytes; it uses them, not a copy."""
+    """Return the table of pyarrow in the bytes; it uses them, not a copy. Raises ValueError for forged bytes.
+
+    Without validation, a use of the table would read wherever a forged offset leads.
+    """
     import pyarrow
 
-    with pyarrow.ipc.open_stream(pyarrow.py_buffer(content)) as reader:
-        return reader.read_all()
+    buffer = pyarrow.py_buffer(content)
+    for message in pyarrow.ipc.MessageReader.open_stream(buffer):
+        if compression(memoryview(message.metadata)):
+            raise ValueError("compressed bytes could need any amount of memory")
+    with pyarrow.ipc.open_stream(buffer) as reader:
+        table = reader.read_all()
+    table.validate(full=True)
+    return table
+
+
+def compression(metadata):
+    """Return the position of the compression in the flatbuffer of an Arrow message, or 0 for a plain body."""
+    batch = record_batch(metadata)
+    return flatbuffer_field(metadata, batch, 3) if batch else 0
+
+
+def record_batch(metadata):
+    """Return the position of the table RecordBatch in the flatbuffer of an Arrow message, or 0 without one."""
+    (message,) = struct.unpack_from("<I", metadata)
+    kind, header = flatbuffer_field(metadata, message, 1), flatbuffer_field(metadata, message, 2)
+    kind = metadata[kind] if kind and header else 0
+    if kind not in (_DICTIONARY, _BATCH):
+        return 0
+    batch = flatbuffer_target(metadata, header)
+    if kind == _DICTIONARY:
+        place = flatbuffer_field(metadata, batch, 1)
+        return flatbuffer_target(metadata, place) if place else 0
+    return batch
+
+
+def flatbuffer_target(data, place):
+    """Return the position that the offset at a place leads to."""
+    return place + struct.unpack_from("<I", data, place)[0]
+
+
+def flatbuffer_field(data, table, index):
+    """Return the position of a field of a flatbuffer's table, or 0 for a missing field. Raises struct.error."""
+    start = table - struct.unpack_from("<i", data, table)[0]
+    if start < 0:
+        raise ValueError("a flatbuffer leads out of its bytes")
+    (size,) = struct.unpack_from("<H", data, start)
+    place = 4 + 2 * index
+    offset = struct.unpack_from("<H", data, start + place)[0] if place + 2 <= size else 0
+    return table + offset if offset else 0
+
+
+def _read_polars(content, is_trusted):
+    """Return the frame of polars in the bytes. Bytes of somebody else are read and written again by pyarrow.
+
+    polars doesn't validate what it reads.
+    """
+    import polars
+
+    if not is_trusted:
+        buffer = io.BytesIO()
+        write(read(content), buffer.write)
+        content = buffer.getvalue()
+    try:
+        return polars.read_ipc_stream(io.BytesIO(content))
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # of Rust, which is no Exception
+            raise ValueError("polars can't read it: {}".format(error)) from None
+        raise
 
 
 def _encode_arrow(encoder, node, value, kind):

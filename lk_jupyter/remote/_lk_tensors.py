@@ -53,7 +53,10 @@ def decode(decoder, node):
     """Return the value of a node that ``encode`` made."""
     kind = node["t"].partition(".")[2]
     if kind == "dtype":
-        return getattr(torch, node["v"])
+        dtype = getattr(torch, node["v"], None)
+        if not isinstance(dtype, torch.dtype):
+            raise ValueError("torch has no dtype of this name")
+        return dtype
     if kind == "device":
         return torch.device(node["v"])
     if kind == "Size":
@@ -63,7 +66,9 @@ def decode(decoder, node):
     )
     placed = plain.to(_present(node["device"]))
     if "strides" in node:
-        placed = placed.as_strided(node["shape"], node["strides"])
+        shape, strides = node["shape"], node["strides"]
+        require_fit(placed, 0, shape, strides)
+        placed = placed.as_strided(shape, strides)
     return _of_kind(kind, placed, node["grad"])
 
 
@@ -93,6 +98,16 @@ def memory_of(tensor):
         return None
     place, first = tensor.data_ptr() - tensor.storage_offset() * tensor.element_size(), tensor.storage_offset()
     return (place, str(tensor.device), tensor.dtype), first, first + span(tensor)
+
+
+def require_fit(tensor, first, shape, strides):
+    """Raise ValueError for a shape and strides that lead outside of the elements of a contiguous tensor."""
+    sizes = [first, *shape, *strides]
+    if len(shape) != len(strides) or not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError("a shape or stride isn't a size")
+    last = sum((size - 1) * step for size, step in zip(shape, strides))
+    if 0 not in shape and first + last >= tensor.numel():
+        raise ValueError("the shape is larger than the tensor")
 
 
 def is_owner(tensor):
@@ -135,8 +150,13 @@ def read(content):
     head = json.loads(bytes(view[8 : 8 + length]))[NAME]
     dtype, shape = _TYPES[head["dtype"]], head["shape"]
     if not head["data_offsets"][1]:
+        if 0 not in shape:
+            raise ValueError("a tensor without bytes has elements")
         return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(content, dtype=torch.uint8, offset=8 + length).view(dtype).reshape(shape)
+    plain = torch.frombuffer(content, dtype=torch.uint8, offset=8 + length)
+    if dtype is torch.bool and plain.max() > 1:  # other bytes make torch read and write out of bounds
+        raise ValueError("a bool is neither 0 nor 1")
+    return plain.view(dtype).reshape(shape)
 
 
 def _leaf(encoder, tensor):
