@@ -121,7 +121,11 @@ def look(report: Report) -> Description | None:
         _look_at_health(report, path)
     description = _description(report)
     if description:
-        _compare(report, description)
+        try:
+            _compare(report, description)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+            report.notes.append("The server's description can't be read: %lk_check with a key looks at each operation.")
+            return None
     return description
 
 
@@ -148,7 +152,7 @@ def _description(report: Report) -> Description | None:
             report.exchanges.pop()  # too large for a recording; what differs in it is in the table
             try:
                 found = Description(content, below)
-            except (AttributeError, TypeError):
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError):
                 continue
             if _ANCHOR in found:
                 report.notes.append(f"The server publishes its description at {below}/openapi.json.")

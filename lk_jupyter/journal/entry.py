@@ -166,7 +166,10 @@ def _rows(path: Path, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as connection:
         connection.row_factory = sqlite3.Row
         connection.text_factory = lambda kept: kept.decode(errors="replace")
-        return connection.execute(query, tuple(values)).fetchall()
+        try:
+            return connection.execute(query, tuple(values)).fetchall()
+        except UnicodeDecodeError as error:  # of a name of a column
+            raise sqlite3.DatabaseError(f"'{path}' is damaged: {error}.") from None
 
 
 def entry_of_row(row: sqlite3.Row) -> JournalEntry | None:

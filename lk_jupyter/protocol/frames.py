@@ -55,6 +55,9 @@ _LEAST_BEGUN, _MOST_WAITING = 8, 1 << 12
 #: Characters, and lines, after which a frame that has begun is given up: it never ended.
 _LONGEST, _MOST_LINES = 1 << 14, 30
 
+#: Starts of frames before one end that are looked at: two streams leave two of them there.
+_MOST_STARTS = 8
+
 #: Bytes that a frame may have when it is unpacked, and parts: small texts unpack to a thousand times their size.
 MOST, _MOST_PARTS = 1 << 24, 500_000
 
@@ -311,14 +314,16 @@ class Splitter:
             return [text] if text else []
         items: list[str | Frame] = []
         text, self._held = self._held + text, ""
-        at = 0
+        at = failed = 0
         while start := _START.search(text, at):
             self._add(items, text[at : start.start()])
             end = text.find(END, start.end())
             if end < 0:
                 at = self._unfinished(items, text, start.start())
                 break
-            text, at = self._found(items, text, start.start(), end + 1)
+            size = len(text)
+            text, at = self._found(items, text, start.start(), end + 1, is_broken=failed == end + 1)
+            failed = end + 1 if len(text) == size and at <= end else 0
         else:
             last = text.rfind(ESCAPE, at)
             if last >= 0 and _BEGUN.match(text, last):
@@ -326,14 +331,17 @@ class Splitter:
             self._add(items, text[at:])
         return items
 
-    def _found(self, items: list[str | Frame], text: str, start: int, end: int) -> tuple[str, int]:
+    def _found(
+        self, items: list[str | Frame], text: str, start: int, end: int, *, is_broken: bool
+    ) -> tuple[str, int]:
         """Take the frame that ends here; return the text and the position up to which it is done.
 
         A frame that starts within another frame, whose other half comes later, belongs to the other stream.
+        ``is_broken`` is whether no start before this end belongs to a frame.
         """
-        starts = [found.start() for found in _START.finditer(text, start, end)]
-        for inner in reversed(starts):
-            line = _line_in(text[inner:end], self.nonce)
+        starts = [] if is_broken else [match.start() for match in _START.finditer(text, start, end)]
+        for inner in reversed(starts[-_MOST_STARTS:]):
+            line = _line_in(text[inner:end], self.nonce) if end - inner <= _LONGEST else None
             if line is None:
                 continue
             fields, other = line
@@ -345,7 +353,8 @@ class Splitter:
             self._ended_line = False
             rest = text[end:] if fields[2].endswith("+") else re.sub(r"\A\r?\n", "", text[end:])
             return text[:inner] + other + rest, start
-        until = starts[1] if len(starts) > 1 else end
+        following = _START.search(text, start + 1, end)
+        until = following.start() if following else end
         shown = self._broken(text[start:until])
         self._add(items, shown)
         self._ended_line = not shown and until == end

@@ -23,6 +23,9 @@ _LISTS_EMPTY_FOLDERS = "SeaweedFS"
 #: What a token begins with that was made here, from the last key of a page: servers of the older listing send none.
 _AFTER = "after="
 
+#: Digits that a size has fewer than.
+_MOST_DIGITS = 20
+
 _SECONDS = len("2026-01-31T12:00:00")  # some servers tell fractions too, of any length
 
 
@@ -155,7 +158,10 @@ def _info(row: dict[str, str]) -> ObjectInfo:
     written = None
     with suppress(ValueError):
         written = datetime.fromisoformat(row.get("LastModified", "")[:_SECONDS] + "+00:00")
-    return ObjectInfo(row["Key"], int(row.get("Size", "0")), written, row.get("ETag", "").strip('"'))
+    size = row.get("Size", "0").strip()
+    if not (size.isascii() and size.isdecimal() and len(size) < _MOST_DIGITS):
+        raise StorageError(f"Can't read the list of the bucket: it reports {size[:40]!r} as a size.")
+    return ObjectInfo(row["Key"], int(size), written, row.get("ETag", "").strip('"'))
 
 
 def _space(root: ET.Element) -> str:

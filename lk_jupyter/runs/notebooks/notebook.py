@@ -106,6 +106,13 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"'{path}' isn't a notebook of version {_FORMAT}. Nothing was sent. Open it in Jupyter and save it."
         )
+    try:
+        return _without_outputs(book, path)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UsageError(f"A cell of '{path}' isn't one of a notebook ({error}). Nothing was sent.") from None
+
+
+def _without_outputs(book: dict[str, Any], path: Path) -> dict[str, Any]:
     if not any(cell["cell_type"] == "code" for cell in book["cells"]):
         raise UsageError(f"'{path}' contains no code. Nothing was sent.")
     for cell in book["cells"]:
