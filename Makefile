@@ -21,7 +21,7 @@ BROWSER_HALF := lk_jupyter/widgets/static/sbom.cdx.json
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab guide test test-all alone unit near contract interrupts suites matrix mutate check release-check docs site bench clean
+.PHONY: help demo lab guide test test-all alone unit near contract fuzz interrupts suites matrix mutate check release-check docs site bench clean
 
 help:
 	@echo "make demo    run notebooks/quickstart.ipynb on a cloud on this machine, shown as it happens"
@@ -34,6 +34,7 @@ help:
 	@echo "make near    the tests of the files that differ from main"
 	@echo "make contract  made-up requests by the thousand, every answer held against the API description"
 	@echo "make suites  tests of others: universal_pathlib's, ceph's of S3, CPython's of executors; litellm, langchain-openai"
+	@echo "make fuzz    damaged bytes for every parser of foreign bytes; for an hour: make fuzz SECONDS=3600"
 	@echo "make interrupts  more than 200 runs, each interrupted twice: none keeps running or is billed beyond the stop"
 	@echo "make matrix  the oldest and newest dependencies on Python 3.10, 3.12 and 3.14; one cell: make matrix CELLS=3.10-oldest"
 	@echo "make mutate  change 200 random lines, one at a time, and count the changes that the tests catch"
@@ -78,6 +79,10 @@ near: $(VENV)/dev.stamp $(VENV)/browser.stamp
 
 contract: $(VENV)/dev.stamp
 	$(BIN)/python tests/contract/against_local_cloud.py
+
+SECONDS ?= 300
+fuzz: $(VENV)/dev.stamp
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS)
 
 interrupts: $(VENV)/dev.stamp
 	$(BIN)/python tests/interrupted.py

@@ -23,6 +23,9 @@ from lk_jupyter.text.secrets import find
 #: Rows of a list that are kept, and bytes of the file.
 _ROWS, _BYTES = 5, 500_000
 
+#: Characters of a sentence that are kept.
+_LONGEST = 10_000
+
 #: Fields whose texts are words of the API; the texts of any other field are replaced.
 _PUBLIC = frozenset(
     {"status", "state", "object", "type", "role", "kind", "level", "stream", "unit", "currency", "loc", "version"}
@@ -49,7 +52,7 @@ _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d+)?")
 
 #: Kind → what is private anywhere in a sentence.
 _IN_SENTENCES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("email", re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
+    ("email", re.compile(r"[\w.+-]{1,100}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,10}")),
     ("url", re.compile(r"\b(?:https?|wss?|s3|ssh)://[^\s\"'<>]+")),
     ("address", re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b|\b(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{0,4}\b")),
     ("id", re.compile(r"\b[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\b|\b(?=\w*\d)\w{16,}\b")),
@@ -78,14 +81,13 @@ class Pseudonyms:
         return (text for text in self._known if len(text) > 3)
 
     def sentence(self, text: str) -> str:
-        """Return a sentence with pseudonyms in place of what is private in it."""
+        """Return a sentence, or its first part, with pseudonyms in place of what is private in it."""
+        text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         self.kinds.update(secret.kind for secret in find(text))
         for known in sorted(self.private(), key=len, reverse=True):
             text = text.replace(known, self._known[known])
         for kind, pattern in _IN_SENTENCES:
-            parts = [(found.span(), _kept(found[0], kind, self.of)) for found in pattern.finditer(text)]
-            for (start, end), shown in reversed(parts):
-                text = text[:start] + shown + text[end:]
+            text = pattern.sub(lambda match, kind=kind: _kept(match[0], kind, self.of), text)  # type: ignore[misc]
         return text
 
 
@@ -141,7 +143,10 @@ def _refuse_secrets(text: str, names: Pseudonyms) -> None:
 
 
 def _stands_in(private: str, text: str) -> bool:
-    written = re.escape(json.dumps(private, ensure_ascii=False)[1:-1])
+    plain = json.dumps(private, ensure_ascii=False)[1:-1]
+    if plain not in text:
+        return False
+    written = re.escape(plain)
     return re.search(rf"(?<![\w.-]){written}(?![\w-]|\.\w)", text) is not None
 
 

@@ -80,6 +80,9 @@ class PreviewHandler(Handler):
                 async with _download(upstream, key) as response:
                     async for piece in response.aiter_raw():
                         file.write(piece)
+                        if file.tell() > MOST_PREVIEWED:  # it became larger since it was listed
+                            found[0]["size"] = file.tell()
+                            break
                 file.seek(0)
             self.finish(await asyncio.to_thread(shown_file, found[0], file))
 

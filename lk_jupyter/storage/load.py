@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import importlib
+import importlib.util
 import io
 import json
 import lzma
@@ -184,8 +185,18 @@ def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        package = {"PIL": "pillow"}.get(name.partition(".")[0], '"lk-jupyter[pandas]"')
-        raise StorageError(f"This needs {name.partition('.')[0]}: %pip install {package}") from None
+        raise _missing(name) from None
+
+
+def require_library(name: str) -> None:
+    """Raise the error that names the package of a library that isn't installed. Nothing is imported."""
+    if importlib.util.find_spec(name.partition(".")[0]) is None:
+        raise _missing(name)
+
+
+def _missing(name: str) -> StorageError:
+    package = {"PIL": "pillow"}.get(name.partition(".")[0], '"lk-jupyter[pandas]"')
+    return StorageError(f"This needs {name.partition('.')[0]}: %pip install {package}")
 
 
 def _csv(file: Any, wish: LoadRequest, separator: str = ",") -> Any:
@@ -214,7 +225,7 @@ def _jsonl(file: Any, wish: LoadRequest) -> Any:
 def _parquet(file: Any, wish: LoadRequest) -> Any:
     parquet = library("pyarrow.parquet")
     if wish.sample is None:
-        return parquet.read_table(file, columns=wish.columns).to_pandas()
+        return _validated(parquet.read_table(file, columns=wish.columns)).to_pandas()
     batches = parquet.ParquetFile(file).iter_batches(batch_size=max(1, wish.sample), columns=wish.columns)
     return _part(_frame(islice(batches, 1), parquet.ParquetFile(file).schema_arrow, wish), wish)
 
@@ -223,12 +234,18 @@ def _frame(batches: Any, schema: Any, wish: LoadRequest) -> Any:
     arrow = library("pyarrow")
     found = list(batches)
     table = arrow.Table.from_batches(found) if found else schema.empty_table()
-    return (table.select(wish.columns) if wish.columns else table).to_pandas()
+    return _validated(table.select(wish.columns) if wish.columns else table).to_pandas()
+
+
+def _validated(table: Any) -> Any:
+    """Return a table of pyarrow whose offsets are right: others would lead out of its memory. Raises ValueError."""
+    table.validate(full=True)
+    return table
 
 
 def _feather(file: Any, wish: LoadRequest) -> Any:
     if wish.sample is None:
-        return library("pyarrow.feather").read_feather(file, columns=wish.columns)
+        return _validated(library("pyarrow.feather").read_table(file, columns=wish.columns)).to_pandas()
     reader = library("pyarrow").ipc.open_file(file)
     batches, rows = list[Any](), 0
     while rows < wish.sample and len(batches) < reader.num_record_batches:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -14,7 +15,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.storage.load import PACKED, is_loadable, is_table, library
+from lk_jupyter.storage._preview_process import PROCESS, PreviewFailed
+from lk_jupyter.storage.load import PACKED, is_loadable, is_table, library, require_library
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import Storage
@@ -23,7 +25,7 @@ from lk_jupyter.text.units import size_label
 
 #: The most that is shown: rows and columns of a table, letters of a cell, bytes of text, of a notebook, of an image.
 ROWS, COLUMNS, LETTERS = 20, 50, 200
-TEXT, NOTEBOOK, IMAGE = 64_000, 4_000_000, 10_000_000
+TEXT, NOTEBOOK, IMAGE, PIXELS = 64_000, 4_000_000, 10_000_000, 50_000_000
 
 _IMAGES = {
     "image/png": b"\x89PNG\r\n\x1a\n",
@@ -32,6 +34,9 @@ _IMAGES = {
     "image/webp": b"RIFF",
     "image/bmp": b"BM",
 }
+
+#: Markers of a JPEG that are followed by its size.
+_JPEG_FRAMES = {*range(0xFFC0, 0xFFD0)} - {0xFFC4, 0xFFC8, 0xFFCC}
 
 
 @dataclass(frozen=True)
@@ -84,17 +89,59 @@ def preview(storage: Storage, key: str) -> Preview:
 
 
 def preview_of(info: ObjectInfo, file: Any) -> Preview:
-    """Return what can be shown of an open file. Raises StorageError if a library is missing."""
+    """Return what can be shown of an open file. Raises StorageError if a library is missing.
+
+    A library that may crash, and whatever unpacks, reads the file in a child process with limits.
+    """
     if not info.size:
         return Preview(info, "Empty file.")
     show, suffix, unpack = _way(info.key)
     try:
-        return show(info, unpack(file) if unpack else file)
+        if not unpack and show not in _IN_CHILD:
+            return show(info, file)
+        if name := _LIBRARIES.get(show):
+            require_library(name)
+        result = PROCESS.preview(info, file)
+        if words := result.get("broken"):
+            return _broken(info, suffix, str(words))
+        return _checked(info, result)
     except LkError:
         raise
+    except PreviewFailed as failure:
+        name = PurePosixPath(info.key).name
+        return Preview(info, f"Can't preview '{name}': {failure}. Download it: %lk_get {info.key}")
     except Exception as error:  # noqa: BLE001 (each library has its own)
-        said = " ".join(str(error).split())[:LETTERS].rstrip(".") or type(error).__name__
-        return Preview(info, f"Can't read this as {suffix.lstrip('.') or 'text'}: {said}.")
+        return _broken(info, suffix, str(error) or type(error).__name__)
+
+
+def _broken(info: ObjectInfo, suffix: str, error: str) -> Preview:
+    words = " ".join(error.split())[:LETTERS].rstrip(".")
+    return Preview(info, f"Can't read this as {suffix.lstrip('.') or 'text'}: {words}.")
+
+
+def read_preview(info: ObjectInfo, file: Any) -> Preview:
+    """Return what can be shown of an open file, which this process reads. Raises what its library raises."""
+    show, _, unpack = _way(info.key)
+    return show(info, unpack(file) if unpack else file)
+
+
+def import_library(key: str) -> None:
+    """Import the library that reads files of this name. Raises StorageError without it."""
+    if name := _LIBRARIES.get(_way(key)[0]):
+        library(name)
+
+
+def facts_of(found: Preview) -> dict[str, Any]:
+    """Return a preview as JSON, without the file."""
+    names = ("words", "columns", "rows", "text", "is_part")
+    return {name: getattr(found, name) for name in names}
+
+
+def _checked(info: ObjectInfo, result: dict[str, Any]) -> Preview:
+    """Return the preview that a child process sent, which a file may have led to send anything."""
+    columns = [(str(name), str(kind)) for name, kind in result["columns"]]
+    rows = [[str(cell) for cell in row] for row in result["rows"]]
+    return Preview(info, str(result["words"]), columns, rows, str(result["text"]), is_part=bool(result["is_part"]))
 
 
 def content_of(found: Preview) -> dict[str, Any]:
@@ -144,7 +191,7 @@ def _tsv(info: ObjectInfo, file: Any) -> Preview:
 def _parquet(info: ObjectInfo, file: Any) -> Preview:
     found = library("pyarrow.parquet").ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
     schema, count = found.schema_arrow, found.metadata.num_rows
-    batches = found.iter_batches(batch_size=ROWS, columns=schema.names[:COLUMNS])
+    batches = found.iter_batches(batch_size=ROWS, columns=schema.names[:COLUMNS], use_threads=False)
     return _arrow(info, schema, next(iter(batches), None), count)
 
 
@@ -155,7 +202,9 @@ def _feather(info: ObjectInfo, file: Any) -> Preview:
 
 
 def _arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None) -> Preview:
-    columns = [(each.name, str(each.type)) for each in schema]
+    columns = [(each.name, _short(str(each.type))) for each in schema]
+    if batch:
+        batch.validate(full=True)
     cells = [column.slice(0, ROWS).to_pylist() for column in batch.columns[:COLUMNS]] if batch else []
     rows = [["" if value is None else _short(str(value)) for value in row] for row in zip(*cells, strict=True)]
     counted = "" if count is None else f"{count:,} rows, "
@@ -183,7 +232,7 @@ def _text(info: ObjectInfo, file: Any) -> Preview:
 
 def _json(info: ObjectInfo, file: Any) -> Preview:
     found = _text(info, file)
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         if not found.is_part:
             return replace(found, text=json.dumps(json.loads(found.text), indent=2, ensure_ascii=False)[:TEXT])
     return found
@@ -207,7 +256,51 @@ def _image(info: ObjectInfo, file: Any) -> Preview:
     mime = next((mime for mime, begin in _IMAGES.items() if content.startswith(begin)), "")
     if not mime:
         return Preview(info, f"Not an image that browsers can show ({size}). Try to open it: %lk_load")
+    width, height = _pixels(content)
+    if width * height > PIXELS:
+        most = f"previews go up to {PIXELS // 1_000_000} million pixels"
+        return Preview(info, f"Image of {width:,} by {height:,} pixels: {most}. Download it: %lk_get {info.key}")
     return Preview(info, f"An image, {size}.", image=content, mime=mime)
+
+
+def _pixels(content: bytes) -> tuple[int, int]:
+    """Return width and height that an image states: a browser would use memory for them. Zeros where none is found."""
+    start = content[:64]
+    with suppress(struct.error):
+        if start.startswith(b"\x89PNG"):
+            return struct.unpack_from("!2I", start, 16)
+        if start.startswith(b"GIF8"):
+            return struct.unpack_from("<2H", start, 6)
+        if start.startswith(b"BM"):
+            width, height = struct.unpack_from("<2i", start, 18)
+            return abs(width), abs(height)
+        if start.startswith(b"\xff\xd8\xff"):
+            return _pixels_of_jpeg(content)
+        if start[8:12] == b"WEBP":
+            return _pixels_of_webp(start)
+    return 0, 0
+
+
+def _pixels_of_webp(start: bytes) -> tuple[int, int]:
+    """Return the size in the first bytes of a WebP, which has three forms. Raises struct.error."""
+    if start[12:16] == b"VP8X":
+        return 1 + int.from_bytes(start[24:27], "little"), 1 + int.from_bytes(start[27:30], "little")
+    if start[12:16] == b"VP8L":
+        (sides,) = struct.unpack_from("<I", start, 21)
+        return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<2H", start, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _pixels_of_jpeg(content: bytes) -> tuple[int, int]:
+    """Return the size in the frame header of a JPEG, which follows segments of stated lengths. Raises struct.error."""
+    at = 2
+    while True:
+        marker, length = struct.unpack_from("!2H", content, at)
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from("!2H", content, at + 5)
+            return width, height
+        at += 2 + max(2, length)
 
 
 def _zip(info: ObjectInfo, file: Any) -> Preview:
@@ -242,7 +335,7 @@ def _head(file: Any, size: int) -> tuple[str, bool]:
 _TYPES = (
     ("bool", re.compile(r"true|false", re.IGNORECASE)),
     ("int", re.compile(r"[+-]?\d+")),
-    ("float", re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|[+-]?inf", re.IGNORECASE)),
+    ("float", re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|nan|[+-]?inf", re.IGNORECASE)),
     ("date", re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?")),
 )
 
@@ -273,3 +366,7 @@ _SHOWN: dict[str, Show] = {
     **dict.fromkeys((".xlsx", ".xls"), _workbook),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"), _image),
 }
+
+#: What is read in a child process, and the library that it needs there.
+_IN_CHILD: set[Show] = {_parquet, _feather, _notebook, _npy, _zip}
+_LIBRARIES: dict[Show, str] = {_parquet: "pyarrow.parquet", _feather: "pyarrow", _npy: "numpy"}

@@ -22,14 +22,16 @@ def main() -> int:
     reader.add_argument("--seed", type=int, default=1)
     reader.add_argument("--jobs", type=int, default=2)
     reader.add_argument("--only", default="", help="part of the name of a parser")
+    reader.add_argument("--most", type=int, default=sys.maxsize, help="inputs of each parser")
+    reader.add_argument("--out", type=Path, default=FOLDER, help="folder for inputs that fail")
     reader.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = reader.parse_args()
     parsers = [parser for parser in PARSERS if given.only in parser.name]
     if given.worker:
-        print(json.dumps(fuzz(parsers, given.seconds, given.seed, FOLDER)))
+        print(json.dumps(fuzz(parsers, given.seconds, given.seed, given.out, given.most)))
         return 0
     began = time.monotonic()
-    command = [sys.executable, "-m", "fuzz", "--worker", "--seconds", str(given.seconds), "--only", given.only]
+    command = [sys.executable, "-m", "fuzz", "--worker", *sys.argv[1:]]
     workers = [
         subprocess.Popen([*command, "--seed", str(given.seed + number)], stdout=subprocess.PIPE, text=True)
         for number in range(given.jobs)

@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -18,12 +17,12 @@ from typing import Any
 
 import httpx
 import pyarrow.parquet  # noqa: F401 (before the fork: each child would import it)
-from httpx_sse import EventSource
-from pydantic import TypeAdapter, ValidationError
-
 from fuzz import seeds
 from fuzz.mutations import damaged, damaged_json, damaged_message
 from fuzz.runner import Parser
+from httpx_sse import EventSource
+from pydantic import TypeAdapter, ValidationError
+
 from lk_jupyter.api import hosted_channel
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._events import StreamEvent, readable, reader_of
@@ -58,6 +57,9 @@ from lk_jupyter.text.secrets import LineRedactor, find, redact
 from lk_jupyter.text.terminal import TerminalText, plain, shown, wrapped
 from lk_jupyter.views.markdown import html_of
 from lk_jupyter.vms.ssh import SshEndpoint
+
+#: A folder in memory, where there is one: each input of some parsers is a file.
+MEMORY_FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 WHEN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 CLIENT = Client("https://api.example.com", "lk_" + "a" * 20)
@@ -134,7 +136,7 @@ def with_file(name: str, work: Any) -> Any:
     """Return a function that writes bytes into a file of a new folder and lets ``work`` read them."""
 
     def parse(content: bytes) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="lk-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+        folder = Path(tempfile.mkdtemp(prefix="lk-fuzz-", dir=MEMORY_FOLDER))
         try:
             (folder / name).write_bytes(content)
             work(folder / name)

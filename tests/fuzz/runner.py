@@ -70,7 +70,7 @@ def input_of(parser: Parser, seeds: list[bytes], seed: int, number: int) -> byte
     """Return the damaged input of this number; the first are the valid ones."""
     if number < len(seeds):
         return seeds[number]
-    choose = Random(f"{parser.name} {seed} {number}")  # noqa: S311
+    choose = Random(f"{parser.name} {seed} {number}")
     return parser.damage(choose, choose.choice(seeds), seeds, parser.words)
 
 
@@ -80,11 +80,11 @@ def seeds_of(parser: Parser) -> list[bytes]:
     return [seed.encode("latin-1") for seed in seeds]  # type: ignore[attr-defined]
 
 
-def run_batch(parser: Parser, seeds: list[bytes], seed: int, start: int, count: int, folder: Path) -> dict[str, Any]:
+def run_batch(parser: Parser, seeds: list[bytes], seed: int, numbers: range, folder: Path) -> dict[str, Any]:
     """Run inputs in a child, and in another one from the input after one at which a child ended."""
     total = {"inputs": 0, "memory": 0, "slowest": 0.0, "spent": 0.0, "failures": {}}
     at = mmap.mmap(-1, 8)
-    end, began = start + count, time.monotonic()
+    start, end, began = numbers.start, numbers.stop, time.monotonic()
     while start < end:
         at[:8] = struct.pack("q", start)
         status, text = _in_child(lambda first=start: _run(parser, seeds, seed, range(first, end), at))
@@ -210,8 +210,7 @@ def _limit_memory() -> int:
 
 
 def _status(name: str) -> int:
-    with open("/proc/self/status", "rb") as file:
-        found = re.search(rf"{name}:\s+(\d+) kB".encode(), file.read())
+    found = re.search(rf"{name}:\s+(\d+) kB".encode(), Path("/proc/self/status").read_bytes())
     return int(found[1]) * 1024 if found else 0
 
 
@@ -226,8 +225,8 @@ def fuzz(
     while waiting and time.monotonic() < until:
         parser = min(waiting, key=lambda each: totals[each.name].spent)
         total = totals[parser.name]
-        count = min(_MOST, most - total.inputs)
-        total.add(run_batch(parser, seeds[parser.name], seed, total.inputs, count, folder))
+        numbers = range(total.inputs, min(total.inputs + _MOST, most))
+        total.add(run_batch(parser, seeds[parser.name], seed, numbers, folder))
         if total.inputs >= most or total.count >= 300:
             waiting.remove(parser)
     return {name: vars(total) for name, total in totals.items()}

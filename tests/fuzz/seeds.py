@@ -1,5 +1,7 @@
 """Valid inputs of each parser, small ones, which the damaged ones are made of."""
 
+# ruff: noqa: E501 (inputs are as they come)
+
 from __future__ import annotations
 
 import gzip
@@ -86,10 +88,15 @@ def parquet_files() -> list[bytes]:
     skipped = {"runs", "union", "view"}
     tables = [pa.table({name: column}) for name, column in _columns().items() if name not in skipped]
     files = [written(lambda sink, table=table: pq.write_table(table, sink)) for table in tables]
-    for codec in ("zstd", "gzip", "brotli", "none"):
-        files.append(written(lambda sink, codec=codec: pq.write_table(tables[0], sink, compression=codec)))
+    codecs = ("zstd", "gzip", "brotli", "none")
+    files += [written(pq_write, tables[0], compression=codec) for codec in codecs]
     files.append(written(lambda sink: pq.write_table(tables[1], sink, use_dictionary=False, data_page_version="2.0")))
     return files
+
+
+def pq_write(sink: Any, table: Any, **options: Any) -> None:
+    """Write a table to a file."""
+    pq.write_table(table, sink, **options)
 
 
 def messages() -> list[bytes]:

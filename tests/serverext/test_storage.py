@@ -70,7 +70,7 @@ def test_a_file_is_previewed_as_in_a_notebook_and_what_cannot_be_says_so(jupyter
 
 
 def test_a_preview_whose_library_the_server_lacks_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     found = {"key": "t.parquet", "size": 4, "last_modified": "2026-01-01T00:00:00Z"}
     assert storage.shown_file(found, io.BytesIO(b"PAR1"))["words"] == (
         "This needs pyarrow in the environment of the Jupyter server. "

@@ -1,0 +1,202 @@
+"""A preview in a child process: a file of somebody else may crash or fill the child, and never this process.
+
+The child has no keys and reads no file: it sends a request for each range, and this process answers with the bytes. It
+has limits on memory and time, stays for the next preview, and is replaced after a crash or a limit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import queue
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from typing import IO, Any
+
+from lk_jupyter._fork import renew_in_child
+from lk_jupyter._python import module_command, module_environment
+from lk_jupyter.errors import StorageError
+from lk_jupyter.storage.objects import ObjectInfo
+
+#: Bytes that a preview may need above what its libraries need, and seconds of work.
+MEMORY, SECONDS = 250_000_000, 5
+
+#: Seconds for the start of Python and the import of a library, which read no foreign bytes.
+_START_SECONDS = 60
+
+#: The most bytes of a file that a preview reads, of one range, and of an answer of the child.
+MOST_READ, MOST_RANGE, MOST_ANSWER = 256_000_000, 16_000_000, 8_000_000
+
+#: Seconds after which a child without work ends.
+IDLE_SECONDS = 300
+
+#: Variables of the environment that Python needs to start; keys of the user are in others.
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG", "LC_ALL")
+
+#: Exit code of a process that the system ended at its limit of CPU time.
+_OUT_OF_TIME = -24
+
+_TOO_LONG = f"it takes more than {SECONDS} s"
+
+_SIZE = struct.Struct("!cI")
+
+
+class PreviewFailed(Exception):
+    """A preview ended without a result; the text is the reason."""
+
+
+class _Child:
+    """One process that makes previews, one after the other."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="lk-preview-", ignore_cleanup_errors=True)
+        given = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        single = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+        self.process = subprocess.Popen(
+            module_command("lk_jupyter.storage._preview_child"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder.name,
+            env={**module_environment(given), **single},
+            start_new_session=True,
+        )
+        self._answers: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
+        self._receiver = threading.Thread(target=self._receive, name="lk-preview", daemon=True)
+        self._receiver.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self.process.poll() is None
+
+    def preview(self, info: ObjectInfo, file: Any) -> dict[str, Any]:
+        """Return the result for an open file. Raises PreviewFailed, and what reading the file raises."""
+        modified = info.modified.isoformat() if info.modified else None
+        self._send(b"p", json.dumps([info.key, info.size, modified]).encode())
+        try:
+            started = self._answer(_START_SECONDS)
+        except PreviewFailed:
+            started = (b"", b"")
+        if started[0] != b"s":
+            raise PreviewFailed("the process for previews doesn't start")
+        left, total = float(SECONDS), 0
+        while True:
+            began = time.monotonic()
+            kind, content = self._answer(left)
+            left -= time.monotonic() - began
+            if kind != b"r":
+                break
+            start, size = struct.unpack("!QI", content)
+            total += size
+            if size > MOST_RANGE or total > MOST_READ:
+                raise PreviewFailed("it needs more of the file than a preview reads")
+            file.seek(start)
+            self._send(b"b", bytes(file.read(size)))
+        if kind != b"v":
+            raise PreviewFailed("the process sent no result")
+        result = json.loads(content)
+        if not isinstance(result, dict):
+            raise PreviewFailed("the process sent no result")
+        return result
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+        self._receiver.join()
+        for stream in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+        self._folder.cleanup()
+
+    def _receive(self) -> None:
+        stream = self.process.stdout
+        with suppress(OSError, ValueError):
+            while stream and (message := read_message(stream, MOST_ANSWER)):
+                self._answers.put(message)
+        self._answers.put(None)
+
+    def _answer(self, seconds: float) -> tuple[bytes, bytes]:
+        try:
+            message = self._answers.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            raise PreviewFailed(_TOO_LONG) from None
+        if message is None:
+            raise PreviewFailed(self._end())
+        return message
+
+    def _end(self) -> str:
+        code = self.process.wait(10)
+        return _TOO_LONG if code == _OUT_OF_TIME else "it crashes the library that reads it"
+
+    def _send(self, kind: bytes, content: bytes) -> None:
+        stream = self.process.stdin
+        try:
+            write_message(stream, kind, content)  # type: ignore[arg-type]
+        except OSError:
+            raise PreviewFailed(self._end()) from None
+
+
+class PreviewProcess:
+    """Makes previews in a child process, which is started for the first one and replaced when it ends."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+        renew_in_child(self)
+        atexit.register(self.close)
+
+    def after_fork(self) -> None:
+        """Leave the child to the process that started it, and the lock to the thread that has it there."""
+        self._lock = threading.Lock()
+        self.child: _Child | None = None
+
+    def preview(self, info: ObjectInfo, file: Any) -> dict[str, Any]:
+        """Return the result of a preview of an open file. Raises PreviewFailed, StorageError.
+
+        Raises also what reading the file raises.
+        """
+        with self._lock:
+            if self.child is None or not self.child.is_running:
+                self.close()
+                self.child = _Child()
+            try:
+                result = self.child.preview(info, file)
+            except BaseException:
+                self.close()
+                raise
+        if problem := result.get("problem"):
+            raise StorageError(str(problem)[:500])
+        if failure := result.get("failure"):
+            raise PreviewFailed(str(failure)[:500])
+        return result
+
+    def close(self) -> None:
+        """End the child process."""
+        child, self.child = self.child, None
+        if child is not None:
+            child.close()
+
+
+PROCESS = PreviewProcess()
+
+
+def read_message(stream: IO[bytes], most: int) -> tuple[bytes, bytes] | None:
+    """Return the kind and the content of the next message, or None at the end."""
+    head = stream.read(_SIZE.size)
+    if len(head) < _SIZE.size:
+        return None
+    kind, size = _SIZE.unpack(head)
+    content = stream.read(size) if size <= most else b""
+    return (kind, content) if len(content) == size else None
+
+
+def write_message(stream: IO[bytes], kind: bytes, content: bytes) -> None:
+    """Write a message."""
+    stream.write(_SIZE.pack(kind, len(content)) + content)
+    stream.flush()
