@@ -331,9 +331,7 @@ class Splitter:
             self._add(items, text[at:])
         return items
 
-    def _found(
-        self, items: list[str | Frame], text: str, start: int, end: int, *, is_broken: bool
-    ) -> tuple[str, int]:
+    def _found(self, items: list[str | Frame], text: str, start: int, end: int, *, is_broken: bool) -> tuple[str, int]:
         """Take the frame that ends here; return the text and the position up to which it is done.
 
         A frame that starts within another frame, whose other half comes later, belongs to the other stream.
