@@ -220,7 +220,7 @@ document.querySelector("button").onclick = async () => {
     field.select();
     document.execCommand("copy");
   }
-  location = "$url";
+  location = "${url}login";
 };
 </script>
 """)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 
+import psutil
 import pytest
 from cloud_process import PROCESSES, forked, start_kernel
 from kernels.conftest import Used
@@ -16,6 +17,7 @@ from received_folder import NAMES, write_modules
 import lk_jupyter
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.kernels import specs
+from lk_jupyter.runs.notebooks.servers import password_of
 
 pytestmark = [
     pytest.mark.xdist_group("hosted"),
@@ -52,6 +54,10 @@ def test_it_is_used_interrupted_dies_is_restarted_and_shut_down_and_then_bills_n
     kernel = use(added())
     (run,) = going_on()
     assert (run.hardware_profile, run.run_name) == ("gpu.a100", "Python on A100, 1.59/h")
+    with lk_jupyter.connect() as session:
+        password = password_of(session.get(run.execution_id))
+    shown = [str(process.info) for process in psutil.process_iter(["cmdline", "environ"])]
+    assert [line for line in shown if password in line] == []
     assert kernel.run("x = 6 * 7; print(x)") == "42\n"
     assert kernel.run("'value'") == "'value'"
     assert "ZeroDivisionError" in kernel.run("1/0") or "division by zero" in kernel.run("1/0")

@@ -73,7 +73,7 @@ def test_a_server_is_started_opened_listed_and_stopped(signed_in, run_cell, shel
         f"● listening · gpu.a100 at 1.59/h · at most 0.2650 credits (time limit 600 s) · run {run.execution_id[:8]}"
         in shown
     )
-    assert f'location = "{url}"' in page_of(opened.get(timeout=PATIENCE))
+    assert f'location = "{url}login"' in page_of(opened.get(timeout=PATIENCE))
     listed = run_cell("%lk_notebook")
     assert run.execution_id[:8] in listed
     assert url in listed

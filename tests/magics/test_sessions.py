@@ -189,6 +189,20 @@ def test_figures_and_updates_are_those_of_the_session(notebook):
     assert "'last'" in cell.shown
 
 
+def test_a_notebook_shows_as_text_what_its_session_has_not_signed(notebook):
+    cell = notebook.run(
+        "%%lk_run --session shared\nfrom IPython.display import display, HTML\n"
+        "session = get_ipython().kernel.session\nsigning = vars(session).pop('serialize')\n"
+        "handle = display(HTML('<img src=x onerror=alert(1)>'), display_id=True)\nhandle.update(HTML('<b>two</b>'))\n"
+        "session.serialize = signing\ndisplay(HTML('<b>signed</b>'))"
+    )
+    shown = [content["data"] for kind, content in cell.messages if "display_data" in kind]
+    html = [data.get("text/html", "") for data in shown]
+    assert [text for text in html if "onerror" in text or "two" in text] == []
+    assert "<b>signed</b>" in html
+    assert "<IPython.core.display.HTML object>" in [data.get("text/plain") for data in shown]
+
+
 def test_state_goes_only_if_it_changed_here_and_comes_back_only_if_it_changed_there(shared, run_cell, shell):
     run_cell("rows = [1, 2]; big = bytearray(b'x' * 70000)")
     shown = run_cell(f"{shared} --carry\nrows.append(3)\ntotal = len(big)")

@@ -14,10 +14,12 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import httpx
+import nbformat
 import pytest
 from localcloud.conftest import description, until
 from localcloud.people import Person
 from localcloud.test_other_user import IS_ROOT, command_lines
+from nbformat import v4
 from patience import PATIENCE
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -282,7 +284,16 @@ def test_a_signature_of_another_request_kind_or_session_is_none(owner):
 # Every secret in use
 
 
-def test_a_member_finds_none_of_the_secrets_in_use_in_any_record_list_log_or_object(owner, member, monkeypatch):
+def book(folder):
+    """Write a notebook with a parameter, and return its path."""
+    notebook = v4.new_notebook(cells=[v4.new_code_cell("password = ''", metadata={"tags": ["parameters"]})])
+    nbformat.write(notebook, folder / "book.ipynb")
+    return str(folder / "book.ipynb")
+
+
+def test_a_member_finds_none_of_the_secrets_in_use_in_any_record_list_log_or_object(
+    owner, member, monkeypatch, tmp_path
+):
     links, plain_links = [], upload.upload_links
 
     def upload_links(*arguments):
@@ -298,6 +309,7 @@ def test_a_member_finds_none_of_the_secrets_in_use_in_any_record_list_log_or_obj
     warm.run_code("x.append(3)", inputs={"x": [1]}, carry=True)
     run = owner.run("y = len(x)", inputs={"x": bytes(200_000)}, outputs=["y"], machine="cpu")
     run.wait(timeout=PATIENCE)
+    executed = owner.run_notebook(book(tmp_path), parameter={"password": "a-parameter-of-the-owner"}, machine="cpu")
     image = owner.run_image("1.dkr.ecr.eu-west-1.amazonaws.com/image:1", "true", login="aws", machine="cpu")
     notebook = start_notebook(owner)
     saved = json.loads(platform_path("data", "sessions.json").read_text())["train"]["key"]
@@ -309,7 +321,8 @@ def test_a_member_finds_none_of_the_secrets_in_use_in_any_record_list_log_or_obj
     secrets = [owner.target.key.token, password_of(warm.run), password_of(notebook), saved, *keys, *in_links]
     secrets += [*keys_of_amazon.values(), *secrets_in_use.in_use]
     assert len(in_links) >= 4
-    runs = (warm.run, run, image, notebook)
+    secrets.append("a-parameter-of-the-owner")
+    runs = (warm.run, run, image, notebook, executed)
     texts = "\n".join(text for found in runs for text in texts_for(member, found.execution_id))
     assert warm.run.execution_id in texts
     assert [secret for secret in secrets if secret in texts] == []
