@@ -1,21 +1,28 @@
 """What a check has seen, as a file that can be attached to a report of a bug: nobody's keys, addresses, names or ids.
 
-What is kept is what is known to be public: words of the API, numbers, times. Every other text gets a pseudonym, the
-same everywhere. What is left is looked through for secrets, and refused where one is found.
+What is kept is what is known to be public: enumerations, machine types and models of the product's catalogue, declared
+measures and times. Every other text gets a pseudonym, the same everywhere; sentences keep only words of the API. What
+is left is searched for secrets, and refused where one is found.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel
+
 from lk_jupyter import __version__
-from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER
+from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER, Endpoint
 from lk_jupyter.api.states import ACTIVE_STATES, FINAL_STATES
+from lk_jupyter.api.vms import COMING_STATES, ENDED_STATES, UP_STATES
 from lk_jupyter.check.findings import Exchange, Report
 from lk_jupyter.errors import UsageError
 from lk_jupyter.text.secrets import find
@@ -26,15 +33,68 @@ _ROWS, _BYTES = 5, 500_000
 #: Characters of a sentence that are kept.
 _LONGEST = 10_000
 
-#: Fields whose texts are words of the API; the texts of any other field are replaced.
-_PUBLIC = frozenset(
-    {"status", "state", "object", "type", "role", "kind", "level", "stream", "unit", "currency", "loc", "version"}
-    | {"hardware_profile", "hardware_profiles", "available_hardware_profiles", "gpu_type", "instance_type"}
-    | {"execution_type", "job_type", "meter_slug", "resource", "finish_reason", "purpose", "completion_window"}
-    | {"unit_price", "unit_price_per_hour", "price_per_hour", "balance", "amount", "category", "source", "region"}
-    | {"created_at", "started_at", "ended_at", "start_time", "end_time", "finish_time", "execelet_start"}
-    | {"updated_at", "expires_at", "timestamp", "complexity", "owned_by"}
+#: Fields whose texts are words of an enumeration.
+_WORD_FIELDS = frozenset(
+    {"status", "state", "object", "type", "role", "kind", "level", "unit", "currency", "complexity", "event"}
+    | {"execution_type", "job_type", "instance_type", "meter_slug", "resource", "finish_reason", "purpose"}
+    | {"completion_window", "loc"}
 )
+
+#: Enumerations that the declarations have as plain text.
+_ENUMERATED = frozenset(
+    {"ok", "pong", "authenticated", "true", "false", "unknown", "paused", "created", "pending", "ready", "stopped"}
+    | {"owner", "admin", "member", "viewer", "system", "user", "assistant", "tool"}
+    | {"debug", "info", "warning", "error", "critical", "second", "hour", "token", "credit", "byte", "gb", "gb_hour"}
+    | {"eur", "usd", "list", "model", "file", "batch", "embedding", "chat.completion", "chat.completion.chunk"}
+    | {"stop", "length", "tool_calls", "content_filter", "batch_output", "24h", "simple", "medium", "complex"}
+    | {"execution", "purchase", "grant", "refund", "voucher", "customer_image", "customer_notebook", "docker", "python"}
+    | {
+        "vm",
+        "vm_running",
+        "on-demand",
+        "spot",
+        "debit",
+        "streaming",
+        "block_volume",
+        "serverless_inference_prompt_tokens",
+        "serverless_inference_completion_tokens",
+    }
+    | {
+        "serverless_inference_cached_prompt_tokens",
+        "serverless",
+        "missing",
+        "string_type",
+        "int_parsing",
+        "value_error",
+    }
+    | {
+        "body",
+        "query",
+        "path",
+        "header",
+        "greater_than_equal",
+        "less_than_equal",
+        "enum",
+        "literal_error",
+        "extra_forbidden",
+    }
+)
+
+#: Answers of the product's catalogue, the same for every account, and where their names are.
+_CATALOGUE = frozenset({"/machine-types", "/vms/availability", "/pricing", "/inference/models"})
+_CATALOGUE_FIELDS = frozenset(
+    {"hardware_profile", "hardware_profiles", "available_hardware_profiles", "gpu_type", "profile", "execution_type"}
+    | {"serving_name", "hf_model_id", "model", "id", "deployment_id", "fastest", "cheapest", "best"}
+)
+
+#: A machine type: ``gpu.a100``, ``spot.h100.2x``, ``cpu``.
+_MACHINE = re.compile(
+    r"(?:(?:spot|on-demand)\.)?(?:gpu\.)?(?:cpu|(?:rtx|gb|mi|[abhltv])\d{1,4}[a-z]{0,2})(?:\.\d{1,2}x)?"
+)
+_MODEL = re.compile(r"(?:serverless:)?[\w.-]{1,40}/[\w.-]{1,60}", re.ASCII)
+
+#: Measures end in such a name, or are declared as numbers; the numbers of any other field are replaced.
+_NO_MEASURE = re.compile(r"(?:_id|^id|phone|tax|vat|postal|zip|iban|card|account|number)(?:$|_)")
 
 #: Fields whose texts are sentences of the server: what is private in them is replaced.
 _SENTENCES = frozenset({"detail", "message", "msg", "error", "polling_message", "status_details"})
@@ -42,11 +102,12 @@ _SENTENCES = frozenset({"detail", "message", "msg", "error", "polling_message", 
 #: Fields that are dropped with all that they hold: they belong to the caller, whatever their form.
 _PRIVATE = frozenset({"metadata", "labels", "stdout", "stderr", "combined_output", "code", "import_files", "content"})
 
-_STATES = FINAL_STATES | ACTIVE_STATES
+_STATES = FINAL_STATES | ACTIVE_STATES | UP_STATES | COMING_STATES | ENDED_STATES
 
-#: A name of a field, and a word of the API: what else may be a name that somebody gave.
+#: A name of a field, a version, and a name that is a time.
 _FIELD_NAME = re.compile(r"[a-z][a-z_]{0,40}")
-_WORDS = re.compile(r"[a-z]+(?:[._-][a-z0-9]{1,20}){0,4}|\d+(?:\.\d+){1,2}", re.ASCII)
+_VERSION = re.compile(r"\d+(?:\.\d+){1,2}", re.ASCII)
+_MOMENTS = re.compile(r"(?:_at|_time|^time|timestamp|_start|_end|^start|^end|updated|created|modified)$")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)?")
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d+)?")
 
@@ -56,15 +117,42 @@ _IN_SENTENCES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("url", re.compile(r"\b(?:https?|wss?|s3|ssh)://[^\s\"'<>]+")),
     ("address", re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b|\b(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{0,4}\b")),
     ("id", re.compile(r"\b[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\b|\b(?=\w*\d)\w{16,}\b")),
+    ("number", re.compile(r"\+?\d[\d ()/-]{6,30}\d")),
     ("name", re.compile(r"'[^'\n]{1,200}'|\"[^\"\n]{1,200}\"")),
 )
+
+
+#: Words and numbers of a sentence, and pseudonyms that it has already.
+_WORD = re.compile(r"[A-Za-z][A-Za-z_'-]*")
+_TOKEN = re.compile(r"<[a-z ]+\d*>|[^\W\d_][\w'-]*|\d[\w.,:]*")
+_FIGURE = re.compile(r"(?:0|[1-9]\d{0,4})(?:\.\d{1,6})?[.,:]?")
+
+#: Words of refusals that the declarations don't have.
+_COMMON = """
+a an and any are as at be been but by can cannot could did do does for from had has have if in into is isn't it its
+may more most must no not of on only or other our out please should such than that the their then there these they
+this to too under until up was were when where which while who will with within without would you your
+access account active after again allowed already always amount available bad balance before below between body busy
+cannot change check code configured connection contact content credit credits day days deleted denied depth disabled
+does doesn't down email empty enough error exceed exceeded exceeds exist exists expected expired extra fail failed
+failure fewer field fields file files forbidden format found gateway greater gone hour hours id implemented input
+insufficient integer internal invalid items json key later least length less limit list long machine match maximum
+member members message method minimum minute minutes missing model must name needs number object offline organization
+own parameter payment permission permitted positive proxy quota rate reached read reason refused rejected request
+required requires response retry run running runs second seconds server service short should size small sorry status
+stopped string support temporarily time timeout token try type unable unauthorized unavailable unexpected unknown
+address context data detail host msg port row rows ssh title
+unprocessable unsupported url use used user users valid validation value version wait was wrong yes
+GPU GPUs CPU VM VMs HTTP HTTPS API ID URL JSON UUID OK TLS
+"""
 
 
 class Pseudonyms:
     """Gives each private text a pseudonym, the same everywhere."""
 
-    def __init__(self, public: set[str]) -> None:
-        self.public = public | _STATES
+    def __init__(self, public: set[str], own: Iterable[str] = ()) -> None:
+        self.public = public  # machine types and models of the product
+        self.words = _vocabulary() | {word for text in own for word in _TOKEN.findall(text)}
         self.kinds: set[str] = set()  # of secrets in sentences, which are not replaced part by part
         self._known: dict[str, str] = {}
         self._count: dict[str, int] = {}
@@ -78,7 +166,13 @@ class Pseudonyms:
 
     def private(self) -> Iterator[str]:
         """Yield what was replaced, as far as it is long enough to be found again."""
-        return (text for text in self._known if len(text) > 3)
+        return (text for text in self._known if len(text) > 3 and not self.is_word(text))
+
+    def is_word(self, text: str) -> bool:
+        """Whether a text is a word of the API, wherever else it is a name."""
+        return (
+            text in self.public or text in self.words or text.lower() in _ENUMERATED | _STATES or text in _all_kinds()
+        )
 
     def sentence(self, text: str) -> str:
         """Return a sentence, or its first part, with pseudonyms in place of what is private in it."""
@@ -88,7 +182,24 @@ class Pseudonyms:
             text = text.replace(known, self._known[known])
         for kind, pattern in _IN_SENTENCES:
             text = pattern.sub(lambda match, kind=kind: _kept(match[0], kind, self.of), text)  # type: ignore[misc]
-        return text
+        return self._known_words(text)
+
+    def _known_words(self, text: str) -> str:
+        """Return a sentence with pseudonyms in place of words and numbers that aren't words of the API."""
+        pieces, end = list[str](), 0
+        for match in _TOKEN.finditer(text):
+            pieces.append(text[end : match.start()])
+            is_first = not text[: match.start()].strip() or text[: match.start()].rstrip()[-1:] in ".:!?"
+            pieces.append(match[0] if self._is_known(match[0], is_first=is_first) else self.of("word", match[0]))
+            end = match.end()
+        return "".join([*pieces, text[end:]])
+
+    def _is_known(self, token: str, *, is_first: bool) -> bool:
+        if token.startswith("<") or token in self.public or token in self.words:
+            return True
+        if token[0].isdigit():
+            return _FIGURE.fullmatch(token) is not None
+        return is_first and token.lower() in self.words
 
 
 def _kept(text: str, kind: str, of: Callable[[str, str], str]) -> str:
@@ -111,10 +222,15 @@ def write(path: Path, report: Report) -> None:
 
 def text_of(report: Report) -> str:
     """Return what was seen, without what is private. Raises UsageError where some of it is left."""
-    names = Pseudonyms({word for each in report.exchanges for word in _public_in(each.body)})
+    names = Pseudonyms(
+        {word for each in report.exchanges for word in _catalogue_in(each.body, _declared(each))},
+        (words for each in report.findings for words in (each.expected, each.operation, each.name)),
+    )
     host = urlsplit(report.client.base_url).hostname or ""
     names.of("host", host)
-    steps = [(each, _cleaned(each.body, "", names)) for each in report.exchanges]  # names are known before sentences
+    steps = [
+        (each, _cleaned(each.body, "", names, _kinds_of(each))) for each in report.exchanges
+    ]  # names are known before sentences
     seen = [
         {
             "request": f"{each.method} {_path(each, names)}",
@@ -150,20 +266,16 @@ def _stands_in(private: str, text: str) -> bool:
     return re.search(rf"(?<![\w.-]){written}(?![\w-]|\.\w)", text) is not None
 
 
-_SERVED = [
-    (re.compile(PLACEHOLDER.sub("[^?]+", re.sub(r"([.])", r"\\\1", each.path))), each.path) for each in ENDPOINTS
-]
+_PREFIXES = ("/api/v2/external", "/openai/v1", "/api/v1", "/iris")
+_SERVED = [(re.compile(PLACEHOLDER.sub("[^?]+", re.sub(r"([.])", r"\\\1", each.path))), each) for each in ENDPOINTS]
 
 
 def _path(exchange: Exchange, names: Pseudonyms) -> str:
     """Return a path as it is declared; a path that is not declared loses its words."""
     path = exchange.path.partition("?")[0]
-    for prefix in ("/api/v2/external", "/openai/v1", "/api/v1", "/iris"):
-        rest = path.removeprefix(prefix)
-        found = [declared for pattern, declared in _SERVED if rest != path and pattern.fullmatch(rest)]
-        if found:
-            return prefix + min(found, key=lambda declared: declared.count("{"))
-    return names.sentence(path)
+    endpoint = _declared(exchange)
+    prefix = next((prefix for prefix in _PREFIXES if path.startswith(prefix)), "")
+    return prefix + endpoint.path if endpoint else names.sentence(path)
 
 
 class _Sentence(str):
@@ -172,46 +284,157 @@ class _Sentence(str):
     __slots__ = ()
 
 
-def _cleaned(value: Any, field: str, names: Pseudonyms) -> Any:
+def _cleaned(value: Any, field: str, names: Pseudonyms, kinds: Mapping[str, frozenset[str]]) -> Any:
     """Return JSON with pseudonyms in place of what is private; sentences wait."""
     if field in _PRIVATE and value is not None:
         return f"<{type(value).__name__}>"
     if isinstance(value, dict):
-        return {_key(name, names): _cleaned(inner, str(name), names) for name, inner in value.items()}
+        return {_key(name, names): _cleaned(inner, str(name), names, kinds) for name, inner in value.items()}
     if isinstance(value, list):
-        rows = [_cleaned(inner, field, names) for inner in value[:_ROWS]]
+        rows = [_cleaned(inner, field, names, kinds) for inner in value[:_ROWS]]
         return [*rows, f"<{len(value) - _ROWS} more>"] if len(value) > _ROWS else rows
+    kind = kinds.get(field, frozenset())
     if isinstance(value, str):
-        return _text(value, field, names)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and field.endswith(("_id", "id")):
-        return names.of("id", str(value))
+        return _text(value, field, names, kind)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _number(value, field, names, kind)
     return value
 
 
+def _number(value: float, field: str, names: Pseudonyms, kind: frozenset[str]) -> Any:
+    """Return a measure as it is, the id that a number is as a pseudonym, and of any other number its length."""
+    if _NO_MEASURE.search(field):
+        return names.of("id", str(value))
+    if kind & {"number", "time"} or _MOMENTS.search(field):
+        return value
+    return 1.5 if isinstance(value, float) else 10 ** (len(str(abs(value))) - 1)
+
+
 def _key(name: str, names: Pseudonyms) -> str:
-    return name if _FIELD_NAME.fullmatch(name) or name in names.public else names.of("name", name)
+    """Return the name of a field: as it is, if it is declared or made of words of the API."""
+    parts = name.split("_")
+    is_field = _FIELD_NAME.fullmatch(name) and all(part in names.words for part in parts)
+    return name if is_field or names.is_word(name) else names.of("name", name)
 
 
-def _text(value: str, field: str, names: Pseudonyms) -> Any:
+def _text(value: str, field: str, names: Pseudonyms, kind: frozenset[str]) -> Any:
     if not value or field in _SENTENCES:
         return _Sentence(value)
-    is_figure = _TIME.fullmatch(value) or _NUMBER.fullmatch(value)
-    if value in names.public or (is_figure and not field.endswith("id") and "name" not in field):
-        return value
-    return names.of(_kind(value, field), value)
+    is_public = _is_word(value, field, names) or _is_measure(value, field, kind)
+    return value if is_public else names.of(_kind(value, field), value)
 
 
-def _public_in(value: Any, field: str = "") -> Iterator[str]:
-    """Yield the words of the API in an answer, wherever else they stand."""
+def _is_word(value: str, field: str, names: Pseudonyms) -> bool:
+    """Whether a text is a word of an enumeration or of the product's catalogue."""
+    if field in _CATALOGUE_FIELDS and (value in names.public or _MACHINE.fullmatch(value)):
+        return True
+    if field == "loc":  # a field of a request
+        return names.is_word(value)
+    return field in _WORD_FIELDS and (value.lower() in _ENUMERATED | _STATES or value in _all_kinds())
+
+
+def _is_measure(value: str, field: str, kind: frozenset[str]) -> bool:
+    """Whether a text is a time, a declared number, or a version."""
+    if _TIME.fullmatch(value):
+        return "time" in kind or _MOMENTS.search(field) is not None
+    if _NUMBER.fullmatch(value) and "number" in kind:
+        return not _NO_MEASURE.search(field)
+    return field == "version" and _VERSION.fullmatch(value) is not None
+
+
+def _declared(exchange: Exchange) -> Endpoint | None:
+    """Return the operation of a request; None for a path that isn't declared."""
+    path = exchange.path.partition("?")[0]
+    for prefix in _PREFIXES:
+        rest = path.removeprefix(prefix)
+        fitting = [each for pattern, each in _SERVED if rest != path and pattern.fullmatch(rest)]
+        if fitting:
+            return min(
+                fitting, key=lambda each: (each.method != exchange.method, each.path.count("{"), -len(each.path))
+            )
+    return None
+
+
+def _catalogue_in(value: Any, endpoint: Endpoint | None, field: str = "") -> Iterator[str]:
+    """Yield the machine types and models of the product that an answer of its catalogue lists."""
+    if endpoint is None or endpoint.method != "GET" or endpoint.path not in _CATALOGUE:
+        return
     if isinstance(value, dict):
         for name, inner in value.items():
-            if name not in _PRIVATE:
-                yield from _public_in(inner, str(name))
+            yield from _catalogue_in(inner, endpoint, str(name))
     elif isinstance(value, list):
         for inner in value:
-            yield from _public_in(inner, field)
-    elif isinstance(value, str) and field in _PUBLIC and len(value) < 41 and _WORDS.fullmatch(value):
-        yield value
+            yield from _catalogue_in(inner, endpoint, field)
+    elif (
+        isinstance(value, str) and field in _CATALOGUE_FIELDS and (_MACHINE.fullmatch(value) or _MODEL.fullmatch(value))
+    ):
+        yield from {value, value.removeprefix("serverless:")}
+
+
+def _kinds_of(exchange: Exchange) -> Mapping[str, frozenset[str]]:
+    """Return the kinds of the fields of an answer: of its operation first, then of fields that others declare."""
+    endpoint = _declared(exchange)
+    return {**_all_kinds(), **(_kinds(endpoint) if endpoint else {})}
+
+
+@cache
+def _all_kinds() -> dict[str, frozenset[str]]:
+    """Return the kinds of each field that any answer declares: the kinds that all declarations have."""
+    kinds: dict[str, frozenset[str]] = {}
+    for endpoint in ENDPOINTS:
+        for name, kind in _kinds(endpoint).items():
+            kinds[name] = kinds.get(name, kind) & kind
+    return kinds
+
+
+@cache
+def _kinds(endpoint: Endpoint) -> dict[str, frozenset[str]]:
+    """Return the kinds of the fields of an operation's answer: ``number``, ``time`` or ``text``."""
+    kinds: dict[str, frozenset[str]] = {}
+    for model in _models_in(endpoint.returns, set()):
+        for name, field in model.model_fields.items():
+            kinds[name] = kinds.get(name, frozenset()) | frozenset(_leaves(field.annotation))
+    return kinds
+
+
+def _models_in(kind: Any, seen: set[Any]) -> Iterator[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in seen:
+        seen.add(kind)
+        yield kind
+        for field in kind.model_fields.values():
+            yield from _models_in(field.annotation, seen)
+    for part in get_args(kind):
+        yield from _models_in(part, seen)
+
+
+def _leaves(kind: Any) -> Iterator[str]:
+    if kind in {int, float, Decimal}:
+        yield "number"
+    elif kind is datetime:
+        yield "time"
+    elif kind is str:
+        yield "text"
+    for part in get_args(kind):
+        yield from _leaves(part)
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    """Return the words of the API: of its declarations, fields and enumerations, and of common English refusals."""
+    texts = [_COMMON, *_ENUMERATED, *_STATES, *_WORD_FIELDS, *_CATALOGUE_FIELDS, *_SENTENCES, *_PRIVATE]
+    for endpoint in ENDPOINTS:
+        texts += [
+            endpoint.__doc__ or "",
+            endpoint.server + endpoint.path,
+            endpoint.name,
+            *endpoint.signature.parameters,
+        ]
+        bodies = (row.annotation for row in endpoint.signature.parameters.values())
+        texts += [name for body in bodies for model in _models_in(body, set()) for name in model.model_fields]
+    texts += [name.replace("_", " ") for name in _all_kinds()]
+    texts += list(_all_kinds())
+    words = {word for text in texts for pattern in (_WORD, _TOKEN) for word in pattern.findall(text)}
+    return frozenset(word for word in words if word.islower() or word.isupper())
 
 
 def _kind(value: str, field: str) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import string
 import subprocess
 import sys
 import threading
+import time
 from decimal import Decimal
 
 import pytest
 from cloud_process import run_forked
+from hypothesis import given
+from hypothesis import strategies as st
 from patience import PATIENCE
 from stand_in import KEY, STREAM, StandIn, said
 from text.test_secrets import EXAMPLES, SIGNED
@@ -281,6 +286,10 @@ def test_an_interrupt_aborts_the_run_that_was_started(strange, home):
 # A recording
 
 
+#: Words that no English text has.
+NAMES = st.text("qxzjkvw", min_size=5, max_size=12).map(lambda word: f"zq{word}")
+
+
 def report_with(*bodies):
     report = Report(check_of(LevelRequest(public=True), "https://cloud.example").report.client)
     report.exchanges += [Exchange("GET", f"{EXTERNAL}/user/status", 200, body) for body in bodies]
@@ -310,7 +319,7 @@ def test_a_recording_holds_no_address_name_or_id_of_the_traffic(home):
         "ip_address": "203.0.113.10",
         "streaming_url": "https://stream.example/s/abc",
         "ssh": "198.51.100.20:22",
-        "anything": "Rue de la Paix 7",
+        "address": "Rue de la Paix 7",
     }
     run = "3f0c2a9e5b1d4c7e9a526d1f8e0b7a44"
     told = {"detail": f"kowalska-lab: user Mira Kowalska (mira@example.com) at 203.0.113.10 lacks run {run}"}
@@ -321,6 +330,56 @@ def test_a_recording_holds_no_address_name_or_id_of_the_traffic(home):
     kept = json.loads(text)["seen"]
     assert set(kept[0]["answer"]) == set(private)
     assert kept[0]["answer"]["email"] in kept[1]["answer"]["detail"]  # the same wherever it stands
+
+
+def test_a_recording_holds_no_name_of_an_organization_a_project_or_a_person(home):
+    model = {"id": "kowalska/llama-tuned", "object": "model", "owned_by": "kowalska"}
+    charge = {"category": "apollo", "source": "moonshot", "description": "apollo for kowalska", "type": "apollo"}
+    billing = {
+        "billing_company_name": "Kowalska GmbH",
+        "billing_tax_id": "812345678",
+        "tax": 812345678,
+        "unit": "apollo",
+    }
+    odd = {"phone": "0151234567", "version": "kowalska", "status": "apollo", "kowalska": 3, "created_at": "apollo"}
+    told = {
+        "detail": "Kowalska may not use moonshot. apollo: kowalska reached 3 runs, call +49 151 2345678 or 0151234567"
+    }
+    text = recording.text_of(report_with(model, charge, billing, odd, told))
+    for name in ("owalska", "apollo", "moonshot", "llama", "GmbH", "812345678", "0151234567", "2345678"):
+        assert name not in text, name
+    answers = [each["answer"] for each in json.loads(text)["seen"]]
+    assert answers[0]["object"] == "model"
+    assert isinstance(answers[2]["tax"], int) or answers[2]["tax"].startswith("<")
+    words = answers[4]["detail"]
+    assert "may not use" in words
+    assert "reached 3 runs" in words
+
+
+@given(st.dictionaries(st.text(string.ascii_lowercase, min_size=1, max_size=8), NAMES, max_size=6), NAMES)
+def test_no_made_up_word_comes_through_a_recording(fields, name):
+    content = {**fields, "rows": [{"owned_by": name, "name": name, "category": [name], name: {"source": name}}]}
+    text = recording.text_of(report_with(content, {"message": f"the user {name} of {name} is unknown"}))
+    assert name not in text
+
+
+@pytest.mark.parametrize("path", ["/machine-types", "/pricing", "/vms/availability"])
+def test_the_catalogue_of_the_product_stays_in_a_recording(path, home, cloud):
+    report = report_with()
+    content = cloud.http.get(path.lstrip("/")).json()
+    report.exchanges.append(Exchange("GET", f"{EXTERNAL}{path}", 200, content))
+    text = recording.text_of(report)
+    assert "a100" in text
+    for value in re.findall(r'"(?:unit_)?price(?:_per_hour)?": (\S+?),?$', json.dumps(content, indent=1), re.MULTILINE)[
+        :5
+    ]:
+        assert value in text
+
+
+def test_a_long_sentence_takes_no_time(home):
+    began = time.monotonic()
+    recording.text_of(report_with({"detail": "x" * 60_000}, {"detail": "a.b+" * 15_000}, {"detail": "12 " * 20_000}))
+    assert time.monotonic() - began < PATIENCE / 3
 
 
 def test_a_recording_keeps_the_words_and_figures_of_the_api(home):
