@@ -128,23 +128,26 @@ _TOKEN = re.compile(r"<[a-z ]+\d*>|[^\W\d_][\w'-]*|\d[\w.,:]*")
 _FIGURE = re.compile(r"(?:0|[1-9]\d{0,4})(?:\.\d{1,6})?[.,:]?")
 
 #: Words of refusals that the declarations don't have.
-_COMMON = """
-a an and any are as at be been but by can cannot could did do does for from had has have if in into is isn't it its
-may more most must no not of on only or other our out please should such than that the their then there these they
-this to too under until up was were when where which while who will with within without would you your
-access account active after again allowed already always amount available bad balance before below between body busy
-cannot change check code configured connection contact content credit credits day days deleted denied depth disabled
-does doesn't down email empty enough error exceed exceeded exceeds exist exists expected expired extra fail failed
-failure fewer field fields file files forbidden format found gateway greater gone hour hours id implemented input
-insufficient integer internal invalid items json key later least length less limit list long machine match maximum
-member members message method minimum minute minutes missing model must name needs number object offline organization
-own parameter payment permission permitted positive proxy quota rate reached read reason refused rejected request
-required requires response retry run running runs second seconds server service short should size small sorry status
-stopped string support temporarily time timeout token try type unable unauthorized unavailable unexpected unknown
-address context data detail host msg port row rows ssh title
-unprocessable unsupported url use used user users valid validation value version wait was wrong yes
-GPU GPUs CPU VM VMs HTTP HTTPS API ID URL JSON UUID OK TLS
-"""
+_COMMON = (
+    "a an and any are as at be been but by can cannot could did",
+    "do does for from had has have if in into is isn't it its may",
+    "more most must no not of on only or other our out please should such",
+    "than that the their then there these they this to too under until up was",
+    "were when where which while who will with within without would you your access account",
+    "active after again allowed already always amount available bad balance before below between body busy",
+    "cannot change check code configured connection contact content credit credits day days deleted denied depth",
+    "disabled does doesn't down email empty enough error exceed exceeded exceeds exist exists expected expired",
+    "extra fail failed failure fewer field fields file files forbidden format found gateway greater hour",
+    "hours id implemented input insufficient integer internal invalid items json key later least length less",
+    "limit list long machine match maximum member members message method minimum minute minutes missing model",
+    "must name needs number object offline organization own parameter payment permission permitted positive proxy",
+    "quota rate reached read reason refused rejected request required requires response retry run running runs",
+    "second seconds server service short should size small sorry status stopped string support temporarily time",
+    "timeout token try type unable unauthorized unavailable unexpected unknown address context data detail host",
+    "msg port row rows ssh title unprocessable unsupported url use used user users valid validation",
+    "value version wait was wrong yes GPU GPUs CPU VM VMs HTTP HTTPS API ID",
+    "URL JSON UUID OK TLS",
+)
 
 
 class Pseudonyms:
@@ -421,7 +424,7 @@ def _leaves(kind: Any) -> Iterator[str]:
 @cache
 def _vocabulary() -> frozenset[str]:
     """Return the words of the API: of its declarations, fields and enumerations, and of common English refusals."""
-    texts = [_COMMON, *_ENUMERATED, *_STATES, *_WORD_FIELDS, *_CATALOGUE_FIELDS, *_SENTENCES, *_PRIVATE]
+    texts = [*_COMMON, *_ENUMERATED, *_STATES, *_WORD_FIELDS, *_CATALOGUE_FIELDS, *_SENTENCES, *_PRIVATE]
     for endpoint in ENDPOINTS:
         texts += [
             endpoint.__doc__ or "",
