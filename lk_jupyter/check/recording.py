@@ -192,7 +192,8 @@ class Pseudonyms:
         pieces, end = list[str](), 0
         for match in _TOKEN.finditer(text):
             pieces.append(text[end : match.start()])
-            is_first = not text[: match.start()].strip() or text[: match.start()].rstrip()[-1:] in ".:!?"
+            before = text[max(0, match.start() - 4) : match.start()].rstrip()
+            is_first = not before or before[-1] in ".:!?"
             pieces.append(match[0] if self._is_known(match[0], is_first=is_first) else self.of("word", match[0]))
             end = match.end()
         return "".join([*pieces, text[end:]])
