@@ -1,4 +1,6 @@
 /** The commands by their names; a plugin each adds those of its place. */
+import { ReadonlyJSONObject, UUID } from '@lumino/coreutils';
+
 export const COMMANDS = {
   openPanel: 'lk:open-panel',
   openBucket: 'lk:open-bucket',
@@ -20,3 +22,16 @@ export const COMMANDS = {
   switchOrganization: 'lk:switch-organization',
   refresh: 'lk:refresh'
 } as const;
+
+/** Marks calls by our own buttons. A notebook can link to commands with arguments of its choice, but can't know this. */
+const CALLER = UUID.uuid4();
+
+/** Return the arguments of a call by a button, a menu or the palette, whose user has read what it does. */
+export function ours(args: object = {}): ReadonlyJSONObject {
+  return { ...args, caller: CALLER };
+}
+
+/** Whether one of our own buttons calls a command. If not, the command asks before it starts, spends or writes. */
+export function isOurs({ caller }: { caller?: unknown }): boolean {
+  return caller === CALLER;
+}

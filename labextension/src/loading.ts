@@ -1,7 +1,9 @@
-/** The extension in the kernel of a notebook: loaded there, and written down for the next time. */
+/** What a click runs in the kernel of a notebook: our extension, and cells. */
 import { Notification } from '@jupyterlab/apputils';
-import { NotebookPanel } from '@jupyterlab/notebook';
+import type { Cell } from '@jupyterlab/cells';
+import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 
+import type { CellToRun } from './spending';
 import { trans } from './trans';
 
 const LOAD = '%load_ext lk_jupyter';
@@ -12,7 +14,7 @@ export async function loadExtension({ content, sessionContext }: NotebookPanel):
   const notebook = content.model!.sharedModel;
   if (!notebook.cells.some(cell => cell.cell_type === 'code' && LOADS.test(cell.source))) {
     const first = notebook.cells.findIndex(cell => cell.cell_type === 'code');
-    notebook.insertCell(Math.max(first, 0), { cell_type: 'code', source: LOAD });
+    notebook.insertCell(Math.max(first, 0), { cell_type: 'code', source: LOAD, metadata: { trusted: true } });
   }
   await sessionContext.ready;
   const loading = sessionContext.session?.kernel?.requestExecute({ code: LOAD, silent: true, store_history: false });
@@ -24,4 +26,15 @@ export async function loadExtension({ content, sessionContext }: NotebookPanel):
     return false;
   }
   return true;
+}
+
+/** Return what a question before a cell runs shows; its source can be about to change. */
+export function cellToRun({ model }: Cell, source = model.sharedModel.source): CellToRun {
+  return { source, trusted: model.type !== 'code' || model.trusted };
+}
+
+/** Run these cells and no others: others may be selected. */
+export async function runCells({ content, sessionContext }: NotebookPanel, cells: Cell[]): Promise<void> {
+  await sessionContext.ready;
+  await NotebookActions.runCells(content, cells, sessionContext);
 }

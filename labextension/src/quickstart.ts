@@ -1,20 +1,38 @@
 /** A first notebook: the quickstart of this folder, or a new one with a first run. */
 import { JupyterFrontEnd } from '@jupyterlab/application';
+import { Dialog, showDialog } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
 
 import { trans } from './trans';
 
 const NAME = 'quickstart.ipynb';
 
-/** Open the quickstart in a folder; write it first where there is none. */
-export async function openQuickstart({ commands, serviceManager }: JupyterFrontEnd, folder: string): Promise<void> {
+/** Open the quickstart in a folder; write it first where there is none, after a question unless the user `asks`. */
+export async function openQuickstart(
+  { commands, serviceManager }: JupyterFrontEnd,
+  folder: string,
+  isAsked: boolean
+): Promise<void> {
   const { contents } = serviceManager;
   const path = PathExt.join(folder, NAME);
   const there = await contents.get(path, { content: false }).catch(() => null);
   if (!there) {
+    if (!isAsked && !(await mayWrite(path))) {
+      return;
+    }
     await contents.save(path, { type: 'notebook', format: 'json', content: firstNotebook() });
   }
   await commands.execute('docmanager:open', { path });
+}
+
+async function mayWrite(path: string): Promise<boolean> {
+  const { button } = await showDialog({
+    title: trans.__('Create %1?', path),
+    body: trans.__('A link on this page requests this.'),
+    buttons: [Dialog.cancelButton(), Dialog.okButton({ label: trans.__('Create') })],
+    defaultButton: 0
+  });
+  return button.accept;
 }
 
 function firstNotebook() {

@@ -4,6 +4,7 @@ import type { RunRow } from './components/RunList';
 import { Heard, Records } from './cloud';
 import { ACTIVE_STATES, FINAL_STATES, OWN_NAME, STATE_LABELS } from './states';
 import { moment, unturned } from './format';
+import { trans } from './trans';
 import { ExecutionRecord, ExecutionSummary, JournalRun, MachineType, StatusContent, Workload } from './types';
 
 /** The type of an output that is a run. */
@@ -11,6 +12,11 @@ export const RUN_MIME = 'application/vnd.lk.run+json';
 
 /** Whether this can be the id of a run, whoever names it: it becomes a line of a cell, and IPython evaluates braces. */
 export const isId = (id: unknown): id is string => typeof id === 'string' && /^[\w-]{1,100}$/.test(id);
+
+/** Return what a message says of something that isn't the id of a run. */
+export function notAnId(wanted: unknown): string {
+  return trans.__("%1 isn't the id of a run. The panel lists your runs.", JSON.stringify(wanted));
+}
 
 /** Whether this can be the name of a machine, which becomes a line of a cell too. */
 export const isMachine = (name: unknown): name is string => typeof name === 'string' && /^[\w.:+-]{1,100}$/.test(name);

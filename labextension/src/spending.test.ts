@@ -1,9 +1,39 @@
 import { expect, test, vi } from 'vitest';
 
-import { spendingWords } from './spending';
+import { isOurs, ours } from './commands';
+import { drawnSource } from './sourceDialog';
+import { mayRun, spendingWords } from './spending';
+
+/** What is asked: a title, the text of the body, and the button that Enter presses. */
+interface Asked {
+  title: string;
+  text: string;
+  button: string;
+}
+const lab = vi.hoisted(() => ({ asked: [] as Asked[], accepts: false }));
 
 // Lab's own parts need more of a browser than these tests have.
-vi.mock('@jupyterlab/apputils', () => ({}));
+vi.mock('@lumino/widgets', () => ({
+  Widget: class {
+    node: HTMLElement;
+    constructor(options: { node: HTMLElement }) {
+      this.node = options.node;
+    }
+  }
+}));
+vi.mock('@jupyterlab/apputils', () => ({
+  Dialog: { cancelButton: () => 'Cancel', okButton: () => 'OK', warnButton: () => 'OK' },
+  showDialog: ({ title, body, buttons, defaultButton = buttons.length - 1 }: any) => {
+    lab.asked.push({ title, text: body.node?.textContent ?? body, button: buttons[defaultButton] });
+    return Promise.resolve({ button: { accept: lab.accepts } });
+  }
+}));
+vi.mock('@jupyterlab/services', () => ({
+  ServerConnection: {
+    makeSettings: () => ({ baseUrl: 'http://lab/' }),
+    makeRequest: () => Promise.resolve(new Response('{"default": "gpu.h100", "default_timeout": 60}'))
+  }
+}));
 
 const types = [
   { hardware_profile: 'gpu.a100', price_per_hour: 1.59 },
@@ -65,4 +95,66 @@ test('several cells cost their sum', () => {
   expect(spendingWords(cells, { types, machine: null, seconds: null }, null).join(' ')).toBe(
     'It runs on A100 at 1.59/h, H100 at 2.79/h. It costs at most 4.38 credits.'
   );
+});
+
+const cloud = { data: { machines: { machine_types: types } }, refresh: () => Promise.resolve() } as any;
+
+/** What is asked before cells run, if anything, and whether they may. */
+async function askedBefore(cells: [source: string, trusted: boolean][], isByUs = true, machine: string | null = null) {
+  lab.asked = [];
+  const clicked = cells.map(([source, trusted]) => ({ source, trusted }));
+  const answer = await mayRun(cloud, clicked, { verb: 'Run', machine, isOurs: isByUs });
+  return { answer, asked: lab.asked[0] ?? null };
+}
+
+test('a cell of a received notebook runs only after a question that shows its complete source', async () => {
+  for (const source of [
+    'import os',
+    'get_ipython().run_cell_magic("lk_run", "", "1")',
+    '\n\n%lk_vm create --gpu A100'
+  ]) {
+    const { answer, asked } = await askedBefore([[source, false]]);
+    expect(answer).toBe(false);
+    expect(asked).toMatchObject({ title: 'Run this cell?', button: 'Cancel' });
+    expect(asked!.text).toContain('may start paid machines');
+    expect(asked!.text).toContain(source);
+  }
+  const { asked } = await askedBefore([
+    ['1', true],
+    ['2 # of a stranger', false]
+  ]);
+  expect(asked!.text).toContain('2 # of a stranger');
+});
+
+test('a received cell that runs on the cloud has its price in the question, of the machine that it runs on', async () => {
+  const named = await askedBefore([['%%lk_run --gpu A100 --timeout 600\nx', false]]);
+  expect(named.asked!.text).toContain('It runs on A100 at 1.59/h. It costs at most 0.2650 credits.');
+  const unnamed = await askedBefore([['%%lk_run\nx', false]], true, 'cpu'); // an output may name a cheap one
+  expect(unnamed.asked!.text).toContain('It runs on H100 at 2.79/h.');
+});
+
+test('a trusted cell is asked about only if it spends, and not with its source', async () => {
+  expect(await askedBefore([['import os', true]])).toEqual({ answer: true, asked: null });
+  const { asked } = await askedBefore([['%%lk_run --gpu A100\nsecond line', true]]);
+  expect(asked).toMatchObject({ title: 'Run on the cloud?', button: 'OK' });
+  expect(asked!.text).not.toContain('second line');
+});
+
+test('a link of a page to a command asks with the source, in a trusted notebook too', async () => {
+  const { answer, asked } = await askedBefore([['import os', true]], false);
+  expect([answer, asked!.button]).toEqual([false, 'Cancel']);
+  expect(asked!.text).toContain('A link on this page requests this.');
+  expect(isOurs(ours({ id: 'x' }))).toBe(true);
+  for (const args of [{}, { caller: undefined }, { caller: '' }, { caller: true }, { caller: ['x'] }]) {
+    expect(isOurs(args)).toBe(false);
+  }
+});
+
+test('source in a question hides nothing of itself: what is not drawn appears as its number', () => {
+  const hidden = '\u202e\u2066\u200b\u00a0\u00ad\ufeff\x07\x1b\x7f\u2028\u3164\u2800\ufe0f\u{e0041}\r\ud800';
+  const box = drawnSource(`a\tb c\n${hidden}é日🙂<b>x</b>`);
+  const numbers = [...hidden].map(sign => `U+${sign.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`);
+  expect([...box.querySelectorAll('mark')].map(mark => mark.textContent)).toEqual(numbers);
+  expect(box.textContent).toBe(`a\tb c\n${numbers.join('')}é日🙂<b>x</b>`);
+  expect(box.querySelector('b')).toBeNull();
 });

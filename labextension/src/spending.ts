@@ -5,19 +5,68 @@ import { balanceOf } from './balance';
 import { Cloud } from './cloud';
 import { isCalculated, isRemote, machineOf, optionOf } from './magicLine';
 import { request } from './request';
+import { askWithSource } from './sourceDialog';
 import { trans } from './trans';
 import { MachinesContent, MachineType } from './types';
 import { credits, machineName } from './format';
 
+/** A cell that a click runs. */
+export interface CellToRun {
+  source: string;
+  /** Whether the user has run it, or trusts its notebook. */
+  trusted: boolean;
+}
+
+/** What a click does, as the question before it shows it. */
+export interface Click {
+  verb: string;
+  /** The machine of its last run, by the journal of this machine: an output may name a cheap one. */
+  machine?: string | null;
+  /** Whether the user has clicked on something of ours, not on what a notebook or a page links to. */
+  isOurs: boolean;
+  /** Whether the user has just run the cell, or has chosen its machine with the price: a trusted cell needs no question. */
+  isChosen?: boolean;
+}
+
 /**
- * Ask whether cells may run on the cloud; yes for those that run here. `machine` is that of its last run, as the server
- * or this machine's journal says: an output of a notebook that somebody sent may name a cheap one.
+ * Ask whether cells may run. A trusted cell needs a question only if it runs on the cloud. Before any other cell, the
+ * question shows its source too: an output that looks like ours can be in a notebook of a stranger, with hidden code.
  */
-export async function maySpend(cloud: Cloud, cells: string[], machine: string | null, verb: string): Promise<boolean> {
+export async function mayRun(cloud: Cloud, cells: CellToRun[], { verb, machine = null, isOurs, isChosen }: Click) {
+  const sources = cells.map(({ source }) => source);
+  const isTrusted = cells.every(({ trusted }) => trusted);
+  if (isTrusted && isOurs) {
+    return isChosen || maySpend(cloud, sources, machine, verb);
+  }
+  const remote = sources.filter(isRemote);
+  const words = [
+    isTrusted
+      ? trans.__('A link on this page requests this.')
+      : trans.__("This notebook isn't trusted. Read the source before you run it."),
+    ...(remote.length < sources.length
+      ? [trans.__("It runs with your rights in the notebook's kernel, and may start paid machines.")]
+      : []),
+    ...(remote.length ? await wordsFor(cloud, remote, null) : [])
+  ];
+  return askWithSource(trans._n('Run this cell?', 'Run these %1 cells?', cells.length), words, sources, verb);
+}
+
+/** Ask whether cells may run on the cloud; yes for those that run here. */
+async function maySpend(cloud: Cloud, cells: string[], machine: string | null, verb: string): Promise<boolean> {
   const sources = cells.filter(isRemote);
   if (!sources.length) {
     return true;
   }
+  const { button } = await showDialog({
+    title: trans.__('%1 on the cloud?', verb),
+    body: (await wordsFor(cloud, sources, machine)).join(' '),
+    buttons: [Dialog.cancelButton(), Dialog.okButton({ label: verb })]
+  });
+  return button.accept;
+}
+
+/** What cells cost that run on the cloud, by the prices, the default machine and the balance that the cloud has now. */
+async function wordsFor(cloud: Cloud, sources: string[], machine: string | null): Promise<string[]> {
   const unheard = (['status', 'machines', 'balance'] as const).filter(topic => !cloud.data[topic]);
   const [table] = await Promise.all([
     request<MachinesContent>('machines').catch(() => null), // without, the question names what else is known
@@ -28,13 +77,7 @@ export async function maySpend(cloud: Cloud, cells: string[], machine: string | 
     machine: machine ?? table?.default ?? null,
     seconds: table?.default_timeout ?? null
   };
-  const words = spendingWords(sources, known, balanceOf(cloud.data.balance));
-  const { button } = await showDialog({
-    title: trans.__('%1 on the cloud?', verb),
-    body: words.join(' '),
-    buttons: [Dialog.cancelButton(), Dialog.okButton({ label: verb })]
-  });
-  return button.accept;
+  return spendingWords(sources, known, balanceOf(cloud.data.balance));
 }
 
 /** What holds for a cell whose line names no machine or time limit, and the machines with their prices. */

@@ -1,6 +1,6 @@
 import React, { useEffect, useState } from 'react';
 
-import { COMMANDS } from '../commands';
+import { COMMANDS, ours } from '../commands';
 import { request } from '../request';
 import { trans } from '../trans';
 import { MyOrg, StatusContent } from '../types';
@@ -60,7 +60,7 @@ export function AccountSection({ tools }: { tools: Tools }) {
         </label>
       )}
       <div className="lk-row">
-        <button type="button" onClick={() => void commands.execute(COMMANDS.signOut)}>
+        <button type="button" onClick={() => void commands.execute(COMMANDS.signOut, ours())}>
           {trans.__('Sign out')}
         </button>
       </div>

@@ -5,7 +5,7 @@ import type { Message } from '@lumino/messaging';
 import React from 'react';
 
 import type { Cloud } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, ours } from '../commands';
 import { ActiveNow } from '../components/ActiveNow';
 import { clock } from '../header';
 import { billOfRow, runsOf } from '../runs';
@@ -49,7 +49,7 @@ export class ActivePopup extends ReactWidget {
       .map(run => {
         const { seconds } = billOfRow(run, thisSecond());
         const time = seconds === null ? '' : clock(seconds);
-        const onStop = () => void commands.execute(COMMANDS.abortRun, { id: run.id, name: run.name });
+        const onStop = () => void commands.execute(COMMANDS.abortRun, ours({ id: run.id }));
         return { id: run.id, name: run.name, machine: run.machine, perHour: run.pricePerHour, time, onStop };
       });
     const rented = (data.burnRate?.things ?? [])

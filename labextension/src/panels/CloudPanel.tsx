@@ -14,7 +14,7 @@ import { AccordionPanel, Title, Widget } from '@lumino/widgets';
 import React, { ReactElement } from 'react';
 
 import { Cloud, Topic } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, ours } from '../commands';
 import { NoticeText } from '../components/Notice';
 import type { Act } from '../components/Rows';
 import { RunRow } from '../components/RunList';
@@ -226,7 +226,7 @@ class TitleRenderer extends AccordionPanel.Renderer {
 function menuOf(commands: CommandRegistry): Tools['onMenu'] {
   return (run: RunRow, x: number, y: number) => {
     const menu = new MenuSvg({ commands });
-    const args = { ...run } as object as { id: string };
+    const args = ours(run);
     const inCell = run.notebook && run.cellId ? [COMMANDS.rerunCell, COMMANDS.goToCell] : [];
     for (const command of [COMMANDS.openRun, ...(run.goingOn ? [COMMANDS.abortRun] : []), ...inCell]) {
       menu.addItem({ command, args });

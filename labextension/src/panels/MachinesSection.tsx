@@ -1,6 +1,6 @@
 import React, { useEffect, useState } from 'react';
 
-import { COMMANDS } from '../commands';
+import { COMMANDS, ours } from '../commands';
 import { MachinePicker, Wish } from '../components/MachinePicker';
 import { request } from '../request';
 import { trans } from '../trans';
@@ -86,7 +86,7 @@ export function MachinesSection({ tools: { cloud, commands, say, shown } }: { to
           type="button"
           className="lk-main"
           disabled={!value}
-          onClick={() => void commands.execute(COMMANDS.runOn, { machine: value })}
+          onClick={() => void commands.execute(COMMANDS.runOn, ours({ machine: value }))}
         >
           {trans.__('Run the selected cell on %1', value || '…')}
           {Number(price) > 0 && ` · ${trans.__('%1/h', price!)}`}

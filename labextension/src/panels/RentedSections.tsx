@@ -2,7 +2,7 @@
 import React, { useState } from 'react';
 
 import { Topic } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, ours } from '../commands';
 import type { IconName } from '../components/Icon';
 import { Asked, Question } from '../components/Question';
 import { Row, Rows } from '../components/Rows';
@@ -115,7 +115,7 @@ function Rented({ label, none, topic, tools: { cloud, commands, say, onActs }, r
                   {
                     ...use,
                     icon: 'code' as const,
-                    onAct: () => void commands.execute(COMMANDS.insert, { code: use.code })
+                    onAct: () => void commands.execute(COMMANDS.insert, ours({ code: use.code }))
                   }
                 ]
               : []),

@@ -5,7 +5,7 @@ import { CommandRegistry } from '@lumino/commands';
 import React, { useEffect, useRef, useState } from 'react';
 
 import { Cloud } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, ours } from '../commands';
 import { Log } from '../components/Log';
 import { Span } from '../components/metrics';
 import { MetricsPlot } from '../components/MetricsPlot';
@@ -75,7 +75,7 @@ function Run({ id, cloud, commands, rendermime, isSeen, onName }: RunProps) {
   const [failure, setFailure] = useState('');
   const doing = (command: string) => async () => {
     setFailure('');
-    await commands.execute(command, { ...row, id }).catch((error: Error) => setFailure(error.message));
+    await commands.execute(command, ours({ ...row, id })).catch((error: Error) => setFailure(error.message));
   };
   const [abort, rerun, goToCell] = [COMMANDS.abortRun, COMMANDS.rerunCell, COMMANDS.goToCell].map(doing);
   const hasCell = !!row?.notebook && !!row.cellId;

@@ -8,7 +8,7 @@ import { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import React, { useEffect, useReducer, useRef } from 'react';
 
 import { Cloud } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, ours } from '../commands';
 import { HiddenLines, localChip, RunHeader, SeveralHead, useSight } from '../components/RunHeader';
 import { formsOf, headerOf, hiddenLines, SavedRun, savedRun, savedRuns, textIn } from '../header';
 import { hasEnded, RUN_MIME } from '../runs';
@@ -112,7 +112,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
   }, []);
 
   const { commands } = app;
-  const args = { ...at, id, machine: run?.machine || null };
+  const args = ours({ ...at, id });
   const menuAt = (button: HTMLElement) => {
     const menu = new MenuSvg({ commands });
     menu.addItem({ command: COMMANDS.copyRunId, args: { id } });
@@ -121,7 +121,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
       menu.addItem({ command: COMMANDS.attach, args });
     }
     if (!header.ended) {
-      menu.addItem({ command: COMMANDS.abortRun, args: { id, name: run?.name ?? '' } });
+      menu.addItem({ command: COMMANDS.abortRun, args: ours({ id }) });
     }
     if (at) {
       menu.addItem({ command: COMMANDS.rerunCell, args });
@@ -134,7 +134,7 @@ function LiveHeader({ saved, since, tools, place }: LiveHeaderProps) {
       <RunHeader
         header={header}
         chip={chip}
-        onStop={() => void commands.execute(COMMANDS.abortRun, { id, name: run?.name ?? '' })}
+        onStop={() => void commands.execute(COMMANDS.abortRun, ours({ id }))}
         onRerun={at ? () => void commands.execute(COMMANDS.rerunCell, args) : undefined}
         onOpen={() => void commands.execute(COMMANDS.openRun, { id })}
         onMenu={menuAt}

@@ -3,7 +3,7 @@ import type { LabIcon } from '@jupyterlab/ui-components';
 import React, { ComponentType, useEffect, useMemo, useState } from 'react';
 
 import { Cloud, Topic } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, ours } from '../commands';
 import { RunList } from '../components/RunList';
 import { eachSecond, thisSecond } from '../serverClock';
 import { billOfRow, runsOf } from '../runs';
@@ -88,7 +88,7 @@ function Runs({ tools: { cloud, commands, say, shown, onMenu } }: { tools: Tools
     return <p role="status">{trans.__('Asking the cloud …')}</p>;
   }
   const doing = (command: string) => (run: object) =>
-    void commands.execute(command, { ...run }).catch((failure: Error) => say({ kind: 'error', text: failure.message }));
+    void commands.execute(command, ours(run)).catch((failure: Error) => say({ kind: 'error', text: failure.message }));
   return (
     <RunList
       runs={runs}

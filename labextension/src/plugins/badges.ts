@@ -9,7 +9,7 @@ import { IDisposable } from '@lumino/disposable';
 
 import { costWords, totalOf } from '../bill';
 import { Cloud, Topic } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, ours } from '../commands';
 import type { RunRow } from '../components/RunList';
 import { drawn } from '../icon';
 import { isRemote } from '../magicLine';
@@ -223,15 +223,14 @@ class Badge {
     if (ids.length === 1) {
       const [id] = ids;
       menu.addItem({ command: COMMANDS.openRun, args: { id } });
-      menu.addItem({ command: COMMANDS.attach, args: { id, ...place } });
+      menu.addItem({ command: COMMANDS.attach, args: ours({ id, ...place }) });
       if (this.live.length) {
-        menu.addItem({ command: COMMANDS.abortRun, args: { id, name: this.live[0].name } });
+        menu.addItem({ command: COMMANDS.abortRun, args: ours({ id }) });
       }
     } else {
       menu.addItem({ command: COMMANDS.openPanel });
     }
-    const run = this.live[0] ?? runsOf(this.cloud.data).find(({ id }) => id === ids[0]);
-    menu.addItem({ command: COMMANDS.rerunCell, args: { ...place, machine: run?.machine || null } });
+    menu.addItem({ command: COMMANDS.rerunCell, args: ours(place) });
     const { left, bottom } = this.button.getBoundingClientRect();
     menu.open(left, bottom);
   }

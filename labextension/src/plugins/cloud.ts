@@ -4,8 +4,9 @@ import { Clipboard, Dialog, ICommandPalette, InputDialog, Notification, showDial
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Cloud } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, isOurs, ours } from '../commands';
 import { request } from '../request';
+import { isId, notAnId } from '../runs';
 import { ICloud } from '../tokens';
 import { speak, trans } from '../trans';
 import { AbortResponse, MyOrg, StatusContent } from '../types';
@@ -28,11 +29,12 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
     };
     const add = (command: string, label: string, execute: (args: Record<string, unknown>) => Promise<unknown>) => {
       app.commands.addCommand(command, { label, execute, describedBy: { args: { type: 'object' } } });
-      palette?.addItem({ command, category: trans.__('GPU cloud') });
+      palette?.addItem({ command, category: trans.__('GPU cloud'), args: ours() });
     };
 
-    add(COMMANDS.signOut, trans.__('Sign out of the GPU cloud'), () => become('signout'));
-    add(COMMANDS.useLocalCloud, trans.__('Use the free local cloud'), () => become('local'));
+    const [signOut, useLocal] = [trans.__('Sign out of the GPU cloud'), trans.__('Use the free local cloud')];
+    add(COMMANDS.signOut, signOut, async args => (await isWanted(args, signOut)) && become('signout'));
+    add(COMMANDS.useLocalCloud, useLocal, async args => (await isWanted(args, useLocal)) && become('local'));
     add(COMMANDS.refresh, trans.__('Ask the GPU cloud for news'), () =>
       heard.refresh('status', 'running', 'journal', 'history', 'balance')
     );
@@ -45,24 +47,33 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
       await (value && become('organization', { slug: value }));
     });
     app.commands.addCommand(COMMANDS.copyRunId, {
-      label: ({ id }) => trans.__('Copy the id %1', (id as string).slice(0, 8)),
+      label: ({ id }) => (isId(id) ? trans.__('Copy the id %1', id.slice(0, 8)) : trans.__('Copy the id of a run')),
       describedBy: { args: { type: 'object', properties: { id: { type: 'string' } } } },
-      execute: ({ id }) => Clipboard.copyToSystem(id as string)
+      execute: ({ id }) => {
+        if (!isId(id)) {
+          throw new Error(notAnId(id)); // a line of a shell in the clipboard is run when it is pasted
+        }
+        Clipboard.copyToSystem(id);
+      }
     });
     app.commands.addCommand(COMMANDS.abortRun, {
       label: trans.__('Abort run'),
       describedBy: { args: { type: 'object', properties: { id: { type: 'string' } } } },
-      execute: async ({ id, name }) => {
+      execute: async ({ id, ...args }) => {
+        if (!isId(id)) {
+          throw new Error(notAnId(id));
+        }
         const { button } = await showDialog({
-          title: trans.__('Abort %1?', (name as string) || (id as string).slice(0, 8)),
+          title: trans.__('Abort %1?', heard.runs.find(id)?.name || id.slice(0, 8)),
           body: trans.__('The run is aborted. Its time so far is billed.'),
           buttons: [
             Dialog.cancelButton({ label: trans.__('Let it run') }),
             Dialog.warnButton({ label: trans.__('Abort') })
-          ]
+          ],
+          defaultButton: isOurs(args) ? 1 : 0
         });
         if (button.accept) {
-          await request<AbortResponse>(`api/workloads/abort/${encodeURIComponent(id as string)}`, { method: 'POST' });
+          await request<AbortResponse>(`api/workloads/abort/${encodeURIComponent(id)}`, { method: 'POST' });
           await heard.refresh('running', 'history');
         }
       }
@@ -70,3 +81,17 @@ export const cloud: JupyterFrontEndPlugin<Cloud> = {
     return heard;
   }
 };
+
+/** Ask before a command changes the account, unless the user has chosen it. */
+async function isWanted(args: { caller?: unknown }, label: string): Promise<boolean> {
+  if (isOurs(args)) {
+    return true;
+  }
+  const { button } = await showDialog({
+    title: `${label}?`,
+    body: trans.__('A link on this page requests this.'),
+    buttons: [Dialog.cancelButton(), Dialog.okButton()],
+    defaultButton: 0
+  });
+  return button.accept;
+}

@@ -9,7 +9,7 @@ import { Panel, Widget } from '@lumino/widgets';
 
 import { BucketDrive } from '../bucketDrive';
 import { Cloud } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, ours } from '../commands';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
@@ -204,7 +204,7 @@ export const drive: JupyterFrontEndPlugin<void> = {
     }
     const bucket = new BucketDrive(undefined, warnOfCut);
     app.serviceManager.contents.addDrive(bucket);
-    const insert = (code: string) => app.commands.execute(COMMANDS.insert, { code });
+    const insert = (code: string) => app.commands.execute(COMMANDS.insert, ours({ code }));
     const keyOf = (path: string) => app.serviceManager.contents.localPath(path);
     const create = () => {
       const options = { driveName: bucket.name, restore: false, refreshInterval: NEVER };

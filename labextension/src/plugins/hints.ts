@@ -1,10 +1,13 @@
 /** Buttons below a cell for what its output advises: an option for its line, or to load the extension. */
 import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { CodeCell } from '@jupyterlab/cells';
-import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 
-import { loadExtension } from '../loading';
+import { Cloud } from '../cloud';
+import { cellToRun, loadExtension, runCells } from '../loading';
 import { hintsIn, isRemote, withOption } from '../magicLine';
+import { mayRun } from '../spending';
+import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
 /** What IPython writes where the extension is not loaded. */
@@ -14,14 +17,14 @@ export const hints: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:hints',
   description: 'Offers what the output of a cell advises: an option for its line, or to load the extension.',
   autoStart: true,
-  requires: [INotebookTracker],
-  activate: (_: JupyterFrontEnd, notebooks: INotebookTracker) => {
+  requires: [ICloud, INotebookTracker],
+  activate: (_: JupyterFrontEnd, cloud: Cloud, notebooks: INotebookTracker) => {
     const marked = new WeakSet<CodeCell>();
     const mark = (panel: NotebookPanel) => {
       for (const cell of panel.content.widgets) {
         if (cell instanceof CodeCell && !marked.has(cell)) {
           marked.add(cell);
-          offerIn(panel, cell);
+          offerIn(cloud, panel, cell);
         }
       }
     };
@@ -34,7 +37,7 @@ export const hints: JupyterFrontEndPlugin<void> = {
   }
 };
 
-function offerIn(panel: NotebookPanel, cell: CodeCell): void {
+function offerIn(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): void {
   const row = document.createElement('div');
   row.className = 'lk-hints';
   const { sharedModel, outputs } = cell.model;
@@ -51,7 +54,7 @@ function offerIn(panel: NotebookPanel, cell: CodeCell): void {
           })
         ),
       ...(all.some(isNotLoaded)
-        ? [button(trans.__('Load lk_jupyter and run the cell'), () => void loadAndRun(panel, cell))]
+        ? [button(trans.__('Load lk_jupyter and run the cell'), () => void loadAndRun(cloud, panel, cell))]
         : [])
     );
     row.hidden = !row.childElementCount;
@@ -75,10 +78,11 @@ function isNotLoaded({ text, evalue }: Output): boolean {
   return NOT_LOADED.test([...(Array.isArray(text) ? text : [text]), evalue].join(''));
 }
 
-async function loadAndRun(panel: NotebookPanel, cell: CodeCell): Promise<void> {
-  if (await loadExtension(panel)) {
+async function loadAndRun(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): Promise<void> {
+  const click = { verb: trans.__('Run'), isOurs: true, isChosen: true };
+  if ((await mayRun(cloud, [cellToRun(cell)], click)) && (await loadExtension(panel))) {
     panel.content.activeCellIndex = panel.content.widgets.indexOf(cell);
-    void NotebookActions.run(panel.content, panel.sessionContext);
+    await runCells(panel, [cell]);
   }
 }
 

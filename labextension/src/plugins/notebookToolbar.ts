@@ -6,13 +6,14 @@ import { caretDownEmptyIcon, MenuSvg } from '@jupyterlab/ui-components';
 import { Menu } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
-import { COMMANDS } from '../commands';
-import { loadExtension } from '../loading';
+import { COMMANDS, isOurs, ours } from '../commands';
+import { cellToRun, loadExtension, runCells } from '../loading';
 import { factsOf } from '../machineFacts';
 import { here, isRemote, onMachine, otherMagic } from '../magicLine';
 import { request } from '../request';
 import { isMachine } from '../runs';
-import { maySpend } from '../spending';
+import { mayRun } from '../spending';
+import { askWithSource } from '../sourceDialog';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { MachinesContent } from '../types';
@@ -44,22 +45,20 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
       menu.open(left, bottom);
     };
     commands.addCommand(COMMANDS.runOn, {
-      label: ({ machine, facts }) =>
-        machine
-          ? [machineName(machine as string), facts as string].filter(Boolean).join(' · ')
+      label: ({ machine, facts, ...args }) =>
+        isMachine(machine)
+          ? [machineName(machine), isOurs(args) && (facts as string)].filter(Boolean).join(' · ')
           : trans.__('Run the selected cells on the machine of the notebook'),
       caption: trans.__('Run the selected cells on the cloud'),
       isEnabled,
       isToggled: ({ machine }) => !!machine && chosen(notebooks.currentWidget) === machine,
       describedBy: { args: { type: 'object', properties: { machine: { type: 'string' } } } },
-      execute: async ({ machine }) => {
+      execute: async ({ machine, ...args }) => {
         const panel = notebooks.currentWidget;
         const wanted = (machine as string) || chosen(panel);
         if (panel && wanted) {
-          const cells = codeOf(panel).map(cell => onMachine(cell.model.sharedModel.source, wanted));
-          if (machine || (await maySpend(cloud, cells, null, trans.__('Run')))) {
-            await runOn(panel, wanted); // who chose the machine has seen its price
-          }
+          const isChosen = !!machine && isOurs(args); // who chose the machine has seen its price
+          await runOn(cloud, panel, wanted, { isChosen, isOurs: isChosen || !machine });
           void cloud.refresh('running', 'journal');
         } else if (panel) {
           await choose(panel);
@@ -72,24 +71,32 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
       label: trans.__('Run the selected cells in this kernel again'),
       isEnabled,
       describedBy: { args: { type: 'object' } },
-      execute: () => {
-        const { content, sessionContext } = notebooks.currentWidget!;
-        for (const { model } of content.selectedCells) {
-          if (isRemote(model.sharedModel.source)) {
-            model.sharedModel.setSource(here(model.sharedModel.source));
-          }
+      execute: async args => {
+        const panel = notebooks.currentWidget!;
+        const cells = panel.content.selectedCells;
+        const sources = cells.map(({ model }) => here(model.sharedModel.source));
+        const clicked = cells.map((cell, at) => cellToRun(cell, sources[at]));
+        if (await mayRun(cloud, clicked, { verb: trans.__('Run'), isOurs: isOurs(args) })) {
+          cells.forEach(
+            ({ model }, at) => isRemote(model.sharedModel.source) && model.sharedModel.setSource(sources[at])
+          );
+          void runCells(panel, cells);
         }
-        void NotebookActions.run(content, sessionContext);
       }
     });
     commands.addCommand(COMMANDS.insert, {
       label: trans.__('Insert code into a new cell'),
       isEnabled,
       describedBy: { args: { type: 'object', properties: { code: { type: 'string' } } } },
-      execute: ({ code }) => {
+      execute: async ({ code, ...args }) => {
         const panel = notebooks.currentWidget;
         if (!panel) {
           Notification.warning(trans.__('Open a notebook first.'));
+          return;
+        }
+        const words = [trans.__('A link on this page requests this.')];
+        const [title, verb] = [trans.__('Insert this code into a new cell?'), trans.__('Insert')];
+        if (!isOurs(args) && !(await askWithSource(title, words, [code as string], verb))) {
           return;
         }
         NotebookActions.insertBelow(panel.content);
@@ -98,7 +105,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
       }
     });
     palette?.addItem({ command: COMMANDS.runOn, category });
-    palette?.addItem({ command: COMMANDS.runHere, category });
+    palette?.addItem({ command: COMMANDS.runHere, category, args: ours() });
     toolbars?.addFactory<NotebookPanel>('Notebook', 'lk-run-on', panel => {
       const button = new ToolbarButton({
         className: 'lk-run-on',
@@ -116,13 +123,13 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
 async function menuOf(cloud: Cloud, { commands }: JupyterFrontEnd): Promise<Menu> {
   const menu = new MenuSvg({ commands });
   for (const [machine, facts] of await machinesOf(cloud)) {
-    menu.addItem({ command: COMMANDS.runOn, args: { machine, facts } });
+    menu.addItem({ command: COMMANDS.runOn, args: ours({ machine, facts }) });
   }
   if (!menu.items.length) {
     menu.addItem({ command: COMMANDS.openPanel });
   }
   menu.addItem({ type: 'separator' });
-  menu.addItem({ command: COMMANDS.runHere });
+  menu.addItem({ command: COMMANDS.runHere, args: ours() });
   return menu;
 }
 
@@ -150,8 +157,13 @@ function chosen(panel: NotebookPanel | null): string | undefined {
 
 const codeOf = ({ content }: NotebookPanel) => content.selectedCells.filter(cell => cell.model.type === 'code');
 
-async function runOn(panel: NotebookPanel, machine: string): Promise<void> {
-  const { content, model, sessionContext } = panel;
+/** Run the selected cells on a machine, after the questions that this click needs. */
+async function runOn(
+  cloud: Cloud,
+  panel: NotebookPanel,
+  machine: string,
+  { isChosen, isOurs }: { isChosen: boolean; isOurs: boolean }
+): Promise<void> {
   if (!isMachine(machine)) {
     Notification.warning(trans.__("%1 isn't the name of a machine.", JSON.stringify(machine)));
     return;
@@ -166,11 +178,14 @@ async function runOn(panel: NotebookPanel, machine: string): Promise<void> {
     );
     return;
   }
-  for (const { model: cell } of cells) {
-    cell.sharedModel.setSource(onMachine(cell.sharedModel.source, machine));
+  const clicked = cells.map(cell => cellToRun(cell, onMachine(cell.model.sharedModel.source, machine)));
+  if (!(await mayRun(cloud, clicked, { verb: trans.__('Run'), isOurs, isChosen }))) {
+    return;
   }
+  cells.forEach(({ model }, at) => model.sharedModel.setSource(clicked[at].source));
+  const { model } = panel;
   model?.setMetadata(KEY, { ...(model.getMetadata(KEY) as object | undefined), machine });
   if (await loadExtension(panel)) {
-    void NotebookActions.run(content, sessionContext);
+    void runCells(panel, cells);
   }
 }

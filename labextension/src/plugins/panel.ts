@@ -7,7 +7,7 @@ import { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
 import { Cloud } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, isOurs, ours } from '../commands';
 import { cloudIcon, cloudTile } from '../icon';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
@@ -58,15 +58,15 @@ export const panel: JupyterFrontEndPlugin<void> = {
       caption: trans.__('Open the quickstart of the GPU cloud'),
       icon: cloudTile,
       describedBy: { args: { type: 'object', properties: { cwd: { type: 'string' } } } },
-      execute: async ({ cwd }) => {
+      execute: async ({ cwd, ...args }) => {
         app.shell.activateById(ID);
         const { openQuickstart } = await import('../quickstart');
-        await openQuickstart(app, (cwd as string | undefined) ?? '');
+        await openQuickstart(app, (cwd as string | undefined) ?? '', isOurs(args));
       }
     });
-    palette?.addItem({ command: COMMANDS.openQuickstart, category: trans.__('GPU cloud') });
+    palette?.addItem({ command: COMMANDS.openQuickstart, category: trans.__('GPU cloud'), args: ours() });
     const category = trans.__('GPU cloud');
-    launcher?.add({ command: COMMANDS.openQuickstart, category, categoryRank: 10 }); // between notebooks and consoles
+    launcher?.add({ command: COMMANDS.openQuickstart, category, categoryRank: 10, args: ours() }); // between notebooks and consoles
   }
 };
 

@@ -6,10 +6,11 @@ import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/no
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 
 import { Cloud } from '../cloud';
-import { COMMANDS } from '../commands';
+import { COMMANDS, isOurs } from '../commands';
 import { cloudIcon } from '../icon';
-import { isId } from '../runs';
-import { maySpend } from '../spending';
+import { cellToRun, runCells } from '../loading';
+import { isId, notAnId, runsOf } from '../runs';
+import { mayRun } from '../spending';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
@@ -93,35 +94,38 @@ export const runs: JupyterFrontEndPlugin<void> = {
     commands.addCommand(COMMANDS.attach, {
       label: trans.__('Show its complete output in a new cell'),
       describedBy: { args: { type: 'object' } },
-      execute: async ({ id, notebook, cellId }) => {
+      execute: async ({ id, notebook, cellId, ...args }) => {
         if (!isId(id)) {
           throw new Error(notAnId(id));
         }
-        const { content, sessionContext } = await cellOf(notebook as string, cellId as string);
-        NotebookActions.insertBelow(content);
-        content.activeCell!.model.sharedModel.setSource(`%load_ext lk_jupyter\n%lk_attach ${id}`);
-        await sessionContext.ready;
-        void NotebookActions.run(content, sessionContext);
+        const panel = await cellOf(notebook as string, cellId as string);
+        const source = `%load_ext lk_jupyter\n%lk_attach ${id}`;
+        const click = { verb: trans.__('Show output'), isOurs: isOurs(args) };
+        if (await mayRun(cloud, [cellToRun(panel.content.activeCell!, source)], click)) {
+          NotebookActions.insertBelow(panel.content);
+          const cell = panel.content.activeCell!;
+          cell.model.sharedModel.setSource(source);
+          void runCells(panel, [cell]);
+        }
       }
     });
+    const lastMachineOf = (path: string, cellId: string) =>
+      runsOf(cloud.data).find(run => run.cellId === cellId && run.notebook && pathOf(run.notebook) === path)?.machine;
     commands.addCommand(COMMANDS.rerunCell, {
       label: trans.__('Run its cell again'),
       describedBy: { args: { type: 'object' } },
-      execute: async ({ notebook, cellId, machine }) => {
-        const { content, sessionContext } = await cellOf(notebook as string, cellId as string);
-        const { source } = content.activeCell!.model.sharedModel;
-        if (await maySpend(cloud, [source], (machine as string) || null, trans.__('Run again'))) {
-          await sessionContext.ready;
-          void NotebookActions.run(content, sessionContext).then(() => cloud.refresh('running', 'journal', 'history'));
+      execute: async ({ notebook, cellId, ...args }) => {
+        const panel = await cellOf(notebook as string, cellId as string);
+        const cell = panel.content.activeCell!;
+        const machine = lastMachineOf(panel.context.path, cell.model.id) || null;
+        const click = { verb: trans.__('Run again'), machine, isOurs: isOurs(args) };
+        if (await mayRun(cloud, [cellToRun(cell)], click)) {
+          void runCells(panel, [cell]).then(() => cloud.refresh('running', 'journal', 'history'));
         }
       }
     });
   }
 };
-
-function notAnId(wanted: unknown): string {
-  return trans.__("%1 isn't the id of a run. The panel lists your runs.", JSON.stringify(wanted));
-}
 
 /** Where a notebook is for Lab, which counts from the folder that it was started in. */
 export function pathOf(notebook: string): string {
