@@ -17,11 +17,15 @@ from multiprocessing import process
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import changes
 from patience import PATIENCE
 
 #: Where there is fork, clouds are forked from a process that has imported all of them: they start five times as fast.
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 PROCESSES = multiprocessing.get_context("forkserver" if FORKS else "spawn")
+
+#: Where a cloud records the requests that may change something, in its data folder.
+CHANGES = "changes.log"
 
 #: What multiprocessing takes a kernel for: a main process, as it is imported in that which forks.
 MAIN = process.current_process()
@@ -98,9 +102,12 @@ def serve(arguments: list[str], env: dict[str, str], stdout: Connection, *, has_
 
     Notebook runs are Jupyter servers without Lab where their page isn't looked at.
     """
-    from lk_jupyter.localcloud.__main__ import main  # noqa: PLC0415 (kernels need none)
+    from lk_jupyter.localcloud import server  # noqa: PLC0415 (kernels need none)
+    from lk_jupyter.localcloud.__main__ import main  # noqa: PLC0415
     from lk_jupyter.localcloud.runs import notebook_run  # noqa: PLC0415
 
+    create_app = server.create_app
+    server.create_app = lambda cloud, strange: changes.record_asgi(create_app(cloud, strange), cloud.data / CHANGES)
     if not has_lab:
         notebook_run._SERVER = "jupyter_server"
         notebook_run._QUICK = [alone(lk_jupyter=False)]

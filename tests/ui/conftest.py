@@ -157,6 +157,7 @@ def open_notebook(
         else:
             book.load(f"{running_lab.url}/lab/tree/{name}?token={running_lab.token}&reset")
             before = book.surroundings()
+        page.evaluate(notebook.TRUST)  # as a notebook that its user has written
         return book
 
     yield opened

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import httpx
-from cloud_process import FORKS
+from cloud_process import CHANGES, FORKS
 from patience import PATIENCE
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -45,6 +45,8 @@ class Lab:
     token: str
     root: Path
     program: tuple[str, ...] = ("jupyterlab", "--LabApp.expose_app_in_browser=True")
+    #: Where its server records the requests that may change something.
+    changes: Path = Path(CHANGES)
 
     @cached_property
     def http(self) -> httpx.Client:
@@ -68,7 +70,9 @@ def running(
 ) -> Iterator[Lab]:
     """Start JupyterLab on this folder, its kernels signed in to a cloud; end it."""
     _be_quiet(settings)
-    lab = Lab(f"http://127.0.0.1:{free_port()}{at}", secrets.token_hex(16), root, program or Lab.program)
+    lab = Lab(
+        f"http://127.0.0.1:{free_port()}{at}", secrets.token_hex(16), root, program or Lab.program, settings / CHANGES
+    )
     with serving(lab, settings, signed_in, *options):
         yield lab
 
@@ -126,9 +130,10 @@ def _be_quiet(settings: Path) -> None:
         "from jupyterlab_server import settings_utils\nsettings_utils.Validator.check_schema = lambda *_: None\n"
     )
     tests = str(Path(__file__).parents[1])
-    forking = f"import sys\nsys.path.append({tests!r})\nimport cloud_process\nsys.path.remove({tests!r})\n"
-    forking += "cloud_process.fork_kernels()\n"
-    (settings / "jupyter_server_config.py").write_text(unchecked + (forking if FORKS else ""))
+    ours = f"import sys\nsys.path.append({tests!r})\nimport changes, cloud_process\nsys.path.remove({tests!r})\n"
+    ours += f"import pathlib\nchanges.record_tornado(pathlib.Path({str(settings / CHANGES)!r}))\n"
+    ours += "cloud_process.fork_kernels()\n" if FORKS else ""
+    (settings / "jupyter_server_config.py").write_text(unchecked + ours)
     (settings / "profile_default").mkdir(exist_ok=True)
     history = "c.HistoryManager.hist_file = ':memory:'\n"  # of one kernel: another's cells may hold a key
     (settings / "profile_default" / "ipython_kernel_config.py").write_text(history)
