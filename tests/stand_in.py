@@ -148,6 +148,7 @@ class StandIn:
             "display_name": request.json["display_name"],
             "billed": None,
             "croesus_billed": None,
+            "user_id": USER,
         }
         return self.vms[vm_id]
 

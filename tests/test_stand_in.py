@@ -148,6 +148,14 @@ def test_a_vm_whose_request_is_not_answered_is_found_and_asked_for_once(cloud, c
     assert cloud.calls["POST /vms/create"] == 1
 
 
+@pytest.mark.parametrize("user_id", [None, "another-user"])
+def test_a_vm_of_the_same_name_that_may_be_a_members_is_reported_and_not_used(cloud, connected, user_id):
+    cloud.on("POST /vms/create", lambda request: [cloud._rented(request).update(user_id=user_id), (504, {})][1])
+    with pytest.raises(OutcomeUnknown, match=f"New since then: {ID.replace('-', '')}"):
+        rent(connected)
+    assert cloud.calls["POST /vms/create"] == 1
+
+
 def test_a_vm_that_no_list_names_is_unknown_and_not_asked_for_again(cloud, connected):
     cloud.on("POST /vms/create", LOST)
     with pytest.raises(OutcomeUnknown, match=r"may exist and be billed[\s\S]*%lk_vm list"):

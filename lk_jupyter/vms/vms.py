@@ -66,19 +66,23 @@ def _instead(client: Client, offer: VmOffer) -> str:
 
 
 def _looked_up(client: Client, request: CreateVMRequest, before: set[str], lost: LkError) -> VM:
-    """Return the machine that a request has made whose answer was lost."""
+    """Return the machine that a request has made whose answer was lost.
+
+    Members can rent a machine of the same name, so one whose user the cloud doesn't show is reported only.
+    """
     new: list[VM] = []
     for attempt in range(_LOOKS):
         time.sleep(_LOOK_PAUSE * attempt)
         with suppress(LkError):
             new = [vm for vm in client.vms.list() if vm.vm_id not in before]
-        for vm in new:
-            if request.display_name in {vm.display_name, vm.name}:
-                return vm
+            user_id = client.user.status().user_id if new else None
+            for vm in new:
+                if request.display_name in {vm.display_name, vm.name} and user_id and vm.user_id == user_id:
+                    return vm
     others = f" New since then: {', '.join(vm.vm_id for vm in new)}." if new else ""
     raise OutcomeUnknown(
         f"{str(lost).partition(chr(10))[0]}\nThe VM {request.display_name!r} may exist and be billed; the server "
-        f"lists no VM of that name yet.{others}\nThe request was not sent again. Check first: %lk_vm list"
+        f"lists no VM of that name and your user yet.{others}\nThe request was not sent again. Check first: %lk_vm list"
     )
 
 
