@@ -87,7 +87,7 @@ def run_of(session: Connection, entry: JournalEntry) -> Run | None:
     if runs.own and is_run_id(runs.own.execution_id):
         journal().update(entry.token, execution_id=runs.own.execution_id)
         return Run(session, runs.own.execution_id)
-    if runs.unclear:
+    if runs.advice:
         raise OutcomeUnknown(
             f"The answer to an earlier start was lost. Nothing was sent.{runs.advice}\n"
             "Start another run: add --attach never"

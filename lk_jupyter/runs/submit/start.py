@@ -195,22 +195,26 @@ class MarkedRuns:
     """The runs of the organization that carry the mark of one start.
 
     Every member can read the mark and start a copy. ``own`` is the run of this user, ``unclear`` are the ids of runs
-    whose records don't show who started them.
+    whose records don't show who started them, ``foreign`` the ids of runs of other users.
     """
 
     own: StreamingStartResponse | None = None
     unclear: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
 
     @property
     def advice(self) -> str:
-        """The lines of an error about unclear runs; empty without any."""
-        if not self.unclear:
-            return ""
-        first = self.unclear[0]
-        return (
-            f"\nMay be yours: {', '.join(self.unclear)}. The cloud doesn't show who started it, so it isn't followed."
-            f"\nShow its log: %lk_attach {first}. Abort it: %lk_abort {first}"
-        )
+        """The lines of an error about runs that aren't followed; empty without any."""
+        lines = []
+        if self.unclear:
+            first, ids = self.unclear[0], ", ".join(self.unclear)
+            lines = [
+                f"May be yours: {ids}. The cloud doesn't show who started it, so it isn't followed.",
+                f"Show its log: %lk_attach {first}. Abort it: %lk_abort {first}",
+            ]
+        if self.foreign:
+            lines.append(f"Started with the mark of this run by another user: {', '.join(self.foreign)}.")
+        return "".join(f"\n{line}" for line in lines)
 
 
 def find_marked(client: Client, token: str, request: Mapping[str, Any]) -> MarkedRuns:
@@ -221,7 +225,7 @@ def find_marked(client: Client, token: str, request: Mapping[str, Any]) -> Marke
         return runs
     ended = {run_id: at for run_id, at in _marked(client.billing.history(), token).items() if run_id not in active}
     more = _sorted_by_owner(client, ended, request)
-    return MarkedRuns(more.own, () if more.own else (*runs.unclear, *more.unclear))
+    return more if more.own else MarkedRuns(None, runs.unclear + more.unclear, runs.foreign + more.foreign)
 
 
 def _marked(runs: Iterable[Workload | ExecutionSummary], token: str) -> dict[str, datetime | None]:
@@ -238,24 +242,26 @@ def _sorted_by_owner(client: Client, marked: dict[str, datetime | None], request
     if not marked:
         return MarkedRuns()
     latest = datetime.max.replace(tzinfo=timezone.utc)
-    user_id, unclear = client.user.status().user_id, []
+    user_id, unclear, foreign = client.user.status().user_id, [], []
     for run_id in sorted(marked, key=lambda run_id: marked[run_id] or latest)[:_MOST_RECORDS]:
         record = None
         with suppress(LkError):  # some servers have no record yet
             record = client.execution.get(run_id)
         if record is None or not user_id or not record.user_id:
             unclear.append(run_id)
-        elif record.user_id == user_id and _is_copy_of(request, record):
+        elif record.user_id != user_id:
+            foreign.append(run_id)
+        elif _is_copy_of(request, record):
             return MarkedRuns(StreamingStartResponse(execution_id=run_id, status=record.status, streaming_url=""))
-        elif record.user_id == user_id:
+        else:
             unclear.append(run_id)
-    return MarkedRuns(unclear=tuple(unclear))
+    return MarkedRuns(None, tuple(unclear), tuple(foreign))
 
 
 def _is_copy_of(request: Mapping[str, Any], record: ExecutionRecord) -> bool:
     """Return whether a record repeats the code and metadata of a request, as far as it shows them."""
     metadata, sent = record.metadata or {}, request.get("metadata") or {}
-    if any(metadata.get(name, value) != value for name, value in sent.items() if REDACTED not in value):
+    if any(metadata.get(name, value) != value for name, value in sent.items() if REDACTED not in str(value)):
         return False
     code = str(request.get("code") or "")
     if record.python_code is None or REDACTED in code or "__future__" in code:  # a start adds a line to those imports

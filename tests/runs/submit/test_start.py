@@ -113,12 +113,13 @@ def test_a_lost_start_that_no_list_marks_names_the_runs_that_began_then(client, 
 
 
 def test_a_members_copy_of_a_run_whose_start_got_no_answer_is_not_followed(client, server, package):
-    server.handler = gateway = Gateway(refusal(504))
+    server.handler = gateway = Gateway(refusal(500))  # a copy shows that the start took effect
     gateway.record = {"user_id": MEMBER, "python_code": package.request.code}
     with pytest.raises(OutcomeUnknown) as error:
         start_once(client, package)
     assert "not sent again" in str(error.value)
-    assert RUN not in str(error.value)
+    assert f"by another user: {RUN}" in str(error.value)
+    assert "%lk_attach" not in str(error.value)
     assert len(gateway.starts) == 1
 
 
