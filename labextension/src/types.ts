@@ -1313,6 +1313,30 @@ export interface SignInBody {
   base_url?: string | null;
 }
 
+/** The answer of a user. */
+export interface StartAnswer {
+  id: string;
+  start: boolean;
+}
+
+/** A kernel that waits for permission to start its machine; prices in credits, as decimal text. */
+export interface StartQuestion {
+  id: string;
+  name: string;
+  machine: string;
+  /** Name of the file; empty for a kernel without one. */
+  notebook: string;
+  price_per_hour: string | null;
+  highest_cost: string | null;
+  /** Minutes without work after which the machine is released. */
+  idle_minutes: number;
+}
+
+/** All kernels that wait, as the web socket sends them. */
+export interface StartQuestions {
+  questions: StartQuestion[];
+}
+
 /** A run that was accepted. */
 export interface StartResponse {
   execution_id: string;

@@ -93,6 +93,29 @@ def amount_of_credits(text: str) -> Decimal:
     return amount
 
 
+def approvals_in(text: str) -> dict[str, tuple[Decimal, Decimal] | None]:
+    """Return machine → maximum cost and maximum price per hour, None where no price is published.
+
+    Raises ValueError with the form that it takes.
+    """
+    approvals: dict[str, tuple[Decimal, Decimal] | None] = {}
+    for entry in filter(None, text.replace(" ", "").split(",")):
+        machine, _, limits = entry.partition("=")
+        cost, _, price = limits.partition("@")
+        try:
+            approvals[_word(machine)] = (
+                None if limits == "unknown" else (amount_of_credits(cost), amount_of_credits(price))
+            )
+        except ValueError:
+            raise ValueError("MACHINE=CREDITS@PRICE, such as gpu.a100=5@1.59; several with commas") from None
+    return approvals
+
+
+def _approvals(text: str) -> str:
+    approvals_in(text)
+    return text
+
+
 def _switch(text: str) -> bool:
     try:
         return _SWITCH[text.lower()]
@@ -216,6 +239,13 @@ SETTINGS: tuple[Setting, ...] = (
         default=False,
         help="Refuse everything that spends, writes or deletes: on or off. Stopping a run stays possible.",
         parse=_switch,
+    ),
+    Setting(
+        "approved_kernels",
+        None,
+        "Kernels that start without a question where no page can show it: machine, maximum credits, maximum price "
+        "per hour, such as gpu.a100=5@1.59.",
+        _approvals,
     ),
     Setting("notebook_budget", None, "Maximum cost of all that one notebook starts, in credits.", amount_of_credits),
     Setting(

@@ -1,12 +1,13 @@
 """What Jupyter asks to start a kernel on a machine of the cloud: a kernel provisioner.
 
-The machine is started with the kernel, kept over its restarts, and stopped with it.
+The machine is started with the kernel when its user allows that, kept over its restarts, and stopped with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from decimal import Decimal
 from typing import Any
 
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
@@ -15,10 +16,12 @@ from traitlets import Float, Integer, Unicode
 
 from lk_jupyter._python import module_environment
 from lk_jupyter.errors import LkError
-from lk_jupyter.kernels.specs import bridge_command
+from lk_jupyter.kernels.specs import bridge_command, max_cost_of
+from lk_jupyter.machines.start_approval import StartPlan, require_approval
 from lk_jupyter.options.runs import ServerOptions, check
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
-from lk_jupyter.session import current
+from lk_jupyter.runs.notebooks.servers import prepare_server
+from lk_jupyter.session import Session, current
 
 #: Minutes without work after which a machine is given back.
 IDLE_MINUTES = 20.0
@@ -30,24 +33,26 @@ class CloudProvisioner(LocalProvisioner):
     machine = Unicode(help="Machine type, such as gpu.a100.").tag(config=True)
     image = Unicode(help="Image with a Jupyter server; empty for the usual one.").tag(config=True)
     timeout = Integer(0, help="Seconds until the machine is stopped; 0 for the most that may be.").tag(config=True)
-    max_cost = Unicode(help="Credits at which the machine is stopped; empty for the setting.").tag(config=True)
+    max_cost = Unicode(help="Credits at which the machine is stopped; empty for the default.").tag(config=True)
     idle = Float(IDLE_MINUTES, help="Minutes without work that end the lease.").tag(config=True)
 
     _kernel: HostedKernel | None = None
+    _max_cost: Decimal | None = None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Make ready a machine with a kernel, then the command of the process here."""
         unwanted = threading.Event()
+        notebook = (kwargs.get("env") or {}).get("JPY_SESSION_NAME", "")
         try:
-            self._kernel = await asyncio.to_thread(self._ready_kernel, unwanted)
+            self._kernel = await self._ready_kernel(notebook, unwanted)
             launch = await super().pre_launch(**kwargs)
         except asyncio.CancelledError:
             unwanted.set()
             raise
         except LkError as error:
-            raise HTTPError(503, str(error).replace("%", "%%")) from None  # Lab shows the words of such
+            raise HTTPError(503, str(error)) from None  # Lab shows the words of such
         limit = "its time limit was reached"
-        limit += f", which keeps it below --max-cost {self.max_cost}" if self.max_cost else ""
+        limit += f", which keeps it below --max-cost {self._max_cost}" if self._max_cost else ""
         ids = ["--run", self._kernel.run.execution_id, "--kernel", self._kernel.kernel_id]
         launch["env"] = module_environment(launch["env"])
         launch["cmd"] = [*bridge_command(launch["cmd"]), *ids, "--idle", str(self.idle), "--limit", limit]
@@ -72,18 +77,35 @@ class CloudProvisioner(LocalProvisioner):
         if kernel:
             await asyncio.to_thread(kernel.stop)
 
-    def _ready_kernel(self, unwanted: threading.Event) -> HostedKernel:
-        """Return a fresh kernel: on the machine that there is already, or on a new one."""
-        if self._kernel:
-            if self._kernel.is_there():
-                self._kernel.restart()
-                return self._kernel
-            self._kernel.stop()
-            self._kernel = None
-        return HostedKernel.start(current(), self._options(), unwanted)
+    async def _ready_kernel(self, notebook: str, unwanted: threading.Event) -> HostedKernel:
+        """Return a fresh kernel: on the machine that is active already, or on a new one, which needs permission."""
+        if kernel := self._kernel:
+            is_active = await asyncio.to_thread(kernel.is_there)
+            if is_active:
+                await asyncio.to_thread(kernel.restart)
+                return kernel
+        await self._stop()
+        session, options, plan = await asyncio.to_thread(self._plan, notebook)
+        await require_approval(plan)
+        self._max_cost = options.max_cost
+        return await asyncio.to_thread(HostedKernel.start, session, options, unwanted)
 
-    def _options(self) -> ServerOptions:
-        given = {"image": self.image, "timeout": self.timeout, "max_cost": self.max_cost}
-        options = {"machine": self.machine, "name": self.kernel_spec.display_name}
-        checked: ServerOptions = check(ServerOptions, options | {name: value for name, value in given.items() if value})
-        return checked
+    def _plan(self, notebook: str) -> tuple[Session, ServerOptions, StartPlan]:
+        """Return what would be started, and what the user is asked. It starts nothing, not even the local cloud."""
+        session = current(start=False)
+        machine = session.machines().resolve(self.machine)
+        limits = {"image": self.image, "timeout": self.timeout, "max_cost": max_cost_of(machine, self.max_cost)}
+        given = {name: value for name, value in limits.items() if value}
+        options = check(ServerOptions, {"machine": self.machine, "name": self.kernel_spec.display_name, **given})
+        package = prepare_server(session, options)
+        plan = StartPlan(
+            name=machine.card_name if machine.card else machine.hardware_profile,
+            machine=machine.hardware_profile,
+            price_per_hour=machine.price_per_hour,
+            max_cost=options.max_cost,
+            highest_cost=package.max_cost if package.cost_binds else package.worst_case,
+            cost_label=package.at_most,
+            idle_minutes=self.idle,
+            notebook=notebook,
+        )
+        return session, options, plan

@@ -7,14 +7,17 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lk_jupyter._extras import library
 from lk_jupyter._python import module_command
 from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.config.settings import amount_of_credits, setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.options.kernel import MAX_COST
 
 PROVISIONER = "lk-cloud"
 
@@ -44,6 +47,18 @@ def add(machine: MachineType, config: dict[str, Any], title: str | None = None) 
         shutil.copy(_LOGO, folder)
         _manager().install_kernel_spec(folder, name, user=True)
     return made
+
+
+def max_cost_of(machine: MachineType, text: str) -> Decimal | None:
+    """Return the maximum cost of a kernel in credits: its own, the setting's, or the default one.
+
+    None where the machine has no published price: its time limit remains. Raises UsageError.
+    """
+    try:
+        own: Decimal | None = amount_of_credits(text) if text else setting("max_cost")
+    except ValueError as form:
+        raise UsageError(f"max_cost of this kernel takes {form}, not '{text}'. Nothing was started.") from None
+    return own if own is not None or machine.price_per_hour is None else MAX_COST
 
 
 def installed() -> Iterator[InstalledKernel]:

@@ -12,7 +12,7 @@ from lk_jupyter.kernels import specs
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import Note, StatusLine
-from lk_jupyter.options.kernel import AddOptions, RemoveOptions
+from lk_jupyter.options.kernel import MAX_COST, AddOptions, RemoveOptions
 from lk_jupyter.options.runs import NoOptions, ServerOptions
 from lk_jupyter.runs.notebooks.servers import prepare_server
 from lk_jupyter.session import current
@@ -21,7 +21,8 @@ lk_kernel = Subcommands(
     "lk_kernel",
     "Kernels on cloud machines, in the launcher and the kernel picker.\n\nA machine starts and stops with its "
     "kernel: shut down the kernel, and its bill ends. A restart keeps the machine. It is released "
-    "automatically after idle time or at its maximum cost.",
+    f"automatically after idle time or at its maximum cost, {MAX_COST} credits by default. JupyterLab shows price and "
+    "maximum cost before each start, and starts the machine when you click Start.",
 )
 
 
@@ -33,7 +34,7 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
             kernel.title,
             kernel.config.get("machine", ""),
             f"{kernel.config.get('idle', 0):g} minutes idle",
-            f"{cost} credits" if (cost := kernel.config.get("max_cost")) else "",
+            f"{cost} credits" if (cost := kernel.config.get("max_cost")) else "default",
             kernel.config.get("image", ""),
         )
         for kernel in specs.installed()
@@ -54,6 +55,7 @@ def _add(options: AddOptions, _shell: InteractiveShell) -> None:
     session = current()
     machine = session.machines().resolve(options.machine)
     server = options.model_dump(include={"timeout", "image", "max_cost"})
+    options.max_cost = server["max_cost"] = specs.max_cost_of(machine, str(options.max_cost or ""))
     package = prepare_server(session, ServerOptions(machine=machine.hardware_profile, **server))
     made = specs.add(machine, _config(options), options.title)
     remark = (

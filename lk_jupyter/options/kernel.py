@@ -7,6 +7,9 @@ from decimal import Decimal
 from lk_jupyter.options.fields import option, word
 from lk_jupyter.options.runs import Options, ServerOptions
 
+#: Maximum cost of a kernel in credits, where neither it nor the setting max_cost names one.
+MAX_COST = Decimal(5)
+
 
 def _machine(completer: str) -> str:
     field: str = word("GPU or machine type, such as A100 or cpu.", metavar="MACHINE", completer=completer)
@@ -22,7 +25,7 @@ class AddOptions(Options):
     )
     max_cost: Decimal | None = option(
         None,
-        "Release the machine before it costs more credits than this. Default: setting max_cost.",
+        f"Release the machine before it costs more credits than this. Default: setting max_cost, else {MAX_COST}.",
         metavar="CREDITS",
         gt=0,
         allow_inf_nan=False,

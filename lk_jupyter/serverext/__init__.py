@@ -43,6 +43,9 @@ GET    lk/journal/ID/code      → JournalCode ``{code}``.
 GET    lk/runs/ID/stream       Server-sent events, each one JSON object in ``data``: ``{output: text}``
                                with all that has come, then ``{finished: {return_code, error}}`` or
                                ``{trouble: {state, detail}}``. From the first line on, each time.
+GET    lk/kernels/questions    A web socket: ``{questions: [{id, name, machine, notebook, price_per_hour, highest_cost,
+                               idle_minutes}]}``, each time the kernels change that wait for permission to start a
+                               machine. The page sends ``{id, start: true | false}``.
 GET    lk/storage/list         ``?folder=a/b/&limit=200&offset=0`` → StorageContent ``{folder, items:
                                [{key, name, is_folder, size, last_modified}], total, truncated}``.
 GET    lk/storage/info         ``?key=a/b`` → StorageItem, a file or the folder of that name.
@@ -70,9 +73,11 @@ def _load_jupyter_server_extension(server: Any) -> None:
     """Add the routes to a Jupyter server."""
     from jupyter_server.utils import url_path_join  # noqa: PLC0415 (loaded by then)
 
+    from lk_jupyter.machines.start_approval import start_questions  # noqa: PLC0415
     from lk_jupyter.serverext.routes import ROUTES  # noqa: PLC0415
     from lk_jupyter.serverext.upstream_provider import UpstreamProvider  # noqa: PLC0415 (the module itself stays light)
 
+    start_questions.is_served = True
     desk = UpstreamProvider()
     base = server.web_app.settings["base_url"]
     rows = [(url_path_join(base, "lk", path), handler, {"desk": desk}) for path, handler in ROUTES]

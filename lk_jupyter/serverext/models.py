@@ -69,6 +69,31 @@ class LocalCloudContent(BaseModel):
     base_url: str | None = None
 
 
+class StartQuestion(BaseModel):
+    """A kernel that waits for permission to start its machine; prices in credits, as decimal text."""
+
+    id: str
+    name: str
+    machine: str
+    notebook: str = Field(description="Name of the file; empty for a kernel without one.")
+    price_per_hour: str | None
+    highest_cost: str | None
+    idle_minutes: float = Field(description="Minutes without work after which the machine is released.")
+
+
+class StartQuestions(BaseModel):
+    """All kernels that wait, as the web socket sends them."""
+
+    questions: list[StartQuestion]
+
+
+class StartAnswer(BaseModel):
+    """The answer of a user."""
+
+    id: str
+    start: bool
+
+
 class MachineRow(BaseModel):
     """A machine as a row of a picker, in words; prices in credits."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from lk_jupyter.serverext import account, journal, machines, storage, stream
+from lk_jupyter.serverext import account, journal, kernels, machines, storage, stream
 from lk_jupyter.serverext.base import Handler, Unknown
 from lk_jupyter.serverext.proxy import Proxy
 
 _ID = "([A-Za-z0-9_-]{1,100})"  # as in api/states.py, which a server that starts needn't load
 
-ROUTES: tuple[tuple[str, type[Handler]], ...] = (
+ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket]], ...] = (
     ("status", account.Status),
     ("signin", account.SignInHandler),
     ("signout", account.SignOut),
@@ -18,6 +18,7 @@ ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     (f"journal/{_ID}/code", journal.Code),
     (f"runs/{_ID}/stream", stream.StreamHandler),
     ("burn-rate", account.BurnRate),
+    ("kernels/questions", kernels.StartQuestionsSocket),
     ("machines", machines.MachinesHandler),
     ("machines/default", machines.Default),
     ("storage/list", storage.ListingHandler),

@@ -13,9 +13,10 @@ from patience import PATIENCE
 
 @pytest.fixture
 def user(hosting, home, monkeypatch):
-    """A user signed in to it, whose own Jupyter folders are empty."""
+    """A user signed in to it, whose own Jupyter folders are empty, and who allows kernels on two machines."""
     monkeypatch.setenv("LK_BASE_URL", hosting.base_url)
     monkeypatch.setenv("LK_API_KEY", hosting.api_key)
+    monkeypatch.setenv("LK_APPROVED_KERNELS", "gpu.a100=5@1.59,cpu=unknown")
     for kind in ("CONFIG", "DATA", "RUNTIME"):
         monkeypatch.setenv(f"JUPYTER_{kind}_DIR", str(home / "jupyter" / kind.lower()))
     return hosting

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from decimal import Decimal
 
+import pexpect
 import psutil
 import pytest
 from cloud_process import PROCESSES, forked, start_kernel
@@ -13,6 +15,7 @@ from kernels.conftest import Used
 from magics.kernels import wait_until_restarted
 from patience import PATIENCE
 from received_folder import NAMES, write_modules
+from tornado.web import HTTPError
 
 import lk_jupyter
 from lk_jupyter.journal.journal import journal
@@ -143,6 +146,72 @@ def test_a_machine_stops_when_the_jupyter_that_started_it_is_killed(user, going_
     assert len(going_on()) == 1
     process.kill()
     until(lambda: not going_on())
+
+
+def refusal_of(name):
+    """Start a kernel as nbconvert and papermill do; return why it did not start."""
+    with pytest.raises(HTTPError) as refused:
+        Used(name)
+    return str(refused.value)
+
+
+def test_a_start_that_nobody_can_be_asked_about_is_refused_and_says_which_setting_allows_it(
+    user, going_on, monkeypatch
+):
+    name = added(max_cost="2")
+    monkeypatch.delenv("LK_APPROVED_KERNELS")
+    refusal = refusal_of(name)
+    assert "A100 wasn't started: no page of JupyterLab or Notebook can show the question." in refusal
+    assert "export LK_APPROVED_KERNELS=gpu.a100=2@1.59" in refusal
+    for less in ("cpu=unknown", "gpu.a100=0.01@1.59", "gpu.a100=2@1.58", "gpu.a100=unknown"):
+        monkeypatch.setenv("LK_APPROVED_KERNELS", less)
+        assert f"The setting approved_kernels allows '{less}' only." in refusal_of(name)
+    assert going_on() == []
+
+
+def test_a_kernel_that_was_added_without_a_maximum_cost_has_the_default_one(user, use, going_on, monkeypatch):
+    monkeypatch.setattr(specs, "MAX_COST", Decimal("0.05"))
+    use(added())
+    (run,) = going_on()
+    assert journal().get(run.execution_id).request["timeout"] == 112
+
+
+def test_a_restart_that_needs_a_new_machine_needs_permission_again(user, use, going_on, until, monkeypatch):
+    kernel = use(added("cpu"))
+    (run,) = going_on()
+    monkeypatch.delenv("LK_APPROVED_KERNELS")
+    kernel.manager.restart_kernel()
+    wait_until_restarted(kernel.client)
+    user.client.workloads.abort(run.execution_id)
+    until(lambda: not going_on())
+    with pytest.raises(HTTPError, match="cpu wasn't started"):
+        kernel.manager.restart_kernel()
+    assert going_on() == []
+
+
+def test_a_notebook_does_not_start_the_local_cloud(user, home, monkeypatch):
+    name = added("cpu")
+    monkeypatch.setenv("LK_BASE_URL", "local")
+    monkeypatch.setenv("LK_LOCAL_DATA", str(home / "local"))
+    assert "The local cloud isn't running. Start it: %lk_login --local" in refusal_of(name)
+    assert not (home / "local").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminal of this kind")
+@pytest.mark.parametrize(("typed", "state"), [("y", "started"), ("n", "refused"), ("", "refused")])
+def test_a_terminal_shows_the_question(user, going_on, tmp_path, typed, state):
+    name = added()
+    script = "import sys; from jupyter_client.manager import KernelManager as M; m = M(kernel_name=sys.argv[1])"
+    script += "\ntry:\n    m.start_kernel(); print('started')\nexcept Exception as e:\n    print('refused', e)"
+    script += "\nfinally:\n    m.shutdown_kernel(now=True)"
+    environment = {name: value for name, value in os.environ.items() if name != "LK_APPROVED_KERNELS"}
+    child = pexpect.spawn(sys.executable, ["-c", script, name], env=environment, timeout=PATIENCE)
+    child.expect_exact("Start A100? 1.59 credits/h, at most 0.2650 credits (time limit 600 s). [y/N] ")
+    assert going_on() == []
+    child.sendline(typed)
+    child.expect_exact(state)
+    child.wait()
+    assert going_on() == []
 
 
 def test_a_start_that_fails_says_why_and_leaves_no_machine(user, going_on):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nbformat
 import pytest
 from conftest import RunningCloud
 from localcloud.conftest import until
@@ -32,6 +33,88 @@ def lab_with_kernel(hosting, tmp_path_factory):
         yield running
 
 
+@pytest.fixture
+def forgiven():
+    """How a fault begins that is not ours: ipywidgets reads the kernel of a notebook that has none."""
+    return ("Canceled future for", "Cannot read properties of null (reading 'kernel')")
+
+
+def dialog(page):
+    """The question whether a machine may start."""
+    return page.get_by_role("dialog").filter(has_text="Start A100")
+
+
+def answer(page, button):
+    """Answer the question, and read the reason that Lab shows for a kernel that did not start."""
+    dialog(page).get_by_role("button", name=button).click()
+    expect(dialog(page)).to_have_count(0)
+    if button == "Cancel":
+        reason = page.get_by_role("dialog").filter(has_text="A100 wasn't started: Cancel was clicked.")
+        expect(reason).to_be_visible()
+        reason.get_by_role("button").last.click()
+
+
+def send(lab_with_kernel, *names):
+    """Write notebooks of another person, which name the kernel."""
+    for name in names:
+        path = lab_with_kernel.root / name
+        notebook.write(path, "print(6 * 7)")
+        book = nbformat.read(path, 4)
+        book.metadata.kernelspec = {"name": "lk-gpu.a100", "display_name": "Python 3 (free)"}
+        nbformat.write(book, path)
+
+
+@pytest.mark.timeout(900)
+def test_a_notebook_that_somebody_sent_starts_no_machine_before_start_is_clicked(hosting, lab_with_kernel, page):
+    def active():
+        return [run.hardware_profile for run in hosting.client.workloads.list()]
+
+    send(lab_with_kernel, "sent.ipynb")
+    page.goto(f"{lab_with_kernel.url}/lab/tree/sent.ipynb?token={lab_with_kernel.token}&reset")
+    expect(dialog(page)).to_contain_text("Start A100 for “sent.ipynb”?")
+    expect(dialog(page)).to_contain_text("It costs 1.59 credits per hour, at most 0.2650 credits.")
+    expect(dialog(page).get_by_role("button", name="Cancel")).to_be_focused()
+    book = notebook.OpenNotebook(page)
+    for theme in book.themes():
+        notebook.picture(page, f"kernel-question-{theme}")
+    assert active() == []
+    page.keyboard.press("Enter")  # meant for a cell
+    expect(dialog(page)).to_have_count(0)
+    page.get_by_role("dialog").filter(has_text="Cancel was clicked").get_by_role("button").last.click()
+    assert active() == []
+
+    page.reload()  # Lab opens the notebook again
+    answer(page, "Cancel")
+    assert active() == []
+
+    page.reload()
+    answer(page, "Start")
+    page.wait_for_function(notebook.KERNEL_IS_READY, polling=notebook.LOOK)
+    assert active() == ["gpu.a100"]
+    expect(book.run(0)).to_contain_text("42")
+    book.ended()
+    page.evaluate(notebook.SHUT_DOWN)
+    until(lambda: not active())
+
+
+@pytest.mark.nightly  # one that is opened is the case by day
+@pytest.mark.timeout(900)
+def test_more_notebooks_than_a_browser_has_connections_can_be_answered(hosting, lab_with_kernel, page):
+    names = [f"sent-{number}.ipynb" for number in range(8)]
+    send(lab_with_kernel, *names)
+    page.goto(f"{lab_with_kernel.url}/lab?token={lab_with_kernel.token}&reset")
+    page.locator(".jp-LauncherCard").first.wait_for()
+    starts = []
+    page.on("response", lambda response: starts.append(response) if response.status == 500 else None)
+    book = notebook.OpenNotebook(page)
+    for name in names:
+        book.command("docmanager:open", path=name)
+    while len(starts) < len(names):
+        page.locator(".jp-Dialog button").first.click()  # Cancel, or Dismiss for the reason of an earlier one
+    assert all("Cancel was clicked" in start.json()["message"] for start in starts)
+    assert list(hosting.client.workloads.list()) == []
+
+
 @pytest.mark.nightly  # as from any Jupyter: tests/kernels/test_provisioner.py
 @pytest.mark.timeout(900)
 def test_it_is_started_used_interrupted_restarted_and_shut_down_and_bills_no_more(hosting, lab_with_kernel, page):
@@ -46,6 +129,7 @@ def test_it_is_started_used_interrupted_restarted_and_shut_down_and_bills_no_mor
     assert going_on() == []
 
     card.click()
+    answer(page, "Start")
     page.wait_for_function(notebook.KERNEL_IS_READY, polling=notebook.LOOK)
     (run,) = going_on()
     assert run.hardware_profile == "gpu.a100"

@@ -5,6 +5,7 @@ import { drive } from './drive';
 import { editor } from './editor';
 import { headers } from './headers';
 import { hints } from './hints';
+import { kernels } from './kernels';
 import { notebookToolbar } from './notebookToolbar';
 import { panel } from './panel';
 import { running } from './running';
@@ -19,6 +20,7 @@ export const plugins = [
   editor,
   headers,
   hints,
+  kernels,
   notebookToolbar,
   panel,
   running,
