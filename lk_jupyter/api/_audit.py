@@ -139,11 +139,11 @@ def _append(line: str) -> None:
 
 def _rotate(path: Path) -> None:
     """Let a large log become the older log, in one of several processes."""
-    if not path.exists() or path.stat().st_size < LARGEST:
-        return
-    with lock_beside(path) as is_free:
-        if is_free and path.stat().st_size >= LARGEST:
-            put_in_place(path, _older(path))
+    with suppress(FileNotFoundError):  # it doesn't exist yet, or another process has just renamed it
+        if path.stat().st_size >= LARGEST:
+            with lock_beside(path) as is_free:
+                if is_free and path.stat().st_size >= LARGEST:
+                    put_in_place(path, _older(path))
 
 
 def entries() -> list[dict[str, Any]]:

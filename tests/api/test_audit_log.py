@@ -117,23 +117,27 @@ def test_deletions_in_the_bucket_are_one_line_with_their_number_and_prefix(audit
     assert found == [(f"{folder}/data/0.csv", "deleted"), (f"2 objects, {folder}/data/*", "deleted")]
 
 
-def write_many(number):
+def write_many(number, largest):
+    _audit.LARGEST = largest
     for line in range(300):
         _audit.record(f"Writer{number}", [f"{line}-{'x' * 150}"], 200)
+    assert not _audit._failed
 
 
-def test_two_processes_that_write_at_the_same_time_keep_lines_complete(home, monkeypatch):
-    monkeypatch.setattr(_audit, "LARGEST", 100_000)
+@pytest.mark.parametrize("largest", [10_000_000, 5_000])
+def test_processes_that_write_at_the_same_time_keep_lines_complete(home, largest):
     context = multiprocessing.get_context("fork" if os.name != "nt" else "spawn")
-    writers = [context.Process(target=write_many, args=(number,)) for number in range(2)]
+    writers = [context.Process(target=write_many, args=(number, largest)) for number in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    files = (_audit.log_file(), _audit._older(_audit.log_file()))
-    rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    rows = [
+        json.loads(line) for path in _audit.log_file().parent.glob("*.jsonl") for line in path.read_text().splitlines()
+    ]
     assert all(len(row["target"]) > 150 for row in rows)
-    assert max(file.stat().st_size for file in files) < 120_000
+    assert len(rows) == 900 if largest > 1_000_000 else 0 < len(rows) < 100
 
 
 def test_a_log_that_cant_be_written_is_reported_once_and_the_call_is_done(audited, monkeypatch, caplog):
