@@ -5,6 +5,8 @@ VENV ?= .venv
 # CPython's own tests come with it, or on Debian by: apt-get install python3.13-venv libpython3.13-testsuite
 PYTHON_WITH_TESTS ?= python3.13
 BIN := $(VENV)/bin
+RELEASE := $(VENV)/release
+RELEASE_LOCK := .ci/release-requirements.txt
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 PIP := $(BIN)/python -m pip install --quiet
 LINTED := lk_jupyter tests benchmarks notebooks labextension/hatch_build.py
@@ -21,7 +23,7 @@ BROWSER_HALF := lk_jupyter/widgets/static/sbom.cdx.json
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab guide test test-all alone unit near contract fuzz interrupts suites matrix mutate check release-check docs site bench clean
+.PHONY: help demo lab guide test test-all alone unit near contract fuzz interrupts suites matrix mutate check release-check release-lock docs site bench clean
 
 help:
 	@echo "make demo    run notebooks/quickstart.ipynb on a cloud on this machine, shown as it happens"
@@ -40,6 +42,7 @@ help:
 	@echo "make mutate  change 200 random lines, one at a time, and count the changes that the tests catch"
 	@echo "make check   format, lint, types, import rules, generated docs, wording, known vulnerabilities"
 	@echo "make release-check  build what a release publishes, twice, and check that it is complete and installs without Node"
+	@echo "make release-lock  renew the versions and hashes of the packages that build a release"
 	@echo "make docs    write the generated tables of the reference and the outputs of the guide"
 	@echo "make site    build the documentation as a website, from those outputs"
 	@echo "make bench   speed, beside a bare HTTP client in the same run"
@@ -110,8 +113,20 @@ matrix: $(VENV)/dev.stamp $(VENV)/browser.stamp
 mutate: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	@nice $(BIN)/python tests/mutation
 
-release-check: $(VENV)/dev.stamp $(VENV)/browser.stamp
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/release.py
+# Only packages with the hashes of the lock build a release.
+release-check: $(VENV)/browser.stamp $(RELEASE)/locked
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(RELEASE)/bin/python tests/release.py
+
+$(RELEASE)/locked: $(RELEASE_LOCK) | $(VENV)/dev.stamp
+	@rm -rf $(RELEASE) && PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(UV),uv venv --quiet --python,$(BIN)/python -m venv) \
+		$(if $(UV),$(BIN)/python) $(RELEASE)
+	@$(if $(UV),PATH="$(CURDIR)/$(BIN):$$PATH" uv pip install --python $(RELEASE)/bin/python,$(RELEASE)/bin/python -m pip \
+		install) --quiet --require-hashes --only-binary :all: -r $(RELEASE_LOCK)
+	@touch $@
+
+release-lock: $(VENV)/dev.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
+		--no-emit-index-url --custom-compile-command "make release-lock" --group pyproject.toml:release -o $(RELEASE_LOCK)
 
 docs: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	$(BIN)/python -m lk_jupyter._docs

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
 from matrix import CELLS
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import lk_jupyter
 from lk_jupyter import _docs
@@ -25,7 +28,9 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = DECLARED["project"]
+LOCK = (ROOT / ".ci" / "release-requirements.txt").read_text(encoding="utf-8")
 RECIPE = (ROOT / ".ci" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
 
 COMPLETE = {
@@ -151,3 +156,58 @@ def test_binder_starts_the_notebooks_on_the_local_cloud_with_an_extra_and_a_pyth
     shows = [sys.executable, "-c", "from lk_jupyter.config.settings import setting; print(setting('base_url'))"]
     shown = subprocess.run(["bash", folder / "start", *shows], check=True, capture_output=True, text=True).stdout
     assert shown.strip() == "local"
+
+
+def locked():
+    """Return package → requirement of the lock, and package → its hashes."""
+    entries = [entry.replace("\\\n", " ").split("--hash=") for entry in re.split(r"\n(?=[a-z])", LOCK) if "==" in entry]
+    parsed = {canonicalize_name(Requirement(head).name): Requirement(head) for head, *_ in entries}
+    hashes = {canonicalize_name(Requirement(head).name): [each.split()[0] for each in rest] for head, *rest in entries}
+    return parsed, hashes
+
+
+def test_each_package_that_builds_a_release_is_locked_with_its_version_and_hashes():
+    packages, hashes = locked()
+    assert len(packages) > 20
+    for name, requirement in packages.items():
+        assert [each.operator for each in requirement.specifier] == ["=="], name
+        assert hashes[name], name
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes[name]), name
+    assert not re.search(r"https?://|index-url|--find-links|\w@", LOCK)
+
+
+def test_the_lock_is_complete_and_fits_the_declared_requirements():
+    packages, _ = locked()
+    group = DECLARED["dependency-groups"]["release"]
+    assert set(DECLARED["build-system"]["requires"]) <= set(group)
+    for text in group:
+        wanted = Requirement(text)
+        (exact,) = packages[canonicalize_name(wanted.name)].specifier
+        assert exact.version in wanted.specifier, f"{text}: run make release-lock"
+    imported = {"hatchling": "hatchling", "markdown_it": "markdown-it-py", "twine": "twine"}
+    source = (ROOT / "tests" / "release.py").read_text(encoding="utf-8")
+    used = {
+        name for name in imported if re.search(rf"^from {name}|^import {name}|\"-m\", \"{name}\"", source, re.MULTILINE)
+    }
+    assert used == set(imported)
+    for name, pinned in packages.items():  # whatever the same version needs here is locked too
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            is_same = metadata.version(name) in pinned.specifier
+            needs = [Requirement(text) for text in metadata.requires(name) or ()] if is_same else []
+            missing = [need for need in needs if _is_needed(need) and canonicalize_name(need.name) not in packages]
+            assert missing == [], f"{name}: run make release-lock"
+
+
+def _is_needed(need):
+    return need.marker is None or need.marker.evaluate({"extra": ""})
+
+
+def test_a_release_is_built_by_locked_packages_only():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    recipe = makefile.partition("\nrelease-check:")[2].partition("\nrelease-lock:")[0]
+    assert "$(RELEASE)/bin/python tests/release.py" in recipe
+    assert "--require-hashes" in recipe
+    assert "--only-binary :all: -r $(RELEASE_LOCK)" in recipe
+    assert "make release-check" in workflow
+    assert "pip install" not in workflow
