@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field
@@ -92,6 +93,14 @@ class AttachedVolume(Model):
     volume_id: str | None = None
     size_gb: int | None = None
     mount_path: str | None = None
+
+
+_NO_CAPACITY = re.compile("could not be provisioned|no capacity|out of (?:stock|capacity)|sold out", re.IGNORECASE)
+
+
+def means_no_capacity(detail: str) -> bool:
+    """Whether the server refused a machine because none is free: nothing was rented."""
+    return _NO_CAPACITY.search(detail) is not None
 
 
 def is_usable(status: str, ip_address: str | None) -> bool:

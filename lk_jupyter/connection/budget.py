@@ -338,6 +338,19 @@ def _look_at_deployments(connection: Spender, charges: list[RecordedCharge]) -> 
                 charge_book().update(charge.token, ends=time.time())
 
 
+def _look_at_batches(connection: Spender, charges: list[RecordedCharge]) -> None:
+    """Record that a batch cost nothing which ended without an answer; others are read with their costs."""
+    for charge in charges:
+        if charge.resource is None:
+            _drop_if_gone(charge)
+            continue
+        with suppress(LkError):
+            batch = connection.client.batches.get(charge.resource)
+            answered = batch.request_counts and batch.request_counts.completed
+            if batch.is_over and not (answered or batch.output_file_id):
+                charge_book().update(charge.token, cost=Decimal(0), ends=time.time())
+
+
 def _drop_if_gone(charge: RecordedCharge) -> None:
     """Remove a charge whose answer was lost and which no list shows by now."""
     now = time.time()
@@ -350,4 +363,5 @@ _LOOKS: dict[str, Callable[[Spender, list[RecordedCharge]], None]] = {
     RUN: _look_at_runs,
     VM: _look_at_vms,
     DEPLOYMENT: _look_at_deployments,
+    BATCH: _look_at_batches,
 }

@@ -3,11 +3,13 @@
 The client of a connection calls ``SpendingGate`` for each request. Runs of magics and sessions reserve their cost in
 the journal themselves (``reserved``); everything else that spends gets a row in the charges, also without a budget, so
 that a budget that is set later counts it. Chats and embeddings get one only under a budget: their prices would have to
-be read first.
+be read first. The stock clients of OpenAI and Anthropic call ``reserve_foreign``.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +20,7 @@ from typing import Any
 from uuid import uuid4
 
 from lk_jupyter.api._endpoint import Call, Endpoint
+from lk_jupyter.api.vms import means_no_capacity
 from lk_jupyter.config.assumptions import ROUTERS
 from lk_jupyter.connection import budget
 from lk_jupyter.connection.budget import BATCH, CHAT, DEPLOYMENT, LEAST_HOURS, RUN, VM, CostRequest, Spender
@@ -29,6 +32,9 @@ from lk_jupyter.machines.prices import Prices, TokenPrices, prices_by_model
 
 #: Seconds for which prices of tokens are kept.
 _FRESH = 60.0
+
+#: Requests of other clients that cost nothing: files, lists of models, and what ends a batch.
+_FREE = re.compile(r"/(?:files|models)(?:[/?]|$)|/cancel$|/count_tokens$")
 
 _has_reservation: ContextVar[bool] = ContextVar("_has_reservation", default=False)
 _known_most: ContextVar[Decimal | None] = ContextVar("_known_most", default=None)
@@ -103,7 +109,7 @@ class Reservation:
     def fail(self, error: BaseException) -> None:
         """Give the credits back, unless something may have been started nevertheless."""
         is_unclear = isinstance(error, (OutcomeUnknown, InvalidResponse, ServerError)) or not isinstance(error, LkError)
-        if is_unclear:
+        if is_unclear and not (isinstance(error, ServerError) and means_no_capacity(error.detail)):
             charge_book().update(self.token, unclear_at=time.time())
         else:
             charge_book().remove(self.token)
@@ -181,6 +187,41 @@ class SpendingGate:
                 raise
             return None
         return self._reserve(expense) if expense else None
+
+    def reserve_foreign(self, path: str, content: bytes, deployment: str | None) -> None:
+        """Reserve the cost of a request of another library's client, whose answer isn't seen: it counts at its most.
+
+        ``deployment`` is the id of the deployment that answers; its tokens cost nothing.
+        """
+        if not budget.active_budgets() or _FREE.search(path):
+            return
+        if deployment:
+            expense = self._wake_up(deployment)
+        elif path.rstrip("/").endswith("/batches"):
+            expense = Expense(BATCH, "of another client", unpriced="a batch of this client has no known cost.")
+        else:
+            expense = self._foreign(content)
+        if expense:
+            self._reserve(expense).confirm(None)
+
+    def _foreign(self, content: bytes) -> Expense:
+        """Price a request by its JSON: a model with an unknown name, such as an alias, has the highest price."""
+        from lk_jupyter.api.serverless import MAX_TOKENS  # noqa: PLC0415 (few budgets count chats)
+
+        body: dict[str, Any] = {}
+        with suppress(ValueError):
+            body = json.loads(content)
+        model = str(body.get("model"))
+        prices = self._token_prices(model)
+        prices = prices if prices.prompt is not None else self._highest_prices()
+        limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")]
+        most = None
+        if prices.prompt is not None and prices.completion is not None:
+            limit = next((limit for limit in limits if isinstance(limit, int)), MAX_TOKENS)
+            answers = limit * max(1, _whole(body.get("n")))
+            most = len(content) * prices.prompt + answers * prices.completion
+        unpriced = f"{model} has no published price. Models with a price: %lk_models."
+        return Expense(CHAT, model, most=most, unpriced=unpriced, saves="max_tokens=N", tokens=prices)
 
     def _reserve(self, expense: Expense) -> Reservation:
         token = uuid4().hex
@@ -283,7 +324,10 @@ class SpendingGate:
     def _question(self, call: Call) -> Expense | None:
         """Price a question to a deployment: its tokens cost nothing, but it wakes up if it is paused."""
         name = next((value for key, value in call.headers.items() if key.lower() == "x-deployment-id"), None)
-        name = name or getattr(call.body, "model", None)
+        return self._wake_up(name or getattr(call.body, "model", None))
+
+    def _wake_up(self, name: str | None) -> Expense | None:
+        """Price a deployment that a question wakes up; None for a deployment that is active."""
         charges = charge_book().charges(self._connection.base_url)
         if not name or any(charge.resource == name and charge.is_active for charge in charges):
             return None
@@ -330,6 +374,10 @@ class SpendingGate:
             self._tokens, self._read_at = prices_by_model(self._book()), time.monotonic()
         if model in self._tokens or not model.startswith(ROUTERS):
             return self._tokens.get(model, TokenPrices())
+        return self._highest_prices()
+
+    def _highest_prices(self) -> TokenPrices:
+        """Return the highest prices of the shared models."""
         prompts = [each.prompt for each in self._tokens.values() if each.prompt is not None]
         answers = [each.completion for each in self._tokens.values() if each.completion is not None]
         return TokenPrices(max(prompts, default=None), max(answers, default=None))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,12 +10,11 @@ from uuid import uuid4
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._polling import poll
 from lk_jupyter.api.block import BlockVolume
-from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus
+from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus, means_no_capacity
 from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, offers
 from lk_jupyter.vms.ssh import PublicKey
 
-_NO_CAPACITY = re.compile("could not be provisioned|no capacity|out of (?:stock|capacity)|sold out", re.IGNORECASE)
 _LOOKS, _LOOK_PAUSE = 3, 1.0
 
 #: Seconds between two looks at a machine that comes up; the last holds from then on.
@@ -49,7 +47,7 @@ def create_once(client: Client, request: CreateVMRequest, offer: VmOffer) -> VM:
     try:
         return client.vms.create(request)
     except ServerError as refusal:
-        if _NO_CAPACITY.search(refusal.detail):
+        if means_no_capacity(refusal.detail):
             refusal.next_step = f"Nothing was rented or charged. {_instead(client, offer)}"
             raise
         lost: LkError = refusal

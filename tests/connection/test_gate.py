@@ -25,8 +25,11 @@ from lk_jupyter.connection.budget import budget_usage, exceeded, forecast
 from lk_jupyter.connection.gate import _EXPENSES, costs_at_most
 from lk_jupyter.errors import ApiError, NotFound, UsageError
 from lk_jupyter.executor import Executor
+from lk_jupyter.inference.clients import anthropic, openai
 from lk_jupyter.journal import journal
 from lk_jupyter.journal.charges import charge_book
+from lk_jupyter.options.runs import ServerOptions, check
+from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.session import connect
 
 pytestmark = pytest.mark.usefixtures("signed_in")
@@ -111,6 +114,7 @@ RUNS = {
     "a stack of containers": lambda session: session.run_compose("services: {a: {image: alpine}}", gpu="A100"),
     "a hosted Jupyter server": lambda session: session.start_notebook(gpu="A100"),
     "a session": lambda session: session.warm_python("warm", gpu="A100").run_code("1"),
+    "a kernel": lambda session: HostedKernel.start(session, check(ServerOptions, {"gpu": "A100"}), threading.Event()),
     "several runs": lambda session: session.fan_out("1", gpu="A100,H100"),
     "an executor": lambda session: Executor(gpu="A100", session=session).submit(abs, -1).result(),
 }
@@ -123,6 +127,59 @@ def test_every_kind_of_run_is_refused_beyond_a_budget_before_it_is_sent(kind, se
     with pytest.raises(UsageError, match=r"The day budget .*Nothing was sent\."):
         RUNS[kind](session)
     assert state_of(cloud) == before
+
+
+CELLS = '[{"cell_type": "code", "source": "1", "metadata": {}, "outputs": [], "execution_count": null}]'
+
+
+def test_a_notebook_run_is_refused_beyond_a_budget(session, cloud, tmp_path):
+    settings.save("day_budget", "0.0000000001")
+    before, path = state_of(cloud), tmp_path / "one.ipynb"
+    path.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'.replace("[]", CELLS))
+    with pytest.raises(UsageError, match=r"The day budget .*Nothing was sent\."):
+        session.run_notebook(str(path), gpu="A100")
+    assert state_of(cloud) == before
+
+
+FOREIGN = {
+    "a chat of OpenAI's client": (openai, lambda client: client.chat.completions.create(model="m", messages=ECHO)),
+    "an embedding of OpenAI's client": (openai, lambda client: client.embeddings.create(model="m", input="x" * 999)),
+    "a batch of OpenAI's client": (
+        openai,
+        lambda client: client.batches.create(
+            input_file_id="file-1", endpoint="/v1/chat/completions", completion_window="24h"
+        ),
+    ),
+    "a message of Anthropic's client": (
+        anthropic,
+        lambda client: client.messages.create(model="claude-lyceum-echo", messages=ECHO, max_tokens=5),
+    ),
+}
+
+
+@for_each(list(FOREIGN))
+def test_the_clients_of_other_packages_spend_no_more_than_a_budget(kind, session, cloud):
+    settings.save("day_budget", "0.0000000001")
+    before, (make, ask) = state_of(cloud), FOREIGN[kind]
+    with make(session=session) as client, pytest.raises(Exception, match=r".") as refusal:  # they wrap what is raised
+        ask(client)
+    assert "The day budget" in "".join(map(str, _causes(refusal.value)))
+    assert state_of(cloud) == before
+
+
+def _causes(error):
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def test_a_chat_of_another_client_counts_with_its_most(session):
+    settings.save("day_budget", "1")
+    with openai(session=session) as client:
+        client.chat.completions.create(model="local/echo", messages=ECHO, max_tokens=100)
+    [charge] = charge_book().charges(session.base_url)
+    assert charge.cost == charge.most > 0
+    assert not charge.is_active
 
 
 def test_every_operation_that_spends_has_a_price():

@@ -1,11 +1,14 @@
 """``%lk_vm`` and ``%lk_volumes``: rented once, with the price told before, and ended for good."""
 
 import re
+from decimal import Decimal
 
 import pytest
 from conftest import RunningCloud
 from magics.kernels import fail
 from magics.people import answers, interrupt_at
+
+from lk_jupyter.journal.charges import charge_book
 
 KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7vW3k1Hb2m4k8mY1pJmZ3q mira@laptop"
@@ -191,3 +194,35 @@ def test_offers_tell_what_is_free(run_cell):
     shown = run_cell("%lk_vm offers")
     assert re.search(r"^H200 +on-demand +4\.29 +1, 2, 4, 8 +none$", shown, re.MULTILINE)
     assert re.search(r"^A100 +spot +0\.80 +1, 2, 4, 8 +1, 2, 4, 8$", shown, re.MULTILINE)
+
+
+# Budgets
+
+
+def test_a_vm_beyond_the_budget_is_refused_before_the_question_and_one_that_exceeds_it_is_reported(
+    run_cell, vms, monkeypatch
+):
+    monkeypatch.setenv("LK_DAY_BUDGET", "1")
+    monkeypatch.setattr("builtins.input", fail)
+    refused = run_cell("%lk_vm create --gpu A100")
+    assert "The day budget is 1.00 credits" in refused
+    assert "in its first hour may cost" in refused
+    assert not living(vms)
+    monkeypatch.setenv("LK_DAY_BUDGET", "2")
+    assert "The day budget of 2 credits is reached in 1 h 15 min at this price." in run_cell(
+        "%lk_vm create --gpu A100 --yes --no-wait --name box"
+    )
+    [charge] = charge_book().charges(vms.base_url)
+    charge_book().update(charge.token, rate=Decimal(1_000_000), begins=charge.begins - 1)
+    for line in ("%lk_vm list", "%lk_balance"):
+        assert "The day budget of 2 credits is exceeded" in run_cell(line)
+    assert len(living(vms)) == 1
+    run_cell("%lk_vm delete box --yes")
+    assert "is exceeded" not in run_cell("%lk_vm list")
+
+
+def test_a_vm_that_was_sold_out_reserves_nothing(run_cell, vms, monkeypatch):
+    monkeypatch.setenv("LK_DAY_BUDGET", "9")
+    for _ in range(3):
+        assert "Nothing was rented" in run_cell("%lk_vm create --gpu H200 --yes")
+    assert charge_book().charges(vms.base_url) == []
