@@ -38,6 +38,7 @@ from lk_jupyter.runs.notebooks.warm_python import (
     runs_of,
     start_session,
     stop_session,
+    unsigned_notices,
 )
 from lk_jupyter.runs.observers.start_time import times_label
 from lk_jupyter.runs.package.bundle import Bundle
@@ -195,6 +196,7 @@ class CellView:
         self._note = LiveOutput(shell)
         self._log = LogOutput(write_text, self._show_note, self._show_hidden, limit=setting("log_lines"))
         self._rich = RichOutput(shell, self._log.cut, (status, self._note))
+        self._unsigned = 0
         self._error: Message = {}  # the newest error, which may be the last thing that the cell does
         self._failed_at = 0.0
         self._after_error: list[Frame] = []  # such as figures, which come after the error that ends a cell
@@ -244,7 +246,8 @@ class CellView:
         took = duration_label(time.monotonic() - self._begun)
         cost = self._warm.run.bill().label
         facts = [took, f"session {self._warm.name}", f"{cost} so far" if cost else "", self._run]
-        display(StatusLine(state, facts, "\n".join(map(str, remarks))))
+        notices = [*remarks, *unsigned_notices(self._unsigned)]
+        display(StatusLine(state, facts, "\n".join(map(str, notices))))
 
     def lost(self) -> None:
         """Show that no answer comes any more."""
@@ -279,7 +282,11 @@ class CellView:
             return
         elif kind == "stream":
             self._take_text(str(content["text"]))
-        elif kind in _FRAMES and (verified := self._warm.verified(message)):
+        elif kind in _FRAMES:
+            verified = self._warm.verified(message)
+            self._unsigned += verified is not content
+            if verified is None:
+                return
             frame = Frame(_FRAMES[kind], _payload(verified), "")
             self._after_error.append(frame) if self._error else self._rich.show(frame)
 

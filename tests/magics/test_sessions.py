@@ -198,6 +198,7 @@ def test_a_notebook_shows_as_text_what_its_session_has_not_signed(notebook):
     )
     shown = [content["data"] for kind, content in cell.messages if "display_data" in kind]
     html = [data.get("text/html", "") for data in shown]
+    assert "2 outputs aren't signed by the session: only the text was shown." in str(shown)
     assert [text for text in html if "onerror" in text or "two" in text] == []
     assert "<b>signed</b>" in html
     assert "<IPython.core.display.HTML object>" in [data.get("text/plain") for data in shown]

@@ -51,7 +51,7 @@ _HASH = re.compile(r"--\w+\.(?:hashed_)?password=(sha256:([0-9a-f]+):[0-9a-f]+)"
 #: Options for the password's hash and for the token, by version: each class of Jupyter knows both or neither of its
 #: two, so a version that ignores the hash ignores the empty token too, and makes up a token that no one knows.
 _SIGN_IN = (
-    ("PasswordIdentityProvider.hashed_password", "IdentityProvider.token"),  # Jupyter Server 2
+    ("PasswordIdentityProvider.hashed_password", "PasswordIdentityProvider.token"),  # Jupyter Server 2
     ("ServerApp.password", "ServerApp.token"),  # Jupyter Server 1
     ("NotebookApp.password", "NotebookApp.token"),  # Notebook 6
 )
@@ -127,8 +127,9 @@ def password_of(run: Run) -> str:
     hashes = [match for word in command_of(run) if (match := _HASH.fullmatch(word))]
     if not hashes:
         raise UsageError(
-            f"Run {run.short_id} was started by an earlier version of lk_jupyter, and its token is in its record. "
-            f"Nothing was opened. Stop it: %lk_abort {run.short_id}"
+            f"Run {run.short_id} was started by an earlier version of lk_jupyter or by another tool, and its record "
+            "contains its token: each member of the organization can enter. Nothing was opened. "
+            f"Stop it: %lk_abort {run.short_id}"
         )
     token = token_of(run)
     password = server_password(token) if token else ""
@@ -161,7 +162,17 @@ def wait_for_server(run: Run, watch: Callable[[str], object] | None = None) -> H
     ``watch`` gets the state of the run meanwhile. Raises RunError when the run ends before, and
     ConnectionFailed when the cloud is out of reach for 15 minutes.
     """
-    server, heard, state = server_of(run), time.monotonic(), "pending"
+    server = server_of(run)
+    try:
+        _wait_until_ready(server, run, watch)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _wait_until_ready(server: HostedServer, run: Run, watch: Callable[[str], object] | None) -> None:
+    heard, state = time.monotonic(), "pending"
     while not server.is_ready():
         try:
             state = run.status
@@ -169,12 +180,10 @@ def wait_for_server(run: Run, watch: Callable[[str], object] | None = None) -> H
         except BROKEN as error:
             check_patience(error, heard, f"The server may still be active. Stop it: %lk_abort {run.short_id}")
         if is_final(state):
-            server.close()
             raise failure_of(run.record)
         if watch:  # while the cloud is out of reach too: it may be wanted no more
             watch(state)
         time.sleep(_PACE)
-    return server
 
 
 def stop_server(run: Run, because: BaseException | None = None) -> None:

@@ -27,7 +27,16 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import platform_path, read_json, write_json
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.config.signing import signing_key
-from lk_jupyter.errors import CellFailed, ConnectionFailed, InvalidResponse, LkError, NoSuchObject, NotFound, UsageError
+from lk_jupyter.errors import (
+    CellFailed,
+    ConnectionFailed,
+    InvalidResponse,
+    LkError,
+    NoSuchObject,
+    NotFound,
+    UsageError,
+    only_colors,
+)
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions, ServerOptions, check, honored
 from lk_jupyter.protocol.bucket import checkpoint_key
@@ -206,8 +215,11 @@ class WarmPython:
             errors = [message["content"] for message in shown if message["header"]["msg_type"] == "error"]
             raise self.failure([asked.reply, *errors][-1])
         text = "".join(str(m["content"]["text"]) for m in shown if m["header"]["msg_type"] == "stream")
-        verified = [self.verified(message) for message in shown if message["header"]["msg_type"] in _DISPLAYS]
+        rich = [message for message in shown if message["header"]["msg_type"] in _DISPLAYS]
+        verified = [self.verified(message) for message in rich]
         displays = [content["data"] for content in verified if content]
+        unsigned = sum(content is not message["content"] for content, message in zip(verified, rich, strict=True))
+        notices = [*notices, *unsigned_notices(unsigned)]
         back = {name: value for name, value in values.items() if name not in (inputs or {}) or name in outputs}
         return CellResult(text, displays, back, list(map(str, notices)))
 
@@ -243,7 +255,7 @@ class WarmPython:
             return content
         data = content.get("data")
         text = data.get("text/plain") if isinstance(data, dict) and kind in _DISPLAYS else None
-        return {"data": {"text/plain": text}, "metadata": {}} if isinstance(text, str) else None
+        return {"data": {"text/plain": only_colors(text)}, "metadata": {}} if isinstance(text, str) else None
 
     def failure(self, error: Mapping[str, Any]) -> CellFailed:
         """Return the error of a cell, given the content of Jupyter's message."""
@@ -448,6 +460,12 @@ if "_lk_session" not in sys.modules:
     import _lk_session, IPython
     _lk_session.begin(settings, IPython.get_ipython())
 """
+
+
+def unsigned_notices(count: int) -> list[Notice]:
+    """Return the notice about outputs that a session hasn't signed, if there are any."""
+    outputs = "1 output isn't" if count == 1 else f"{count:,} outputs aren't"
+    return [Notice(f"{outputs} signed by the session: only the text was shown.", WARNING)] if count else []
 
 
 def _bytes_of(text: str) -> bytes:

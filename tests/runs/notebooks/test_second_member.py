@@ -227,7 +227,7 @@ def test_a_session_of_an_earlier_version_is_refused_with_the_way_to_stop_it(owne
         earlier.setattr(servers, "_command", lambda _: ["start-notebook.sh", "--NotebookApp.token=token-of-the-record"])
         old = prepare_session(owner, RunOptions(session="old", machine="cpu"))
     run_id = Run.submit(owner, old).execution_id
-    with pytest.raises(UsageError, match=f"earlier version .* Stop it: %lk_abort {run_id[:8]}"):
+    with pytest.raises(UsageError, match=f"by an earlier version .* each member .* Stop it: %lk_abort {run_id[:8]}"):
         owner.warm_python("old")
     assert [name for name, _ in runs_of(owner)] == ["old"]
     assert idle_seconds(Run.attach(owner, run_id)) is None
@@ -258,8 +258,9 @@ def test_what_a_session_has_not_signed_is_shown_as_text_and_sets_no_variable(own
     warm = owner.warm_python("train", machine="cpu")
     signed = warm.run_code("from IPython.display import HTML\nHTML('<b>mine</b>')")
     assert signed.displays[0]["text/html"] == "<b>mine</b>"
-    displays = warm.run_code(FORGED).displays
-    assert [set(data) for data in displays] == [{"text/plain"}] * 3
+    forged = warm.run_code(FORGED)
+    assert [set(data) for data in forged.displays] == [{"text/plain"}] * 3
+    assert forged.notices == ["⚠ 3 outputs aren't signed by the session: only the text was shown."]
     warm.run_code("import _lk_session; _lk_session._settings['key'] = b'another'")
     with pytest.raises(InvalidResponse, match=r"isn't signed by it\. No variable was set\."):
         warm.run_code("x = 1", outputs=["x"])
