@@ -20,7 +20,6 @@ from typing import Any
 from uuid import uuid4
 
 from lk_jupyter.api._endpoint import Call, Endpoint
-from lk_jupyter.api.vms import means_no_capacity
 from lk_jupyter.config.assumptions import ROUTERS
 from lk_jupyter.connection import budget
 from lk_jupyter.connection.budget import BATCH, CHAT, DEPLOYMENT, LEAST_HOURS, RUN, VM, CostRequest, Spender
@@ -108,6 +107,8 @@ class Reservation:
 
     def fail(self, error: BaseException) -> None:
         """Give the credits back, unless something may have been started nevertheless."""
+        from lk_jupyter.api.vms import means_no_capacity  # noqa: PLC0415 (a run needs no operations of VMs)
+
         is_unclear = isinstance(error, (OutcomeUnknown, InvalidResponse, ServerError)) or not isinstance(error, LkError)
         if is_unclear and not (isinstance(error, ServerError) and means_no_capacity(error.detail)):
             charge_book().update(self.token, unclear_at=time.time())
@@ -188,10 +189,10 @@ class SpendingGate:
             return None
         return self._reserve(expense) if expense else None
 
-    def reserve_foreign(self, path: str, content: bytes, deployment: str | None) -> None:
+    def reserve_foreign(self, path: str, read: Callable[[], bytes], deployment: str | None) -> None:
         """Reserve the cost of a request of another library's client, whose answer isn't seen: it counts at its most.
 
-        ``deployment`` is the id of the deployment that answers; its tokens cost nothing.
+        ``read`` returns its body. ``deployment`` is the id of the deployment that answers; its tokens cost nothing.
         """
         if not budget.active_budgets() or _FREE.search(path):
             return
@@ -200,7 +201,7 @@ class SpendingGate:
         elif path.rstrip("/").endswith("/batches"):
             expense = Expense(BATCH, "of another client", unpriced="a batch of this client has no known cost.")
         else:
-            expense = self._foreign(content)
+            expense = self._foreign(read())
         if expense:
             self._reserve(expense).confirm(None)
 

@@ -136,7 +136,7 @@ def _client(package: str, name: str, session: Session | None, deployment: str | 
             request.url = type(request.url)(chosen.client.address(chosen.assumptions.paths(EXTERNAL + found[0])[0]))
             request.headers["Host"] = request.url.netloc.decode("ascii")
         if request.method == "POST":
-            chosen.gate.reserve_foreign(request.url.path, request.content, pinned.get("X-Deployment-ID"))
+            chosen.gate.reserve_foreign(request.url.path, request.read, pinned.get("X-Deployment-ID"))
         chosen.client.sign(request.headers, keys_apart=package == "anthropic")
         return request
 
