@@ -15,6 +15,7 @@ from patience import PATIENCE
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.auth import LoginRequest
+from lk_jupyter.config import settings
 from lk_jupyter.errors import OutcomeUnknown, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
@@ -112,6 +113,15 @@ def copy_run(client, record, storage, content):
     )
     list(client.follow(copied.execution_id))
     return copied.execution_id
+
+
+def test_a_members_copy_lowers_no_budget(owner, member, faults, tmp_path, monkeypatch):
+    record = lose_start(owner, faults, monkeypatch, carry=True, timeout=600)
+    copy_run(member, record, owner.storage, b"")
+    owner.client.execution.delete(record.execution_id)
+    settings.save("day_budget", "0.27")
+    with pytest.raises(UsageError, match="Nothing was sent"):
+        owner.run("1", gpu="A100")
 
 
 def test_a_copy_that_is_followed_all_the_same_lacks_the_key_and_sets_nothing(
