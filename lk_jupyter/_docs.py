@@ -234,6 +234,7 @@ INNER = {
     "FanOut.wait_for_abort",
     "Form.load",
     "MemberResult.row",
+    "Run.key",
     "Run.submit",
     "Storage.free_key",
     "Storage.get_into",
