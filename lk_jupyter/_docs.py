@@ -248,6 +248,7 @@ INNER = {
     "WarmPython.prepare",
     "WarmPython.restore",
     "WarmPython.take_back",
+    "WarmPython.verified",
     "abort_unless_ended",
     "add_piece",
     "after_fork",
