@@ -351,12 +351,17 @@ JSON = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.te
 SEQ = st.sampled_from(["1-1", "x", "-", "1-", "-1-1", "1-0", "9" * 20])
 
 
-@given(FOREIGN, JSON, SEQ, st.lists(st.integers(0, 500), max_size=4))
-def test_no_log_raises(driver, text, payload, seq, places):
+SIGNED = st.sampled_from(sorted(_lk_sign.KINDS)).flatmap(lambda kind: JSON.map(lambda payload: [kind, payload]))
+KEYS = st.none() | st.binary(max_size=40)
+
+
+@given(FOREIGN, JSON | SIGNED, SEQ, st.lists(st.integers(0, 500), max_size=4), KEYS)
+def test_no_log_raises(driver, text, payload, seq, places, key):
     whole = text + packed(driver, json.dumps(payload).encode(), seq, parts=1) + text
     cuts = sorted({0, len(whole), *(place % (len(whole) + 1) for place in places)})
-    splitter = Splitter(NONCE)
+    splitter = Splitter(NONCE, key=key)
     items = [item for start, end in pairwise(cuts) for item in splitter.feed(whole[start:end])]
     for item in [*items, *splitter.end()]:
         assert isinstance(item, str) or (isinstance(item.kind, str) and isinstance(item.payload, dict))
+        assert key is None or isinstance(item, str) or item.kind not in _lk_sign.KINDS
     assert isinstance(text_of(items), str)

@@ -34,6 +34,9 @@ _written: dict[Path, str] = {}
 #: Reasons that are listed one by one.
 _MOST_REASONS = 20
 
+#: Errors of names that this system doesn't accept, and of links that lead to themselves.
+_REFUSALS = (OSError, ValueError, RuntimeError)
+
 _OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -63,11 +66,11 @@ def acceptable_files(files: Mapping[str, bytes | None]) -> dict[str, bytes]:
     for name, content in list(files.items())[:MOST]:
         try:
             path = _checked_path(name)
-        except (NotWritten, OSError, ValueError):
+            if content and len(content) <= min(EACH, left) and risk_of(path) is None:
+                found[name] = content
+                left -= len(content)
+        except (NotWritten, *_REFUSALS):
             continue
-        if content and len(content) <= min(EACH, left) and risk_of(path) is None:
-            found[name] = content
-            left -= len(content)
     return found
 
 
@@ -91,7 +94,7 @@ def write_files(files: Mapping[str, bytes | None], sent: Mapping[str, str]) -> F
                 _write(changes, name, path, content, sent.get(name))
         except NotWritten as reason:
             changes.missing[name] = f"{name} {reason}"
-        except (OSError, ValueError) as error:
+        except _REFUSALS as error:
             changes.missing[name] = f"{name} can't be written here ({error})"
     changes.missing.update(
         (name, f"{name} stays: a run changes up to {MOST:,} files here") for name, _ in listed[MOST:]

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lk_jupyter.journal import entry
 from lk_jupyter.remote._lk_files import ALL, EACH, MOST
@@ -160,6 +162,31 @@ def test_nothing_is_written_outside_of_the_folder_or_into_hidden_files(name, fol
         assert name in changes.missing
     assert acceptable_files({name: b"of the run"}) == {}
     assert set(folder.parent.rglob("*")) == before
+
+
+NAMES = st.lists(
+    st.sampled_from(["a", "b.py", "json.py", "..", ".", "", "loop", "out", "Ä", "\ud800", "x" * 300]), max_size=4
+)
+FILES = st.dictionaries(
+    st.one_of(NAMES.map("/".join), NAMES.map(lambda parts: "/".join(parts) + "/"), st.text(max_size=20)),
+    st.one_of(st.none(), st.binary(max_size=20)),
+    max_size=6,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(FILES)
+def test_no_names_raise_and_none_leads_out_of_the_folder(folder, returned):
+    outside = folder.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    for name, target in {"loop": "loop", "out": outside}.items():
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(target)
+    acceptable_files(returned)
+    write_files(returned, {})
+    assert {path.name for path in folder.parent.iterdir()} == {"book", "outside"}
+    assert list(outside.iterdir()) == []
+    assert {(folder / name).is_symlink() for name in ("loop", "out")} == {True}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
