@@ -355,8 +355,9 @@ SIGNED = st.sampled_from(sorted(_lk_sign.KINDS)).flatmap(lambda kind: JSON.map(l
 KEYS = st.none() | st.binary(max_size=40)
 
 
-@given(FOREIGN, JSON | SIGNED, SEQ, st.lists(st.integers(0, 500), max_size=4), KEYS)
-def test_no_log_raises(driver, text, payload, seq, places, key):
+@given(FOREIGN, st.tuples(JSON | SIGNED, SEQ), st.lists(st.integers(0, 500), max_size=4), KEYS)
+def test_no_log_raises(driver, text, frame, places, key):
+    payload, seq = frame
     whole = text + packed(driver, json.dumps(payload).encode(), seq, parts=1) + text
     cuts = sorted({0, len(whole), *(place % (len(whole) + 1) for place in places)})
     splitter = Splitter(NONCE, key=key)
