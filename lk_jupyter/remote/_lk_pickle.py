@@ -23,7 +23,8 @@ _RISKY = {
     },
     "io": {"open", "open_code", "FileIO"}, "_io": {"open", "open_code", "FileIO"},
     "os": None, "posix": None, "nt": None, "subprocess": None, "_posixsubprocess": None, "pty": None,
-    "runpy": None, "_imp": None, "code": None,
+    "runpy": None, "_imp": None, "code": None, "pkgutil": None, "pydoc": None, "uuid": None, "doctest": None,
+    "_osx_support": None, "_aix_support": None,
     "codeop": None, "pdb": None, "bdb": None, "timeit": None, "profile": None, "cProfile": None, "trace": None,
     "pickle": {"loads", "load", "_loads", "_load", "Unpickler", "_Unpickler"},
     "_pickle": {"loads", "load", "Unpickler"},
@@ -33,12 +34,25 @@ _RISKY = {
     "ftplib": None, "smtplib": None, "telnetlib": None, "requests.api": None, "httpx": None,
     "ctypes": {"CDLL", "PyDLL", "WinDLL", "OleDLL", "LibraryLoader"},
     "shutil": None, "tempfile": None, "pathlib": None, "pathlib._local": None, "pathlib._abc": None,
-    "sys": None, "signal": None, "gc": None, "_thread": None, "pip": None,
-    "multiprocessing.util": None, "asyncio.subprocess": None, "numpy.testing._private.utils": {"runstring"},
+    "sys": None, "signal": None, "gc": None, "_thread": None,
+    "multiprocessing.util": None, "numpy.testing._private.utils": {"runstring"},
+    "pandas.core.computation.eval": {"eval"},
+}  # fmt: skip
+
+#: Packages all of whose functions do so.
+_RISKY_PACKAGES = {
+    "distutils", "setuptools", "idlelib", "lib2to3", "test", "venv", "ensurepip", "pip", "_pyrepl", "numpy.f2py",
+    "aiohttp", "asyncio",
 }  # fmt: skip
 
 #: Module → classes that do so when they are called.
-_RISKY_CLASSES = {"subprocess": {"Popen"}, "socket": {"socket"}, "_socket": {"socket"}}
+_RISKY_CLASSES = {
+    "subprocess": {"Popen"},
+    "socket": {"socket"},
+    "_socket": {"socket"},
+    "logging": {"FileHandler"},
+    "imaplib": {"IMAP4_stream"},
+}
 
 #: Callables whose result calls another one: only a pickle that calls the result is refused.
 _INDIRECT = {
@@ -107,7 +121,7 @@ class Unpickler(pickle.Unpickler):
         if (module, name) not in _harmless:
             if value is builtins.getattr:
                 return self._attribute
-            names = self._risky if _is_listed(value, _RISKY) else self._indirect
+            names = self._risky if _is_risky(value) else self._indirect
             if names is self._indirect and not _is_listed(value, _INDIRECT):
                 _harmless.add((module, name))
             elif (module, name) not in names:
@@ -118,10 +132,10 @@ class Unpickler(pickle.Unpickler):
     def _attribute(self, owner, name, *default):
         """Return an attribute, as ``getattr``: old protocols write methods of classes so. Raises Unsafe."""
         value = getattr(owner, name, *default)
-        if _is_listed(value, _RISKY):
+        if _is_risky(getattr(value, "__func__", value)):
             is_named = not isinstance(owner, types.ModuleType)
             names = _called(self._content, self._risky, self._indirect | _GETATTR) if is_named else {name}
-            _refuse({"{}.{}".format(value.__module__, name)} if names else ())
+            _refuse({"{}.{}".format(getattr(value, "__module__", "?"), name)} if names else ())
         return value
 
 
@@ -164,16 +178,27 @@ class _View:
         return bytes(line)
 
 
+def _is_risky(value):
+    """Whether a call of an object executes, imports, or reads and writes outside of a value."""
+    return _is_listed(value, _RISKY) or _is_of_risky_package(value)
+
+
 def _is_listed(value, table):
     """Whether a table lists an object, by the module and the name that the object itself has."""
-    module = getattr(value, "__module__", None)
-    if not isinstance(module, str) or module not in table or isinstance(value, (types.ModuleType, types.MethodType)):
+    module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    if not isinstance(module, str) or isinstance(value, types.ModuleType):
         return False
-    names = table[module]
-    if names is None:
-        names = _RISKY_CLASSES.get(module, ())
-        return not isinstance(value, type) or value.__name__ in names
-    return getattr(value, "__name__", None) in names
+    if isinstance(value, type):
+        return name in (_RISKY_CLASSES.get(module, ()) if table is _RISKY else ()) or name in (table.get(module) or ())
+    return module in table and (table[module] is None or name in table[module])
+
+
+def _is_of_risky_package(value):
+    module = getattr(value, "__module__", None)
+    if not isinstance(module, str) or isinstance(value, (types.ModuleType, type)):
+        return False
+    parts = module.split(".")
+    return parts[0] in _RISKY_PACKAGES or ".".join(parts[:2]) in _RISKY_PACKAGES
 
 
 def _refuse(names):

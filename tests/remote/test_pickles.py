@@ -1,6 +1,7 @@
 """Pickles that attack, and pickles of ordinary values: what is refused before it is called, and what passes."""
 
 import builtins
+import code
 import collections
 import datetime as dt
 import decimal
@@ -9,10 +10,12 @@ import fractions
 import functools
 import importlib
 import io
+import logging
 import operator
 import os
 import pathlib
 import pickle
+import pkgutil
 import random
 import re
 import shutil
@@ -85,6 +88,12 @@ def hidden(path):
         "getattr of a module": pickle.dumps(Calls(Calls(getattr, module, "system"), command.decode())),
         "attrgetter": pickle.dumps(Calls(late, command.decode())),
         "a partial that is called": pickle.dumps(Calls(functools.partial(os.system, command.decode()))),
+        "a resolved name": pickle.dumps(Calls(Calls(pkgutil.resolve_name, "os:system"), command.decode())),
+        "a method of a path": pickle.dumps(Calls(Calls(getattr, path, "touch"))),
+        "a method of an interpreter": pickle.dumps(
+            Calls(Calls(getattr, Calls(code.InteractiveInterpreter), "runsource"), touch(path))
+        ),
+        "a handler of a log": pickle.dumps(Calls(logging.FileHandler, str(path))),
         "a map": pickle.dumps(Calls(list, Calls(map, os.system, [command.decode()]))),
         "a memo": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x94Nh\x00" + text + b"\x85R.",
         "a memo out of order": b"(cos\nsystem\np5\n0g5\nV" + command + b"\ntR.",
@@ -100,7 +109,7 @@ def hidden(path):
     }
 
 
-NAMES = list(hidden("x"))
+NAMES = list(hidden(pathlib.Path("x")))
 
 
 def test_a_pickle_that_calls_a_command_a_file_or_code_is_refused_before_that_happens(tmp_path):
