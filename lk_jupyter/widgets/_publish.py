@@ -61,8 +61,17 @@ class DisplayPlace:
 
 def sent_by_lab() -> bool:
     """Whether JupyterLab or Notebook sent this cell: our extension there shows the widget, and its picture later."""
-    kernel: Any = getattr(get_ipython(), "kernel", None)
-    return _OF_LAB in (kernel.get_parent() or {}).get("metadata", {}) if kernel else False
+    return _OF_LAB in _request().get("metadata", {})
+
+
+def has_extension() -> bool:
+    """Return whether the page that sent this cell has our extension; True where no page sent it, as in plain Python.
+
+    JupyterLab, Notebook and Voila load it, and JupyterLab's consoles use it. VS Code and Colab don't.
+    """
+    request = _request()
+    cell_id = str(request.get("metadata", {}).get("cellId", ""))
+    return not request or sent_by_lab() or _is_voila() or (bool(cell_id) and ":" not in cell_id)  # VS Code's is a URI
 
 
 def is_unattended() -> bool:
@@ -70,10 +79,17 @@ def is_unattended() -> bool:
 
     Such a program can't be asked for input. Voila can't either, and shows living widgets.
     """
+    return _request().get("content", {}).get("allow_stdin") is False and not _is_voila()
+
+
+def _request() -> dict[str, Any]:
+    """Return the message that the kernel executes; an empty one without a kernel."""
     kernel: Any = getattr(get_ipython(), "kernel", None)
-    content = (kernel.get_parent() or {}).get("content", {}) if kernel else {}
-    is_voila = "VOILA_BASE_URL" in os.environ or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
-    return content.get("allow_stdin") is False and not is_voila
+    return (kernel.get_parent() or {}) if kernel else {}
+
+
+def _is_voila() -> bool:
+    return "VOILA_BASE_URL" in os.environ or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
 
 
 def supports_subshells() -> bool:

@@ -13,23 +13,28 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from threading import RLock
 from typing import Any, ClassVar, TypeVar
 
-import anywidget
-from traitlets import Bool, Dict, Int
+from ipywidgets import DOMWidget
+from traitlets import Bool, Dict, Int, Unicode, default
 
 from lk_jupyter.errors import LkError
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.widgets._publish import DisplayPlace, is_unattended, sent_by_lab
+from lk_jupyter.widgets._publish import DisplayPlace, has_extension, is_unattended, sent_by_lab
 
 STATIC = Path(__file__).parent / "static"
 LIVING = "application/vnd.jupyter.widget-view+json"
 
 #: What our extension of JupyterLab and Notebook finds in an output's metadata.
 METADATA_KEY = "lk_jupyter"
+
+#: How to get the live widget: where the page can draw it, and elsewhere.
+RERUN = "Run the cell again for live widgets."
+INSTALL = 'Live widget: <code>%pip install "lk-jupyter[anywidget]"</code>, then restart the kernel.'
 
 #: Seconds for which showing a widget waits for what it shows.
 PATIENCE = 2.0
@@ -50,39 +55,91 @@ def background_action(method: _Method) -> _Method:
     return method
 
 
-def _caption() -> str:
-    """Return what a picture says of itself."""
-    return (
-        f'<p style="color: var(--jp-ui-font-color2)">Snapshot from {datetime.now():%d %b, %H:%M}. '  # noqa: DTZ005 (local)
-        "Run the cell again for live widgets.</p>"
-    )
+#: The module of our browser extension, and its versions that draw these widgets. No CDN can have a package of this
+#: name, since npm allows none: a page without the extension loads no code of another author.
+MODULE = "_lk-jupyter"
+MODULE_VERSION = "^1.0.0"
 
 
-class View(anywidget.AnyWidget):
-    """A widget of this package. Subclasses name their component, and say how they load and what they leave."""
+def _caption(advice: str) -> str:
+    """Return the caption of a picture: its time, and how to get the live widget."""
+    now = f"{datetime.now():%d %b, %H:%M}"  # noqa: DTZ005 (local)
+    return f'<p style="color: var(--jp-ui-font-color2)">Snapshot from {now}. {advice}</p>'
+
+
+@cache
+def _portable(view: type[View]) -> type[View]:
+    """Return a class whose widgets carry their code, for pages without our extension.
+
+    Without anywidget, return the class itself: such pages show its picture.
+    """
+    try:
+        from anywidget import AnyWidget  # noqa: PLC0415 (an extra)
+    except ModuleNotFoundError:
+        return view
+    shown = {"__repr__": view.__repr__, "_repr_mimebundle_": view._repr_mimebundle_}
+    code = {"_esm": STATIC / f"{view.component}.js", "_css": STATIC / "widgets.css", "carries_code": True}
+    return type(view.__name__, (AnyWidget, view), {"__module__": view.__module__, **shown, **code})
+
+
+class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
+    """A widget of this package. Subclasses name their component, and say how they load and what they leave.
+
+    The code is in our browser extension, not in the state of the widget: a page with the extension executes nothing
+    that a notebook or a kernel sends. Pages that lack it get the code by anywidget, or else a picture.
+    """
 
     component: ClassVar[str]
-    _css = STATIC / "widgets.css"
+    carries_code: ClassVar[bool] = False
+
+    _model_name = Unicode("Model").tag(sync=True)
+    _model_module = Unicode(MODULE).tag(sync=True)
+    _model_module_version = Unicode(MODULE_VERSION).tag(sync=True)
+    _view_name = Unicode().tag(sync=True)
+    _view_module = Unicode(MODULE).tag(sync=True)
+    _view_module_version = Unicode(MODULE_VERSION).tag(sync=True)
 
     every = Int(0, help="milliseconds between two refreshes while it is seen; 0 for none").tag(sync=True)
     lost = Bool(help="whether the last loading failed; the browser tries again soon").tag(sync=True)
     notice = Dict({"kind": "info", "text": ""}, help="a notice in words").tag(sync=True)
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Take the browser half that is built from the component's source."""
-        if "component" in cls.__dict__:
-            cls._esm = STATIC / f"{cls.component}.js"
-        super().__init_subclass__(**options)
+    def __new__(cls, *args: Any, **traits: Any) -> View:  # noqa: PYI034 (a subclass of it)
+        """Create a widget for the page that sent the cell."""
+        suits = has_extension() or is_unattended()
+        view: View = super().__new__(cls if suits else _portable(cls), *args, **traits)  # type: ignore[arg-type]
+        view._sending = RLock()
+        return view
 
     def __init__(self, **traits: Any) -> None:
-        self._sending = RLock()
         super().__init__(**traits)
         self._places: list[DisplayPlace] = []
         self._last: tuple[StaticView | None, dict[str, Any]] = (None, {})
         self.on_msg(lambda _, content, buffers: _workers.submit(self._answer, content, buffers))
+
+    @default("_view_name")
+    def _component_name(self) -> str:
+        return self.component
+
+    def open(self) -> None:
+        """Connect the widget to the page, if the page can draw it: another would look for our extension on a CDN."""
+        if self._can_live():
+            self._connect()
+
+    @property
+    def model_id(self) -> str:
+        """The id of the widget in the page; a widget that contains this one needs it."""
+        if self.comm is None:
+            self._connect()
+        return str(self.comm.comm_id)
+
+    def _connect(self) -> None:
+        super().open()
         # ipykernel 7.4 takes what the page says to the shell that this widget last sent from, not to the one that the
         # page names; where a cell was that, clicks waited for the end of the next cell.
         self.comm._reply_subshell_for = lambda _, named: named
+
+    def _can_live(self) -> bool:
+        return not is_unattended() and (self.carries_code or has_extension())
 
     @contextmanager
     def hold_sync(self) -> Iterator[None]:
@@ -147,7 +204,7 @@ class View(anywidget.AnyWidget):
         """
         if sent_by_lab():
             return {}, {METADATA_KEY: {"view": self.model_id}}
-        if is_unattended():
+        if not self._can_live():
             return {}, {}
         return {LIVING: {"version_major": 2, "version_minor": 0, "model_id": self.model_id}}, {}
 
@@ -157,7 +214,7 @@ class View(anywidget.AnyWidget):
         last, bundle = self._last
         if last != picture or (picture.png and not last.png):
             bundle = picture.bundle()
-            bundle["text/html"] += _caption()
+            bundle["text/html"] += _caption(RERUN if is_unattended() or self._can_live() else INSTALL)
             self._last = picture, bundle
         return bundle
 

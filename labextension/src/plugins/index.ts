@@ -10,8 +10,10 @@ import { notebookToolbar } from './notebookToolbar';
 import { panel } from './panel';
 import { running } from './running';
 import { runs } from './runs';
+import { savedWidgets } from './savedWidgets';
 import { snapshots } from './snapshots';
 import { status } from './status';
+import { widgets } from './widgets';
 
 export const plugins = [
   badges,
@@ -25,6 +27,8 @@ export const plugins = [
   panel,
   running,
   runs,
+  savedWidgets,
   snapshots,
-  status
+  status,
+  ...widgets
 ];

@@ -95,7 +95,7 @@ class Snapshot extends Panel {
       this.living = this.rendermime.createRenderer(LIVING);
       this.living.hide();
       this.addWidget(this.living);
-      this.observer.observe(this.living.node, { childList: true });
+      this.observer.observe(this.living.node, { childList: true, subtree: true, attributeFilter: ['class'] });
       const data = { [LIVING]: { model_id: view, version_major: 2, version_minor: 0 } };
       const { living } = this;
       // One that was made before ipywidgets was ready never ends, or fails once another has taken its place.
@@ -113,9 +113,9 @@ class Snapshot extends Panel {
     }
   }
 
-  /** The living widget is there when its renderer holds an element: its "model not found" is bare text. */
+  /** The living widget is there when its renderer holds our view: "model not found" and saved state are bare text. */
   private get lives(): boolean {
-    return !!this.living?.node.firstElementChild;
+    return !!this.living?.node.querySelector('.lk');
   }
 
   private choose(): void {

@@ -1,0 +1,58 @@
+/** What ipywidgets creates of our widgets: one model, a view for each component, and the gate of saved widgets. */
+import { DOMWidgetModel, DOMWidgetView, IWidgetManager, WidgetModel } from '@jupyter-widgets/base';
+
+import { passGate } from './savedWidgets';
+import { trans } from './trans';
+import type { Model as ComponentModel } from './widgets/view';
+
+type Component = { render: (place: { model: ComponentModel; el: HTMLElement }) => () => void };
+type Load = () => Promise<{ default: Component }>;
+
+/** Loads a component when a page first shows it. */
+function viewOf(load: Load): typeof DOMWidgetView {
+  return class extends DOMWidgetView {
+    private end: (() => void) | undefined;
+    private isRemoved = false;
+
+    async render(): Promise<void> {
+      if (!this.model.comm_live) {
+        this.el.textContent = trans.__('Rerun the cell to use this widget.'); // saved state: not drawn, nothing to act on
+        return;
+      }
+      const { default: component } = await load();
+      if (!this.isRemoved) {
+        this.end = component.render({ model: this.model as unknown as ComponentModel, el: this.el });
+      }
+    }
+
+    remove(): unknown {
+      this.isRemoved = true;
+      this.end?.();
+      return super.remove();
+    }
+  };
+}
+
+/** Waits for the user's trust, then restores the saved widgets of the notebook. */
+class Gate extends WidgetModel {
+  static async _deserialize_state(state: { key?: unknown }, manager: IWidgetManager): Promise<Record<string, never>> {
+    await passGate(state.key, manager);
+    return {};
+  }
+}
+
+/** By the names that `component` has in the classes of Python. */
+export const classes = {
+  Gate,
+  Model: DOMWidgetModel,
+  balance: viewOf(() => import('./widgets/balance')),
+  chat: viewOf(() => import('./widgets/chat')),
+  form: viewOf(() => import('./widgets/form')),
+  login: viewOf(() => import('./widgets/login')),
+  machine_picker: viewOf(() => import('./widgets/machine_picker')),
+  once: viewOf(() => import('./widgets/once')),
+  run_metrics: viewOf(() => import('./widgets/run_metrics')),
+  run_view: viewOf(() => import('./widgets/run_view')),
+  runs: viewOf(() => import('./widgets/runs')),
+  storage_browser: viewOf(() => import('./widgets/storage_browser'))
+};
