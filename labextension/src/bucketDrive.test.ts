@@ -56,6 +56,14 @@ test('a text file is opened, saved and told of', async () => {
   expect(changes).toEqual(['save a/b.txt']);
 });
 
+test('a notebook of the bucket is not trusted because it says so', async () => {
+  const cells = [{ cell_type: 'code', metadata: { trusted: true, tags: ['x'] } }, { cell_type: 'raw' }, null];
+  const drive = new BucketDrive(bucketOf({ 'n.ipynb': JSON.stringify({ cells }), 'odd.ipynb': 'null' }).open);
+  const { content } = await drive.get('n.ipynb');
+  expect(content.cells).toEqual([{ cell_type: 'code', metadata: { tags: ['x'] } }, { cell_type: 'raw' }, null]);
+  expect((await drive.get('odd.ipynb')).content).toBeNull();
+});
+
 test('a notebook is opened as one, and what is no text as base64', async () => {
   const drive = new BucketDrive(bucketOf({ 'n.ipynb': '{"cells": []}', 'x.bin': '\u00ff' }).open);
   expect(await drive.get('n.ipynb')).toMatchObject({ type: 'notebook', format: 'json', content: { cells: [] } });
