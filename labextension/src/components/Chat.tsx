@@ -72,7 +72,7 @@ function Turns({ turns, answering }: Pick<ChatProps, 'turns' | 'answering'>) {
   const place = useRef<HTMLDivElement>(null);
   const isAtEnd = useRef(true);
   const last = turns[turns.length - 1];
-  const down = () => place.current?.scrollTo?.({ top: place.current.scrollHeight });
+  const down = () => void place.current?.scrollTo?.({ top: place.current.scrollHeight }); // newer browsers return a promise
   useLayoutEffect(down, [turns.length]);
   useLayoutEffect(() => {
     if (isAtEnd.current) {
