@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from urllib.parse import quote
 
+import httpx
+import psutil
 import pytest
 from patience import PATIENCE
 from serverext.conftest import running
@@ -160,4 +162,43 @@ def test_an_odd_answer_is_none(hosting, opened, page, text):
     page.answer({"id": "guessed"}, start=True)
     page.answer(question, start=False)
     assert answer.result().status_code == 500
+    assert active(hosting) == []
+
+
+@pytest.mark.nightly  # a restart by its user is the case by day
+def test_a_kernel_that_dies_with_its_machine_asks_once_and_starts_nothing_when_cancelled(hosting, server, opened, page):
+    answer = opened()
+    page.answer(page.question(), start=True)
+    session = answer.result().json()
+    (run,) = hosting.client.workloads.list()
+    hosting.client.workloads.abort(run.execution_id)
+    bridge = next(
+        process for process in psutil.process_iter(["cmdline"]) if run.execution_id in (process.info["cmdline"] or ())
+    )
+    bridge.kill()
+    page.answer(page.question(), start=False)
+    assert page.questions() == []
+    with pytest.raises(TimeoutError):  # Jupyter looks each 3 s whether a kernel lives
+        page.socket.recv(4)
+    assert active(hosting) == []
+    server.page.delete(f"api/sessions/{session['id']}").raise_for_status()
+
+
+def test_a_server_ends_at_once_while_a_question_waits(hosting, home, tmp_path):
+    with lk_jupyter.connect(hosting.base_url, hosting.api_key) as session, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+        specs.add(session.machines().resolve("A100"), {})
+    signed_in = {"LK_BASE_URL": hosting.base_url, "LK_API_KEY": hosting.api_key}
+    with (
+        ThreadPoolExecutor() as threads,
+        running(tmp_path, JUPYTER_DATA_DIR=str(tmp_path / "data"), **signed_in) as jupyter,
+        connected(jupyter) as page,
+    ):
+        answer = threads.submit(open_notebook, jupyter, NOTEBOOK)
+        page.question()
+        process = psutil.Process(jupyter.pid)
+        process.terminate()
+        process.wait(30)
+        with pytest.raises(httpx.TransportError):
+            answer.result()
     assert active(hosting) == []
