@@ -176,6 +176,14 @@ def test_a_kernel_that_was_added_without_a_maximum_cost_has_the_default_one(user
     assert journal().get(run.execution_id).request["timeout"] == 112
 
 
+def test_a_maximum_cost_that_buys_more_time_than_the_cloud_allows_takes_all_that_it_allows(
+    user, use, going_on, monkeypatch
+):
+    monkeypatch.setenv("LK_MAX_TIMEOUT", "86400")
+    use(added())
+    assert len(going_on()) == 1  # 5 credits buy 3 hours, and the cloud allows 10 minutes
+
+
 def test_a_restart_that_needs_a_new_machine_needs_permission_again(user, use, going_on, until, monkeypatch):
     kernel = use(added("cpu"))
     (run,) = going_on()

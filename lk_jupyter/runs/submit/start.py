@@ -86,7 +86,7 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     request = bundle.request.model_copy(update={"file_name": name})
     if isinstance(request, StreamingExecutionRequest):
         request = _in_own_folder(request, bundle.token)
-    return sent_once(client, bundle.token, lambda: _start(client, request), request.model_dump())
+    return sent_once(client, bundle.token, lambda: _start(client, request, limited_by_cost=bundle.cost_binds), request.model_dump())
 
 
 def _in_own_folder(request: StreamingExecutionRequest, token: str) -> StreamingExecutionRequest:
@@ -155,9 +155,10 @@ def sent_once(
     )
 
 
-def _start(client: Client, request: StartRequest) -> StreamingStartResponse:
+def _start(client: Client, request: StartRequest, *, limited_by_cost: bool) -> StreamingStartResponse:
     if isinstance(request, DockerExecutionRequest):
-        if request.job_type == JOB_TYPE and request.timeout == longest_notebook(client.assumptions):
+        is_longest = limited_by_cost or request.timeout == longest_notebook(client.assumptions)
+        if request.job_type == JOB_TYPE and is_longest:
             return _start_as_long_as_allowed(client, request)
         return StreamingStartResponse.model_validate(client.execution.start_image(request).model_dump())
     if isinstance(request, DockerComposeExecutionRequest):
