@@ -7,6 +7,7 @@ A page of JupyterLab or Notebook shows the question, a terminal shows it too. El
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
 import sys
@@ -34,7 +35,7 @@ Page = Callable[[list[dict[str, Any]]], None]
 _REASONS: dict[Answer, str] = {
     "cancel": "Cancel was clicked",
     "replaced": "the same notebook was started again",
-    "no answer": f"no answer within {ANSWER_SECONDS:g} s",
+    "no answer": f"the question had no answer within {ANSWER_SECONDS:g} s",
     "nobody": "no page of JupyterLab or Notebook can show the question",
 }
 
@@ -106,15 +107,21 @@ class _Question:
 
 
 class StartQuestions:
-    """The questions that wait in this process, and the pages that show them.
-
-    ``is_served`` is whether this process is a Jupyter server with our extension, to which pages connect.
-    """
+    """The questions that wait in this process, and the pages that show them."""
 
     def __init__(self) -> None:
-        self.is_served = False
+        self._server = 0
         self._waiting: dict[str, _Question] = {}
         self._pages: list[Page] = []
+
+    @property
+    def is_served(self) -> bool:
+        """Return whether pages connect to this process; none do to a fork of the Jupyter server, such as a schedule."""
+        return self._server == os.getpid()
+
+    def serve(self) -> None:
+        """Expect pages: this process is a Jupyter server with our extension."""
+        self._server = os.getpid()
 
     def connect(self, page: Page) -> None:
         """Show the questions on a page from now on."""

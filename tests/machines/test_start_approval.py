@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
@@ -20,7 +22,7 @@ UNPRICED = StartPlan("cpu", "cpu", None, None, None, "price unknown, 600 s at mo
 def asked(monkeypatch):
     """The questions of a Jupyter server, whose pages may take a moment."""
     questions = StartQuestions()
-    questions.is_served = True
+    questions.serve()
     monkeypatch.setattr(start_approval, "start_questions", questions)
     monkeypatch.setattr(start_approval, "PAGE_SECONDS", 0.1)
     monkeypatch.setattr(start_approval, "ANSWER_SECONDS", 0.1)
@@ -45,8 +47,24 @@ def test_the_setting_does_not_answer_for_the_user_of_a_page(asked, monkeypatch):
     monkeypatch.setenv("LK_APPROVED_KERNELS", PLAN.approval)
     shown = []
     asked.connect(shown.append)
-    assert "no answer within" in refusal_of(PLAN)
+    assert "had no answer within" in refusal_of(PLAN)
     assert [len(questions) for questions in shown] == [0, 1, 0]
+
+
+FORK = """
+import os
+from lk_jupyter.machines.start_approval import start_questions
+start_questions.serve()
+child = os.fork()
+print(bool(child), start_questions.is_served, flush=True)
+child and os.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no fork")
+def test_a_fork_of_a_server_such_as_a_schedule_has_no_pages():
+    shown = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True).stdout
+    assert sorted(shown.splitlines()) == ["False False", "True True"]
 
 
 @pytest.mark.usefixtures("home")

@@ -86,7 +86,9 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     request = bundle.request.model_copy(update={"file_name": name})
     if isinstance(request, StreamingExecutionRequest):
         request = _in_own_folder(request, bundle.token)
-    return sent_once(client, bundle.token, lambda: _start(client, request, limited_by_cost=bundle.cost_binds), request.model_dump())
+    return sent_once(
+        client, bundle.token, lambda: _start(client, request, limited_by_cost=bundle.cost_binds), request.model_dump()
+    )
 
 
 def _in_own_folder(request: StreamingExecutionRequest, token: str) -> StreamingExecutionRequest:
