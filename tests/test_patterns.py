@@ -55,7 +55,9 @@ def slowest(expression: Expression) -> tuple[float, str]:
             if min(seconds_of(compiled, expression.method, small, SECONDS) for _ in range(2)) < _FAST:
                 continue
             text = start + piece * (MUCH // len(piece)) + tail
-            worst = max(worst, (seconds_of(compiled, expression.method, text, SECONDS), f"{start!r} + {piece!r} * n + {tail!r}"))
+            worst = max(
+                worst, (seconds_of(compiled, expression.method, text, SECONDS), f"{start!r} + {piece!r} * n + {tail!r}")
+            )
             if worst[0] >= SECONDS:
                 return worst
     return worst
@@ -67,7 +69,11 @@ def test_no_text_keeps_a_regular_expression_busy():
         found = [(each, *slowest(each)) for each in EXPRESSIONS]
     finally:
         signal.signal(signal.SIGVTALRM, before)
-    slow = [f"{each.place} {each.method} {seconds:.2f} s {text}\n    {each.pattern}" for each, seconds, text in found if seconds >= SECONDS]
+    slow = [
+        f"{each.place} {each.method} {seconds:.2f} s {text}\n    {each.pattern}"
+        for each, seconds, text in found
+        if seconds >= SECONDS
+    ]
     assert not slow, "\n".join(slow)
 
 
