@@ -24,8 +24,10 @@ with warnings.catch_warnings():
 
 METHODS = {"search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 
+_FLAGS = (re.IGNORECASE, re.MULTILINE, re.DOTALL, re.VERBOSE, re.ASCII)
+
 #: A text after a long run: a pattern that fails there tries all that came before.
-TAILS = ("", "\0", "!", "\n", " ", '"')
+TAILS = ("", "\0", "\n")
 
 
 class Expression(NamedTuple):
@@ -75,7 +77,7 @@ def _literal(tree: ast.Module, file: str, used: dict[str, set[str]]) -> Iterator
             continue
         pattern, flags = node.args[0], ast.unparse(node)
         if isinstance(pattern, ast.Constant) and isinstance(pattern.value, str):
-            bits = sum(flag for flag in (re.I, re.M, re.S, re.X, re.A) if f"re.{flag.name}" in flags)
+            bits = sum(flag for flag in _FLAGS if f"re.{flag.name}" in flags)
             method = _method(used.get(names.get(id(node), ""))) if function.attr == "compile" else function.attr
             yield Expression(pattern.value, bits, method, f"{file}:{node.lineno}")
 
@@ -91,7 +93,9 @@ def _compiled(name: str, used: dict[str, set[str]]) -> Iterator[Expression]:
         if not key.startswith("__") and not isinstance(value, ModuleType):
             for pattern in _patterns_in(value, 4):
                 if isinstance(pattern.pattern, str):
-                    yield Expression(pattern.pattern, pattern.flags, _method(used.get(key)), f"{name}.{key}")
+                    yield Expression(
+                        pattern.pattern, pattern.flags & sum(_FLAGS), _method(used.get(key)), f"{name}.{key}"
+                    )
 
 
 def _patterns_in(value: Any, depth: int) -> Iterator[re.Pattern[Any]]:
@@ -114,8 +118,8 @@ def pumps(pattern: str, flags: int) -> list[tuple[str, str]]:
     found = dict.fromkeys(_pumps(tree, ""))
     signs = dict.fromkeys("".join(_signs(tree)))
     sample = _sample(tree)
-    found.update(dict.fromkeys(("", sign) for sign in itertools.islice(signs, 24)))
-    found.update(dict.fromkeys(("", one + two) for one, two in itertools.islice(itertools.permutations(signs, 2), 24)))
+    found.update(dict.fromkeys(("", sign) for sign in itertools.islice(signs, 16)))
+    found.update(dict.fromkeys(("", one + two) for one, two in itertools.islice(itertools.permutations(signs, 2), 12)))
     found.update({("", sample): None, ("", sample[:-1]): None, ("", sample[:-1] + "\n"): None, ("", "\n"): None})
     return [pair for pair in found if pair[1]]
 

@@ -66,7 +66,7 @@ class Description:
 @cache
 def plain(path: str) -> str:
     """Return a path whose placeholders have no names, to be compared."""
-    return re.sub(r"\{[^}]*\}", "{}", path)
+    return re.sub(r"\{[^{}]*\}", "{}", path)
 
 
 def fields_of(schema: dict[str, Any], schemas: dict[str, Any], prefix: str) -> dict[str, Field]:

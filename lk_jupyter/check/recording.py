@@ -271,7 +271,14 @@ def _stands_in(private: str, text: str) -> bool:
 
 
 _PREFIXES = ("/api/v2/external", "/openai/v1", "/api/v1", "/iris")
-_SERVED = [(re.compile(PLACEHOLDER.sub("[^?]+", re.sub(r"([.])", r"\\\1", each.path))), each) for each in ENDPOINTS]
+
+
+def _placeholders(path: str) -> str:
+    """Return the pattern of a path: only a key, which is at the end, may have slashes."""
+    return re.sub(r"\{[^{}]*\}(?=/)", "[^?/]+", re.sub(r"\{[^{}]*\}$", "[^?]+", path))
+
+
+_SERVED = [(re.compile(_placeholders(re.sub(r"([.])", r"\\\1", each.path))), each) for each in ENDPOINTS]
 
 
 def _path(exchange: Exchange, names: Pseudonyms) -> str:

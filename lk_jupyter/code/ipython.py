@@ -18,7 +18,7 @@ _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER,
 
 def as_python(code: str) -> str:
     """Return code with IPython's syntax replaced by calls of ``get_ipython()``, each line in its place."""
-    if not re.search(r"[!%?]|^\s*(>>>|In \[)", code, re.MULTILINE):
+    if not re.search(r"[!%?]|^[^\S\n]*(>>>|In \[)", code, re.MULTILINE):
         return code
     lines = code.splitlines(keepends=True)
     empty = next((at for at, line in enumerate(lines) if line.strip()), 0)

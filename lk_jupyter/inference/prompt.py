@@ -16,7 +16,7 @@ from lk_jupyter.errors import UsageError
 
 #: ``{{name}}``, or a name with what may follow it: attributes, items, a conversion, a format.
 _FIELD = re.compile(
-    r"\{(?P<braced>\{[^\W\d]\w*[^{}]*\})\}"
+    r"\{(?P<braced>\{[^\W\d][^{}]*\})\}"
     r"|\{(?P<name>[^\W\d]\w*)(?P<path>(?:\.\w+|\[[^\]{}]*\])*)(?P<form>(?:![rsa])?(?::[^{}]*)?)\}"
 )
 

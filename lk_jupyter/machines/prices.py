@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _HOUR = 3600
 
 #: A profile of the price book, such as ``spot.a100.2x``.
-_SHAPE = re.compile(r"(?:(on-demand|spot)\.)?(?:gpu\.)?([a-z0-9]+)(?:\.(\d+)x)?.*")
+_SHAPE = re.compile(r"(?:(on-demand|spot)\.)?(?:gpu\.)?([a-z0-9]+)(?![a-z0-9])(?:\.(\d{1,9})x)?.*")
 
 #: Field of a price → its meter in the price book.
 METERS = {

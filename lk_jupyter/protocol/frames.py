@@ -89,7 +89,10 @@ _REST_BEGUN = re.compile(
 _NEWLINES = r"[\r\n]*"
 _START = re.compile(_NEWLINES.join(map(re.escape, _MARK)))
 _BEGUN = re.compile(
-    "".join(f"{re.escape(sign)}(?:{_NEWLINES}" for sign in _MARK[:-1]) + ")?" * (len(_MARK) - 1) + rf"{_NEWLINES}\Z"
+    re.escape(_MARK[0])
+    + "".join(f"(?:{_NEWLINES}{re.escape(sign)}" for sign in _MARK[1:-1])
+    + ")?" * (len(_MARK) - 2)
+    + rf"{_NEWLINES}\Z"
 )
 
 

@@ -183,9 +183,9 @@ def _brought_back(url, digest):
             shutil.copyfileobj(answer, file, 1 << 20)
         if _digest(packed) != digest:
             raise RuntimeError("What was saved for --resume was changed in the bucket, so it was not read.")
-        with tarfile.open(packed) as tar:
+        with tarfile.open(packed, "r:") as tar:
             tar.extractall(folder, **safely)
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, ValueError, tarfile.TarError) as error:
         raise RuntimeError("What was saved for --resume cannot be read: {}".format(_cause(error))) from None
     finally:
         if os.path.exists(packed):

@@ -9,6 +9,7 @@ import importlib.util
 import io
 import json
 import lzma
+import math
 import os
 import re
 import zipfile
@@ -267,7 +268,9 @@ def _part(table: Any, wish: LoadRequest) -> Any:
 def _npy(file: Any, wish: LoadRequest) -> Any:
     numpy = library("numpy")
     if wish.sample is None:
-        return numpy.load(io.BytesIO(file.read()), allow_pickle=False)
+        content = io.BytesIO(file.read())
+        _require_complete(numpy, content)
+        return numpy.load(content, allow_pickle=False)
     version = numpy.lib.format.read_magic(file)
     read = numpy.lib.format.read_array_header_1_0 if version == (1, 0) else numpy.lib.format.read_array_header_2_0
     shape, is_fortran, dtype = read(file)
@@ -277,6 +280,16 @@ def _npy(file: Any, wish: LoadRequest) -> Any:
     shape = (min(shape[0], wish.sample), *shape[1:])
     count = int(numpy.prod(shape))
     return numpy.frombuffer(bytearray(file.read(count * dtype.itemsize)), dtype, count).reshape(shape)
+
+
+def _require_complete(numpy: Any, content: io.BytesIO) -> None:
+    """Raise ValueError for a file of numpy that states more elements than it has: memory is used for all of them."""
+    version = numpy.lib.format.read_magic(content)
+    read = numpy.lib.format.read_array_header_1_0 if version == (1, 0) else numpy.lib.format.read_array_header_2_0
+    shape, _, dtype = read(content)
+    if math.prod(shape) * max(1, dtype.itemsize) > len(content.getbuffer()) - content.tell() and not dtype.hasobject:
+        raise ValueError("the file is shorter than its header states")
+    content.seek(0)
 
 
 def _npz(file: Any, wish: LoadRequest) -> Any:

@@ -55,7 +55,7 @@ _MOVE = re.compile(r"(\n|\x1b\[\d*A)")
 
 #: Invisible signs, parts of characters, and joiners next to ASCII: only other scripts and emoji need joiners.
 _UNSEEN = re.compile(
-    f"[\b\r{_INVISIBLE}\ud800-\udfff]|(?<=[\x20-\x7e])[\u200c\u200d]+|[\u200c\u200d]+(?=[\x20-\x7e]|\\Z)"
+    f"[\b\r{_INVISIBLE}\ud800-\udfff]|(?<=[\x20-\x7e])[\u200c\u200d]+|(?<![\u200c\u200d])[\u200c\u200d]+(?=[\x20-\x7e]|\\Z)"
 )
 
 

@@ -18,7 +18,7 @@ PORT = 22
 _USUAL = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 _LINE = re.compile(r"(ssh-|ecdsa-|sk-)[\w@.-]+ [A-Za-z0-9+/=]+( .*)?")
 _ADDRESS = re.compile(
-    r"(?:\[(?P<v6>[\da-fA-F:.]+)\](?::(?P<port6>\d{1,5}))?|(?P<bare>[\da-fA-F]*:[\da-fA-F:.]*:[\da-fA-F:.]*)"
+    r"(?:\[(?P<v6>[\da-fA-F:.]+)\](?::(?P<port6>\d{1,5}))?|(?P<bare>[\da-fA-F]*:[\da-fA-F.]*:[\da-fA-F:.]*)"
     r"|(?P<host>[A-Za-z0-9][\w.-]*)(?::(?P<port>\d{1,5})?)?)"
 )
 _KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"

@@ -88,17 +88,20 @@ class Evidence:
     @cached_property
     def errors(self) -> list[str]:
         """The errors that ended the run, each with its complete message, the last one last."""
-        text = (self.record and printed(self.record)[1]) or self.log
+        text = ((self.record and printed(self.record)[1]) or self.log)[-_END:]
         text = _AT_EXIT.split(COLOUR.sub("", text))[0]
         parts = remote_traceback(text, "", 0).split(TRACEBACK)[1:]
         return [match[0].strip() for part in parts if (match := _ERROR.search(part))]
 
 
+#: Characters of the end of stderr that are searched for errors.
+_END = 65_536
+
 #: What Python prints after the traceback, about objects that it could not tidy up.
 _AT_EXIT = re.compile(r"^Exception ignored ", re.MULTILINE)
 
 #: From the first line of a traceback that is not indented to where the next one is announced.
-_ERROR = re.compile(r"^[^\s][\s\S]*?(?=^\s*(?:During handling|The above exception)|\Z)", re.MULTILINE)
+_ERROR = re.compile(r"^[^\s][\s\S]*?(?=^[^\S\n]*(?:During handling|The above exception)|\Z)", re.MULTILINE)
 
 
 class Hint(NamedTuple):
@@ -130,14 +133,14 @@ def hints(case: Evidence) -> list[Notice]:
 _GPU_MEMORY = re.compile(
     r"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED"
     r"|HIP out of memory|cupy\S*OutOfMemoryError"
-    r"|OOM when allocating tensor.*(?:device:GPU|GPU_\d+_bfc)|device:GPU:\d+\}\} failed to allocate memory"
+    r"|OOM when allocating tensor.{0,500}(?:device:GPU|GPU_\d+_bfc)|device:GPU:\d+\}\} failed to allocate memory"
     r"|RESOURCE_EXHAUSTED: Out of memory (?:while trying to allocate|allocating)"
 )
-_SIZE = r"([\d.]+) ([KMG]iB)"
+_SIZE = r"([\d.]{1,12}) ([KMG]iB)"
 _TRIED = re.compile(f"Tried to allocate {_SIZE}")
 _CAPACITY = re.compile(f"total capaci?ty of {_SIZE}|{_SIZE} total capacity")  # one release had it misspelt
 _FREE = re.compile(f"{_SIZE} (?:is )?free")
-_BYTES = re.compile(r"(?:to allocate|allocating|allocated so far:) ([\d,]+) bytes")
+_BYTES = re.compile(r"(?:to allocate|allocating|allocated so far:) ([\d,]{1,30}) bytes")
 _GIB = {"KiB": 2**-20, "MiB": 2**-10, "GiB": 1.0}
 
 
@@ -227,7 +230,8 @@ def missing_library(case: Evidence) -> str | None:
 
 _NO_FILE = re.compile(r"^FileNotFoundError: [^'\n]*'([^'\n]+)'")
 _LACKS_FILE = re.compile(
-    r"^(?:FileNotFoundError|OSError): (?:.*?[`'\"]+([^'\"\n]+)['\"]|(?:.*: )?(\S+)(?: not found|$))"
+    r"^(?:FileNotFoundError|OSError): "
+    r"(?:.{0,300}?[`'\"]{1,3}([^'\"\n]{1,1000})['\"]|(?:.{0,300}: )?(\S{1,1000})(?: not found|$))"
 )
 
 #: Bytes of a file that --files may upload, whatever is in it.

@@ -59,7 +59,7 @@ LATE = 0.8
 
 PART, LINKS = "_lk_checkpoint", "_lk_checkpoint.json"
 _NAMES = re.compile(r"\blk_(?:checkpoint|resume)\b")
-_TAKES_NOTHING = re.compile(r"^\s*def lk_checkpoint\(\s*\)", re.MULTILINE)
+_TAKES_NOTHING = re.compile(r"^[^\S\n]*def lk_checkpoint\(\s*\)", re.MULTILINE)
 
 
 def checkpoint_parts(session: Connection, source: Source, options: RunOptions, limit: int) -> list[RemoteModule]:

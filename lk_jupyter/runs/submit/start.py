@@ -53,7 +53,7 @@ JOB_TYPE = "customer_notebook"
 
 #: A refusal of a time limit: "timeout: Input should be less than or equal to 600".
 _LONGEST = re.compile(
-    r"timeout.*?(?:less than or equal to|at most|no more than|exceed|up to|max(?:imum)?)\D{0,20}(\d+)",
+    r"timeout.{0,200}?(?:less than or equal to|at most|no more than|exceed|up to|max(?:imum)?)\D{0,20}(\d+)",
     re.IGNORECASE | re.DOTALL,
 )
 
