@@ -32,6 +32,6 @@ def test_hints_on_400_kb_of_stderr_take_no_second(start, piece):
 
 
 def test_an_error_at_the_end_of_a_long_log_is_found():
-    text = "noise\n" * 100_000 + TRACE + '  File "cell.py", line 1\nModuleNotFoundError: No module named \'yaml\'\n'
+    text = "noise\n" * 100_000 + TRACE + "  File \"cell.py\", line 1\nModuleNotFoundError: No module named 'yaml'\n"
     record = ExecutionRecord(execution_id="x", status="failed", stderr=text)
     assert hints(Evidence(record=record))[0].option == "-r pyyaml"
