@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from lk_jupyter import __version__
-from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER, Endpoint
+from lk_jupyter.api._endpoint import ENDPOINTS, Endpoint
 from lk_jupyter.api.states import ACTIVE_STATES, FINAL_STATES
 from lk_jupyter.api.vms import COMING_STATES, ENDED_STATES, UP_STATES
 from lk_jupyter.check.findings import Exchange, Report
