@@ -29,7 +29,7 @@ from lk_jupyter.protocol.parts import own_name
 from lk_jupyter.runs.abort import abort_soon
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
-from lk_jupyter.runs.submit.start import sent_once
+from lk_jupyter.runs.submit.start import REPEATED, sent_once
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import credits_label, duration_label
 
@@ -106,7 +106,11 @@ def _started(client: Client, request: GpuSelectionRequest, token: str) -> str:
     """Start a selection, in a thread whose answer no interrupt loses: it is aborted once its id is known."""
     with ThreadPoolExecutor(1) as threads:
         start = threads.submit(
-            sent_once, client, token, lambda: client.execution.start_gpu_selection(request), request.model_dump()
+            sent_once,
+            client,
+            token,
+            lambda: client.execution.start_gpu_selection(request),
+            request.model_dump(include=REPEATED),
         )
         with AtInterrupt(lambda _: abort_soon(client, start.result().execution_id)):
             return start.result().execution_id

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 LOOKS = 3
 LOOK_PAUSE = 1.0
 
+#: Fields of a start that its record repeats. No other field, such as a password, is compared.
+REPEATED = {"code", "metadata"}
+
 #: Runs with one mark whose records are read, the oldest first: copies are younger than the run.
 _MOST_RECORDS = 10
 
@@ -87,7 +90,10 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     if isinstance(request, StreamingExecutionRequest):
         request = _in_own_folder(request, bundle.token)
     return sent_once(
-        client, bundle.token, lambda: _start(client, request, limited_by_cost=bundle.cost_binds), request.model_dump()
+        client,
+        bundle.token,
+        lambda: _start(client, request, limited_by_cost=bundle.cost_binds),
+        request.model_dump(include=REPEATED),
     )
 
 
@@ -131,7 +137,7 @@ def sent_once(
 ) -> Started | StreamingStartResponse:
     """Send a start that carries this token; look the run up where the answer does not show what became of it.
 
-    ``request`` is the content of the start. Raises OutcomeUnknown when neither the answer nor the lookup came
+    ``request`` has what the record repeats. Raises OutcomeUnknown when neither the answer nor the lookup came
     through, or when the cloud doesn't show whose run it is; else the errors of the API.
     """
     asked = client.utc_now

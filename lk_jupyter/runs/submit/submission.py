@@ -43,7 +43,7 @@ from lk_jupyter.runs.log import log_path
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
-from lk_jupyter.runs.submit.start import find_marked, start_once
+from lk_jupyter.runs.submit.start import REPEATED, find_marked, start_once
 from lk_jupyter.runs.submit.upload import upload_inputs, with_links
 from lk_jupyter.runs.variables.state import remember
 from lk_jupyter.text.secrets import MARK, redact_values
@@ -220,7 +220,7 @@ class Submission:
                 return
             time.sleep(pause)
             with suppress(LkError):
-                runs = find_marked(self._client, self.package.token, self.package.request.model_dump())
+                runs = find_marked(self._client, self.package.token, self.package.request.model_dump(include=REPEATED))
                 ids = [runs.own.execution_id] if runs.own else runs.unclear
                 for execution_id in ids:  # nothing but this start and its copies has the mark
                     abort_soon(self._client, execution_id)
