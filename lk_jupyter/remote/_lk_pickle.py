@@ -121,6 +121,8 @@ class Unpickler(pickle.Unpickler):
         if (module, name) not in _harmless:
             if value is builtins.getattr:
                 return self._attribute
+            if (module, name) == ("torch.storage", "_load_from_bytes"):
+                return _load_storage
             names = self._risky if _is_risky(value) else self._indirect
             if names is self._indirect and not _is_listed(value, _INDIRECT):
                 _harmless.add((module, name))
@@ -137,6 +139,25 @@ class Unpickler(pickle.Unpickler):
             names = _called(self._content, self._risky, self._indirect | _GETATTR) if is_named else {name}
             _refuse({"{}.{}".format(getattr(value, "__module__", "?"), name)} if names else ())
         return value
+
+
+class _InnerUnpickler(pickle.Unpickler):
+    """Reads a pickle inside of another one, and refuses it for any risky name: it contains only sizes and types."""
+
+    def find_class(self, module, name):
+        """Return a class or a function by its name. Raises Unsafe."""
+        value = super().find_class(module, name)
+        if _is_risky(value) or _is_listed(value, _INDIRECT) or value is builtins.getattr:
+            _refuse({"{}.{}".format(module, name)})
+        return value
+
+
+def _load_storage(content):
+    """Return the storage of a tensor, which torch writes as bytes that contain pickles. Raises Unsafe."""
+    reader = types.ModuleType("pickle")
+    reader.Unpickler = _InnerUnpickler
+    reader.load = lambda file, **options: _InnerUnpickler(file, **options).load()
+    return import_module("torch").load(io.BytesIO(content), pickle_module=reader)
 
 
 def loads(content):

@@ -196,7 +196,8 @@ def sklearn_model():
 
 
 def torch_module():
-    return pytest.importorskip("torch").nn.Linear(2, 2)
+    torch = pytest.importorskip("torch")
+    return [torch.nn.Linear(2, 2), torch.arange(3), torch.optim.SGD(torch.nn.Linear(1, 1).parameters())]
 
 
 def statsmodels_results():
@@ -278,6 +279,14 @@ def test_an_attack_in_a_file_of_torch_stays_bytes(tmp_path):
         archive.writestr("archive/data.pkl", pickle.dumps(Calls(os.system, f"touch {path}")))
         archive.writestr("archive/data/0", b"\0" * 50_000_000)
     assert loads(pickle.dumps(file.getvalue())) == file.getvalue()
+    assert not path.exists()
+
+
+def test_an_attack_in_the_storage_of_a_tensor_is_refused(tmp_path):
+    torch, path = pytest.importorskip("torch"), tmp_path / "attacked"
+    inner = pickle.dumps(Calls(os.system, f"touch {path}"))
+    with pytest.raises(Unsafe, match=r"calls '(posix|nt).system'"):
+        loads(pickle.dumps(Calls(torch.storage._load_from_bytes, inner)))
     assert not path.exists()
 
 
