@@ -196,6 +196,8 @@ export interface BurnRateContent {
   per_hour: string;
   complete: boolean;
   label: string;
+  /** Budgets that VMs and deployments have exceeded. */
+  warnings?: string[];
 }
 
 /** Something that is billed by the hour now; credits are decimal text, None where the price is not known. */

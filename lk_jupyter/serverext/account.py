@@ -191,18 +191,18 @@ async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
         }
         for thing in found
     ]
-    over = await asyncio.to_thread(_over_budget, upstream)
-    label = f"{rate.label}, over budget" if over else rate.label
-    return {"things": things, "per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": label}
+    warnings = await asyncio.to_thread(_exceeded_budgets, upstream)
+    sums = {"per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
+    return {"things": things, **sums, "warnings": warnings}
 
 
-def _over_budget(upstream: Upstream) -> bool:
-    """Return whether VMs or deployments have exceeded a budget."""
+def _exceeded_budgets(upstream: Upstream) -> list[str]:
+    """Return in words which budgets VMs or deployments have exceeded."""
     from lk_jupyter.connection.budget import exceeded  # noqa: PLC0415
 
     with suppress(LkError):
-        return bool(exceeded(upstream.connection))
-    return False
+        return exceeded(upstream.connection)
+    return []
 
 
 def _sign_in(api_key: str, base_url: str | None) -> list[str]:

@@ -138,6 +138,7 @@ class BurnRateContent(BaseModel):
     per_hour: str
     complete: bool
     label: str
+    warnings: list[str] = Field([], description="Budgets that VMs and deployments have exceeded.")
 
 
 class MachineBody(BaseModel):

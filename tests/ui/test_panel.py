@@ -87,7 +87,8 @@ print("\\x1b[31mlast line\\x1b[0m")""",
 def test_the_sections_of_the_panel_do_what_they_say(open_notebook, page, cloud, accessible, tmp_path):
     cloud.http.post("storage/upload", params={"key": "ui-panel/table.csv"}, files={"file": b"city\nUlm\n"})
     made = cloud.http.post("auth/api-keys/", json={"key_name": "laptop"}).json()
-    rented = {"user_public_key": "ssh-ed25519 AAAA user@host", "hardware_profile": "a100", "display_name": "box"}
+    rented = {"user_public_key": "ssh-ed25519 AAAA user@host", "hardware_profile": "a100"}
+    rented["display_name"] = "b\u202eox\u061c"  # it must turn no label of a button
     vm = cloud.http.post("vms/create", json=rented).json()["vm_id"]
     model = cloud.http.post("inference/create", json={"hf_model_id": "local/echo"}).json()["deployment_id"]
     traffic = Traffic(page)

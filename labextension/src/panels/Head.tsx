@@ -18,6 +18,8 @@ export function Head({ tools, notice }: { tools: Tools; notice: NoticeText }) {
     <>
       <h2 className="lk-unseen">{trans.__('GPU cloud')}</h2>
       {signedIn && <Money tools={tools} />}
+      {signedIn &&
+        tools.cloud.data.burnRate?.warnings?.map(text => <Notice key={text} notice={{ kind: 'warning', text }} />)}
       <Notice notice={notice} />
       {trouble && trouble.state !== 'signed-out' && <Broken trouble={trouble} tools={tools} />}
       {signedIn === false && <SignIn tools={tools} />}
