@@ -335,3 +335,15 @@ def test_a_session_gives_data_only_unless_pickles_are_asked_for(shared, run_cell
     assert "evil" not in shell.user_ns
     assert "evil" in shown.partition("completed")[2]
     assert not hasattr(builtins, "entered")
+
+
+def test_an_active_session_executes_no_cell_in_read_only_mode_and_can_be_stopped(going_on, run_cell):
+    run_cell("%%lk_run --session train --gpu A100\nx = 1")
+    run_cell("%lk_config read_only on")
+    refused = run_cell("%%lk_run --session train\nx = 2\nprint('executed')")
+    stopped = run_cell("%lk_sessions stop train")
+    run_cell("%lk_config read_only off")
+    assert "Read-only mode is on. Nothing was sent." in refused
+    assert "executed" not in refused
+    assert "Read-only" not in stopped
+    until(lambda: not going_on())
