@@ -24,6 +24,15 @@ class UserStatus(Model):
     status: str | None = None
 
 
+def is_same_user(one: str | None, other: str | None) -> bool:
+    """Return whether both are the id of one user; services write a UUID with dashes or without."""
+    return bool(one and other) and _plain(one) == _plain(other)
+
+
+def _plain(user_id: str | None) -> str:
+    return str(user_id).replace("-", "").lower()
+
+
 class UserOrg(Model):
     """The organization that the credentials act as."""
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._polling import poll
 from lk_jupyter.api.block import BlockVolume
+from lk_jupyter.api.user import is_same_user
 from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus, means_no_capacity
 from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives, offers
@@ -75,7 +76,7 @@ def _looked_up(client: Client, request: CreateVMRequest, before: set[str], lost:
             new = [vm for vm in client.vms.list() if vm.vm_id not in before]
             user_id = client.user.status().user_id if new else None
             for vm in new:
-                if request.display_name in {vm.display_name, vm.name} and user_id and vm.user_id == user_id:
+                if request.display_name in {vm.display_name, vm.name} and is_same_user(vm.user_id, user_id):
                     return vm
     others = f" New since then: {', '.join(vm.vm_id for vm in new)}." if new else ""
     raise OutcomeUnknown(

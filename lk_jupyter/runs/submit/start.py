@@ -24,6 +24,7 @@ from lk_jupyter.api.execution import (
     StreamingExecutionRequest,
     StreamingStartResponse,
 )
+from lk_jupyter.api.user import is_same_user
 from lk_jupyter.api.workloads import Workload  # also what aborts a run: no interrupt waits for its import
 from lk_jupyter.config.assumptions import DEFAULT, Assumptions
 from lk_jupyter.config.settings import setting
@@ -258,7 +259,7 @@ def _sorted_by_owner(client: Client, marked: dict[str, datetime | None], request
             record = client.execution.get(run_id)
         if record is None or not user_id or not record.user_id:
             unclear.append(run_id)
-        elif record.user_id != user_id:
+        elif not is_same_user(record.user_id, user_id):
             foreign.append(run_id)
         elif _is_copy_of(request, record):
             return MarkedRuns(StreamingStartResponse(execution_id=run_id, status=record.status, streaming_url=""))

@@ -145,6 +145,12 @@ def test_of_several_runs_with_the_mark_of_a_start_the_users_own_is_followed(clie
     assert start_once(client, package).execution_id == RUN
 
 
+def test_a_user_id_counts_with_dashes_and_without(client, server, package):
+    server.handler = gateway = Gateway(refusal(504))
+    gateway.user_id, gateway.record = RUN, {"user_id": RUN.replace("-", "").upper()}
+    assert start_once(client, package).execution_id == RUN
+
+
 @pytest.mark.parametrize("record", [404, 500, {"user_id": None}, {"python_code": "other()"}])
 def test_a_run_whose_record_does_not_show_whose_it_is_is_reported_and_not_followed(client, server, package, record):
     server.handler = gateway = Gateway(refusal(504))
