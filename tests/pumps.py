@@ -51,6 +51,26 @@ def expressions(root: Path) -> list[Expression]:
     return list(found.values())
 
 
+#: A regular expression in TypeScript, after a sign that no division follows.
+_SCRIPT = re.compile(
+    r"(?:[=(,:!&|?{};\[]|return)\s*/(?![*/])((?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)/([dgimsuvy]*)(?=[\s.,;)\]])"
+)
+
+
+def script_expressions(root: Path) -> list[Expression]:
+    """Return the expressions in TypeScript below a folder, in Python's syntax."""
+    found = []
+    for path in sorted([*root.rglob("*.ts"), *root.rglob("*.tsx")]):
+        if not path.name.endswith((".test.ts", ".test.tsx")):
+            for match in _SCRIPT.finditer(path.read_text(encoding="utf-8")):
+                pattern = re.sub(r"\(\?<(?=[A-Za-z])", "(?P<", match[1]).replace("\\/", "/")
+                pattern = re.sub(r"\\u\{([0-9a-fA-F]+)\}", lambda code: re.escape(chr(int(code[1], 16))), pattern)
+                pattern = re.sub(r"\\p\{\w+\}", r"\\w", pattern)
+                flags = (re.IGNORECASE * ("i" in match[2])) | (re.MULTILINE * ("m" in match[2]))
+                found.append(Expression(pattern, flags, "search", path.name))
+    return found
+
+
 def _methods(tree: ast.Module) -> dict[str, set[str]]:
     """Return name of a pattern → methods that the module calls on it."""
     used: dict[str, set[str]] = {}

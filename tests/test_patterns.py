@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from pumps import TAILS, Expression, expressions, pumps
+from pumps import TAILS, Expression, expressions, pumps, script_expressions
 
 import lk_jupyter
 
@@ -17,7 +17,9 @@ MUCH, SECONDS = 65_536, 1.0
 #: A text of this part of it takes less than this part of the time if the time grows with the text, not its square.
 _PART, _FAST = 16, SECONDS / 300
 
-EXPRESSIONS = expressions(Path(lk_jupyter.__file__).parent)
+SOURCES = Path(lk_jupyter.__file__).parent
+SCRIPTS = script_expressions(SOURCES.parent / "labextension" / "src")
+EXPRESSIONS = [*expressions(SOURCES), *SCRIPTS]
 
 
 class TooLong(Exception):
@@ -79,6 +81,7 @@ def test_no_text_keeps_a_regular_expression_busy():
 
 def test_expressions_of_sources_and_of_modules_are_collected():
     assert len(EXPRESSIONS) > 200
+    assert len(SCRIPTS) > 20 or not (SOURCES.parent / "labextension").exists()
     assert any(each.pattern == r"^Exception ignored " for each in EXPRESSIONS)
 
 

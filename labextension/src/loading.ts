@@ -7,7 +7,7 @@ import type { CellToRun } from './spending';
 import { trans } from './trans';
 
 const LOAD = '%load_ext lk_jupyter';
-const LOADS = /^\s*%(?:re)?load_ext\s+lk_jupyter\b/m;
+const LOADS = /^[^\S\n]*%(?:re)?load_ext[^\S\n]+lk_jupyter\b/m;
 
 /** Load the extension, and add the cell that does it where the notebook has none; false where the kernel lacks it. */
 export async function loadExtension({ content, sessionContext }: NotebookPanel): Promise<boolean> {

@@ -4,7 +4,7 @@ import { machineName } from './format';
 
 const MAGIC = /^(\s*)%%lk_run(?![\w])([^\n]*)/;
 const OTHER_MAGIC = /^\s*%%\w+/;
-const MACHINE = /\s+--(?:gpu|machine)(?:\s+|=)("[^"]*"|'[^']*'|\S+)/g;
+const MACHINE = /\s{1,99}--(?:gpu|machine)(?:\s{1,99}|=)("[^"]*"|'[^']*'|\S+)/g;
 
 /** Whether a cell runs on the cloud. */
 export function isRemote(source: string): boolean {

@@ -88,7 +88,7 @@ const isOf = (status: StatusContent | undefined) => (run: JournalRun) => {
   return isServer && (!slug || !run.org || run.org === slug);
 };
 
-const bare = (address: string) => address.replace(/\/+$/, '');
+const bare = (address: string) => address.replace(/\/{1,9}$/, '');
 
 /** Join what was heard of one server, newest first, those that go on before all others. */
 export function runsOf(heard: Partial<Heard> & Records): RunRow[] {

@@ -92,7 +92,7 @@ export function pieces(line: string, query = ''): Piece[] {
 
 /** A bar that rewrites its line keeps its last state. */
 function drawn(line: string): string {
-  return unturned(line.replace(/\r+$/, '').split('\r').pop()!.replace(NO_COLOUR, ''));
+  return unturned((line.split('\r').filter(Boolean).pop() ?? '').replace(NO_COLOUR, ''));
 }
 
 function plain(line: string): string {

@@ -17,7 +17,7 @@ const TICKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14
 /** Make an empty plot of a panel; `sync` is what all plots share whose pointer moves together. */
 export function plotOf(panel: Panel, box: HTMLElement, sync: string, onSpan: OnSpan): uPlot {
   const ink = (name: string) => () => colour(box, name);
-  const font = getComputedStyle(box).font.replace(/\d+(\.\d+)?px(\s*\/\s*\S+)?/, '11px');
+  const font = getComputedStyle(box).font.replace(/\d{1,9}(\.\d{1,9})?px(\s{0,9}\/\s{0,9}\S{1,20})?/, '11px');
   const axis = {
     font,
     stroke: ink('--lk-quiet'),
