@@ -101,13 +101,17 @@ class Received:
     def __init__(self, text, leaf, pickle=False, imports=True, names=True):
         self._content = json.loads(text)
         self.refused = dict(self._content["refused"])
-        self._decoder = _values.Decoder(lambda number: self._bytes(self._content["leaves"][number], leaf))
+        self._unread = dict(enumerate(self._content["leaves"]))
+        self._decoder = _values.Decoder(lambda number: self._bytes(number, leaf))
         self._decoder.imports = imports
         self._decoder.names = names
         self._decoder.no_pickle = self._differences() if pickle else "--pickle was not given"
 
-    @staticmethod
-    def _bytes(found, leaf):
+    def _bytes(self, number, leaf):
+        """Return the bytes of a leaf, once: a short message could use a large leaf any number of times."""
+        found = self._unread.pop(number, None)
+        if found is None:
+            raise _values.CannotTravel("uses bytes that aren't in the message, or uses them twice")
         return _values.from_text(found["v"]) if "v" in found else leaf(found)
 
     def values(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 
@@ -11,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from lk_jupyter.remote import _lk_arrays, _lk_codec, _lk_pandas, _lk_tables
+from lk_jupyter.remote import _lk_arrays, _lk_codec, _lk_envelope, _lk_pandas, _lk_tables
 
 
 def stream_of(table, **options):
@@ -141,6 +142,16 @@ def test_a_tensor_without_bytes_has_no_elements():
     node, leaves = encoded(torch.ones(0, 3))
     with pytest.raises(ValueError, match="without bytes"):
         decoded(node, [leaves[0].replace(b"[0, 3]", b"[9, 9]")])
+
+
+def test_bytes_of_a_message_are_used_once():
+    text = base64.b64encode(bytes(5000)).decode()
+    node = {"t": "list", "v": [{"t": "bytes", "leaf": 0}] * 10_000}
+    content = {"values": {"x": node, "y": {"t": "bytes", "leaf": -1}}, "leaves": [{"v": text}], "refused": {}}
+    received = _lk_envelope.Received(json.dumps(content), None)
+    assert received.values() == {}
+    assert "uses them twice" in received.refused["x"]
+    assert "aren't in the message" in received.refused["y"]
 
 
 def test_a_fraction_is_of_two_ints():
