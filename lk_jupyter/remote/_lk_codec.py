@@ -32,6 +32,10 @@ KINDS = {
 #: Text and bytes longer than this are leaves.
 LONG = 4096
 
+#: Parts of a key that are visited at most, and types whose hash visits their parts.
+MAX_KEY = 100_000
+_NESTED = (tuple, frozenset, slice)
+
 #: Modules whose objects belong to the process that made them.
 OF_A_PROCESS = {
     "_thread", "threading", "multiprocessing.synchronize", "multiprocessing.pool", "multiprocessing.context",
@@ -463,7 +467,25 @@ _PLAIN = {
 def _pairs_of(decoder, node):
     if "o" in node:
         return ((key, decoder.value(item)) for key, item in node["o"].items())
-    return ((decoder.value(key), decoder.value(item)) for key, item in node["v"])
+    return ((_hashable(decoder.value(key)), decoder.value(item)) for key, item in node["v"])
+
+
+def _hashable(value):
+    """Return a key or an item of a set. Raises CannotTravel for nested values, whose hash would take too long.
+
+    A short message can nest shared tuples so that a hash visits them 2 ** 50 times.
+    """
+    waiting, count = [value] if type(value) in _NESTED else [], 0
+    while waiting:
+        item = waiting.pop()
+        count += 1
+        if count > MAX_KEY:
+            raise CannotTravel("has a key of too many parts")
+        if type(item) is slice:
+            waiting += (item.start, item.stop, item.step)
+        elif type(item) in _NESTED:
+            waiting += item
+    return value
 
 
 def _read_pairs(make):
@@ -566,8 +588,8 @@ _READ = {
     "str": lambda decoder, node: bytes(decoder.leaf(node["leaf"])).decode("utf-8", "surrogatepass"),
     "list": _read_list,
     "tuple": lambda decoder, node: tuple(decoder.values(node["v"])),
-    "set": lambda decoder, node: set(decoder.values(node["v"])),
-    "frozenset": lambda decoder, node: frozenset(decoder.values(node["v"])),
+    "set": lambda decoder, node: set(map(_hashable, decoder.values(node["v"]))),
+    "frozenset": lambda decoder, node: frozenset(map(_hashable, decoder.values(node["v"]))),
     "dict": _read_pairs(lambda _decoder, _node: {}),
     "OrderedDict": _read_pairs(lambda _decoder, _node: collections.OrderedDict()),
     "Counter": _read_pairs(lambda _decoder, _node: collections.Counter()),

@@ -154,6 +154,16 @@ def test_bytes_of_a_message_are_used_once():
     assert "aren't in the message" in received.refused["y"]
 
 
+@pytest.mark.parametrize("kind", ["set", "frozenset", "dict"])
+def test_shared_tuples_keep_no_hash_busy(kind):
+    nodes = [{"t": "tuple", "id": 1, "v": [1, 2]}]
+    nodes += [{"t": "tuple", "id": at, "v": [{"t": "same", "n": at - 1}] * 2} for at in range(2, 60)]
+    last = {"t": "same", "n": 59}
+    with pytest.raises(_lk_codec.CannotTravel, match="too many parts"):
+        decoded({"t": "list", "v": [*nodes, {"t": kind, "v": [[last, 1]] if kind == "dict" else [last]}]})
+    assert decoded(encoded({(1, (2, 3)): 4})[0]) == {(1, (2, 3)): 4}
+
+
 def test_a_fraction_is_of_two_ints():
     with pytest.raises(ValueError, match="int"):
         decoded({"t": "Fraction", "v": ["1e999999999"]})
