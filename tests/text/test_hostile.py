@@ -27,7 +27,8 @@ from lk_jupyter.journal.entry import JournalEntry
 from lk_jupyter.magics._engine import ask
 from lk_jupyter.magics._engine.tables import frame, say
 from lk_jupyter.magics._output.live import Hints, Note, StatusLine
-from lk_jupyter.magics._output.rich import Rows, bar_of
+from lk_jupyter.magics._output.notification import DesktopNotification
+from lk_jupyter.magics._output.rich import Bar, Rows, bar_of
 from lk_jupyter.magics._output.unfinished_runs import GoingOn
 from lk_jupyter.magics.account import identity_table
 from lk_jupyter.magics.deployments import ReplicaLog, deployment_table, replicas_table
@@ -128,7 +129,12 @@ def views(name):
     resource = BillableResource("VM", name, name, name, Decimal(1))
     entry = JournalEntry(name, name, execution_id=name, notebook=name, machine=name, state=name, run_name=name)
     yield from (Table([name], [[name]], name, caption=name), StatusLine(name, [name], name), Note(name))
-    yield from (Hints([Notice(name, HINT)]), ReplicaLog(name, name), Rows([bar_of(bar(name))]))
+    yield from (
+        Hints([Notice(name, HINT)]),
+        ReplicaLog(name, name),
+        Rows([bar_of(bar(name)), Bar(name, 1, 2, name)]),
+        DesktopNotification(name),
+    )
     yield from (Table(["VM"] * 7, [row_of(vm)]), deployment_table([deployment]), replicas_table(deployment))
     yield from (GoingOn([entry], checked=True), identity_table(Identity(name, name, name, name, name, name)))
     yield from (grow(name, lambda _: [ObjectInfo(name, 1, NOW)], 1, 5), storage.objects([ObjectInfo(name, 1, NOW)]))

@@ -14,6 +14,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.magics._output.live import show_updated
+from lk_jupyter.text.terminal import one_line
 
 #: Seconds after the end of a run in which it is still news.
 FRESH = 60
@@ -42,7 +43,7 @@ class DesktopNotification:
     """Notifies, outside of the notebook too, that something has ended; before that, the button that allows it."""
 
     def __init__(self, words: str, *, ended: float | None = None) -> None:
-        self.words = words
+        self.words = one_line(words)
         self.ended = ended
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:

@@ -20,7 +20,7 @@ from lk_jupyter.errors import only_colors
 from lk_jupyter.magics._output.live import FONT, LiveOutput
 from lk_jupyter.protocol.frames import UNSIGNED, Frame, survived
 from lk_jupyter.text.secrets import redact, redact_bundle
-from lk_jupyter.text.terminal import one_line
+from lk_jupyter.text.terminal import one_line, plain
 
 
 class RichOutput:
@@ -206,6 +206,10 @@ class Bar:
     text: str
     ended: bool = False
 
+    def __post_init__(self) -> None:
+        """Keep control characters out: a label may be the name of a file in the bucket."""
+        self.label, self.text = one_line(self.label), plain(self.text).replace("\n", " ")
+
     @property
     def state(self) -> str:
         """State of the bar: going, done or stopped."""
@@ -251,7 +255,7 @@ def is_bar(payload: dict[str, Any]) -> bool:
 
 def bar_of(payload: dict[str, Any]) -> Bar:
     """Return the bar that a frame describes."""
-    label, text = (one_line(redact(str(payload[name]))) for name in ("label", "text"))
+    label, text = (redact(str(payload[name])) for name in ("label", "text"))
     return Bar(label, payload["n"] or 0.0, payload["total"], text, ended=payload["state"] == "ended")
 
 
