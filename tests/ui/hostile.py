@@ -139,11 +139,11 @@ def linked() -> Notebook:
 
 
 def polluted() -> Notebook:
-    """Return a notebook whose names are those that every object has, as JSON may have them."""
-    keys = {"__proto__": {"polluted": True, "execution_id": RUN}, "constructor": {"prototype": {"polluted": True}}}
+    """Return a notebook with names that every object has; Lab opens none that has the name "constructor"."""
+    keys = {"__proto__": {"polluted": True, "execution_id": RUN}, "toString": {"prototype": {"polluted": True}}}
     metadata = {**keys, "lk_jupyter": {**keys, "runs": [{**RECEIPT, **keys}]}, "lk_jupyter_hints": keys}
     return book(
-        cell(REMOTE, display({"__proto__": "x", "constructor": "x", RUN_MIME: {**HEADER, **keys}}, **metadata), **keys),
+        cell(REMOTE, display({"__proto__": "x", "toString": "x", RUN_MIME: {**HEADER, **keys}}, **metadata), **keys),
         cell(REMOTE, display({}, **metadata), at=1),
         **keys,
     )
