@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import struct
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -109,7 +110,7 @@ def preview_of(info: ObjectInfo, file: Any) -> Preview:
         raise
     except PreviewFailed as failure:
         name = PurePosixPath(info.key).name
-        return Preview(info, f"Can't preview '{name}': {failure}. Download it: %lk_get {info.key}")
+        return Preview(info, f"Can't preview '{name}': {failure}. Download it: %lk_get {shlex.quote(info.key)}")
     except Exception as error:  # noqa: BLE001 (each library has its own)
         return _broken(info, suffix, str(error) or type(error).__name__)
 
@@ -259,7 +260,9 @@ def _image(info: ObjectInfo, file: Any) -> Preview:
     width, height = _pixels(content)
     if width * height > PIXELS:
         most = f"previews go up to {PIXELS // 1_000_000} million pixels"
-        return Preview(info, f"Image of {width:,} by {height:,} pixels: {most}. Download it: %lk_get {info.key}")
+        return Preview(
+            info, f"Image of {width:,} by {height:,} pixels: {most}. Download it: %lk_get {shlex.quote(info.key)}"
+        )
     return Preview(info, f"An image, {size}.", image=content, mime=mime)
 
 
