@@ -138,7 +138,7 @@ def test_the_package_has_it_too(session, mark):
 
 
 def test_an_option_that_does_not_exist_is_refused(session):
-    with pytest.raises(UsageError, match="--limti"):
+    with pytest.raises(TypeError, match="'limti'"):
         session.history(limti=3)
 
 
