@@ -175,9 +175,11 @@ class SpendingGate:
         if title in _ENDS:
             kind, resource_of = _ENDS[title]
             return End(self._connection.base_url, kind, resource_of(call))
+        if call.endpoint.effect != "spends":
+            return None
         look, is_always_recorded = _EXPENSES.get(title, (None, False))
         budgets = budget.active_budgets()
-        if look is None and budgets and call.endpoint.effect == "spends":
+        if look is None and budgets:
             raise UsageError(f"{budgets[0][0].name} can't be enforced: {title} has no known price. Nothing was sent.")
         if look is None or not (budgets or is_always_recorded):
             return None
