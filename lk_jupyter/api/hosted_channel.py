@@ -29,7 +29,7 @@ _PAUSE, _TICK = 0.5, 0.2
 _DEAD = {"restarting", "autorestarting", "dead"}
 
 #: What reading a message raises that is none of Jupyter's: the others count.
-ODD = (ValueError, TypeError, LookupError, AttributeError, struct.error)
+ODD = (ValueError, TypeError, LookupError, AttributeError, RecursionError, struct.error)
 
 DIED = "The session's Python died and was restarted on the same machine; its variables are lost."
 LOST = "The connection broke while the cell was sent, and the session doesn't know it. Run the cell again."
