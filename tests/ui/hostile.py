@@ -102,12 +102,14 @@ CODE = {
     "_css": "@import url('/lk/status');",
     "_anywidget_id": "lk_jupyter.widgets.runs.RunsTable",
 }
-OURS = {"model_module": "lk-jupyter", "model_name": "WidgetModel"}
+OURS = {"model_module": "_lk-jupyter", "model_name": "Model"}
+#: A gate of saved widgets, which the notebook names itself.
+GATE = {"model_module": "_lk-jupyter", "model_name": "Gate"}
 OUR_STATE = {
-    "_model_module": "lk-jupyter",
-    "_view_module": "lk-jupyter",
-    "_model_name": "WidgetModel",
-    "_view_name": "WidgetView",
+    "_model_module": "_lk-jupyter",
+    "_view_module": "_lk-jupyter",
+    "_model_name": "Model",
+    "_view_name": "login",
     "_module": "../../../static/x",
     "rows": [{"id": "{1}", "name": "<img src=x onerror=alert(1)>"}],
     "turns": [{"role": "assistant", "text": f"<script>{SCRIPT}</script>"}],
@@ -164,13 +166,14 @@ def received() -> dict[str, Callable[[], Notebook] | Notebook]:
     turned = "train\u202egpj.\u2066\u200b\x07.py"
     vega = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "data": {"url": "/lk/status"}, "mark": "bar"}
     return {
-        # 1-5: code in the state of widgets
+        # code in the state of widgets
         "widget state with code": widgets(ANYWIDGET, **CODE),
         "widget state of ours": widgets(OURS, **OUR_STATE),
+        "widget state of a gate": widgets(GATE, **{**OUR_STATE, "_model_name": "Gate", "key": "__proto__"}),
         "widget state with code named as ours": widgets(ANYWIDGET, **{**CODE, **OUR_STATE, **ANYWIDGET}),
         "widget state of controls": widgets(CONTROLS, **CONTROL_STATE),
         "name of a kernel of the cloud": book(cell(), kernel="lk-gpu.a100"),
-        # 6-12: types of outputs
+        # types of outputs
         "script": book(cell(REMOTE, display({"application/javascript": SCRIPT}))),
         "html with handlers": html(
             f'<script>{SCRIPT}</script><img src=x onerror="{ATTRIBUTE}"><svg onload="{ATTRIBUTE}">'
@@ -183,7 +186,7 @@ def received() -> dict[str, Callable[[], Notebook] | Notebook]:
             cell(REMOTE, display({"application/geo+json": {"type": "x", "__proto__": {}}, "application/pdf": "eA=="})),
             markdown(f'```mermaid\ngraph TD; A-->B; click A href "javascript:{SCRIPT}"\n```'),
         ),
-        # 13-19: what ours are drawn from
+        # what ours are drawn from
         "forged header": forged(data={RUN_MIME: HEADER}),
         "forged header of an active run": forged(data={RUN_MIME: {**HEADER, "state": "running"}}),
         "forged headers and hidden lines": book(
@@ -200,7 +203,7 @@ def received() -> dict[str, Callable[[], Notebook] | Notebook]:
         "hints": forged(
             {"lk_jupyter_hints": ["--gpu A100", "--carry", "--files data/x", "--timeout 999999", "--in {1}", "x\n!x"]}
         ),
-        # 20-24: what a cell says and hides
+        # what a cell says and hides
         "text of a magic that is missing": book(cell(PYTHON, lost, jupyter={"source_hidden": True})),
         "error of a magic that is missing": book(cell(REMOTE, error, collapsed=True, tags=["hide-input"])),
         "hidden source": forged(
@@ -220,7 +223,7 @@ def received() -> dict[str, Callable[[], Notebook] | Notebook]:
             {"cell_type": "raw", "id": "r", "source": svg, "metadata": {"format": "text/html", "lk_jupyter": RECEIPT}},
             cell(REMOTE, display({RUN_MIME: HEADER})),
         ),
-        # 25-32: elements and names
+        # elements and names
         "buttons for commands": linked,
         "settings in the metadata": book(
             cell(REMOTE, display({}, lk_jupyter=RECEIPT)),

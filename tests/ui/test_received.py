@@ -14,7 +14,7 @@ import lk_jupyter
 from lk_jupyter.journal.journal import Journal, JournalEntry
 from lk_jupyter.kernels import specs
 from ui import hostile
-from ui.notebook import LOOK, picture
+from ui.notebook import LOOK, NIGHT, picture
 
 #: The notebook that names a kernel on a machine.
 KERNEL = "name of a kernel of the cloud"
@@ -59,6 +59,8 @@ SEEN = """selector => {
         return [cell, className, ariaLabel, textContent, commandlinkerCommand, run].join(' | ');
     });
 }"""
+#: Items of a menu from which on it is that of the machines, which are alike: by day the first and the last are clicked.
+MANY = 8
 MENU = ".lm-Menu .lm-Menu-item[data-type=command]"
 QUESTION = ".jp-Dialog"
 CLOSE = """path => {
@@ -142,7 +144,8 @@ class Received:
         while fresh := [drawn for drawn in self._drawn() if drawn not in clicked]:
             clicked.add(fresh[0])
             self._click(fresh[0])
-            for item in range(self.page.locator(MENU).count()):
+            count = self.page.locator(MENU).count()
+            for item in range(count) if NIGHT or count < MANY else (0, count - 1):
                 self._click_item(fresh[0], item)
             self._leave()
 
@@ -280,7 +283,7 @@ QUESTIONS = {
     "lk:open-bucket": None,
     "lk:refresh": None,
 }
-COMMANDS = "() => window.jupyterapp.commands.listCommands().filter(name => name.startsWith('lk:'))"
+COMMANDS = "() => window.jupyterapp.commands.listCommands().filter(name => name.startsWith('lk'))"
 #: Call a command as a link does whose user said yes to Lab, which asks from version 4.6 on.
 CALL = """([name, args]) => {
     window.jupyterapp.commands.execute(name, args).then(() => 0, error => { window.refusal = error.message; });
