@@ -334,8 +334,8 @@ class Session(Connection):
             text: Words to search for in code, names, labels, notebooks and errors. Default: all runs.
             options: The options of ``%lk_history``: ``machine``, ``state``, ``label``, ``since`` (``7d``, ``12h``, a
                 date), ``notebook``, ``limit``. ``audit=True`` returns changes of keys, members, VMs, deployments and
-                secrets, and deletions, with the columns ``time`` (datetime64, UTC), ``operation``, ``target``,
-                ``organization``, ``status``, ``source`` and ``server``.
+                secrets, and deletions, with the columns ``time`` (in UTC), ``operation``, ``target``, ``organization``,
+                ``status``, ``source`` and ``server``.
 
         Returns:
             A pandas DataFrame with a row for each run (a list of rows without pandas). Index ``run`` (str): the first

@@ -5,7 +5,7 @@ import { ServerConnection } from '@jupyterlab/services';
 
 import { credits, unturned } from './format';
 import { trans } from './trans';
-import { StartAnswer, StartQuestion, StartQuestions } from './types';
+import { StartAnswer, StartQuestion, StartQuestionList } from './types';
 
 /** Milliseconds before a new connection after one was lost, doubled each time up to the second. */
 const PAUSE = 1000;
@@ -27,7 +27,7 @@ export function showStartQuestions(): void {
       failures = 0;
     };
     socket.onmessage = ({ data }) => {
-      const { questions } = JSON.parse(data as string) as StartQuestions;
+      const { questions } = JSON.parse(data as string) as StartQuestionList;
       update(dialogs, questions, answer => socket.send(JSON.stringify(answer)));
     };
     socket.onclose = () => {

@@ -1335,7 +1335,7 @@ export interface StartQuestion {
 }
 
 /** All kernels that wait, as the web socket sends them. */
-export interface StartQuestions {
+export interface StartQuestionList {
   questions: StartQuestion[];
 }
 

@@ -16,9 +16,8 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from lk_jupyter.machines.start_approval import start_questions
-
 if TYPE_CHECKING:
+    from lk_jupyter.machines.start_approval import StartQuestions
     from lk_jupyter.serverext.upstream_provider import UpstreamProvider
 
 
@@ -44,7 +43,7 @@ class StartQuestionsSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
     def open(self, *_: str, **__: str) -> None:
         """Show the questions that wait."""
         super().open()
-        start_questions.connect(self._send)
+        _start_questions().connect(self._send)
 
     def on_message(self, text: str | bytes) -> None:
         """Give the answer of the user; anything else that a page sends is no answer."""
@@ -54,11 +53,11 @@ class StartQuestionsSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
             answer = StartAnswer.model_validate_json(text)
         except ValueError:
             return
-        start_questions.answer(answer.id, start=answer.start)
+        _start_questions().answer(answer.id, start=answer.start)
 
     def on_close(self) -> None:
         """Show nothing more on this page."""
-        start_questions.disconnect(self._send)
+        _start_questions().disconnect(self._send)
 
     def _send(self, questions: list[dict[str, Any]]) -> None:
         self._loop.call_soon_threadsafe(self._write, json.dumps({"questions": questions}))
@@ -68,3 +67,10 @@ class StartQuestionsSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
             self.write_message(text)
         except WebSocketClosedError:
             self.on_close()
+
+
+def _start_questions() -> StartQuestions:
+    """Return the questions of this process; a server that starts needn't load them."""
+    from lk_jupyter.machines.start_approval import start_questions  # noqa: PLC0415 (at first use)
+
+    return start_questions

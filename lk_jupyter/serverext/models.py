@@ -81,7 +81,7 @@ class StartQuestion(BaseModel):
     idle_minutes: float = Field(description="Minutes without work after which the machine is released.")
 
 
-class StartQuestions(BaseModel):
+class StartQuestionList(BaseModel):
     """All kernels that wait, as the web socket sends them."""
 
     questions: list[StartQuestion]
