@@ -1,7 +1,7 @@
 /** What ipywidgets creates of our widgets: one model, a view for each component, and the gate of saved widgets. */
 import { DOMWidgetModel, DOMWidgetView, IWidgetManager, WidgetModel } from '@jupyter-widgets/base';
 
-import { passGate } from './savedWidgets';
+import { passGate } from './widgetGate';
 import { trans } from './trans';
 import type { Model as ComponentModel } from './widgets/view';
 
@@ -45,14 +45,14 @@ class Gate extends WidgetModel {
 export const classes = {
   Gate,
   Model: DOMWidgetModel,
-  balance: viewOf(() => import('./widgets/balance')),
-  chat: viewOf(() => import('./widgets/chat')),
-  form: viewOf(() => import('./widgets/form')),
-  login: viewOf(() => import('./widgets/login')),
-  machine_picker: viewOf(() => import('./widgets/machine_picker')),
-  once: viewOf(() => import('./widgets/once')),
-  run_metrics: viewOf(() => import('./widgets/run_metrics')),
-  run_view: viewOf(() => import('./widgets/run_view')),
-  runs: viewOf(() => import('./widgets/runs')),
-  storage_browser: viewOf(() => import('./widgets/storage_browser'))
+  balance: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/balance')),
+  chat: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/chat')),
+  form: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/form')),
+  login: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/login')),
+  machine_picker: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/machine_picker')),
+  once: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/once')),
+  run_metrics: viewOf(() => import(/* webpackChunkName: "watch" */ './widgets/run_metrics')),
+  run_view: viewOf(() => import(/* webpackChunkName: "watch" */ './widgets/run_view')),
+  runs: viewOf(() => import(/* webpackChunkName: "watch" */ './widgets/runs')),
+  storage_browser: viewOf(() => import(/* webpackChunkName: "widgets" */ './widgets/storage_browser'))
 };
