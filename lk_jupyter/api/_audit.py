@@ -66,17 +66,17 @@ def record_call(  # noqa: PLR0913 (the facts of one line)
     """Append a call to the log, if its operation is audited."""
     if not endpoint.is_audited:
         return
-    given = {name: getattr(body, name, None) for name in (*_NAMES, *_IDS, *_SEVERAL)}
+    fields = {name: getattr(body, name, None) for name in (*_NAMES, *_IDS, *_SEVERAL)}
     returned = answer if isinstance(answer, dict) else {}
-    target = [*_placed(endpoint, url), *_named(given, _NAMES + _IDS), *_named(returned, _IDS)]
+    target = [*_placed(endpoint, url), *_named(fields, _NAMES + _IDS), *_named(returned, _IDS)]
     record(endpoint.title, target, status, organization=organization, source=source, server=urlsplit(url).netloc)
 
 
 def _placed(endpoint: Endpoint, url: str) -> list[str]:
     """Return the values of the placeholders in a path."""
-    pattern = PLACEHOLDER.sub(lambda match: "(.+)" if match[2] else "([^/]+)", endpoint.path)
-    found = re.search(f"{pattern}$", urlsplit(url).path)
-    return [unquote(value) for value in found.groups()] if found else []
+    pattern = PLACEHOLDER.sub(lambda placeholder: "(.+)" if placeholder[2] else "([^/]+)", endpoint.path)
+    match = re.search(f"{pattern}$", urlsplit(url).path)
+    return [unquote(value) for value in match.groups()] if match else []
 
 
 def _named(fields: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:

@@ -182,11 +182,11 @@ def _runs(connection: Spender, kept: Journal, budget: Budget, before: str = "") 
     """Return the runs that count: all, or those before the run with a token."""
     entry = kept.get(before) if before else None
     place = CellContext(entry.notebook) if entry else current_cell()
-    of = place if budget.of_notebook else None
-    found = kept.charges(connection.base_url, since=budget.begins(), of=of, before=before)
+    notebook = place if budget.of_notebook else None
+    charges = kept.charges(connection.base_url, since=budget.begins(), of=notebook, before=before)
     if kept.trouble:
         raise UsageError(f"{budget.name} can't be enforced, so nothing was sent. {kept.trouble}")
-    return found
+    return charges
 
 
 def _charges(connection: Spender, budget: Budget, before: str = "") -> list[RecordedCharge]:

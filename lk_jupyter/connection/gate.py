@@ -221,7 +221,7 @@ class SpendingGate:
         most = None
         if prices.prompt is not None and prices.completion is not None:
             limit = next((limit for limit in limits if isinstance(limit, int)), MAX_TOKENS)
-            answers = limit * max(1, _whole(body.get("n")))
+            answers = limit * max(1, _whole_number(body.get("n")))
             most = len(content) * prices.prompt + answers * prices.completion
         unpriced = f"{model} has no published price. Models with a price: %lk_models."
         return Expense(CHAT, model, most=most, unpriced=unpriced, saves="max_tokens=N", tokens=prices)
@@ -272,11 +272,11 @@ class SpendingGate:
         body: Any = call.body
         catalogue = self._connection.machines()
         costs = [cost_at(machine.price_per_hour, body.timeout) for machine in catalogue if catalogue.allows(machine)]
-        known = [cost for cost in costs if cost is not None]
+        amounts = [cost for cost in costs if cost is not None]
         return Expense(
             RUN,
             body.file_name or "GPU comparison",
-            most=sum(known, Decimal(0)) if known else None,
+            most=sum(amounts, Decimal(0)) if amounts else None,
             unpriced="No GPU has a published price.",
             saves="--timeout SECONDS",
         )
@@ -357,7 +357,7 @@ class SpendingGate:
         from lk_jupyter.api.serverless import MAX_TOKENS  # noqa: PLC0415 (few budgets count chats)
 
         body: Any = call.body
-        answers = (body.max_tokens or MAX_TOKENS) * max(1, _whole((body.model_extra or {}).get("n")))
+        answers = (body.max_tokens or MAX_TOKENS) * max(1, _whole_number((body.model_extra or {}).get("n")))
         return self._of_tokens(body, answers, "--max-tokens N")
 
     def _embeddings(self, call: Call) -> Expense:
@@ -396,7 +396,7 @@ def _if_any(read: Callable[[], Any]) -> Any:
     return None
 
 
-def _whole(value: Any) -> int:
+def _whole_number(value: Any) -> int:
     return value if isinstance(value, int) else 1
 
 

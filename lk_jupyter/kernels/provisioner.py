@@ -95,8 +95,8 @@ class CloudProvisioner(LocalProvisioner):
         session = current(start=False)
         machine = session.machines().resolve(self.machine)
         limits = {"image": self.image, "timeout": self.timeout, "max_cost": max_cost_of(machine, self.max_cost)}
-        given = {name: value for name, value in limits.items() if value}
-        options = check(ServerOptions, {"machine": self.machine, "name": self.kernel_spec.display_name, **given})
+        chosen = {name: value for name, value in limits.items() if value}
+        options = check(ServerOptions, {"machine": self.machine, "name": self.kernel_spec.display_name, **chosen})
         package = prepare_server(session, options)
         plan = StartPlan(
             name=machine.card_name if machine.card else machine.hardware_profile,

@@ -90,8 +90,8 @@ class Prices:
 
 def _shape(profile: str | None) -> tuple[str | None, str, int | None]:
     """Return what a profile says: on-demand or spot, the card, how many; ``a100`` says the card only."""
-    found = _SHAPE.fullmatch((profile or "").lower())
-    return (found[1], found[2], int(found[3]) if found[3] else None) if found else (None, "", None)
+    match = _SHAPE.fullmatch((profile or "").lower())
+    return (match[1], match[2], int(match[3]) if match[3] else None) if match else (None, "", None)
 
 
 def gpu_count_of(vm: VM) -> int:

@@ -325,7 +325,7 @@ class Splitter:
                 at = self._unfinished(items, text, start.start())
                 break
             size = len(text)
-            text, at = self._found(items, text, start.start(), end + 1, is_broken=failed == end + 1)
+            text, at = self._take_frame(items, text, start.start(), end + 1, is_broken=failed == end + 1)
             failed = end + 1 if len(text) == size and at <= end else 0
         else:
             last = text.rfind(ESCAPE, at)
@@ -334,7 +334,9 @@ class Splitter:
             self._add(items, text[at:])
         return items
 
-    def _found(self, items: list[str | Frame], text: str, start: int, end: int, *, is_broken: bool) -> tuple[str, int]:
+    def _take_frame(
+        self, items: list[str | Frame], text: str, start: int, end: int, *, is_broken: bool
+    ) -> tuple[str, int]:
         """Take the frame that ends here; return the text and the position up to which it is done.
 
         A frame that starts within another frame, whose other half comes later, belongs to the other stream.

@@ -109,10 +109,10 @@ class Received:
 
     def _bytes(self, number, leaf):
         """Return the bytes of a leaf, once: a short message could use a large leaf any number of times."""
-        found = self._unread.pop(number, None)
-        if found is None:
+        message = self._unread.pop(number, None)
+        if message is None:
             raise _values.CannotTravel("uses bytes that aren't in the message, or uses them twice")
-        return _values.from_text(found["v"]) if "v" in found else leaf(found)
+        return _values.from_text(message["v"]) if "v" in message else leaf(message)
 
     def values(self):
         """Return name → value; what could not be read is in ``refused``, with the reason and what to do."""

@@ -303,8 +303,8 @@ class Run:
 
         Nothing that a message without its signature describes is read, written or set here.
         """
-        asked = self.asked
-        return None if asked is None else signing_key(str(asked.get(REQUEST_KEY)))
+        metadata = self.asked
+        return None if metadata is None else signing_key(str(metadata.get(REQUEST_KEY)))
 
     @property
     def ports(self) -> tuple[int, ...]:

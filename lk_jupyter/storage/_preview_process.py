@@ -55,7 +55,7 @@ class _Child:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="lk-preview-", ignore_cleanup_errors=True)
-        given = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         single = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
         self.process = subprocess.Popen(
             module_command("lk_jupyter.storage._preview_child"),
@@ -63,7 +63,7 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=self._folder.name,
-            env={**module_environment(given), **single},
+            env={**module_environment(environment), **single},
             start_new_session=True,
         )
         self._answers: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()

@@ -77,9 +77,9 @@ def _portable(view: type[View]) -> type[View]:
         from anywidget import AnyWidget  # noqa: PLC0415 (an extra)
     except ModuleNotFoundError:
         return view
-    shown = {"__repr__": view.__repr__, "_repr_mimebundle_": view._repr_mimebundle_}
+    representations = {"__repr__": view.__repr__, "_repr_mimebundle_": view._repr_mimebundle_}
     code = {"_esm": STATIC / f"{view.component}.js", "_css": STATIC / "widgets.css", "carries_code": True}
-    return type(view.__name__, (AnyWidget, view), {"__module__": view.__module__, **shown, **code})
+    return type(view.__name__, (AnyWidget, view), {"__module__": view.__module__, **representations, **code})
 
 
 class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types

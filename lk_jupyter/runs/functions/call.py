@@ -152,26 +152,26 @@ def answer_of(run: Run, call: FunctionCall, storage: Callable[[], Storage]) -> l
     for a run that ended without an answer; StorageError.
     """
     frame = next(iter(run.frames(FRAME)), None)
-    said = frame.payload if frame else {}
+    payload = frame.payload if frame else {}
     try:
         if frame and frame.kind != FRAME:
             raise RunFailed(f"The answer of run {run.short_id} {UNSIGNED}.", execution_id=run.execution_id)
-        if "error" in said:
-            raise _raised(run, said)
-        if "python" in said:
+        if "error" in payload:
+            raise _raised(run, payload)
+        if "python" in payload:
             raise RunFailed(
-                f"{call.name} was created with Python {PYTHON}, and the run has {said['python']}. Functions "
-                f"need the same version on both sides. Use a kernel with Python {said['python']}, or run source "
+                f"{call.name} was created with Python {PYTHON}, and the run has {payload['python']}. Functions "
+                f"need the same version on both sides. Use a kernel with Python {payload['python']}, or run source "
                 "code: %%lk_run",
                 execution_id=run.execution_id,
             )
-        if not said:
+        if not payload:
             run.result()
             raise RunFailed(f"Run {run.short_id} finished without an answer.", execution_id=run.execution_id)
-        return _results(run, _answer(run, call, said, storage))
+        return _results(run, _answer(run, call, payload, storage))
     finally:
         with suppress(LkError):
-            if "size" in said:
+            if "size" in payload:
                 storage().remove(answer_key(call.token))
             if call.is_large:
                 storage().remove(call_key(call.token))

@@ -353,8 +353,8 @@ class WarmPython:
         wants = {"said": f"__import__('_lk_session').answer({question!r})"}
         reply = self.execute(code, silent=True, wants=wants).answer()
         _check(reply)
-        said = str(ast.literal_eval(reply["user_expressions"]["said"]["data"]["text/plain"]))
-        claimed, _, text = said.partition(" ")
+        signed_text = str(ast.literal_eval(reply["user_expressions"]["said"]["data"]["text/plain"]))
+        claimed, _, text = signed_text.partition(" ")
         if not is_signed(self._key, _bytes_of(claimed), question.encode(), text.encode()):
             raise InvalidResponse(
                 f"The answer of session {self.name} isn't signed by it. No variable was set. The cell may have run."

@@ -93,14 +93,14 @@ def _saved_by(session: Connection, wish: str) -> dict[str, str]:
             f"--resume: run {short} has no checkpoint. Nothing was sent. Its code must define lk_checkpoint(folder)."
         )
     nonce, key = nonce_in(metadata), signing_key(entry.token) if entry else None
-    said = frames_in_log(run_id, nonce, CHECKPOINT, key) or frames_on_cloud(
+    frames = frames_in_log(run_id, nonce, CHECKPOINT, key) or frames_on_cloud(
         session.client, record or session.client.execution.get(run_id), nonce, CHECKPOINT, key
     )
-    if any(frame.kind == UNSIGNED for frame in said):
+    if any(frame.kind == UNSIGNED for frame in frames):
         raise UsageError(
             f"--resume: the checkpoint of run {short} isn't signed with the key of the run. Nothing was sent."
         )
-    digests = [frame.payload["sha256"] for frame in said if "sha256" in frame.payload]
+    digests = [frame.payload["sha256"] for frame in frames if "sha256" in frame.payload]
     if not digests:
         raise UsageError(f"--resume: the log of run {short} doesn't show yet what it saved. Nothing was sent.")
     return {"resume": checkpoint_key(str(token)), "sha256": str(digests[-1])}
