@@ -30,7 +30,7 @@ MEMORY, SECONDS = 250_000_000, 5
 _START_SECONDS = 60
 
 #: The most bytes of a file that a preview reads, of one range, and of an answer of the child.
-MOST_READ, MOST_RANGE, MOST_ANSWER = 256_000_000, 16_000_000, 8_000_000
+MOST_READ, MOST_RANGE, MOST_ANSWER = 256_000_000, 16_000_000, 4_000_000
 
 #: Seconds after which a child without work ends.
 IDLE_SECONDS = 300

@@ -24,8 +24,9 @@ from lk_jupyter.storage.storage import Storage
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import size_label
 
-#: The most that is shown: rows and columns of a table, letters of a cell, bytes of text, of a notebook, of an image.
-ROWS, COLUMNS, LETTERS = 20, 50, 200
+#: The most that is shown: rows and columns of a table, letters of a cell and of a description, bytes of text, of a
+#: notebook, of an image, and pixels.
+ROWS, COLUMNS, LETTERS, WORDS = 20, 50, 200, 2000
 TEXT, NOTEBOOK, IMAGE, PIXELS = 64_000, 4_000_000, 10_000_000, 50_000_000
 
 _IMAGES = {
@@ -38,6 +39,12 @@ _IMAGES = {
 
 #: Markers of a JPEG that are followed by its size.
 _JPEG_FRAMES = {*range(0xFFC0, 0xFFD0)} - {0xFFC4, 0xFFC8, 0xFFCC}
+
+#: Markers of a JPEG before that, which a length follows.
+_JPEG_SEGMENTS = {0xFFC4, 0xFFCC, *range(0xFFDB, 0xFFFF)}
+
+#: The most blocks of a GIF before its first frame.
+_GIF_BLOCKS = 10_000
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,8 @@ def preview_of(info: ObjectInfo, file: Any) -> Preview:
     show, suffix, unpack = _way(info.key)
     try:
         if not unpack and show not in _IN_CHILD:
-            return show(info, file)
+            found = show(info, file)
+            return replace(_checked(info, facts_of(found)), image=found.image, mime=found.mime)
         if name := _LIBRARIES.get(show):
             require_library(name)
         result = PROCESS.preview(info, file)
@@ -139,10 +147,16 @@ def facts_of(found: Preview) -> dict[str, Any]:
 
 
 def _checked(info: ObjectInfo, result: dict[str, Any]) -> Preview:
-    """Return the preview that a child process sent, which a file may have led to send anything."""
-    columns = [(str(name), str(kind)) for name, kind in result["columns"]]
-    rows = [[str(cell) for cell in row] for row in result["rows"]]
-    return Preview(info, str(result["words"]), columns, rows, str(result["text"]), is_part=bool(result["is_part"]))
+    """Return a preview within the limits, whatever a file led its reader or the child process to return."""
+    columns = [(_encodable(name, LETTERS), _encodable(kind, LETTERS)) for name, kind in result["columns"][:COLUMNS]]
+    rows = [[_encodable(cell, LETTERS) for cell in row[:COLUMNS]] for row in result["rows"][:ROWS]]
+    words, text = _encodable(result["words"], WORDS), _encodable(result["text"], TEXT)
+    return Preview(info, words, columns, rows, text, is_part=bool(result["is_part"]))
+
+
+def _encodable(value: Any, most: int) -> str:
+    """Return the start of a text with a "?" for each half of a surrogate pair, which JSON can state and UTF-8 can't."""
+    return str(value)[:most].encode("utf-8", "replace").decode()
 
 
 def content_of(found: Preview) -> dict[str, Any]:
@@ -179,7 +193,8 @@ def _csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Preview:
     if is_part and len(records) > 1:
         del records[-1]  # cut off in the middle
     names, rows = records[0], [row for row in records[1:] if row]
-    columns = [(name, _type_of(row[n] for row in rows if n < len(row))) for n, name in enumerate(names)]
+    first = names[: COLUMNS + 1]  # one more than is shown, as a sign of more
+    columns = [(name, _type_of(row[n] for row in rows if n < len(row))) for n, name in enumerate(first)]
     counted = "" if is_part else f"{len(rows):,} rows, "
     words = f"Table, {counted}{len(names):,} columns, {size_label(info.size)}. Types are from the first rows."
     return _table(info, words, columns, rows, is_part=is_part or len(rows) > ROWS)
@@ -217,7 +232,8 @@ def _table(
     info: ObjectInfo, words: str, columns: list[tuple[str, str]], rows: list[list[str]], *, is_part: bool
 ) -> Preview:
     shown = [[_short(cell) for cell in row[:COLUMNS]] for row in rows[:ROWS]]
-    return Preview(info, words, columns, shown, is_part=is_part or len(columns) > COLUMNS)
+    names = [(_short(name), kind) for name, kind in columns[:COLUMNS]]
+    return Preview(info, words, names, shown, is_part=is_part or len(columns) > COLUMNS)
 
 
 def _text(info: ObjectInfo, file: Any) -> Preview:
@@ -235,8 +251,19 @@ def _json(info: ObjectInfo, file: Any) -> Preview:
     found = _text(info, file)
     with suppress(ValueError, RecursionError):
         if not found.is_part:
-            return replace(found, text=json.dumps(json.loads(found.text), indent=2, ensure_ascii=False)[:TEXT])
+            text = _indented(json.loads(found.text))
+            return replace(found, text=text[:TEXT], is_part=len(text) > TEXT)
     return found
+
+
+def _indented(value: Any) -> str:
+    """Return the start of JSON, indented: a line of a deep value has up to 2 kB of spaces, so the rest isn't made."""
+    text = io.StringIO()
+    for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+        text.write(piece)
+        if text.tell() > TEXT:
+            break
+    return text.getvalue()
 
 
 def _notebook(info: ObjectInfo, file: Any) -> Preview:
@@ -258,6 +285,8 @@ def _image(info: ObjectInfo, file: Any) -> Preview:
     if not mime:
         return Preview(info, f"Not an image that browsers can show ({size}). Try to open it: %lk_load")
     width, height = _pixels(content)
+    if not width * height:
+        return Preview(info, f"The image ({size}) doesn't state its size. Download it: %lk_get {shlex.quote(info.key)}")
     if width * height > PIXELS:
         most = f"previews go up to {PIXELS // 1_000_000} million pixels"
         return Preview(
@@ -273,7 +302,7 @@ def _pixels(content: bytes) -> tuple[int, int]:
         if start.startswith(b"\x89PNG"):
             return struct.unpack_from("!2I", start, 16)
         if start.startswith(b"GIF8"):
-            return struct.unpack_from("<2H", start, 6)
+            return _pixels_of_gif(content)
         if start.startswith(b"BM"):
             width, height = struct.unpack_from("<2i", start, 18)
             return abs(width), abs(height)
@@ -281,6 +310,20 @@ def _pixels(content: bytes) -> tuple[int, int]:
             return _pixels_of_jpeg(content)
         if start[8:12] == b"WEBP":
             return _pixels_of_webp(start)
+    return 0, 0
+
+
+def _pixels_of_gif(content: bytes) -> tuple[int, int]:
+    """Return the size of a GIF: of its canvas or its first frame, which enlarges the canvas. Raises struct.error."""
+    width, height, flags = struct.unpack_from("<2HB", content, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    for _ in range(_GIF_BLOCKS):
+        (kind,) = struct.unpack_from("B", content, at)
+        if kind == 0x2C:
+            left, top, right, bottom = struct.unpack_from("<4H", content, at + 1)
+            return max(width, left + right), max(height, top + bottom)
+        (length,) = struct.unpack_from("B", content, at + 2 if kind == 0x21 else at)
+        at += 3 + length if kind == 0x21 else 1 + length
     return 0, 0
 
 
@@ -303,7 +346,9 @@ def _pixels_of_jpeg(content: bytes) -> tuple[int, int]:
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from("!2H", content, at + 5)
             return width, height
-        at += 2 + max(2, length)
+        if marker not in _JPEG_SEGMENTS or length < 2:  # a browser would search for the next marker
+            return 0, 0
+        at += 2 + length
 
 
 def _zip(info: ObjectInfo, file: Any) -> Preview:

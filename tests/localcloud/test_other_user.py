@@ -5,9 +5,11 @@ He is played by a process that gives up being root, so these tests run as root a
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import sys
@@ -16,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import psutil
 import pytest
 from cloud_process import FORKS, PROCESSES
@@ -27,6 +30,9 @@ from lk_jupyter.config import credentials, settings
 from lk_jupyter.config.credentials import Credential
 from lk_jupyter.errors import LocalCloudError
 from lk_jupyter.localcloud import launch
+from lk_jupyter.storage import _preview_process
+from lk_jupyter.storage.objects import ObjectInfo
+from lk_jupyter.storage.preview import preview_of
 
 NOBODY = 65534
 IS_ROOT = sys.platform == "linux" and FORKS and os.geteuid() == 0
@@ -236,6 +242,60 @@ def test_another_user_enters_no_socket_in_the_file_system(as_another_user, owner
     assert [path for path in paths if "seaweedfs" in path]
     assert as_another_user(connect_all, paths) == []
     assert connect_all(paths)
+
+
+class Watched(io.BytesIO):
+    """A file whose reader waits while another user looks at it."""
+
+    def __init__(self, content, look):
+        super().__init__(content)
+        self.look, self.results = look, []
+
+    def read(self, *arguments):
+        if not self.results:
+            self.results.append(self.look(_preview_process.PROCESS.child.process.pid))
+        return super().read(*arguments)
+
+
+def look_at(pid, folder):
+    """Return all that can be read of a process, names of temporary files, and signals that reach the process."""
+    texts, signals = [command_lines()], []
+    for place in (f"/proc/{pid}", f"/proc/{pid}/task/{pid}", f"/proc/{pid}/fd", f"/proc/{pid}/map_files", folder):
+        with suppress(OSError):
+            for path in Path(place).iterdir():
+                with suppress(OSError):
+                    texts.append(str(path.readlink()))
+                with suppress(OSError):
+                    texts.append(path.read_bytes().decode(errors="replace"))
+    for number in (0, signal.SIGTERM, signal.SIGSTOP):
+        with suppress(PermissionError):
+            os.kill(pid, number)
+            signals.append(number)
+    names = [str(path) for top in (tempfile.gettempdir(), "/dev/shm") for path in Path(top).glob("*")]
+    return "\n".join([*texts, *names]), signals
+
+
+def test_another_user_sees_no_content_key_or_name_of_a_file_while_it_is_previewed(as_another_user, owner, monkeypatch):
+    name, sink = "plans-of-the-owner.npy", io.BytesIO()
+    np.save(sink, np.zeros(3))
+    content = sink.getvalue() + SECRET.encode()
+    monkeypatch.setenv("LK_API_KEY", owner.cloud.api_key)
+    _preview_process.PROCESS.close()
+    folders = []
+
+    def look(pid):
+        process = psutil.Process(pid)
+        assert process.net_connections("all") == []  # nothing to connect to
+        folders.append(process.cwd())
+        return as_another_user(look_at, pid, process.cwd())
+
+    file = Watched(content, look)
+    assert preview_of(ObjectInfo(f"private/{name}", len(content), None), file).words.startswith("Array of float64")
+    ((text, signals),) = file.results
+    assert "_preview_child" in text  # the process is in the list
+    assert [word for word in (name, "private/", SECRET, owner.cloud.api_key) if word in text] == []
+    assert signals == []
+    assert as_another_user(read_all, [*folders, f"/proc/{_preview_process.PROCESS.child.process.pid}/environ"]) == []
 
 
 def sign_in(port):

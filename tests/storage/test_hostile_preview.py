@@ -130,3 +130,58 @@ def test_json_of_any_depth_is_shown_as_text(depth):
 
 def test_a_column_of_long_numbers_takes_no_time():
     assert shown(b"a\n" + b"1" * 60_000 + b"x\n", "t.csv").columns == [("a", "text")]
+
+
+def jpeg(width, height, before=b""):
+    frame = struct.pack("!HHBHHB", 0xFFC0, 17, 8, height, width, 3) + bytes(9)
+    return b"\xff\xd8" + before + frame
+
+
+def gif(canvas, frame):
+    return b"GIF89a" + struct.pack("<2H3B", *canvas, 0, 0, 0) + b"," + struct.pack("<4HB", 0, 0, *frame, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("i.jpg", jpeg(60_000, 60_000, b"\xff")),  # browsers skip the byte
+        ("i.jpg", jpeg(60_000, 60_000, b"\xff\x01")),
+        ("i.jpg", jpeg(60_000, 60_000, b"\xff\xe0\x00\x00")),
+        ("i.gif", gif((1, 1), (60_000, 60_000))),
+        ("i.gif", gif((1, 1), (60_000, 60_000)).replace(b",", b"!\xfe\x00" * 20_000 + b",")),
+        ("i.png", png(0, 60_000)),
+    ],
+    ids=["byte to skip", "marker without a length", "impossible length", "frame", "late frame", "no width"],
+)
+def test_an_image_that_states_its_size_as_only_browsers_read_it_does_not_reach_them(name, content):
+    seen = shown(content, name)
+    assert seen.image == b""
+    assert "Download it: %lk_get" in seen.words
+
+
+def wide_arrow(count):
+    sink = io.BytesIO()
+    pa.ipc.new_file(sink, pa.schema([pa.field("n" * 300, pa.null())] * count)).close()
+    return sink.getvalue()
+
+
+def test_a_table_with_more_columns_than_are_shown_takes_no_time_and_memory():
+    by_text = shown(b"a," * 16_000 + b"\n" + b"x\n" * 16_000, "t.csv")
+    assert (len(by_text.columns), by_text.is_part) == (preview.COLUMNS, True)
+    assert "16,001 columns" in by_text.words
+    by_arrow = shown(wide_arrow(20_000), "t.arrow")
+    assert (len(by_arrow.columns), by_arrow.is_part) == (preview.COLUMNS, True)
+    assert {len(name) for name, _ in by_arrow.columns} == {preview.LETTERS}
+
+
+def test_json_is_indented_only_as_far_as_it_is_shown(monkeypatch):
+    deep = b"[" * 300 + b"1," * 30_000 + b'"\xf0\x9f\x98\x80"' + b"]" * 300
+    monkeypatch.setattr(preview.json, "dumps", None)
+    seen = shown(deep, "d.json")
+    assert (len(seen.text), seen.is_part) == (preview.TEXT, True)
+
+
+@pytest.mark.parametrize("name", ["d.json", "b.ipynb"])
+def test_half_of_a_surrogate_pair_is_shown_as_a_question_mark(name):
+    book = b'{"cells": [{"cell_type": "code", "source": "a\\ud800b"}]}'
+    assert "a?b" in shown(book, name).text.encode().decode()

@@ -5,22 +5,32 @@ The member is played with plain requests: reads every record and list, and tries
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import os
 import re
 import socket
+import sys
 import threading
 from contextlib import closing, suppress
+from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
 import httpx
 import nbformat
+import numpy as np
+import pyarrow as pa
 import pytest
 from localcloud.conftest import description, until
 from localcloud.people import Person
 from localcloud.test_other_user import IS_ROOT, command_lines
 from nbformat import v4
 from patience import PATIENCE
+from serverext.conftest import running
+from storage.test_hostile_preview import FORGED as FORGED_ARROW
+from storage.test_hostile_preview import TEXTS, gif, jpeg, png, written
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -43,6 +53,7 @@ from lk_jupyter.runs.notebooks.servers import (
 from lk_jupyter.runs.notebooks.warm_python import WarmPython, idle_seconds, prepare_session, runs_of, stop_session
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
+from lk_jupyter.storage.preview import content_of, preview
 from lk_jupyter.text import secrets as secrets_in_use
 
 pytestmark = pytest.mark.xdist_group("hosted")
@@ -280,6 +291,73 @@ def test_a_signature_of_another_request_kind_or_session_is_none(owner):
     with closing(Channel(warm._kernel.server, warm._kernel.kernel_id, str)):
         other = SimpleNamespace(_key=signing_key("session another"))
         assert WarmPython.verified(other, message) == text
+
+
+# What a member puts into the bucket
+
+
+def hostile_files():
+    """Return files that crash, fill or mislead their reader, and the start of the answer to each."""
+    source = {"cell_type": "code", "source": "a\ud800<img src=x onerror=alert(1)>", "outputs": [{"data": ATTACK}]}
+    names = pa.schema([pa.field("", pa.null())] * 200_000)
+    wide, deep = io.BytesIO(), b"[" * 800 + b"1," * 30_000 + '"😀"'.encode() + b"]" * 800
+    pa.ipc.new_file(wide, names).close()
+    too_much = "Can't preview '{}': it needs more than 250 MB of memory"
+    return {
+        "crash.arrow": (FORGED_ARROW, "Can't read this as arrow: In column 0: Invalid: Offset"),
+        "bomb.arrow": (written(pa.table({"x": np.zeros(40_000_000)}), compression="zstd"), too_much),
+        "bomb.csv.gz": (gzip.compress(b"a,b\n" + bytes(100_000_000), 1), "Table, 2 columns"),
+        "wide.arrow": (wide.getvalue(), "Table, 200,000 columns"),
+        "wide.csv": (b"a," * 16_000 + b"\n" + b"x\n" * 16_000, "Table, 16,001 columns"),
+        "deep.json": (deep, "Text"),
+        "half.ipynb": (json.dumps({"cells": [source]}).encode(), "A notebook, 1 cells"),
+        "bomb.ipynb": (b'{"cells": [' + b"[]," * 1_300_000 + b"[]]}", "Can't read this as ipynb"),
+        "bomb.png": (png(60_000, 60_000), "Image of 60,000 by 60,000 pixels"),
+        "bomb.gif": (gif((1, 1), (60_000, 60_000)), "Image of 60,000 by 60,000 pixels"),
+        "bomb.jpg": (jpeg(60_000, 60_000, b"\xff"), "The image (22 B) doesn't state its size"),
+    }
+
+
+def restart_peak(pid):
+    """Set the peak of the memory of a process to what it has now, and return that in kB."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return peak_memory(pid)
+
+
+def peak_memory(pid):
+    """Return the most memory that a process has had, in kB."""
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited and measured on Linux only")
+def test_files_of_a_member_neither_end_nor_fill_the_server_and_the_kernel_that_preview_them(owner, member, tmp_path):
+    files = hostile_files()
+    for name, (content, _) in {**files, "honest.arrow": (TEXTS, "")}.items():
+        stored = member.http.post("/storage/upload", params={"key": f"previews/{name}"}, files={"file": content})
+        assert stored.is_success
+    signed_in = {"LK_BASE_URL": owner.base_url, "LK_API_KEY": owner.target.key.token}
+    with running(tmp_path, **signed_in) as jupyter:
+
+        def preview_in_server(name):
+            answer = jupyter.get("storage/preview", params={"key": f"previews/{name}"})
+            assert answer.status_code == 200, (name, answer.text)
+            return answer.json()
+
+        def preview_in_kernel(name):
+            seen = preview(owner.storage, f"previews/{name}")
+            assert seen.image == b""
+            return json.loads(json.dumps(content_of(seen), ensure_ascii=False, default=bytes.decode).encode())
+
+        for show, pid in ((preview_in_server, jupyter.pid), (preview_in_kernel, os.getpid())):
+            assert show("honest.arrow")["rows"] == [["a"], ["bc"], ["def"]]
+            for name, (_, words) in files.items():
+                before = restart_peak(pid)
+                seen = show(name)
+                assert seen["words"].startswith(words.format(name)), name
+                assert "onerror" not in seen["words"]
+                assert peak_memory(pid) - before < 50_000, name  # kB
+                assert show("honest.arrow")["rows"] == [["a"], ["bc"], ["def"]]
+    member.delete("/storage/delete-folder/previews")
 
 
 # Every secret in use
