@@ -2,12 +2,14 @@
 
 import re
 
+import nbformat
 import pytest
 from playwright.sync_api import expect
 
 from ui import lab
 from ui.beside import NOTEBOOK
-from ui.notebook import picture, run_on, write
+from ui.notebook import OpenNotebook, picture, run_on, write
+from ui.test_saved_widgets import HOSTILE_BOOK, requests  # noqa: F401 (a fixture)
 
 PROGRAM = ("notebook", "--JupyterNotebookApp.expose_app_in_browser=True")
 
@@ -55,3 +57,25 @@ def test_a_cell_runs_on_a_machine_and_the_panel_shows_the_run(notebook, page, ac
     picture(page, "notebook7")
     run.get_by_role("button", name="Go to").click()
     expect(page.locator(".jp-Cell").nth(1)).to_have_class(re.compile("jp-mod-active"))
+
+
+@pytest.mark.nightly  # as in Lab
+@pytest.mark.timeout(900)
+def test_a_received_notebook_runs_no_code_of_its_widgets_before_it_is_trusted(notebook, page, requests, accessible):  # noqa: F811
+    nbformat.write(HOSTILE_BOOK, notebook.root / "received.ipynb")
+    page.goto(f"{notebook.url}/notebooks/received.ipynb?token={notebook.token}")
+    notice = page.get_by_role("region", name="Blocked widgets")
+    expect(notice).to_be_visible()
+    accessible(notice)
+    book = OpenNotebook(page)
+    book.pictures("notebook7-saved-widgets-blocked")
+    notice.get_by_role("button", name="Trust…").click()
+    page.locator(".jp-Dialog").get_by_role("button", name="Cancel").click()
+    expect(notice).to_be_visible()
+    assert not requests
+    assert not (notebook.root / "WRITTEN.txt").exists()
+    notice.get_by_role("button", name="Trust…").click()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    expect(book.output(0)).to_contain_text("drawn by the notebook")
+    expect(notice).to_have_count(0)
+    assert [request.partition(" ")[0] for request in requests] == ["PUT", "POST"]
