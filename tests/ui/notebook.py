@@ -156,6 +156,12 @@ def run_on(page: Page, card: str) -> None:
     page.get_by_role("menuitemcheckbox").or_(page.get_by_role("menuitem")).filter(has_text=card).click()
 
 
+def allow_untrusted(page: Page) -> None:
+    """Answer the question of a click on a cell of a notebook that isn't trusted with Run."""
+    question = page.get_by_role("dialog").filter(has_text="This notebook isn't trusted.")
+    question.get_by_role("button", name="Run", exact=True).click()
+
+
 @dataclass(frozen=True)
 class OpenNotebook:
     """A notebook that is open in Lab, with its kernel running."""

@@ -13,7 +13,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from ui.beside import HUB
 from ui.lab import free_port
-from ui.notebook import picture, run_on, write
+from ui.notebook import allow_untrusted, picture, run_on, write
 from ui.traffic import Traffic
 
 SETTINGS = """
@@ -73,6 +73,7 @@ def test_a_user_of_a_hub_runs_a_cell_and_no_other_user_gets_at_the_cloud_by_it(a
     traffic = Traffic(page)
     _enter(page, address, "alice")
     run_on(page, "H100")
+    allow_untrusted(page)
     output = page.locator(".jp-Cell-outputArea").nth(1)  # the first loads the extension
     expect(output).to_contain_text("hello from 42")
     page.get_by_role("tab", name="GPU cloud", exact=True).click()

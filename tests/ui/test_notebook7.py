@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from ui import lab
 from ui.beside import NOTEBOOK
-from ui.notebook import OpenNotebook, picture, run_on, write
+from ui.notebook import OpenNotebook, allow_untrusted, picture, run_on, write
 from ui.test_saved_widgets import HOSTILE_BOOK, requests  # noqa: F401 (a fixture)
 
 PROGRAM = ("notebook", "--JupyterNotebookApp.expose_app_in_browser=True")
@@ -36,8 +36,7 @@ def notebook(cloud, tmp_path):
 def test_a_cell_runs_on_a_machine_and_the_panel_shows_the_run(notebook, page, accessible):
     page.goto(f"{notebook.url}/notebooks/notebook.ipynb?token={notebook.token}")
     run_on(page, "H100")
-    question = page.get_by_role("dialog").filter(has_text="This notebook isn't trusted.")
-    question.get_by_role("button", name="Run", exact=True).click()
+    allow_untrusted(page)
     output = page.locator(".jp-Cell-outputArea").nth(1)  # the first loads the extension
     expect(output).to_contain_text("hello from 42")
     header = output.locator(".lk-run-header")
