@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import base64
 import math
+import operator
 import struct
 
 import numpy as np
@@ -88,10 +89,13 @@ def read(content):
 def _array(content, dtype, shape, start=0, order="C"):
     if dtype.hasobject:  # its bytes would be taken for addresses
         raise ValueError("objects have no bytes")
+    shape = tuple(map(operator.index, shape))
     if dtype.itemsize == 0 or 0 in shape:
         if 0 not in shape and math.prod(shape) > MAX_EMPTY:
             raise ValueError("an array without bytes has too many elements")
         return np.zeros(shape, dtype, order)
+    if start + math.prod(shape) * dtype.itemsize > len(content):  # numpy's own check of this sum overflows
+        raise ValueError("an array needs more bytes than it has")
     array = np.ndarray(shape, dtype, content, start, order=order)
     require_bools(array)
     return array
@@ -136,7 +140,10 @@ def _dtype(text):
 def _literal(text):
     if len(text) > MAX_HEADER:
         raise ValueError("the description of a dtype is too long")
-    return ast.literal_eval(text)
+    try:
+        return ast.literal_eval(text)
+    except (MemoryError, RecursionError):  # the parser's own stack is full, not the memory
+        raise ValueError("the description of a dtype is nested too deeply") from None
 
 
 def _mask(masked):

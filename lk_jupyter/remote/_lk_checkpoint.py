@@ -185,7 +185,7 @@ def _brought_back(url, digest):
             raise RuntimeError("What was saved for --resume was changed in the bucket, so it was not read.")
         with tarfile.open(packed, "r:") as tar:
             tar.extractall(folder, **safely)
-    except (OSError, ValueError, tarfile.TarError) as error:
+    except (OSError, ValueError, OverflowError, tarfile.TarError) as error:
         raise RuntimeError("What was saved for --resume cannot be read: {}".format(_cause(error))) from None
     finally:
         if os.path.exists(packed):

@@ -367,7 +367,7 @@ class _Arrays:
         return pd.arrays.SparseArray(self.array(found["v"]), fill_value=fill, kind=found["in"])
 
     def _strings(self, found):
-        column, dtype = self._column(found), _string_dtype(found)
+        column, dtype = self._strings_of(found), _string_dtype(found)
         return dtype.__from_arrow__(column) if len(column) else pd.array([], dtype=dtype)
 
     def _loose(self, found):

@@ -11,6 +11,9 @@ import struct
 #: Kinds of Arrow messages that have a body, by the number in their header.
 _DICTIONARY, _BATCH = 2, 3
 
+#: Types whose values say where their bytes are.
+_VIEWS = {"string_view", "binary_view"}
+
 
 def encode(encoder, node, value):
     """Make the node of a table, a frame or a column; False when it has no form."""
@@ -52,19 +55,56 @@ def read(content):
     import pyarrow
 
     buffer = pyarrow.py_buffer(content)
+    has_views = False
     for message in pyarrow.ipc.MessageReader.open_stream(buffer):
-        if compression(memoryview(message.metadata)):
+        metadata = memoryview(message.metadata)
+        if compression(metadata):
             raise ValueError("compressed bytes could need any amount of memory")
+        has_views = has_views or has_view_counts(metadata)
     with pyarrow.ipc.open_stream(buffer) as reader:
         table = reader.read_all()
-    table.validate(full=True)
+    require_valid(table, has_views)
     return table
+
+
+def require_valid(table, has_views=True):
+    """Raise ArrowException for a table of pyarrow that leads out of its memory."""
+    table.validate(full=True)
+    for column in table.columns if has_views else ():
+        for chunk in column.chunks:
+            _require_views(chunk)
+
+
+def _require_views(array):
+    """Raise ArrowException for a view that leads out of its bytes in place of a missing value: a cast reads it too."""
+    import pyarrow
+
+    kind = array.type
+    if str(kind) in _VIEWS:
+        if array.null_count:  # validate skips missing values
+            buffers = [None, *array.buffers()[1:]]
+            pyarrow.Array.from_buffers(pyarrow.binary_view(), len(array), buffers, 0, array.offset).validate(full=True)
+    elif isinstance(kind, pyarrow.DictionaryType):
+        _require_views(array.dictionary)
+    elif isinstance(kind, pyarrow.BaseExtensionType):
+        _require_views(array.storage)
+    elif isinstance(kind, (pyarrow.StructType, pyarrow.UnionType)):
+        for at in range(kind.num_fields):
+            _require_views(array.field(at))
+    elif kind.num_fields:
+        _require_views(array.values)
 
 
 def compression(metadata):
     """Return the position of the compression in the flatbuffer of an Arrow message, or 0 for a plain body."""
     batch = record_batch(metadata)
     return flatbuffer_field(metadata, batch, 3) if batch else 0
+
+
+def has_view_counts(metadata):
+    """Whether an Arrow message has columns of views: it counts their buffers, and without that none is read."""
+    batch = record_batch(metadata)
+    return bool(batch and flatbuffer_field(metadata, batch, 4))
 
 
 def record_batch(metadata):

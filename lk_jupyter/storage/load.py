@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lk_jupyter.errors import InsufficientMemory, LkError, StorageError
+from lk_jupyter.remote import _lk_tables
 from lk_jupyter.storage.storage import Storage
 from lk_jupyter.text.units import size_label
 
@@ -240,7 +241,7 @@ def _frame(batches: Any, schema: Any, wish: LoadRequest) -> Any:
 
 def _validated(table: Any) -> Any:
     """Return a table of pyarrow whose offsets are right: others would lead out of its memory. Raises ValueError."""
-    table.validate(full=True)
+    _lk_tables.require_valid(table)
     return table
 
 
@@ -278,7 +279,7 @@ def _npy(file: Any, wish: LoadRequest) -> Any:
         file.seek(0)
         return numpy.load(io.BytesIO(file.read()), allow_pickle=False)[: wish.sample]
     shape = (min(shape[0], wish.sample), *shape[1:])
-    count = int(numpy.prod(shape))
+    count = math.prod(shape)
     return numpy.frombuffer(bytearray(file.read(count * dtype.itemsize)), dtype, count).reshape(shape)
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import importlib
 import io
 import json
+import struct
+import tarfile
 
 import numpy as np
 import pandas as pd
@@ -12,7 +16,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from lk_jupyter.protocol.parts import SHIPPED
 from lk_jupyter.remote import _lk_arrays, _lk_codec, _lk_envelope, _lk_pandas, _lk_tables
+from lk_jupyter.runs.variables.download import outputs_in
+from lk_jupyter.storage import load
 
 
 def stream_of(table, **options):
@@ -167,3 +174,82 @@ def test_shared_tuples_keep_no_hash_busy(kind):
 def test_a_fraction_is_of_two_ints():
     with pytest.raises(ValueError, match="int"):
         decoded({"t": "Fraction", "v": ["1e999999999"]})
+
+
+@pytest.mark.parametrize("dtype", ["|b1", "|u1", "<f8"])
+@pytest.mark.parametrize("size", [2**63 - 1, 2**62, 2**61])
+def test_an_array_whose_size_overflows_is_refused(dtype, size):
+    head = repr({"descr": dtype, "fortran_order": False, "shape": (size,)}).encode()
+    content = _lk_arrays.MAGIC + len(head).to_bytes(4, "little") + head + b"\x00\x01"
+    with pytest.raises(ValueError, match="more bytes than it has"):
+        _lk_arrays.read(content)
+
+
+def test_a_column_without_bytes_has_no_elements():
+    node, _ = encoded(pd.Series([1]))
+    empty = pa.Array.from_buffers(pa.binary(0), 12_345, [None, pa.py_buffer(b"")])
+    content = stream_of(pa.table([empty], names=["0"]))
+    with pytest.raises(ValueError, match="array is too big"):
+        decoded(node, [content.replace(struct.pack("<q", 12_345), struct.pack("<q", 2**61))])
+
+
+@pytest.mark.parametrize("operator", ["-", "not ", "lambda:"])
+def test_a_dtype_nested_too_deeply_is_no_lack_of_memory(operator):
+    message = {"values": {"x": {"t": "numpy.dtype", "d": operator * 10_000}}, "leaves": [], "refused": {}}
+    refused = _lk_envelope.Received(json.dumps(message), None)
+    assert refused.values() == {}
+    assert "nested too deeply" in refused.refused["x"]
+
+
+def string_views(length):
+    """Return an array whose second value is missing, and has this length there."""
+    views = struct.pack("<4i4i", 1, ord("a"), 0, 0, length, 0, 0, 0)
+    return pa.Array.from_buffers(pa.string_view(), 2, [pa.py_buffer(b"\x01"), pa.py_buffer(views), pa.py_buffer(b"b")])
+
+
+@pytest.mark.parametrize("length", [-1_048_576, 2**31 - 1])
+@pytest.mark.parametrize(
+    "column_of",
+    [
+        lambda views: views,
+        lambda views: pa.StructArray.from_arrays([views], ["a"]),
+        lambda views: pa.ListArray.from_arrays([0, 2], views),
+        lambda views: pa.DictionaryArray.from_arrays([0, 0], views),
+        lambda views: pa.MapArray.from_arrays([0, 2], ["x", "y"], views),
+    ],
+)
+def test_a_view_in_place_of_a_missing_value_leads_nowhere(column_of, length):
+    forged, plain = (pa.table({"s": column_of(string_views(size))}) for size in (length, 0))
+    _lk_tables.require_valid(plain)
+    with pytest.raises(pa.ArrowException, match="View"):
+        _lk_tables.require_valid(forged)
+
+
+def test_a_file_whose_missing_text_leads_out_of_its_bytes_is_refused():
+    sink, table = io.BytesIO(), pa.table({"s": string_views(-1_048_576)})
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    sink.seek(0)
+    with pytest.raises(ValueError, match="negative size"):
+        load._feather(sink, load.LoadRequest())
+
+
+@pytest.mark.parametrize(
+    ("start", "size"), [(0, 1e308), (0, 10**30), (0, 2**63), (-1, 5), (2**60, 5), (0, -1), (0, "5")]
+)
+def test_bytes_outside_of_the_objects_of_a_run_take_no_memory(start, size):
+    leaf = {"at": start, "size": size, "sha256": "0" * 64}
+    message = {"values": {"x": {"t": "bytes", "leaf": 0}}, "leaves": [leaf], "refused": {}}
+    outputs = outputs_in(json.dumps(message), None, "a" * 32, ["x"], pickle=False, ours=False)
+    assert "where a run has none" in outputs.missing["x"]
+
+
+def test_a_checkpoint_with_a_header_that_is_too_long_is_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(SHIPPED)
+    checkpoint = importlib.import_module("_lk_checkpoint")
+    header, packed = tarfile.TarInfo("x"), tmp_path / "c.tar"
+    text = b"99999999999999999999 path=a\n"
+    header.type, header.size = tarfile.XHDTYPE, len(text)
+    packed.write_bytes(header.tobuf() + text.ljust(512, b"\0") + tarfile.TarInfo("a").tobuf() + bytes(1024))
+    with pytest.raises(RuntimeError, match="cannot be read"):
+        checkpoint._brought_back(packed.as_uri(), hashlib.sha256(packed.read_bytes()).hexdigest())

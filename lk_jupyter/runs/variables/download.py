@@ -110,6 +110,7 @@ def leaf_reader(storage: Storage, token: str) -> Callable[[dict[str, Any]], Any]
     """Return what fetches a leaf that the message of a run names, if it is what the message says."""
 
     def leaf(found: dict[str, Any]) -> Any:
+        _require_slots(found["at"], found["size"])
         memory = _lk_transfer.room(found["size"])
         with memoryview(memory) as view:
             for slot, start, part in _parts(found["at"], view):
@@ -119,6 +120,12 @@ def leaf_reader(storage: Storage, token: str) -> Callable[[dict[str, Any]], Any]
         return memory
 
     return leaf
+
+
+def _require_slots(start: Any, size: Any) -> None:
+    """Raise CannotTravel for a leaf that is no part of the objects of a run, before it takes memory."""
+    if type(start) is not int or type(size) is not int or start < 0 or not 0 <= size <= _STARTS[-1] - start:
+        raise _lk_codec.CannotTravel("says that its bytes are where a run has none, so it wasn't read")
 
 
 def is_as_said(content: bytes | bytearray | memoryview, said: Mapping[str, Any]) -> bool:
