@@ -27,7 +27,6 @@ from lk_jupyter._docs import (
     models,
     operations,
     raised,
-    spends,
 )
 from lk_jupyter.api._endpoint import Endpoint, Group
 from lk_jupyter.api._models import Credits, DecimalString
@@ -146,7 +145,7 @@ def _operation(group: str, endpoint: Endpoint) -> str:
     facts = [
         f"**Returns** {_type(endpoint.returns)}",
         f"**Raises** {', '.join(f'[{error}](errors.md#{error.lower()})' for error in raised(endpoint))}",
-        *(["**Cost** credits; see [Cost model](../cost.md)"] if spends(endpoint) else []),
+        *(["**Cost** credits; see [Cost model](../cost.md)"] if endpoint.effect == "spends" else []),
         f"**Source** {source}",
     ]
     parts = [

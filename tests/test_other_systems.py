@@ -35,9 +35,11 @@ ASKING = {
     "localcloud/runs/environments.py",
     "localcloud/runs/processes.py",
     "localcloud/runs/reader.py",
+    "machines/start_approval.py",
     "magics/_engine/parser.py",
     "storage/_download.py",
     "storage/_plan.py",
+    "storage/_preview_child.py",
     "storage/_upload_state.py",
 }
 

@@ -5,7 +5,6 @@ import { balanceOf } from './balance';
 import { Cloud } from './cloud';
 import { isCalculated, isRemote, machineOf, optionOf } from './magicLine';
 import { request } from './request';
-import { askWithSource } from './sourceDialog';
 import { trans } from './trans';
 import { MachinesContent, MachineType } from './types';
 import { credits, machineName } from './format';
@@ -48,6 +47,7 @@ export async function mayRun(cloud: Cloud, cells: CellToRun[], { verb, machine =
       : []),
     ...(remote.length ? await wordsFor(cloud, remote, null) : [])
   ];
+  const { askWithSource } = await import('./sourceDialog');
   return askWithSource(trans._n('Run this cell?', 'Run these %1 cells?', cells.length), words, sources, verb);
 }
 

@@ -469,6 +469,7 @@ def test_lab_changes_nothing_in_read_only_mode_and_shows_the_reason(jupyter, clo
     assert answer.json()["detail"].startswith("Read-only mode is on. Nothing was sent. Switch it off: %lk_config")
     keys = {row["key"] for row in cloud.http.get("storage/list-files").json()}
     assert ("before.txt" in keys, {"read-only.txt", "after.txt", "read-only/.keep"} & keys) == (True, set())
+    cloud.http.delete("storage/delete/before.txt").raise_for_status()
 
 
 def test_lab_aborts_a_run_in_read_only_mode(jupyter, cloud, read_only):

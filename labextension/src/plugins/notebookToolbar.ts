@@ -13,7 +13,6 @@ import { here, isRemote, onMachine, otherMagic } from '../magicLine';
 import { request } from '../request';
 import { isMachine } from '../runs';
 import { mayRun } from '../spending';
-import { askWithSource } from '../sourceDialog';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 import { MachinesContent } from '../types';
@@ -96,7 +95,9 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
         }
         const words = [trans.__('A link on this page requests this.')];
         const [title, verb] = [trans.__('Insert this code into a new cell?'), trans.__('Insert')];
-        if (!isOurs(args) && !(await askWithSource(title, words, [code as string], verb))) {
+        const mayInsert = async () =>
+          (await import('../sourceDialog')).askWithSource(title, words, [code as string], verb);
+        if (!isOurs(args) && !(await mayInsert())) {
           return;
         }
         NotebookActions.insertBelow(panel.content);
