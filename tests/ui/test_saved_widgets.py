@@ -129,7 +129,7 @@ def test_a_received_notebook_that_lab_starts_with_runs_no_code_of_its_widgets(
     running_lab, page_of_its_own, page, receive, requests
 ):
     path = receive(HOSTILE_BOOK, "first.ipynb")
-    page.goto(f"{running_lab.url}/lab/tree/{path}?token={running_lab.token}&reset")
+    page.goto(f"{running_lab.url}/lab/workspaces/received/tree/{path}?token={running_lab.token}&reset")
     notice = page.get_by_role("region", name="Blocked widgets")
     expect(notice).to_be_visible()
     page.wait_for_function(SAVED_WORKSPACE, arg=path, polling=LOOK)
