@@ -63,13 +63,17 @@ RESTORED = """async () => {
     renderer.dispose();
     return manager.restoredStatus;
 }"""
-#: Whether the workspace that Lab opens next has the notebook.
-SAVED_WORKSPACE = """async path => {
-    const { workspaces } = window.jupyterapp.serviceManager;
-    const { values } = await workspaces.list();
-    const name = `notebook:${path}`;
-    return values.some(({ data }) => data[name] && JSON.stringify(data['layout-restorer:data']).includes(name));
-}"""
+
+
+def workspace_with(path):
+    """Return a workspace in which a notebook is open, as Lab saves it."""
+    name = f"notebook:{path}"
+    dock = {"type": "tab-area", "currentIndex": 0, "widgets": [name]}
+    data = {
+        "layout-restorer:data": {"main": {"dock": dock, "current": name}},
+        name: {"data": {"path": path, "factory": "Notebook"}},
+    }
+    return {"data": data, "metadata": {"id": "received"}}
 
 
 @pytest.fixture
@@ -129,12 +133,12 @@ def test_a_received_notebook_that_lab_starts_with_runs_no_code_of_its_widgets(
     running_lab, page_of_its_own, page, receive, requests
 ):
     path = receive(HOSTILE_BOOK, "first.ipynb")
-    page.goto(f"{running_lab.url}/lab/workspaces/received/tree/{path}?token={running_lab.token}&reset")
+    page.goto(f"{running_lab.url}/lab/tree/{path}?token={running_lab.token}&reset")
     notice = page.get_by_role("region", name="Blocked widgets")
     expect(notice).to_be_visible()
-    page.wait_for_function(SAVED_WORKSPACE, arg=path, polling=LOOK)
-    page.goto(page.url.partition("/tree/")[0])
-    expect(notice).to_be_visible()  # the workspace has the notebook
+    running_lab.http.put("/lab/api/workspaces/received", json=workspace_with(path)).raise_for_status()
+    page.goto(f"{running_lab.url}/lab/workspaces/received")
+    expect(notice).to_be_visible()
     assert not requests
     running_lab.end_kernels()
 
