@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field
 
 from lk_jupyter.api._endpoint import GET, Group
@@ -35,7 +37,7 @@ class MachineType(Model):
     def memory_gib(self) -> int | None:
         """GPU memory in GiB, where it is known."""
         size = self.hardware_profile.lower().rpartition(".")[2]
-        if size.endswith("gb") and size[:-2].isdigit():
+        if re.fullmatch(r"[0-9]{1,6}gb", size):
             return int(size[:-2])
         return CARD_MEMORY_GIB.get(self.card) if self.card else None
 

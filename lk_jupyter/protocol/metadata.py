@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 #: Key in a run's metadata that tells the ports that it was started with.
 PORTS_KEY = "lk_ports"
 
+_PORT, _LARGEST_PORT = re.compile(r"[0-9]{1,5}"), 65_535
+
 
 def ports_in(metadata: dict[str, Any] | None) -> tuple[int, ...]:
-    """Return the ports that a run was started with, as its metadata says."""
-    return tuple(int(port) for port in str((metadata or {}).get(PORTS_KEY) or "").split(",") if port.isdecimal())
+    """Return the ports that a run was started with; metadata of other members can contain anything."""
+    texts = str((metadata or {}).get(PORTS_KEY) or "").split(",")
+    return tuple(int(text) for text in texts if _PORT.fullmatch(text) and int(text) <= _LARGEST_PORT)
 
 
 #: Keys in a run's metadata: the runs that were started together, and its number among them.

@@ -7,6 +7,7 @@ is kept by a separate object, ``.keep``, which no listing shows.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
@@ -282,8 +283,8 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 
 def _size(response: httpx.Response) -> int | None:
-    told = response.headers.get("content-length", "")
-    return int(told) if told.isdecimal() else None
+    length = response.headers.get("content-length", "")
+    return int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
 
 
 def _checked_folder(folder: str) -> str:
