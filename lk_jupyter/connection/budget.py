@@ -9,7 +9,7 @@ credits: each reserves its own in a file before it reads the reservations of the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -291,13 +291,19 @@ def _look_at_run(connection: Spender, kept: Journal, run: BudgetCharge) -> None:
         kept.update(run.token, state=record.status.lower(), cost=record.billed, ended_at=time.time())
 
 
-def _look_at_runs(connection: Spender, charges: list[RecordedCharge]) -> None:
+def _started(charges: list[RecordedCharge]) -> Iterator[tuple[RecordedCharge, str]]:
+    """Yield each charge with the id of what was started; drop a charge whose start never had an answer."""
     for charge in charges:
         if charge.resource is None:
             _drop_if_gone(charge)
-            continue
+        else:
+            yield charge, charge.resource
+
+
+def _look_at_runs(connection: Spender, charges: list[RecordedCharge]) -> None:
+    for charge, resource in _started(charges):
         with suppress(LkError):
-            record = connection.client.execution.get(charge.resource)
+            record = connection.client.execution.get(resource)
             if record.status.lower() in FINAL_STATES and record.billed is not None:
                 charge_book().update(charge.token, cost=record.billed, ends=time.time())
 
@@ -340,12 +346,9 @@ def _look_at_deployments(connection: Spender, charges: list[RecordedCharge]) -> 
 
 def _look_at_batches(connection: Spender, charges: list[RecordedCharge]) -> None:
     """Record that a batch cost nothing which ended without an answer; others are read with their costs."""
-    for charge in charges:
-        if charge.resource is None:
-            _drop_if_gone(charge)
-            continue
+    for charge, resource in _started(charges):
         with suppress(LkError):
-            batch = connection.client.batches.get(charge.resource)
+            batch = connection.client.batches.get(resource)
             answered = batch.request_counts and batch.request_counts.completed
             if batch.is_over and not (answered or batch.output_file_id):
                 charge_book().update(charge.token, cost=Decimal(0), ends=time.time())

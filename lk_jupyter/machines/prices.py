@@ -114,9 +114,9 @@ class TokenPrices:
         answered = usage.completion_tokens or 0
         if answered and self.completion is None:
             return None
-        known = usage.prompt_tokens_details.cached_tokens or 0 if usage.prompt_tokens_details else 0
-        at_once = known * (self.prompt if self.cached is None else self.cached)
-        return (usage.prompt_tokens - known) * self.prompt + at_once + answered * (self.completion or Decimal(0))
+        cached = usage.prompt_tokens_details.cached_tokens or 0 if usage.prompt_tokens_details else 0
+        cached_cost = cached * (self.prompt if self.cached is None else self.cached)
+        return (usage.prompt_tokens - cached) * self.prompt + cached_cost + answered * (self.completion or Decimal(0))
 
 
 def prices_by_model(book: Iterable[PriceEntry]) -> dict[str, TokenPrices]:

@@ -570,8 +570,8 @@ class StateWatch:
                 sys.stderr.write(reason + "\n")
         self._begun[name] = self._read(name)
         if name in _SET_BEFORE:
-            given = _versions.loads(base64.b64decode(self._states[name])) if name in self._states else {}
-            self._begun[name] = {**TABLE[name][2](sys.modules[name]), **given}
+            state = _versions.loads(base64.b64decode(self._states[name])) if name in self._states else {}
+            self._begun[name] = {**TABLE[name][2](sys.modules[name]), **state}
 
     def find_spec(self, name, path=None, target=None):
         """Return the spec that the other finders give, with a loader that sets the state too."""

@@ -106,8 +106,8 @@ def preview_of(info: ObjectInfo, file: Any) -> Preview:
     show, suffix, unpack = _way(info.key)
     try:
         if not unpack and show not in _IN_CHILD:
-            found = show(info, file)
-            return replace(_checked(info, facts_of(found)), image=found.image, mime=found.mime)
+            unchecked = show(info, file)
+            return replace(_checked(info, facts_of(unchecked)), image=unchecked.image, mime=unchecked.mime)
         if name := _LIBRARIES.get(show):
             require_library(name)
         result = PROCESS.preview(info, file)
