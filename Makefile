@@ -40,7 +40,7 @@ help:
 	@echo "make interrupts  more than 200 runs, each interrupted twice: none keeps running or is billed beyond the stop"
 	@echo "make matrix  the oldest and newest dependencies on Python 3.10, 3.12 and 3.14; one cell: make matrix CELLS=3.10-oldest"
 	@echo "make mutate  change 200 random lines, one at a time, and count the changes that the tests catch"
-	@echo "make check   format, lint, types, import rules, generated docs, wording, known vulnerabilities"
+	@echo "make check   format, lint, types, import rules, generated docs, wording, names, known vulnerabilities"
 	@echo "make release-check  build what a release publishes, twice, and check that it is complete and installs without Node"
 	@echo "make release-lock  renew the versions and hashes of the packages that build a release"
 	@echo "make docs    write the generated tables of the reference and the outputs of the guide"
@@ -104,6 +104,7 @@ check: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	$(BIN)/lint-imports
 	$(BIN)/python -m lk_jupyter._docs --check
 	$(BIN)/python tests/words.py
+	$(BIN)/python tests/names.py
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/audit.py
 
 matrix: $(VENV)/dev.stamp $(VENV)/browser.stamp

@@ -1,22 +1,31 @@
-"""Check the words that people read: messages, help, labels, docs, docstrings.
+"""Check the words that people read: messages, help, labels, docs, docstrings, comments, subjects of commits.
 
 ``python tests/words.py`` reports banned words, words that the glossary has another name for, and sentences of
-messages that are too long. Any finding fails.
+messages that are too long. Any finding fails. The words of ``IDIOMS``, and all banned words in comments, have a limit
+for each package in ``limits.json``, which may only fall: ``--lower`` records fewer, ``--list ROOM`` prints those of a
+room, such as ``"docstrings: api"``.
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import subprocess
 import sys
+import tokenize
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import limits
 import nbformat
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 20
+GROUP = "words"
 
 #: A banned word → what to write instead.
 BANNED = {
@@ -41,6 +50,28 @@ BANNED = {
     r"anew": "again",
     r"at both ends": "on both sides",
 }
+#: Words with a limit for each package → what to write instead.
+IDIOMS = {
+    r"say(?:s|ing)?|said": "show, report, state",
+    r"hold(?:s|ing)?|held": "contain, keep",
+    r"at once": "immediately, at the same time",
+    r"(?:is|are) named|names (?:a|an|the|no|each|every|which|what)": "lists, shows, is called",
+    r"nobody|somebody": "no one, a user; better: the passive or the actor",
+    r"travel(?:s|l?ed|l?ing)?": "is sent, is uploaded",
+    r"c[ao]mes? back|coming back|br(?:ings?|inging|ought) back": "is downloaded, is restored",
+    r"ask(?:s|ed|ing)?": "send a request, query, prompt",
+    r"beg[aiu]n(?:s|ning)?": "start",
+    r"(?:is|are) gone": "was deleted, has ended",
+    r"lies|stands": "is, is stored",
+    r"go(?:es|ing)? along|went along": "is included",
+    r"(?<!as )well": "leave it out",
+    r"as (?:it is|they are)": "unchanged",
+}
+#: The last commit before the subjects of commits had rules.
+FIRST_SUBJECT = "cd80a1eb"
+SUBJECT = re.compile(r"[a-z][a-z0-9_.,/ -]*: (?!(?:an?|the|its?|this|that|what|those|each|one)\b)([a-z][a-z'-]*)")
+#: Verbs and nouns with the endings of no imperative, which are imperatives.
+IMPERATIVES = frozenset({"bring", "embed", "feed", "focus", "need", "ping", "seed", "speed"})
 #: In messages, help, labels and docs: a word → the glossary's.
 GLOSSARY = {
     r"fetch(?:es|ed|ing)?": "download",
@@ -77,8 +108,13 @@ class Finding(NamedTuple):
     text: str
 
 
-def texts() -> Iterator[Text]:
-    """Iterate over all texts."""
+@cache
+def texts() -> tuple[Text, ...]:
+    """Return all texts."""
+    return tuple(_texts())
+
+
+def _texts() -> Iterator[Text]:
     for path in sorted((ROOT / "lk_jupyter").rglob("*.py")):
         yield from _python(path)
     for path in sorted((ROOT / "labextension" / "src").rglob("*.ts*")):
@@ -93,6 +129,69 @@ def texts() -> Iterator[Text]:
                     yield from _pieces("docs", path, _CODE.sub("", cell.source))
 
 
+def comments() -> Iterator[Text]:
+    """Iterate over the comments of all packages. Lines that follow each other are one text."""
+    for path in sorted((ROOT / "lk_jupyter").rglob("*.py")):
+        yield from _python_comments(path)
+    for path in sorted((ROOT / "labextension" / "src").rglob("*.ts*")):
+        code = path.read_text(encoding="utf-8")
+        for comment in _TS_COMMENT.finditer(code):
+            line = code.count("\n", 0, comment.start()) + 1
+            yield Text("comments: labextension", f"{path.relative_to(ROOT)}:{line}", comment[0].strip("/* "))
+
+
+def prose() -> Iterator[Text]:
+    """Iterate over the docstrings and comments of all packages."""
+    for path in sorted((ROOT / "lk_jupyter").rglob("*.py")):
+        yield from (text for text in _python(path) if text.room.startswith(("docstrings", "help")))
+    yield from comments()
+
+
+def _python_comments(path: Path) -> Iterator[Text]:
+    block: list[str] = []
+    last = 0
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        if token.type == tokenize.COMMENT and not token.string.startswith(("# noqa", "# type:", "# pragma", "#!")):
+            if block and token.start[0] > last + 1:
+                yield Text(f"comments: {_package(path)}", f"{path.relative_to(ROOT)}:{last}", " ".join(block))
+                block = []
+            block.append(token.string.lstrip("#: "))
+            last = token.start[0]
+    if block:
+        yield Text(f"comments: {_package(path)}", f"{path.relative_to(ROOT)}:{last}", " ".join(block))
+
+
+def _package(path: Path) -> str:
+    parts = path.relative_to(ROOT / "lk_jupyter").parts
+    return parts[0] if len(parts) > 1 else "lk_jupyter"
+
+
+def subjects() -> Iterator[Finding]:
+    """Iterate over the subjects of commits that break a rule; over none without git or this part of the history."""
+    command = ["git", "log", "--no-merges", "--format=%h %s", f"{FIRST_SUBJECT}..HEAD"]
+    try:
+        log = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:
+        return
+    for line in log.stdout.splitlines() if log.returncode == 0 else ():
+        commit, _, subject = line.partition(" ")
+        if problem := subject_problem(subject):
+            yield Finding("commits", commit, f"{problem}. Before you merge it: git rebase -i, reword", subject)
+
+
+def subject_problem(subject: str) -> str:
+    """Return what is wrong with the subject of a commit, or nothing."""
+    if len(subject) > 72:
+        return f"a subject of {len(subject)} characters; at most 72"
+    match = SUBJECT.match(subject)
+    if not match:
+        return "a subject is 'area: imperative', in lower case"
+    verb = match[1]
+    if verb not in IMPERATIVES and re.search(r"(?:[a-z]{2}ed|ing|[^su]s)$", verb):
+        return f"'{verb}' is no imperative"
+    return ""
+
+
 def _pieces(room: str, path: Path, text: str) -> Iterator[Text]:
     for piece in re.split(r"\n\s*\n|\|", text):
         yield Text(room, str(path.relative_to(ROOT)), " ".join(piece.split()))
@@ -100,8 +199,7 @@ def _pieces(room: str, path: Path, text: str) -> Iterator[Text]:
 
 def _python(path: Path) -> Iterator[Text]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    parts = path.relative_to(ROOT / "lk_jupyter").parts
-    room = parts[0] if len(parts) > 1 else "lk_jupyter"
+    room = _package(path)
     docstrings = _docstrings(tree)
     inner: set[int] = set()
     for node in ast.walk(tree):
@@ -146,10 +244,7 @@ def _typescript(path: Path) -> Iterator[Text]:
 
 def findings() -> Iterator[Finding]:
     """Iterate over the pieces of text that break a rule."""
-    banned = [
-        (re.compile(rf"(?<![-\w.`]){words}(?![-\w])".replace(words, f"(?:{words})"), re.IGNORECASE), w)
-        for words, w in BANNED.items()
-    ]
+    banned = _patterns(BANNED)
     glossary = [(re.compile(rf"(?<![-\w.`%])(?:{words})(?![-\w])", re.IGNORECASE), w) for words, w in GLOSSARY.items()]
     for room, place, text in texts():
         rules = banned if room.startswith("docstrings") else [*banned, *glossary]
@@ -161,13 +256,43 @@ def findings() -> Iterator[Finding]:
                     yield Finding(room, place, f"a sentence of {length} words; at most {LONGEST}", sentence)
 
 
-def main() -> int:
+def limited() -> Iterator[Finding]:
+    """Iterate over the findings that have a limit: the idioms in all texts, and banned words in comments."""
+    for words, pieces in ((IDIOMS, [*texts(), *comments()]), (BANNED, comments())):
+        patterns = _patterns(words)
+        anything = re.compile("|".join(words), re.IGNORECASE)
+        for room, place, text in pieces:
+            for pattern, better in patterns if anything.search(text) else ():
+                yield from (Finding(room, place, f"'{hit[0]}': {better}", text) for hit in pattern.finditer(text))
+
+
+def _patterns(words: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
+    return [
+        (re.compile(rf"(?<![-\w.`])(?:{pattern})(?![-\w])", re.IGNORECASE), better) for pattern, better in words.items()
+    ]
+
+
+def _print(finding: Finding) -> None:
+    print(f"{finding.room}: {finding.place}: {finding.rule}\n    {' '.join(finding.text.split())[:200]}")
+
+
+def main(*args: str) -> int:
     """Report what breaks the rules; 1 if anything does."""
-    found = list(findings())
-    for finding in found:
-        print(f"{finding.room}: {finding.place}: {finding.rule}\n    {' '.join(finding.text.split())[:200]}")
-    return 1 if found else 0
+    failures = [*findings(), *subjects()]
+    for finding in failures:
+        _print(finding)
+    idioms = list(limited())
+    counts = Counter(finding.room for finding in idioms)
+    if args[:1] == ("--lower",):
+        limits.lower(GROUP, counts)
+    over = limits.exceeded(GROUP, counts, limits.read())
+    for finding in idioms:
+        if finding.room in over or args == ("--list", finding.room):
+            _print(finding)
+    for room, limit in over.items():
+        print(f"{GROUP}: {room}: {counts[room]} findings, limit {limit}. Write the proposed words in your own lines.")
+    return 1 if limits.report(GROUP, counts, "words.py") or over or failures else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))
