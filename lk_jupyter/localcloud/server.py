@@ -22,7 +22,7 @@ from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.launch import ADDRESS_FILE, make_private
 from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.secret import write_private
-from lk_jupyter.localcloud.strange import Strange
+from lk_jupyter.localcloud.strange import UPSTREAM, Strange
 
 _GOODBYE_SECONDS = 3
 _KEEP_ALIVE_SECONDS = 75
@@ -37,7 +37,7 @@ def serve(data: Path, port: int, options: CloudOptions) -> None:
     make_private(data)
     lock = _lock(data)
     listener = _listen(port) if port else _listen_again(data)
-    strange = Strange(options.strange)
+    strange = Strange([*options.strange, *([UPSTREAM] if options.inference_upstream else [])])
     cloud = strange.make(data, options, f"http://127.0.0.1:{listener.getsockname()[1]}")
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)  # uvicorn handles them, and raises them again when it is done

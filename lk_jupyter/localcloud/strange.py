@@ -34,6 +34,7 @@ from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.context import AnonymousContext
 from lk_jupyter.localcloud.models import models
 from lk_jupyter.localcloud.models.envelope import Refusal
+from lk_jupyter.localcloud.models.upstream import for_upstream
 from lk_jupyter.localcloud.options import (
     IMAGE_FOLDER,
     LONGEST_NOTEBOOK,
@@ -63,6 +64,9 @@ _ABSENT = {
 }
 
 _STREAM = endpoint_of(Stream.output)
+
+#: The switch that is on in front of an upstream, without a name in the options.
+UPSTREAM = "upstream"
 
 
 class Strange:
@@ -175,6 +179,7 @@ _BODIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("notebook_limit", _for_notebooks),
     ("bucket_folder_image", _elsewhere),
     ("deployment_gpu_field", _by_type),
+    (UPSTREAM, for_upstream),
 )
 
 

@@ -64,6 +64,35 @@ def test_a_request_reaches_it_as_it_was_sent_with_the_key_of_the_cloud(api, upst
     assert upstream.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
+DEVELOPER = {"role": "developer", "content": "Be brief."}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+SPOKEN = {"role": "user", "content": [{"type": "text", "text": "one"}, AUDIO]}
+PATHS = ["/serverless/chat/completions", "{}/openai/v1/chat/completions"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("message", [DEVELOPER, SPOKEN], ids=["developer", "audio"])
+def test_messages_that_only_it_accepts_reach_it(api, upstream, path, message):
+    upstream.answer = lambda body: (200, {"choices": [{"message": {"role": "assistant", "content": "yes"}}]})
+    request = {**ASK, "messages": [message, *ASK["messages"]]}
+    answer = api.http.post(path.format(api.cloud.base_url), json=request)
+    assert answer.json()["choices"][0]["message"]["content"] == "yes"
+    assert upstream.requests[-1]["messages"] == request["messages"]
+
+
+@pytest.mark.parametrize(("message", "words"), [(DEVELOPER, "no role 'developer'"), (SPOKEN, "no input_audio")])
+def test_built_in_models_refuse_in_front_of_it_what_only_it_accepts(api, upstream, message, words):
+    answer = chat(api, model="local/echo", messages=[message, *ASK["messages"]])
+    assert (answer.status_code, upstream.requests) == (400, [])
+    assert words in answer.json()["error"]["message"]
+
+
+def test_a_role_that_no_service_has_is_refused_with_its_field(api, upstream):
+    answer = chat(api, messages=[{"role": "owner", "content": "x"}])
+    assert (answer.status_code, upstream.requests) == (400, [])
+    assert "role" in answer.json()["error"]["message"]
+
+
 def test_routes_lead_to_its_first_model_that_chats(api, upstream):
     assert chat(api, model="lyceum/router").json()["model"] == "up/large"
     assert api.post("/serverless/route", {"input": "hi"}).json()["model"] == "up/large"

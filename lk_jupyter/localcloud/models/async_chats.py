@@ -17,12 +17,15 @@ from fastapi import HTTPException
 from lk_jupyter.api.iris import DedicatedChatCompletionRequest
 from lk_jupyter.localcloud.models.dedicated import DedicatedChat
 from lk_jupyter.localcloud.models.envelope import Refusal
+from lk_jupyter.localcloud.models.upstream import for_upstream
 from lk_jupyter.localcloud.runs.wakeups import RunEvents
 from lk_jupyter.localcloud.store import Store
 
 Json = dict[str, Any]
 
 KIND = "async_chat"
+
+_CHAT_REQUEST = for_upstream(DedicatedChatCompletionRequest)
 
 #: Seconds for which an answer is waited for, and for which it can be looked up.
 PATIENCE = 600.0
@@ -95,7 +98,7 @@ class AsyncChats:
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, kept: Json) -> None:
-        request = DedicatedChatCompletionRequest.model_validate(kept["request"])
+        request = _CHAT_REQUEST.model_validate(kept["request"])
         try:
             found: Json = {
                 "status": "completed",

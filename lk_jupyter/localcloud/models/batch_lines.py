@@ -16,6 +16,7 @@ from lk_jupyter.api._endpoint import explain
 from lk_jupyter.api.serverless import ChatCompletionRequest, EmbeddingRequest
 from lk_jupyter.localcloud.models.envelope import Refusal
 from lk_jupyter.localcloud.models.models import Models
+from lk_jupyter.localcloud.models.upstream import for_upstream
 
 Json = dict[str, Any]
 
@@ -24,6 +25,9 @@ EMBEDDINGS = "/v1/embeddings"
 ENDPOINTS = (CHAT, EMBEDDINGS)
 
 MOST_LINES = 50_000
+
+#: The built-in models refuse what only an upstream can get.
+_CHAT_REQUEST = for_upstream(ChatCompletionRequest)
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def unpaid(problem: HTTPException) -> LineAnswer:
 
 
 async def _chat(body: Json, models: Models) -> LineAnswer:
-    request = ChatCompletionRequest.model_validate(body)
+    request: ChatCompletionRequest = _CHAT_REQUEST.model_validate(body)
     if request.stream:
         raise Refusal(400, "stream: a batch can't stream. Leave it out.", "stream")
     chosen = await models.for_chat(request.model)

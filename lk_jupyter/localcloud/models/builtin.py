@@ -28,6 +28,9 @@ HASH_EMBEDDING = "local/hash-embedding"
 #: A model that never comes up when it is deployed, to see what a failure looks like.
 BROKEN = "local/broken"
 
+#: The roles of a message by the description of the API; in front of an upstream there are others.
+_ROLES = ("system", "user", "assistant", "tool")
+
 DIMENSIONS = 512
 
 #: Tokens that the chat model takes at once.
@@ -123,8 +126,10 @@ def _replies(request: ChatCompletionParameters) -> list[Reply]:
 def _check(request: ChatCompletionParameters) -> None:
     """Refuse what this model cannot do."""
     for message in request.messages:
-        if isinstance(message.content, list) and any(part.type == "image_url" for part in message.content):
-            raise Refusal(400, f"{ECHO} reads text only: it takes no images", "messages")
+        if message.role not in _ROLES:
+            raise Refusal(400, f"{ECHO} has no role {message.role!r}: use {', '.join(_ROLES)}", "messages")
+        if isinstance(message.content, list) and (kinds := {part.type for part in message.content} - {"text"}):
+            raise Refusal(400, f"{ECHO} reads text only, no {' and no '.join(sorted(kinds))}", "messages")
     if (prompt := tokens.count_messages(request.messages)) > CONTEXT:
         raise Refusal(400, f"The context of {ECHO} is {CONTEXT} tokens, and the prompt has {prompt}", "messages")
     if (extra := request.model_extra or {}).get("logprobs") or extra.get("top_logprobs"):

@@ -8,9 +8,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from lk_jupyter.api.serverless import ChatCompletionParameters, EmbeddingInput
+from pydantic import Field, create_model
+
+from lk_jupyter.api.serverless import ChatCompletionParameters, ChatContentPart, ChatMessage, EmbeddingInput
 from lk_jupyter.localcloud.models.envelope import Refusal
 
 if TYPE_CHECKING:
@@ -24,6 +26,23 @@ _PASSED_ON = {400: 400, 404: 404, 413: 400, 422: 400, 429: 429}
 _LIST_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 600.0
+
+
+class _UpstreamPart(ChatContentPart):
+    type: Literal["text", "image_url", "input_audio"]  # type: ignore[assignment]
+
+
+class _UpstreamMessage(ChatMessage):
+    role: Literal["developer", "system", "user", "assistant", "tool"]  # type: ignore[assignment]
+    content: str | list[_UpstreamPart] | None = None  # type: ignore[assignment]
+
+
+def for_upstream(model: Any) -> Any:
+    """Return the model of a body that an upstream can also get: the API's chats have no developer and no audio."""
+    if not (isinstance(model, type) and issubclass(model, ChatCompletionParameters)):
+        return model
+    messages: Any = (list[_UpstreamMessage], Field(min_length=1))
+    return create_model(model.__name__, __base__=model, messages=messages)
 
 
 class ModelUpstream:
