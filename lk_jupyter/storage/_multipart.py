@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from lk_jupyter.errors import NoSuchObject, StorageError
-from lk_jupyter.storage._s3_http import Wire
+from lk_jupyter.storage._s3_http import S3Response, Wire
 from lk_jupyter.storage._sign import Request, quoted
 from lk_jupyter.storage._workers import CancelToken
 
 
 @dataclass(frozen=True)
 class UploadPart:
-    """A part that the bucket has: its number from 1 on, its bytes, and the server's name for its content."""
+    """A part that the bucket has: its number from 1 on, its bytes, and the server's name for its content.
+
+    ``is_md5``: whether that name is known to be the MD5 hash of the content. Storage that encrypts gives other names.
+    """
 
     number: int
     size: int
     etag: str
+    is_md5: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ class Multipart:
         """Send one part; the server refuses it when it comes damaged."""
         query = {"partNumber": str(number), "uploadId": self.upload_id}
         answer = self.wire.need(Request("PUT", self.key, query, body), halt)
-        return UploadPart(number, len(body), answer.headers.get("etag", "").strip('"'))
+        etag = answer.headers.get("etag", "").strip('"')
+        is_md5 = number == 1 and hashlib.md5(body, usedforsecurity=False).hexdigest() == etag
+        return UploadPart(number, len(body), etag, is_md5)
 
     def copy(self, number: int, source: str, start: int, end: int) -> UploadPart:
         """Take a range of another object as a part, without it travelling here."""
@@ -78,27 +84,35 @@ class Multipart:
         )
         body = f"<CompleteMultipartUpload>{rows}</CompleteMultipartUpload>".encode()
         request = Request("POST", self.key, {"uploadId": self.upload_id}, body)
+        etag = etag_of([parts[number].etag for number in sorted(parts)])
         try:
-            if overwrite:
-                answer = self.wire.need(request)
-                if b"CompleteMultipartUploadResult" not in answer.body:
-                    self._check_size(sum(part.size for part in parts.values()))
-            else:
-                self.wire.create(request, etag_of([parts[number].etag for number in sorted(parts)]))
+            answer = self.wire.need(request) if overwrite else self.wire.create(request, etag)
+            self._check(answer, parts, etag)
         except NoSuchObject:
-            if not self._is_there(parts):
+            if not self._is_there(etag):
                 raise StorageError(f"The bucket lost the upload of {self.key!r}. Upload it again.") from None
 
-    def _is_there(self, parts: Mapping[int, UploadPart]) -> bool:
+    def _is_there(self, etag: str) -> bool:
         """Whether an earlier try has completed it, and its answer was lost."""
         found = self.wire.ask(Request("HEAD", self.key))
-        etags = [parts[number].etag for number in sorted(parts)]
-        return found.status == 200 and found.headers.get("etag", "").strip('"') == etag_of(etags)
+        return found.status == 200 and found.headers.get("etag", "").strip('"') == etag
 
-    def _check_size(self, size: int) -> None:
-        """Check an object whose server did not say that it made it. Raises StorageError, NoSuchObject."""
-        if self.wire.head(self.key).size != size:
-            raise StorageError(f"The bucket didn't store the upload of {self.key!r}. Upload it again.")
+    def _check(self, answer: S3Response, parts: Mapping[int, UploadPart], etag: str) -> None:
+        """Check that the object has the size and the content of the parts. Raises StorageError, NoSuchObject."""
+        if answer.status >= 300:  # an earlier try has made it, which its name showed
+            return
+        if b"CompleteMultipartUploadResult" in answer.body:
+            stored = answer.xml.findtext("ETag", "").strip('"')
+        else:
+            info = self.wire.head(self.key)
+            if info.size != sum(part.size for part in parts.values()):
+                raise StorageError(f"The bucket didn't store the upload of {self.key!r}. Upload it again.")
+            stored = info.etag
+        if stored and stored != etag and any(part.is_md5 for part in parts.values()):
+            raise StorageError(
+                f"The bucket stored {self.key!r} with other content than was sent: its ETag is {stored!r}, not "
+                f"{etag!r}. Don't use the object. Upload it again."
+            )
 
     def abort(self) -> None:
         """Take the upload back, with the parts that the bucket has."""

@@ -250,7 +250,7 @@ class Wire:
                 why = refused.findtext("Message", "") or refused.findtext("Code", "")
                 raise StorageError(f"The bucket didn't delete {refused.findtext('Key', '')!r}: {why.rstrip('.')}.")
 
-    def create(self, request: Request, etag: str) -> None:
+    def create(self, request: Request, etag: str) -> S3Response:
         """Make an object, whose content has this name, where there is none. Raises ObjectExists where there is.
 
         Servers that know no condition on a write are asked before; senders on this machine take turns.
@@ -261,16 +261,17 @@ class Wire:
             request = _checked(request)
             answer = self.ask(replace(request, headers={**request.headers, "if-none-match": "*"}))
             if answer.status in _NO_CONDITION:
-                self.need(request)
-            elif answer.status in _TAKEN:
+                return self.need(request)
+            if answer.status in _TAKEN:
                 found = self.ask(Request("HEAD", request.key)).headers.get("etag", "").strip('"')
                 if answer.tries == 1 or found != etag:  # else an earlier try has made it, and its answer was lost
                     raise exists(request.key)
             elif answer.code:
                 refuse(request.key, answer)
+            return answer
 
     def _send(self, request: Request, given: StorageCredentials) -> S3Response:
-        host, path = urlsplit(address_of(given)).netloc, request.path(given.bucket_name)
+        host, path = urlsplit(address_of(given)).netloc, request.path(given)
         headers = signed(request, host, given, self._credentials.now())
         connection = self._connection(address_of(given))
         try:

@@ -41,9 +41,11 @@ class Request:
         """The SHA-256 of the body: the server refuses another one."""
         return hashlib.sha256(self.body).hexdigest()
 
-    def path(self, bucket: str) -> str:
-        """Return the path on the server."""
-        return quoted(f"/{bucket}/{self.key}" if self.key else f"/{bucket}", "/")
+    def path(self, given: StorageCredentials) -> str:
+        """Return the path on the server, below the path that the address of the server may have."""
+        bucket = given.bucket_name
+        below = quoted(f"/{bucket}/{self.key}" if self.key else f"/{bucket}", "/")
+        return urlsplit(address_of(given)).path.rstrip("/") + below
 
 
 def signed(request: Request, host: str, given: StorageCredentials, now: datetime) -> dict[str, str]:
@@ -54,7 +56,7 @@ def signed(request: Request, host: str, given: StorageCredentials, now: datetime
         headers["x-amz-security-token"] = given.session_token
     names = ";".join(sorted(headers))
     lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-    asked = [request.method, request.path(given.bucket_name), query_of(request.query), lines, names, request.digest]
+    asked = [request.method, request.path(given), query_of(request.query), lines, names, request.digest]
     headers["authorization"] = (
         f"{_ALGORITHM} Credential={given.access_key}/{_scope(given, now)}, SignedHeaders={names}, "
         f"Signature={_signature(asked, given, now)}"
@@ -64,13 +66,13 @@ def signed(request: Request, host: str, given: StorageCredentials, now: datetime
 
 def links(given: StorageCredentials, method: str, keys: list[str], now: datetime, life: timedelta) -> list[str]:
     """Return an address for each key, with which whoever has it may send this request for so long from now on."""
-    address = address_of(given)
-    host = urlsplit(address).netloc
-    return [address + _presigned(Request(method, key), host, given, now, life) for key in keys]
+    server = urlsplit(address_of(given))
+    origin = f"{server.scheme}://{server.netloc}"
+    return [origin + _presigned(Request(method, key), server.netloc, given, now, life) for key in keys]
 
 
 def address_of(given: StorageCredentials) -> str:
-    """Return the address of the server, such as https://s3.example.com."""
+    """Return the address of the server, such as https://s3.example.com or https://example.com/storage/s3."""
     return given.endpoint if "://" in given.endpoint else f"https://{given.endpoint}"
 
 
@@ -84,7 +86,7 @@ def _presigned(request: Request, host: str, given: StorageCredentials, now: date
         "X-Amz-SignedHeaders": "host",
         **({"X-Amz-Security-Token": given.session_token} if given.session_token else {}),
     }
-    path = request.path(given.bucket_name)
+    path = request.path(given)
     asked = [request.method, path, query_of(query), f"host:{host}\n", "host", "UNSIGNED-PAYLOAD"]
     return f"{path}?{query_of(query)}&X-Amz-Signature={_signature(asked, given, now)}"
 

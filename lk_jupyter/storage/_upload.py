@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lk_jupyter.errors import LkError, NoSuchObject, StorageError
@@ -44,7 +44,7 @@ def send_file(wire: Wire, path: Path, key: str, meter: Meter, *, overwrite: bool
                 raise _changed(path)
             part = begun.found.get(number)
             if part is not None and part.size == len(body) and part.etag == digest(body):
-                sent[number] = part
+                sent[number] = replace(part, is_md5=True)
                 meter.found(len(body))
             else:
                 sent[number] = begun.upload.send(number, body, halt)

@@ -10,13 +10,18 @@ import threading
 import urllib.request
 from contextlib import closing, nullcontext
 from datetime import datetime, timedelta, timezone
+from hashlib import md5
 from urllib.error import HTTPError
+from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
 from api.scripted import ScriptedServer, answer
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from patience import PATIENCE
 from storage.between import SMALL_PART
 
@@ -422,10 +427,11 @@ def scripted():
     """Return the bucket of a storage that answers with a function of the request, whose clock is so far ahead."""
     servers = []
 
-    def bucket(reply, ahead=timedelta(0)):
+    def bucket(reply, ahead=timedelta(0), path=""):
         servers.append(ScriptedServer(handler=lambda request: (reply(request),)))
+        endpoint = servers[-1].url + path
         kind = StorageCredentials(
-            access_key="AK", secret_key="SK", session_token="TK", endpoint=servers[-1].url, bucket_name="b"
+            access_key="AK", secret_key="SK", session_token="TK", endpoint=endpoint, bucket_name="b"
         )
         given = []
 
@@ -471,6 +477,80 @@ def test_a_storage_that_redirects_is_refused_and_sent_nothing_elsewhere(scripted
     with pytest.raises(StorageError, match=rf"redirects .*HTTP {status}.*Nothing was changed.*credentials\(\)"):
         use(storage)
     assert not [path for path in asked if path.startswith("/else")]
+
+
+@pytest.mark.parametrize("path", ["/storage/v1/s3", "/storage/v1/s3/", "/a%20b", "/"])
+def test_an_address_with_a_path_keeps_it_in_requests_signatures_and_links(scripted, home, path):
+    requests = []
+
+    def answers(request):
+        requests.append(request)
+        part = {"Content-Range": "bytes 0-4/5"} if "range" in request.headers else {}
+        text = "hello" if request.method in {"GET", "HEAD"} else ""
+        return answer(206 if part else 200, text, "text/plain", ETag='"x"', **part)
+
+    storage, given = scripted(answers, path=path)
+    storage.put(b"hello", "a b/k")
+    storage.copy("a b/k", "other")
+    assert storage.get_bytes("a b/k") == b"hello"
+    link = storage.presign("a b/k", life=timedelta(minutes=1)).url
+    httpx.get(link).raise_for_status()
+    below = path.rstrip("/")
+    assert {request.path.partition("?")[0] for request in requests} == {f"{below}/b/a%20b/k", f"{below}/b/other"}
+    assert [request for request in requests if not is_signed(request, given[-1])] == []
+
+
+def is_signed(request, given):
+    """Whether another library computes the same signature of a request or of the link that led to it."""
+    address = f"{given.endpoint.partition('/')[0]}//{request.headers['host']}{request.path}"
+    credentials = Credentials(given.access_key, given.secret_key, given.session_token)
+    query = dict(parse_qsl(urlsplit(request.path).query))
+    if signature := query.get("X-Amz-Signature"):
+        auth, names = S3SigV4QueryAuth(credentials, "s3", given.region), ["host"]
+        address = address.partition("&X-Amz-Signature")[0]
+    else:
+        auth = S3SigV4Auth(credentials, "s3", given.region)
+        _, names, signature = (row.partition("=")[2] for row in request.headers["authorization"].split(", "))
+        names = names.split(";")
+    signed = AWSRequest(request.method, address, {name: request.headers[name] for name in names}, request.body)
+    signed.context["timestamp"] = query.get("X-Amz-Date") or request.headers["x-amz-date"]
+    return auth.signature(auth.string_to_sign(signed, auth.canonical_request(signed)), signed) == signature
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("is_named", [True, False], ids=["in the answer", "in the record"])
+def test_an_upload_in_parts_that_the_bucket_stored_with_other_content_is_an_error(scripted, home, overwrite, is_named):
+    """Its size is right, as where parts were put together in another order."""
+    etag = '"0123456789abcdef0123456789abcdef-3"'
+
+    def answers(request):
+        if request.method == "PUT":
+            return answer(200, "", "text/plain", ETag=f'"{md5(request.body).hexdigest()}"')
+        if request.method == "HEAD":
+            return answer(200 if completed else 404, "x" * len(LARGE), "text/plain", ETag=etag)
+        if "uploads=" in request.path:
+            return answer(200, "<R><UploadId>u</UploadId></R>", "application/xml")
+        if request.method == "POST":
+            completed.append(request.path)
+        kind = "CompleteMultipartUploadResult" if is_named else "R"
+        return answer(200, f"<{kind}><ETag>{etag}</ETag></{kind}>", "application/xml")
+
+    completed = []
+    with pytest.raises(StorageError, match=r"stored 'k' with other content than was sent.*Upload it again"):
+        scripted(answers)[0].put(LARGE, "k", overwrite=overwrite)
+    assert len(completed) == 1
+
+
+def test_an_upload_in_parts_to_a_storage_that_names_content_otherwise_is_stored(scripted, home):
+    """An encrypted bucket gives ETags that are no hash of the content."""
+
+    def answers(request):
+        if "uploads=" in request.path:
+            return answer(200, "<R><UploadId>u</UploadId></R>", "application/xml")
+        done = "<CompleteMultipartUploadResult><ETag>&quot;b-3&quot;</ETag></CompleteMultipartUploadResult>"
+        return answer(200, done if request.method == "POST" else "", "application/xml", ETag=f'"{"a" * 32}"')
+
+    scripted(answers)[0].put(LARGE, "k")
 
 
 ERROR = "<Error><Code>InternalError</Code><Message>No disk.</Message></Error>"
