@@ -2,8 +2,8 @@
 # fetched, installs in seconds what takes pip minutes.
 PYTHON ?= python3
 VENV ?= .venv
-# CPython's own tests come with it, or on Debian by: apt-get install python3.13-venv libpython3.13-testsuite
-PYTHON_WITH_TESTS ?= python3.13
+# CPython's own tests come with those of uv; on Debian by: apt-get install python3.13-venv libpython3.13-testsuite
+PYTHONS_WITH_TESTS ?= 3.12 3.13
 BIN := $(VENV)/bin
 RELEASE := $(VENV)/release
 RELEASE_LOCK := .ci/release-requirements.txt
@@ -92,9 +92,11 @@ interrupts: $(VENV)/dev.stamp
 
 suites: $(VENV)/dev.stamp
 	$(BIN)/python tests/suites .out/suites
-	@PATH="$(CURDIR)/$(BIN):$$PATH" uv venv --quiet --clear --python $(PYTHON_WITH_TESTS) .out/suites/python
-	@PATH="$(CURDIR)/$(BIN):$$PATH" uv pip install --quiet --python .out/suites/python/bin/python --editable '.[local]'
-	.out/suites/python/bin/python tests/suites/cpython_executor.py
+	@failed=0; PATH="$(CURDIR)/$(BIN):$$PATH"; for version in $(PYTHONS_WITH_TESTS); do \
+		python=.out/suites/python-$$version; \
+		uv venv --quiet --clear --python $$version $$python && \
+		uv pip install --quiet --python $$python/bin/python --editable '.[local]' && \
+		$$python/bin/python tests/suites/cpython_executor.py || failed=1; done; exit $$failed
 
 check: $(VENV)/dev.stamp $(VENV)/browser.stamp
 	@$(NPM) run check --silent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import time
 import uuid
 from collections import deque
@@ -15,7 +16,9 @@ from itertools import chain, islice
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
+from lk_jupyter._threads import run_before_exit
 from lk_jupyter.code.packages import installed_requirements
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import working_folder
@@ -141,6 +144,8 @@ class Executor(concurrent.futures.Executor):
         self._group = uuid.uuid4().hex
         self._futures: set[RunFuture[Any]] = set()
         self._aborting = False
+
+        _EXECUTORS.add(self)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> RunFuture[T]:
         """Call a function on the cloud; return the future of its result.
@@ -287,6 +292,31 @@ class Executor(concurrent.futures.Executor):
             pass
         run.wait()
         return answer_of(run, call, lambda: self._session.storage)
+
+
+#: Executors whose calls Python must wait for at its exit.
+_EXECUTORS: WeakSet[Executor] = WeakSet()
+if hasattr(os, "register_at_fork"):  # the threads of a forked process are missing, and their calls never end
+    os.register_at_fork(after_in_child=_EXECUTORS.clear)
+
+
+def _finish_calls() -> None:
+    """Wait for the calls of all executors while Python still accepts the threads that they start; abort on interrupt.
+
+    The standard library waits for them too, but only after it has closed all pools.
+    """
+    executors = list(_EXECUTORS)
+
+    def abort_all(_: object) -> None:
+        for executor in executors:
+            executor.abort()
+
+    with AtInterrupt(abort_all):
+        while any(executor._futures for executor in executors):
+            time.sleep(_TICK)
+
+
+run_before_exit(_finish_calls)
 
 
 def _abort(futures: list[RunFuture[Any]]) -> None:

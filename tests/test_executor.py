@@ -457,6 +457,66 @@ def test_a_plain_script_needs_no_notebook_and_its_modules_go_along(cloud, tmp_pa
     assert done.stdout == "[4, 9] 16\n", done.stderr
 
 
+#: Submits calls and ends: what they print is printed when each is done. A forked process has none of them to wait for.
+SUBMITS_AND_ENDS = """
+import multiprocessing, os, sys, threading
+from lk_jupyter import Executor
+
+def refuse(*_, **__):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+def refuse_threads():
+    for name in {"_start_new_thread", "_start_joinable_thread"} & set(vars(threading)):
+        setattr(threading, name, refuse)
+
+executor = Executor(2, machine="cpu")
+for word in ("apple", "pear", "plum"):
+    executor.submit(print, word).add_done_callback(lambda future: os.write(1, future.output.encode()))
+if sys.argv[1] == "refuse":
+    threading._register_atexit(refuse_threads)
+elif sys.argv[1] == "fork":
+    process = multiprocessing.get_context("fork").Process(target=abs, args=(1,))
+    process.start()
+    process.join(60)
+    os.write(1, b"forked\\n" if process.exitcode == 0 else b"hangs\\n")
+"""
+
+
+def run_script(folder, cloud, source, *arguments):
+    env = {**os.environ, "HOME": str(folder), "LK_BASE_URL": cloud.base_url, "LK_API_KEY": cloud.api_key}
+    command = [sys.executable, "-W", "ignore", "-c", source, *arguments]
+    return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("case", ["simple", "refuse", "fork"])
+def test_a_script_that_submits_and_ends_makes_all_calls(cloud, tmp_path, case):
+    if case == "fork" and not hasattr(os, "fork"):
+        pytest.skip("This system has no fork.")
+    with run_script(tmp_path, cloud, SUBMITS_AND_ENDS, case) as script:
+        output, errors = script.communicate(timeout=PATIENCE)
+    assert sorted(output.split()) == sorted(["apple", "pear", "plum", *(["forked"] if case == "fork" else [])]), errors
+    assert not errors
+
+
+def test_an_interrupt_of_the_exit_aborts_the_calls_that_it_waits_for(cloud, session, tmp_path):
+    source = """
+import time
+from lk_jupyter import Executor
+executor = Executor(1, machine="cpu")
+future = executor.submit(time.sleep, 600)
+executor.submit(time.sleep, 600)
+while not future.run: time.sleep(0.02)
+print(future.run.execution_id, flush=True)
+"""
+    with run_script(tmp_path, cloud, source) as script:
+        execution_id = script.stdout.readline().strip()
+        wait_until(lambda: session.client.execution.status(execution_id).status == "running")
+        script.send_signal(signal.SIGINT)
+        script.communicate(timeout=PATIENCE)
+    wait_until(lambda: session.client.execution.status(execution_id).status == "aborted")
+    assert execution_id not in {run.execution_id for run in session.client.workloads.list()}
+
+
 class Line:
     """A model as libraries have them, with methods of each kind."""
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
+from lk_jupyter._threads import start
 from lk_jupyter.account.balance import AccountBalance, credits_left
 from lk_jupyter.account.burn_rate import billable_resources
 from lk_jupyter.connection.budget import exceeded, forecast
@@ -109,7 +110,7 @@ class BalanceWatch:
         session = self._session()
         if session is not None and session.client:
             as_it_is = copy(session)  # closed meanwhile, it isn't opened again: nobody would close that
-            threading.Thread(target=self._read, args=(as_it_is,), name="lk-balance", daemon=True).start()
+            start(threading.Thread(target=self._read, args=(as_it_is,), name="lk-balance", daemon=True))
 
     def read(self) -> Decimal | None:
         """Return the credits that are left now; None where they cannot be read, or that took too long lately."""

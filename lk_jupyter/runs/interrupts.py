@@ -13,6 +13,8 @@ from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
+from lk_jupyter._threads import start
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -145,7 +147,7 @@ class AtInterrupt:
                 _open.discard(self)
             return
         self._begun = True
-        _in_thread(self._act_once, "lk-interrupt")
+        _start_thread(self._act_once, "lk-interrupt")
 
     def _act_once(self) -> None:
         try:
@@ -166,8 +168,10 @@ _open: set[AtInterrupt] = set()
 
 def in_background(work: Callable[[], object], name: str) -> None:
     """Do something in a new thread, which no interrupt of this one can keep from its start."""
-    _begin_to_serve()
-    _work.put(partial(_in_thread, work, name))
+    if threading.current_thread() is threading.main_thread() and _begin_to_serve():
+        _work.put(partial(_start_thread, work, name))
+    else:  # interrupts reach only the main thread
+        _start_thread(work, name)
 
 
 def all_served() -> bool:
@@ -178,18 +182,18 @@ def all_served() -> bool:
     return not _open
 
 
-def _in_thread(work: Callable[[], object], name: str) -> None:
-    try:
-        threading.Thread(target=work, name=name, daemon=True).start()
-    except RuntimeError:  # Python is exiting and takes no new threads any more
-        work()
+def _start_thread(work: Callable[[], object], name: str) -> None:
+    start(threading.Thread(target=work, name=name, daemon=True))
 
 
-def _begin_to_serve() -> None:
+def _begin_to_serve() -> bool:
+    """Start the thread that no interrupt reaches; return whether it is active: an exiting Python refuses threads."""
     global _servant  # noqa: PLW0603 (one for the process, and a new one after a fork)
     if _servant is None or not _servant.is_alive():
         _servant = threading.Thread(target=_serve, name="lk-interrupts", daemon=True)
-        _servant.start()
+        with suppress(RuntimeError):  # all_served does the work then
+            _servant.start()
+    return _servant.is_alive()
 
 
 def _serve() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
 import sys
@@ -14,6 +13,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from lk_jupyter._threads import run_before_exit
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage._parts import AT_ONCE, MIB, ranges
 from lk_jupyter.storage._workers import CancelToken, each
@@ -384,5 +384,4 @@ def _finish_all() -> None:
         thread.join()
 
 
-# Before Python stops to start threads: with atexit it is too late from Python 3.12 on.
-getattr(threading, "_register_atexit", atexit.register)(_finish_all)
+run_before_exit(_finish_all)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar, cast
 
+from lk_jupyter._threads import start
+
 T = TypeVar("T")
 
 TICK = 0.1  # seconds: how soon an interrupt is seen, and how often progress is told
@@ -57,7 +59,7 @@ def each(
     threads = [threading.Thread(target=crew.work, name="lk-storage", daemon=True) for _ in range(at_once)]
     try:
         for thread in threads:
-            thread.start()
+            start(thread)
         while not crew.ended.wait(TICK):
             if tick:
                 tick()

@@ -1,7 +1,8 @@
-"""CPython's own tests of executors, on ours: ``python tests/suites/cpython_executor.py``.
+"""CPython's own tests of executors and futures, on ours: ``python tests/suites/cpython_executor.py``.
 
-They come with the Python that runs this (Debian: ``apt-get install libpython3.13-testsuite``). Each call is a run of
-a local cloud, so the tests that look into a pool's threads or processes have no counterpart here.
+They come with the Python that runs this. Each call is a run of
+a local cloud, so the tests that look into a pool's threads or processes have no counterpart here. Of the tests that
+CPython runs for each kind of executor, none is left out.
 """
 
 from __future__ import annotations
@@ -15,21 +16,44 @@ import time
 import unittest
 import uuid
 from pathlib import Path
+from unittest.mock import patch
+
+from lk_jupyter import Executor
+from lk_jupyter.executor import RunFuture
 
 try:
-    from test.test_concurrent_futures import executor, test_as_completed, test_shutdown, test_wait, util
+    # CPython's tests of futures create them by this name, which their representation shows.
+    with patch("concurrent.futures._base.Future", type("Future", (RunFuture,), {})):
+        from test.test_concurrent_futures import executor, test_as_completed, test_future, test_shutdown, test_wait
+        from test.test_concurrent_futures.util import ExecutorMixin
 except ImportError:
-    sys.exit("This Python comes without its tests. On Debian: apt-get install libpython3.13-testsuite")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    sys.exit(f"Python {python} has no tests here. On Debian: apt-get install libpython{python}-testsuite")
 
-from lk_jupyter import Executor, connect
+HERE = Path(__file__)
+assert_python_ok = test_shutdown.assert_python_ok
 
-#: Tests that have no counterpart, and why.
-LEFT_OUT = {
-    "test_interpreter_shutdown": "its script names the executor by a class of the standard library",
-    "test_submit_after_interpreter_shutdown": "the same",
-    "test_hang_gh83386": "the same",
-    "test_hang_gh94440": "it starts a pool of processes",
-}
+
+class CloudExecutor(Executor):
+    """Runs calls on the local cloud, and prints the output of each, as threads and processes do."""
+
+    def __init__(self, max_workers=None):
+        super().__init__(max_workers, machine="cpu")
+
+    def submit(self, function, /, *args, **kwargs):
+        future = super().submit(function, *args, **kwargs)
+        future.add_done_callback(print_output)
+        return future
+
+
+def print_output(future):
+    print(future.output, end="", flush=True)
+
+
+def run_script(option, source):
+    """Run a script of CPython's tests, which imports the executor by the name of its class."""
+    ours = source.replace("from concurrent.futures import CloudExecutor", f"from {HERE.stem} import CloudExecutor")
+    return assert_python_ok(option, ours, PYTHONPATH=str(HERE.parent))
 
 
 class SharedEvent:
@@ -51,30 +75,27 @@ class SharedEvent:
         return self.is_set()
 
 
-def suite(session) -> unittest.TestSuite:
-    """Return the tests, each with an executor of this session."""
+class CloudMixin(ExecutorMixin):
+    """What CPython's tests of an executor need."""
 
-    class OurMixin(util.ExecutorMixin):
-        worker_count = 3
+    worker_count = 3
+    executor_type = CloudExecutor
 
-        @staticmethod
-        def executor_type(*arguments, **options):
-            return Executor(*arguments, machine="cpu", session=session, **options)
+    def create_event(self):
+        return SharedEvent()
 
-        def create_event(self):
-            return SharedEvent()
 
-    tests = unittest.TestSuite()
-    for theirs in (
+def suite() -> unittest.TestSuite:
+    """Return the tests, each with an executor of its own."""
+    load = unittest.defaultTestLoader.loadTestsFromTestCase
+    kinds = (
         executor.ExecutorTest,
         test_wait.WaitTests,
         test_as_completed.AsCompletedTests,
         test_shutdown.ExecutorShutdownTest,
-    ):
-        case = type(theirs.__name__, (OurMixin, theirs, unittest.TestCase), {})
-        names = unittest.defaultTestLoader.getTestCaseNames(case)
-        tests.addTests(case(name) for name in names if name not in LEFT_OUT)
-    return tests
+    )
+    cases = [type(kind.__name__, (CloudMixin, kind, unittest.TestCase), {}) for kind in kinds]
+    return unittest.TestSuite(map(load, [*cases, test_future.FutureTests]))
 
 
 def main() -> None:
@@ -85,14 +106,17 @@ def main() -> None:
         cloud = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             address = json.loads(cloud.stdout.readline())
-            with connect(address["base_url"], address["api_key"]) as session:
-                result = unittest.TextTestRunner(verbosity=2).run(suite(session))
+            os.environ |= {"LK_BASE_URL": address["base_url"], "LK_API_KEY": address["api_key"]}
+            test_shutdown.assert_python_ok = run_script
+            result = unittest.TextTestRunner(verbosity=2).run(suite())
         finally:
             cloud.terminate()
             cloud.wait()
-    failed = len(result.failures) + len(result.errors)
-    print(f"{result.testsRun - failed} passed, {failed} failed")
-    sys.exit(bool(failed))
+    failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
+    python = ".".join(map(str, sys.version_info[:3]))
+    print(f"CPython {python}, executors and futures:")
+    print(f"{result.testsRun - failed - skipped} passed, {failed} failed, {skipped} skipped")
+    sys.exit(bool(failed or skipped))
 
 
 if __name__ == "__main__":
