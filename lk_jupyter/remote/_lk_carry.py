@@ -7,7 +7,6 @@ stay one, and what the cell has changed in place is changed in place where it ca
 
 from __future__ import annotations
 
-import _thread
 import collections
 import copyreg
 import dis
@@ -22,6 +21,7 @@ import operator
 import os
 import pathlib
 import pickle
+import pickletools
 import re
 import sys
 import threading
@@ -57,8 +57,8 @@ TOO_LARGE = "takes {:,} bytes, and {:,} come back without a name: add --out {}"
 #: Text and bytes longer than this are leaves.
 LONG = 65_536
 
-#: Items of a container that comes back as the last value without being asked for.
-_FEW = 1000
+#: Items of a container that comes back as the last value without being asked for, and of one in a local module.
+_FEW, _MANY = 1000, 10_000
 
 #: Characters of a text that may name a file, and how many of these a stream tells.
 _NAME, _NAMES = 255, 10_000
@@ -85,40 +85,11 @@ class Refused(Exception):
     """Part of a state cannot travel; the text says which and why."""
 
 
-class Deeper(Refused):
-    """A value is nested deeply: whoever writes begins again, and now the value is written with a large stack."""
+#: Ends the reason of each object that no run can get, and a session keeps.
+IN_SESSION = ", or keep it in a session: --session NAME"
 
-
-#: Bytes of a large stack, and the frames that fit into it; names of variables that need one.
-_STACK, _FRAMES = 512 * 1024 * 1024, 100_000
-_deep = set()
-
-
-def _is_too_deep(error):
-    return "recursion" in str(error).lower()
-
-
-def _deeply(writer, value):
-    """Pickle a value in a thread with a large stack."""
-    raised = []
-
-    def dump():
-        try:
-            writer.dump(value)
-        except BaseException as error:
-            raised.append(error)
-
-    frames, stack = sys.getrecursionlimit(), threading.stack_size(_STACK)
-    sys.setrecursionlimit(max(frames, _FRAMES))
-    try:
-        thread = threading.Thread(target=dump, name="pickles")
-        thread.start()
-        thread.join()
-    finally:
-        threading.stack_size(stack)
-        sys.setrecursionlimit(frames)
-    if raised:
-        raise raised[0]
+#: Makers of objects of which earlier versions sent more → what is called in their place.
+_EARLIER = {"keep_answers": lambda _function, _answers: None}
 
 
 @contextmanager
@@ -195,84 +166,6 @@ def _is_database(value):
     return sqlite is not None and type(value) in (sqlite.Connection, sqlite.Cursor)
 
 
-#: Locks of threads; what is made of such locks and plain values; and what starts threads when it is asked to.
-_LOCKS = type(_thread.allocate_lock()), _thread.RLock
-_OF_LOCKS = {"Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier", "Queue", "LifoQueue", "PriorityQueue"}
-_POOLS = {"ThreadPoolExecutor", "ProcessPoolExecutor"}
-
-
-def _held_by_lock(lock):
-    """Return nothing for a lock that nobody holds. Raises Refused for others."""
-    if "unlocked" not in repr(lock):
-        raise Refused("has a lock that is held: release it in the cell that takes it")
-    return []
-
-
-def make_lock(name):
-    """Make a lock."""
-    return getattr(_thread, name)()
-
-
-def _is_pool(value):
-    kind = type(value)
-    return kind.__name__ in _POOLS and kind.__module__ in ("concurrent.futures.thread", "concurrent.futures.process")
-
-
-def _held_by_pool(pool):
-    """Return whether a pool has ended."""
-    return [bool(getattr(pool, "_shutdown", False) or getattr(pool, "_shutdown_thread", False))]
-
-
-def make_pool(kind, workers):
-    """Make a pool of workers, which starts them when it has work."""
-    return getattr(import_module("concurrent.futures"), kind)(workers)
-
-
-def fill_pool(pool, held):
-    """End a pool that has ended on the other side."""
-    if held[0]:
-        pool.shutdown()
-
-
-def _is_thread(value):
-    return isinstance(value, threading.Thread) and type(value).__module__ in ("threading", "__main__")
-
-
-def _held_by_thread(thread):
-    """Return whether a thread has ended, what it is to call, and its attributes. Raises Refused while it runs."""
-    if thread.is_alive():
-        raise Refused("is a thread that runs: join() it in the cell that starts it")
-    ended = thread.ident is not None
-    own = {name: value for name, value in vars(thread).items() if name[0] != "_"}
-    calls = None if ended else [getattr(thread, name, None) for name in _OF_THREADS]
-    return [ended, calls, own]
-
-
-_OF_THREADS = ("_target", "_args", "_kwargs")
-
-
-def make_thread(kind, name, is_daemon):
-    """Make a thread that has not been started."""
-    made = kind.__new__(kind)
-    threading.Thread.__init__(made, name=name, daemon=is_daemon)
-    return made
-
-
-def fill_thread(thread, held):
-    """Let a thread be as the one of the other side. If it has ended there, it ends here and does nothing."""
-    ended, calls, own = held
-    if ended and thread.ident is None:
-        thread.run = lambda: None
-        thread.start()
-        thread.join()
-        del thread.run
-    for name, value in zip(_OF_THREADS, calls or ()):
-        setattr(thread, name, value)
-    for name in [name for name in vars(thread) if name[0] != "_"]:
-        delattr(thread, name)
-    vars(thread).update(own)
-
-
 def _is_iterator(value):
     """Whether a value gives the items of a container, without calling a function for each."""
     kind = type(value)
@@ -301,33 +194,6 @@ def advance(iterator, held):
         collections.deque(iterator, 0)
 
 
-#: Iterators that give the same items, each when it is asked; and what keeps the items that not all have given yet.
-_TEE = type(itertools.tee(())[0])
-_OF_TEES = getattr(itertools, "_tee_dataobject", None)
-
-
-def _held_by_tee(tee):
-    """Return where one of such iterators is, and the others of its items: they keep the items together."""
-    waiting = [tee.__reduce__()[2][0]]
-    kept, others = {}, {}
-    while waiting:
-        parts = []
-        while waiting:
-            part = waiting.pop()
-            kept[id(part)] = part
-            parts.append(part)
-            waiting += [of for of in gc.get_referents(part) if type(of) is _OF_TEES and id(of) not in kept]
-        found = gc.get_referrers(*parts)  # looks through all objects that there are
-        others.update((id(of), of) for of in found if type(of) is _TEE)
-        waiting = [of for of in found if type(of) is _OF_TEES and id(of) not in kept]
-    return [tee.__reduce__()[2], [others[number] for number in sorted(others)]]
-
-
-def fill_tee(tee, held):
-    """Let such an iterator be where the one of the other side is."""
-    tee.__setstate__(held[0])
-
-
 _WEAK = weakref.WeakKeyDictionary, weakref.WeakValueDictionary
 
 _PLAIN = {
@@ -341,11 +207,9 @@ _PLAIN = {
     dict: dict,
     collections.Counter: dict,
     **dict.fromkeys(_WEAK, dict),
-    **dict.fromkeys(_LOCKS, _held_by_lock),
     weakref.WeakSet: list,
     types.MappingProxyType: gc.get_referents,
     types.CellType: lambda cell: [cell.cell_contents] if _is_filled(cell) else _EMPTY,
-    _CACHED: lambda cached: _kept_by(cached) if _is_own_memo(cached) else None,
     types.FunctionType: lambda function: [
         function.__defaults__,
         function.__kwdefaults__,
@@ -416,7 +280,7 @@ def change(value, holds):
     elif kind in _OF_FILES:
         go_to(value, holds)
     elif kind is _CACHED:
-        keep_answers(value, holds)
+        pass  # earlier versions sent the answers of a memo
     elif kind is types.FunctionType:
         value.__defaults__, value.__kwdefaults__ = holds[:2]
         value.__dict__.clear()
@@ -570,26 +434,26 @@ class Writer(cloudpickle.Pickler):
         self._places = self._memories = None
         self._root = self._last = self.fresh = None
 
-    def chunk(self, value, *, is_deep=False):
-        """Return a value as bytes. Raises Refused, and Deeper where it must be written again with a large stack."""
+    def chunk(self, value):
+        """Return a value as bytes. Raises Refused."""
         self._file.seek(0)
         self._file.truncate()
         self._root = self._last = value
         self.packages = set()
         try:
-            (_deeply if is_deep else Writer.dump)(self, value)
+            self.dump(value)
         except Refused:
             raise
         except Exception as error:
-            raise (Deeper if _is_too_deep(error) and not is_deep else Refused)(self._why(error)) from None
+            raise Refused(self._why(error)) from None
         return self._file.getvalue()
 
     def _why(self, error):
         if "changed size during iteration" in str(error) or "mutated during iteration" in str(error):
             return "changes while it is read: stop what changes it, such as a thread, and run the cell again"
-        if _is_too_deep(error):
-            return "is nested too deeply: make it in the cell that uses it"
-        return "holds what cannot be pickled ({}): make it in the cell that uses it".format(error)
+        if "recursion" in str(error).lower():
+            return "is nested too deeply: make it in the cell that uses it" + IN_SESSION
+        return "contains what cannot be pickled ({}): make it in the cell that uses it".format(error) + IN_SESSION
 
     def share(self, values):
         """Write the arrays first whose memory others may show, so that views stay views.
@@ -744,7 +608,7 @@ class Writer(cloudpickle.Pickler):
                 return self._function(value)
         elif kind is _CACHED and _is_own_memo(value):
             made = value.__wrapped__, value.cache_parameters(), "decorating" in value.cache_parameters.__qualname__
-            return make_cached, made, _kept_by(value), None, None, keep_answers
+            return make_cached, made
         elif kind is types.CellType:
             return make_cell, (), [value.cell_contents] if _is_filled(value) else [], None, None, fill_cell
         if made := _reduced(value):
@@ -752,7 +616,7 @@ class Writer(cloudpickle.Pickler):
             return made
         reason = _values.stays(value) or _belongs_here(value)
         if reason:
-            raise Refused(reason if value is self._root else "holds what " + reason)
+            raise Refused(reason if value is self._root else "contains what " + reason)
         self._needs(kind, value)
         is_query = kind.__name__ == "LazyFrame" and str(kind.__module__).startswith("polars.")
         made = self._query(value) if is_query else super().reducer_override(value)
@@ -818,13 +682,10 @@ class Digests(Writer):
         super().__init__(None, known)
         self._hash = hash_of or _hash
 
-    def chunk(self, value, *, is_deep=False):
+    def chunk(self, value):
         """Return a value as bytes, each time as if it were the first. Raises Refused."""
         self.clear_memo()
-        try:
-            return super().chunk(value, is_deep=is_deep)
-        except Deeper:
-            return self.chunk(value, is_deep=True)
+        return super().chunk(value)
 
     def of(self, value):
         """Return the digest of what a value holds; what it refers to is reached meanwhile. Raises Refused."""
@@ -964,8 +825,9 @@ def _belongs_here(value):
     """Say why what belongs to its process cannot be pickled, even where cloudpickle would; nothing for others."""
     is_file = isinstance(value, io.IOBase) and not isinstance(value, (io.BytesIO, io.StringIO))
     is_once = isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
-    is_bound = type(value).__module__ in _values.OF_A_PROCESS and type(value).__name__ not in _OF_LOCKS
-    return _values.why_not(value) if is_file or is_once or is_bound else ""
+    is_bound = type(value).__module__ in _values.OF_A_PROCESS
+    is_type = type(value) is getattr(sys.modules.get("typing"), "NewType", None) and value.__module__ == "__main__"
+    return _values.why_not(value) + IN_SESSION if is_file or is_once or is_bound or is_type else ""
 
 
 def _has_lost_its_file(function):
@@ -1149,74 +1011,8 @@ def make_cached(function, parameters, with_options):
     return functools.lru_cache(**parameters)(function) if with_options else functools.lru_cache(function)
 
 
-#: Answers of such a function that travel at most, and calls that are counted at most.
-_ANSWERS, _CALLS = 10_000, 1_000_000
-
-
 def _is_own_memo(cached):
     return getattr(getattr(cached, "__wrapped__", None), "__module__", "") == "__main__"
-
-
-def _kept_by(cached):
-    """Return how often a function was asked in vain and with success, and its answers: arguments, names, answer.
-
-    No answers where there are many, or where they aren't plain values.
-    """
-    info, parts = cached.cache_info(), gc.get_referents(cached)
-    kept = next((part for part in parts if type(part) is dict and len(part) == info.currsize), {})
-    if not 0 < info.currsize <= _ANSWERS or cached.cache_parameters()["typed"]:
-        return [info.misses, info.hits, []]
-    if info.maxsize is not None:  # a link holds each answer, the oldest first
-        links = [at for at, part in enumerate(parts) if isinstance(part, type) and part.__name__ == "_lru_list_elem"]
-        pairs = [(parts[at - 2], parts[at - 1]) for at in links[: info.currsize]]
-    else:
-        pairs = list(kept.items())
-    mark = next((part for part in parts if type(part) is object), None)
-    asked = [(*_arguments(key, mark), answer) for key, answer in pairs]
-    plain = [(_but_its_own(*given), *others) for given, *others in asked]
-    return [info.misses, info.hits, asked if _is_plain(plain, depth=6, few=_ANSWERS) else []]
-
-
-def _but_its_own(first=None, *others):
-    """Return the arguments of a call, without the object of which it may be a method."""
-    return others if type(first).__module__ == "__main__" else (first, *others)
-
-
-def _arguments(key, mark):
-    """Return the arguments, and those with names, of which such a function has made a key."""
-    if type(key) is not tuple:
-        return (key,), ()
-    at = next((at for at, part in enumerate(key) if part is mark), len(key))
-    return key[:at], key[at + 1 :]
-
-
-def keep_answers(cached, held):
-    """Let a function keep these answers, as if it had been asked for them: its code answers so meanwhile."""
-    misses, hits, asked = held
-    function = cached.__wrapped__
-    cached.cache_clear()
-    if type(function) is not types.FunctionType or not asked:
-        return
-    code, answers = function.__code__, []
-    answering = (lambda *_, **__: _lk_answer()).__code__  # noqa: F821 (a builtin meanwhile)
-    import builtins
-
-    builtins._lk_answer = answers.pop
-    try:
-        function.__code__ = answering.replace(co_freevars=code.co_freevars)
-        for _ in range(min(misses - len(asked), _CALLS)):
-            with suppress(IndexError):  # a miss without an answer
-                cached()
-        for arguments, named, answer in asked:
-            answers.append(answer)
-            cached(*arguments, **dict(zip(named[::2], named[1::2])))
-        for _ in range(min(hits, _CALLS)):
-            cached(*arguments, **dict(zip(named[::2], named[1::2])))
-    except Exception:  # it finds the answers anew
-        cached.cache_clear()
-    finally:
-        function.__code__ = code
-        del builtins._lk_answer
 
 
 def _of_each_side(value):
@@ -1279,7 +1075,7 @@ def _inside_widget(widget):
     ]
 
 
-def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
+def _reduced(value):  # noqa: PLR0911 (one for each kind)
     """Reduce what each side has already, or makes for itself; None for others."""
     if type(value) is NamesOf:
         return value.__reduce__()
@@ -1287,21 +1083,10 @@ def _reduced(value):  # noqa: C901, PLR0911 (one for each kind)
         return make_widget, (type(value), value._model_id), _inside_widget(value), None, None, fill_widget
     if _is_shell(value):
         return shell, ()
-    if type(value) in _LOCKS:
-        _held_by_lock(value)
-        return make_lock, ("RLock" if type(value) is _thread.RLock else "allocate_lock",)
-    if _is_thread(value):
-        made = type(value), value.name, value.daemon
-        return make_thread, made, _held_by_thread(value), None, None, fill_thread
-    if _is_pool(value):
-        made = type(value).__name__, value._max_workers
-        return make_pool, made, _held_by_pool(value), None, None, fill_pool
     if _is_optimizer(value):
         return make_optimizer, (type(value),), dict(vars(value)), None, None, fill_optimizer
     if _is_database(value):
         return _near(_DATABASES).reduced(value)
-    if _is_pen(value) and hasattr(value, "_image"):
-        return type(value), (value._image, value.mode), _held_by_pen(value)
     if isinstance(value, types.ModuleType) and type(value) is not types.ModuleType:
         return (import_module, (value.__name__,)) if sys.modules.get(value.__name__) is value else None
     if (
@@ -1333,100 +1118,26 @@ _VIEWS = {
 _PATHS = {pathlib.PosixPath, pathlib.WindowsPath}
 
 
-def _of_python(value):  # noqa: PLR0911 (one for each kind)
-    """Reduce what Python itself doesn't: matches, views of a dict, readers and writers of tables; None for others."""
+def _of_python(value):
+    """Reduce what Python itself doesn't: absolute paths, views of a dict, pairs of items; None for others."""
     kind = type(value)
     if kind in _PATHS:
         return (kind, (str(value),)) if value.is_absolute() else None
-    if kind is re.Match:
-        return make_match, (value.re, value.string, value.pos, value.endpos, value.regs)
     if kind in _VIEWS:
         return view_of, (gc.get_referents(value)[0], _VIEWS[kind])
-    if kind is _TEE:
-        return kind, ((),), _held_by_tee(value), None, None, fill_tee
     if kind is getattr(itertools, "pairwise", None):
         held, empty = ([of for of in gc.get_referents(made) if of is not kind] for made in (value, kind(())))
         more = len(empty) - 1  # later Pythons keep a tuple to give next
         of, *before = held[: len(held) - more] or [iter(())]
         return kind, (itertools.chain(before, of) if before else of,)
-    if kind.__module__ == "_csv" and kind.__name__ in ("reader", "writer"):
-        return make_csv, (kind.__name__, _end_of_csv(value), {name: getattr(value.dialect, name) for name in _OF_CSV})
-    if kind is getattr(sys.modules.get("typing"), "NewType", None) and value.__module__ == "__main__":
-        return make_type, (value.__name__, value.__supertype__)
-    if kind.__name__ == "ufunc" and (function := next(filter(callable, gc.get_referents(value)), None)):
-        return make_ufunc, (function, value.nin, value.nout, value.identity)
-    if _is_context(value):
-        return _of_context(value)
     is_formatter = kind.__module__ == "IPython.core.formatters"
     form = next((name for name, of in _formatters().items() if of is value), None) if is_formatter else None
     return (formatter_of, (form,)) if form else None
 
 
-def make_match(pattern, text, start, end, places):
-    """Make a match by finding it again."""
-    found = (getattr(pattern, how)(text, start, end) for how in ("match", "fullmatch"))
-    again = (match for match in (*found, *pattern.finditer(text, start, end)) if match and match.regs == places)
-    return next(again)
-
-
 def view_of(held, name):
     """Return the keys, values or items of a dict."""
     return getattr(held, name)()
-
-
-_OF_CSV = ("delimiter", "doublequote", "escapechar", "lineterminator", "quotechar", "quoting", "skipinitialspace")
-
-
-def _end_of_csv(value):
-    """Return what a reader reads from, or the file to which a writer writes."""
-    parts = gc.get_referents(value)
-    if type(value).__name__ == "reader":
-        return next(part for part in parts if hasattr(part, "__next__"))
-    return next(part.__self__ for part in parts if getattr(part, "__name__", "") == "write")
-
-
-def make_csv(kind, end, options):
-    """Make a reader or writer of comma-separated values."""
-    return getattr(import_module("csv"), kind)(end, **options)
-
-
-def make_ufunc(function, takes, gives, identity):
-    """Make a function of arrays of a function of their items."""
-    return import_module("numpy").frompyfunc(function, takes, gives, identity=identity)
-
-
-def _is_context(value):
-    return type(value).__module__ == "_contextvars" and type(value).__name__ == "ContextVar"
-
-
-def _of_context(value):
-    """Reduce a variable of the context, with what it has here."""
-    import contextvars
-
-    default = contextvars.Context().run(_held_by_context, value)
-    return make_context, (value.name, default), _held_by_context(value), None, None, fill_context
-
-
-def _held_by_context(value):
-    return [value.get()] if value.get(_EMPTY) is not _EMPTY else []
-
-
-def make_context(name, default):
-    """Make a variable of the context."""
-    return import_module("contextvars").ContextVar(name, **({"default": default[0]} if default else {}))
-
-
-def fill_context(value, held):
-    """Set a variable of the context as it is on the other side."""
-    if held and _held_by_context(value) != held:
-        value.set(held[0])
-
-
-def make_type(name, base):
-    """Make a type of the notebook that is another one with a name."""
-    made = import_module("typing").NewType(name, base)
-    made.__module__ = "__main__"
-    return made
 
 
 def formatter_of(form):
@@ -1542,19 +1253,6 @@ def fill_image(image, held):
         image.im = memory
 
 
-#: What a pen of Pillow has of its image.
-_OF_IMAGE = {"_image", "im", "draw", "mode", "palette"}
-
-
-def _is_pen(value):
-    pens = sys.modules.get("PIL.ImageDraw")
-    return pens is not None and type(value) is pens.ImageDraw
-
-
-def _held_by_pen(pen):
-    return {name: value for name, value in vars(pen).items() if name not in _OF_IMAGE}
-
-
 #: Model of an Output in the run → the Output here that shows what the code shows inside it, while the run is active.
 captures = {}
 
@@ -1604,14 +1302,9 @@ _MOVED = (
         lambda value: _near(_DATABASES).held_by(value),
         lambda value, held: _near(_DATABASES).fill(value, held),
     ),
-    (_is_pool, _held_by_pool, fill_pool),
-    (_is_thread, _held_by_thread, fill_thread),
-    (_is_context, _held_by_context, fill_context),
     (_is_optimizer, lambda value: dict(vars(value)), fill_optimizer),
     (_is_image, lambda image: image.__getstate__(), fill_image),
-    (_is_pen, _held_by_pen, lambda pen, held: vars(pen).update(held)),
     (_is_iterator, _held_by_iterator, advance),
-    (lambda value: type(value) is _TEE, _held_by_tee, fill_tee),
     (
         lambda value: type(value) is types.GeneratorType,
         lambda made: _near(_GENERATORS).held_by(made),
@@ -1792,7 +1485,7 @@ def attributes():
     found = {}
     for of, module in _local_modules().items():
         values = {name: value for name, value in vars(module).items() if not name.startswith("__")}
-        found.update(((of, name), value) for name, value in values.items() if _is_plain(value, depth=6, few=_ANSWERS))
+        found.update(((of, name), value) for name, value in values.items() if _is_plain(value, depth=6, few=_MANY))
     for of, name in _set_there | {(_module_named(of or other, here), name or its) for of, name, other, its in _sets()}:
         module = sys.modules.get(of)
         if module is not None and hasattr(module, name) and not (of == "sys" and name in _OF_PROCESS):
@@ -1842,57 +1535,12 @@ def put_attributes(found):
                 _set_there.add((of, name))
 
 
-#: Modules of the classes whose instances are handlers of loggers on both sides.
-_OF_HANDLERS = ("__main__", "logging", "logging.handlers")
-
-
-def handlers():
-    """Return name of a logger → the handlers that the notebook has given it; the root has no name."""
-    root = getattr(sys.modules.get("logging"), "root", None)
-    known = {"": root, **root.manager.loggerDict} if root else {}
-    found = {
-        name: [handler for handler in getattr(logger, "handlers", ()) if _is_of_notebook(name, handler)]
-        for name, logger in known.items()
-    }
-    found = {name: own for name, own in found.items() if own}
-    of_libraries = _globals_of_libraries({id(known[name]) for name in found if name}) if found else ()
-    return {name: own for name, own in found.items() if id(known[name]) not in of_libraries}
-
-
-def _globals_of_libraries(ids):
-    """Return which of these objects are global names of libraries: not all loggers have the name of theirs."""
-    main = sys.modules["__main__"]  # another name of it may be there too
-    return {
-        id(value)
-        for module in list(sys.modules.values())
-        for value in list(getattr(module, "__dict__", {}).values())
-        if id(value) in ids and module is not main and not _is_local(module)
-    }
-
-
-def _is_of_notebook(name, handler):
-    """Whether the notebook has given this handler to a logger: not one of a library or of the kernel to theirs."""
-    of = type(handler).__module__
-    module = name.replace("-", "_").partition(".")[0]
-    is_of_library = module in sys.modules or _near("_lk_ambient").LOGGERS_OF_PROCESS.match(name)
-    return of == "__main__" or (of in _OF_HANDLERS and (name == "__main__" or not is_of_library))
-
-
-def put_handlers(found):
-    """Let loggers have the handlers that they have on the other side."""
-    for name in {**handlers(), **found}:
-        logger = import_module("logging").getLogger(name or None)
-        logger.handlers[:] = [handler for handler in logger.handlers if not _is_of_notebook(name, handler)]
-        logger.handlers += found.get(name, ())
-
-
 #: State without a variable that travels in the stream: its name → what reads it, and what sets it.
 NAMELESS = {
     "IPython's formatters": (formatters, put_formatters),
     "IPython's magics": (magics, put_magics),
     "additions to pandas": (accessors, put_accessors),
     "attributes of modules": (attributes, put_attributes),
-    "handlers of loggers": (handlers, put_handlers),
 }
 
 
@@ -1952,30 +1600,35 @@ class Reader(_versions.Unpickler):
         self._has_formulas = b"statsmodels" in stream
         self._listed = content
         self._leaf = leaf
-        self._patient = None
         self.known = known or {}
         self.values = {}
+        self._lost = set()
         self._base = _near("_lk_ambient").base_folder()
 
     def chunk(self, start, names=()):
         """Return the value that begins there; ``names`` are the variables that were read before it."""
+        if self._lost and self._lost & self._numbers(start, "GET"):
+            raise pickle.UnpicklingError
         self._file.seek(start)
-        load = self._patient.value if self._patient else self.load
-        return _among(names, load) if self._has_formulas else load()
+        return _among(names, self.load) if self._has_formulas else self.load()
 
-    def skip(self, start):
-        """Read the value that begins there as far as it can be: later ones refer to its parts."""
-        if self._patient is None:
-            self._patient = Patient(self, self._file)
-            self._file.seek(start)
-            with suppress(Exception):
-                self._patient.load()
+    def forget(self, start):
+        """Record the parts of a value that could not be read: a later value must not get them half made."""
+        memo = self.memo.copy()
+        self._lost.update(number for number in self._numbers(start, "PUT") if not _is_imported(memo.get(number)))
+
+    def _numbers(self, start, step):
+        """Return the numbers of the parts that a value has (PUT) or refers to (GET)."""
+        self._file.seek(start)
+        with suppress(Exception):  # a damaged pickle
+            return {number for code, number, _ in pickletools.genops(self._file) if code.name.endswith(step)}
+        return set()
 
     def find_class(self, module, name):
         """Return a class or function by its name; ours are in the module where this is."""
         own = module.rpartition(".")[2]
         if own in _OWN:
-            return getattr(_near(own), name)
+            return _maker(_near(own), name)
         if name == "_make_skeleton_class":
             return make_class
         return super().find_class(module, name)
@@ -2022,8 +1675,7 @@ class Reader(_versions.Unpickler):
 
     def tokens(self):
         """Return token → object of all that was read."""
-        memo = self._patient.memo if self._patient else self.memo
-        met = {2 * number: value for number, value in memo.copy().items() if type(value) is not Lost}
+        met = {2 * number: value for number, value in self.memo.copy().items() if number not in self._lost}
         return {**met, **{2 * at + 1: value for at, value in self.values.items()}}
 
 
@@ -2049,60 +1701,21 @@ def formula_names(value):
     return words_of(formula) if isinstance(formula, str) else set()
 
 
-class Lost:
-    """Stands for a part of a value that could not be read."""
-
-    def extend(self, items):
-        """Do nothing, as all changes of what is lost."""
-
-    append = add = update = extend
-
-    def __setitem__(self, key, value):
-        """Do nothing."""
+def _is_imported(part):
+    """Whether a part of a value was made by its module, and not by a pickle."""
+    return isinstance(part, _IMPORTED) and getattr(part, "__module__", None) != "__main__"
 
 
-class Patient(pickle._Unpickler):
-    """Continues where a Reader has failed: what cannot be read is lost, and with it what holds it, but nothing else."""
-
-    dispatch = dict(pickle._Unpickler.dispatch)
-
-    def __init__(self, reader, file):
-        super().__init__(file)
-        self.memo = reader.memo.copy()
-        self.find_class, self.persistent_load = reader.find_class, reader.persistent_load
-        self.failed = None
-
-    def value(self):
-        """Return the next value. Raises the first error that was met in it."""
-        self.failed = None
-        made = self.load()
-        if self.failed:
-            raise self.failed
-        return made
+_IMPORTED = str, type, types.FunctionType, types.BuiltinFunctionType
 
 
-def _patiently(code, takes, *, gives):
-    step = pickle._Unpickler.dispatch[code]
-
-    def load(self):
-        depth = len(self.stack) - takes
-        try:
-            step(self)
-        except Exception as error:
-            self.failed = self.failed or error
-            del self.stack[depth:]
-            self.stack.append(Lost())
-        if gives and type(self.stack[-1]) is Lost:
-            self.failed = self.failed or pickle.UnpicklingError()
-
-    Patient.dispatch[code] = load
-
-
-for _code_of, _takes in {
-    pickle.REDUCE: 2, pickle.NEWOBJ: 2, pickle.NEWOBJ_EX: 3, pickle.BUILD: 2, pickle.STACK_GLOBAL: 2,
-    pickle.GLOBAL: 0, pickle.BINPERSID: 1, pickle.BINGET: 0, pickle.LONG_BINGET: 0,
-}.items():  # fmt: skip
-    _patiently(_code_of[0], _takes, gives=_takes == 0)
+def _maker(module, name):
+    """Return a function of ours by its name. Raises Refused for a name that only earlier versions have."""
+    if name in _EARLIER:
+        return _EARLIER[name]
+    if not hasattr(module, name):
+        raise Refused("was sent by an earlier version, and no run can get such objects any more" + IN_SESSION)
+    return getattr(module, name)
 
 
 def keep_texts(texts):
@@ -2148,11 +1761,7 @@ class Departing:
         first = len(self.message.leaves)
         size = self._shared.pop(id(value), 0)
         self.writer.fresh, self.writer.has_graph = value if kind == "leaf" else None, False
-        try:
-            content = self.writer.chunk(value, is_deep=name in _deep)
-        except Deeper:
-            _deep.add(name)
-            raise
+        content = self.writer.chunk(value)
         if self.writer.has_graph:
             self.detached.add(name)
         entry = {"k": kind, "n": key, "of": name, "at": sum(map(len, self._stream))}
@@ -2211,6 +1820,8 @@ class Arriving:
         """Yield each entry with its value, in the order in which they were written."""
         names = {}
         for entry in self.listed["entries"]:
+            if entry["n"] == "handlers of loggers":  # as earlier versions sent them
+                continue
             reason = self._differs(entry) or None
             if reason is None:
                 value, reason = self._value(entry, names)
@@ -2237,7 +1848,7 @@ class Arriving:
         except MemoryError as error:
             return None, "does not fit into memory: {}".format(error or "it is full")
         except Exception as error:
-            self.reader.skip(entry["at"])
+            self.reader.forget(entry["at"])
             return None, _why_unread(error)
 
     def _differs(self, entry):
@@ -2340,11 +1951,9 @@ class Visit:
                     of = names.get(id(held[2]), name)  # what has a name is not counted for one that only holds it
                     place = (*held[:2], of)
                     if place not in refused:
-                        try:
-                            reason = _added(departing, *held, of)
-                        except Deeper:
-                            return None
-                        reason = reason or _too_large(departing, of, None if of in asked else limit)
+                        reason = _added(departing, *held, of) or _too_large(
+                            departing, of, None if of in asked else limit
+                        )
                         if reason:
                             refused[place] = "{} {}".format(name, reason)
                             return None
@@ -2416,8 +2025,6 @@ def let_live():
         waiting += found
         if kind.__module__ == "__main__" and "__del__" in vars(kind):
             type.__delattr__(kind, "__del__")
-    if _GENERATORS in sys.modules:
-        sys.modules[_GENERATORS].let_live()
 
 
 def _code():
@@ -2429,8 +2036,6 @@ def _added(departing, kind, key, value, name):
     """Add a value; return why that cannot be, or nothing."""
     try:
         departing.add(kind, key, inside(value) if kind == "inside" else value, name)
-    except Deeper:
-        raise
     except Refused as error:
         return str(error)
     except Exception as error:

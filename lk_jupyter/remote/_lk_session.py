@@ -129,8 +129,6 @@ def _packed(namespace, hidden):
             for name in names:
                 departing.add("name", name, namespace[name], name)
             break
-        except _lk_carry.Deeper:
-            continue
         except _lk_carry.Refused:
             names.remove(name)
     departing.close()

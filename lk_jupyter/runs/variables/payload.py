@@ -284,7 +284,7 @@ def _departing(
     names: Sequence[str], namespace: Mapping[str, Any], left_out: dict[str, str], there: Any, *, has_magics: bool
 ) -> Any:
     """Return the pickles of the variables, and the variables; None where one is left out now, to start again."""
-    from lk_jupyter.remote._lk_carry import NAMELESS, Deeper, Departing, Refused  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote._lk_carry import NAMELESS, Departing, Refused  # noqa: PLC0415 (imports cloudpickle)
 
     departing = Departing(there)
     departing.share([namespace[name] for name in names])
@@ -297,8 +297,6 @@ def _departing(
         for name, value in {**waiting, **nameless}.items():
             try:
                 departing.add("name", name, value, name)
-            except Deeper:
-                return None
             except Refused as error:
                 left_out[name] = f"{name} {error}"
                 return None

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError
@@ -127,11 +126,6 @@ class ChangedState:
         for old, new in self.replaced:
             for name in [name for name, value in namespace.items() if value is old]:
                 namespace[name] = new
-        for old, new in self.replaced:
-            if type(old) is GeneratorType and (holders := _replaced_everywhere(old, new)):
-                what = f"The generator {old.__name__}"
-                words = "{} is as it was before the run in a {}: make that again"
-                self.missing[what] = words.format(what, ", ".join(holders))
 
     def _has_another(self, name: str, namespace: Mapping[str, Any]) -> bool:
         ids = self.origin.ids if self.origin else {}
@@ -149,13 +143,6 @@ class ChangedState:
     def words(self, names: Sequence[str]) -> str:
         """Return names with their sizes."""
         return ", ".join(f"{name} ({size_label(self.sizes[name])})" if name in self.sizes else name for name in names)
-
-
-def _replaced_everywhere(old: Any, new: Any) -> list[str]:
-    from lk_jupyter.remote import _lk_generators  # noqa: PLC0415 (few cells need it)
-
-    found: list[str] = _lk_generators.replace(old, new)
-    return found
 
 
 def _keep_future(names: Mapping[str, Any], namespace: Mapping[str, Any]) -> None:
@@ -242,8 +229,6 @@ def applied(arriving: Any, origin: Origin) -> ChangedState:
     _lk_ambient.put_paths(state.ambient)
     entries = list(arriving.read())  # a class that is read again gets its methods anew
     named = set(map(id, origin.values.values()))
-    inside = {id(origin.tokens[entry["n"]]): value for entry, value in entries if entry["k"] == "inside"}
-    generators: dict[int, Any] = {}
     for entry, value in entries:
         if entry["k"] == "name":
             unnamed = (LAST, _lk_carry.FILES, *_lk_carry.NAMELESS)
@@ -254,11 +239,11 @@ def applied(arriving: Any, origin: Origin) -> ChangedState:
         old = origin.tokens[entry["n"]]
         if entry["n"] in changed_here:
             if id(old) in named or entry["of"] not in origin.values:
-                state.apart.append((old, _new_of(old, entry, value, inside, generators)))
+                state.apart.append((old, _new_of(old, entry, value)))
             else:
                 state.torn[entry["of"]] = None
             continue
-        if reason := _change(state, old, entry, value, partial(_new_of, old, entry, value, inside, generators)):
+        if reason := _change(state, old, entry, value, partial(_new_of, old, entry, value)):
             state.missing[entry["of"]] = f"{entry['of']} {reason}"
             continue
         if entry["of"] in origin.values:
@@ -304,12 +289,8 @@ def _changed_here(origin: Origin, tokens: set[Any]) -> set[Any]:
     return {token for token in other if again.get(token) == now.get(token)}
 
 
-def _new_of(old: Any, entry: Mapping[str, Any], value: Any, inside: dict[int, Any], generators: dict[int, Any]) -> Any:
-    """Return another object that holds what the run made of this one; ``generators`` is id → what was made before."""
-    if type(old) is GeneratorType:
-        from lk_jupyter.remote import _lk_generators  # noqa: PLC0415 (few cells need it)
-
-        return _lk_generators.another(old, inside, generators)
+def _new_of(old: Any, entry: Mapping[str, Any], value: Any) -> Any:
+    """Return another object that holds what the run made of this one."""
     return value if entry["k"] == "leaf" else _copied(old, value)
 
 
