@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import time
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -290,6 +291,8 @@ class Executor(concurrent.futures.Executor):
         future.run = run = Run.sent(self._session, future.sending)
         for _ in run.follow():
             pass
+        if problem := run.log_problem:
+            warnings.warn(f"Run {run.short_id}: {problem}", UserWarning, stacklevel=1)
         run.wait()
         return answer_of(run, call, lambda: self._session.storage)
 

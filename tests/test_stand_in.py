@@ -909,6 +909,9 @@ def test_a_question_that_a_waking_deployment_has_accepted_is_asked_once(cloud, c
 def test_a_run_of_several_says_that_its_output_may_be_incomplete(cloud, connected):
     run = run_of(connected)
     run.result(timeout=PATIENCE)
+    run._ending.repaired_lines = 2
+    (notice,) = ObserverGroup().ended(run, run.record)
+    assert "2 lines were missing or torn" in str(notice)
     run._ending.lacks_output = True
     (notice,) = ObserverGroup().ended(run, run.record)
     assert INCOMPLETE in str(notice)

@@ -62,7 +62,7 @@ class JournalEntry:
     Moments are Unix seconds. ``code`` is the cell as its author wrote it, ``request`` the JSON that
     was sent, ``seconds`` how long the code ran by the server's own stamps, ``group`` what runs that
     were started together share, ``log_size`` the bytes of the log once the file at ``log_path`` has all
-    of it, ``shown`` whether its end was shown to the user.
+    of it (0 if that lacks lines), ``shown`` whether its end was shown to the user.
     """
 
     token: str

@@ -28,7 +28,8 @@ from lk_jupyter.api.logs import by_time
 from lk_jupyter.api.states import is_known, judged
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, ServerError
 from lk_jupyter.runs.log import RunLog
-from lk_jupyter.runs.splice import OutputSplicer, Stored, line_key
+from lk_jupyter.runs.repair import line_key
+from lk_jupyter.runs.splice import OutputSplicer, Stored
 
 #: Seconds for which a state of an unknown word is left alone: until then the run may be new to the lists.
 NEW_SECONDS = 10.0
@@ -52,14 +53,15 @@ class Ending:
     """What is known of the end of one run.
 
     ``finished`` is the last event of its stream, once that has come, ``kept`` the record that was read then.
-    ``lacks_output`` is whether lines may be missing: the stream was cut and not replayed, and the cloud has stored no
-    output.
+    ``lacks_output`` is whether lines may be missing: the stream was cut and not replayed, and the cloud hasn't stored
+    that part of the output. ``repaired_lines`` is how many lines came after their place, or were torn.
     """
 
     def __init__(self, client: Client, execution_id: str) -> None:
         self.finished: Finished | None = None
         self.stream_is_over = False
         self.lacks_output = False
+        self.repaired_lines = 0
         self._client = client
         self._execution_id = execution_id
         self._puzzled = 0.0
@@ -156,7 +158,8 @@ class Follower:
 
     ``log`` may have the output of an earlier connection, cut anywhere: it comes first. ``late`` is
     whether the run was started earlier or by somebody else, ``whole`` whether the log is complete;
-    ``on_whole`` is called with its size once it is. ``squeeze`` joins consecutive newlines to one, as the
+    ``on_whole`` is called with its size once it is. ``has_gap`` is whether an earlier following left a log that lacks
+    lines, ``on_gap`` is called when this one does. ``squeeze`` joins consecutive newlines to one, as the
     cloud's client does, because its workers send extra newlines. ``stop``, set from another thread,
     ends the waits between connections.
     """
@@ -169,6 +172,8 @@ class Follower:
     late: bool = False
     whole: bool = False
     on_whole: Callable[[int], None] = lambda _: None
+    has_gap: bool = False
+    on_gap: Callable[[], None] = lambda: None
     stop: threading.Event = field(default_factory=threading.Event)
     ending: Ending | None = None
     recalls: bool = False  # what comes now was kept by an earlier following
@@ -220,6 +225,7 @@ class Follower:
 
     def _followed(self) -> Iterator[StreamEvent]:
         join = OutputSplicer(self.log, self._stored, late=self.late)
+        join.seams = [0] if self.has_gap else []
         heard = time.monotonic()
         while not self.stop.is_set():
             yield from self._connection(join)
@@ -252,13 +258,16 @@ class Follower:
                 if new:
                     self._fruitless = 0
                     yield event
-            self._is_cut = not join.is_joined
+            self._is_cut = not join.is_joined or not (self._finished or self._ends_with_line())
             if not self._finished:
                 self._ending.stream_is_over = self.lost and not self.stop.is_set()
         except BROKEN as error:  # a refused stream is no ended run either
             self._is_cut = self._is_cut or self.log.size > 0 or not isinstance(error, ApiError)
         finally:
             self.drop()
+
+    def _ends_with_line(self) -> bool:
+        return not self.log.size or self.log.read(self.log.size - 1, 1) == b"\n"
 
     def _check_patience(self, error: LkError, heard: float) -> None:
         check_patience(error, heard, f"The run may still be active. Follow it again: %lk_attach {self.execution_id}")
@@ -282,13 +291,17 @@ class Follower:
             yield self._finished
         elif record := self._ending.kept or self._ended():
             kept = self._kept(record)
+            if self._is_cut:
+                join.seams.append(self.log.size)
+            cut = bool(join.seams)
             rest = [join.complete(text, ordered=ordered) for text, ordered in kept or [(b"", True)]]
             if any(rest):
                 yield Output(b"".join(rest).decode(errors="replace"))
-            self._ending.lacks_output = self._is_cut and (
-                not kept or (not any(text for text, _ in kept) and self.log.size > 0)
-            )
-            if (kept or self._finished) and not self._ending.lacks_output:
+            self._ending.lacks_output = bool(join.seams) if kept else cut
+            self._ending.repaired_lines = join.repaired_lines
+            if self._ending.lacks_output:
+                self.on_gap()
+            elif kept or self._finished:
                 self.on_whole(self.log.size)
             yield self._finished or end_of(record)
 

@@ -17,8 +17,10 @@ from lk_jupyter.protocol.parts import DRIVER, plain_name
 from lk_jupyter.runs.clock import duration_of
 from lk_jupyter.text.secrets import redact, redact_values
 
-#: What is said of a run whose log may have gaps.
-INCOMPLETE = "The output may be incomplete: the connection broke, and the cloud has stored no output of this run."
+#: Warning for a run whose log may have gaps.
+INCOMPLETE = (
+    "Log incomplete: the connection broke, and the cloud hasn't stored all of the output. Lines may be missing or torn."
+)
 
 SHORT_ID = 8
 
@@ -29,6 +31,13 @@ _CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
+
+
+def repaired_label(lines: int, short_id: str) -> str:
+    """Return the warning for a run whose log was repaired after its lines had been shown."""
+    label = "1 line was" if lines == 1 else f"{lines} lines were"
+    problem = f"The connection broke: {label} missing or torn, and the end of the output has them."
+    return f"{problem} Complete log: %lk_attach {short_id}"
 
 
 @dataclass(frozen=True)

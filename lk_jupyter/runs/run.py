@@ -37,7 +37,15 @@ from lk_jupyter.runs.follow import Ending, Follower
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts, waiting_on
 from lk_jupyter.runs.log import RunLog, frames_in_log, frames_on_cloud, log_path
-from lk_jupyter.runs.outcome import SHORT_ID, STOPPED_STATES, Result, end_of_entry, result_of
+from lk_jupyter.runs.outcome import (
+    INCOMPLETE,
+    SHORT_ID,
+    STOPPED_STATES,
+    Result,
+    end_of_entry,
+    repaired_label,
+    result_of,
+)
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.rich import harmless
 from lk_jupyter.runs.submit.submission import Submission
@@ -262,14 +270,22 @@ class Run:
 
     @property
     def lacks_output(self) -> bool:
-        """Whether lines may be missing: the stream was cut and not replayed, and the cloud has stored no output.
+        """Whether lines may be missing: the stream was cut and not replayed, and the cloud hasn't stored that part.
 
         Example:
             >>> run = session.run("print(6 * 7)", gpu="A100")
-            >>> run.result().return_code, run.lacks_output
-            (0, False)
+            >>> run.result().return_code, run.lacks_output, run.log_problem
+            (0, False, '')
         """
         return self._ending.lacks_output
+
+    @property
+    def log_problem(self) -> str:
+        """Describe what is missing in the log, or was shown late or torn; empty if the log is complete and in order."""
+        if self._ending.lacks_output:
+            return INCOMPLETE
+        lines = self._ending.repaired_lines
+        return repaired_label(lines, self.short_id) if lines else ""
 
     @property
     def _entry(self) -> JournalEntry | None:
@@ -353,12 +369,14 @@ class Run:
             squeeze=self._session.assumptions["newlines"] == "extra",
             late=self.bundle is None,
             whole=bool(entry and log.size and entry.log_size == log.size),
-            on_whole=lambda size: self._keep_whole(log, size),
+            on_whole=lambda size: self._record_log_size(log, size),
+            has_gap=bool(entry and log.size and entry.log_size == 0),
+            on_gap=lambda: self._record_log_size(log, 0),
             ending=self._ending,
         )
 
-    def _keep_whole(self, log: RunLog, size: int) -> None:
-        """Record that the file holds the complete log, so that it need never be asked for again."""
+    def _record_log_size(self, log: RunLog, size: int) -> None:
+        """Record that the file has the complete log, so that it is never requested again; 0 if it lacks lines."""
         log.flush()
         if log.is_kept:
             self._journal.update(self.execution_id, log_size=size)

@@ -10,20 +10,18 @@ from the known output, lines are counted.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from lk_jupyter.runs.log import RunLog
+from lk_jupyter.runs.repair import line_key, repair_log
 
 #: How far back a replay that does not begin at the start is looked for, in bytes.
 _TAIL = 1 << 18
 
 #: Characters of a line that tell it from others: the beginning of a frame has the process and a number.
 _TELLING = 48
-
-_COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,17 @@ class OutputSplicer:
     ``stored`` returns the output that the cloud has stored so far: it fills the gap when a
     connection continues without a replay. ``late`` is whether the run may have written something before
     the first connection. ``is_joined`` is whether the output of this connection continues the known output.
+    ``seams`` are the positions in the log where lines may be missing, ``repaired_lines`` how many lines came late
+    because of them.
     """
 
     def __init__(self, log: RunLog, stored: Callable[[], Stored], *, late: bool = False) -> None:
         self.log = log
         self.is_joined = True
+        self.seams: list[int] = []
+        self.repaired_lines = 0
         self._stored = stored
-        self._late = late
+        self._late = self._is_attached = late
         self._held: bytes | None = None  # None: all that comes is new; else what came and is not placed yet
         self._repeated = 0  # bytes from the start that this connection has repeated
         self._again: Counter[bytes] = Counter()  # known lines that may come again, in whichever order
@@ -75,6 +77,8 @@ class OutputSplicer:
             return self._place(self.log.read(0, self._repeated) + data)
         self._repeated += len(known)
         self.is_joined = True
+        if self._repeated == self.log.size:
+            self.seams = []
         return self._new(data[len(known) :]) if len(known) < len(data) else b""
 
     def _is_beginning(self, came: bytes) -> bool:
@@ -97,11 +101,13 @@ class OutputSplicer:
             filled = self._new(gap or b"")
             self._again = Counter(map(line_key, filter(None, filled.split(b"\n")))) if at_line else Counter()
         overlap = repeated(self._tail(), came)
+        if b"\n" not in came[: overlap or 0] and (self.log.size or self._is_attached):
+            self.seams.append(self.log.size)  # the same part of a line can be chance
         if (filled or overlap is None) and self.log.size and self._is_beginning(came):
             self._again = Counter(map(line_key, self.log.lines()))
         if self._again:
             self.is_joined = True
-            return filled + self._new(self._not_again(came))
+            return filled + self._new(self._not_again(self._from_next_line(came) if overlap else came))
         overlap = overlap or 0
         if overlap < len(came):
             return filled + self._new(came[overlap:])
@@ -113,6 +119,13 @@ class OutputSplicer:
         stored = self._stored().text
         gap = missing(self.log, stored)
         return unseen(self.log, stored) if gap is None else gap
+
+    def _from_next_line(self, came: bytes) -> bytes:
+        """Leave out the end of a known line with which a connection continues."""
+        first, _, rest = came.partition(b"\n")
+        key = line_key(first)
+        is_end = key not in self._again and any(line.endswith(key) for line in self._again)
+        return rest if is_end else came
 
     def _not_again(self, data: bytes) -> bytes:
         """Return the lines that are not known yet; an unfinished one is waited for."""
@@ -133,22 +146,49 @@ class OutputSplicer:
 
         The cloud may have stored only the last part of a long output: then this part is joined to the known output.
         Lines that were lost in the middle come late. The log becomes the complete text, unless the stored text
-        isn't ``ordered`` as the run wrote it.
+        isn't ``ordered`` as the run wrote it. A seam that this output explains is one no more.
         """
         begun = b"" if any(key.startswith(line_key(self._line)) for key in +self._again) else self._new(self._line)
         rest = missing(self.log, whole)
         late = unseen(self.log, whole) if rest is None else rest
-        if late is None and (overlap := repeated(self._tail(), whole)):
-            return begun + self._new(whole[overlap:])
+        if late is None:
+            repaired = self._repair(whole, ordered=ordered)
+            return begun + (self._join_last_part(whole) if repaired is None else repaired)
+        if rest is None and self.seams:
+            self.repaired_lines += late.count(b"\n")
+        self.seams = []
         if not ordered:
-            return begun + self._new(late or b"")
-        if rest is not None or late or (late is None and len(whole) > self.log.size and self._begins_like(whole)):
+            return begun + self._new(late)
+        if rest is not None or late:
             self.log.replace(whole)
-        return begun + (late or b"")
+        return begun + late
 
-    def _begins_like(self, whole: bytes) -> bool:
-        first = next(filter(bytes.strip, self.log.lines()), b"")
-        return whole.lstrip(b"\r\n").startswith(first)
+    def _join_last_part(self, whole: bytes) -> bytes:
+        """Return what follows the known output in a stored part that starts before its end; nothing if none does."""
+        overlap = repeated(self._tail(), whole) or 0
+        if overlap == len(whole) or b"\n" not in whole[:overlap]:  # part of a line can be chance
+            return b""
+        self._forget_seams(self.log.size - overlap)
+        return self._new(whole[overlap:])
+
+    def _repair(self, whole: bytes, *, ordered: bool) -> bytes | None:
+        """Replace torn lines of the log by the stored output. Return the lines that it lacked; None if it can't."""
+        log = self.log.read(0, self.log.size)
+        repair = repair_log(log, whole, [*self.seams, self.log.size], ordered=ordered)
+        if repair is None:
+            return None
+        self._forget_seams(repair.start)
+        self.log.replace(log[: repair.start] + repair.text)
+        lines = [*repair.lines]
+        self.repaired_lines += len(lines) or repair.is_torn
+        shown = log.rpartition(b"\n")[2]  # an unfinished line that the cell shows
+        at = next((at for at, line in enumerate(lines) if shown and line.startswith(shown)), None)
+        rest = lines.pop(at)[len(shown) :] + b"\n" if at is not None else b"\n" if shown and lines else b""
+        return rest + b"".join(line + b"\n" for line in lines)
+
+    def _forget_seams(self, start: int) -> None:
+        """Forget the seams after this position, which stored output explains."""
+        self.seams = [seam for seam in self.seams if start and seam <= start]
 
     def _new(self, data: bytes) -> bytes:
         self._held = None
@@ -213,8 +253,3 @@ def unseen(log: RunLog, whole: bytes) -> bytes | None:
         return None
     rest = [] if at is None else [new.pop(at)[len(begun) :]]
     return b"".join(line + b"\n" for line in [*rest, *new])
-
-
-def line_key(line: bytes) -> bytes:
-    """Return what makes two lines equal: servers and readers take colours and ends away."""
-    return _COLOUR.sub(b"", line).rstrip(b"\r\n") if line.strip() else b""

@@ -11,7 +11,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label, price_of
 from lk_jupyter.runs.clock import Bill, bill_of, waited_of
-from lk_jupyter.runs.outcome import INCOMPLETE, failure_of, platform_words
+from lk_jupyter.runs.outcome import failure_of, platform_words
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import redact
@@ -62,7 +62,7 @@ def reason(record: ExecutionRecord) -> str:
 
 
 def _note(shown: Run, record: ExecutionRecord) -> str:
-    more = f"{INCOMPLETE} " if shown.lacks_output else ""
+    more = f"{problem} " if (problem := shown.log_problem) else ""
     more += f"Log: %lk_logs {shown.short_id}"
     return reason(record) or (more if is_final(record.status) else f"{more}. Abort: %lk_abort {shown.short_id}")
 

@@ -1,6 +1,7 @@
 """A run that is followed over a real socket, with all that can happen to its stream."""
 
 import threading
+from random import Random
 
 import pytest
 from api.scripted import RESET, answer
@@ -288,3 +289,49 @@ def test_a_cut_stream_is_complete_where_the_cloud_has_stored_it(follower, script
     scripted_run.statuses = ["completed"]
     assert seen(follower) == ("".join(LINES), Finished(0))
     assert not follower._ending.lacks_output
+
+
+PRINTED = [f"step {number} loss 0.{997 - number}\n" for number in range(40)]
+
+
+def breaks_without_replay(scripted_run, server, seed, store):
+    """Let the stream break three times within a line; what is printed meanwhile never comes again."""
+    text, random = "".join(PRINTED), Random(seed)
+    cuts = sorted(at for at in random.sample(range(1, len(text)), 30) if text[at - 1] != "\n")[::10][:3]
+    ends = [cut + random.choice([0, 3, 17, 60]) for cut in cuts]
+    parts = [text[start:end] for start, end in zip([0, *ends], [*cuts, None], strict=True)]
+    scripted_run.connections = [(STREAM, output(part), random.choice([RESET, b""])) for part in parts[:-1]]
+    scripted_run.connections.append((STREAM, output(parts[-1]), DONE))
+    record = scripted_run.record
+
+    def handle(request):
+        if not scripted_run.connections:
+            scripted_run.record = record | store
+        return scripted_run(request)
+
+    server.handler = handle
+
+
+STORES = {
+    "in the order of the run": {"combined_output": "".join(PRINTED)},
+    "streams apart": {"stdout": "".join(PRINTED[::3]), "stderr": "".join(PRINTED[1::3] + PRINTED[2::3])},
+    "the last part": {"stdout": "".join(PRINTED)[-300:]},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stream_that_breaks_within_a_line_and_is_not_replayed_has_each_line_once_or_names_the_gap(
+    follower, scripted_run, server, seed, store
+):
+    breaks_without_replay(scripted_run, server, seed, STORES[store])
+    text, end = seen(follower)
+    ending = follower._ending
+    assert end == Finished(0)
+    if not ending.lacks_output:
+        assert sorted(kept(follower).splitlines(keepends=True)) == sorted(PRINTED)
+        assert set(PRINTED) <= set(text.splitlines(keepends=True))
+    if not ending.lacks_output and not ending.repaired_lines:
+        assert sorted(text.splitlines(keepends=True)) == sorted(PRINTED)
+    assert not ending.lacks_output or store in {"the last part", "nothing"}

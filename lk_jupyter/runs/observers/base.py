@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
-from lk_jupyter.runs.outcome import INCOMPLETE
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
@@ -78,7 +77,7 @@ class ObserverGroup:
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return what any of them has to say at the end, after a warning about the output where it has gaps."""
-        lost = [Notice(INCOMPLETE, WARNING)] if run.lacks_output else []
+        lost = [Notice(problem, WARNING)] if (problem := run.log_problem) else []
         return [*lost, *self._all("ended", run, record)]
 
     def _all(self, event: str, *facts: Any) -> list[Any]:

@@ -36,7 +36,7 @@ def test_companions_hear_all_that_the_run_wrote_before_they_are_asked_at_its_end
             return [self.heard]
 
     view = RunDisplay(None, None, company=ObserverGroup([Listener()]))
-    view._run = SimpleNamespace(bundle=None, seen=lambda: None, withheld=0, lacks_output=False)
+    view._run = SimpleNamespace(bundle=None, seen=lambda: None, withheld=0, log_problem="")
     view.heard("one\n")
     view._ask_company(1.0)
     view.heard("last words\n")

@@ -6,7 +6,7 @@ from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import ObserverGroup, RunObserver
 
 #: A run whose output is complete.
-RUN = SimpleNamespace(lacks_output=False)
+RUN = SimpleNamespace(log_problem="")
 
 
 class Talker(RunObserver):
