@@ -274,14 +274,20 @@ class Run:
 
         Example:
             >>> run = session.run("print(6 * 7)", gpu="A100")
-            >>> run.result().return_code, run.lacks_output, run.log_problem
-            (0, False, '')
+            >>> run.result().return_code, run.lacks_output
+            (0, False)
         """
         return self._ending.lacks_output
 
     @property
     def log_problem(self) -> str:
-        """Describe what is missing in the log, or was shown late or torn; empty if the log is complete and in order."""
+        """Describe what is missing in the log, or was shown late or torn; empty if the log is complete and in order.
+
+        Example:
+            >>> run = session.run("print(6 * 7)", gpu="A100")
+            >>> run.result().return_code, run.log_problem
+            (0, '')
+        """
         if self._ending.lacks_output:
             return INCOMPLETE
         lines = self._ending.repaired_lines
