@@ -1,4 +1,4 @@
-"""One table in a SQLite file that many processes share and a crash may have damaged.
+"""Tables in a SQLite file that many processes share and a crash may have damaged.
 
 The end of a process loses nothing, the end of the machine only what came after the last durable statement: SQLite sees
 to that. A file that was damaged otherwise is set aside, and what can still be read of it goes into a new one.
@@ -12,19 +12,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from lk_jupyter.config.files import lock_beside
 
 _BUSY_SECONDS = 10.0
 _COMPANIONS = ("", "-wal", "-shm")
 _FAILURES = (sqlite3.Error, UnicodeDecodeError)  # SQLite's own words may quote what is no text any more
+
 _DAMAGE = ("malformed", "not a database", "disk I/O error", "encrypted")
+
+T = TypeVar("T")
+Statement = tuple[str, Sequence[Any]]
+
+
+class Table(NamedTuple):
+    """A table; ``columns`` are their declarations in SQLite by name, ``indexes`` the columns that are looked up."""
+
+    columns: Mapping[str, str]
+    indexes: Sequence[str] = ()
 
 
 class Database:
-    """A table; ``columns`` are its names with their declarations in SQLite, ``indexes`` the columns that are looked up.
+    """Tables by their names; a report of a repair counts the entries of the first.
 
     ``say`` takes one line about a repair.
 
@@ -35,15 +47,11 @@ class Database:
     def __init__(
         self,
         path: Path,
-        table: str,
-        columns: Mapping[str, str],
-        indexes: Sequence[str],
+        tables: Mapping[str, Table],
         say: Callable[[str], None],
     ) -> None:
         self.path = path
-        self._indexes = indexes
-        self._table = table
-        self._columns = columns
+        self._tables = tables
         self._say = say
         self.lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
@@ -54,19 +62,39 @@ class Database:
 
         A ``durable`` one, and all before it, outlives the machine's end too; that takes its time.
         """
+        return self._repaired(partial(self._execute, statement, values, durable=durable))
+
+    def execute_all(self, statements: Sequence[Statement], *, durable: bool = False) -> None:
+        """Execute statements as one transaction."""
+        self._repaired(partial(self._execute_all, statements, durable=durable))
+
+    def _repaired(self, act: Callable[[], T]) -> T:
+        """Return the result of an act; repair a damaged file and try again."""
         with self.lock:
             try:
-                return self._executed(statement, values, durable=durable)
+                return act()
             except _FAILURES as error:
                 if not _is_damage(error):
                     raise
             self._repair()
-            return self._executed(statement, values, durable=durable)
+            return act()
 
-    def _executed(self, statement: str, values: Sequence[Any], *, durable: bool) -> list[sqlite3.Row]:
+    def _execute(self, statement: str, values: Sequence[Any], *, durable: bool) -> list[sqlite3.Row]:
         connection = self._current()
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         return connection.execute(statement, values).fetchall()
+
+    def _execute_all(self, statements: Sequence[Statement], *, durable: bool) -> None:
+        connection = self._current()
+        try:
+            self._execute("BEGIN IMMEDIATE", (), durable=durable)
+            for statement, values in statements:
+                connection.execute(statement, values)
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
 
     def close(self) -> None:
         """Close the connection; the next statement opens it again."""
@@ -95,23 +123,12 @@ class Database:
         connection = _connect(self.path)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-            self._add_table(connection)
+            for name, table in self._tables.items():
+                _add_table(connection, name, table)
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _add_table(self, connection: sqlite3.Connection) -> None:
-        """Make the table, or add the columns that an older release did not have."""
-        wanted = ", ".join(f'"{name}" {kind}' for name, kind in self._columns.items())
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({wanted})")
-        known = {row["name"] for row in connection.execute(f"PRAGMA table_info({self._table})")}
-        for name in (name for name in self._columns if name not in known):
-            with suppress(sqlite3.OperationalError):  # another process was faster
-                connection.execute(f'ALTER TABLE {self._table} ADD COLUMN "{name}"')
-
-        for name in self._indexes:
-            connection.execute(f'CREATE INDEX IF NOT EXISTS {self._table}_by_{name} ON {self._table} ("{name}")')
 
     def _repair(self) -> None:
         """Set the damaged file aside, unless another process has done so, and take over what can be read."""
@@ -147,17 +164,36 @@ class Database:
         return aside
 
     def _take_over(self, aside: Path) -> int:
-        current, saved = self._current(), 0
-        for row in _readable(aside, self._table):
-            kept = {name: row[name] for name in row.keys() if name in self._columns}  # noqa: SIM118 (a Row is no dict)
-            names = ", ".join(f'"{name}"' for name in kept)
-            with suppress(sqlite3.IntegrityError):
-                current.execute(
-                    f"INSERT INTO {self._table} ({names}) VALUES ({', '.join('?' * len(kept))})",  # noqa: S608
-                    list(kept.values()),
-                )
-                saved += 1
-        return saved
+        copied = [_copy_rows(aside, self._current(), name, table) for name, table in self._tables.items()]
+        return copied[0]
+
+
+def _add_table(connection: sqlite3.Connection, name: str, table: Table) -> None:
+    """Create a table, or add the columns that an older release did not have."""
+    declared = ", ".join(f'"{column}" {kind}' for column, kind in table.columns.items())
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({declared})")
+    present = {row["name"] for row in connection.execute(f"PRAGMA table_info({name})")}
+    for column in table.columns:
+        if column not in present:
+            with suppress(sqlite3.OperationalError):  # another process was faster
+                connection.execute(f'ALTER TABLE {name} ADD COLUMN "{column}"')
+    for column in table.indexes:
+        connection.execute(f'CREATE INDEX IF NOT EXISTS {name}_by_{column} ON {name} ("{column}")')
+
+
+def _copy_rows(aside: Path, target: sqlite3.Connection, name: str, table: Table) -> int:
+    """Copy the rows of a damaged file that can be read; return their number."""
+    copied = 0
+    for row in _readable(aside, name):
+        values = {column: row[column] for column in row.keys() if column in table.columns}  # noqa: SIM118 (a Row is no dict)
+        columns = ", ".join(f'"{column}"' for column in values)
+        with suppress(sqlite3.IntegrityError):
+            target.execute(
+                f"INSERT INTO {name} ({columns}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608
+                list(values.values()),
+            )
+            copied += 1
+    return copied
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter.api.states import FINAL_STATES, is_run_id
+from lk_jupyter.journal.texts import without_files
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,9 @@ def code_of(path: Path, execution_id: str) -> str | None:
 
 
 def request_of(path: Path, execution_id: str) -> dict[str, Any] | None:
-    """Return the JSON that one run was started with; None where the journal does not know the run."""
+    """Return the request that one run was started with, without its files; None if the journal doesn't have the run."""
     kept = json.loads(_kept_of(path, execution_id, "request") or "null")
-    return kept if isinstance(kept, dict) else None
+    return without_files(kept) if isinstance(kept, dict) else None
 
 
 def server_of(path: Path, execution_id: str) -> str | None:

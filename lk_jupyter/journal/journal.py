@@ -13,16 +13,16 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 from lk_jupyter.config.settings import setting
-from lk_jupyter.journal import charges
-from lk_jupyter.journal.database import Database
+from lk_jupyter.journal import charges, texts
+from lk_jupyter.journal.database import Database, Statement, Table
 from lk_jupyter.journal.entry import ENDED, FIELDS, JSON, LARGE, MONEY, TABLE, CellContext, entry_of_row
 from lk_jupyter.journal.entry import REFUSED as REFUSED  # noqa: PLC0414
 from lk_jupyter.journal.entry import SUBMITTING as SUBMITTING  # noqa: PLC0414
@@ -62,7 +62,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.trouble = ""
-        self._database = Database(path, TABLE, _COLUMNS, _INDEXES, _log.warning)
+        tables = {TABLE: Table(_COLUMNS, _INDEXES), texts.TABLE: Table(texts.COLUMNS)}
+        self._database = Database(path, tables, _log.warning)
 
     def __repr__(self) -> str:
         return f"Journal({str(self.path)!r})"
@@ -71,9 +72,11 @@ class Journal:
         """Keep a new run, in place of an entry with the same token; it is on disk when this returns."""
         with self._database.lock:  # a row copies the request: rows of many runs would wait for the file in memory
             row = stored({name: getattr(entry, name) for name in FIELDS})
+            row["request"], long_texts = texts.split_request(row["request"])
+            added = [("INSERT OR IGNORE INTO texts VALUES (?, ?)", item) for item in long_texts.items()]
             names = ", ".join(f'"{name}"' for name in row)
             query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_marks(row)})"  # noqa: S608
-            self._execute(query, list(row.values()), durable=True)
+            self._execute_all([*added, (query, list(row.values()))])
 
     def update(self, name: str, **changes: Any) -> None:
         """Change fields of the run with this id or token, if it is here: fields that the cloud can report again."""
@@ -100,7 +103,10 @@ class Journal:
         since: float | None = None,
         code_hash: str | None = None,
     ) -> list[JournalEntry]:
-        """Return entries, newest first: of a server or a code, created since a moment, not ended yet."""
+        """Return entries, newest first: of a server or a code, created since a moment, not ended yet.
+
+        Only entries of one code have requests with their files, which are large.
+        """
         conditions: dict[str, Any] = {
             "base_url = ?": base_url,
             "created_at >= ?": since,
@@ -110,7 +116,8 @@ class Journal:
         ended = sorted(ENDED) if going_on else []
         where = " AND ".join([*chosen, f"state NOT IN ({_marks(ended)})" if ended else "1"])
         query = f"WHERE {where} ORDER BY rowid DESC LIMIT ?"
-        return list(self._select(query, *chosen.values(), *ended, -1 if limit is None else limit))
+        values = [*chosen.values(), *ended, -1 if limit is None else limit]
+        return list(self._select(query, *values, is_complete=code_hash is not None))
 
     def spent(self, since: float | None = None, notebook: str | None = None) -> Decimal:
         """Return what the ended runs have cost, in credits."""
@@ -151,20 +158,39 @@ class Journal:
         """Close the file; the next use opens it again."""
         self._database.close()
 
-    def _select(self, rest: str, *values: Any) -> Iterator[JournalEntry]:
+    def _select(self, rest: str, *values: Any, is_complete: bool = True) -> Iterator[JournalEntry]:
         rows = self._execute(f"SELECT * FROM runs {rest}", values)  # noqa: S608
-        return filter(None, map(entry_of_row, rows))
+        for entry in filter(None, map(entry_of_row, rows)):
+            entry.request = self._complete(entry.request) if is_complete else texts.without_files(entry.request)
+            yield entry
 
-    def _execute(self, statement: str, values: Any, *, durable: bool = False) -> list[sqlite3.Row]:
+    def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a request with its files as they were sent."""
+        digests = texts.references_in(request)
+        query = f"SELECT digest, text FROM texts WHERE digest IN ({_marks(digests)})"  # noqa: S608
+        rows = self._execute(query, list(digests)) if digests else []
+        return texts.join_request(request, {row["digest"]: row["text"] for row in rows})
+
+    def _execute(self, statement: str, values: Any) -> list[sqlite3.Row]:
+        with self._reported():
+            return self._database.execute(statement, values)
+        return []
+
+    def _execute_all(self, statements: Sequence[Statement]) -> None:
+        with self._reported():
+            self._database.execute_all(statements, durable=True)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Report once that the file can't be used, instead of an error."""
         try:
-            return self._database.execute(statement, values, durable=durable)
+            yield
         except (sqlite3.Error, OSError, UnicodeError) as error:
             if not self.trouble:
                 self.trouble = (
                     f"The journal {self.path} can't be used ({error}). Runs stay active, but aren't recorded."
                 )
                 _log.warning(self.trouble)
-        return []
 
 
 def _amount(kept: Any) -> Decimal | None:

@@ -15,9 +15,10 @@ from threading import Thread
 import pytest
 from patience import PATIENCE
 
-from lk_jupyter.errors import ApiError
+from lk_jupyter.errors import ApiError, UsageError
 from lk_jupyter.journal import journal as journal_module
 from lk_jupyter.journal.journal import REFUSED, Journal, JournalEntry, journal
+from lk_jupyter.runs.history.rerun import kept_request
 from lk_jupyter.session import connect
 
 
@@ -190,6 +191,68 @@ def test_a_journal_of_an_older_release_gets_the_new_columns(kept):
     kept.add(FULL)
     assert [found.token for found in kept.entries()] == ["token-1", "old"]
     assert kept.get("old").summary == {}
+
+
+MODULE = "def work():\n    return 'é'\n" * 200
+
+
+def request_of(number, **files):
+    return {
+        "code": "work()",
+        "timeout": 60,
+        "import_files": json.dumps({"_lk_run.py": MODULE, "n": str(number), **files}),
+    }
+
+
+def stored_texts(kept):
+    return [row["text"] for row in kept._database.execute("SELECT text FROM texts")]
+
+
+def test_a_module_that_every_run_uploads_is_stored_once_and_each_request_is_complete(kept):
+    requests = {f"token-{number}": request_of(number, **{"big.py": "x" * 500 * number}) for number in range(3)}
+    for number, token in enumerate(requests):
+        kept.add(entry(number, request=requests[token], code_hash="a"))
+    assert sorted(stored_texts(kept)) == sorted([MODULE, "x" * 500, "x" * 1000])
+    assert {token: kept.get(token).request for token in requests} == requests
+    assert {found.token: found.request for found in kept.entries(code_hash="a")} == requests
+    assert all(found.request == {"code": "work()", "timeout": 60} for found in kept.entries())
+    assert [charge.timeout for charge in kept.charges("http://here", since=0)] == [60] * 3
+
+
+def test_a_request_of_an_older_release_is_complete(kept):
+    kept.add(entry(1))
+    row = [json.dumps(request_of(1)), "token-1"]
+    kept._database.execute("UPDATE runs SET request = ? WHERE token = ?", row)
+    assert kept.get("token-1").request == request_of(1)
+
+
+@pytest.mark.parametrize("files", ["{}", "no JSON", '{"a":"b"}', '["a"]', json.dumps({"a": "\ud800" * 600, "b": 1})])
+def test_files_that_cannot_be_split_come_back_as_they_were(kept, files):
+    kept.add(entry(1, request={"import_files": files}))
+    assert kept.get("token-1").request == {"import_files": files}
+    assert not kept.trouble
+
+
+def test_a_lone_surrogate_in_a_long_text_is_kept(kept):
+    files = {"a.py": "\ud800" * 600, "b.py": MODULE}
+    kept.add(entry(1, request={"import_files": json.dumps(files)}))
+    assert json.loads(kept.get("token-1").request["import_files"]) == files
+    assert stored_texts(kept) == [MODULE]
+
+
+def test_a_request_that_lost_a_text_counts_as_unknown_and_is_not_sent_again(kept):
+    kept.add(entry(1, execution_id="3f0c2a9e-1", request=request_of(1)))
+    kept._database.execute("DELETE FROM texts")
+    found = kept.get("token-1")
+    assert found.request == {}
+    with pytest.raises(UsageError, match="Nothing was sent"):
+        kept_request("3f0c2a9e-1", found)
+
+
+def test_a_repair_keeps_the_texts_that_requests_need(kept):
+    kept.add(entry(1, request=request_of(1)))
+    assert "1 entries were saved" in kept._database._replace()
+    assert kept.get("token-1").request == request_of(1)
 
 
 def test_threads_share_a_journal(kept):

@@ -41,8 +41,8 @@ def kept_request(name: str, entry: JournalEntry | None) -> dict[str, Any]:
     """
     if entry is None or not entry.request:
         raise UsageError(
-            f"Run {name[:8]} wasn't started on this machine, and the cloud doesn't store complete requests. "
-            "Nothing was sent. Its code: session.client.execution.get(...).python_code"
+            f"This machine's journal doesn't have the request of run {name[:8]}, and the cloud doesn't store complete "
+            "requests. Nothing was sent. Its code: session.client.execution.get(...).python_code"
         )
     text = json.dumps(entry.request, ensure_ascii=False)
     if "X-Amz-" in text or f"?{MARK}" in text:

@@ -127,7 +127,7 @@ def test_a_run_that_read_from_signed_addresses_says_why_it_is_not_sent(session, 
 
 def test_a_run_from_elsewhere_says_what_is_missing(session):
     execution_id = session.client.execution.start_streaming({"code": "print(1)"}).execution_id
-    with pytest.raises(UsageError, match="wasn't started on this machine"):
+    with pytest.raises(UsageError, match="journal doesn't have the request"):
         again(session, *known_run(session, execution_id))
 
 

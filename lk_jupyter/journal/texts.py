@@ -1,0 +1,78 @@
+"""Long texts of requests, each stored once by its hash: every run uploads the same modules.
+
+A request refers to them in ``import_files``, which is a text as the API defines it, and an object with texts and
+references where some are stored here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+TABLE = "texts"
+COLUMNS = {"digest": "PRIMARY KEY NOT NULL", "text": ""}
+
+#: Characters of a text that is stored here rather than in its request.
+_LONG = 500
+_FILES, _REFERENCE = "import_files", "sha256"
+
+#: The hashes that the requests of a journal refer to; a damaged request refers to none.
+REFERENCES = f"""
+    SELECT json_extract(file.value, '$.{_REFERENCE}')
+    FROM (SELECT CASE WHEN json_valid(request) THEN request ELSE '{{}}' END AS request FROM runs) AS run,
+         json_each(CASE WHEN json_type(run.request, '$.{_FILES}') = 'object'
+                        THEN json_extract(run.request, '$.{_FILES}') ELSE '{{}}' END) AS file
+    WHERE file.type = 'object'
+"""  # noqa: S608 (names of ours)
+
+
+def split_request(request: str) -> tuple[str, dict[str, str]]:
+    """Return the JSON of a request with references in place of long texts, and these texts by their hashes."""
+    fields = json.loads(request)
+    files = _files_in(fields.get(_FILES)) if isinstance(fields, dict) else None
+    if not files:
+        return request, {}
+    texts: dict[str, str] = {}
+    for name, text in files.items():
+        if len(text) < _LONG:
+            continue
+        with suppress(UnicodeEncodeError):  # SQLite stores no lone surrogates, JSON does
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            texts[digest], files[name] = text, {_REFERENCE: digest}
+    return (json.dumps({**fields, _FILES: files}), texts) if texts else (request, {})
+
+
+def _files_in(import_files: Any) -> dict[str, Any] | None:
+    """Return the files of a request; None if the text can't be restored exactly from them."""
+    try:
+        files = json.loads(import_files)
+    except (TypeError, ValueError):
+        return None
+    is_plain = isinstance(files, dict) and all(isinstance(text, str) for text in files.values())
+    return files if is_plain and json.dumps(files) == import_files else None
+
+
+def references_in(request: Mapping[str, Any]) -> set[str]:
+    """Return the hashes that a request refers to."""
+    files = request.get(_FILES)
+    values = files.values() if isinstance(files, dict) else ()
+    return {str(value.get(_REFERENCE)) for value in values if isinstance(value, dict)}
+
+
+def join_request(request: dict[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return a request with its files as they were sent; an empty request if one of the texts is missing."""
+    files = request.get(_FILES)
+    if not isinstance(files, dict):
+        return request
+    if not references_in(request) <= texts.keys():
+        return {}
+    complete = {name: texts[text[_REFERENCE]] if isinstance(text, dict) else text for name, text in files.items()}
+    return {**request, _FILES: json.dumps(complete)}
+
+
+def without_files(request: dict[str, Any]) -> dict[str, Any]:
+    """Return a request without its files."""
+    return {name: value for name, value in request.items() if name != _FILES}
