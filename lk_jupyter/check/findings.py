@@ -11,6 +11,9 @@ from lk_jupyter.api._http import Seen
 from lk_jupyter.config.assumptions import SEPARATOR, row
 from lk_jupyter.views.table import Table
 
+#: What is found where a list is empty.
+NOT_SEEN = "not seen"
+
 COLUMNS = ("Operation", "Expected", "Found", "Meaning", "What lk_jupyter does")
 
 
@@ -74,6 +77,19 @@ class Report:
     def odd(self, operation: str, expected: str, found: str, meaning: str, does: str) -> None:
         """Record a difference that is no assumption."""
         self.findings.append(Finding(operation, expected, found, meaning, does))
+
+    def observed(self, operation: str, expected: str, found: str, meaning: str) -> None:
+        """Record a measurement, or an answer that shows nothing: neither is a difference."""
+        self.findings.append(Finding(operation, expected, found, meaning, "As expected.", deviates=False))
+
+    def not_seen(self, operation: str, expected: str, meaning: str) -> None:
+        """Record that an answer has no example of the form that was to be compared; a later answer may have one."""
+        self.forget_not_seen(operation)
+        self.findings.append(Finding(operation, expected, NOT_SEEN, meaning, "Reads it as documented.", deviates=False))
+
+    def forget_not_seen(self, operation: str) -> None:
+        """Remove the row about a missing example."""
+        self.findings = [each for each in self.findings if (each.operation, each.found) != (operation, NOT_SEEN)]
 
     @property
     def deviations(self) -> list[Finding]:

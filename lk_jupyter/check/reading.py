@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, PLACEHOLDER, Endpoint
+from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, PLACEHOLDER, Endpoint, endpoint_of
 from lk_jupyter.api._http import Seen
+from lk_jupyter.api._models import Listing, Page
 from lk_jupyter.api._tolerant import read
+from lk_jupyter.api.orgs import Orgs
 from lk_jupyter.api.states import is_run_id
+from lk_jupyter.api.user import User
 from lk_jupyter.check.findings import Report
 from lk_jupyter.check.published import Description, carried, in_group
 from lk_jupyter.config.assumptions import ABSENT, row
@@ -44,6 +49,9 @@ _RUN_IDS = {"execution_id", "executionId", "run_id", "job_id", "id"}
 #: Operations that name an object in their query.
 _BY_ID = {"/inference/get": "deployment_id"}
 
+#: Queries of operations that require one.
+_QUERIES = {"/orgs/{slug}/transactions/aggregate": "?category=executions&group_by=hardware_profile"}
+
 #: Their answers are streams or files; or they are asked elsewhere here.
 _NOT_READ = re.compile(r"/inference/streaming/|/storage/download/|/content$|/mfa/")
 
@@ -55,7 +63,7 @@ def look(connection: Connection, report: Report, description: Description | None
         Unauthorized: The key isn't accepted.
     """
     _look_for_key(report)
-    slug = _slug(report)
+    slug, is_own = _slug(report)
     absent: list[str] = []
     for endpoint in _reads():
         seen = _seen(report, endpoint, slug)
@@ -63,8 +71,10 @@ def look(connection: Connection, report: Report, description: Description | None
             continue
         if _is_missing(endpoint, seen, description):
             absent.append(str(endpoint))
-        elif not (PLACEHOLDER.search(endpoint.path) or endpoint.path in _BY_ID):
-            _read(report, endpoint, seen)
+        elif _is_comparable(endpoint, is_own=is_own):
+            read_answer(report, endpoint, seen)
+    if not is_own:
+        report.not_seen("GET /orgs/{slug}", "the organization of the key", "The server names no organization")
     _look_at_prefix(report, "chat_prefix", "/models")
     _look_at_prefix(report, "batch_prefix", "/batches")
     if is_read_only():
@@ -93,19 +103,17 @@ def _look_for_key(report: Report) -> None:
             return
 
 
-def _slug(report: Report) -> str:
-    """Return the organization that the key acts as; a made-up one where nobody says."""
-    for path in ("/user/org", "/orgs"):
-        content = report.probe("GET", EXTERNAL + path).json
-        rows = content if isinstance(content, list) else [content]
-        for each in rows:
-            if (
-                isinstance(each, dict)
-                and isinstance(each.get("slug"), str)
-                and re.fullmatch("[a-z0-9-]+", each["slug"])
-            ):
-                return str(each["slug"])
-    return f"lk-{uuid4().hex[:8]}"
+def _slug(report: Report) -> tuple[str, bool]:
+    """Return the slug of the organization that the key acts as, and True; without one, a random slug and False."""
+    for owner, name in ((User, "org"), (Orgs, "list")):
+        endpoint = endpoint_of(getattr(owner, name))
+        seen = report.probe("GET", endpoint.server + endpoint.path)
+        with suppress(ValidationError):
+            answer, _ = read(endpoint.answer_type, endpoint.returns, seen.content)
+            for organization in answer if isinstance(answer, Page) else [answer]:
+                if organization.slug and seen.status == 200:
+                    return organization.slug, True
+    return f"lk-{uuid4().hex[:8]}", False
 
 
 def _reads() -> Iterator[Endpoint]:
@@ -115,8 +123,8 @@ def _reads() -> Iterator[Endpoint]:
 
 
 def _seen(report: Report, endpoint: Endpoint, slug: str) -> Seen | None:
-    path = PLACEHOLDER.sub(lambda found: slug if found[1] == "slug" else str(uuid4()), endpoint.path)
-    query = f"?{_BY_ID[endpoint.path]}={uuid4()}" if endpoint.path in _BY_ID else ""
+    path = PLACEHOLDER.sub(lambda match: quote(slug, safe="") if match[1] == "slug" else str(uuid4()), endpoint.path)
+    query = f"?{_BY_ID[endpoint.path]}={uuid4()}" if endpoint.path in _BY_ID else _QUERIES.get(endpoint.path, "")
     try:
         return report.probe("GET", endpoint.server + path + query)
     except LkError as lost:
@@ -132,22 +140,42 @@ def _is_missing(endpoint: Endpoint, seen: Seen, description: Description | None)
     return not (is_told and PLACEHOLDER.search(endpoint.path))
 
 
-def _read(report: Report, endpoint: Endpoint, seen: Seen) -> None:
-    """Read an answer as the client does, and record what can't be read."""
+def _is_comparable(endpoint: Endpoint, *, is_own: bool) -> bool:
+    """Return whether the request names things that exist, so that the answer shows the form of the operation."""
+    placeholders = {name for name, _ in PLACEHOLDER.findall(endpoint.path)}
+    return endpoint.path not in _BY_ID and (not placeholders or (is_own and placeholders == {"slug"}))
+
+
+def read_answer(report: Report, endpoint: Endpoint, seen: Seen) -> Any:
+    """Read an answer as the client does, record what can't be read, and return the answer; None without one."""
     operation = str(endpoint)
     if seen.status >= 300:
         if seen.status not in {402, 403}:
             words = f"HTTP {seen.status}"
             report.odd(operation, "HTTP 200", words, "The server refused or failed", "Shows what the server said.")
-        return
+        return None
     if operation == "GET /pricing" and isinstance(seen.json, dict):
         report.assumed("pricing_count", "sent" if "count" in seen.json else ABSENT)
+    answer = None
     try:
-        _, odd = read(endpoint.answer_type, endpoint.returns, seen.content)
+        answer, odd = read(endpoint.answer_type, endpoint.returns, seen.content)
     except ValidationError as error:
         odd = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
     if odd:
         report.odd(operation, "the documented form", odd, "The answer has another form", "Reads the rows that fit.")
+    elif _is_empty(answer):
+        report.not_seen(operation, "the documented form", "The list is empty")
+    else:
+        report.forget_not_seen(operation)
+    return answer
+
+
+def _is_empty(answer: Any) -> bool:
+    """Return whether an answer is a list without elements, or an object whose lists are all empty."""
+    if isinstance(answer, (Listing, Page)):
+        return len(answer) == 0
+    values = [value for _, value in answer if value is not None] if isinstance(answer, BaseModel) else []
+    return bool(values) and all(value == [] for value in values)
 
 
 def _look_at_prefix(report: Report, name: str, path: str) -> None:

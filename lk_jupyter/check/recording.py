@@ -228,7 +228,11 @@ def text_of(report: Report) -> str:
     """Return what was seen, without what is private. Raises UsageError where some of it is left."""
     names = Pseudonyms(
         {word for each in report.exchanges for word in _catalogue_in(each.body, _declared(each))},
-        (words for each in report.findings for words in (each.expected, each.operation, each.name)),
+        (
+            words
+            for each in report.findings
+            for words in (each.expected, each.operation, each.name, "" if each.deviates else each.found)
+        ),
     )
     host = urlsplit(report.client.base_url).hostname or ""
     names.of("host", host)

@@ -22,6 +22,7 @@ from lk_jupyter.api.execution import StreamingExecutionRequest, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.serverless import Usage
 from lk_jupyter.api.states import is_documented, is_run_id, judged
+from lk_jupyter.check.ended_run import EndedRun
 from lk_jupyter.check.findings import Report
 from lk_jupyter.config.assumptions import ROUTE, row
 from lk_jupyter.connection.budget import CostRequest, enforce
@@ -35,9 +36,10 @@ from lk_jupyter.runs.follow import Ending
 from lk_jupyter.runs.submit.start import LOOK_PAUSE, LOOKS, find_marked
 from lk_jupyter.session import Session
 
-#: Seconds that each of the two runs may take, and how long its end, its log and a late stream are waited for.
+#: Seconds that each of the two runs may take; how long its end, its log and a late stream are waited for, and the pause
+#: between two reads of its state.
 TIME_LIMIT = 40
-_PATIENCE, _LOG_PATIENCE, _GLANCE = 120.0, 10.0, 3.0
+_PATIENCE, _LOG_PATIENCE, _GLANCE, _PACE = 120.0, 10.0, 3.0, 0.2
 
 #: Tokens of the answer of the chat, and of its prompt at most.
 ANSWER_TOKENS, _PROMPT_TOKENS = 8, 40
@@ -136,7 +138,7 @@ def _cheapest_model(session: Session) -> tuple[ModelOffer | None, Decimal]:
 def look(session: Session, report: Report, spends: SpendingPlan) -> None:
     """Run, chat, store and read, and record what differs; whatever it made is stopped or deleted at its end."""
     before, _ = credits_left(session.client)
-    probe = Probe(session, report, spends)
+    probe = Probe(session, report, spends, before)
     try:
         probe.look()
     finally:
@@ -161,13 +163,14 @@ class Started:
 
 
 class Probe:
-    """The two runs, the chat and the object of one check."""
+    """The two runs, the chat and the object of one check; ``balance`` is in credits, before all of them."""
 
-    def __init__(self, session: Session, report: Report, spends: SpendingPlan) -> None:
+    def __init__(self, session: Session, report: Report, spends: SpendingPlan, balance: Decimal) -> None:
         self._session = session
         self._client = session.client
         self._report = report
         self._plan = spends
+        self._balance = balance
         self._token = uuid4().hex
         self._key = f"lk_check/{self._token}.txt"
         self._module = f"lk_check_{self._token[:12]}"  # a module that goes with the runs, and a file that one leaves
@@ -180,9 +183,15 @@ class Probe:
         if first:
             self._follow(first)
             self._look_at_first(first, stored=stored)
+            if first.has_ended:
+                self._ended_run(first).compare()
             if second := self._start(self._filled(_WAITS)):
                 self._look_at_second(second)
         self._look_at_chat()
+
+    def _ended_run(self, started: Started) -> EndedRun:
+        price = self._plan.machine.price_per_hour or Decimal(0)
+        return EndedRun(self._client, self._report, started.execution_id, price, self._balance)
 
     def clean(self) -> None:
         """Abort what still runs, and delete the object. An interrupt ends the waiting, and no abort."""
@@ -310,7 +319,7 @@ class Probe:
                 if is_final(ending.record().status):
                     started.has_ended = True
                     break
-            time.sleep(0.5)
+            time.sleep(_PACE)
         content = self._report.probe("GET", f"{EXTERNAL}/execution/{started.execution_id}").json
         return content if isinstance(content, dict) else {}
 
@@ -401,7 +410,9 @@ class Probe:
             report.assumed("working_folder", "shared" if facts.get("found") else "own")
             if not self._late(started).startswith("lk_check"):
                 report.assumed("late_attach", "none")
+            self._ended_run(started).expect_listed()
         operation = f"{EXTERNAL}/workloads/abort/{started.execution_id}"
+        aborted_at = time.monotonic()
         with suppress(LkError):
             seen = report.probe("POST", operation)
             is_message = seen.status == 200 and isinstance(seen.json, dict)
@@ -413,9 +424,21 @@ class Probe:
                     "POST /workloads/abort/{execution_id}", "HTTP 200", words, "The abort was refused", "Repeats it."
                 )
         record = self._record(started)
+        self._look_at_end_of_abort(started, time.monotonic() - aborted_at)
         word = str(record.get("status") or "").strip().lower()
         if word and not is_documented(word):
             report.add_to("final_words", [f"{word}=aborted"])
+
+    def _look_at_end_of_abort(self, started: Started, seconds: float) -> None:
+        """Record how long an aborted run stays active, since it is billed until then."""
+        operation = "POST /workloads/abort/{execution_id}"
+        if started.has_ended:
+            words = f"{seconds:.1f} seconds after the abort"
+            self._report.observed(operation, "the end of the run", words, "An aborted run is billed until then")
+        else:
+            words = f"still active {seconds:.0f} seconds after the abort"
+            meaning = "An aborted run stays active and is billed"
+            self._report.odd(operation, "the end of the run", words, meaning, "Repeats the abort.")
 
     # Chat and bucket
 

@@ -18,11 +18,12 @@ from cloud_process import run_forked
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
-from stand_in import KEY, STREAM, StandIn, said
+from stand_in import IDS, KEY, STREAM, StandIn, said
 from text.test_secrets import EXAMPLES, SIGNED
 
 from lk_jupyter import session
 from lk_jupyter.api._endpoint import EXTERNAL
+from lk_jupyter.check import ended_run as ended
 from lk_jupyter.check import recording
 from lk_jupyter.check.findings import Exchange, Report
 from lk_jupyter.check.levels import Check, LevelRequest
@@ -214,6 +215,40 @@ def test_a_run_that_a_probed_start_has_started_is_aborted_and_reported(strange, 
     assert [row.does for row in rows] == [f"Aborted run {list(strange.runs)[1]}."]
 
 
+def test_an_empty_list_is_not_seen_and_no_difference(strange, connected):
+    strange.on("GET /files", {"data": []}).on("GET /vms/list", {"vms": [{"vm_id": IDS[0]}]})
+    report = checked(connected)
+    unseen = {each.operation for each in report.findings if each.found == "not seen" and not each.deviates}
+    assert {"GET /files", "GET /workloads/list"} <= unseen
+    assert "GET /vms/list" not in unseen
+
+
+#: Reads of an organization.
+OF_ORGANIZATION = {"", "/members", "/invites", "/balance", "/transactions", "/transactions/aggregate", "/api-keys"}
+
+
+@pytest.mark.parametrize("slug", ["acme", "Acme_Research.2"])
+@pytest.mark.parametrize("source", ["GET /user/org", "GET /orgs"])
+def test_the_reads_of_an_organization_name_the_organization_of_the_key_and_are_compared(
+    strange, connected, source, slug
+):
+    row = {"id": IDS[0], "slug": slug, "name": "Acme", "is_personal": False, "role": "owner", "is_default": True}
+    strange.on("GET /orgs", [row])
+    strange.on(source, [row] if source == "GET /orgs" else {**row, "org_id": IDS[0], "is_key_scoped": True})
+    for path in OF_ORGANIZATION:
+        strange.on(f"GET /orgs/{slug}{path}", {"balance": 7} if path == "/members" else [7])
+    report = checked(connected)
+    odd = {each.operation for each in report.deviations if each.operation.startswith("GET /orgs/{slug}")}
+    assert odd == {f"GET /orgs/{{slug}}{path}" for path in OF_ORGANIZATION}
+    (aggregate,) = [each.path for each in report.exchanges if "/aggregate" in each.path]
+    assert aggregate.endswith("?category=executions&group_by=hardware_profile")
+
+
+def test_without_an_organization_its_reads_are_not_seen(strange, connected):
+    unseen = {each.operation for each in checked(connected).findings if each.found == "not seen"}
+    assert "GET /orgs/{slug}" in unseen
+
+
 def test_a_key_that_is_not_accepted_ends_the_check_with_that(strange, connected):
     strange.on("GET /machine-types", (401, {"detail": "Invalid API key"}))
     strange.on("GET /user/status", (401, {"detail": "Invalid API key"}))
@@ -240,6 +275,118 @@ def test_spending_on_the_local_cloud_costs_at_most_what_it_said_and_leaves_nothi
     assert not list(session.client.workloads.list())
     assert not set(named(report)) - {"pricing_count"}
     assert {"bucket_folder_python", "working_folder", "frames", "abort_answer", "router_prefix"} <= set(report.values)
+
+
+#: What a check measures, and in which operation: each row has a figure.
+MEASURED = {
+    (
+        "GET /execution/{execution_id}",
+        "price by seconds",
+    ): r"0\.\d+ credits for \d+\.\d seconds \(from start to end, not",
+    ("GET /execution/{execution_id}", "a bill"): r"\d+\.\d seconds after the end",
+    ("GET /billing/credits", "the bill of the run"): r"\d+\.\d seconds after the end",
+    ("POST /workloads/abort/{execution_id}", "the end of the run"): r"\d+\.\d seconds after the abort",
+}
+
+
+def test_a_check_that_spends_reads_its_run_again_and_measures_bill_and_abort(session):
+    report = checked(session, spend=True)
+    found = {(each.operation, each.expected): each for each in report.findings}
+    for row, pattern in MEASURED.items():
+        assert re.match(pattern, found[row].found), found[row]
+        assert not found[row].deviates
+    starts = [each for each in report.exchanges if each.path.endswith("/streaming/start") and each.status == 200]
+    run = starts[0].body["execution_id"]
+    read = [each.path.removeprefix(EXTERNAL) for each in report.exchanges if each.status == 200]
+    assert {f"/execution/{run}/metrics", f"/execution/{run}/timing", f"/execution/{run}"} <= set(read)
+    assert read.count("/billing/history") == 2
+    assert read.count("/workloads/list") == 3  # the last of them while the second run is active
+
+
+STAMPS = {
+    "start_time": "2026-08-03T11:00:00Z",
+    "end_time": "2026-08-03T11:00:30Z",
+    "created_at": "2026-08-03T10:59:55Z",
+}
+
+
+def ended_run(strange, connected, monkeypatch, *, balances=(5, 4.99), **record):
+    """Compare an ended run of 30 s at 1.2 credits per hour on a stand-in; return the report."""
+    monkeypatch.setattr(ended, "BILL_PATIENCE", 0.2)
+    monkeypatch.setattr(ended, "_PACE", 0.02)
+    run = IDS[0]
+    strange.runs[run] = {}
+    strange.record = {"billed": 0.01, **STAMPS, **record}
+    row = {"execution_id": run, "status": "completed", "billed": 0.01}
+    strange._scripts.setdefault("GET /billing/history", {"executions": [row]})
+    left = list(balances[1:])
+    strange.on("GET /billing/credits", lambda _: {"remaining_credits": left.pop(0) if len(left) > 1 else left[0]})
+    report = Report(connected.client)
+    ended.EndedRun(connected.client, report, run, Decimal("1.2"), Decimal(balances[0])).compare()
+    return report
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"billed": 0.01}, "0.01 credits for 30.0 seconds (from start to end, not rounded up), 2 decimals"),
+        ({"billed": 0.02}, "0.02 credits for 60.0 seconds (from start to end, rounded up to 60 seconds), 2 decimals"),
+        ({"billed": 0.011667}, "0.011667 credits for 35.0 seconds (from request to end, not rounded up), 6 decimals"),
+        ({"billed": 1.0}, "1.0 cents for 30.0 seconds (from start to end, not rounded up), 1 decimals"),
+        ({"billed": 0.5}, "0.5 for 30.0 seconds (from start to end) at 1.2 credits per hour"),
+        ({"billed": None}, "no bill within 0 seconds"),
+    ],
+)
+def test_the_unit_and_the_rounding_of_a_bill_are_reported(strange, connected, monkeypatch, record, words):
+    report = ended_run(strange, connected, monkeypatch, **record)
+    rows = [each for each in report.findings if each.operation == "GET /execution/{execution_id}"]
+    assert words in {each.found for each in rows}
+    expected = words.partition(" ")[2].startswith("credits")
+    assert next(each for each in rows if each.found == words).deviates is not expected
+
+
+RUN = IDS[0]
+SAMPLES = [{"timestamp": "2026-08-03T11:00:10Z", "value": 50}]
+
+
+@pytest.mark.parametrize(
+    ("operation", "reply", "words"),
+    [
+        ("GET /billing/history", {"executions": []}, "no such run"),
+        ("GET /billing/history", {"executions": [{"execution_id": RUN, "billed": 7}]}, "'billed' 7 in the history"),
+        ("GET /workloads/list", [{"execution_id": RUN, "status": "running"}], "a run that is running"),
+        ("GET /execution/{}/metrics", {"executionId": IDS[1]}, "another run"),
+        ("GET /execution/{}/metrics", {"gpuUtilizationPercent": [{**SAMPLES[0], "value": 9000}]}, "more"),
+        (
+            "GET /execution/{}/metrics",
+            {"gpuPowerWatt": [{**SAMPLES[0], "timestamp": "2026-08-03T12:00:10Z"}]},
+            "3580 seconds away",
+        ),
+        ("GET /execution/{}/metrics", (500, {"detail": "boom"}), "HTTP 500"),
+        ("GET /execution/{}/timing", {"timing": {"executingJob": 30_000}}, "30000, by the record 30.0 seconds"),
+    ],
+)
+def test_an_answer_that_differs_from_the_record_of_its_run_is_a_row(  # noqa: PLR0913, PLR0917 (a table)
+    strange, connected, monkeypatch, operation, reply, words
+):
+    strange.on(operation, reply)
+    report = ended_run(strange, connected, monkeypatch)
+    assert any(words in each.found for each in report.deviations), report.deviations
+
+
+def test_a_balance_that_does_not_fall_or_falls_by_more_than_the_bill_is_a_row(strange, connected, monkeypatch):
+    same = ended_run(strange, connected, monkeypatch, balances=(5, 5))
+    assert "the same balance for 0 seconds" in {each.found for each in same.deviations}
+    more = ended_run(strange, connected, monkeypatch, balances=(5, 5, 4))
+    assert "1 credits less, for a bill of 0.01" in {each.found for each in more.deviations}
+
+
+def test_metrics_and_timing_without_an_example_are_not_seen(strange, connected, monkeypatch):
+    strange.on("GET /execution/{}/metrics", {"executionId": RUN}).on("GET /execution/{}/timing", {"execution_id": RUN})
+    report = ended_run(strange, connected, monkeypatch)
+    unseen = {each.operation for each in report.findings if each.found == "not seen"}
+    assert {"GET /execution/{execution_id}/metrics", "GET /execution/{execution_id}/timing"} <= unseen
+    assert not report.deviations
 
 
 def test_a_worst_case_above_the_limit_is_refused_before_anything_is_sent(strange, connected):
