@@ -9,7 +9,6 @@ from conftest import for_each
 
 import lk_jupyter
 from lk_jupyter import _docs, _types, errors
-from lk_jupyter.magics._engine.registry import ROWS, magic_named
 
 ROOT = Path(__file__).parent.parent
 ERRORS = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, errors.LkError)]
@@ -120,30 +119,3 @@ def test_an_error_links_the_documentation_site_that_the_package_names(monkeypatc
     monkeypatch.setattr("importlib.metadata.metadata", lambda _: named)
     *_, link = errors.NoSuchObject("No file.")._render_traceback_()
     assert link == "More: https://docs.example/lk/reference/errors.html#nosuchobject"
-
-
-def test_every_magic_and_subcommand_that_a_text_names_exists():
-    texts = [path for ending in ("py", "md", "ipynb", "ts", "tsx", "json") for path in _sources(ending)]
-    assert len(texts) > 500
-    unknown = {
-        f"{path.relative_to(ROOT)}: {mention[0]}"
-        for path in texts
-        for mention in re.finditer(r"%{1,2}(lk_[a-z_]+)(?: ([a-z][a-z-]*))?", path.read_text(encoding="utf-8"))
-        if not _is_magic(mention[1], mention[2])
-    }
-    assert unknown == set()
-
-
-def _sources(ending):
-    folders = ("lk_jupyter", "notebooks", "labextension/src", "labextension/schema")
-    yield from ROOT.glob(f"*.{ending}")
-    for folder in folders:
-        yield from (ROOT / folder).rglob(f"*.{ending}")
-
-
-def _is_magic(name, word):
-    """Whether there is a magic, or a magic with this subcommand."""
-    if name not in ROWS:
-        return False
-    verbs = getattr(magic_named(name), "verbs", None)
-    return verbs is None or word is None or word in verbs

@@ -50,7 +50,7 @@ def _add(options: AddOptions, _shell: InteractiveShell) -> None:
     Examples::
 
         %lk_kernel add A100
-        %lk_kernel add H100 --idle 10 --max-cost 5
+        %lk_kernel add H100 --idle 5 --max-cost 2
     """
     session = current()
     machine = session.machines().resolve(options.machine)
