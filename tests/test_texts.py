@@ -259,7 +259,6 @@ def _default(name):
 
 
 EACH, ALL, MOST = (_constant("lk_jupyter/remote/_lk_files.py", name) for name in ("EACH", "ALL", "MOST"))
-DATABASE = _constant("lk_jupyter/remote/_lk_databases.py", "_DATABASE")
 EACH, ALL = _megabytes(EACH), _megabytes(ALL)
 
 #: The texts that contain a number, each in one line.
@@ -271,7 +270,6 @@ LIMITS = (
     (r"MB in total, ([\d,]+) (?:files|where only variables)", f"{MOST:,}"),
     (r"[Ff]iles (?:over|outside the notebook's folder, or larger than) (\d+) MB", EACH),
     (r"Files that the cell writes into its working folder, up to (\d+) MB each, (\d+) MB in total", EACH, ALL),
-    (r"SQLite databases in memory \(from Python 3\.11 on, up to (\d+) MB\)", _megabytes(DATABASE)),
     (r"before more than (\d+) GB", str(_default("carry_limit") // 10**9)),
     (r"first and (?:the )?last (\d+) lines of a log", str(_default("log_lines"))),
     (r"the setting `timeout` \((\d+) s\)", str(_default("timeout"))),

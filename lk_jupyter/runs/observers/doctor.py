@@ -18,6 +18,7 @@ from lk_jupyter.runs.observers import rules
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.observers.rules import KILLED, Evidence, hints, imports_of
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.checkpoint import is_saved
 from lk_jupyter.runs.package.rich import IMPORTS
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Doctor(RunObserver):
         self._tail = ""
         self._looked = -_LOOK_SECONDS
         self._imports: Frame | None = None
+        self._has_checkpoint = False
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
         """Keep the end of the log, and have the metrics looked at; nothing is said in the status line."""
@@ -57,9 +59,10 @@ class Doctor(RunObserver):
         return []
 
     def saw(self, frame: Frame) -> None:
-        """Keep the duration of the imports."""
+        """Keep the duration of the imports, and whether the run can be resumed."""
         if frame.kind == IMPORTS:
             self._imports = frame
+        self._has_checkpoint = self._has_checkpoint or is_saved(frame)
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Return what was wrong with the run."""
@@ -72,6 +75,7 @@ class Doctor(RunObserver):
             package=self._package,
             imports=imports_of(self._imports.payload) if self._imports else None,
             max_timeout=setting("max_timeout"),
+            has_checkpoint=self._has_checkpoint,
             namespace={name: self._namespace[name] for name in self._names & self._namespace.keys()},
         )
         return hints(case)

@@ -17,7 +17,7 @@ from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, resume_line, told
+from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, is_saved, resume_line, told
 from lk_jupyter.text.units import credits_label, duration_label, whole_label
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ class MaxCost(RunObserver):
         self._stopping = threading.Event()
         self._timer: threading.Timer | None = None
         self._looked_at = time.monotonic()
+        self._has_checkpoint = False
+
+    def saw(self, frame: Frame) -> None:
+        """Keep whether the run can be resumed."""
+        self._has_checkpoint = self._has_checkpoint or is_saved(frame)
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (what it wrote costs nothing)
         """Stop the run when its time is up, and report the limit."""
@@ -105,7 +110,8 @@ class MaxCost(RunObserver):
             why = "its machine took longer to stop than expected"
         else:
             why = "the rest was reserved for the seconds until its machine stops, which are billed too"
-        return [Notice(f"Stopped at {bill.label} of --max-cost {limit}: {why}. Run longer: --max-cost {more}", WARNING)]
+        longer = "" if self._has_checkpoint else f" Run longer: --max-cost {more}"
+        return [Notice(f"Stopped at {bill.label} of --max-cost {limit}: {why}.{longer}", WARNING)]
 
     def _stop_in(self, left: float, run: Run) -> None:
         spent = self._rate * Decimal(str(self._stop_at))

@@ -70,8 +70,8 @@ def imports_of(payload: dict[str, Any]) -> Imports | None:
 class Evidence:
     """All that is known of a run; what is not known is None.
 
-    ``log`` is the end of its output. ``record`` is set for a run that has ended, ``namespace`` holds the
-    variables of the notebook.
+    ``log`` is the end of its output. ``record`` is set for a run that has ended, ``has_checkpoint`` for a run that can
+    be resumed. ``namespace`` has the variables of the notebook.
     """
 
     log: str = ""
@@ -82,6 +82,7 @@ class Evidence:
     package: Bundle | None = None
     imports: Imports | None = None
     max_timeout: int | None = None
+    has_checkpoint: bool = False
     installed: dict[str, list[str]] | None = field(default=None, repr=False)
     namespace: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -380,8 +381,10 @@ def _peak_ram(metrics: ExecutionMetrics | None) -> float | None:
 
 
 def out_of_time(case: Evidence) -> str | Hint | None:
-    """Name the option that gives the run longer, and what that may cost."""
+    """Name the option that gives the run longer, and what that may cost; a run with a checkpoint is resumed instead."""
     record, package = case.record, case.package
+    if case.has_checkpoint:
+        return None
     if record is None or record.status.lower() != "timeout" or package is None or package.cost_binds:
         return None
     longest = case.max_timeout or package.timeout

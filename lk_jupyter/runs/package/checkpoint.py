@@ -36,7 +36,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions, line_of
 from lk_jupyter.protocol.bucket import checkpoint_key
-from lk_jupyter.protocol.frames import UNSIGNED, nonce_in
+from lk_jupyter.protocol.frames import UNSIGNED, Frame, nonce_in
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import RemoteModule
@@ -104,6 +104,11 @@ def _saved_by(session: Connection, wish: str) -> dict[str, str]:
     if not digests:
         raise UsageError(f"--resume: the log of run {short} doesn't show yet what it saved. Nothing was sent.")
     return {"resume": checkpoint_key(str(token)), "sha256": str(digests[-1])}
+
+
+def is_saved(frame: Frame) -> bool:
+    """Whether a frame reports a checkpoint from which another run can resume."""
+    return frame.kind == CHECKPOINT and "problem" not in frame.payload
 
 
 def told(payload: dict[str, Any]) -> Notice:

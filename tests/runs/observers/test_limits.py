@@ -89,6 +89,18 @@ def ended_run(cost, *, seconds, price):
     return SimpleNamespace(machine=machine, bill=lambda _: bill, stopped_by_cost=lambda _: False)
 
 
+@pytest.mark.parametrize("seen", [[], [checkpoint(problem="x")], [checkpoint(count=1, seconds=1)]])
+def test_a_run_that_its_cost_stopped_is_started_anew_only_where_it_cannot_be_resumed(seen):
+    run = ended_run("3.99", seconds=3600.0, price="4")
+    run.stopped_by_cost = lambda _: True
+    limit = MaxCost(run.machine, Decimal(4))
+    for frame in seen:
+        limit.saw(frame)
+    [notice] = limit.ended(run, RECORD)
+    is_resumed = bool(seen) and "problem" not in seen[0].payload
+    assert ("Run longer: --max-cost 8" in str(notice)) == (not is_resumed)
+
+
 RECORD = ExecutionRecord(execution_id="3f0c", status="completed")
 
 

@@ -377,6 +377,7 @@ def test_a_run_out_of_time_gets_twice_as_long_with_what_that_may_cost():
     assert "--timeout 600" in said(record=out_of_time, package=package(timeout=500))[0]
     assert "%lk_config max_timeout" in said(record=out_of_time, package=package(timeout=600))[0]
     assert said(record=out_of_time, package=package(timeout=600, max_cost="0.01")) == []
+    assert said(record=out_of_time, package=package(timeout=60), has_checkpoint=True) == []
 
 
 # The GPU
