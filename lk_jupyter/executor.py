@@ -30,6 +30,7 @@ from lk_jupyter.protocol.frames import split
 from lk_jupyter.runs.abort import let_go_at
 from lk_jupyter.runs.functions.call import Arguments, FunctionCall, RemoteTraceback, answer_of
 from lk_jupyter.runs.interrupts import AtInterrupt, is_interrupt
+from lk_jupyter.runs.outcome import problems_of
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.run import Run
@@ -291,9 +292,8 @@ class Executor(concurrent.futures.Executor):
         future.run = run = Run.sent(self._session, future.sending)
         for _ in run.follow():
             pass
-        if problem := run.log_problem:
+        for problem in problems_of(run.wait(), run.log_problem):
             warnings.warn(f"Run {run.short_id}: {problem}", UserWarning, stacklevel=1)
-        run.wait()
         return answer_of(run, call, lambda: self._session.storage)
 
 

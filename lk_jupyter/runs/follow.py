@@ -28,6 +28,7 @@ from lk_jupyter.api.logs import by_time
 from lk_jupyter.api.states import is_known, judged
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, ServerError
 from lk_jupyter.runs.log import RunLog
+from lk_jupyter.runs.outcome import UnreadRecord
 from lk_jupyter.runs.repair import line_key
 from lk_jupyter.runs.splice import OutputSplicer, Stored
 
@@ -85,10 +86,10 @@ class Ending:
         """Ask for the record, with the platform's reason for a failure where only the stream gave one."""
         try:
             record = self._client.execution.get(self._execution_id)
-        except BROKEN:
+        except BROKEN as failure:
             if not self._is_finished_for(UNREADABLE):
                 raise
-            record = ExecutionRecord(execution_id=self._execution_id, status="unknown")
+            record = UnreadRecord.because_of(failure, self._execution_id)
         changes = {}
         if not is_final(record.status) and self._is_over(record.status):
             code = self.finished.return_code if self.finished else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.api.states import label_of
-from lk_jupyter.errors import RunAborted, RunError, RunFailed
+from lk_jupyter.errors import LkError, NotSignedIn, RunAborted, RunError, RunFailed, Unauthorized
 from lk_jupyter.protocol.frames import ERROR, STDERR, nonce_in, split, text_of
 from lk_jupyter.protocol.parts import DRIVER, plain_name
 from lk_jupyter.runs.clock import duration_of
@@ -38,6 +38,31 @@ def repaired_label(lines: int, short_id: str) -> str:
     label = "1 line was" if lines == 1 else f"{lines} lines were"
     problem = f"The connection broke: {label} missing or torn, and the end of the output has them."
     return f"{problem} Complete log: %lk_attach {short_id}"
+
+
+class UnreadRecord(ExecutionRecord):
+    """The end of a run according to its stream, in place of a record that can't be read; ``notice`` is the reason."""
+
+    notice: str
+
+    @classmethod
+    def because_of(cls, error: LkError, execution_id: str) -> UnreadRecord:
+        """Return a record without a state; ``error`` is the answer to the last request for the record."""
+        first_line = str(error).partition("\n")[0].rstrip(".")
+        is_signed_out = isinstance(error, (NotSignedIn, Unauthorized))
+        problem = "the sign-in has expired" if is_signed_out else f"the record can't be read ({first_line})"
+        fix = "Sign in again: %lk_login, then" if is_signed_out else "Complete the receipt:"
+        problem = f"Cost unknown: {problem}. The state is from the output stream. "
+        return cls(
+            execution_id=execution_id,
+            status="unknown",
+            notice=f"{problem}{fix} %lk_attach {execution_id[:SHORT_ID]}",
+        )
+
+
+def problems_of(record: ExecutionRecord, log_problem: str) -> list[str]:
+    """Return the warnings below a receipt: gaps in the log, and a record that can't be read."""
+    return [problem for problem in (log_problem, record.notice if isinstance(record, UnreadRecord) else "") if problem]
 
 
 @dataclass(frozen=True)

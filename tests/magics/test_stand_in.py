@@ -2,10 +2,13 @@
 
 import pytest
 from magics.people import interrupt_us
-from stand_in import IDS, KEY, StandIn
+from patience import PATIENCE
+from stand_in import DONE, IDS, KEY, STREAM, StandIn, finished, said
 
 from lk_jupyter.api import _polling
 from lk_jupyter.inference import deploy
+from lk_jupyter.magics._output.background import BACKGROUND
+from lk_jupyter.runs import follow
 from lk_jupyter.vms import vms
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7vW3k1Hb2m4k8mY1pJmZ3q mira@laptop"
@@ -222,3 +225,71 @@ def test_vms_that_are_listed_without_what_is_sold_are_shown_and_none_is_rented(c
     assert "unknown" in run_cell("%lk_vm offers")
     assert "The server lists no VM with a price. Nothing was rented." in run_cell(CREATE)
     assert not cloud.calls["POST /vms/create"]
+
+
+RUN = "%%lk_run --gpu A100\n1"
+EXPIRED = (401, {"detail": "Token has expired"})
+
+
+def sign_in_expires(cloud, monkeypatch):
+    """Let all reads of a run refuse the key, as soon as it was started; return what lets them answer again."""
+    monkeypatch.setattr(follow, "UNREADABLE", 0.2)
+    monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", 0.2)
+    reads = ("GET /execution/{}", "GET /execution/streaming/{}/status", "GET /logs/execution/{}", "GET /workloads/list")
+    for read in reads:
+        cloud.on(read, EXPIRED)
+    return lambda: [cloud._scripts.pop(read) for read in reads]
+
+
+def test_a_sign_in_that_expires_during_a_run_is_reported_and_attach_completes_the_receipt(cloud, run_cell, monkeypatch):
+    sign_in_again = sign_in_expires(cloud, monkeypatch)
+    shown = run_cell(RUN)
+    assert "hello" in shown
+    assert "✓ completed" in shown
+    assert "Cost unknown: the sign-in has expired" in shown
+    assert f"%lk_login, then %lk_attach {IDS[0][:8]}" in shown
+    sign_in_again()
+    cloud.record = {"billed": "0.25", "return_code": 0}
+    shown = run_cell(f"%lk_attach {IDS[0][:8]}")
+    assert "hello" in shown
+    assert "0.2500 credits" in shown
+    assert "Cost unknown" not in shown
+
+
+def test_a_run_that_fails_after_its_sign_in_expired_shows_its_exit_code_and_how_to_sign_in(
+    cloud, run_cell, monkeypatch
+):
+    sign_in_expires(cloud, monkeypatch)
+    cloud.stream = (STREAM, said("hello\n"), finished(returnCode=3))
+    shown = run_cell(RUN)
+    assert "exit code 3" in shown
+    assert f"%lk_login, then %lk_attach {IDS[0][:8]}" in shown
+
+
+def test_a_sign_in_that_expires_before_the_end_of_a_run_says_how_to_sign_in_and_attach(cloud, run_cell, monkeypatch):
+    sign_in_again = sign_in_expires(cloud, monkeypatch)
+    cloud.stream = (STREAM, said("hello\n"))
+    shown = run_cell(RUN)
+    assert "may still be active" in shown
+    assert "%lk_login" in shown
+    assert f"%lk_attach {IDS[0]}" in shown
+    sign_in_again()
+    cloud.stream = DONE
+    shown = run_cell(f"%lk_attach {IDS[0][:8]}")
+    assert (shown.count("hello"), shown.count("✓ completed")) == (1, 1)
+
+
+@pytest.mark.parametrize("line", ["%%lk_run --gpu A100 --sweep lr=1,2\nprint(lr)", "%%lk_run --gpu A100 --detach\n1"])
+def test_other_doors_report_a_sign_in_that_expired(cloud, run_cell, monkeypatch, capsys, line):
+    sign_in_expires(cloud, monkeypatch)
+    shown = run_cell(line)
+    assert all(task.done.wait(PATIENCE) for task in list(BACKGROUND.tasks))
+    assert "Cost unknown: the sign-in has expired" in shown + "".join(capsys.readouterr())
+
+
+def test_a_record_that_a_server_fails_to_give_is_reported_with_its_reason(cloud, run_cell, monkeypatch):
+    sign_in_expires(cloud, monkeypatch)
+    cloud.on("GET /execution/{}", (500, {"detail": "boom"}))
+    shown = run_cell(RUN)
+    assert "Cost unknown: the record can't be read" in shown
+    assert f"Complete the receipt: %lk_attach {IDS[0][:8]}" in shown

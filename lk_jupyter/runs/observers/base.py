@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
+from lk_jupyter.runs.outcome import problems_of
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
@@ -76,9 +77,9 @@ class ObserverGroup:
         return found
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
-        """Return what any of them has to say at the end, after a warning about the output where it has gaps."""
-        lost = [Notice(problem, WARNING)] if (problem := run.log_problem) else []
-        return [*lost, *self._all("ended", run, record)]
+        """Return the notices of the companions, after warnings about gaps in the log and about an unread record."""
+        warnings = [Notice(problem, WARNING) for problem in problems_of(record, run.log_problem)]
+        return [*warnings, *self._all("ended", run, record)]
 
     def _all(self, event: str, *facts: Any) -> list[Any]:
         """Call the companions that handle an event, and return what they say."""
