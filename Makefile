@@ -5,6 +5,8 @@ VENV ?= .venv
 # CPython's own tests come with those of uv; on Debian by: apt-get install python3.13-venv libpython3.13-testsuite
 PYTHONS_WITH_TESTS ?= 3.12 3.13
 BIN := $(VENV)/bin
+# Where make lab copies the notebooks.
+LAB ?= $(CURDIR)/.out/notebooks
 RELEASE := $(VENV)/release
 RELEASE_LOCK := .ci/release-requirements.txt
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
@@ -23,7 +25,7 @@ BROWSER_HALF := lk_jupyter/widgets/static/sbom.cdx.json
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab guide test test-all alone unit near contract fuzz interrupts suites matrix mutate check release-check release-lock docs site bench clean
+.PHONY: help demo lab lab-files guide test test-all alone unit near contract fuzz interrupts suites matrix mutate check release-check release-lock docs site bench clean
 
 help:
 	@echo "make demo    run notebooks/quickstart.ipynb on a cloud on this machine, shown as it happens"
@@ -53,11 +55,15 @@ demo: $(VENV)/demo.stamp
 	@IPYTHONDIR=$(CURDIR)/.out/ipython $(BIN)/python notebooks/on_local_cloud.py --fresh --simulate-gpu .out/demo \
 		$(BIN)/python notebooks/show.py notebooks/quickstart.ipynb .out/quickstart.ipynb
 
-lab: $(VENV)/demo.stamp $(VENV)/browser.stamp
-	@for book in notebooks/*.ipynb notebooks/*/*.ipynb; do \
-		mkdir -p .out/$${book%/*}; test -e .out/$$book || cp $$book .out/$$book; done
+lab: $(VENV)/demo.stamp $(VENV)/browser.stamp lab-files
 	@$(BIN)/python notebooks/on_local_cloud.py --simulate-gpu .out/lab \
-		$(BIN)/python -m jupyterlab -y --allow-root --LabApp.default_url=/lab/tree/quickstart.ipynb .out/notebooks
+		$(BIN)/python -m jupyterlab -y --allow-root --LabApp.default_url=/lab/tree/quickstart.ipynb $(LAB)
+
+# Notebooks that a user has changed stay; pages and pictures are renewed.
+lab-files:
+	@cd notebooks && find . -name '.?*' -prune -o -type f \( -name '*.ipynb' -o -name '*.md' -o -name '*.png' -o -name '*.gif' \) \
+		-print | while read -r file; do mkdir -p "$(LAB)/$${file%/*}"; \
+		case $$file in *.ipynb) test -e "$(LAB)/$$file" || cp "$$file" "$(LAB)/$$file";; *) cp "$$file" "$(LAB)/$$file";; esac; done
 
 guide:
 	@$(MAKE) --no-print-directory VENV=.out/demo-alone .out/demo-alone/demo.stamp

@@ -47,10 +47,14 @@ def _is_a_copy(path: Path) -> bool:
 
 def execute(path: Path, home: Path, base_url: str, api_key: str) -> nbformat.NotebookNode:
     """Execute a notebook in a kernel whose user has this home; a cell that fails does not end it."""
-    book = nbformat.read(path, as_version=4)
+    return run(nbformat.read(path, as_version=4), home, {"LK_BASE_URL": base_url, "LK_API_KEY": api_key})
+
+
+def run(book: nbformat.NotebookNode, home: Path, variables: dict[str, str]) -> nbformat.NotebookNode:
+    """Execute a notebook in a kernel with these variables of the environment, whose user has this home."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LK_", "LYCEUM_", "XDG_"))}
     user = {"HOME": str(home), "USERPROFILE": str(home), "IPYTHONDIR": str(home / ".ipython")}
-    env |= {**user, "LK_BASE_URL": base_url, "LK_API_KEY": api_key}
+    env |= {**user, **variables}
     work = home / "project"
     work.mkdir(parents=True, exist_ok=True)
     resources = {"metadata": {"path": str(work)}}
@@ -144,11 +148,12 @@ def shape(book: nbformat.NotebookNode) -> list[list[set[str]]]:
 
 def words(book: nbformat.NotebookNode) -> set[str]:
     """Return the words that the code cells show."""
-    texts = (text for cell in book.cells if cell.cell_type == "code" for text in _texts(cell))
+    texts = (text for cell in book.cells if cell.cell_type == "code" for text in texts(cell))
     return {word for text in texts for word in _WORD.findall(_BY_THEN.sub("", _ID.sub("", _COLOUR.sub("", text))))}
 
 
-def _texts(cell: nbformat.NotebookNode) -> Iterator[str]:
+def texts(cell: nbformat.NotebookNode) -> Iterator[str]:
+    """Yield the texts that a code cell shows."""
     for output in cell.outputs:
         if output.output_type == "stream":
             yield output.text

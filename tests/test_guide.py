@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
 import sys
 from importlib import metadata
 
@@ -13,6 +14,7 @@ import nbformat
 import pytest
 from cloud_process import forked_kernels
 from IPython.core.inputtransformer2 import TransformerManager
+from nbformat.v4 import new_code_cell, new_notebook
 from packaging.requirements import Requirement
 
 from lk_jupyter import widgets
@@ -66,6 +68,36 @@ def test_each_widget_has_a_docstring_and_a_chapter_with_its_picture(name):
     assert pictures
     assert all((books.NOTEBOOKS / picture).is_file() for picture in pictures)
     assert len(inspect.getdoc(getattr(widgets, name)).splitlines()) > 2
+
+
+def test_no_shell_line_of_a_notebook_changes_what_is_the_users_or_waits_for_an_answer():
+    lines = [
+        line
+        for path in [*books.paths(), *books.TOLD]
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code"
+        for line in re.findall(r"^[!%]+(?!lk_).*", cell.source, re.MULTILINE)
+    ]
+    assert len(lines) > 5
+    assert [line for line in lines if "~" in line or "$HOME" in line] == []
+    assert [line for line in lines if "ssh-keygen" in line and "test -e guide_key ||" not in line] == []
+
+
+def test_make_lab_copies_all_that_its_notebooks_show_and_link(tmp_path):
+    subprocess.run(["make", "lab-files", f"LAB={tmp_path}"], cwd=books.NOTEBOOKS.parent, check=True)
+    missing = set()
+    for book in sorted(tmp_path.rglob("*.ipynb")):
+        for cell in nbformat.read(book, as_version=4).cells:
+            for target in re.findall(
+                r"\]\((?!https?:|#)([^)\s#]+)", cell.source if cell.cell_type == "markdown" else ""
+            ):
+                if not (book.parent / target).exists():
+                    missing.add(f"{book.name}: {target}")
+    assert missing == set()
+    assert len(list(tmp_path.rglob("*.ipynb"))) == len([*books.paths(), *books.TOLD])
+    (tmp_path / "quickstart.ipynb").write_text("mine")
+    subprocess.run(["make", "lab-files", f"LAB={tmp_path}"], cwd=books.NOTEBOOKS.parent, check=True)
+    assert (tmp_path / "quickstart.ipynb").read_text() == "mine"
 
 
 def _closure(requirement):
@@ -135,3 +167,17 @@ def test_code_of_a_page_is_python_and_its_magics_take_their_options(code):
         re.match(r"%+(\w+) ?(.*)", line).groups() for line in lines if line.startswith(("%%lk_", "%lk_"))
     ):
         magic_named(name).parse(options) if hasattr(magic_named(name), "parse") else magic_named(name).split(options)
+
+
+def test_the_python_of_the_readme_runs_on_the_local_cloud_that_it_signs_in_to(cloud, tmp_path):
+    readme = (books.NOTEBOOKS.parent / "README.md").read_text("utf-8")
+    snippets = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    book = new_notebook(cells=[new_code_cell(snippet) for snippet in snippets])
+    with forked_kernels():
+        book = books.run(book, tmp_path, {"LK_LOCAL_DATA": str(cloud.data)})
+    assert books.failures(book) == []
+    login, run, variable, program = ("\n".join(books.texts(cell)) for cell in book.cells)
+    assert "local cloud" in login.lower()
+    assert "Hello from a run" in run
+    assert variable == str(sum(range(1_000_000)))
+    assert program.split() == ["42", "[0.2,", "0.02]"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from pkgutil import iter_modules
 
@@ -234,6 +234,14 @@ def test_every_name_of_the_package_that_a_page_calls_is_public():
     }
     assert len(mentions) > 5
     assert {f"{_short(path)}: {name}" for path, name in mentions if name not in lk_jupyter.__all__} == set()
+
+
+def test_every_extra_that_a_text_installs_exists():
+    extras = set(metadata.metadata("lk-jupyter").get_all("Provides-Extra"))
+    spelled = r"(?:lk[-_]jupyter|['\" ]\.)\[([a-z,-]+)\]"
+    named = {(path, name) for path, text in TEXTS for names in re.findall(spelled, text) for name in names.split(",")}
+    assert len(named) > 5
+    assert {f"{_short(path)}: {name}" for path, name in named if name not in extras} == set()
 
 
 # Numbers

@@ -23,6 +23,7 @@ _ADDRESS = re.compile(
 )
 _KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
 _MAKE = f"Nothing was rented. Create a key, then run this line again: !{_KEYGEN}"
+_WRITE = "Nothing was rented. Write its public half, then run this line again: !ssh-keygen -y -f {0} > {0}.pub"
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,14 @@ def find_key(given: str | None = None) -> PublicKey:
         return _read(public)
     found = own_keys()
     if not found:
-        raise UsageError(f"No public SSH key in '{_folder()}'. {_MAKE}")
+        raise UsageError(f"No public SSH key in '{_folder()}'. {_advice()}")
     return _read(found[0])
+
+
+def _advice() -> str:
+    """Return the command that gives a public key; one that creates a key would ask to overwrite a private key."""
+    private = [name.removesuffix(".pub") for name in _USUAL if (_folder() / name).with_suffix("").is_file()]
+    return _WRITE.format(f"~/.ssh/{private[0]}") if private else _MAKE
 
 
 def own_keys() -> list[Path]:
@@ -72,7 +79,7 @@ def make_key() -> PublicKey:
     command = [program, "-q", "-t", "ed25519", "-N", "", "-f", str(private)]
     made = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if made.returncode:
-        raise UsageError(f"'ssh-keygen' failed: {(made.stderr or made.stdout).strip()}. {_MAKE}")
+        raise UsageError(f"'ssh-keygen' failed: {(made.stderr or made.stdout).strip()}. {_advice()}")
     return _read(private.with_suffix(".pub"))
 
 

@@ -1,6 +1,8 @@
 """``%lk_vm`` and ``%lk_volumes``: rented once, with the price told before, and ended for good."""
 
+import os
 import re
+import subprocess
 from decimal import Decimal
 
 import pytest
@@ -96,6 +98,24 @@ def test_without_a_key_the_error_has_the_command_that_creates_one(run_cell, home
     (home / ".ssh" / "id_rsa.pub").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     assert "id_rsa.pub' isn't a public key of OpenSSH" in run_cell("%lk_vm create --gpu A100 --yes")
     assert living(vms) == []
+
+
+@pytest.mark.parametrize("options", ["--dry-run", "--yes"])
+def test_a_private_key_without_its_public_half_is_kept_and_the_error_shows_how_to_write_that(
+    run_cell, home, vms, options
+):
+    private = home / ".ssh" / "id_ed25519"
+    private.with_suffix(".pub").unlink()
+    keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f"]
+    subprocess.run([*keygen, str(private)], check=True)
+    private.with_suffix(".pub").unlink()
+    before = private.read_bytes()
+    shown = run_cell(f"%lk_vm create --gpu A100 {options}")
+    assert (private.read_bytes(), living(vms)) == (before, [])
+    command = shown.rpartition("run this line again: !")[2]
+    subprocess.run(command, shell=True, check=True, stdin=subprocess.DEVNULL, env={**os.environ, "HOME": str(home)})
+    assert private.read_bytes() == before
+    assert "(ssh-ed25519)" in run_cell("%lk_vm create --gpu A100 --dry-run")
 
 
 @pytest.mark.parametrize("agrees", [True, False])
