@@ -10,7 +10,7 @@ from collections.abc import Callable
 def run_before_exit(act: Callable[[], object]) -> None:
     """Call a function when Python exits, while threads can still be started: with atexit it is too late from 3.12 on.
 
-    The last registered function is called first. If the exit has begun, the function is called by atexit.
+    The last registered function is called first. During the exit, atexit calls the function.
     """
     register = getattr(threading, "_register_atexit", atexit.register)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import time
 import uuid
 import warnings
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
+from lk_jupyter._fork import in_child
 from lk_jupyter._threads import run_before_exit
 from lk_jupyter.code.packages import installed_requirements
 from lk_jupyter.code.source import Source
@@ -299,8 +299,7 @@ class Executor(concurrent.futures.Executor):
 
 #: Executors whose calls Python must wait for at its exit.
 _EXECUTORS: WeakSet[Executor] = WeakSet()
-if hasattr(os, "register_at_fork"):  # the threads of a forked process are missing, and their calls never end
-    os.register_at_fork(after_in_child=_EXECUTORS.clear)
+in_child(_EXECUTORS.clear)  # a forked process has no threads that end the calls
 
 
 def _finish_calls() -> None:

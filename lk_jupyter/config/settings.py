@@ -297,6 +297,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("log_dir", _default_log_dir, "Folder of the complete logs.", _folder),
     Setting("journal", _default_journal, "File that records the runs you started.", _file),
+    Setting("journal_days", 365, "Days that the journal keeps ended runs; 0 keeps all.", _whole(0, 36_500)),
     Setting("local_data", _default_local_data, "Folder of the local cloud's data.", _folder),
 )
 

@@ -21,6 +21,7 @@ from lk_jupyter.api.states import FINAL_STATES
 from lk_jupyter.config import settings
 from lk_jupyter.config.files import CONFIG_FILE
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, UsageError
+from lk_jupyter.journal.charges import RUN as RUN  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.journal.charges import RecordedCharge, charge_book
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import BudgetCharge, Journal, journal
@@ -40,7 +41,6 @@ _MAY_APPEAR = 15.0
 #: Seconds after which a request that nobody waits for any more has ended.
 _LONGEST_REQUEST = 900.0
 
-RUN = "run"
 VM, DEPLOYMENT, BATCH, CHAT = "VM", "deployment", "batch", "chat"
 _PLURALS = {RUN: "runs", VM: "VMs", DEPLOYMENT: "deployments", BATCH: "batches", CHAT: "chats"}
 

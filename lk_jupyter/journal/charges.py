@@ -22,6 +22,9 @@ from lk_jupyter.text.secrets import without_secrets
 _log = logging.getLogger("lk_jupyter")
 
 _TABLE = "charges"
+
+#: The kind of what runs cost.
+RUN = "run"
 _HOUR = 3600
 
 

@@ -49,10 +49,24 @@ class BudgetCharge:
         return self.state not in ENDED
 
 
+@dataclass(frozen=True)
+class ExpiredRun:
+    """A run that is old enough to be deleted; ``cost`` is its bill, or the most that it may have cost."""
+
+    token: str
+    base_url: str
+    notebook: str | None
+    created_at: float
+    cost: Decimal
+
+
 _COLUMNS = {
     name: "PRIMARY KEY NOT NULL" if name == "token" else ""
     for name in [*(name for name in FIELDS if name not in LARGE), *LARGE]
 }
+#: Requests that are rewritten in one transaction.
+_SPLIT_AT_ONCE = 100
+
 _INDEXES = ("execution_id", "created_at", "code_hash")
 
 
@@ -72,8 +86,7 @@ class Journal:
         """Keep a new run, in place of an entry with the same token; it is on disk when this returns."""
         with self._database.lock:  # a row copies the request: rows of many runs would wait for the file in memory
             row = stored({name: getattr(entry, name) for name in FIELDS})
-            row["request"], long_texts = texts.split_request(row["request"])
-            added = [("INSERT OR IGNORE INTO texts VALUES (?, ?)", item) for item in long_texts.items()]
+            row["request"], added = _split(row["request"])
             names = ", ".join(f'"{name}"' for name in row)
             query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_marks(row)})"  # noqa: S608
             self._execute_all([*added, (query, list(row.values()))])
@@ -154,6 +167,50 @@ class Journal:
             for row in rows
         ]
 
+    def expired(self, before: float) -> list[ExpiredRun]:
+        """Return the runs that were created before a moment and have ended, or have no id."""
+        query = f"""
+            SELECT token, base_url, notebook, created_at, state, cost, price_per_hour,
+                   CASE WHEN json_valid(request) THEN json_extract(request, '$.timeout') END AS timeout
+            FROM runs
+            WHERE created_at < ? AND (state IN ({_marks(ENDED)}) OR (state = ? AND execution_id IS NULL))
+        """  # noqa: S608
+        rows = self._execute(query, [before, *ENDED, SUBMITTING])
+        return [
+            ExpiredRun(row["token"], row["base_url"], row["notebook"], row["created_at"], _highest_cost(row))
+            for row in rows
+        ]
+
+    def remove(self, tokens: Sequence[str]) -> None:
+        """Delete the runs with these tokens, and the texts that no request refers to any more."""
+        if not tokens:
+            return
+        deleted = [("DELETE FROM runs WHERE token = ?", (token,)) for token in tokens]
+        unused = f"DELETE FROM texts WHERE digest NOT IN ({texts.REFERENCES})"  # noqa: S608
+        self._execute_all([*deleted, (unused, ())])
+
+    def split_requests(self) -> None:
+        """Store the long texts of requests of an older release once."""
+        request = "CASE WHEN json_valid(request) THEN request ELSE '{}' END"
+        query = f"SELECT token FROM runs WHERE json_type({request}, '$.import_files') = 'text'"  # noqa: S608
+        tokens = [row["token"] for row in self._execute(query, ())]
+        for start in range(0, len(tokens), _SPLIT_AT_ONCE):
+            self._split_requests_of(tokens[start : start + _SPLIT_AT_ONCE])
+
+    def _split_requests_of(self, tokens: Sequence[str]) -> None:
+        statements: list[Statement] = []
+        query = f"SELECT token, request FROM runs WHERE token IN ({_marks(tokens)})"  # noqa: S608
+        for row in self._execute(query, tokens):
+            request, added = _split(row["request"])
+            statements += [*added, ("UPDATE runs SET request = ? WHERE token = ?", (request, row["token"]))]
+        self._execute_all(statements)
+
+    def vacuum(self) -> None:
+        """Give free space back to the disk, unless another process reads the file."""
+        with suppress(sqlite3.Error, OSError):
+            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                self._database.execute(statement)
+
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self._database.close()
@@ -191,6 +248,20 @@ class Journal:
                     f"The journal {self.path} can't be used ({error}). Runs stay active, but aren't recorded."
                 )
                 _log.warning(self.trouble)
+
+
+def _split(request: str) -> tuple[str, list[Statement]]:
+    """Return the JSON of a request without its long texts, and the statements that store these."""
+    short, long_texts = texts.split_request(request)
+    return short, [("INSERT OR IGNORE INTO texts VALUES (?, ?)", text) for text in long_texts.items()]
+
+
+def _highest_cost(row: sqlite3.Row) -> Decimal:
+    """Return the bill of a run, or its price for its time limit; a refused run costs nothing."""
+    if row["state"] == REFUSED:
+        return Decimal(0)
+    cost, price = _amount(row["cost"]), _amount(row["price_per_hour"])
+    return cost if cost is not None else (price or Decimal(0)) * Decimal(row["timeout"] or 0) / 3600
 
 
 def _amount(kept: Any) -> Decimal | None:

@@ -25,7 +25,7 @@ REFERENCES = f"""
     FROM (SELECT CASE WHEN json_valid(request) THEN request ELSE '{{}}' END AS request FROM runs) AS run,
          json_each(CASE WHEN json_type(run.request, '$.{_FILES}') = 'object'
                         THEN json_extract(run.request, '$.{_FILES}') ELSE '{{}}' END) AS file
-    WHERE file.type = 'object'
+    WHERE file.type = 'object' AND json_extract(file.value, '$.{_REFERENCE}') IS NOT NULL
 """  # noqa: S608 (names of ours)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,17 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
+from lk_jupyter.journal.charges import charge_book
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.journal.prune import DAY, compact, prune
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, say
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.run import send
-from lk_jupyter.options.runs import DiffOptions, ExportOptions, HistoryOptions, RerunOptions
+from lk_jupyter.options.runs import DiffOptions, ExportOptions, HistoryMagicOptions, RerunOptions
 from lk_jupyter.runs.history.audit import audit_table
 from lk_jupyter.runs.history.diff import Diff, compare, side_of
 from lk_jupyter.runs.history.export import script_of
@@ -25,14 +30,22 @@ from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.session import current
 from lk_jupyter.text.secrets import LineRedactor, redact
 from lk_jupyter.text.terminal import plain
+from lk_jupyter.text.units import size_label
 from lk_jupyter.views.table import shown_as_grid
 
 _SIGNS = {"+": "--jp-success-color1", "-": "--jp-error-color1"}
 
 
-@magic(HistoryOptions)
-def lk_history(options: HistoryOptions, shell: InteractiveShell) -> Any:  # noqa: ARG001 (every magic takes both)
+#: The first word of a line that deletes runs instead of searching for them.
+_PRUNE = "prune"
+
+
+@magic(HistoryMagicOptions)
+def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  # noqa: ARG001 (every magic takes both)
     """List your runs as a DataFrame, newest first: all notebooks, and all runs the cloud has billed.
+
+    ``%lk_history prune`` deletes old runs from the journal of this machine: their code and their requests, which
+    ``%lk_rerun`` and ``%lk_export`` need. Logs and the records of the cloud stay, and their costs count in budgets.
 
     Examples::
 
@@ -40,7 +53,12 @@ def lk_history(options: HistoryOptions, shell: InteractiveShell) -> Any:  # noqa
         %lk_history accuracy --since 7d --machine a100
         runs = %lk_history --state failed --label baseline
         %lk_history --audit --since 7d
+        %lk_history prune --older 90
     """
+    if options.text[:1] == [_PRUNE]:
+        return say(_prune(options))
+    if options.older is not None:
+        raise UsageError("--older needs prune. Nothing was deleted. Delete old runs: %lk_history prune --older 90")
     if options.audit:
         calls = audit_table(options)
         if not len(calls):
@@ -52,6 +70,27 @@ def lk_history(options: HistoryOptions, shell: InteractiveShell) -> Any:  # noqa
         display(Note(note))
     table = found.table()
     return _plain_table(table) if isinstance(table, list) else shown_as_grid(table)
+
+
+def _prune(options: HistoryMagicOptions) -> str:
+    """Delete old runs from the journal, and return what was deleted."""
+    if options.text != [_PRUNE] or options.model_fields_set - {"text", "older"}:
+        raise UsageError("prune takes only --older DAYS. Nothing was deleted. Delete old runs: %lk_history prune")
+    days = options.older or setting("journal_days")
+    if not days:
+        raise UsageError("journal_days is 0, which keeps all runs. Nothing was deleted. Add --older DAYS.")
+    kept = journal()
+    before = _size_of(kept.path)
+    count = prune(kept, charge_book(), time.time() - days * DAY)
+    compact(kept)
+    if trouble := kept.trouble or charge_book().trouble:
+        raise UsageError(f"{trouble} Nothing was deleted.")
+    size = f"{size_label(before)} before, {size_label(_size_of(kept.path))} now"
+    return f"Deleted {count} run{'s' * (count != 1)} older than {days} days from the journal ({size})."
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _plain_table(rows: list[dict[str, Any]]) -> Table:

@@ -503,7 +503,7 @@ class RunsOptions(Options):
 
 
 class HistoryOptions(Options):
-    """Options of ``%lk_history`` and ``Session.history``."""
+    """Options of ``Session.history``, and of ``%lk_history``."""
 
     text: list[str] = word("Words to search for in code, name, labels, metadata, notebook and error.", [])
     machine: str | None = option(None, "Only runs on this machine type.", metavar="NAME", completer="machines")
@@ -515,6 +515,18 @@ class HistoryOptions(Options):
     notebook: str | None = option(None, "Only runs of this notebook.", metavar="NAME")
     audit: bool = switch("List changes of keys, members, VMs, deployments and secrets, and deletions, instead of runs.")
     limit: int = option(50, "Maximum number of runs.", "-n", metavar="N", ge=1, le=100_000)
+
+
+class HistoryMagicOptions(HistoryOptions):
+    """Options of ``%lk_history``."""
+
+    older: int | None = option(
+        None,
+        "With prune: age in days from which runs are deleted. Default: the setting journal_days.",
+        metavar="DAYS",
+        ge=1,
+        le=36_500,
+    )
 
 
 class DiffOptions(Options):

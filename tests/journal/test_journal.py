@@ -8,16 +8,22 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
+import types
 from contextlib import closing
 from decimal import Decimal
 from threading import Thread
 
 import pytest
+from localcloud.conftest import until
 from patience import PATIENCE
 
+from lk_jupyter.connection.budget import BUDGETS, usage
 from lk_jupyter.errors import ApiError, UsageError
 from lk_jupyter.journal import journal as journal_module
+from lk_jupyter.journal.charges import ChargeBook, charge_book
 from lk_jupyter.journal.journal import REFUSED, Journal, JournalEntry, journal
+from lk_jupyter.journal.prune import compact, prune
 from lk_jupyter.runs.history.rerun import kept_request
 from lk_jupyter.session import connect
 
@@ -27,6 +33,13 @@ def kept(tmp_path):
     kept = Journal(tmp_path / "data" / "journal.sqlite")
     yield kept
     kept.close()
+
+
+@pytest.fixture
+def book(tmp_path):
+    book = ChargeBook(tmp_path / "data" / "journal-charges.sqlite")
+    yield book
+    book.close()
 
 
 def entry(number, **facts):
@@ -253,6 +266,67 @@ def test_a_repair_keeps_the_texts_that_requests_need(kept):
     kept.add(entry(1, request=request_of(1)))
     assert "1 entries were saved" in kept._database._replace()
     assert kept.get("token-1").request == request_of(1)
+
+
+def test_pruning_deletes_old_ended_runs_and_their_texts_and_keeps_the_others(kept, book):
+    kept.add(entry(1, state="completed", request=request_of(1, **{"old.py": "x" * 900})))
+    kept.add(entry(2, state="running", execution_id="two", request=request_of(2)))
+    kept.add(entry(3, request=request_of(3)))  # its start never had an answer
+    kept.add(entry(9, state="completed", request=request_of(9)))
+    kept.add(entry(4, state="completed"))
+    kept._database.execute("UPDATE runs SET request = 'no JSON' WHERE token = 'token-2'")
+    assert prune(kept, book, before=5) == 3
+    assert [found.token for found in kept.entries()] == ["token-9"]
+    assert [row["token"] for row in kept._database.execute("SELECT token FROM runs ORDER BY token")] == [
+        "token-2",
+        "token-9",
+    ]
+    assert stored_texts(kept) == [MODULE]
+    assert kept.get("token-9").request == request_of(9)
+    assert prune(kept, book, before=5) == 0
+
+
+def test_pruned_runs_count_in_the_budget_of_their_notebook(home):
+    kept, server = journal(), types.SimpleNamespace(base_url="http://here")
+    facts = {"price_per_hour": Decimal(36), "request": request_of(1)}
+    kept.add(entry(1, state="completed", cost=Decimal("0.5"), **facts))
+    kept.add(entry(2, state="failed", **facts))  # without a bill: 60 s for 36 credits per hour
+    kept.add(entry(3, state=REFUSED, **facts))
+    kept.add(entry(4, state="completed", cost=Decimal(7), notebook="other.ipynb", **facts))
+    day, notebook = BUDGETS
+    before = usage(server, notebook)
+    assert before.spent + before.open == Decimal("1.1")
+    assert prune(kept, charge_book(), before=5) == 4
+    assert usage(server, notebook).spent == Decimal("1.1")
+    assert usage(server, day).spent == 0
+    assert {charge.notebook: charge.cost for charge in charge_book().charges("http://here")} == {
+        None: Decimal("1.1"),
+        "other.ipynb": Decimal(7),
+    }
+
+
+def test_a_journal_of_an_older_release_shrinks_and_its_requests_are_complete(kept):
+    for number in range(150):
+        kept.add(entry(number))
+        row = [json.dumps(request_of(number)), f"token-{number}"]
+        kept._database.execute("UPDATE runs SET request = ? WHERE token = ?", row)
+    kept.vacuum()
+    before = kept.path.stat().st_size
+    compact(kept)
+    assert kept.path.stat().st_size < before / 4
+    assert all(kept.get(f"token-{number}").request == request_of(number) for number in range(150))
+
+
+@pytest.mark.parametrize(("days", "tokens"), [("0", ["new", "old"]), ("30", ["new"])])
+def test_a_run_deletes_runs_above_the_age_limit_once_in_a_process(signed_in, monkeypatch, days, tokens):
+    monkeypatch.setenv("LK_JOURNAL_DAYS", days)
+    now = time.time()
+    for token, age in (("old", 31), ("new", 29)):
+        created_at = now - age * 86_400
+        journal().add(JournalEntry(token=token, base_url="http://here", created_at=created_at, state="completed"))
+    with connect() as session:
+        session.run("print(1)").wait()
+    until(lambda: [found.token for found in journal().entries()][1:] == tokens)
 
 
 def test_threads_share_a_journal(kept):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from patience import PATIENCE
 
-from lk_jupyter.journal.journal import journal
+from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.text.secrets import MARK
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -51,6 +51,37 @@ def test_a_slip_is_one_line(signed_in, run_cell):
     assert shown.startswith("UsageError: --since takes a duration or a date, got 'yesterday'")
     assert len(shown.splitlines()) == 1
     assert "No matching run" in run_cell("%lk_history nowhere-to-be-found")
+
+
+def test_pruning_deletes_old_runs_of_the_journal(ran, run_cell):
+    run = ran("print('prune me')")
+    assert run_cell("%lk_history prune").startswith("Deleted 0 runs older than 365 days from the journal (")
+    journal().update(run.execution_id, created_at=1.0)
+    assert run_cell("%lk_history prune --older 90").startswith("Deleted 1 run older than 90 days from the journal (")
+    assert journal().get(run.execution_id) is None
+    assert run.short_id in run_cell("%lk_history -n 1")  # as the cloud has it
+    assert "journal doesn't have the request" in run_cell(f"%lk_rerun {run.short_id}")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("prune --state failed", "prune takes only --older DAYS. Nothing was deleted."),
+        ("prune accuracy", "prune takes only --older DAYS. Nothing was deleted."),
+        ("--older 3", "--older needs prune. Nothing was deleted."),
+        ("prune --older 0", "--older"),
+    ],
+)
+def test_a_line_that_prunes_and_searches_deletes_nothing(signed_in, run_cell, line, words):
+    kept = JournalEntry(token="old", base_url="http://here", created_at=1.0, state="failed")
+    journal().add(kept)
+    assert run_cell(f"%lk_history {line}").startswith(f"UsageError: {words}")
+    assert journal().get("old")
+
+
+def test_without_an_age_limit_pruning_needs_an_age(signed_in, run_cell, monkeypatch):
+    monkeypatch.setenv("LK_JOURNAL_DAYS", "0")
+    assert "journal_days is 0, which keeps all runs. Nothing was deleted." in run_cell("%lk_history prune")
 
 
 def test_two_runs_stand_side_by_side(ran, run_cell):

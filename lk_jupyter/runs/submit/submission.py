@@ -33,6 +33,7 @@ from lk_jupyter.errors import (
 )
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.journal.journal import REFUSED, JournalEntry, journal
+from lk_jupyter.journal.prune import prune_once
 from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
 from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_at
@@ -208,6 +209,7 @@ class Submission:
         if self._unwanted.is_set():
             self._abort()
         self._over.set()
+        prune_once()
 
     def _abort(self) -> None:
         """Abort what was started; look for it, where the answer to its start was lost."""

@@ -1,0 +1,55 @@
+"""Delete old runs from the journal. What they cost still counts in budgets."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import defaultdict
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+
+from lk_jupyter.config.files import lock_beside
+from lk_jupyter.config.settings import setting
+from lk_jupyter.journal.charges import RUN, ChargeBook, RecordedCharge, charge_book
+from lk_jupyter.journal.journal import ExpiredRun, Journal, journal
+
+DAY = 86_400
+
+_pruned: set[Path] = set()
+
+
+def prune_once() -> None:
+    """Delete the runs above the age limit of the settings, once in the life of a process."""
+    days, kept = setting("journal_days"), journal()
+    if days and kept.path not in _pruned:
+        _pruned.add(kept.path)
+        with suppress(OSError):  # without the lock file, another process does it
+            prune(kept, charge_book(), time.time() - days * DAY)
+
+
+def prune(kept: Journal, book: ChargeBook, before: float) -> int:
+    """Delete the runs that were created before a moment (Unix seconds) and aren't active; return their number.
+
+    Each notebook gets a charge with the sum of their costs, so that no budget is lowered.
+    """
+    with lock_beside(kept.path.with_name(f"{kept.path.name}-prune")) as is_free:
+        runs = kept.expired(before) if is_free else []
+        by_place: dict[tuple[str, str | None], list[ExpiredRun]] = defaultdict(list)
+        for run in runs:
+            by_place[run.base_url, run.notebook].append(run)
+        for (base_url, notebook), group in by_place.items():
+            if cost := sum((run.cost for run in group), Decimal(0)):
+                newest = max(run.created_at for run in group)
+                token, name = uuid.uuid4().hex, f"{len(group)} runs that were deleted from the journal"
+                book.add(RecordedCharge(token, base_url, RUN, name, newest, notebook, cost=cost, ends=newest))
+        if book.trouble:
+            return 0
+        kept.remove([run.token for run in runs])
+    return len(runs)
+
+
+def compact(kept: Journal) -> None:
+    """Store the long texts of older requests once, and give free space back to the disk."""
+    kept.split_requests()
+    kept.vacuum()
