@@ -251,6 +251,21 @@ def test_a_run_of_an_unknown_word_that_stays_listed_ends_with_its_stream(cloud, 
     assert run_of(connected).wait(timeout=PATIENCE).execution_id == ID
 
 
+def test_a_cut_stream_ends_no_run_of_an_unknown_word_that_stays_listed(cloud, connected):
+    cloud.word, cloud.stream = "zorp", (STREAM, said("hi\n"))
+    cloud.on("GET /workloads/list", [{"execution_id": ID, "status": "zorp"}])
+    with pytest.raises(TimeoutError):
+        run_of(connected).wait(timeout=1)
+
+
+@pytest.mark.parametrize(("word", "error"), [("aborted", RunAborted), ("failed", RunFailed)])
+def test_a_state_that_the_record_lacks_is_read_from_the_status(cloud, connected, word, error):
+    cloud.on("GET /execution/streaming/{}/status", {"status": word})
+    cloud.on("GET /execution/{}", {"execution_id": ID, "end_time": END, "return_code": 0})
+    with pytest.raises(error):
+        run_of(connected).result(timeout=PATIENCE)
+
+
 def test_a_run_that_waits_in_an_unknown_word_is_waited_for(cloud, connected):
     cloud.word = "warming up"
     cloud.on("GET /workloads/list", lambda _: [{"execution_id": ID, "status": "warming up"}])

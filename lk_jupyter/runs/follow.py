@@ -85,7 +85,7 @@ class Ending:
     def record(self) -> ExecutionRecord:
         """Ask for the record, with the platform's reason for a failure where only the stream gave one."""
         try:
-            record = self._client.execution.get(self._execution_id)
+            record = self._with_known_state(self._client.execution.get(self._execution_id))
         except BROKEN as failure:
             if not self._is_finished_for(UNREADABLE):
                 raise
@@ -113,17 +113,29 @@ class Ending:
         self._finished_at = self._finished_at or time.monotonic()
         return time.monotonic() - self._finished_at > seconds
 
+    def _with_known_state(self, record: ExecutionRecord) -> ExecutionRecord:
+        """Return a record with the state that the server reports elsewhere, if the record itself has no known state."""
+        if is_known(record.word):
+            return record
+        with suppress(LkError):
+            state = self._client.execution.status(self._execution_id).status
+            if is_final(state) or (is_known(state) and not is_final(record.status)):
+                return record.model_copy(update={"status": state})
+        return record
+
     def _has_ended(self) -> bool:
-        if self.finished or self.stream_is_over:
+        """Return whether a run has ended whose state no one knows; a proxy can cut the stream of an active run."""
+        if self.finished:
             return True
         now = time.monotonic()
         self._puzzled = self._puzzled or now
-        if now - self._puzzled < NEW_SECONDS:
+        if now - self._puzzled < NEW_SECONDS and not self.stream_is_over:
             return False
         if not self._is_listed():
             return True
-        self._puzzled = now
-        return self._look_at_stream()
+        self._puzzled, self.stream_is_over = now, False
+        self._look_at_stream()
+        return self.finished is not None
 
     def _is_listed(self) -> bool:
         try:
@@ -131,8 +143,8 @@ class Ending:
         except LkError:
             return True
 
-    def _look_at_stream(self) -> bool:
-        """Read what there is of the stream, and say whether it has ended."""
+    def _look_at_stream(self) -> None:
+        """Read what there is of the stream, and keep the event that ends it."""
         stream = self._client.follow(self._execution_id)
         glance = Timer(_GLANCE, stream.close)
         glance.start()
@@ -140,13 +152,11 @@ class Ending:
             for event in stream:
                 if isinstance(event, Finished):
                     self.finished = event
-            self.stream_is_over = glance.is_alive()  # else it was cut here
         except LkError:
-            return False
+            return
         finally:
             glance.cancel()
             stream.close()
-        return self.stream_is_over
 
 
 #: Seconds to wait before each new connection; the last holds from then on.
