@@ -367,6 +367,16 @@ def test_events_of_a_stream_in_other_forms_are_read(cloud, connected):
     assert run.result(timeout=PATIENCE)
 
 
+def test_a_negative_price_or_bill_is_unknown_and_frees_no_budget(cloud, connected):
+    cloud.on("GET /machine-types", {"machine_types": [{"hardware_profile": "gpu.a100", "price_per_hour": -1.59}]})
+    cloud.record = {"billed": -7, "start_time": END, "end_time": END}
+    run = run_of(connected)
+    assert run.result(timeout=PATIENCE).cost is None
+    assert run.machine.price_per_hour is None
+    with pytest.raises(UsageError, match="no published price"):
+        run_of(connected, max_cost=1)
+
+
 # Machines as the live service answers
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from lk_jupyter.api._endpoint import GET, POST, Group
 from lk_jupyter.api._models import (
+    Cost,
     Credits,
     Id,
     Items,
@@ -60,7 +61,7 @@ class ExecutionSummary(RunState):
     hardware_profile: Text = ""
     status_details: str | None = None
     local_imports: str | list[str] | None = None
-    billed: Credits | None = None
+    billed: Cost | None = None
     execelet_start: Timestamp | None = None
     start_time: Timestamp | None = None
     end_time: Timestamp | None = None

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from lk_jupyter.api._endpoint import DELETE, GET, POST, V1, Group
 from lk_jupyter.api._events import StreamEvent
-from lk_jupyter.api._models import Credits, Items, Message, Model, RunId, RunStatus, Text, Texts, Timestamp
+from lk_jupyter.api._models import Cost, Items, Message, Model, RunId, RunStatus, Text, Texts, Timestamp
 from lk_jupyter.api.states import FINAL_STATES as FINAL_STATES  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.api.states import SUCCEEDED_STATES as SUCCEEDED_STATES  # noqa: PLC0414
 from lk_jupyter.api.states import UNKNOWN, is_known, judged
@@ -253,7 +253,7 @@ class ProfilingResult(Model):
     profile: str | None = None
     status: str | None = None
     execution_time: float | None = None
-    cost: Credits | None = None
+    cost: Cost | None = None
     runtime_report: RuntimeReport | None = None
 
 
@@ -263,7 +263,7 @@ class SelectionMetrics(Model):
     status: str | None = None
     time: float | None = None
     htime: str | None = None
-    cost: Credits | None = None
+    cost: Cost | None = None
     is_per_epoch: bool | None = None
 
 
@@ -326,7 +326,7 @@ class ExecutionRecord(RunState):
     warnings: Texts | None = None
     system_errors: list[str] | None = Field(None, description="Failures of the platform.")
     errors_docker: str | None = None
-    billed: Credits | None = Field(None, description="Credits charged so far.")
+    billed: Cost | None = Field(None, description="Credits charged so far.")
     python_code: str | None = None
     python_requirements: str | None = None
     python_globals_in: str | None = None

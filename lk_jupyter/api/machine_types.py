@@ -7,7 +7,7 @@ import re
 from pydantic import Field
 
 from lk_jupyter.api._endpoint import GET, Group
-from lk_jupyter.api._models import Credits, Items, Listing, Model
+from lk_jupyter.api._models import Cost, Items, Listing, Model
 
 #: GPU memory in GiB by card, as measured on the cloud's machines; the API does not tell it.
 CARD_MEMORY_GIB = {"t4": 15, "l40s": 45, "a100": 80, "h100": 80, "h200": 140, "b200": 179, "b300": 282}
@@ -20,7 +20,7 @@ class MachineType(Model):
     """One machine that a run can ask for; ``price_per_hour`` in credits, None when not published."""
 
     hardware_profile: str = Field(description="Machine type, such as gpu.a100.")
-    price_per_hour: Credits | None = None
+    price_per_hour: Cost | None = None
 
     @property
     def card(self) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from lk_jupyter.api._endpoint import GET, Group
-from lk_jupyter.api._models import DecimalString, Items, Listing, Model
+from lk_jupyter.api._models import CostString, Items, Listing, Model
 
 _ONE_ON_DEMAND = re.compile(r"on-demand\.(\w+)\.1x")
 
@@ -22,8 +22,8 @@ class PriceEntry(Model):
     group_by: dict[str, Any] | None = None
     applies_to: dict[str, Any] | None = None
     unit: str | None = Field(None, description="What unit_price is for, such as second.")
-    unit_price: DecimalString | None = None
-    unit_price_per_hour: DecimalString | None = None
+    unit_price: CostString | None = None
+    unit_price_per_hour: CostString | None = None
 
     @property
     def selector(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field
 
 from lk_jupyter.api._endpoint import DELETE, GET, PATCH, POST, Group
 from lk_jupyter.api._models import (
-    Credits,
+    Cost,
     GpuCount,
     Items,
     Listing,
@@ -121,8 +121,8 @@ class VM(Model):
     instance_type: str | None = None
     name: str | None = None
     display_name: str | None = None
-    billed: Credits | None = None
-    croesus_billed: Credits | None = Field(None, description="Credits so far; prefer this to ``billed``.")
+    billed: Cost | None = None
+    croesus_billed: Cost | None = Field(None, description="Credits so far; prefer this to ``billed``.")
     status_check_url: str | None = None
     polling_message: str | None = None
     user_id: str | None = None
@@ -154,8 +154,8 @@ class VMStatus(Model):
     created_at: Timestamp | None = None
     ip_address: str | None = None
     uptime_seconds: int | None = None
-    billed: Credits | None = None
-    croesus_billed: Credits | None = None
+    billed: Cost | None = None
+    croesus_billed: Cost | None = None
     hardware_profile: str | None = None
     gpu_count: int | None = None
     instance_type: str | None = None
@@ -174,7 +174,7 @@ class VMHardwareProfile(Model):
 
     hardware_profile: str
     gpu_type: str | None = None
-    price_per_hour: Credits | None = None
+    price_per_hour: Cost | None = None
     allowed_gpus_per_instance: list[int] | None = None
     available_gpus_per_instance: list[int] | None = None
 
@@ -185,7 +185,7 @@ class VMInstanceVariant(Model):
     hardware_profile: str
     gpu_type: str | None = None
     instance_type: str
-    price_per_hour: Credits | None = None
+    price_per_hour: Cost | None = None
     allowed_gpus_per_instance: list[int] | None = None
     available_gpus_per_instance: list[int] | None = None
     block_storage_gpu_counts: list[int] | None = Field(None, description="GPU counts that can take a new volume.")
