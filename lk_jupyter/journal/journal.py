@@ -66,6 +66,8 @@ _COLUMNS = {
 }
 #: Requests that are rewritten in one transaction.
 _SPLIT_AT_ONCE = 100
+#: The rest of a query for the run with an id or token; a cloud may give the id of an earlier run again.
+_NEWEST = "WHERE token = ? OR execution_id = ? ORDER BY rowid DESC LIMIT 1"
 
 _INDEXES = ("execution_id", "created_at", "code_hash")
 
@@ -92,15 +94,15 @@ class Journal:
             self._execute_all([*added, (query, list(row.values()))])
 
     def update(self, name: str, **changes: Any) -> None:
-        """Change fields of the run with this id or token, if it is here: fields that the cloud can report again."""
+        """Change fields of the newest run with this id or token: fields that the cloud can report again."""
         row = stored(changes)
         assigned = ", ".join(f'"{key}" = ?' for key in row)
-        query = f"UPDATE runs SET {assigned} WHERE token = ? OR execution_id = ?"  # noqa: S608
+        query = f"UPDATE runs SET {assigned} WHERE rowid = (SELECT rowid FROM runs {_NEWEST})"  # noqa: S608
         self._execute(query, [*row.values(), name, name])
 
     def get(self, name: str) -> JournalEntry | None:
-        """Return the run with this id or token, or None."""
-        return next(self._select("WHERE token = ? OR execution_id = ?", name, name), None)
+        """Return the newest run with this id or token, or None."""
+        return next(self._select(_NEWEST, name, name), None)
 
     def find(self, prefix: str) -> list[JournalEntry]:
         """Return the runs whose ids begin with this text, newest first."""

@@ -14,10 +14,11 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Timer
+from typing import Any
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._events import Finished, Output, StreamEvent
@@ -27,6 +28,8 @@ from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
 from lk_jupyter.api.logs import by_time
 from lk_jupyter.api.states import is_known, judged
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, ServerError
+from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.runs.ids import own_lines
 from lk_jupyter.runs.log import RunLog
 from lk_jupyter.runs.outcome import UnreadRecord
 from lk_jupyter.runs.repair import line_key
@@ -58,13 +61,16 @@ class Ending:
     that part of the output. ``repaired_lines`` is how many lines came after their place, or were torn.
     """
 
-    def __init__(self, client: Client, execution_id: str) -> None:
+    def __init__(
+        self, client: Client, execution_id: str, sent: Callable[[], Mapping[str, Any] | None] = lambda: None
+    ) -> None:
         self.finished: Finished | None = None
         self.stream_is_over = False
         self.lacks_output = False
         self.repaired_lines = 0
         self._client = client
         self._execution_id = execution_id
+        self._sent = sent  # the metadata with which the run was started from here
         self._puzzled = 0.0
         self._finished_at = 0.0
         self.kept: ExecutionRecord | None = None
@@ -85,7 +91,10 @@ class Ending:
     def record(self) -> ExecutionRecord:
         """Ask for the record, with the platform's reason for a failure where only the stream gave one."""
         try:
-            record = self._with_known_state(self._client.execution.get(self._execution_id))
+            record = self._client.execution.get(self._execution_id)
+            if not _has_token(record, self._sent()):
+                raise InvalidResponse("The record with this id is of another run.")
+            record = self._with_known_state(record)
         except BROKEN as failure:
             if not self._is_finished_for(UNREADABLE):
                 raise
@@ -367,7 +376,13 @@ class Follower:
         return len(text) == self.log.size and all(text.startswith(self.log.read(at, _COMPARED), at) for at in starts)
 
     def _stored(self) -> Stored:
-        """Return the output that the cloud has stored so far; some servers have only the record."""
+        """Return the output that the cloud has stored so far; nothing if it can't be read now."""
+        with suppress(*BROKEN):
+            return self._stored_now()
+        return Stored()
+
+    def _stored_now(self) -> Stored:
+        """Return the stored lines, or the output of the record: some servers have only that."""
         stored = self._lines()
         text, ordered = (None, True) if stored.text else _text_of(self._ending.record())
         first = next(filter(bytes.strip, (text or b"").splitlines(keepends=True)), b"")
@@ -376,13 +391,20 @@ class Follower:
     def _lines(self) -> Stored:
         """Return the stored lines; nothing if they are more than one answer holds."""
         limit = 10_000
-        entries = self.client.logs.execution(self.execution_id, limit=limit)
-        if len(entries) >= limit:
+        stored = self.client.logs.execution(self.execution_id, limit=limit)
+        if len(stored) >= limit:
             return Stored()
-        lines = [(entry.stream, entry.text.encode(errors="replace")) for entry in by_time(entries.items)]
+        entries = by_time(own_lines(self.client, self.execution_id, stored.items))
+        lines = [(entry.stream, entry.text.encode(errors="replace")) for entry in entries]
         counts = Counter(text for _, text in lines)
         firsts = {stream: text for stream, text in reversed(lines) if text.strip()}.values()
         return Stored(b"".join(text for _, text in lines), tuple(text for text in firsts if counts[text] == 1))
+
+
+def _has_token(record: ExecutionRecord, sent: Mapping[str, Any] | None) -> bool:
+    """Return whether a record is of the run that was sent with this metadata, as far as the record shows that."""
+    token, shown = (str((metadata or {}).get(REQUEST_KEY) or "") for metadata in (sent, record.metadata))
+    return token.startswith(shown) or shown.startswith(token)
 
 
 class _Squeeze:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from itertools import chain
 
 from lk_jupyter.api._client import Client
+from lk_jupyter.api.logs import LogEntry
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import UsageError
@@ -16,6 +19,9 @@ _SHORTEST = 4
 
 #: Characters of an id that nobody types by chance.
 _CERTAIN = 8
+
+#: Seconds by which the clock of this machine may differ from the time stamps of stored lines.
+_CLOCKS = 60.0
 
 
 def known_ids(client: Client) -> list[str]:
@@ -35,8 +41,17 @@ def resolve(connection: Connection, prefix: str) -> str:
 
 def _known_here(connection: Connection, prefix: str) -> str | None:
     found = journal().find(prefix) if len(prefix) >= _CERTAIN else []
-    ids = [entry.execution_id for entry in found if connection.speaks_to(entry.base_url)]
-    return ids[0] if len(ids) == 1 else None
+    ids = {entry.execution_id for entry in found if connection.speaks_to(entry.base_url)}
+    return ids.pop() if len(ids) == 1 else None
+
+
+def own_lines(client: Client, execution_id: str, lines: Sequence[LogEntry]) -> list[LogEntry]:
+    """Leave out stored lines of an earlier run from here that had the same id: lines from before the start."""
+    runs = [entry for entry in journal().find(execution_id) if entry.execution_id == execution_id]
+    if len(runs) < 2:
+        return list(lines)
+    since = runs[0].created_at + client.now() - time.time() - _CLOCKS
+    return [line for line in lines if line.timestamp is None or line.timestamp.timestamp() >= since]
 
 
 def full_id(client: Client, prefix: str) -> str:

@@ -59,6 +59,15 @@ def _temporary(chosen: Path) -> Path:
     return Path(folder)
 
 
+def set_log_aside(execution_id: str) -> Path | None:
+    """Rename the log of an earlier run with this id, and return its new path; None if there is no such log."""
+    path = log_path(execution_id)
+    with suppress(OSError):
+        moment = path.stat().st_mtime_ns
+        return path.rename(path.with_name(f"{execution_id}.{moment}.log"))
+    return None
+
+
 def frames_in_log(execution_id: str, nonce: str | None, kind: str, key: bytes | None) -> list[Frame]:
     """Return the frames of one kind so far, as far as the log of the run was read here.
 

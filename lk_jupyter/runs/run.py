@@ -34,7 +34,7 @@ from lk_jupyter.protocol.offloaded import STORED, fetched
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, bill_of, now
 from lk_jupyter.runs.follow import Ending, Follower
-from lk_jupyter.runs.ids import resolve
+from lk_jupyter.runs.ids import own_lines, resolve
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts, waiting_on
 from lk_jupyter.runs.log import RunLog, frames_in_log, frames_on_cloud, log_path
 from lk_jupyter.runs.outcome import (
@@ -121,7 +121,7 @@ class Run:
         self.shows_rich = False
         self.withheld = 0
         self._record: ExecutionRecord | None = None
-        self._ending = Ending(session.client, execution_id)
+        self._ending = Ending(session.client, execution_id, lambda: self.asked)
         self._state = ""
         self._journal = journal()
 
@@ -618,7 +618,9 @@ class Run:
 
         Source: ``GET /logs/execution/{execution_id}``
         """
-        return by_time(self._session.client.logs.execution(self.execution_id, limit=limit, hours=hours).items)
+        client = self._session.client
+        lines = client.logs.execution(self.execution_id, limit=limit, hours=hours).items
+        return by_time(own_lines(client, self.execution_id, lines))
 
     def metrics(self, step: str = "15s") -> ExecutionMetrics:
         """Return the GPU and host series of the run.

@@ -1,12 +1,16 @@
 """Magics against a stand-in of the cloud that gives odd answers while something costs."""
 
+from datetime import datetime, timezone
+
 import pytest
+from api.scripted import RESET
 from magics.people import interrupt_us
 from patience import PATIENCE
 from stand_in import DONE, IDS, KEY, STREAM, StandIn, finished, said
 
 from lk_jupyter.api import _polling
 from lk_jupyter.inference import deploy
+from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics._output.background import BACKGROUND
 from lk_jupyter.runs import follow
 from lk_jupyter.vms import vms
@@ -293,3 +297,61 @@ def test_a_record_that_a_server_fails_to_give_is_reported_with_its_reason(cloud,
     shown = run_cell(RUN)
     assert "Cost unknown: the record can't be read" in shown
     assert f"Complete the receipt: %lk_attach {IDS[0][:8]}" in shown
+
+
+def reuse_the_id(cloud, run_cell):
+    """Let a run end, then give its id to each later run, which prints another line; return the log of the first."""
+    assert "hello" in run_cell(RUN)
+
+    def take(request):
+        cloud.runs[IDS[0]] = request.json
+        return {"execution_id": IDS[0]}
+
+    cloud.on("POST /execution/streaming/start", take)
+    cloud.stream = (STREAM, said("another line\n"), finished(returnCode=0))
+
+
+def test_a_run_that_gets_the_id_of_an_earlier_run_shows_no_line_of_it(cloud, run_cell, home):
+    reuse_the_id(cloud, run_cell)
+    for line in (RUN, f"%lk_attach {IDS[0]}"):
+        shown = run_cell(line)
+        assert (shown.count("another line"), shown.count("hello")) == (1, 0)
+    logs = sorted(path.read_text() for path in home.rglob(f"{IDS[0]}*.log"))
+    assert logs == ["another line\n", "hello\n"]
+    first, second = journal().find(IDS[0])[::-1]
+    assert (home / first.log_path).read_text() == "hello\n"
+    assert (home / second.log_path).read_text() == "another line\n"
+
+
+def test_the_bill_of_a_run_with_a_reused_id_changes_no_earlier_run(cloud, run_cell):
+    cloud.record = {"billed": "0.25"}
+    reuse_the_id(cloud, run_cell)
+    cloud.record = {"billed": "3.5"}
+    assert "3.5" in run_cell(RUN)
+    assert [str(entry.cost) for entry in journal().find(IDS[0])] == ["3.5", "0.25"]
+
+
+def test_the_record_of_an_earlier_run_is_not_used_for_a_run_with_its_id(cloud, run_cell, monkeypatch):
+    monkeypatch.setattr(follow, "UNREADABLE", 0.2)
+    reuse_the_id(cloud, run_cell)
+    earlier = {
+        **cloud._row(IDS[0]),
+        "metadata": {"lk_request": "0123456789abcdef"},
+        "stdout": "hello\n",
+        "billed": 9.99,
+    }
+    cloud.on("GET /execution/{}", earlier)
+    shown = run_cell(RUN)
+    assert (shown.count("another line"), shown.count("hello")) == (1, 0)
+    assert "9.99" not in shown
+    assert "Cost unknown: the record can't be read (The record with this id is of another run" in shown
+
+
+def test_stored_lines_of_an_earlier_run_are_not_shown_for_a_run_with_its_id(cloud, run_cell, monkeypatch):
+    monkeypatch.setattr(follow, "PAUSES", (0.0,))
+    reuse_the_id(cloud, run_cell)
+    rows = [("2026-06-02T09:14:03Z", "hello"), (datetime.now(timezone.utc).isoformat(), "another line")]
+    cloud.on("GET /logs/execution/{}", {"logs": [{"timestamp": at, "message": line} for at, line in rows]})
+    cloud.stream = (STREAM, RESET)
+    shown = run_cell(RUN)
+    assert (shown.count("another line"), shown.count("hello")) == (1, 0)

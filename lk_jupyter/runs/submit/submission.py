@@ -40,7 +40,7 @@ from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.follow import PAUSES
 from lk_jupyter.runs.interrupts import SafeEvent, in_background
-from lk_jupyter.runs.log import log_path
+from lk_jupyter.runs.log import log_path, set_log_aside
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
@@ -257,6 +257,8 @@ class Submission:
             is_over = abort_soon(self._client, run_id).wait()
             state = "The run was aborted." if is_over else "It may still be active. List runs: %lk_runs"
             raise InvalidResponse(f"The server started a run and named it {run_id!r}, which isn't an id. {state}")
+        if (aside := set_log_aside(run_id)) and (earlier := kept.get(run_id)):  # its id was given again
+            kept.update(earlier.token, log_path=str(aside))
         known = {"execution_id": run_id, "state": answer.status.lower(), "log_path": str(log_path(run_id))}
         kept.update(self._entry.token, **known)
         return answer
