@@ -7,6 +7,8 @@ where bytes pass, so that streams are cut while they flow.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import Any, cast
 
 from fastapi import HTTPException, Request
@@ -25,9 +27,10 @@ class Fault(BaseModel):
     """One row: the requests it hits, and what happens to them.
 
     It hits requests whose path contains ``path``, from the ``nth`` on, ``times`` times (None:
-    always). ``status`` with ``detail``, or ``html``, replace the application's answer. ``cut_after`` lets it
-    answer and closes the connection after this number of bytes of the body, ``lose_answer`` before the
-    first byte. ``delay`` seconds pass before any of it.
+    always). ``status`` with ``detail``, ``html`` or ``body`` replace the application's answer; with ``handled``, the
+    application handles the request first. ``cut_after`` lets it answer and closes the connection after this number
+    of bytes of the body, ``lose_answer`` before the first byte. ``reset`` resets the connection. ``delay`` seconds
+    pass before any of it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -40,6 +43,9 @@ class Fault(BaseModel):
     detail: str = "A fault that was asked for"
     headers: dict[str, str] = {}
     html: bool = False
+    body: str | None = None
+    handled: bool = False
+    reset: bool = False
     cut_after: int | None = None
     delay: float = 0
     lose_answer: bool = False
@@ -92,7 +98,15 @@ class Faults:
 
     async def _fail(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(fault.delay)
-        if fault.html:
+        if fault.handled:
+            await self._app(scope, receive, _ignore)
+        if fault.reset:
+            _reset(send)
+            await _until_disconnected(receive)
+        elif fault.body is not None:
+            headers = {"content-type": "application/json", **fault.headers}
+            await Response(fault.body, fault.status or 200, headers)(scope, receive, send)
+        elif fault.html:
             await HTMLResponse(_PROXY_PAGE, fault.status or 502, fault.headers)(scope, receive, send)
         elif fault.status is not None:
             await JSONResponse({"detail": fault.detail}, fault.status, fault.headers)(scope, receive, send)
@@ -101,6 +115,18 @@ class Faults:
             await _until_disconnected(receive)
         else:
             await self._app(scope, receive, send)
+
+
+async def _ignore(_: Message) -> None:
+    """Drop the answer of the application."""
+
+
+def _reset(send: Send) -> None:
+    """Reset the connection: closed with this option, a socket sends RST in place of FIN."""
+    transport = cast("Any", send).__self__.transport
+    linger = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    transport.abort()
 
 
 class _Cut:

@@ -80,3 +80,20 @@ def test_a_row_with_an_unknown_field_is_refused(faulty):
 
 def test_without_the_option_there_are_no_faults(cloud):
     assert httpx.post(f"{cloud.base_url}/_faults", json=[]).status_code == 404
+
+
+def test_any_body_comes_in_place_of_the_answer_and_the_request_took_effect(faulty, order):
+    before = faulty.http.get("/billing/history").json()["total_executions"]
+    order({"path": "/execution/streaming/start", "status": 202, "body": "[null]", "handled": True})
+    answer = faulty.http.post("/execution/streaming/start", json={"code": "1"})
+    assert (answer.status_code, answer.json()) == (202, [None])
+    assert faulty.http.get("/billing/history").json()["total_executions"] == before + 1
+
+
+@pytest.mark.parametrize("is_handled", [False, True])
+def test_a_connection_is_reset_before_or_after_the_request_took_effect(faulty, order, is_handled):
+    before = faulty.http.get("/billing/history").json()["total_executions"]
+    order({"path": "/execution/streaming/start", "reset": True, "handled": is_handled})
+    with pytest.raises(httpx.ReadError):
+        faulty.http.post("/execution/streaming/start", json={"code": "1"})
+    assert faulty.http.get("/billing/history").json()["total_executions"] == before + is_handled
