@@ -23,6 +23,24 @@ if TYPE_CHECKING:
     from lk_jupyter.magics._engine.parser import Magic, Subcommands
 
 
+#: Modules of magics that start or stop runs. An interrupt that a magic hasn't described, such as one during its
+#: import, shows this line.
+_OF_RUNS = {
+    "check",
+    "containers",
+    "history",
+    "kernel",
+    "notebook",
+    "run",
+    "run_notebook",
+    "runs",
+    "select",
+    "sessions",
+    "wait",
+}
+_LIST_RUNS = ": Interrupted. A run may be active. List runs: %lk_runs"
+
+
 class LazyMagic:
     """A magic as IPython sees it."""
 
@@ -35,15 +53,23 @@ class LazyMagic:
         return f"<magic {self.row.name}>"
 
     def __call__(self, line: str, cell: str | None = None) -> Any:  # noqa: D102 (IPython's help would show it)
-        from lk_jupyter.runs.interrupts import true_interrupts  # noqa: PLC0415 (loading the extension is light)
+        from lk_jupyter.runs.interrupts import (  # noqa: PLC0415 (loading the extension is light)
+            ignore_late_interrupts,
+            true_interrupts,
+        )
 
         accept_every_sign()
         try:
             with true_interrupts():
                 return self.magic(self._shell, line, cell)
+        except Exception:
+            ignore_late_interrupts()
+            raise
         except KeyboardInterrupt as interrupt:
+            ignore_late_interrupts()
             if not hasattr(interrupt, "_render_traceback_"):  # one line, as all of ours, wherever it came
-                interrupt._render_traceback_ = lambda: ["KeyboardInterrupt"]  # type: ignore[attr-defined]
+                text = "KeyboardInterrupt" + _LIST_RUNS * (self.row.module in _OF_RUNS)
+                interrupt._render_traceback_ = lambda: [text]  # type: ignore[attr-defined]
             raise
 
     @cached_property

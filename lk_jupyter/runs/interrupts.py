@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -100,6 +101,7 @@ class AtInterrupt:
         self._act = act
         self._again = threading.Event()
         self._begun = False
+        self._interrupts: list[float] = []
         self._before: Callable[[int, FrameType | None], object] | None = None
         self.is_marked = self.is_done = False
 
@@ -121,12 +123,17 @@ class AtInterrupt:
             self.mark()
         if self._before and signal.getsignal(signal.SIGINT) == self._on_signal:
             signal.signal(signal.SIGINT, self._before)
+            if self.is_marked and not isinstance(getattr(self._before, "__self__", None), AtInterrupt):
+                ignore_late_interrupts()
         if is_interrupt(error) and not isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt from None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._before is None:
             return
+        self._interrupts.append(time.monotonic())
+        if len(self._interrupts) > _WAITS_END and self._interrupts[-1] - self._interrupts[1] < _SHOWN_IN:
+            return  # the second one has ended the waiting, and now the error is put together
         try:
             self._before(number, frame)
         except KeyboardInterrupt:
@@ -155,6 +162,48 @@ class AtInterrupt:
         finally:
             self.is_done = True
             _open.discard(self)
+
+
+class LateInterrupts:
+    """A signal handler that ignores interrupts for a moment, while an error is shown that reports an active run.
+
+    IPython shows nothing of an error if an interrupt comes meanwhile. ``cell`` is the cell that failed: a cell that
+    handles errors and keeps running can be interrupted soon.
+    """
+
+    def __init__(self, cell: int, before: Callable[[int, FrameType | None], object]) -> None:
+        self.cell = cell
+        self.before = before
+        self._end = time.monotonic() + _SHOWN_IN
+        self._ignored = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Ignore an interrupt, or handle it as before."""
+        self._ignored += 1
+        if self._ignored > _MOST_IGNORED or time.monotonic() > self._end:
+            self.before(number, frame)
+
+
+#: Interrupts after which nothing is waited for.
+_WAITS_END = 2
+
+#: Seconds in which an error is shown, and interrupts that are ignored meanwhile.
+_SHOWN_IN, _MOST_IGNORED = 1.0, 3
+
+
+def ignore_late_interrupts() -> None:
+    """Let no interrupt of the next moment hide the error of a cell of IPython."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None or threading.current_thread() is not threading.main_thread():
+        return
+    cell: int = shell.execution_count
+    before = signal.getsignal(signal.SIGINT)
+    if isinstance(before, LateInterrupts):
+        if before.cell == cell:
+            return
+        before = before.before
+    if callable(before):
+        signal.signal(signal.SIGINT, LateInterrupts(cell, before))
 
 
 #: What the thread is to do that no interrupt reaches. There is no other way to it that an interrupt in its middle

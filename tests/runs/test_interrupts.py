@@ -115,3 +115,39 @@ def test_the_end_of_python_waits_for_what_an_interrupt_calls_and_a_second_interr
     assert not all_served()
     go_on.set()
     until(all_served)
+
+
+#: Fails in one cell after the other, and interrupts what follows.
+LATE = """
+import os, signal
+from IPython.core.interactiveshell import InteractiveShell
+from lk_jupyter.runs.interrupts import AtInterrupt, ignore_late_interrupts
+
+shell = InteractiveShell.instance(history_manager=None)
+
+def interrupts():
+    counted = 0
+    for _ in range(5):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            counted += 1
+    return counted
+
+ignore_late_interrupts()
+first = interrupts()
+ignore_late_interrupts()
+print(first, interrupts())
+shell.execution_count += 1
+ignore_late_interrupts()
+print(interrupts(), signal.getsignal(signal.SIGINT).before is signal.default_int_handler)
+shell.execution_count += 1
+with AtInterrupt(lambda _: None):
+    print(interrupts())
+print(interrupts())
+"""
+
+
+def test_interrupts_that_follow_an_error_do_not_hide_it_and_a_cell_that_keeps_running_can_be_interrupted():
+    shown = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=True).stdout
+    assert shown == "2 5\n2 True\n2\n2\n"
