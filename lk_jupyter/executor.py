@@ -9,7 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import replace
 from itertools import chain, islice
@@ -27,9 +27,9 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError
 from lk_jupyter.options.runs import NEEDS, RunOptions, check, honored
 from lk_jupyter.protocol.frames import split
-from lk_jupyter.runs.abort import let_go_at
+from lk_jupyter.runs.abort import LET_GO
 from lk_jupyter.runs.functions.call import Arguments, FunctionCall, RemoteTraceback, answer_of
-from lk_jupyter.runs.interrupts import AtInterrupt, is_interrupt
+from lk_jupyter.runs.interrupts import AtInterrupt, is_interrupt, true_interrupts
 from lk_jupyter.runs.outcome import problems_of
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.prepare import prepare
@@ -71,7 +71,7 @@ class RunFuture(Future[T]):
         super().__init__()
         self.run: Run | None = None
         self.sending: Submission | None = None
-        self.is_unwanted = False
+        self.unwanted_at: float | None = None
 
     def result(self, timeout: float | None = None) -> T:
         """Return the result of the call. An interrupt while it waits aborts the run.
@@ -85,18 +85,18 @@ class RunFuture(Future[T]):
         Raises:
             TimeoutError: The call takes longer. The run is still active.
             RunFailed: The run failed before or after the function. An error of the function itself is raised as it is.
-            RunAborted: Somebody aborted the run.
+            RunAborted: The run was aborted.
         """
         ended: SimpleQueue[Future[T]] = SimpleQueue()  # an interrupt of a wait in Future can leave its lock taken
-        with AtInterrupt(lambda _: self.abort_soon()):
+        with _aborted_by_interrupt(lambda: [self]):
             self.add_done_callback(ended.put)
             with suppress(Empty):
                 ended.get(timeout=None if timeout is None else max(timeout, 0))
-            return super().result(0)
+        return super().result(0)
 
     def abort_soon(self) -> None:
         """Abort the run of this call in the background; cancel a call that waits."""
-        self.is_unwanted = True
+        self.unwanted_at = self.unwanted_at or time.monotonic()
         if self.sending:  # the run first: cancel may wait for a lock
             self.sending.abort_soon()
         self.cancel()
@@ -198,7 +198,10 @@ class Executor(concurrent.futures.Executor):
         items: Iterator[Arguments] = ((args, {}) for args in zip(*iterables, strict=False))
         chunks = iter(lambda: list(islice(items, chunksize)), [])
         more = (self._submit(fn, chunk, lambda answers: answers[::-1]) for chunk in chunks)
-        return _results(deque(islice(more, buffersize)), more, end)
+        before, ahead = set(self._futures), deque[RunFuture[list[Any]]]()
+        with _aborted_by_interrupt(lambda: list(self._futures - before)):
+            ahead.extend(islice(more, buffersize))
+        return _results(ahead, more, end)
 
     def abort(self) -> None:
         """Abort active runs and cancel waiting calls. No more calls can be submitted."""
@@ -228,24 +231,15 @@ class Executor(concurrent.futures.Executor):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         try:
-            if is_interrupt(error):
-                self._interrupts.mark()
-                self._leave()
-            return super().__exit__(kind, error, traceback)
+            with true_interrupts():
+                left = _describe_aborts(self._interrupts, list(self._futures)) if is_interrupt(error) else ""
+                if not left:
+                    return super().__exit__(kind, error, traceback)
+        except KeyboardInterrupt:
+            left = _describe_aborts(self._interrupts, list(self._futures))
         finally:
             self._interrupts.__exit__(kind, error, traceback)
-
-    def _leave(self) -> None:
-        """Wait for the ends of the runs that are being aborted, as long as that is short. Raises KeyboardInterrupt.
-
-        It takes no lock: another interrupt would leave it taken, and the call could never end.
-        """
-        end = let_go_at()
-        while self._futures and time.monotonic() < end:
-            time.sleep(_TICK)
-        left = [future.run for future in list(self._futures) if future.run and not future.done()]
-        if ids := [run.execution_id for run in left]:
-            raise KeyboardInterrupt(f"These runs may still be active. Stop them: %lk_abort {', '.join(ids)}")
+        raise KeyboardInterrupt(left) from None
 
     def _submit(
         self, function: Callable[..., Any], calls: list[Arguments], take: Callable[[list[Any]], Any]
@@ -254,12 +248,13 @@ class Executor(concurrent.futures.Executor):
         future: RunFuture[Any] = RunFuture()
         self._futures.add(future)  # before its thread starts: an interrupt aborts the calls that are registered
         future.add_done_callback(self._futures.discard)
-        try:
-            self._threads.submit(copy_context().run, self._go, future, call, take)  # the journal reads the cell from it
-        except BaseException:
-            # The pool can have queued the call before the interrupt came, so cancel it rather than forget it.
-            future.abort_soon()
-            raise
+        with _aborted_by_interrupt(lambda: [future]):
+            try:  # the journal reads the cell from the context
+                self._threads.submit(copy_context().run, self._go, future, call, take)
+            except BaseException:
+                # The pool can have queued the call before the interrupt came, so cancel it rather than forget it.
+                future.abort_soon()
+                raise
         return future
 
     def _go(self, future: RunFuture[Any], call: FunctionCall, take: Callable[[list[Any]], Any]) -> None:
@@ -287,7 +282,7 @@ class Executor(concurrent.futures.Executor):
         if call.is_large:
             call.store(self._session.storage)
         future.sending = Submission(self._session, package, self._group)
-        if self._aborting or future.is_unwanted:  # asked for a moment ago
+        if self._aborting or future.unwanted_at:  # asked for a moment ago
             future.sending.abort_soon()
         future.run = run = Run.sent(self._session, future.sending)
         for _ in run.follow():
@@ -326,6 +321,31 @@ def _abort(futures: list[RunFuture[Any]]) -> None:
         future.abort_soon()
 
 
+@contextmanager
+def _aborted_by_interrupt(futures: Callable[[], list[RunFuture[Any]]]) -> Iterator[None]:
+    """Abort the runs of calls at an interrupt of the block, and show whether they may still be active."""
+    with AtInterrupt(lambda _: _abort(futures())) as interrupts:
+        try:
+            with true_interrupts():
+                yield
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_describe_aborts(interrupts, futures())) from None
+
+
+def _describe_aborts(interrupts: AtInterrupt, futures: list[RunFuture[Any]]) -> str:
+    """Wait for the ends of runs that an interrupt aborts, and describe runs that may be active; empty if none is.
+
+    The wait is short, and another interrupt ends it. It needs no lock: an interrupt would leave a lock taken.
+    """
+    interrupts.mark()
+    sent = [future.sending for future in futures if future.sending]
+    end = LET_GO + min((future.unwanted_at for future in futures if future.unwanted_at), default=time.monotonic())
+    with suppress(KeyboardInterrupt), true_interrupts():
+        while any(sending.remainder and not sending.is_stuck for sending in sent) and time.monotonic() < end:
+            time.sleep(_TICK)
+    return "\n".join(filter(None, (sending.remainder for sending in sent)))
+
+
 def _results(
     ahead: deque[RunFuture[list[Any]]], more: Iterator[RunFuture[list[Any]]], end: float | None
 ) -> Iterator[Any]:
@@ -333,7 +353,7 @@ def _results(
     try:
         while ahead:
             future = ahead[0]
-            with AtInterrupt(lambda _: _abort(list(ahead))):
+            with _aborted_by_interrupt(lambda: list(ahead)):
                 results = future.result(None if end is None else end - time.monotonic())
             ahead.popleft()
             del future  # it holds the results too

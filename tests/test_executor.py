@@ -297,11 +297,74 @@ def test_an_interrupt_while_a_call_gets_its_thread_leaves_no_run(session, monkey
     executor.shutdown()
 
 
+@pytest.fixture
+def unstoppable(make_cloud, home):
+    """A session on a cloud that accepts no abort, and ends all runs with the test."""
+    cloud = make_cloud("--faults")
+    with connect(cloud.base_url, cloud.api_key) as session:
+        fault = {"method": "POST", "path": "abort", "status": 503, "times": None}
+        cloud.http.post(f"{cloud.base_url}/_faults", json=fault).raise_for_status()
+        yield session
+        cloud.http.delete(f"{cloud.base_url}/_faults").raise_for_status()
+        wait_until(lambda: not list(session.client.workloads.list()))
+
+
+def interrupted_when(condition):
+    """Interrupt the main thread as soon as this is true."""
+
+    def interrupt():
+        wait_until(condition)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+
+
+@pytest.mark.parametrize("place", ["result", "map", "block"])
+def test_an_interrupt_names_the_commands_that_stop_runs_that_may_be_active(unstoppable, place):
+    executor = Executor(max_workers=2, session=unstoppable)
+
+    def active():
+        return [entry.execution_id for entry in journal().entries() if entry.execution_id]
+
+    def work():
+        if place == "result":
+            executor.submit(time.sleep, 100).result()
+        elif place == "map":
+            list(executor.map(time.sleep, [100, 100]))
+        else:
+            with executor:
+                executor.submit(time.sleep, 100)
+                executor.submit(time.sleep, 100)
+
+    interrupted_when(lambda: len(active()) == (1 if place == "result" else 2))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        work()
+    assert active()
+    for execution_id in active():
+        assert "The run may still be active: A fault that was asked for (HTTP 503)" in str(caught.value)
+        assert f"Stop it: %lk_abort {execution_id}" in str(caught.value)
+
+
+def test_an_interrupt_while_map_submits_aborts_the_calls_before(session):
+    def items():
+        yield 100
+        wait_until(lambda: any(entry.execution_id for entry in journal().entries()))
+        signal.raise_signal(signal.SIGINT)
+
+    executor = Executor(max_workers=2, session=session)
+    with pytest.raises(KeyboardInterrupt):
+        executor.map(time.sleep, items())
+    (entry,) = journal().entries()
+    wait_until(lambda: session.client.execution.status(entry.execution_id).status == "aborted")
+    executor.shutdown()
+
+
 TWICE = '''
 import os, signal, sys, threading, time
 from lk_jupyter import executor
 
 class Sending:
+    remainder, is_stuck = "", False
     def __init__(self): self.unwanted = threading.Event()
     def abort_soon(self): self.unwanted.set()
 

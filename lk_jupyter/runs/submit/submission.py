@@ -39,7 +39,7 @@ from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
 from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_at
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.follow import PAUSES
-from lk_jupyter.runs.interrupts import SafeEvent, in_background
+from lk_jupyter.runs.interrupts import SafeEvent, in_background, true_interrupts
 from lk_jupyter.runs.log import log_path, set_log_aside
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
@@ -127,6 +127,7 @@ class Submission:
         self._client = session.client
         self._entry = entry_of(session, package, group)
         self._answer: StreamingStartResponse | None = None
+        self._aborting: Abort | None = None
         self._error: BaseException | None = None
         self._doing = ""
         self._unwanted = SafeEvent()
@@ -164,7 +165,7 @@ class Submission:
         self._unwanted.set()
         keep_until_arrived(self)
         if self._answer:
-            abort_soon(self._client, self._answer.execution_id)
+            self._abort_started(self._answer)
 
     def aborted(self, seconds: float | None = None) -> Abort | None:
         """Wait for the answer to the start, at most this number of seconds, and return the abort of the run.
@@ -179,20 +180,42 @@ class Submission:
             if time.monotonic() > end:
                 raise OutcomeUnknown("The server has not answered the start yet.")
         if self._answer:
-            return abort_soon(self._client, self._answer.execution_id)
+            return self._abort_started(self._answer)
         if isinstance(self._error, _NEVER_STARTED):
             return None
         raise self._error or OutcomeUnknown("The answer to the start was lost.")
 
     def outcome(self) -> str:
-        """Wait for the end of a run that is being aborted, and say what is known of it."""
+        """Abort the run, wait for its end, and describe the state of both. An interrupt ends the waiting only."""
         try:
-            abort = self.aborted()
+            with true_interrupts():
+                abort = self.aborted()
+                if abort is None:
+                    return "Nothing was started."
+                return f"Aborted run {abort.execution_id}." if abort.wait() else abort.words
         except LkError as error:
             return f"{error} If the run was started, it is aborted. Check: %lk_runs"
-        if abort is None:
-            return "Nothing was started."
-        return f"Aborted run {abort.execution_id}." if abort.wait() else abort.words
+        except KeyboardInterrupt:
+            return f"Stopped waiting. {self.remainder}"
+
+    @property
+    def remainder(self) -> str:
+        """Describe what may be active of a run that is being aborted, without waiting; empty if nothing is."""
+        if self._aborting:
+            return "" if self._aborting.ended.is_set() else self._aborting.words
+        if not self._begun.locked() or isinstance(self._error, _NEVER_STARTED):
+            return ""
+        return "A run may have started. It is aborted as soon as its id is known. Check: %lk_runs"
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether waiting for the end of a run that is being aborted may take long."""
+        return self._aborting.is_stuck if self._aborting else self._answer is None and self._done.is_set()
+
+    def _abort_started(self, answer: StreamingStartResponse) -> Abort:
+        """Abort a run that was started; return the abort, the same each time."""
+        self._aborting = self._aborting or abort_soon(self._client, answer.execution_id)
+        return self._aborting
 
     def _work(self) -> None:
         if not self._begun.acquire(blocking=False):  # an interrupt between two steps has begun it twice
@@ -214,7 +237,7 @@ class Submission:
     def _abort(self) -> None:
         """Abort what was started; look for it, where the answer to its start was lost."""
         if self._answer:
-            abort_soon(self._client, self._answer.execution_id)
+            self._abort_started(self._answer)
             return
         end = time.monotonic() + _SEARCH
         for pause in chain(PAUSES, repeat(PAUSES[-1])):
@@ -225,7 +248,7 @@ class Submission:
                 runs = find_marked(self._client, self.package.token, self.package.request.model_dump(include=REPEATED))
                 ids = [runs.own.execution_id] if runs.own else runs.unclear
                 for execution_id in ids:  # nothing but this start and its copies has the mark
-                    abort_soon(self._client, execution_id)
+                    self._aborting = abort_soon(self._client, execution_id)
                 if ids:
                     return
 
