@@ -39,7 +39,7 @@ help:
 	@echo "make contract  made-up requests by the thousand, every answer held against the API description"
 	@echo "make suites  tests of others: universal_pathlib's, ceph's of S3, CPython's of executors; litellm, langchain-openai"
 	@echo "make fuzz    damaged bytes for every parser of foreign bytes; for an hour: make fuzz SECONDS=3600"
-	@echo "make interrupts  more than 200 runs, each interrupted twice: none keeps running or is billed beyond the stop"
+	@echo "make interrupts  more than 200 runs, each interrupted twice, and 1,000 cells with faults (COUNT=N): no run stays active unreported"
 	@echo "make matrix  the oldest and newest dependencies on Python 3.10, 3.12 and 3.14; one cell: make matrix CELLS=3.10-oldest"
 	@echo "make mutate  change 200 random lines, one at a time, and count the changes that the tests catch"
 	@echo "make check   format, lint, types, import rules, generated docs, wording, names, known vulnerabilities"
@@ -93,8 +93,10 @@ SECONDS ?= 300
 fuzz: $(VENV)/dev.stamp
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS)
 
+COUNT ?= 1000
 interrupts: $(VENV)/dev.stamp
 	$(BIN)/python tests/interrupted.py
+	$(BIN)/python tests/interrupted.py --count $(COUNT)
 
 suites: $(VENV)/dev.stamp
 	$(BIN)/python tests/suites .out/suites

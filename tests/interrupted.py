@@ -1,11 +1,13 @@
 """Interrupted runs: in every phase of a run, in every place that waits for one, with two interrupts close together.
 
 ``python tests/interrupted.py`` interrupts more than 200 runs on a local cloud, each twice, and counts the runs that
-keep running afterwards and those that are billed beyond the stop. Tests do it with a sample.
+keep running afterwards and those that are billed beyond the stop. ``--count 1000`` interrupts that number of cells at
+random, with faults, see ``interrupted_cells``. Tests do both with a sample.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -20,6 +22,7 @@ from itertools import product
 from pathlib import Path
 from queue import Empty
 
+import interrupted_cells
 import pexpect
 from cloud_process import forked_kernels
 from jupyter_client.manager import start_new_kernel
@@ -281,11 +284,22 @@ def _wait_for(condition, seconds: float = PATIENCE) -> None:
 
 
 def main() -> None:
-    """Interrupt them all, or those whose names hold the words of the command line, and print the table."""
+    """Interrupt them all, or those whose names contain the words of the command line, and print the table.
+
+    With ``--count``, the words are the seeds to try again.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*", help="parts of names; with --count, seeds")
+    parser.add_argument("--count", type=int, help="cells to interrupt at random, with faults")
+    parser.add_argument("--seed", default="0", help="decides what is drawn with --count (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=6, help="kernels at the same time (default: %(default)s)")
+    options = parser.parse_args()
+    if options.count:
+        seeds = options.words or [f"{options.seed}/{number}" for number in range(1, options.count + 1)]
+        sys.exit(not interrupted_cells.try_all(seeds, options.workers))
     from conftest import RunningCloud  # noqa: PLC0415 (it needs what only tests have)
 
-    words = sys.argv[1:]
-    chosen = [case for case in cases() if all(word in str(case) for word in words)]
+    chosen = [case for case in cases() if all(word in str(case) for word in options.words)]
     tried, wrong = Counter(), {}
     with tempfile.TemporaryDirectory() as folder:
         cloud = RunningCloud(Path(folder) / "cloud", "--faults")

@@ -75,7 +75,7 @@ def _stop(fan: FanOut, view: LanesView, stop: Stop) -> str:
         with true_interrupts():
             view.show(STOPPING)
             stop.wait()
-            if not stop.kernel_ends and fan.wait_for_abort():
+            if not stop.kernel_ends and fan.wait_for_abort() and not fan.left:
                 view.end()
                 return f"the runs were aborted: {total(fan)}"
     except KeyboardInterrupt:

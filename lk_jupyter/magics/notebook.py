@@ -20,7 +20,7 @@ from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.config.files import platform_path
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.magics._output.interrupt import interrupt, left_by_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics._output.run import priced, receipt
 from lk_jupyter.options.notebook_servers import OpenServerOptions, StartServerOptions, StopServerOptions
@@ -120,10 +120,12 @@ def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_notebook stop 3f0c``
     """
-    run = Run.attach(current(), options.run)
-    command_of(run)
-    stop_server(run)
-    display(receipt(run.wait_aside(), run.machine))
+    again = f"%lk_notebook stop {options.run}"
+    with left_by_interrupt(f"Stopped waiting. The server may still be active and billed. Stop it: {again}"):
+        run = Run.attach(current(), options.run)
+        command_of(run)
+        stop_server(run)
+        display(receipt(run.wait_aside(), run.machine))
 
 
 def _started(session: Session, package: Bundle, status: LiveOutput) -> Run:

@@ -12,12 +12,13 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.api._polling import advised
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.code.ipython import as_python
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import working_folder
-from lk_jupyter.errors import ApiError, RunError, UsageError
+from lk_jupyter.errors import ApiError, LkError, RunError, UsageError
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._fan_out import fan_out
@@ -118,9 +119,12 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
     with left_by_interrupt(f"Stopped before the log was read. If the run is active, it keeps running. {stop}"):
         session = current()
         run = Run.attach(session, options.run or _only_active(session))
-        run.shows_rich = options.rich
-        company = default_observers(session, options, attached=run, namespace=shell.user_ns)
-        view = RunDisplay(shell, run.machine, quiet=options.quiet, company=company)
+        try:
+            run.shows_rich = options.rich
+            company = default_observers(session, options, attached=run, namespace=shell.user_ns)
+            view = RunDisplay(shell, run.machine, quiet=options.quiet, company=company)
+        except LkError as error:
+            raise advised(error, f"The run may be active. Stop it: %lk_abort {run.execution_id}") from None
         show(run, view, shell, options)
 
 

@@ -23,12 +23,14 @@ from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._output.interrupt import interrupt, left_by_interrupt
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run import receipt
 from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
 from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, text_of
 from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.clock import Bill, bill_of
+from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID, failure_of
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import Session, current
@@ -240,8 +242,14 @@ def lk_abort(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: A
 
     Example: ``%lk_abort 3f0c``
     """
-    run = Run.attach(current(), options.run)
+    with left_by_interrupt(f"Stopped before the abort was sent. The run may be active: %lk_abort {options.run}"):
+        run = Run.attach(current(), options.run)
     abort = run.abort_soon()
-    if not abort.wait():
-        raise OutcomeUnknown(abort.words)
-    display(receipt(run.record, run.machine))
+    try:
+        with true_interrupts():
+            if not abort.wait():
+                raise OutcomeUnknown(abort.words)
+            display(receipt(run.record, run.machine))
+    except KeyboardInterrupt:
+        ended = f"Run {run.short_id} has ended."
+        raise interrupt(ended if abort.ended.is_set() else f"Stopped waiting. {abort.words}") from None

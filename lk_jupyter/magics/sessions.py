@@ -17,7 +17,7 @@ from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.interrupt import Stop, interrupt
+from lk_jupyter.magics._output.interrupt import Stop, interrupt, left_by_interrupt
 from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, StatusLine, after_cell
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
@@ -28,7 +28,7 @@ from lk_jupyter.options.sessions import StopSessionOptions
 from lk_jupyter.protocol.frames import STDERR, Frame
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
-from lk_jupyter.runs.notebooks.servers import stop_server
+from lk_jupyter.runs.notebooks.servers import ended_on_failure, stop_server
 from lk_jupyter.runs.notebooks.warm_python import (
     WarmPython,
     find_session,
@@ -84,8 +84,10 @@ def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_sessions stop train``
     """
-    run = stop_session(current(), options.name, stop_server)
-    display(receipt(run.wait_aside(), run.machine))
+    again = f"%lk_sessions stop {options.name}"
+    with left_by_interrupt(f"Stopped waiting. Session {options.name} may still be active and billed. Stop it: {again}"):
+        run = stop_session(current(), options.name, stop_server)
+        display(receipt(run.wait_aside(), run.machine))
 
 
 def run_cell(
@@ -99,16 +101,18 @@ def run_cell(
     if options.dry_run:
         display(plan_view(prepare_session(session, options), budget_usage(session)))
         return
-    warm = find_session(session, name)
-    package = prepare({} if warm is None else warm.kept)
-    (package,) = require_consent([package], ask)
-    status, begun = LiveOutput(shell), time.monotonic()
-    if warm is None:
-        warm = _started(session, prepare_session(session, options), name, idle_of(options), status)
-    else:
-        _check_machine(warm, options, package)
-    view = CellView(shell, warm, status, quiet=options.quiet)
-    _follow(warm, view, package, begun)
+    billed = f"If session {name} is active, it is billed until you stop it: %lk_sessions stop {name}"
+    with left_by_interrupt(f"Stopped before the cell was sent. {billed}"):
+        warm = find_session(session, name)
+        package = prepare({} if warm is None else warm.kept)
+        (package,) = require_consent([package], ask)
+        status, begun = LiveOutput(shell), time.monotonic()
+        if warm is None:
+            warm = _started(session, prepare_session(session, options), name, idle_of(options), status)
+        else:
+            _check_machine(warm, options, package)
+        view = CellView(shell, warm, status, quiet=options.quiet)
+        _follow(warm, view, package, begun)
 
 
 def _check_machine(warm: WarmPython, options: RunOptions, package: Bundle) -> None:
@@ -126,11 +130,11 @@ def _started(session: Session, machine: Bundle, name: str, idle: float, status: 
     remark = f"Billed until you stop it (%lk_sessions stop {name}), or after {idle:g} minutes without work."
     run, server, facts = started_server(session, machine, status, "this session", remark)
     try:
-        warm = start_session(name, run, server, idle)
-        restored = warm.restore()
-    except BaseException as error:
-        stop_server(run, error)
-        raise
+        with ended_on_failure(run):
+            warm = start_session(name, run, server, idle)
+            restored = warm.restore()
+    except KeyboardInterrupt as error:
+        raise interrupt(str(error)) from None
     status.settle(StatusLine("listening", [f"session {name}", *facts], "\n".join(filter(None, [run.note, remark]))))
     if restored:
         display(Note(restored))
@@ -180,7 +184,7 @@ def _interrupted(warm: WarmPython, view: CellView, asked: Asked | None, stop: St
         asked.forget()
         return f"Stopped waiting. The cell may still run in session {warm.name}. {billed}"
     except LkError as error:
-        return f"Stopped waiting: {error}"
+        return f"Stopped waiting: {error} Session {warm.name} may still be active. {billed}"
 
 
 class CellView:

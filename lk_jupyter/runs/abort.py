@@ -116,7 +116,7 @@ class Abort:
             why = _first_line(self.error)
             return f"The run may still be active: {why} The abort is repeated in the background. {fix}"
         if self.accepted:
-            check = f"Check: %lk_status {self.execution_id}"
+            check = f"Check: %lk_status {self.execution_id} Abort it again: %lk_abort {self.execution_id}"
             if self._is_unknown:
                 return f"The server accepted the abort, but no longer knows the run. It may be billed. {check}"
             return f"The server accepted the abort, but the run is still {self.state or 'active'}. {check}"

@@ -428,7 +428,7 @@ class Run:
                 with true_interrupts():
                     return self.wait_aside(timeout)
             except KeyboardInterrupt:
-                raise KeyboardInterrupt(self._interrupted()) from None
+                raise KeyboardInterrupt(self.describe_abort()) from None
 
     def wait_aside(self, timeout: float | None = None) -> ExecutionRecord:
         """Wait as ``wait`` does; an interrupt ends the waiting only, and the run keeps running."""
@@ -441,12 +441,16 @@ class Run:
         chosen = getattr(self.bundle.options, "on_interrupt", None) if self.bundle else None
         return bool((chosen or setting("on_interrupt")) == "detach")
 
-    def _interrupted(self) -> str:
-        """Wait for the end of the run, which is being aborted, and say what is known of it."""
+    def describe_abort(self) -> str:
+        """Abort the run, wait for its end, and describe the state of both. An interrupt ends the waiting only."""
         if self.is_finished:
             return f"Run {self.short_id} had already finished."
         abort = self.abort_soon()
-        return f"Aborted run {self.execution_id}." if abort.wait() else abort.words
+        try:
+            with true_interrupts():
+                return f"Aborted run {self.execution_id}." if abort.wait() else abort.words
+        except KeyboardInterrupt:
+            return f"Stopped waiting. {abort.words}"
 
     def _wait(self, timeout: float | None, left: threading.Event) -> ExecutionRecord:
         end = None if timeout is None else time.monotonic() + timeout
@@ -568,7 +572,11 @@ class Run:
         Source: ``POST /workloads/abort/{execution_id}``
         """
         abort = self.abort_soon()
-        abort.wait_for_answer()
+        try:
+            with true_interrupts():
+                abort.wait_for_answer()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"Stopped waiting. {abort.words}") from None
         if not abort.has_arrived or abort.is_stuck:
             raise OutcomeUnknown(abort.words)
 
@@ -602,9 +610,11 @@ class Run:
         try:
             self._session.client.workloads.stop(self.execution_id)
         except NotFound:  # it has ended, or the server can only abort
+            is_over = False  # a server can answer 404 for an active run
             with suppress(NotFound):
-                if not is_final(self.status):
-                    self.abort_soon()
+                is_over = is_final(self.status)
+            if not is_over:
+                self.abort_soon()
 
     def logs(self, limit: int = 1000, hours: int = 24) -> list[LogEntry]:
         """Return the stored lines in order of time.

@@ -149,7 +149,7 @@ def test_a_second_interrupt_leaves_at_once_with_a_line_for_each_lane(kernel, fau
     cell = kernel.run(f"%%lk_run --gpu A100,L40S\n{HANGS}", on=interrupt_twice)
     assert cell.error["ename"] == "KeyboardInterrupt"
     for run in faulty.client.workloads.list():
-        assert f"%lk_attach {run.execution_id}   (run " in cell.error["evalue"]
+        assert f"%lk_abort {run.execution_id}   (run " in cell.error["evalue"]
     assert len(list(faulty.client.workloads.list())) == 2
     faulty.http.delete(f"{faulty.base_url}/_faults")
     for run in faulty.client.workloads.list():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import interrupted
+import interrupted_cells
 import pytest
 from conftest import RunningCloud
 from interrupted import Case, Places
+from interrupted_cells import DEFECTS, KINDS, Worker
 
 pytestmark = pytest.mark.xdist_group("interrupts")
 
@@ -45,3 +49,28 @@ def test_no_run_outlives_two_interrupts_and_none_is_billed_beyond_the_stop(place
 def test_the_sample_has_every_place_and_every_phase():
     assert {case.place for case in SAMPLE} == {case.place for case in interrupted.cases()}
     assert {case.phase for case in SAMPLE} == set(interrupted.PHASES)
+
+
+#: Runs that no interrupt could end, and that nothing reported.
+REPORTED = [
+    interrupted_cells.Case("cell", "abort and state", "404", None, (1.5, 0.1)),
+    interrupted_cells.Case("server", "abort", "202 without effect", None, (1.5, 0.1, 0.1)),
+]
+NIGHTLY = [interrupted_cells.Case(kind, "abort and state", "5xx", None, (1.5, 0.1)) for kind in KINDS]
+NIGHTLY += [interrupted_cells.Case("session", "state", "404", 3, (1.5,), seed) for seed in ("1", "2", "3")]
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
+    with ExitStack() as stack:
+        running = RunningCloud(tmp_path_factory.mktemp("cloud"), "--faults", has_lab=False)
+        stack.callback(running.stop)
+        yield Worker(stack, running, tmp_path_factory.mktemp("cells") / "home")
+
+
+@pytest.mark.parametrize(
+    "case", [*REPORTED, *(pytest.param(case, marks=pytest.mark.nightly) for case in NIGHTLY)], ids=str
+)
+def test_each_run_of_an_interrupted_cell_ends_or_is_reported_with_the_command_that_stops_it(worker, case):
+    result = worker.try_case(case)
+    assert result.outcome not in DEFECTS, result.text

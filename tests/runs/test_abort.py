@@ -223,6 +223,37 @@ def test_a_client_is_closed_once_its_aborts_have_come_to_their_ends(client, serv
 
 
 @pytest.mark.usefixtures("home")
+def test_a_stop_that_gets_404_aborts_the_run_unless_its_end_is_known(client, server, monkeypatch):
+    monkeypatch.setattr(abort, "PAUSES", (0.0,))
+    cloud = EventualCloud(3)
+
+    def without_stop(request):
+        return not_found("Execution not found") if "/stop/" in request.path else cloud(request)
+
+    server.handler = without_stop
+    Run(SimpleNamespace(client=client), RUN).stop()
+    until(lambda: not cloud.is_active)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_second_interrupt_of_whoever_waits_for_an_aborted_run_names_the_command_that_stops_it(
+    client, server, monkeypatch
+):
+    server.handler = cloud = Cloud(ODD["a message"])
+    run = Run(SimpleNamespace(client=client), RUN)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(abort.Abort, "wait", interrupted)
+    assert f"Stop it: %lk_abort {RUN}" in run.describe_abort()
+    monkeypatch.setattr(abort.Abort, "wait_for_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=f"%lk_abort {RUN}"):
+        run.abort()
+    until(lambda: cloud.aborts and (client, RUN) not in abort._aborts)
+
+
+@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(("chosen", "again"), [("abort", False), (None, True), ("detach", False)])
 def test_an_interrupt_of_whoever_waits_for_a_run_aborts_it_unless_that_is_not_wanted(
     client, server, monkeypatch, chosen, again
@@ -236,7 +267,7 @@ def test_an_interrupt_of_whoever_waits_for_a_run_aborts_it_unless_that_is_not_wa
 
     monkeypatch.setattr(run, "wait_aside", interrupted)
     if again:
-        monkeypatch.setattr(run, "_interrupted", interrupted)
+        monkeypatch.setattr(run, "describe_abort", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.wait()
     until(all_served)

@@ -147,8 +147,8 @@ def while_sending(session: Session, sending: Submission, view: RunDisplay, stop:
                 else _stop_sending(session, sending, view, stop)
             )
     except KeyboardInterrupt:
-        what = "The run stays active" if detach else "The run is aborted as soon as the server answers"
-        line = f"Stopped waiting for the start of the run. {what}. Check: %lk_runs"
+        state = "The run stays active. Check: %lk_runs" if detach else sending.remainder or "No run is active."
+        line = f"Stopped waiting for the start of the run. {state}"
     except LkError as error:
         line = f"Whether the run was started is not known: {error} If it was, it is aborted. Check: %lk_runs"
     raise interrupt(line) from None
@@ -171,6 +171,7 @@ def _stop_sending(session: Session, sending: Submission, view: RunDisplay, stop:
         return _NOTHING
     run = Run(session, abort.execution_id, bundle=sending.package)
     if not abort.wait():
+        view.aborting = abort
         follow_detached(run, view)
         return abort.words
     _ = run.record
@@ -210,6 +211,7 @@ def _stop(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> str:
             while not pump.finished and not abort.wait(_TICK) and not abort.is_stuck and time.monotonic() < end:
                 pass
             if not pump.finished and not abort.ended.is_set():
+                view.aborting = abort
                 follow_detached(run, view, pump)
                 return abort.words
             run.wait_aside(_LAST_WORDS)
@@ -217,12 +219,15 @@ def _stop(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> str:
             view.catch_up(pump)
             return _ended(run, view)
     except KeyboardInterrupt:
-        line = f"Stopped waiting. The run is being aborted. Check: %lk_attach {run.execution_id}"
+        abort = abort or run.abort_soon()
+        line = f"Stopped waiting. {abort.words}"
     except (LkError, TimeoutError) as error:
         if abort and abort.ended.is_set():
             line = f"The run has ended, but its record can't be read: {error} Check: %lk_status {run.execution_id}"
         else:
-            line = (abort or run.abort_soon()).words
+            abort = abort or run.abort_soon()
+            line = abort.words
+    view.aborting = abort
     with suppress(KeyboardInterrupt):
         follow_detached(run, view, pump)
     return line

@@ -32,6 +32,7 @@ from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import Bars, RichOutput
 from lk_jupyter.protocol.frames import BAR, ERROR, SHOWN, STDERR, Frame, survived, text_of, words_of
 from lk_jupyter.protocol.notice import HINT, Notice
+from lk_jupyter.runs.abort import Abort
 from lk_jupyter.runs.clock import Bill, bill_of, duration_of, next_second
 from lk_jupyter.runs.interrupts import waiting_on
 from lk_jupyter.runs.monitor import RunMonitor
@@ -96,6 +97,7 @@ class RunDisplay:
         self._has_failed = False
         self._last: list[Frame] = []  # figures that were open when the code failed
         self.is_stopping = False
+        self.aborting: Abort | None = None  # of a run that no cell waits for any more
 
     def submitting(self, package: Bundle) -> None:
         """Say that the run is being sent, and the most that it may cost."""
@@ -226,7 +228,8 @@ class RunDisplay:
         """Return the line of an active run: its state in words, and its time and cost so far."""
         run, package = self._run, self._run.bundle if self._run else self._package
         facts = [self._priced, *figures, *told, *([f"run {run.short_id}"] if run else [])]
-        remarks = [*self._warnings, *self._note_of_run, *map(str, self._company.notices)]
+        unconfirmed = [self.aborting.words] if self.aborting and not self.aborting.ended.is_set() else []
+        remarks = [*self._warnings, *self._note_of_run, *map(str, self._company.notices), *unconfirmed]
         line = StatusLine(state, facts, "\n".join(remarks))
         line.run = {
             **({"execution_id": run.execution_id} if run else {}),

@@ -26,7 +26,7 @@ from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.abort import let_go_at
 from lk_jupyter.runs.clock import Bill, next_second
 from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
-from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, WAITING, FanOutMember
+from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, FanOutMember
 from lk_jupyter.runs.fanout.plan import MOST_LANES, RunPlan, prepare_lanes
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, true_interrupts
@@ -158,7 +158,8 @@ class FanOut:
                 with true_interrupts():
                     return self.done.wait(timeout)
             except KeyboardInterrupt:
-                self.wait_for_abort()
+                with suppress(KeyboardInterrupt), true_interrupts():
+                    self.wait_for_abort()
                 raise KeyboardInterrupt(self.left or f"Aborted {len(self.lanes)} runs.") from None
 
     def wait_for_abort(self, seconds: float | None = None) -> bool:
@@ -175,13 +176,13 @@ class FanOut:
 
     @property
     def left(self) -> str:
-        """The lines that attach to runs that may still be active; empty if all runs have ended."""
-        active = [lane for lane in self.lanes if not lane.ended and lane.state != WAITING]
-        known = [f"  %lk_attach {lane.run.execution_id}   (run {lane.lane.number})" for lane in active if lane.run]
+        """The lines that stop runs that may still be active; empty if all runs have ended."""
+        active = [lane for lane in self.lanes if lane.may_be_active]
+        known = [f"  %lk_abort {lane.run.execution_id}   (run {lane.lane.number})" for lane in active if lane.run]
         starting = len(active) - len(known)
         more = [f"  and {starting} starting. Check: %lk_runs"] if starting else []
         why = next((lane.aborting.words for lane in active if lane.aborting and lane.aborting.error), "")
-        head = ["Stopped waiting. These runs may still be active:"] if active else []
+        head = ["Stopped waiting. These runs may still be active. Stop them:"] if active else []
         return "\n".join([*head, *known, *more, *filter(None, [why])])
 
     def table(self) -> Any:

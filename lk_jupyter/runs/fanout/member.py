@@ -11,7 +11,7 @@ from typing import Any
 from lk_jupyter.api._events import Output
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.connection.connection import Connection
-from lk_jupyter.errors import RunError
+from lk_jupyter.errors import OutcomeUnknown, RunError
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.frames import BAR, NO_NONCE, Frame, Splitter, words_of
 from lk_jupyter.protocol.offloaded import STORED
@@ -72,6 +72,15 @@ class FanOutMember:
     def ended(self) -> bool:
         """Whether nothing more happens to it."""
         return self.outcome is not None
+
+    @property
+    def may_be_active(self) -> bool:
+        """Whether a run of it may be active: its end isn't known, also if nothing more happens to this member."""
+        if self.record or (self.aborting and self.aborting.ended.is_set()):
+            return False
+        if self.run or not self.ended:
+            return self.state != WAITING
+        return isinstance(self.error, OutcomeUnknown)
 
     @property
     def bill(self) -> Bill:

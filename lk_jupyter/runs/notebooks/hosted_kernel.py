@@ -9,7 +9,7 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.options.runs import ServerOptions
-from lk_jupyter.runs.notebooks.servers import server_of, start_server, stop_server, wait_for_server
+from lk_jupyter.runs.notebooks.servers import ended_on_failure, server_of, start_server, stop_server, wait_for_server
 from lk_jupyter.runs.run import Run
 
 if TYPE_CHECKING:
@@ -36,13 +36,10 @@ class HostedKernel:
             if unwanted.is_set():
                 raise UsageError("The kernel is no longer waited for.")
 
-        try:
+        with ended_on_failure(run):
             server = wait_for_server(run, look)
             kernel = cls(run, server, server.start_kernel())
             look("")
-        except BaseException as error:
-            stop_server(run, error)
-            raise
         return kernel
 
     @classmethod

@@ -12,8 +12,8 @@ import secrets
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lk_jupyter.api._polling import BROKEN, advised, check_patience
@@ -27,6 +27,7 @@ from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
 from lk_jupyter.runs.containers.containers import IMAGE, machine_of, package
+from lk_jupyter.runs.interrupts import AtInterrupt, is_interrupt, true_interrupts
 from lk_jupyter.runs.outcome import failure_of
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.ports import address
@@ -197,6 +198,25 @@ def stop_server(run: Run, because: BaseException | None = None) -> None:
             advised(because, abort.words)
     with suppress(LkError):
         _ = run.record  # so that the journal knows, if it has ended already
+
+
+@contextmanager
+def ended_on_failure(run: Run) -> Iterator[None]:
+    """End a hosted Jupyter server and its bill if the block fails.
+
+    An interrupt aborts it in the background, and shows whether it may still be active.
+    """
+    with AtInterrupt(lambda _: run.abort_soon()):
+        try:
+            with true_interrupts():
+                try:
+                    yield
+                except BaseException as error:
+                    if not is_interrupt(error):
+                        stop_server(run, error)
+                    raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(run.describe_abort()) from None
 
 
 def _stopped(run: Run) -> bool:

@@ -47,7 +47,14 @@ from lk_jupyter.remote._lk_sign import is_signed, sign_message
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
-from lk_jupyter.runs.notebooks.servers import prepare_server, server_of, stop_server, token_of, wait_for_server
+from lk_jupyter.runs.notebooks.servers import (
+    ended_on_failure,
+    prepare_server,
+    server_of,
+    stop_server,
+    token_of,
+    wait_for_server,
+)
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
@@ -495,9 +502,20 @@ def runs_of(session: Connection, name: str | None = None) -> Iterator[tuple[str,
         found = entry.metadata.get(SESSION_KEY)
         if found and name in {None, found} and entry.execution_id and session.speaks_to(entry.base_url):
             run = Run(session, entry.execution_id)
-            with suppress(NotFound):  # it was deleted, or is another local cloud's
-                if not is_final(run.status):
-                    yield found, run
+            if _is_active(session, run):
+                yield found, run
+
+
+def _is_active(session: Connection, run: Run) -> bool:
+    """Return whether the machine of a session is active.
+
+    A 404 means that its record was deleted, or belongs to another local cloud, or that the cloud doesn't know it for a
+    while. A second machine would be billed next to an active one, so the list of active runs decides.
+    """
+    try:
+        return not is_final(run.status)
+    except NotFound:
+        return any(listed.execution_id == run.execution_id for listed in session.client.workloads.list())
 
 
 def find_session(session: Connection, name: str) -> WarmPython | None:
@@ -535,12 +553,9 @@ def open_session(session: Connection, name: str, options: dict[str, Any]) -> War
     if found:
         return found
     run = Run.submit(session, bundle)
-    try:
+    with ended_on_failure(run):
         warm = start_session(name, run, wait_for_server(run), idle_of(chosen))
         warm.restore()
-    except BaseException as error:
-        stop_server(run, error)
-        raise
     return warm
 
 

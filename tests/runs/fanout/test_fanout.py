@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from patience import PATIENCE
 
+from lk_jupyter.api import _polling
 from lk_jupyter.config import settings
 from lk_jupyter.errors import PaymentRequired, RunFailed, UsageError
 from lk_jupyter.journal.journal import journal
@@ -165,6 +166,25 @@ def test_a_start_whose_answer_is_lost_is_one_run(faulty):
     fan = started(faulty, "print(x)", sweep=["x=1,2"])
     assert [outcome.state for outcome in ended(fan)] == ["completed", "completed"]
     assert len(faulty.client.billing.history()) == 2
+
+
+def test_runs_that_may_be_active_are_listed_with_the_commands_that_stop_them(faulty, monkeypatch):
+    monkeypatch.setattr(_polling, "PATIENCE_UNKNOWN", 0.2)
+    fan = started(faulty, HANGS, sweep=["x=1,2"])
+    when(fan, lambda fan: all("on" in lane.newest for lane in fan.lanes))
+    for path in ("/stream/", "/execution/", "/workloads/abort/"):
+        fail(faulty, path=path, status=401, times=None)
+    for lane in fan.lanes:
+        lane._follower.drop()
+    when(fan, lambda fan: all(lane.state == "lost" for lane in fan.lanes))
+    assert fan.done.is_set()
+    for number, lane in enumerate(fan.lanes, 1):
+        assert f"%lk_abort {lane.run.execution_id}   (run {number})" in fan.left
+    fan.abort()
+    assert fan.left.count("%lk_abort") > 1
+    faulty.cloud.http.delete(f"{faulty.base_url}/_faults").raise_for_status()
+    when(fan, lambda fan: not fan.left)
+    assert going_on(faulty) == []
 
 
 def test_streams_that_are_cut_leave_whole_logs(faulty):

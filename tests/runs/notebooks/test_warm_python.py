@@ -4,11 +4,14 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from localcloud.conftest import until
 
 from lk_jupyter.api._polling import PATIENCE
 from lk_jupyter.errors import ConnectionFailed
+from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.runs.notebooks import warm_python
-from lk_jupyter.runs.notebooks.warm_python import WarmPython
+from lk_jupyter.runs.notebooks.warm_python import WarmPython, runs_of
+from lk_jupyter.session import connect
 
 
 class Silent:
@@ -34,3 +37,15 @@ def test_a_session_whose_python_is_gone_is_stopped_and_its_bill_ends(monkeypatch
     assert WarmPython._reason(warm) == "Session train was idle for too long. The next cell starts a new machine."
     assert stopped == [run]
     assert WarmPython._reason(warm) == ""
+
+
+def test_a_cloud_that_answers_404_for_a_while_does_not_hide_an_active_session(make_cloud, home):
+    cloud = make_cloud("--faults")
+    with connect(cloud.base_url, cloud.api_key) as session:
+        run = session.run("import time\ntime.sleep(100)", metadata={SESSION_KEY: "train"})
+        fault = {"method": "GET", "path": "/execution/", "status": 404, "times": None}
+        cloud.http.post(f"{cloud.base_url}/_faults", json=fault).raise_for_status()
+        assert [(name, each.execution_id) for name, each in runs_of(session)] == [("train", run.execution_id)]
+        run.abort_soon()
+        until(lambda: not list(cloud.client.workloads.list()))
+        assert list(runs_of(session)) == []
