@@ -210,6 +210,20 @@ def test_a_member_who_overwrites_an_answer_executes_nothing_here(executor, sessi
     assert not (tmp_path / "ran").exists()
 
 
+def test_an_answer_that_was_deleted_from_the_bucket_is_named(executor, session, monkeypatch):
+    answer_of = executor_module.answer_of
+
+    def late(run, call, storage):
+        session.storage.remove(upload.answer_key(call.token))
+        return answer_of(run, call, storage)
+
+    monkeypatch.setattr(executor_module, "answer_of", late)
+    with pytest.raises(
+        RunFailed, match=r"The answer of run \w+ was deleted from the bucket: \.lk/f/\S+/answer. Call it"
+    ):
+        executor.submit(lambda: os.urandom(1 << 20)).result(PATIENCE)
+
+
 def test_an_answer_that_calls_a_function_outside_of_values_is_refused_before_it_is_called(executor, tmp_path):
     with pytest.raises(RunFailed, match=r"The answer of run \w+ calls 'pathlib[\w.]*.touch', which no value needs"):
         executor.submit(Evil, tmp_path / "ran").result(PATIENCE)

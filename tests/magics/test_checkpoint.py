@@ -58,6 +58,16 @@ def test_a_member_who_overwrites_a_checkpoint_is_not_resumed_from(kernel, cloud)
     assert "from" not in cell.text
 
 
+def test_a_checkpoint_that_was_deleted_from_the_bucket_is_named_and_nothing_is_sent(kernel, cloud):
+    kernel.run("%%lk_run --gpu A100 --timeout 6 --save first" + COUNTING.format(steps=500))
+    key = f".lk/c/{kernel.value('first.bundle.token').strip(chr(39))}"
+    with connect(cloud.base_url, cloud.api_key) as member:
+        (saved,) = [found.key for found in member.storage.ls(".lk/c/") if found.key.startswith(key)]
+        member.storage.remove(saved)
+    cell = kernel.run(f"%%lk_run --gpu A100 --resume {_id(kernel, 'first')}" + COUNTING.format(steps=3))
+    assert f"was deleted from the bucket: {saved}. Nothing was sent." in str(cell.messages)
+
+
 def test_a_run_that_ends_in_time_saves_nothing(kernel):
     cell = kernel.run("%%lk_run --timeout 20" + COUNTING.format(steps=3))
     assert cell.text == "from 0\ndone\n"

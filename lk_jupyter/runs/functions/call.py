@@ -19,13 +19,13 @@ import cloudpickle
 
 from lk_jupyter.code.imports import imported_names, providers
 from lk_jupyter.code.syntax import parse, undisturbed
-from lk_jupyter.errors import LkError, RunFailed, UsageError
+from lk_jupyter.errors import LkError, NoSuchObject, RunFailed, UsageError
 from lk_jupyter.protocol.bucket import answer_key, call_key
 from lk_jupyter.protocol.parts import RemoteModule, cloudpickle_files
 from lk_jupyter.remote import _lk_pickle
 from lk_jupyter.runs.package.secret_scan import in_variable
 from lk_jupyter.runs.submit.upload import CALL
-from lk_jupyter.runs.variables.download import CHANGED, UNSIGNED, is_as_said
+from lk_jupyter.runs.variables.download import CHANGED, DELETED, UNSIGNED, is_as_said
 from lk_jupyter.text.secrets import SecretFinding, redact
 
 if TYPE_CHECKING:
@@ -193,7 +193,12 @@ def _answer(run: Run, call: FunctionCall, said: Mapping[str, Any], storage: Call
     """Return the packed answer; what is in the bucket may be from anybody, so it must be what the log says."""
     if "size" not in said:
         return a2b_base64(said["data"])
-    answer = storage().get_bytes(answer_key(call.token))
+    key = answer_key(call.token)
+    try:
+        answer = storage().get_bytes(key)
+    except NoSuchObject:
+        problem = f"The answer of run {run.short_id} {DELETED}: {key}. Call it again."
+        raise RunFailed(problem, execution_id=run.execution_id) from None
     if not is_as_said(answer, said):
         raise RunFailed(f"The answer of run {run.short_id} {CHANGED}.", execution_id=run.execution_id)
     return bytes(answer)

@@ -44,6 +44,7 @@ from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.variables.download import DELETED
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import duration_label, size_label
 
@@ -88,12 +89,16 @@ def _saved_by(session: Connection, wish: str) -> dict[str, str]:
     record = None if entry else session.client.execution.get(run_id)
     metadata = entry.request.get("metadata") if entry else (record.metadata if record else None)
     token = entry.token if entry else (metadata or {}).get(REQUEST_KEY)
-    if not token or not session.storage.exists(checkpoint_key(str(token))):
+    nonce, key = nonce_in(metadata), signing_key(entry.token) if entry else None
+    frames = frames_in_log(run_id, nonce, CHECKPOINT, key)
+    checkpoint = checkpoint_key(str(token))
+    if not token or not session.storage.exists(checkpoint):
+        if any("sha256" in frame.payload for frame in frames):
+            raise UsageError(f"--resume: the checkpoint of run {short} {DELETED}: {checkpoint}. Nothing was sent.")
         raise UsageError(
             f"--resume: run {short} has no checkpoint. Nothing was sent. Its code must define lk_checkpoint(folder)."
         )
-    nonce, key = nonce_in(metadata), signing_key(entry.token) if entry else None
-    frames = frames_in_log(run_id, nonce, CHECKPOINT, key) or frames_on_cloud(
+    frames = frames or frames_on_cloud(
         session.client, record or session.client.execution.get(run_id), nonce, CHECKPOINT, key
     )
     if any(frame.kind == UNSIGNED for frame in frames):
@@ -103,7 +108,7 @@ def _saved_by(session: Connection, wish: str) -> dict[str, str]:
     digests = [frame.payload["sha256"] for frame in frames if "sha256" in frame.payload]
     if not digests:
         raise UsageError(f"--resume: the log of run {short} doesn't show yet what it saved. Nothing was sent.")
-    return {"resume": checkpoint_key(str(token)), "sha256": str(digests[-1])}
+    return {"resume": checkpoint, "sha256": str(digests[-1])}
 
 
 def is_saved(frame: Frame) -> bool:

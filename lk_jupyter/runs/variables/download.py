@@ -24,6 +24,7 @@ _STARTS = [0, *accumulate(SLOTS)]
 
 #: Why something is not read.
 CHANGED = "was changed in the bucket after the run sent it, so it wasn't read"
+DELETED = "was deleted from the bucket"
 UNSIGNED = "isn't signed with the key of the run, so it wasn't read"
 
 
@@ -95,12 +96,13 @@ def message_of(storage: Storage, token: str, said: Mapping[str, Any] | None) -> 
     """Fetch the message of a run, if it is what the run ``said`` in its log. Raises NotReturned, StorageError."""
     if said is not None and "sha256" not in said:
         raise NotReturned(UNSIGNED)
-    try:
-        text = storage.get_bytes(returned_key(token, "values")) if said else None
-    except NoSuchObject:
-        text = None
-    if text is None or said is None:
+    if said is None:
         raise NotReturned("didn't arrive: the run finished before it could send it")
+    key = returned_key(token, "values")
+    try:
+        text = storage.get_bytes(key)
+    except NoSuchObject:
+        raise NotReturned(f"{DELETED}: {key}") from None
     if not is_as_said(text, said):
         raise NotReturned(CHANGED)
     return bytes(text)
@@ -114,7 +116,11 @@ def leaf_reader(storage: Storage, token: str) -> Callable[[dict[str, Any]], Any]
         memory = _lk_transfer.room(found["size"])
         with memoryview(memory) as view:
             for slot, start, part in _parts(found["at"], view):
-                storage.get_into(returned_key(token, slot), part, start)
+                key = returned_key(token, slot)
+                try:
+                    storage.get_into(key, part, start)
+                except NoSuchObject:
+                    raise _lk_codec.CannotTravel(f"{DELETED}: {key}") from None
             if not is_as_said(view, found):
                 raise _lk_codec.CannotTravel(CHANGED)
         return memory

@@ -236,6 +236,29 @@ def test_a_member_who_overwrites_what_a_run_sent_back_sets_nothing_here(session,
     assert not (tmp_path / "ran").exists()
 
 
+def test_what_was_deleted_from_the_bucket_is_named_and_the_other_values_are_set(session):
+    code = "import os; small, large, larger = 7, os.urandom(3 << 20), os.urandom(4 << 20)"
+    started = run(session, code, outputs=["small", "large", "larger"], pickle=True)
+    assert started.outputs().missing == {}
+    slot = bucket.returned_key(started.bundle.token, 0)
+    session.storage.remove(slot)
+    found = started.outputs()
+    deleted = {name: f"{name} was deleted from the bucket: {slot}" for name in ("large", "larger")}
+    assert found["small"] == 7
+    assert found.missing == deleted
+    returned = bucket.returned_key(started.bundle.token, "values")
+    session.storage.remove(returned)
+    assert started.outputs(names=["small"]).missing == {"small": f"small was deleted from the bucket: {returned}"}
+
+
+def test_changes_that_were_deleted_from_the_bucket_are_named(session):
+    started = run(session, "x = 7", carry=True)
+    returned = bucket.returned_key(started.bundle.token, "values")
+    session.storage.remove(returned)
+    missing = started.changed_state().missing
+    assert missing == {"state": f"What the run changed was deleted from the bucket: {returned}"}
+
+
 def test_a_colleagues_run_sets_no_variable_here_and_unpickles_nothing(session, tmp_path, monkeypatch):
     code = (
         f"class Evil:\n    def __reduce__(self): return open, ({str(tmp_path / 'ran')!r}, 'w')\nevil, plain = Evil(), 7"
