@@ -56,6 +56,16 @@ _OBEYED = (
 )
 
 
+#: Characters of a line of a message: a server can name a thing of any length.
+_LONGEST_LINE = 1000
+
+
+def _message(text: str) -> str:
+    """Return a text of others as a message: what a terminal obeys is removed, and long lines are cut."""
+    lines = only_colors(text).split("\n")
+    return "\n".join(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…" for line in lines)
+
+
 def only_colors(text: str) -> str:
     """Return a text of others without what a terminal obeys, except colors."""
     return re.sub(_OBEYED, "", text)
@@ -65,7 +75,7 @@ class LkError(Exception):
     """Base of all errors of this package."""
 
     def __str__(self) -> str:
-        return only_colors(super().__str__())  # a message may name what others have named
+        return _message(super().__str__())  # a message may name what others have named
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows instead of a traceback, with a link to the error's page."""
@@ -212,7 +222,7 @@ class ApiError(LkError):
     def __str__(self) -> str:
         said = f"{self.detail.rstrip('.')} (HTTP {self.status}"
         said += f", request {self.request_id})." if self.request_id else ")."
-        return only_colors(f"{said}\n{self.next_step}" if self.next_step else said)
+        return _message(f"{said}\n{self.next_step}" if self.next_step else said)
 
 
 class BadRequest(ApiError):

@@ -309,6 +309,19 @@ def test_an_odd_row_leaves_the_others_and_is_said_once(cloud, connected, caplog)
     assert "3 of its rows can't be read" in record.getMessage()
 
 
+@pytest.mark.parametrize("rows", [[7], [None, {}], [{"status": "ready"}]])
+def test_a_list_of_which_no_row_can_be_read_is_not_taken_for_an_empty_list(cloud, connected, rows):
+    cloud.on("GET /vms/list", {"vms": rows}).on("GET /workloads/list", rows)
+    for read in (connected.client.vms.list, connected.client.workloads.list):
+        with pytest.raises(InvalidResponse):
+            read()
+
+
+@pytest.mark.parametrize("error", [InvalidResponse("x" * 70_000), ApiError(400, "x" * 70_000)])
+def test_a_long_text_of_the_server_is_cut_in_the_message(error):
+    assert 900 < max(map(len, str(error).splitlines())) < 1100
+
+
 def test_pages_without_a_count_are_read_to_their_end(cloud, connected):
     pages = [[{"execution_id": each} for each in IDS[:2]], [{"execution_id": IDS[2]}]]
     cloud.on("GET /billing/history", lambda request: {"executions": pages["offset=2" in request.path]})

@@ -89,11 +89,11 @@ DecimalString = Annotated[
     PlainSerializer(lambda amount: f"{amount:f}", return_type=str, when_used="json-unless-none"),
 ]
 
-#: A price or a bill in credits. A negative number counts as unknown: a budget would grow by it.
-Cost = Annotated[Credits, Field(ge=0)]
+#: A price or a bill in credits. Numbers beyond these limits count as unknown: a negative bill would add to a budget.
+Cost = Annotated[Credits, Field(ge=0, lt=10**9)]
 
 #: The same as a decimal string.
-CostString = Annotated[DecimalString, Field(ge=0)]
+CostString = Annotated[DecimalString, Field(ge=0, lt=10**9)]
 
 #: A moment; without a zone it is taken as UTC.
 Timestamp = Annotated[datetime, AfterValidator(_aware)]

@@ -61,8 +61,8 @@ def poll(
 ) -> Iterator[T]:
     """Yield what ``read`` returns, again and again until the time is up. The last pause is repeated.
 
-    Failures that may be over in a while are passed over. Raises as ``check_patience`` does, and TimeoutError with the
-    advice where the time ends with a failure.
+    Failures that may be over in a while are passed over. Raises as ``check_patience`` does, and the last failure with
+    the advice where the time ends with it.
     """
     heard = time.monotonic()
     end, pause = heard + seconds, 0.0
@@ -78,7 +78,7 @@ def poll(
             yield found
         if time.monotonic() > end:
             if failure:
-                raise TimeoutError(f"{str(failure).partition(chr(10))[0]}\n{advice}")
+                raise advised(failure, advice)
             return
         pause = pause if following is None else following
         sleep(pause)

@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from lk_jupyter.api._models import Listing
+from lk_jupyter.api._models import Listing, Page
 from lk_jupyter.text.problems import in_words
 
 #: Keys that answers of other servers are wrapped in.
@@ -66,12 +66,16 @@ def _decoded(body: bytes) -> Any:
 
 
 def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
-    """Return what can be read of a content, and in words which rows are left out. Raises ValidationError."""
-    content, rows, reason = copy.deepcopy(content), 0, ""
+    """Return what can be read of a content, and in words which rows are left out.
+
+    Raises ValidationError, also for a list of which no row can be read: an empty list would mean that nothing exists.
+    """
+    content, rows, reason, first = copy.deepcopy(content), 0, "", None
     for _ in range(_PASSES):
         try:
             found = kind.validate_python(content)
         except ValidationError as error:
+            first = first or error
             problems = error.errors(include_url=False, include_input=False)
             paths = {_path(content, problem["loc"], missing=problem["type"] == "missing") for problem in problems}
             if () in paths:
@@ -82,6 +86,8 @@ def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
                     reason = reason or f"{'.'.join(map(str, problems[0]['loc']))} {in_words(problems[0])}"
                 _remove(content, path)
         else:
+            if first and rows and isinstance(found, (Listing, Page)) and not len(found):
+                raise first
             return found, f"{rows} of its rows can't be read and are left out ({reason})" if rows else ""
     return kind.validate_python(content), ""
 
