@@ -177,7 +177,7 @@ def test_runs_that_may_be_active_are_listed_with_the_commands_that_stop_them(fau
     for lane in fan.lanes:
         lane._follower.drop()
     when(fan, lambda fan: all(lane.state == "lost" for lane in fan.lanes))
-    assert fan.done.is_set()
+    assert fan.done.wait(PATIENCE)
     for number, lane in enumerate(fan.lanes, 1):
         assert f"%lk_abort {lane.run.execution_id}   (run {number})" in fan.left
     fan.abort()
