@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from decimal import Decimal
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from IPython.display import display
 
 from lk_jupyter.account.low_balance import short_of
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import GpuSelectionRequest, GpuSelectionStatus, ProfilingResult, is_final
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import SUCCEEDED_STATES, canonical
@@ -21,6 +23,7 @@ from lk_jupyter.machines.catalogue import cost_of
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, say
+from lk_jupyter.magics._output.interrupt import interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics.run import start_several
 from lk_jupyter.options.fields import option, switch, yes
@@ -132,12 +135,19 @@ def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
 
 def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> GpuSelectionStatus:
     """Show how far it is until it has ended; an interrupt aborts it with its active try."""
-    line = LiveOutput(shell)
+    line, heard = LiveOutput(shell), time.monotonic()
+    advice = f"The selection may still be active. Stop it: %lk_abort {execution_id}"
     with AtInterrupt(lambda _: abort_soon(client, execution_id)):
         try:
             with true_interrupts():
                 while True:
-                    status = client.execution.gpu_selection_status(execution_id)
+                    try:
+                        status = client.execution.gpu_selection_status(execution_id)
+                    except BROKEN as error:
+                        check_patience(error, heard, advice)
+                        time.sleep(_PAUSE)
+                        continue
+                    heard = time.monotonic()
                     done = [each.profile or "" for each in _tries(status)]
                     tried = f"{len(done)} tried: {', '.join(done)}" if done else ""
                     line.show(StatusLine(status.status, [tried, execution_id[:8]]))
@@ -145,10 +155,17 @@ def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> Gpu
                         return status
                     time.sleep(_PAUSE)
         except KeyboardInterrupt:
-            abort = abort_soon(client, execution_id)
-            state = "aborted" if abort.wait() else "stopping"
-            line.show(StatusLine(state, [execution_id[:8]], "" if state == "aborted" else abort.words), now=True)
-            raise
+            raise interrupt(_stopped(client, execution_id, line)) from None
+
+
+def _stopped(client: Client, execution_id: str, line: LiveOutput) -> str:
+    """Wait for the end of a selection that is being aborted, and describe it; an interrupt ends the waiting only."""
+    abort = abort_soon(client, execution_id)
+    with suppress(KeyboardInterrupt), true_interrupts():
+        state, text = ("aborted", "") if abort.wait() else ("stopping", abort.words)
+        line.show(StatusLine(state, [execution_id[:8]], text), now=True)
+        return text or f"Aborted selection {execution_id}."
+    return f"Stopped waiting. {abort.words}"
 
 
 def _tell(status: GpuSelectionStatus, execution_id: str) -> None:
