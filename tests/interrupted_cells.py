@@ -424,12 +424,25 @@ def try_all(seeds: Iterable[str], workers: int) -> bool:
         threads = [Thread(target=work, args=(worker,)) for worker in pool]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        _wait_for(threads, left)
     print_table(counts)
     defects = {outcome: sum(n for key, n in counts.items() if key[2] == outcome) for outcome in DEFECTS}
     print(f"{counts.total()} interrupted cells; " + "; ".join(f"{name}: {number}" for name, number in defects.items()))
     return not any(defects.values())
+
+
+def _wait_for(threads: list[Thread], left: SimpleQueue[str]) -> None:
+    """Wait until all cases were tried. An interrupt drops the rest."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        with suppress(Empty):
+            while True:
+                left.get_nowait()
+        for thread in threads:
+            thread.join()
 
 
 def _report(case: Case, result: Result) -> None:
