@@ -44,7 +44,7 @@ from lk_jupyter.inference import chat_target, deploy
 from lk_jupyter.inference.batch import Job, Work, outcome
 from lk_jupyter.inference.batch_file import RowFailure, opened
 from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices
-from lk_jupyter.inference.chat_target import OwnDeployment, answerer
+from lk_jupyter.inference.chat_target import DeploymentTarget, answerer
 from lk_jupyter.inference.embed import embed
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics import runs
@@ -938,7 +938,7 @@ def test_a_question_that_a_waking_deployment_has_accepted_is_asked_once(cloud, c
         return (202, {"request_id": "q1"}) if len(asked) == 3 else (503, {"detail": "waking up"})
 
     cloud.on("POST /iris/openai/v1/chat/completions", answers)
-    own = OwnDeployment(connected, Deployment(deployment_id=ID, hf_model_id="m", status="pending"))
+    own = DeploymentTarget(connected, Deployment(deployment_id=ID, hf_model_id="m", status="pending"))
     with pytest.raises(OutcomeUnknown, match="'q1'"):
         list(own.ask(ChatCompletionParameters(messages=[ChatMessage(role="user", content="hi")])))
     assert len(asked) == 3

@@ -37,7 +37,7 @@ from lk_jupyter.errors import (
     ServerError,
     Unauthorized,
 )
-from lk_jupyter.inference.batch_file import ASKED, BatchPart, LocalBatchFile, RowAnswer, RowFailure, key_of
+from lk_jupyter.inference.batch_file import REQUESTED, BatchPart, LocalBatchFile, RowAnswer, RowFailure, job_key
 from lk_jupyter.inference.catalogue import ModelOffer
 from lk_jupyter.session import Session
 
@@ -84,12 +84,12 @@ class Job:
     @property
     def key(self) -> str:
         """The same for the same question about the same rows."""
-        return key_of([self.offer.id, self.system, self.parameters], self.prompts)
+        return job_key([self.offer.id, self.system, self.parameters], self.prompts)
 
     def body(self, row: int) -> dict[str, Any]:
         """Return the request of a row."""
-        told = [{"role": "system", "content": self.system}] if self.system else []
-        messages = [*told, {"role": "user", "content": self.prompts[row]}]
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        messages = [*system, {"role": "user", "content": self.prompts[row]}]
         return {"model": self.offer.id, "messages": messages, **self.parameters}
 
     def line(self, row: int) -> bytes:
@@ -179,8 +179,8 @@ class Work:
     def missing(self) -> list[int]:
         """Return the rows to ask: rows without an answer that may get one and aren't on their way."""
         failures, answered = self._file.failures(), self._file.answers()
-        sent = {row for part in self._file.open_parts() for row in part.rows}
-        open_rows = (row for row in range(len(self._job.prompts)) if row not in answered and row not in sent)
+        pending_rows = {row for part in self._file.open_parts() for row in part.rows}
+        open_rows = (row for row in range(len(self._job.prompts)) if row not in answered and row not in pending_rows)
         return [
             row
             for row in open_rows
@@ -200,8 +200,8 @@ class Work:
         try:
             yield from self._batched()
         except OperationNotAvailable:
-            asked = [part for part in self._file.open_parts() if part.batch]
-            if asked:  # it had batches when they were asked for
+            batched = [part for part in self._file.open_parts() if part.batch]
+            if batched:  # it had batches when they were asked for
                 raise
             self._client.assumptions.learn("batch_prefix", ABSENT)
             yield from self._chatted()
@@ -236,24 +236,24 @@ class Work:
 
     def _chat(self, row: int) -> None:
         """Ask one row and store what came of it."""
-        asked = ChatCompletionRequest(**self._job.body(row), stream_options=StreamOptions(include_usage=True))
+        request = ChatCompletionRequest(**self._job.body(row), stream_options=StreamOptions(include_usage=True))
         text, usage = [], Usage()
-        found: RowAnswer | RowFailure
+        row_outcome: RowAnswer | RowFailure
         try:
-            for piece in self._client.serverless.stream_chat_completions(asked):
+            for piece in self._client.serverless.stream_chat_completions(request):
                 text.append(piece.text)
                 usage = piece.usage or usage
-            found = RowAnswer(row, "".join(text), usage.prompt_tokens, usage.completion_tokens)
+            row_outcome = RowAnswer(row, "".join(text), usage.prompt_tokens, usage.completion_tokens)
         except ApiError as refusal:
             if isinstance(refusal, (OperationNotAvailable, Unauthorized, PaymentRequired)):
                 raise
-            found = RowFailure(row, refusal.status, refusal.detail)
+            row_outcome = RowFailure(row, refusal.status, refusal.detail)
         except ConnectionFailed as problem:
-            found = RowFailure(row, _LOST if text else None, first_line(problem))
+            row_outcome = RowFailure(row, _LOST if text else None, first_line(problem))
         except LkError as problem:
-            found = RowFailure(row, _LOST, f"{first_line(problem)} It may be billed. Ask again: --again")
+            row_outcome = RowFailure(row, _LOST, f"{first_line(problem)} It may be billed. Ask again: --again")
         with self._storing:
-            self._file.keep(self._file.plan([row]), [found])
+            self._file.keep(self._file.plan([row]), [row_outcome])
 
     @property
     def goes_on(self) -> bool:
@@ -264,14 +264,16 @@ class Work:
         """Return what came of it so far."""
         answers = self._file.answers()
         costs = [self._cost(answer) for answer in answers.values()]
-        known = [cost for cost in costs if cost is not None]
-        return BatchResult(answers, self._file.failures(), sum(known, Decimal(0)) if len(known) == len(costs) else None)
+        prices = [cost for cost in costs if cost is not None]
+        return BatchResult(
+            answers, self._file.failures(), sum(prices, Decimal(0)) if len(prices) == len(costs) else None
+        )
 
     def cancel(self) -> int:
         """Cancel what is on its way; return how many rows that were."""
-        parts = [self._found(part) for part in self._file.open_parts()]
+        parts = [self._with_batch(part) for part in self._file.open_parts()]
         for part in parts:
-            if part.batch and part.batch != ASKED:
+            if part.batch and part.batch != REQUESTED:
                 self._client.batches.cancel(part.batch)
         return sum(len(part.rows) for part in parts)
 
@@ -290,8 +292,8 @@ class Work:
 
     def _send(self, part: BatchPart) -> None:
         """Send a part whose batch is not there yet."""
-        part = self._found(part)
-        if part.batch == ASKED:
+        part = self._with_batch(part)
+        if part.batch == REQUESTED:
             raise OutcomeUnknown(_UNCLEAR)
         if part.batch:
             return
@@ -299,28 +301,28 @@ class Work:
             with self._written(part) as path:
                 upload = Upload(path, content_type="application/jsonl")
                 part = self._file.note(part, file=self._client.files.upload(BatchFileUpload(file=upload)).id)
-        wanted = CreateBatchRequest(input_file_id=str(part.file), endpoint=CHAT, metadata={TOKEN: part.token})
-        part = self._file.note(part, batch=ASKED)
+        request = CreateBatchRequest(input_file_id=str(part.file), endpoint=CHAT, metadata={TOKEN: part.token})
+        part = self._file.note(part, batch=REQUESTED)
         try:
             with costs_at_most(self._job.most(part.rows)):
-                self._file.note(part, batch=self._client.batches.create(wanted).id)
+                self._file.note(part, batch=self._client.batches.create(request).id)
         except (OutcomeUnknown, InvalidResponse, ServerError) as lost:
             with suppress(LkError):
-                part = self._found(part)
-            if part.batch == ASKED:
+                part = self._with_batch(part)
+            if part.batch == REQUESTED:
                 raise OutcomeUnknown(f"{first_line(lost)}\n{_UNCLEAR}") from None
         except LkError:  # it was refused, or never left
-            self._file.not_asked(part)
+            self._file.clear_request(part)
             raise
 
-    def _found(self, part: BatchPart) -> BatchPart:
+    def _with_batch(self, part: BatchPart) -> BatchPart:
         """Return a part with its batch, if the cloud has it though its answer never came; its file is of no other."""
-        if part.batch not in {None, ASKED} or not part.file:
+        if part.batch not in {None, REQUESTED} or not part.file:
             return part
         every = self._client.batches.list(limit=100).all()
         marks = ((batch, (batch.metadata or {}).get(TOKEN)) for batch in every)
-        found = next((batch for batch, mark in marks if part.token == mark or part.file == batch.input_file_id), None)
-        return self._file.note(part, batch=found.id) if found else part
+        match = next((batch for batch, mark in marks if part.token == mark or part.file == batch.input_file_id), None)
+        return self._file.note(part, batch=match.id) if match else part
 
     @contextmanager
     def _written(self, part: BatchPart) -> Iterator[Path]:
@@ -349,11 +351,11 @@ class Work:
             self._file.keep(part, ())
             raise LkError(f"The cloud refused the batch {batch.id}: {_faults(batch)}. No row was answered.")
         read = list(self._downloaded(batch))
-        wanted = set(part.rows)
-        found = {each.row: each for each in read if each and each.row in wanted}
-        lost = (_without_line(row, batch, is_told=None not in read) for row in part.rows if row not in found)
-        self._file.keep(part, [*found.values(), *lost])
-        costs = [self._cost(each) for each in found.values() if isinstance(each, RowAnswer)]
+        rows = set(part.rows)
+        outcomes = {each.row: each for each in read if each and each.row in rows}
+        lost = (_without_line(row, batch, all_readable=None not in read) for row in part.rows if row not in outcomes)
+        self._file.keep(part, [*outcomes.values(), *lost])
+        costs = [self._cost(each) for each in outcomes.values() if isinstance(each, RowAnswer)]
         if None not in costs:
             record_cost(self._session, batch.id, sum(filter(None, costs), Decimal(0)))
         with suppress(ApiError):  # the prompts need not lie there any longer
@@ -370,11 +372,11 @@ class Work:
 
     def _progress(self, going: list[Batch], state: str) -> BatchProgress:
         counts = [batch.request_counts for batch in going if batch.request_counts]
-        sent = {row for part in self._file.open_parts() for row in part.rows}
+        pending_rows = {row for part in self._file.open_parts() for row in part.rows}
         failed = self._file.failures().keys()
         answered = len(self._file.answers()) + sum(count.completed or 0 for count in counts)
-        fallen = len(failed - sent) + sum(count.failed or 0 for count in counts)
-        return BatchProgress(answered, fallen, len(self._job.prompts), state, len(failed & sent))
+        fallen = len(failed - pending_rows) + sum(count.failed or 0 for count in counts)
+        return BatchProgress(answered, fallen, len(self._job.prompts), state, len(failed & pending_rows))
 
     def _cost(self, answer: RowAnswer) -> Decimal | None:
         usage = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens)
@@ -389,15 +391,15 @@ def first_line(problem: Exception) -> str:
 def outcome(line: bytes) -> RowAnswer | RowFailure | None:
     """Return what a line of answers or of errors says of its row; None if it doesn't say of which."""
     try:
-        found = json.loads(line)
-        row = int(found["custom_id"].removeprefix("row-"))
+        record = json.loads(line)
+        row = int(record["custom_id"].removeprefix("row-"))
     except (RecursionError, ValueError, KeyError, TypeError, AttributeError):
         return None
     try:
-        response = found.get("response") or {}
+        response = record.get("response") or {}
         body = response.get("body") or {}
-        if response.get("status_code") != 200 or found.get("error"):
-            error = found.get("error") or body.get("error") or {}
+        if response.get("status_code") != 200 or record.get("error"):
+            error = record.get("error") or body.get("error") or {}
             return RowFailure(row, response.get("status_code"), str(error.get("message") or "no reason was given"))
         usage = body.get("usage") or {}
         text = str(body["choices"][0]["message"].get("content") or "")
@@ -406,13 +408,15 @@ def outcome(line: bytes) -> RowAnswer | RowFailure | None:
         return RowFailure(row, _LOST, _UNREADABLE)
 
 
-def _count(found: Any) -> int | None:
-    return found if isinstance(found, int) else None
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
-def _without_line(row: int, batch: Batch, *, is_told: bool) -> RowFailure:
+def _without_line(row: int, batch: Batch, *, all_readable: bool) -> RowFailure:
     """Return why a row has no line: it is asked again only if no line could have been its own."""
-    return RowFailure(row, None, f"the batch was {batch.status}") if is_told else RowFailure(row, _LOST, _UNREADABLE)
+    return (
+        RowFailure(row, None, f"the batch was {batch.status}") if all_readable else RowFailure(row, _LOST, _UNREADABLE)
+    )
 
 
 def _faults(batch: Batch) -> str:

@@ -22,10 +22,10 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 
 #: Seconds for which the answers of a batch are kept.
-KEPT = 30 * 86_400
+RETENTION_SECONDS = 30 * 86_400
 
 #: In the place of a batch's id: it was asked for, and how that ended is not known.
-ASKED = "asked"
+REQUESTED = "asked"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS parts (
@@ -92,11 +92,13 @@ class LocalBatchFile:
 
     def note(self, part: BatchPart, *, file: str | None = None, batch: str | None = None) -> BatchPart:
         """Note under which ids a part is known to the cloud."""
-        known = BatchPart(part.token, part.rows, file or part.file, batch or part.batch)
-        self._execute("UPDATE parts SET file = ?, batch = ? WHERE token = ?", known.file, known.batch, known.token)
-        return known
+        updated = BatchPart(part.token, part.rows, file or part.file, batch or part.batch)
+        self._execute(
+            "UPDATE parts SET file = ?, batch = ? WHERE token = ?", updated.file, updated.batch, updated.token
+        )
+        return updated
 
-    def not_asked(self, part: BatchPart) -> None:
+    def clear_request(self, part: BatchPart) -> None:
         """Note that no batch was asked for."""
         self._execute("UPDATE parts SET batch = NULL WHERE token = ?", part.token)
 
@@ -109,10 +111,10 @@ class LocalBatchFile:
         """Whether nothing was ever sent."""
         return not self._execute("SELECT 1 FROM parts LIMIT 1")
 
-    def keep(self, part: BatchPart, found: Iterable[RowAnswer | RowFailure]) -> None:
+    def keep(self, part: BatchPart, outcomes: Iterable[RowAnswer | RowFailure]) -> None:
         """Keep what came of a part, all or nothing; a row that has an answer keeps the first."""
         with self._transaction():
-            for each in found:
+            for each in outcomes:
                 (self._keep_answer if isinstance(each, RowAnswer) else self._keep_failure)(each)  # type: ignore[arg-type]
             self._database.execute("UPDATE parts SET is_read = 1 WHERE token = ?", (part.token,))
 
@@ -158,7 +160,7 @@ def folder() -> Path:
     return Path(setting("journal")).with_name("batches")
 
 
-def key_of(facts: Any, prompts: Iterable[str]) -> str:
+def job_key(facts: Any, prompts: Iterable[str]) -> str:
     """Return the name of a job: the same for the same question about the same rows."""
     digest = sha256(json.dumps(facts, sort_keys=True).encode())
     for prompt in prompts:
@@ -171,15 +173,15 @@ def opened(key: str) -> Iterator[LocalBatchFile]:
     """Open the file of a job for one process at a time, and let old ones go. Raises UsageError."""
     path = folder() / f"{key}.sqlite"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _let_go(path.parent)
-    with lock_beside(path) as is_ours:
-        if not is_ours:
+    _delete_expired(path.parent)
+    with lock_beside(path) as is_owner:
+        if not is_owner:
             raise UsageError("Another kernel is working on this batch. Wait for it, or interrupt it there.")
         with closing(LocalBatchFile(path)) as file:
             yield file
 
 
-def _let_go(kept: Path) -> None:
-    for path in kept.glob("*.sqlite"):
-        if time.time() - path.stat().st_mtime > KEPT:
+def _delete_expired(folder: Path) -> None:
+    for path in folder.glob("*.sqlite"):
+        if time.time() - path.stat().st_mtime > RETENTION_SECONDS:
             path.unlink(missing_ok=True)

@@ -78,36 +78,36 @@ class ModelCatalogue:
         return [offer.id for offer in self.offers if offer.kind == kind]
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def near(name: str, candidates: Iterable[str]) -> str:
     """Return a sentence with the names that somebody may have meant, or else some that there are."""
-    names = list(known)
+    names = list(candidates)
     short = {each.rpartition("/")[2]: each for each in names}
     close = get_close_matches(name, names, _NEAR) or [short[n] for n in get_close_matches(name, short, _NEAR)]
     return f"Near: {', '.join(close)}." if close else f"Models: {', '.join(names[:_NEAR]) or 'none'}."
 
 
-_kept: WeakKeyDictionary[Session, tuple[float, ModelCatalogue]] = WeakKeyDictionary()
+_catalogues: WeakKeyDictionary[Session, tuple[float, ModelCatalogue]] = WeakKeyDictionary()
 
 
 def catalogue(session: Session) -> ModelCatalogue:
     """Return the models of a session's server with their prices; kept for a minute."""
-    read, found = _kept.get(session, (0.0, None))
-    if found is None or time.monotonic() - read > FRESH:
-        found = ModelCatalogue(tuple(_offers(session)))
-        _kept[session] = time.monotonic(), found
-    return found
+    read, cached = _catalogues.get(session, (0.0, None))
+    if cached is None or time.monotonic() - read > FRESH:
+        cached = ModelCatalogue(tuple(_offers(session)))
+        _catalogues[session] = time.monotonic(), cached
+    return cached
 
 
 def _offers(session: Session) -> Iterator[ModelOffer]:
     prices = prices_by_model(session.client.pricing.get())
     for model in session.client.serverless.models():
-        yield ModelOffer(model.id, model.owned_by or "", context_of(model), prices.get(model.id, TokenPrices()))
+        yield ModelOffer(model.id, model.owned_by or "", context_length(model), prices.get(model.id, TokenPrices()))
 
 
-def context_of(model: ServedModel) -> int | None:
+def context_length(model: ServedModel) -> int | None:
     """Return how many tokens a model takes at once, if the server reports it."""
-    told = model.model_extra or {}
-    return next((told[name] for name in _CONTEXT if isinstance(told.get(name), int)), None)
+    extra = model.model_extra or {}
+    return next((extra[name] for name in _CONTEXT if isinstance(extra.get(name), int)), None)
 
 
 def per_million(price: Decimal | None) -> Decimal | None:

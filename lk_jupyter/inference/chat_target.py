@@ -51,15 +51,15 @@ class Pieces:
         self._closed = False
 
     def __iter__(self) -> Iterator[ChatCompletionChunk]:
-        came = False
+        started = False
         while not self._closed:
             self._stream = self._ask()
             try:
                 for piece in self._stream:
-                    came = True
+                    started = True
                     yield piece
             except (OutcomeUnknown, ServerError, ConnectionFailed, NotFound, BadRequest) as problem:
-                if came or self._closed or not self._again(problem):
+                if started or self._closed or not self._again(problem):
                     raise
             else:
                 return
@@ -102,24 +102,24 @@ class SharedModel:
 
     def ask(self, request: ChatCompletionParameters) -> Pieces:
         """Return the answer, which is asked for when it is read."""
-        asked = ChatCompletionRequest(model=self.name, **dict(request))
+        prepared = ChatCompletionRequest(model=self.name, **dict(request))
         assumed = self._client.assumptions
 
         def routed() -> bool:
             """Ask which model a router means; return whether it is one."""
             texts = (each.content for each in reversed(request.messages) if each.role == "user")
             prompt = next((text for text in texts if isinstance(text, str)), "")
-            asked.model = self._client.serverless.route(RoutePromptRequest(input=prompt)).model or self.name
-            return asked.model != self.name
+            prepared.model = self._client.serverless.route(RoutePromptRequest(input=prompt)).model or self.name
+            return prepared.model != self.name
 
         def ask() -> Any:
-            if _is_router(asked.model) and assumed["router_prefix"] == ROUTE:
+            if _is_router(prepared.model) and assumed["router_prefix"] == ROUTE:
                 routed()
-            return self._client.serverless.stream_chat_completions(asked)
+            return self._client.serverless.stream_chat_completions(prepared)
 
         def again(problem: LkError) -> bool:
             """Look for the model of a router where the server takes the router for none."""
-            if not isinstance(problem, NotFound | BadRequest) or not _is_router(asked.model) or not routed():
+            if not isinstance(problem, NotFound | BadRequest) or not _is_router(prepared.model) or not routed():
                 return False
             assumed.learn("router_prefix", ROUTE)
             return True
@@ -135,7 +135,7 @@ class SharedModel:
         return "waiting"
 
 
-class OwnDeployment:
+class DeploymentTarget:
     """A deployment, asked through Iris; its replicas are billed by the hour, its tokens cost nothing."""
 
     def __init__(self, session: Session, deployment: Deployment) -> None:
@@ -146,7 +146,7 @@ class OwnDeployment:
 
     def ask(self, request: ChatCompletionParameters) -> Pieces:
         """Return the answer; while the deployment wakes up, it is asked again."""
-        asked = DedicatedChatCompletionRequest(**dict(request))
+        prepared = DedicatedChatCompletionRequest(**dict(request))
         until = time.monotonic() + _READY_SECONDS
 
         def again(problem: LkError) -> bool:
@@ -157,7 +157,7 @@ class OwnDeployment:
             time.sleep(_WAKING)
             return True
 
-        return Pieces(lambda: self._client.iris.stream_chat_completions(asked, self.deployment_id), again)
+        return Pieces(lambda: self._client.iris.stream_chat_completions(prepared, self.deployment_id), again)
 
     def cost(self, usage: Usage | None) -> Decimal | None:  # noqa: ARG002 (the same for any)
         """Return that the tokens cost nothing beyond the replicas."""
@@ -170,10 +170,10 @@ class OwnDeployment:
     def waiting(self) -> str:
         """Say how far it is, when it does not serve yet."""
         with suppress(ApiError, ConnectionFailed):
-            found = self.state()
-            if found.status != "created":
+            detail = self.state()
+            if detail.status != "created":
                 states = dict.fromkeys(
-                    replica.status for replica in found.replicas or [] if replica.status != "stopped"
+                    replica.status for replica in detail.replicas or [] if replica.status != "stopped"
                 )
                 return " · ".join(["waking up", *(state.replace("_", " ") for state in states)])
         return "waiting"
@@ -193,16 +193,17 @@ def answerer(session: Session, name: str) -> Answerer:
     fitting = [each for each in deployments if is_called(each, name)]
     alive = [each for each in fitting if each.status not in _ENDED] or fitting
     if not alive:
-        known = [offer.id for offer in offers if offer.kind == "chat"]
-        own = [each.deployment_id[:SHORT_ID] for each in deployments if each.status not in _ENDED]
+        models = [offer.id for offer in offers if offer.kind == "chat"]
+        deployment_ids = [each.deployment_id[:SHORT_ID] for each in deployments if each.status not in _ENDED]
         raise UsageError(
-            f"Unknown model or deployment '{name}'. {near(name, [*known, *own])} List all: %lk_models, %lk_deployments"
+            f"Unknown model or deployment '{name}'. {near(name, [*models, *deployment_ids])} "
+            "List all: %lk_models, %lk_deployments"
         )
     if len(alive) > 1:
         raise UsageError(f"'{name}' matches several deployments: {', '.join(each.deployment_id for each in alive)}.")
     if alive[0].status in _ENDED:
         raise UsageError(_ended(alive[0]))
-    return OwnDeployment(session, alive[0])
+    return DeploymentTarget(session, alive[0])
 
 
 def _is_router(name: str) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 #: Stands where the clients want a key.
-IN_PLACE_OF_THE_KEY = "signed-by-lk_jupyter"
+PLACEHOLDER_KEY = "signed-by-lk_jupyter"
 
 #: What OpenAI's clients ask for below the address of the models, and this API has below its own.
 _BATCHES = re.compile(rf"(?<={OPENAI})/(?:files|batches)(?![^/?]).*")
@@ -70,7 +70,7 @@ def openai(
         '...hello'
     """
     make = _client("openai", "OpenAI", session, deployment, asynchronous=asynchronous)
-    return make(IRIS + OPENAI if deployment else OPENAI, **{"api_key": IN_PLACE_OF_THE_KEY, **options})
+    return make(IRIS + OPENAI if deployment else OPENAI, **{"api_key": PLACEHOLDER_KEY, **options})
 
 
 @overload
@@ -118,7 +118,7 @@ def anthropic(
         '...hello'
     """
     make = _client("anthropic", "Anthropic", session, deployment, asynchronous=asynchronous)
-    return make(f"{IRIS}/anthropic", **{"auth_token": IN_PLACE_OF_THE_KEY, "api_key": None, **options})
+    return make(f"{IRIS}/anthropic", **{"auth_token": PLACEHOLDER_KEY, "api_key": None, **options})
 
 
 def _client(package: str, name: str, session: Session | None, deployment: str | None, *, asynchronous: bool) -> Any:
@@ -132,8 +132,8 @@ def _client(package: str, name: str, session: Session | None, deployment: str | 
     def sign(request: Any) -> Any:
         """Sign a request, of whichever library the client sends it with; files and batches have another address."""
         refuse_if_read_only("reads" if request.method == "GET" else "spends")
-        if found := _BATCHES.search(str(request.url)):
-            request.url = type(request.url)(chosen.client.address(chosen.assumptions.paths(EXTERNAL + found[0])[0]))
+        if match := _BATCHES.search(str(request.url)):
+            request.url = type(request.url)(chosen.client.address(chosen.assumptions.paths(EXTERNAL + match[0])[0]))
             request.headers["Host"] = request.url.netloc.decode("ascii")
         if request.method == "POST":
             chosen.gate.reserve_foreign(request.url.path, request.read, pinned.get("X-Deployment-ID"))

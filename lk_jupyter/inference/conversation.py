@@ -43,29 +43,29 @@ class ChatReply:
     usage: Usage | None = None
     finish_reason: str | None = None
     cost: Decimal | None = None
-    asked: float = field(default_factory=time.monotonic, repr=False)
+    start_time: float = field(default_factory=time.monotonic, repr=False)
     first: float | None = field(default=None, repr=False)
     last: float | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.text
 
-    def take(self, piece: ChatCompletionChunk, came: float) -> None:
+    def take(self, piece: ChatCompletionChunk, moment: float) -> None:
         """Add what a piece brings that came at this moment of the monotonic clock."""
-        self.last = came
+        self.last = moment
         self.usage = piece.usage or self.usage
         for choice in (choice for choice in piece.choices if not choice.index):
-            said, thought = choice.delta.content or "", choice.delta.reasoning_content or choice.delta.reasoning or ""
-            self.text += said
+            answer, thought = choice.delta.content or "", choice.delta.reasoning_content or choice.delta.reasoning or ""
+            self.text += answer
             self.reasoning += thought
             self.finish_reason = choice.finish_reason or self.finish_reason
-            if self.first is None and (said or thought):
+            if self.first is None and (answer or thought):
                 self.first = self.last
 
     @property
     def seconds(self) -> float:
         """Seconds from the question to the last piece, or until now while none came."""
-        return (self.last or time.monotonic()) - self.asked
+        return (self.last or time.monotonic()) - self.start_time
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -87,12 +87,12 @@ class Talk:
     system: str | None = None
     model: str | None = None
 
-    def asking(self, content: Content, **parameters: Any) -> ChatCompletionParameters:
+    def parameters_for(self, content: Content, **parameters: Any) -> ChatCompletionParameters:
         """Return the request that a question makes after all that was said."""
-        told = [ChatMessage(role="system", content=self.system)] if self.system else []
-        messages = [*told, *self.messages, ChatMessage(role="user", content=content)]
-        given = {name: value for name, value in parameters.items() if value is not None}
-        return ChatCompletionParameters(messages=messages, stream_options=StreamOptions(include_usage=True), **given)
+        system = [ChatMessage(role="system", content=self.system)] if self.system else []
+        messages = [*system, *self.messages, ChatMessage(role="user", content=content)]
+        options = {name: value for name, value in parameters.items() if value is not None}
+        return ChatCompletionParameters(messages=messages, stream_options=StreamOptions(include_usage=True), **options)
 
     def keep(self, content: Content, answer: ChatReply) -> None:
         """Remember a question and what was answered."""
@@ -128,7 +128,7 @@ class Coming:
         Raises what went wrong; what came until then is in ``answer``.
         """
         while True:
-            pieces = self._came(pace)
+            pieces = self._next_pieces(pace)
             for arrival in filter(None, pieces):
                 self.answer.take(*arrival)
             if None in pieces:
@@ -151,14 +151,14 @@ class Coming:
         finally:
             self._queue.put(None)
 
-    def _came(self, pace: float) -> list[_Arrival | None]:
+    def _next_pieces(self, pace: float) -> list[_Arrival | None]:
         """Return what has come by now; wait at most this many seconds for the first piece."""
-        found: list[_Arrival | None] = []
+        pieces: list[_Arrival | None] = []
         with suppress(queue.Empty):
-            found.append(self._queue.get(timeout=pace))
-            while found[-1] is not None:
-                found.append(self._queue.get_nowait())
-        return found
+            pieces.append(self._queue.get(timeout=pace))
+            while pieces[-1] is not None:
+                pieces.append(self._queue.get_nowait())
+        return pieces
 
 
 def explained(problem: Exception) -> Exception:

@@ -97,8 +97,8 @@ def _shape(
     profile = machine.hardware_profile if machine else f"gpu.{card}"
     if profile == f"gpu.{card}" and gpus == offer.gpu_count:
         return profile, gpus, offer.price_per_hour
-    known = machine or session.machines().resolve(profile)
-    return profile, gpus, None if known.price_per_hour is None else known.price_per_hour * gpus
+    machine_type = machine or session.machines().resolve(profile)
+    return profile, gpus, None if machine_type.price_per_hour is None else machine_type.price_per_hour * gpus
 
 
 def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentState | Deployment:
@@ -110,22 +110,22 @@ def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentS
     try:
         return _created(client, request)
     except (OutcomeUnknown, InvalidResponse, ServerError) as error:
-        lost, new, is_known = error, list[Deployment](), False
+        lost, new, is_listed = error, list[Deployment](), False
     for attempt in range(_LOOKS):
         time.sleep(PACE * attempt)
         with suppress(LkError):
             every = client.inference.list(include_terminated=True)
             new = [each for each in every if each.deployment_id not in before]
-            is_known = True
+            is_listed = True
         fitting = [each for each in new if each.hf_model_id in {request.hf_model_id, ""}]
         if len(fitting) == 1:
             return fitting[0]
-    if isinstance(lost, ServerError) and is_known and not new:
+    if isinstance(lost, ServerError) and is_listed and not new:
         raise lost
-    others = f" New since then: {', '.join(each.deployment_id for each in new)}." if new else ""
+    candidates = f" New since then: {', '.join(each.deployment_id for each in new)}." if new else ""
     raise OutcomeUnknown(
         f"{str(lost).partition(chr(10))[0]}\nA deployment of {request.hf_model_id!r} may exist and be "
-        f"billed.{others} The request was not sent again.\nCheck before you deploy again: %lk_deployments"
+        f"billed.{candidates} The request was not sent again.\nCheck before you deploy again: %lk_deployments"
     )
 
 
@@ -162,12 +162,12 @@ def starting(
     def read() -> DeploymentDetail:
         return session.client.inference.get(deployment_id, include_terminated=True)
 
-    for found in poll(read, seconds, [PACE], advice, pause):
-        yield found
-        if serves(found):
+    for detail in poll(read, seconds, [PACE], advice, pause):
+        yield detail
+        if serves(detail):
             return
-        if found.status in OVER:
-            raise failed(found)
+        if detail.status in OVER:
+            raise failed(detail)
 
 
 def serves(deployment: DeploymentDetail) -> bool:
@@ -189,18 +189,18 @@ def failed(deployment: DeploymentDetail) -> DeploymentFailed:
 
 def logs(session: Session, deployment: DeploymentDetail) -> list[tuple[str, str]]:
     """Return what the replicas that failed wrote last, by their ids."""
-    found = []
+    replica_logs = []
     for replica in deployment.replicas or []:
         if replica.status == "failed":
             text = session.client.inference.replica_logs(replica.replica_id).error_logs
-            found.append((replica.replica_id, text or ""))
-    return found
+            replica_logs.append((replica.replica_id, text or ""))
+    return replica_logs
 
 
 def find(session: Session, name: str) -> Deployment:
     """Return the deployment of a name: its id, the beginning of it, or its model. Raises UsageError."""
-    found = [each for each in session.client.inference.list(include_terminated=True) if is_called(each, name)]
-    alive = [each for each in found if each.status != "stopped"] or found
+    matches = [each for each in session.client.inference.list(include_terminated=True) if is_called(each, name)]
+    alive = [each for each in matches if each.status != "stopped"] or matches
     if len(alive) == 1:
         return alive[0]
     if not alive:

@@ -38,12 +38,12 @@ class Vectors:
 
     def take(self, answer: EmbeddingResponse, count: int) -> None:
         """Add the vectors of one request for this number of texts. Raises InvalidResponse when some are missing."""
-        found = sorted(enumerate(answer), key=lambda pair: pair[0] if pair[1].index is None else pair[1].index)
+        ordered = sorted(enumerate(answer), key=lambda pair: pair[0] if pair[1].index is None else pair[1].index)
         try:
-            rows = [_numbers(each.embedding) for _, each in found]
+            rows = [_numbers(each.embedding) for _, each in ordered]
         except ValueError:
             raise InvalidResponse(f"{self.offer.id} returned a vector that can't be read. It may be billed.") from None
-        if any(each.index not in {None, place} for place, (_, each) in enumerate(found)):
+        if any(each.index not in {None, place} for place, (_, each) in enumerate(ordered)):
             raise InvalidResponse(f"{self.offer.id} returned vectors of other texts. They may be billed.")
         if len(rows) != count or len({len(row) for row in [*self.rows[:1], *rows]}) > 1:
             raise InvalidResponse(
@@ -56,15 +56,15 @@ class Vectors:
 
 def embed(session: Session, offer: ModelOffer, texts: Sequence[str]) -> Iterator[Vectors]:
     """Yield the vectors as they grow, after each request."""
-    found = Vectors(offer)
+    vectors = Vectors(offer)
     for piece in pieces(texts):
         request = EmbeddingRequest(model=offer.id, input=piece, encoding_format="base64")
         try:
             answer = session.client.serverless.embeddings(request)
         except Exception as problem:  # noqa: BLE001 (told with what to do)
             raise explained(problem) from None
-        found.take(answer, len(piece))
-        yield found
+        vectors.take(answer, len(piece))
+        yield vectors
 
 
 def pieces(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -31,16 +31,16 @@ def filled(text: str, values: Mapping[str, Any]) -> str:
 
     Braces around anything but a name, as in JSON, stay. Raises UsageError for a name that has no value.
     """
-    return _FIELD.sub(lambda found: _filled(found, values), text)
+    return _FIELD.sub(lambda match: _filled(match, values), text)
 
 
 def fields(text: str) -> set[str]:
     """Return the names that a text wants filled in."""
-    return {found["name"] for found in _FIELD.finditer(text) if found["name"]}
+    return {match["name"] for match in _FIELD.finditer(text) if match["name"]}
 
 
-def _filled(found: re.Match[str], values: Mapping[str, Any]) -> str:
-    braced, name, path, form = found.groups()
+def _filled(match: re.Match[str], values: Mapping[str, Any]) -> str:
+    braced, name, path, form = match.groups()
     if braced:
         return str(braced)
     if name not in values:
@@ -55,7 +55,7 @@ def _filled(found: re.Match[str], values: Mapping[str, Any]) -> str:
             return _text(values[name])
         return f"{{0{path}{form}}}".format(values[name])
     except (AttributeError, LookupError, TypeError, ValueError) as problem:
-        raise UsageError(f"Can't fill in {found[0]} in the prompt: {problem}.") from None
+        raise UsageError(f"Can't fill in {match[0]} in the prompt: {problem}.") from None
 
 
 def _text(value: Any) -> str:
@@ -65,13 +65,13 @@ def _text(value: Any) -> str:
 
 def question(text: str, images: list[str], values: Mapping[str, Any]) -> Content:
     """Return what to ask. Raises UsageError for an empty question, and an image that cannot be read."""
-    asked = filled(text.strip(), values)
-    if not asked and not images:
+    prompt = filled(text.strip(), values)
+    if not prompt and not images:
         raise UsageError("The cell is empty. Nothing was sent. Write the question below the magic.")
     if not images:
-        return asked
-    shown = [ChatContentPart(type="image_url", image_url=ImageUrl(url=image(each, values))) for each in images]
-    return [*([ChatContentPart(type="text", text=asked)] if asked else []), *shown]
+        return prompt
+    image_parts = [ChatContentPart(type="image_url", image_url=ImageUrl(url=image(each, values))) for each in images]
+    return [*([ChatContentPart(type="text", text=prompt)] if prompt else []), *image_parts]
 
 
 def image(what: str, values: Mapping[str, Any]) -> str:

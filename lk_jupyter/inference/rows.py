@@ -21,12 +21,12 @@ TEXT = "text"
 
 @dataclass(frozen=True)
 class Column:
-    """Texts by row; ``index`` is the index of their DataFrame, ``others`` its columns, None for a list."""
+    """Texts by row; ``index`` is the index of their DataFrame, ``frame`` its columns, None for a list."""
 
     name: str
     texts: Sequence[str]
     index: Any = None
-    others: Any = None
+    frame: Any = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -38,8 +38,8 @@ class Column:
         names = fields(template)
         if not names:
             raise UsageError("--prompt doesn't contain {text}, so each row would ask the same. Nothing was sent.")
-        columns = [] if self.others is None else [name for name in self.others.columns if name in names]
-        beside = {name: self.others[name].tolist() for name in columns}
+        columns = [] if self.frame is None else [name for name in self.frame.columns if name in names]
+        beside = {name: self.frame[name].tolist() for name in columns}
         return [
             filled(template, {**{name: values[row] for name, values in beside.items()}, TEXT: text, self.name: text})
             for row, text in enumerate(self.texts)
@@ -55,20 +55,20 @@ def column(expression: str, values: Mapping[str, Any]) -> Column:
 
     Raises UsageError when there is none, and for a row that is no text or an empty one.
     """
-    found = _PLACE.fullmatch(expression)
-    if not found:
+    match = _PLACE.fullmatch(expression)
+    if not match:
         raise UsageError(
             f"'{expression}' isn't a column. Nothing was sent. Write df.column, df[column], or the name of a list."
         )
-    name, part = found["name"], found["attribute"] or found["item"]
+    name, part = match["name"], match["attribute"] or match["item"]
     if name not in values:
         close = get_close_matches(name, values, 1, cutoff=0.5)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise UsageError(f"Unknown variable '{name}'. Nothing was sent.{hint}")
-    return _checked(_of_frame(values[name], name, part) if part else _of_list(values[name], name), expression)
+    return _checked(_frame_column(values[name], name, part) if part else _list_column(values[name], name), expression)
 
 
-def _of_frame(frame: Any, name: str, part: str) -> Column:
+def _frame_column(frame: Any, name: str, part: str) -> Column:
     if not hasattr(frame, "columns"):
         raise UsageError(f"'{name}' is a {type(frame).__name__}, not a DataFrame. Nothing was sent.")
     if part not in frame.columns:
@@ -77,27 +77,27 @@ def _of_frame(frame: Any, name: str, part: str) -> Column:
     return Column(part, frame[part].tolist(), frame.index, frame)
 
 
-def _of_list(found: Any, name: str) -> Column:
-    if hasattr(found, "columns"):
+def _list_column(value: Any, name: str) -> Column:
+    if hasattr(value, "columns"):
         raise UsageError(
             f"'{name}' is a DataFrame. Nothing was sent. Name one of its columns: "
-            f"{name}.{next(iter(found.columns), 'x')}"
+            f"{name}.{next(iter(value.columns), 'x')}"
         )
-    if hasattr(found, "index") and hasattr(found, "tolist"):
-        return Column(str(found.name or TEXT), found.tolist(), found.index)
-    if isinstance(found, (list, tuple)):
-        return Column(TEXT, list(found))
+    if hasattr(value, "index") and hasattr(value, "tolist"):
+        return Column(str(value.name or TEXT), value.tolist(), value.index)
+    if isinstance(value, (list, tuple)):
+        return Column(TEXT, list(value))
     raise UsageError(
-        f"'{name}' is a {type(found).__name__}, not a column. Nothing was sent. Give df.column, a Series or a list."
+        f"'{name}' is a {type(value).__name__}, not a column. Nothing was sent. Give df.column, a Series or a list."
     )
 
 
-def _checked(found: Column, expression: str) -> Column:
-    if not len(found):
+def _checked(result: Column, expression: str) -> Column:
+    if not len(result):
         raise UsageError(f"'{expression}' has no rows. Nothing was sent.")
-    for row, text in enumerate(found.texts):
+    for row, text in enumerate(result.texts):
         if not isinstance(text, str) or not text.strip():
             what = "is empty" if isinstance(text, str) else f"is {text!r}, not a text"
-            place = row if found.index is None else found.index[row]
+            place = row if result.index is None else result.index[row]
             raise UsageError(f"Row {place} of '{expression}' {what}. Nothing was sent. Fill or drop such rows first.")
-    return found
+    return result

@@ -118,7 +118,7 @@ def _words(content: Content, system: str | None) -> str:
 
 def _answer(who: Answerer, talk: Talk, content: Content, options: ChatOptions, shell: InteractiveShell) -> None:
     """Ask, show what comes, and keep it, complete or not."""
-    request = talk.asking(
+    request = talk.parameters_for(
         content,
         max_tokens=options.max_tokens,
         temperature=options.temperature,

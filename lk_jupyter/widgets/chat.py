@@ -128,7 +128,7 @@ class Chat(View):
         who = answerer(current(), self.model)
         self.turns = [*self.turns, _turn("you", text), _turn(who.label, "", facts="waiting")]
         self.answering = True
-        coming = self._coming = Coming(who, self._talk.asking(text))
+        coming = self._coming = Coming(who, self._talk.parameters_for(text))
         try:
             for answer in coming.steps(_PACE):
                 waits = who.waiting() if answer.first is None else ""
