@@ -32,7 +32,7 @@ from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.errors import error_for
 from lk_jupyter.executor import Executor
 from lk_jupyter.magics._engine.index import magics
-from lk_jupyter.magics._engine.operations import NO_MAGIC, magics_of
+from lk_jupyter.magics._engine.operations import NO_MAGIC, magics_calling
 from lk_jupyter.magics._engine.parser import first_sentence, flags, is_switch
 from lk_jupyter.options.runs import RunOptions, extras
 from lk_jupyter.protocol.parts import MARKED
@@ -326,7 +326,7 @@ def takes(part: Any) -> list[str]:
 
 
 def _magic_for(operation: str) -> str:
-    return ", ".join(f"`{magic}`" for magic in magics_of(operation)[:2]) or NO_MAGIC.get(operation, "")
+    return ", ".join(f"`{magic}`" for magic in magics_calling(operation)[:2]) or NO_MAGIC.get(operation, "")
 
 
 def versioned(text: str) -> str:

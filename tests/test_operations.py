@@ -10,7 +10,7 @@ import pytest
 import lk_jupyter
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._endpoint import ENDPOINTS, Group
-from lk_jupyter.magics._engine.operations import CALLS, NO_MAGIC, magics_of
+from lk_jupyter.magics._engine.operations import CALLS, NO_MAGIC, magics_calling
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 
@@ -178,7 +178,7 @@ def test_all_but_a_few_operations_have_a_magic_and_those_have_a_reason():
         by_operation[endpoint.method, endpoint.server, endpoint.path].append(
             f"{GROUPS[endpoint.owner]}.{endpoint.name}"
         )
-    without = [calls for calls in by_operation.values() if not any(map(magics_of, calls))]
+    without = [calls for calls in by_operation.values() if not any(map(magics_calling, calls))]
     assert len(by_operation) == 116
     assert len(by_operation) - len(without) >= 105
     assert all(call in NO_MAGIC for calls in without for call in calls)

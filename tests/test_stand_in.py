@@ -49,7 +49,7 @@ from lk_jupyter.inference.embed import embed
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics import runs
 from lk_jupyter.magics._output.live import StatusLine
-from lk_jupyter.magics.vms import row_of
+from lk_jupyter.magics.vms import vm_row
 from lk_jupyter.options.runs import RunOptions, ServerOptions
 from lk_jupyter.runs import abort, follow
 from lk_jupyter.runs.notebooks import servers
@@ -474,7 +474,7 @@ def test_the_id_of_a_vm_means_it_with_dashes_and_without(cloud, connected, text,
 def test_a_vm_with_nulls_at_the_top_level_is_shown_by_its_specs(cloud, connected):
     made = rent(connected)
     assert (made.hardware_profile, made.gpu_count, made.ip_address) == (None, None, None)
-    assert row_of(made)[3] == "2 A100"
+    assert vm_row(made)[3] == "2 A100"
     assert made.created_at.utcoffset() == timedelta(0)
 
 

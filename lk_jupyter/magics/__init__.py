@@ -90,8 +90,8 @@ def load(shell: InteractiveShell) -> None:
         shell.register_magic_function(LazyMagic(row, shell), row.kind, row.name)  # type: ignore[arg-type]
     if _matcher not in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.append(_matcher)
-    if _asked_of_verb not in shell.input_transformers_cleanup:
-        shell.input_transformers_cleanup.append(_asked_of_verb)
+    if _rewrite_verb_help not in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.append(_rewrite_verb_help)
     formatters.register(shell)
     unfinished_runs.tell(shell)
 
@@ -102,20 +102,20 @@ def unload(shell: InteractiveShell) -> None:
         shell.magics_manager.magics[row.kind].pop(row.name, None)
     if _matcher in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(_matcher)
-    if _asked_of_verb in shell.input_transformers_cleanup:
-        shell.input_transformers_cleanup.remove(_asked_of_verb)
+    if _rewrite_verb_help in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.remove(_rewrite_verb_help)
     formatters.unregister(shell)
 
 
-_ASKED = re.compile(r"\s*(?P<words>%(?P<name>lk_\w+) +[\w-]+) *\?{1,2}\s*")
+_HELP_LINE = re.compile(r"\s*(?P<words>%(?P<name>lk_\w+) +[\w-]+) *\?{1,2}\s*")
 
 
-def _asked_of_verb(lines: list[str]) -> list[str]:
+def _rewrite_verb_help(lines: list[str]) -> list[str]:
     """Turn ``%lk_vm create?`` into what asks for the help of the verb; IPython would look for an object ``create``."""
-    found = _ASKED.fullmatch("".join(lines))
-    if not found or found["name"] not in ROWS or not hasattr(magic_named(found["name"]), "verbs"):
+    match = _HELP_LINE.fullmatch("".join(lines))
+    if not match or match["name"] not in ROWS or not hasattr(magic_named(match["name"]), "verbs"):
         return lines
-    return [f"{found['words']} --help\n"]
+    return [f"{match['words']} --help\n"]
 
 
 _LINE = re.compile(r"(?:^|=)\s*%{1,2}(?P<name>lk_\w+)[ \t](?P<rest>.*)$", re.DOTALL)
@@ -124,12 +124,12 @@ _LINE = re.compile(r"(?:^|=)\s*%{1,2}(?P<name>lk_\w+)[ \t](?P<rest>.*)$", re.DOT
 @context_matcher(identifier="lk_jupyter")  # type: ignore[untyped-decorator]
 def _matcher(context: CompletionContext) -> dict[str, Any]:
     """Complete the line of one of our magics; leave any other line, and file names, to IPython."""
-    found = _LINE.search(context.text_until_cursor)
-    if not found or found["name"] not in ROWS:
+    match = _LINE.search(context.text_until_cursor)
+    if not match or match["name"] not in ROWS:
         return {"completions": []}
     from lk_jupyter.magics._engine.completion import complete  # noqa: PLC0415 (when a magic's line is completed)
 
-    fragment, words = complete(found["name"], found["rest"])
+    fragment, words = complete(match["name"], match["rest"])
     return {
         "completions": [SimpleCompletion(word, type="magic option") for word in words],
         "matched_fragment": fragment,

@@ -17,7 +17,7 @@ from IPython.display import display
 
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._output.background import BACKGROUND
-from lk_jupyter.magics._output.fanout import Board, Decision, FanOutLogs, lanes_plan, total
+from lk_jupyter.magics._output.fanout import Board, Decision, FanOutLogs, plan_table, total
 from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, detaches, interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note
 from lk_jupyter.options.runs import RunOptions
@@ -33,18 +33,18 @@ from lk_jupyter.session import Session
 STOPPING = "stopping; interrupt again to stop waiting"
 
 
-def fan_out(session: Session, lanes: Sequence[RunPlan], options: RunOptions, shell: InteractiveShell) -> None:
+def fan_out(session: Session, plans: Sequence[RunPlan], options: RunOptions, shell: InteractiveShell) -> None:
     """Run every lane and compare them; raises RunFailed when none completed, KeyboardInterrupt when stopped here."""
     if options.dry_run:
-        display(lanes_plan(FanOut(session, lanes, options)))
+        display(plan_table(FanOut(session, plans, options)))
         return
-    packages = require_consent((lane.package for lane in lanes), ask)
-    lanes = [replace(lane, package=package) for lane, package in zip(lanes, packages, strict=True)]
-    fan = FanOut(session, lanes, options)
+    packages = require_consent((run_plan.package for run_plan in plans), ask)
+    plans = [replace(run_plan, package=package) for run_plan, package in zip(plans, packages, strict=True)]
+    fan = FanOut(session, plans, options)
     if options.attach == "auto":
         fan.attach()
     fan.check()
-    view = LanesView(fan, options, shell)
+    view = FanOutView(fan, options, shell)
     if options.detach:
         view.detach()
     else:
@@ -52,7 +52,7 @@ def fan_out(session: Session, lanes: Sequence[RunPlan], options: RunOptions, she
         fan.raise_failure()
 
 
-def _follow(fan: FanOut, view: LanesView, *, detach: bool) -> None:
+def _follow(fan: FanOut, view: FanOutView, *, detach: bool) -> None:
     stop = NoInterrupt() if detach else Stop(fan.abort)
     with AtInterrupt(stop):
         try:
@@ -64,12 +64,12 @@ def _follow(fan: FanOut, view: LanesView, *, detach: bool) -> None:
     view.end(fan.cause)
 
 
-def _let_go_on(view: LanesView) -> str:
+def _let_go_on(view: FanOutView) -> str:
     view.detach()
     return "the runs are still active in the background. List: %lk_runs. Abort one: %lk_abort ID"
 
 
-def _stop(fan: FanOut, view: LanesView, stop: Stop) -> str:
+def _stop(fan: FanOut, view: FanOutView, stop: Stop) -> str:
     """Wait for lanes that are being aborted, and say what they cost; a second interrupt ends the waiting."""
     try:
         with true_interrupts():
@@ -80,13 +80,13 @@ def _stop(fan: FanOut, view: LanesView, stop: Stop) -> str:
                 return f"the runs were aborted: {total(fan)}"
     except KeyboardInterrupt:
         pass
-    left = fan.left or f"the runs have finished: {total(fan)}"
+    summary = fan.left or f"the runs have finished: {total(fan)}"
     with suppress(KeyboardInterrupt):
         view.detach()
-    return left
+    return summary
 
 
-class LanesView:
+class FanOutView:
     """Shows lanes: ``begin``, ``follow``, ``end``, in this order."""
 
     def __init__(self, fan: FanOut, options: RunOptions, shell: InteractiveShell) -> None:
@@ -140,7 +140,7 @@ class LanesView:
 
     def runs(self) -> list[Run]:
         """Return the runs of the lanes that were started."""
-        return [lane.run for lane in self._fan.lanes if lane.run]
+        return [member.run for member in self._fan.lanes if member.run]
 
     def _keep_showing(self) -> None:
         try:
@@ -161,7 +161,7 @@ class LanesView:
         if winner := self._fan.winner:
             return f"Kept run {winner.lane.number}, the first to complete, and aborted the others."
         names = ", ".join(self._fan.variables())
-        by_lane = f"Each of {names} is a dict: number of the run → its value.\n" if names else ""
+        by_member = f"Each of {names} is a dict: number of the run → its value.\n" if names else ""
         before = self._fan.attached
         again = f"{before} of the runs were already started by this cell." if before else ""
-        return by_lane + again
+        return by_member + again

@@ -108,9 +108,9 @@ def _overruled(options: ConfigOptions) -> str:
 def settings_table(rows: Iterable[Setting], note: str = "") -> Table:
     """Show settings with their values and sources; values that don't fit are explained below the table."""
     looked_up = [(row, *_looked_up(row)) for row in rows]
-    shown = [(row.name, _shown(row, found), found.source, row.help) for row, found, _ in looked_up]
+    cells = [(row.name, _value_label(row, resolved), resolved.source, row.help) for row, resolved, _ in looked_up]
     notes = dict.fromkeys([note, *(problem for *_, problem in looked_up)])
-    return Table(("Setting", "Value", "From", "Meaning"), shown, note="\n".join(filter(None, notes)))
+    return Table(("Setting", "Value", "From", "Meaning"), cells, note="\n".join(filter(None, notes)))
 
 
 def _looked_up(row: Setting) -> tuple[Resolved, str]:
@@ -120,9 +120,9 @@ def _looked_up(row: Setting) -> tuple[Resolved, str]:
         return Resolved("?", "see below"), str(problem)
 
 
-def _shown(row: Setting, found: Resolved) -> str:
-    if found.value is None:
+def _value_label(row: Setting, resolved: Resolved) -> str:
+    if resolved.value is None:
         return "not set"
-    if isinstance(found.value, bool):
-        return "on" if found.value else "off"
-    return "hidden" if row.secret and found.value != "?" else str(found.value) or "none"
+    if isinstance(resolved.value, bool):
+        return "on" if resolved.value else "off"
+    return "hidden" if row.secret and resolved.value != "?" else str(resolved.value) or "none"

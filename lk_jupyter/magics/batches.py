@@ -30,7 +30,7 @@ from lk_jupyter.text.pandas import pandas
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.table import shown_as_grid
 
-_KNOWN = "Already answered: nothing was sent or billed. --again asks again."
+_ALREADY_ANSWERED = "Already answered: nothing was sent or billed. --again asks again."
 
 
 @magic(BatchOptions)
@@ -63,7 +63,7 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
         if file.is_new() and not _agreed(job, options):
             return None
         result = _followed(work, job, shell)
-    return _given(rows, result, options, shell)
+    return _deliver(rows, result, options, shell)
 
 
 def _job(options: BatchOptions, offer: Any, rows: Column) -> Job:
@@ -79,8 +79,8 @@ def _job(options: BatchOptions, offer: Any, rows: Column) -> Job:
 def _agreed(job: Job, options: BatchOptions) -> bool:
     """Show the price, and ask whether to start."""
     estimate = job.estimate(range(len(job.prompts)))
-    known = sum((cost for cost in (estimate.prompts, estimate.answers) if cost is not None), Decimal(0))
-    short = map(str, short_of(current(), known, "this batch", limits=False))
+    estimated = sum((cost for cost in (estimate.prompts, estimate.answers) if cost is not None), Decimal(0))
+    short = map(str, short_of(current(), estimated, "this batch", limits=False))
     display(StatusLine("plan", _price(estimate), "\n".join(filter(None, [_unbounded(job, estimate), *short]))))
     if options.dry_run:
         return False
@@ -110,7 +110,7 @@ def _unbounded(job: Job, estimate: Estimate) -> str:
 
 def _followed(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
     """Bring a batch to its end in the output of the cell."""
-    output, began, is_known = LiveOutput(shell), time.monotonic(), work.is_done()
+    output, began, was_done = LiveOutput(shell), time.monotonic(), work.is_done()
     try:
         with true_interrupts():
             for progress in work.steps():
@@ -130,8 +130,8 @@ def _followed(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
         raise
     result = work.result()
     line = _receipt(result, job, time.monotonic() - began)
-    if is_known:
-        line.remark = "\n".join(filter(None, [_KNOWN, line.remark]))
+    if was_done:
+        line.notice = "\n".join(filter(None, [_ALREADY_ANSWERED, line.notice]))
     output.show(line, now=True)
     return result
 
@@ -165,7 +165,7 @@ def _receipt(result: BatchResult, job: Job, seconds: float) -> StatusLine:
     return line
 
 
-def _given(rows: Column, result: BatchResult, options: BatchOptions, shell: InteractiveShell) -> Any:
+def _deliver(rows: Column, result: BatchResult, options: BatchOptions, shell: InteractiveShell) -> Any:
     """Return the answers by row, or set the variable that is to have them."""
     numbers = range(len(rows))
     answers = [answer.text if (answer := result.answers.get(row)) else None for row in numbers]

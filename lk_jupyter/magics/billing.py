@@ -89,11 +89,11 @@ def _voucher(_: NoOptions, _shell: InteractiveShell) -> None:
             "A voucher belongs to a person, and this key belongs to none. Sign in with a personal key: %lk_login"
         )
     code = ask_hidden("Code of the voucher (it is not shown): ", "run %lk_billing voucher where you can type")
-    told = client.voucher.validate(VoucherValidateRequest(email=email, code=code))
-    if not told.valid:
-        reason = (told.error or "The voucher isn't valid").rstrip(".")
+    validation = client.voucher.validate(VoucherValidateRequest(email=email, code=code))
+    if not validation.valid:
+        reason = (validation.error or "The voucher isn't valid").rstrip(".")
         raise UsageError(f"{reason}. Ask the issuer for another one, or buy credits: %lk_billing checkout 50")
-    worth = credits_label(told.voucher_amount) if told.voucher_amount is not None else "credits"
+    worth = credits_label(validation.voucher_amount) if validation.voucher_amount is not None else "credits"
     say(f"Worth {worth}. Redeem it in the dashboard (Billing); this check didn't use it.")
 
 

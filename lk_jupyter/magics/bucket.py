@@ -64,10 +64,10 @@ def _list(options: ListBucketOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_bucket list data/``
     """
-    found = list(current().client.storage.list_files(_key(options.prefix), max_files=options.limit))
+    files = list(current().client.storage.list_files(_key(options.prefix), max_files=options.limit))
     rows = [
         (each.key, "" if each.size is None else size_label(each.size), moment_label(each.last_modified))
-        for each in found
+        for each in files
     ]
     full = len(rows) == options.limit
     note = (
@@ -103,9 +103,9 @@ def _put(options: PutBucketOptions, _shell: InteractiveShell) -> None:
 
 def _put_all(client: Client, paths: list[Path], key: str) -> None:
     folder = f"{key.rstrip('/')}/" if key else None
-    told = client.storage.upload_bulk(BulkUploadBody(files=[Upload(path) for path in paths], folder_prefix=folder))
-    failed = [f"{each.key}: {each.error_message or 'not uploaded'}" for each in told if each.status != "success"]
-    display(Note(f"Uploaded {told.successful_uploads} of {told.total_files} files to {SCHEME}{folder or ''}."))
+    upload = client.storage.upload_bulk(BulkUploadBody(files=[Upload(path) for path in paths], folder_prefix=folder))
+    failed = [f"{each.key}: {each.error_message or 'not uploaded'}" for each in upload if each.status != "success"]
+    display(Note(f"Uploaded {upload.successful_uploads} of {upload.total_files} files to {SCHEME}{folder or ''}."))
     if failed:
         raise StorageError(f"{len(failed)} files weren't uploaded: {'; '.join(failed)}. Upload them again.")
 

@@ -47,12 +47,12 @@ def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
     if options.at:
         display(_ids(current().client, options))
         return
-    found = catalogue(current())
-    wanted = (options.text or "").lower()
-    chosen = ModelCatalogue(tuple(offer for offer in found if wanted in offer.id.lower()))
+    offers = catalogue(current())
+    text = (options.text or "").lower()
+    chosen = ModelCatalogue(tuple(offer for offer in offers if text in offer.id.lower()))
     if options.save:
         shell.user_ns[options.save] = chosen.df
-    note = "" if chosen else f"No model id contains '{options.text}'. {near(wanted, [offer.id for offer in found])}"
+    note = "" if chosen else f"No model id contains '{options.text}'. {near(text, [offer.id for offer in offers])}"
     display(models_table(chosen, note))
 
 
@@ -63,9 +63,9 @@ def _ids(client: Client, options: ModelsOptions) -> Table:
         "iris": client.iris.models,
         "anthropic": client.iris.anthropic_models,
     }
-    found = [model.id for model in read[options.at or "openai"]() if (options.text or "").lower() in model.id.lower()]
-    note = "" if found else "No deployments. Create one: %lk_deploy MODEL" if options.at == "iris" else "No models."
-    return Table((f"Model, as {options.at} names it",), [(name,) for name in found], note=note)
+    ids = [model.id for model in read[options.at or "openai"]() if (options.text or "").lower() in model.id.lower()]
+    note = "" if ids else "No deployments. Create one: %lk_deploy MODEL" if options.at == "iris" else "No models."
+    return Table((f"Model, as {options.at} names it",), [(name,) for name in ids], note=note)
 
 
 @magic(ChatOptions)
@@ -106,8 +106,8 @@ def _row(offer: ModelOffer) -> tuple[str, ...]:
 
 def _who(session: Session, name: str | None) -> Answerer:
     if name is None:
-        known = [offer.id for offer in catalogue(session) if offer.kind == "chat"]
-        raise UsageError(f"Name a model: %%lk_chat MODEL. {near('', known)} All models: %lk_models")
+        models = [offer.id for offer in catalogue(session) if offer.kind == "chat"]
+        raise UsageError(f"Name a model: %%lk_chat MODEL. {near('', models)} All models: %lk_models")
     return answerer(session, name)
 
 

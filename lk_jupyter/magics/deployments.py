@@ -17,9 +17,9 @@ from lk_jupyter.errors import DeploymentFailed, LkError
 from lk_jupyter.inference.deploy import DeploymentPlan, create_once, find, logs, plan, serves, starting
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._engine.several import each_of
+from lk_jupyter.magics._engine.several import apply_to_each
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.interrupt import interrupt, left_by_interrupt
+from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import FONT, LiveOutput, Note, StatusLine
 from lk_jupyter.options.inference import DeploymentsOptions, DeployOptions, UndeployOptions
 from lk_jupyter.runs.interrupts import true_interrupts
@@ -46,11 +46,13 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
         %lk_deploy local/echo --gpu A100 --replicas 1-3 --yes
     """
     session = current()
-    wanted = plan(session, options.model, options.gpu, options.count, options.replicas)
-    most = None if wanted.per_hour is None else wanted.per_hour * wanted.request.max_replicas
+    deployment_plan = plan(session, options.model, options.gpu, options.count, options.replicas)
+    most = None if deployment_plan.per_hour is None else deployment_plan.per_hour * deployment_plan.request.max_replicas
     warnings = map(str, short_of_an_hour(session, most))
-    scarce = "This GPU isn't free now: it is requested, and may take long." if wanted.gpu_is_free is False else ""
-    display(StatusLine("plan", _price(wanted), "\n".join(filter(None, [scarce, *warnings]))))
+    scarce = (
+        "This GPU isn't free now: it is requested, and may take long." if deployment_plan.gpu_is_free is False else ""
+    )
+    display(StatusLine("plan", _price(deployment_plan), "\n".join(filter(None, [scarce, *warnings]))))
     if options.dry_run:
         return
     refuse_if_read_only("spends")
@@ -59,17 +61,19 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
     if not options.yes and not ask("Start the deployment? [y/N] "):
         display(Note("Nothing was started. To skip the question: --yes"))
         return
-    model = wanted.request.hf_model_id
-    with left_by_interrupt(
+    model = deployment_plan.request.hf_model_id
+    with advise_on_interrupt(
         f"A deployment of {model!r} may exist and be billed. Check: %lk_deployments. Stop it: %lk_undeploy ID"
     ):
-        made = create_once(session.client, wanted.request)
+        deployment = create_once(session.client, deployment_plan.request)
     if options.save:
-        shell.user_ns[options.save] = made.deployment_id
+        shell.user_ns[options.save] = deployment.deployment_id
     if options.no_wait:
-        display(StatusLine(made.status, [f"deployment {made.deployment_id}"], _next(made.deployment_id)))
+        display(
+            StatusLine(deployment.status, [f"deployment {deployment.deployment_id}"], _next(deployment.deployment_id))
+        )
         return
-    _watched(session, made.deployment_id, wanted, shell)
+    _watched(session, deployment.deployment_id, deployment_plan, shell)
 
 
 @magic(DeploymentsOptions)
@@ -84,9 +88,9 @@ def lk_deployments(options: DeploymentsOptions, shell: InteractiveShell) -> None
     session = current()
     if options.deployment:
         chosen = find(session, options.deployment)
-        found = session.client.inference.get(chosen.deployment_id, include_terminated=True)
-        display(deployment_table([found]), replicas_table(found))
-        _show_logs(session, found)
+        detail = session.client.inference.get(chosen.deployment_id, include_terminated=True)
+        display(deployment_table([detail]), replicas_table(detail))
+        _show_logs(session, detail)
         return
     display(deployment_table(list(session.client.inference.list(include_terminated=options.all))))
 
@@ -107,7 +111,7 @@ def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # n
         line.mark = "■"
         display(line)
 
-    each_of(
+    apply_to_each(
         [find(session, name) for name in options.deployments],
         stop,
         lambda chosen: chosen.deployment_id[:SHORT_ID],
@@ -115,11 +119,11 @@ def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # n
     )
 
 
-def deployment_table(found: list[Deployment] | list[DeploymentDetail]) -> Table:
+def deployment_table(deployments: list[Deployment] | list[DeploymentDetail]) -> Table:
     """Show deployments, one a row."""
     columns = ("Deployment", "Model", "GPU", "State", "Replicas", "Least", "Most", "Since")
-    note = "" if found else "No deployments. Start one: %lk_deploy MODEL"
-    return Table(columns, [_row(each) for each in found], note, frozenset({"Replicas", "Least", "Most"}))
+    note = "" if deployments else "No deployments. Start one: %lk_deploy MODEL"
+    return Table(columns, [_row(each) for each in deployments], note, frozenset({"Replicas", "Least", "Most"}))
 
 
 def _row(deployment: Deployment) -> tuple[str, ...]:
@@ -152,46 +156,52 @@ def _mark(state: str) -> str:
     return _MARKS.get(state, "◌")
 
 
-def _price(wanted: DeploymentPlan) -> list[str]:
-    request = wanted.request
+def _price(deployment_plan: DeploymentPlan) -> list[str]:
+    request = deployment_plan.request
     several = f"{request.min_replicas} to {request.max_replicas} replicas"
     replicas = "1 replica" if request.max_replicas == 1 else several
-    price = f"{credits_label(wanted.per_hour)} per hour each" if wanted.per_hour is not None else "price unknown"
-    return [request.hf_model_id, wanted.hardware, replicas, price]
+    price = (
+        f"{credits_label(deployment_plan.per_hour)} per hour each"
+        if deployment_plan.per_hour is not None
+        else "price unknown"
+    )
+    return [request.hf_model_id, deployment_plan.hardware, replicas, price]
 
 
-def _watched(session: Session, deployment_id: str, wanted: DeploymentPlan, shell: InteractiveShell) -> None:
+def _watched(session: Session, deployment_id: str, deployment_plan: DeploymentPlan, shell: InteractiveShell) -> None:
     """Show the replicas until one serves."""
-    output, found = LiveOutput(shell), None
+    output, detail = LiveOutput(shell), None
     try:
         with true_interrupts():
-            for found in starting(session, deployment_id, wanted.ready_seconds):
-                output.show(replicas_table(found))
+            for detail in starting(session, deployment_id, deployment_plan.ready_seconds):
+                output.show(replicas_table(detail))
     except KeyboardInterrupt:
         short = deployment_id[:SHORT_ID]
         raise interrupt(
             f"stopped waiting; the deployment is still active and billed. Stop it: %lk_undeploy {short}"
         ) from None
     except DeploymentFailed:
-        if found:
-            output.show(replicas_table(found), now=True)
+        if detail:
+            output.show(replicas_table(detail), now=True)
             with suppress(LkError):  # the failure itself says more
-                _show_logs(session, found)
+                _show_logs(session, detail)
         raise
-    if found:
-        output.show(replicas_table(found), now=True)
-        display(_ready(found, wanted))
+    if detail:
+        output.show(replicas_table(detail), now=True)
+        display(_ready(detail, deployment_plan))
 
 
-def _ready(found: DeploymentDetail, wanted: DeploymentPlan) -> StatusLine:
-    price = [] if wanted.per_hour is None else [f"{credits_label(wanted.per_hour)} per hour and replica"]
-    line = StatusLine(
-        "serves" if serves(found) else "still starting",
-        [found.hf_model_id, found.hardware_profile, *price],
-        _next(found.deployment_id),
+def _ready(detail: DeploymentDetail, deployment_plan: DeploymentPlan) -> StatusLine:
+    price = (
+        [] if deployment_plan.per_hour is None else [f"{credits_label(deployment_plan.per_hour)} per hour and replica"]
     )
-    line.mark = "✓" if serves(found) else "◌"
-    line.metadata = {"lk_jupyter": {"deployment_id": found.deployment_id}}
+    line = StatusLine(
+        "serves" if serves(detail) else "still starting",
+        [detail.hf_model_id, detail.hardware_profile, *price],
+        _next(detail.deployment_id),
+    )
+    line.mark = "✓" if serves(detail) else "◌"
+    line.metadata = {"lk_jupyter": {"deployment_id": detail.deployment_id}}
     return line
 
 

@@ -35,43 +35,43 @@ def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
     session, rows = current(), column(options.column, shell.user_ns)
     offer, library = catalogue(session).find(options.model, "embedding"), numpy()
     permit_text("\n".join(rows.texts), options.column, ask, allowed=options.allow_secrets)
-    output, began, found = LiveOutput(shell), time.monotonic(), Vectors(offer)
+    output, began, vectors = LiveOutput(shell), time.monotonic(), Vectors(offer)
     try:
         with true_interrupts():
-            for found in embed(session, offer, rows.texts):
-                output.show(Rows([_bar(found, len(rows))]))
+            for vectors in embed(session, offer, rows.texts):
+                output.show(Rows([_bar(vectors, len(rows))]))
     except (KeyboardInterrupt, LkError) as problem:
         state = "cancelled" if isinstance(problem, KeyboardInterrupt) else "failed"
         output.show(
-            StatusLine(state, [offer.id, f"{len(found.rows):,} of {len(rows):,} texts", _cost(found)]), now=True
+            StatusLine(state, [offer.id, f"{len(vectors.rows):,} of {len(rows):,} texts", _cost(vectors)]), now=True
         )
         raise
-    matrix = library.array(found.rows, dtype="float32")
-    output.show(_receipt(found, matrix, time.monotonic() - began), now=True)
+    matrix = library.array(vectors.rows, dtype="float32")
+    output.show(_receipt(vectors, matrix, time.monotonic() - began), now=True)
     if options.save is None:
         return matrix
     shell.user_ns[options.save] = matrix
     return None
 
 
-def _bar(found: Vectors, total: int) -> Bar:
-    label, done = found.offer.id, len(found.rows)
+def _bar(vectors: Vectors, total: int) -> Bar:
+    label, done = vectors.offer.id, len(vectors.rows)
     return Bar(label, done, total, f"{label} {done / total:.0%} | {done:,} of {total:,} texts")
 
 
-def _receipt(found: Vectors, matrix: Any, seconds: float) -> StatusLine:
+def _receipt(vectors: Vectors, matrix: Any, seconds: float) -> StatusLine:
     facts = [
-        found.offer.id,
-        f"{len(found.rows):,} texts",
-        *([] if found.tokens is None else [f"{found.tokens:,} tokens"]),
+        vectors.offer.id,
+        f"{len(vectors.rows):,} texts",
+        *([] if vectors.tokens is None else [f"{vectors.tokens:,} tokens"]),
         duration_label(seconds),
     ]
     shape = f"array of float32, {matrix.shape[0]:,} by {matrix.shape[1]:,}"
-    line = StatusLine("completed", [*facts, _cost(found), shape])
-    cost = None if found.cost is None else f"{found.cost:f}"
-    line.metadata = {"lk_jupyter": {"model": found.offer.id, "tokens": found.tokens, "cost": cost}}
+    line = StatusLine("completed", [*facts, _cost(vectors), shape])
+    cost = None if vectors.cost is None else f"{vectors.cost:f}"
+    line.metadata = {"lk_jupyter": {"model": vectors.offer.id, "tokens": vectors.tokens, "cost": cost}}
     return line
 
 
-def _cost(found: Vectors) -> str:
-    return "cost unknown" if found.cost is None else credits_label(found.cost)
+def _cost(vectors: Vectors) -> str:
+    return "cost unknown" if vectors.cost is None else credits_label(vectors.cost)

@@ -12,7 +12,7 @@ from lk_jupyter.api.files import BatchFile
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
-from lk_jupyter.magics._engine.several import each_of
+from lk_jupyter.magics._engine.several import apply_to_each
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.fields import limit, option, word, yes
@@ -98,7 +98,7 @@ def _delete(options: DeleteFileOptions, _shell: InteractiveShell) -> None:
     if not is_sure(options, f"Delete {names} permanently?", "Nothing was deleted."):
         return
     files = current().client.files
-    each_of(
+    apply_to_each(
         options.files,
         files.delete,
         str,

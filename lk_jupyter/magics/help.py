@@ -49,7 +49,7 @@ def lk_help(options: HelpOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     if magic := index.exactly(options.words):
         display(Text(magic.help().splitlines()))
         return
-    entries = index.found(options.words)
+    entries = index.search_entries(options.words)
     if not entries:
         close = index.near(options.words)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
@@ -76,6 +76,6 @@ def _show(entries: Iterable[IndexEntry], *, most: int | None, note: str = "") ->
 
 
 def _table(kind: str, entries: list[IndexEntry], most: int | None) -> Table:
-    shown = entries if most is None else entries[:most]
-    rest = "" if len(shown) == len(entries) else f"… and {len(entries) - len(shown)} more: add a word."
-    return Table(("Name", "What it does"), [(entry.name, entry.text) for entry in shown], rest, caption=kind)
+    visible = entries if most is None else entries[:most]
+    rest = "" if len(visible) == len(entries) else f"… and {len(entries) - len(visible)} more: add a word."
+    return Table(("Name", "What it does"), [(entry.name, entry.text) for entry in visible], rest, caption=kind)

@@ -64,11 +64,13 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
         if not len(calls):
             display(Note("No matching call. The audit log starts with the next change."))
         return _plain_table(calls) if isinstance(calls, list) else shown_as_grid(calls)
-    found = history(current(), options)
-    note = found.note or ("" if found.runs else "No matching run. Search with fewer words, or start one with %%lk_run.")
+    result = history(current(), options)
+    note = result.note or (
+        "" if result.runs else "No matching run. Search with fewer words, or start one with %%lk_run."
+    )
     if note:
         display(Note(note))
-    table = found.table()
+    table = result.table()
     return _plain_table(table) if isinstance(table, list) else shown_as_grid(table)
 
 
@@ -126,7 +128,7 @@ def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
         shell,
         package.machine,
         quiet=options.quiet,
-        company=default_observers(session, options, package, namespace=shell.user_ns),
+        observers=default_observers(session, options, package, namespace=shell.user_ns),
     )
     send(session, package, view, shell, options)
 

@@ -57,12 +57,12 @@ def _add(options: AddOptions, _shell: InteractiveShell) -> None:
     server = options.model_dump(include={"timeout", "image", "max_cost"})
     options.max_cost = server["max_cost"] = specs.max_cost_of(machine, str(options.max_cost or ""))
     package = prepare_server(session, ServerOptions(machine=machine.hardware_profile, **server))
-    made = specs.add(machine, _config(options), options.title)
-    remark = (
+    spec = specs.add(machine, _config(options), options.title)
+    notice = (
         f"Choose it in the launcher or the kernel picker. It is released after {options.idle:g} minutes without work."
     )
     short = map(str, short_of(session, package.worst_case, "this kernel"))
-    display(StatusLine("added", [made.title, package.at_most], "\n".join([remark, *short])))
+    display(StatusLine("added", [spec.title, package.at_most], "\n".join([notice, *short])))
 
 
 @lk_kernel.verb("remove", RemoveOptions)

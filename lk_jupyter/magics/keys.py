@@ -40,9 +40,9 @@ def _list(options: ListKeysOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_keys list --org my-team``
     """
     session = current()
-    found = api_keys.keys(session.client, options.org or team_slug(session.client))
-    mine = session.target.key.token
-    rows = [_row(key, in_use=mine.startswith(key.prefix)) for key in found]
+    keys = api_keys.keys(session.client, options.org or team_slug(session.client))
+    token = session.target.key.token
+    rows = [_row(key, in_use=token.startswith(key.prefix)) for key in keys]
     note = "" if rows else "No keys. Create one: %lk_keys create laptop"
     display(Table(("Key", "Of", "Begins", "State", "Made", "Ends", "Last used", "Id"), rows, note=note))
 
@@ -134,12 +134,12 @@ def _delete(options: KeyOptions, _shell: InteractiveShell) -> None:
 def _check(_: NoOptions, _shell: InteractiveShell) -> None:
     """Show whether a key is valid, and whose it is; asks for it without showing it."""
     secret = ask_hidden("Key to check (it is not shown): ", "run %lk_keys check where you can type")
-    told = current().client.auth.validate_api_key(ApiKeyValidateRequest(api_key=secret))
-    if not told.valid:
+    validation = current().client.auth.validate_api_key(ApiKeyValidateRequest(api_key=secret))
+    if not validation.valid:
         say("The key isn't valid: unknown, switched off or expired. Your keys: %lk_keys list")
         return
-    until = f"until {told.expires_at.astimezone():%d %b %Y}" if told.expires_at else "without expiry"
-    say(f"The key is valid: {told.key_name or 'no name'}, of {told.email or 'an organization'}, {until}.")
+    until = f"until {validation.expires_at.astimezone():%d %b %Y}" if validation.expires_at else "without expiry"
+    say(f"The key is valid: {validation.key_name or 'no name'}, of {validation.email or 'an organization'}, {until}.")
 
 
 def _chosen(options: KeyOptions | RegenerateOptions) -> tuple[Session, Key]:
@@ -149,8 +149,8 @@ def _chosen(options: KeyOptions | RegenerateOptions) -> tuple[Session, Key]:
 
 def _is_sure(options: KeyOptions | RegenerateOptions, session: Session, key: Key, question: str) -> bool:
     """Return whether to continue; the question says if the key is in use."""
-    own = " You are signed in with this key." if session.target.key.token.startswith(key.prefix) else ""
-    return is_sure(options, f"{question}{own}", "Nothing was changed.")
+    warning = " You are signed in with this key." if session.target.key.token.startswith(key.prefix) else ""
+    return is_sure(options, f"{question}{warning}", "Nothing was changed.")
 
 
 def _hand_over(secret: str, title: str, options: CreateKeyOptions | RegenerateOptions, shell: InteractiveShell) -> None:
@@ -169,6 +169,6 @@ def _hand_over(secret: str, title: str, options: CreateKeyOptions | RegenerateOp
 
 def _row(key: Key, *, in_use: bool) -> tuple[str, ...]:
     times = (key.created_at, key.expires_at, key.last_used_at)
-    made, ends, used = (moment_label(moment, "%d %b %Y") or "never" for moment in times)
+    created, ends, used = (moment_label(moment, "%d %b %Y") or "never" for moment in times)
     state = f"{key.state}, in use here" if in_use else key.state
-    return (key.name, key.owner, f"{key.prefix}…", state, made, ends, used, key.id[:8])
+    return (key.name, key.owner, f"{key.prefix}…", state, created, ends, used, key.id[:8])

@@ -57,7 +57,7 @@ def _tell(name: str, value: Any, key: str, wish: LoadRequest) -> None:
     part = f"the first {wish.sample:,} at most" if wish.sample is not None else ""
     code = code_for(key, wish)
     line = StatusLine(name, [_shape(value), part, f"from {SCHEME}{key}", f"in a run: {remote_path(key)}"])
-    line.remark = f"{name} = {code}" if code else ""
+    line.notice = f"{name} = {code}" if code else ""
     line.mark = "✓"
     display(line)
 

@@ -31,12 +31,12 @@ lk_mfa = Subcommands(
 @lk_mfa.verb("status", NoOptions)
 def _status(_: NoOptions, _shell: InteractiveShell) -> None:
     """Show whether the second factor is on."""
-    told = current().client.mfa.status()
-    since = f", since {told.enrolled_at.astimezone():%d %b %Y}" if told.enrolled_at else ""
+    enrollment = current().client.mfa.status()
+    since = f", since {enrollment.enrolled_at.astimezone():%d %b %Y}" if enrollment.enrolled_at else ""
     display(
         Note(
             f"The second factor is on{since}."
-            if told.enabled
+            if enrollment.enabled
             else "The second factor is off. Turn it on: %lk_mfa enrol"
         )
     )
@@ -55,27 +55,31 @@ def _verify(_: NoOptions, _shell: InteractiveShell) -> None:
     """Turn the second factor on with a code of the app. If it is on, verify the current sign-in."""
     mfa = current().client.mfa
     if not mfa.status().enabled:
-        mfa.verify_enrollment(MfaCode(code=_asked_code()))
+        mfa.verify_enrollment(MfaCode(code=_prompt_code()))
         display(Note("The second factor is on: signing in by password now takes a code."))
         return
-    left = mfa.verify(MfaLoginCode(code=_asked_code(or_backup=True))).remaining_backup_codes
-    display(Note("Verified." if left is None else f"Verified. {left} backup codes remain. New ones: %lk_mfa codes"))
+    remaining = mfa.verify(MfaLoginCode(code=_prompt_code(or_backup=True))).remaining_backup_codes
+    display(
+        Note(
+            "Verified." if remaining is None else f"Verified. {remaining} backup codes remain. New ones: %lk_mfa codes"
+        )
+    )
 
 
 @lk_mfa.verb("disable", NoOptions)
 def _disable(_: NoOptions, _shell: InteractiveShell) -> None:
     """Turn the second factor off; asks for a code of the app."""
-    current().client.mfa.disable(MfaCode(code=_asked_code()))
+    current().client.mfa.disable(MfaCode(code=_prompt_code()))
     display(Note("The second factor is off: your password alone signs you in."))
 
 
 @lk_mfa.verb("codes", NoOptions)
 def _codes(_: NoOptions, shell: InteractiveShell) -> None:
     """Create new backup codes, shown once; old codes stop working. Asks for a code of the app."""
-    show_once(shell, backup_codes(current().client.mfa.regenerate_backup_codes(MfaCode(code=_asked_code()))))
+    show_once(shell, backup_codes(current().client.mfa.regenerate_backup_codes(MfaCode(code=_prompt_code()))))
 
 
-def _asked_code(*, or_backup: bool = False) -> str:
+def _prompt_code(*, or_backup: bool = False) -> str:
     what = "Code of your authenticator app, or a backup code" if or_backup else "Code of your authenticator app"
     code = ask_hidden(f"{what}: ", "run this where you can type").replace(" ", "")
     if not _CODE.fullmatch(code) and not (or_backup and _BACKUP.fullmatch(code)):

@@ -20,7 +20,7 @@ from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.config.files import platform_path
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.interrupt import interrupt, left_by_interrupt
+from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics._output.run import priced, receipt
 from lk_jupyter.options.notebook_servers import OpenServerOptions, StartServerOptions, StopServerOptions
@@ -56,7 +56,7 @@ lk_notebook = Subcommands(
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
     """List active Jupyter servers."""
     session = current()
-    found = servers(session)
+    runs = servers(session)
     rows = [
         (
             run.execution_id[:SHORT_ID],
@@ -65,9 +65,9 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
             moment_label(run.created_at, "%d %b %H:%M"),
             address(session.get(run.execution_id), PORT),
         )
-        for run in found
+        for run in runs
     ]
-    note = "" if found else "No active Jupyter servers. Start one: %lk_notebook start --gpu A100"
+    note = "" if runs else "No active Jupyter servers. Start one: %lk_notebook start --gpu A100"
     display(Table(("Run", "State", "Machine", "Started", "Address"), rows, note=note))
 
 
@@ -121,7 +121,7 @@ def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_notebook stop 3f0c``
     """
     again = f"%lk_notebook stop {options.run}"
-    with left_by_interrupt(f"Stopped waiting. The server may still be active and billed. Stop it: {again}"):
+    with advise_on_interrupt(f"Stopped waiting. The server may still be active and billed. Stop it: {again}"):
         run = Run.attach(current(), options.run)
         command_of(run)
         stop_server(run)
@@ -138,11 +138,11 @@ def _started(session: Session, package: Bundle, status: LiveOutput) -> Run:
 
 
 def started_server(
-    session: Session, package: Bundle, status: LiveOutput, what: str, remark: str = ""
+    session: Session, package: Bundle, status: LiveOutput, what: str, notice: str = ""
 ) -> tuple[Run, HostedServer, list[str]]:
     """Start a server and wait until it answers; an interrupt stops it. Returns the facts of its line too."""
     facts = [priced(package.machine), package.at_most]
-    warnings = "\n".join(filter(None, [*map(str, short_of(session, package.worst_case, what)), remark]))
+    warnings = "\n".join(filter(None, [*map(str, short_of(session, package.worst_case, what)), notice]))
     status.show(StatusLine("submitting", facts, warnings), now=True)
     sending = Submission(session, package)
     with AtInterrupt(lambda _: sending.abort_soon()):
@@ -150,7 +150,7 @@ def started_server(
             with true_interrupts():
                 run = Run.sent(session, sending)
                 facts.append(f"run {run.short_id}")
-                notes = "\n".join(filter(None, [run.note, remark]))
+                notes = "\n".join(filter(None, [run.note, notice]))
                 server = _waited_for(run, lambda state: status.show(StatusLine(state, facts, notes)))
         except KeyboardInterrupt:
             raise interrupt(sending.outcome()) from None

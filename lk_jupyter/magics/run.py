@@ -26,9 +26,9 @@ from lk_jupyter.magics._output.background import follow_detached
 from lk_jupyter.magics._output.interrupt import (
     NoInterrupt,
     Stop,
+    advise_on_interrupt,
     detaches,
-    is_told,
-    left_by_interrupt,
+    is_handled,
     while_following,
     while_sending,
 )
@@ -64,7 +64,7 @@ T = TypeVar("T")
 FILE_NAME = "cell.py"
 
 #: Names that IPython gives to what was run and shown; a cell that names one gets it.
-_OF_HISTORY = re.compile(r"In|Out|_[iod]h|_{1,3}|_i{1,3}|_i?\d+")
+_HISTORY_NAME = re.compile(r"In|Out|_[iod]h|_{1,3}|_i{1,3}|_i?\d+")
 
 #: How inputs begin that are runs: as they were written, and as IPython has them in ``In``.
 _RUN_WRITTEN, _RUN_CALLED = "%%lk_run", "get_ipython().run_cell_magic('lk_run', "
@@ -99,8 +99,8 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
     package = _prepared(prepare, session, cell, options, shell)
     if options.attach == "auto" and not options.dry_run and (run := find_previous_run(session, package)):
         run.note = "Attached to the run that this cell already started."
-        company = default_observers(session, options, namespace=shell.user_ns)
-        view = RunDisplay(shell, run.machine, quiet=options.quiet, company=company)
+        observers = default_observers(session, options, namespace=shell.user_ns)
+        view = RunDisplay(shell, run.machine, quiet=options.quiet, observers=observers)
         show(run, view, shell, options)
         return
     start(session, package, options, shell)
@@ -116,13 +116,13 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
         %lk_attach 3f0c
     """
     stop = f"Stop it: %lk_abort {options.run}" if options.run else "List runs: %lk_runs"
-    with left_by_interrupt(f"Stopped before the log was read. If the run is active, it keeps running. {stop}"):
+    with advise_on_interrupt(f"Stopped before the log was read. If the run is active, it keeps running. {stop}"):
         session = current()
         run = Run.attach(session, options.run or _only_active(session))
         try:
             run.shows_rich = options.rich
-            company = default_observers(session, options, attached=run, namespace=shell.user_ns)
-            view = RunDisplay(shell, run.machine, quiet=options.quiet, company=company)
+            observers = default_observers(session, options, attached=run, namespace=shell.user_ns)
+            view = RunDisplay(shell, run.machine, quiet=options.quiet, observers=observers)
         except LkError as error:
             raise advised(error, f"The run may be active. Stop it: %lk_abort {run.execution_id}") from None
         show(run, view, shell, options)
@@ -147,8 +147,8 @@ def _title(run: Workload) -> str:
 def run_in_session(session: Session, cell: str, options: RunOptions, shell: InteractiveShell) -> None:
     """Run the cell in a session, which is started if there is none of its name."""
 
-    def prepared(kept: dict[str, str | None]) -> Bundle:
-        return _prepared(partial(prepare_cell, kept=kept), session, cell, options, shell)
+    def prepared(paths: dict[str, str | None]) -> Bundle:
+        return _prepared(partial(prepare_cell, kept=paths), session, cell, options, shell)
 
     run_cell(session, prepared, options, shell)
 
@@ -164,8 +164,8 @@ def start(session: Session, package: Bundle, options: StartOptions, shell: Inter
         display(plan_view(package, budget_usage(session)))
         return
     (package,) = require_consent([package], ask)
-    company = default_observers(session, options, package, namespace=shell.user_ns)
-    view = RunDisplay(shell, package.machine, quiet=options.quiet, company=company)
+    observers = default_observers(session, options, package, namespace=shell.user_ns)
+    view = RunDisplay(shell, package.machine, quiet=options.quiet, observers=observers)
     send(session, package, view, shell, options)
 
 
@@ -180,14 +180,14 @@ def send(
             with true_interrupts():
                 view.submitting(package)
                 view.warn(short_of(session, package.worst_case))
-                show(_sent(session, sending, view), view, shell, options, stop)
+                show(_submit(session, sending, view), view, shell, options, stop)
         except KeyboardInterrupt as error:
-            if not is_told(error):
+            if not is_handled(error):
                 while_sending(session, sending, view, stop)
             raise
 
 
-def _sent(session: Session, sending: Submission, view: RunDisplay) -> Run:
+def _submit(session: Session, sending: Submission, view: RunDisplay) -> Run:
     try:
         return Run.sent(session, sending, view.sending)
     except (ApiError, UsageError):
@@ -218,7 +218,7 @@ def _prepared(
     options: RunOptions,
     shell: InteractiveShell,
 ) -> T:
-    cell = _with_sign(cell, shell)
+    cell = _add_magic_prefix(cell, shell)
     source = Source(
         cell, FILE_NAME, first_line=FIRST_LINE, folder=working_folder(), is_cell=True, namespace=_variables(shell, cell)
     )
@@ -228,41 +228,45 @@ def _prepared(
         raise CodeError(error, shell) from None
 
 
-def _with_sign(cell: str, shell: InteractiveShell) -> str:
+def _add_magic_prefix(cell: str, shell: InteractiveShell) -> str:
     """Return a cell that is one line with a magic without its sign, such as ``pwd``, with the sign."""
     line = cell.strip()
     if "\n" in line or shell.find_line_magic(line.partition(" ")[0]) is None:
         return cell
     prefilter: Any = shell.prefilter_manager
-    made = prefilter.prefilter_line(line)  # as IPython does it: not where a variable has this name
-    return f"%{line}\n" if made.startswith("get_ipython().run_line_magic(") else cell
+    rewritten = prefilter.prefilter_line(line)  # as IPython does it: not where a variable has this name
+    return f"%{line}\n" if rewritten.startswith("get_ipython().run_line_magic(") else cell
 
 
 def _variables(shell: InteractiveShell, cell: str) -> dict[str, Any]:
     """Return the variables that the user has set, and names of the history in the cell, such as ``_``."""
     hidden = shell.user_ns_hidden
-    history = set(filter(_OF_HISTORY.fullmatch, re.findall(r"[^\W\d]\w*", cell)))
-    own = {name for name in hidden if name.startswith("_")} | _OF_IPYTHON  # %pylab hides the names that it sets
+    history = set(filter(_HISTORY_NAME.fullmatch, re.findall(r"[^\W\d]\w*", cell)))
+    ipython_names = {
+        name for name in hidden if name.startswith("_")
+    } | _IPYTHON_NAMES  # %pylab hides the names that it sets
     names = shell.user_ns.items()
-    found = {
+    variables = {
         name: value
         for name, value in names
-        if name in history or name not in own or hidden.get(name, hidden) is not value
+        if name in history or name not in ipython_names or hidden.get(name, hidden) is not value
     }
-    return found | {name: _as_cells(found[name]) for name in history if name in found and name.lower() in _INPUTS}
+    return variables | {
+        name: _strip_run_lines(variables[name]) for name in history if name in variables and name.lower() in _INPUTS
+    }
 
 
 #: Names that IPython itself sets for its users.
-_OF_IPYTHON = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+_IPYTHON_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
 #: Names of inputs, in small letters.
 _INPUTS = {"in", "_ih", "_i", "_ii", "_iii"}
 
 
-def _as_cells(inputs: Any) -> Any:
+def _strip_run_lines(inputs: Any) -> Any:
     """Return inputs without the lines that made them runs."""
     if isinstance(inputs, list):
-        return [_as_cells(text) for text in inputs]
+        return [_strip_run_lines(text) for text in inputs]
     if isinstance(inputs, str) and inputs.startswith(_RUN_WRITTEN):
         return inputs.partition("\n")[2]
     if isinstance(inputs, str) and inputs.startswith(_RUN_CALLED):
@@ -276,35 +280,35 @@ class CodeError(UsageError):
 
     def __init__(self, error: SyntaxError, shell: InteractiveShell) -> None:
         super().__init__(f"{error} Nothing was sent.")
-        self._shown: list[str] = shell.SyntaxTB.structured_traceback(type(error), error, [])  # type: ignore[arg-type]
+        self._traceback: list[str] = shell.SyntaxTB.structured_traceback(type(error), error, [])  # type: ignore[arg-type]
 
     def _render_traceback_(self) -> list[str]:
-        return self._shown
+        return self._traceback
 
 
 def follow(run: Run, view: RunDisplay, stop: Stop) -> None:
     """Show the run to its end. Raises RunFailed when it failed, KeyboardInterrupt when the cell was interrupted."""
-    pump = RunMonitor(run).start()
+    monitor = RunMonitor(run).start()
 
     def abort() -> None:
-        if not pump.finished:
+        if not monitor.finished:
             run.abort_unless_ended()
 
     stop.act = abort
     with AtInterrupt(stop):
         try:
             with true_interrupts():
-                if view.follow(run, pump):
-                    _conclude(run, view, pump)
+                if view.follow(run, monitor):
+                    _conclude(run, view, monitor)
                 else:
-                    follow_detached(run, view, pump)
+                    follow_detached(run, view, monitor)
         except KeyboardInterrupt:
-            while_following(run, view, pump, stop)
+            while_following(run, view, monitor, stop)
 
 
-def _conclude(run: Run, view: RunDisplay, pump: RunMonitor) -> None:
-    if pump.error:
-        raise pump.error
+def _conclude(run: Run, view: RunDisplay, monitor: RunMonitor) -> None:
+    if monitor.error:
+        raise monitor.error
     record = run.wait_aside()
     failure = None
     try:

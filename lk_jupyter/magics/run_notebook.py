@@ -29,7 +29,7 @@ def lk_run_notebook(options: NotebookRunOptions, shell: InteractiveShell) -> Non
     package = prepare_notebook(session, options)
     if options.attach == "auto" and not options.dry_run and (run := find_previous_run(session, package)):
         run.note = "Attached to the run of this notebook that was already started."
-        company = default_observers(session, options, attached=run, namespace=shell.user_ns)
-        show(run, RunDisplay(shell, run.machine, quiet=options.quiet, company=company), shell, options)
+        observers = default_observers(session, options, attached=run, namespace=shell.user_ns)
+        show(run, RunDisplay(shell, run.machine, quiet=options.quiet, observers=observers), shell, options)
         return
     start(session, package, options, shell)

@@ -23,7 +23,7 @@ from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.interrupt import interrupt, left_by_interrupt
+from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run import receipt
 from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
@@ -120,7 +120,7 @@ def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: 
     record, machine = run.record, run.machine
     line = receipt(record, machine, bill=None if is_final(record.status) else run.bill(record))
     reason = str(failure_of(record)) if line.mark in "✗■" else ""
-    line.remark = "\n".join(filter(None, [" · ".join(_phases(run)), reason]))
+    line.notice = "\n".join(filter(None, [" · ".join(_phases(run)), reason]))
     display(line)
 
 
@@ -128,8 +128,8 @@ def _phases(run: Run) -> list[str]:
     """Return how long each phase took, if the server reports it."""
     with suppress(ApiError):
         timing = run.session.client.execution.timing(run.execution_id).timing
-        told = timing.phases if timing and timing.phases else {}
-        return [f"{name} {duration_label(phase.duration)}" for name, phase in told.items() if phase.duration]
+        phases = timing.phases if timing and timing.phases else {}
+        return [f"{name} {duration_label(phase.duration)}" for name, phase in phases.items() if phase.duration]
     return []
 
 
@@ -173,8 +173,8 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     with suppress(NotFound):
         entries = run.logs(options.limit, options.hours)
     _print_entries(entries, nonce)
-    if not entries and (kept := _entries_of(run.record)):
-        _print_entries(kept, nonce)
+    if not entries and (record_entries := _record_entries(run.record)):
+        _print_entries(record_entries, nonce)
         display(Note(f"From the record of the run: no stored lines in the last {options.hours} hours."))
     elif not entries:
         display(Note(f"No stored lines in the last {options.hours} hours. A run that just finished may need a moment."))
@@ -182,7 +182,7 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         display(Note(f"{options.limit} lines shown; there may be more. Use --limit, at most 10000."))
 
 
-def _entries_of(record: ExecutionRecord) -> list[LogEntry]:
+def _record_entries(record: ExecutionRecord) -> list[LogEntry]:
     """Return the output that a record keeps: it outlives the stored log, and is there before it."""
     if record.combined_output:
         return [LogEntry(message=record.combined_output)]
@@ -204,9 +204,9 @@ def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool 
     redactors: dict[tuple[str | None, str | None], LineRedactor] = {}
 
     def show(items: Iterable[str | Frame], run_id: str | None, stream: str | None) -> None:
-        for of, group in groupby(items, key=lambda item: _stream_of(item, stream)):
-            redactor = redactors.setdefault((run_id, of), LineRedactor())
-            _print_lines(redactor, [text_of(group)], run_id, of, names_runs=names_runs)
+        for origin, group in groupby(items, key=lambda item: _item_stream(item, stream)):
+            redactor = redactors.setdefault((run_id, origin), LineRedactor())
+            _print_lines(redactor, [text_of(group)], run_id, origin, names_runs=names_runs)
 
     for (run_id, stream), group in groupby(entries, key=lambda entry: (entry.execution_id, entry.stream)):
         splitter = splitters.setdefault((run_id, stream), Splitter(nonce))
@@ -215,7 +215,7 @@ def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool 
         show(splitter.end(), run_id, stream)
 
 
-def _stream_of(item: str | Frame, stream: str | None) -> str | None:
+def _item_stream(item: str | Frame, stream: str | None) -> str | None:
     """Return the stream of a piece: what came on stderr may travel in stdout, in its order."""
     return "stderr" if isinstance(item, Frame) and item.kind == STDERR else stream
 
@@ -231,9 +231,9 @@ def _print_lines(
 
 def _plain(text: str) -> list[str]:
     """Return stored text as a notebook may show it."""
-    seen = TerminalText()
-    seen.feed(text)
-    return [*seen.take()[0], *seen.end()]
+    terminal = TerminalText()
+    terminal.feed(text)
+    return [*terminal.take()[0], *terminal.end()]
 
 
 @magic(RunIdOptions)
@@ -242,7 +242,7 @@ def lk_abort(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: A
 
     Example: ``%lk_abort 3f0c``
     """
-    with left_by_interrupt(f"Stopped before the abort was sent. The run may be active: %lk_abort {options.run}"):
+    with advise_on_interrupt(f"Stopped before the abort was sent. The run may be active: %lk_abort {options.run}"):
         run = Run.attach(current(), options.run)
     abort = run.abort_soon()
     try:

@@ -13,7 +13,7 @@ from lk_jupyter.api.environment_variables import EnvironmentVariable, Environmen
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import ask_hidden, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
-from lk_jupyter.magics._engine.several import each_of
+from lk_jupyter.magics._engine.several import apply_to_each
 from lk_jupyter.magics._engine.tables import Table, say
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.runs import NoOptions
@@ -71,23 +71,23 @@ def _delete(options: DeleteSecretOptions, _shell: InteractiveShell) -> None:
     if options.all == bool(options.names):
         raise UsageError("%lk_secrets delete needs names, or --all. Nothing was deleted.")
     variables = current().client.environment_variables
-    known = {each.name: each for each in variables.list()}
-    found = list(known.values()) if options.all else [_named(name, known) for name in options.names]
-    what = ", ".join(each.name for each in found)
-    if not found:
+    by_name = {each.name: each for each in variables.list()}
+    secrets = list(by_name.values()) if options.all else [_named(name, by_name) for name in options.names]
+    what = ", ".join(each.name for each in secrets)
+    if not secrets:
         say("No secrets.")
     elif is_sure(options, f"Delete {what} permanently?", "Nothing was deleted."):
-        _delete_each(found, everything=options.all)
+        _delete_each(secrets, everything=options.all)
         display(Note(f"Deleted {what}."))
 
 
-def _delete_each(found: list[EnvironmentVariable], *, everything: bool) -> None:
+def _delete_each(secrets: list[EnvironmentVariable], *, everything: bool) -> None:
     variables = current().client.environment_variables
     if everything:
         variables.delete_all()
         return
-    each_of(
-        found,
+    apply_to_each(
+        secrets,
         lambda each: variables.delete(each.id),
         lambda each: each.name,
         "Secrets that may still be stored: {0}. Check: %lk_secrets. Delete them: %lk_secrets delete {0}",
@@ -118,12 +118,12 @@ def _from_environment(variable: str) -> str:
     return value
 
 
-def _named(name: str, known: dict[str, EnvironmentVariable]) -> EnvironmentVariable:
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
+def _named(name: str, by_name: dict[str, EnvironmentVariable]) -> EnvironmentVariable:
+    if name not in by_name:
+        near = get_close_matches(name, by_name, n=1)
         hint = f"Did you mean {near[0]}?" if near else "Names: %lk_secrets list"
         raise UsageError(f"Unknown secret '{name}'. {hint}")
-    return known[name]
+    return by_name[name]
 
 
 def _table(variables: EnvironmentVariableList) -> Table:

@@ -149,8 +149,8 @@ def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> Gpu
                         continue
                     heard = time.monotonic()
                     done = [each.profile or "" for each in _tries(status)]
-                    tried = f"{len(done)} tried: {', '.join(done)}" if done else ""
-                    line.show(StatusLine(status.status, [tried, execution_id[:8]]))
+                    progress = f"{len(done)} tried: {', '.join(done)}" if done else ""
+                    line.show(StatusLine(status.status, [progress, execution_id[:8]]))
                     if is_final(status.status):
                         return status
                     time.sleep(_PAUSE)

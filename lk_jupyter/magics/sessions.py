@@ -17,7 +17,7 @@ from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.interrupt import Stop, interrupt, left_by_interrupt
+from lk_jupyter.magics._output.interrupt import Stop, advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import Hidden, LiveOutput, Note, StatusLine, after_cell
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
@@ -85,7 +85,9 @@ def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_sessions stop train``
     """
     again = f"%lk_sessions stop {options.name}"
-    with left_by_interrupt(f"Stopped waiting. Session {options.name} may still be active and billed. Stop it: {again}"):
+    with advise_on_interrupt(
+        f"Stopped waiting. Session {options.name} may still be active and billed. Stop it: {again}"
+    ):
         run = stop_session(current(), options.name, stop_server)
         display(receipt(run.wait_aside(), run.machine))
 
@@ -102,17 +104,17 @@ def run_cell(
         display(plan_view(prepare_session(session, options), budget_usage(session)))
         return
     billed = f"If session {name} is active, it is billed until you stop it: %lk_sessions stop {name}"
-    with left_by_interrupt(f"Stopped before the cell was sent. {billed}"):
+    with advise_on_interrupt(f"Stopped before the cell was sent. {billed}"):
         warm = find_session(session, name)
         package = prepare({} if warm is None else warm.kept)
         (package,) = require_consent([package], ask)
-        status, begun = LiveOutput(shell), time.monotonic()
+        status, start_time = LiveOutput(shell), time.monotonic()
         if warm is None:
             warm = _started(session, prepare_session(session, options), name, idle_of(options), status)
         else:
             _check_machine(warm, options, package)
         view = CellView(shell, warm, status, quiet=options.quiet)
-        _follow(warm, view, package, begun)
+        _follow(warm, view, package, start_time)
 
 
 def _check_machine(warm: WarmPython, options: RunOptions, package: Bundle) -> None:
@@ -127,49 +129,49 @@ def _check_machine(warm: WarmPython, options: RunOptions, package: Bundle) -> No
 
 def _started(session: Session, machine: Bundle, name: str, idle: float, status: LiveOutput) -> WarmPython:
     """Start the machine of a session; its price is shown before."""
-    remark = f"Billed until you stop it (%lk_sessions stop {name}), or after {idle:g} minutes without work."
-    run, server, facts = started_server(session, machine, status, "this session", remark)
+    notice = f"Billed until you stop it (%lk_sessions stop {name}), or after {idle:g} minutes without work."
+    run, server, facts = started_server(session, machine, status, "this session", notice)
     try:
         with ended_on_failure(run):
             warm = start_session(name, run, server, idle)
             restored = warm.restore()
     except KeyboardInterrupt as error:
         raise interrupt(str(error)) from None
-    status.settle(StatusLine("listening", [f"session {name}", *facts], "\n".join(filter(None, [run.note, remark]))))
+    status.settle(StatusLine("listening", [f"session {name}", *facts], "\n".join(filter(None, [run.note, notice]))))
     if restored:
         display(Note(restored))
     return warm
 
 
-def _follow(warm: WarmPython, view: CellView, package: Bundle, begun: float) -> None:
-    """Run a cell and show it to its end; ``begun`` is when its session was asked for.
+def _follow(warm: WarmPython, view: CellView, package: Bundle, start_time: float) -> None:
+    """Run a cell and show it to its end; ``start_time`` is when its session was asked for.
 
     Raises CellFailed, KeyboardInterrupt, ConnectionFailed.
     """
     stop = Stop(warm.interrupt)
-    asked: Asked | None = None
+    cell: Asked | None = None
     with AtInterrupt(stop):
         try:
             with true_interrupts():
-                asked = warm.begin(package, view.sending, begun)
-                view.follow(asked)
-                remarks = warm.take_back(package, view.shell.user_ns)
+                cell = warm.begin(package, view.sending, start_time)
+                view.follow(cell)
+                notices = warm.take_back(package, view.shell.user_ns)
                 if getattr(package.options, "time", False):
-                    remarks = [*remarks, Notice(times_label(package.phases))]
-                view.end(asked, remarks)
+                    notices = [*notices, Notice(times_label(package.phases))]
+                view.end(cell, notices)
         except KeyboardInterrupt:
-            raise interrupt(_interrupted(warm, view, asked, stop)) from None
+            raise interrupt(_interrupted(warm, view, cell, stop)) from None
         except ConnectionFailed:
             view.lost()
             raise
 
 
-def _interrupted(warm: WarmPython, view: CellView, asked: Asked | None, stop: Stop) -> str:
+def _interrupted(warm: WarmPython, view: CellView, cell: Asked | None, stop: Stop) -> str:
     """Wait for the end of a cell that is being interrupted; a second interrupt ends the waiting."""
     machine = warm.run.machine
     price = f" ({price_label(machine)})" if machine else ""
     billed = f"It is billed{price} until you stop it: %lk_sessions stop {warm.name}"
-    if asked is None:
+    if cell is None:
         return f"Stopped waiting. Session {warm.name} is still active. {billed}"
     try:
         with true_interrupts():
@@ -177,11 +179,11 @@ def _interrupted(warm: WarmPython, view: CellView, asked: Asked | None, stop: St
             if stop.kernel_ends:
                 return f"the kernel is shutting down; session {warm.name} stays active. {billed}"
             view.stopping()
-            view.follow(asked)
-            view.close(asked, "interrupted")
+            view.follow(cell)
+            view.close(cell, "interrupted")
             return f"the cell was interrupted. Session {warm.name} is still active with its variables. {billed}"
     except KeyboardInterrupt:
-        asked.forget()
+        cell.forget()
         return f"Stopped waiting. The cell may still run in session {warm.name}. {billed}"
     except LkError as error:
         return f"Stopped waiting: {error} Session {warm.name} may still be active. {billed}"
@@ -195,7 +197,7 @@ class CellView:
         self._warm = warm
         self._quiet = quiet
         self._status = status
-        self._begun = time.monotonic()
+        self._start_time = time.monotonic()
         self._state = "running"
         self._note = LiveOutput(shell)
         self._log = LogOutput(write_text, self._show_note, self._show_hidden, limit=setting("log_lines"))
@@ -205,9 +207,9 @@ class CellView:
         self._failed_at = 0.0
         self._after_error: list[Frame] = []  # such as figures, which come after the error that ends a cell
 
-    def follow(self, asked: Asked) -> None:
+    def follow(self, cell: Asked) -> None:
         """Show what comes until the cell has ended."""
-        for message in asked.messages():
+        for message in cell.messages():
             if message:
                 self._take(message)
             if self._error and time.monotonic() - self._failed_at > _FIGURES_SECONDS:
@@ -226,31 +228,31 @@ class CellView:
         self._state = "stopping"
         self._status.show(self._line("interrupt again to stop waiting"), now=True)
 
-    def end(self, asked: Asked, remarks: Sequence[Notice]) -> None:
+    def end(self, cell: Asked, notices: Sequence[Notice]) -> None:
         """Show how the cell ended. Raises CellFailed when it failed."""
-        failed = asked.reply.get("status") != "ok"
-        self.close(asked, "failed" if failed else "completed", remarks)
+        failed = cell.reply.get("status") != "ok"
+        self.close(cell, "failed" if failed else "completed", notices)
         if failed:
-            raise self._warm.failure({**asked.reply, **self._error})
+            raise self._warm.failure({**cell.reply, **self._error})
 
-    def close(self, asked: Asked, state: str, remarks: Sequence[Notice] = ()) -> None:
+    def close(self, cell: Asked, state: str, earlier: Sequence[Notice] = ()) -> None:
         """Show the rest of the output, and the receipt of the cell."""
-        if asked.reply.get("status") == "ok":
+        if cell.reply.get("status") == "ok":
             self._survive()
         for frame in self._after_error:
             after_cell(self.shell, partial(self._rich.show, frame))
-        for page in asked.reply.get("payload", []):
+        for page in cell.reply.get("payload", []):
             if page.get("source") == "page":
                 self._take_text(str(page.get("data", {}).get("text/plain", "")) + "\n")
         self._log.end()
-        for left in self._rich.end(0):
-            display(Note(left))
+        for note in self._rich.end(0):
+            display(Note(note))
         self._state = state
         self._status.settle(self._line())
-        took = duration_label(time.monotonic() - self._begun)
+        took = duration_label(time.monotonic() - self._start_time)
         cost = self._warm.run.bill().label
         facts = [took, f"session {self._warm.name}", f"{cost} so far" if cost else "", self._run]
-        notices = [*remarks, *unsigned_notices(self._unsigned)]
+        notices = [*earlier, *unsigned_notices(self._unsigned)]
         display(StatusLine(state, facts, "\n".join(map(str, notices))))
 
     def lost(self) -> None:
@@ -263,7 +265,7 @@ class CellView:
         return f"run {self._warm.run.short_id}"
 
     def _line(self, *facts: str) -> StatusLine:
-        seconds = time.monotonic() - self._begun
+        seconds = time.monotonic() - self._start_time
         took = [f"{seconds:.0f} s"] if seconds >= 1 else []
         return StatusLine(
             self._state, [f"session {self._warm.name}", priced(self._warm.run.machine), *took, *facts, self._run]

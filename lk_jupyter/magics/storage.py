@@ -61,11 +61,11 @@ class TransferView:
         """Show how far it is."""
         self._output.show(Rows([Bar(self._label, progress.share, 1.0, f"{self._label} | {progress}")]))
 
-    def end(self, state: str, facts: list[str], left_out: tuple[str, ...] = ()) -> None:
+    def end(self, state: str, facts: list[str], skipped: tuple[str, ...] = ()) -> None:
         """Show what was done in place of the bar, and name what was left out."""
-        more = f"and {len(left_out) - _NAMED:,} more" if len(left_out) > _NAMED else ""
-        told = [f"Skipped: {line}" for line in left_out[:_NAMED]]
-        line = StatusLine(state, facts, "\n".join(filter(None, [*told, more])))
+        more = f"and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else ""
+        lines = [f"Skipped: {line}" for line in skipped[:_NAMED]]
+        line = StatusLine(state, facts, "\n".join(filter(None, [*lines, more])))
         line.mark = "✓"
         self._output.show(line, now=True)
 
@@ -85,9 +85,9 @@ def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 
     if options.tree:
         display(Text(storage.tree(folder, most=options.limit).lines))
         return
-    found = list(islice(_found(storage, folder, recursive=options.recursive), options.limit + 1))
-    rows = [_row(info) for info in found[: options.limit]]
-    note = f"{options.limit} shown; there are more. --limit takes up to 100000." if len(found) > options.limit else ""
+    objects = list(islice(_list_objects(storage, folder, recursive=options.recursive), options.limit + 1))
+    rows = [_row(info) for info in objects[: options.limit]]
+    note = f"{options.limit} shown; there are more. --limit takes up to 100000." if len(objects) > options.limit else ""
     if not rows:
         note = f"No files in {folder or 'the bucket'}. Upload one: %lk_put FILE {folder or 'data/'}"
     display(Table(("Name", "Size", "Written", "In a run"), rows, note=note, right=frozenset({"Size"})))
@@ -109,7 +109,7 @@ def lk_put(options: PutOptions, shell: InteractiveShell) -> None:
     """
     storage, key = current().storage, _key(options.key)
     paths, is_pattern = _sources(options.source)
-    keys = [(path, _key_for(path, key, is_one_of_many=is_pattern)) for path in paths]
+    keys = [(path, _key_for(path, key, has_siblings=is_pattern)) for path in paths]
     if not options.overwrite:
         _check_replaces_none(storage, keys, options)
     for path, to in keys:
@@ -156,8 +156,8 @@ def lk_sync(options: SyncOptions, shell: InteractiveShell) -> None:
     with TransferView(shell, f"{options.source} → {options.target}") as view:
         how = {"delete": options.delete, "checksum": options.checksum}
         done = storage.sync(_place(options.source), _place(options.target), progress=view.show, **how)
-        seen = [f"in a run: {remote_path(options.target)}"] if options.target.startswith(SCHEME) else []
-        view.end("in sync", [options.target, str(done), *seen], done.left_out)
+        run_path = [f"in a run: {remote_path(options.target)}"] if options.target.startswith(SCHEME) else []
+        view.end("in sync", [options.target, str(done), *run_path], done.left_out)
 
 
 @magic(RmOptions)
@@ -170,24 +170,24 @@ def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
         %lk_rm data/old/ "tmp/*.csv" --yes
     """
     storage = current().storage
-    found = [info for key in options.keys for info in _to_remove(storage, _key(key))]
-    size = size_label(sum(info.size for info in found))
-    what = found[0].key if len(found) == 1 else f"{len(found):,} files, such as {found[0].key}"
+    objects = [info for key in options.keys for info in _to_remove(storage, _key(key))]
+    size = size_label(sum(info.size for info in objects))
+    what = objects[0].key if len(objects) == 1 else f"{len(objects):,} files, such as {objects[0].key}"
     if not is_sure(options, f"Delete {what} ({size}) permanently?", "Nothing was deleted."):
         return
-    count = storage.remove_all(info.key for info in found)
+    count = storage.remove_all(info.key for info in objects)
     display(Note(f"Deleted {'1 file' if count == 1 else f'{count:,} files'} ({size})."))
 
 
 def _check_replaces_none(storage: Storage, keys: list[tuple[Path, str]], options: PutOptions) -> None:
     """Refuse before anything is sent when objects would be replaced by other content. Raises ObjectExists."""
-    taken = [key for path, to in keys for key in storage.replaced(path, to)]
-    if not taken:
+    existing = [key for path, to in keys for key in storage.replaced(path, to)]
+    if not existing:
         return
     line = " ".join(map(shlex.quote, filter(None, ["%lk_put", options.source, options.key, "--overwrite"])))
-    others = f" So do {len(taken) - 1:,} others." if len(taken) > 1 else ""
+    more = f" So do {len(existing) - 1:,} others." if len(existing) > 1 else ""
     raise ObjectExists(
-        f"{SCHEME + taken[0]!r} already exists with other content.{others} Nothing was sent. "
+        f"{SCHEME + existing[0]!r} already exists with other content.{more} Nothing was sent. "
         f"Replace: {line} Keep both: give another key."
     )
 
@@ -205,21 +205,21 @@ def _sources(text: str) -> tuple[list[Path], bool]:
     path = Path(text).expanduser()
     if path.exists():
         return [path], False
-    found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (of any folder)
-    if not found:
+    paths = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (of any folder)
+    if not paths:
         raise UsageError(f"No file or folder '{text}' in {working_folder()}. Nothing was sent.")
-    return found, True
+    return paths, True
 
 
-def _key_for(path: Path, key: str, *, is_one_of_many: bool) -> str:
+def _key_for(path: Path, key: str, *, has_siblings: bool) -> str:
     """Return where a file goes; what is in a folder goes right below the key."""
     name = path.resolve().name
-    if not key or is_one_of_many or (key.endswith("/") and not path.is_dir()):
+    if not key or has_siblings or (key.endswith("/") and not path.is_dir()):
         return f"{key.rstrip('/')}/{name}".lstrip("/")
     return key.rstrip("/")
 
 
-def _found(storage: Storage, folder: str, *, recursive: bool) -> Iterator[ObjectInfo]:
+def _list_objects(storage: Storage, folder: str, *, recursive: bool) -> Iterator[ObjectInfo]:
     """Iterate over what a folder, a pattern or a key names."""
     if not _PATTERN.isdisjoint(folder) and not storage.exists(folder):
         yield from _matching(storage, folder)
@@ -243,14 +243,14 @@ def _to_remove(storage: Storage, key: str) -> Iterable[ObjectInfo]:
     if not key.strip("/"):
         raise UsageError("%lk_rm needs a key, a pattern or a folder; it doesn't delete the entire bucket.")
     if key.endswith("/"):
-        found = list(storage.ls(key))
+        objects = list(storage.ls(key))
     elif not _PATTERN.isdisjoint(key) and not storage.exists(key):
-        found = list(_matching(storage, key))
+        objects = list(_matching(storage, key))
     else:
-        found = [storage._object(key)]
-    if not found:
+        objects = [storage._object(key)]
+    if not objects:
         raise NoSuchObject(f"No file of the bucket matches '{key}'.")
-    return found
+    return objects
 
 
 def _row(info: ObjectInfo) -> tuple[str, ...]:

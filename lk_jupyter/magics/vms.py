@@ -25,9 +25,9 @@ from lk_jupyter.connection.budget import CostRequest, enforce, exceeded
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
-from lk_jupyter.magics._engine.several import each_of
+from lk_jupyter.magics._engine.several import apply_to_each
 from lk_jupyter.magics._engine.tables import Table, say
-from lk_jupyter.magics._output.interrupt import interrupt, left_by_interrupt
+from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.options.vms import (
@@ -67,20 +67,20 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
     """
     session = current()
     client = session.client
-    found = list(client.vms.list()) if options.all else vm.living(client)
-    empty = "" if found else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
+    vms = list(client.vms.list()) if options.all else vm.living(client)
+    empty = "" if vms else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
     note = "\n".join(filter(None, [empty, *exceeded(session)]))
     columns = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
-    display(Table(columns, [row_of(each) for each in found], note=note, right=frozenset({"Cost so far"})))
+    display(Table(columns, [vm_row(each) for each in vms], note=note, right=frozenset({"Cost so far"})))
 
 
 @lk_vm.verb("offers", NoOptions)
 def _offers(_: NoOptions, _shell: InteractiveShell) -> None:
     """List VM types with their prices and what is free now."""
     sold = current().client.vms.availability()
-    others = sold.available_hardware_profiles or []
+    unavailable = sold.available_hardware_profiles or []
     variants = sold.available_instance_variants or [
-        VMInstanceVariant(**{**each.model_dump(), "instance_type": "unknown"}) for each in others
+        VMInstanceVariant(**{**each.model_dump(), "instance_type": "unknown"}) for each in unavailable
     ]
     rows = [_offer_row(variant) for variant in sorted(variants, key=lambda variant: variant.price_per_hour or 0)]
     columns = ("GPU", "Sold as", "Credits per GPU and hour", "GPUs sold", "Free now")
@@ -104,14 +104,14 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     session = current()
     client, key = session.client, _key(options)
     wish = VmShape(options.gpu.lower(), options.count, "spot" if options.spot else "on-demand", options.new_volume)
-    found = offers(client.vms.availability())
-    offer = chosen(found, wish)
+    free = offers(client.vms.availability())
+    offer = chosen(free, wish)
     volumes = [vm.volume(client, text).volume_id for text in options.volume]
     display(_plan(offer, key, options, volumes))
-    for remark in short_of_an_hour(session, offer.per_hour):
-        display(Note(str(remark)))
+    for notice in short_of_an_hour(session, offer.per_hour):
+        display(Note(str(notice)))
     if offer.free is False:
-        raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives(found, offer)}")
+        raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives(free, offer)}")
     if options.dry_run:
         return
     enforce(session, CostRequest(f"{offer} in its first hour", offer.per_hour))  # before the question
@@ -119,12 +119,14 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
         return
     request = vm.request_for(wish, key, options.name, volumes, move=options.move)
     name = request.display_name
-    with left_by_interrupt(f"VM {name!r} may exist and be billed. Check: %lk_vm list. Delete it: %lk_vm delete {name}"):
-        made = vm.create_once(client, request, offer)
+    with advise_on_interrupt(
+        f"VM {name!r} may exist and be billed. Check: %lk_vm list. Delete it: %lk_vm delete {name}"
+    ):
+        created = vm.create_once(client, request, offer)
     if options.no_wait:
-        display(_line(_status_of(made), [f"SSH login: %lk_vm ssh {made.vm_id[:SHORT]}"]))
+        display(_line(_initial_status(created), [f"SSH login: %lk_vm ssh {created.vm_id[:SHORT]}"]))
         return
-    status = _waited_for(client, made, offer, shell)
+    status = _waited_for(client, created, offer, shell)
     if options.save:
         shell.user_ns[options.save] = status
     if status.usable:
@@ -154,7 +156,7 @@ def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
     if not status.usable:
         name = _name(status)
         raise UsageError(f"{name} is {status.status} and has no address yet. Check: %lk_vm status {name}")
-    _tell_door(status, _own_key())
+    _tell_door(status, _default_key())
 
 
 @lk_vm.verb("rename", RenameVmOptions)
@@ -164,9 +166,9 @@ def _rename(options: RenameVmOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_vm rename 3f0c train``
     """
     client = current().client
-    found = vm.named(client, options.vm)
-    client.vms.rename(found.vm_id, RenameVMRequest(display_name=options.name))
-    display(Note(f"VM {found.vm_id[:SHORT]} is now named {options.name}."))
+    machine = vm.named(client, options.vm)
+    client.vms.rename(machine.vm_id, RenameVMRequest(display_name=options.name))
+    display(Note(f"VM {machine.vm_id[:SHORT]} is now named {options.name}."))
 
 
 @lk_vm.verb("delete", DeleteVmOptions)
@@ -179,12 +181,12 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
         %lk_vm delete 3f0c 8a1b --yes
     """
     client = current().client
-    found = [vm.named(client, text) for text in options.vms]
-    names = ", ".join(map(_name, found))
+    vms = [vm.named(client, text) for text in options.vms]
+    names = ", ".join(map(_name, vms))
     if not is_sure(options, f"Delete {names} permanently, with everything on its disk?", "Nothing was deleted."):
         return
-    each_of(
-        found,
+    apply_to_each(
+        vms,
         lambda each: display(Note(_ended(client, each, client.vms.delete(each.vm_id)))),
         lambda each: each.vm_id[:SHORT],
         "VMs that may still be active and billed: {0}. Check: %lk_vm list. Delete them: %lk_vm delete {0}",
@@ -236,19 +238,19 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_volumes delete vol-3f0c``
     """
     client = current().client
-    found = [vm.volume(client, text) for text in options.volumes]
-    for each in found:
+    volumes = [vm.volume(client, text) for text in options.volumes]
+    for each in volumes:
         if each.attached_vm_id:
             holder = each.attached_vm_id[:SHORT]
             raise UsageError(
                 f"Volume {each.volume_id} is attached to VM {holder}. Nothing was deleted. Delete "
                 f"the VM first: %lk_vm delete {holder}"
             )
-    what = ", ".join(f"{each.volume_id} ({disk_label(each.size_gb) or 'size unknown'})" for each in found)
+    what = ", ".join(f"{each.volume_id} ({disk_label(each.size_gb) or 'size unknown'})" for each in volumes)
     if not is_sure(options, f"Delete {what} permanently, with all data?", "Nothing was deleted."):
         return
-    each_of(
-        found,
+    apply_to_each(
+        volumes,
         lambda each: client.block.delete(each.volume_id),
         lambda each: each.volume_id,
         "Volumes that may still exist and be billed: {0}. Check: %lk_volumes. Delete them: %lk_volumes delete {0}",
@@ -282,17 +284,17 @@ def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: lis
     return Table((head, ""), [row for row in rows if row[1]])
 
 
-def _waited_for(client: Client, made: VM, offer: VmOffer, shell: InteractiveShell) -> VMStatus:
+def _waited_for(client: Client, created: VM, offer: VmOffer, shell: InteractiveShell) -> VMStatus:
     """Show the states of a machine until it is ready. An interrupt leaves it, and says so."""
-    line, name, status = LiveOutput(shell), made.display_name or made.vm_id[:SHORT], _status_of(made)
+    line, name, status = LiveOutput(shell), created.display_name or created.vm_id[:SHORT], _initial_status(created)
     line.show(_line(status, [str(offer), _STAYS]))
     try:
         with true_interrupts():
-            for status in vm.states(client, made.vm_id, _left(made)):
+            for status in vm.states(client, created.vm_id, _unattended_note(created)):
                 line.show(_line(status, [str(offer), *([] if status.usable else [_STAYS])]))
     except KeyboardInterrupt:
         line.show(_line(status, [str(offer)]), now=True)
-        raise interrupt(f"stopped waiting. {_left(made)}") from None
+        raise interrupt(f"stopped waiting. {_unattended_note(created)}") from None
     line.show(_line(status, [str(offer)]), now=True)
     if status.usable:
         return status
@@ -302,21 +304,21 @@ def _waited_for(client: Client, made: VM, offer: VmOffer, shell: InteractiveShel
             "--all. Other VMs: %lk_vm offers"
         )
     minutes = f"{vm.PATIENCE / 60:.0f} minutes"
-    raise LkError(f"VM {name!r} is {status.status} and has no address after {minutes}. {_left(made)}")
+    raise LkError(f"VM {name!r} is {status.status} and has no address after {minutes}. {_unattended_note(created)}")
 
 
 _STAYS = "interrupt: the VM stays active"
 
 
-def _status_of(made: VM) -> VMStatus:
+def _initial_status(created: VM) -> VMStatus:
     """Return what the answer to the request says of the state of a machine."""
-    return VMStatus.model_validate(made.model_dump(include=set(VMStatus.model_fields)))
+    return VMStatus.model_validate(created.model_dump(include=set(VMStatus.model_fields)))
 
 
-def _left(made: VM) -> str:
+def _unattended_note(created: VM) -> str:
     """Return what a VM that is not waited for any more means for the credits."""
-    name = made.display_name or made.vm_id[:SHORT]
-    means = made.vm_id[:SHORT] if " " in name else name
+    name = created.display_name or created.vm_id[:SHORT]
+    means = created.vm_id[:SHORT] if " " in name else name
     return f"VM {name!r} is still active and costs credits. Check: %lk_vm status {means}. Delete: %lk_vm delete {means}"
 
 
@@ -340,7 +342,7 @@ def _key(options: CreateVmOptions) -> PublicKey:
     return key
 
 
-def _own_key() -> PublicKey | None:
+def _default_key() -> PublicKey | None:
     try:
         return find_key()
     except UsageError:  # the machine may have another one
@@ -353,7 +355,7 @@ def _line(status: VMStatus, more: list[str]) -> StatusLine:
     return StatusLine(status.status, facts)
 
 
-def row_of(each: VM) -> tuple[str, ...]:
+def vm_row(each: VM) -> tuple[str, ...]:
     """Return the row of a VM in the table."""
     started = moment_label(each.created_at, "%d %b %H:%M")
     name, address = each.display_name or "", each.ip_address or ""

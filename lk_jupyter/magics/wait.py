@@ -52,9 +52,9 @@ def _named(names: Sequence[str], status: LiveOutput) -> list[Run]:
 
 def _detached(status: LiveOutput) -> list[Run]:
     tasks = list(BACKGROUND.tasks)
-    while left := [task for task in tasks if not task.done.is_set()]:
-        _say(status, len(left))
-        left[0].done.wait(PACE)
+    while pending := [task for task in tasks if not task.done.is_set()]:
+        _say(status, len(pending))
+        pending[0].done.wait(PACE)
     for task in tasks:
         BACKGROUND.forget(task)
     return [run for task in tasks for run in task.runs()]

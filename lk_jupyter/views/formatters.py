@@ -38,7 +38,7 @@ VIEWS = (
     FormatterRow("lk_jupyter.runs.metrics.metrics", "Metrics", "lk_jupyter.views.metrics", "metrics"),
     FormatterRow("lk_jupyter.runs.run", "Run", "lk_jupyter.views.run", "run"),
     FormatterRow("lk_jupyter.inference.catalogue", "ModelCatalogue", "lk_jupyter.magics.chat", "models_table"),
-    FormatterRow("lk_jupyter.inference.conversation", "ChatReply", "lk_jupyter.magics._output.chat", "Said"),
+    FormatterRow("lk_jupyter.inference.conversation", "ChatReply", "lk_jupyter.magics._output.chat", "ChatMarkdown"),
     FormatterRow("lk_jupyter.storage.objects", "Objects", "lk_jupyter.views.storage", "listing"),
     FormatterRow("lk_jupyter.storage._tree", "Tree", "lk_jupyter.views.storage", "tree"),
 )

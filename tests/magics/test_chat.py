@@ -138,7 +138,7 @@ def test_an_answer_at_its_token_limit_says_so(ask):
 def test_reasoning_is_told_apart_and_its_markup_is_not_followed():
     from lk_jupyter.inference.conversation import ChatReply  # noqa: PLC0415
 
-    said = chat.Said(ChatReply("m", text="**4**", reasoning="2 + 2\n</details><b>"))
+    said = chat.ChatMarkdown(ChatReply("m", text="**4**", reasoning="2 + 2\n</details><b>"))
     assert str(said) == "[reasoning]\n2 + 2\n</details><b>\n[answer]\n**4**"
     shown = said._repr_mimebundle_()["text/html"]
     assert "<summary>Reasoning, 4 words</summary>" in shown

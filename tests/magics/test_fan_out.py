@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lk_jupyter.magics._fan_out import LanesView
+from lk_jupyter.magics._fan_out import FanOutView
 
 HANGS = "import time\nprint('at work', flush=True)\ntime.sleep(100)"
 
@@ -260,5 +260,5 @@ def test_nobody_waits_for_runs_in_the_background_whose_end_was_shown_or_could_no
 
     view = SimpleNamespace(follow=lambda _: None, end=end, done=threading.Event())
     with pytest.raises(error) if error else nullcontext():
-        LanesView._keep_showing(view)
+        FanOutView._keep_showing(view)
     assert view.done.is_set()

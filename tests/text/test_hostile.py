@@ -28,11 +28,11 @@ from lk_jupyter.magics._engine import ask
 from lk_jupyter.magics._engine.tables import frame, say
 from lk_jupyter.magics._output.live import Hints, Note, StatusLine
 from lk_jupyter.magics._output.notification import DesktopNotification
-from lk_jupyter.magics._output.rich import Bar, Rows, bar_of
+from lk_jupyter.magics._output.rich import Bar, Rows, parse_bar
 from lk_jupyter.magics._output.unfinished_runs import GoingOn
 from lk_jupyter.magics.account import identity_table
 from lk_jupyter.magics.deployments import ReplicaLog, deployment_table, replicas_table
-from lk_jupyter.magics.vms import row_of
+from lk_jupyter.magics.vms import vm_row
 from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.runs.fanout.comparison import MemberResult, table_of
 from lk_jupyter.runs.history.history import History, RunSummary
@@ -132,10 +132,10 @@ def views(name):
     yield from (
         Hints([Notice(name, HINT)]),
         ReplicaLog(name, name),
-        Rows([bar_of(bar(name)), Bar(name, 1, 2, name)]),
+        Rows([parse_bar(bar(name)), Bar(name, 1, 2, name)]),
         DesktopNotification(name),
     )
-    yield from (Table(["VM"] * 7, [row_of(vm)]), deployment_table([deployment]), replicas_table(deployment))
+    yield from (Table(["VM"] * 7, [vm_row(vm)]), deployment_table([deployment]), replicas_table(deployment))
     yield from (GoingOn([entry], checked=True), identity_table(Identity(name, name, name, name, name, name)))
     yield from (grow(name, lambda _: [ObjectInfo(name, 1, NOW)], 1, 5), storage.objects([ObjectInfo(name, 1, NOW)]))
     yield balance(AccountBalance(Decimal(1), (resource,), suspended=False))

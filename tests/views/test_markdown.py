@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from patience import cpu_seconds
 
 from lk_jupyter.inference.conversation import ChatReply
-from lk_jupyter.magics._output.chat import Printed, Said
+from lk_jupyter.magics._output.chat import ChatMarkdown, Printed
 from lk_jupyter.views.markdown import LONGEST, html_of
 
 #: What the drawing makes itself; anything else came from the text.
@@ -122,7 +122,7 @@ def test_an_answer_brings_no_element_of_its_own(text):
 
 def test_an_answer_turns_no_text_and_sets_no_clipboard_of_a_terminal(capsys):
     answer = "rm \u202egpj.x\u2066 \x1b]52;c;eA==\x07\x1b[2Jend"
-    assert check(answer).text.strip() == str(Said(ChatReply("m", text=answer))) == "rm gpj.x end"
+    assert check(answer).text.strip() == str(ChatMarkdown(ChatReply("m", text=answer))) == "rm gpj.x end"
     Printed().end(answer)
     assert capsys.readouterr().out == "rm gpj.x end\n"
 

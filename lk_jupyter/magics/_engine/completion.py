@@ -46,8 +46,8 @@ def complete(name: str, typed: str) -> tuple[str, list[str]]:
         magic, typed = magic.verbs[verb], rest
     *before, word = typed.split(" ")
     if word.startswith("-") and "=" not in word:
-        known = [flag for action in magic.parser._actions for flag in action.option_strings]
-        return word, _starting(word, [flag for flag in known if flag.startswith("--") or word == "-"])
+        flags = [flag for action in magic.parser._actions for flag in action.option_strings]
+        return word, _starting(word, [flag for flag in flags if flag.startswith("--") or word == "-"])
     *option, value = word.split("=", 1)
     field = _field_for(magic, [*before, *option])
     name = extras(field).get("completer") or "" if field else ""
@@ -106,15 +106,15 @@ def _keys(typed: str) -> Iterable[str]:
     scheme = SCHEME if typed.startswith(SCHEME) else ""
     folder = typed.removeprefix(scheme).rpartition("/")[0]
     page = next(_session().storage.pages(folder, recursive=False), [])
-    return (scheme + found.key for found in page)
+    return (scheme + entry.key for entry in page)
 
 
 def _paths(typed: str) -> Iterable[str]:
     """Return the files and folders here that begin with this text; the folders with a slash."""
-    here = Path(typed if typed.endswith("/") else Path(typed).parent)
+    folder = Path(typed if typed.endswith("/") else Path(typed).parent)
     prefix = typed if typed.endswith("/") else typed.rpartition("/")[0] + "/" if "/" in typed else ""
-    found = sorted(islice(here.expanduser().iterdir(), _MOST))
-    return (f"{prefix}{path.name}{'/' if path.is_dir() else ''}" for path in found)
+    paths = sorted(islice(folder.expanduser().iterdir(), _MOST))
+    return (f"{prefix}{path.name}{'/' if path.is_dir() else ''}" for path in paths)
 
 
 #: What is completed from what is typed so far, since there is too much to offer all.

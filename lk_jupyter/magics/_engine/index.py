@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lk_jupyter import errors as error_module
 from lk_jupyter.config.settings import SETTINGS
-from lk_jupyter.magics._engine.operations import NO_MAGIC, magics_of
+from lk_jupyter.magics._engine.operations import NO_MAGIC, magics_calling
 from lk_jupyter.magics._engine.parser import Magic, Subcommands, first_sentence, flags
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 
@@ -59,8 +59,8 @@ def python() -> Iterator[IndexEntry]:
     import lk_jupyter  # noqa: PLC0415 (it imports much when its names are read)
 
     for name in lk_jupyter.__all__:
-        said = inspect.getdoc(getattr(lk_jupyter, name)) or ""
-        yield IndexEntry("Python", f"lk_jupyter.{name}", first_sentence(said).replace("``", ""))
+        docstring = inspect.getdoc(getattr(lk_jupyter, name)) or ""
+        yield IndexEntry("Python", f"lk_jupyter.{name}", first_sentence(docstring).replace("``", ""))
 
 
 def errors() -> Iterator[IndexEntry]:
@@ -79,9 +79,9 @@ def operations() -> Iterator[IndexEntry]:
     groups = {type(part): name for name in vars(Client) if isinstance(part := getattr(client, name), Group)}
     for endpoint in ENDPOINTS:
         name = f"{groups[endpoint.owner]}.{endpoint.name}"
-        magic = ", ".join(magics_of(name)) or NO_MAGIC.get(name, "").replace("`", "")
-        said = first_sentence(inspect.cleandoc(endpoint.__doc__ or "")).replace("``", "")
-        yield IndexEntry("Operations", f"session.client.{name}", f"{said} ({magic})" if magic else said)
+        magic = ", ".join(magics_calling(name)) or NO_MAGIC.get(name, "").replace("`", "")
+        summary = first_sentence(inspect.cleandoc(endpoint.__doc__ or "")).replace("``", "")
+        yield IndexEntry("Operations", f"session.client.{name}", f"{summary} ({magic})" if magic else summary)
 
 
 def each_magic() -> Iterator[Magic]:
@@ -99,19 +99,19 @@ def everything() -> list[IndexEntry]:
     return [*magics(), *verbs(), *options(), *settings(), *python(), *errors(), *operations()]
 
 
-def found(words: Iterable[str]) -> list[IndexEntry]:
+def search_entries(words: Iterable[str]) -> list[IndexEntry]:
     """Return what has all of the words; what is named so goes first."""
-    wanted = [word.lstrip("%") for word in words]
-    if named := [entry for entry in errors() if [entry.name] == wanted]:
+    terms = [word.lstrip("%") for word in words]
+    if named := [entry for entry in errors() if [entry.name] == terms]:
         return named
-    fitting = [entry for entry in everything() if all(entry.has(word) for word in wanted)]
-    return sorted(fitting, key=lambda entry: not all(word.lower() in entry.name.lower() for word in wanted))
+    fitting = [entry for entry in everything() if all(entry.has(word) for word in terms)]
+    return sorted(fitting, key=lambda entry: not all(word.lower() in entry.name.lower() for word in terms))
 
 
 def near(words: Iterable[str]) -> list[str]:
     """Return words of names that are like those."""
-    known = {part.strip("-%") for entry in everything() for part in entry.name.replace(".", " ").split()}
-    return [close for word in words for close in get_close_matches(word.lstrip("%-"), known, n=2)]
+    vocabulary = {part.strip("-%") for entry in everything() for part in entry.name.replace(".", " ").split()}
+    return [close for word in words for close in get_close_matches(word.lstrip("%-"), vocabulary, n=2)]
 
 
 def exactly(words: Iterable[str]) -> Magic | Subcommands | None:

@@ -111,6 +111,6 @@ NO_MAGIC: dict[str, str] = {
 }
 
 
-def magics_of(operation: str) -> list[str]:
+def magics_calling(operation: str) -> list[str]:
     """Return the magics that call an operation, such as ``vms.create``."""
     return [magic for magic, operations in CALLS.items() if operation in operations.split()]

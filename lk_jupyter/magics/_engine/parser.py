@@ -80,10 +80,10 @@ class Magic:
 
     def parse(self, line: str) -> Any:
         """Read a line into the options. Raises UsageError with what does not fit."""
-        found, unknown = self.parser.parse_known_args(list(map(self._current, split(line))))
+        namespace, unknown = self.parser.parse_known_args(list(map(self._current, split(line))))
         if unknown:
             raise UsageError(self._not_understood(unknown))
-        options = check(self.model, {name: self._value(name, value) for name, value in vars(found).items()})
+        options = check(self.model, {name: self._value(name, value) for name, value in vars(namespace).items()})
         variable = getattr(options, "save", None)
         if variable is not None and not variable.isidentifier():
             flag = flags("save", self.model.model_fields["save"])[0]
@@ -118,13 +118,13 @@ class Magic:
             parser.add_argument(*flags(name, field), **_settings(name, field, greedy=greedy))
         return cast("MagicArgumentParser", parser)
 
-    def _value(self, name: str, given: Any) -> Any:
+    def _value(self, name: str, value: Any) -> Any:
         if get_origin(self.model.model_fields[name].annotation) is not dict:
-            return given
-        for pair in given:
+            return value
+        for pair in value:
             if "=" not in pair:
                 raise UsageError(f"{self.title}: --{name} takes key=value, got '{pair}'.")
-        return dict(pair.split("=", 1) for pair in given)
+        return dict(pair.split("=", 1) for pair in value)
 
     def _not_understood(self, unknown: list[str]) -> str:
         word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
@@ -240,31 +240,31 @@ class _Parser(MagicArgumentParser):
     """``prog`` lacks the first %, which IPython's help adds."""
 
     def error(self, message: str) -> NoReturn:
-        found = next(filter(None, (re.fullmatch(pattern, message) for pattern in _MISUSES)), None)
-        what = _MISUSES[found.re.pattern].format(*found.groups()) if found else "can't be read"
+        match = next(filter(None, (re.fullmatch(pattern, message) for pattern in _MISUSES)), None)
+        what = _MISUSES[match.re.pattern].format(*match.groups()) if match else "can't be read"
         raise UsageError(f"%{self.prog} {what}. All options: %{self.prog}?")
 
 
 def _settings(name: str, field: FieldInfo, *, greedy: bool) -> dict[str, Any]:
     """Return how an argument is read; ``greedy`` is whether any list may take all the words that follow."""
     extra = extras(field)
-    said: dict[str, Any] = {"help": _help(field).replace("%", "%%"), "default": SUPPRESS}
+    settings: dict[str, Any] = {"help": _help(field).replace("%", "%%"), "default": SUPPRESS}
     if is_switch(field):
-        return {**said, "action": "store_true" if field.annotation is bool else BooleanOptionalAction}
-    said["metavar"] = extra.get("metavar") or name.upper()
+        return {**settings, "action": "store_true" if field.annotation is bool else BooleanOptionalAction}
+    settings["metavar"] = extra.get("metavar") or name.upper()
     if not extra.get("positional"):
-        said |= {"dest": name, "required": field.is_required()}
+        settings |= {"dest": name, "required": field.is_required()}
     if takes_many(field):
         positional = extra.get("positional")
         if not (greedy or positional or extra.get("greedy")):
-            return {**said, "action": "append"}
-        return {**said, "action": "extend", "nargs": "*" if positional and not field.is_required() else "+"}
+            return {**settings, "action": "append"}
+        return {**settings, "action": "extend", "nargs": "*" if positional and not field.is_required() else "+"}
     if extra.get("positional") and not field.is_required():
-        said["nargs"] = "?"
-    return said
+        settings["nargs"] = "?"
+    return settings
 
 
 def _help(field: FieldInfo) -> str:
-    said = field.description or ""
-    told = field.is_required() or field.default in (None, False, "") or takes_many(field)
-    return said if told else f"{said} Default: {field.default}."
+    description = field.description or ""
+    is_complete = field.is_required() or field.default in (None, False, "") or takes_many(field)
+    return description if is_complete else f"{description} Default: {field.default}."

@@ -80,5 +80,5 @@ ROWS = {row.name: row for row in MAGICS}
 
 def magic_named(name: str) -> Magic | Subcommands:
     """Return a magic by its name, importing it."""
-    found: Magic | Subcommands = getattr(import_module(f"lk_jupyter.magics.{ROWS[name].module}"), name)
-    return found
+    magic: Magic | Subcommands = getattr(import_module(f"lk_jupyter.magics.{ROWS[name].module}"), name)
+    return magic

@@ -13,14 +13,14 @@ from lk_jupyter.runs.interrupts import true_interrupts
 T = TypeVar("T")
 
 
-def each_of(found: Sequence[T], act: Callable[[T], object], name: Callable[[T], str], left: str) -> None:
+def apply_to_each(items: Sequence[T], act: Callable[[T], object], name: Callable[[T], str], remainder: str) -> None:
     """Act on each of several, on the rest too where one fails.
 
-    ``left`` is what an error or an interrupt adds, with ``{}`` for the names that remain. Raises the first error.
+    ``remainder`` is what an error or an interrupt adds, with ``{}`` for the names that remain. Raises the first error.
     """
     failed: dict[str, LkError] = {}
-    names = [name(each) for each in found]
-    for index, each in enumerate(found):
+    names = [name(each) for each in items]
+    for index, each in enumerate(items):
         try:
             with true_interrupts():
                 act(each)
@@ -28,6 +28,6 @@ def each_of(found: Sequence[T], act: Callable[[T], object], name: Callable[[T], 
             failed[names[index]] = error
         except KeyboardInterrupt:
             rest = " ".join([*failed, *names[index:]])
-            raise interrupt(f"stopped. {left.format(rest)}") from None
+            raise interrupt(f"stopped. {remainder.format(rest)}") from None
     for first in failed.values():
-        raise advised(first, left.format(" ".join(failed)))
+        raise advised(first, remainder.format(" ".join(failed)))

@@ -39,12 +39,12 @@ class Detached:
     """One run in the background."""
 
     def __init__(
-        self, run: Run, view: RunDisplay, pump: RunMonitor, notify: Callable[[DesktopNotification], None]
+        self, run: Run, view: RunDisplay, monitor: RunMonitor, notify: Callable[[DesktopNotification], None]
     ) -> None:
         self.done = SafeEvent()
         self._run = run
         self._view = view
-        self._pump = pump
+        self._monitor = monitor
         self._notify = notify
         self._text = TerminalText()
         self._newest: deque[str] = deque(maxlen=LINES)
@@ -56,19 +56,19 @@ class Detached:
     @property
     def is_read(self) -> bool:
         """Whether nothing more comes."""
-        return self._pump.done.is_set()
+        return self._monitor.done.is_set()
 
     def update(self) -> None:
         """Show what has come."""
-        self._pump.wake.clear()
-        self._view.show_detached(self._pump, self._take())
+        self._monitor.wake.clear()
+        self._view.show_detached(self._monitor, self._take())
 
     def end(self) -> None:
         """Show how it ended; this may have to wait for the server."""
         try:
             self._take()
             self._newest.extend(self._text.end())
-            self._view.end_detached(self._run, self._pump, list(self._newest))
+            self._view.end_detached(self._run, self._monitor, list(self._newest))
             ended = receipt(self._run.record, self._run.machine) if self._run.is_finished else StatusLine("lost", [""])
             facts = filter(None, [ended.state, *ended.facts[:-1]])  # the last is the id
             self._notify(DesktopNotification(f"Run {self._run.short_id}: {' · '.join(facts)}", ended=time.time()))
@@ -76,7 +76,7 @@ class Detached:
             self.done.set()
 
     def _take(self) -> list[str]:
-        self._text.feed(self._view.take_detached(self._pump))
+        self._text.feed(self._view.take_detached(self._monitor))
         lines, live = self._text.take()
         self._newest.extend(lines)
         return [*self._newest, live] if live else list(self._newest)
@@ -87,7 +87,7 @@ class Background:
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
-        self._shown: list[Detached] = []
+        self._views: list[Detached] = []
         self._lock = threading.Lock()
         self._works = False
 
@@ -100,7 +100,7 @@ class Background:
         """Keep the outputs of a run current from now on."""
         self.add(detached)
         with self._lock:
-            self._shown.append(detached)
+            self._views.append(detached)
             if not self._works:
                 threading.Thread(target=self._work, name="lk-show", daemon=True).start()
                 self._works = True
@@ -111,34 +111,34 @@ class Background:
             self.tasks.remove(task)
 
     def _work(self) -> None:
-        while shown := self._left():
-            for detached in shown:
+        while turn := self._next_turn():
+            for detached in turn:
                 with suppress(Exception):  # one output that cannot be drawn must not stop the others
                     detached.update()
             time.sleep(next_second())
 
-    def _left(self) -> list[Detached]:
+    def _next_turn(self) -> list[Detached]:
         """Return the runs whose turn it is, and close ended runs in separate threads."""
         with self._lock:
-            ended = [detached for detached in self._shown if detached.is_read]
-            self._shown = [detached for detached in self._shown if detached not in ended]
-            self._works = bool(self._shown)
+            ended = [detached for detached in self._views if detached.is_read]
+            self._views = [detached for detached in self._views if detached not in ended]
+            self._works = bool(self._views)
             for detached in ended:
                 threading.Thread(target=detached.end, name="lk-end", daemon=True).start()
-            turn, rest = self._shown[:_AT_ONCE], self._shown[_AT_ONCE:]
-            self._shown = rest + turn
+            turn, rest = self._views[:_AT_ONCE], self._views[_AT_ONCE:]
+            self._views = rest + turn
             return turn
 
 
 BACKGROUND = Background()
 
 
-def follow_detached(run: Run, view: RunDisplay, pump: RunMonitor | None = None) -> None:
-    """Show the run in this cell's output from now on, and return at once; ``pump`` reads it if something does yet."""
-    pump = pump or RunMonitor(run).start()
+def follow_detached(run: Run, view: RunDisplay, monitor: RunMonitor | None = None) -> None:
+    """Show the run in this cell's output, without waiting; ``monitor`` is its reader if there is one."""
+    monitor = monitor or RunMonitor(run).start()
     view.detach(run)
     notify = _nothing if view.is_stopping else notices(view.shell)  # who aborted it needs no word of its end
-    BACKGROUND.show(Detached(run, view, pump, notify))
+    BACKGROUND.show(Detached(run, view, monitor, notify))
 
 
 def _nothing(_: DesktopNotification) -> None:

@@ -31,7 +31,7 @@ _LOOK = 1.0
 METADATA_KEY = "lk_jupyter"
 
 
-class Said:
+class ChatMarkdown:
     """An answer drawn from its Markdown, the reasoning folded above it, with a twin in text."""
 
     def __init__(self, answer: ChatReply, *, open_: bool = False) -> None:
@@ -60,7 +60,7 @@ class ChatView:
     def __init__(self, shell: InteractiveShell, who: Answerer) -> None:
         self._who = who
         self._in_place = getattr(shell, "kernel", None) is not None
-        self._said = LiveOutput(shell, PACE)
+        self._answer = LiveOutput(shell, PACE)
         self._line = LiveOutput(shell)
         self._printed = Printed()
         self._looked = -math.inf
@@ -68,7 +68,7 @@ class ChatView:
     def begin(self) -> None:
         """Make the outputs, so that the line is below the answer."""
         if self._in_place:
-            self._said.show(Said(ChatReply(self._who.name)), now=True)
+            self._answer.show(ChatMarkdown(ChatReply(self._who.name)), now=True)
             self._line.show(StatusLine("waiting", [f"for {self._who.label}"]), now=True)
 
     def show(self, answer: ChatReply) -> None:
@@ -78,23 +78,23 @@ class ChatView:
         elif answer.first is None:
             self._wait(answer)
         else:
-            self._said.pace = max(PACE, (len(answer.text) + len(answer.reasoning)) / LETTERS)
-            self._said.show(Said(answer, open_=not answer.text))
+            self._answer.pace = max(PACE, (len(answer.text) + len(answer.reasoning)) / LETTERS)
+            self._answer.show(ChatMarkdown(answer, open_=not answer.text))
             doing = "answering" if answer.text else "reasoning"
             self._line.show(StatusLine(doing, [self._who.label, duration_label(answer.seconds)]))
 
     def _wait(self, answer: ChatReply) -> None:
         """Show the reason of a wait, which may need a request to the server."""
         if time.monotonic() - self._looked >= _LOOK:
-            said = self._who.waiting()
-            line = StatusLine(said, [f"for {self._who.label}", duration_label(answer.seconds)])
-            self._line.show(line, now=self._in_place and said != "waiting")
+            state = self._who.waiting()
+            line = StatusLine(state, [f"for {self._who.label}", duration_label(answer.seconds)])
+            self._line.show(line, now=self._in_place and state != "waiting")
             self._looked = time.monotonic()
 
     def end(self, answer: ChatReply, state: str) -> None:
         """Show the final answer, and the line that closes it."""
         if self._in_place:
-            self._said.show(Said(answer), now=True)
+            self._answer.show(ChatMarkdown(answer), now=True)
         else:
             self._printed.end(answer.text)
         self._line.show(receipt(answer, self._who.label, state), now=True)
@@ -109,10 +109,10 @@ class Printed:
 
     def show(self, text: str) -> None:
         """Print the complete lines of a growing text."""
-        whole = text.rfind("\n") + 1
-        if whole > self._at:
-            self._print(text[self._at : whole - 1])
-            self._at = whole
+        end = text.rfind("\n") + 1
+        if end > self._at:
+            self._print(text[self._at : end - 1])
+            self._at = end
 
     def end(self, text: str) -> None:
         """Print the rest."""
@@ -126,7 +126,7 @@ class Printed:
 
 def receipt(answer: ChatReply, label: str, state: str) -> StatusLine:
     """Return the line that closes an answer: tokens, speed, time, cost; its metadata is all of that for programs."""
-    line = StatusLine(state, [label, *_facts(answer)], _remark(answer))
+    line = StatusLine(state, [label, *_facts(answer)], _length_notice(answer))
     line.mark = {"answered": "✓", "failed": "✗"}.get(state, "■")
     usage = answer.usage.model_dump(exclude_none=True) if answer.usage else None
     cost = None if answer.cost is None else f"{answer.cost:f}"
@@ -148,8 +148,8 @@ def _cost(cost: Decimal | None) -> str:
     return "cost unknown" if cost is None else credits_label(cost) if cost else "no cost beyond its GPUs"
 
 
-def _remark(answer: ChatReply) -> str:
+def _length_notice(answer: ChatReply) -> str:
     if answer.finish_reason == "length":
-        said = "" if answer.text else "Reasoning used all tokens. "
-        return f"The answer reached its maximum length. {said}Allow more: --max-tokens"
+        reason = "" if answer.text else "Reasoning used all tokens. "
+        return f"The answer reached its maximum length. {reason}Allow more: --max-tokens"
     return ""

@@ -14,7 +14,7 @@ from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.live import FONT, RUN_MIME
-from lk_jupyter.magics._output.rich import Bar, Rows, bar_of, is_bar
+from lk_jupyter.magics._output.rich import Bar, Rows, is_bar, parse_bar
 from lk_jupyter.protocol.frames import SHOWN
 from lk_jupyter.runs.fanout.comparison import MemberResult, best_labels
 from lk_jupyter.runs.fanout.fanout import FanOut
@@ -29,7 +29,7 @@ from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
 #: Characters of a lane's newest line that the board shows, and of the remark on it in the table.
 NEWEST = 60
-REMARK = 120
+NOTICE_LENGTH = 120
 
 #: Lines that the folded logs of all lanes may take together, and the fewest of one lane.
 LOG_LINES = 2000
@@ -44,25 +44,25 @@ class Board:
     """The runs at one moment, or their heading once all have ended; ``note`` is next to the sums."""
 
     def __init__(self, fan: FanOut, note: str = "") -> None:
-        self._lanes = [_cells(lane) for lane in fan.lanes]
+        self._members = [_cells(member) for member in fan.lanes]
         self._columns = ("#", "Machine", *fan.lanes[0].lane.values, "State", "Time", "Cost", "Newest line")
         self._head = plain(" · ".join(filter(None, [_counted(fan), _money(fan), note])))
 
         self._warnings = list(map(str, fan.remarks))
-        self._remarks = [*self._warnings, *remarks_of({lane.lane.number: lane.remarks for lane in fan.lanes})]
-        self._over = all(lane.ended for lane in fan.lanes)
-        notes = remarks_of({lane.lane.number: [lane.note] if lane.note else [] for lane in fan.lanes})
+        self._notices = [*self._warnings, *merge_notices({member.lane.number: member.remarks for member in fan.lanes})]
+        self._over = all(member.ended for member in fan.lanes)
+        notes = merge_notices({member.lane.number: [member.note] if member.note else [] for member in fan.lanes})
         # Lab draws a header for each run, which says its state; once all have ended, the table below says it.
         sums = f"{fan.bill.label} in total" if self._over else f"at most {at_most(fan)}"
         self._runs = {
             "head": " · ".join(filter(None, [runs(len(fan.lanes)), sums, note])),
-            "runs": [] if self._over else [_header(lane) for lane in fan.lanes],
-            "notes": notes if self._over else [*notes, *self._remarks],
+            "runs": [] if self._over else [_header(member) for member in fan.lanes],
+            "notes": notes if self._over else [*notes, *self._notices],
         }
-        self._remarks += notes
+        self._notices += notes
         self._notes = list(map(plain, notes))
         self._bars = Rows(
-            [_bar(lane, lane.bar) for lane in fan.lanes if lane.bar and not lane.ended and is_bar(lane.bar)]
+            [_bar(member, member.bar) for member in fan.lanes if member.bar and not member.ended and is_bar(member.bar)]
         )
 
     def __str__(self) -> str:
@@ -70,50 +70,50 @@ class Board:
 
     @property
     def _table(self) -> Table:
-        return Table(self._columns, self._lanes, "\n".join(self._remarks), right=frozenset({"Time", "Cost"}))
+        return Table(self._columns, self._members, "\n".join(self._notices), right=frozenset({"Time", "Cost"}))
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         head = f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">{escape(self._head)}</div>'
         notes = "".join(f'<div style="{FONT}; {_DIM}">{escape(note)}</div>' for note in self._notes)
-        lanes = notes if self._over else self._table._repr_html_() + self._bars._repr_mimebundle_()["text/html"]
-        return {"text/plain": str(self), "text/html": head + lanes, RUN_MIME: redact_values(self._runs, plain)}
+        body = notes if self._over else self._table._repr_html_() + self._bars._repr_mimebundle_()["text/html"]
+        return {"text/plain": str(self), "text/html": head + body, RUN_MIME: redact_values(self._runs, plain)}
 
 
-def _header(lane: FanOutMember) -> dict[str, Any]:
+def _header(member: FanOutMember) -> dict[str, Any]:
     """Return a lane as data of RUN_MIME."""
-    plan = lane.lane
-    bar = _bar(lane, lane.bar).figures if lane.bar and is_bar(lane.bar) else ""
+    plan = member.lane
+    bar = _bar(member, member.bar).figures if member.bar and is_bar(member.bar) else ""
     return {
-        **({"execution_id": lane.run.execution_id} if lane.run else {}),
-        **facts_so_far(lane.bill, plan.package.machine, plan.package),
+        **({"execution_id": member.run.execution_id} if member.run else {}),
+        **facts_so_far(member.bill, plan.package.machine, plan.package),
         "name": " · ".join([f"{plan.number}", *(f"{name}={value}" for name, value in plan.values.items())]),
-        "state": _state(lane),
-        "told": [] if lane.ended else [word for word in (bar, _clipped(COLOUR.sub("", lane.newest))) if word],
-        "notes": [lane.reason] if lane.ended and lane.reason else [],
+        "state": _state(member),
+        "told": [] if member.ended else [word for word in (bar, _clipped(COLOUR.sub("", member.newest))) if word],
+        "notes": [member.reason] if member.ended and member.reason else [],
     }
 
 
-def _state(lane: FanOutMember) -> str:
-    return "reconnecting" if lane.lost and not lane.ended else lane.state
+def _state(member: FanOutMember) -> str:
+    return "reconnecting" if member.lost and not member.ended else member.state
 
 
-def _bar(lane: FanOutMember, told: dict[str, Any]) -> Bar:
+def _bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
     """Return the progress bar of a lane, named by it; its text is the lane's newest line."""
-    bar = bar_of(told)
-    return replace(bar, label=" · ".join(filter(None, [f"run {lane.lane.number}", bar.label])))
+    bar = parse_bar(payload)
+    return replace(bar, label=" · ".join(filter(None, [f"run {member.lane.number}", bar.label])))
 
 
-def _cells(lane: FanOutMember) -> tuple[str, ...]:
-    state = _state(lane)
-    said = lane.reason or COLOUR.sub("", lane.newest)
+def _cells(member: FanOutMember) -> tuple[str, ...]:
+    state = _state(member)
+    newest = member.reason or COLOUR.sub("", member.newest)
     return (
-        str(lane.lane.number),
-        f"{lane.lane.machine} at {price_label(lane.lane.package.machine)}",
-        *map(str, lane.lane.values.values()),
+        str(member.lane.number),
+        f"{member.lane.machine} at {price_label(member.lane.package.machine)}",
+        *map(str, member.lane.values.values()),
         state_label(state),
-        "" if lane.seconds is None else duration_label(lane.seconds),
-        lane.bill.label if lane.run else "",
-        _clipped(said),
+        "" if member.seconds is None else duration_label(member.seconds),
+        member.bill.label if member.run else "",
+        _clipped(newest),
     )
 
 
@@ -122,19 +122,19 @@ def _clipped(text: str, width: int = NEWEST) -> str:
 
 
 def _counted(fan: FanOut) -> str:
-    states = Counter(lane.state for lane in fan.lanes)
+    states = Counter(member.state for member in fan.lanes)
     return f"{runs(len(fan.lanes))}: {', '.join(f'{count} {state}' for state, count in states.items())}"
 
 
 def _money(fan: FanOut) -> str:
-    if all(lane.ended for lane in fan.lanes):
+    if all(member.ended for member in fan.lanes):
         return f"{fan.bill.label} in total"
     return f"≈ {credits_label(fan.cost)} so far, at most {at_most(fan)}"
 
 
 def at_most(fan: FanOut) -> str:
     """Return in words what all lanes cost at most."""
-    unknown = {lane.lane.machine for lane in fan.lanes if lane.lane.package.worst_case is None}
+    unknown = {member.lane.machine for member in fan.lanes if member.lane.package.worst_case is None}
     if fan.max_cost is not None or not unknown:
         return credits_label(fan.worst_case)
     rest = f"{', '.join(sorted(unknown))}, whose price is unknown"
@@ -146,21 +146,21 @@ def runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def lanes_plan(fan: FanOut) -> Table:
+def plan_table(fan: FanOut) -> Table:
     """Return what ``--dry-run`` shows of each run, with the cost of all; nothing was sent."""
-    lanes = [lane.lane for lane in fan.lanes]
+    plans = [run_plan.lane for run_plan in fan.lanes]
     rows = [
         (
-            str(lane.number),
-            f"{lane.machine} at {price_label(lane.package.machine)}",
-            *map(str, lane.values.values()),
-            f"{lane.package.timeout} s",
-            credits_label(lane.package.worst_case),
+            str(run_plan.number),
+            f"{run_plan.machine} at {price_label(run_plan.package.machine)}",
+            *map(str, run_plan.values.values()),
+            f"{run_plan.package.timeout} s",
+            credits_label(run_plan.package.worst_case),
         )
-        for lane in lanes
+        for run_plan in plans
     ]
-    columns = ("#", "Machine", *lanes[0].values, "Time limit", "Costs at most")
-    note = f"{runs(len(lanes))} cost at most {at_most(fan)} in total; {fan.parallel} run at once. Nothing was sent."
+    columns = ("#", "Machine", *plans[0].values, "Time limit", "Costs at most")
+    note = f"{runs(len(plans))} cost at most {at_most(fan)} in total; {fan.parallel} run at once. Nothing was sent."
     return Table(columns, rows, note, right=frozenset({"Time limit", "Costs at most"}))
 
 
@@ -178,7 +178,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
             state_label(outcome.state),
             *_figures(outcome, measured=measured),
             *(_score(outcome.scores.get(name)) for name in names),
-            _clipped("; ".join(filter(None, [*marks[outcome.number], reasons[outcome.number]])), REMARK),
+            _clipped("; ".join(filter(None, [*marks[outcome.number], reasons[outcome.number]])), NOTICE_LENGTH),
             outcome.execution_id[:SHORT_ID],
         )
         for outcome in outcomes
@@ -186,9 +186,9 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
     columns = ("#", "Machine", *outcomes[0].values, "State", *figures, "Remark", "Run")
     notes = [f"Best {score.name} is the {'highest' if score.highest else 'lowest'}." for score in scores]
     notes += [] if measured else ["GPU memory and use weren't measured: the cloud has no metrics of these runs."]
-    notes += remarks_of({outcome.number: outcome.remarks for outcome in outcomes})
-    said = "\n".join([*notes, note]).strip()
-    return Table(columns, rows, said, right=frozenset(figures), folds=frozenset({"State", "Cost", "Remark"}))
+    notes += merge_notices({outcome.number: outcome.remarks for outcome in outcomes})
+    note_text = "\n".join([*notes, note]).strip()
+    return Table(columns, rows, note_text, right=frozenset(figures), folds=frozenset({"State", "Cost", "Remark"}))
 
 
 def _reasons(outcomes: Sequence[MemberResult], cause: str) -> dict[int, str]:
@@ -204,15 +204,15 @@ def _reasons(outcomes: Sequence[MemberResult], cause: str) -> dict[int, str]:
     }
 
 
-def remarks_of(lanes: Mapping[int, Sequence[str]]) -> list[str]:
+def merge_notices(by_number: Mapping[int, Sequence[str]]) -> list[str]:
     """Return the remarks about runs, each once, with its runs."""
     about: dict[str, list[str]] = {}
-    for number, remarks in lanes.items():
-        for remark in remarks:
-            about.setdefault(remark, []).append(str(number))
+    for number, notices in by_number.items():
+        for notice in notices:
+            about.setdefault(notice, []).append(str(number))
     return [
-        remark if len(numbers) == len(lanes) else f"{remark} (run{'s' * (len(numbers) > 1)} {', '.join(numbers)})"
-        for remark, numbers in about.items()
+        notice if len(numbers) == len(by_number) else f"{notice} (run{'s' * (len(numbers) > 1)} {', '.join(numbers)})"
+        for notice, numbers in about.items()
     ]
 
 
@@ -243,9 +243,9 @@ class Decision:
     def __init__(self, fan: FanOut, note: str, cause: str) -> None:
         self._table = decision_table(fan.outcomes(), fan.scores, note, cause)
         receipts = [
-            receipt_facts(lane.record, lane.lane.package.machine, lane.lane.package)
-            for lane in fan.lanes
-            if lane.record
+            receipt_facts(member.record, member.lane.package.machine, member.lane.package)
+            for member in fan.lanes
+            if member.record
         ]
         self._metadata = {METADATA_KEY: {"runs": receipts}}
 
@@ -259,37 +259,38 @@ class Decision:
 class FanOutLogs:
     """The logs of lanes, each folded away as HTML; as text where their files are."""
 
-    def __init__(self, lanes: Sequence[FanOutMember]) -> None:
-        self._lanes = [lane for lane in lanes if lane.run]
-        self._limit = max(FEWEST_LINES, LOG_LINES // max(1, len(self._lanes)))
+    def __init__(self, members: Sequence[FanOutMember]) -> None:
+        self._members = [member for member in members if member.run]
+        self._limit = max(FEWEST_LINES, LOG_LINES // max(1, len(self._members)))
 
     def __str__(self) -> str:
         files = [
-            f"  run {lane.lane.number} · {lane.lane.title}: {lane.run and lane.run.log_path}" for lane in self._lanes
+            f"  run {member.lane.number} · {member.lane.title}: {member.run and member.run.log_path}"
+            for member in self._members
         ]
         return "\n".join(["Complete logs:", *files])
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        folded = "".join(map(self._folded, self._lanes))
+        folded = "".join(map(self._folded, self._members))
         return {"text/plain": str(self), "text/html": f'<div style="{FONT}; {_DIM}">{folded}</div>'}
 
-    def _folded(self, lane: FanOutMember) -> str:
-        lines = lane.shown_lines()
-        left_out = len(lines) - self._limit
-        cut = f"… {left_out:,} lines omitted here\n" if left_out > 0 else ""
+    def _folded(self, member: FanOutMember) -> str:
+        lines = member.shown_lines()
+        omitted = len(lines) - self._limit
+        cut = f"… {omitted:,} lines omitted here\n" if omitted > 0 else ""
         text = COLOUR.sub("", "\n".join(lines[-self._limit :]))
-        path = lane.run.log_path if lane.run else ""
+        path = member.run.log_path if member.run else ""
         return (
-            f"<details><summary>Log of run {lane.lane.number} · {escape(lane.lane.title)} · {len(lines):,} lines"
-            f'</summary><pre style="{_CODE}">{escape(cut + text)}</pre>{_shown_by(lane)}'
+            f"<details><summary>Log of run {member.lane.number} · {escape(member.lane.title)} · {len(lines):,} lines"
+            f'</summary><pre style="{_CODE}">{escape(cut + text)}</pre>{_outputs_html(member)}'
             f"<div>All of it: {escape(str(path))}</div></details>"
         )
 
 
-def _shown_by(lane: FanOutMember) -> str:
+def _outputs_html(member: FanOutMember) -> str:
     """Return as HTML what a lane showed besides text."""
     gallery = RecentOutputs()
-    for frame in lane.frames():
+    for frame in member.frames():
         if frame.kind in SHOWN:
             gallery.take(frame)
     return gallery._repr_mimebundle_()["text/html"]
@@ -297,4 +298,4 @@ def _shown_by(lane: FanOutMember) -> str:
 
 def total(fan: FanOut) -> str:
     """Return in words what all lanes cost."""
-    return f"{runs(sum(1 for lane in fan.lanes if lane.run))} for {fan.bill.label} in total"
+    return f"{runs(sum(1 for member in fan.lanes if member.run))} for {fan.bill.label} in total"

@@ -30,7 +30,7 @@ class RecentOutputs:
         self._bundles: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._numbers = count()
         self._clears = False
-        self.left_out = 0
+        self.omitted = 0
         self.revision = 0
 
     def take(self, frame: Frame) -> None:
@@ -48,7 +48,7 @@ class RecentOutputs:
         self._bundles[name] = redact_bundle(data)
         while len(self._bundles) > MOST:
             self._bundles.popitem(last=False)
-            self.left_out += 1
+            self.omitted += 1
         self.revision += 1
 
     def __str__(self) -> str:
@@ -56,10 +56,10 @@ class RecentOutputs:
 
     @property
     def _more(self) -> list[str]:
-        return [f"… {self.left_out:,} outputs before"] if self.left_out else []
+        return [f"… {self.omitted:,} outputs before"] if self.omitted else []
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        parts = [*(f"<p>{escape(line)}</p>" for line in self._more), *map(_html_of, self._bundles.values())]
+        parts = [*(f"<p>{escape(line)}</p>" for line in self._more), *map(_bundle_html, self._bundles.values())]
         html = f'<div style="{FONT}">{"".join(parts)}</div>' if self._bundles else ""
         return {"text/plain": str(self), "text/html": html, **self._newest_picture()}
 
@@ -69,7 +69,7 @@ class RecentOutputs:
         return dict(pictures[-1:])
 
 
-def _html_of(data: dict[str, Any]) -> str:
+def _bundle_html(data: dict[str, Any]) -> str:
     """Return a bundle as HTML: its own, a picture, or its text."""
     text = str(data.get("text/plain", ""))
     for kind, form in _FORMS.items():

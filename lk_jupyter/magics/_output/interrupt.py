@@ -74,18 +74,18 @@ def interrupt(line: str) -> KeyboardInterrupt:
 
 
 @contextmanager
-def left_by_interrupt(line: str) -> Iterator[None]:
+def advise_on_interrupt(line: str) -> Iterator[None]:
     """Make an interrupt show what may be active or may have been created, and how to end it."""
     try:
         with true_interrupts():
             yield
     except KeyboardInterrupt as error:
-        if is_told(error):
+        if is_handled(error):
             raise
         raise interrupt(line) from None
 
 
-def is_told(error: KeyboardInterrupt) -> bool:
+def is_handled(error: KeyboardInterrupt) -> bool:
     """Whether this is an interrupt that was dealt with."""
     return hasattr(error, "_render_traceback_")
 
@@ -164,7 +164,7 @@ def _stop_sending(session: Session, sending: Submission, view: RunDisplay, stop:
     view.stopping()
     stop.wait()
     if stop.kernel_ends:
-        return _LEFT
+        return _SHUTDOWN_NOTE
     abort = sending.aborted()
     if abort is None:
         view.refused()
@@ -179,24 +179,24 @@ def _stop_sending(session: Session, sending: Submission, view: RunDisplay, stop:
     return _ended(run, view)
 
 
-def while_following(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> NoReturn:
+def while_following(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> NoReturn:
     """Deal with an interrupt of a run that is followed."""
-    if pump.finished or run.is_finished:
-        pump.close()
+    if monitor.finished or run.is_finished:
+        monitor.close()
         line = _had_ended(run)
     elif isinstance(stop, NoInterrupt):
-        follow_detached(run, view, pump)
+        follow_detached(run, view, monitor)
         line = _detached(run)
     else:
-        line = _stop(run, view, pump, stop)
+        line = _stop(run, view, monitor, stop)
     raise interrupt(line) from None
 
 
 _NOTHING = "nothing was started."
-_LEFT = "the kernel is shutting down; the run stays active. Follow it: %lk_attach"
+_SHUTDOWN_NOTE = "the kernel is shutting down; the run stays active. Follow it: %lk_attach"
 
 
-def _stop(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> str:
+def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
     """Wait for the end of a run that is being aborted, and say what it cost; a second interrupt ends the waiting."""
     abort: Abort | None = None
     try:
@@ -204,19 +204,19 @@ def _stop(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> str:
             view.stopping()
             stop.wait()
             if stop.kernel_ends:
-                pump.close()
-                return f"{_LEFT} {run.execution_id}"
+                monitor.close()
+                return f"{_SHUTDOWN_NOTE} {run.execution_id}"
             abort = run.abort_soon()
             end = let_go_at()
-            while not pump.finished and not abort.wait(_TICK) and not abort.is_stuck and time.monotonic() < end:
+            while not monitor.finished and not abort.wait(_TICK) and not abort.is_stuck and time.monotonic() < end:
                 pass
-            if not pump.finished and not abort.ended.is_set():
+            if not monitor.finished and not abort.ended.is_set():
                 view.aborting = abort
-                follow_detached(run, view, pump)
+                follow_detached(run, view, monitor)
                 return abort.words
             run.wait_aside(_LAST_WORDS)
-            pump.done.wait(_LAST_WORDS)
-            view.catch_up(pump)
+            monitor.done.wait(_LAST_WORDS)
+            view.catch_up(monitor)
             return _ended(run, view)
     except KeyboardInterrupt:
         abort = abort or run.abort_soon()
@@ -229,7 +229,7 @@ def _stop(run: Run, view: RunDisplay, pump: RunMonitor, stop: Stop) -> str:
             line = abort.words
     view.aborting = abort
     with suppress(KeyboardInterrupt):
-        follow_detached(run, view, pump)
+        follow_detached(run, view, monitor)
     return line
 
 

@@ -49,51 +49,51 @@ class StatusLine:
     is, as data of RUN_MIME.
     """
 
-    def __init__(self, state: str, facts: list[str], remark: str = "") -> None:
+    def __init__(self, state: str, facts: list[str], notice: str = "") -> None:
         self.metadata: dict[str, Any] = {}
         self.run: dict[str, Any] = {}
         self.mark = mark_of(state)
-        self._remark: str
-        self._remark, self.state, *self.facts = map(
-            plain, redact_values([remark, label_of(state), *filter(None, facts)])
+        self._notice: str
+        self._notice, self.state, *self.facts = map(
+            plain, redact_values([notice, label_of(state), *filter(None, facts)])
         )
 
     @property
-    def remark(self) -> str:
+    def notice(self) -> str:
         """What is shown below the line."""
-        return self._remark
+        return self._notice
 
-    @remark.setter
-    def remark(self, text: str) -> None:
-        self._remark = plain(redact(text))
+    @notice.setter
+    def notice(self, text: str) -> None:
+        self._notice = plain(redact(text))
 
-    def leave_out(self, said: set[str]) -> None:
+    def leave_out(self, earlier: set[str]) -> None:
         """Keep only the remarks that were not said yet in the lines above, which stay; add them to those."""
-        new = [part for part in self._remark.splitlines() if part not in said]
-        said.update(new)
-        self._remark = "\n".join(new)
+        new = [part for part in self._notice.splitlines() if part not in earlier]
+        earlier.update(new)
+        self._notice = "\n".join(new)
 
     def __str__(self) -> str:
         facts = [fact.replace(" ", _FIRM) for fact in (f"{self.mark} {self.state}", *self.facts)]
-        lines = [" · ".join(facts), *(f"  {part}" for part in self._remark.splitlines())]
+        lines = [" · ".join(facts), *(f"  {part}" for part in self._notice.splitlines())]
         return wrapped("\n".join(lines), columns_of_terminal(), "  ").replace(_FIRM, " ")
 
     def _html(self) -> str:
         colour = f"var({_COLOURS.get(self.mark, '--jp-ui-font-color2')})"
         facts = "".join(f' <span aria-hidden="true">·</span> {linked(fact)}' for fact in self.facts)
-        remark = "".join(
-            f'<div style="color: var(--jp-ui-font-color2)">{linked(part)}</div>' for part in self._remark.splitlines()
+        notice = "".join(
+            f'<div style="color: var(--jp-ui-font-color2)">{linked(part)}</div>' for part in self._notice.splitlines()
         )
         return (
             f'<div role="status" style="{FONT}; color: var(--jp-ui-font-color1)">'
             f'<span aria-hidden="true" style="color: {colour}">{self.mark}</span> '
-            f"<strong>{escape(self.state)}</strong>{facts}{remark}</div>"
+            f"<strong>{escape(self.state)}</strong>{facts}{notice}</div>"
         )
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         forms: dict[str, Any] = {"text/plain": str(self), "text/html": self._html()}
         if self.run:
-            facts = redact_values({**self.run, "notes": self._remark.splitlines()})
+            facts = redact_values({**self.run, "notes": self._notice.splitlines()})
             forms[RUN_MIME] = redact_values(facts, plain)
         return forms, self.metadata
 
@@ -137,16 +137,16 @@ class Hints:
     Their metadata holds what each adds to the line of the cell, for the button that does it.
     """
 
-    def __init__(self, remarks: Sequence[Notice]) -> None:
-        self._remarks = remarks
+    def __init__(self, notices: Sequence[Notice]) -> None:
+        self._notices = notices
 
     def __str__(self) -> str:
-        return wrapped(plain("\n".join(map(str, self._remarks))), columns_of_terminal(), "  ")
+        return wrapped(plain("\n".join(map(str, self._notices))), columns_of_terminal(), "  ")
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        lines = "".join(f"<div><strong>Hint:</strong> {linked(plain(remark.text))}</div>" for remark in self._remarks)
+        lines = "".join(f"<div><strong>Hint:</strong> {linked(plain(notice.text))}</div>" for notice in self._notices)
         html = f'<div role="note" style="{FONT}; {_MARKED}">{lines}</div>'
-        options = [remark.option for remark in self._remarks if remark.option]
+        options = [notice.option for notice in self._notices if notice.option]
         return {"text/plain": str(self), "text/html": html}, {HINTS_KEY: options} if options else {}
 
 
@@ -154,9 +154,9 @@ class Stderr:
     """The output of a run to stderr, apart from its log: folded as HTML, counted as text."""
 
     def __init__(self, text: str) -> None:
-        seen = TerminalText()
-        seen.feed(text)
-        self.lines = LineRedactor().lines([*seen.take()[0], *seen.end()])
+        terminal = TerminalText()
+        terminal.feed(text)
+        self.lines = LineRedactor().lines([*terminal.take()[0], *terminal.end()])
 
     def __str__(self) -> str:
         return f"{self._summary} (the run's record has them apart)"
@@ -197,8 +197,8 @@ class Redacted:
         return redact(str(self._content))
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        shown = self._content._repr_mimebundle_()
-        data, metadata = shown if isinstance(shown, tuple) else (shown, {})
+        bundle = self._content._repr_mimebundle_()
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return redact_bundle(data), metadata
 
 
@@ -244,16 +244,16 @@ class LiveOutput:
         self._in_place = getattr(shell, "kernel", None) is not None
         self._shell = shell
         self._update: Callable[[object], None] | None = None
-        self._shown: str | None = None
+        self._last_identity: str | None = None
         self._content: object = None
-        self._shown_at = -math.inf
+        self._last_time = -math.inf
         self._remarked: set[str] = set()
 
     def show(self, content: object, *, now: bool = False) -> None:
         """Show the content in place of the last; it may be passed over, unless ``now``."""
         moment = time.monotonic()
-        said = self._said(content)
-        if said == self._shown or not (now or self.is_due):
+        identity = self._identity(content)
+        if identity == self._last_identity or not (now or self.is_due):
             return
         if isinstance(content, StatusLine) and not self._in_place:
             content.leave_out(self._remarked)
@@ -262,29 +262,29 @@ class LiveOutput:
             self._update = show_updated(self._shell, self._content)
         else:
             self._update(self._content)
-        self._shown, self._shown_at = said, moment - (time.time() % 1 if self.pace == PACE else 0)
+        self._last_identity, self._last_time = identity, moment - (time.time() % 1 if self.pace == PACE else 0)
 
     def show_again(self) -> None:
         """Show the content as a new output, where the output that had it was taken away."""
         if self._content is not None:
             self._update = show_updated(self._shell, self._content)
 
-    def _said(self, content: object) -> str | None:
+    def _identity(self, content: object) -> str | None:
         """Return the identity of content: its text, or its revision if the text isn't enough."""
         text = str(content)
         if not text and not self._in_place:
-            return self._shown  # an empty line in a terminal
+            return self._last_identity  # an empty line in a terminal
         return f"{getattr(content, 'revision', '')} {text}"
 
     @property
     def is_due(self) -> bool:
         """Whether content that is shown at this moment appears without ``now`` too."""
-        return self._in_place and time.monotonic() - self._shown_at >= self.pace
+        return self._in_place and time.monotonic() - self._last_time >= self.pace
 
     @property
-    def is_shown(self) -> bool:
+    def is_visible(self) -> bool:
         """Whether there was something to show."""
-        return self._shown is not None
+        return self._last_identity is not None
 
     def settle(self, content: object) -> None:
         """Replace the last content permanently, unless it would only repeat it."""

@@ -46,15 +46,15 @@ class LogOutput:
         self._beyond = 0  # lines after the first ``limit``
         self._on_screen = ""  # the unfinished line as it was last written
         self._waits = False  # an unfinished line is not on the screen
-        self._held: list[str] = []
-        self._held_since = 0.0
+        self._waiting_lines: list[str] = []
+        self._waiting_since = 0.0
 
     def show(self, text: str) -> None:
         """Write what is new on the screen."""
         self._text.feed(text)
         lines, live = self._text.take()
         lines = self._hold(lines)
-        self._emit(lines, "" if self._held else live)
+        self._emit(lines, "" if self._waiting_lines else live)
 
     def show_error(self, text: str) -> None:
         """Write what came on stderr, after what came before it; beyond the limit it is text like the rest."""
@@ -64,14 +64,14 @@ class LogOutput:
             return
         self.cut()
         self._room -= len(lines)
-        shown = "".join(f"{line}\n" for line in self._error_redactor.lines(lines))
-        self._write_error(shown + redact(live))
+        redacted = "".join(f"{line}\n" for line in self._error_redactor.lines(lines))
+        self._write_error(redacted + redact(live))
 
     def end(self, traceback: str = "") -> None:
         """Write what is left. A traceback that the cell's error is going to show is left to it."""
-        lines, live = self._rest(self._held)
+        lines, live = self._rest(self._waiting_lines)
         last = traceback.rstrip().rpartition("\n")[2]
-        if self._held and last and redact(lines[-1].rstrip()) == last:
+        if self._waiting_lines and last and redact(lines[-1].rstrip()) == last:
             lines = []
         self._finish(lines, live)
         if self._beyond:
@@ -83,12 +83,12 @@ class LogOutput:
         """Write what there is and end its line: another output follows."""
         self._finish(*self._rest(self._release()))
 
-    def _rest(self, held: list[str]) -> tuple[list[str], str]:
+    def _rest(self, waiting: list[str]) -> tuple[list[str], str]:
         """Return the lines that are left, and the unfinished one where it stays so."""
         lines, live = self._text.take()
-        left = self._text.end()
-        is_one = not self._ends and len(left) == 1 and not held and self._room > len(lines)
-        return (held + lines, live) if is_one else (held + lines + left, "")
+        unfinished = self._text.end()
+        is_one = not self._ends and len(unfinished) == 1 and not waiting and self._room > len(lines)
+        return (waiting + lines, live) if is_one else (waiting + lines + unfinished, "")
 
     def _finish(self, lines: list[str], live: str) -> None:
         if lines or not live:
@@ -101,29 +101,29 @@ class LogOutput:
 
     def _hold(self, lines: list[str]) -> list[str]:
         """Keep back a traceback, for a moment, and what follows it."""
-        if self._held:
-            self._held += lines
-            return self._release() if time.monotonic() - self._held_since > _HOLD else []
+        if self._waiting_lines:
+            self._waiting_lines += lines
+            return self._release() if time.monotonic() - self._waiting_since > _HOLD else []
         start = lines.index(TRACEBACK) if TRACEBACK in lines else len(lines)
-        self._held = lines[start:]
-        self._held_since = time.monotonic()
+        self._waiting_lines = lines[start:]
+        self._waiting_since = time.monotonic()
         return lines[:start]
 
     def _release(self) -> list[str]:
-        lines, self._held = self._held, []
+        lines, self._waiting_lines = self._waiting_lines, []
         return lines
 
     @property
     def holds(self) -> bool:
         """Whether something waits to be written though nothing new may come."""
-        return bool(self._held) or self._waits
+        return bool(self._waiting_lines) or self._waits
 
     def _emit(self, lines: list[str], live: str) -> None:
-        shown, rest = self._redactor.lines(lines[: self._room]), lines[self._room :]
+        printed, rest = self._redactor.lines(lines[: self._room]), lines[self._room :]
         self._room -= len(lines) - len(rest)
         live = self._redactor.live(live)
-        screen = "".join(self._line(line) + "\n" for line in shown)
-        self._waits = bool(shown and live)  # a print is several writes: give it a moment to end its line
+        screen = "".join(self._line(line) + "\n" for line in printed)
+        self._waits = bool(printed and live)  # a print is several writes: give it a moment to end its line
         if self._room and live != self._on_screen and not self._waits:
             screen += self._line(live)
             self._on_screen = live

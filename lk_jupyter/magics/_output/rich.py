@@ -29,10 +29,10 @@ class RichOutput:
     ``kept`` are outputs that stay where the code clears what it has shown.
     """
 
-    def __init__(self, shell: InteractiveShell, before: Callable[[], None], kept: Sequence[LiveOutput] = ()) -> None:
+    def __init__(self, shell: InteractiveShell, before: Callable[[], None], outputs: Sequence[LiveOutput] = ()) -> None:
         most: int = setting("rich_outputs")
         self._before = before
-        self._bundles = MimeOutputs(shell, most, kept)
+        self._bundles = MimeOutputs(shell, most, outputs)
         self._bars = Bars(shell, most)
         self._shell = shell
         self._within: Any = None
@@ -96,21 +96,21 @@ class RichOutput:
         self._bars.end()
         if self._within:
             self._move("")
-        left_out = self._bundles.left_out
-        said = [f"… {left_out:,} more outputs of the run aren't kept here: %lk_config rich_outputs"] if left_out else []
+        omitted = self._bundles.omitted
+        notes = [f"… {omitted:,} more outputs of the run aren't kept here: %lk_config rich_outputs"] if omitted else []
         if self._unsigned:
-            said.append(f"… {self._unsigned:,} messages without the signature of the run were ignored")
-        return [*said, *([f"… {damaged:,} outputs of the run were damaged in transit"] if damaged else [])]
+            notes.append(f"… {self._unsigned:,} messages without the signature of the run were ignored")
+        return [*notes, *([f"… {damaged:,} outputs of the run were damaged in transit"] if damaged else [])]
 
 
 def show_error(shell: InteractiveShell, error: dict[str, Any]) -> None:
     """Show an error that did not end the code, as the shell shows its own."""
 
-    def told(text: object) -> str:
+    def clean(text: object) -> str:
         return only_colors(redact(str(text))).encode("utf-8", "replace").decode()
 
-    kind = type(told(error.get("ename", "")), (Exception,), {})
-    shell._showtraceback(kind, kind(told(error.get("evalue", ""))), list(map(told, error["traceback"])))
+    kind = type(clean(error.get("ename", "")), (Exception,), {})
+    shell._showtraceback(kind, kind(clean(error.get("evalue", ""))), list(map(clean, error["traceback"])))
 
 
 _NOTHING: dict[str, Any] = {"text/plain": ""}
@@ -122,25 +122,25 @@ class MimeOutputs:
     A clear takes away all that the cell shows; the outputs in ``kept`` are shown again.
     """
 
-    def __init__(self, shell: InteractiveShell, most: int, kept: Sequence[LiveOutput]) -> None:
+    def __init__(self, shell: InteractiveShell, most: int, outputs: Sequence[LiveOutput]) -> None:
         self._shell = shell
         self._in_place = getattr(shell, "kernel", None) is not None
         self._most = most
-        self._kept = kept
+        self._outputs = outputs
         self._clears = False
         self._named: dict[str, list[DisplayHandle]] = {}
-        self._made = 0
-        self.left_out = 0
+        self._count = 0
+        self.omitted = 0
 
     def display(self, payload: dict[str, Any], before: Callable[[], None]) -> None:
         """Show a bundle as an output; ``before`` is called before one is made below the text."""
         data, metadata = _checked(payload)
         self.settle()
-        if self._made >= self._most:
-            self.left_out += 1
+        if self._count >= self._most:
+            self.omitted += 1
             return
         before()
-        self._made += 1
+        self._count += 1
         # An id that the code gave is known to other cells too.
         handle = display(data, metadata=metadata, raw=True, display_id=str(payload.get("id") or "") or True)
         if handle and self._in_place and "id" in payload:
@@ -164,9 +164,9 @@ class MimeOutputs:
         """Take away what was to be cleared, before something new is shown."""
         if self._clears:
             self._clears = False
-            self._made = 0
+            self._count = 0
             self._shell.display_pub.clear_output(wait=True)
-            for output in self._kept:
+            for output in self._outputs:
                 output.show_again()
 
 
@@ -179,10 +179,10 @@ def _checked(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     data, metadata = payload.get("data"), payload.get("metadata")
     if not isinstance(data, dict) or not isinstance(metadata, dict):
         return _NOTHING, {}
-    told = {
+    content = {
         str(kind): form if isinstance(form, str) or not _is_text(kind) else str(form) for kind, form in data.items()
     }
-    return redact_bundle(told), metadata
+    return redact_bundle(content), metadata
 
 
 #: Rows that one output shows: the last ones.
@@ -228,8 +228,8 @@ class Bar:
     def _row(self) -> str:
         share = f"{min(1.0, self.n / self.total):.0%}" if self.total else ""
         name = escape(self.label or "progress")
-        known = f' max="{self.total:g}" value="{min(self.n, self.total):g}"' if self.total else ""
-        value = ' max="1" value="1"' if self.ended and not self.total else known
+        attributes = f' max="{self.total:g}" value="{min(self.n, self.total):g}"' if self.total else ""
+        value = ' max="1" value="1"' if self.ended and not self.total else attributes
         colour = f"var({_COLOURS[self.state]})"
         words = escape(f"{self.figures}{' stopped' if self.state == 'stopped' else ''}")
         bar = (
@@ -253,7 +253,7 @@ def is_bar(payload: dict[str, Any]) -> bool:
     )
 
 
-def bar_of(payload: dict[str, Any]) -> Bar:
+def parse_bar(payload: dict[str, Any]) -> Bar:
     """Return the bar that a frame describes."""
     label, text = (redact(str(payload[name])) for name in ("label", "text"))
     return Bar(label, payload["n"] or 0.0, payload["total"], text, ended=payload["state"] == "ended")
@@ -263,17 +263,17 @@ class Rows:
     """The bars of one output."""
 
     def __init__(self, bars: list[Bar]) -> None:
-        self.left_out = max(0, len(bars) - ROWS)
+        self.omitted = max(0, len(bars) - ROWS)
         self.bars = bars[-ROWS:]
 
     def __str__(self) -> str:
-        more = [f"… {self.left_out} bars before"] if self.left_out else []
+        more = [f"… {self.omitted} bars before"] if self.omitted else []
         return "\n".join([*more, *map(str, self.bars)])
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         if not self.bars:
             return {"text/plain": "", "text/html": ""}
-        more = f'<span style="grid-column: 1 / -1">… {self.left_out} bars before</span>' if self.left_out else ""
+        more = f'<span style="grid-column: 1 / -1">… {self.omitted} bars before</span>' if self.omitted else ""
         html = f'<div style="{_GRID}">{more}{"".join(bar._row() for bar in self.bars)}</div>'
         return {"text/plain": str(self), "text/html": html}
 
@@ -329,7 +329,7 @@ class Bars:
         if state == "gone":
             self._bars.pop(number, None)
             return
-        self._bars[number] = bar_of(payload)
+        self._bars[number] = parse_bar(payload)
 
     @property
     def rows(self) -> Rows:

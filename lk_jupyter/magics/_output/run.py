@@ -57,7 +57,7 @@ _WITHHELD = "This run wasn't started here, so its HTML isn't shown: it could run
 
 
 #: Characters of what a run wrote that are kept for its companions.
-_HEARD = 1 << 17
+_OBSERVED_LENGTH = 1 << 17
 
 
 class RunDisplay:
@@ -72,15 +72,15 @@ class RunDisplay:
         machine: MachineType | None,
         *,
         quiet: bool = False,
-        company: ObserverGroup | None = None,
+        observers: ObserverGroup | None = None,
     ) -> None:
         self.shell = shell
         self._machine = machine
         self._priced, self._price = priced(machine), price_of(machine)
         self._quiet = quiet
-        self._company = company or ObserverGroup()
-        self._told: list[str] = []  # the companions' last facts
-        self._told_at = -PACE
+        self._observers = observers or ObserverGroup()
+        self._facts: list[str] = []  # the companions' last facts
+        self._facts_time = -PACE
         self._warnings: list[str] = []  # what was said before the start
         self._unheard = ""  # text that they have not seen yet
         self._status = LiveOutput(shell)
@@ -104,9 +104,9 @@ class RunDisplay:
         self._package = package.without_values()
         self._status.show(self._line("submitting", [package.at_most, *package.parcel.facts]), now=True)
 
-    def warn(self, remarks: Sequence[Notice]) -> None:
+    def warn(self, notices: Sequence[Notice]) -> None:
         """Show the notes before the run is sent; they stay with the run."""
-        self._warnings = list(map(str, remarks))
+        self._warnings = list(map(str, notices))
         if self._warnings:
             self._status.show(self._line("submitting", []), now=True)
 
@@ -119,28 +119,28 @@ class RunDisplay:
         self._warnings = []
         self._status.settle(self._line("refused", []))
 
-    def follow(self, run: Run, pump: RunMonitor) -> bool:
+    def follow(self, run: Run, monitor: RunMonitor) -> bool:
         """Show the log and the meter until the pump is done; False when somebody lets the cell go before."""
         self.begin(run)
-        with waiting_on(run.execution_id) as left:
-            while not pump.done.is_set() and not left.is_set():
-                pump.wake.wait(LOG_PACE if self._log.holds else next_second())
-                pump.wake.clear()
-                if (items := self._take(pump)) or self._log.holds:
+        with waiting_on(run.execution_id) as detached:
+            while not monitor.done.is_set() and not detached.is_set():
+                monitor.wake.wait(LOG_PACE if self._log.holds else next_second())
+                monitor.wake.clear()
+                if (items := self._take(monitor)) or self._log.holds:
                     self._show(items)
-                    pump.done.wait(LOG_PACE)
+                    monitor.done.wait(LOG_PACE)
                 self._rich.tick()
-                self.meter(pump)
-        self.catch_up(pump)
-        return not left.is_set()
+                self.meter(monitor)
+        self.catch_up(monitor)
+        return not detached.is_set()
 
     @staticmethod
-    def _take(pump: RunMonitor) -> list[str | Frame]:
+    def _take(monitor: RunMonitor) -> list[str | Frame]:
         """Return what has come; a print is several writes, so an unfinished line is waited for a moment."""
-        items = pump.items()
+        items = monitor.items()
         if items and isinstance(items[-1], str) and not items[-1].endswith("\n"):
-            pump.done.wait(_LINE_PAUSE)
-            more = pump.items()
+            monitor.done.wait(_LINE_PAUSE)
+            more = monitor.items()
             if more and isinstance(more[0], str):
                 items[-1] += more.pop(0)  # type: ignore[operator] # it is the text of before
             items += more
@@ -150,15 +150,15 @@ class RunDisplay:
         """Show text and frames in order."""
         for item in _newest_only(items) or [""]:
             if isinstance(item, str):
-                self.heard(item)
+                self.observe(item)
                 if item:
                     self._rich.before_text()
                 self._log.show(item)
                 if item and not item.isspace():
                     self._rich.saw_text()
             else:
-                self.heard(words_of(item))
-                self._company.saw(item)
+                self.observe(words_of(item))
+                self._observers.saw(item)
                 if item.kind == STDERR and survived(item) and not self._quiet:
                     self._rich.show(item)
                 elif item.kind == STDERR:
@@ -171,9 +171,9 @@ class RunDisplay:
                     self._has_failed |= item.kind == ERROR
                     self._rich.show(item)
 
-    def heard(self, text: str) -> None:
+    def observe(self, text: str) -> None:
         """Keep what the run wrote for the companions."""
-        self._unheard = (self._unheard + text)[-_HEARD:]
+        self._unheard = (self._unheard + text)[-_OBSERVED_LENGTH:]
 
     def begin(self, run: Run) -> None:
         """Make ready for the log of a run."""
@@ -183,73 +183,75 @@ class RunDisplay:
         self._log = LogOutput(write, note, hide, limit=limit, ends=not in_notebook, write_error=errors)
         self._rich = RichOutput(self.shell, self._log.cut, (self._status, self._note))
         self._run = run
-        if not self._status.is_shown:
+        if not self._status.is_visible:
             self._status.show(self._line("attaching", []), now=True)
-        self._company.started(run)
+        self._observers.started(run)
 
     def _show_note(self, text: str) -> None:
         self._note.show(Note(text))
 
     def _show_hidden(self, count: int) -> None:
-        shown = Hidden(count, self._run.log_path, self._run.execution_id) if count and self._run else Note("")
-        self._note.show(shown, now=True)
+        note = Hidden(count, self._run.log_path, self._run.execution_id) if count and self._run else Note("")
+        self._note.show(note, now=True)
 
-    def meter(self, pump: RunMonitor) -> None:
+    def meter(self, monitor: RunMonitor) -> None:
         """Show the state, and the time and cost so far."""
-        if is_final(pump.state):
+        if is_final(monitor.state):
             return
         figures: list[str] = []
-        told: list[str] = []
-        bill = pump.stopwatch.bill(self._price)
+        facts: list[str] = []
+        bill = monitor.stopwatch.bill(self._price)
         seconds = bill.seconds
         if seconds is not None:
-            limit = self._company.time_limit
+            limit = self._observers.time_limit
             figures = [whole_label(seconds) + (f" of {whole_label(limit)}" if limit else "")]
             figures += [bill.label] if seconds >= 1 else []
-        elif (waited := pump.waiting) >= LONG_WAIT:
+        elif (waited := monitor.waiting) >= LONG_WAIT:
             figures = [f"waiting for {duration_label(round(waited))}"]
-            if self._run and self._run.bundle and pump.state not in {"pending", "queued"}:
-                told = [self._run.bundle.installs]
-        state = "reconnecting" if pump.lost else "stopping" if self.is_stopping else pump.state
-        told += self._ask_company(seconds)
+            if self._run and self._run.bundle and monitor.state not in {"pending", "queued"}:
+                facts = [self._run.bundle.installs]
+        state = "reconnecting" if monitor.lost else "stopping" if self.is_stopping else monitor.state
+        facts += self._observer_facts(seconds)
         if state != self._state or self._status.is_due:
-            self._status.show(self._line(state, told, figures, bill), now=True)
+            self._status.show(self._line(state, facts, figures, bill), now=True)
         self._state = state
 
-    def _ask_company(self, seconds: float | None) -> list[str]:
+    def _observer_facts(self, seconds: float | None) -> list[str]:
         moment = time.monotonic()
-        if self._run and moment - self._told_at >= PACE:
+        if self._run and moment - self._facts_time >= PACE:
             text, self._unheard = self._unheard, ""
-            self._told = self._company.tick(self._run, seconds, text)
-            self._told_at = moment
-        return self._told
+            self._facts = self._observers.tick(self._run, seconds, text)
+            self._facts_time = moment
+        return self._facts
 
-    def _line(self, state: str, told: Sequence[str], figures: Sequence[str] = (), bill: Bill = _NO_BILL) -> StatusLine:
+    def _line(
+        self, state: str, observed: Sequence[str], figures: Sequence[str] = (), bill: Bill = _NO_BILL
+    ) -> StatusLine:
         """Return the line of an active run: its state in words, and its time and cost so far."""
         run, package = self._run, self._run.bundle if self._run else self._package
-        facts = [self._priced, *figures, *told, *([f"run {run.short_id}"] if run else [])]
+        facts = [self._priced, *figures, *observed, *([f"run {run.short_id}"] if run else [])]
         unconfirmed = [self.aborting.words] if self.aborting and not self.aborting.ended.is_set() else []
-        remarks = [*self._warnings, *self._note_of_run, *map(str, self._company.notices), *unconfirmed]
-        line = StatusLine(state, facts, "\n".join(remarks))
+        notices = [*self._warnings, *self._run_notes, *map(str, self._observers.notices), *unconfirmed]
+        line = StatusLine(state, facts, "\n".join(notices))
         line.run = {
             **({"execution_id": run.execution_id} if run else {}),
             "state": state,
-            **({"time_limit_seconds": limit} if (limit := self._company.time_limit) else {}),
+            **({"time_limit_seconds": limit} if (limit := self._observers.time_limit) else {}),
             **facts_so_far(bill, self._machine, package),
-            "told": [word for word in told if word],
+            "told": [word for word in observed if word],
         }
         return line
 
     @property
-    def _note_of_run(self) -> list[str]:
+    def _run_notes(self) -> list[str]:
         return [self._run.note] if self._run and self._run.note else []
 
-    def catch_up(self, pump: RunMonitor) -> None:
+    def catch_up(self, monitor: RunMonitor) -> None:
         """Write what the pump still has."""
         if self._run is None:  # an interrupt came before there was anything to show
-            self.begin(pump.run)
-        self._show(pump.items())
-        self._damaged = pump.damaged
+            self.begin(monitor.run)
+        self._show(monitor.items())
+        self._damaged = monitor.damaged
 
     def stopping(self) -> None:
         """Say that the run is being stopped, and what ends the waiting for that."""
@@ -261,11 +263,11 @@ class RunDisplay:
         self._log.end(traceback)
         for frame in self._last:  # as in the notebook: below the error
             after_cell(self.shell, partial(self._rich.show, frame))
-        for left in self._rich.end(self._damaged):
-            display(Note(left))
-        line, remarks = self._closing(record)
-        hints = [remark for remark in remarks if remark.kind == HINT]
-        self._settle(line, [remark for remark in remarks if remark not in hints])
+        for note in self._rich.end(self._damaged):
+            display(Note(note))
+        line, notices = self._closing(record)
+        hints = [notice for notice in notices if notice.kind == HINT]
+        self._settle(line, [notice for notice in notices if notice not in hints])
         if hints:
             show_last(self.shell, Redacted(Hints(hints)))
         if (stderr := stderr_beside_frames(record)) and not traceback and not self._quiet:
@@ -277,9 +279,9 @@ class RunDisplay:
         if not self._run:
             return line, []
         self._run.seen()
-        self._company.tick(self._run, None, self._unheard)
+        self._observers.tick(self._run, None, self._unheard)
         withheld = [Notice(f"{_WITHHELD} %lk_attach {self._run.short_id} --rich")] if self._run.withheld else []
-        return line, [*self._company.ended(self._run, record), *withheld]
+        return line, [*self._observers.ended(self._run, record), *withheld]
 
     def detach(self, run: Run) -> None:
         """Show that the run continues in the background, in outputs that are all made now.
@@ -288,7 +290,7 @@ class RunDisplay:
         """
         self._run = run
         self._bars, self._gallery, self._pictures = Bars(self.shell, 0), RecentOutputs(), LiveOutput(self.shell)
-        self._company.started(run)
+        self._observers.started(run)
         state = "stopping" if self.is_stopping else "started"
         self._status.show(self._line(state, ["in the background"]), now=True)
         if not self._quiet:
@@ -296,13 +298,13 @@ class RunDisplay:
             self._bars.begin()
             self._pictures.show(self._gallery, now=True)
 
-    def take_detached(self, pump: RunMonitor) -> str:
+    def take_detached(self, monitor: RunMonitor) -> str:
         """Take the new events, keep rich outputs for separate outputs, and return the text."""
-        items = pump.items()
-        self.heard(text_of(items))
+        items = monitor.items()
+        self.observe(text_of(items))
         for item in items:
             if isinstance(item, Frame):
-                self._company.saw(item)
+                self._observers.saw(item)
             if not isinstance(item, Frame) or self._quiet:
                 continue
             if item.kind == BAR:
@@ -311,21 +313,21 @@ class RunDisplay:
                 self._gallery.take(item)
         return text_of(item for item in items if isinstance(item, str) or item.kind != BAR)
 
-    def show_detached(self, pump: RunMonitor, newest: list[str]) -> None:
+    def show_detached(self, monitor: RunMonitor, newest: list[str]) -> None:
         """Show the meter and the newest lines, each in a separate output."""
-        self.meter(pump)
+        self.meter(monitor)
         if newest and not self._quiet:
             self._note.show(Text(newest))
         if not self._quiet:
             self._bars.tick()
             self._pictures.show(self._gallery)
 
-    def end_detached(self, run: Run, pump: RunMonitor, newest: list[str]) -> None:
+    def end_detached(self, run: Run, monitor: RunMonitor, newest: list[str]) -> None:
         """Show how the run ended in place of the meter."""
-        if pump.error:
-            line = self._line("lost", [str(pump.error)])
+        if monitor.error:
+            line = self._line("lost", [str(monitor.error)])
             if self.is_stopping:
-                line.remark = f"The server may not have received the abort. Repeat it: %lk_abort {run.short_id}"
+                line.notice = f"The server may not have received the abort. Repeat it: %lk_abort {run.short_id}"
             line.run["state"] = "unknown"  # it may be active
             self._status.show(line, now=True)
             return
@@ -336,25 +338,25 @@ class RunDisplay:
             self._pictures.show(self._gallery, now=True)
         self._settle(*self._closing(run.wait_aside()))
 
-    def _settle(self, line: StatusLine, remarks: Sequence[Notice]) -> None:
-        line.remark = "\n".join([*self._warnings, *self._note_of_run, *map(str, remarks)])
+    def _settle(self, line: StatusLine, notices: Sequence[Notice]) -> None:
+        line.notice = "\n".join([*self._warnings, *self._run_notes, *map(str, notices)])
         self._status.show(line, now=True)
 
 
 def _newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
     """Leave out updates of an output that a later one among the items replaces."""
-    kept: list[str | Frame] = []
-    seen: set[str] = set()
+    newest: list[str | Frame] = []
+    names: set[str] = set()
     for item in reversed(list(items)):
         if isinstance(item, Frame) and item.kind == "update":
             name = str(item.payload.get("id"))
-            if name in seen:
+            if name in names:
                 continue
-            seen.add(name)
+            names.add(name)
         elif isinstance(item, Frame) and item.kind in {"display", "clear"}:
-            seen.clear()
-        kept.append(item)
-    return kept[::-1]
+            names.clear()
+        newest.append(item)
+    return newest[::-1]
 
 
 def receipt(

@@ -68,7 +68,7 @@ class GoingOn:
 def tell(shell: InteractiveShell) -> None:
     """Name the runs that were active when last seen. An error here never stops the loading."""
     with suppress(Exception):
-        entries = _kept()
+        entries = _entries()
         if not entries:
             return
         if getattr(shell, "kernel", None) is None:  # a terminal cannot put one output in the place of another
@@ -81,7 +81,7 @@ def tell(shell: InteractiveShell) -> None:
         Thread(target=look, args=(entries, note), name="lk-going-on", daemon=True).start()
 
 
-def _kept() -> list[JournalEntry]:
+def _entries() -> list[JournalEntry]:
     if not setting("journal").exists():
         return []
     from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (only when there is one)

@@ -75,18 +75,18 @@ def _use(options: UseOptions, _shell: InteractiveShell) -> None:
 
 
 def _check_membership(slug: str) -> None:
-    known = [org.slug for org in current().client.orgs.list()]
-    if slug not in known:
-        raise UsageError(f"You aren't a member of '{slug}'. Your organizations: {', '.join(known)}.")
+    slugs = [org.slug for org in current().client.orgs.list()]
+    if slug not in slugs:
+        raise UsageError(f"You aren't a member of '{slug}'. Your organizations: {', '.join(slugs)}.")
 
 
-def _tell_use(asked: str | None, acts: str | None) -> None:
+def _tell_use(requested: str | None, acts: str | None) -> None:
     source = settings.resolve("org").source
-    if asked and acts and acts != asked:
+    if requested and acts and acts != requested:
         reason = "the key belongs to it" if source.startswith("config") else f"{source} says so"
         say(f"Stored, but you still act as {acts}: {reason}.")
     else:
-        display(Note(f"You now act as {acts or asked or 'your default organization'}."))
+        display(Note(f"You now act as {acts or requested or 'your default organization'}."))
 
 
 @lk_org.verb("show", OrgOptions)
@@ -146,8 +146,8 @@ def _billing(options: BillingOptions, _shell: InteractiveShell) -> None:
     """
     client = current().client
     slug = slug_of(client, options.org)
-    given = options.model_dump(exclude_none=True, exclude={"org"})
-    changes = {_BILLING.get(name, "billing_email"): value for name, value in given.items()}
+    values = options.model_dump(exclude_none=True, exclude={"org"})
+    changes = {_BILLING.get(name, "billing_email"): value for name, value in values.items()}
     if changes:
         with may(slug, "organization"):
             client.orgs.update(slug, check_model(OrgUpdate, changes))
@@ -178,5 +178,5 @@ def _delete(options: DeleteOrgOptions, _shell: InteractiveShell) -> None:
 
 def _billing_rows(org: Org) -> list[tuple[str, str]]:
     details = org.billing_details or OrgBillingDetails()
-    told = {"email": org.billing_email, **{name: getattr(details, field) for name, field in _BILLING.items()}}
-    return [(name.replace("_", " ").capitalize(), value) for name, value in told.items() if value]
+    values = {"email": org.billing_email, **{name: getattr(details, field) for name, field in _BILLING.items()}}
+    return [(name.replace("_", " ").capitalize(), value) for name, value in values.items() if value]

@@ -76,11 +76,11 @@ def _invites(options: InvitesOptions, _shell: InteractiveShell) -> None:
         return
     slug = slug_of(client, options.org)
     rows = [("you", each.org_slug, each.role, f"%lk_org accept {each.org_slug}") for each in client.invites.mine()]
-    rows += [(each.email, slug, each.role, f"%lk_org withdraw {each.email}") for each in _sent(client, slug)]
+    rows += [(each.email, slug, each.role, f"%lk_org withdraw {each.email}") for each in _sent_invites(client, slug)]
     display(Table(("Who", "To", "As", "To do"), rows, note="" if rows else "No invitations."))
 
 
-def _sent(client: Client, slug: str) -> list[OrgInvite]:
+def _sent_invites(client: Client, slug: str) -> list[OrgInvite]:
     try:
         return list(client.orgs.list_invites(slug))
     except Forbidden:  # members see only what was sent to them
@@ -90,8 +90,11 @@ def _sent(client: Client, slug: str) -> list[OrgInvite]:
 def _preview(client: Client) -> None:
     """Say what the link of an invitation is for; whoever has the link may use it, so it is not shown."""
     link = ask_hidden("Link of the invitation (it is not shown): ", "%lk_org invites lists those to your address")
-    told = client.invites.get(link.rstrip("/").rpartition("/")[2].rpartition("=")[2])
-    say(f"An invitation of {told.org_name or told.org_slug} to {told.email or 'you'}, as {told.role or 'member'}.")
+    invitation = client.invites.get(link.rstrip("/").rpartition("/")[2].rpartition("=")[2])
+    say(
+        f"An invitation of {invitation.org_name or invitation.org_slug} to {invitation.email or 'you'}, "
+        f"as {invitation.role or 'member'}."
+    )
 
 
 @lk_org.verb("accept", AcceptOptions)
@@ -128,10 +131,10 @@ def _role(options: RoleOptions, _shell: InteractiveShell) -> None:
     """
     client = current().client
     slug = slug_of(client, options.org)
-    found = member(client, slug, options.member)
+    person = member(client, slug, options.member)
     with may(slug, "roles"):
-        changed = client.orgs.set_role(slug, found.user_id, OrgMemberRoleUpdate(role=options.role))
-    display(Note(f"{found.email or found.user_id} now has the role {changed.role} in {slug}."))
+        changed = client.orgs.set_role(slug, person.user_id, OrgMemberRoleUpdate(role=options.role))
+    display(Note(f"{person.email or person.user_id} now has the role {changed.role} in {slug}."))
 
 
 @lk_org.verb("remove", MemberOptions)
@@ -142,12 +145,12 @@ def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
     """
     client = current().client
     slug = slug_of(client, options.org)
-    found = member(client, slug, options.member)
-    if not is_sure(options, f"Remove {found.email or found.user_id} from {slug}?", "Nobody was removed."):
+    person = member(client, slug, options.member)
+    if not is_sure(options, f"Remove {person.email or person.user_id} from {slug}?", "Nobody was removed."):
         return
     with may(slug, "members"):
-        client.orgs.remove_member(slug, found.user_id)
-    display(Note(f"Removed {found.email or found.user_id} from {slug}."))
+        client.orgs.remove_member(slug, person.user_id)
+    display(Note(f"Removed {person.email or person.user_id} from {slug}."))
 
 
 @lk_org.verb("leave", LeaveOptions)
@@ -159,8 +162,8 @@ def _leave(options: LeaveOptions, _shell: InteractiveShell) -> None:
     client = current().client
     slug = slug_of(client, options.org)
     me = client.user.status()
-    found = member(client, slug, me.user_id or me.email or "")
+    person = member(client, slug, me.user_id or me.email or "")
     if not is_sure(options, f"Leave {slug}?", "You didn't leave."):
         return
-    client.orgs.remove_member(slug, found.user_id)
+    client.orgs.remove_member(slug, person.user_id)
     display(Note(f"You left {slug}."))

@@ -26,12 +26,12 @@ def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any
     """
     client = current().client
     slug = slug_of(client, options.org)
-    found = transactions(client, slug, options.limit, options.kind, options.source)
+    entries = transactions(client, slug, options.limit, options.kind, options.source)
     if options.plot:
         from lk_jupyter.account.spending_plot import draw  # noqa: PLC0415 (matplotlib is loaded for a plot)
 
-        display(draw(found, slug))
-    return frame([_row(entry) for entry in found], ("time", "credits", "source", "hardware", "description", "id"))
+        display(draw(entries, slug))
+    return frame([_row(entry) for entry in entries], ("time", "credits", "source", "hardware", "description", "id"))
 
 
 @lk_org.verb("spending", SpendingOptions)

@@ -35,10 +35,10 @@ def test_companions_hear_all_that_the_run_wrote_before_they_are_asked_at_its_end
         def ended(self, run, record):
             return [self.heard]
 
-    view = RunDisplay(None, None, company=ObserverGroup([Listener()]))
+    view = RunDisplay(None, None, observers=ObserverGroup([Listener()]))
     view._run = SimpleNamespace(bundle=None, seen=lambda: None, withheld=0, log_problem="")
-    view.heard("one\n")
-    view._ask_company(1.0)
-    view.heard("last words\n")
+    view.observe("one\n")
+    view._observer_facts(1.0)
+    view.observe("last words\n")
     _, notices = view._closing(ExecutionRecord(execution_id="x", status="completed"))
     assert notices == ["one\nlast words\n"]
