@@ -183,7 +183,7 @@ def test_the_demo_shows_lines_while_the_run_goes_on(tmp_path):
                 go.touch()  # only now it can come to the second
     assert process.returncode == 0
     assert re.search(r"s \| second$", shown, re.MULTILINE)
-    assert shown.count("Its GPU figures are simulated.") == (not gpus.are_here())
+    assert shown.count("Its GPU figures are simulated.") == (not gpus.available())
     assert "completed" in str(nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells[1].outputs)
     assert not (tmp_path / "cloud" / "server.json").exists()
 

@@ -194,7 +194,7 @@ def test_windows_reads_each_pipe_in_a_thread_to_its_end(on):
 
 def test_windows_keeps_the_python_of_an_environment_elsewhere(on, tmp_path):
     on(environments, "win32")
-    assert environments.python_of(tmp_path) == str(tmp_path / "Scripts" / "python.exe")
+    assert environments.python_path(tmp_path) == str(tmp_path / "Scripts" / "python.exe")
 
 
 def test_a_python_of_any_encoding_finds_the_servers_packages_in_an_accented_folder(tmp_path, monkeypatch):
@@ -202,7 +202,7 @@ def test_a_python_of_any_encoding_finds_the_servers_packages_in_an_accented_fold
     for folder in (own, environment):
         folder.mkdir(parents=True)
     monkeypatch.setattr(sys, "path", [str(own)])
-    environments._show_own_packages(environment.parent)
+    environments._add_server_packages(environment.parent)
     (lines,) = environment.glob("*.pth")
     program = lines.read_bytes().decode("ascii")
     monkeypatch.setattr(sys, "path", [])
@@ -214,7 +214,7 @@ def test_windows_has_no_owner_of_folders_and_no_mounts(on, tmp_path):
     on(launch, "win32")
     on(seaweedfs, "win32")
     launch.make_private(tmp_path / "data")
-    assert launch.is_own(tmp_path)
+    assert launch.is_private(tmp_path)
     assert not seaweedfs.can_mount()
 
 

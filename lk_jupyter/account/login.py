@@ -86,7 +86,7 @@ def _asked(what: str) -> str:
 
 def _key_from_browser(server: str) -> Credential:
     dashboard, data = settings.setting("dashboard_url"), settings.setting("local_data")
-    ours = launch.is_there(data, dashboard)
+    ours = launch.holds_address(data, dashboard)
     try:
         answer = ask_browser(dashboard, print, proof=partial(_pass, data) if ours else None)
     finally:

@@ -113,9 +113,9 @@ def _form(model: type[BaseModel]) -> Callable[..., BaseModel]:
     """Return what FastAPI calls with the parts of a form, to make the one object that they are."""
 
     def build(**parts: Any) -> BaseModel:
-        given = {name: _uploads(part) for name, part in parts.items() if part is not None}
+        values = {name: _uploads(part) for name, part in parts.items() if part is not None}
         try:
-            return model.model_validate(given)
+            return model.model_validate(values)
         except ValidationError as error:
             raise RequestValidationError([{**row, "loc": ("body", *row["loc"])} for row in error.errors()]) from None
 

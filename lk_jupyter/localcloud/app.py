@@ -21,7 +21,7 @@ from lk_jupyter.localcloud._mount import mount
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.faults import Faults
 from lk_jupyter.localcloud.models import envelope
-from lk_jupyter.localcloud.models.anthropic import error_of
+from lk_jupyter.localcloud.models.anthropic import error_body
 from lk_jupyter.localcloud.oversize import Oversize
 from lk_jupyter.localcloud.pages import checkout, cli_login, description, identity
 from lk_jupyter.localcloud.routes import anthropic, health, serverless
@@ -66,7 +66,7 @@ async def _unprocessable(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (FastAPI's own type is too wide)
     rows = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
     if envelope.speaks_openai(request.url.path) or envelope.refused_by_model(rows):
-        return _refusal(request, envelope.refusal_of(rows))
+        return _refusal(request, envelope.first_refusal(rows))
     return JSONResponse({"detail": rows}, 422)
 
 
@@ -88,13 +88,13 @@ def _allowed(request: Request, named: str) -> str:
     """Return every method of an address; ``named`` is what the framework knows of its first route."""
     mounted = [route for route in request.app.routes if isinstance(route, APIRoute)]
     path = next((route.path for route in mounted if route.matches(request.scope)[0] != Match.NONE), None)
-    found = {method for route in mounted if route.path == path for method in route.methods or ()}
-    return ", ".join(sorted(found)) or named
+    methods = {method for route in mounted if route.path == path for method in route.methods or ()}
+    return ", ".join(sorted(methods)) or named
 
 
 def _refusal(request: Request, refusal: envelope.Refusal) -> JSONResponse:
     if request.url.path.startswith(anthropic.MESSAGES):
-        return JSONResponse(error_of(refusal), refusal.status)
+        return JSONResponse(error_body(refusal), refusal.status)
     return envelope.answer(refusal)
 
 

@@ -45,7 +45,7 @@ class Context(AnonymousContext):
 
     def org(self, slug: str, right: str = "read") -> Org:
         """Return the organization of a path; 403 unless the caller's role there has a right of members.RIGHTS."""
-        return self.cloud.accounts.org_of(self.caller, slug, right)[0]
+        return self.cloud.accounts.org_with_right(self.caller, slug, right)[0]
 
 
 #: The scheme of a signed request, by its name in the description of the API.
@@ -89,7 +89,7 @@ async def caller(request: Request) -> Context:
     scheme, _, token = _authorization(request).partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise HTTPException(401, "Missing token: send the header Authorization: Bearer <key>")
-    found = cloud.accounts.caller(token.strip(), request.headers.get("x-org-slug"))
-    if not found.verified and request.url.path not in _BEFORE_SECOND_FACTOR:
+    principal = cloud.accounts.caller(token.strip(), request.headers.get("x-org-slug"))
+    if not principal.verified and request.url.path not in _BEFORE_SECOND_FACTOR:
         raise HTTPException(401, "The second factor is missing: send a code to POST /mfa/verify, with this token")
-    return Context(cloud, found)
+    return Context(cloud, principal)

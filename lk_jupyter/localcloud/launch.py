@@ -54,20 +54,20 @@ def find(data: Path) -> Address | None:
     What a crash left in the folder names a port where anybody may listen by now: no key is sent to find out.
     """
     try:
-        written = json.loads((data / ADDRESS_FILE).read_text()) if is_own(data) else {}
+        written = json.loads((data / ADDRESS_FILE).read_text()) if is_private(data) else {}
         address = Address(written["base_url"], written["api_key"], Path(written["data"]), written["pid"])
     except (OSError, ValueError, KeyError):
         return None
     return address if proves_itself(address) else None
 
 
-def is_there(data: Path, base_url: str) -> bool:
+def holds_address(data: Path, base_url: str) -> bool:
     """Whether the cloud of a data folder still holds the address at which it proved itself; asked before each use."""
     pid, since = _proven.get(base_url, (0, ""))
     if pid and since and _since(pid) == since:
         return True
-    found = find(data)
-    return found is not None and found.base_url == base_url
+    address = find(data)
+    return address is not None and address.base_url == base_url
 
 
 def proof(api_key: str, base_url: str, nonce: str) -> str:
@@ -85,7 +85,7 @@ def make_private(data: Path) -> None:
             f"Can't create the folder '{data}' ({error.strerror}). Nothing was started. "
             "Set LK_LOCAL_DATA to a folder that you can write to."
         ) from None
-    if not is_own(data):
+    if not is_private(data):
         raise LocalCloudError(
             f"The folder {str(data)!r} belongs to another user. Nothing was started. Use a folder of yours."
         )
@@ -98,16 +98,16 @@ def start(data: Path, *options: str) -> Address:
 
     Raises LocalCloudError with the server's last words when it does not come up.
     """
-    if found := find(data):
-        return found
+    if running := find(data):
+        return running
     make_private(data)
     log = data / LOG_FILE
     process = _spawn(data, log, options)
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
-        if found := find(data):
-            return found
-        if process.poll() is not None and not _is_taken(log):
+        if running := find(data):
+            return running
+        if process.poll() is not None and not _lost_race(log):
             break
         time.sleep(_POLL_SECONDS)
     raise LocalCloudError(f"The local cloud did not start. It said: {_last_words(log)}")
@@ -157,13 +157,13 @@ def proves_itself(address: Address) -> bool:
         connection.connect()
         limit.start()
         connection.request("GET", f"{IDENTITY_PATH}?nonce={nonce}")
-        said = connection.getresponse().read(_MOST_ANSWER)
+        answer = connection.getresponse().read(_MOST_ANSWER)
     except (OSError, http.client.HTTPException):
         return False
     finally:
         limit.cancel()
         connection.close()
-    if not hmac.compare_digest(said, proof(address.api_key, address.base_url, nonce).encode()):
+    if not hmac.compare_digest(answer, proof(address.api_key, address.base_url, nonce).encode()):
         return False
     _proven[address.base_url] = address.pid, since
     return True
@@ -184,7 +184,7 @@ def _since(pid: int) -> str:
         return ""
 
 
-def is_own(folder: Path) -> bool:
+def is_private(folder: Path) -> bool:
     """Whether nobody else could have written what is in a folder; root trusts whom it serves."""
     return sys.platform == "win32" or folder.stat().st_uid == os.geteuid() or os.geteuid() == 0
 
@@ -202,7 +202,7 @@ def is_alive(address: Address) -> bool:
     return True
 
 
-def _is_taken(log: Path) -> bool:
+def _lost_race(log: Path) -> bool:
     """Whether our server gave way to a server that another process started at the same moment."""
     return "already runs" in _last_words(log)
 

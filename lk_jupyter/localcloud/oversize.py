@@ -44,12 +44,12 @@ class _Counted:
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive = receive
-        self._left = most
+        self._room = most
 
     async def __call__(self) -> Message:
         message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
+        self._room -= len(message.get("body", b""))
+        if self._room < 0:
             raise _TooLargeError
         return message
 

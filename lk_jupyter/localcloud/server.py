@@ -99,8 +99,8 @@ def _lock(data: Path) -> sqlite3.Connection:
 def _listen_again(data: Path) -> socket.socket:
     """Listen where the cloud did that crashed, so that whoever follows a run finds it again; else on a free port."""
     with suppress(OSError, ValueError, KeyError, LocalCloudError):
-        left = json.loads((data / ADDRESS_FILE).read_text())
-        return _listen(urlsplit(left["base_url"]).port or 0)
+        address = json.loads((data / ADDRESS_FILE).read_text())
+        return _listen(urlsplit(address["base_url"]).port or 0)
     return _listen(0)
 
 

@@ -109,7 +109,7 @@ class Strange:
         if "bucket_folder_image" in self.names:
             cloud.runs.mount = IMAGE_FOLDER
         if "working_folder" in self.names:
-            cloud.runs.folder_of = _SharedFolders(cloud.data)
+            cloud.runs.run_folder = _SharedFolders(cloud.data)
         if "router_prefix" in self.names:
             cloud.models.for_chat = _NoRoutes(cloud.models.for_chat)  # type: ignore[method-assign]
         return cloud
@@ -143,13 +143,13 @@ def _for_notebooks(model: Any) -> Any:
     class Limited(model):  # type: ignore[misc]
         @model_validator(mode="before")
         @classmethod
-        def _check_limit(cls, given: Any) -> Any:
-            seconds = given.get("timeout") if isinstance(given, dict) and given.get("job_type") == JOB_TYPE else None
+        def _check_limit(cls, value: Any) -> Any:
+            seconds = value.get("timeout") if isinstance(value, dict) and value.get("job_type") == JOB_TYPE else None
             if isinstance(seconds, int) and seconds > LONGEST_NOTEBOOK:
                 facts = {"type": "less_than_equal", "ctx": {"le": LONGEST_NOTEBOOK}}
                 error = InitErrorDetails(**facts, loc=("timeout",), input=seconds)  # type: ignore[typeddict-item]
                 raise ValidationError.from_exception_data(cls.__name__, [error])
-            return given
+            return value
 
     Limited.__name__ = model.__name__
     return Limited
@@ -187,11 +187,11 @@ _BODIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
 
 
 async def _signed(
-    given: Annotated[
+    credentials: Annotated[
         HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False, scheme_name="bearerAuth"))
     ],
 ) -> None:
-    if given is None:
+    if credentials is None:
         raise HTTPException(401, "Not authenticated")
 
 
@@ -215,11 +215,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def _without_controls(piece: bytes) -> bytes:
-    return _ESCAPED.sub(lambda found: found[0] if found[0] == rb"\\" else b"", piece)
+    return _ESCAPED.sub(lambda match: match[0] if match[0] == rb"\\" else b"", piece)
 
 
 def _doubled(piece: bytes) -> bytes:
-    return _LINE_BREAK.sub(lambda found: found[0] if found[0] == rb"\\" else rb"\n\n", piece)
+    return _LINE_BREAK.sub(lambda match: match[0] if match[0] == rb"\\" else rb"\n\n", piece)
 
 
 _STREAMED: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (("frames", _without_controls), ("newlines", _doubled))
@@ -299,8 +299,10 @@ class _Answers:
         if path.startswith(f"{V1}/stream/"):
             await self._app(scope, receive, lambda message: self._send_piece(message, send))
             return
-        asked, below = scope.get("method"), path.removeprefix(EXTERNAL).removeprefix(OPENAI)
-        changes = [change for method, where, change in self._answers if asked == method and re.fullmatch(where, below)]
+        request_method, below = scope.get("method"), path.removeprefix(EXTERNAL).removeprefix(OPENAI)
+        changes = [
+            change for method, where, change in self._answers if request_method == method and re.fullmatch(where, below)
+        ]
         await self._app(scope, receive, _Changed(send, changes) if changes else send)
 
     async def _send_piece(self, message: Message, send: Send) -> None:
@@ -331,8 +333,12 @@ class _Changed:
             for change in self._changes:
                 status, content = change(status, content)
             body = b"" if content is None else json.dumps(content, ensure_ascii=False).encode()
-        kept = [row for row in self._start["headers"] if row[0].lower() != b"content-length"]
-        headers = kept if status == HTTPStatus.NO_CONTENT else [*kept, (b"content-length", str(len(body)).encode())]
+        other_headers = [row for row in self._start["headers"] if row[0].lower() != b"content-length"]
+        headers = (
+            other_headers
+            if status == HTTPStatus.NO_CONTENT
+            else [*other_headers, (b"content-length", str(len(body)).encode())]
+        )
         await self._send({**self._start, "status": int(status), "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
@@ -374,17 +380,17 @@ class _UnmadeStorage(BucketStorage):
 
     def credentials(self, org_id: str) -> dict[str, Any]:
         """Issue credentials for a bucket that may not be there."""
-        return self._issue(self.name_of(org_id), creating=True)
+        return self._issue(self.bucket_name(org_id), creating=True)
 
     def bucket(self, org_id: str) -> Bucket:
         """Return a bucket; what is not there is empty, and made by the first file."""
-        if self.is_there(org_id):
+        if self.exists(org_id):
             return super().bucket(org_id)
-        return _Unmade(self.name_of(org_id), lambda: super(_UnmadeStorage, self).bucket(org_id))
+        return _Unmade(self.bucket_name(org_id), lambda: super(_UnmadeStorage, self).bucket(org_id))
 
     def folder(self, org_id: str) -> Path | None:
         """Return the folder of a bucket that is there."""
-        return super().folder(org_id) if self.is_there(org_id) else None
+        return super().folder(org_id) if self.exists(org_id) else None
 
 
 class _Unmade(Bucket):

@@ -186,7 +186,7 @@ def test_all_views_agree_whatever_happened(tmp_path_factory, history):
         booked = {(entry.category, entry.source): entry.credits for entry in entries}
         assert booked == {key: amount for key, (owner, amount) in expected.items() if owner == org}
         assert standing.remaining == sum(booked.values())
-        assert standing.given == sum(amount for amount in booked.values() if amount > 0)
+        assert standing.credited == sum(amount for amount in booked.values() if amount > 0)
         groups = [row for category in DEBITS for row in books.ledger.groups(org, category, "hardware_profile")]
         assert sum(group.credits for group in groups) == standing.used
         assert len(entries) == books.ledger.count(org)

@@ -289,6 +289,6 @@ def test_a_bucket_is_made_when_the_server_that_has_just_started_can(tmp_path, mo
     storage = s3.BucketStorage(tmp_path, 3600, None)
     try:
         storage.bucket("team")
-        assert storage.is_there("team")
+        assert storage.exists("team")
     finally:
         storage.close()

@@ -69,13 +69,17 @@ class Accounts:
 
     def caller(self, token: str, org_slug: str | None = None) -> Caller:
         """Return the owner of a token; 401 for a bad token, 429 after too many, 403 for a foreign organization."""
-        caller = self._of_key(token, org_slug) if token.startswith(keys.PREFIX) else self._of_session(token, org_slug)
+        caller = (
+            self._key_caller(token, org_slug)
+            if token.startswith(keys.PREFIX)
+            else self._session_caller(token, org_slug)
+        )
         if caller is None:
             self._attempts.unknown("token", token)
             raise HTTPException(401, "Invalid or expired token")
         return caller
 
-    def org_of(self, caller: Caller, slug: str, right: str) -> tuple[Org, str]:
+    def org_with_right(self, caller: Caller, slug: str, right: str) -> tuple[Org, str]:
         """Return an organization and the caller's role there; 403 unless that role has the right."""
         org = self.orgs.find(slug)
         role = self._role(caller, org) if org else None
@@ -125,7 +129,7 @@ class Accounts:
     def delete_org(self, org_id: str) -> None:
         """Remove an organization with its keys, invitations and memberships."""
         with self._store.write():
-            self.keys.delete_of(org_id)
+            self.keys.delete_all(org_id)
             self.invitations.forget(org_id)
             self.orgs.delete(org_id)
 
@@ -137,12 +141,12 @@ class Accounts:
         if user["id"] == self.local_user["id"]:
             raise HTTPException(403, "The local user goes with its cloud: delete the data folder instead")
         with self._store.write():
-            alone = [org["id"] for org in self.orgs.of_user(user["id"]) if self._ends_with(org, user)]
+            alone = [org["id"] for org in self.orgs.by_user(user["id"]) if self._ends_with(org, user)]
             for org_id in alone:
                 self.delete_org(org_id)
             self.keys.hand_on(user["id"])
-            self.keys.delete_of(user["id"])
-            self.sessions.end_of(user["id"])
+            self.keys.delete_all(user["id"])
+            self.sessions.end_all(user["id"])
             self.factors.remove(user["id"])
             self.orgs.leave_all(user["id"])
             self.users.delete(user["id"])
@@ -150,14 +154,14 @@ class Accounts:
 
     def _ends_with(self, org: Org, user: User) -> bool:
         """Whether an organization has no other members; 403 when it has some, and no other owner."""
-        others = [member for member in self.orgs.members(org["id"]) if member["user_id"] != user["id"]]
-        if others and OWNER not in {member["role"] for member in others}:
+        remaining = [member for member in self.orgs.members(org["id"]) if member["user_id"] != user["id"]]
+        if remaining and OWNER not in {member["role"] for member in remaining}:
             raise HTTPException(
                 403, f"You are the only owner of {org['slug']}: make another member owner, or delete it"
             )
-        return not others
+        return not remaining
 
-    def _of_key(self, secret: str, org_slug: str | None) -> Caller | None:
+    def _key_caller(self, secret: str, org_slug: str | None) -> Caller | None:
         key = self.keys.use(secret)
         user = self.users.get(key["user"]) if key else None
         if key is None or user is None:
@@ -167,8 +171,8 @@ class Accounts:
         org = self.orgs.get(key["org"])
         return Caller(user, org, KEY_ROLE, ORGANIZATION_KEY) if org else None
 
-    def _of_session(self, access_token: str, org_slug: str | None) -> Caller | None:
-        session = self.sessions.of(access_token)
+    def _session_caller(self, access_token: str, org_slug: str | None) -> Caller | None:
+        session = self.sessions.by_token(access_token)
         user = self.users.get(session.user_id) if session else None
         if session is None or user is None:
             return None
@@ -200,7 +204,7 @@ class Accounts:
         with self._store.write():
             if file.exists() and self.keys.find(key := file.read_text().strip()):
                 return key
-            self.keys.delete_of(keys.THIS_CLOUD)
+            self.keys.delete_all(keys.THIS_CLOUD)
             _, key = self.keys.create(keys.THIS_CLOUD, self.local_user["id"], "local cloud")
             write_private(file, key)
         return key

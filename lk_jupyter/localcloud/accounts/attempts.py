@@ -37,7 +37,7 @@ class _Failures:
     count: int = 0
     last: float = 0.0
     until: float = 0.0
-    seen: set[str] = field(default_factory=set)
+    tokens: set[str] = field(default_factory=set)
 
 
 class Attempts:
@@ -67,36 +67,36 @@ class Attempts:
     def unknown(self, what: str, token: str) -> None:
         """Count a token that is not good; 429 when there were too many."""
         with self._lock:
-            failures = self._of(what)
-            if digest(token) in failures.seen:
+            failures = self._failures_by(what)
+            if digest(token) in failures.tokens:
                 return
             self._check(what)
             self._fail(what, ALL_ATTEMPTS)
             if failures.count < ALL_ATTEMPTS:
-                failures.seen.add(digest(token))
+                failures.tokens.add(digest(token))
 
     def _check(self, *subjects: str) -> None:
-        left = max((self._of(subject).until for subject in subjects), default=0.0) - time.monotonic()
-        if left > 0:
-            seconds = math.ceil(left)
+        seconds_left = max((self._failures_by(subject).until for subject in subjects), default=0.0) - time.monotonic()
+        if seconds_left > 0:
+            seconds = math.ceil(seconds_left)
             raise HTTPException(
                 429, f"Too many failed attempts. Try again in {seconds} s.", headers={"Retry-After": str(seconds)}
             )
 
     def _fail(self, subject: str, free: int) -> None:
-        failures, now = self._of(subject), time.monotonic()
+        failures, now = self._failures_by(subject), time.monotonic()
         failures.count, failures.last = failures.count + 1, now
         if failures.count >= free:
             seconds = min(_FIRST_SECONDS * 2.0 ** min(failures.count - free, 60), _MOST_SECONDS)
             failures.until = now + seconds / self._speed
 
     def _take_back(self, subject: str) -> None:
-        failures = self._of(subject)
+        failures = self._failures_by(subject)
         failures.count -= 1
         if failures.count < ALL_ATTEMPTS:
             failures.until = 0.0
 
-    def _of(self, subject: str) -> _Failures:
+    def _failures_by(self, subject: str) -> _Failures:
         """Return the failures of a subject; old ones are forgotten, and of very many subjects those not asked for."""
         failures = self._subjects.pop(subject, None)
         if failures is None or time.monotonic() - failures.last > _FORGOTTEN_SECONDS / self._speed:

@@ -62,7 +62,7 @@ class Invitations:
         facts = {"email": email, "role": role, "name": org["name"], "slug": org["slug"]}
         write_private(mail / f"{invitation_id}.txt", _MAIL.format(**facts, token=token, data=self._data))
 
-    def of_org(self, org_id: str) -> list[Invitation]:
+    def by_org(self, org_id: str) -> list[Invitation]:
         """Return what an organization has sent, oldest first."""
         return self._all("org = ?", org_id)
 
@@ -72,10 +72,10 @@ class Invitations:
 
     def by_token(self, token: str) -> Invitation:
         """Return the invitation of a mail; 404 when it was accepted or withdrawn."""
-        found = self._all("hash = ?", digest(token))
-        if not found:
+        matches = self._all("hash = ?", digest(token))
+        if not matches:
             raise HTTPException(404, "No such invitation: it was accepted or withdrawn, or its organization is gone")
-        return found[0]
+        return matches[0]
 
     def withdraw(self, org_id: str, invitation_id: str) -> None:
         """Remove an invitation; 404 when the organization has sent none of this id."""

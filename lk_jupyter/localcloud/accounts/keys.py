@@ -74,7 +74,7 @@ class Keys:
                 db.execute("UPDATE keys SET last_used_at = ? WHERE id = ?", (now(), key["id"]))
         return key
 
-    def of(self, owner: str) -> list[Key]:
+    def by_owner(self, owner: str) -> list[Key]:
         """Return the keys of an owner, oldest first."""
         return [_key(row) for row in self._store.read("SELECT * FROM keys WHERE owner = ? ORDER BY number", owner)]
 
@@ -108,7 +108,7 @@ class Keys:
         if not removed:
             raise _no_key(key_id)
 
-    def delete_of(self, owner: str) -> None:
+    def delete_all(self, owner: str) -> None:
         """Remove all keys of an owner."""
         with self._store.write() as db:
             db.execute("DELETE FROM keys WHERE owner = ?", (owner,))

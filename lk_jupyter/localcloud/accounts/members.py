@@ -64,7 +64,7 @@ class Organizations:
                 row = (org_id, slug or _free_slug(db, name), name, personal, json.dumps(billing), now())
                 db.execute("INSERT INTO orgs VALUES (?, ?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError:
-            raise _slug_taken(slug) from None
+            raise _slug_conflict(slug) from None
         return org_id
 
     def get(self, org_id: str) -> Org | None:
@@ -77,13 +77,13 @@ class Organizations:
 
     def change(self, org: Org, name: str | None = None, slug: str | None = None, **billing: Any) -> Org:
         """Change what is given and return the result; 409 for a slug that is taken."""
-        kept = {**org["billing_details"], "billing_email": org["billing_email"], **billing}
-        row = (name or org["name"], slug or org["slug"], json.dumps(kept), org["id"])
+        details = {**org["billing_details"], "billing_email": org["billing_email"], **billing}
+        row = (name or org["name"], slug or org["slug"], json.dumps(details), org["id"])
         try:
             with self._store.write() as db:
                 db.execute("UPDATE orgs SET name = ?, slug = ?, billing = ? WHERE id = ?", row)
         except sqlite3.IntegrityError:
-            raise _slug_taken(slug) from None
+            raise _slug_conflict(slug) from None
         changed = self.get(org["id"])
         if changed is None:
             raise HTTPException(404, "The organization was deleted")
@@ -95,7 +95,7 @@ class Organizations:
             db.execute("DELETE FROM orgs WHERE id = ?", (org_id,))
             db.execute("DELETE FROM members WHERE org = ?", (org_id,))
 
-    def of_user(self, user_id: str) -> list[Org]:
+    def by_user(self, user_id: str) -> list[Org]:
         """Return the organizations of a user with the role in each, in the order of joining."""
         query = "SELECT orgs.*, role FROM orgs JOIN members ON org = orgs.id WHERE user = ? ORDER BY members.rowid"
         return [_org(row) for row in self._store.read(query, user_id)]
@@ -162,11 +162,11 @@ def _check_other_owner(db: sqlite3.Connection, org_id: str, user_id: str) -> Non
 def _free_slug(db: sqlite3.Connection, name: str) -> str:
     """Make a slug of a name. If it is taken, add an ending."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[: _SLUG_LENGTH - 9] or "org"
-    taken = db.execute("SELECT 1 FROM orgs WHERE slug = ?", (slug,)).fetchone()
-    return f"{slug}-{secrets.token_hex(4)}" if taken else slug
+    existing = db.execute("SELECT 1 FROM orgs WHERE slug = ?", (slug,)).fetchone()
+    return f"{slug}-{secrets.token_hex(4)}" if existing else slug
 
 
-def _slug_taken(slug: str | None) -> HTTPException:
+def _slug_conflict(slug: str | None) -> HTTPException:
     return HTTPException(409, f"The slug {slug!r} is taken: choose another one")
 
 

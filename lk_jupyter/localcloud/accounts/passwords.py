@@ -14,12 +14,12 @@ def hashed(password: str) -> str:
     return hasher().hash(password)
 
 
-def fits(password: str, kept: str | None) -> bool:
+def fits(password: str, stored: str | None) -> bool:
     """Whether a password is the kept one; it takes as long where none is kept."""
     from argon2.exceptions import VerifyMismatchError  # noqa: PLC0415
 
     try:
-        return hasher().verify(kept or _nobodys(), password) and kept is not None
+        return hasher().verify(stored or _nobodys(), password) and stored is not None
     except VerifyMismatchError:
         return False
 

@@ -84,7 +84,7 @@ class Sessions:
         self._attempts.unknown("refresh token", refresh_token)
         raise HTTPException(401, "Invalid, expired or used refresh token: sign in again")
 
-    def of(self, access_token: str) -> LoginSession | None:
+    def by_token(self, access_token: str) -> LoginSession | None:
         """Return the session of an access token, or None if it isn't valid."""
         import jwt  # noqa: PLC0415 (loads slowly, and most starts of a cloud never need it)
 
@@ -100,7 +100,7 @@ class Sessions:
         with self._store.write() as db:
             db.execute("UPDATE sessions SET is_verified = 1 WHERE id = ?", (session_id,))
 
-    def end_of(self, user_id: str) -> None:
+    def end_all(self, user_id: str) -> None:
         """End all sessions of a user."""
         with self._store.write() as db:
             _end(db, "user = ?", user_id)
@@ -121,12 +121,12 @@ class Sessions:
     @cached_property
     def _secret(self) -> str:
         """Return what access tokens are signed with: made once for a data folder, by one of several processes."""
-        made = f'{{"value": "{secrets.token_urlsafe(48)}"}}'
+        document = f'{{"value": "{secrets.token_urlsafe(48)}"}}'
         with self._store.write() as db:
-            db.execute("INSERT OR IGNORE INTO documents VALUES ('secret', 'jwt', ?)", (made,))
-        kept = self._store.get("secret", "jwt")
-        assert kept  # noqa: S101 (just written)
-        return str(kept["value"])
+            db.execute("INSERT OR IGNORE INTO documents VALUES ('secret', 'jwt', ?)", (document,))
+        stored = self._store.get("secret", "jwt")
+        assert stored  # noqa: S101 (just written)
+        return str(stored["value"])
 
 
 def _session(row: sqlite3.Row) -> LoginSession:

@@ -35,12 +35,12 @@ def sign_up(data: Path, options: CloudOptions, email: str, password: str) -> dic
 
 
 def _sign_up(accounts: Accounts, ledger: Ledger, options: CloudOptions, email: str, password: str) -> dict[str, str]:
-    known = accounts.users.find(email)
-    user_id = known["id"] if known else accounts.add_user(email)
+    existing = accounts.users.find(email)
+    user_id = existing["id"] if existing else accounts.add_user(email)
     accounts.users.set_password(user_id, password)
-    accounts.sessions.end_of(user_id)
-    user, (org, *_) = accounts.users.get(user_id), accounts.orgs.of_user(user_id)
+    accounts.sessions.end_all(user_id)
+    user, (org, *_) = accounts.users.get(user_id), accounts.orgs.by_user(user_id)
     assert user  # noqa: S101 (found or added above)
-    if known is None:
+    if existing is None:
         ledger.grant(org["id"], options.credits)
     return {"user_id": user_id, "email": user["email"], "org": org["slug"]}

@@ -43,7 +43,7 @@ class Factors:
 
     def enrolled_at(self, user_id: str) -> str | None:
         """Return when the second factor was switched on, or None when it is off."""
-        factor = self._of(user_id)
+        factor = self._factor(user_id)
         return factor["enrolled_at"] if factor else None
 
     def enroll(self, user_id: str) -> tuple[str, list[str]]:
@@ -59,7 +59,7 @@ class Factors:
 
     def switch_on(self, user_id: str, code: str) -> None:
         """End an enrolment; 400 without one, or for a wrong code."""
-        factor = self._of(user_id)
+        factor = self._factor(user_id)
         if factor is None or factor["enrolled_at"]:
             raise HTTPException(400, "No active enrolment. Start one: POST /mfa/enroll")
         with self._store.write() as db:
@@ -80,8 +80,8 @@ class Factors:
             row = (user_id, digest(user_id + code.upper()))
             if not db.execute("DELETE FROM backup_codes WHERE user = ? AND hash = ?", row).rowcount:
                 raise _wrong_code()
-            left = db.execute("SELECT COUNT(*) AS codes FROM backup_codes WHERE user = ?", (user_id,))
-            return int(left.fetchone()["codes"])
+            unused = db.execute("SELECT COUNT(*) AS codes FROM backup_codes WHERE user = ?", (user_id,))
+            return int(unused.fetchone()["codes"])
 
     def renew_backup_codes(self, user_id: str, code: str) -> list[str]:
         """Use up a code of the app and return new backup codes; the old ones are void."""
@@ -95,12 +95,12 @@ class Factors:
             db.execute("DELETE FROM factors WHERE user = ?", (user_id,))
             db.execute("DELETE FROM backup_codes WHERE user = ?", (user_id,))
 
-    def _of(self, user_id: str) -> Factor | None:
+    def _factor(self, user_id: str) -> Factor | None:
         rows = self._store.read("SELECT * FROM factors WHERE user = ?", user_id)
         return dict(rows[0]) if rows else None
 
     def _on(self, user_id: str) -> Factor:
-        factor = self._of(user_id)
+        factor = self._factor(user_id)
         if factor is None or not factor["enrolled_at"]:
             raise HTTPException(400, "MFA is off for this account")
         return factor

@@ -74,9 +74,9 @@ class Users:
 
     def set_password(self, user_id: str, password: str) -> None:
         """Give a user a password, in place of an older one."""
-        kept = passwords.hashed(password)
+        stored = passwords.hashed(password)
         with self._store.write() as db:
-            db.execute("UPDATE users SET password = ? WHERE id = ?", (kept, user_id))
+            db.execute("UPDATE users SET password = ? WHERE id = ?", (stored, user_id))
 
     def delete(self, user_id: str) -> None:
         """Remove a user."""

@@ -72,6 +72,6 @@ def cost_by_hour(per_hour: Decimal, seconds: float) -> Decimal:
     return (per_hour * Decimal(repr(max(seconds, 0.0))) / 3600).quantize(Decimal("1e-9"))
 
 
-def tokens_of(model: str) -> TokenPrice:
+def token_price(model: str) -> TokenPrice:
     """Return what a token of a serverless model costs."""
     return TOKENS.get(model, ANY_TOKENS)

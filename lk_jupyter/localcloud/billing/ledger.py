@@ -100,7 +100,7 @@ class Standing:
     accruing: Decimal
 
     @property
-    def given(self) -> Decimal:
+    def credited(self) -> Decimal:
         """All that it was given and has bought."""
         return self.free + self.bought
 
@@ -112,7 +112,7 @@ class Standing:
     @property
     def remaining(self) -> Decimal:
         """What can still be spent."""
-        return self.given - self.used
+        return self.credited - self.used
 
 
 class Ledger:

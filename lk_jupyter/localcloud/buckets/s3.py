@@ -63,11 +63,11 @@ class BucketStorage:
         """Issue temporary credentials for the bucket of an organization, and for nothing else."""
         return self._issue(self.bucket(org_id).name)
 
-    def name_of(self, org_id: str) -> str:
+    def bucket_name(self, org_id: str) -> str:
         """Return the name of the bucket of an organization."""
         return _name(org_id)
 
-    def is_there(self, org_id: str) -> bool:
+    def exists(self, org_id: str) -> bool:
         """Whether the bucket of an organization was made."""
         return ask(self._weed.server(), "HEAD", f"/{_name(org_id)}")[0] == http.client.OK
 
@@ -129,7 +129,7 @@ class Bucket:
 
     def delete_folder(self, prefix: str) -> int:
         """Remove all objects whose key starts like this and return how many there were."""
-        keys = [found["path"] for found in self.list(prefix)]
+        keys = [row["path"] for row in self.list(prefix)]
         if keys:
             self._store.delete(keys)
         return len(keys)
@@ -140,12 +140,12 @@ class Bucket:
         if folder and not _is_key(folder):
             return
         for page in self._store.list(folder or None):
-            yield from (found for found in page if found["path"].startswith(prefix))
+            yield from (row for row in page if row["path"].startswith(prefix))
 
     def _check_room(self, file: BinaryIO) -> None:
         if self._capacity is None:
             return
-        room = self._capacity - sum(found["size"] for found in self.list())
+        room = self._capacity - sum(row["size"] for row in self.list())
         size = file.seek(0, 2)
         file.seek(0)
         if size > room:
@@ -154,8 +154,8 @@ class Bucket:
 
 def no_room(size: int | None, room: int) -> HTTPException:
     """Return the answer to a file that does not fit."""
-    wanted = "The file is larger" if size is None else f"The file has {size} bytes"
-    return HTTPException(400, f"{wanted}: the storage has room for {max(0, room)} more. Delete files, then try again")
+    need = "The file is larger" if size is None else f"The file has {size} bytes"
+    return HTTPException(400, f"{need}: the storage has room for {max(0, room)} more. Delete files, then try again")
 
 
 def _is_key(key: str) -> bool:
@@ -214,18 +214,18 @@ def make_bucket(server: Server, name: str) -> None:
     while (answer := ask(server, "PUT", f"/{name}"))[0] not in {200, 409}:
         status, body = answer
         if time.monotonic() > deadline or (status < 500 and status != http.client.NOT_FOUND):
-            raise HTTPException(503, f"The storage could not make a bucket: {_said(body, 'Message') or status}")
+            raise HTTPException(503, f"The storage could not make a bucket: {_element(body, 'Message') or status}")
         time.sleep(_PAUSE_SECONDS)
 
 
 def _assume_role(server: Server, policy: str) -> dict[str, str]:
-    wanted = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": ROLE, "RoleSessionName": "storage"}
-    status, body = ask(server, "POST", "/", urlencode({**wanted, "Policy": policy}))
+    fields = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": ROLE, "RoleSessionName": "storage"}
+    status, body = ask(server, "POST", "/", urlencode({**fields, "Policy": policy}))
     if status != http.client.OK:
-        raise HTTPException(503, f"The storage gave no credentials: {_said(body, 'Message') or status}")
-    return {name: _said(body, name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")}
+        raise HTTPException(503, f"The storage gave no credentials: {_element(body, 'Message') or status}")
+    return {name: _element(body, name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")}
 
 
-def _said(body: str, name: str) -> str:
-    found = re.search(f"<{name}>(.*?)</{name}>", body)
-    return found[1] if found else ""
+def _element(body: str, name: str) -> str:
+    match = re.search(f"<{name}>(.*?)</{name}>", body)
+    return match[1] if match else ""

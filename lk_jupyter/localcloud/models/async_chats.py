@@ -29,7 +29,7 @@ _CHAT_REQUEST = for_upstream(DedicatedChatCompletionRequest)
 
 #: Seconds for which an answer is waited for, and for which it can be looked up.
 PATIENCE = 600.0
-KEPT_SECONDS = 86_400.0
+RETENTION_SECONDS = 86_400.0
 
 
 class AsyncChats:
@@ -53,16 +53,16 @@ class AsyncChats:
 
     def result(self, org_id: str, request_id: str) -> Json | None:
         """Return what became of a request; None when it is unknown, too old, or another organization's."""
-        kept = self._store.get(KIND, request_id)
-        if kept is None or kept["org"] != org_id or self._is_old(kept):
+        stored = self._store.get(KIND, request_id)
+        if stored is None or stored["org"] != org_id or self._is_old(stored):
             return None
-        return {key: kept[key] for key in ("status", "result", "error") if key in kept}
+        return {key: stored[key] for key in ("status", "result", "error") if key in stored}
 
     async def follow(self, org_id: str, request_id: str) -> AsyncIterator[Json]:
         """Yield that a request is queued, and what came of it once it is over."""
         yield {"event": "queued", "inference_id": request_id}
         while True:
-            news = self._bells.of(request_id)
+            news = self._bells.event(request_id)
             result = self.result(org_id, request_id) or {"status": "failed", "error": "the request is too old"}
             if result["status"] == "completed":
                 yield {"event": "finished", "inference_id": request_id, "result": result["result"]}
@@ -74,17 +74,17 @@ class AsyncChats:
 
     def forget(self, org_id: str) -> None:
         """Remove the requests of an organization."""
-        for kept in self._store.all(KIND):
-            if kept["org"] == org_id:
-                self._store.take(KIND, kept["id"])
+        for stored in self._store.all(KIND):
+            if stored["org"] == org_id:
+                self._store.take(KIND, stored["id"])
 
     def recover(self) -> None:
         """Continue the requests that the last server left, and forget old requests."""
-        for kept in self._store.all(KIND):
-            if self._is_old(kept):
-                self._store.take(KIND, kept["id"])
-            elif kept["status"] == "pending":
-                self._begin(kept)
+        for stored in self._store.all(KIND):
+            if self._is_old(stored):
+                self._store.take(KIND, stored["id"])
+            elif stored["status"] == "pending":
+                self._begin(stored)
 
     async def close(self) -> None:
         """Stop working. Open requests continue after the next start."""
@@ -92,24 +92,24 @@ class AsyncChats:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _begin(self, kept: Json) -> None:
-        task = asyncio.create_task(self._work(kept))
+    def _begin(self, stored: Json) -> None:
+        task = asyncio.create_task(self._work(stored))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, kept: Json) -> None:
-        request = _CHAT_REQUEST.model_validate(kept["request"])
+    async def _work(self, stored: Json) -> None:
+        request = _CHAT_REQUEST.model_validate(stored["request"])
         try:
-            found: Json = {
+            outcome: Json = {
                 "status": "completed",
-                "result": await self._chat.complete(kept["deployment"], request, PATIENCE),
+                "result": await self._chat.complete(stored["deployment"], request, PATIENCE),
             }
         except Refusal as refusal:
-            found = {"status": "failed", "error": refusal.message}
+            outcome = {"status": "failed", "error": refusal.message}
         except HTTPException as refusal:
-            found = {"status": "failed", "error": refusal.detail}
-        self._store.put(KIND, kept["id"], {**kept, **found})
-        self._bells.ring(kept["id"])
+            outcome = {"status": "failed", "error": refusal.detail}
+        self._store.put(KIND, stored["id"], {**stored, **outcome})
+        self._bells.ring(stored["id"])
 
-    def _is_old(self, kept: Json) -> bool:
-        return bool(time.time() - kept["created"] > KEPT_SECONDS / self._speed)
+    def _is_old(self, stored: Json) -> bool:
+        return bool(time.time() - stored["created"] > RETENTION_SECONDS / self._speed)

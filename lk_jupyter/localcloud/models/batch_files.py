@@ -82,9 +82,9 @@ class BatchFiles:
 
     def clear_up(self) -> None:
         """Remove the bytes of uploads that a crash cut short."""
-        known = {row["id"] for row in self._store.read("SELECT id FROM batch_files")}
+        ids = {row["id"] for row in self._store.read("SELECT id FROM batch_files")}
         for path in self._folder.iterdir() if self._folder.exists() else ():
-            if path.name not in known:
+            if path.name not in ids:
                 path.unlink()
 
     def _keep(self, org_id: str, file_id: str, purpose: str, name: str, fill: Callable[[BinaryIO], Any]) -> Json:
@@ -99,7 +99,7 @@ class BatchFiles:
             raise HTTPException(400, f"The file cannot be kept: {problem.strerror}. Free some disk space") from None
         finally:
             draft.unlink(missing_ok=True)
-        known = {
+        facts = {
             "id": file_id,
             "object": "file",
             "bytes": (self._folder / file_id).stat().st_size,
@@ -108,10 +108,10 @@ class BatchFiles:
             "purpose": purpose,
             "status": "processed",
         }
-        row = (file_id, org_id, purpose, json.dumps(known))
+        row = (file_id, org_id, purpose, json.dumps(facts))
         with self._store.write() as db:
             db.execute("INSERT OR REPLACE INTO batch_files (id, org, purpose, body) VALUES (?, ?, ?, ?)", row)
-        return known
+        return facts
 
 
 def seq_after(store: Store, table: str, org_id: str, after: str | None) -> int:
@@ -126,14 +126,14 @@ def seq_after(store: Store, table: str, org_id: str, after: str | None) -> int:
 
 def _copy(source: BinaryIO, target: BinaryIO) -> None:
     """Copy a file piece by piece, up to the most bytes."""
-    left = MOST_BYTES
+    room = MOST_BYTES
     while data := source.read(_PIECE):
-        left -= len(data)
-        if left < 0:
+        room -= len(data)
+        if room < 0:
             raise HTTPException(400, f"The file is too large: at most {MOST_BYTES // 1024**2} MiB")
         target.write(data)
 
 
 def _read(row: sqlite3.Row) -> Json:
-    known: Json = json.loads(row["body"])
-    return known
+    facts: Json = json.loads(row["body"])
+    return facts

@@ -72,17 +72,17 @@ class LineAnswer:
 
 def read(lines: Iterable[bytes], endpoint: str | None) -> Iterator[BatchLine | LineFault]:
     """Yield each line as a request or as the fault that it has; blank lines are passed over."""
-    seen: set[str] = set()
+    ids: set[str] = set()
     for number, text in enumerate(lines, 1):
         if text.strip():
-            found = _read_line(number, text, endpoint)
-            if isinstance(found, BatchLine) and found.custom_id in seen:
-                found = LineFault(number, found.custom_id, "duplicate_custom_id", "Another line has this custom_id")
-            seen.add(found.custom_id)
-            yield found
-    if not seen:
+            result = _read_line(number, text, endpoint)
+            if isinstance(result, BatchLine) and result.custom_id in ids:
+                result = LineFault(number, result.custom_id, "duplicate_custom_id", "Another line has this custom_id")
+            ids.add(result.custom_id)
+            yield result
+    if not ids:
         yield LineFault(0, "", "empty_file", "The file has no lines: write one JSON object a line")
-    elif len(seen) > MOST_LINES:
+    elif len(ids) > MOST_LINES:
         yield LineFault(0, "", "too_many_lines", f"The file has more than {MOST_LINES} lines: cut it up")
 
 

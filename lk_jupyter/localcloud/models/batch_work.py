@@ -47,22 +47,22 @@ CREATE INDEX IF NOT EXISTS batch_lines_by_status ON batch_lines (batch, status);
 class BatchWork:
     """All batches of this cloud; ``speed`` is the speed of its clock."""
 
-    def __init__(self, store: Store, ledger: Ledger, files: BatchFiles, known: models.Models, speed: float) -> None:
+    def __init__(self, store: Store, ledger: Ledger, files: BatchFiles, catalogue: models.Models, speed: float) -> None:
         self._store = store
         self._ledger = ledger
         self._files = files
-        self._models = known
+        self._models = catalogue
         self._speed = speed
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._cancelled: dict[str, asyncio.Event] = {}
         store.add_tables(_TABLES)
 
-    def create(self, org_id: str, wanted: Json) -> Json:
+    def create(self, org_id: str, fields: Json) -> Json:
         """Keep a new batch and begin to work on it."""
         created = time.time()
         deadline = created + WINDOW_SECONDS / self._speed
         batch = {
-            **wanted,
+            **fields,
             "id": f"batch_{uuid4().hex}",
             "object": "batch",
             "status": "validating",
@@ -74,20 +74,20 @@ class BatchWork:
         with self._store.write() as db:
             db.execute("INSERT INTO batches (id, org, deadline, status, body) VALUES (?, ?, ?, ?, ?)", row)
         self._begin(str(batch["id"]))
-        return self._shown(batch)
+        return self._view(batch)
 
     def get(self, org_id: str, batch_id: str) -> Json:
         """Return one batch; 404 when it is unknown, or of another organization."""
         rows = self._store.read("SELECT body FROM batches WHERE id = ? AND org = ?", batch_id, org_id)
         if not rows:
             raise HTTPException(404, f"Batch {batch_id} not found")
-        return self._shown(json.loads(rows[0]["body"]))
+        return self._view(json.loads(rows[0]["body"]))
 
     def page(self, org_id: str, limit: int, after: str | None) -> list[Json]:
         """Return batches, newest first, and one more than asked for when there are more."""
         before = seq_after(self._store, "batches", org_id, after)
         query = "SELECT body FROM batches WHERE org = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
-        return [self._shown(json.loads(row["body"])) for row in self._store.read(query, org_id, before, limit + 1)]
+        return [self._view(json.loads(row["body"])) for row in self._store.read(query, org_id, before, limit + 1)]
 
     def cancel(self, org_id: str, batch_id: str) -> Json:
         """End a batch early, and keep what is answered; 400 when it has ended in another way."""
@@ -151,14 +151,14 @@ class BatchWork:
         batch = json.loads(row["body"])
         try:
             with self._files.path(row["org"], batch["input_file_id"]).open("rb") as file:
-                found = list(batch_lines.read(file, batch["endpoint"]))
+                lines = list(batch_lines.read(file, batch["endpoint"]))
         except (OSError, HTTPException):
-            found = [LineFault(0, "", "file_gone", "The file was deleted before it was read")]
-        faults = [fault for fault in found if isinstance(fault, LineFault)]
+            lines = [LineFault(0, "", "file_gone", "The file was deleted before it was read")]
+        faults = [fault for fault in lines if isinstance(fault, LineFault)]
         if faults:
             self._fail(row["org"], batch_id, faults)
             return False
-        rows = [(batch_id, x.number, x.custom_id, x.url, json.dumps(x.body)) for x in found if isinstance(x, BatchLine)]
+        rows = [(batch_id, x.number, x.custom_id, x.url, json.dumps(x.body)) for x in lines if isinstance(x, BatchLine)]
         with self._store.write() as db:
             fields = "batch, line, custom_id, url, request"
             db.executemany(f"INSERT OR REPLACE INTO batch_lines ({fields}) VALUES (?, ?, ?, ?, ?)", rows)  # noqa: S608
@@ -204,8 +204,8 @@ class BatchWork:
     def _keep(self, batch_id: str, org_id: str, line: BatchLine, answer: LineAnswer) -> None:
         query = "UPDATE batch_lines SET status = ?, answer = ? WHERE batch = ? AND line = ? AND status IS NULL"
         with self._store.write() as db:
-            kept = db.execute(query, (answer.status, json.dumps(answer.body), batch_id, line.number)).rowcount
-            if kept and answer.model and answer.usage:
+            count = db.execute(query, (answer.status, json.dumps(answer.body), batch_id, line.number)).rowcount
+            if count and answer.model and answer.usage:
                 source = f"{batch_id}:{line.number}"
                 models.charge(db, self._ledger, org_id, source=source, model=answer.model, usage=answer.usage)
 
@@ -252,7 +252,7 @@ class BatchWork:
         """
         return dict(self._store.read(query, batch_id)[0])
 
-    def _shown(self, batch: Json) -> Json:
+    def _view(self, batch: Json) -> Json:
         """Return a batch as the API shows it, with the counts of this moment."""
         return {"request_counts": self._counts(batch["id"]), **batch}
 

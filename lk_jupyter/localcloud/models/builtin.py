@@ -89,26 +89,26 @@ class Echo:
 
     async def embed(self, model: str, inputs: list[EmbeddingInput], options: Json) -> Json:
         """Return the vectors of some inputs, in the order of the inputs."""
-        dimensions = _whole_number(options, "dimensions", DIMENSIONS, MOST_DIMENSIONS)
+        dimensions = _integer(options, "dimensions", DIMENSIONS, MOST_DIMENSIONS)
         if len(inputs) > MOST_INPUTS:
             raise Refusal(400, f"At most {MOST_INPUTS} texts at once, not {len(inputs)}", "input")
         rows = [
-            {"object": "embedding", "index": index, "embedding": vector(given, dimensions)}
-            for index, given in enumerate(inputs)
+            {"object": "embedding", "index": index, "embedding": vector(text, dimensions)}
+            for index, text in enumerate(inputs)
         ]
         counted = sum(map(tokens.count_input, inputs))
         usage = {"prompt_tokens": counted, "total_tokens": counted}
         return {"object": "list", "model": model, "data": rows, "usage": usage}
 
 
-def vector(given: EmbeddingInput, dimensions: int = DIMENSIONS) -> list[float]:
+def vector(text: EmbeddingInput, dimensions: int = DIMENSIONS) -> list[float]:
     """Return the direction of a text, of length 1: each word adds to the places that its hash names.
 
     Texts that share words point in similar directions. A text without words has a direction too. The id of
     a token counts as a word, because this model has no vocabulary.
     """
     sums = [0.0] * dimensions
-    words = [token.strip().lower() for token in tokens.split(given)] if isinstance(given, str) else map(repr, given)
+    words = [token.strip().lower() for token in tokens.split(text)] if isinstance(text, str) else map(repr, text)
     for word, times in Counter(words).items():
         for number in struct.unpack(f">{_PLACES}I", blake2b(word.encode(), digest_size=4 * _PLACES).digest()):
             sums[(number >> 1) % dimensions] += times if number & 1 else -times
@@ -119,7 +119,7 @@ def vector(given: EmbeddingInput, dimensions: int = DIMENSIONS) -> list[float]:
 def _replies(request: ChatCompletionParameters) -> list[Reply]:
     _check(request)
     extra = request.model_extra or {}
-    choices = _whole_number(extra, "n", 1, MOST_CHOICES)
+    choices = _integer(extra, "n", 1, MOST_CHOICES)
     return [_cut(_text(request, index), request) for index in range(choices)]
 
 
@@ -141,11 +141,11 @@ def _check(request: ChatCompletionParameters) -> None:
 
 
 def _text(request: ChatCompletionParameters, index: int) -> str:
-    told = next((tokens.text_of(m) for m in reversed(request.messages) if m.role == "user"), "")
+    question = next((tokens.message_text(m) for m in reversed(request.messages) if m.role == "user"), "")
     if request.response_format and request.response_format.get("type") == "json_object":
-        return json.dumps({"model": ECHO, "is_a_stand_in": True, "echo": told}, ensure_ascii=False)
+        return json.dumps({"model": ECHO, "is_a_stand_in": True, "echo": question}, ensure_ascii=False)
     opening = _OPENINGS[((request.seed or 0) + index) % len(_OPENINGS)]
-    return f"I am {ECHO}, a stand-in that repeats. {opening} {told}".rstrip()
+    return f"I am {ECHO}, a stand-in that repeats. {opening} {question}".rstrip()
 
 
 def _cut(text: str, request: ChatCompletionParameters) -> Reply:
@@ -164,11 +164,11 @@ def _budget(request: ChatCompletionParameters) -> int | None:
     """Return the most tokens that are wanted; newer clients have another name for them."""
     extra = request.model_extra or {}
     if request.max_tokens is None and extra.get("max_completion_tokens") is not None:
-        return _whole_number(extra, "max_completion_tokens", 1, 65_536)
+        return _integer(extra, "max_completion_tokens", 1, 65_536)
     return request.max_tokens
 
 
-def _whole_number(fields: Json, name: str, default: int, most: int) -> int:
+def _integer(fields: Json, name: str, default: int, most: int) -> int:
     value = fields.get(name)
     if value is None:
         return default

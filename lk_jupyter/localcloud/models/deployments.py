@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS deployments (
 CREATE INDEX IF NOT EXISTS deployments_live ON deployments (org, is_live);
 """
 
-_KEPT_ENDED = 10
+_MOST_ENDED = 10
 _TICK_SECONDS = 1.0
 _FASTEST_TICK = 0.02
 
@@ -50,19 +50,19 @@ class Deployments:
         store.add_tables(_TABLES)
         ledger.add_meter(self.accruing)
 
-    def create(self, org_id: str, wanted: Json) -> Json:
+    def create(self, org_id: str, fields: Json) -> Json:
         """Keep a new deployment and ask for its first replicas; called in the event loop."""
         moment = time.time()
         deployment = {
-            **wanted,
+            **fields,
             "deployment_id": str(uuid4()),
             "created_at": now_text(),
             "asked": moment,
             "calm_since": moment,
             "is_paused": False,
             "is_stopped": False,
-            "desired_replicas": wanted["min_replicas"],
-            "replicas": [replicas.new(moment) for _ in range(wanted["min_replicas"])],
+            "desired_replicas": fields["min_replicas"],
+            "replicas": [replicas.new(moment) for _ in range(fields["min_replicas"])],
         }
         with self._store.write() as db:
             row = (deployment["deployment_id"], org_id, True, json.dumps(deployment))
@@ -166,16 +166,16 @@ class Deployments:
             self._change(deployment_id, lambda d, _: _pause(d, idle_from))
         elif self._ledger.standing(org_id).remaining <= 0:
             self._change(deployment_id, _pause)
-        elif (wanted := self._scaled(deployment, moment)) != deployment["desired_replicas"]:
-            self._change(deployment_id, lambda d, now: _scale(d, now, wanted))
-        elif self.demand.wanted(deployment, moment) == wanted > deployment["min_replicas"]:
+        elif (replica_count := self._scaled(deployment, moment)) != deployment["desired_replicas"]:
+            self._change(deployment_id, lambda d, now: _scale(d, now, replica_count))
+        elif self.demand.replicas_for(deployment, moment) == replica_count > deployment["min_replicas"]:
             self._change(deployment_id, _stay)
 
     def _scaled(self, deployment: Json, moment: float) -> int:
         """Return how many replicas there should be now: more at once, fewer after some calm, one by one."""
-        wanted, have = self.demand.wanted(deployment, moment), int(deployment["desired_replicas"])
-        if wanted >= have:
-            return wanted
+        replica_count, have = self.demand.replicas_for(deployment, moment), int(deployment["desired_replicas"])
+        if replica_count >= have:
+            return replica_count
         calm = (moment - deployment["calm_since"]) * self.speed
         return have - 1 if calm >= deployment["stabilisation_window"] else have
 
@@ -246,13 +246,13 @@ def _wake(deployment: Json, moment: float) -> None:
         _scale(deployment, moment, deployment["min_replicas"])
 
 
-def _scale(deployment: Json, moment: float, wanted: int) -> None:
+def _scale(deployment: Json, moment: float, replica_count: int) -> None:
     """Set the number of replicas. The newest end first."""
-    deployment["desired_replicas"] = wanted
+    deployment["desired_replicas"] = replica_count
     _stay(deployment, moment)
     have = _open(deployment)
-    _end(have[wanted:], moment)
-    deployment["replicas"] += [replicas.new(moment) for _ in range(wanted - len(have))]
+    _end(have[replica_count:], moment)
+    deployment["replicas"] += [replicas.new(moment) for _ in range(replica_count - len(have))]
 
 
 def _stay(deployment: Json, moment: float) -> None:
@@ -272,7 +272,7 @@ def _open(deployment: Json) -> list[Json]:
 def _without_old(deployment: Json) -> list[Json]:
     """Return the replicas, except replicas that ended long ago."""
     ended = [replica for replica in deployment["replicas"] if replica["until"] is not None]
-    return [*ended[-_KEPT_ENDED:], *_open(deployment)]
+    return [*ended[-_MOST_ENDED:], *_open(deployment)]
 
 
 def _read(row: sqlite3.Row) -> Json:

@@ -53,7 +53,7 @@ def refused_by_model(errors: list[dict[str, Any]]) -> bool:
     )
 
 
-def refusal_of(errors: list[dict[str, Any]]) -> Refusal:
+def first_refusal(errors: list[dict[str, Any]]) -> Refusal:
     """Return the first fault of a request as a refusal that names its field."""
     first = errors[0]
     field = ".".join(str(step) for step in first["loc"][1:]) or None

@@ -64,25 +64,29 @@ class Chosen:
     async def complete(self, request: ChatCompletionParameters) -> Json:
         """Return the complete answer, with token counts."""
         answer = _checked(ChatCompletion, await self.engine.complete(self.id, request))
-        said = [choice.get("message", {}).get("content") or "" for choice in answer["choices"]]
-        return {**answer, "usage": answer.get("usage") or count(request, said)}
+        texts = [choice.get("message", {}).get("content") or "" for choice in answer["choices"]]
+        return {**answer, "usage": answer.get("usage") or count(request, texts)}
 
     async def stream(self, request: ChatCompletionParameters, bill: Bill) -> AsyncIterator[Json]:
         """Yield the answer piece by piece; token counts come last, in a separate piece.
 
         They are billed before that, and also when nobody reads the rest.
         """
-        usage, said, head = None, [], {"object": "chat.completion.chunk", "created": int(time.time()), "model": self.id}
+        usage, texts, head = (
+            None,
+            [],
+            {"object": "chat.completion.chunk", "created": int(time.time()), "model": self.id},
+        )
         try:
             async for piece in self.engine.stream(self.id, request):
                 usage = piece.get("usage") or usage
                 if piece.get("choices"):
                     head |= {"id": piece["id"]} if piece.get("id") else {}
-                    said += [(choice.get("delta") or {}).get("content") or "" for choice in piece["choices"]]
+                    texts += [(choice.get("delta") or {}).get("content") or "" for choice in piece["choices"]]
                     yield {key: value for key, value in piece.items() if key != "usage"}
         finally:
-            usage = usage or count(request, said)
-            if said:
+            usage = usage or count(request, texts)
+            if texts:
                 bill(usage)
         yield {**head, "choices": [], "usage": usage}
 
@@ -102,8 +106,8 @@ class Models:
 
     async def all(self) -> list[Json]:
         """List them; an upstream that does not answer adds none."""
-        own = [_row(ECHO, "local") | {"max_model_len": CONTEXT}, _row(HASH_EMBEDDING, "local")]
-        return [*own, *(await self._listed()), *(_row(name, "lyceum") for name in ROUTES)]
+        builtin = [_row(ECHO, "local") | {"max_model_len": CONTEXT}, _row(HASH_EMBEDDING, "local")]
+        return [*builtin, *(await self._listed()), *(_row(name, "lyceum") for name in ROUTES)]
 
     async def priced(self) -> list[str]:
         """Name the models that have a price: all but the routes, which cost what they lead to."""
@@ -144,9 +148,9 @@ class Models:
     async def _find(self, name: str) -> Chosen:
         if name in {ECHO, HASH_EMBEDDING}:
             return Chosen(name, self._builtin)
-        known = [row["id"] for row in await self._upstream.models()] if self._upstream else []
-        if self._upstream is None or name not in known:
-            near = get_close_matches(name, [ECHO, HASH_EMBEDDING, *known], n=3) or [ECHO, HASH_EMBEDDING]
+        upstream_ids = [row["id"] for row in await self._upstream.models()] if self._upstream else []
+        if self._upstream is None or name not in upstream_ids:
+            near = get_close_matches(name, [ECHO, HASH_EMBEDDING, *upstream_ids], n=3) or [ECHO, HASH_EMBEDDING]
             raise Refusal(404, f"model not found: {name[:100]!r}; near: {', '.join(near)}", "model")
         return Chosen(name, self._upstream)
 
@@ -161,7 +165,7 @@ def charge(  # noqa: PLR0913 (one bill)
     db: sqlite3.Connection, ledger: Ledger, org_id: str, *, source: str, model: str, usage: Json
 ) -> None:
     """Bill the tokens of one request, once, within the transaction that keeps its answer."""
-    price = catalogue.tokens_of(model)
+    price = catalogue.token_price(model)
     prompt, completion = (max(0, usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
     facts = {"model": model, "deployment_id": f"serverless:{model}", "description": model}
     for category, tokens_used, unit_price in (
@@ -171,9 +175,9 @@ def charge(  # noqa: PLR0913 (one bill)
         ledger.charge(db, org_id, category, source, tokens_used * unit_price, tokens=tokens_used, **facts)  # type: ignore[arg-type]
 
 
-def count(request: ChatCompletionParameters, said: list[str]) -> Json:
+def count(request: ChatCompletionParameters, texts: list[str]) -> Json:
     """Count the tokens of a completion whose engine did not."""
-    prompt, completion = tokens.count_messages(request.messages), tokens.count("".join(said))
+    prompt, completion = tokens.count_messages(request.messages), tokens.count("".join(texts))
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 

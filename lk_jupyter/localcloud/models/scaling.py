@@ -25,15 +25,15 @@ class Demand:
         """Count a request that took some seconds."""
         self._requests[deployment_id].append((now, seconds))
 
-    def wanted(self, deployment: Json, now: float) -> int:
+    def replicas_for(self, deployment: Json, now: float) -> int:
         """Return the number of replicas that the targets ask for, within the bounds."""
         requests = self._requests[deployment["deployment_id"]]
         while requests and requests[0][0] < now - self._window:
             requests.popleft()
-        wanted = math.ceil(len(requests) / self._window / deployment["target_rps"])
+        replica_count = math.ceil(len(requests) / self._window / deployment["target_rps"])
         if _p95([seconds for _, seconds in requests]) * 1000 > deployment["target_latency_p95_ms"]:
-            wanted = max(wanted, deployment["desired_replicas"] + 1)
-        return int(min(max(wanted, deployment["min_replicas"]), deployment["max_replicas"]))
+            replica_count = max(replica_count, deployment["desired_replicas"] + 1)
+        return int(min(max(replica_count, deployment["min_replicas"]), deployment["max_replicas"]))
 
 
 def _p95(values: list[float]) -> float:

@@ -26,17 +26,17 @@ def count(text: str) -> int:
     return sum(1 for _ in _TOKEN.finditer(text))
 
 
-def count_input(given: EmbeddingInput) -> int:
+def count_input(text: EmbeddingInput) -> int:
     """Return the number of tokens of the input of a vector."""
-    return count(given) if isinstance(given, str) else len(given)
+    return count(text) if isinstance(text, str) else len(text)
 
 
 def count_messages(messages: Iterable[ChatMessage]) -> int:
     """Return the number of tokens of a conversation."""
-    return sum(FRAME_TOKENS + count(text_of(message)) for message in messages)
+    return sum(FRAME_TOKENS + count(message_text(message)) for message in messages)
 
 
-def text_of(message: ChatMessage) -> str:
+def message_text(message: ChatMessage) -> str:
     """Return the text of a message."""
     return "".join(_texts(message))
 

@@ -73,7 +73,7 @@ class ModelUpstream:
         from httpx_sse import EventSource  # noqa: PLC0415 (loads what most clouds never need)
 
         body = _body(model, request, stream=True) | {"stream_options": {"include_usage": True}}
-        async with self._sent("POST", "/chat/completions", body) as response:
+        async with self._request("POST", "/chat/completions", body) as response:
             async for event in EventSource(response).aiter_sse():
                 if event.data == "[DONE]":
                     return
@@ -98,18 +98,18 @@ class ModelUpstream:
         return httpx.AsyncClient(headers=headers, timeout=timeout)
 
     async def _get(self, path: str) -> Any:
-        async with self._sent("GET", path) as response:
+        async with self._request("GET", path) as response:
             return _parsed(await response.aread())
 
     async def _post(self, path: str, body: Json) -> Json:
-        async with self._sent("POST", path, body) as response:
+        async with self._request("POST", path, body) as response:
             answer = _parsed(await response.aread())
         if not isinstance(answer, dict):
             raise Refusal(503, "the upstream's answer isn't in the format of the API")
         return answer
 
     @asynccontextmanager
-    async def _sent(self, method: str, path: str, body: Json | None = None) -> AsyncIterator[httpx.Response]:
+    async def _request(self, method: str, path: str, body: Json | None = None) -> AsyncIterator[httpx.Response]:
         """Open an answer that is a success; whatever else happens becomes a refusal."""
         import httpx  # noqa: PLC0415
 
@@ -125,8 +125,8 @@ class ModelUpstream:
 
 def _body(model: str, request: ChatCompletionParameters, *, stream: bool) -> Json:
     """Return what the caller sent, for the upstream's own name of the model."""
-    sent = request.model_dump(mode="json", exclude_unset=True, exclude={"stream_options"})
-    return {**sent, "model": model, "stream": stream}
+    fields = request.model_dump(mode="json", exclude_unset=True, exclude={"stream_options"})
+    return {**fields, "model": model, "stream": stream}
 
 
 def _written(body: Json) -> bytes:
@@ -152,14 +152,14 @@ def _frame(data: str) -> Json:
 
 def _refusal(status: int, text: bytes) -> Refusal:
     try:
-        said = _message(json.loads(text))
+        reason = _message(json.loads(text))
     except ValueError:
-        said = None
+        reason = None
     if status in _PASSED_ON:
-        return Refusal(_PASSED_ON[status], said or f"the upstream refused with HTTP {status}")
+        return Refusal(_PASSED_ON[status], reason or f"the upstream refused with HTTP {status}")
     if status in {401, 403}:
         return Refusal(503, "the upstream does not accept this cloud's key (LK_INFERENCE_UPSTREAM_KEY)")
-    return Refusal(503, f"the upstream answered HTTP {status}: {said or 'no reason given'}")
+    return Refusal(503, f"the upstream answered HTTP {status}: {reason or 'no reason given'}")
 
 
 def _message(body: Any) -> str | None:

@@ -47,7 +47,7 @@ pages = APIRouter(dependencies=[Depends(check_origin)], include_in_schema=False)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _LoginRequest:
     """What the program that asks has put into the address."""
 
     cloud: Cloud
@@ -58,8 +58,8 @@ class _Asked:
     @property
     def query(self) -> str:
         """The address again, for the form."""
-        given = {"callback": self.callback, "state": self.state, "pass": self.permit}
-        return urlencode({name: value for name, value in given.items() if value})
+        parameters = {"callback": self.callback, "state": self.state, "pass": self.permit}
+        return urlencode({name: value for name, value in parameters.items() if value})
 
     def answer(self, tokens: SessionTokens, user: User) -> str:
         """Return the address that takes the tokens to the program."""
@@ -68,13 +68,13 @@ class _Asked:
         return f"{self.callback}{'&' if '?' in self.callback else '?'}{query}"
 
 
-def _asked(
+def _read_request(
     request: Request, callback: str, state: str = "", permit: Annotated[str, Query(alias="pass")] = ""
-) -> _Asked:
+) -> _LoginRequest:
     """Read the address; 400 for an answer that would leave this machine."""
     if not _is_loopback(callback):
         raise HTTPException(400, "The callback must be an http address on localhost")
-    return _Asked(request.app.state.cloud, callback, state, permit)
+    return _LoginRequest(request.app.state.cloud, callback, state, permit)
 
 
 def _is_loopback(callback: str) -> bool:
@@ -86,41 +86,41 @@ def _is_loopback(callback: str) -> bool:
 
 
 @pages.get("/cli-login")
-def ask(asked: Annotated[_Asked, Depends(_asked)]) -> HTMLResponse:
+def ask(login: Annotated[_LoginRequest, Depends(_read_request)]) -> HTMLResponse:
     """Show the users, and one button."""
-    return _page(asked)
+    return _page(login)
 
 
 @pages.post("/cli-login")
-async def answer(request: Request, asked: Annotated[_Asked, Depends(_asked)]) -> Response:
+async def answer(request: Request, login: Annotated[_LoginRequest, Depends(_read_request)]) -> Response:
     """Sign in and send the tokens to the program that asked."""
     form = {name: values[0] for name, values in parse_qs((await request.body()).decode(errors="replace")).items()}
-    return await run_in_threadpool(_answered, asked, form)
+    return await run_in_threadpool(_answered, login, form)
 
 
-def _answered(asked: _Asked, form: dict[str, str]) -> Response:
-    accounts = asked.cloud.accounts
+def _answered(login: _LoginRequest, form: dict[str, str]) -> Response:
+    accounts = login.cloud.accounts
     email = form.get("email") or str(accounts.local_user["email"])
     try:
-        user, by_pass = _user(asked, email, form)
-        location = asked.answer(_signed_in(accounts, user, form.get("code", "").strip()), user)
+        user, by_pass = _user(login, email, form)
+        location = login.answer(_signed_in(accounts, user, form.get("code", "").strip()), user)
     except HTTPException as refusal:
-        return _page(asked, email, refusal)
+        return _page(login, email, refusal)
     return _delivered(location) if by_pass else RedirectResponse(location, status_code=303)
 
 
-def _user(asked: _Asked, email: str, form: dict[str, str]) -> tuple[User, bool]:
+def _user(login: _LoginRequest, email: str, form: dict[str, str]) -> tuple[User, bool]:
     """Return the user who signs in, and whether by a pass; 401 for a wrong password, ticket or pass."""
-    users, data = asked.cloud.accounts.users, asked.cloud.data
+    users, data = login.cloud.accounts.users, login.cloud.data
     user = users.find(email)
     if user is None or users.needs_password(email):
         return users.by_password(email, form.get("password", "")), False
-    shown = form.get("ticket", "")
-    if ticket.use(data, shown):
+    ticket_text = form.get("ticket", "")
+    if ticket.use(data, ticket_text):
         return user, False
-    if not shown and ticket.use_pass(data, asked.permit, asked.callback):
+    if not ticket_text and ticket.use_pass(data, login.permit, login.callback):
         return user, True
-    asked.cloud.attempts.unknown("ticket", shown or asked.permit)
+    login.cloud.attempts.unknown("ticket", ticket_text or login.permit)
     raise HTTPException(401, f"No ticket, or not the present one: copy the line in {data / ticket.TICKET_FILE}")
 
 
@@ -148,15 +148,15 @@ def _signed_in(accounts: Accounts, user: User, code: str) -> SessionTokens:
     return accounts.sessions.open(user["id"])
 
 
-def _page(asked: _Asked, email: str | None = None, refusal: HTTPException | None = None) -> HTMLResponse:
-    accounts, file = asked.cloud.accounts, asked.cloud.data / ticket.TICKET_FILE
+def _page(login: _LoginRequest, email: str | None = None, refusal: HTTPException | None = None) -> HTMLResponse:
+    accounts, file = login.cloud.accounts, login.cloud.data / ticket.TICKET_FILE
     users = accounts.users.all()
-    has_pass = asked.permit and not refusal
+    has_pass = login.permit and not refusal
     needs_ticket = not has_pass and not all(accounts.users.needs_password(user["email"]) for user in users)
     body = _BODY.format(
-        callback=escape(asked.callback),
+        callback=escape(login.callback),
         complaint=escape(str(refusal.detail)) if refusal else "",
-        query=escape(asked.query),
+        query=escape(login.query),
         fields=_fields(users, email or users[0]["email"])
         + (_TICKET.format(file=escape(str(file))) if needs_ticket else "")
         + (_PROOF if _needs_proof(accounts, users) else ""),

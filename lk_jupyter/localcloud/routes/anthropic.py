@@ -17,13 +17,13 @@ from lk_jupyter.localcloud.models import sse
 from lk_jupyter.localcloud.models.anthropic import (
     CountRequest,
     MessagesRequest,
-    chat_of,
-    count_of,
+    chat_request,
     events,
-    message_of,
+    message_body,
+    token_count,
 )
 from lk_jupyter.localcloud.models.envelope import Refusal
-from lk_jupyter.localcloud.routes.iris import alias_of, anthropic_rows
+from lk_jupyter.localcloud.routes.iris import anthropic_rows, model_alias
 from lk_jupyter.localcloud.routes.serverless import charge
 from lk_jupyter.localcloud.strict_json import StrictRoute
 
@@ -42,9 +42,9 @@ async def messages(
     deployment: Annotated[str | None, Header(alias="x-deployment-id")] = None,
 ) -> Json | StreamingResponse:
     """Answer a conversation, at once or piece by piece."""
-    chat = chat_of(request, await _model(ctx, request.model))
+    chat = chat_request(request, await _model(ctx, request.model))
     if not request.stream:
-        return message_of(await _complete(ctx, chat, deployment), request.stop_sequences or [])
+        return message_body(await _complete(ctx, chat, deployment), request.stop_sequences or [])
     pieces = await _pieces(ctx, chat, deployment)
     return sse.answer(events(request, await anext(pieces), pieces))
 
@@ -53,7 +53,7 @@ async def messages(
 async def count_tokens(ctx: Annotated[Context, Depends(caller)], request: CountRequest) -> Json:
     """Count the tokens of a conversation; free."""
     await ctx.cloud.models.for_chat(await _model(ctx, request.model))
-    return count_of(request)
+    return token_count(request)
 
 
 @router.get(f"{PREFIX}/v1/models/{{model:path}}", openapi_extra=SIGNED)
@@ -68,12 +68,12 @@ async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -
 async def _model(ctx: Context, name: str) -> str:
     """Return the model that a name means, which may be an alias."""
     ids = [row["id"] for row in await ctx.cloud.models.all()]
-    return next((model for model in ids if name == alias_of(model)), name)
+    return next((model for model in ids if name == model_alias(model)), name)
 
 
 async def _complete(ctx: Context, chat: ChatCompletionRequest, deployment: str | None) -> Json:
     if deployment:
-        dedicated, seconds = _own(ctx, chat, deployment), TIMEOUT_RANGE[1]
+        dedicated, seconds = _deployment_chat(ctx, chat, deployment), TIMEOUT_RANGE[1]
         return await ctx.cloud.dedicated.complete(*dedicated, seconds)
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
     chosen = await ctx.cloud.models.for_chat(chat.model)
@@ -84,12 +84,14 @@ async def _complete(ctx: Context, chat: ChatCompletionRequest, deployment: str |
 
 async def _pieces(ctx: Context, chat: ChatCompletionRequest, deployment: str | None) -> AsyncIterator[Json]:
     if deployment:
-        return ctx.cloud.dedicated.stream(*_own(ctx, chat, deployment), TIMEOUT_RANGE[1])
+        return ctx.cloud.dedicated.stream(*_deployment_chat(ctx, chat, deployment), TIMEOUT_RANGE[1])
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
     chosen, source = await ctx.cloud.models.for_chat(chat.model), str(uuid4())
     return chosen.stream(chat, lambda usage: charge(ctx, source, chosen.id, usage))
 
 
-def _own(ctx: Context, chat: ChatCompletionRequest, deployment: str) -> tuple[Json, DedicatedChatCompletionRequest]:
+def _deployment_chat(
+    ctx: Context, chat: ChatCompletionRequest, deployment: str
+) -> tuple[Json, DedicatedChatCompletionRequest]:
     request = DedicatedChatCompletionRequest.model_validate(chat.model_dump(exclude_unset=True))
     return ctx.cloud.dedicated.find(ctx.caller.org_id, deployment, request), request

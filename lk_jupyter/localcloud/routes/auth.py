@@ -36,8 +36,8 @@ def refresh(ctx: AnonymousContext, request: RefreshRequest) -> dict[str, Any]:
 def list_api_keys(ctx: Context) -> list[dict[str, Any]]:
     """List the caller's keys."""
     return [
-        {field: _shown(key)[field] for field in ApiKey.model_fields}
-        for key in ctx.cloud.accounts.keys.of(ctx.person["id"])
+        {field: _row(key)[field] for field in ApiKey.model_fields}
+        for key in ctx.cloud.accounts.keys.by_owner(ctx.person["id"])
     ]
 
 
@@ -46,8 +46,8 @@ def create_api_key(ctx: Context, request: ApiKeyCreate) -> dict[str, Any]:
     """Make a key."""
     owner = ctx.person["id"]
     key, secret = ctx.cloud.accounts.keys.create(owner, owner, request.key_name, expires_at=request.expires_at)
-    shown = {**_shown(key), "api_key": secret}
-    return {field: shown[field] for field in ApiKeyCreated.model_fields}
+    row = {**_row(key), "api_key": secret}
+    return {field: row[field] for field in ApiKeyCreated.model_fields}
 
 
 @implements(Auth.revoke_api_key)
@@ -69,16 +69,16 @@ def validate_api_key(ctx: Context, request: ApiKeyValidateRequest) -> dict[str, 
     key = ctx.cloud.accounts.keys.find(request.api_key)
     if key is None:
         return {"valid": False}
-    told = {field: key[field] for field in ("created_at", "expires_at", "last_used_at")}
+    dates = {field: key[field] for field in ("created_at", "expires_at", "last_used_at")}
     user = None if key["org"] else ctx.cloud.accounts.users.get(key["user"])
     owner = {"user_id": user["id"], "email": user["email"]} if user else {}
-    return {"valid": True, "key_name": key["name"], **told, **owner}
+    return {"valid": True, "key_name": key["name"], **dates, **owner}
 
 
 def _pair(tokens: SessionTokens) -> dict[str, Any]:
     return {"access_token": tokens.access, "refresh_token": tokens.refresh, "expires_in": tokens.expires_in}
 
 
-def _shown(key: Key) -> dict[str, Any]:
+def _row(key: Key) -> dict[str, Any]:
     """Return a key with the names that personal keys have in the API."""
     return {**key, "key_name": key["name"], "key_prefix": key["prefix"]}

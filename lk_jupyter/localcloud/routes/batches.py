@@ -34,14 +34,14 @@ async def create(ctx: Context, request: CreateBatchRequest) -> Json:
 def list_(ctx: Context, after: str | None, limit: int) -> Json:
     """List batches, newest first."""
     size = min(limit, MOST_ROWS)
-    found = ctx.cloud.batches.page(ctx.caller.org_id, size, after)
-    ids = [batch["id"] for batch in found[:size]]
+    page = ctx.cloud.batches.page(ctx.caller.org_id, size, after)
+    ids = [batch["id"] for batch in page[:size]]
     return {
         "object": "list",
-        "data": found[:size],
+        "data": page[:size],
         "first_id": ids[0] if ids else None,
         "last_id": ids[-1] if ids else None,
-        "has_more": len(found) > size,
+        "has_more": len(page) > size,
     }
 
 

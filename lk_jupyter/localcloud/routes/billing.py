@@ -144,7 +144,7 @@ def _summary(facts: Facts) -> Facts:
 
 def _sums(standing: Standing) -> dict[str, Decimal]:
     return {
-        "available_credits": standing.given,
+        "available_credits": standing.credited,
         "used_credits": standing.used,
         "total_credits_used": standing.used,
         "monthly_free_credits": standing.free,

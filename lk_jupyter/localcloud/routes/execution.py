@@ -16,10 +16,10 @@ from lk_jupyter.localcloud.runs.output import MOST_BYTES
 from lk_jupyter.localcloud.runs.records import Facts, is_active, with_cost
 from lk_jupyter.localcloud.runs.selection_run import SelectionRun
 
-_LEFT_OUT = f"has more than {MOST_BYTES >> 20} MiB and is left out of this record: the stream and the logs hold it."
+_OMITTED = f"has more than {MOST_BYTES >> 20} MiB and is left out of this record: the stream and the logs hold it."
 
 #: Field of the record → field of the start request that it repeats.
-_ASKED = {
+_REQUEST_FIELDS = {
     "python_code": "code",
     "python_requirements": "requirements_content",
     **{name: name for name in ("docker_image_ref", "docker_run_cmd", "docker_run_env")},
@@ -42,8 +42,8 @@ def get(ctx: Context, execution_id: str) -> Facts:
     return {
         **with_cost(facts),
         **output,
-        "warnings": [f"{name} {_LEFT_OUT}" for name, text in output.items() if text is None] or None,
-        **{name: request.get(asked) for name, asked in _ASKED.items()},
+        "warnings": [f"{name} {_OMITTED}" for name, text in output.items() if text is None] or None,
+        **{name: request.get(field) for name, field in _REQUEST_FIELDS.items()},
     }
 
 

@@ -29,8 +29,8 @@ def upload(ctx: Context, upload: BatchFileUpload, purpose: str) -> Json:
 def list_(ctx: Context, purpose: str | None, limit: int | None, after: str | None) -> Json:
     """List files, newest first."""
     size = min(limit or MOST_ROWS, MOST_ROWS)
-    found = ctx.cloud.files.page(ctx.caller.org_id, size, after, purpose)
-    return {"object": "list", "data": found[:size], "has_more": len(found) > size}
+    page = ctx.cloud.files.page(ctx.caller.org_id, size, after, purpose)
+    return {"object": "list", "data": page[:size], "has_more": len(page) > size}
 
 
 @implements(Files.get)

@@ -41,8 +41,8 @@ async def create(ctx: Context, request: CreateDeploymentRequest) -> Json:
     if f"gpu.{shape['gpu_type']}" not in ctx.cloud.options.quota:
         raise HTTPException(403, f"No access to gpu.{shape['gpu_type']} on this account")
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
-    wanted = {"serving_name": request.hf_model_id, "hf_model_id": request.hf_model_id, **shape, **targets}
-    return _state(ctx, ctx.cloud.deployments.create(ctx.caller.org_id, wanted))
+    fields = {"serving_name": request.hf_model_id, "hf_model_id": request.hf_model_id, **shape, **targets}
+    return _state(ctx, ctx.cloud.deployments.create(ctx.caller.org_id, fields))
 
 
 @implements(Inference.get)
@@ -64,8 +64,8 @@ def get(ctx: Context, deployment_id: str, include_terminated: bool) -> Json:  # 
 @implements(Inference.list)
 def list_(ctx: Context, include_terminated: bool) -> Json:  # noqa: FBT001 (the API's)
     """List deployments."""
-    found = ctx.cloud.deployments.all(ctx.caller.org_id, with_stopped=include_terminated)
-    return {"deployments": [_summary(ctx, deployment) for deployment in found]}
+    deployments = ctx.cloud.deployments.all(ctx.caller.org_id, with_stopped=include_terminated)
+    return {"deployments": [_summary(ctx, deployment) for deployment in deployments]}
 
 
 @implements(Inference.stop)
@@ -131,8 +131,8 @@ def _targets(request: CreateDeploymentRequest) -> Json:
         raise invalid("body", "max_replicas", "Give at least min_replicas")
     if request.max_replicas > MOST_REPLICAS:
         raise HTTPException(400, f"max_replicas: this cloud has room for {MOST_REPLICAS} replicas of a deployment")
-    given = {name: getattr(request, name) for name in _DEFAULT_TARGETS}
-    targets = {name: _DEFAULT_TARGETS[name] if value is None else value for name, value in given.items()}
+    values = {name: getattr(request, name) for name in _DEFAULT_TARGETS}
+    targets = {name: _DEFAULT_TARGETS[name] if value is None else value for name, value in values.items()}
     for name, value in targets.items():
         least = 0 if name == "stabilisation_window" else math.ulp(0)
         if not least <= value <= _MOST:
@@ -145,9 +145,9 @@ def _state(ctx: Context, deployment: Json) -> Json:
 
 
 def _summary(ctx: Context, deployment: Json) -> Json:
-    shown = ("hf_model_id", "hardware_profile", "min_replicas", "max_replicas", "created_at")
+    fields = ("hf_model_id", "hardware_profile", "min_replicas", "max_replicas", "created_at")
     return {
         **_state(ctx, deployment),
-        **{key: deployment[key] for key in shown},
+        **{key: deployment[key] for key in fields},
         "current_replicas": ctx.cloud.deployments.states(deployment).count("running"),
     }

@@ -12,8 +12,8 @@ from lk_jupyter.localcloud.context import Context
 @implements(Invites.mine)
 def mine(ctx: Context) -> list[dict[str, Any]]:
     """List what was sent to the caller's e-mail address."""
-    found = ctx.cloud.accounts.invitations.to(ctx.person["email"])
-    return [{field: invitation[field] for field in MyInvite.model_fields} for invitation in found]
+    invitations = ctx.cloud.accounts.invitations.to(ctx.person["email"])
+    return [{field: invitation[field] for field in MyInvite.model_fields} for invitation in invitations]
 
 
 @implements(Invites.accept)

@@ -65,21 +65,21 @@ async def anthropic_models(ctx: Context) -> Json:
 async def anthropic_rows(ctx: Context) -> list[Json]:
     """Return the shared models as Anthropic-style clients read them."""
     rows = await ctx.cloud.models.all()
-    return [_anthropic(alias, row) for row in rows for alias in (row["id"], alias_of(row["id"]))]
+    return [_anthropic(alias, row) for row in rows for alias in (row["id"], model_alias(row["id"]))]
 
 
 def _row(deployment: Json, states: list[str]) -> Json:
-    shown = ("hf_model_id", "hardware_profile", "min_replicas", "max_replicas")
+    fields = ("hf_model_id", "hardware_profile", "min_replicas", "max_replicas")
     counts = {"healthy_replicas": states.count("running"), "total_replicas": len(states)}
     return {
         "id": deployment["deployment_id"],
         "object": "model",
         "created": int(to_seconds(str(deployment["created_at"]))),
-        "meta": {**{key: deployment[key] for key in shown}, **counts},
+        "meta": {**{key: deployment[key] for key in fields}, **counts},
     }
 
 
-def alias_of(name: str) -> str:
+def model_alias(name: str) -> str:
     """Return the name of a model for clients that insist on such names."""
     return f"claude-lyceum-{name.rpartition('/')[2]}"
 

@@ -36,14 +36,14 @@ def metrics(ctx: Context, execution_id: str, start: str | None, end: str | None,
     grid = _grid(first, last, _seconds(step))
     samples = ctx.cloud.samples.between(execution_id, first - _STALE_SECONDS, last)
     has_gpu = is_gpu(facts["hardware_profile"])
-    shown = [name for name in _SERIES if has_gpu or not name.startswith("gpu")]
+    series = [name for name in _SERIES if has_gpu or not name.startswith("gpu")]
     simulated = " (simulated GPU)" if has_gpu and ctx.cloud.samples.simulate_gpu else ""
     return {
         "executionId": execution_id,
         "hostname": socket.gethostname() + simulated,
         "timeRange": {"start": to_text(first), "end": to_text(last)},
         **{name: [] for name in _SERIES},
-        **{name: _points(name, grid, samples) for name in shown},
+        **{name: _points(name, grid, samples) for name in series},
     }
 
 
@@ -56,13 +56,13 @@ def _grid(first: float, last: float, step: float) -> list[float]:
 
 def _points(name: str, grid: list[float], samples: list[tuple[float, Figures]]) -> list[dict[str, Any]]:
     """Give each time of the grid the last sample before it, unless that is too old."""
-    known = [(moment, figures[name]) for moment, figures in samples if name in figures]
-    times = [moment for moment, _ in known]
+    measured = [(moment, figures[name]) for moment, figures in samples if name in figures]
+    times = [moment for moment, _ in measured]
     points = []
     for moment in grid:
         index = bisect_right(times, moment) - 1
         if index >= 0 and moment - times[index] <= _STALE_SECONDS:
-            points.append({"timestamp": to_text(moment), "value": known[index][1]})
+            points.append({"timestamp": to_text(moment), "value": measured[index][1]})
     return points
 
 

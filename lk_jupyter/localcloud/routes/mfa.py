@@ -34,11 +34,11 @@ def verify_enrollment(ctx: Context, request: MfaCode) -> dict[str, Any]:
 @implements(Mfa.verify)
 def verify(ctx: Context, request: MfaLoginCode) -> dict[str, Any]:
     """Take a code, and open the session that it was sent with."""
-    left = ctx.cloud.accounts.factors.check_any(ctx.person["id"], request.code)
+    unused = ctx.cloud.accounts.factors.check_any(ctx.person["id"], request.code)
     if ctx.caller.session_id:
         ctx.cloud.sessions.verify(ctx.caller.session_id)
-    told = {} if left is None else {"remaining_backup_codes": left}
-    return {"success": True, "message": "Verified", **told}
+    remaining = {} if unused is None else {"remaining_backup_codes": unused}
+    return {"success": True, "message": "Verified", **remaining}
 
 
 @implements(Mfa.disable)

@@ -30,30 +30,30 @@ from lk_jupyter.localcloud.context import Context
 def list_(ctx: Context) -> list[dict[str, Any]]:
     """List the caller's organizations; a key of one sees that one."""
     default = ctx.caller.user["org_id"]
-    found = [{**org, "is_default": org["id"] == default} for org in ctx.cloud.accounts.orgs.of_user(ctx.caller.user_id)]
+    orgs = [{**org, "is_default": org["id"] == default} for org in ctx.cloud.accounts.orgs.by_user(ctx.caller.user_id)]
     if ctx.caller.via == ORGANIZATION_KEY:
-        found = [{**ctx.caller.org, "role": ctx.caller.role, "is_default": True}]
-    return [{field: org[field] for field in MyOrg.model_fields} for org in found]
+        orgs = [{**ctx.caller.org, "role": ctx.caller.role, "is_default": True}]
+    return [{field: org[field] for field in MyOrg.model_fields} for org in orgs]
 
 
 @implements(Orgs.create)
 def create(ctx: Context, request: OrgCreate) -> dict[str, Any]:
     """Make an organization of the caller."""
     org_id = ctx.cloud.accounts.create_org(ctx.person, **request.model_dump(include=set(OrgCreate.model_fields)))
-    return _shown(ctx.cloud.accounts.orgs.get(org_id) or {})
+    return _row(ctx.cloud.accounts.orgs.get(org_id) or {})
 
 
 @implements(Orgs.get)
 def get(ctx: Context, slug: str) -> dict[str, Any]:
     """Read one organization."""
-    return _shown(ctx.org(slug))
+    return _row(ctx.org(slug))
 
 
 @implements(Orgs.update)
 def update(ctx: Context, slug: str, request: OrgUpdate) -> dict[str, Any]:
     """Change what is given; null empties a field for billing, and leaves name and slug as they are."""
     changes = request.model_dump(exclude_unset=True, include=set(OrgUpdate.model_fields))
-    return _shown(ctx.cloud.accounts.orgs.change(ctx.org(slug, "change"), **changes))
+    return _row(ctx.cloud.accounts.orgs.change(ctx.org(slug, "change"), **changes))
 
 
 @implements(Orgs.delete)
@@ -101,7 +101,7 @@ def remove_member(ctx: Context, slug: str, user_id: str) -> None:
 @implements(Orgs.list_api_keys)
 def list_api_keys(ctx: Context, slug: str) -> list[dict[str, Any]]:
     """List the keys."""
-    keys = ctx.cloud.accounts.keys.of(ctx.org(slug)["id"])
+    keys = ctx.cloud.accounts.keys.by_owner(ctx.org(slug)["id"])
     return [{field: _renamed(key)[field] for field in OrgApiKey.model_fields} for key in keys]
 
 
@@ -137,8 +137,8 @@ def delete_api_key(ctx: Context, slug: str, key_id: str) -> None:
 @implements(Orgs.list_invites)
 def list_invites(ctx: Context, slug: str) -> list[dict[str, Any]]:
     """List what was sent and not accepted yet."""
-    found = ctx.cloud.accounts.invitations.of_org(ctx.org(slug, "manage members")["id"])
-    return [{field: invitation[field] for field in OrgInvite.model_fields} for invitation in found]
+    invitations = ctx.cloud.accounts.invitations.by_org(ctx.org(slug, "manage members")["id"])
+    return [{field: invitation[field] for field in OrgInvite.model_fields} for invitation in invitations]
 
 
 @implements(Orgs.revoke_invite)
@@ -149,12 +149,12 @@ def revoke_invite(ctx: Context, slug: str, invite_id: str) -> None:
 
 def _check_rank(ctx: Context, slug: str, role: str) -> None:
     """Refuse with 403 to make or remove a member of a higher role than the caller's."""
-    _, own = ctx.cloud.accounts.org_of(ctx.caller, slug, "read")
-    if not members.at_least(own, role):
-        raise HTTPException(403, f"Only an owner decides over an {role}; your role in {slug} is {own}")
+    _, caller_role = ctx.cloud.accounts.org_with_right(ctx.caller, slug, "read")
+    if not members.at_least(caller_role, role):
+        raise HTTPException(403, f"Only an owner decides over an {role}; your role in {slug} is {caller_role}")
 
 
-def _shown(org: members.Org) -> dict[str, Any]:
+def _row(org: members.Org) -> dict[str, Any]:
     return {field: org[field] for field in Org.model_fields}
 
 
@@ -164,5 +164,5 @@ def _renamed(key: Key) -> dict[str, Any]:
 
 
 def _with_secret(key: Key, secret: str) -> dict[str, Any]:
-    shown = {**_renamed(key), "plaintext_key": secret}
-    return {field: shown[field] for field in OrgApiKeyCreated.model_fields}
+    row = {**_renamed(key), "plaintext_key": secret}
+    return {field: row[field] for field in OrgApiKeyCreated.model_fields}

@@ -32,8 +32,8 @@ def transactions(ctx: Context, slug: str, limit: int | None, kind: str | None, s
     org_id = ctx.org(slug)["id"]
     limit = _DEFAULT_ROWS if limit is None else limit
     check_window(limit=limit)
-    wanted = {"credit": CREDITS, "debit": DEBITS}.get(kind or "", (*CREDITS, *DEBITS))
-    categories = [category for category in wanted if source in {None, category}]
+    kinds = {"credit": CREDITS, "debit": DEBITS}.get(kind or "", (*CREDITS, *DEBITS))
+    categories = [category for category in kinds if source in {None, category}]
     return {"transactions": [_transaction(entry) for entry in ctx.cloud.ledger.entries(org_id, limit, 0, categories)]}
 
 

@@ -12,7 +12,7 @@ from lk_jupyter.localcloud._mount import implements
 from lk_jupyter.localcloud.billing import catalogue
 from lk_jupyter.localcloud.context import Context
 
-_SECONDS_OF_AN_HOUR = 3600
+_HOUR_SECONDS = 3600
 
 
 @implements(Pricing.get)
@@ -37,13 +37,13 @@ def _by_hour(meter: str, resource: str, selector: dict[str, str], per_hour: Deci
         "resource": resource,
         "applies_to": selector,
         "unit": "second",
-        "unit_price": (per_hour / _SECONDS_OF_AN_HOUR).quantize(Decimal("1e-12")),
+        "unit_price": (per_hour / _HOUR_SECONDS).quantize(Decimal("1e-12")),
         "unit_price_per_hour": per_hour,
     }
 
 
 def _tokens(model: str) -> Iterator[dict[str, Any]]:
-    price = catalogue.tokens_of(model)
+    price = catalogue.token_price(model)
     for kind, unit_price in (("prompt", price.prompt), ("completion", price.completion)):
         yield {
             "meter_slug": f"serverless_inference_{kind}_tokens",

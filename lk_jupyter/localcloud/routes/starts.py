@@ -70,11 +70,11 @@ async def start_gpu_selection(ctx: Context, request: GpuSelectionRequest) -> dic
         raise HTTPException(403, "No GPU machine type is available to this account.")
     check_machine(ctx, profiles[0])
     run = ctx.cloud.runs.start(SelectionRun, request, ctx.caller)
-    here = "" if gpus.are_here() else " No GPU on this machine: each runs on the CPU here, so their times are alike."
+    note = "" if gpus.available() else " No GPU on this machine: each runs on the CPU here, so their times are alike."
     return {
         "execution_id": run.id,
         "status": PENDING,
-        "message": f"GPU selection started on {', '.join(profiles)}.{here}",
+        "message": f"GPU selection started on {', '.join(profiles)}.{note}",
     }
 
 

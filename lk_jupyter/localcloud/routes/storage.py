@@ -23,8 +23,8 @@ _PIECE_BYTES = 1024 * 1024
 @implements(StorageGroup.list_files)
 def list_files(ctx: Context, prefix: str, max_files: int) -> list[dict[str, Any]]:
     """List the bucket, folders left out."""
-    found = islice(_bucket(ctx).list(prefix), max(0, min(max_files, 10**9)))
-    return [_facts(row) for row in found]
+    rows = islice(_bucket(ctx).list(prefix), max(0, min(max_files, 10**9)))
+    return [_facts(row) for row in rows]
 
 
 @implements(StorageGroup.upload)
@@ -51,17 +51,17 @@ def upload_bulk(ctx: Context, body: BulkUploadBody) -> dict[str, Any]:
 @implements(StorageGroup.download)
 def download(ctx: Context, file_key: str) -> StreamingResponse:
     """Send an object."""
-    with _known(file_key):
-        found = _bucket(ctx).open(file_key)
-    headers = {"Content-Length": str(found.meta["size"]), "ETag": f'"{_etag(found.meta)}"'}
-    pieces = (bytes(piece) for piece in found.stream(min_chunk_size=_PIECE_BYTES))
+    with _checked_key(file_key):
+        object_ = _bucket(ctx).open(file_key)
+    headers = {"Content-Length": str(object_.meta["size"]), "ETag": f'"{_etag(object_.meta)}"'}
+    pieces = (bytes(piece) for piece in object_.stream(min_chunk_size=_PIECE_BYTES))
     return StreamingResponse(pieces, media_type="application/octet-stream", headers=headers)
 
 
 @implements(StorageGroup.delete)
 def delete(ctx: Context, file_key: str) -> dict[str, str]:
     """Remove an object."""
-    with _known(file_key):
+    with _checked_key(file_key):
         _bucket(ctx).delete(file_key)
     return {"message": f"File {file_key} deleted"}
 
@@ -101,7 +101,7 @@ def _result(bucket: Bucket, key: str, file: Upload) -> dict[str, Any]:
 
 
 @contextmanager
-def _known(key: str) -> Iterator[None]:
+def _checked_key(key: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:

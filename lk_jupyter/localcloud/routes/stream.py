@@ -37,7 +37,7 @@ async def output(ctx: AnonymousContext, execution_id: str) -> StreamingResponse:
 async def follow(cloud: Cloud, run_id: str, seq: int = 0) -> AsyncIterator[str]:
     """Yield the output of a run after a piece of it, as events, until it has ended."""
     while True:
-        news = cloud.runs.bells.of(run_id)
+        news = cloud.runs.bells.event(run_id)
         facts = cloud.records.facts(run_id)
         chunks = cloud.output.after(run_id, seq)
         if chunks:

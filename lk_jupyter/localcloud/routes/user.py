@@ -22,7 +22,7 @@ def status(ctx: Context) -> dict[str, Any]:
         "full_name": None,
         "created_at": user["created_at"],
         "is_active": True,
-        "active_api_keys_count": sum(key["is_active"] for key in ctx.cloud.accounts.keys.of(ctx.caller.user_id)),
+        "active_api_keys_count": sum(key["is_active"] for key in ctx.cloud.accounts.keys.by_owner(ctx.caller.user_id)),
         "credit_balance": ctx.cloud.ledger.standing(ctx.caller.org_id).remaining,
         "status": "authenticated",
     }
@@ -31,8 +31,8 @@ def status(ctx: Context) -> dict[str, Any]:
 @implements(User.org)
 def org(ctx: Context) -> dict[str, Any]:
     """Return the organization. Only a key of an organization is bound to it."""
-    own = {key: ctx.caller.org[key] for key in ("slug", "name", "is_personal")}
-    return {"org_id": ctx.caller.org_id, **own, "is_key_scoped": ctx.caller.via == ORGANIZATION_KEY}
+    fields = {key: ctx.caller.org[key] for key in ("slug", "name", "is_personal")}
+    return {"org_id": ctx.caller.org_id, **fields, "is_key_scoped": ctx.caller.via == ORGANIZATION_KEY}
 
 
 @implements(User.delete)

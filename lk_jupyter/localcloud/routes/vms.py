@@ -56,15 +56,15 @@ def list_vms(
     ctx: Context, *, include_provisioning: bool, include_ready: bool, include_failed: bool, include_terminated: bool
 ) -> Json:
     """List the machines in the wanted states."""
-    wanted = {
+    chosen_states = {
         "provisioning": include_provisioning,
         "ready": include_ready,
         "failed": include_failed,
         "terminated": include_terminated,
     }
     views = [{**_view(ctx, machine), "status_check_url": None} for machine in ctx.cloud.machines.all(ctx.caller.org_id)]
-    shown = [view for view in views if wanted[_FILTERS[view["status"]]]]
-    return {"vms": shown, "total": len(shown)}
+    visible = [view for view in views if chosen_states[_FILTERS[view["status"]]]]
+    return {"vms": visible, "total": len(visible)}
 
 
 @implements(Vms.availability)
@@ -76,9 +76,9 @@ def availability(ctx: Context) -> Json:
         for instance_type, price in zip(("on-demand", "spot"), prices, strict=True)
         if (card, instance_type) not in _NOT_SOLD
     ]
-    left_out = {"instance_type", "block_storage_gpu_counts"}
+    omitted = {"instance_type", "block_storage_gpu_counts"}
     profiles = [
-        {field: value for field, value in row.items() if field not in left_out}
+        {field: value for field, value in row.items() if field not in omitted}
         for row in variants
         if row["instance_type"] == "on-demand"
     ]

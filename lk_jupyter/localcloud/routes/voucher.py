@@ -18,10 +18,10 @@ def validate(ctx: Context, request: VoucherValidateRequest) -> dict[str, Any]:
     if not name or not host:
         raise invalid("body", "email", "Give the e-mail address of the account, such as you@example.com")
     verdict = ctx.cloud.payments.check(request.code)
-    known = voucher_id(request.code) if verdict.amount else None
+    voucher = voucher_id(request.code) if verdict.amount else None
     return {
         "valid": verdict.error is None,
-        "voucher_id": known,
+        "voucher_id": voucher,
         "voucher_amount": verdict.amount,
         "error": verdict.error,
     }

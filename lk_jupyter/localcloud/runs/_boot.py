@@ -49,8 +49,8 @@ def _run(source: bytes, name: str, namespace: dict[str, object]) -> None:
     except SystemExit:
         raise
     except BaseException as error:
-        shown = error.__traceback__.tb_next if error.__traceback__ else None
-        sys.excepthook(type(error), error.with_traceback(shown), shown)
+        traceback = error.__traceback__.tb_next if error.__traceback__ else None
+        sys.excepthook(type(error), error.with_traceback(traceback), traceback)
         sys.excepthook = lambda *_: None
         raise
 
@@ -92,8 +92,8 @@ def _wait_for_a_read(unread: Callable[[], int]) -> None:
         deadline, before = time.monotonic() + _WAIT_SECONDS, unread()
         while before and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS)
-            left = unread()
-            before = left if left >= before else 0
+            pending = unread()
+            before = pending if pending >= before else 0
     except OSError:  # the script closed the other stream
         return
 

@@ -17,7 +17,7 @@ import yaml
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.errors import invalid
 from lk_jupyter.localcloud.runs import registry
-from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, PROJECT_LABEL, Engine, compose_program, name_of_run
+from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, PROJECT_LABEL, Engine, compose_program, run_name
 from lk_jupyter.localcloud.runs.image_run import POLL_SECONDS, addresses, has_started
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
 from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, RunOutcome
@@ -34,10 +34,10 @@ _SOURCES = {"image", "build", "extends", "<<"}
 def check(request: Any) -> None:
     """Refuse a compose file that could never run, with the place of the fault."""
     registry.check_login(request)
-    services_of(request.compose_file_code)
+    parse_services(request.compose_file_code)
 
 
-def services_of(text: str) -> dict[str, Any]:
+def parse_services(text: str) -> dict[str, Any]:
     """Return the services of a compose file; 422 for a text that is none."""
     try:
         stack = yaml.load(text, yaml.BaseLoader)  # noqa: S506 (it makes texts, lists and maps only)
@@ -70,50 +70,50 @@ class ComposeRun(ProcessRun):
 
     async def _prepare(self) -> list[str]:
         self._engine = engine = await self._runs.engines.get()
-        self._compose = [*await compose_program(engine), "--project-name", name_of_run(self.id)]
-        services = services_of(self._request.compose_file_code)
+        self._compose = [*await compose_program(engine), "--project-name", run_name(self.id)]
+        services = parse_services(self._request.compose_file_code)
         images = [service["image"] for service in services.values() if isinstance(service.get("image"), str)]
         self._login = await registry.login(self._request, images, self._folder, self._execute)
         await self._write_files(services)
         command = [*self._compose, "up", "--no-start"]
-        code, said = await self._unless_ended(self._execute(command, self._variables()))
+        code, output = await self._unless_ended(self._execute(command, self._variables()))
         if code != 0 or not await engine.containers(self._label):
-            self._update(errors_docker=said)
-            last = said.strip().splitlines()[-1:] or ["it said nothing"]
+            self._update(errors_docker=output)
+            last = output.strip().splitlines()[-1:] or ["it said nothing"]
             raise Ended(RunOutcome("failed", reason=f"the containers could not be made: {last[0]}"))
         return [*self._compose, "up", "--no-color"]
 
     @property
     def _label(self) -> str:
-        return f"{PROJECT_LABEL}={name_of_run(self.id)}"
+        return f"{PROJECT_LABEL}={run_name(self.id)}"
 
     def _variables(self) -> dict[str, str]:
         return {**(self._engine.environment if self._engine else {}), **self._login}
 
     async def _write_files(self, services: dict[str, Any]) -> None:
         """Write the stack, and next to it the additions for each service."""
-        given: dict[str, Any] = {}
+        override: dict[str, Any] = {}
         if secrets := self._runs.secrets(self._caller.org_id):
-            given["environment"] = {name: value.replace("$", "$$") for name, value in secrets.items()}
+            override["environment"] = {name: value.replace("$", "$$") for name, value in secrets.items()}
         if bucket := await self._bucket():
-            given["volumes"] = [f"{bucket}:{self._runs.mount}"]
+            override["volumes"] = [f"{bucket}:{self._runs.mount}"]
         write_private(self._folder / "compose.yaml", self._request.compose_file_code)
-        write_private(self._folder / "given.yaml", yaml.safe_dump({"services": dict.fromkeys(services, given)}))
-        self._compose += ["-f", "compose.yaml", *(["-f", "given.yaml"] if given else [])]
+        write_private(self._folder / "given.yaml", yaml.safe_dump({"services": dict.fromkeys(services, override)}))
+        self._compose += ["-f", "compose.yaml", *(["-f", "given.yaml"] if override else [])]
 
     async def _spawn(self, command: list[str], stdout: int, stderr: int) -> asyncio.subprocess.Process:
         paths = [self._folder / STDOUT, self._folder / STDERR]
         files = [os.open(path, os.O_WRONLY | os.O_CREAT, 0o600) for path in paths]
         process = await super()._spawn(command, *files)
-        self._pumps = [
-            asyncio.create_task(_pump(path, fd, process)) for path, fd in zip(paths, (stdout, stderr), strict=True)
+        self._copies = [
+            asyncio.create_task(_copy_file(path, fd, process)) for path, fd in zip(paths, (stdout, stderr), strict=True)
         ]
         return process
 
     def _began(self, spawned: str) -> str:  # noqa: ARG002 (the engine takes its time first)
         return now()
 
-    async def _came_up(self, process: asyncio.subprocess.Process) -> bool:
+    async def _wait_until_up(self, process: asyncio.subprocess.Process) -> bool:
         while True:
             is_last = process.returncode is not None or self._verdict.done()
             started = [state for state in await self._states() if has_started(state)]
@@ -127,8 +127,8 @@ class ComposeRun(ProcessRun):
         return [address for state in await self._states() for address in addresses(state)]
 
     async def _states(self) -> list[dict[str, Any]]:
-        if self._engine and (found := await self._engine.containers(self._label)):
-            return await self._engine.inspect(*found)
+        if self._engine and (containers := await self._engine.containers(self._label)):
+            return await self._engine.inspect(*containers)
         return []
 
     async def _ask_to_end(self, exited: asyncio.Future[int]) -> None:
@@ -136,8 +136,8 @@ class ComposeRun(ProcessRun):
         await self._engine.stop(await self._engine.containers(self._label), self._request.graceful_timeout)
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
 
-    async def _outcome_of(self, code: int) -> RunOutcome:
-        await asyncio.wait(self._pumps)
+    async def _process_outcome(self, code: int) -> RunOutcome:
+        await asyncio.wait(self._copies)
         states = await self._states()
         if not all(map(has_started, states)):
             return RunOutcome("failed", reason=f"not all containers started (exit code {code}): see the log")
@@ -149,14 +149,14 @@ class ComposeRun(ProcessRun):
     async def _clear(self) -> None:
         if engine := self._engine:
             self._engine = None
-            await engine.remove_project(name_of_run(self.id))
+            await engine.remove_project(run_name(self.id))
 
 
 def _service(state: dict[str, Any]) -> str:
     return str(state["Config"]["Labels"].get("com.docker.compose.service", state["Name"]))
 
 
-async def _pump(path: Path, fd: int, process: asyncio.subprocess.Process) -> None:
+async def _copy_file(path: Path, fd: int, process: asyncio.subprocess.Process) -> None:
     """Copy what a process writes into a file to a pipe, until it has ended."""
     with path.open("rb") as file, suppress(BrokenPipeError):
         is_last = False

@@ -77,8 +77,8 @@ class Engine:
     async def inspect(self, *containers: str) -> list[dict[str, Any]]:
         """Return the state of containers."""
         result = await self.call("container", "inspect", *containers)
-        found: list[dict[str, Any]] = json.loads(result.stdout or "[]")
-        return found
+        facts: list[dict[str, Any]] = json.loads(result.stdout or "[]")
+        return facts
 
     async def has_image(self, reference: str) -> bool:
         """Whether an image is on this machine."""
@@ -96,8 +96,11 @@ class Engine:
     async def remove_containers(self, label: str) -> None:
         """Kill and remove the containers with a label."""
         for _ in range(_REMOVALS):
-            found = await self.containers(label)
-            if not found or (await self.call("rm", "--force", "--volumes", *_AT_ONCE[self.name], *found)).code == 0:
+            containers = await self.containers(label)
+            if (
+                not containers
+                or (await self.call("rm", "--force", "--volumes", *_AT_ONCE[self.name], *containers)).code == 0
+            ):
                 return
 
     async def remove_project(self, project: str) -> None:
@@ -105,11 +108,11 @@ class Engine:
         label = f"{PROJECT_LABEL}={project}"
         await self.remove_containers(label)
         for kind in ("network", "volume"):
-            if found := (await self.call(kind, "ls", "--quiet", "--filter", f"label={label}")).stdout.split():
-                await self.call(kind, "rm", *found)
+            if names := (await self.call(kind, "ls", "--quiet", "--filter", f"label={label}")).stdout.split():
+                await self.call(kind, "rm", *names)
 
 
-def name_of_run(run_id: str) -> str:
+def run_name(run_id: str) -> str:
     """Return the name of a run's container, or of its compose project.
 
     Names are in command lines, which every user of the machine reads, and the id itself opens the output of a run.
@@ -117,26 +120,26 @@ def name_of_run(run_id: str) -> str:
     return f"lk-{digest(run_id)[:32]}"
 
 
-def label_of_run(run_id: str) -> str:
+def run_label(run_id: str) -> str:
     """Return the label of an image run's container."""
-    return f"{RUN_LABEL}={name_of_run(run_id)}"
+    return f"{RUN_LABEL}={run_name(run_id)}"
 
 
 class Engines:
-    """Finds what this machine has; ``wanted`` is one of PROGRAMS, ``auto`` for the first that works, or ``none``."""
+    """Finds what this machine has; ``program`` is one of PROGRAMS, ``auto`` for the first that works, or ``none``."""
 
-    def __init__(self, wanted: str) -> None:
-        self._programs = {"auto": PROGRAMS, "none": ()}.get(wanted, (wanted,))
-        self._found: Engine | None = None
+    def __init__(self, program: str) -> None:
+        self._programs = {"auto": PROGRAMS, "none": ()}.get(program, (program,))
+        self._engine: Engine | None = None
 
     async def find(self) -> Engine | None:
         """Return the engine, or None; what was found is kept, what was missing may have been installed since."""
-        for program in self._programs if self._found is None else ():
+        for program in self._programs if self._engine is None else ():
             engine = _engine(program)
             if engine and (await engine.call("version", "--format", "{{.Server.Version}}")).code == 0:
-                self._found = engine
+                self._engine = engine
                 break
-        return self._found
+        return self._engine
 
     async def get(self) -> Engine:
         """Return the engine; a run that needs one ends when there is none."""
@@ -151,8 +154,8 @@ class Engines:
     async def remove(self, run_id: str) -> None:
         """Remove all containers of a run that a crash left behind."""
         if engine := await self.find():
-            await engine.remove_containers(label_of_run(run_id))
-            await engine.remove_project(name_of_run(run_id))
+            await engine.remove_containers(run_label(run_id))
+            await engine.remove_project(run_name(run_id))
 
 
 def _engine(name: str) -> Engine | None:
@@ -167,16 +170,16 @@ def _engine(name: str) -> Engine | None:
 async def compose_program(engine: Engine) -> list[str]:
     """Return the compose program of an engine; a run that needs one ends when there is none."""
     if engine.name == "podman":
-        if found := _beside_python("podman-compose"):
+        if path := _beside_python("podman-compose"):
             podman = ["--podman-path", engine.program]
-            return [found, *podman, *(["--podman-args", " ".join(engine.options)] if engine.options else [])]
+            return [path, *podman, *(["--podman-args", " ".join(engine.options)] if engine.options else [])]
         raise missing(
             "podman-compose is missing on this machine. Install it next to lk_jupyter: pip install podman-compose"
         )
     if (await engine.call("compose", "version")).code == 0:
         return engine.command("compose")
-    if found := shutil.which("docker-compose"):
-        return [found]
+    if path := shutil.which("docker-compose"):
+        return [path]
     raise missing("docker compose is missing on this machine: install Docker's compose plugin")
 
 

@@ -49,35 +49,35 @@ class Environments:
             folder = self._folder / name
             log = folder / "install.log"
             if log.exists():
-                return Installed(python_of(folder), 0, await asyncio.to_thread(log.read_text, "utf-8"))
+                return Installed(python_path(folder), 0, await asyncio.to_thread(log.read_text, "utf-8"))
             return await self._install(folder, requirements, execute)
 
     async def _install(self, folder: Path, requirements: str, execute: Execute) -> Installed:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         code, log = await execute([*module_command("venv"), "--without-pip", str(folder)])
         if code == 0:
-            _show_own_packages(folder)
+            _add_server_packages(folder)
             (folder / "requirements.txt").write_text(requirements, "utf-8")
             log = await asyncio.to_thread(_satisfied, requirements)
             code, log = (0, log) if log else await execute(_install_command(folder))
         if code == 0:
             (folder / "install.log").write_text(log, "utf-8")
-        return Installed(python_of(folder), code, log)
+        return Installed(python_path(folder), code, log)
 
 
-def python_of(folder: Path) -> str:
+def python_path(folder: Path) -> str:
     """Return the Python of a virtual environment."""
     return str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 
 
-def _own_folders() -> list[str]:
+def _server_folders() -> list[str]:
     return [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
 
 
-def _show_own_packages(folder: Path) -> None:
+def _add_server_packages(folder: Path) -> None:
     """Add the server's package folders behind the environment's own, editable installs included."""
     target = next(folder.rglob("site-packages"))
-    lines = "".join(f"import site; site.addsitedir({path!a})\n" for path in _own_folders())
+    lines = "".join(f"import site; site.addsitedir({path!a})\n" for path in _server_folders())
     (target / "_own_packages.pth").write_text(lines, "ascii")  # each Python reads these files in another encoding
 
 
@@ -87,18 +87,22 @@ def _satisfied(requirements: str) -> str:
     Return an empty string where something is missing, or is asked for by more than names and versions.
     """
     lines = [line for text in requirements.splitlines() if (line := text.partition(" #")[0].strip()) and line[0] != "#"]
-    known: set[tuple[str, str]] = set()
+    checked: set[tuple[str, str]] = set()
     try:
-        waiting = [asked for asked in map(Requirement, lines) if _counts(asked, "")]
+        waiting = [requirement for requirement in map(Requirement, lines) if _counts(requirement, "")]
         while waiting:
-            asked = waiting.pop()
-            found = next(iter(Distribution.discover(name=asked.name, path=_own_folders())), None)
-            if asked.url or found is None or not asked.specifier.contains(found.version, prereleases=True):
+            requirement = waiting.pop()
+            installed = next(iter(Distribution.discover(name=requirement.name, path=_server_folders())), None)
+            if (
+                requirement.url
+                or installed is None
+                or not requirement.specifier.contains(installed.version, prereleases=True)
+            ):
                 return ""
-            for extra in {"", *asked.extras}:
-                if (asked.name, extra) not in known:
-                    known.add((asked.name, extra))
-                    waiting += [need for need in map(Requirement, found.requires or ()) if _counts(need, extra)]
+            for extra in {"", *requirement.extras}:
+                if (requirement.name, extra) not in checked:
+                    checked.add((requirement.name, extra))
+                    waiting += [need for need in map(Requirement, installed.requires or ()) if _counts(need, extra)]
     except InvalidRequirement:
         return ""
     return "".join(f"Requirement already satisfied: {line}\n" for line in lines)
@@ -112,8 +116,8 @@ def _counts(need: Requirement, extra: str) -> bool:
 def _install_command(folder: Path) -> list[str]:
     requirements = str(folder / "requirements.txt")
     if find_spec("pip"):
-        pip = [*module_command("pip"), "--python", python_of(folder)]
+        pip = [*module_command("pip"), "--python", python_path(folder)]
         return [*pip, "install", "--disable-pip-version-check", "--no-input", "-r", requirements]
     if uv := shutil.which("uv"):
-        return [uv, "pip", "install", "--python", python_of(folder), "-r", requirements]
+        return [uv, "pip", "install", "--python", python_path(folder), "-r", requirements]
     return [sys.executable, "-c", "raise SystemExit('pip and uv are missing. Install pip next to lk_jupyter.')"]

@@ -24,14 +24,14 @@ def _nvml() -> Any | None:
         return None
 
 
-def are_here() -> bool:
+def available() -> bool:
     """Whether this machine has a GPU."""
     return _nvml() is not None
 
 
 def advice(profile: str, *, simulated: bool) -> str | None:
     """Say what a GPU profile means on a machine without one."""
-    if not is_gpu(profile) or are_here():
+    if not is_gpu(profile) or available():
         return None
     figures = " Its GPU figures are simulated." if simulated else ""
     return f"No GPU on this machine: {profile} runs on the CPU here, at the price of {profile}.{figures}"
@@ -42,12 +42,12 @@ def figures() -> Figures:
     nvml = _nvml()
     if nvml is None:
         return {}
-    found: Figures = {}
+    figures_by_name: Figures = {}
     for name, (merge, read) in _SERIES.items():
         with suppress(nvml.NVMLError):  # not every card tells everything
             cards = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
-            found[name] = merge([read(nvml, card) for card in cards])
-    return found
+            figures_by_name[name] = merge([read(nvml, card) for card in cards])
+    return figures_by_name
 
 
 def simulated(load: float) -> Figures:

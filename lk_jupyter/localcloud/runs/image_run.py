@@ -10,9 +10,9 @@ from lk_jupyter.localcloud.billing.catalogue import is_gpu
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.errors import invalid
 from lk_jupyter.localcloud.runs import gpus, notebook_run, registry
-from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, Engine, label_of_run, name_of_run
+from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, Engine, run_label, run_name
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
-from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, outcome_of
+from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, exit_outcome
 from lk_jupyter.localcloud.runs.processes import RUN_ID_VARIABLE
 from lk_jupyter.localcloud.secret import write_private
 
@@ -44,14 +44,14 @@ def _check_match(field: str, pattern: re.Pattern[str], text: str, complaint: str
 
 def parse_environment(text: str | None) -> dict[str, str]:
     """Read NAME=value lines."""
-    found = {}
+    variables = {}
     for number, line in enumerate((text or "").split("\n"), 1):
         name, equals, value = line.rstrip("\r").partition("=")
         if line.strip() and not (equals and _NAME.fullmatch(name) and "\0" not in value):
             raise invalid("body", "docker_run_env", f"Line {number} is not NAME=value")
         if line.strip():
-            found[name] = value
-    return found
+            variables[name] = value
+    return variables
 
 
 class ImageRun(ProcessRun):
@@ -65,23 +65,23 @@ class ImageRun(ProcessRun):
     async def _prepare(self) -> list[str]:
         self._engine = engine = await self._runs.engines.get()
         login = await registry.login(self._request, [self._request.docker_image_ref], self._folder, self._execute)
-        variables = self._given()
+        variables = self._environment()
         creation = await self._creation(engine, variables)
-        code, said = await self._unless_ended(
+        code, output = await self._unless_ended(
             self._execute(creation, {**_with_lines(variables), **engine.environment, **login})
         )
         if code != 0:
-            self._update(errors_docker=said)
+            self._update(errors_docker=output)
             if notebook_run.stands_in_for(self._request) and not await engine.has_image(await self._reference(engine)):
                 self.__class__ = notebook_run.NotebookRun  # type: ignore[assignment] # a process from here on
                 return await self._prepare()
-            last = said.strip().splitlines()[-1:] or ["it said nothing"]
+            last = output.strip().splitlines()[-1:] or ["it said nothing"]
             raise Ended(RunOutcome("system_failure", reason=f"the container could not be made: {last[0]}"))
         return engine.command("start", "--attach", self._container)
 
     @property
     def _container(self) -> str:
-        return name_of_run(self.id)
+        return run_name(self.id)
 
     def _variables(self) -> dict[str, str]:
         return dict(self._engine.environment) if self._engine else {}
@@ -98,11 +98,11 @@ class ImageRun(ProcessRun):
         )
         return engine.command(
             "create",
-            *("--name", self._container, "--label", label_of_run(self.id), "--env-file", "env"),
+            *("--name", self._container, "--label", run_label(self.id), "--env-file", "env"),
             *(f"--env={name}" for name in _with_lines(variables)),
             *(["--user", request.docker_run_user] if request.docker_run_user else []),
             *(["--volume", f"{bucket}:{request.s3_mount_path}"] if (bucket := await self._bucket()) else []),
-            *(["--gpus", "all"] if is_gpu(request.execution_type) and gpus.are_here() else []),
+            *(["--gpus", "all"] if is_gpu(request.execution_type) and gpus.available() else []),
             *("--", await self._reference(engine)),
             *(request.docker_run_cmd or ()),
         )
@@ -110,13 +110,13 @@ class ImageRun(ProcessRun):
     async def _reference(self, engine: Engine) -> str:
         """Name Docker Hub for an image without a registry that isn't here, as Docker does."""
         reference: str = self._request.docker_image_ref
-        known = "/" in reference and registry.host_of(reference) != registry.DOCKER_HUB
-        if known or engine.name == "docker" or await engine.has_image(reference):
+        has_registry = "/" in reference and registry.registry_host(reference) != registry.DOCKER_HUB
+        if has_registry or engine.name == "docker" or await engine.has_image(reference):
             return reference
         path = reference if "/" in reference else f"library/{reference}"
         return f"{registry.DOCKER_HUB}/{path.removeprefix('docker.io/')}"
 
-    def _given(self) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         return {
             "PYTHONUNBUFFERED": "1",
             **self._runs.secrets(self._caller.org_id),
@@ -127,7 +127,7 @@ class ImageRun(ProcessRun):
     def _began(self, spawned: str) -> str:  # noqa: ARG002 (the engine takes its time first)
         return now()
 
-    async def _came_up(self, process: asyncio.subprocess.Process) -> bool:
+    async def _wait_until_up(self, process: asyncio.subprocess.Process) -> bool:
         while True:
             is_last = process.returncode is not None or self._verdict.done()
             state = await self._state()
@@ -143,28 +143,28 @@ class ImageRun(ProcessRun):
         return self._hosts
 
     async def _state(self) -> dict[str, Any] | None:
-        found = await self._engine.inspect(self._container) if self._engine else []
-        return found[0] if found else None
+        states = await self._engine.inspect(self._container) if self._engine else []
+        return states[0] if states else None
 
     async def _ask_to_end(self, exited: asyncio.Future[int]) -> None:
         assert self._engine  # noqa: S101 (the container runs)
         await self._engine.stop([self._container], self._request.graceful_timeout)
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
 
-    async def _outcome_of(self, code: int) -> RunOutcome:
-        found = await self._state()
-        if found is None or not has_started(found):
-            reason = (found and found["State"].get("Error")) or f"exit code {code}"
+    async def _process_outcome(self, code: int) -> RunOutcome:
+        container = await self._state()
+        if container is None or not has_started(container):
+            reason = (container and container["State"].get("Error")) or f"exit code {code}"
             return RunOutcome("failed", reason=f"the container could not start: {reason}")
-        state = found["State"]
+        state = container["State"]
         if state.get("OOMKilled"):
             return RunOutcome("failed", state["ExitCode"], "the container was killed: out of memory")
-        return outcome_of(state["ExitCode"])
+        return exit_outcome(state["ExitCode"])
 
     async def _clear(self) -> None:
         if engine := self._engine:
             self._engine = None
-            await engine.remove_containers(label_of_run(self.id))
+            await engine.remove_containers(run_label(self.id))
 
 
 def _with_lines(variables: dict[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from lk_jupyter.localcloud.accounts.accounts import Caller
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.runs import processes
 from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS
-from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, outcome_of
+from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, exit_outcome
 from lk_jupyter.localcloud.runs.output import STDERR, STDOUT
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class ProcessRun(LiveRun):
                 self._update(errors_docker="The bucket is not mounted: this machine cannot show it as a folder.")
         return folder
 
-    async def _came_up(self, process: asyncio.subprocess.Process) -> bool:
+    async def _wait_until_up(self, process: asyncio.subprocess.Process) -> bool:
         """Wait until the code runs; False when it never did."""
         self.pid = process.pid
         return True
@@ -165,8 +165,8 @@ class ProcessRun(LiveRun):
             processes.ask_to_end(self.pid)
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
 
-    async def _outcome_of(self, code: int) -> RunOutcome:
-        return outcome_of(code)
+    async def _process_outcome(self, code: int) -> RunOutcome:
+        return exit_outcome(code)
 
     async def _clear(self) -> None:
         """End and remove what the run made outside of its processes and its folder; again it does nothing."""
@@ -177,7 +177,7 @@ class ProcessRun(LiveRun):
         process = await self._spawn(command, *(fd for fd, _ in streams))
         exited = asyncio.create_task(process.wait())
         try:
-            ran = await self._came_up(process)
+            ran = await self._wait_until_up(process)
             if ran:
                 self._begin(self._began(spawned))
             outcome = await self._outcome(exited)
@@ -224,5 +224,5 @@ class ProcessRun(LiveRun):
                 await self._ask_to_end(exited)
             return outcome
         if exited.done():
-            return await self._outcome_of(exited.result())
+            return await self._process_outcome(exited.result())
         return RunOutcome("timeout", reason=f"the time limit of {self._request.timeout} s was reached")

@@ -17,7 +17,7 @@ JOB_TYPE = "customer_notebook"
 DEFAULT_PORT = 8888
 
 _SERVER = "jupyterlab" if find_spec("jupyterlab") else "jupyter_server"
-_OWN = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
+_OPTIONS = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
 _ENCRYPTED = ["--KernelManager.transport_encryption=auto"]  # else what kernels show is anybody's on this machine
 _OPEN = ["--ServerApp.allow_remote_access=True"]  # it is reached through this server, under the run's own name
 _QUICK = ["--LanguageServerManager.autodetect=False"]  # it would ask npm for language servers at each start
@@ -51,33 +51,33 @@ class NotebookRun(ProcessRun):
         self._update(status_details=advice(self._request))
         arguments = [part.replace("--NotebookApp.", "--ServerApp.") for part in (self._request.docker_run_cmd or ())]
         options = [part for part in dict.fromkeys(arguments) if part.startswith("--")]  # of two equal, Jupyter fails
-        kept = [part for part in options if not (_REPLACED.fullmatch(part) or _TOKEN.fullmatch(part))]
+        user_options = [part for part in options if not (_REPLACED.fullmatch(part) or _TOKEN.fullmatch(part))]
         port = _free_port()
-        self.ports[_asked_port(arguments)] = port
-        return [*module_command(_SERVER), *_OWN, *_OPEN, *_ENCRYPTED, *_QUICK, f"--port={port}", *kept]
+        self.ports[_requested_port(arguments)] = port
+        return [*module_command(_SERVER), *_OPTIONS, *_OPEN, *_ENCRYPTED, *_QUICK, f"--port={port}", *user_options]
 
     @property
-    def _own(self) -> Path:
+    def _jupyter_folder(self) -> Path:
         """The folder of Jupyter's own files, next to the folder in which the notebooks work."""
         return self._folder.with_name(f"{self._folder.name}.jupyter")
 
     async def _clear(self) -> None:
         await super()._clear()
-        await asyncio.to_thread(shutil.rmtree, self._own, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._jupyter_folder, ignore_errors=True)
 
     def _variables(self) -> dict[str, str]:
         """Keep the token off the command line, and the user's own Jupyter settings and IPython history out."""
-        folders = {f"JUPYTER_{kind}_DIR": str(self._own / kind.lower()) for kind in _FOLDERS}
-        folders["IPYTHONDIR"] = str(self._own / "ipython")
-        tokens = [found[1] for part in (self._request.docker_run_cmd or ()) if (found := _TOKEN.fullmatch(part))]
+        folders = {f"JUPYTER_{kind}_DIR": str(self._jupyter_folder / kind.lower()) for kind in _FOLDERS}
+        folders["IPYTHONDIR"] = str(self._jupyter_folder / "ipython")
+        tokens = [match[1] for part in (self._request.docker_run_cmd or ()) if (match := _TOKEN.fullmatch(part))]
         return {**super()._variables(), **folders, **({"JUPYTER_TOKEN": tokens[-1]} if tokens else {})}
 
 
 _FOLDERS = ("CONFIG", "DATA", "RUNTIME")
 
 
-def _asked_port(arguments: list[str]) -> int:
-    ports = [int(found[1]) for part in arguments if (found := _PORT.fullmatch(part))]
+def _requested_port(arguments: list[str]) -> int:
+    ports = [int(match[1]) for part in arguments if (match := _PORT.fullmatch(part))]
     return ports[-1] if ports else DEFAULT_PORT
 
 

@@ -44,7 +44,7 @@ class Ended(Exception):
         self.outcome = outcome
 
 
-def outcome_of(code: int) -> RunOutcome:
+def exit_outcome(code: int) -> RunOutcome:
     """Describe how code ended by its exit code, which is negative for a signal."""
     if code == 0:
         return COMPLETED

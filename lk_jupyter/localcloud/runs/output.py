@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS chunks (
 CREATE INDEX IF NOT EXISTS chunks_of_run ON chunks (run, seq);
 """
 
-_OF_USER = "EXISTS (SELECT 1 FROM runs WHERE runs.id = chunks.run AND runs.user = ? AND runs.org = ?)"
+_USER_CLAUSE = "EXISTS (SELECT 1 FROM runs WHERE runs.id = chunks.run AND runs.user = ? AND runs.org = ?)"
 _AFTER_ALL = (1 << 63) - 1
 
 
@@ -63,8 +63,8 @@ class RunOutput:
 
     def texts(self, run_id: str) -> dict[str, str | None]:
         """Return the output of a run as its record shows it: each stream and both, None for what is too long."""
-        wanted = {STDOUT: (STDOUT,), STDERR: (STDERR,), "combined_output": (STDOUT, STDERR)}
-        return {name: self._text(run_id, streams) for name, streams in wanted.items()}
+        streams_by_name = {STDOUT: (STDOUT,), STDERR: (STDERR,), "combined_output": (STDOUT, STDERR)}
+        return {name: self._text(run_id, streams) for name, streams in streams_by_name.items()}
 
     def _text(self, run_id: str, streams: tuple[str, ...]) -> str | None:
         """Return a text, reading no further than it may be long."""
@@ -83,8 +83,8 @@ class RunOutput:
     ) -> list[OutputLine]:
         """Return the newest lines of a run, or of all runs of a user, oldest first."""
         since, chunks, ends = time.time() - 3600 * hours, deque[sqlite3.Row](), 0
-        found = self._backwards("run = ?", run_id) if run_id else self._backwards(_OF_USER, user_id, org_id)
-        for chunk in found:
+        rows = self._backwards("run = ?", run_id) if run_id else self._backwards(_USER_CLAUSE, user_id, org_id)
+        for chunk in rows:
             if chunk["time"] < since or ends > limit:
                 break
             chunks.appendleft(chunk)

@@ -67,46 +67,46 @@ class Ports:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to where it belongs."""
-        asked = asked_of(scope) if scope["type"] in {"http", "websocket"} else None
-        if asked is None:
+        port_request = parse_port_request(scope) if scope["type"] in {"http", "websocket"} else None
+        if port_request is None:
             if scope["type"] == "websocket":
                 await WebSocket(scope, receive, send).close()
             else:
                 await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
-            await self._pass_socket(asked, WebSocket(scope, receive, send))
+            await self._pass_socket(port_request, WebSocket(scope, receive, send))
         else:
-            await self._pass_request(asked, scope, receive, send)
+            await self._pass_request(port_request, scope, receive, send)
 
-    async def _pass_request(self, asked: PortRequest, scope: Scope, receive: Receive, send: Send) -> None:
-        if asked.prefix and Headers(scope=scope).get("sec-fetch-mode") == "navigate":
-            own = f"http://{asked.host}:{scope['server'][1]}{asked.path}"
-            await RedirectResponse(own)(scope, receive, send)
+    async def _pass_request(self, port_request: PortRequest, scope: Scope, receive: Receive, send: Send) -> None:
+        if port_request.prefix and Headers(scope=scope).get("sec-fetch-mode") == "navigate":
+            address = f"http://{port_request.host}:{scope['server'][1]}{port_request.path}"
+            await RedirectResponse(address)(scope, receive, send)
             return
         try:
-            place = await self._place(asked)
-            await self._forward(asked, place, Request(scope, receive), send)
+            place = await self._place(port_request)
+            await self._forward(port_request, place, Request(scope, receive), send)
         except HTTPException as error:
             await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
 
-    async def _place(self, asked: PortRequest) -> tuple[str, int]:
+    async def _place(self, port_request: PortRequest) -> tuple[str, int]:
         """Return where a port of a run is; 404 without such a run, 502 where nothing listens."""
-        run = self._cloud.runs.live(asked.run_id)
+        run = self._cloud.runs.live(port_request.run_id)
         if run is None:
-            raise HTTPException(404, f"No active run '{asked.run_id}'")
-        place = await _place_of(run, asked.port)
+            raise HTTPException(404, f"No active run '{port_request.run_id}'")
+        place = await _port_place(run, port_request.port)
         if place is None:
-            raise HTTPException(502, f"Nothing in run {asked.run_id} listens on port {asked.port} (yet)")
+            raise HTTPException(502, f"Nothing in run {port_request.run_id} listens on port {port_request.port} (yet)")
         return place
 
-    async def _forward(self, asked: PortRequest, place: tuple[str, int], request: Request, send: Send) -> None:
+    async def _forward(self, port_request: PortRequest, place: tuple[str, int], request: Request, send: Send) -> None:
         """Pass a request and its answer on as they come, until either side hangs up."""
         import httpx  # noqa: PLC0415 (most clouds never pass anything on)
 
         has_body = {"content-length", "transfer-encoding"} & set(request.headers)
         outgoing = self._client.build_request(
             request.method,
-            _url("http", place, asked.path),
+            _url("http", place, port_request.path),
             headers=_passed(request.headers.raw),
             content=request.stream() if has_body else None,
         )
@@ -115,9 +115,11 @@ class Ports:
         except ClientDisconnect:
             return
         except httpx.TransportError as error:
-            raise HTTPException(502, f"Port {asked.port} of run {asked.run_id} does not answer: {error!r}") from None
+            raise HTTPException(
+                502, f"Port {port_request.port} of run {port_request.run_id} does not answer: {error!r}"
+            ) from None
         try:
-            await _send_answer(answer, asked, request, send)
+            await _send_answer(answer, port_request, request, send)
         finally:
             await answer.aclose()
 
@@ -131,13 +133,13 @@ class Ports:
         client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one caller's are not the next one's
         return client
 
-    async def _pass_socket(self, asked: PortRequest, socket: WebSocket) -> None:
+    async def _pass_socket(self, port_request: PortRequest, socket: WebSocket) -> None:
         from websockets.asyncio.client import connect  # noqa: PLC0415
         from websockets.exceptions import WebSocketException  # noqa: PLC0415
 
         try:
-            host, port = await self._place(asked)
-            outer = _url("ws", (socket.headers.get("host", "localhost"), None), asked.path)
+            host, port = await self._place(port_request)
+            outer = _url("ws", (socket.headers.get("host", "localhost"), None), port_request.path)
             async with connect(
                 outer,
                 host=host,
@@ -151,31 +153,31 @@ class Ports:
                 open_timeout=_HANDSHAKE_SECONDS,
             ) as inner:
                 await socket.accept(inner.subprotocol)
-                await _first_of(_copy_in(socket, inner), _copy_out(inner, socket))
+                await _run_until_first(_copy_in(socket, inner), _copy_out(inner, socket))
         except (HTTPException, OSError, WebSocketException, TimeoutError):
             with suppress(RuntimeError):  # it was closed from the other side
                 await socket.close(1011)
 
 
-def asked_of(scope: Scope) -> PortRequest | None:
+def parse_port_request(scope: Scope) -> PortRequest | None:
     """Read which port of which run a request is for; None for one to this cloud itself."""
     query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    if found := _HOST.fullmatch(Headers(scope=scope).get("host", "")):
-        return PortRequest(found[1], int(found[2]), "", raw.decode("latin-1") + query)
+    if match := _HOST.fullmatch(Headers(scope=scope).get("host", "")):
+        return PortRequest(match[1], int(match[2]), "", raw.decode("latin-1") + query)
     if in_path := _PATH.fullmatch(raw):
         run_id, port, path = (part.decode("latin-1") for part in (in_path[1], in_path[2], in_path[3] or b"/"))
         return PortRequest(run_id, int(port), f"/ports/{run_id}/{port}", path + query)
     return None
 
 
-async def _place_of(run: LiveRun, port: int) -> tuple[str, int] | None:
+async def _port_place(run: LiveRun, port: int) -> tuple[str, int] | None:
     port = run.ports.get(port, port)
     for host in await run.hosts():
         if await _answers(host, port):
             return host, port
-    host_here = await asyncio.to_thread(processes.listens, run.id, run.pid, port)
-    return (host_here, port) if host_here else None
+    address = await asyncio.to_thread(processes.listens, run.id, run.pid, port)
+    return (address, port) if address else None
 
 
 async def _answers(host: str, port: int) -> bool:
@@ -189,8 +191,8 @@ async def _answers(host: str, port: int) -> bool:
 
 def _url(scheme: str, place: tuple[str, int | None], path: str) -> str:
     host, port = place
-    shown = f"[{host}]" if ":" in host and port else host
-    return f"{scheme}://{shown}{f':{port}' if port else ''}{path}"
+    host_part = f"[{host}]" if ":" in host and port else host
+    return f"{scheme}://{host_part}{f':{port}' if port else ''}{path}"
 
 
 def _passed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -199,18 +201,18 @@ def _passed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
 
 def _passed_to_socket(socket: WebSocket) -> list[tuple[str, str]]:
     """Return the headers of a socket that are not its handshake."""
-    own = _HOP_BY_HOP | {"host", "origin"}
+    dropped = _HOP_BY_HOP | {"host", "origin"}
     return [
         (name, value)
         for name, value in socket.headers.items()
-        if name not in own and not name.startswith("sec-websocket-")
+        if name not in dropped and not name.startswith("sec-websocket-")
     ]
 
 
-async def _send_answer(answer: httpx.Response, asked: PortRequest, request: Request, send: Send) -> None:
-    headers = [_in_place(name, value, asked) for name, value in _passed(answer.headers.raw)]
+async def _send_answer(answer: httpx.Response, port_request: PortRequest, request: Request, send: Send) -> None:
+    headers = [_in_place(name, value, port_request) for name, value in _passed(answer.headers.raw)]
     await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-    await _first_of(_send_body(answer, send), _hung_up(request))
+    await _run_until_first(_send_body(answer, send), _hung_up(request))
 
 
 async def _send_body(answer: httpx.Response, send: Send) -> None:
@@ -227,10 +229,10 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-def _in_place(name: bytes, value: bytes, asked: PortRequest) -> tuple[bytes, bytes]:
+def _in_place(name: bytes, value: bytes, port_request: PortRequest) -> tuple[bytes, bytes]:
     """Lead a redirect within the port to where the port is here."""
     if name.lower() == b"location" and value.startswith(b"/") and not value.startswith(b"//"):
-        return name, asked.prefix.encode() + value
+        return name, port_request.prefix.encode() + value
     return name, value
 
 
@@ -250,7 +252,7 @@ async def _copy_out(inner: Any, socket: WebSocket) -> None:
     await socket.close(inner.close_code if inner.close_code in range(1000, 5000) and inner.close_code != 1006 else 1011)
 
 
-async def _first_of(*works: Any) -> None:
+async def _run_until_first(*works: Any) -> None:
     """Do several things until one of them is done; what it raises is raised."""
     tasks = [asyncio.create_task(work) for work in works]
     done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

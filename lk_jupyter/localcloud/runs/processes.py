@@ -101,31 +101,31 @@ def kill_run(run_id: str, pid: int | None = None) -> None:
 
     deadline = time.monotonic() + _KILL_SECONDS
     killed: set[psutil.Process] = set()
-    while (found := {*_processes_of(run_id, pid), *filter(_lives, killed)}) and time.monotonic() < deadline:
-        for process in sorted(found, key=age):
+    while (living := {*_run_processes(run_id, pid), *filter(_lives, killed)}) and time.monotonic() < deadline:
+        for process in sorted(living, key=age):
             with suppress(psutil.Error):
                 process.kill()
-        killed |= found
+        killed |= living
         time.sleep(_KILL_PAUSE_SECONDS)
     _reap_orphans()
 
 
 def listens(run_id: str, leader: int | None, port: int) -> str | None:
     """Return the address at which a process of a run listens on a port, or None."""
-    for process in _processes_of(run_id, leader):
+    for process in _run_processes(run_id, leader):
         with suppress(psutil.Error):
             for connection in process.net_connections("tcp"):
                 if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                    return _own_address(connection.laddr.ip)
+                    return _reachable_address(connection.laddr.ip)
     return None
 
 
-def _own_address(listened: str) -> str:
+def _reachable_address(listened: str) -> str:
     """Return the address that reaches a listener of this machine."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listened, listened)  # noqa: S104 (read, not bound)
 
 
-def session_of(leader: int) -> Iterator[psutil.Process]:
+def session_processes(leader: int) -> Iterator[psutil.Process]:
     """Return the living processes of a run's session."""
     return _living(pid for pid in psutil.pids() if is_in_session(pid, leader))
 
@@ -136,7 +136,7 @@ def _environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **variables, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", RUN_ID_VARIABLE: run_id}
 
 
-def _processes_of(run_id: str, leader: int | None) -> Iterator[psutil.Process]:
+def _run_processes(run_id: str, leader: int | None) -> Iterator[psutil.Process]:
     return _living(pid for pid in psutil.pids() if (leader and is_in_session(pid, leader)) or is_marked(pid, run_id))
 
 

@@ -67,8 +67,8 @@ class Provider:
     def provide(self, org_id: str, code: str) -> RunProvision:
         """Return what a run of this code is given; may start the storage."""
         secrets = self._variables.values(org_id)
-        told = code + " ".join(secrets.values())
-        if not (self._storage.is_used or FOLDER_VARIABLE in told or str(self.mount) in told):
+        text = code + " ".join(secrets.values())
+        if not (self._storage.is_used or FOLDER_VARIABLE in text or str(self.mount) in text):
             return RunProvision(secrets)
         folder = self._storage.folder(org_id)
         if folder is None:

@@ -28,11 +28,11 @@ class PythonRun(ProcessRun):
         await to_thread(self._write_files)
         python = await self._python()
         source = self._request.code + (self._request.import_files or "")
-        self._given = await to_thread(self._runs.provide, self._caller.org_id, source)
-        return [*self._given.prefix, python, "-u", _BOOT, _imports(self._request.prior_imports), self._script]
+        self._provision = await to_thread(self._runs.provide, self._caller.org_id, source)
+        return [*self._provision.prefix, python, "-u", _BOOT, _imports(self._request.prior_imports), self._script]
 
     def _variables(self) -> Mapping[str, str]:
-        return self._given.variables
+        return self._provision.variables
 
     async def _python(self) -> str:
         """Return the interpreter with the requirements."""

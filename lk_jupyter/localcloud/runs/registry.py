@@ -36,7 +36,7 @@ def check_login(request: Any) -> None:
             raise invalid("body", name, f"A login of type {kind} needs it")
 
 
-def host_of(image: str) -> str:
+def registry_host(image: str) -> str:
     """Return the registry of an image reference; Docker Hub where it names none."""
     first, slash, _ = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else DOCKER_HUB
@@ -50,7 +50,7 @@ async def login(request: Any, images: Collection[str], folder: Path, execute: Ex
     password = request.docker_password if kind == "basic" else await _aws_password(request, execute)
     user = request.docker_username if kind == "basic" else "AWS"
     auth = base64.b64encode(f"{user}:{password}".encode()).decode()
-    hosts = {name for image in images for name in _names(host_of(image))}
+    hosts = {name for image in images for name in _names(registry_host(image))}
     plugins = str(Path.home() / ".docker" / "cli-plugins")
     config = {"auths": {host: {"auth": auth} for host in hosts}, "cliPluginsExtraDirs": [plugins]}
     write_private(folder / "config.json", json.dumps(config))
@@ -73,7 +73,9 @@ async def _aws_password(request: Any, execute: Execute) -> str:
         "PATH": os.environ.get("PATH", os.defpath),
     }
     region = request.aws_region or "us-east-1"
-    code, said = await execute([program, "ecr", "get-login-password", "--region", region], keys)
+    code, output = await execute([program, "ecr", "get-login-password", "--region", region], keys)
     if code != 0:
-        raise Ended(RunOutcome("failed", reason=f"the registry login failed: {said.strip().splitlines()[-1:] or code}"))
-    return said.strip()
+        raise Ended(
+            RunOutcome("failed", reason=f"the registry login failed: {output.strip().splitlines()[-1:] or code}")
+        )
+    return output.strip()

@@ -26,7 +26,7 @@ _UNKEPT = {"docker_password", "aws_secret_access_key", "aws_session_token"}
 PENDING = "pending"
 MOUNT = "/mnt/s3"
 
-_SHOWN = ("file_name", "run_name", "labels", "metadata")
+_RECORD_FIELDS = ("file_name", "run_name", "labels", "metadata")
 
 
 class LiveRuns:
@@ -52,7 +52,7 @@ class LiveRuns:
         self.bucket: Callable[[str], Path | None] = lambda _: None
         self.provide: Callable[[str, str], Provision] = lambda *_: NoProvision()
         self.mount = MOUNT
-        self.folder_of: Callable[[type[LiveRun], str, Caller], Path] = lambda _, run_id, __: data / "runs" / run_id
+        self.run_folder: Callable[[type[LiveRun], str, Caller], Path] = lambda _, run_id, __: data / "runs" / run_id
         self._live: dict[str, LiveRun] = {}
 
     def start(self, kind: type[LiveRun], request: Model, caller: Caller, **more: Any) -> LiveRun:
@@ -60,7 +60,7 @@ class LiveRuns:
         facts = {**_new_facts(kind, request, caller), **more}
         self.records.create(facts, request.model_dump(exclude_none=True, exclude=_UNKEPT), caller.org_id)
         run_id = facts["execution_id"]
-        run = kind(self, run_id, request, caller, self.folder_of(kind, run_id, caller))
+        run = kind(self, run_id, request, caller, self.run_folder(kind, run_id, caller))
         self._live[run.id] = run
         run.task = asyncio.create_task(run.live())
         run.task.add_done_callback(lambda _: self._live.pop(run.id))
@@ -99,6 +99,6 @@ def _new_facts(kind: type[LiveRun], request: Model, caller: Caller) -> Facts:
         "execution_type": kind.kind,
         "job_type": getattr(request, "job_type", None) or kind.job_type,
         "hardware_profile": getattr(request, "execution_type", "cpu"),
-        **{name: getattr(request, name, None) for name in _SHOWN},
+        **{name: getattr(request, name, None) for name in _RECORD_FIELDS},
         "created_at": now(),
     }

@@ -36,7 +36,7 @@ class Samples:
     def __init__(self, store: Store, pids: Callable[[], dict[str, int]], *, simulate_gpu: bool) -> None:
         self._store = store
         self._pids = pids
-        self.simulate_gpu = simulate_gpu and not gpus.are_here()
+        self.simulate_gpu = simulate_gpu and not gpus.available()
         self._last: dict[str, tuple[float, float]] = {}
         store.add_tables(_TABLES)
 
@@ -85,7 +85,7 @@ class Samples:
 
 def _usage(pid: int) -> _Usage:
     cpu_seconds, memory = 0.0, 0
-    for process in processes.session_of(pid):
+    for process in processes.session_processes(pid):
         try:
             with process.oneshot():
                 cpu_seconds += sum(process.cpu_times()[:4])  # own and of children that have ended

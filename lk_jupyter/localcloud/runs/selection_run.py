@@ -32,18 +32,18 @@ class SelectionRun(LiveRun):
     _request: GpuSelectionRequest
 
     async def _steps(self) -> RunOutcome:
-        found: dict[str, Any] = {}
+        metadata: dict[str, Any] = {}
         self._update(status="extracting", start_time=now())
         try:
-            found["extraction_result"] = self._extract()
-            self._update(status="profiling", metadata=found)
-            rows = found["profiling_results"] = []
+            metadata["extraction_result"] = self._extract()
+            self._update(status="profiling", metadata=metadata)
+            rows = metadata["profiling_results"] = []
             for profile in gpu_profiles(self._runs.quota):
                 rows.append(await self._try(profile))
-                self._update(metadata=found)
+                self._update(metadata=metadata)
             self._update(status="processing")
-            found["selection_results"] = select(rows)
-            self._update(metadata=found)
+            metadata["selection_results"] = select(rows)
+            self._update(metadata=metadata)
         finally:
             self._update(end_time=now())
         return COMPLETED if any(_succeeded(row) for row in rows) else _NONE_SUCCEEDED

@@ -23,7 +23,7 @@ class RunEvents:
     def __init__(self) -> None:
         self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
 
-    def of(self, run_id: str) -> asyncio.Event:
+    def event(self, run_id: str) -> asyncio.Event:
         """Return the event that the next news of a run sets."""
         return self._events.setdefault(run_id, asyncio.Event())
 

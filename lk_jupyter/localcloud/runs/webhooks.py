@@ -37,7 +37,7 @@ def check_callbacks(urls: list[str] | None) -> None:
     if len(urls or ()) > MOST_CALLBACKS:
         raise invalid("body", "user_callback_urls", f"Give {MOST_CALLBACKS} addresses at most")
     for url in urls or ():
-        if not _is_of_this_machine(url):
+        if not _is_local(url):
             raise invalid(
                 "body",
                 "user_callback_urls",
@@ -46,7 +46,7 @@ def check_callbacks(urls: list[str] | None) -> None:
             )
 
 
-def _is_of_this_machine(url: str) -> bool:
+def _is_local(url: str) -> bool:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port

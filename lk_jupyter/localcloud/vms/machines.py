@@ -132,8 +132,8 @@ class Machines:
             for volume_id in request.volume_ids or ():
                 _attach(db, org_id, volume_id, vm_id)
             if request.new_volume:
-                kept = {"created": body["created"], "size_gb": request.new_volume.size_gb}
-                row = (f"vol-{uuid4().hex[:12]}", org_id, vm_id, json.dumps(kept))
+                document = {"created": body["created"], "size_gb": request.new_volume.size_gb}
+                row = (f"vol-{uuid4().hex[:12]}", org_id, vm_id, json.dumps(document))
                 db.execute("INSERT INTO volumes VALUES (?, ?, ?, ?)", row)
         return self.get(org_id, vm_id)
 
@@ -169,8 +169,8 @@ class Machines:
     def volumes(self, org_id: str, vm_id: str | None = None) -> list[Volume]:
         """Return the volumes of an organization, or of one machine, oldest first."""
         rows = map(_volume, self._store.read("SELECT * FROM volumes WHERE org = ?", org_id))
-        wanted = [volume for volume in rows if vm_id in {None, volume.vm_id}]
-        return sorted(wanted, key=lambda volume: volume.created)
+        matching = [volume for volume in rows if vm_id in {None, volume.vm_id}]
+        return sorted(matching, key=lambda volume: volume.created)
 
     def delete_volume(self, org_id: str, volume_id: str) -> None:
         """Remove a free volume and bill it; 404 when it is unknown, 409 while a machine has it."""
