@@ -10,7 +10,7 @@ from lk_jupyter.api._events import parse
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.errors import LkError
 from lk_jupyter.inference.batch import outcome
-from lk_jupyter.journal.entry import entry_of_row
+from lk_jupyter.journal.entry import parse_entry
 from lk_jupyter.protocol.frames import Splitter
 from lk_jupyter.serverext.allowlist import NotAllowed, match
 from lk_jupyter.storage._plan import file_name
@@ -25,7 +25,7 @@ def allowed(path):
 
 
 def journal(text):
-    entry_of_row({"execution_id": "a", "request": text, "metadata": text, "receipt": text, "result": text})
+    parse_entry({"execution_id": "a", "request": text, "metadata": text, "receipt": text, "result": text})
 
 
 def answers(text):

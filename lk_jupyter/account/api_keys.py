@@ -47,12 +47,12 @@ class Key:
 
 def keys(client: Client, org: str | None) -> list[Key]:
     """Return the caller's keys, then the organization's; a key of an organization has no caller."""
-    found: list[Key] = []
+    all_keys: list[Key] = []
     with suppress(Forbidden):
-        found += (_personal(key, client.utc_now) for key in client.auth.list_api_keys())
+        all_keys += (_personal(key, client.utc_now) for key in client.auth.list_api_keys())
     if org:
-        found += (_of_org(key, client.utc_now, org) for key in client.orgs.list_api_keys(org))
-    return found
+        all_keys += (_org_key(key, client.utc_now, org) for key in client.orgs.list_api_keys(org))
+    return all_keys
 
 
 def named(client: Client, text: str, org: str | None) -> Key:
@@ -70,13 +70,13 @@ def named(client: Client, text: str, org: str | None) -> Key:
 
 def create(client: Client, name: str, org: str | None, expires: str | None) -> str:
     """Make a key, of the organization if there is one; return its secret, which is shown only once."""
-    until = end_of(expires, client.utc_now) if expires else None
+    until = expiry(expires, client.utc_now) if expires else None
     if org:
         return client.orgs.create_api_key(org, OrgApiKeyCreate(name=name, expires_at=until)).plaintext_key
     return client.auth.create_api_key(ApiKeyCreate(key_name=name, expires_at=until)).api_key
 
 
-def end_of(text: str, now: datetime) -> datetime:
+def expiry(text: str, now: datetime) -> datetime:
     """Return the moment that ``90d`` from now or a date means. Raises UsageError."""
     span = _SPAN.fullmatch(text)
     if span:
@@ -96,6 +96,6 @@ def _personal(key: ApiKey, now: datetime) -> Key:
     return Key(key.id, key.key_name, key.key_prefix, key.is_active, *times, now)
 
 
-def _of_org(key: OrgApiKey, now: datetime, org: str) -> Key:
+def _org_key(key: OrgApiKey, now: datetime, org: str) -> Key:
     times = (key.created_at, key.expires_at, key.last_used_at)
     return Key(key.id, key.name, key.prefix, key.is_active, *times, now, org)

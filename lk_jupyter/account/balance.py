@@ -111,11 +111,11 @@ def identity(session: Connection) -> Identity:
 
 def balance(session: Connection) -> AccountBalance:
     """Ask what is left, on the organization's account when the session acts for a team."""
-    left, suspended = credits_left(session.client)
-    return AccountBalance(left, billable_resources(session), suspended)
+    amount, suspended = available_credits(session.client)
+    return AccountBalance(amount, billable_resources(session), suspended)
 
 
-def credits_left(client: Client) -> tuple[Decimal, bool]:
+def available_credits(client: Client) -> tuple[Decimal, bool]:
     """Return the credits that can be spent, on the organization's account for a team, and whether it is suspended."""
     organization = _organization(client)
     if organization is None or organization.is_personal or not organization.slug:
@@ -139,7 +139,7 @@ def _named(organization: UserOrg | None) -> str:
     return organization.name or organization.slug or organization.org_id
 
 
-def _why(organization: UserOrg | None, asked: str) -> str:
+def _why(organization: UserOrg | None, slug: str) -> str:
     if organization is not None and organization.is_key_scoped:
         return "the key belongs to it"
-    return asked or "your default organization"
+    return slug or "your default organization"

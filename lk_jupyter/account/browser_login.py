@@ -73,20 +73,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Take the first callback of this sign-in; anything else is not found."""
-        asked = urlsplit(self.path)
-        said = {name: values[0] for name, values in parse_qs(asked.query).items()}
-        if asked.path != "/callback" or not self._is_ours(said.get("state")):
+        address = urlsplit(self.path)
+        fields = {name: values[0] for name, values in parse_qs(address.query).items()}
+        if address.path != "/callback" or not self._is_expected(fields.get("state")):
             self.send_error(404)
             return
         with self.server.taking:
             if self.server.answer:
                 self.send_error(404)
                 return
-            error = said.get("error", "" if said.get("token") else "it sent no token")
+            error = fields.get("error", "" if fields.get("token") else "it sent no token")
             self._show("Sign-in failed: " + error if error else "You are signed in to your notebook.")
-            self.server.answer = LoginCallback(said.get("token", ""), said.get("refresh_token"), error)
+            self.server.answer = LoginCallback(fields.get("token", ""), fields.get("refresh_token"), error)
 
-    def _is_ours(self, state: str | None) -> bool:
+    def _is_expected(self, state: str | None) -> bool:
         """Whether the browser was led here as the web site does it: the tab itself, by our name, with what we gave.
 
         Another site that asks every port of this machine does so in the background, or under another name.
@@ -160,6 +160,6 @@ def ask_browser(
 
 
 def _wait(listener: _Listener, deadline: float) -> None:
-    while listener.answer is None and (left := deadline - time.monotonic()) > 0:
-        listener.timeout = min(left, TICK)
+    while listener.answer is None and (remaining := deadline - time.monotonic()) > 0:
+        listener.timeout = min(remaining, TICK)
         listener.handle_request()

@@ -70,11 +70,11 @@ class Rate:
         return f"{'' if self.complete else 'at least '}{self.per_hour.normalize():f}/h"
 
 
-def burn_rate(found: Iterable[BillableResource]) -> Rate:
+def burn_rate(resources: Iterable[BillableResource]) -> Rate:
     """Return what things cost together in an hour."""
-    prices = [thing.per_hour for thing in found]
-    known = [price for price in prices if price is not None]
-    return Rate(sum(known, Decimal(0)), complete=len(known) == len(prices))
+    prices = [thing.per_hour for thing in resources]
+    priced = [price for price in prices if price is not None]
+    return Rate(sum(priced, Decimal(0)), complete=len(priced) == len(prices))
 
 
 def up(vms: Iterable[VM]) -> list[VM]:
@@ -109,21 +109,21 @@ def things(
 def billable_resources(session: Connection) -> tuple[BillableResource, ...]:
     """Return all active resources of the session's organization that are billed by time."""
     client = session.client
-    vms = up(_told(lambda: client.vms.list(include_failed=False, include_terminated=False)))
-    volumes = _told(client.block.list)
-    deployments = served(_told(client.inference.list))
+    vms = up(_read_all(lambda: client.vms.list(include_failed=False, include_terminated=False)))
+    volumes = _read_all(client.block.list)
+    deployments = served(_read_all(client.inference.list))
     prices = Prices(
         tuple(session.machines()),
-        next(iter(_told(lambda: [client.vms.availability()] if vms else [])), None),
-        tuple(_told(client.inference.models) if deployments else ()),
-        tuple(_told(client.pricing.get) if vms or volumes else ()),
+        next(iter(_read_all(lambda: [client.vms.availability()] if vms else [])), None),
+        tuple(_read_all(client.inference.models) if deployments else ()),
+        tuple(_read_all(client.pricing.get) if vms or volumes else ()),
     )
     return things(client.workloads.list(), vms, volumes, deployments, prices)
 
 
-def counted(found: Iterable[BillableResource]) -> str:
+def counted(resources: Iterable[BillableResource]) -> str:
     """Return how many of each kind there are, in words: ``2 runs, 1 VM``."""
-    kinds = Counter(thing.kind for thing in found)
+    kinds = Counter(thing.kind for thing in resources)
     return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items()) or "nothing"
 
 
@@ -135,7 +135,7 @@ def hardware_label(profile: str | None) -> str:
     return MachineType(hardware_profile=f"gpu.{parts[0]}").card_name
 
 
-def _told(read: Callable[[], Iterable[T]]) -> list[T]:
+def _read_all(read: Callable[[], Iterable[T]]) -> list[T]:
     """Return what is read; nothing from a server that does not have such things, or not for this account."""
     with suppress(ApiError, InvalidResponse):
         return list(read())

@@ -15,7 +15,7 @@ from lk_jupyter.api.mfa import MfaLoginCode
 from lk_jupyter.api.user import UserStatus
 from lk_jupyter.config import credentials, settings
 from lk_jupyter.config.credentials import Credential
-from lk_jupyter.connection.signin import SignIn, keep, server_of, use_local
+from lk_jupyter.connection.signin import SignIn, keep, signin_server, use_local
 from lk_jupyter.errors import LkError, NotFound, NotSignedIn, UsageError
 from lk_jupyter.localcloud import launch, ticket
 
@@ -51,13 +51,13 @@ def login(
         raise UsageError("Give --browser or --email, not both. Nothing was changed.")
     if local:
         return use_local()
-    server = server_of(base_url)
+    server = signin_server(base_url)
     if email:
         return keep(_key_by_password(server, email))
-    return keep(_key_from_browser(server) if browser else _asked_key(server))
+    return keep(_key_from_browser(server) if browser else _prompt_key(server))
 
 
-def _asked_key(server: str) -> Credential:
+def _prompt_key(server: str) -> Credential:
     """Ask for the key where the reader sits, without echo."""
     text = prompt_secret(f"API key for {server} (it is not shown): ")
     if text is None:
@@ -70,14 +70,14 @@ def _asked_key(server: str) -> Credential:
 def _key_by_password(server: str, email: str) -> Credential:
     """Open a session by password, and by a code where the account has a second factor."""
     with Client(server) as stranger:
-        answer = stranger.auth.login(LoginRequest(email=email, password=_asked(f"Password of {email}")))
+        answer = stranger.auth.login(LoginRequest(email=email, password=_prompt(f"Password of {email}")))
     with Client(server, answer.access_token) as client, suppress(NotFound):
         if client.mfa.status().enabled:
-            client.mfa.verify(MfaLoginCode(code=_asked("Code of your authenticator app, or a backup code")))
+            client.mfa.verify(MfaLoginCode(code=_prompt("Code of your authenticator app, or a backup code")))
     return Credential(server, answer.access_token, answer.refresh_token)
 
 
-def _asked(what: str) -> str:
+def _prompt(what: str) -> str:
     answer = prompt_secret(f"{what} (it is not shown): ")
     if not answer:
         raise NotSignedIn(f"{what}: nothing was entered, or nobody can answer here. Nothing was changed.")
@@ -86,11 +86,11 @@ def _asked(what: str) -> str:
 
 def _key_from_browser(server: str) -> Credential:
     dashboard, data = settings.setting("dashboard_url"), settings.setting("local_data")
-    ours = launch.holds_address(data, dashboard)
+    is_local = launch.holds_address(data, dashboard)
     try:
-        answer = ask_browser(dashboard, print, proof=partial(_pass, data) if ours else None)
+        answer = ask_browser(dashboard, print, proof=partial(_pass, data) if is_local else None)
     finally:
-        if ours:
+        if is_local:
             ticket.renew(data)  # a pass that was not used is in the command line of a browser
     if answer.error:
         raise NotSignedIn(f"The website didn't sign you in: {answer.error}. Nothing was changed.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 from lk_jupyter._threads import start
-from lk_jupyter.account.balance import AccountBalance, credits_left
+from lk_jupyter.account.balance import AccountBalance, available_credits
 from lk_jupyter.account.burn_rate import billable_resources
 from lk_jupyter.connection.budget import exceeded, forecast
 from lk_jupyter.protocol.notice import WARNING, Notice
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOW_SECONDS = 3600.0
 
 #: Seconds for which a balance is taken as known; all runs of a session share it.
-_KNOWN_SECONDS = 60.0
+_RECENT_SECONDS = 60.0
 
 #: Seconds that a start, or the end of a run, waits for a balance that it needs.
 _PATIENCE = 2.0
@@ -56,36 +56,38 @@ def look_at_balance(session: Connection) -> None:
     balance_watch(session).look()
 
 
-def short_of(session: Connection, most: Decimal | None, what: str = "this run", *, limits: bool = True) -> list[Notice]:
+def low_balance_notices(
+    session: Connection, most: Decimal | None, what: str = "this run", *, limits: bool = True
+) -> list[Notice]:
     """Return a warning when the most that something can cost exceeds the credits that are left.
 
     ``limits`` is whether it has the option ``--max-cost``. A start waits for the balance only if it is not known or
     not ample. If the balance can't be read, the start continues.
     """
-    left = balance_watch(session).enough_for(most) if most else None
-    if left is None or most is None or left >= most:
+    available = balance_watch(session).enough_for(most) if most else None
+    if available is None or most is None or available >= most:
         return []
-    cap = max(left, Decimal(0)).quantize(Decimal("0.0001"))
+    cap = max(available, Decimal(0)).quantize(Decimal("0.0001"))
     lower = f"Limit it: --max-cost {cap.normalize():f}. " if limits and cap * _AMPLE_LATER > most else ""
     return [
         Notice(
-            f"{credits_label(left)} left, and {what} can cost {credits_label(most)}: the cloud may stop it "
+            f"{credits_label(available)} left, and {what} can cost {credits_label(most)}: the cloud may stop it "
             f"early. {lower}{TOP_UP}",
             WARNING,
         )
     ]
 
 
-def short_of_an_hour(session: Connection, per_hour: Decimal | None) -> list[Notice]:
+def low_hour_notices(session: Connection, per_hour: Decimal | None) -> list[Notice]:
     """Return when something that costs until somebody ends it reaches a budget, and whether credits last an hour."""
     reached = [Notice(words, WARNING) for words in forecast(session, per_hour)]
-    left = balance_watch(session).enough_for(per_hour) if per_hour else None
-    if left is None or not per_hour or left >= per_hour:
+    available = balance_watch(session).enough_for(per_hour) if per_hour else None
+    if available is None or not per_hour or available >= per_hour:
         return reached
-    last = duration_label(max(0.0, float(left / per_hour) * 3600))
+    last = duration_label(max(0.0, float(available / per_hour) * 3600))
     return [
         *reached,
-        Notice(f"{credits_label(left)} left, about {last} at {per_hour.normalize():f}/h. {TOP_UP}", WARNING),
+        Notice(f"{credits_label(available)} left, about {last} at {per_hour.normalize():f}/h. {TOP_UP}", WARNING),
     ]
 
 
@@ -96,14 +98,14 @@ class BalanceWatch:
         self.left: Decimal | None = None
         self.warnings: list[Notice] = []  # of the balance that was read last
         self._session = ref(session)
-        self._looked = self._read_at = self._failed_at = -_KNOWN_SECONDS
+        self._looked = self._read_at = self._failed_at = -_RECENT_SECONDS
         self._lock = threading.Lock()
         self._done = threading.Event()
 
     def look(self, *, again: bool = False) -> None:
         """Read the balance in a thread, unless that was done lately; ``again`` does so nevertheless."""
         with self._lock:
-            if not again and time.monotonic() - self._looked < _KNOWN_SECONDS:
+            if not again and time.monotonic() - self._looked < _RECENT_SECONDS:
                 return
             self._looked = time.monotonic()
             self._done.clear()
@@ -114,33 +116,33 @@ class BalanceWatch:
 
     def read(self) -> Decimal | None:
         """Return the credits that are left now; None where they cannot be read, or that took too long lately."""
-        if time.monotonic() - self._failed_at < _KNOWN_SECONDS:
+        if time.monotonic() - self._failed_at < _RECENT_SECONDS:
             return None
-        asked = time.monotonic()
-        if self._done.is_set() and asked - self._looked > _NOW_SECONDS:
+        start = time.monotonic()
+        if self._done.is_set() and start - self._looked > _NOW_SECONDS:
             self.look(again=True)
-        if self._done.wait(_PATIENCE) and asked - self._read_at < _NOW_SECONDS:
+        if self._done.wait(_PATIENCE) and start - self._read_at < _NOW_SECONDS:
             return self.left
         self._failed_at = time.monotonic()
         return None
 
     def read_after_end(self) -> Decimal | None:
         """Return the credits that are left after something that was billed; None where they cannot be read."""
-        self._looked = self._read_at = -_KNOWN_SECONDS
+        self._looked = self._read_at = -_RECENT_SECONDS
         return self.read()
 
     def enough_for(self, amount: Decimal) -> Decimal | None:
         """Return the credits that are left; None where they are enough by far, or cannot be read."""
         self.look()
-        is_known = time.monotonic() - self._read_at < _KNOWN_SECONDS
-        if self.left is not None and self.left >= amount * (_AMPLE if is_known else _AMPLE_LATER):
+        is_recent = time.monotonic() - self._read_at < _RECENT_SECONDS
+        if self.left is not None and self.left >= amount * (_AMPLE if is_recent else _AMPLE_LATER):
             return None
         return self.read()
 
     def _read(self, session: Connection) -> None:
         try:
             with suppress(Exception):  # a balance that cannot be read warns of nothing
-                self.left, suspended = credits_left(session.client)
+                self.left, suspended = available_credits(session.client)
                 self._read_at = time.monotonic()
         finally:
             self._done.set()

@@ -11,25 +11,25 @@ from lk_jupyter.api.mfa import MfaBackupCodes, MfaEnrollment
 _ISSUER = "Lyceum Cloud"
 
 
-def enrolment(told: MfaEnrollment, account: str) -> OneTimeSecret:
+def enrolment(enrollment: MfaEnrollment, account: str) -> OneTimeSecret:
     """Return what an authenticator app and its owner need: a QR code, the seed it stands for, backup codes."""
-    given = told.qr_code_url or ""
-    address = given if given.startswith("otpauth://") else _address(told.secret, account)
+    qr_code = enrollment.qr_code_url or ""
+    address = qr_code if qr_code.startswith("otpauth://") else _address(enrollment.secret, account)
     image, drawing = _qr(address)
     return OneTimeSecret(
         f"Second factor of {account}",
-        [("Seed", told.secret), *_numbered(told.backup_codes)],
+        [("Seed", enrollment.secret), *_numbered(enrollment.backup_codes)],
         "Scan the code with your authenticator app, or type the seed there. Store the backup codes in your "
         "password manager: each signs you in once. Then turn it on: %lk_mfa verify",
-        given if given.startswith("data:image/") else image,
+        qr_code if qr_code.startswith("data:image/") else image,
         drawing,
     )
 
 
-def backup_codes(told: MfaBackupCodes) -> OneTimeSecret:
+def backup_codes(codes: MfaBackupCodes) -> OneTimeSecret:
     """Return new backup codes."""
     advice = "Store them in your password manager: each signs you in once. The old codes no longer work."
-    return OneTimeSecret("New backup codes", _numbered(told.backup_codes), advice)
+    return OneTimeSecret("New backup codes", _numbered(codes.backup_codes), advice)
 
 
 def _numbered(codes: list[str]) -> list[tuple[str, str]]:

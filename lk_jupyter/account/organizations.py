@@ -24,12 +24,12 @@ def acting(client: Client) -> UserOrg | None:
     return None
 
 
-def slug_of(client: Client, given: str | None) -> str:
+def chosen_slug(client: Client, argument: str | None) -> str:
     """Return the organization that is meant: the given one, else the one in use. Raises UsageError for none."""
-    found = given or getattr(acting(client), "slug", None)
-    if not found:
+    slug = argument or getattr(acting(client), "slug", None)
+    if not slug:
         raise UsageError("The server doesn't say which organization is in use. Name one: --org SLUG")
-    return found
+    return slug
 
 
 def team_slug(client: Client) -> str | None:
@@ -40,24 +40,24 @@ def team_slug(client: Client) -> str | None:
 
 def member(client: Client, slug: str, who: str) -> OrgMember:
     """Return the member of this e-mail address or id. Raises UsageError."""
-    found = [each for each in client.orgs.list_members(slug) if who in {each.email, each.user_id}]
-    return _only(found, f"'{who}' isn't a member of {slug}. Members: %lk_org members --org {slug}")
+    matches = [each for each in client.orgs.list_members(slug) if who in {each.email, each.user_id}]
+    return _only(matches, f"'{who}' isn't a member of {slug}. Members: %lk_org members --org {slug}")
 
 
-def sent_invite(client: Client, slug: str, which: str) -> OrgInvite:
+def outgoing_invite(client: Client, slug: str, which: str) -> OrgInvite:
     """Return the invitation that an organization sent to this address, or of this id. Raises UsageError."""
-    found = [each for each in client.orgs.list_invites(slug) if which == each.email or each.id.startswith(which)]
-    return _only(found, f"{slug} has no open invitation for '{which}'. Invitations: %lk_org invites --org {slug}")
+    matches = [each for each in client.orgs.list_invites(slug) if which == each.email or each.id.startswith(which)]
+    return _only(matches, f"{slug} has no open invitation for '{which}'. Invitations: %lk_org invites --org {slug}")
 
 
-def own_invite(client: Client, which: str | None) -> MyInvite:
+def incoming_invite(client: Client, which: str | None) -> MyInvite:
     """Return the only invitation to the caller, or the invitation with this organization or id. Raises UsageError."""
     waiting = list(client.invites.mine())
-    found = [each for each in waiting if which is None or which == each.org_slug or each.id.startswith(which)]
-    several = ", ".join(each.org_slug for each in found)
-    if len(found) > 1:
-        raise UsageError(f"You have several invitations: {several}. Name one: %lk_org accept {found[0].org_slug}")
-    return _only(found, f"You have no invitation{f' to {which}' if which else ''}. Invitations: %lk_org invites")
+    matches = [each for each in waiting if which is None or which == each.org_slug or each.id.startswith(which)]
+    several = ", ".join(each.org_slug for each in matches)
+    if len(matches) > 1:
+        raise UsageError(f"You have several invitations: {several}. Name one: %lk_org accept {matches[0].org_slug}")
+    return _only(matches, f"You have no invitation{f' to {which}' if which else ''}. Invitations: %lk_org invites")
 
 
 def transactions(client: Client, slug: str, limit: int, kind: Kind | None, source: str | None) -> list[OrgTransaction]:
@@ -65,8 +65,8 @@ def transactions(client: Client, slug: str, limit: int, kind: Kind | None, sourc
     return list(islice(client.orgs.transactions(slug, limit=limit, kind=kind, source=source), limit))
 
 
-def _only(found: Iterable[T], otherwise: str) -> T:
-    first: Iterator[T] = iter(found)
+def _only(matches: Iterable[T], otherwise: str) -> T:
+    first: Iterator[T] = iter(matches)
     for each in first:
         return each
     raise UsageError(otherwise)

@@ -21,8 +21,8 @@ def price_rows(book: PriceBook, words: Sequence[str] = ()) -> list[dict[str, Any
 
 def _row(entry: PriceEntry) -> dict[str, Any]:
     price, unit = _price(entry)
-    of = ", ".join(str(value) for value in entry.selector.values())
-    return {"what": entry.meter_slug, "of": of, "credits": None if price is None else float(price), "per": unit}
+    selector = ", ".join(str(value) for value in entry.selector.values())
+    return {"what": entry.meter_slug, "of": selector, "credits": None if price is None else float(price), "per": unit}
 
 
 def _price(entry: PriceEntry) -> tuple[Decimal | None, str]:

@@ -34,7 +34,7 @@ KINDS = {
 }
 
 #: Types of an activity that give credits.
-_GIVEN = frozenset({"purchase", "purchases", "grants", "grant", "vouchers", "voucher", "bonus", "credit"})
+_CREDIT_KINDS = frozenset({"purchase", "purchases", "grants", "grant", "vouchers", "voucher", "bonus", "credit"})
 
 #: Entries that are asked for first; where more are needed, four times as many each time: the ledger has no pages.
 _FIRST, _GROWTH = 100, 4
@@ -120,9 +120,9 @@ class Spending:
     def by_day(self) -> list[Sum]:
         """Return the sum of each day in credits, oldest first; a day without a charge is 0."""
         last = self.today or datetime.now(timezone.utc).astimezone().date()
-        found = {each.label: each for each in self._sums(lambda charge: charge.day.isoformat())}
+        sums = {each.label: each for each in self._sums(lambda charge: charge.day.isoformat())}
         labels = ((last - timedelta(days=ago)).isoformat() for ago in reversed(range(self.days)))
-        return [found.get(label, Sum(label, 0, Decimal(0))) for label in labels]
+        return [sums.get(label, Sum(label, 0, Decimal(0))) for label in labels]
 
     def by_kind(self) -> list[Sum]:
         """Return the sum of each kind in credits, such as Runs and VMs, largest first."""
@@ -154,10 +154,10 @@ class Spending:
         return frame.astype({"credits": "float64", **dict.fromkeys(columns, "str")})
 
     def _sums(self, label: Callable[[Charge], str]) -> list[Sum]:
-        found: dict[str, list[Decimal]] = defaultdict(list)
+        by_label: dict[str, list[Decimal]] = defaultdict(list)
         for charge in self.charges:
-            found[label(charge)].append(charge.amount)
-        sums = [Sum(name, len(amounts), sum(amounts, Decimal(0))) for name, amounts in found.items()]
+            by_label[label(charge)].append(charge.amount)
+        sums = [Sum(name, len(amounts), sum(amounts, Decimal(0))) for name, amounts in by_label.items()]
         return sorted(sums, key=lambda each: (-each.amount, each.label))
 
 
@@ -185,8 +185,8 @@ def spending(session: Connection, days: int = _DAYS) -> Spending:
         raise UsageError(f"Spending is available for 1 to {_LONGEST_DAYS} days, got {days!r}.")
     today = datetime.now(timezone.utc).astimezone().date()
     first = today - timedelta(days=days - 1)
-    found = takewhile(lambda charge: charge.day >= first, charges(session))
-    return Spending(tuple(found), days, _slug(session) or "", today)
+    recent = takewhile(lambda charge: charge.day >= first, charges(session))
+    return Spending(tuple(recent), days, _slug(session) or "", today)
 
 
 def charges(session: Connection) -> Iterator[Charge]:
@@ -194,18 +194,18 @@ def charges(session: Connection) -> Iterator[Charge]:
     slug = _slug(session)
     if slug:
         with suppress(NotFound, Forbidden):  # then as an account, as before there were organizations
-            yield from filter(None, map(_of_transaction, _transactions(session, slug)))
+            yield from filter(None, map(_transaction_charge, _transactions(session, slug)))
             return
     activities = session.client.billing.activities(limit=_FIRST).all()
-    yield from filter(None, (_of_activity(each) for each in activities if each.type not in _GIVEN))
+    yield from filter(None, (_activity_charge(each) for each in activities if each.type not in _CREDIT_KINDS))
 
 
 def _transactions(session: Connection, slug: str) -> Iterator[OrgTransaction]:
-    limit, seen = _FIRST, set[str]()
+    limit, ids = _FIRST, set[str]()
     while True:
         page = session.client.orgs.transactions(slug, limit=limit, kind="debit")
-        yield from (entry for entry in page if entry.id not in seen)
-        seen.update(entry.id for entry in page)
+        yield from (entry for entry in page if entry.id not in ids)
+        ids.update(entry.id for entry in page)
         if len(page) < limit:
             return
         limit *= _GROWTH
@@ -217,7 +217,7 @@ def _slug(session: Connection) -> str | None:
     return None
 
 
-def _of_transaction(entry: OrgTransaction) -> Charge | None:
+def _transaction_charge(entry: OrgTransaction) -> Charge | None:
     if entry.created_at is None or entry.amount is None:
         return None
     facts = entry.metadata or {}
@@ -225,7 +225,7 @@ def _of_transaction(entry: OrgTransaction) -> Charge | None:
     return Charge(entry.id, entry.created_at, kind, hardware, abs(entry.amount), _text(facts.get("description")))
 
 
-def _of_activity(entry: BillingActivity) -> Charge | None:
+def _activity_charge(entry: BillingActivity) -> Charge | None:
     if entry.created_at is None:
         return None
     amount = abs(entry.amount or Decimal(0))
@@ -251,6 +251,6 @@ def organizations(session: Connection) -> list[tuple[str, str]]:
 
 def shares(sums: Iterable[Sum]) -> list[tuple[Sum, float]]:
     """Return sums with their share of the largest, from 0 to 1, for bars."""
-    found = list(sums)
-    most = max((each.amount for each in found), default=Decimal(0))
-    return [(each, float(each.amount / most) if most else 0.0) for each in found]
+    all_sums = list(sums)
+    most = max((each.amount for each in all_sums), default=Decimal(0))
+    return [(each, float(each.amount / most) if most else 0.0) for each in all_sums]

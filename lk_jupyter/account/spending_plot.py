@@ -66,18 +66,18 @@ def draw(entries: Sequence[OrgTransaction], title: str) -> Any:
 
 def _by_source(entries: Sequence[OrgTransaction]) -> dict[str, Counter[date]]:
     """Return the debits of each source by day, the largest source first."""
-    found: defaultdict[str, Counter[date]] = defaultdict(Counter)
+    amounts: defaultdict[str, Counter[date]] = defaultdict(Counter)
     for entry in entries:
         if entry.kind == "debit" and entry.created_at and entry.amount is not None:
             source = str((entry.metadata or {}).get("source") or "other").replace("_", " ")
-            found[source][entry.created_at.astimezone().date()] += abs(entry.amount)  # type: ignore[assignment]
-    return dict(sorted(found.items(), key=lambda each: -sum(each[1].values(), Decimal(0))))
+            amounts[source][entry.created_at.astimezone().date()] += abs(entry.amount)  # type: ignore[assignment]
+    return dict(sorted(amounts.items(), key=lambda each: -sum(each[1].values(), Decimal(0))))
 
 
 def _days(spent: dict[str, Counter[date]]) -> list[date]:
     """Return every day from the first debit to the last, a week at least; days without one too."""
-    seen = {day for sums in spent.values() for day in sums}
-    first, last = min(seen, default=None), max(seen, default=None)
+    dates = {day for sums in spent.values() for day in sums}
+    first, last = min(dates, default=None), max(dates, default=None)
     if not (first and last):
         return []
     first = min(first, last - timedelta(days=_LEAST - 1))

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lk_jupyter.account.balance import credits_left
+from lk_jupyter.account.balance import available_credits
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._endpoint import PLACEHOLDER, endpoint_of
 from lk_jupyter.api._models import Listing
@@ -172,7 +172,7 @@ class _BillWatch:
             return True
         if self._in_balance is None:
             with suppress(LkError, ValidationError):
-                left, _ = credits_left(self._run.client)
+                left, _ = available_credits(self._run.client)
                 if left < before:
                     self._spent, self._in_balance = before - left, time.monotonic() - self._ended_at
         return self._in_balance is not None

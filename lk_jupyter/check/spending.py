@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Any
 from uuid import uuid4
 
-from lk_jupyter.account.balance import credits_left
+from lk_jupyter.account.balance import available_credits
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api._events import Finished
 from lk_jupyter.api._http import EventStream, Seen
@@ -137,14 +137,14 @@ def _cheapest_model(session: Session) -> tuple[ModelOffer | None, Decimal]:
 
 def look(session: Session, report: Report, spends: SpendingPlan) -> None:
     """Run, chat, store and read, and record what differs; whatever it made is stopped or deleted at its end."""
-    before, _ = credits_left(session.client)
+    before, _ = available_credits(session.client)
     probe = Probe(session, report, spends, before)
     try:
         probe.look()
     finally:
         probe.clean()
         with suppress(LkError):
-            after, _ = credits_left(session.client)
+            after, _ = available_credits(session.client)
             report.notes.append(
                 f"Credits before: {before:f}, after: {after:f}; at most {_exact(spends.worst)} could be spent."
             )

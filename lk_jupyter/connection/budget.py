@@ -68,7 +68,7 @@ class Budget:
     name: str
     spent: str
     begins: Callable[[], float]
-    of_notebook: bool = False
+    is_notebook_only: bool = False
 
 
 def _midnight() -> float:
@@ -77,7 +77,7 @@ def _midnight() -> float:
 
 BUDGETS = (
     Budget("day_budget", "The day budget", "spent since midnight", _midnight),
-    Budget("notebook_budget", "The notebook budget", "spent by its runs", lambda: 0.0, of_notebook=True),
+    Budget("notebook_budget", "The notebook budget", "spent by its runs", lambda: 0.0, is_notebook_only=True),
 )
 
 
@@ -155,11 +155,11 @@ def enforce(
 def usage(connection: Spender, budget: Budget, request: CostRequest | None = None) -> BudgetUsage:
     """Return the used part of a budget. Of what is reserved at the same time, only earlier reservations count."""
     before_run, before_charge = (request.run, request.charge) if request else ("", "")
-    runs = use_of(_runs(connection, journal(), budget, before_run))
-    return runs + _use_of_charges(_charges(connection, budget, before_charge), budget.begins())
+    runs = sum_charges(_runs(connection, journal(), budget, before_run))
+    return runs + _usage(_charges(connection, budget, before_charge), budget.begins())
 
 
-def use_of(charges: Iterable[BudgetCharge]) -> BudgetUsage:
+def sum_charges(charges: Iterable[BudgetCharge]) -> BudgetUsage:
     """Sum up runs. A run that ended without a bill counts with the most that it may have cost."""
     spent, open_ = Decimal(0), Decimal(0)
     for charge in charges:
@@ -170,7 +170,7 @@ def use_of(charges: Iterable[BudgetCharge]) -> BudgetUsage:
     return BudgetUsage(spent, open_, {RUN: spent})
 
 
-def _use_of_charges(charges: Iterable[RecordedCharge], since: float) -> BudgetUsage:
+def _usage(charges: Iterable[RecordedCharge], since: float) -> BudgetUsage:
     use, now = BudgetUsage(Decimal(0), Decimal(0)), time.time()
     for charge in charges:
         spent = charge.spent(since, now)
@@ -178,14 +178,14 @@ def _use_of_charges(charges: Iterable[RecordedCharge], since: float) -> BudgetUs
     return use
 
 
-def _runs(connection: Spender, kept: Journal, budget: Budget, before: str = "") -> list[BudgetCharge]:
+def _runs(connection: Spender, records: Journal, budget: Budget, before: str = "") -> list[BudgetCharge]:
     """Return the runs that count: all, or those before the run with a token."""
-    entry = kept.get(before) if before else None
+    entry = records.get(before) if before else None
     place = CellContext(entry.notebook) if entry else current_cell()
-    notebook = place if budget.of_notebook else None
-    charges = kept.charges(connection.base_url, since=budget.begins(), of=notebook, before=before)
-    if kept.trouble:
-        raise UsageError(f"{budget.name} can't be enforced, so nothing was sent. {kept.trouble}")
+    notebook = place if budget.is_notebook_only else None
+    charges = records.charges(connection.base_url, since=budget.begins(), place=notebook, before=before)
+    if records.trouble:
+        raise UsageError(f"{budget.name} can't be enforced, so nothing was sent. {records.trouble}")
     return charges
 
 
@@ -195,7 +195,7 @@ def _charges(connection: Spender, budget: Budget, before: str = "") -> list[Reco
     charges = book.charges(connection.base_url, since=budget.begins(), before=before)
     if book.trouble:
         raise UsageError(f"{budget.name} can't be enforced, so nothing was sent. {book.trouble}")
-    if not budget.of_notebook:
+    if not budget.is_notebook_only:
         return charges
     notebook = current_cell().notebook
     return [charge for charge in charges if charge.notebook == notebook]
@@ -273,11 +273,11 @@ def refresh(connection: Spender, budget: Budget, look_again: Callable[[BudgetCha
             look_again(run)
     active = [charge for charge in _charges(connection, budget) if charge.is_active]
     for kind, look in _LOOKS.items():
-        if of_kind := [charge for charge in active if charge.kind == kind]:
-            look(connection, of_kind)
+        if same_kind := [charge for charge in active if charge.kind == kind]:
+            look(connection, same_kind)
 
 
-def _look_at_run(connection: Spender, kept: Journal, run: BudgetCharge) -> None:
+def _look_at_run(connection: Spender, records: Journal, run: BudgetCharge) -> None:
     """Record the end of a run in the journal, if it has ended."""
     if run.execution_id is None:
         return
@@ -285,17 +285,17 @@ def _look_at_run(connection: Spender, kept: Journal, run: BudgetCharge) -> None:
         record = connection.client.execution.get(run.execution_id)
     except NotFound:
         # Members can delete records: without a bill, the run counts with its highest cost.
-        kept.update(run.token, state="failed", cost=None, reason="The server no longer knows this run.")
+        records.update(run.token, state="failed", cost=None, reason="The server no longer knows this run.")
         return
     if record.status.lower() in FINAL_STATES and record.billed is not None:
-        kept.update(run.token, state=record.status.lower(), cost=record.billed, ended_at=time.time())
+        records.update(run.token, state=record.status.lower(), cost=record.billed, ended_at=time.time())
 
 
 def _started(charges: list[RecordedCharge]) -> Iterator[tuple[RecordedCharge, str]]:
     """Yield each charge with the id of what was started; drop a charge whose start never had an answer."""
     for charge in charges:
         if charge.resource is None:
-            _drop_if_gone(charge)
+            _drop_unlisted(charge)
         else:
             yield charge, charge.resource
 
@@ -323,7 +323,7 @@ def _look_at_vms(connection: Spender, charges: list[RecordedCharge]) -> None:
                     unrecorded.remove(fitting[0])
                     charge_book().update(charge.token, resource=fitting[0].vm_id)
                 else:
-                    _drop_if_gone(charge)
+                    _drop_unlisted(charge)
                 continue
             vm = rows.get(charge.resource)
             if vm is None or vm.status.lower() in ENDED_STATES:
@@ -337,7 +337,7 @@ def _look_at_deployments(connection: Spender, charges: list[RecordedCharge]) -> 
         rows = {row.deployment_id: row for row in connection.client.inference.list(include_terminated=True)}
         for charge in charges:
             if charge.resource is None:
-                _drop_if_gone(charge)
+                _drop_unlisted(charge)
                 continue
             row = rows.get(charge.resource)
             if row is None or row.status in {"failed", "stopped", "terminated", "deleted", "error", "paused"}:
@@ -354,7 +354,7 @@ def _look_at_batches(connection: Spender, charges: list[RecordedCharge]) -> None
                 charge_book().update(charge.token, cost=Decimal(0), ends=time.time())
 
 
-def _drop_if_gone(charge: RecordedCharge) -> None:
+def _drop_unlisted(charge: RecordedCharge) -> None:
     """Remove a charge whose answer was lost and which no list shows by now."""
     now = time.time()
     is_lost = charge.unclear_at is not None and now - charge.unclear_at > _MAY_APPEAR

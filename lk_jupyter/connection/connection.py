@@ -134,8 +134,8 @@ class Connection:
     def _stored_pair(self) -> tuple[str, str | None] | None:
         """Return the tokens that are stored for the server by now; another kernel may have renewed them."""
         with suppress(LkError):
-            found = settings.credential(self.base_url)
-            return (found.token, found.refresh_token) if found else None
+            stored = settings.credential(self.base_url)
+            return (stored.token, stored.refresh_token) if stored else None
         return None
 
     def _keep_renewed(self, token: str, refresh_token: str) -> None:
@@ -197,20 +197,20 @@ def find_target(
     """Return what the arguments and, for what is not given, the settings name. Raises NotSignedIn, UsageError."""
     server, server_source = _chosen("base_url", base_url)
     organization, org_source = _chosen("org", org)
-    key = _own_key(server, start=start) if api_key is None else _given_key(server, api_key)
+    key = _local_key(server, start=start) if api_key is None else _argument_key(server, api_key)
     return Target(key, organization, server_source, org_source if organization else "")
 
 
-def _chosen(name: str, given: str | None) -> settings.Resolved:
-    return settings.resolve(name) if given is None else settings.Resolved(settings.parsed(name, given), ARGUMENT)
+def _chosen(name: str, argument: str | None) -> settings.Resolved:
+    return settings.resolve(name) if argument is None else settings.Resolved(settings.parsed(name, argument), ARGUMENT)
 
 
-def _given_key(server: str, text: str) -> Credential:
+def _argument_key(server: str, text: str) -> Credential:
     address = local_cloud().base_url if server == LOCAL else server
     return Credential(address, checked(text, "the argument api_key"), source=ARGUMENT)
 
 
-def _own_key(server: str, *, start: bool) -> Credential:
+def _local_key(server: str, *, start: bool) -> Credential:
     if server == LOCAL:
         cloud = local_cloud(start=start)
         return Credential(cloud.base_url, cloud.api_key, source=LOCAL_CLOUD)

@@ -36,7 +36,7 @@ _FRESH = 60.0
 _FREE = re.compile(r"/(?:files|models)(?:[/?]|$)|/cancel$|/count_tokens$")
 
 _has_reservation: ContextVar[bool] = ContextVar("_has_reservation", default=False)
-_known_most: ContextVar[Decimal | None] = ContextVar("_known_most", default=None)
+_declared_most: ContextVar[Decimal | None] = ContextVar("_known_most", default=None)
 
 
 @contextmanager
@@ -52,11 +52,11 @@ def reserved() -> Iterator[None]:
 @contextmanager
 def costs_at_most(amount: Decimal | None) -> Iterator[None]:
     """State the most that a request in this block may cost, in credits, where the request doesn't show it."""
-    token = _known_most.set(amount)
+    token = _declared_most.set(amount)
     try:
         yield
     finally:
-        _known_most.reset(token)
+        _declared_most.reset(token)
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Reservation:
         """Record the id of what was started, or the cost of an answer."""
         changes: dict[str, Any] = {}
         for name in ("vm_id", "deployment_id", "execution_id", "id"):
-            if isinstance(found := getattr(answer, name, None), str):
-                changes = {"resource": found}
+            if isinstance(resource_id := getattr(answer, name, None), str):
+                changes = {"resource": resource_id}
                 break
         if self._expense.tokens is not None:
             cost = self._expense.tokens.cost(getattr(answer, "usage", None))
@@ -173,8 +173,8 @@ class SpendingGate:
             return None
         title = call.endpoint.title
         if title in _ENDS:
-            kind, resource_of = _ENDS[title]
-            return End(self._connection.base_url, kind, resource_of(call))
+            kind, find_resource = _ENDS[title]
+            return End(self._connection.base_url, kind, find_resource(call))
         if call.endpoint.effect != "spends":
             return None
         look, is_always_recorded = _EXPENSES.get(title, (None, False))
@@ -221,7 +221,7 @@ class SpendingGate:
         most = None
         if prices.prompt is not None and prices.completion is not None:
             limit = next((limit for limit in limits if isinstance(limit, int)), MAX_TOKENS)
-            answers = limit * max(1, _whole_number(body.get("n")))
+            answers = limit * max(1, _positive_integer(body.get("n")))
             most = len(content) * prices.prompt + answers * prices.completion
         unpriced = f"{model} has no published price. Models with a price: %lk_models."
         return Expense(CHAT, model, most=most, unpriced=unpriced, saves="max_tokens=N", tokens=prices)
@@ -350,20 +350,20 @@ class SpendingGate:
         """Price a batch, as its caller states: its rows are in a file."""
         body: Any = call.body
         unpriced = "the cost of this batch has no limit. Set one: %lk_batch --max-tokens 500."
-        return Expense(BATCH, body.input_file_id, most=_known_most.get(), unpriced=unpriced, saves="--max-tokens N")
+        return Expense(BATCH, body.input_file_id, most=_declared_most.get(), unpriced=unpriced, saves="--max-tokens N")
 
     def _chat(self, call: Call) -> Expense:
         """Price a chat: each byte of the request may be a token, and the answer may be as long as is allowed."""
         from lk_jupyter.api.serverless import MAX_TOKENS  # noqa: PLC0415 (few budgets count chats)
 
         body: Any = call.body
-        answers = (body.max_tokens or MAX_TOKENS) * max(1, _whole_number((body.model_extra or {}).get("n")))
-        return self._of_tokens(body, answers, "--max-tokens N")
+        answers = (body.max_tokens or MAX_TOKENS) * max(1, _positive_integer((body.model_extra or {}).get("n")))
+        return self._token_expense(body, answers, "--max-tokens N")
 
     def _embeddings(self, call: Call) -> Expense:
-        return self._of_tokens(call.body, 0, "fewer texts")
+        return self._token_expense(call.body, 0, "fewer texts")
 
-    def _of_tokens(self, body: Any, answers: int, saves: str) -> Expense:
+    def _token_expense(self, body: Any, answers: int, saves: str) -> Expense:
         prices = self._token_prices(body.model)
         most = None
         if prices.prompt is not None and (prices.completion is not None or not answers):
@@ -396,7 +396,7 @@ def _if_any(read: Callable[[], Any]) -> Any:
     return None
 
 
-def _whole_number(value: Any) -> int:
+def _positive_integer(value: Any) -> int:
     return value if isinstance(value, int) else 1
 
 

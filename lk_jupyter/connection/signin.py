@@ -31,11 +31,11 @@ class SignIn:
     overruled_by: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = f"Signed in to {self.base_url}; the key is stored in {self.kept_in}."
-        return "\n".join([said, *(f"But {name} in the environment overrides it." for name in self.overruled_by)])
+        sentence = f"Signed in to {self.base_url}; the key is stored in {self.kept_in}."
+        return "\n".join([sentence, *(f"But {name} in the environment overrides it." for name in self.overruled_by)])
 
 
-def server_of(base_url: str | None = None) -> str:
+def signin_server(base_url: str | None = None) -> str:
     """Return the server that a sign-in is for: this one, else the one in use; after the local cloud the default one.
 
     Raises UsageError for the local cloud itself, which needs no key.
@@ -50,7 +50,7 @@ def server_of(base_url: str | None = None) -> str:
 
 def sign_in(key: str, base_url: str | None = None, *, typed_in: str) -> SignIn:
     """Sign in with a key that was typed somewhere, and keep it; errors as in :func:`keep`."""
-    return keep(Credential(server_of(base_url), credentials.checked(key.strip(), typed_in)))
+    return keep(Credential(signin_server(base_url), credentials.checked(key.strip(), typed_in)))
 
 
 def keep(key: Credential) -> SignIn:
@@ -58,10 +58,10 @@ def keep(key: Credential) -> SignIn:
 
     Raises NotSignedIn when the server does not accept the key; then nothing is kept.
     """
-    tried = _tried(key)
-    kept_in = credentials.store(tried)
-    _use(tried.base_url)
-    return SignIn(tried.base_url, kept_in, _overruling(tried.base_url))
+    fresh_key = _renewed(key)
+    store = credentials.store(fresh_key)
+    _use(fresh_key.base_url)
+    return SignIn(fresh_key.base_url, store, _overruling(fresh_key.base_url))
 
 
 def use_local() -> SignIn:
@@ -88,11 +88,11 @@ def _still_signing_in() -> list[str]:
     server, source = settings.resolve("base_url")
     if server == LOCAL:
         return [f"{source} still names the local cloud, which needs no key."]
-    left = settings.credential(server)
-    return [f"You are still signed in to {server} through {left.source}."] if left else []
+    stored = settings.credential(server)
+    return [f"You are still signed in to {server} through {stored.source}."] if stored else []
 
 
-def _tried(key: Credential) -> Credential:
+def _renewed(key: Credential) -> Credential:
     """Return the key after one call with it, which may have renewed it.
 
     Raises NotSignedIn when the server does not accept it.

@@ -115,7 +115,7 @@ class ChargeBook:
                 AND rowid < COALESCE((SELECT rowid FROM {_TABLE} WHERE token = ?), 9223372036854775807)
             ORDER BY rowid
         """  # noqa: S608
-        return [charge for row in self._execute(query, [base_url, since, before]) if (charge := _charge_of(row))]
+        return [charge for row in self._execute(query, [base_url, since, before]) if (charge := _read_charge(row))]
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -142,7 +142,7 @@ def _stored(changes: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _charge_of(row: sqlite3.Row) -> RecordedCharge | None:
+def _read_charge(row: sqlite3.Row) -> RecordedCharge | None:
     """Return the charge of a row; None if the row is damaged."""
     values = {name: row[name] for name in _FIELDS}
     try:

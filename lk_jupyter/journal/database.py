@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from lk_jupyter.config.files import lock_beside
 
 _BUSY_SECONDS = 10.0
-_COMPANIONS = ("", "-wal", "-shm")
+_SUFFIXES = ("", "-wal", "-shm")
 _FAILURES = (sqlite3.Error, UnicodeDecodeError)  # SQLite's own words may quote what is no text any more
 
 _DAMAGE = ("malformed", "not a database", "disk I/O error", "encrypted")
@@ -113,8 +113,8 @@ class Database:
 
     def _identity(self) -> tuple[int, ...]:
         with suppress(OSError):
-            found = self.path.stat()
-            return os.getpid(), found.st_dev, found.st_ino
+            stat = self.path.stat()
+            return os.getpid(), stat.st_dev, stat.st_ino
         return ()
 
     def _opened(self) -> sqlite3.Connection:
@@ -135,8 +135,8 @@ class Database:
         self.close()
         end = time.monotonic() + _BUSY_SECONDS
         while True:
-            with lock_beside(self.path) as is_ours:
-                if is_ours or time.monotonic() > end:
+            with lock_beside(self.path) as is_owner:
+                if is_owner or time.monotonic() > end:
                     if self._is_damaged():
                         self._say(self._replace())
                     return
@@ -158,7 +158,7 @@ class Database:
 
     def _set_aside(self) -> Path:
         aside = self.path.with_name(f"{self.path.stem}-damaged-{time.time_ns()}{self.path.suffix}")
-        for part in _COMPANIONS:
+        for part in _SUFFIXES:
             with suppress(FileNotFoundError):
                 Path(f"{self.path}{part}").replace(f"{aside}{part}")
         return aside
@@ -199,7 +199,7 @@ def _copy_rows(aside: Path, target: sqlite3.Connection, name: str, table: Table)
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    connection.text_factory = lambda kept: kept.decode(errors="replace")
+    connection.text_factory = lambda data: data.decode(errors="replace")
     return connection
 
 

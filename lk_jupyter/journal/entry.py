@@ -43,7 +43,7 @@ def current_cell() -> CellContext:
     except (AttributeError, TypeError, LookupError):
         cell_id = None
     session = getattr(getattr(kernel, "session", None), "session", None)
-    return CellContext(*(str(known) if known else None for known in (notebook, cell_id, session)))
+    return CellContext(*(str(fact) if fact else None for fact in (notebook, cell_id, session)))
 
 
 #: States of an entry before the cloud has told one: the request is on its way, or was refused.
@@ -138,26 +138,26 @@ def read(
     names = ", ".join(f'"{name}"' for name in FIELDS if name not in LARGE)
     query = f"SELECT rowid AS _row, {names}, substr(code, 1, {START}) AS code FROM {TABLE} WHERE rowid < ? AND (notebook = ? OR ?) ORDER BY rowid DESC LIMIT ?"  # noqa: E501, S608
     values = (1 << 62 if before is None else before, notebook, notebook is None, limit)
-    return [(row["_row"], entry) for row in _rows(path, query, values) if (entry := entry_of_row(row))]
+    return [(row["_row"], entry) for row in _rows(path, query, values) if (entry := parse_entry(row))]
 
 
-def code_of(path: Path, execution_id: str) -> str | None:
+def read_code(path: Path, execution_id: str) -> str | None:
     """Return the code of one run as its author wrote it; None where the journal does not know the run."""
-    return _kept_of(path, execution_id, "code")
+    return _read_column(path, execution_id, "code")
 
 
-def request_of(path: Path, execution_id: str) -> dict[str, Any] | None:
+def read_request(path: Path, execution_id: str) -> dict[str, Any] | None:
     """Return the request that one run was started with, without its files; None if the journal doesn't have the run."""
-    kept = json.loads(_kept_of(path, execution_id, "request") or "null")
-    return without_files(kept) if isinstance(kept, dict) else None
+    request = json.loads(_read_column(path, execution_id, "request") or "null")
+    return without_files(request) if isinstance(request, dict) else None
 
 
-def server_of(path: Path, execution_id: str) -> str | None:
+def read_server(path: Path, execution_id: str) -> str | None:
     """Return the address of the server that one run was started on; None where the journal does not know the run."""
-    return _kept_of(path, execution_id, "base_url")
+    return _read_column(path, execution_id, "base_url")
 
 
-def _kept_of(path: Path, execution_id: str, name: str) -> str | None:
+def _read_column(path: Path, execution_id: str, name: str) -> str | None:
     query = f"SELECT {name} FROM {TABLE} WHERE execution_id = ?"  # noqa: S608
     rows = _rows(path, query, (execution_id,)) if path.exists() else []
     return next((str(row[name]) for row in rows), None)
@@ -166,29 +166,29 @@ def _kept_of(path: Path, execution_id: str, name: str) -> str | None:
 def _rows(path: Path, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as connection:
         connection.row_factory = sqlite3.Row
-        connection.text_factory = lambda kept: kept.decode(errors="replace")
+        connection.text_factory = lambda data: data.decode(errors="replace")
         try:
             return connection.execute(query, tuple(values)).fetchall()
         except UnicodeDecodeError as error:  # of a name of a column
             raise sqlite3.DatabaseError(f"'{path}' is damaged: {error}.") from None
 
 
-def entry_of_row(row: sqlite3.Row) -> JournalEntry | None:
+def parse_entry(row: sqlite3.Row) -> JournalEntry | None:
     """Read a row; None when a damage has made nonsense of it."""
     try:
-        known = {name: _read(name, row[name]) for name in row.keys() if name in FIELDS}  # noqa: SIM118 (a Row is no dict)
-        return JournalEntry(**{name: value for name, value in known.items() if value is not None})
+        fields = {name: _read(name, row[name]) for name in row.keys() if name in FIELDS}  # noqa: SIM118 (a Row is no dict)
+        return JournalEntry(**{name: value for name, value in fields.items() if value is not None})
     except (ValueError, TypeError, InvalidOperation, RecursionError):
         return None
 
 
-def _read(name: str, kept: Any) -> Any:
-    if kept is None:
+def _read(name: str, value: Any) -> Any:
+    if value is None:
         return None
     if name in JSON:
-        return json.loads(kept)
+        return json.loads(value)
     if name in MONEY:
-        return Decimal(kept)
-    if name == "execution_id" and not is_run_id(kept):
-        raise ValueError(kept)
-    return bool(kept) if name == "shown" else kept
+        return Decimal(value)
+    if name == "execution_id" and not is_run_id(value):
+        raise ValueError(value)
+    return bool(value) if name == "shown" else value

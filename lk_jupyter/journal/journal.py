@@ -23,7 +23,7 @@ from typing import Any
 from lk_jupyter.config.settings import setting
 from lk_jupyter.journal import charges, texts
 from lk_jupyter.journal.database import Database, Statement, Table
-from lk_jupyter.journal.entry import ENDED, FIELDS, JSON, LARGE, MONEY, TABLE, CellContext, entry_of_row
+from lk_jupyter.journal.entry import ENDED, FIELDS, JSON, LARGE, MONEY, TABLE, CellContext, parse_entry
 from lk_jupyter.journal.entry import REFUSED as REFUSED  # noqa: PLC0414
 from lk_jupyter.journal.entry import SUBMITTING as SUBMITTING  # noqa: PLC0414
 from lk_jupyter.journal.entry import JournalEntry as JournalEntry  # noqa: PLC0414 (known by this place too)
@@ -141,11 +141,11 @@ class Journal:
         return sum((_amount(row["cost"]) or Decimal(0) for row in rows), Decimal(0))
 
     def charges(
-        self, base_url: str, *, since: float, of: CellContext | None = None, before: str = ""
+        self, base_url: str, *, since: float, place: CellContext | None = None, before: str = ""
     ) -> list[BudgetCharge]:
         """Return what runs on a server cost, or may cost; runs that were refused cost nothing.
 
-        ``of`` leaves the runs of all notebooks out but the one of that place, ``before`` the runs that aren't before
+        ``place`` leaves the runs of all notebooks out but the one of that place, ``before`` the runs that aren't before
         the run with that token. The request, which is large, is only read of a run that has no bill yet.
         """
         query = """
@@ -156,7 +156,7 @@ class Journal:
             WHERE base_url = ? AND created_at >= ? AND state <> ? AND (notebook IS ? OR NOT ?)
                   AND rowid < COALESCE((SELECT rowid FROM runs WHERE token = ?), 9223372036854775807)
         """
-        rows = self._execute(query, [base_url, since, REFUSED, of and of.notebook, of is not None, before])
+        rows = self._execute(query, [base_url, since, REFUSED, place and place.notebook, place is not None, before])
         return [
             BudgetCharge(
                 row["token"],
@@ -219,7 +219,7 @@ class Journal:
 
     def _select(self, rest: str, *values: Any, is_complete: bool = True) -> Iterator[JournalEntry]:
         rows = self._execute(f"SELECT * FROM runs {rest}", values)  # noqa: S608
-        for entry in filter(None, map(entry_of_row, rows)):
+        for entry in filter(None, map(parse_entry, rows)):
             entry.request = self._complete(entry.request) if is_complete else texts.without_files(entry.request)
             yield entry
 
@@ -266,9 +266,9 @@ def _highest_cost(row: sqlite3.Row) -> Decimal:
     return cost if cost is not None else (price or Decimal(0)) * Decimal(row["timeout"] or 0) / 3600
 
 
-def _amount(kept: Any) -> Decimal | None:
+def _amount(text: Any) -> Decimal | None:
     try:
-        return None if kept is None else Decimal(kept)
+        return None if text is None else Decimal(text)
     except (InvalidOperation, TypeError):
         return None
 

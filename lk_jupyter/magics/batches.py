@@ -9,7 +9,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.connection.budget import CostRequest, enforce
 from lk_jupyter.errors import LkError
@@ -28,7 +28,7 @@ from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
 from lk_jupyter.text.pandas import pandas
 from lk_jupyter.text.units import credits_label, duration_label
-from lk_jupyter.views.table import shown_as_grid
+from lk_jupyter.views.table import show_as_grid
 
 _ALREADY_ANSWERED = "Already answered: nothing was sent or billed. --again asks again."
 
@@ -80,7 +80,7 @@ def _agreed(job: Job, options: BatchOptions) -> bool:
     """Show the price, and ask whether to start."""
     estimate = job.estimate(range(len(job.prompts)))
     estimated = sum((cost for cost in (estimate.prompts, estimate.answers) if cost is not None), Decimal(0))
-    short = map(str, short_of(current(), estimated, "this batch", limits=False))
+    short = map(str, low_balance_notices(current(), estimated, "this batch", limits=False))
     display(StatusLine("plan", _price(estimate), "\n".join(filter(None, [_unbounded(job, estimate), *short]))))
     if options.dry_run:
         return False
@@ -172,6 +172,6 @@ def _deliver(rows: Column, result: BatchResult, options: BatchOptions, shell: In
     errors = [failure.message if (failure := result.failures.get(row)) else "" for row in numbers]
     frame = rows.joined({"answer": answers, "error": errors})
     if options.save is None:
-        return shown_as_grid(frame)
+        return show_as_grid(frame)
     shell.user_ns[options.save] = frame
     return None

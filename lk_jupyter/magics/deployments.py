@@ -9,7 +9,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.low_balance import short_of_an_hour
+from lk_jupyter.account.low_balance import low_hour_notices
 from lk_jupyter.api.inference import Deployment, DeploymentDetail, StopDeploymentRequest
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.connection.budget import CostRequest, enforce
@@ -48,7 +48,7 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
     session = current()
     deployment_plan = plan(session, options.model, options.gpu, options.count, options.replicas)
     most = None if deployment_plan.per_hour is None else deployment_plan.per_hour * deployment_plan.request.max_replicas
-    warnings = map(str, short_of_an_hour(session, most))
+    warnings = map(str, low_hour_notices(session, most))
     scarce = (
         "This GPU isn't free now: it is requested, and may take long." if deployment_plan.gpu_is_free is False else ""
     )

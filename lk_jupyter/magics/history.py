@@ -31,7 +31,7 @@ from lk_jupyter.session import current
 from lk_jupyter.text.secrets import LineRedactor, redact
 from lk_jupyter.text.terminal import plain
 from lk_jupyter.text.units import size_label
-from lk_jupyter.views.table import shown_as_grid
+from lk_jupyter.views.table import show_as_grid
 
 _SIGNS = {"+": "--jp-success-color1", "-": "--jp-error-color1"}
 
@@ -63,7 +63,7 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
         calls = audit_table(options)
         if not len(calls):
             display(Note("No matching call. The audit log starts with the next change."))
-        return _plain_table(calls) if isinstance(calls, list) else shown_as_grid(calls)
+        return _plain_table(calls) if isinstance(calls, list) else show_as_grid(calls)
     result = history(current(), options)
     note = result.note or (
         "" if result.runs else "No matching run. Search with fewer words, or start one with %%lk_run."
@@ -71,7 +71,7 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
     if note:
         display(Note(note))
     table = result.table()
-    return _plain_table(table) if isinstance(table, list) else shown_as_grid(table)
+    return _plain_table(table) if isinstance(table, list) else show_as_grid(table)
 
 
 def _prune(options: HistoryMagicOptions) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.kernels import specs
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
@@ -61,7 +61,7 @@ def _add(options: AddOptions, _shell: InteractiveShell) -> None:
     notice = (
         f"Choose it in the launcher or the kernel picker. It is released after {options.idle:g} minutes without work."
     )
-    short = map(str, short_of(session, package.worst_case, "this kernel"))
+    short = map(str, low_balance_notices(session, package.worst_case, "this kernel"))
     display(StatusLine("added", [spec.title, package.at_most], "\n".join([notice, *short])))
 
 

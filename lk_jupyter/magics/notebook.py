@@ -15,7 +15,7 @@ from string import Template
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.config.files import platform_path
 from lk_jupyter.magics._engine.parser import Subcommands
@@ -142,7 +142,7 @@ def started_server(
 ) -> tuple[Run, HostedServer, list[str]]:
     """Start a server and wait until it answers; an interrupt stops it. Returns the facts of its line too."""
     facts = [priced(package.machine), package.at_most]
-    warnings = "\n".join(filter(None, [*map(str, short_of(session, package.worst_case, what)), notice]))
+    warnings = "\n".join(filter(None, [*map(str, low_balance_notices(session, package.worst_case, what)), notice]))
     status.show(StatusLine("submitting", facts, warnings), now=True)
     sending = Submission(session, package)
     with AtInterrupt(lambda _: sending.abort_soon()):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api._polling import advised
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.workloads import Workload
@@ -179,7 +179,7 @@ def send(
         try:
             with true_interrupts():
                 view.submitting(package)
-                view.warn(short_of(session, package.worst_case))
+                view.warn(low_balance_notices(session, package.worst_case))
                 show(_submit(session, sending, view), view, shell, options, stop)
         except KeyboardInterrupt as error:
             if not is_handled(error):

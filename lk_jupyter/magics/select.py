@@ -11,7 +11,7 @@ from uuid import uuid4
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import GpuSelectionRequest, GpuSelectionStatus, ProfilingResult, is_final
@@ -128,7 +128,7 @@ def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
     rows = [
         (each.card_name, each.hardware_profile, credits_label(cost)) for each, cost in zip(machines, costs, strict=True)
     ]
-    short = map(str, short_of(session, total, f"these {len(machines)} tries", limits=False))
+    short = map(str, low_balance_notices(session, total, f"these {len(machines)} tries", limits=False))
     note = "\n".join([f"At most {most} in total, {options.timeout} s per try.", *short])
     return Table(("GPU", "Machine", "At most"), rows, note=note, right=frozenset({"At most"})), most
 

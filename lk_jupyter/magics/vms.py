@@ -9,7 +9,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.account.burn_rate import hardware_label
-from lk_jupyter.account.low_balance import short_of_an_hour
+from lk_jupyter.account.low_balance import low_hour_notices
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.vms import (
     ENDED_STATES,
@@ -108,7 +108,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     offer = chosen(free, wish)
     volumes = [vm.volume(client, text).volume_id for text in options.volume]
     display(_plan(offer, key, options, volumes))
-    for notice in short_of_an_hour(session, offer.per_hour):
+    for notice in low_hour_notices(session, offer.per_hour):
         display(Note(str(notice)))
     if offer.free is False:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives(free, offer)}")

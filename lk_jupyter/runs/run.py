@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from lk_jupyter._lazy import old_name
-from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api._events import StreamEvent
 from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import ExecutionMetrics, ExecutionRecord, is_final
@@ -138,7 +138,7 @@ class Run:
         with AtInterrupt(lambda _: sending.abort_soon()):
             try:
                 with true_interrupts():
-                    for remark in short_of(session, package.worst_case) if warn else ():
+                    for remark in low_balance_notices(session, package.worst_case) if warn else ():
                         warnings.warn(plain(remark.text), UserWarning, stacklevel=3)
                     return cls.sent(session, sending)
             except KeyboardInterrupt:

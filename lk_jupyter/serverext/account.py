@@ -118,7 +118,7 @@ def _server() -> dict[str, Any]:
     from lk_jupyter.config import files, settings  # noqa: PLC0415
     from lk_jupyter.connection import signin  # noqa: PLC0415
 
-    return {"base_url": signin.server_of(), "is_local": settings.setting("base_url") == files.LOCAL}
+    return {"base_url": signin.signin_server(), "is_local": settings.setting("base_url") == files.LOCAL}
 
 
 def _who(upstream: Upstream) -> dict[str, Any]:

@@ -68,6 +68,6 @@ def _code(execution_id: str) -> str | None:
     from lk_jupyter.journal import entry as journal_rows  # noqa: PLC0415 (as above)
 
     try:
-        return journal_rows.code_of(settings.setting("journal"), execution_id)
+        return journal_rows.read_code(settings.setting("journal"), execution_id)
     except sqlite3.Error:
         return None

@@ -52,7 +52,7 @@ class OutputsHandler:
     def server(self) -> str | None:
         """The address of the server that the run was started on, where this machine knows that."""
         with suppress(sqlite3.Error):
-            return entry.server_of(settings.setting("journal"), self._execution_id)
+            return entry.read_server(settings.setting("journal"), self._execution_id)
         return None
 
     def end(self) -> list[str | dict[str, Any]]:
@@ -79,7 +79,7 @@ def _nonce(client: Client, execution_id: str) -> str | None:
     """Return what the frames of a run carry: the journal has it, and the cloud may have."""
     request: dict[str, Any] | None = None
     with suppress(sqlite3.Error, ValueError):
-        request = entry.request_of(settings.setting("journal"), execution_id)
+        request = entry.read_request(settings.setting("journal"), execution_id)
     if request is not None:
         return nonce_in(request.get("metadata"))
     with suppress(NotFound):

@@ -179,7 +179,7 @@ def shown_file(found: dict[str, Any], file: Any) -> dict[str, Any]:
     """Return the preview of a file as the browser takes it."""
     from lk_jupyter.serverext.models import StorageItem, StoragePreview  # noqa: PLC0415 (at first use, like all below)
     from lk_jupyter.storage.objects import ObjectInfo  # noqa: PLC0415
-    from lk_jupyter.storage.preview import Preview, content_of, preview_of  # noqa: PLC0415
+    from lk_jupyter.storage.preview import Preview, preview_content, preview_object  # noqa: PLC0415
 
     item = StorageItem.model_validate(_file(found, found["key"]))
     info = ObjectInfo(item.key, item.size or 0, item.last_modified)
@@ -188,12 +188,12 @@ def shown_file(found: dict[str, Any], file: Any) -> dict[str, Any]:
         seen = Preview(info, f"This file is larger: {most}. Preview it in a notebook, which reads only its start.")
     else:
         try:
-            seen = preview_of(info, file)
+            seen = preview_object(info, file)
         except LkError as problem:
             needs = str(problem).partition(":")[0]
             words = f"{needs} in the environment of the Jupyter server. Install it there: pip install {_EXTRA}."
             seen = Preview(info, f"{words} Or load the file in a notebook.")
-    return StoragePreview.model_validate(content_of(seen)).model_dump()
+    return StoragePreview.model_validate(preview_content(seen)).model_dump()
 
 
 def _by_name(item: dict[str, Any]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from lk_jupyter.storage._multipart import etag_of
+from lk_jupyter.storage._multipart import multipart_etag
 from lk_jupyter.storage._parts import AT_ONCE, MIB, part_size, ranges
 from lk_jupyter.storage._workers import CancelToken, each
 from lk_jupyter.storage.objects import ObjectInfo
@@ -37,29 +37,29 @@ def matches(path: Path, etag: str) -> bool | None:
     """Whether a file holds what the name says; None where the name cannot be made here."""
     size = path.stat().st_size
     if _PLAIN.fullmatch(etag):
-        return _whole(path) == etag
-    found = _IN_PARTS.fullmatch(etag)
-    count = int(found[1]) if found else 0
+        return _file_digest(path) == etag
+    match = _IN_PARTS.fullmatch(etag)
+    count = int(match[1]) if match else 0
     sizes = [part for part in dict.fromkeys((part_size(size), *_USUAL_PARTS)) if len(ranges(size, part)) == count]
     return any(_in_parts(path, size, part) == etag for part in sizes) if sizes else None
 
 
-def _whole(path: Path) -> str:
-    found = hashlib.md5(usedforsecurity=False)
+def _file_digest(path: Path) -> str:
+    digest_of_file = hashlib.md5(usedforsecurity=False)
     with path.open("rb", buffering=0) as file:
         while piece := file.read(MIB):
-            found.update(piece)
-    return found.hexdigest()
+            digest_of_file.update(piece)
+    return digest_of_file.hexdigest()
 
 
 def _in_parts(path: Path, size: int, part: int) -> str:
-    found: dict[int, str] = {}
+    digests: dict[int, str] = {}
 
     def take(where: tuple[int, int]) -> None:
-        found[where[0]] = digest(read_range(path, *where))
+        digests[where[0]] = digest(read_range(path, *where))
 
     each(ranges(size, part), take, AT_ONCE, halt=CancelToken())
-    return etag_of([found[start] for start in sorted(found)])
+    return multipart_etag([digests[start] for start in sorted(digests)])
 
 
 def read_range(path: Path, start: int, end: int) -> bytes:

@@ -38,7 +38,7 @@ class Credentials:
         self._now = now
         self._lock = threading.Lock()
         self._present: StorageCredentials | None = None
-        self._asked = datetime.min.replace(tzinfo=timezone.utc)
+        self._request_time = datetime.min.replace(tzinfo=timezone.utc)
         renew_in_child(self)
 
     def after_fork(self) -> None:
@@ -62,15 +62,15 @@ class Credentials:
         """Return credentials that last so long, or as long as the server gives them."""
         with self._lock:
             now = self.now()
-            if self._present is None or (self._ends_before(now + time) and now - self._asked > self._rest(now)):
+            if self._present is None or (self._ends_before(now + time) and now - self._request_time > self._rest(now)):
                 self._present = self._renewed(now)
-                self._asked = self.now()  # its answer may be the first that shows the server's clock
+                self._request_time = self.now()  # its answer may be the first that shows the server's clock
             return self._present
 
-    def forget(self, given: StorageCredentials) -> None:
+    def forget(self, credentials: StorageCredentials) -> None:
         """Record that the storage does not accept these any more."""
         with self._lock:
-            if self._present == given:
+            if self._present == credentials:
                 self._present = None
 
     def _renewed(self, now: datetime) -> StorageCredentials:
@@ -78,22 +78,22 @@ class Credentials:
         try:
             return self._issue()
         except (ConnectionFailed, ServerError):
-            if self._present is None or _end(self._present, self._asked) <= now:
+            if self._present is None or _end(self._present, self._request_time) <= now:
                 raise
             return self._present
 
     def _rest(self, now: datetime) -> timedelta:
         """Return how old credentials must be so that new ones are asked for."""
         assert self._present  # noqa: S101 (asked only when there are some)
-        life = _end(self._present, self._asked) - self._asked
+        life = _end(self._present, self._request_time) - self._request_time
         return _REST if self._ends_before(now) else max(_REST, life * _NEW)
 
     def _ends_before(self, moment: datetime) -> bool:
         assert self._present  # noqa: S101 (asked only when there are some)
-        end = _end(self._present, self._asked)
-        return end - min(MARGIN, (end - self._asked) / 5) < moment
+        end = _end(self._present, self._request_time)
+        return end - min(MARGIN, (end - self._request_time) / 5) < moment
 
 
-def _end(given: StorageCredentials, asked: datetime) -> datetime:
+def _end(credentials: StorageCredentials, request_time: datetime) -> datetime:
     """Return when credentials end; where the server gives no time, they count for as long as the shortest do."""
-    return given.expires_at or asked + _UNTOLD
+    return credentials.expires_at or request_time + _UNTOLD

@@ -50,17 +50,19 @@ class Unfinished:
         self._descriptor, name = tempfile.mkstemp(dir=folder, prefix=_PREFIX, suffix=".part")
         self.path, self.marks = Path(name), Path(name).with_suffix(".done")
 
-    def found(self) -> set[int]:
+    def read_marks(self) -> set[int]:
         """Return the numbers of the parts that an earlier try has brought, and make room for all."""
-        known = set[int]()
+        numbers = set[int]()
         if os.fstat(self._descriptor).st_size == self._size:
             with suppress(FileNotFoundError):
                 content = self.marks.read_bytes()
-                known = {number for (number,) in _MARK.iter_unpack(content[: len(content) // _MARK.size * _MARK.size])}
-        if not known:
+                numbers = {
+                    number for (number,) in _MARK.iter_unpack(content[: len(content) // _MARK.size * _MARK.size])
+                }
+        if not numbers:
             os.ftruncate(self._descriptor, 0)
             os.ftruncate(self._descriptor, self._size)
-        return known
+        return numbers
 
     def mark(self, number: int) -> None:
         """Remember that a part is there."""
@@ -98,7 +100,7 @@ def fetch_file(read: Read, info: ObjectInfo, target: Path, meter: Meter, *, chec
     unfinished = Unfinished(target, info)
     try:
         if info.size <= PART:
-            _fetch_whole(read, info, unfinished, meter)
+            _fetch_at_once(read, info, unfinished, meter)
         else:
             _fetch_parts(read, info, unfinished, meter)
             _check(unfinished.path, info, checksum=checksum)
@@ -111,8 +113,8 @@ def fetch_file(read: Read, info: ObjectInfo, target: Path, meter: Meter, *, chec
     unfinished.become(target, info)
 
 
-def _fetch_whole(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: Meter) -> None:
-    unfinished.found()
+def _fetch_at_once(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: Meter) -> None:
+    unfinished.read_marks()
     if info.size:
         content = read(info, 0, info.size)
         if differs(content, info.etag):
@@ -122,12 +124,12 @@ def _fetch_whole(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: Me
 
 
 def _fetch_parts(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: Meter) -> None:
-    known, halt = unfinished.found(), CancelToken()
+    stored, halt = unfinished.read_marks(), CancelToken()
 
     def take_part(numbered: tuple[int, tuple[int, int]]) -> None:
         number, (start, end) = numbered
-        if number in known:
-            meter.found(end - start)
+        if number in stored:
+            meter.read_marks(end - start)
             return
         content = read(info, start, end)
         halt.check()
@@ -184,10 +186,10 @@ def clear_up(folder: Path) -> None:
                 path.unlink()
 
 
-def _clear(folder: Path, pattern: str, ours: Unfinished) -> None:
+def _clear(folder: Path, pattern: str, current: Unfinished) -> None:
     """Remove what is left of older versions of an object."""
     for path in folder.glob(pattern):
-        if path not in {ours.path, ours.marks}:
+        if path not in {current.path, current.marks}:
             with suppress(OSError):
                 path.unlink()
 

@@ -23,7 +23,7 @@ class Risk:
     index: int
 
 
-def risk_of(path: Path) -> Risk | None:
+def execution_risk(path: Path) -> Risk | None:
     """Return why the file at this resolved path would be executed unasked; None if it wouldn't. Nothing is imported."""
     last, name = len(path.parts) - 1, path.name.lower()
     if name.endswith(".pth") or _CONFIG.fullmatch(name):
@@ -34,11 +34,11 @@ def risk_of(path: Path) -> Risk | None:
     bases = [folder for folder in path.parents if folder == working or folder in entries]
     first = min((len(folder.parts) for folder in bases), default=last)
     for index in range(first, last + 1):
-        if _module_of(path.parts[index]).lower() in _EXECUTED:
+        if _module_name(path.parts[index]).lower() in _EXECUTED:
             return Risk("would be executed when Python or pytest starts in this folder", index)
     for base in bases:
         index = len(base.parts)
-        module = _module_of(path.parts[index])
+        module = _module_name(path.parts[index])
         if module.isidentifier() and _is_elsewhere(module, base / path.parts[index]):
             return Risk(f"would be imported here in place of the module {module}", index)
     return None
@@ -50,7 +50,7 @@ def _resolved(entries: tuple[str, ...]) -> frozenset[Path]:
     return frozenset(Path(entry).resolve() for entry in entries if entry)
 
 
-def _module_of(part: str) -> str:
+def _module_name(part: str) -> str:
     return part.partition(".")[0]
 
 

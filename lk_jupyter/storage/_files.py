@@ -47,8 +47,8 @@ class ObjectReader(io.RawIOBase):
         self.name = info.key
         self._read = read
         self._position = 0
-        self._held = memoryview(b"")
-        self._held_from = 0
+        self._buffer = memoryview(b"")
+        self._buffer_start = 0
         self._ahead = 0
         self._in_a_row = 0
 
@@ -97,16 +97,18 @@ class ObjectReader(io.RawIOBase):
             raise ValueError("I/O operation on closed file.")
         if start >= end:
             return memoryview(b"")
-        held_to = self._held_from + len(self._held)
-        if self._held_from <= start and end <= held_to:
-            return self._held[start - self._held_from : end - self._held_from]
-        self._in_a_row = self._in_a_row + 1 if self._held_from < start <= held_to else 0
+        buffer_end = self._buffer_start + len(self._buffer)
+        if self._buffer_start <= start and end <= buffer_end:
+            return self._buffer[start - self._buffer_start : end - self._buffer_start]
+        self._in_a_row = self._in_a_row + 1 if self._buffer_start < start <= buffer_end else 0
         self._ahead = min(_MOST, max(_FIRST, self._ahead * 2)) if self._in_a_row >= _IN_A_ROW else 0
-        kept = self._held[start - self._held_from :] if self._held_from <= start < held_to else memoryview(b"")
-        fresh = self._fetch(start + len(kept), min(self.info.size, max(end, start + len(kept) + self._ahead)))
-        self._held = memoryview(bytes(kept) + bytes(fresh)) if len(kept) else fresh
-        self._held_from = start
-        return self._held[: end - start]
+        prefix = (
+            self._buffer[start - self._buffer_start :] if self._buffer_start <= start < buffer_end else memoryview(b"")
+        )
+        fresh = self._fetch(start + len(prefix), min(self.info.size, max(end, start + len(prefix) + self._ahead)))
+        self._buffer = memoryview(bytes(prefix) + bytes(fresh)) if len(prefix) else fresh
+        self._buffer_start = start
+        return self._buffer[: end - start]
 
     def _fetch(self, start: int, end: int) -> memoryview:
         if end - start < _WIDE:
@@ -155,7 +157,7 @@ class _Sending:
         self._key = key
         self._put = put
         self.process = os.getpid()
-        self._held = bytearray()
+        self._buffer = bytearray()
         self._pieces: SimpleQueue[bytes | None] = SimpleQueue()
         self._room = threading.Semaphore(AT_ONCE)
         self._thread: threading.Thread | None = None
@@ -168,24 +170,24 @@ class _Sending:
         """Take some bytes; raises what went wrong on the way."""
         self._check()
         for start, end in ranges(content.nbytes, _PIECE):
-            self._held += content[start:end]
-            if len(self._held) >= _PIECE:
-                self._give(bytes(self._held[:_PIECE]))
-                del self._held[:_PIECE]
+            self._buffer += content[start:end]
+            if len(self._buffer) >= _PIECE:
+                self._give(bytes(self._buffer[:_PIECE]))
+                del self._buffer[:_PIECE]
 
     def finish(self) -> None:
         """Store the object; raises what went wrong on the way."""
         if self._thread is None:
-            self._put(iter((bytes(self._held),)), self._key)
+            self._put(iter((bytes(self._buffer),)), self._key)
             return
-        self._give(bytes(self._held))
+        self._give(bytes(self._buffer))
         self._end()
         self._check()
 
     def give_up(self) -> None:
         """Store nothing."""
         self._is_unwanted = True
-        self._held.clear()
+        self._buffer.clear()
         if self._thread:
             self._end()
 
@@ -193,7 +195,7 @@ class _Sending:
         """Store the object in the background: nobody waits, and an error is shown where errors of threads are."""
         self._is_alone = True
         _ALONE.add(self._thread or self._start())
-        self._pieces.put(bytes(self._held))
+        self._pieces.put(bytes(self._buffer))
         self._pieces.put(None)
 
     def _give(self, piece: bytes) -> None:
@@ -220,13 +222,13 @@ class _Sending:
 
     def _send(self) -> None:
         try:
-            self._put(self._taken(), self._key)
+            self._put(self._written_pieces(), self._key)
         except BaseException as error:  # (raised again where the file is written or closed)
             self._error = error
             if self._is_alone:
                 raise
 
-    def _taken(self) -> Iterator[bytes]:
+    def _written_pieces(self) -> Iterator[bytes]:
         while (piece := self._pieces.get()) is not None:
             self._room.release()
             yield piece

@@ -13,7 +13,7 @@ from typing import Protocol
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage import _download
 from lk_jupyter.storage._checksum import matches
-from lk_jupyter.storage._executed import risk_of
+from lk_jupyter.storage._executed import execution_risk
 from lk_jupyter.storage._parts import FILES_AT_ONCE, PART
 from lk_jupyter.storage._plan import PlanEntry, SyncPlan, is_file_name, is_key, plan
 from lk_jupyter.storage._s3_http import exists
@@ -48,50 +48,50 @@ class TransferOptions:
 
 def up(
     storage: BucketFiles,
-    here: Path,
+    local: Path,
     folder: str,
     how: TransferOptions,
 ) -> TransferResult:
     """Make a folder of the bucket like one here."""
-    if not here.is_dir():
-        raise StorageError(f"No folder '{here}'. Nothing was uploaded.")
+    if not local.is_dir():
+        raise StorageError(f"No folder '{local}'. Nothing was uploaded.")
     prefix = f"{folder}/" if folder else ""
-    todo, there = _planned(storage, here, prefix, checksum=how.checksum)
-    _guard(how, todo, source=str(here), is_empty=not (todo.copy or todo.same))
-    if not how.overwrite and (taken := next((entry.name for entry in todo.copy if entry.name in there), "")):
-        raise exists(prefix + taken)
+    todo, remote = _planned(storage, local, prefix, checksum=how.checksum)
+    _guard(how, todo, source=str(local), is_empty=not (todo.copy or todo.same))
+    if not how.overwrite and (existing := next((entry.name for entry in todo.copy if entry.name in remote), "")):
+        raise exists(prefix + existing)
 
     def send(entry: PlanEntry, meter: Meter) -> None:
-        storage._put_file(here / entry.name, prefix + entry.name, meter, overwrite=how.overwrite)
+        storage._put_file(local / entry.name, prefix + entry.name, meter, overwrite=how.overwrite)
 
     outcome = _move(todo, send, how.progress)
     return outcome(storage.remove_all(prefix + entry.name for entry in todo.extra) if how.delete else 0)
 
 
-def replaced(storage: BucketFiles, here: Path, folder: str) -> list[str]:
+def replaced(storage: BucketFiles, local: Path, folder: str) -> list[str]:
     """Return the keys whose objects ``up`` would replace."""
     prefix = f"{folder}/" if folder else ""
-    todo, there = _planned(storage, here, prefix)
-    return [prefix + entry.name for entry in todo.copy if entry.name in there]
+    todo, remote = _planned(storage, local, prefix)
+    return [prefix + entry.name for entry in todo.copy if entry.name in remote]
 
 
 def _planned(
-    storage: BucketFiles, here: Path, prefix: str, *, checksum: bool = False
+    storage: BucketFiles, local: Path, prefix: str, *, checksum: bool = False
 ) -> tuple[SyncPlan, dict[str, PlanEntry]]:
     """Return what must be sent, and what is there."""
-    files, left_out = _files(here)
-    there = {name: _entry(name, info) for name, info in _objects(storage, prefix).items()}
+    files, skipped = _files(local)
+    remote = {name: _entry(name, info) for name, info in _objects(storage, prefix).items()}
 
-    def is_equal(mine: PlanEntry, other: PlanEntry) -> bool | None:
-        return matches(here / mine.name, other.etag)
+    def is_equal(entry: PlanEntry, other: PlanEntry) -> bool | None:
+        return matches(local / entry.name, other.etag)
 
-    return plan(files, there, is_equal=is_equal, checksum=checksum, left_out=left_out), there
+    return plan(files, remote, is_equal=is_equal, checksum=checksum, skipped=skipped), remote
 
 
 def down(
     storage: BucketFiles,
     folder: str,
-    here: Path,
+    local: Path,
     how: TransferOptions,
 ) -> TransferResult:
     """Make a folder here like one of the bucket."""
@@ -99,47 +99,47 @@ def down(
     objects = _objects(storage, prefix)
     if not objects:
         raise StorageError(f"No files in '{prefix or 'the bucket'}'. Nothing was downloaded.")
-    here.mkdir(parents=True, exist_ok=True)
-    files, _ = _files(here)
-    left_out = {name: words for name, info in objects.items() if (words := _obstacle(here, name, info.key))}
-    source = {name: _entry(name, info) for name, info in objects.items() if name not in left_out}
+    local.mkdir(parents=True, exist_ok=True)
+    files, _ = _files(local)
+    obstacles = {name: words for name, info in objects.items() if (words := _obstacle(local, name, info.key))}
+    source = {name: _entry(name, info) for name, info in objects.items() if name not in obstacles}
     todo = plan(
         source,
         files,
-        is_equal=lambda theirs, mine: matches(here / mine.name, theirs.etag),
+        is_equal=lambda theirs, local_entry: matches(local / local_entry.name, theirs.etag),
         checksum=how.checksum,
-        left_out=left_out.values(),
+        skipped=obstacles.values(),
     )
     _guard(how, todo, source=prefix, is_empty=not source)
-    _download.check_room(here, f"The download from {prefix or 'the bucket'}", todo.size)
+    _download.check_room(local, f"The download from {prefix or 'the bucket'}", todo.size)
 
     def fetch(entry: PlanEntry, meter: Meter) -> None:
-        target = here / entry.name
+        target = local / entry.name
         target.parent.mkdir(parents=True, exist_ok=True)
         info = objects[entry.name]
         _download.fetch_file(storage._read, info, target, meter, checksum=how.checksum)
 
     outcome = _move(todo, fetch, how.progress)
-    _download.clear_up(here)
-    return outcome(sum(_unlinked(here / entry.name) for entry in todo.extra) if how.delete else 0)
+    _download.clear_up(local)
+    return outcome(sum(_unlinked(local / entry.name) for entry in todo.extra) if how.delete else 0)
 
 
-def get(storage: BucketFiles, folder: str, here: Path, how: TransferOptions) -> Path:
+def get(storage: BucketFiles, folder: str, local: Path, how: TransferOptions) -> Path:
     """Download a folder and return its path here; warn of what is left out."""
-    for line in down(storage, folder, here, how).left_out:
+    for line in down(storage, folder, local, how).left_out:
         warnings.warn(f"Skipped: {line}", UserWarning, stacklevel=3)
-    return here
+    return local
 
 
-def _obstacle(here: Path, name: str, key: str) -> str:
+def _obstacle(local: Path, name: str, key: str) -> str:
     """Return why an object isn't downloaded with its folder; empty if it is.
 
     Members can write into the bucket, so a new file that would be executed unasked must be named.
     """
     if not is_file_name(name):
         return f"{key!r} can't be a file name here"
-    path = here / name
-    risk = None if path.exists() else risk_of(path.resolve())
+    path = local / name
+    risk = None if path.exists() else execution_risk(path.resolve())
     return f"{key!r} {risk.words}. Check it, then: %lk_get {quote(key)} {quote(str(path))}" if risk else ""
 
 
@@ -164,9 +164,9 @@ def _move(
             move(entry)
     meter.tell()
     state = meter.state()
-    left_out = (*todo.left_out, *failed)
+    skipped = (*todo.left_out, *failed)
     return lambda removed: TransferResult(
-        state.files_done, state.bytes_done, todo.same, removed, state.seconds, left_out
+        state.files_done, state.bytes_done, todo.same, removed, state.seconds, skipped
     )
 
 
@@ -188,24 +188,24 @@ def _entry(name: str, info: ObjectInfo) -> PlanEntry:
 
 def _files(folder: Path) -> tuple[dict[str, PlanEntry], list[str]]:
     """Return the files below a folder by their names, and what can be no object."""
-    found, left_out = dict[str, PlanEntry](), list[str]()
-    for path in _walk(folder, left_out):
+    entries, skipped = dict[str, PlanEntry](), list[str]()
+    for path in _walk(folder, skipped):
         name = path.relative_to(folder).as_posix()
         try:
             facts = path.stat()
         except OSError as error:
-            left_out.append(f"{name}: {error.strerror}")
+            skipped.append(f"{name}: {error.strerror}")
             continue
         if not path.is_file() or not is_key(name):
-            left_out.append(f"{name!r} can't be a key")
+            skipped.append(f"{name!r} can't be a key")
         elif not _download.is_unfinished(path.name):
-            found[name] = PlanEntry(name, facts.st_size, facts.st_mtime)
-    return found, left_out
+            entries[name] = PlanEntry(name, facts.st_size, facts.st_mtime)
+    return entries, skipped
 
 
-def _walk(folder: Path, left_out: list[str]) -> Iterator[Path]:
+def _walk(folder: Path, skipped: list[str]) -> Iterator[Path]:
     def note(error: OSError) -> None:
-        left_out.append(f"{error.filename}: {error.strerror}")
+        skipped.append(f"{error.filename}: {error.strerror}")
 
     for at, folders, names in os.walk(folder, onerror=note):
         folders.sort()

@@ -34,15 +34,15 @@ def pages(wire: Wire, prefix: str, *, recursive: bool, size: int = 1000) -> Iter
 
     Without ``recursive`` what lies deeper is listed as its folder, once.
     """
-    found = page(wire, prefix, recursive=recursive, size=size)
-    yield found.items
-    seen: set[str] = set()
-    while found.token:
-        if found.token in seen:
+    listing = page(wire, prefix, recursive=recursive, size=size)
+    yield listing.items
+    tokens: set[str] = set()
+    while listing.token:
+        if listing.token in tokens:
             raise _repeats(prefix)
-        seen.add(found.token)
-        found = page(wire, prefix, recursive=recursive, size=size, token=found.token)
-        yield found.items
+        tokens.add(listing.token)
+        listing = page(wire, prefix, recursive=recursive, size=size, token=listing.token)
+        yield listing.items
 
 
 def _repeats(prefix: str) -> StorageError:
@@ -94,17 +94,17 @@ def _following(root: ET.Element) -> str | None:
 def markers(wire: Wire, prefix: str) -> list[str]:
     """Return the keys below a folder that end with a slash: empty objects by which others make folders."""
     query = {"list-type": "2", "prefix": prefix}
-    found: list[str] = []
-    seen: set[str | None] = {None}
+    marker_keys: list[str] = []
+    starts: set[str | None] = {None}
     while True:
         root = _parsed(wire.need(Request("GET", "", query)).body, prefix)
         space = _space(root)
         keys = map(_reader(root), (row.findtext(f"{space}Key", "") for row in root.iter(f"{space}Contents")))
-        found += [key for key in keys if key.endswith("/")]
+        marker_keys += [key for key in keys if key.endswith("/")]
         following = _following(root)
-        if following is None or following in seen:
-            return found
-        seen.add(following)
+        if following is None or following in starts:
+            return marker_keys
+        starts.add(following)
         query.update(_from(following))
 
 
@@ -117,15 +117,15 @@ def is_prefix(wire: Wire, prefix: str) -> bool:
 
 def _without_empty_folders(wire: Wire, items: Page) -> Page:
     folders = [row.key for row in items if row.is_folder]
-    there: set[str] = set()
+    folders_with_files: set[str] = set()
 
     def look(folder: str) -> None:
         if is_prefix(wire, folder):
-            there.add(folder)
+            folders_with_files.add(folder)
 
     if folders:
         each(folders, look, min(len(folders), FILES_AT_ONCE), halt=CancelToken())
-    return [row for row in items if not row.is_folder or row.key in there]
+    return [row for row in items if not row.is_folder or row.key in folders_with_files]
 
 
 def _parsed(body: bytes, prefix: str) -> ET.Element:
@@ -147,10 +147,10 @@ def _items(root: ET.Element, prefix: str) -> Page:
     space = _space(root)
     read = _reader(root)
     cells = ({cell.tag[len(space) :]: cell.text or "" for cell in row} for row in root.iter(f"{space}Contents"))
-    found = [_info({**row, "Key": read(row.get("Key", ""))}) for row in cells]
+    rows = [_info({**row, "Key": read(row.get("Key", ""))}) for row in cells]
     names = (read(row.findtext(f"{space}Prefix", "")) for row in root.iter(f"{space}CommonPrefixes"))
     folders = [ObjectInfo(name, 0, None) for name in names]
-    objects = [row for row in found if not (row.is_folder and (row.key == prefix or not row.size))]
+    objects = [row for row in rows if not (row.is_folder and (row.key == prefix or not row.size))]
     return sorted([*folders, *objects], key=lambda row: row.key) if folders else objects
 
 

@@ -35,16 +35,16 @@ class Multipart:
     upload_id: str
 
     @classmethod
-    def begin(cls, wire: Wire, key: str, others: list[str]) -> Multipart:
-        """Begin an upload, one and not two where an answer was lost; ``others`` were there before."""
+    def begin(cls, wire: Wire, key: str, earlier: list[str]) -> Multipart:
+        """Begin an upload, one and not two where an answer was lost; ``earlier`` were there before."""
         answer = wire.need(Request("POST", key, {"uploads": ""}))
-        begun = cls(wire, key, answer.xml.findtext("UploadId", ""))
-        if not begun.upload_id:
+        upload = cls(wire, key, answer.xml.findtext("UploadId", ""))
+        if not upload.upload_id:
             raise StorageError(f"The bucket began no upload of {key!r} and named no error. Nothing was stored.")
         if answer.tries > 1:
-            for upload_id in {*uploads_of(wire, key)} - {*others, begun.upload_id}:
+            for upload_id in {*unfinished_uploads(wire, key)} - {*earlier, upload.upload_id}:
                 cls(wire, key, upload_id).abort()
-        return begun
+        return upload
 
     def parts(self) -> Iterator[UploadPart]:
         """Iterate over the parts that the bucket has. Raises NoSuchObject when it forgot the upload."""
@@ -84,18 +84,18 @@ class Multipart:
         )
         body = f"<CompleteMultipartUpload>{rows}</CompleteMultipartUpload>".encode()
         request = Request("POST", self.key, {"uploadId": self.upload_id}, body)
-        etag = etag_of([parts[number].etag for number in sorted(parts)])
+        etag = multipart_etag([parts[number].etag for number in sorted(parts)])
         try:
             answer = self.wire.need(request) if overwrite else self.wire.create(request, etag)
             self._check(answer, parts, etag)
         except NoSuchObject:
-            if not self._is_there(etag):
+            if not self._is_complete(etag):
                 raise StorageError(f"The bucket lost the upload of {self.key!r}. Upload it again.") from None
 
-    def _is_there(self, etag: str) -> bool:
+    def _is_complete(self, etag: str) -> bool:
         """Whether an earlier try has completed it, and its answer was lost."""
-        found = self.wire.ask(Request("HEAD", self.key))
-        return found.status == 200 and found.headers.get("etag", "").strip('"') == etag
+        answer = self.wire.ask(Request("HEAD", self.key))
+        return answer.status == 200 and answer.headers.get("etag", "").strip('"') == etag
 
     def _check(self, answer: S3Response, parts: Mapping[int, UploadPart], etag: str) -> None:
         """Check that the object has the size and the content of the parts. Raises StorageError, NoSuchObject."""
@@ -119,13 +119,13 @@ class Multipart:
         self.wire.ask(Request("DELETE", self.key, {"uploadId": self.upload_id}))
 
 
-def uploads_of(wire: Wire, key: str) -> list[str]:
+def unfinished_uploads(wire: Wire, key: str) -> list[str]:
     """Return the ids of the unfinished uploads of exactly this key, whoever began them."""
     page = wire.need(Request("GET", "", {"uploads": "", "prefix": key})).xml
     return [row.findtext("UploadId", "") for row in page.iter("Upload") if row.findtext("Key") == key]
 
 
-def etag_of(parts: list[str]) -> str:
+def multipart_etag(parts: list[str]) -> str:
     """Return the name that S3 gives to the content of an object in parts, from the names of the parts."""
     joined = b"".join(bytes.fromhex(part) for part in parts if len(part) == 32)
     return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"

@@ -11,7 +11,7 @@ PART = 8 * MIB
 AT_ONCE = 8
 
 #: Parts that travel up at once to a server on this machine: more of them only take cores from it.
-AT_ONCE_HERE = 4
+LOCAL_PARALLEL = 4
 
 #: Small files that travel at once.
 FILES_AT_ONCE = 16
@@ -33,13 +33,13 @@ def ranges(size: int, part: int) -> list[tuple[int, int]]:
 
 def regrouped(pieces: Iterable[bytes], part: int) -> Iterator[bytes]:
     """Make parts of one size out of pieces of any; the last is shorter, and there is always one."""
-    held = bytearray()
-    given = False
+    buffer = bytearray()
+    has_output = False
     for piece in pieces:
-        held += piece
-        while len(held) > part:
-            yield bytes(held[:part])
-            del held[:part]
-            given = True
-    if held or not given:
-        yield bytes(held)
+        buffer += piece
+        while len(buffer) > part:
+            yield bytes(buffer[:part])
+            del buffer[:part]
+            has_output = True
+    if buffer or not has_output:
+        yield bytes(buffer)

@@ -14,7 +14,7 @@ from lk_jupyter.storage._sign import Request
 __all__ = ["Denied", "NoBucket", "in_our_words", "persistent"]
 
 
-def store_of(credentials: Credentials) -> Wire:
+def open_store(credentials: Credentials) -> Wire:
     """Return the bucket, opened with credentials that are renewed while it is used."""
     return Wire(credentials)
 

@@ -49,7 +49,7 @@ def plan(
     *,
     is_equal: Callable[[PlanEntry, PlanEntry], bool | None],
     checksum: bool = False,
-    left_out: Iterable[str] = (),
+    skipped: Iterable[str] = (),
 ) -> SyncPlan:
     """Compare two sides.
 
@@ -57,7 +57,7 @@ def plan(
     and time leave it open, and for all files of one size with ``checksum``.
     """
 
-    def is_there(entry: PlanEntry) -> bool:
+    def is_present(entry: PlanEntry) -> bool:
         other = target.get(entry.name)
         if other is None or other.size != entry.size:
             return False
@@ -65,12 +65,12 @@ def plan(
             return True
         return bool(is_equal(entry, other))
 
-    there = {name for name, entry in source.items() if is_there(entry)}
+    present = {name for name, entry in source.items() if is_present(entry)}
     return SyncPlan(
-        tuple(entry for name, entry in source.items() if name not in there),
-        len(there),
+        tuple(entry for name, entry in source.items() if name not in present),
+        len(present),
         tuple(entry for name, entry in target.items() if name not in source),
-        tuple(left_out),
+        tuple(skipped),
     )
 
 

@@ -105,7 +105,7 @@ def main() -> None:
 
 def _result(info: ObjectInfo, file: Any) -> dict[str, Any]:
     try:
-        return preview.facts_of(preview.read_preview(info, file))
+        return preview.preview_facts(preview.read_preview(info, file))
     except LkError as problem:
         return {"problem": str(problem)}
     except MemoryError:

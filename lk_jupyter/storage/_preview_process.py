@@ -39,7 +39,7 @@ IDLE_SECONDS = 300
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG", "LC_ALL")
 
 #: Exit code of a process that the system ended at its limit of CPU time.
-_OUT_OF_TIME = -24
+_TIMEOUT_SIGNAL = -24
 
 _TOO_LONG = f"it takes more than {SECONDS} s"
 
@@ -85,11 +85,11 @@ class _Child:
             started = (b"", b"")
         if started[0] != b"s":
             raise PreviewFailed("the process for previews doesn't start")
-        left, total = float(SECONDS), 0
+        remaining, total = float(SECONDS), 0
         while True:
             began = time.monotonic()
-            kind, content = self._answer(left)
-            left -= time.monotonic() - began
+            kind, content = self._answer(remaining)
+            remaining -= time.monotonic() - began
             if kind != b"r":
                 break
             start, size = struct.unpack("!QI", content)
@@ -133,7 +133,7 @@ class _Child:
 
     def _end(self) -> str:
         code = self.process.wait(10)
-        return _TOO_LONG if code == _OUT_OF_TIME else "it crashes the library that reads it"
+        return _TOO_LONG if code == _TIMEOUT_SIGNAL else "it crashes the library that reads it"
 
     def _send(self, kind: bytes, content: bytes) -> None:
         stream = self.process.stdin

@@ -18,7 +18,7 @@ from lk_jupyter.config.files import LOOPBACK
 from lk_jupyter.errors import LkError, NoSuchObject, StorageError
 from lk_jupyter.storage._credentials import Credentials
 from lk_jupyter.storage._s3_http import NO_BUCKET
-from lk_jupyter.storage._sign import address_of
+from lk_jupyter.storage._sign import server_address
 
 #: Whether this process was forked from one that had loaded the library, whose threads don't outlive a fork.
 is_copied = False
@@ -77,23 +77,23 @@ _WORDS: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
 )
 
 
-def store_of(credentials: Credentials) -> S3Store:
+def open_store(credentials: Credentials) -> S3Store:
     """Return the bucket, opened with the present credentials.
 
     If the library asked for new ones, a thread would be in Python within the library, and abort a process that ends.
     """
-    given = credentials.present()
-    endpoint = address_of(given)
+    current = credentials.present()
+    endpoint = server_address(current)
     return S3Store(
-        given.bucket_name,
+        current.bucket_name,
         endpoint=endpoint,
-        region=given.region,
+        region=current.region,
         virtual_hosted_style_request=False,
         client_options=_connection(endpoint),
         retry_config=_RETRIES,
-        access_key_id=given.access_key,
-        secret_access_key=given.secret_key,
-        session_token=given.session_token or "",
+        access_key_id=current.access_key,
+        secret_access_key=current.secret_key,
+        session_token=current.session_token or "",
     )
 
 
@@ -123,10 +123,10 @@ def in_our_words(key: str) -> Iterator[None]:
     except Exception as error:
         if NO_BUCKET in str(error):
             raise NoBucket("The bucket doesn't exist and couldn't be created.") from None
-        for kind, ours, words in _WORDS:
+        for kind, kind_of_error, words in _WORDS:
             if isinstance(error, kind):
-                told = Unanswered if _NO_ANSWER in str(error) else ours
-                raise told(words.format(key=key, reason=_reason(error))) from None
+                raised = Unanswered if _NO_ANSWER in str(error) else kind_of_error
+                raise raised(words.format(key=key, reason=_reason(error))) from None
         raise
 
 

@@ -31,8 +31,8 @@ from lk_jupyter.config.read_only import is_read_only, refuse_if_read_only
 from lk_jupyter.errors import ConnectionFailed, NoSuchObject, ObjectExists, ReadOnlyMode, ServerError, StorageError
 from lk_jupyter.protocol.bucket import FOLDER
 from lk_jupyter.storage._credentials import Credentials
-from lk_jupyter.storage._parts import AT_ONCE, AT_ONCE_HERE, FILES_AT_ONCE
-from lk_jupyter.storage._sign import Request, address_of, query_of, quoted, signed
+from lk_jupyter.storage._parts import AT_ONCE, FILES_AT_ONCE, LOCAL_PARALLEL
+from lk_jupyter.storage._sign import Request, canonical_query, quoted, server_address, signed
 from lk_jupyter.storage._upload_state import creating
 from lk_jupyter.storage._workers import CancelToken, each
 from lk_jupyter.storage.objects import ObjectInfo
@@ -43,13 +43,13 @@ PAUSES = (0.1, 0.3, 1.0, 3.0, 6.0, 10.0, 20.0, 20.0)
 _TIMEOUT = 60.0
 _WEARY = {429, 500, 502, 503, 504}
 _DENIED = {401, 403}
-_TAKEN = {409, 412}
+_CONFLICTS = {409, 412}
 _NO_CONDITION = {400, 501}
 #: Blanks that whoever reads XML takes for others: another object would be deleted.
 _BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 
 _NO_BULK = {400, 405, 501}
-_NOT_THERE = {"NoSuchKey", "NoSuchUpload"}
+_MISSING = {"NoSuchKey", "NoSuchUpload"}
 
 #: Method of S3 → effect: everything else than a read changes the bucket.
 _EFFECTS = {"GET": "reads", "HEAD": "reads", "PUT": "writes", "POST": "writes", "DELETE": "deletes"}
@@ -89,14 +89,14 @@ class S3Response:
     @property
     def code(self) -> str:
         """The server's word for what went wrong; some errors come with status 200."""
-        return self._said("Code") or (str(self.status) if self.status >= 300 else "")
+        return self._field("Code") or (str(self.status) if self.status >= 300 else "")
 
     @property
     def message(self) -> str:
         """What the server says of it."""
-        return self._said("Message") or f"HTTP {self.status}"
+        return self._field("Message") or f"HTTP {self.status}"
 
-    def _said(self, name: str) -> str:
+    def _field(self, name: str) -> str:
         if self.status < 300 and not _ERROR.match(self.body):
             return ""
         try:
@@ -122,8 +122,8 @@ class Wire:
     @property
     def bucket(self) -> str:
         """A name of the bucket that no other bucket anywhere has."""
-        given = self._credentials.present()
-        return f"{given.endpoint}/{given.bucket_name}"
+        credentials = self._credentials.present()
+        return f"{credentials.endpoint}/{credentials.bucket_name}"
 
     @property
     def bucket_name(self) -> str:
@@ -133,8 +133,8 @@ class Wire:
     @property
     def at_once(self) -> int:
         """How many parts of an upload travel at once."""
-        host = urlsplit(address_of(self._credentials.present())).hostname or ""
-        return AT_ONCE_HERE if host in LOOPBACK else AT_ONCE
+        host = urlsplit(server_address(self._credentials.present())).hostname or ""
+        return LOCAL_PARALLEL if host in LOOPBACK else AT_ONCE
 
     def hasty(self) -> Wire:
         """Return a copy that does not try again, for when somebody waits for the end."""
@@ -147,23 +147,23 @@ class Wire:
         ReadOnlyMode, before anything is sent.
         """
         refuse_if_read_only(_EFFECTS[request.method])
-        refused, has_made = None, False
+        refused, has_bucket = None, False
         for tries, pause in enumerate((*self._pauses, None), 1):
             try:
-                given = self._credentials.present()
-                answer = self._send(request, given)
+                credentials = self._credentials.present()
+                answer = self._send(request, credentials)
             except _UNREACHABLE as error:
                 _close_all(self._idle)
                 if pause is None:
                     raise StorageError(f"Can't reach the storage ({_words(error)}). Try again.") from None
             else:
                 if answer.status in _DENIED and refused is None and pause is not None:
-                    refused = given
-                    self._credentials.forget(given)
+                    refused = credentials
+                    self._credentials.forget(credentials)
                     continue
-                if answer.code == NO_BUCKET and not has_made and pause is not None:
-                    has_made = self.make_bucket()
-                    if has_made:
+                if answer.code == NO_BUCKET and not has_bucket and pause is not None:
+                    has_bucket = self.make_bucket()
+                    if has_bucket:
                         continue
                 if answer.status not in _WEARY or pause is None:
                     return replace(answer, tries=tries)
@@ -196,11 +196,11 @@ class Wire:
             raise NoSuchObject(f"No file {key!r} in the bucket.")
         if answer.code:
             refuse(key, answer)
-        found = answer.headers
+        headers = answer.headers
         written = None
         with suppress(ValueError, TypeError, OverflowError):
-            written = parsedate_to_datetime(found.get("last-modified", ""))
-        return ObjectInfo(key, int(found.get("content-length", "0")), written, found.get("etag", "").strip('"'))
+            written = parsedate_to_datetime(headers.get("last-modified", ""))
+        return ObjectInfo(key, int(headers.get("content-length", "0")), written, headers.get("etag", "").strip('"'))
 
     def put(self, key: str, content: bytes) -> None:
         """Store some bytes."""
@@ -246,7 +246,7 @@ class Wire:
         elif answer.code:
             refuse("", answer)
         for refused in answer.xml.iter("Error") if answer.status < 300 and answer.body else ():
-            if refused.findtext("Code", "") not in _NOT_THERE:
+            if refused.findtext("Code", "") not in _MISSING:
                 why = refused.findtext("Message", "") or refused.findtext("Code", "")
                 raise StorageError(f"The bucket didn't delete {refused.findtext('Key', '')!r}: {why.rstrip('.')}.")
 
@@ -262,27 +262,27 @@ class Wire:
             answer = self.ask(replace(request, headers={**request.headers, "if-none-match": "*"}))
             if answer.status in _NO_CONDITION:
                 return self.need(request)
-            if answer.status in _TAKEN:
-                found = self.ask(Request("HEAD", request.key)).headers.get("etag", "").strip('"')
-                if answer.tries == 1 or found != etag:  # else an earlier try has made it, and its answer was lost
+            if answer.status in _CONFLICTS:
+                stored_etag = self.ask(Request("HEAD", request.key)).headers.get("etag", "").strip('"')
+                if answer.tries == 1 or stored_etag != etag:  # else an earlier try has made it, and its answer was lost
                     raise exists(request.key)
             elif answer.code:
                 refuse(request.key, answer)
             return answer
 
-    def _send(self, request: Request, given: StorageCredentials) -> S3Response:
-        host, path = urlsplit(address_of(given)).netloc, request.path(given)
-        headers = signed(request, host, given, self._credentials.now())
-        connection = self._connection(address_of(given))
+    def _send(self, request: Request, credentials: StorageCredentials) -> S3Response:
+        host, path = urlsplit(server_address(credentials)).netloc, request.path(credentials)
+        headers = signed(request, host, credentials, self._credentials.now())
+        connection = self._connection(server_address(credentials))
         try:
-            target = f"{path}?{query_of(request.query)}" if request.query else path
+            target = f"{path}?{canonical_query(request.query)}" if request.query else path
             connection.request(request.method, target, request.body, headers)
             reply = connection.getresponse()
             answer = S3Response(reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read())
         except BaseException:
             connection.close()
             raise
-        self._idle.append((address_of(given), connection))
+        self._idle.append((server_address(credentials), connection))
         return answer
 
     def _connection(self, address: str) -> http.client.HTTPConnection:
@@ -314,15 +314,15 @@ def exists(key: str) -> ObjectExists:
 def refuse(key: str, answer: S3Response) -> NoReturn:
     """Raise what stands for an answer that is an error."""
     what = repr(key) if key else "the request"
-    if answer.code in _NOT_THERE:
+    if answer.code in _MISSING:
         raise NoSuchObject(f"No file {key!r} in the bucket.")
     if 300 <= answer.status < 400:
         raise StorageError(
             f"The bucket redirects {what} to another address (HTTP {answer.status}). Nothing was changed: requests are "
             "only sent to the address of the credentials. Show it: session.client.storage.credentials().endpoint"
         )
-    said = answer.message.rstrip(".")
-    raise StorageError(f"The bucket refused {what}: {said} ({answer.code}).")
+    reason = answer.message.rstrip(".")
+    raise StorageError(f"The bucket refused {what}: {reason} ({answer.code}).")
 
 
 def _opened(address: str) -> http.client.HTTPConnection:

@@ -21,7 +21,7 @@ def quoted(text: str, safe: str = "") -> str:
     return quote(text, safe=f"-_.~{safe}")
 
 
-def query_of(query: Mapping[str, str]) -> str:
+def canonical_query(query: Mapping[str, str]) -> str:
     """Return a query in the order in which it is signed."""
     return "&".join(f"{quoted(name)}={quoted(value)}" for name, value in sorted(query.items()))
 
@@ -41,64 +41,71 @@ class Request:
         """The SHA-256 of the body: the server refuses another one."""
         return hashlib.sha256(self.body).hexdigest()
 
-    def path(self, given: StorageCredentials) -> str:
+    def path(self, credentials: StorageCredentials) -> str:
         """Return the path on the server, below the path that the address of the server may have."""
-        bucket = given.bucket_name
+        bucket = credentials.bucket_name
         below = quoted(f"/{bucket}/{self.key}" if self.key else f"/{bucket}", "/")
-        return urlsplit(address_of(given)).path.rstrip("/") + below
+        return urlsplit(server_address(credentials)).path.rstrip("/") + below
 
 
-def signed(request: Request, host: str, given: StorageCredentials, now: datetime) -> dict[str, str]:
+def signed(request: Request, host: str, credentials: StorageCredentials, now: datetime) -> dict[str, str]:
     """Return the headers of a request."""
     moment = f"{now:{_MOMENT}}"
     headers = {"host": host, "x-amz-content-sha256": request.digest, "x-amz-date": moment, **request.headers}
-    if given.session_token:
-        headers["x-amz-security-token"] = given.session_token
+    if credentials.session_token:
+        headers["x-amz-security-token"] = credentials.session_token
     names = ";".join(sorted(headers))
     lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-    asked = [request.method, request.path(given), query_of(request.query), lines, names, request.digest]
+    canonical = [
+        request.method,
+        request.path(credentials),
+        canonical_query(request.query),
+        lines,
+        names,
+        request.digest,
+    ]
     headers["authorization"] = (
-        f"{_ALGORITHM} Credential={given.access_key}/{_scope(given, now)}, SignedHeaders={names}, "
-        f"Signature={_signature(asked, given, now)}"
+        f"{_ALGORITHM} Credential={credentials.access_key}/{_scope(credentials, now)}, SignedHeaders={names}, "
+        f"Signature={_signature(canonical, credentials, now)}"
     )
     return headers
 
 
-def links(given: StorageCredentials, method: str, keys: list[str], now: datetime, life: timedelta) -> list[str]:
+def links(credentials: StorageCredentials, method: str, keys: list[str], now: datetime, life: timedelta) -> list[str]:
     """Return an address for each key, with which whoever has it may send this request for so long from now on."""
-    server = urlsplit(address_of(given))
+    server = urlsplit(server_address(credentials))
     origin = f"{server.scheme}://{server.netloc}"
-    return [origin + _presigned(Request(method, key), server.netloc, given, now, life) for key in keys]
+    return [origin + _presigned(Request(method, key), server.netloc, credentials, now, life) for key in keys]
 
 
-def address_of(given: StorageCredentials) -> str:
+def server_address(credentials: StorageCredentials) -> str:
     """Return the address of the server, such as https://s3.example.com or https://example.com/storage/s3."""
-    return given.endpoint if "://" in given.endpoint else f"https://{given.endpoint}"
+    return credentials.endpoint if "://" in credentials.endpoint else f"https://{credentials.endpoint}"
 
 
-def _presigned(request: Request, host: str, given: StorageCredentials, now: datetime, life: timedelta) -> str:
+def _presigned(request: Request, host: str, credentials: StorageCredentials, now: datetime, life: timedelta) -> str:
     """Return the path and the query of a request that whoever has them may send for so long."""
     query = {
         "X-Amz-Algorithm": _ALGORITHM,
-        "X-Amz-Credential": f"{given.access_key}/{_scope(given, now)}",
+        "X-Amz-Credential": f"{credentials.access_key}/{_scope(credentials, now)}",
         "X-Amz-Date": f"{now:{_MOMENT}}",
         "X-Amz-Expires": str(int(life.total_seconds())),
         "X-Amz-SignedHeaders": "host",
-        **({"X-Amz-Security-Token": given.session_token} if given.session_token else {}),
+        **({"X-Amz-Security-Token": credentials.session_token} if credentials.session_token else {}),
     }
-    path = request.path(given)
-    asked = [request.method, path, query_of(query), f"host:{host}\n", "host", "UNSIGNED-PAYLOAD"]
-    return f"{path}?{query_of(query)}&X-Amz-Signature={_signature(asked, given, now)}"
+    path = request.path(credentials)
+    canonical = [request.method, path, canonical_query(query), f"host:{host}\n", "host", "UNSIGNED-PAYLOAD"]
+    return f"{path}?{canonical_query(query)}&X-Amz-Signature={_signature(canonical, credentials, now)}"
 
 
-def _scope(given: StorageCredentials, now: datetime) -> str:
-    return f"{now:%Y%m%d}/{given.region}/s3/aws4_request"
+def _scope(credentials: StorageCredentials, now: datetime) -> str:
+    return f"{now:%Y%m%d}/{credentials.region}/s3/aws4_request"
 
 
-def _signature(asked: list[str], given: StorageCredentials, now: datetime) -> str:
-    scope = _scope(given, now)
-    told = "\n".join([_ALGORITHM, f"{now:{_MOMENT}}", scope, hashlib.sha256("\n".join(asked).encode()).hexdigest()])
-    key = f"AWS4{given.secret_key}".encode()
+def _signature(canonical: list[str], credentials: StorageCredentials, now: datetime) -> str:
+    scope = _scope(credentials, now)
+    text = "\n".join([_ALGORITHM, f"{now:{_MOMENT}}", scope, hashlib.sha256("\n".join(canonical).encode()).hexdigest()])
+    key = f"AWS4{credentials.secret_key}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return hmac.new(key, told.encode(), "sha256").hexdigest()
+    return hmac.new(key, text.encode(), "sha256").hexdigest()

@@ -64,12 +64,12 @@ def _below(folder: str, ls: Callable[[str], Iterable[ObjectInfo]], depth: int, m
     items = list(islice(ls(folder), most + 1))
     for item in items[:most]:
         deeper = _below(item.key, ls, depth - 1, most) if item.is_folder and depth > 1 else ()
-        yield Branch(_shown(item.name), "" if item.is_folder else size_label(item.size), tuple(deeper))
+        yield Branch(_one_line(item.name), "" if item.is_folder else size_label(item.size), tuple(deeper))
     if len(items) > most:
         yield Branch("and more")
 
 
-def _shown(name: str) -> str:
+def _one_line(name: str) -> str:
     """Return a name as one line, without what a terminal obeys."""
     return plain(name).replace("\n", "\N{RETURN SYMBOL}")
 

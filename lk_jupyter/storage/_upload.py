@@ -11,7 +11,7 @@ from pathlib import Path
 from lk_jupyter.errors import LkError, NoSuchObject, StorageError
 from lk_jupyter.storage import _upload_state
 from lk_jupyter.storage._checksum import digest, read_range
-from lk_jupyter.storage._multipart import Multipart, UploadPart, uploads_of
+from lk_jupyter.storage._multipart import Multipart, UploadPart, unfinished_uploads
 from lk_jupyter.storage._parts import AT_ONCE, part_size, ranges
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._upload_state import Facts, Record
@@ -19,13 +19,13 @@ from lk_jupyter.storage._workers import CancelToken, each
 from lk_jupyter.storage.progress import Meter
 
 #: Seconds for which the parts of a file are kept in the bucket for going on with them.
-KEPT = 7 * 24 * 3600
+RETENTION_SECONDS = 7 * 24 * 3600
 
 
 @dataclass
-class _Begun:
+class _OpenUpload:
     upload: Multipart
-    found: dict[int, UploadPart] = field(default_factory=dict)
+    add_earlier: dict[int, UploadPart] = field(default_factory=dict)
 
 
 def send_file(wire: Wire, path: Path, key: str, meter: Meter, *, overwrite: bool = True) -> None:
@@ -33,58 +33,58 @@ def send_file(wire: Wire, path: Path, key: str, meter: Meter, *, overwrite: bool
     before = path.stat()
     part = part_size(before.st_size)
     source = str(path.resolve())
-    wanted = Facts(wire.bucket, key, source, before.st_size, before.st_mtime_ns, part)
-    with _begun(wire, wanted) as begun:
-        halt, sent = CancelToken(), dict[int, UploadPart]()
+    facts = Facts(wire.bucket, key, source, before.st_size, before.st_mtime_ns, part)
+    with _open_upload(wire, facts) as open_upload:
+        halt, parts = CancelToken(), dict[int, UploadPart]()
 
         def send(numbered: tuple[int, tuple[int, int]]) -> None:
             number, (start, end) = numbered
             body = read_range(path, start, end)
             if len(body) != end - start:
                 raise _changed(path)
-            part = begun.found.get(number)
+            part = open_upload.add_earlier.get(number)
             if part is not None and part.size == len(body) and part.etag == digest(body):
-                sent[number] = replace(part, is_md5=True)
-                meter.found(len(body))
+                parts[number] = replace(part, is_md5=True)
+                meter.add_earlier(len(body))
             else:
-                sent[number] = begun.upload.send(number, body, halt)
+                parts[number] = open_upload.upload.send(number, body, halt)
                 meter.add(len(body))
 
         each(enumerate(ranges(before.st_size, part), 1), send, wire.at_once, halt=halt, tick=meter.tell)
         after = path.stat()
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise _changed(path)
-        begun.upload.complete(sent, overwrite=overwrite)
+        open_upload.upload.complete(parts, overwrite=overwrite)
 
 
 def send_pieces(wire: Wire, parts: Iterable[bytes], key: str, meter: Meter, *, overwrite: bool = True) -> None:
     """Send parts that are made meanwhile; nothing stays in the bucket when they cannot be made."""
-    with _begun(wire, Facts(wire.bucket, key)) as begun:
-        halt, sent = CancelToken(), dict[int, UploadPart]()
+    with _open_upload(wire, Facts(wire.bucket, key)) as open_upload:
+        halt, uploaded = CancelToken(), dict[int, UploadPart]()
 
         def send(numbered: tuple[int, bytes]) -> None:
             number, body = numbered
-            sent[number] = begun.upload.send(number, body, halt)
+            uploaded[number] = open_upload.upload.send(number, body, halt)
             meter.add(len(body))
 
         each(enumerate(parts, 1), send, wire.at_once, halt=halt, tick=meter.tell)
-        begun.upload.complete(sent, overwrite=overwrite)
+        open_upload.upload.complete(uploaded, overwrite=overwrite)
 
 
 def copy_in_parts(wire: Wire, source: str, size: int, key: str) -> None:
     """Make a copy of an object that is too large to be copied at once, without it travelling here."""
-    with _begun(wire, Facts(wire.bucket, key)) as begun:
-        sent: dict[int, UploadPart] = {}
+    with _open_upload(wire, Facts(wire.bucket, key)) as open_upload:
+        parts: dict[int, UploadPart] = {}
 
         def copy(numbered: tuple[int, tuple[int, int]]) -> None:
             number, (start, end) = numbered
-            sent[number] = begun.upload.copy(number, source, start, end)
+            parts[number] = open_upload.upload.copy(number, source, start, end)
 
         each(enumerate(ranges(size, max(part_size(size), 1 << 28)), 1), copy, AT_ONCE, halt=CancelToken())
-        begun.upload.complete(sent)
+        open_upload.upload.complete(parts)
 
 
-def sweep(wire: Wire, *, keep: float = KEPT) -> int:
+def sweep(wire: Wire, *, keep: float = RETENTION_SECONDS) -> int:
     """Take back the uploads that nobody can resume, or would; return how many there were."""
     count = 0
     for record in _upload_state.abandoned(wire.bucket):
@@ -98,18 +98,18 @@ def sweep(wire: Wire, *, keep: float = KEPT) -> int:
 
 
 @contextmanager
-def _begun(wire: Wire, wanted: Facts) -> Iterator[_Begun]:
+def _open_upload(wire: Wire, facts: Facts) -> Iterator[_OpenUpload]:
     """Yield an upload, an earlier one where it fits.
 
     An error leaves it to be resumed where that is possible; an interrupt takes it back.
     """
     sweep(wire)
-    record = _upload_state.record_for(wire.bucket, wanted.key)
+    record = _upload_state.record_for(wire.bucket, facts.key)
     try:
-        begun = _gone_on_with(wire, record, wanted) or _begin(wire, record, wanted)
-        yield begun
+        open_upload = _resumed_upload(wire, record, facts) or _begin(wire, record, facts)
+        yield open_upload
     except Exception as error:
-        if wanted.source and isinstance(error, LkError):
+        if facts.source and isinstance(error, LkError):
             record.close()
         else:
             _take_back(wire, record)
@@ -120,44 +120,44 @@ def _begun(wire: Wire, wanted: Facts) -> Iterator[_Begun]:
     record.close(forget=True)
 
 
-def _gone_on_with(wire: Wire, record: Record, wanted: Facts) -> _Begun | None:
+def _resumed_upload(wire: Wire, record: Record, current: Facts) -> _OpenUpload | None:
     """Return the upload of the record, if it fits and the bucket still knows it."""
     facts = record.facts
     if facts is None:
         return None
-    if facts.upload_id and facts.is_of(wanted):
-        upload = Multipart(wire, wanted.key, facts.upload_id)
+    if facts.upload_id and facts.fits(current):
+        upload = Multipart(wire, current.key, facts.upload_id)
         with suppress(NoSuchObject):
-            return _Begun(upload, {part.number: part for part in upload.parts()})
+            return _OpenUpload(upload, {part.number: part for part in upload.parts()})
         return None
     _abort(wire, facts)
     return None
 
 
-def _begin(wire: Wire, record: Record, wanted: Facts) -> _Begun:
-    record.write(wanted)
-    others = uploads_of(wire, wanted.key)
-    record.note(others=others)
-    upload = Multipart.begin(wire, wanted.key, others)
+def _begin(wire: Wire, record: Record, facts: Facts) -> _OpenUpload:
+    record.write(facts)
+    earlier = unfinished_uploads(wire, facts.key)
+    record.note(others=earlier)
+    upload = Multipart.begin(wire, facts.key, earlier)
     record.note(upload_id=upload.upload_id)
-    return _Begun(upload)
+    return _OpenUpload(upload)
 
 
 def _take_back(wire: Wire, record: Record) -> None:
     """Take back the upload of a record; it is kept for a later try when the bucket cannot be reached now."""
-    gone = False
+    is_removed = False
     try:
         if record.facts:
             _abort(wire.hasty(), record.facts)
-        gone = True
+        is_removed = True
     except LkError:
         pass
     finally:
-        record.close(forget=gone)
+        record.close(forget=is_removed)
 
 
 def _abort(wire: Wire, facts: Facts) -> None:
-    ids = [facts.upload_id] if facts.upload_id else set(uploads_of(wire, facts.key)) - set(facts.others)
+    ids = [facts.upload_id] if facts.upload_id else set(unfinished_uploads(wire, facts.key)) - set(facts.others)
     for upload_id in ids:
         Multipart(wire, facts.key, upload_id).abort()
 
@@ -165,8 +165,8 @@ def _abort(wire: Wire, facts: Facts) -> None:
 def _can_go_on(facts: Facts) -> bool:
     """Whether the file that was sent is still what it was."""
     with suppress(OSError):
-        found = Path(facts.source).stat() if facts.source else None
-        return found is not None and (found.st_size, found.st_mtime_ns) == (facts.size, facts.changed)
+        stat = Path(facts.source).stat() if facts.source else None
+        return stat is not None and (stat.st_size, stat.st_mtime_ns) == (facts.size, facts.changed)
     return False
 
 

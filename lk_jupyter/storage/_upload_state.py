@@ -38,7 +38,7 @@ class Facts:
     others: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.time)
 
-    def is_of(self, other: Facts) -> bool:
+    def fits(self, other: Facts) -> bool:
         """Whether the parts that were sent fit what must be sent now."""
         return bool(self.source) and all(
             getattr(self, name) == getattr(other, name)
@@ -91,7 +91,7 @@ def record_for(bucket: str, key: str) -> Record:
         path = _folder() / f"{name}-{slot}.json"
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if record := _held(path, os.O_CREAT):
+            if record := _locked_record(path, os.O_CREAT):
                 return record
         except OSError:
             break
@@ -108,9 +108,9 @@ def creating(bucket: str, key: str) -> Iterator[None]:
     path, record = _folder() / f"{_name(bucket, key)}.lock", Record(None, None)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        while not (held := _held(path, os.O_CREAT)):
+        while not (record_or_none := _locked_record(path, os.O_CREAT)):
             time.sleep(_LOOK_SECONDS)
-        record = held
+        record = record_or_none
     try:
         yield
     finally:
@@ -121,7 +121,7 @@ def abandoned(bucket: str) -> Iterator[Record]:
     """Iterate over the records of a bucket whose sender is gone, each of them ours now; close each."""
     for path in sorted(_folder().glob("*.json")):
         with suppress(OSError):
-            record = _held(path)
+            record = _locked_record(path)
             if record and record.facts and record.facts.bucket == bucket:
                 yield record
             elif record:
@@ -136,7 +136,7 @@ def _folder() -> Path:
     return platform_path("data", "uploads")
 
 
-def _held(path: Path, flags: int = 0) -> Record | None:
+def _locked_record(path: Path, flags: int = 0) -> Record | None:
     """Return a record that nobody else has; None while somebody has it, or had it and threw it away."""
     descriptor = os.open(path, os.O_RDWR | flags, 0o600)
     if take_lock(descriptor) and _is_still(path, descriptor):

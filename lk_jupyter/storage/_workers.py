@@ -76,9 +76,9 @@ def interruptible(act: Callable[[], T]) -> T:
     """Return what ``act`` gives; in the main thread an interrupt does not wait for it."""
     if threading.current_thread() is not threading.main_thread():
         return act()
-    given: list[T] = []
-    each([act], lambda act: given.append(act()), 1, halt=CancelToken())
-    return given[0]
+    results: list[T] = []
+    each([act], lambda act: results.append(act()), 1, halt=CancelToken())
+    return results[0]
 
 
 class _Crew(Generic[T]):
@@ -90,7 +90,7 @@ class _Crew(Generic[T]):
         self._items = iter(items)
         self._act = act
         self._halt = halt
-        self._left = at_once
+        self._active = at_once
         self._lock = threading.Lock()
 
     def work(self) -> None:
@@ -104,8 +104,8 @@ class _Crew(Generic[T]):
             self.error = self.error or error
             self._halt.call()
         with self._lock:
-            self._left -= 1
-            if self.error or not self._left:
+            self._active -= 1
+            if self.error or not self._active:
                 self.ended.set()
 
     def _next(self) -> T | object:

@@ -37,13 +37,13 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def __init__(self, storage: Storage | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self._given = storage
+        self._storage = storage
 
     @property
     def storage(self) -> Storage:
         """The bucket."""
-        assert self._given  # noqa: S101 (who subclasses this finds it elsewhere)
-        return self._given
+        assert self._storage  # noqa: S101 (who subclasses this finds it elsewhere)
+        return self._storage
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -52,10 +52,10 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """List one level of a folder, or the object of this key."""
         path = self._strip_protocol(path)
-        found = [_facts(info) for info in self.storage.ls(path, recursive=False)]
-        if not found and path:
-            found = [self._object(path)]
-        return found if detail else [row["name"] for row in found]
+        rows = [_facts(info) for info in self.storage.ls(path, recursive=False)]
+        if not rows and path:
+            rows = [self._object(path)]
+        return rows if detail else [row["name"] for row in rows]
 
     def find(
         self,
@@ -69,10 +69,10 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if maxdepth or withdirs or options.get("prefix"):
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **options)
         path = self._strip_protocol(path)
-        found = {row["name"]: row for row in map(_facts, self.storage.ls(path))}
-        if not found and path and self.exists(path):
-            found = {path: self._object(path)}
-        return found if detail else sorted(found)
+        rows = {row["name"]: row for row in map(_facts, self.storage.ls(path))}
+        if not rows and path and self.exists(path):
+            rows = {path: self._object(path)}
+        return rows if detail else sorted(rows)
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return size, time and type of an object or a folder. Raises FileNotFoundError."""
@@ -174,18 +174,18 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         count = len(paths)
         starts = starts if isinstance(starts, list) else [starts] * count
         ends = ends if isinstance(ends, list) else [ends] * count
-        found: dict[int, Any] = {}
+        contents: dict[int, Any] = {}
 
         def take(number: int) -> None:
             try:
-                found[number] = self.cat_file(paths[number], starts[number], ends[number])
+                contents[number] = self.cat_file(paths[number], starts[number], ends[number])
             except Exception as error:  # the caller says what becomes of it
                 if on_error != "return":
                     raise
-                found[number] = error
+                contents[number] = error
 
         each(range(count), take, FILES_AT_ONCE, halt=CancelToken())
-        return [found[number] for number in range(count)]
+        return [contents[number] for number in range(count)]
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
         """Store some bytes."""
@@ -246,13 +246,13 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """Return the paths that a path or a pattern names; an object of that very name goes first."""
         if isinstance(path, str) and has_magic(path) and self.isfile(path):
             return [self._strip_protocol(path)]
-        found: list[str] = super().expand_path(path, recursive=recursive, maxdepth=maxdepth, **options)
-        return found
+        paths: list[str] = super().expand_path(path, recursive=recursive, maxdepth=maxdepth, **options)
+        return paths
 
     def modified(self, path: str) -> datetime:
         """When an object was last written."""
-        found: datetime = self.info(path)["LastModified"]
-        return found
+        moment: datetime = self.info(path)["LastModified"]
+        return moment
 
     created = modified
 

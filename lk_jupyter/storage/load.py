@@ -61,7 +61,7 @@ def load(storage: Storage, key: str, *, columns: list[str] | None = None, sample
     StorageError for a suffix that is not known and for a file that is broken.
     """
     key = key.removeprefix("lk://").lstrip("/")
-    kind, unpack = _kind_of(key)
+    kind, unpack = _format_for(key)
     wish = LoadRequest(columns or None, sample)
     if columns and not kind.has_columns:
         raise StorageError(f"{key!r} is {kind.name}, which has no columns.")
@@ -77,7 +77,7 @@ def load(storage: Storage, key: str, *, columns: list[str] | None = None, sample
 
 def code_for(key: str, wish: LoadRequest) -> str:
     """Return what a user would type to load an object without us, as far as there is such a line; else nothing."""
-    kind, _ = _kind_of(key)
+    kind, _ = _format_for(key)
     call = _CALLS.get(kind.name)
     if not call or (wish.sample is not None and not call.rows):
         return ""
@@ -89,20 +89,20 @@ def code_for(key: str, wish: LoadRequest) -> str:
 def is_loadable(key: str) -> bool:
     """Whether the suffix of a key decides how to load it."""
     with suppress(StorageError):
-        return bool(_kind_of(key))
+        return bool(_format_for(key))
     return False
 
 
 def is_table(key: str) -> bool:
     """Whether an object of this key becomes a DataFrame."""
-    return is_loadable(key) and _kind_of(key)[0].name in {*_CALLS, "json"}
+    return is_loadable(key) and _format_for(key)[0].name in {*_CALLS, "json"}
 
 
 #: Suffixes of files that contain pickles.
 _PICKLED = {".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth"}
 
 
-def _kind_of(key: str) -> tuple[Format, Callable[[Any], Any] | None]:
+def _format_for(key: str) -> tuple[Format, Callable[[Any], Any] | None]:
     suffixes = [suffix.lower() for suffix in PurePosixPath(key).suffixes]
     unpack = PACKED.get(suffixes[-1]) if suffixes else None
     inner = suffixes[:-1] if unpack else suffixes
@@ -113,9 +113,9 @@ def _kind_of(key: str) -> tuple[Format, Callable[[Any], Any] | None]:
             f"can write it. Nothing was read. If you trust the author, download it: %lk_get {key}"
         )
     if kind is None:
-        known = " ".join(sorted([*FORMATS, *PACKED]))
+        loadable = " ".join(sorted([*FORMATS, *PACKED]))
         raise StorageError(
-            f"{key!r} has no suffix that says how to load it. Known suffixes: {known}. Download it: %lk_get {key}"
+            f"{key!r} has no suffix that says how to load it. Known suffixes: {loadable}. Download it: %lk_get {key}"
         )
     return kind, unpack
 
@@ -134,20 +134,20 @@ def _check_memory(key: str, kind: Format, file: Any, wish: LoadRequest, *, packe
 
 def free_memory() -> int | None:
     """Return the bytes that this process may still use; None if the system doesn't report it."""
-    found = [size for size in (_of_system(), _of_group()) if size is not None]
-    return min(found) if found else None
+    sizes = [size for size in (_system_memory(), _group_memory()) if size is not None]
+    return min(sizes) if sizes else None
 
 
-def _of_system() -> int | None:
+def _system_memory() -> int | None:
     with suppress(OSError):
-        told = re.search(r"MemAvailable:\s+(\d+) kB", _SYSTEM.read_text())
-        return int(told[1]) * 1024 if told else None
+        match = re.search(r"MemAvailable:\s+(\d+) kB", _SYSTEM.read_text())
+        return int(match[1]) * 1024 if match else None
     with suppress(OSError, ValueError, AttributeError):  # macOS tells what there is; Windows has another way
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return None
 
 
-def _of_group() -> int | None:
+def _group_memory() -> int | None:
     """Return what the limit of a container leaves."""
     with suppress(OSError, ValueError):
         limit, used = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
@@ -166,8 +166,10 @@ def _parquet_size(file: Any, wish: LoadRequest) -> int:
     finally:
         file.seek(0)
     chunks = (meta.row_group(group).column(n) for group in range(meta.num_row_groups) for n in range(meta.num_columns))
-    wanted = set(wish.columns or ())
-    return sum(c.total_uncompressed_size for c in chunks if not wanted or c.path_in_schema.partition(".")[0] in wanted)
+    columns = set(wish.columns or ())
+    return sum(
+        c.total_uncompressed_size for c in chunks if not columns or c.path_in_schema.partition(".")[0] in columns
+    )
 
 
 @contextmanager
@@ -178,8 +180,8 @@ def _as_broken(key: str, kind: Format) -> Iterator[None]:
     except (LkError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 (each library has its own)
-        said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-        raise StorageError(f"Can't read {key!r} as {kind.name}: {said}.") from None
+        reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        raise StorageError(f"Can't read {key!r} as {kind.name}: {reason}.") from None
 
 
 def library(name: str) -> Any:
@@ -234,8 +236,8 @@ def _parquet(file: Any, wish: LoadRequest) -> Any:
 
 def _frame(batches: Any, schema: Any, wish: LoadRequest) -> Any:
     arrow = library("pyarrow")
-    found = list(batches)
-    table = arrow.Table.from_batches(found) if found else schema.empty_table()
+    parts = list(batches)
+    table = arrow.Table.from_batches(parts) if parts else schema.empty_table()
     return _validated(table.select(wish.columns) if wish.columns else table).to_pandas()
 
 
@@ -262,8 +264,8 @@ def _excel(file: Any, wish: LoadRequest) -> Any:
 
 def _part(table: Any, wish: LoadRequest) -> Any:
     """Return the wanted part of a table that was read completely."""
-    found = table if wish.columns is None or list(table.columns) == wish.columns else table[wish.columns]
-    return found if wish.sample is None else found.head(wish.sample)
+    chosen = table if wish.columns is None or list(table.columns) == wish.columns else table[wish.columns]
+    return chosen if wish.sample is None else chosen.head(wish.sample)
 
 
 def _npy(file: Any, wish: LoadRequest) -> Any:

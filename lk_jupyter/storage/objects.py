@@ -55,12 +55,12 @@ class Objects(Iterator[ObjectInfo]):
         'ahead/a.txt'
     """
 
-    def __init__(self, found: Iterator[ObjectInfo]) -> None:
-        self._found = found
-        self._seen: deque[ObjectInfo] = deque()
+    def __init__(self, objects: Iterator[ObjectInfo]) -> None:
+        self._source = objects
+        self._ahead: deque[ObjectInfo] = deque()
 
     def __next__(self) -> ObjectInfo:
-        return self._seen.popleft() if self._seen else next(self._found)
+        return self._ahead.popleft() if self._ahead else next(self._source)
 
     def ahead(self, most: int) -> list[ObjectInfo]:
         """Return the next objects without taking them from the iterator.
@@ -68,8 +68,8 @@ class Objects(Iterator[ObjectInfo]):
         Args:
             most: Number of objects at most.
         """
-        self._seen.extend(islice(self._found, max(0, most - len(self._seen))))
-        return list(islice(self._seen, most))
+        self._ahead.extend(islice(self._source, max(0, most - len(self._ahead))))
+        return list(islice(self._ahead, most))
 
 
 @dataclass(frozen=True)

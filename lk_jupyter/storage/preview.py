@@ -93,10 +93,10 @@ def preview(storage: Storage, key: str) -> Preview:
         'hello'
     """
     with storage.open(key) as file:
-        return preview_of(file.info, file)
+        return preview_object(file.info, file)
 
 
-def preview_of(info: ObjectInfo, file: Any) -> Preview:
+def preview_object(info: ObjectInfo, file: Any) -> Preview:
     """Return what can be shown of an open file. Raises StorageError if a library is missing.
 
     A library that may crash, and whatever unpacks, reads the file in a child process with limits.
@@ -107,7 +107,7 @@ def preview_of(info: ObjectInfo, file: Any) -> Preview:
     try:
         if not unpack and show not in _IN_CHILD:
             unchecked = show(info, file)
-            return replace(_checked(info, facts_of(unchecked)), image=unchecked.image, mime=unchecked.mime)
+            return replace(_checked(info, preview_facts(unchecked)), image=unchecked.image, mime=unchecked.mime)
         if name := _LIBRARIES.get(show):
             require_library(name)
         result = PROCESS.preview(info, file)
@@ -140,10 +140,10 @@ def import_library(key: str) -> None:
         library(name)
 
 
-def facts_of(found: Preview) -> dict[str, Any]:
+def preview_facts(preview: Preview) -> dict[str, Any]:
     """Return a preview as JSON, without the file."""
     names = ("words", "columns", "rows", "text", "is_part")
-    return {name: getattr(found, name) for name in names}
+    return {name: getattr(preview, name) for name in names}
 
 
 def _checked(info: ObjectInfo, result: dict[str, Any]) -> Preview:
@@ -159,16 +159,16 @@ def _encodable(value: Any, most: int) -> str:
     return str(value)[:most].encode("utf-8", "replace").decode()
 
 
-def content_of(found: Preview) -> dict[str, Any]:
+def preview_content(preview: Preview) -> dict[str, Any]:
     """Return a preview as a page shows it, without what looks like a secret."""
-    info = found.info
-    facts = {name: value for name, value in asdict(found).items() if name != "info"}
+    info = preview.info
+    facts = {name: value for name, value in asdict(preview).items() if name != "info"}
     return {
         **facts,
         "key": info.key,
         "written": f"{info.modified.astimezone():%d %b %Y %H:%M}" if info.modified else "",
-        "text": redact(found.text),
-        "rows": [[redact(cell) for cell in row] for row in found.rows],
+        "text": redact(preview.text),
+        "rows": [[redact(cell) for cell in row] for row in preview.rows],
         "kind": "table" if is_table(info.key) else "value" if is_loadable(info.key) else "",
         "remote": remote_path(info.key),
     }
@@ -179,11 +179,11 @@ Show = Callable[[ObjectInfo, Any], Preview]
 
 def _way(key: str) -> tuple[Show, str, Callable[[Any], Any] | None]:
     """Return how a kind of file is shown, its suffix, and how it is unpacked first."""
-    *others, last = ["", *(suffix.lower() for suffix in PurePosixPath(key).suffixes)]
-    inner = others[-1] if others else ""
+    *outer, last = ["", *(suffix.lower() for suffix in PurePosixPath(key).suffixes)]
+    inner = outer[-1] if outer else ""
     if last in PACKED and inner in _TEXTS:
-        return _SHOWN.get(inner, _text), inner, PACKED[last]
-    return _SHOWN.get(last, _text), last, None
+        return _PREVIEWS.get(inner, _text), inner, PACKED[last]
+    return _PREVIEWS.get(last, _text), last, None
 
 
 def _csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Preview:
@@ -194,7 +194,7 @@ def _csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Preview:
         del records[-1]  # cut off in the middle
     names, rows = records[0], [row for row in records[1:] if row]
     first = names[: COLUMNS + 1]  # one more than is shown, as a sign of more
-    columns = [(name, _type_of(row[n] for row in rows if n < len(row))) for n, name in enumerate(first)]
+    columns = [(name, _column_type(row[n] for row in rows if n < len(row))) for n, name in enumerate(first)]
     counted = "" if is_part else f"{len(rows):,} rows, "
     words = f"Table, {counted}{len(names):,} columns, {size_label(info.size)}. Types are from the first rows."
     return _table(info, words, columns, rows, is_part=is_part or len(rows) > ROWS)
@@ -205,16 +205,16 @@ def _tsv(info: ObjectInfo, file: Any) -> Preview:
 
 
 def _parquet(info: ObjectInfo, file: Any) -> Preview:
-    found = library("pyarrow.parquet").ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
-    schema, count = found.schema_arrow, found.metadata.num_rows
-    batches = found.iter_batches(batch_size=ROWS, columns=schema.names[:COLUMNS], use_threads=False)
+    parquet = library("pyarrow.parquet").ParquetFile(file, buffer_size=1 << 16, pre_buffer=False)
+    schema, count = parquet.schema_arrow, parquet.metadata.num_rows
+    batches = parquet.iter_batches(batch_size=ROWS, columns=schema.names[:COLUMNS], use_threads=False)
     return _arrow(info, schema, next(iter(batches), None), count)
 
 
 def _feather(info: ObjectInfo, file: Any) -> Preview:
-    found = library("pyarrow").ipc.open_file(file)
-    batch = found.get_batch(0) if found.num_record_batches else None
-    return _arrow(info, found.schema, batch, None if found.num_record_batches > 1 else batch and batch.num_rows)
+    feather = library("pyarrow").ipc.open_file(file)
+    batch = feather.get_batch(0) if feather.num_record_batches else None
+    return _arrow(info, feather.schema, batch, None if feather.num_record_batches > 1 else batch and batch.num_rows)
 
 
 def _arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None) -> Preview:
@@ -231,9 +231,9 @@ def _arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None) -> Prev
 def _table(
     info: ObjectInfo, words: str, columns: list[tuple[str, str]], rows: list[list[str]], *, is_part: bool
 ) -> Preview:
-    shown = [[_short(cell) for cell in row[:COLUMNS]] for row in rows[:ROWS]]
+    cells = [[_short(cell) for cell in row[:COLUMNS]] for row in rows[:ROWS]]
     names = [(_short(name), kind) for name, kind in columns[:COLUMNS]]
-    return Preview(info, words, names, shown, is_part=is_part or len(columns) > COLUMNS)
+    return Preview(info, words, names, cells, is_part=is_part or len(columns) > COLUMNS)
 
 
 def _text(info: ObjectInfo, file: Any) -> Preview:
@@ -248,12 +248,12 @@ def _text(info: ObjectInfo, file: Any) -> Preview:
 
 
 def _json(info: ObjectInfo, file: Any) -> Preview:
-    found = _text(info, file)
+    preview = _text(info, file)
     with suppress(ValueError, RecursionError):
-        if not found.is_part:
-            text = _indented(json.loads(found.text))
-            return replace(found, text=text[:TEXT], is_part=len(text) > TEXT)
-    return found
+        if not preview.is_part:
+            text = _indented(json.loads(preview.text))
+            return replace(preview, text=text[:TEXT], is_part=len(text) > TEXT)
+    return preview
 
 
 def _indented(value: Any) -> str:
@@ -302,32 +302,32 @@ def _pixels(content: bytes) -> tuple[int, int]:
         if start.startswith(b"\x89PNG"):
             return struct.unpack_from("!2I", start, 16)
         if start.startswith(b"GIF8"):
-            return _pixels_of_gif(content)
+            return _gif_size(content)
         if start.startswith(b"BM"):
             width, height = struct.unpack_from("<2i", start, 18)
             return abs(width), abs(height)
         if start.startswith(b"\xff\xd8\xff"):
-            return _pixels_of_jpeg(content)
+            return _jpeg_size(content)
         if start[8:12] == b"WEBP":
-            return _pixels_of_webp(start)
+            return _webp_size(start)
     return 0, 0
 
 
-def _pixels_of_gif(content: bytes) -> tuple[int, int]:
+def _gif_size(content: bytes) -> tuple[int, int]:
     """Return the size of a GIF: of its canvas or its first frame, which enlarges the canvas. Raises struct.error."""
     width, height, flags = struct.unpack_from("<2HB", content, 6)
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     for _ in range(_GIF_BLOCKS):
         (kind,) = struct.unpack_from("B", content, at)
         if kind == 0x2C:
-            left, top, right, bottom = struct.unpack_from("<4H", content, at + 1)
-            return max(width, left + right), max(height, top + bottom)
+            x, top, right, bottom = struct.unpack_from("<4H", content, at + 1)
+            return max(width, x + right), max(height, top + bottom)
         (length,) = struct.unpack_from("B", content, at + 2 if kind == 0x21 else at)
         at += 3 + length if kind == 0x21 else 1 + length
     return 0, 0
 
 
-def _pixels_of_webp(start: bytes) -> tuple[int, int]:
+def _webp_size(start: bytes) -> tuple[int, int]:
     """Return the size in the first bytes of a WebP, which has three forms. Raises struct.error."""
     if start[12:16] == b"VP8X":
         return 1 + int.from_bytes(start[24:27], "little"), 1 + int.from_bytes(start[27:30], "little")
@@ -338,7 +338,7 @@ def _pixels_of_webp(start: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _pixels_of_jpeg(content: bytes) -> tuple[int, int]:
+def _jpeg_size(content: bytes) -> tuple[int, int]:
     """Return the size in the frame header of a JPEG, which follows segments of stated lengths. Raises struct.error."""
     at = 2
     while True:
@@ -388,9 +388,9 @@ _TYPES = (
 )
 
 
-def _type_of(values: Iterable[str]) -> str:
-    found = [value for value in values if value]
-    return next((name for name, look in _TYPES if found and all(map(look.fullmatch, found))), "text")
+def _column_type(values: Iterable[str]) -> str:
+    values_present = [value for value in values if value]
+    return next((name for name, look in _TYPES if values_present and all(map(look.fullmatch, values_present))), "text")
 
 
 def _short(text: str) -> str:
@@ -400,7 +400,7 @@ def _short(text: str) -> str:
 _TEXTS = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".log", ".md"}
 
 #: Suffix → how it is shown; any other is text where it looks like that.
-_SHOWN: dict[str, Show] = {
+_PREVIEWS: dict[str, Show] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".parquet": _parquet,

@@ -45,8 +45,8 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         """Seconds that the rest takes at the present speed; None while the speed is unknown."""
-        left = max(0, self.bytes - self.bytes_done)
-        return left / self.speed if self.speed else (None if left else 0.0)
+        rest = max(0, self.bytes - self.bytes_done)
+        return rest / self.speed if self.speed else (None if rest else 0.0)
 
     def __str__(self) -> str:
         files = f"{self.files_done:,} of {self.files:,} files" if self.files != 1 else ""
@@ -78,7 +78,7 @@ class Meter:
         with self._lock:
             self._bytes_done += size
 
-    def found(self, size: int) -> None:
+    def add_earlier(self, size: int) -> None:
         """Count bytes that an earlier transfer has moved; they are not fast."""
         with self._lock:
             self._bytes_done += size

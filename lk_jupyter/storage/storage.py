@@ -146,7 +146,7 @@ class Storage:
             if not overwrite and (info := self.find(key)) and holds(path, info):
                 return TransferResult(same=1)
             self._put_file(path, key, meter, overwrite=overwrite)
-        return _told(meter)
+        return _report(meter)
 
     def replaced(self, source: str | Path, key: str) -> list[str]:
         """Return the keys whose objects a ``put`` of this file or folder would replace by other content."""
@@ -193,7 +193,7 @@ class Storage:
         with _local_words(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             fetch_file(self._read, info, path, meter, checksum=checksum)
-        _told(meter)
+        _report(meter)
         return path
 
     def sync(
@@ -222,7 +222,7 @@ class Storage:
         Raises:
             StorageError: Both folders are on the same side, or the bucket can't be used.
         """
-        up, down = _is_ours(target), _is_ours(source)
+        up, down = _is_bucket_key(target), _is_bucket_key(source)
         if up == down:
             raise StorageError(
                 f"Give one folder here and one in the bucket, which starts with {SCHEME}. Nothing was changed."
@@ -407,7 +407,7 @@ class Storage:
         if not key.strip("/"):
             raise StorageError("Name what to delete. Nothing was deleted.")
         if key.endswith("/"):
-            count = self.remove_all(found.key for found in self.ls(key))
+            count = self.remove_all(info.key for info in self.ls(key))
             for marker in markers(self._wire, key):
                 self._wire.need(Request("DELETE", marker))
             return count
@@ -425,10 +425,10 @@ class Storage:
         Returns:
             The number of keys.
         """
-        wanted = list(keys)
-        for start, end in ranges(len(wanted), 1000) if wanted else ():
-            interruptible(lambda: self._wire.delete(wanted[start:end]))  # noqa: B023 (called now)
-        return len(wanted)
+        all_keys = list(keys)
+        for start, end in ranges(len(all_keys), 1000) if all_keys else ():
+            interruptible(lambda: self._wire.delete(all_keys[start:end]))  # noqa: B023 (called now)
+        return len(all_keys)
 
     def move(self, key: str, to: str) -> int:
         """Give an object or a folder another key; an object with the new key is replaced.
@@ -462,9 +462,9 @@ class Storage:
         to = to.rstrip("/") + "/"
         if to.startswith(key):
             raise StorageError(f"{to!r} is inside {key!r}.")
-        found = list(self.ls(key))
-        each(found, lambda info: self._copy(info, to + info.key[len(key) :]), AT_ONCE, halt=CancelToken())
-        return len(found)
+        objects = list(self.ls(key))
+        each(objects, lambda info: self._copy(info, to + info.key[len(key) :]), AT_ONCE, halt=CancelToken())
+        return len(objects)
 
     def presign(self, key: str, method: Method = "GET", *, life: timedelta = timedelta(hours=1)) -> Link:
         """Return a link that reads or writes one object without credentials: a secret.
@@ -487,11 +487,11 @@ class Storage:
         if method == "PUT" and not self._has_bucket:
             self._wire.ensure_bucket()
             self._has_bucket = True
-        given = self._credentials.lasting(min(life, LONGEST))
+        credentials = self._credentials.lasting(min(life, LONGEST))
         now = self.now()
-        left = given.expires_at - now if given.expires_at else LONGEST
-        life = max(timedelta(seconds=1), min(life, LONGEST, left))
-        urls = links(given, method, keys, now, life)
+        validity = credentials.expires_at - now if credentials.expires_at else LONGEST
+        life = max(timedelta(seconds=1), min(life, LONGEST, validity))
+        urls = links(credentials, method, keys, now, life)
         return [Link(url, now + life) for url in urls]
 
     def abort_unfinished(self) -> int:
@@ -509,10 +509,10 @@ class Storage:
 
     @property
     def _store(self) -> Any:
-        s3, given = self._library(), self._credentials.present()
-        if self._stores.get(s3, (None,))[0] != given:
+        s3, credentials = self._library(), self._credentials.present()
+        if self._stores.get(s3, (None,))[0] != credentials:
             with s3.in_our_words(""):
-                self._stores[s3] = given, s3.store_of(self._credentials)
+                self._stores[s3] = credentials, s3.store_of(self._credentials)
         return self._stores[s3][1]
 
     @cached_property
@@ -539,7 +539,7 @@ class Storage:
             content = memoryview(source).cast("B")
             source = (bytes(content[start:end]) for start, end in ranges(len(content), PART))
         self._put_pieces(source, key, meter, overwrite=overwrite)
-        return _told(meter)
+        return _report(meter)
 
     def _put_pieces(self, pieces: Iterable[bytes], key: str, meter: Meter, *, overwrite: bool) -> None:
         parts = regrouped(pieces, PART)
@@ -595,14 +595,14 @@ class Storage:
             with s3.in_our_words(key):
                 return interruptible(lambda: act(s3))
 
-        given = self._credentials.present()
+        credentials = self._credentials.present()
         try:
             return cast("T", s3.persistent(once))
         except s3.NoBucket:
             if not self._wire.make_bucket():
                 raise
         except s3.Denied:
-            self._credentials.forget(given)
+            self._credentials.forget(credentials)
             self._stores.clear()
         return cast("T", s3.persistent(once))
 
@@ -619,7 +619,7 @@ def _key(text: str) -> str:
     return text.removeprefix(SCHEME).lstrip("/")
 
 
-def _is_ours(place: str | Path) -> bool:
+def _is_bucket_key(place: str | Path) -> bool:
     return isinstance(place, str) and place.startswith(SCHEME)
 
 
@@ -639,7 +639,7 @@ def _local_words(path: Path) -> Iterator[None]:
         raise StorageError(f"Can't read or write {path} ({error.strerror or error}).") from None
 
 
-def _told(meter: Meter) -> TransferResult:
+def _report(meter: Meter) -> TransferResult:
     """Report that all is done, and what it was."""
     meter.end_file()
     meter.tell()

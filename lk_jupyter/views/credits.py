@@ -18,63 +18,65 @@ _RIGHT = frozenset({"Credits", "Per hour"})
 _BAR = 20
 
 
-def credits_balance(found: CreditsBalance) -> StaticView:
+def credits_balance(credit: CreditsBalance) -> StaticView:
     """Show the balance of an account."""
     return _amounts(
-        ("Left", found.remaining_credits),
-        ("Used", found.used_credits),
-        ("Bought", found.purchased_credits),
-        ("Free", found.monthly_free_credits),
+        ("Left", credit.remaining_credits),
+        ("Used", credit.used_credits),
+        ("Bought", credit.purchased_credits),
+        ("Free", credit.monthly_free_credits),
     )
 
 
-def user_credits(found: UserCredits) -> StaticView:
+def user_credits(credit: UserCredits) -> StaticView:
     """Show the balance of an account, and whose it is."""
-    given = ("Available", found.available_credits)
-    return _amounts(given, ("Used", found.used_credits), ("Bought", found.purchased_credits), caption=found.email)
+    available = ("Available", credit.available_credits)
+    return _amounts(
+        available, ("Used", credit.used_credits), ("Bought", credit.purchased_credits), caption=credit.email
+    )
 
 
-def org_balance(found: OrgBalance) -> StaticView:
+def org_balance(credit: OrgBalance) -> StaticView:
     """Show the balance of an organization."""
-    return _amounts(("Left", found.balance), note=_suspended(found.account_suspended))
+    return _amounts(("Left", credit.balance), note=_suspended(credit.account_suspended))
 
 
-def balance(found: AccountBalance) -> StaticView:
+def balance(account: AccountBalance) -> StaticView:
     """Show what is left, for how long, and what uses it."""
-    rows = [("Left", credits_label(found.credits)), ("Running now", _running(found))]
-    if found.depleted_at:
-        left = (found.depleted_at - datetime.now(timezone.utc)).total_seconds()
-        most = "" if found.rate.complete else " at the latest"
-        rows.append(("Lasts", f"{duration_label(left)}, until {found.depleted_at.astimezone():%d %b %H:%M}{most}"))
-    table = Table(("Credits", "Amount"), rows, note=_suspended(found.suspended))
-    return picture(table, *([resources(found.resources)] if found.resources else []))
+    rows = [("Left", credits_label(account.credits)), ("Running now", _running(account))]
+    if account.depleted_at:
+        seconds = (account.depleted_at - datetime.now(timezone.utc)).total_seconds()
+        most = "" if account.rate.complete else " at the latest"
+        rows.append(("Lasts", f"{duration_label(seconds)}, until {account.depleted_at.astimezone():%d %b %H:%M}{most}"))
+    table = Table(("Credits", "Amount"), rows, note=_suspended(account.suspended))
+    return picture(table, *([resources(account.resources)] if account.resources else []))
 
 
-def resources(found: tuple[BillableResource, ...]) -> Table:
+def resources(active: tuple[BillableResource, ...]) -> Table:
     """Show what is active and costs credits."""
     rows = [
         (thing.name or thing.id[:8], thing.kind, thing.hardware, _amount(thing.per_hour, "unknown"))
-        for thing in found[:MOST]
+        for thing in active[:MOST]
     ]
-    note = rest(len(found), MOST, "All of them: session.balance().resources")
+    note = rest(len(active), MOST, "All of them: session.balance().resources")
     return Table(("What", "Kind", "Hardware", "Per hour"), rows, note, _RIGHT, "Running now, in credits")
 
 
-def spending(found: Spending) -> StaticView:
+def spending(report: Spending) -> StaticView:
     """Show what was spent by day, kind and hardware, with bars."""
-    spent = [each for each in found.by_day() if each.amount]
+    spent = [each for each in report.by_day() if each.amount]
     tables = [
         _sums(
             "Day",
             spent,
             "By day, in credits",
-            rest(len(found.by_day()), len(spent), "there was no spending on the others."),
+            rest(len(report.by_day()), len(spent), "there was no spending on the others."),
         ),
-        _sums("Kind", found.by_kind(), "By kind"),
-        _sums("Hardware", found.by_hardware(), "By hardware"),
+        _sums("Kind", report.by_kind(), "By kind"),
+        _sums("Hardware", report.by_hardware(), "By hardware"),
     ]
-    total = Table(("Spent", "Credits"), [(f"Last {found.days} days", _amount(found.total))], right=_RIGHT)
-    return picture(total, *(tables if found.charges else []))
+    total = Table(("Spent", "Credits"), [(f"Last {report.days} days", _amount(report.total))], right=_RIGHT)
+    return picture(total, *(tables if report.charges else []))
 
 
 def _sums(what: str, sums: list[Sum], caption: str, note: str = "") -> Table:
@@ -93,14 +95,14 @@ def bar(share: float) -> Drawing:
 
 
 def _amounts(*rows: tuple[str, Decimal | None], note: str = "", caption: str = "") -> StaticView:
-    shown = [(name, _amount(amount)) for name, amount in rows if amount is not None]
-    return picture(Table(("What", "Credits"), shown, note, _RIGHT, caption or "Balance"))
+    cells = [(name, _amount(amount)) for name, amount in rows if amount is not None]
+    return picture(Table(("What", "Credits"), cells, note, _RIGHT, caption or "Balance"))
 
 
-def _running(found: AccountBalance) -> str:
-    if not found.active_count:
+def _running(account: AccountBalance) -> str:
+    if not account.active_count:
         return "nothing"
-    return f"{counted(found.resources)}, {found.rate.label}"
+    return f"{counted(account.resources)}, {account.rate.label}"
 
 
 def _amount(amount: Decimal | None, unknown: str = "") -> str:

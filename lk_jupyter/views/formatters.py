@@ -19,7 +19,7 @@ class FormatterRow(NamedTuple):
 
     module: str
     name: str
-    shown_by: str
+    view_module: str
     function: str
 
 
@@ -43,7 +43,7 @@ VIEWS = (
     FormatterRow("lk_jupyter.storage._tree", "Tree", "lk_jupyter.views.storage", "tree"),
 )
 
-_MODELS = {(view.module, view.name): (view.shown_by, view.function) for view in VIEWS if ".api." in view.module}
+_MODELS = {(view.module, view.name): (view.view_module, view.function) for view in VIEWS if ".api." in view.module}
 
 #: Class of the elements → the function that shows a list or a page of them.
 LISTS = {
@@ -56,7 +56,7 @@ def register(shell: InteractiveShell) -> None:
     """Let a shell show our objects; neither they nor their pictures are imported yet."""
     formatter: Any = shell.display_formatter.mimebundle_formatter  # type: ignore[union-attr]
     for view in VIEWS:
-        formatter.for_type_by_name(view.module, view.name, partial(_shown, (view.shown_by, view.function)))
+        formatter.for_type_by_name(view.module, view.name, partial(_bundle_for, (view.view_module, view.function)))
     formatter.for_type_by_name("lk_jupyter.api._models", "Page", _list)
     formatter.for_type(list, _list)
     plain: Any = shell.display_formatter.formatters["text/plain"]  # type: ignore[union-attr]
@@ -78,9 +78,9 @@ class _Html:
 def register_in_marimo() -> None:
     """Let marimo, which has no shell, show our objects: it asks each for ``_display_``."""
     for view in VIEWS:
-        shown = partial(_shown, (view.shown_by, view.function))
+        bundle_for = partial(_bundle_for, (view.view_module, view.function))
         kind = getattr(import_module(view.module), view.name)
-        kind._display_ = lambda value, shown=shown: _Html(shown(value)["text/html"])
+        kind._display_ = lambda value, bundle_for=bundle_for: _Html(bundle_for(value)["text/html"])
 
 
 def unregister(shell: InteractiveShell) -> None:
@@ -92,11 +92,11 @@ def unregister(shell: InteractiveShell) -> None:
         plain.for_type(list, printer.args[0])
 
 
-def _shown(where: tuple[str, str], value: Any) -> dict[str, Any]:
+def _bundle_for(where: tuple[str, str], value: Any) -> dict[str, Any]:
     module, function = where
     show: Callable[[Any], Any] = getattr(import_module(module), function)
-    shown = show(value)
-    bundle: dict[str, Any] = shown.bundle() if hasattr(shown, "bundle") else shown._repr_mimebundle_()
+    drawn = show(value)
+    bundle: dict[str, Any] = drawn.bundle() if hasattr(drawn, "bundle") else drawn._repr_mimebundle_()
     return bundle
 
 
@@ -104,7 +104,7 @@ def _list(values: Any) -> dict[str, Any] | None:
     """Show a list whose elements are all of one of our classes; leave any other to IPython."""
     kinds = {type(value) for value in values[:1]} if len(values) else set()
     where = next((LISTS.get((kind.__module__, kind.__qualname__)) for kind in kinds), None)
-    return _shown(where, values) if where and all(type(value) in kinds for value in values) else None
+    return _bundle_for(where, values) if where and all(type(value) in kinds for value in values) else None
 
 
 def _print_answer(answer: Any, printer: Any, _cycle: bool) -> None:  # noqa: FBT001 (as IPython calls it)
@@ -112,14 +112,14 @@ def _print_answer(answer: Any, printer: Any, _cycle: bool) -> None:  # noqa: FBT
     from lk_jupyter.text.secrets import redact  # noqa: PLC0415 (when an answer is shown)
 
     where = _MODELS.get((type(answer).__module__, type(answer).__qualname__)) if _is_alone(printer) else None
-    printer.text(_shown(where, answer)["text/plain"] if where else redact(repr(answer)))
+    printer.text(_bundle_for(where, answer)["text/plain"] if where else redact(repr(answer)))
 
 
 def _print_list(plainly: Callable[..., None], values: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001
     """Show a list: IPython asks its own printer of lists before it takes what goes with the HTML."""
-    found = _list(values) if _is_alone(printer) else None
-    if found:
-        printer.text(found["text/plain"])
+    bundle = _list(values) if _is_alone(printer) else None
+    if bundle:
+        printer.text(bundle["text/plain"])
     else:
         plainly(values, printer, cycle)
 

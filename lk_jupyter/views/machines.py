@@ -12,30 +12,30 @@ from lk_jupyter.views.table import MOST, Table, picture, rest
 _COLUMNS = ("Machine", "GPU", "Memory GiB", "Price")
 
 
-def catalogue(found: Catalogue) -> StaticView:
+def catalogue(value: Catalogue) -> StaticView:
     """Show machine types, and which of them the account may launch."""
-    return _shown(_cheapest_first(found), found)
+    return _type_table(_cheapest_first(value), value)
 
 
-def machines(found: Iterable[MachineType]) -> StaticView:
+def machines(value: Iterable[MachineType]) -> StaticView:
     """Show machine types."""
-    return _shown(_cheapest_first(found), None)
+    return _type_table(_cheapest_first(value), None)
 
 
-def machine(found: MachineType) -> StaticView:
+def machine(value: MachineType) -> StaticView:
     """Show one machine type."""
-    return _shown([found], None)
+    return _type_table([value], None)
 
 
-def _cheapest_first(found: Iterable[MachineType]) -> list[MachineType]:
-    return sorted(found, key=lambda each: (each.price_per_hour is None, each.price_per_hour, each.hardware_profile))
+def _cheapest_first(types: Iterable[MachineType]) -> list[MachineType]:
+    return sorted(types, key=lambda each: (each.price_per_hour is None, each.price_per_hour, each.hardware_profile))
 
 
-def _shown(found: list[MachineType], allowed: Catalogue | None) -> StaticView:
+def _type_table(types: list[MachineType], allowed: Catalogue | None) -> StaticView:
     columns = (*_COLUMNS, "You may use it") if allowed else _COLUMNS
-    rows = [(*_row(each), *(["yes" if allowed.allows(each) else "no"] if allowed else [])) for each in found[:MOST]]
-    note = rest(len(found), MOST, "All machine types: %lk_machines") if found else "No machine types for this account."
-    caption = "1 machine type" if len(found) == 1 else f"{len(found):,} machine types, prices in credits"
+    rows = [(*_row(each), *(["yes" if allowed.allows(each) else "no"] if allowed else [])) for each in types[:MOST]]
+    note = rest(len(types), MOST, "All machine types: %lk_machines") if types else "No machine types for this account."
+    caption = "1 machine type" if len(types) == 1 else f"{len(types):,} machine types, prices in credits"
     return picture(Table(columns, rows, note, frozenset({"Memory GiB", "Price"}), caption))
 
 

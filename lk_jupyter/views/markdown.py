@@ -41,11 +41,11 @@ _ACTIVE = re.compile(
 _NO_FORMULA, _FORMULA = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2jax_process"
 
 
-def html_of(text: str) -> str:
+def render_markdown(text: str) -> str:
     """Return Markdown as HTML for a page that is trusted."""
     text = plain(text)
-    shown = _parser().render(text) if len(text) <= LONGEST else _preformatted(text)
-    return f'<div class="lk-markdown {_NO_FORMULA}">{shown}</div>'
+    html = _parser().render(text) if len(text) <= LONGEST else _preformatted(text)
+    return f'<div class="lk-markdown {_NO_FORMULA}">{html}</div>'
 
 
 def _preformatted(text: str) -> str:

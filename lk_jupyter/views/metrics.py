@@ -17,17 +17,17 @@ _COLUMNS = ("Series", "Last", "Mean", "Peak", "Unit", "Course")
 _RIGHT = frozenset({"Last", "Mean", "Peak"})
 
 
-def answer(found: ExecutionMetrics) -> StaticView:
+def answer(response: ExecutionMetrics) -> StaticView:
     """Show an answer of the API."""
-    return metrics(Metrics.of(found))
+    return metrics(Metrics.of(response))
 
 
-def metrics(found: Metrics) -> StaticView:
+def metrics(value: Metrics) -> StaticView:
     """Show the metrics of a run, one row for each series with samples."""
     rows = [
-        _row(series, found.samples[series.column]) for series in SERIES if known(found.samples.get(series.column, []))
+        _row(series, value.samples[series.column]) for series in SERIES if known(value.samples.get(series.column, []))
     ]
-    caption = f"Metrics of run {found.label}" + (f" on {found.hostname}" if found.hostname else "")
+    caption = f"Metrics of run {value.label}" + (f" on {value.hostname}" if value.hostname else "")
     return picture(Table(_COLUMNS, rows, "" if rows else EMPTY, _RIGHT, caption))
 
 

@@ -22,8 +22,8 @@ def plan_view(package: Bundle, budgets: Sequence[str] = ()) -> Table:
 def _rows(package: Bundle, budgets: Sequence[str]) -> dict[str, str]:
     request = package.request
     memory = f", {package.machine.memory_gib} GiB" if package.machine.memory_gib else ""
-    ours = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, *package.parcel.metadata}
-    metadata = {key: value for key, value in (request.metadata or {}).items() if key not in ours}
+    reserved = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, *package.parcel.metadata}
+    metadata = {key: value for key, value in (request.metadata or {}).items() if key not in reserved}
     rows = {
         "Image": getattr(request, "docker_image_ref", ""),
         "Machine": f"{package.machine.hardware_profile}{memory}, {price_label(package.machine)}",

@@ -29,12 +29,12 @@ Part = tuple[str, Sequence[Sequence[Any]]]
 
 def plots(runs: Sequence[Metrics], head: str) -> bytes:
     """Return the metrics of runs below some lines of text."""
-    return _drawn(lambda figure: fill(figure, runs, head=_known(head)))
+    return _drawn(lambda figure: fill(figure, runs, head=_drawable(head)))
 
 
 def bars(parts: Sequence[Part], head: str) -> bytes:
     """Return sums as bars below some lines of text."""
-    return _drawn(lambda figure: _draw_bars(figure, parts, _known(head)))
+    return _drawn(lambda figure: _draw_bars(figure, parts, _drawable(head)))
 
 
 def words(text: str) -> bytes:
@@ -44,7 +44,7 @@ def words(text: str) -> bytes:
         return b""
     from PIL import Image, ImageDraw  # noqa: PLC0415 (where something is to be drawn)
 
-    lines = "\n".join(_known(text).splitlines()[:_MOST_LINES])
+    lines = "\n".join(_drawable(text).splitlines()[:_MOST_LINES])
     _, _, wide, high = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), lines, font, spacing=_SPACING)
     image = Image.new("L", (int(wide) + 2 * _MARGIN, int(high) + 2 * _MARGIN), _PAPER)
     ImageDraw.Draw(image).multiline_text((_MARGIN, _MARGIN), lines, _INK, font, spacing=_SPACING)
@@ -90,7 +90,7 @@ def _stored(image: Any) -> bytes:
     return file.getvalue()
 
 
-def _known(text: str) -> str:
+def _drawable(text: str) -> str:
     """Return text with a question mark for each letter that matplotlib's font lacks, which warned in the notebook."""
     return "".join(letter if letter == "\n" or _is_drawn(letter) else "?" for letter in text)
 
@@ -113,7 +113,7 @@ def _draw_bars(figure: Any, parts: Sequence[Part], head: str) -> None:
         axis.set_title(caption, loc="left", fontsize=9, parse_math=False)
         drawn = axis.barh(range(len(rows)), [share for _, _, share in rows], color=_COLOUR, height=0.6)
         axis.bar_label(drawn, [amount for _, amount, _ in rows], padding=3, fontsize=8)
-        axis.set_yticks(range(len(rows)), [_known(label) for label, _, _ in rows], parse_math=False)
+        axis.set_yticks(range(len(rows)), [_drawable(label) for label, _, _ in rows], parse_math=False)
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xlim(0, 1.15)
         axis.set_xticks([])

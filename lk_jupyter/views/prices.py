@@ -19,24 +19,26 @@ _ALL = "All prices: list(prices)"
 
 def prices(book: PriceBook) -> StaticView:
     """Show all prices, each kind in one table."""
-    vms = [entry for entry in book if entry.meter_slug == "vm_running" and _machine_of(entry)]
+    vms = [entry for entry in book if entry.meter_slug == "vm_running" and _machine_match(entry)]
     tokens = [entry for entry in book if _TOKENS.fullmatch(entry.meter_slug)]
-    taken = {id(entry) for entry in (*vms, *tokens)}
-    others = [entry for entry in book if id(entry) not in taken]
-    shown = [make(entries) for make, entries in ((_vms, vms), (_models, tokens), (_others, others)) if entries]
-    return picture(*shown or [_others([])])
+    used = {id(entry) for entry in (*vms, *tokens)}
+    remaining = [entry for entry in book if id(entry) not in used]
+    tables = [
+        make(entries) for make, entries in ((_vms, vms), (_models, tokens), (_other_prices, remaining)) if entries
+    ]
+    return picture(*tables or [_other_prices([])])
 
 
-def _machine_of(entry: PriceEntry) -> re.Match[str] | None:
+def _machine_match(entry: PriceEntry) -> re.Match[str] | None:
     return _MACHINE.fullmatch(str(entry.selector.get("hardware_profile", "")).lower())
 
 
 def _vms(entries: Iterable[PriceEntry]) -> Table:
     cells: dict[tuple[str, str], dict[int, str]] = {}
     for entry in entries:
-        found = _machine_of(entry)
-        if found:
-            cells.setdefault((found["card"], found["type"]), {})[int(found["count"])] = _amount(
+        match = _machine_match(entry)
+        if match:
+            cells.setdefault((match["card"], match["type"]), {})[int(match["count"])] = _amount(
                 entry.unit_price_per_hour
             )
     counts = sorted({count for row in cells.values() for count in row})
@@ -52,16 +54,16 @@ def _vms(entries: Iterable[PriceEntry]) -> Table:
 def _models(entries: Iterable[PriceEntry]) -> Table:
     cells: dict[str, dict[str, str]] = {}
     for entry in entries:
-        found = _TOKENS.fullmatch(entry.meter_slug)
+        match = _TOKENS.fullmatch(entry.meter_slug)
         model = str(entry.selector.get("deployment_id", "any model")).removeprefix("serverless:")
-        if found and entry.unit_price is not None:
-            cells.setdefault(model, {})[found["side"]] = _amount(entry.unit_price * _MILLION)
+        if match and entry.unit_price is not None:
+            cells.setdefault(model, {})[match["side"]] = _amount(entry.unit_price * _MILLION)
     rows = [(name, row.get("prompt", ""), row.get("completion", "")) for name, row in list(cells.items())[:MOST]]
     right = frozenset({"Read", "Written"})
     return Table(("Model", "Read", "Written"), rows, rest(len(cells), MOST, _ALL), right, "Credits per million tokens")
 
 
-def _others(entries: list[PriceEntry]) -> Table:
+def _other_prices(entries: list[PriceEntry]) -> Table:
     rows = [
         (entry.meter_slug, _selector(entry), _amount(entry.unit_price), _amount(entry.unit_price_per_hour))
         for entry in entries[:MOST]

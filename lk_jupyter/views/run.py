@@ -20,39 +20,39 @@ from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import Table, picture
 
 
-def run(shown: Run) -> StaticView:
+def run(value: Run) -> StaticView:
     """Show a run as it is now; as this machine last knew it where the server cannot be asked."""
     try:
-        record = shown.record
-        rows, note = facts(shown, record), _note(shown, record)
+        record = value.record
+        rows, note = facts(value, record), _note(value, record)
     except LkError as problem:
-        rows, note = _remembered(shown), f"Last known state: {problem}"
-    return picture(Table(("Run", shown.short_id), [row for row in rows if row[1]], note))
+        rows, note = _remembered(value), f"Last known state: {problem}"
+    return picture(Table(("Run", value.short_id), [row for row in rows if row[1]], note))
 
 
-def facts(shown: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
+def facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
     """Return what there is to know of a run, as names and words; some may be empty."""
-    machine, ended = shown.machine, is_final(record.status)
-    bill = shown.bill(record)
+    machine, ended = value.machine, is_final(record.status)
+    bill = value.bill(record)
     return [
         ("State", state_label(record.status)),
         (
             "Machine",
             f"{record.hardware_profile} at {price_label(machine)}" if machine else record.hardware_profile or "",
         ),
-        ("Server", _local(shown)),
+        ("Server", _local(value)),
         ("Started", moment_label(record.known_since, "%d %b %Y %H:%M:%S")),
         ("Took" if ended else "So far", duration_label(bill.seconds) if bill.seconds is not None else ""),
         ("Cost", bill.label),
-        ("Id", shown.execution_id),
+        ("Id", value.execution_id),
     ]
 
 
-def _local(shown: Run) -> str:
+def _local(value: Run) -> str:
     """Return that the server is on this machine, and whether it is known to have no GPU; empty for any other."""
-    if not shown.session.is_local:
+    if not value.session.is_local:
         return ""
-    return "local cloud, no GPU" if (shown.note or "").startswith("No GPU") else "local cloud"
+    return "local cloud, no GPU" if (value.note or "").startswith("No GPU") else "local cloud"
 
 
 def reason(record: ExecutionRecord) -> str:
@@ -61,16 +61,16 @@ def reason(record: ExecutionRecord) -> str:
     return str(failure_of(record)) if failed else ""
 
 
-def _note(shown: Run, record: ExecutionRecord) -> str:
-    more = f"{problem} " if (problem := shown.log_problem) else ""
-    more += f"Log: %lk_logs {shown.short_id}"
-    return reason(record) or (more if is_final(record.status) else f"{more}. Abort: %lk_abort {shown.short_id}")
+def _note(value: Run, record: ExecutionRecord) -> str:
+    more = f"{problem} " if (problem := value.log_problem) else ""
+    more += f"Log: %lk_logs {value.short_id}"
+    return reason(record) or (more if is_final(record.status) else f"{more}. Abort: %lk_abort {value.short_id}")
 
 
-def _remembered(shown: Run) -> list[tuple[str, str]]:
-    entry = journal().get(shown.execution_id)
+def _remembered(value: Run) -> list[tuple[str, str]]:
+    entry = journal().get(value.execution_id)
     state, machine = (state_label(entry.state or "unknown"), entry.machine or "") if entry else ("unknown", "")
-    return [("State", state), ("Machine", machine), ("Id", shown.execution_id)]
+    return [("State", state), ("Machine", machine), ("Id", value.execution_id)]
 
 
 #: Where the receipt stands in the metadata of an output.
@@ -96,8 +96,8 @@ def receipt_facts(
         "return_code": record.return_code,
         "reason": redact(platform_words(record)) or None if record.status not in SUCCEEDED_STATES else None,
     }
-    known = {name: fact for name, fact in facts.items() if fact is not None}
-    return {**facts_so_far(bill or bill_of(record, price_of(machine)), machine, package), **known}
+    present = {name: fact for name, fact in facts.items() if fact is not None}
+    return {**facts_so_far(bill or bill_of(record, price_of(machine)), machine, package), **present}
 
 
 def facts_so_far(bill: Bill, machine: MachineType | None, package: Bundle | None) -> dict[str, Any]:

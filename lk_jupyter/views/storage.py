@@ -16,19 +16,19 @@ from lk_jupyter.views.table import MOST, STYLE, Table, picture, rest
 _ALL = "for info in session.storage.ls(...)"
 
 
-def listing(found: Objects) -> StaticView:
+def listing(value: Objects) -> StaticView:
     """Show the next objects of a listing; none is taken from it."""
-    ahead = found.ahead(MOST + 1)
-    return _shown(ahead[:MOST], f"… and more: {_ALL}" if len(ahead) > MOST else "")
+    ahead = value.ahead(MOST + 1)
+    return _object_table(ahead[:MOST], f"… and more: {_ALL}" if len(ahead) > MOST else "")
 
 
-def objects(found: Sequence[ObjectInfo]) -> StaticView:
+def objects(value: Sequence[ObjectInfo]) -> StaticView:
     """Show a list of objects."""
-    return _shown(found[:MOST], rest(len(found), MOST, "loop over the list."))
+    return _object_table(value[:MOST], rest(len(value), MOST, "loop over the list."))
 
 
-def _shown(found: Sequence[ObjectInfo], note: str) -> StaticView:
-    rows = [_row(info) for info in found]
+def _object_table(infos: Sequence[ObjectInfo], note: str) -> StaticView:
+    rows = [_row(info) for info in infos]
     note = note or ("" if rows else "No files. Upload one: %lk_put FILE data/")
     return picture(Table(("Name", "Size", "Written", "In a run"), rows, note, frozenset({"Size"})))
 
@@ -38,10 +38,10 @@ def _row(info: ObjectInfo) -> tuple[str, str, str, str]:
     return info.key, "" if info.is_folder else size_label(info.size), written, remote_path(info.key)
 
 
-def tree(found: Tree) -> StaticView:
+def tree(value: Tree) -> StaticView:
     """Show a folder with what is below it."""
-    top = f"<strong>{_said(found.top)}</strong>{_list(found.branches)}"
-    return StaticView(redact(str(found)), f'<div class="lk-picture">{STYLE}{top}</div>')
+    top = f"<strong>{_printable(value.top)}</strong>{_list(value.branches)}"
+    return StaticView(redact(str(value)), f'<div class="lk-picture">{STYLE}{top}</div>')
 
 
 def _list(branches: Iterable[Branch]) -> str:
@@ -49,11 +49,11 @@ def _list(branches: Iterable[Branch]) -> str:
 
 
 def _item(branch: Branch) -> str:
-    name = f"{_said(branch.name)} <small>{escape(branch.size)}</small>" if branch.size else _said(branch.name)
+    name = f"{_printable(branch.name)} <small>{escape(branch.size)}</small>" if branch.size else _printable(branch.name)
     if not branch.below:
         return name
     return f'<details open=""><summary>{name}</summary>{_list(branch.below)}</details>'
 
 
-def _said(name: str) -> str:
+def _printable(name: str) -> str:
     return escape(redact(name))

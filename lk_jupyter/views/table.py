@@ -218,20 +218,20 @@ def picture(*tables: Table) -> StaticView:
     return StaticView("\n\n".join(map(str, tables)), f'<div class="lk-picture">{STYLE}{html}</div>')
 
 
-_SHOWN = "they are in the DataFrame."
+_IN_FRAME = "they are in the DataFrame."
 
 
-def shown_as_grid(frame: Any) -> Any:
+def show_as_grid(frame: Any) -> Any:
     """Have this DataFrame shown like all our tables; what is made of it looks as pandas shows it. Returns it."""
     if hasattr(frame, "to_html"):
         object.__setattr__(frame, "_repr_html_", lambda: grid(frame)._repr_html_())
-        object.__setattr__(frame, "_repr_mimebundle_", lambda **_: _forms_of(frame))
+        object.__setattr__(frame, "_repr_mimebundle_", lambda **_: _bundle(frame))
     return frame
 
 
-def _forms_of(frame: Any) -> dict[str, str]:
-    shown = grid(frame)
-    return {"text/plain": shown.text(columns_of_terminal() or _COLUMNS), "text/html": shown._repr_html_()}
+def _bundle(frame: Any) -> dict[str, str]:
+    view = grid(frame)
+    return {"text/plain": view.text(columns_of_terminal() or _COLUMNS), "text/html": view._repr_html_()}
 
 
 def grid(frame: Any) -> Table:
@@ -240,9 +240,9 @@ def grid(frame: Any) -> Table:
     Columns without any value are named below the rows.
     """
     is_numbered = frame.index.name is None and type(frame.index).__name__ == "RangeIndex"
-    whole = frame if is_numbered else frame.reset_index(allow_duplicates=True)
-    filled = [whole.empty or _has_value(column) for _, column in whole.items()]
-    flat = whole.loc[:, filled]
+    indexed = frame if is_numbered else frame.reset_index(allow_duplicates=True)
+    filled = [indexed.empty or _has_value(column) for _, column in indexed.items()]
+    flat = indexed.loc[:, filled]
     counts = flat.isna().sum().tolist()
     columns = [_counted(str(name), count) for name, count in zip(flat.columns, counts, strict=True)]
     top = flat.head(MOST)
@@ -254,8 +254,8 @@ def grid(frame: Any) -> Table:
     by_column = zip(columns, zip(*values, strict=True), strict=True) if values else ()
     right = frozenset(name for name, column in by_column if _are_numbers(column))
     cells = [[NULL if value is None else _value(value) for value in row] for row in values]
-    empty = [str(name) for name, is_filled in zip(whole.columns, filled, strict=True) if not is_filled]
-    notes = [rest(len(flat), MOST, _SHOWN), "No values: " + ", ".join(empty) if empty else ""]
+    empty = [str(name) for name, is_filled in zip(indexed.columns, filled, strict=True) if not is_filled]
+    notes = [rest(len(flat), MOST, _IN_FRAME), "No values: " + ", ".join(empty) if empty else ""]
     return Table(columns, cells, "\n".join(filter(None, notes)), right)
 
 
@@ -275,8 +275,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _are_numbers(column: Sequence[Any]) -> bool:
-    known = [value for value in column if value is not None]
-    return bool(known) and all(map(_is_number, known))
+    present = [value for value in column if value is not None]
+    return bool(present) and all(map(_is_number, present))
 
 
 def _value(value: Any) -> Cell:
@@ -306,9 +306,9 @@ def significant(text: str) -> str:
     return f"{Decimal(repr(value)):f}".removesuffix(".0")
 
 
-def rest(count: int, shown: int, how: str) -> str:
+def rest(count: int, visible: int, how: str) -> str:
     """Return the line below a list that was cut; empty for a complete list. ``how`` says what shows all."""
-    return f"… and {count - shown:,} more: {how}" if count > shown else ""
+    return f"… and {count - visible:,} more: {how}" if count > visible else ""
 
 
 def figure(value: float | None) -> str:

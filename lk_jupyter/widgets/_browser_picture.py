@@ -21,16 +21,22 @@ _NUMBERS, _FRACTIONS = (re.compile(f"{kinds}float|double|decimal|half|number", r
 Row = tuple[int, str, str, str]
 
 
-def draw(root: str, folders: dict[str, Any], seen: dict[str, Any], loaded: dict[str, Any], said: str) -> StaticView:
+def draw(
+    root: str, folders: dict[str, Any], preview: dict[str, Any], loaded: dict[str, Any], notice: str
+) -> StaticView:
     """Return it as text and as HTML."""
     rows = list(_rows(folders, root, 0))
-    left = len(rows) - ROWS
-    if left > 0:
-        rows = [*rows[:ROWS], (0, f"… {left:,} more were shown", "", "")]
+    omitted = len(rows) - ROWS
+    if omitted > 0:
+        rows = [*rows[:ROWS], (0, f"… {omitted:,} more were shown", "", "")]
     title = f"Bucket, {root}" if root else "Bucket"
-    text = [title, *map(_line, rows), *_seen_text(seen), *_loaded_lines(loaded), said]
-    html = [_table(title, rows), *_seen_html(seen), *(f"<pre>{escape(line)}</pre>" for line in _loaded_lines(loaded))]
-    html += [f"<p>{escape(said)}</p>"] if said else []
+    text = [title, *map(_line, rows), *_preview_text(preview), *_loaded_lines(loaded), notice]
+    html = [
+        _table(title, rows),
+        *_preview_html(preview),
+        *(f"<pre>{escape(line)}</pre>" for line in _loaded_lines(loaded)),
+    ]
+    html += [f"<p>{escape(notice)}</p>"] if notice else []
     return StaticView("\n".join(filter(None, text)), f'<div class="lk-picture">{STYLE}{"".join(html)}</div>')
 
 
@@ -61,28 +67,28 @@ def _table(title: str, rows: list[Row]) -> str:
     return Table(("Name", "Size", "Modified"), cells, right=frozenset({"Size"}), caption=title).html
 
 
-def _seen_text(seen: dict[str, Any]) -> Iterator[str]:
-    if not seen:
+def _preview_text(preview: dict[str, Any]) -> Iterator[str]:
+    if not preview:
         return
-    yield f"\n{seen['key']}: {seen['words']} In a run: {seen['remote']}"
-    if seen["columns"]:
-        yield "  " + ", ".join(f"{name} ({kind})" for name, kind in seen["columns"])
-        yield from ("  " + " | ".join(row) for row in seen["rows"])
-    yield seen["text"][:LETTERS].rstrip()
+    yield f"\n{preview['key']}: {preview['words']} In a run: {preview['remote']}"
+    if preview["columns"]:
+        yield "  " + ", ".join(f"{name} ({kind})" for name, kind in preview["columns"])
+        yield from ("  " + " | ".join(row) for row in preview["rows"])
+    yield preview["text"][:LETTERS].rstrip()
 
 
-def _seen_html(seen: dict[str, Any]) -> Iterator[str]:
-    if not seen:
+def _preview_html(preview: dict[str, Any]) -> Iterator[str]:
+    if not preview:
         return
-    key, words, remote = (escape(seen[name]) for name in ("key", "words", "remote"))
+    key, words, remote = (escape(preview[name]) for name in ("key", "words", "remote"))
     yield f"<p><b>{key}</b>: {words} In a run: <code>{remote}</code></p>"
-    if seen["columns"]:
-        yield preview_grid(seen["columns"], seen["rows"]).html
-    if seen["text"]:
-        yield f"<pre>{escape(seen['text'][:LETTERS])}</pre>"
-    if seen["image"] and len(seen["image"]) <= IMAGE:
-        data = b64encode(seen["image"]).decode()
-        yield f'<img alt="{key}" style="max-width:100%" src="data:{seen["mime"]};base64,{data}">'
+    if preview["columns"]:
+        yield preview_grid(preview["columns"], preview["rows"]).html
+    if preview["text"]:
+        yield f"<pre>{escape(preview['text'][:LETTERS])}</pre>"
+    if preview["image"] and len(preview["image"]) <= IMAGE:
+        data = b64encode(preview["image"]).decode()
+        yield f'<img alt="{key}" style="max-width:100%" src="data:{preview["mime"]};base64,{data}">'
 
 
 def preview_grid(columns: list[tuple[str, str]], rows: list[list[str]]) -> Table:

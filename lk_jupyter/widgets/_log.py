@@ -37,7 +37,7 @@ class LogLines:
         self.live = ""
         self._run = run
         self._changed = changed
-        self._whole = False
+        self._is_complete = False
         self._follower: Follower | None = None
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
@@ -58,7 +58,7 @@ class LogLines:
         with self._lock:
             if self._timer:
                 self._timer.cancel()
-            if not self._whole and self._follower is None:
+            if not self._is_complete and self._follower is None:
                 self._begin()
             if self._follower and not ended:
                 self._timer = threading.Timer(UNSEEN, self._follower.close)
@@ -85,7 +85,7 @@ class LogLines:
             Splitter(self._run.nonce or NO_NONCE, key=self._run.key),
         )
         lines: list[str] = []
-        first, told = 0, 0.0
+        first, reported = 0, 0.0
 
         def add(new: list[str], live: str) -> None:
             nonlocal first, lines
@@ -97,12 +97,12 @@ class LogLines:
 
         for event in follower.events():
             if not isinstance(event, Output):
-                self._whole = True
+                self._is_complete = True
                 break
             text.feed(text_of(splitter.feed(event.content)))
             add(*text.take())
-            if monotonic() - told > _PACE:
-                told = monotonic()
+            if monotonic() - reported > _PACE:
+                reported = monotonic()
                 self._changed()
         text.feed(text_of(splitter.end()))
-        add(text.end() if self._whole else [], "")
+        add(text.end() if self._is_complete else [], "")

@@ -20,8 +20,8 @@ def free_name(key: str) -> str:
     name = re.sub(r"\W+", "_", normalize("NFKC", stem)).strip("_")
     name = name if _is_name(name) else f"data_{name}".rstrip("_")
     names = (name if n == 1 else f"{name}_{n}" for n in count(1))
-    taken = current_shell().user_ns
-    return next(each for each in names if each not in taken)
+    namespace = current_shell().user_ns
+    return next(each for each in names if each not in namespace)
 
 
 def checked_name(name: str) -> str:

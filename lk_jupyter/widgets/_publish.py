@@ -16,7 +16,7 @@ from lk_jupyter.errors import UsageError
 Bundle = dict[str, Any]
 
 #: What JupyterLab and Notebook send with each cell, and nothing else does.
-_OF_LAB = "deletedCells"
+_LAB_FIELD = "deletedCells"
 
 #: Seconds between two pictures of one widget in a notebook.
 PACE = 5.0
@@ -31,13 +31,13 @@ class DisplayPlace:
         self._publish = current_shell().display_pub.publish
         self._transient = {"display_id": uuid4().hex}
         self._lock = threading.Lock()
-        self._shown: Bundle = {}
+        self._published: Bundle = {}
         self._timer: threading.Timer | None = None
 
     def show(self) -> None:
         """Make the output."""
-        self._shown = self._bundle()
-        self._publish(self._shown, self._metadata, transient=self._transient)
+        self._published = self._bundle()
+        self._publish(self._published, self._metadata, transient=self._transient)
 
     def changed(self) -> None:
         """Put the new bundle there soon."""
@@ -54,14 +54,14 @@ class DisplayPlace:
                 self._timer.cancel()
             self._timer = None
             bundle = self._bundle()
-            if bundle != self._shown:
-                self._shown = bundle
+            if bundle != self._published:
+                self._published = bundle
                 self._publish(bundle, self._metadata, transient=self._transient, update=True)
 
 
-def sent_by_lab() -> bool:
+def is_lab_cell() -> bool:
     """Whether JupyterLab or Notebook sent this cell: our extension there shows the widget, and its picture later."""
-    return _OF_LAB in _request().get("metadata", {})
+    return _LAB_FIELD in _request().get("metadata", {})
 
 
 def has_extension() -> bool:
@@ -71,7 +71,7 @@ def has_extension() -> bool:
     """
     request = _request()
     cell_id = str(request.get("metadata", {}).get("cellId", ""))
-    return not request or sent_by_lab() or _is_voila() or (bool(cell_id) and ":" not in cell_id)  # VS Code's is a URI
+    return not request or is_lab_cell() or _is_voila() or (bool(cell_id) and ":" not in cell_id)  # VS Code's is a URI
 
 
 def is_unattended() -> bool:

@@ -24,7 +24,7 @@ from traitlets import Bool, Dict, Int, Unicode, default
 from lk_jupyter.errors import LkError
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.widgets._publish import DisplayPlace, has_extension, is_unattended, sent_by_lab
+from lk_jupyter.widgets._publish import DisplayPlace, has_extension, is_lab_cell, is_unattended
 
 STATIC = Path(__file__).parent / "static"
 LIVING = "application/vnd.jupyter.widget-view+json"
@@ -186,7 +186,7 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         """Show the widget with its picture, as soon as there is something to see."""
         wait([_workers.submit(self._attempt, self.refresh)], PATIENCE)
         living, metadata = self._alive()
-        place = DisplayPlace(lambda: {**living, **self._left()}, metadata)
+        place = DisplayPlace(lambda: {**living, **self._picture_bundle()}, metadata)
         place.show()
         self._places.append(place)
 
@@ -195,20 +195,20 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         living, metadata = self._alive()
-        return {**living, **self._left()}, metadata
+        return {**living, **self._picture_bundle()}, metadata
 
     def _alive(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what makes a front end show the living widget: data, or metadata for our own extension.
 
         Without the type of ipywidgets in the data, what knows neither shows the picture, as nbconvert's HTML must.
         """
-        if sent_by_lab():
+        if is_lab_cell():
             return {}, {METADATA_KEY: {"view": self.model_id}}
         if not self._can_live():
             return {}, {}
         return {LIVING: {"version_major": 2, "version_minor": 0, "model_id": self.model_id}}, {}
 
-    def _left(self) -> dict[str, Any]:
+    def _picture_bundle(self) -> dict[str, Any]:
         """Return the picture by media type; what is plotted is so once for each state."""
         picture = self.picture()
         last, bundle = self._last
@@ -221,10 +221,10 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
     def _answer(self, content: dict[str, Any], buffers: list[memoryview]) -> None:
         """Do what the browser asks for, and report what came of it."""
         method = getattr(type(self), str(content.get("do")), None)
-        asked_by = getattr(method, "__lk_action__", "")
-        if method is None or not asked_by:
+        origin = getattr(method, "__lk_action__", "")
+        if method is None or not origin:
             return
-        if asked_by == "somebody":
+        if origin == "somebody":
             self.say("")
         arguments = dict(content.get("args") or {})
         if buffers:
@@ -236,13 +236,13 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         try:
             result = {"result": work()}
         except LkError as problem:
-            result = self._told(str(problem))
+            result = self._error_reply(str(problem))
         except Exception as problem:  # noqa: BLE001 (a widget has nobody else to tell it)
-            result = self._told(f"{type(problem).__name__}: {problem}")
+            result = self._error_reply(f"{type(problem).__name__}: {problem}")
         for place in self._places:
             place.changed()
         return result
 
-    def _told(self, problem: str) -> dict[str, Any]:
+    def _error_reply(self, problem: str) -> dict[str, Any]:
         self.say(problem, "error")
         return {"error": redact(problem)}

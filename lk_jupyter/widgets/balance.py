@@ -62,12 +62,12 @@ class Balance(View):
     def load(self) -> None:
         """Read the balance, what runs, and the ledger."""
         session = self._session()
-        found, past = balance.balance(session), spending(session, self.days)
+        current, past = balance.balance(session), spending(session, self.days)
         self.orgs = [list(each) for each in organizations(session)]
         self.org = self.org or past.organization
-        self._show_now(found)
+        self._show_now(current)
         self._show_past(past)
-        self.suspended = found.suspended
+        self.suspended = current.suspended
 
     @user_action
     def switch(self, org: str) -> None:
@@ -94,8 +94,8 @@ class Balance(View):
         now = Table(("Credits", "Amount"), rows, note, caption=f"Credits of {self.org}" if self.org else "Credits")
         total = Table(("Spent", "Credits"), [(f"Last {self.days} days", self.spent)], right=frozenset({"Credits"}))
         parts = self._parts()
-        shown = picture(now, total, *(_table(caption, rows) for caption, rows in parts))
-        return replace(shown, png=partial(bars, parts, picture(now, total).text)) if parts else shown
+        view = picture(now, total, *(_table(caption, rows) for caption, rows in parts))
+        return replace(view, png=partial(bars, parts, picture(now, total).text)) if parts else view
 
     def _parts(self) -> list[Part]:
         days = [row for row in self.by_day if row[2]]
@@ -114,21 +114,21 @@ class Balance(View):
             self._other = Session(target)
         return self._other
 
-    def _show_now(self, found: balance.AccountBalance) -> None:
-        self.left = credits_label(found.credits)
-        self.running = counted(found.resources)
-        self.per_hour = found.rate.label if found.active_count else "nothing"
-        self.complete = found.rate.complete
-        self.runs_out = found.depleted_at.astimezone().isoformat(timespec="minutes") if found.depleted_at else ""
+    def _show_now(self, current: balance.AccountBalance) -> None:
+        self.left = credits_label(current.credits)
+        self.running = counted(current.resources)
+        self.per_hour = current.rate.label if current.active_count else "nothing"
+        self.complete = current.rate.complete
+        self.runs_out = current.depleted_at.astimezone().isoformat(timespec="minutes") if current.depleted_at else ""
         self.burning = [
             [thing.name or thing.id[:8], thing.kind, thing.hardware, credits_label(thing.per_hour)]
-            for thing in found.resources
+            for thing in current.resources
         ]
 
-    def _show_past(self, found: Spending) -> None:
-        self.spent = credits_label(found.total)
-        self.by_day, self.by_kind = _bars(found.by_day()), _bars(found.by_kind())
-        self.by_hardware = _bars(found.by_hardware())
+    def _show_past(self, history: Spending) -> None:
+        self.spent = credits_label(history.total)
+        self.by_day, self.by_kind = _bars(history.by_day()), _bars(history.by_kind())
+        self.by_hardware = _bars(history.by_hardware())
 
 
 def _bars(sums: list[Sum]) -> list[list[Any]]:

@@ -18,7 +18,7 @@ from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.text.units import credits_label, duration_label
-from lk_jupyter.views.markdown import html_of
+from lk_jupyter.views.markdown import render_markdown
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets._view import View, user_action
 
@@ -96,7 +96,7 @@ class Chat(View):
             raise UsageError("An answer is still coming. Stop it first, or wait until it ends.")
         try:
             self.say("")
-            self._asked(text)
+            self._send_question(text)
         finally:
             self.answering = False
             self._one.release()
@@ -124,7 +124,7 @@ class Chat(View):
         html = f"<div><strong>{escape(title)}</strong>{body}{note}</div>"
         return StaticView("\n".join(filter(None, [title, *lines, self.spent])), html)
 
-    def _asked(self, text: str) -> None:
+    def _send_question(self, text: str) -> None:
         who = answerer(current(), self.model)
         self.turns = [*self.turns, _turn("you", text), _turn(who.label, "", facts="waiting")]
         self.answering = True
@@ -156,9 +156,9 @@ class Chat(View):
 
 
 def _turn(who: str, text: str, reasoning: str = "", facts: str = "") -> dict[str, str]:
-    shown = redact(text)
-    html = html_of(shown) if who != "you" and shown else ""
-    return {"who": who, "text": shown, "html": html, "reasoning": redact(reasoning.strip()), "facts": facts}
+    redacted = redact(text)
+    html = render_markdown(redacted) if who != "you" and redacted else ""
+    return {"who": who, "text": redacted, "html": html, "reasoning": redact(reasoning.strip()), "facts": facts}
 
 
 def _facts(answer: ChatReply) -> str:

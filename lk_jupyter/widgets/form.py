@@ -61,9 +61,9 @@ class Form(View):
 
     def __init__(self, options: type[Options] | Options) -> None:
         self._model = options if isinstance(options, type) else type(options)
-        begun = {} if isinstance(options, type) else options.model_dump(exclude_defaults=True)
+        initial = {} if isinstance(options, type) else options.model_dump(exclude_defaults=True)
         super().__init__(fields=[_field(self._model, name) for name in self._model.model_fields])
-        self.entries = {name: _entry(value) for name, value in begun.items()}
+        self.entries = {name: _entry(value) for name, value in initial.items()}
 
     @property
     def value(self) -> Any:
@@ -80,11 +80,11 @@ class Form(View):
     def load(self) -> None:
         """Fetch the names of machines that may be typed."""
         machines = list(session.current(start=False).machines())
-        known = {
+        suggestions = {
             "machines": [machine.hardware_profile for machine in machines],
             "gpus": list(dict.fromkeys(machine.card_name for machine in machines if machine.card)),
         }
-        self.fields = [{**field, "suggestions": known.get(field["completer"], [])} for field in self.fields]
+        self.fields = [{**field, "suggestions": suggestions.get(field["completer"], [])} for field in self.fields]
 
     def picture(self) -> StaticView:
         """Show what was filled in."""

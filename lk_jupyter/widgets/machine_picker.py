@@ -121,8 +121,8 @@ class MachinePicker(View):
     def _fit(self) -> None:
         """Find what fits what was typed; while that cannot be read, the table stays as it is."""
         try:
-            shown = table(self._offers, self._wish)
+            fitting = table(self._offers, self._wish)
         except LkError as problem:
             self.problem = str(problem)
             return
-        self.problem, self.total, self.rows = shown.problem, shown.total, shown.rows
+        self.problem, self.total, self.rows = fitting.problem, fitting.total, fitting.rows

@@ -32,7 +32,7 @@ LIVE = 5_000
 _SETTLED = timedelta(minutes=1)
 
 _NONE = "No samples: the run ended before the first one, which arrives 15 s after the start."
-_NONE_HERE = "No samples in this window."
+_NO_SAMPLES = "No samples in this window."
 _AT_ONCE = 8
 
 
@@ -71,7 +71,7 @@ class RunMetrics(View):
             raise UsageError("Name a run, or several: RunMetrics(run).")
         self._runs = [session.current().get(run) if isinstance(run, str) else run for run in runs]
         self._step = step
-        self._found: list[Metrics] = []
+        self._metrics: list[Metrics] = []
         self._ended = False
         super().__init__(every=self.pace)
 
@@ -79,14 +79,14 @@ class RunMetrics(View):
         """Read the metrics of the window."""
         window = list(self.window)
         with ThreadPoolExecutor(min(_AT_ONCE, len(self._runs)), thread_name_prefix="lk-metrics") as readers:
-            found = list(readers.map(lambda run: self._read(run, window), self._runs))
+            loaded = list(readers.map(lambda run: self._read(run, window), self._runs))
         if window != self.window:
             return
         records = [run.record for run in self._runs]
-        self._found, self._ended = found, all(is_final(record.status) for record in records)
+        self._metrics, self._ended = loaded, all(is_final(record.status) for record in records)
         with self.hold_sync():
-            self.frames = [frame_of(metrics) for metrics in found]
-            self.empty = "" if any(found) else _why(records, window)
+            self.frames = [metrics_frame(metrics) for metrics in loaded]
+            self.empty = "" if any(loaded) else _why(records, window)
             self.every = 0 if all(map(_is_settled, self._runs, records)) else self.pace
 
     def _read(self, run: Run, window: list[float]) -> Metrics:
@@ -115,8 +115,8 @@ class RunMetrics(View):
         Index ``time`` (datetime64, UTC) or ``elapsed`` (timedelta64). Columns: the series (float64), and ``run``
         (str) for several.
         """
-        found = self._now()
-        return found[0].df if len(found) == 1 else Overlay(found).df
+        loaded = self._now()
+        return loaded[0].df if len(loaded) == 1 else Overlay(loaded).df
 
     def plot(self, *columns: str) -> Any:
         """Return a matplotlib Figure of these series.
@@ -127,20 +127,20 @@ class RunMetrics(View):
         return Overlay(self._now()).plot(*columns)
 
     def _now(self) -> list[Metrics]:
-        if not self._found:
+        if not self._metrics:
             self.load()
-        return self._found
+        return self._metrics
 
     def picture(self) -> StaticView:
         """Show each series as figures with a small curve; once all have ended, as a plot too."""
-        pictures = [picture_of(metrics) for metrics in self._found] if any(self._found) else []
+        pictures = [picture_of(metrics) for metrics in self._metrics] if any(self._metrics) else []
         text = "\n\n".join(each.text for each in pictures) or self.empty
         html = "".join(each.html for each in pictures) or f"<p>{escape(self.empty)}</p>"
-        return StaticView(text, html, self._plotted("\n".join(f"Run {each.label}" for each in self._found)))
+        return StaticView(text, html, self._plotted("\n".join(f"Run {each.label}" for each in self._metrics)))
 
     def _plotted(self, head: str) -> Callable[[], bytes] | None:
         """Return what plots the metrics of runs that have ended; while one is active, that is too much to repeat."""
-        return partial(plots, self._found, head) if self._ended and any(self._found) else None
+        return partial(plots, self._metrics, head) if self._ended and any(self._metrics) else None
 
 
 def _is_settled(run: Run, record: ExecutionRecord) -> bool:
@@ -152,29 +152,29 @@ def _is_settled(run: Run, record: ExecutionRecord) -> bool:
 def _why(records: list[ExecutionRecord], window: list[float]) -> str:
     """Return why there is nothing to see."""
     if window:
-        return _NONE_HERE
+        return _NO_SAMPLES
     return _NONE if all(is_final(record.status) for record in records) else EMPTY
 
 
-def frame_of(metrics: Metrics) -> dict[str, Any]:
+def metrics_frame(metrics: Metrics) -> dict[str, Any]:
     """Return the metrics of a run as the component ``MetricsPlot`` takes them.
 
     ``points`` holds columns of doubles, one after the other: seconds since the start of the run, then
     each of ``series``; NaN is a gap, and so is a row in which all are missing.
     """
     columns = {series: dict(metrics.samples.get(series.column, [])) for series in SERIES}
-    told = [series for series, found in columns.items() if found]
+    measured = [series for series, column in columns.items() if column]
     moments = sorted(set().union(*columns.values()))
     times = [moment for moment, _ in with_gaps([(moment, 0.0) for moment in moments], metrics.step)]
     begin = metrics.start.timestamp()
     points = array("d", (moment - begin for moment in times))
-    for series in told:
-        found = columns[series]
-        points.extend(found.get(moment, math.nan) for moment in times)
+    for series in measured:
+        column = columns[series]
+        points.extend(column.get(moment, math.nan) for moment in times)
     return {
         "run": redact(metrics.label),
         "host": redact(metrics.hostname),
         "step": metrics.step,
-        "series": [{"label": each.label, "unit": each.unit, "panel": each.panel} for each in told],
+        "series": [{"label": each.label, "unit": each.unit, "panel": each.panel} for each in measured],
         "points": points.tobytes(),
     }

@@ -64,7 +64,7 @@ class RunView(RunMetrics):
         super().__init__(run)
         self._run = self._runs[0]
         self.facts: list[list[str]] = []
-        self._log = LogLines(self._run, self._lines_came)
+        self._log = LogLines(self._run, self._show_lines)
         self.title, self.local = self._run.short_id, self._run.session.is_local
         self.deaf = not supports_subshells()
 
@@ -73,18 +73,18 @@ class RunView(RunMetrics):
         record = self._run.record
         was_ended, self.ended = self.ended, is_final(record.status)
         self._log.look(ended=self.ended)
-        told = [[name, redact(words)] for name, words in facts(self._run, record) if words]
-        more = " · ".join(f"{name} {words}" for name, words in told if name in _BELOW)
-        kept = receipt_facts(record, self._run.machine, self._run.bundle)
+        fact_rows = [[name, redact(words)] for name, words in facts(self._run, record) if words]
+        more = " · ".join(f"{name} {words}" for name, words in fact_rows if name in _BELOW)
+        receipt = receipt_facts(record, self._run.machine, self._run.bundle)
         notes = list(filter(None, [more, self._run.note]))
         with self.hold_sync():
-            self.facts = told
-            self.run = redact_values({**kept, "state": record.status, "notes": notes})
+            self.facts = fact_rows
+            self.run = redact_values({**receipt, "state": record.status, "notes": notes})
             self.reason = redact(reason(record))
             self.held = is_blocking(self._run.execution_id)
             if self.ended and not was_ended:
                 self._leave_at_once()
-        self._lines_came()
+        self._show_lines()
         super().load()
 
     def _leave_at_once(self) -> None:
@@ -94,7 +94,7 @@ class RunView(RunMetrics):
             place.settle()
         self._ended = True
 
-    def _lines_came(self) -> None:
+    def _show_lines(self) -> None:
         with self.hold_sync():
             self.live = self._log.live
             self.total = self._log.total

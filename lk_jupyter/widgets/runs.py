@@ -7,7 +7,7 @@ from typing import Any
 from traitlets import Dict, Int, List, Unicode
 
 from lk_jupyter import session
-from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.states import state_label
 from lk_jupyter.journal.journal import journal
@@ -21,7 +21,7 @@ from lk_jupyter.text.secrets import redact, redact_values
 from lk_jupyter.text.terminal import one_line
 from lk_jupyter.text.units import duration_label
 from lk_jupyter.views.picture import StaticView
-from lk_jupyter.views.table import MOST, Table, picture, rest, shown_as_grid
+from lk_jupyter.views.table import MOST, Table, picture, rest, show_as_grid
 from lk_jupyter.widgets._view import View, background_action, user_action
 from lk_jupyter.widgets.run_view import RunView
 
@@ -34,7 +34,7 @@ _OPENED = (
     *("title", "run", "reason", "ended", "stopping", "held", "deaf"),
     *("total", "live", "frames", "empty"),
 )
-_ASKED = {"lines", "look", "stop", "detach"}
+_ACTIONS = {"lines", "look", "stop", "detach"}
 
 
 class Runs(View):
@@ -92,7 +92,7 @@ class Runs(View):
         """
         if not self._history.runs:
             self.load()
-        return shown_as_grid(self._history.table())
+        return show_as_grid(self._history.table())
 
     @user_action
     def look_at(self, run: str) -> None:
@@ -109,7 +109,7 @@ class Runs(View):
     @background_action
     def opened_run(self, do: str, args: dict[str, Any]) -> Any:
         """Have the run that is open do what its own buttons ask for."""
-        if self._view is None or do not in _ASKED:
+        if self._view is None or do not in _ACTIONS:
             return None
         result = getattr(self._view, do)(**args)
         self._show_opened()
@@ -134,7 +134,7 @@ class Runs(View):
         current = session.current()
         package = again(current, run, journal().get(run))
         words = f"{package.machine.hardware_profile} at {price_label(package.machine)}, {package.at_most}"
-        return "; ".join([words, *map(str, short_of(current, package.worst_case))])
+        return "; ".join([words, *map(str, low_balance_notices(current, package.worst_case))])
 
     @user_action
     def rerun(self, run: str) -> str:
@@ -159,16 +159,18 @@ class Runs(View):
             after: Id of the second run.
         """
         current = session.current()
-        found = compare(side_of(current, before), side_of(current, after))
-        facts = [[fact.name, fact.before, fact.after, fact.same] for fact in found.facts]
-        told: dict[str, Any] = redact_values({"titles": [before[:8], after[:8]], "facts": facts, "code": found.code})
-        return told
+        comparison = compare(side_of(current, before), side_of(current, after))
+        facts = [[fact.name, fact.before, fact.after, fact.same] for fact in comparison.facts]
+        reply: dict[str, Any] = redact_values(
+            {"titles": [before[:8], after[:8]], "facts": facts, "code": comparison.code}
+        )
+        return reply
 
     def picture(self) -> StaticView:
         """Show the newest runs."""
-        shown = [[str(row[name.lower()]) for name in _COLUMNS] for row in self.rows[:MOST]]
+        cells = [[str(row[name.lower()]) for name in _COLUMNS] for row in self.rows[:MOST]]
         note = self.note or rest(len(self.rows), MOST, "All rows: Runs().df")
-        return picture(Table(_COLUMNS, shown, note, _RIGHT))
+        return picture(Table(_COLUMNS, cells, note, _RIGHT))
 
 
 def _row(past: RunSummary) -> dict[str, Any]:

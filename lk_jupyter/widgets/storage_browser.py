@@ -19,7 +19,7 @@ from lk_jupyter.storage._plan import is_file_name
 from lk_jupyter.storage.load import SAMPLE, LoadRequest, code_for
 from lk_jupyter.storage.load import load as value_of
 from lk_jupyter.storage.objects import ObjectInfo
-from lk_jupyter.storage.preview import content_of, preview
+from lk_jupyter.storage.preview import preview, preview_content
 from lk_jupyter.storage.progress import Progress
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import Storage
@@ -118,10 +118,10 @@ class StorageBrowser(View):
         Args:
             folder: Key of the folder.
         """
-        known = self.folders[folder]
-        page = self._storage.ls_page(begins=folder + known["begins"], token=known["token"] or None, size=PAGE)
-        items = [*known["items"], *map(_item, _visible(page.items))]
-        self._keep(folder, {**known, "items": items, "token": page.token or ""})
+        state = self.folders[folder]
+        page = self._storage.ls_page(begins=folder + state["begins"], token=state["token"] or None, size=PAGE)
+        items = [*state["items"], *map(_item, _visible(page.items))]
+        self._keep(folder, {**state, "items": items, "token": page.token or ""})
 
     @user_action
     def look(self, key: str) -> None:
@@ -130,9 +130,9 @@ class StorageBrowser(View):
         Args:
             key: Key of the file.
         """
-        found = preview(self._storage, key)
+        content = preview(self._storage, key)
         self.loaded = {}
-        self.seen = {**content_of(found), **_item(found.info), "free": free_name(key)}
+        self.seen = {**preview_content(content), **_item(content.info), "free": free_name(key)}
 
     @user_action
     def load_value(self, key: str, name: str, sample: int = 0) -> None:
@@ -173,9 +173,9 @@ class StorageBrowser(View):
         """Return how much would be deleted, in words; of a large folder as its first page shows."""
         if not key.endswith("/"):
             return size_label(self._storage.info(key).size)
-        found = next(pages(self._storage._wire, key, recursive=True, size=MOST))
-        size = size_label(sum(info.size for info in found))
-        return f"{len(found):,} files or more" if len(found) == MOST else f"{_files(len(found))}, {size}"
+        infos = next(pages(self._storage._wire, key, recursive=True, size=MOST))
+        size = size_label(sum(info.size for info in infos))
+        return f"{len(infos):,} files or more" if len(infos) == MOST else f"{_files(len(infos))}, {size}"
 
     @user_action
     def delete(self, key: str) -> None:
@@ -189,7 +189,7 @@ class StorageBrowser(View):
             self.close_folder(key)
         if self.seen.get("key", "").startswith(key):
             self.seen, self.loaded = {}, {}
-        self._list_around(key.rstrip("/"), gone=key)
+        self._list_around(key.rstrip("/"), deleted=key)
         self.say(f"Deleted {key} ({_files(count)}).")
 
     @user_action
@@ -284,15 +284,15 @@ class StorageBrowser(View):
                 break
         self._keep(folder, {"items": items, "token": token or "", "begins": begins, "is_read": True})
 
-    def _list_around(self, key: str, gone: str = "") -> None:
+    def _list_around(self, key: str, deleted: str = "") -> None:
         """List the innermost open folder that holds this key; some servers keep listing a folder that is gone."""
         folder = next((folder for folder in _above(key) if folder in self.folders), None)
         if folder is None:
             return
-        known = self.folders[folder]
-        self._list(folder, known["begins"], len(known["items"]))
-        known = self.folders[folder]
-        self._keep(folder, {**known, "items": [item for item in known["items"] if item["key"] != gone]})
+        state = self.folders[folder]
+        self._list(folder, state["begins"], len(state["items"]))
+        state = self.folders[folder]
+        self._keep(folder, {**state, "items": [item for item in state["items"] if item["key"] != deleted]})
 
     def _keep(self, folder: str, listing: dict[str, Any]) -> None:
         """Show a listing, unless its folder was closed meanwhile."""
@@ -304,9 +304,9 @@ class StorageBrowser(View):
         self.transfer = str(progress)
 
 
-def _visible(found: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
+def _visible(infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
     """Iterate over the objects that are shown."""
-    return (info for info in found if info.key.rpartition("/")[2] != KEEP)
+    return (info for info in infos if info.key.rpartition("/")[2] != KEEP)
 
 
 def _unread() -> dict[str, Any]:

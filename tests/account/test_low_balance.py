@@ -10,7 +10,7 @@ from patience import PATIENCE
 from lk_jupyter.account import low_balance as low
 from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.account.burn_rate import BillableResource
-from lk_jupyter.account.low_balance import look_at_balance, low_balance, short_of
+from lk_jupyter.account.low_balance import look_at_balance, low_balance, low_balance_notices
 from lk_jupyter.api.billing import CreditsBalance
 from lk_jupyter.errors import NotFound, ServerError
 from lk_jupyter.protocol.notice import WARNING
@@ -78,7 +78,7 @@ def left(amount):
 
 
 def test_a_run_that_can_cost_more_than_is_left_is_warned_of():
-    (remark,) = short_of(Accounts(left("0.01")), Decimal("0.0265"))
+    (remark,) = low_balance_notices(Accounts(left("0.01")), Decimal("0.0265"))
     assert remark.text == (
         "0.0100 credits left, and this run can cost 0.0265 credits: the cloud may stop it early. "
         "Limit it: --max-cost 0.01. Buy credits: %lk_billing checkout 50"
@@ -89,7 +89,7 @@ def test_a_run_that_can_cost_more_than_is_left_is_warned_of():
 def test_starts_in_a_row_ask_for_an_ample_balance_once():
     account = Accounts(left("100"))
     look_at_balance(account)
-    assert [short_of(account, Decimal("0.02")) for _ in range(5)] == [[]] * 5
+    assert [low_balance_notices(account, Decimal("0.02")) for _ in range(5)] == [[]] * 5
     assert account.asked == 1
 
 
@@ -98,7 +98,7 @@ def test_a_balance_that_does_not_come_holds_no_start_twice(monkeypatch):
     answered = threading.Event()
     account = Accounts(lambda: answered.wait(PATIENCE))
     began = time.monotonic()
-    assert [short_of(account, Decimal(1)) for _ in range(50)] == [[]] * 50
+    assert [low_balance_notices(account, Decimal(1)) for _ in range(50)] == [[]] * 50
     assert time.monotonic() - began < 20
     answered.set()
 
@@ -108,9 +108,9 @@ def test_a_balance_that_cannot_be_read_warns_of_nothing():
         raise ServerError(500, "no")
 
     account = Accounts(fails)
-    assert [short_of(account, Decimal(1)) for _ in range(5)] == [[]] * 5
+    assert [low_balance_notices(account, Decimal(1)) for _ in range(5)] == [[]] * 5
     assert account.asked == 1
-    assert short_of(Accounts(left("0")), None) == []
+    assert low_balance_notices(Accounts(left("0")), None) == []
 
 
 def test_a_connection_that_is_closed_meanwhile_is_not_opened_again(cloud, monkeypatch):

@@ -52,10 +52,10 @@ from lk_jupyter.storage import _listing, load
 from lk_jupyter.storage._plan import file_name
 from lk_jupyter.storage._s3_http import S3Response
 from lk_jupyter.storage.objects import ObjectInfo
-from lk_jupyter.storage.preview import content_of, preview_of
+from lk_jupyter.storage.preview import preview_content, preview_object
 from lk_jupyter.text.secrets import LineRedactor, find, redact
 from lk_jupyter.text.terminal import TerminalText, plain, shown, wrapped
-from lk_jupyter.views.markdown import html_of
+from lk_jupyter.views.markdown import render_markdown
 from lk_jupyter.vms.ssh import SshEndpoint
 
 #: A folder in memory, where there is one: each input of some parsers is a file.
@@ -116,7 +116,7 @@ def previewed(name: str) -> Any:
     """Return the function that previews a file of this name."""
 
     def parse(content: bytes) -> None:
-        content_of(preview_of(ObjectInfo(name, len(content), WHEN), io.BytesIO(content)))
+        preview_content(preview_object(ObjectInfo(name, len(content), WHEN), io.BytesIO(content)))
 
     return parse
 
@@ -125,7 +125,7 @@ def loaded(name: str) -> Any:
     """Return the function that loads a file of this name."""
 
     def parse(content: bytes) -> None:
-        kind, unpack = load._kind_of(name)
+        kind, unpack = load._format_for(name)
         with load._as_broken(name, kind), suppress(MemoryError):  # its user wants all of it in memory
             file = io.BytesIO(content)
             repr(kind.read(unpack(file) if unpack else file, load.LoadRequest()))
@@ -151,7 +151,7 @@ def read_journal(path: Path) -> None:
     with suppress(sqlite3.Error):
         entry.read(path, limit=50)
     with suppress(sqlite3.Error, ValueError, RecursionError):
-        entry.request_of(path, seeds.RUN)
+        entry.read_request(path, seeds.RUN)
     journal = Journal(path)
     journal.entries(limit=50)
     journal.find("0")
@@ -231,7 +231,7 @@ def parse_row(content: bytes) -> None:
     with suppress(ValueError, RecursionError):
         row = json.loads(content)
         if isinstance(row, dict):
-            entry.entry_of_row(row)
+            entry.parse_entry(row)
 
 
 def parse_log(content: bytes) -> None:
@@ -338,7 +338,7 @@ PARSERS = [
     Parser("recording of a check", seeds.texts, parse_recording, **TEXT),
     Parser("terminal", seeds.texts, parse_terminal, **TEXT),
     Parser("secrets", seeds.texts, parse_secrets, **TEXT),
-    Parser("markdown", seeds.texts, lambda content: html_of(text_of(content)) and None, **TEXT),
+    Parser("markdown", seeds.texts, lambda content: render_markdown(text_of(content)) and None, **TEXT),
     Parser("ids, paths, addresses, JWT", seeds.texts, parse_names, **TEXT),
 ]
 

@@ -32,7 +32,7 @@ from lk_jupyter.errors import LocalCloudError
 from lk_jupyter.localcloud import launch
 from lk_jupyter.storage import _preview_process
 from lk_jupyter.storage.objects import ObjectInfo
-from lk_jupyter.storage.preview import preview_of
+from lk_jupyter.storage.preview import preview_object
 
 NOBODY = 65534
 IS_ROOT = sys.platform == "linux" and FORKS and os.geteuid() == 0
@@ -290,7 +290,7 @@ def test_another_user_sees_no_content_key_or_name_of_a_file_while_it_is_previewe
         return as_another_user(look_at, pid, process.cwd())
 
     file = Watched(content, look)
-    assert preview_of(ObjectInfo(f"private/{name}", len(content), None), file).words.startswith("Array of float64")
+    assert preview_object(ObjectInfo(f"private/{name}", len(content), None), file).words.startswith("Array of float64")
     ((text, signals),) = file.results
     assert "_preview_child" in text  # the process is in the list
     assert [word for word in (name, "private/", SECRET, owner.cloud.api_key) if word in text] == []

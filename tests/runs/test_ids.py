@@ -116,6 +116,6 @@ def test_no_row_of_a_journal_raises(row):
             value.encode(errors="replace").decode() if isinstance(value, str) else value for value in row.values()
         ]
         connection.execute(f"INSERT INTO runs VALUES ({marks})", values)
-        entry = journal_rows.entry_of_row(connection.execute("SELECT * FROM runs").fetchone())
+        entry = journal_rows.parse_entry(connection.execute("SELECT * FROM runs").fetchone())
     connection.close()
     assert entry is None or entry.execution_id is None or is_run_id(entry.execution_id)

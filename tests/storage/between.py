@@ -21,7 +21,7 @@ def cut_small(change=setattr):
     for module in (_parts, _download, _folders, storage):
         change(module, "PART", SMALL_PART)
     change(_download, "AT_ONCE", FEW)
-    change(_s3_http, "AT_ONCE_HERE", FEW)
+    change(_s3_http, "LOCAL_PARALLEL", FEW)
 
 
 class Network:

@@ -18,11 +18,11 @@ from PIL import Image
 
 from lk_jupyter.storage import _preview_process, preview
 from lk_jupyter.storage.objects import ObjectInfo
-from lk_jupyter.storage.preview import preview_of
+from lk_jupyter.storage.preview import preview_object
 
 
 def shown(content, name, file=None):
-    return preview_of(ObjectInfo(name, len(content), None), file or io.BytesIO(content))
+    return preview_object(ObjectInfo(name, len(content), None), file or io.BytesIO(content))
 
 
 def written(table, **options):

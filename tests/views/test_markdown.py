@@ -11,7 +11,7 @@ from patience import cpu_seconds
 
 from lk_jupyter.inference.conversation import ChatReply
 from lk_jupyter.magics._output.chat import ChatMarkdown, Printed
-from lk_jupyter.views.markdown import LONGEST, html_of
+from lk_jupyter.views.markdown import LONGEST, render_markdown
 
 #: What the drawing makes itself; anything else came from the text.
 TAGS = {
@@ -103,7 +103,7 @@ class Found(html.parser.HTMLParser):
 
 
 def check(text):
-    found = Found(html_of(text))
+    found = Found(render_markdown(text))
     assert found.tags <= TAGS
     assert found.attributes <= ATTRIBUTES
     assert all(address.lower().startswith(("http://", "https://")) for address in found.addresses)
@@ -138,8 +138,8 @@ def test_an_answer_loads_no_image_which_would_report_what_it_read():
     "command", ["href{javascript:x}{y}", "style{x}{y}", "require{html}", "def\\x{y}", "newcommand{\\x}{y}"]
 )
 def test_a_formula_of_an_answer_links_and_defines_nothing(command):
-    assert "mathjax_process" not in html_of(f"$\\{command}$")
-    assert "mathjax_process" not in html_of(f"$$\n\\{command}\n$$")
+    assert "mathjax_process" not in render_markdown(f"$\\{command}$")
+    assert "mathjax_process" not in render_markdown(f"$$\n\\{command}\n$$")
 
 
 @pytest.mark.parametrize("formula", ["$a_b_c$", r"\(a*b*c\)", "$$x_1 < y_2$$", "$$\n+ x\n= y\n$$", "\\[\n- x\n\\]"])
@@ -148,15 +148,17 @@ def test_a_formula_reaches_the_page_as_it_stands(formula):
 
 
 def test_an_ordinary_formula_is_typeset():
-    assert "mathjax_process" in html_of(r"$\csc x \neq \Re z \leq \left( \delta \newline \right)$")
+    assert "mathjax_process" in render_markdown(r"$\csc x \neq \Re z \leq \left( \delta \newline \right)$")
 
 
 def test_amounts_of_money_are_no_formula():
-    assert "mathjax_process" not in html_of("It costs $5 a day, or $100 a month.")
+    assert "mathjax_process" not in render_markdown("It costs $5 a day, or $100 a month.")
 
 
 def test_an_answer_is_drawn():
-    shown = html_of("# A\n\n- **b** and `c`\n\n```python\nprint(1)\n```\n\n|x|y|\n|-|-|\n|1|2|\n\n[z](https://a.b/c)")
+    shown = render_markdown(
+        "# A\n\n- **b** and `c`\n\n```python\nprint(1)\n```\n\n|x|y|\n|-|-|\n|1|2|\n\n[z](https://a.b/c)"
+    )
     for piece in ("<h1>A</h1>", "<strong>b</strong>", "<code>c</code>", 'class="language-python"', "<td>2</td>"):
         assert piece in shown
     assert '<a href="https://a.b/c" target="_blank" rel="noopener noreferrer">z</a>' in shown
@@ -221,10 +223,10 @@ def test_no_markdown_breaks_out(text):
 )
 def test_no_markdown_takes_long_or_much(piece):
     text = (piece * LONGEST)[: LONGEST // 4]
-    html_of("")
-    assert cpu_seconds(lambda: html_of(text), limit=1.5) < 1.5  # half a second on a slow machine
+    render_markdown("")
+    assert cpu_seconds(lambda: render_markdown(text), limit=1.5) < 1.5  # half a second on a slow machine
     tracemalloc.start()
-    html_of(text[: LONGEST // 40])  # watched, each piece takes many times as long
+    render_markdown(text[: LONGEST // 40])  # watched, each piece takes many times as long
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_250_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lk_jupyter.views.table import STYLE, Table, grid, rest, shown_as_grid, significant
+from lk_jupyter.views.table import STYLE, Table, grid, rest, show_as_grid, significant
 
 TABLE = Table(("Run", "Cost"), [("<script>alert(1)</script>", "12.50"), ("b", "3.00")], note="& more", right={"Cost"})
 
@@ -77,7 +77,7 @@ def test_a_data_frame_looks_like_every_table_and_stays_one():
         "n": [1, 2],
         "at": [pandas.Timestamp("2026-01-02")] * 2,
     }
-    frame = shown_as_grid(pandas.DataFrame(given).set_index("name"))
+    frame = show_as_grid(pandas.DataFrame(given).set_index("name"))
     html = frame._repr_html_()
     assert "lk-picture" in html
     assert "&lt;b&gt;" in html

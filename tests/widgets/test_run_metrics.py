@@ -10,7 +10,7 @@ from lk_jupyter import session
 from lk_jupyter.errors import UsageError
 from lk_jupyter.runs.metrics.metrics import Metrics
 from lk_jupyter.widgets import RunMetrics
-from lk_jupyter.widgets.run_metrics import frame_of
+from lk_jupyter.widgets.run_metrics import metrics_frame
 
 START = datetime(2026, 6, 2, 9, 14, tzinfo=timezone.utc)
 BEGIN = START.timestamp()
@@ -28,7 +28,7 @@ def test_samples_travel_as_columns_of_doubles_with_gaps_where_some_are_missing()
         "cpu_percent": [(BEGIN, 1.0), (BEGIN + 1, math.nan), (BEGIN + 5, 3.0)],
         "gpu_power_watt": [(BEGIN + 1, 70.0)],
     }
-    frame = frame_of(Metrics(samples, START, 1.0, "one", "node-1 (simulated GPU)"))
+    frame = metrics_frame(Metrics(samples, START, 1.0, "one", "node-1 (simulated GPU)"))
     seconds, power, cpu = columns(frame)
     assert seconds == [0, 1, 2, 5], "one row of gaps where all samples are missing"
     assert [math.isnan(value) for value in cpu] == [False, True, True, False]
@@ -38,8 +38,8 @@ def test_samples_travel_as_columns_of_doubles_with_gaps_where_some_are_missing()
 
 
 def test_no_samples_travel_too():
-    assert columns(frame_of(Metrics({}, START, 15.0)) | {"points": b"\0" * 8}) == [[0.0]]
-    assert frame_of(Metrics({}, START, 15.0))["points"] == b""
+    assert columns(metrics_frame(Metrics({}, START, 15.0)) | {"points": b"\0" * 8}) == [[0.0]]
+    assert metrics_frame(Metrics({}, START, 15.0))["points"] == b""
 
 
 def test_a_run_is_named():

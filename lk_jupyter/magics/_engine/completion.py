@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from lk_jupyter import session
 from lk_jupyter.account.api_keys import keys
 from lk_jupyter.account.burn_rate import hardware_label
-from lk_jupyter.account.organizations import slug_of, team_slug
+from lk_jupyter.account.organizations import chosen_slug, team_slug
 from lk_jupyter.api._client import Client
 from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.inference.catalogue import catalogue
@@ -147,7 +147,9 @@ COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
     "vms": lambda: (each.display_name or each.vm_id for each in living(_client())),
     "vm_gpus": lambda: dict.fromkeys(hardware_label(each.profile) for each in offers(_client().vms.availability())),
     "volumes": lambda: (each.volume_id for each in _client().block.list()),
-    "members": lambda: (each.email or each.user_id for each in _client().orgs.list_members(slug_of(_client(), None))),
+    "members": lambda: (
+        each.email or each.user_id for each in _client().orgs.list_members(chosen_slug(_client(), None))
+    ),
     "api_keys": lambda: (key.name for key in keys(_client(), team_slug(_client()))),
     "secrets": lambda: (each.name for each in _client().environment_variables.list()),
     "settings": lambda: (row.name for row in SETTINGS),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lk_jupyter.text.terminal import plain, plain_values
-from lk_jupyter.views.table import Table, shown_as_grid
+from lk_jupyter.views.table import Table, show_as_grid
 
 __all__ = ["Table", "frame", "say"]
 
@@ -22,4 +22,4 @@ def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Any:
         import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)
     except ImportError:
         return Table(columns, [["" if row[name] is None else str(row[name]) for name in columns] for row in rows])
-    return shown_as_grid(pandas.DataFrame(plain_values(rows), columns=list(columns)))
+    return show_as_grid(pandas.DataFrame(plain_values(rows), columns=list(columns)))

@@ -18,7 +18,7 @@ from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.text.secrets import LineRedactor, redact
 from lk_jupyter.text.terminal import plain
 from lk_jupyter.text.units import credits_label, duration_label
-from lk_jupyter.views.markdown import html_of
+from lk_jupyter.views.markdown import render_markdown
 
 #: Seconds between two updates of an answer, and letters that an update adds to them one second for: a long answer is
 #: sent whole each time, and Jupyter drops what is more than a megabyte a second.
@@ -45,13 +45,14 @@ class ChatMarkdown:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         if not str(self):
             return {"text/plain": "", "text/html": ""}
-        return {"text/plain": str(self), "text/html": self._thought() + html_of(redact(self.text))}
+        return {"text/plain": str(self), "text/html": self._thought() + render_markdown(redact(self.text))}
 
     def _thought(self) -> str:
         if not self.reasoning:
             return ""
         summary = f"<summary>Reasoning, {len(self.reasoning.split()):,} words</summary>"
-        return f"<details{self._open}>{summary}<blockquote>{html_of(redact(self.reasoning))}</blockquote></details>"
+        reasoning = render_markdown(redact(self.reasoning))
+        return f"<details{self._open}>{summary}<blockquote>{reasoning}</blockquote></details>"
 
 
 class ChatView:

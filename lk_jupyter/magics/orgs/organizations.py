@@ -5,7 +5,7 @@ from __future__ import annotations
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.organizations import acting, slug_of
+from lk_jupyter.account.organizations import acting, chosen_slug
 from lk_jupyter.api.orgs import Org, OrgBillingDetails, OrgCreate, OrgUpdate
 from lk_jupyter.config import settings
 from lk_jupyter.config.read_only import refuse_if_read_only
@@ -96,7 +96,7 @@ def _show(options: OrgOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_org show --org my-team``
     """
     client = current().client
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     org, balance = client.orgs.get(slug), client.orgs.balance(slug)
     state = "suspended" if balance.account_suspended else "in order"
     rows = [
@@ -129,7 +129,7 @@ def _rename(options: RenameOrgOptions, _shell: InteractiveShell) -> None:
     if not (options.name or options.slug):
         raise UsageError("%lk_org rename needs a new name, or --slug. Nothing was changed.")
     client = current().client
-    before = slug_of(client, options.org)
+    before = chosen_slug(client, options.org)
     changes = check_model(OrgUpdate, options.model_dump(include={"name", "slug"}, exclude_none=True))
     with may(before, "organization"):
         org = client.orgs.update(before, changes)
@@ -145,7 +145,7 @@ def _billing(options: BillingOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_org billing --company "Example GmbH" --country DE``
     """
     client = current().client
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     values = options.model_dump(exclude_none=True, exclude={"org"})
     changes = {_BILLING.get(name, "billing_email"): value for name, value in values.items()}
     if changes:

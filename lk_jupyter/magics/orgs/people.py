@@ -5,7 +5,7 @@ from __future__ import annotations
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.organizations import member, own_invite, sent_invite, slug_of
+from lk_jupyter.account.organizations import chosen_slug, incoming_invite, member, outgoing_invite
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.orgs import OrgInvite, OrgMemberAdd, OrgMemberRoleUpdate
 from lk_jupyter.errors import Conflict, Forbidden, UsageError
@@ -33,7 +33,7 @@ from lk_jupyter.text.units import moment_label
 def _members(options: OrgOptions, _shell: InteractiveShell) -> None:
     """List the members of an organization and their roles."""
     client = current().client
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     rows = [
         (each.email or each.user_id, each.role, moment_label(each.created_at, "%d %b %Y"), each.user_id[:8])
         for each in client.orgs.list_members(slug)
@@ -48,7 +48,7 @@ def _invite(options: InviteOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_org invite mira@example.com --role admin``
     """
     client = current().client
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     request = check_model(OrgMemberAdd, {"email": options.email, "role": options.role})
     try:
         with may(slug, "members"):
@@ -74,7 +74,7 @@ def _invites(options: InvitesOptions, _shell: InteractiveShell) -> None:
     if options.link:
         _preview(client)
         return
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     rows = [("you", each.org_slug, each.role, f"%lk_org accept {each.org_slug}") for each in client.invites.mine()]
     rows += [(each.email, slug, each.role, f"%lk_org withdraw {each.email}") for each in _sent_invites(client, slug)]
     display(Table(("Who", "To", "As", "To do"), rows, note="" if rows else "No invitations."))
@@ -104,7 +104,7 @@ def _accept(options: AcceptOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_org accept my-team``
     """
     client = current().client
-    invite = own_invite(client, options.invite)
+    invite = incoming_invite(client, options.invite)
     role = client.invites.accept(invite.id).role
     display(Note(f"You joined {invite.org_name} as {role}. Act for it: %lk_org use {invite.org_slug}"))
 
@@ -116,9 +116,9 @@ def _withdraw(options: WithdrawOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_org withdraw mira@example.com``
     """
     client = current().client
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     with may(slug, "members"):
-        invite = sent_invite(client, slug, options.invite)
+        invite = outgoing_invite(client, slug, options.invite)
         client.orgs.revoke_invite(slug, invite.id)
     display(Note(f"Withdrew the invitation of {invite.email} to {slug}."))
 
@@ -130,7 +130,7 @@ def _role(options: RoleOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_org role mira@example.com admin``
     """
     client = current().client
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     person = member(client, slug, options.member)
     with may(slug, "roles"):
         changed = client.orgs.set_role(slug, person.user_id, OrgMemberRoleUpdate(role=options.role))
@@ -144,7 +144,7 @@ def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_org remove mira@example.com``
     """
     client = current().client
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     person = member(client, slug, options.member)
     if not is_sure(options, f"Remove {person.email or person.user_id} from {slug}?", "Nobody was removed."):
         return
@@ -160,7 +160,7 @@ def _leave(options: LeaveOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_org leave --org old-team``
     """
     client = current().client
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     me = client.user.status()
     person = member(client, slug, me.user_id or me.email or "")
     if not is_sure(options, f"Leave {slug}?", "You didn't leave."):

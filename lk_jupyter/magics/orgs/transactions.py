@@ -7,7 +7,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.organizations import slug_of, transactions
+from lk_jupyter.account.organizations import chosen_slug, transactions
 from lk_jupyter.api.orgs import OrgTransaction
 from lk_jupyter.magics._engine.tables import frame
 from lk_jupyter.magics.orgs._verbs import lk_org
@@ -25,7 +25,7 @@ def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any
         spent = %lk_org transactions -n 1000 --kind debit
     """
     client = current().client
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     entries = transactions(client, slug, options.limit, options.kind, options.source)
     if options.plot:
         from lk_jupyter.account.spending_plot import draw  # noqa: PLC0415 (matplotlib is loaded for a plot)
@@ -44,7 +44,7 @@ def _spending(options: SpendingOptions, _shell: InteractiveShell) -> Any:
         %lk_org spending vms --by vm_id
     """
     client = current().client
-    slug = slug_of(client, options.org)
+    slug = chosen_slug(client, options.org)
     sums = client.orgs.aggregate_transactions(slug, category=options.category, group_by=options.by)
     rows = [
         {

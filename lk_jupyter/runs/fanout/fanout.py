@@ -11,7 +11,7 @@ from contextvars import copy_context
 from decimal import Decimal
 from typing import Any
 
-from lk_jupyter.account.low_balance import short_of
+from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api.execution import SUCCEEDED_STATES
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.read_only import refuse_if_read_only
@@ -103,7 +103,7 @@ class FanOut:
         refuse_if_read_only("spends")
         packages = require_consent(lane.lane.package for lane in self.lanes if lane.run is None)
         enforce_budgets_for_all(self._session, packages, self.max_cost)
-        self.remarks = short_of(self._session, self.worst_case, f"these {len(packages)} runs")
+        self.remarks = low_balance_notices(self._session, self.worst_case, f"these {len(packages)} runs")
 
     @property
     def worst_case(self) -> Decimal | None:

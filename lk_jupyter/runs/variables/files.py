@@ -18,7 +18,7 @@ from typing import IO
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.protocol.parts import PREFIX
 from lk_jupyter.remote._lk_files import ALL, EACH, MOST
-from lk_jupyter.storage._executed import risk_of
+from lk_jupyter.storage._executed import execution_risk
 from lk_jupyter.storage._plan import is_file_name
 from lk_jupyter.text.units import size_label
 
@@ -66,7 +66,7 @@ def acceptable_files(files: Mapping[str, bytes | None]) -> dict[str, bytes]:
     for name, content in list(files.items())[:MOST]:
         try:
             path = _checked_path(name)
-            if content and len(content) <= min(EACH, left) and risk_of(path) is None:
+            if content and len(content) <= min(EACH, left) and execution_risk(path) is None:
                 found[name] = content
                 left -= len(content)
         except (NotWritten, *_REFUSALS):
@@ -141,7 +141,7 @@ def _left_after(content: bytes, left: int) -> int:
 def _write(changes: FileChanges, name: str, path: Path, content: bytes, sent: str | None) -> None:
     """Write a file, under another name if it would be executed unasked or if the file here is another one."""
     folder = Path.cwd().resolve()
-    risk = risk_of(path)
+    risk = execution_risk(path)
     if risk:
         path = _renamed(path, risk.index)
     _make_folders(path.parent)

@@ -53,7 +53,7 @@ from lk_jupyter.runs.notebooks.servers import (
 from lk_jupyter.runs.notebooks.warm_python import WarmPython, idle_seconds, prepare_session, runs_of, stop_session
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
-from lk_jupyter.storage.preview import content_of, preview
+from lk_jupyter.storage.preview import preview, preview_content
 from lk_jupyter.text import secrets as secrets_in_use
 
 pytestmark = pytest.mark.xdist_group("hosted")
@@ -346,7 +346,7 @@ def test_files_of_a_member_neither_end_nor_fill_the_server_and_the_kernel_that_p
         def preview_in_kernel(name):
             seen = preview(owner.storage, f"previews/{name}")
             assert seen.image == b""
-            return json.loads(json.dumps(content_of(seen), ensure_ascii=False, default=bytes.decode).encode())
+            return json.loads(json.dumps(preview_content(seen), ensure_ascii=False, default=bytes.decode).encode())
 
         for show, pid in ((preview_in_server, jupyter.pid), (preview_in_kernel, os.getpid())):
             assert show("honest.arrow")["rows"] == [["a"], ["bc"], ["def"]]
