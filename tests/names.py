@@ -167,11 +167,11 @@ def main(*args: str) -> int:
         limits.lower(GROUP, counts)
     over = limits.exceeded(GROUP, counts, limits.read())
     for finding in found:
-        key = f"{finding.package}: {finding.kind}"
-        if key in over or args == ("--list", finding.package):
+        if args == ("--list", finding.package):
             print(f"{finding.place}: {finding.name}: {finding.kind}")
     for key, limit in over.items():
         print(f"{GROUP}: {key}: {counts[key]} findings, limit {limit}. Rename: {_advice(key.rpartition(': ')[2])}")
+        print(f"List them: python tests/names.py --list {key.partition(':')[0]}")
     return 1 if limits.report(GROUP, counts, "names.py") or over else 0
 
 

@@ -512,7 +512,7 @@ class Storage:
         s3, credentials = self._library(), self._credentials.present()
         if self._stores.get(s3, (None,))[0] != credentials:
             with s3.in_our_words(""):
-                self._stores[s3] = credentials, s3.store_of(self._credentials)
+                self._stores[s3] = credentials, s3.open_store(self._credentials)
         return self._stores[s3][1]
 
     @cached_property

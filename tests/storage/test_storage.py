@@ -232,7 +232,7 @@ class Output:
         ends.set()
         time.sleep(0.1)
 
-store = _s3.store_of(Given())
+store = _s3.open_store(Given())
 
 def read():
     while True:
@@ -288,7 +288,7 @@ def test_a_link_where_a_download_begins_leads_nowhere(tmp_path):
     for path in (place.path, place.marks):
         path.symlink_to(other)
     download = _download.Unfinished(target, info)
-    download.found()
+    download.read_marks()
     download.mark(0)
     download.become(target, info)
     assert (other.read_text(), target.is_symlink()) == ("mine", False)
@@ -299,7 +299,7 @@ def test_of_two_that_download_the_same_object_to_one_place_each_has_a_file(tmp_p
     places = [_download.Unfinished(target, info) for _ in range(3)]
     assert len({place.path for place in places} | {place.marks for place in places}) == 6
     for place, content in zip(places, (b"abc", b"def", b"ghi"), strict=True):
-        assert place.found() == set()
+        assert place.read_marks() == set()
         place.path.write_bytes(content)
     for place in places[:2]:
         place.become(target, info)

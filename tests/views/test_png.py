@@ -76,9 +76,11 @@ def test_a_run_that_has_ended_leaves_a_plot_with_its_facts_and_one_that_goes_on_
     for view in views:
         view.load()
         view._ended = False
-        assert view._left()["image/png"] == b64encode(words(view._left()["text/plain"])).decode(), "at once"
+        assert view._picture_bundle()["image/png"] == b64encode(words(view._picture_bundle()["text/plain"])).decode(), (
+            "at once"
+        )
         view._ended = True
-        drawn = b64decode(view._left()["image/png"])
+        drawn = b64decode(view._picture_bundle()["image/png"])
         high.append(Image.open(BytesIO(drawn)).height)
     assert high[1] > high[0], "facts and log stand above the same plots"
 
@@ -87,8 +89,8 @@ def test_what_was_spent_is_plotted_once_for_each_state(signed_in):
     session.current().run("print(1)", gpu="A100", timeout=60).wait()
     money = Balance()
     money.load()
-    first = money._left()
+    first = money._picture_bundle()
     assert "image/png" in first
     money.load()
-    assert money._left() is first
+    assert money._picture_bundle() is first
     money.close()

@@ -14,6 +14,7 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.connection.budget import BudgetUsage as BudgetUsage  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.connection.budget import CostRequest, enforce
 from lk_jupyter.connection.budget import budget_usage as budget_usage  # noqa: PLC0414 (the same)
+from lk_jupyter.connection.budget import sum_charges as sum_charges  # noqa: PLC0414 (the same)
 from lk_jupyter.errors import NotFound
 from lk_jupyter.journal.journal import BudgetCharge, Journal, journal
 from lk_jupyter.runs.outcome import end_of_entry

@@ -44,7 +44,9 @@ def test_what_counts_is_what_ended_runs_cost_and_what_others_may_cost_at_most():
     going_on = BudgetCharge("b", "2", "running", Decimal("0.1"), Decimal(2), 900)
     sending = BudgetCharge("c", None, "submitting", None, Decimal(2), 1800)
     unbilled = BudgetCharge("d", "3", "aborted", None, Decimal(2), 3600)
-    assert budget.use_of([ended, going_on, sending, unbilled]) == budget.BudgetUsage(Decimal("0.3"), Decimal("3.5"))
+    assert budget.sum_charges([ended, going_on, sending, unbilled]) == budget.BudgetUsage(
+        Decimal("0.3"), Decimal("3.5")
+    )
 
 
 @pytest.mark.parametrize("name", ["day_budget", "notebook_budget"])
