@@ -54,7 +54,7 @@ def find_key(given: str | None = None) -> PublicKey:
 
 
 def _advice() -> str:
-    """Return the command that gives a public key; one that creates a key would ask to overwrite a private key."""
+    """Return the command that gives a public key; a command that creates a key would ask to overwrite a private key."""
     private = [name.removesuffix(".pub") for name in _USUAL if (_folder() / name).with_suffix("").is_file()]
     return _WRITE.format(f"~/.ssh/{private[0]}") if private else _MAKE
 
