@@ -316,8 +316,9 @@ class CapturedCloud(StandIn):
             return self._deployment_body(operation, request)
         body = ANSWERS.get(operation)
         if operation == "GET /billing/history":
-            rows = [self._row(body["executions"][0], each) for each in self.cloud_runs.values()]
-            body = {**body, "executions": rows or body["executions"], "total_executions": len(rows) or 1}
+            runs = list(self.cloud_runs.values()) or [CloudRun(RECORDED_RUN, {}, self.truth)]
+            rows = [self._row(body["executions"][0], each) for each in runs]
+            body = {**body, "executions": rows, "total_executions": len(rows)}
         elif operation == "POST /storage/credentials":
             body = {**body, "endpoint": self.url, "expires_at": "2099-06-02T10:14:03Z"}
         return body
@@ -453,16 +454,20 @@ class Scene:
     """Cells that a user runs one after the other; ``{run}`` is the id of the first run.
 
     The cells of ``always`` run in each case, the other cells only if they send the request whose answer is changed.
+    ``truths`` are how the runs of the cloud end, ``starts`` is how many runs the cells may start.
     """
 
     name: str
     cells: tuple[str, ...]
     always: tuple[str, ...] = ()
     truths: tuple[str, ...] = ("completed",)
+    starts: int = 1
 
 
 CLIENT = "from lk_jupyter import session\nclient = session.current().client\n"
 RUN = "%%lk_run --machine gpu.l40s\nprint('epoch 1')"
+FAN_OUT = RUN.replace("gpu.l40s", "gpu.l40s,gpu.a100")
+DETACHED = RUN.replace("\n", " --detach\n", 1)
 START = CLIENT + "run = session.current().run(\"print('epoch 1')\", machine='gpu.l40s')"
 WAIT = """
 try:
@@ -499,6 +504,8 @@ SCENES = (
     Scene("storage", ("%lk_put a.txt data/", "%lk_ls", "%lk_get data/a.txt b.txt", "%lk_rm data/a.txt --yes")),
     Scene("bucket", ("%lk_bucket list", "%lk_files list", "%lk_secrets list", "%lk_keys list",
                      "%lk_mfa status", "%lk_org list", "%lk_org show", "%lk_org members", "%lk_sessions list")),
+    Scene("fan-out", (), always=(FAN_OUT,), truths=("completed", "failed"), starts=2),
+    Scene("detached", ("%lk_runs",), always=(DETACHED, "%lk_wait {run}"), truths=("completed", "failed")),
     Scene("container", (), always=("%%lk_docker python:3.11 --machine gpu.l40s\necho epoch 1",)),
     Scene("stack", (), always=("%%lk_compose --machine gpu.l40s\nservices:\n  app:\n    image: python:3.11",)),
     Scene("selection", (), always=("%%lk_select --yes\nprint('epoch 1')",)),

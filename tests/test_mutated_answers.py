@@ -140,7 +140,7 @@ class Table:
         self.caplog.clear()
         with self.cloud(truth, mutation) as cloud:
             shown, _ = self.play(cloud, cells, mutation.operation)
-            wrong = list(defects(cloud, truth, shown))
+            wrong = list(defects(cloud, scene, truth, shown))
         warned = [record for record in self.caplog.records if record.name.startswith("lk_jupyter")]
         outcome = "defect" if wrong else "reported" if warned or REPORT.search(shown) else "handled"
         self.counts[mutation.operation][outcome] += 1
@@ -156,17 +156,19 @@ class Table:
         )
 
 
-def defects(cloud, truth, shown):
+def defects(cloud, scene, truth, shown):
     """Yield what is wrong after a case."""
     if re.search(r"\bHang\b", shown):
         yield f"a cell takes more than {LIMIT} s"
     elif found := FOREIGN.search(shown):
         yield f"shows {found[0]!r}"
-    if lines := [line for line in shown.splitlines() if REPORT.match(line) and len(line) > 1000]:
+    if lines := [line for line in shown.splitlines() if REPORT.match(line) and len(line) > 1100]:
         yield f"reports in a line of {len(lines[0])} characters: {lines[0][:80]}"
     if truth != "completed" and re.search(r"✓ completed|wait returned completed", shown):
         yield f"a run that is {truth} counts as completed"
-    yield from (f"{operation} was paid {count} times" for operation, count in cloud.paid.items() if count > 1)
+    yield from (
+        f"{operation} was paid {count} times" for operation, count in cloud.paid.items() if count > scene.starts
+    )
     runs = [run.run_id for run in cloud.cloud_runs.values() if run.state == "running"]
     if runs and not MAY_BE.search(shown):
         yield f"{runs} left active silently"

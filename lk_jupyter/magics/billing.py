@@ -23,6 +23,7 @@ from lk_jupyter.options.billing import CheckoutOptions, EntriesOptions, PricingO
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import current
+from lk_jupyter.text.terminal import plain
 from lk_jupyter.text.units import credits_label, moment_label
 from lk_jupyter.views.table import Drawing
 
@@ -160,6 +161,7 @@ def _invoice_row(each: Invoice) -> tuple[str | Drawing, ...]:
 
 def _link(address: str | None, label: str) -> str | Drawing:
     """Return a link that is the address in text; nothing for what is no address of the web."""
+    address = plain(address or "")
     if not address or urlsplit(address).scheme not in _SAFE:
         return ""
     anchor = f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(label)}</a>'

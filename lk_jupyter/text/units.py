@@ -9,6 +9,9 @@ _SMALL = Decimal(1)
 _SMALLEST = Decimal("0.0001")
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
+#: The largest size that is shown: a server can send whole numbers that no float can represent.
+_LARGEST = 1e30
+
 
 def credits_label(amount: Decimal | None) -> str:
     """Return an amount in words: four decimals below one credit, two above."""
@@ -45,6 +48,7 @@ def disk_label(size_gb: int | None) -> str:
 
 def size_label(size: float) -> str:
     """Return bytes as people read them: 12.3 MB."""
+    size = max(-_LARGEST, min(size, _LARGEST))
     for unit in _UNITS:
         if size < 999.5 or unit == _UNITS[-1]:
             break

@@ -64,6 +64,10 @@ class Drawing:
     html: str
     text: str
 
+    def __post_init__(self) -> None:
+        """Keep out of the text what a terminal obeys: addresses and names of others are drawn too."""
+        object.__setattr__(self, "text", plain(self.text))
+
     def __len__(self) -> int:
         return len(self.text)
 

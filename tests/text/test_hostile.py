@@ -19,6 +19,7 @@ from lk_jupyter.account.balance import AccountBalance, Identity
 from lk_jupyter.account.burn_rate import BillableResource
 from lk_jupyter.account.spending import Charge, Spending
 from lk_jupyter.api._models import Model
+from lk_jupyter.api.billing import Invoice
 from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.api.inference import DeploymentDetail, Replica
 from lk_jupyter.api.vms import VM
@@ -31,6 +32,7 @@ from lk_jupyter.magics._output.notification import DesktopNotification
 from lk_jupyter.magics._output.rich import Bar, Rows, parse_bar
 from lk_jupyter.magics._output.unfinished_runs import GoingOn
 from lk_jupyter.magics.account import identity_table
+from lk_jupyter.magics.billing import _invoice_row
 from lk_jupyter.magics.deployments import ReplicaLog, deployment_table, replicas_table
 from lk_jupyter.magics.vms import vm_row
 from lk_jupyter.protocol.notice import HINT, Notice
@@ -139,6 +141,8 @@ def views(name):
     yield from (GoingOn([entry], checked=True), identity_table(Identity(name, name, name, name, name, name)))
     yield from (grow(name, lambda _: [ObjectInfo(name, 1, NOW)], 1, 5), storage.objects([ObjectInfo(name, 1, NOW)]))
     yield balance(AccountBalance(Decimal(1), (resource,), suspended=False))
+    invoice = Invoice(id=name, status=name, invoice_pdf=f"https://a.example/{name}", receipt_url=name)
+    yield Table(["Paid"] * 6, [_invoice_row(invoice)])
     yield from (resource, vm, deployment, entry, BlockVolume(volume_id=name, name=name), ObjectInfo(name, 1, NOW))
     yield Result(name, name, name, 0, 1.0, None)
 

@@ -23,3 +23,7 @@ def test_a_duration_is_written_as_the_browser_writes_it(seconds, label):
 @pytest.mark.parametrize(("count", "label"), FIGURES["size"])
 def test_a_size_is_written_as_the_browser_writes_it(count, label):
     assert size_label(count) == label
+
+
+def test_a_size_that_no_float_represents_is_written_as_the_largest_size():
+    assert size_label(10**400) == "1000000000000000 PB"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from html import escape
 from typing import Any
 
-from lk_jupyter.api.states import state_label
+from lk_jupyter.api.states import label_of, state_label
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.gallery import RecentOutputs
@@ -122,7 +122,7 @@ def _clipped(text: str, width: int = NEWEST) -> str:
 
 
 def _counted(fan: FanOut) -> str:
-    states = Counter(member.state for member in fan.lanes)
+    states = Counter(label_of(member.state) for member in fan.lanes)
     return f"{runs(len(fan.lanes))}: {', '.join(f'{count} {state}' for state, count in states.items())}"
 
 
