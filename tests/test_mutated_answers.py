@@ -25,6 +25,7 @@ from lk_jupyter.api import _polling, _retry
 from lk_jupyter.api._endpoint import ENDPOINTS
 from lk_jupyter.inference import deploy
 from lk_jupyter.journal import journal
+from lk_jupyter.magics import select
 from lk_jupyter.runs import abort, follow, run
 from lk_jupyter.runs.submit import start
 from lk_jupyter.vms import vms
@@ -59,7 +60,8 @@ class Hang(BaseException):
 def impatient(monkeypatch):
     """Cut the pauses and the patience of the client."""
     for module, name, seconds in (
-        (start, "LOOK_PAUSE", 0), (vms, "_LOOK_PAUSE", 0), (vms, "PATIENCE", 0.2), (deploy, "PACE", 0),
+        (start, "LOOK_PAUSE", 0), (vms, "_LOOK_PAUSE", 0), (vms, "PATIENCE", 0.2),
+        (select, "_PAUSE", 0.02), (deploy, "PACE", 0),
         (follow, "NEW_SECONDS", 0.1), (follow, "UNREADABLE", 0.2), (follow, "LAGGING", 0.4), (follow, "_GLANCE", 0.3),
         (follow, "PAUSES", (0.0, 0.02)), (abort, "PAUSES", (0.0, 0.05)), (abort, "LET_GO", 0.5),
         (abort, "PATIENCE", 0.3), (abort, "_LOOK", 0.02), (abort, "_REPEAT", 0.1),

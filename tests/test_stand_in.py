@@ -6,7 +6,7 @@ import json
 import logging
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime
@@ -23,6 +23,8 @@ from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 from lk_jupyter import session
 from lk_jupyter.account.api_keys import create, keys
 from lk_jupyter.api import _polling, _retry
+from lk_jupyter.api._audit import entries
+from lk_jupyter.api.environment_variables import EnvironmentVariableInput
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.inference import CreateDeploymentRequest, Deployment
 from lk_jupyter.api.machine_types import MachineType
@@ -33,6 +35,7 @@ from lk_jupyter.errors import (
     ApiError,
     Invalid,
     InvalidResponse,
+    LkError,
     OutcomeUnknown,
     RateLimited,
     RunAborted,
@@ -47,7 +50,7 @@ from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices
 from lk_jupyter.inference.chat_target import DeploymentTarget, answerer
 from lk_jupyter.inference.embed import embed
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.magics import runs
+from lk_jupyter.magics import runs, select
 from lk_jupyter.magics._output.live import StatusLine
 from lk_jupyter.magics.vms import vm_row
 from lk_jupyter.options.runs import RunOptions, ServerOptions
@@ -183,6 +186,21 @@ def test_a_deployment_that_no_list_has_is_unknown_and_not_asked_for_again(cloud,
     with pytest.raises(OutcomeUnknown, match=r"may exist and be billed[\s\S]*%lk_deployments"):
         deploy.create_once(connected.client, CreateDeploymentRequest(hf_model_id="local/echo"))
     assert cloud.calls["POST /inference/create"] == 1
+
+
+@pytest.mark.parametrize("variables", [7, True, "zorp", {"name": 7}])
+def test_an_odd_answer_to_a_change_is_recorded_and_ends_in_no_error_of_the_audit_log(cloud, connected, variables):
+    cloud.on("POST /environment-variables/", {"environment_variables": variables})
+    with suppress(LkError):
+        connected.client.environment_variables.upsert(EnvironmentVariableInput(name="TOKEN", value="a"))
+    assert [row["target"] for row in entries()] == ["TOKEN"]
+
+
+def test_a_selection_of_an_unknown_word_that_no_list_has_is_waited_for_no_more(cloud, connected):
+    cloud.on("GET /execution/gpu_selection/{}/status", {"status": "zorp"})
+    cloud.on("GET /execution/{}", {"execution_id": ID, "status": "zorp"})
+    status = select._followed(connected.client, ID, None)
+    assert status.status == "zorp"
 
 
 # Ends in other words

@@ -80,7 +80,8 @@ def _placed(endpoint: Endpoint, url: str) -> list[str]:
 
 
 def _named(fields: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
-    several = chain.from_iterable(fields.get(name) or () for name in _SEVERAL)
+    lists = [value for name in _SEVERAL if isinstance(value := fields.get(name), (list, tuple))]
+    several = chain.from_iterable(lists)
     values = [*(fields.get(name) for name in names), *(getattr(each, "name", None) for each in several)]
     return (value for value in values if isinstance(value, str) and value)
 

@@ -16,7 +16,7 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import GpuSelectionRequest, GpuSelectionStatus, ProfilingResult, is_final
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.api.states import SUCCEEDED_STATES, canonical
+from lk_jupyter.api.states import SUCCEEDED_STATES, canonical, is_known
 from lk_jupyter.config.assumptions import ABSENT
 from lk_jupyter.errors import OperationNotAvailable, RunAborted, RunFailed, UsageError
 from lk_jupyter.machines.catalogue import cost_of
@@ -30,6 +30,7 @@ from lk_jupyter.options.fields import option, switch, yes
 from lk_jupyter.options.runs import Options, RunOptions
 from lk_jupyter.protocol.parts import own_name
 from lk_jupyter.runs.abort import abort_soon
+from lk_jupyter.runs.follow import Ending
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.runs.submit.start import REPEATED, sent_once
@@ -135,7 +136,7 @@ def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
 
 def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> GpuSelectionStatus:
     """Show how far it is until it has ended; an interrupt aborts it with its active try."""
-    line, heard = LiveOutput(shell), time.monotonic()
+    line, heard, ending = LiveOutput(shell), time.monotonic(), Ending(client, execution_id)
     advice = f"The selection may still be active. Stop it: %lk_abort {execution_id}"
     with AtInterrupt(lambda _: abort_soon(client, execution_id)):
         try:
@@ -143,6 +144,7 @@ def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> Gpu
                 while True:
                     try:
                         status = client.execution.gpu_selection_status(execution_id)
+                        is_over = is_final(status.status if is_known(status.status) else ending.record().status)
                     except BROKEN as error:
                         check_patience(error, heard, advice)
                         time.sleep(_PAUSE)
@@ -151,7 +153,7 @@ def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> Gpu
                     done = [each.profile or "" for each in _tries(status)]
                     progress = f"{len(done)} tried: {', '.join(done)}" if done else ""
                     line.show(StatusLine(status.status, [progress, execution_id[:8]]))
-                    if is_final(status.status):
+                    if is_over:
                         return status
                     time.sleep(_PAUSE)
         except KeyboardInterrupt:
