@@ -18,6 +18,7 @@ SMALL = {
     "LK_BENCH_KEYS": "20",
     "LK_BENCH_FOLDER_KEYS": "20",
     "LK_BENCH_FRAME_BYTES": "1000000",
+    "LK_ANY_CELL": "history_names",
 }
 
 
