@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
+from lk_jupyter._threads import import_safely
 from lk_jupyter.errors import UsageError
 
 
 def library(module: str, extra: str, what: str = "This") -> Any:
     """Return a module of a package that an extra brings. Raises UsageError that names the extra."""
     try:
-        return import_module(module)
+        return import_safely(module)
     except ImportError:
         name = module.partition(".")[0]
         raise UsageError(f'{what} needs {name}: %pip install "lk-jupyter[{extra}]"') from None

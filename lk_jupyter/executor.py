@@ -146,7 +146,7 @@ class Executor(concurrent.futures.Executor):
         self._group = uuid.uuid4().hex
         self._futures: set[RunFuture[Any]] = set()
         self._aborting = False
-
+        self._interrupts = AtInterrupt(lambda _: self.abort())
         _EXECUTORS.add(self)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> RunFuture[T]:
@@ -251,6 +251,11 @@ class Executor(concurrent.futures.Executor):
         with _aborted_by_interrupt(lambda: [future]):
             try:  # the journal reads the cell from the context
                 self._threads.submit(copy_context().run, self._go, future, call, take)
+            except RuntimeError:  # the pool is closed
+                future.abort_soon()
+                if self._interrupts.is_marked:
+                    raise KeyboardInterrupt("The calls of this executor were aborted.") from None
+                raise
             except BaseException:
                 # The pool can have queued the call before the interrupt came, so cancel it rather than forget it.
                 future.abort_soon()

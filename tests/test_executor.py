@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import weakref
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import cloudpickle
@@ -290,6 +290,16 @@ def test_an_interrupt_in_the_block_aborts_what_goes_on_and_starts_nothing_more(s
     assert isinstance(first.exception(PATIENCE), RunAborted)
     assert second.cancelled()
     assert [run for run in session.client.workloads.list() if run.execution_id == first.run.execution_id] == []
+
+
+def test_a_call_after_an_interrupt_that_the_block_has_caught_is_interrupted_too(session):
+    with Executor(gpu="A100", max_workers=1, session=session) as executor:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        wait_until(lambda: executor._threads._shutdown)
+        with pytest.raises(KeyboardInterrupt):
+            executor.submit(abs, 1)
+    assert journal().entries() == []
 
 
 @pytest.mark.parametrize("in_block", [True, False])

@@ -19,8 +19,10 @@ from lk_jupyter.code.ipython import as_python
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import ApiError, LkError, RunError, UsageError
+from lk_jupyter.journal.journal import JournalEntry
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
+from lk_jupyter.magics._engine.tables import say
 from lk_jupyter.magics._fan_out import fan_out
 from lk_jupyter.magics._output.background import follow_detached
 from lk_jupyter.magics._output.interrupt import (
@@ -51,7 +53,7 @@ from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare, prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
-from lk_jupyter.runs.reattach import find_previous_run
+from lk_jupyter.runs.reattach import discard_start, find_previous_run, find_start, lost_start
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.submit.submission import Submission
@@ -114,11 +116,16 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
 
         %lk_attach
         %lk_attach 3f0c
+        %lk_attach 3f0c --discard
     """
     stop = f"Stop it: %lk_abort {options.run}" if options.run else "List runs: %lk_runs"
     with advise_on_interrupt(f"Stopped before the log was read. If the run is active, it keeps running. {stop}"):
         session = current()
-        run = Run.attach(session, options.run or _only_active(session))
+        entry = lost_start(options.run) if options.run else None
+        if options.discard:
+            _discard(entry, options.run)
+            return
+        run = find_start(session, entry) if entry else Run.attach(session, options.run or _only_active(session))
         try:
             run.shows_rich = options.rich
             observers = default_observers(session, options, attached=run, namespace=shell.user_ns)
@@ -126,6 +133,13 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
         except LkError as error:
             raise advised(error, f"The run may be active. Stop it: %lk_abort {run.execution_id}") from None
         show(run, view, shell, options)
+
+
+def _discard(entry: JournalEntry | None, name: str | None) -> None:
+    if entry is None:
+        raise UsageError(f"--discard needs a start without an answer, got {name!r}. Nothing was changed.")
+    discard_start(entry)
+    say(f"Removed the start {entry.token[:SHORT_ID]} from the list. If it was started, %lk_runs shows it.")
 
 
 def _only_active(session: Session) -> str:

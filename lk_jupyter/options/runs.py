@@ -457,6 +457,7 @@ class AttachOptions(Options):
         metavar="NAMES",
     )
     rich: bool = switch("Show HTML, SVG and Markdown of a run that wasn't started here. They can run scripts here.")
+    discard: bool = switch("Remove a start that had no answer from the list, instead of following its run.")
 
 
 class WaitOptions(Options):

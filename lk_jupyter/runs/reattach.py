@@ -9,10 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.states import is_run_id
-from lk_jupyter.errors import NotFound, OutcomeUnknown
+from lk_jupyter.errors import NotFound, OutcomeUnknown, UsageError
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import REFUSED, SUBMITTING, JournalEntry, journal
 from lk_jupyter.protocol.parts import PREFIX
+from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.start import find_marked
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which a start that nobody has answered, and that no list has, counts as never made.
 _LONG_LOST = 600.0
+
+_SHORTEST_TOKEN = 4
 
 
 def find_previous_run(session: Connection, package: Bundle) -> Run | None:
@@ -95,6 +98,45 @@ def run_of(session: Connection, entry: JournalEntry) -> Run | None:
     if entry.state == SUBMITTING and time.time() - entry.created_at > _LONG_LOST:
         journal().update(entry.token, state=REFUSED, reason="The cloud doesn't know this run.")
     return None
+
+
+def lost_start(prefix: str) -> JournalEntry | None:
+    """Return the start without an answer whose token begins with this text, if there is exactly one."""
+    if len(prefix) < _SHORTEST_TOKEN:
+        return None
+    entries = [entry for entry in journal().entries(going_on=True) if entry.execution_id is None]
+    matches = [entry for entry in entries if entry.token.startswith(prefix)]
+    return matches[0] if len(matches) == 1 else None
+
+
+def find_start(session: Connection, entry: JournalEntry) -> Run:
+    """Return the run of a start without an answer. Raises UsageError if the cloud doesn't show it."""
+    short = entry.token[:SHORT_ID]
+    discard = f"Remove it from the list: %lk_attach {short} --discard"
+    if not session.speaks_to(entry.base_url):
+        raise UsageError(
+            f"The start {short} was sent to {entry.base_url}, and you are signed in to {session.base_url}. {discard}"
+        )
+    try:
+        run = run_of(session, entry)
+    except OutcomeUnknown as error:
+        raise UsageError(f"{str(error).rpartition(chr(10))[0]}\n{discard}") from None
+    if run is not None:
+        return run
+    if (known := journal().get(entry.token)) and known.going_on:
+        minutes = max(1, round((entry.created_at + _LONG_LOST - time.time()) / 60))
+        raise UsageError(
+            f"The cloud doesn't show the run of the start {short} yet. Look again: %lk_attach {short}. After "
+            f"{minutes} min it counts as never started."
+        )
+    raise UsageError(
+        f"The cloud doesn't show a run of the start {short}: nothing was started. It isn't listed any more."
+    )
+
+
+def discard_start(entry: JournalEntry) -> None:
+    """Remove a start without an answer from the lists; in budgets it counts with its highest cost."""
+    journal().update(entry.token, state="failed", reason="Its start had no answer, and was removed from the list.")
 
 
 def refresh(session: Connection, entries: list[JournalEntry]) -> Iterator[JournalEntry]:

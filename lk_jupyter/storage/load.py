@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lk_jupyter._threads import import_safely
 from lk_jupyter.errors import InsufficientMemory, LkError, StorageError
 from lk_jupyter.remote import _lk_tables
 from lk_jupyter.storage.storage import Storage
@@ -187,7 +188,7 @@ def _as_broken(key: str, kind: Format) -> Iterator[None]:
 def library(name: str) -> Any:
     """Return an optional library. Raises the error that names its package."""
     try:
-        return importlib.import_module(name)
+        return import_safely(name)
     except ImportError:
         raise _missing(name) from None
 

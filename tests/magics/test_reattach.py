@@ -1,12 +1,23 @@
 """A run that outlives its kernel, its cloud or its reader, and is shown whole all the same."""
 
 import signal
+import time
+from decimal import Decimal
 
 import pytest
 from localcloud.conftest import until
 from magics.kernels import fail
 
+from lk_jupyter.code.source import Source
+from lk_jupyter.connection.budget import sum_charges
+from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.magics import run as run_magics
+from lk_jupyter.magics._output.unfinished_runs import GoingOn
+from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.runs.package.prepare import prepare
+from lk_jupyter.runs.submit.start import start_once
+from lk_jupyter.runs.submit.submission import entry_of
+from lk_jupyter.session import connect
 
 LINES = 40
 
@@ -252,3 +263,65 @@ def test_an_interrupt_before_the_log_is_read_shows_how_to_stop_the_run(run_cell,
     assert "KeyboardInterrupt: Stopped before the log was read. If the run is active, it keeps running." in shown
     assert fix in shown
     assert "Traceback" not in shown
+
+
+TOKEN = "5e1f2a3b" + "0" * 24
+
+
+@pytest.fixture
+def unanswered(signed_in):
+    """A function that records a start without an answer, sent some seconds ago to a server."""
+
+    def record(age, base_url=signed_in.base_url):
+        entry = JournalEntry(
+            TOKEN, base_url, machine="gpu.l40s", created_at=time.time() - age, price_per_hour=Decimal(1)
+        )
+        entry.request = {"code": "print(1)", "timeout": 60}
+        journal().add(entry)
+
+    return record
+
+
+def test_a_start_without_an_answer_is_looked_up_and_then_no_longer_listed(unanswered, run_cell):
+    unanswered(age=100)
+    assert str(GoingOn(journal().entries(going_on=True), checked=False)) == (
+        "start 5e1f2a3b · no answer · gpu.l40s · sent 1 min ago · look it up: %lk_attach 5e1f2a3b"
+    )
+    shown = run_cell("%lk_attach 5e1f2a3b")
+    assert "yet. Look again: %lk_attach 5e1f2a3b. After 8 min it counts as never started." in shown
+    assert journal().entries(going_on=True)
+    journal().update(TOKEN, created_at=time.time() - 700)
+    assert "nothing was started. It isn't listed any more." in run_cell("%lk_attach 5e1f")
+    assert journal().entries(going_on=True) == []
+
+
+def test_a_start_without_an_answer_that_the_cloud_shows_is_followed(signed_in, run_cell):
+    with connect() as session:
+        package = prepare(session, Source("print(6 * 7)"), RunOptions())
+        journal().add(entry_of(session, package))
+        run_id = start_once(session.client, package).execution_id
+    assert "42" in run_cell(f"%lk_attach {package.token[:8]}")
+    assert journal().get(package.token).execution_id == run_id
+
+
+def test_a_start_to_another_server_can_be_discarded_and_counts_in_budgets(unanswered, run_cell):
+    unanswered(age=100, base_url="https://elsewhere.example")
+    shown = run_cell("%lk_attach 5e1f2a3b")
+    assert "was sent to https://elsewhere.example, and you are signed in to http://127" in shown
+    assert "%lk_attach 5e1f2a3b --discard" in shown
+    assert run_cell("%lk_attach 5e1f2a3b --discard").startswith("Removed the start 5e1f2a3b from the list.")
+    assert journal().entries(going_on=True) == []
+    assert sum_charges(journal().charges("https://elsewhere.example", since=0)).open > 0
+    assert "--discard needs a start without an answer" in run_cell("%lk_attach 5e1f2a3b --discard")
+
+
+def test_at_loading_a_start_is_looked_up_and_stays_listed_while_its_run_may_appear(kernel, going_on):
+    with kernel.journal() as kept:
+        base_url = kernel.value("__import__('os').environ['LK_BASE_URL']").strip("'")
+        kept.add(JournalEntry(TOKEN, base_url, machine="gpu.l40s", created_at=time.time() - 100))
+        loaded = kernel.crash()
+        kernel.texts_until(loaded, lambda text: "start 5e1f2a3b · no answer · gpu.l40s" in text)
+        kept.update(TOKEN, created_at=time.time() - 700)
+        kernel.crash()
+        until(lambda: kept.get(TOKEN).state == "refused")
+    assert kernel.crash().shown == []

@@ -8,6 +8,7 @@ import pytest
 from localcloud.conftest import until
 from patience import PATIENCE
 
+from lk_jupyter._threads import import_safely
 from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, all_served, is_interrupt, true_interrupts
 
 
@@ -151,3 +152,38 @@ print(interrupts())
 def test_interrupts_that_follow_an_error_do_not_hide_it_and_a_cell_that_keeps_running_can_be_interrupted():
     shown = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=True).stdout
     assert shown == "2 5\n2 True\n2\n2\n"
+
+
+#: Interrupts the import of a package that one of its modules imports again, as yaml does; then it is imported anew.
+INTERRUPTED_IMPORT = """
+import os, pathlib, signal, sys, threading
+from lk_jupyter._threads import import_safely
+
+sys.path.insert(0, sys.argv[1])
+threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+try:
+    import_safely("twofold")
+except KeyboardInterrupt:
+    assert "twofold.parts" in sys.modules
+    pathlib.Path(sys.argv[1], "go").touch()
+    print(import_safely("twofold").answer)
+"""
+
+
+def test_an_interrupt_in_the_first_import_of_a_library_leaves_it_usable(tmp_path):
+    package = tmp_path / "twofold"
+    package.mkdir()
+    (package / "__init__.py").write_text("from twofold.parts import *\nfrom twofold.whole import answer\n")
+    (package / "parts.py").write_text("")
+    (package / "whole.py").write_text(
+        "import pathlib, time, twofold\n"
+        f"while not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.02)\n"
+        "answer = twofold.parts.__name__\n"
+    )
+    command = [sys.executable, "-c", INTERRUPTED_IMPORT, str(tmp_path)]
+    assert subprocess.check_output(command, text=True, timeout=PATIENCE) == "twofold.parts\n"
+
+
+def test_a_library_that_is_missing_is_an_import_error():
+    with pytest.raises(ImportError):
+        import_safely("no_such_library")

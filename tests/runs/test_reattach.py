@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from localcloud.conftest import until
 
 from lk_jupyter.api.user import UserStatus
 from lk_jupyter.code.source import Source
@@ -13,8 +14,9 @@ from lk_jupyter.runs import reattach
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.reattach import find_previous_run, refresh
 from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.submit import submission
 from lk_jupyter.runs.submit.start import start_once
-from lk_jupyter.runs.submit.submission import entry_of
+from lk_jupyter.runs.submit.submission import Submission, entry_of
 from lk_jupyter.session import connect
 
 
@@ -125,3 +127,32 @@ def test_a_clock_that_jumped_back_hides_no_run(session, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: now - 86_400)
     later = session.run("print(1)")
     assert find_previous_run(session, prepared(session)).execution_id == later.execution_id != run.execution_id
+
+
+def test_an_unexpected_error_before_the_start_is_sent_leaves_no_active_entry(session, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("can't register atexit after shutdown")
+
+    monkeypatch.setattr(submission, "upload_inputs", fail)
+    sending = Submission(session, prepared(session))
+    with pytest.raises(RuntimeError):
+        Run.sent(session, sending)
+    assert [(entry.state, entry.reason) for entry in journal().entries()] == [
+        (REFUSED, "can't register atexit after shutdown")
+    ]
+    assert sending.outcome() == "Nothing was started."
+
+
+def test_an_unexpected_error_after_the_start_is_sent_is_reported_and_its_run_is_aborted(cloud, session, monkeypatch):
+    ids = []
+
+    def fail_after(*arguments):
+        ids.append(start_once(*arguments).execution_id)
+        sending.abort_soon()
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr(submission, "start_once", fail_after)
+    sending = Submission(session, prepared(session, "import time; time.sleep(50)"))
+    with pytest.raises(OutcomeUnknown, match=r"lost: RuntimeError: cannot schedule new futures[\s\S]*%lk_runs"):
+        Run.sent(session, sending)
+    until(lambda: cloud.client.execution.status(ids[0]).status == "aborted")

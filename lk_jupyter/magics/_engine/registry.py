@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
+
+from lk_jupyter._threads import import_safely
 
 if TYPE_CHECKING:
     from lk_jupyter.magics._engine.parser import Magic, Subcommands
@@ -80,5 +81,5 @@ ROWS = {row.name: row for row in MAGICS}
 
 def magic_named(name: str) -> Magic | Subcommands:
     """Return a magic by its name, importing it."""
-    magic: Magic | Subcommands = getattr(import_module(f"lk_jupyter.magics.{ROWS[name].module}"), name)
+    magic: Magic | Subcommands = getattr(import_safely(f"lk_jupyter.magics.{ROWS[name].module}"), name)
     return magic

@@ -43,11 +43,18 @@ class GoingOn:
         return [*named, *([f"and {more} more: %lk_runs"] if more > 0 else [])]
 
     def _line(self, entry: JournalEntry) -> str:
-        run_id = (entry.execution_id or "")[:_SHORT]
+        if entry.execution_id is None:
+            return self._line_of_start(entry)
+        run_id = entry.execution_id[:_SHORT]
         place = f"from {PurePath(entry.notebook).name}" if entry.notebook else ""
         facts = [self._state(entry), entry.machine or "", place, f"started {_ago(entry.created_at)}"]
-        way = f"%lk_attach {run_id}" if run_id else "%lk_runs"
-        return one_line(" · ".join(filter(None, [f"run {run_id}".strip(), *facts, way])))
+        return one_line(" · ".join(filter(None, [f"run {run_id}", *facts, f"%lk_attach {run_id}"])))
+
+    def _line_of_start(self, entry: JournalEntry) -> str:
+        """Return the line of a start without an answer: whether there is a run isn't known."""
+        start = entry.token[:_SHORT]
+        facts = [f"start {start}", "no answer", entry.machine or "", f"sent {_ago(entry.created_at)}"]
+        return one_line(" · ".join(filter(None, [*facts, f"look it up: %lk_attach {start}"])))
 
     def _state(self, entry: JournalEntry) -> str:
         if not entry.going_on:
@@ -95,10 +102,14 @@ def look(entries: list[JournalEntry], note: LiveOutput) -> None:
     Nothing may come out of this thread: an error would be printed into the cell that runs then.
     """
     with suppress(Exception):
+        from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (only when there is one)
         from lk_jupyter.runs.reattach import refresh  # noqa: PLC0415 (it loads the client)
         from lk_jupyter.session import current  # noqa: PLC0415
 
-        note.show(GoingOn(list(refresh(current(start=False), entries)), checked=True), now=True)
+        known = list(refresh(current(start=False), entries))
+        lost = [journal().get(entry.token) for entry in entries if entry.execution_id is None]
+        lost = [entry for entry in lost if entry and entry.going_on and entry.execution_id is None]
+        note.show(GoingOn([*known, *filter(None, lost)], checked=True), now=True)
 
 
 def _ago(moment: float) -> str:

@@ -123,6 +123,7 @@ class Submission:
         secret_scan.require_consent([package])
         self.package = package
         self.sent_at = now()
+        self._is_on_its_way = False
         self._session = session
         self._client = session.client
         self._entry = entry_of(session, package, group)
@@ -181,9 +182,14 @@ class Submission:
                 raise OutcomeUnknown("The server has not answered the start yet.")
         if self._answer:
             return self._abort_started(self._answer)
-        if isinstance(self._error, _NEVER_STARTED):
+        if self._is_certainly_not_started:
             return None
         raise self._error or OutcomeUnknown("The answer to the start was lost.")
+
+    @property
+    def _is_certainly_not_started(self) -> bool:
+        """Whether the error came before the start was sent, or is the server's refusal of it."""
+        return isinstance(self._error, _NEVER_STARTED) or (self._error is not None and not self._is_on_its_way)
 
     def outcome(self) -> str:
         """Abort the run, wait for its end, and describe the state of both. An interrupt ends the waiting only."""
@@ -203,7 +209,7 @@ class Submission:
         """Describe what may be active of a run that is being aborted, without waiting; empty if nothing is."""
         if self._aborting:
             return "" if self._aborting.ended.is_set() else self._aborting.words
-        if not self._begun.locked() or isinstance(self._error, _NEVER_STARTED):
+        if not self._begun.locked() or self._is_certainly_not_started:
             return ""
         return "A run may have started. It is aborted as soon as its id is known. Check: %lk_runs"
 
@@ -225,8 +231,15 @@ class Submission:
             self._answer = self._send()
         except BaseException as error:  # noqa: BLE001 (it is raised again where the answer is waited for)
             self._error = error
-            if isinstance(error, _NEVER_STARTED):
-                journal().update(self._entry.token, state=REFUSED, reason=str(error))
+            if self._is_on_its_way and not isinstance(error, LkError):
+                self._error = OutcomeUnknown(
+                    f"The answer to the start was lost: {type(error).__name__}: {error}\nThe run may be active and "
+                    "billed. It was not sent again.\nCheck before you start it again: %lk_runs"
+                )
+                self._error.__cause__ = error
+            if self._is_certainly_not_started:
+                reason = str(error) or type(error).__name__
+                journal().update(self._entry.token, state=REFUSED, reason=reason)
         finally:
             self._done.set()
         if self._unwanted.is_set():
@@ -272,6 +285,7 @@ class Submission:
         self._go_on()
         self.package.phases.update(upload=time.monotonic() - begun, sent=time.monotonic())
         self.sent_at = now()  # what was uploaded before is not billed
+        self._is_on_its_way = True
         kept.update(self._entry.token, created_at=time.time())
         with reserved():  # by its entry in the journal
             answer = start_once(self._client, complete)
