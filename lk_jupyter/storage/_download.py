@@ -129,7 +129,7 @@ def _fetch_parts(read: Read, info: ObjectInfo, unfinished: Unfinished, meter: Me
     def take_part(numbered: tuple[int, tuple[int, int]]) -> None:
         number, (start, end) = numbered
         if number in stored:
-            meter.read_marks(end - start)
+            meter.add_earlier(end - start)
             return
         content = read(info, start, end)
         halt.check()
