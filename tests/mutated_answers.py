@@ -346,10 +346,10 @@ class CapturedCloud(StandIn):
 
     def _run_body(self, operation: str, path: str) -> Any:
         of_recording = CloudRun(RECORDED_RUN, {}, self.truth) if RECORDED_RUN in path else None
-        run = next((run for run_id, run in self.cloud_runs.items() if run_id in path), of_recording)
+        run = next((run for run_id, run in list(self.cloud_runs.items()) if run_id in path), of_recording)
         body = ANSWERS.get(operation)
         if operation == "GET /workloads/list":
-            active = [each for each in self.cloud_runs.values() if each.state == "running"]
+            active = [each for each in list(self.cloud_runs.values()) if each.state == "running"]
             return [self._row({**body[0], "job_type": None}, each) for each in active]
         if run is None or body is None:
             return None
@@ -372,11 +372,11 @@ class CapturedCloud(StandIn):
     def _vm_body(self, operation: str, path: str) -> Any:
         if operation in {"GET /vms/list", "GET /vms/availability"}:
             (row, *_) = ANSWERS["GET /vms/list"]["vms"]
-            rows = [{**row, "vm_id": vm_id, "status": state} for vm_id, state in self.rented.items()]
+            rows = [{**row, "vm_id": vm_id, "status": state} for vm_id, state in list(self.rented.items())]
             return ANSWERS[operation] if "availability" in path else {"vms": rows, "total": len(rows)}
         if RECORDED_RUN in path:
             return ANSWERS.get(operation)
-        vm_id = next((each for each in self.rented if each in path.replace("-", "")), None)
+        vm_id = next((each for each in list(self.rented) if each in path.replace("-", "")), None)
         if vm_id is None or operation not in ANSWERS:
             return None
         if operation.startswith("DELETE"):
@@ -385,12 +385,12 @@ class CapturedCloud(StandIn):
         return {**body, "status": self.rented[vm_id], "ip_address": "127.0.0.1:1"} if "/status" in path else body
 
     def _deployment_body(self, operation: str, request) -> Any:
-        known = next((each for each in self.deployed_ids if each in f"{request.path} {request.body}"), None)
+        known = next((each for each in list(self.deployed_ids) if each in f"{request.path} {request.body}"), None)
         if operation == "GET /inference/list":
             row = served(ANSWERS["GET /inference/get"])
             rows = [
                 with_id(row, RECORDED_DEPLOYMENT, each, self.url) | {"status": state}
-                for each, state in self.deployed_ids.items()
+                for each, state in list(self.deployed_ids.items())
             ]
             return {"deployments": rows}
         is_unknown = known is None and RECORDED_RUN not in request.path and operation == "GET /inference/get"
@@ -508,7 +508,7 @@ SCENES = (
     Scene("detached", ("%lk_runs",), always=(DETACHED, "%lk_wait {run}"), truths=("completed", "failed")),
     Scene("container", (), always=("%%lk_docker python:3.11 --machine gpu.l40s\necho epoch 1",)),
     Scene("stack", (), always=("%%lk_compose --machine gpu.l40s\nservices:\n  app:\n    image: python:3.11",)),
-    Scene("selection", (), always=("%%lk_select --yes\nprint('epoch 1')",)),
+    Scene("selection", (), always=("%%lk_select --yes\nprint('epoch 1')",), starts=2),  # if it can't select
     Scene("client", ("read('{operation}')",)),
 )  # fmt: skip
 

@@ -48,6 +48,9 @@ MAY_BE = re.compile(
 )
 
 
+#: Scenes of one run, with each truth.
+CENTRAL = {"run", "active run"}
+
 #: Scene, truth and operation → the requests of each cell on a cloud whose answers are as captured.
 REQUESTS = {}
 
@@ -117,7 +120,7 @@ class Table:
             before = Counter(cloud.calls)
             text = cell.replace("{operation}", operation)
             for name, ids in (("run", cloud.cloud_runs), ("deployment", cloud.deployed_ids)):
-                text = text.replace(f"{{{name}}}", next(iter(ids), RECORDED_RUN))
+                text = text.replace(f"{{{name}}}", next(iter(list(ids)), RECORDED_RUN))
             try:
                 with time_limit(LIMIT):
                     shown.append(self.run_cell(text))
@@ -169,9 +172,9 @@ def defects(cloud, scene, truth, shown):
     if truth != "completed" and re.search(r"✓ completed|wait returned completed", shown):
         yield f"a run that is {truth} counts as completed"
     yield from (
-        f"{operation} was paid {count} times" for operation, count in cloud.paid.items() if count > scene.starts
+        f"{operation} was paid {count} times" for operation, count in list(cloud.paid.items()) if count > scene.starts
     )
-    runs = [run.run_id for run in cloud.cloud_runs.values() if run.state == "running"]
+    runs = [run.run_id for run in list(cloud.cloud_runs.values()) if run.state == "running"]
     if runs and not MAY_BE.search(shown):
         yield f"{runs} left active silently"
     rented = [each for each, state in (cloud.rented | cloud.deployed_ids).items() if state in {"ready", "created"}]
@@ -192,7 +195,7 @@ def table(home, shell, run_cell, monkeypatch, caplog, impatient):  # noqa: PLR09
 def cases(table, operation, scenes):
     """Yield scene, cells, truth and mutation for each case of an operation.
 
-    Each mutation is tried in one scene, in turn; those of operations about runs in all scenes.
+    Each mutation is tried in one scene, in turn. Those of operations about runs are tried in each of ``CENTRAL`` too.
     """
     stages = [
         (scene, cells, truth)
@@ -201,9 +204,11 @@ def cases(table, operation, scenes):
         for truth in scene.truths
         if (cells := table.cells_with(scene, truth, operation))
     ]
+    central = [stage for stage in stages if stage[0].name in CENTRAL and operation in OF_RUNS]
+    others = [stage for stage in stages if stage not in central]
     for number, mutation in enumerate(mutations(operation, ANSWERS[operation])):
-        chosen = stages if operation in OF_RUNS else stages[number % len(stages) :][:1] if stages else []
-        yield from ((*stage, mutation) for stage in chosen)
+        turn = others[number % len(others) :][:1] if others else []
+        yield from ((*stage, mutation) for stage in [*central, *turn])
 
 
 #: Operations with a captured answer.
@@ -211,7 +216,7 @@ OPERATIONS = sorted({plain(str(each)) for each in ENDPOINTS} & set(ANSWERS))
 
 
 def test_a_sample_of_changed_answers_is_handled_or_reported(table):
-    daily = [scene for scene in SCENES if scene.name in {"run", "active run"}]
+    daily = [scene for scene in SCENES if scene.name in CENTRAL]
     chosen = [case for operation in OF_RUNS for case in cases(table, operation, daily)]
     for case in random.Random(36).sample(chosen, SAMPLE):
         table.judge(*case)
