@@ -238,8 +238,14 @@ class Endpoint:
         return PLACEHOLDER.sub(lambda found: _quoted(str(values[found[1]]), safe="/" if found[2] else ""), self.path)
 
 
+#: Problems of one answer that are listed: each takes about 2 kB of memory.
+MOST_PROBLEMS = 20_000
+
+
 def explain(error: ValidationError, *place: str) -> str:
     """Return which value doesn't fit, and never the value itself: ``limit must be a whole number``."""
+    if error.error_count() > MOST_PROBLEMS:
+        return f"{error.error_count():,} of its values don't fit"
     first = error.errors(include_input=False, include_url=False)[0]
     return " ".join(filter(None, (".".join(map(str, (*place, *first["loc"]))), in_words(first))))
 

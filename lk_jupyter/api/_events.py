@@ -21,6 +21,7 @@ from lk_jupyter.api._detail import status_of, words
 from lk_jupyter.api._endpoint import explain
 from lk_jupyter.api._models import Model
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, error_for
+from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, JsonTooLarge, megabytes, require_small
 
 #: The data that ends a stream of chunks.
 DONE = "[DONE]"
@@ -131,6 +132,7 @@ def _message(kind: type[Event], frame: SseMessage) -> dict[str, Any]:
 
 
 def _decoded(data: str) -> Any:
+    require_small(data)
     try:
         return from_json(data)
     except ValueError:
@@ -208,17 +210,34 @@ _LEGACY: dict[str, Callable[[dict[str, Any]], StreamEvent]] = {
 #: Bytes of a piece of a stream from which on its events are joined.
 FLOOD = 1 << 12
 
+#: Bytes of a piece whose events are not joined: it was compressed.
+_MOST_JOINED = 1 << 20
+
 _BETWEEN = b"\n\n"
+_BLANK_LINES = (_BETWEEN, b"\r\n\r\n", b"\r\r")
 _FIELD = b"data:"
 
 
 def readable(pieces: Iterable[bytes], *, is_output: bool) -> Iterator[bytes]:
     """Return a stream without a byte order mark, and with a blank line: so a last event that lacks it counts.
 
-    Much output is few events.
+    Much output is few events. Raises JsonTooLarge for an event that is too large.
     """
-    stream = _without_mark(pieces)
+    stream = _limited(_without_mark(pieces))
     return chain(joined(stream) if is_output else stream, [_BETWEEN])
+
+
+def _limited(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a stream up to an event that is larger than the limit."""
+    size, last = 0, b""
+    for piece in pieces:
+        text = last + piece
+        end = max(text.rfind(blank) + len(blank) if blank in text else 0 for blank in _BLANK_LINES)
+        size = len(text) - end if end else size + len(piece)
+        if size > MOST_MESSAGE_BYTES:
+            raise JsonTooLarge(f"an event of more than {megabytes(MOST_MESSAGE_BYTES)}, the limit")
+        last = text[-3:]
+        yield piece
 
 
 def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -251,7 +270,7 @@ def _joined(piece: bytes, before: bytes) -> tuple[bytes, bytes, bytes]:
     """Return the end of an event, complete events, and the beginning of one; ``before`` are two bytes."""
     start = 0 if before == _BETWEEN else (before + piece).find(_BETWEEN, 1)
     last = piece.rfind(_BETWEEN)
-    if not 0 <= start <= last:
+    if not 0 <= start <= last or len(piece) > _MOST_JOINED:
         return piece, b"", b""
     end = last + len(_BETWEEN)
     return piece[:start], _one_of(piece[start:end]), piece[end:]

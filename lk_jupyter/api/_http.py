@@ -34,6 +34,7 @@ from pydantic_core import to_jsonable_python
 from lk_jupyter._fork import renew_in_child
 from lk_jupyter._version import __version__
 from lk_jupyter.api._audit import record_call
+from lk_jupyter.api._body import ENCODINGS, complete, content_headers, get_excess, is_compressed, read_into
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain, is_form
 from lk_jupyter.api._events import DONE, StreamEvent, readable, reader_of
@@ -53,6 +54,7 @@ from lk_jupyter.errors import (
     UsageError,
     error_for,
 )
+from lk_jupyter.protocol.json_limits import JsonTooLarge, load_json
 from lk_jupyter.text.terminal import plain
 
 #: Seconds of silence after which a stream is given up; a quiet run may say nothing for minutes.
@@ -157,9 +159,9 @@ class Seen(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """What it holds as JSON; None where it is none."""
+        """What it holds as JSON; None where it is none, or too large."""
         with suppress(ValueError, RecursionError):
-            return json.loads(self.content)
+            return load_json(self.content)
         return None
 
     @property
@@ -291,15 +293,8 @@ class Http:
             raise kind(outcome.carries)
         response: httpx.Response = outcome.carries
         content = bytearray()
-        try:
-            for piece in response.iter_bytes():
-                content += piece
-                if len(content) >= PROBE_BYTES:
-                    break
-        except httpx.RequestError:
-            pass  # what came of it is what is seen
-        finally:
-            response.close()
+        with suppress(httpx.RequestError):  # what came of it is what is seen
+            read_into(content, response, PROBE_BYTES)
         return Seen(outcome.end, response.headers.get("content-type", ""), bytes(content[:PROBE_BYTES]))
 
     def close(self) -> None:
@@ -390,10 +385,8 @@ class Http:
             if endpoint.downloads:
                 request.headers.update({"Accept": "*/*", "Accept-Encoding": "identity"})
             signer = self.signer(endpoint)
-            response = _sent(client, request, auth=signer, stream=endpoint.downloads)
-        if not response.is_success:
-            response.read()
-        return response
+            response = _sent(client, request, auth=signer)
+            return response if endpoint.downloads and response.is_success else complete(response)
 
     def _parsed(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> Any:
         """Return what a successful answer holds.
@@ -403,24 +396,32 @@ class Http:
         """
         if _is_page(answer):
             raise self._bad_answer(answer, host)
+        excess = ""
         try:
-            found, odd = read(endpoint.answer_type, endpoint.returns, answer.content.removeprefix(codecs.BOM_UTF8))
+            found, odd = _read_answer(endpoint, answer)
+        except JsonTooLarge as error:
+            what = excess = str(error)
         except ValidationError as error:
-            if endpoint.takes_any_answer:
-                return None
             what = explain(error)
         else:
             if odd:
                 self._say_once(f"{host} answered {endpoint} with a partly unreadable list: {odd}.")
             return found
         changes = endpoint.method != "GET"
-        for nothing in empty(endpoint.answer_type) if changes else ():
+        contents = (None,) if endpoint.takes_any_answer else empty(endpoint.answer_type) if changes else ()
+        for nothing in contents:
             return nothing
-        if changes and not endpoint.repeatable:
-            raise self._unreadable(endpoint, answer, host)
+        if excess:
+            raise too_large(endpoint, host, excess)
+        raise self._misfit(endpoint, answer, host, what)
+
+    def _misfit(self, endpoint: Endpoint, answer: httpx.Response, host: str, what: str) -> LkError:
+        """Return the error for an answer of success that doesn't fit; ``what`` is the reason."""
+        if endpoint.method != "GET" and not endpoint.repeatable:
+            return self._unreadable(endpoint, answer, host)
         if answer.content and "json" not in answer.headers.get("content-type", ""):
-            raise self._bad_answer(answer, host)
-        raise InvalidResponse(
+            return self._bad_answer(answer, host)
+        return InvalidResponse(
             f"{host} answered {endpoint} with something that isn't from this API: {what}.\nCheck LK_BASE_URL. If "
             "it is right, a newer lk_jupyter may know this form."
         )
@@ -453,7 +454,8 @@ class Http:
 
     def _detail(self, answer: httpx.Response) -> str:
         """Return the server's own words for an error, without secrets and never as a web page."""
-        text = "" if _is_page(answer) else said(answer.content)
+        excess = get_excess(answer)
+        text = f"The reason wasn't read: {excess}" if excess else "" if _is_page(answer) else said(answer.content)
         return self.clean(text) or answer.reason_phrase or "The server gave no reason"
 
     def clean(self, text: str) -> str:
@@ -501,6 +503,8 @@ class _Bearer(httpx.Auth):
         request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
         response = yield request
         if response.status_code == 401 and self._tokens.renewable:
+            cast("httpx.SyncByteStream", response.stream).close()
+            response.stream = httpx.ByteStream(b"")  # httpx reads all of it before the next request
             request.headers["Authorization"] = f"Bearer {self._tokens.renewed(token).get_secret_value()}"
             yield request
 
@@ -510,6 +514,8 @@ class _Bearer(httpx.Auth):
         request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
         response = yield request
         if response.status_code == 401 and self._tokens.renewable:
+            await cast("httpx.AsyncByteStream", response.stream).aclose()
+            response.stream = httpx.ByteStream(b"")
             renewed = await to_thread(self._tokens.renewed, token)
             request.headers["Authorization"] = f"Bearer {renewed.get_secret_value()}"
             yield request
@@ -614,10 +620,8 @@ class _Wire(Generic[E]):
             )
             if signer:
                 request.headers.update(self._http.org_headers)
-            response = _sent(self._client, request, auth=signer, stream=True)
-        if not response.is_success:
-            response.read()
-        return response
+            response = _sent(self._client, request, auth=signer)
+        return response if response.is_success else complete(response)
 
     def _watch(self, step: str, info: dict[str, Any]) -> None:
         """Learn of the connection as soon as there is one."""
@@ -628,6 +632,9 @@ class _Wire(Generic[E]):
 
     def _read(self, response: httpx.Response) -> Generator[E, None, LkError | None]:
         """Yield the events; return what broke the stream, if something did."""
+        if is_compressed(response):  # although it was requested uncompressed; limits count unpacked bytes
+            headers, stream = content_headers(response), _Unpacked(response)
+            response = httpx.Response(response.status_code, headers=headers, stream=stream, request=response.request)
         response.encoding = "utf-8"
         response.stream = _Events(cast("httpx.SyncByteStream", response.stream), is_output=self._is_output)
         try:
@@ -637,6 +644,8 @@ class _Wire(Generic[E]):
             return (yield from self._reader(frames))
         except httpx.RequestError as failure:
             return ConnectionFailed(lost_request(failure, self._host).carries)
+        except JsonTooLarge as error:
+            return too_large(self._call.endpoint, self._host, str(error))
         finally:
             response.close()
 
@@ -670,15 +679,31 @@ class _Events(httpx.SyncByteStream):
         self._stream.close()
 
 
-def _sent(client: httpx.Client, request: httpx.Request, *, auth: httpx.Auth | None, stream: bool) -> httpx.Response:
-    """Send a request, and follow redirects that keep it what it is and on its server, where the key belongs."""
-    response = client.send(request, auth=auth, stream=stream)
+class _Unpacked(httpx.SyncByteStream):
+    """The content of a stream that was compressed although it should not be."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._response.iter_bytes()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _sent(client: httpx.Client, request: httpx.Request, *, auth: httpx.Auth | None) -> httpx.Response:
+    """Send a request, and follow redirects that keep it what it is and on its server, where the key belongs.
+
+    The body of the answer isn't read.
+    """
+    response = client.send(request, auth=auth, stream=True)
     for _ in range(_MOVES):
         moved = response.next_request
         if moved is None or moved.method != request.method or not _is_same_server(request.url, moved.url):
             break
         response.close()
-        response = client.send(moved, auth=auth, stream=stream)
+        response = client.send(moved, auth=auth, stream=True)
     return response
 
 
@@ -744,7 +769,7 @@ def _read_pieces(answer: httpx.Response, host: str) -> Generator[bytes, None, Lk
 
 def _calls_client(verify: ssl.SSLContext, timeout: float, org: dict[str, str]) -> httpx.Client:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    headers = {**USER_AGENT, **org, "Accept": "application/json"}
+    headers = {**USER_AGENT, **org, **ENCODINGS, "Accept": "application/json"}
     return httpx.Client(verify=verify, headers=headers, timeout=timeout, limits=limits, mounts=_NO_PROXY)
 
 
@@ -789,6 +814,13 @@ def _look(endpoint: Endpoint) -> str:
     return f"{endpoint} may have taken effect: check before you repeat it ({command})."
 
 
+def too_large(endpoint: Endpoint, host: str, excess: str) -> LkError:
+    """Return the error for an answer of success that is too large to read; a change may have been made."""
+    if endpoint.effect == "reads":
+        return InvalidResponse(f"{host} answered {endpoint} with {excess}. It wasn't read. Nothing was changed.")
+    return OutcomeUnknown(f"{host} accepted {endpoint} with {excess}. The answer wasn't read.\n{_look(endpoint)}")
+
+
 def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
@@ -822,11 +854,15 @@ _ABSENT = {404: {"detail": "Not Found"}, 405: {"detail": "Method Not Allowed"}}
 def _is_absent(outcome: RequestOutcome) -> bool:
     """Whether the answer is the framework's own, for an address that it does not have."""
     answer = outcome.carries
-    if outcome.end not in _ABSENT or not isinstance(answer, httpx.Response):
-        return False
-    with suppress(ValueError, RecursionError, httpx.StreamError):
-        return bool(answer.json() == _ABSENT[outcome.end])
-    return False
+    is_refusal = outcome.end in _ABSENT and isinstance(answer, httpx.Response)
+    return is_refusal and Seen(answer.status_code, "", answer.content).is_absent
+
+
+def _read_answer(endpoint: Endpoint, answer: httpx.Response) -> tuple[Any, str]:
+    """Return the typed answer, and in words what was left out of it. Raises JsonTooLarge, ValidationError."""
+    if excess := get_excess(answer):
+        raise JsonTooLarge(excess)
+    return read(endpoint.answer_type, endpoint.returns, answer.content.removeprefix(codecs.BOM_UTF8))
 
 
 def _is_page(answer: httpx.Response) -> bool:

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     PlainSerializer,
     PrivateAttr,
@@ -117,6 +118,9 @@ Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else val
 
 #: Elements; none where a server sends null.
 Items = Annotated[list[T], BeforeValidator(lambda value: [] if value is None else value)]
+
+#: The same of which only the first problem is reported: millions of problems would take gigabytes.
+FewProblems = Annotated[list[T], FailFast(), BeforeValidator(lambda value: [] if value is None else value)]
 
 #: The state of a thing in lower case, ``unknown`` where a server gives none.
 State = Annotated[str, BeforeValidator(_state, json_schema_input_type=str | None)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from lk_jupyter.errors import (
     ServerError,
     UsageError,
 )
+from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.text.secrets import never_show
 
 #: A session is renewed when this many seconds or fewer remain.
@@ -67,7 +67,7 @@ def _claims(token: SecretStr) -> dict[str, Any]:
     """Return the claims of a JWT; none for another token."""
     try:
         payload = token.get_secret_value().split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        claims = load_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (ValueError, IndexError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}

@@ -15,7 +15,9 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from lk_jupyter.api._endpoint import MOST_PROBLEMS
 from lk_jupyter.api._models import Listing, Page
+from lk_jupyter.protocol.json_limits import VALIDATED, VALIDATED_FAST, require_small
 from lk_jupyter.text.problems import in_words
 
 #: Keys that answers of other servers are wrapped in.
@@ -35,9 +37,13 @@ _WRAPPERS = (
 
 _PASSES = 20
 
+#: Bytes of an answer whose text is damaged, and which is still read: it is in memory several times.
+_MOST_DAMAGED_BYTES = 16_000_000
+
 
 def read(kind: TypeAdapter[Any], returns: Any, body: bytes) -> tuple[Any, str]:
-    """Return an answer, and in words what was left out of it. Raises ValidationError."""
+    """Return an answer, and in words what was left out of it. Raises ValidationError, JsonTooLarge."""
+    require_small(body, VALIDATED_FAST if getattr(returns, "fails_fast", False) else VALIDATED)
     try:
         return kind.validate_json(body or b"null"), ""
     except ValidationError as error:
@@ -61,8 +67,14 @@ def _decoded(body: bytes) -> Any:
     try:
         return from_json(body)
     except ValueError:
-        found = json.loads(body.decode(json.detect_encoding(body), errors="replace"))
-        return from_json(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+        if len(body) > _MOST_DAMAGED_BYTES:
+            raise
+        return from_json(_repaired_text(body))
+
+
+def _repaired_text(body: bytes) -> bytes:
+    found = json.loads(body.decode(json.detect_encoding(body), errors="replace"))
+    return json.dumps(found, ensure_ascii=False).encode(errors="replace")
 
 
 def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
@@ -75,6 +87,8 @@ def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
         try:
             found = kind.validate_python(content)
         except ValidationError as error:
+            if error.error_count() > MOST_PROBLEMS:
+                raise
             first = first or error
             problems = error.errors(include_url=False, include_input=False)
             paths = {_path(content, problem["loc"], missing=problem["type"] == "missing") for problem in problems}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -16,6 +15,7 @@ from lk_jupyter.api.states import FINAL_STATES as FINAL_STATES  # noqa: PLC0414 
 from lk_jupyter.api.states import SUCCEEDED_STATES as SUCCEEDED_STATES  # noqa: PLC0414
 from lk_jupyter.api.states import UNKNOWN, is_known, judged
 from lk_jupyter.api.states import is_final as is_final  # noqa: PLC0414
+from lk_jupyter.protocol.json_limits import load_json
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,7 +27,7 @@ MAX_TIMEOUT = 600
 def _object(value: Any) -> Any:
     """Read metadata that came as JSON text; text that is no object says nothing."""
     try:
-        found = json.loads(value) if isinstance(value, str) else value
+        found = load_json(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         return {}
     return {} if isinstance(value, str) and not isinstance(found, dict) else found

@@ -13,8 +13,10 @@ from urllib.parse import quote
 
 import httpx
 
+from lk_jupyter.api._body import ENCODINGS, complete
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse
+from lk_jupyter.protocol.json_limits import load_json
 
 #: A proxy is for the world outside, never for this machine.
 _NO_PROXY: dict[str, httpx.BaseTransport | None] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
@@ -27,8 +29,8 @@ _START_PATIENCE = 60.0
 def answers(url: str) -> bool:
     """Whether something behind this address of a port answers HTTP."""
     try:
-        with httpx.Client(timeout=PATIENCE, mounts=_NO_PROXY) as client:
-            return client.get(url).status_code < 500
+        with httpx.Client(timeout=PATIENCE, mounts=_NO_PROXY) as client, client.stream("GET", url) as response:
+            return response.status_code < 500
     except httpx.HTTPError:
         return False
 
@@ -42,7 +44,7 @@ class HostedServer:
     def __init__(self, url: str, password: str) -> None:
         self.url = url
         self._password = password
-        self._http = httpx.Client(base_url=url, timeout=PATIENCE, mounts=_NO_PROXY)
+        self._http = httpx.Client(base_url=url, timeout=PATIENCE, mounts=_NO_PROXY, headers=ENCODINGS)
         self._is_signed_in = False
         self._lock = threading.Lock()
 
@@ -66,7 +68,7 @@ class HostedServer:
         Raises InvalidResponse if it doesn't accept the password, or asks for none.
         """
         try:
-            return self._sign_in() and _list_of_ids(self._http.get("api/kernels")) is not None
+            return self._sign_in() and _list_of_ids(self._request("GET", "api/kernels")) is not None
         except ConnectionFailed:
             return False
         except httpx.HTTPError:
@@ -91,7 +93,7 @@ class HostedServer:
 
     def _asks_for_password(self) -> bool:
         """Whether a Jupyter server refuses requests that are not signed in; False while something else answers."""
-        response = self._http.get("api/kernels")
+        response = self._request("GET", "api/kernels")
         if response.is_success and _list_of_ids(response) is not None:
             raise InvalidResponse(
                 f"The Jupyter server at {self.url} asks for no password: its image ignores the option. Nothing was "
@@ -101,15 +103,17 @@ class HostedServer:
 
     def _post_password(self) -> bool:
         """Send the form of the login page; False if this is no login page of Jupyter."""
-        if not self._http.get("login").is_success or "_xsrf" not in self._http.cookies:
+        if not self._request("GET", "login").is_success or "_xsrf" not in self._http.cookies:
             return False
-        response = self._http.post("login", data={"password": self._password, "_xsrf": self._http.cookies["_xsrf"]})
+        response = self._request(
+            "POST", "login", data={"password": self._password, "_xsrf": self._http.cookies["_xsrf"]}
+        )
         if response.status_code == 401 or (response.is_redirect and self._is_refused()):
             raise InvalidResponse(f"The Jupyter server at {self.url} doesn't accept the password of its run.")
         return response.is_redirect
 
     def _is_refused(self) -> bool:
-        return self._http.get("api/kernels").status_code in {401, 403}
+        return self._request("GET", "api/kernels").status_code in {401, 403}
 
     def start_kernel(self, name: str | None = None) -> str:
         """Start a kernel, by default of the server's own kind, and return its id. Raises ReadOnlyMode."""
@@ -148,12 +152,16 @@ class HostedServer:
         """Return the address of a kernel's web socket."""
         return f"ws{self.url.removeprefix('http')}api/kernels/{quote(kernel)}/channels?session_id={quote(session)}"
 
+    def _request(self, method: str, path: str, *, timeout: float = PATIENCE, **content: Any) -> httpx.Response:
+        request = self._http.build_request(method, path, timeout=timeout, **content)
+        return complete(self._http.send(request, stream=True))
+
     def _send(self, method: str, path: str, body: Any = None, patience: float = PATIENCE) -> httpx.Response:
         if not self._sign_in():
             raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer.")
         xsrf = {"X-XSRFToken": self._http.cookies.get("_xsrf") or ""}
         try:
-            answer = self._http.request(method, path, json=body, headers=xsrf, timeout=patience)
+            answer = self._request(method, path, json=body, headers=xsrf, timeout=patience)
         except httpx.HTTPError as error:
             problem = type(error).__name__
         else:
@@ -172,7 +180,7 @@ class HostedServer:
 def _json(answer: httpx.Response) -> Any:
     """Return what an answer holds as JSON; None where it is none."""
     with suppress(ValueError, RecursionError):
-        return answer.json()
+        return load_json(answer.content)
     return None
 
 

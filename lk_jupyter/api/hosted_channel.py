@@ -19,6 +19,7 @@ from typing import Any
 from lk_jupyter._extras import library
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse
+from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, load_json, megabytes
 
 Message = dict[str, Any]
 
@@ -32,6 +33,10 @@ _DEAD = {"restarting", "autorestarting", "dead"}
 ODD = (ValueError, TypeError, LookupError, AttributeError, RecursionError, struct.error)
 
 DIED = "The session's Python died and was restarted on the same machine; its variables are lost."
+#: A message that closed the connection; for ``format`` with the limit.
+TOO_LARGE = "The kernel sent a message of more than {}, the limit. It wasn't read. The cell may have run."
+_TOO_BIG = 1009  # of RFC 6455
+
 LOST = "The connection broke while the cell was sent, and the session doesn't know it. Run the cell again."
 
 
@@ -101,14 +106,14 @@ class Channel:
             return
 
     def _listen(self) -> None:
-        from websockets.exceptions import WebSocketException  # noqa: PLC0415 (an extra brings it)
+        from websockets.exceptions import ConnectionClosed, WebSocketException  # noqa: PLC0415 (an extra brings it)
         from websockets.sync.client import connect  # noqa: PLC0415 (the same)
 
         settings: dict[str, Any] = {"proxy": None} if self._url.startswith("ws://") else {}
         while not self._closed.is_set():
             try:
                 with connect(
-                    self._url, additional_headers=self._server.headers, max_size=None, **settings
+                    self._url, additional_headers=self._server.headers, max_size=MOST_MESSAGE_BYTES, **settings
                 ) as self._socket:
                     if self._closed.is_set():  # while it was made
                         break
@@ -117,6 +122,9 @@ class Channel:
                     for data in self._socket:
                         with suppress(*ODD):
                             self._take(_read(data))
+            except ConnectionClosed as end:
+                if is_too_large(end):
+                    self._fail(list(self._waiting), TOO_LARGE.format(megabytes(MOST_MESSAGE_BYTES)))
             except (WebSocketException, OSError, ConnectionFailed, InvalidResponse):
                 pass
             self._ready.clear()
@@ -212,6 +220,11 @@ class Asked:
         return self.reply
 
 
+def is_too_large(end: Any) -> bool:
+    """Return whether a connection was closed because a message was larger than the limit."""
+    return end.sent is not None and end.sent.code == _TOO_BIG
+
+
 def _read(data: str | bytes) -> Message:
     """Return a message; what is binary in it is left out."""
     text = data
@@ -219,5 +232,5 @@ def _read(data: str | bytes) -> Message:
         (count,) = struct.unpack_from("!i", data)
         starts = [*struct.unpack_from(f"!{count}i", data, 4), len(data)]
         text = data[starts[0] : starts[1]]
-    message: Message = json.loads(text)
+    message: Message = load_json(text)
     return message

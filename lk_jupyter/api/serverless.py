@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import AliasChoices, Field, model_validator
 
 from lk_jupyter.api._endpoint import GET, POST, Group
 from lk_jupyter.api._events import Event
-from lk_jupyter.api._models import Items, Listing, Model, unless_null
+from lk_jupyter.api._models import FewProblems, Items, Listing, Model, unless_null
 
 #: Most tokens that one answer may be asked to have.
 MAX_TOKENS = 65_536
@@ -216,16 +216,18 @@ class Embedding(Model):
 
     object: str | None = None
     index: int | None = None
-    embedding: list[float] | str
+    embedding: Annotated[list[float], Field(fail_fast=True)] | str
 
 
 class EmbeddingResponse(Listing[Embedding]):
     """One vector for each text, in their order."""
 
+    fails_fast: ClassVar = True  # millions of numbers
+
     _key = "data"
     object: str | None = None
     model: str | None = None
-    data: Items[Embedding]
+    data: FewProblems[Embedding]
     usage: Usage | None = None
 
 

@@ -29,6 +29,7 @@ from lk_jupyter.connection.budget import CostRequest, enforce
 from lk_jupyter.errors import LkError, OutcomeUnknown, UsageError
 from lk_jupyter.inference.catalogue import ModelOffer, catalogue
 from lk_jupyter.machines.catalogue import cost_at
+from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import own_name
 from lk_jupyter.runs.abort import Abort, abort_soon
@@ -514,6 +515,6 @@ def _facts(text: str) -> dict[str, Any] | None:
         _, mark, rest = line.partition("lk_check ")
         if mark:
             with suppress(ValueError):
-                found = json.loads(rest)
+                found = load_json(rest)
                 return found if isinstance(found, dict) else None
     return None

@@ -8,7 +8,6 @@ be read first. The stock clients of OpenAI and Anthropic call ``reserve_foreign`
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from lk_jupyter.journal.charges import RecordedCharge, charge_book
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.machines.prices import Prices, TokenPrices, prices_by_model
+from lk_jupyter.protocol.json_limits import load_json
 
 #: Seconds for which prices of tokens are kept.
 _FRESH = 60.0
@@ -213,7 +213,7 @@ class SpendingGate:
 
         body: dict[str, Any] = {}
         with suppress(ValueError):
-            body = json.loads(content)
+            body = load_json(content)
         model = str(body.get("model"))
         prices = self._token_prices(model)
         prices = prices if prices.prompt is not None else self._highest_prices()

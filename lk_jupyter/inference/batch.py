@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -39,6 +40,7 @@ from lk_jupyter.errors import (
 )
 from lk_jupyter.inference.batch_file import REQUESTED, BatchPart, LocalBatchFile, RowAnswer, RowFailure, job_key
 from lk_jupyter.inference.catalogue import ModelOffer
+from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, load_json
 from lk_jupyter.session import Session
 
 CHAT = "/v1/chat/completions"
@@ -368,7 +370,10 @@ class Work:
             with tempfile.TemporaryDirectory(prefix="lk_batch") as folder:
                 path = self._client.files.content(file_id).save(Path(folder, "answers.jsonl"))
                 with path.open("rb") as lines:
-                    yield from (outcome(line) for line in lines if line.strip())
+                    pieces = iter(
+                        partial(lines.readline, MOST_MESSAGE_BYTES), b""
+                    )  # of a longer line, none is an answer
+                    yield from (outcome(line) for line in pieces if line.strip())
 
     def _progress(self, going: list[Batch], state: str) -> BatchProgress:
         counts = [batch.request_counts for batch in going if batch.request_counts]
@@ -391,7 +396,7 @@ def first_line(problem: Exception) -> str:
 def outcome(line: bytes) -> RowAnswer | RowFailure | None:
     """Return what a line of answers or of errors says of its row; None if it doesn't say of which."""
     try:
-        record = json.loads(line)
+        record = load_json(line)
         row = int(record["custom_id"].removeprefix("row-"))
     except (RecursionError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -5,7 +5,6 @@ What writes them, and how they are kept, is ``lk_jupyter.journal.journal``.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 from lk_jupyter.api.states import FINAL_STATES, is_run_id
 from lk_jupyter.journal.texts import without_files
+from lk_jupyter.protocol.json_limits import load_json
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def read_code(path: Path, execution_id: str) -> str | None:
 
 def read_request(path: Path, execution_id: str) -> dict[str, Any] | None:
     """Return the request that one run was started with, without its files; None if the journal doesn't have the run."""
-    request = json.loads(_read_column(path, execution_id, "request") or "null")
+    request = load_json(_read_column(path, execution_id, "request") or "null")
     return without_files(request) if isinstance(request, dict) else None
 
 
@@ -186,7 +186,7 @@ def _read(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name in JSON:
-        return json.loads(value)
+        return load_json(value)
     if name in MONEY:
         return Decimal(value)
     if name == "execution_id" and not is_run_id(value):

@@ -25,12 +25,13 @@ from typing import Any, NamedTuple
 
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.api.hosted_channel import ODD
+from lk_jupyter.api.hosted_channel import ODD, TOO_LARGE, is_too_large
 from lk_jupyter.errors import LkError
 from lk_jupyter.kernels.sockets import CHANNELS, KernelMessage, Sockets
+from lk_jupyter.protocol.json_limits import MOST_KERNEL_MESSAGE_BYTES, load_json, megabytes
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.session import current
 
@@ -167,19 +168,28 @@ class Bridge:
                     url,
                     additional_headers=headers,
                     subprotocols=[PROTOCOL],  # type: ignore[list-item] # a str of its own kind
-                    max_size=None,
+                    max_size=MOST_KERNEL_MESSAGE_BYTES,
                     **settings,
                 ) as self._socket:
                     if self._socket.subprotocol != PROTOCOL:
                         await self._refuse()
                     self._ready.set()
-                    async for data in self._socket:
-                        with suppress(*ODD):
-                            await self._take(data)
+                    await self._take_all(self._socket)
             self._socket = None
             if not self._gone:
                 self._ready.clear()
             await asyncio.sleep(PAUSE)
+
+    async def _take_all(self, socket: ClientConnection) -> None:
+        """Forward the messages of the kernel until the connection ends; a message may be too large."""
+        try:
+            async for data in socket:
+                with suppress(*ODD):
+                    await self._take(data)
+        except ConnectionClosed as end:
+            if not is_too_large(end):
+                raise
+            await self._answer_all("MessageTooLarge", TOO_LARGE.format(megabytes(MOST_KERNEL_MESSAGE_BYTES)))
 
     async def _refuse(self) -> None:
         """Give the machine back, whose server cannot pass messages on as they are, and stay to say so."""
@@ -200,7 +210,7 @@ class Bridge:
             await self._sockets.publish(message._replace(identities=[message.header["msg_type"].encode()]))
             return
         if message.header["msg_type"] == "kernel_info_reply":
-            self._info = json.loads(parts[3])
+            self._info = load_json(parts[3])
         asked = self._asked.get(message.parent.get("msg_id", ""))
         if asked:
             await self._sockets.send(channel, message._replace(identities=asked.message.identities))
@@ -211,7 +221,7 @@ class Bridge:
         """Record whether the kernel there works, and whether it lives."""
         if message.header["msg_type"] != "status":
             return
-        state = json.loads(message.parts[3]).get("execution_state")
+        state = load_json(message.parts[3]).get("execution_state")
         if state == "idle":
             self._came("idle", message)
         if state in {"restarting", "autorestarting"}:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 import zmq
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
+
+from lk_jupyter.protocol.json_limits import load_json
 
 CHANNELS = ("shell", "control", "stdin")
 
@@ -103,5 +104,5 @@ class Sockets:
 
 
 def _read(part: bytes) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(part)
+    read: dict[str, Any] = load_json(part)
     return read

@@ -18,7 +18,6 @@ or between a frame and the text it hides, is text and is kept.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from binascii import a2b_base64, crc32
@@ -28,6 +27,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.remote._lk_sign import KINDS, SIZE, is_signed
 
 ESCAPE, END = "\x1b", "\x07"
@@ -441,14 +441,14 @@ def survived(frame: Frame) -> dict[str, Any] | None:
 
 
 def unpacked(packed: bytes | bytearray, most: int, parts: int) -> Any:
-    """Return the JSON in compressed bytes. Raises ValueError for too many bytes, or too many parts between commas."""
+    """Return the JSON in compressed bytes. Raises ValueError for too many bytes, parts between commas, or values."""
     unpacker = zlib.decompressobj()
     text = unpacker.decompress(packed, most)
     if not unpacker.eof:
         raise ValueError(f"it has more than {most:,} bytes")
     if text.count(b",") > parts:
         raise ValueError(f"it has more than {parts:,} parts")
-    return json.loads(text)
+    return load_json(text)
 
 
 def _append(items: list[str | Frame], text: str) -> None:

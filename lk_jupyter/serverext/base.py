@@ -13,6 +13,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from lk_jupyter.errors import LkError
+from lk_jupyter.protocol.json_limits import VALIDATED, JsonTooLarge, require_small
 from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ class Handler(APIHandler):
         from lk_jupyter.api._endpoint import explain  # noqa: PLC0415 (at first use)
 
         try:
+            require_small(self.request.body, VALIDATED)
             return kind.model_validate_json(self.request.body or b"{}")
+        except JsonTooLarge as error:
+            raise RequestProblem("bad-request", f"The request has {error}. Nothing was sent.", 413) from None
         except ValueError as error:
             raise RequestProblem(
                 "bad-request", f"The body of the request doesn't fit: {explain(cast('Any', error))}."

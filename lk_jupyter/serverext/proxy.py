@@ -12,6 +12,7 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from lk_jupyter.errors import LkError, OutcomeUnknown
+from lk_jupyter.protocol.json_limits import VALIDATED, require_small
 from lk_jupyter.serverext.base import Handler, guarded
 from lk_jupyter.serverext.request_problem import RequestProblem
 
@@ -225,6 +226,7 @@ def _reservation_of(
     endpoint = allowed.endpoint
     kinds = [row.annotation for name, row in endpoint.signature.parameters.items() if endpoint.place(name) == "body"]
     try:
+        require_small(body, VALIDATED)
         model = TypeAdapter(kinds[0]).validate_json(body)
     except ValueError:
         if not active_budgets():

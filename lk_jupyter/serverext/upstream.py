@@ -13,12 +13,14 @@ from pydantic_core import from_json
 
 from lk_jupyter.api import _http
 from lk_jupyter.api._audit import record_call
+from lk_jupyter.api._body import ENCODINGS, MOST_REASON_BYTES, excess_over, refused_encoding
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import Endpoint, explain
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.connection.connection import Connection, Target
 from lk_jupyter.errors import LkError, NotSignedIn, OperationNotAvailable, UsageError
+from lk_jupyter.protocol.json_limits import MOST_BYTES, JsonTooLarge, require_small
 from lk_jupyter.serverext.allowlist import secret_fields, without
 from lk_jupyter.serverext.request_problem import RequestProblem
 
@@ -29,9 +31,6 @@ ELSE_PATIENCE = 60.0
 #: A gateway's words for an API that is not there.
 _GATEWAY = {502, 503, 504, 520, 521, 522, 523, 524}
 
-#: Most bytes of an answer that is read as a whole.
-MOST_BYTES = 64 * 1024 * 1024
-
 
 class Upstream:
     """Asks one server as one account. ``aclose`` ends its connections."""
@@ -41,7 +40,7 @@ class Upstream:
         self.addresses: dict[str, str] = {}  # of the output of runs, by their ids
         self._http = httpx.AsyncClient(
             verify=httpx.create_ssl_context(),
-            headers={**_http.USER_AGENT, **_http.org_header(target.org)},
+            headers={**_http.USER_AGENT, **_http.org_header(target.org), **ENCODINGS},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             mounts=dict.fromkeys(_http._NO_PROXY),
         )
@@ -110,8 +109,15 @@ class Upstream:
 
     async def content(self, endpoint: Endpoint, response: httpx.Response) -> Any:
         """Return the JSON of an answer that was opened, without what a browser may not see. Raises RequestProblem."""
-        body = await _whole(response)
-        self._record(endpoint, str(response.url), response.status_code, _http.Seen(200, "", body).json)
+        host = urlsplit(str(response.url)).netloc
+        try:
+            body = await _body(response, MOST_BYTES)
+            require_small(body)
+        except JsonTooLarge as problem:
+            self._record(endpoint, str(response.url), response.status_code)
+            raise RequestProblem("not-an-api", str(_http.too_large(endpoint, host, str(problem)))) from None
+        audited = _http.Seen(200, "", body).json if endpoint.is_audited else None
+        self._record(endpoint, str(response.url), response.status_code, audited)
         if not body:
             return None
         if "json" not in response.headers.get("content-type", ""):
@@ -151,8 +157,8 @@ class Upstream:
 
     async def _trouble(self, endpoint: Endpoint, response: httpx.Response) -> RequestProblem:
         try:
-            body = await _whole(response)
-        except httpx.RequestError:
+            body = await _body(response, MOST_REASON_BYTES)
+        except (httpx.RequestError, JsonTooLarge):
             body = b""
         host, status = urlsplit(str(response.url)).netloc, response.status_code
         page = "html" in response.headers.get("content-type", "") or body.lstrip()[:1] == b"<"
@@ -172,13 +178,16 @@ class Upstream:
         )
 
 
-async def _whole(response: httpx.Response) -> bytes:
-    body = bytearray()
+async def _body(response: httpx.Response, most: int) -> bytes:
+    """Return the body of an answer. Raises JsonTooLarge."""
+    content = bytearray()
+    if excess := refused_encoding(response):
+        raise JsonTooLarge(excess)
     async for piece in response.aiter_bytes():
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise _no_api(response)
-    return bytes(body)
+        content += piece[: most + 1 - len(content)]
+        if len(content) > most:
+            raise JsonTooLarge(excess_over(most, response))
+    return bytes(content)
 
 
 def _no_api(response: httpx.Response) -> RequestProblem:

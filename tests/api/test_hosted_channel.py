@@ -105,6 +105,32 @@ def test_a_cell_that_a_broken_connection_lost_is_said_to_be_lost(monkeypatch):
         channel.ask("execute_request", {}).answer(PATIENCE)
 
 
+def test_a_message_that_is_too_large_ends_its_cell_and_the_next_cell_runs(monkeypatch):
+    monkeypatch.setattr(hosted_channel, "_PAUSE", 0.01)
+    monkeypatch.setattr(hosted_channel, "MOST_MESSAGE_BYTES", 10_000)
+
+    def kernel(socket):
+        for text in socket:
+            asked = json.loads(text)["header"]
+            if asked["msg_type"] == "execute_request":
+                socket.send("x" * 20_000)
+            reply = {"header": {"msg_type": "kernel_info_reply"}, "parent_header": asked, "content": {"status": "ok"}}
+            socket.send(json.dumps({**reply, "channel": "shell"}))
+            idle = {"header": {"msg_type": "status"}, "content": {"execution_state": "idle"}}
+            socket.send(json.dumps({**idle, "parent_header": asked, "channel": "iopub"}))
+
+    with (
+        served(kernel) as (url, _),
+        closing(signed_in(url)) as hosted,
+        closing(Channel(hosted, "k", str)) as channel,
+    ):
+        with pytest.raises(
+            ConnectionFailed, match=r"more than 0\.0 MB, the limit\. It wasn't read\. The cell may have run"
+        ):
+            channel.ask("execute_request", {}).answer(PATIENCE)
+        assert channel.ask("kernel_info_request", {}).answer(PATIENCE) == {"status": "ok"}
+
+
 def test_a_channel_that_is_closed_while_it_asks_ends_without_a_word():
     asked, ended = threading.Event(), threading.Event()
     with closing(signed_in("http://127.0.0.1:9/")) as hosted:  # nobody listens there

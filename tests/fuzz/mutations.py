@@ -10,8 +10,8 @@ from typing import Any
 
 NUMBERS = (0, 1, 2, 3, 7, 8, 63, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**20, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 
-#: Bytes of damaged JSON at most: each copy of nested lists takes 50 times as many in Python.
-LARGEST = 1_000_000
+#: Bytes of a value that is repeated 100 times, and of damaged JSON: more than any limit of the parsers.
+REPEATED, LARGEST = 400_000, 40_000_000
 
 #: What a value of JSON is replaced with.
 HOSTILE: tuple[Any, ...] = (
@@ -89,8 +89,7 @@ def damaged_json(choose: Random, content: bytes, seeds: list[bytes], words: tupl
         place = _place(choose, tree)
         if place:
             _replace(choose, *place, tree)
-    text = json.dumps(tree).encode()
-    return text if len(text) <= LARGEST else content
+    return json.dumps(tree).encode()[:LARGEST]
 
 
 def damaged_message(choose: Random, content: bytes, seeds: list[bytes], words: tuple[bytes, ...]) -> bytes:
@@ -122,15 +121,23 @@ def _replace(choose: Random, parent: Any, key: Any, tree: Any) -> None:
     if kind == 0:
         del parent[key]
     elif kind == 1 and (other := _place(choose, tree)):
-        parent[key] = json.loads(json.dumps(other[0][other[1]]))
+        parent[key] = deepcopy(other[0][other[1]])
     elif kind == 2:
-        parent[key] = _nested(choose)
+        parent[key] = _nested(choose) if choose.random() < 0.8 else _many(choose)
     elif kind == 3 and isinstance(parent, list):
-        parent[key:key] = [parent[key]] * choose.choice((1, 100))
+        is_small = len(json.dumps(parent[key])) < REPEATED
+        parent[key:key] = [parent[key]] * choose.choice((1, 100 if is_small else 2))
     elif kind == 4 and isinstance(parent[key], int):
         parent[key] = choose.choice((-1, parent[key] + 1, *NUMBERS))
     else:
         parent[key] = deepcopy(choose.choice(HOSTILE))
+
+
+def _many(choose: Random) -> Any:
+    """Return many values that take much more memory than their text."""
+    value = choose.choice(([], {}, {"a": 1}, [[[[[]]]]], 1, 0.5, "ab", "\U0001f600a", None))
+    count = choose.choice((1000, 100_000, 1_000_000, 4_000_000))
+    return dict.fromkeys(map(str, range(count // 10)), value) if choose.random() < 0.2 else [value] * count
 
 
 def _nested(choose: Random) -> Any:

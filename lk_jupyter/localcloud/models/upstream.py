@@ -14,6 +14,7 @@ from pydantic import Field, create_model
 
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatContentPart, ChatMessage, EmbeddingInput
 from lk_jupyter.localcloud.models.envelope import Refusal
+from lk_jupyter.protocol.json_limits import load_json
 
 if TYPE_CHECKING:
     import httpx
@@ -138,7 +139,7 @@ def _written(body: Json) -> bytes:
 
 def _parsed(text: bytes) -> Any:
     try:
-        return json.loads(text)
+        return load_json(text)
     except ValueError:
         raise Refusal(503, "the upstream answered with something that is not JSON") from None
 
@@ -152,7 +153,7 @@ def _frame(data: str) -> Json:
 
 def _refusal(status: int, text: bytes) -> Refusal:
     try:
-        reason = _message(json.loads(text))
+        reason = _message(load_json(text))
     except ValueError:
         reason = None
     if status in _PASSED_ON:

@@ -19,6 +19,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import NotebookRunOptions, RunOptions, honored
+from lk_jupyter.protocol.json_limits import load_user_json
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
@@ -94,7 +95,7 @@ def _imported(book: dict[str, Any]) -> set[str]:
 def read(path: Path) -> dict[str, Any]:
     """Return a notebook without its outputs. Raises UsageError when there is none, or it is of an older form."""
     try:
-        book: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        book: dict[str, Any] = load_user_json(path.read_bytes())
     except FileNotFoundError:
         near = get_close_matches(path.name, [found.name for found in path.parent.glob("*.ipynb")], n=1)
         raise UsageError(

@@ -40,6 +40,7 @@ from lk_jupyter.errors import (
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions, ServerOptions, check, honored
 from lk_jupyter.protocol.bucket import checkpoint_key
+from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import cloudpickle_files, module_files
@@ -366,7 +367,7 @@ class WarmPython:
             raise InvalidResponse(
                 f"The answer of session {self.name} isn't signed by it. No variable was set. The cell may have run."
             )
-        answer: dict[str, Any] = json.loads(text)
+        answer: dict[str, Any] = load_json(text)
         return answer
 
     def interrupt(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError, NoSuchObject
 from lk_jupyter.protocol.bucket import returned_key
+from lk_jupyter.protocol.json_limits import require_small
 from lk_jupyter.remote import _lk_codec, _lk_envelope, _lk_transfer
 from lk_jupyter.runs.variables.payload import SLOTS
 
@@ -76,6 +77,7 @@ def outputs_in(  # noqa: PLR0913 (who is trusted with what is said by each calle
     """Return what a message holds; its large parts are in the bucket. Raises StorageError."""
     leaf = leaf_reader(storage, token)
     try:
+        require_small(text)
         received = _lk_envelope.Received(text, leaf, pickle=pickle, imports=False, names=ours)
         values = received.values()
     except LkError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 import __future__
 
 import copy
-import json
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.bucket import VALUES
+from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.variables.download import CHANGED, NotReturned, Outputs, is_as_said, leaf_reader, message_of
 from lk_jupyter.runs.variables.files import MEANWHILE, acceptable_files, write_files
@@ -193,7 +193,7 @@ def state_in(
 
     def read(here: Origin) -> ChangedState:
         leaf = leaf_reader(storage, token)
-        return applied(_lk_carry.Arriving(json.loads(text), leaf, here.tokens, acceptable_files), here)
+        return applied(_lk_carry.Arriving(load_json(text), leaf, here.tokens, acceptable_files), here)
 
     here = copies() if origin is None else origin
     try:
@@ -369,7 +369,7 @@ def origin_of(settings: Mapping[str, Any], read: Callable[[int, int, int], bytes
             return content
 
         text = settings["message"]
-        content = json.loads(bytes(leaf(text)) if isinstance(text, dict) else text)
+        content = load_json(bytes(leaf(text)) if isinstance(text, dict) else text)
         arriving = _lk_carry.Arriving(content, leaf)
         values = {entry["n"]: value for entry, value in arriving.read()}
         return Origin(arriving.reader.tokens(), values, {})

@@ -81,7 +81,11 @@ def test_a_start_that_is_answered_is_sent_once(client, server, package):
     assert len(gateway.starts) == 1
 
 
-@pytest.mark.parametrize("lost", [(), refusal(502), refusal(503, Retry_After="0"), refusal(504)])
+#: An answer of success that is larger than what is read.
+LARGE = (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n", *[b" " * (1 << 20)] * 34)
+
+
+@pytest.mark.parametrize("lost", [(), refusal(502), refusal(503, Retry_After="0"), refusal(504), LARGE])
 def test_a_start_whose_answer_is_lost_is_found_and_not_sent_again(client, server, package, lost):
     server.handler = gateway = Gateway(lost)
     assert start_once(client, package).execution_id == RUN

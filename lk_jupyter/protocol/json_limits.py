@@ -1,0 +1,105 @@
+"""Limits of JSON from elsewhere: bytes, and an estimate of the memory that its values take, before they are parsed.
+
+Three bytes (``[],``) become up to 700 bytes in memory, so a limit of bytes alone protects nothing. The estimate counts
+brackets, colons, commas and texts. Characters within texts don't count; they are left out only where it matters.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+#: Bytes of an answer that is read into memory: a record repeats three logs of several MB.
+MOST_BYTES = 32 << 20
+
+#: Bytes of one event of a stream, and of one message of a session.
+MOST_MESSAGE_BYTES = 24 << 20
+
+#: Bytes of a message of a kernel that is passed on without being parsed, such as a large plot.
+MOST_KERNEL_MESSAGE_BYTES = 64 << 20
+
+#: Bytes of memory that the values of JSON may take, by the estimate.
+MOST_MEMORY = 280_000_000
+
+#: Bytes of memory for a byte of text: itself, and a character of text with an emoji.
+_WIDE = 5
+
+#: Bytes of JSON that stay below the limit whatever they contain.
+_SMALL = 1 << 18
+
+
+class Weights(NamedTuple):
+    """Bytes of memory of a list or object, of an entry of an object, of a comma, and of a text; measured."""
+
+    container: int
+    entry: int
+    comma: int
+    text: int
+
+
+#: Of JSON that is only decoded.
+DECODED = Weights(200, 60, 40, 60)
+
+#: Of JSON that pydantic validates: each value may be a problem that it lists, unless only the first is reported.
+VALIDATED, VALIDATED_FAST = Weights(700, 200, 550, 50), Weights(700, 200, 70, 50)
+
+#: Bytes that are counted at a time.
+_CHUNK = 1 << 20
+
+
+class JsonTooLarge(ValueError):
+    """JSON would take too much memory; the text states size and limit."""
+
+
+def require_small(content: bytes | bytearray | str, weights: Weights = DECODED, most: int = MOST_MEMORY) -> None:
+    """Raise JsonTooLarge if the values of JSON would take more than ``most`` bytes of memory."""
+    if len(content) <= _SMALL:
+        return
+    data = content.encode(errors="replace") if isinstance(content, str) else content
+    text_memory = len(data) * (_WIDE if not data.isascii() or b"\\u" in data else 2)
+    counts = data.count(b"[") + data.count(b"{"), data.count(b":"), data.count(b","), data.count(b'"') // 2
+    if text_memory + _weigh(counts, weights) <= most:
+        return
+    if b"\0" not in data:  # UTF-16 and UTF-32 aren't counted exactly
+        counts = _counted(data)
+    memory = text_memory + _weigh(counts, weights)
+    if memory > most:
+        raise JsonTooLarge(
+            f"{megabytes(len(data))} of JSON with {counts[0]:,} lists and objects and {counts[2]:,} commas, which may "
+            f"take {megabytes(memory)} of memory; the limit is {megabytes(most)}"
+        )
+
+
+def load_json(content: bytes | bytearray | str) -> Any:
+    """Decode JSON. Raises JsonTooLarge, which is a ValueError, and the errors of ``json.loads``."""
+    require_small(content)
+    return json.loads(content)
+
+
+def load_user_json(content: bytes) -> Any:
+    """Decode a file of the user: its texts, such as pictures of a notebook, may be large. Raises as ``load_json``."""
+    require_small(content, most=MOST_MEMORY + _WIDE * len(content))
+    return json.loads(content)
+
+
+def megabytes(size: float) -> str:
+    """Return a size in MB."""
+    return f"{size / 1e6:,.1f} MB" if size < 1e7 else f"{size / 1e6:,.0f} MB"
+
+
+def _weigh(counts: tuple[int, ...], weights: tuple[int, ...]) -> int:
+    return sum(count * weight for count, weight in zip(counts, weights, strict=True))
+
+
+def _counted(data: bytes | bytearray) -> tuple[int, int, int, int]:
+    """Count lists and objects, colons, commas and texts of JSON; characters within texts don't count."""
+    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    containers = colons = commas = quotes = 0
+    for start in range(0, len(plain), _CHUNK):
+        pieces = plain[start : start + _CHUNK].split(b'"')
+        outside = b"".join(pieces[quotes % 2 :: 2])
+        containers += outside.count(b"[") + outside.count(b"{")
+        colons += outside.count(b":")
+        commas += outside.count(b",")
+        quotes += len(pieces) - 1
+    return containers, colons, commas, quotes // 2
