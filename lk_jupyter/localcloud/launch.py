@@ -28,8 +28,11 @@ LOG_FILE = "server.log"
 IDENTITY_PATH = "/_identity"
 MOST_NONCE = 100
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0
 _STOP_SECONDS = 20.0
+
+#: Lines of the log that an error quotes.
+_LOG_LINES = 5
 _POLL_SECONDS = 0.02
 _MOST_ANSWER = 1000
 _ANSWER_SECONDS = 2.0
@@ -96,7 +99,7 @@ def make_private(data: Path) -> None:
 def start(data: Path, *options: str) -> Address:
     """Start a cloud that outlives this process, or find the active cloud, and return when it answers.
 
-    Raises LocalCloudError with the server's last words when it does not come up.
+    Raises LocalCloudError with the exit code and the end of the log if the cloud doesn't answer.
     """
     if running := find(data):
         return running
@@ -110,7 +113,7 @@ def start(data: Path, *options: str) -> Address:
         if process.poll() is not None and not _lost_race(log):
             break
         time.sleep(_POLL_SECONDS)
-    raise LocalCloudError(f"The local cloud did not start. It said: {_last_words(log)}")
+    raise LocalCloudError(_describe_failure(process, log))
 
 
 def stop(data: Path) -> bool:
@@ -208,5 +211,20 @@ def _lost_race(log: Path) -> bool:
 
 
 def _last_words(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return " / ".join(lines[-3:]) or "nothing"
+    with suppress(OSError):
+        return " / ".join(log.read_text(errors="replace").strip().splitlines()[-_LOG_LINES:])
+    return ""
+
+
+def _describe_failure(process: subprocess.Popen[bytes], log: Path) -> str:
+    code, words = process.poll(), _last_words(log)
+    if code is None:
+        state = (
+            f"The local cloud (process {process.pid}) doesn't answer after {_READY_SECONDS:g} s. It may still start: "
+        )
+        state += "run the line again."
+    elif code < 0:
+        state = f"Signal {-code} ended the local cloud before it answered. Run the line again."
+    else:
+        state = f"The local cloud ended with exit code {code} before it answered."
+    return f"{state} The end of its log '{log}': {words}" if words else f"{state} Its log '{log}' is empty."

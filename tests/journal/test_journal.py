@@ -26,6 +26,7 @@ from lk_jupyter.journal.journal import REFUSED, Journal, JournalEntry, journal
 from lk_jupyter.journal.prune import compact, prune
 from lk_jupyter.runs.history.rerun import kept_request
 from lk_jupyter.session import connect
+from lk_jupyter.text.secrets import MARK
 
 
 @pytest.fixture
@@ -251,6 +252,14 @@ def test_a_lone_surrogate_in_a_long_text_is_kept(kept):
     kept.add(entry(1, request={"import_files": json.dumps(files)}))
     assert json.loads(kept.get("token-1").request["import_files"]) == files
     assert stored_texts(kept) == [MODULE]
+
+
+def test_a_secret_in_a_long_text_is_stored_nowhere(kept):
+    key = f"lk_{secrets.token_urlsafe(32)}"
+    kept.add(entry(1, request=request_of(1, **{"a.py": f"{MODULE}key = '{key}'"})))
+    assert any(text.startswith(MODULE) and MARK in text for text in stored_texts(kept))
+    kept.close()
+    assert not any(key.encode() in path.read_bytes() for path in kept.path.parent.iterdir())
 
 
 def test_a_request_that_lost_a_text_counts_as_unknown_and_is_not_sent_again(kept):

@@ -299,6 +299,33 @@ def test_launch_tells_why_a_cloud_does_not_start(tmp_path):
         launch.start(tmp_path, "--bad")
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise SystemExit(7)", r"ended with exit code 7 before it answered\. Its log '.*server\.log' is empty\."),
+        (
+            "import sys; print(*range(9), sep='\\n', file=sys.stderr); sys.exit(3)",
+            r"exit code 3 .* The end of its log '.*server\.log': 4 / 5 / 6 / 7 / 8$",
+        ),
+        pytest.param(
+            "import os; os.kill(os.getpid(), 9)",
+            r"Signal 9 ended the local cloud before it answered\.",
+            marks=pytest.mark.skipif(os.name == "nt", reason="Windows has no signals."),
+        ),
+        (
+            "import time; time.sleep(3)",
+            r"\(process \d+\) doesn't answer after 1 s\. It may still start: run the line again\.",
+        ),
+    ],
+)
+def test_a_cloud_that_does_not_start_is_reported_with_its_end_and_its_log(tmp_path, monkeypatch, code, words):
+    if "sleep" in code:
+        monkeypatch.setattr(launch, "_READY_SECONDS", 1.0)
+    monkeypatch.setattr(launch, "module_command", lambda _: [sys.executable, "-c", code])
+    with pytest.raises(LocalCloudError, match=words):
+        launch.start(tmp_path)
+
+
 def test_launch_loads_no_web_server():
     code = "import sys, lk_jupyter.localcloud.launch\nprint({'fastapi', 'uvicorn', 'psutil'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
