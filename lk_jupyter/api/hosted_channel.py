@@ -38,6 +38,44 @@ TOO_LARGE = "The kernel sent a message of more than {}, the limit. It wasn't rea
 _TOO_BIG = 1009  # of RFC 6455
 
 LOST = "The connection broke while the cell was sent, and the session doesn't know it. Run the cell again."
+CUT = "The connection broke, and the end of the cell was lost. The cell ran: check its variables before you rerun it."
+
+#: Lost messages that are counted one by one, and digits of the number of a message.
+_MOST_LOST, _LONGEST_NUMBER = 10_000, 16
+
+
+class MessageNumbers:
+    """The numbers at the end of message ids, which show how many messages were lost with a connection.
+
+    A kernel counts its messages. Messages of two channels may arrive in another order, so a number can arrive late.
+    """
+
+    def __init__(self) -> None:
+        self.missing: set[tuple[str, int]] = set()
+        self._last: dict[str, int] = {}
+        self._unchecked: set[str] = set()
+
+    def reconnect(self) -> None:
+        """Check the next number of each kernel: only a new connection can lose messages."""
+        self._unchecked = set(self._last)
+
+    def add(self, message_id: str) -> None:
+        """Count a message that arrived."""
+        sender, _, digits = message_id.rpartition("_")
+        if not (digits.isdecimal() and len(digits) < _LONGEST_NUMBER):
+            return
+        number, last = int(digits), self._last.get(sender, -1)
+        self.missing.discard((sender, number))
+        if sender in self._unchecked:
+            self._unchecked.discard(sender)
+            self.missing |= {(sender, lost) for lost in range(last + 1, min(number, last + 1 + _MOST_LOST))}
+        self._last[sender] = max(number, last)
+
+
+def lost_label(count: int) -> str:
+    """Return the warning about messages that were lost with a connection; empty for none."""
+    messages = "1 message of the kernel was" if count == 1 else f"{count:,} messages of the kernel were"
+    return f"The connection broke while the cell ran: {messages} lost. Output may be missing." if count else ""
 
 
 class Channel:
@@ -55,7 +93,9 @@ class Channel:
         self._id = uuid.uuid4().hex
         self._url = server.channels_url(kernel, self._id)
         self._waiting: dict[str, SimpleQueue[Message | str]] = {}
-        self._checks: dict[str, list[str]] = {}  # question → what was asked before it
+        self._checks: dict[str, tuple[list[str], set[str]]] = {}  # question → requests before it, its missing ends
+        self._started: set[str] = set()  # requests of which a message arrived
+        self.numbers = MessageNumbers()
         self._socket: Any = None
         self._ready = threading.Event()
         self._closed = threading.Event()
@@ -76,6 +116,8 @@ class Channel:
             pass
         if self.gone:
             raise ConnectionFailed(self.gone)
+        if not self._waiting:
+            self.numbers.missing.clear()
         self._waiting[name] = SimpleQueue()
         self._send(message)
         return Asked(self, name, self._waiting[name])
@@ -83,6 +125,7 @@ class Channel:
     def forget(self, name: str) -> None:
         """Take no more messages for a request."""
         self._waiting.pop(name, None)
+        self._started.discard(name)
 
     def _made(self, kind: str, content: Message) -> Message:
         header = {
@@ -117,6 +160,7 @@ class Channel:
                 ) as self._socket:
                     if self._closed.is_set():  # while it was made
                         break
+                    self.numbers.reconnect()
                     self._check()
                     self._ready.set()
                     for data in self._socket:
@@ -145,18 +189,30 @@ class Channel:
         """Ask a question behind the requests that have no answer: once it is answered, they never will be."""
         if self._waiting:
             question = self._made("kernel_info_request", {})
-            self._checks[question["header"]["msg_id"]] = list(self._waiting)
+            self._checks[question["header"]["msg_id"]] = list(self._waiting), {"kernel_info_reply", "idle"}
             self._send(question)
 
     def _take(self, message: Message) -> None:
         parent, kind = message.get("parent_header", {}).get("msg_id", ""), message["header"]["msg_type"]
+        self.numbers.add(str(message["header"].get("msg_id", "")))
+        if parent in self._waiting:
+            self._started.add(parent)
         if kind == "status" and message["content"]["execution_state"] in _DEAD:
             self.died += 1
             self._fail(list(self._waiting), DIED)
-        elif kind == "kernel_info_reply" and parent in self._checks:
-            self._fail(self._checks.pop(parent), LOST)
+        elif parent in self._checks:
+            self._end_check(parent, str(message["content"].get("execution_state", kind)))
         elif waiting := self._waiting.get(parent):
             waiting.put(message)
+
+    def _end_check(self, question: str, end: str) -> None:
+        """Fail the requests before a question, once both channels have brought its end: theirs would be here."""
+        names, missing = self._checks[question]
+        missing.discard(end)
+        if not missing:
+            del self._checks[question]
+            self._fail([name for name in names if name not in self._started], LOST)
+            self._fail([name for name in names if name in self._started], CUT)
 
     def _fail(self, names: list[str], reason: str) -> None:
         for name in names:
@@ -179,6 +235,7 @@ class Asked:
         self._messages = messages
         self.reply: Message = {}
         self.is_over = False
+        self.lost_messages = 0
         self._is_idle = False
 
     def messages(self, tick: float = _TICK) -> Iterator[Message | None]:
@@ -194,6 +251,8 @@ class Asked:
                 continue
             if isinstance(message, str):
                 self.forget()
+                if self.reply and message == CUT:  # only the state after the reply was lost
+                    return
                 raise ConnectionFailed(message)
             kind = message["header"]["msg_type"]
             if message["channel"] == "shell":
@@ -208,6 +267,7 @@ class Asked:
     def forget(self) -> None:
         """Take no more of its messages."""
         self.is_over = True
+        self.lost_messages = len(self._channel.numbers.missing)
         self._channel.forget(self._name)
 
     def answer(self, seconds: float | None = None) -> Message:

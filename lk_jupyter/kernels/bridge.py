@@ -28,7 +28,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.api.hosted_channel import ODD, TOO_LARGE, is_too_large
+from lk_jupyter.api.hosted_channel import CUT, LOST, ODD, TOO_LARGE, MessageNumbers, is_too_large, lost_label
 from lk_jupyter.errors import LkError
 from lk_jupyter.kernels.sockets import CHANNELS, KernelMessage, Sockets
 from lk_jupyter.protocol.json_limits import MOST_KERNEL_MESSAGE_BYTES, load_json, megabytes
@@ -92,6 +92,10 @@ class Bridge:
         self._lease = lease
         self._limit = limit
         self._asked: dict[str, _Asked] = {}
+        self._numbers = MessageNumbers()
+        self._checks: dict[str, tuple[list[str], set[str]]] = {}  # question → requests before it, its missing ends
+        self._sent: set[str] = set()  # requests that were sent
+        self._started: set[str] = set()  # requests of which a message arrived
         self._socket: ClientConnection | None = None
         self._ready = asyncio.Event()  # there is a connection, or never will be
         self._done = asyncio.Event()
@@ -145,6 +149,8 @@ class Bridge:
         """Send a message to the kernel there, or say that it is gone."""
         header = message.header
         if header["msg_type"].endswith("_request"):
+            if not self._asked:
+                self._numbers.missing.clear()
             self._asked[header["msg_id"]] = _Asked(channel, message, {"reply", "idle"})
         if header["msg_type"] in _WORK:
             self._lease.work()
@@ -153,6 +159,7 @@ class Bridge:
             if self._socket:
                 with suppress(WebSocketException, OSError):
                     await self._socket.send(serialize_msg_to_ws_v1(message.parts, channel))
+                    self._sent.add(header["msg_id"])
                     return
                 self._ready.clear()
         await self._answer_all("MachineGone", self._gone)
@@ -173,6 +180,8 @@ class Bridge:
                 ) as self._socket:
                     if self._socket.subprotocol != PROTOCOL:
                         await self._refuse()
+                    self._numbers.reconnect()
+                    await self._check()
                     self._ready.set()
                     await self._take_all(self._socket)
             self._socket = None
@@ -191,6 +200,14 @@ class Bridge:
                 raise
             await self._answer_all("MessageTooLarge", TOO_LARGE.format(megabytes(MOST_KERNEL_MESSAGE_BYTES)))
 
+    async def _check(self) -> None:
+        """Send a question after the requests without an answer: once it is answered, they never will be."""
+        names = [name for name, asked in self._asked.items() if asked.channel == "shell" and name in self._sent]
+        if names and self._socket:
+            question = self._sockets.made("kernel_info_request", {}, {}, [])
+            self._checks[question.header["msg_id"]] = names, {"reply", "idle"}
+            await self._socket.send(serialize_msg_to_ws_v1(question.parts, "shell"))
+
     async def _refuse(self) -> None:
         """Give the machine back, whose server cannot pass messages on as they are, and stay to say so."""
         self._socket = None
@@ -203,6 +220,7 @@ class Bridge:
         """Hand on what the kernel there says."""
         channel, parts = deserialize_msg_from_ws_v1(data)
         message = KernelMessage([], parts)
+        self._numbers.add(str(message.header.get("msg_id", "")))
         if channel == "iopub":
             if message.header["msg_type"] == "iopub_welcome":  # meant for the server there
                 return
@@ -213,17 +231,23 @@ class Bridge:
             self._info = load_json(parts[3])
         asked = self._asked.get(message.parent.get("msg_id", ""))
         if asked:
+            self._started.add(message.parent["msg_id"])
             await self._sockets.send(channel, message._replace(identities=asked.message.identities))
         if message.header["msg_type"].endswith("_reply"):
             self._came("reply", message)
+            await self._end_check("reply", message)
 
     async def _notice(self, message: KernelMessage) -> None:
         """Record whether the kernel there works, and whether it lives."""
+        if message.parent.get("msg_id", "") in self._asked:
+            self._started.add(message.parent["msg_id"])
         if message.header["msg_type"] != "status":
             return
         state = load_json(message.parts[3]).get("execution_state")
         if state == "idle":
+            await self._report_lost(message.parent)
             self._came("idle", message)
+            await self._end_check("idle", message)
         if state in {"restarting", "autorestarting"}:
             await self._died()
         elif state == "dead":
@@ -237,7 +261,39 @@ class Bridge:
         if asked in self._asked:
             self._asked[asked].missing.discard(end)
             if not self._asked[asked].missing:
-                del self._asked[asked]
+                self._forget(asked)
+
+    async def _report_lost(self, request: dict[str, Any]) -> None:
+        """Show in the cell that ends how many messages were lost while the connection was broken."""
+        if request.get("msg_type") == "execute_request" and (label := lost_label(len(self._numbers.missing))):
+            self._numbers.missing.clear()
+            content = {"name": "stderr", "text": f"{label}\n"}
+            await self._sockets.publish(self._sockets.made("stream", content, request, [b"lk"]))
+
+    async def _end_check(self, end: str, message: KernelMessage) -> None:
+        """End requests whose reply or last state was lost, once both channels have brought the end of the question."""
+        question = message.parent.get("msg_id", "")
+        names, missing = self._checks.get(question, ([], {""}))
+        missing.discard(end)
+        if missing:
+            return
+        del self._checks[question]
+        for name in filter(self._asked.__contains__, names):
+            failure = _failure("ConnectionLost", CUT if name in self._started else LOST)
+            await self._end_request(self._forget(name), failure)
+
+    async def _end_request(self, asked: _Asked, failure: dict[str, Any]) -> None:
+        """Send the ends of a request that the kernel there doesn't send any more."""
+        await self._report_lost(asked.message.header)
+        if "reply" in asked.missing:
+            await self._answer(asked.channel, asked.message, failure)
+        else:
+            await self._say_idle(asked.message)
+
+    def _forget(self, name: str) -> _Asked:
+        self._sent.discard(name)
+        self._started.discard(name)
+        return self._asked.pop(name)
 
     async def _died(self) -> None:
         """Answer what the kernel there was asked for and cannot answer any more."""
@@ -282,11 +338,7 @@ class Bridge:
 
     async def _answer_all(self, name: str, reason: str) -> None:
         while self._asked:
-            _, (channel, message, missing) = self._asked.popitem()
-            if "reply" in missing:
-                await self._answer(channel, message, _failure(name, reason))
-            else:
-                await self._say_idle(message)
+            await self._end_request(self._forget(next(reversed(self._asked))), _failure(name, reason))
 
     async def _answer(self, channel: str, message: KernelMessage, failure: dict[str, Any]) -> None:
         """Answer in place of the kernel that is gone."""

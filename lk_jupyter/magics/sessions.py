@@ -34,6 +34,7 @@ from lk_jupyter.runs.notebooks.warm_python import (
     find_session,
     idle_of,
     idle_seconds,
+    lost_notices,
     prepare_session,
     runs_of,
     start_session,
@@ -252,7 +253,7 @@ class CellView:
         took = duration_label(time.monotonic() - self._start_time)
         cost = self._warm.run.bill().label
         facts = [took, f"session {self._warm.name}", f"{cost} so far" if cost else "", self._run]
-        notices = [*earlier, *unsigned_notices(self._unsigned)]
+        notices = [*earlier, *unsigned_notices(self._unsigned), *lost_notices(cell)]
         display(StatusLine(state, facts, "\n".join(map(str, notices))))
 
     def lost(self) -> None:

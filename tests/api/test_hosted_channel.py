@@ -13,7 +13,7 @@ from websockets.sync.server import serve
 
 from lk_jupyter.api import hosted_channel
 from lk_jupyter.api.hosted import HostedServer
-from lk_jupyter.api.hosted_channel import Channel
+from lk_jupyter.api.hosted_channel import Channel, MessageNumbers, lost_label
 from lk_jupyter.errors import ConnectionFailed
 
 #: Messages that no kernel sends.
@@ -28,6 +28,10 @@ ODD = [
     '{"header": 7}',
     '{"header": {"msg_type": "status"}, "content": {}}',
 ]
+
+
+#: The messages with which a kernel answers the question that it is sent after a new connection.
+INFORMED = [("shell", "kernel_info_reply", {}), ("iopub", "status", {"execution_state": "idle"})]
 
 
 @contextmanager
@@ -93,8 +97,9 @@ def test_a_cell_that_a_broken_connection_lost_is_said_to_be_lost(monkeypatch):
             asked = json.loads(text)["header"]
             if asked["msg_type"] == "execute_request":
                 return  # before anybody has read it
-            reply = {"header": {"msg_type": "kernel_info_reply"}, "parent_header": asked, "content": {}}
-            socket.send(json.dumps({**reply, "channel": "shell"}))
+            for channel, kind, content in INFORMED:
+                reply = {"header": {"msg_type": kind}, "parent_header": asked, "content": content}
+                socket.send(json.dumps({**reply, "channel": channel}))
 
     with (
         served(kernel) as (url, _),
@@ -147,3 +152,77 @@ def test_a_channel_that_is_closed_while_it_asks_ends_without_a_word():
     ended.set()
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+class CountingKernel:
+    """A kernel that prints 6 lines and numbers its messages; its connection breaks, and ``lost`` messages with it."""
+
+    def __init__(self, lost, *, ends=("execute_reply", "status")):
+        self.lost = lost
+        self.ends = ends
+        self.rest = []
+
+    def __call__(self, socket):
+        for message in self.rest:
+            socket.send(message)
+        for text in socket:
+            asked = json.loads(text)["header"]
+            if asked["msg_type"] == "kernel_info_request":
+                for at, (channel, kind, content) in enumerate(INFORMED):
+                    socket.send(self.message(asked, 90 + at, channel, kind, content))
+                continue
+            printed = [self.message(asked, at, "iopub", "stream", {"text": f"line {at}\n"}) for at in range(6)]
+            ends = {"execute_reply": ("shell", {"status": "ok"}), "status": ("iopub", {"execution_state": "idle"})}
+            over = [self.message(asked, 6 + at, ends[k][0], k, ends[k][1]) for at, k in enumerate(self.ends)]
+            for message in printed[:2]:
+                socket.send(message)
+            self.rest = [*printed[2 + self.lost :], *over]
+            return
+
+    def message(self, asked, number, channel, kind, content):
+        header = {"msg_id": f"kernel_1_{number}", "msg_type": kind}
+        return json.dumps({"header": header, "parent_header": asked, "content": content, "channel": channel})
+
+
+@contextmanager
+def channel_to(kernel, monkeypatch):
+    monkeypatch.setattr(hosted_channel, "_PAUSE", 0.01)
+    with (
+        served(kernel) as (url, _),
+        closing(signed_in(url)) as hosted,
+        closing(Channel(hosted, "k", str)) as channel,
+    ):
+        yield channel
+
+
+@pytest.mark.parametrize("lost", range(5))
+def test_messages_that_were_lost_with_a_connection_are_counted(monkeypatch, lost):
+    with channel_to(CountingKernel(lost), monkeypatch) as channel:
+        asked = channel.ask("execute_request", {})
+        lines = [message["content"]["text"] for message in asked.messages() if message]
+    assert lines == [f"line {at}\n" for at in range(6) if not 2 <= at < 2 + lost]
+    assert asked.lost_messages == lost
+    assert (f"{lost} message" in lost_label(lost)) is (lost > 0)
+
+
+def test_a_cell_that_ran_and_whose_end_was_lost_is_not_offered_to_be_run_again_unseen(monkeypatch):
+    with (
+        channel_to(CountingKernel(4, ends=()), monkeypatch) as channel,
+        pytest.raises(ConnectionFailed, match="The cell ran: check its variables before you rerun it"),
+    ):
+        channel.ask("execute_request", {}).answer(PATIENCE)
+
+
+def test_a_cell_whose_reply_arrived_ends_though_its_last_state_was_lost(monkeypatch):
+    with channel_to(CountingKernel(0, ends=("execute_reply",)), monkeypatch) as channel:
+        assert channel.ask("execute_request", {}).answer(PATIENCE) == {"status": "ok"}
+
+
+def test_a_number_that_arrives_late_is_not_lost():
+    numbers = MessageNumbers()
+    for message_id in ("k_1_0", "k_1_1"):
+        numbers.add(message_id)
+    numbers.reconnect()
+    for message_id in ("k_1_4", "k_1_3", "other_1_9", "no number", "k_1_5", "k_1_9"):
+        numbers.add(message_id)
+    assert numbers.missing == {("k_1", 2)}

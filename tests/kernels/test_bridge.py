@@ -6,6 +6,7 @@ import asyncio
 import sys
 import tempfile
 import threading
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +22,8 @@ from lk_jupyter.kernels.sockets import KernelMessage, Sockets
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="zmq has no ipc there")
 
 PORTS = {f"{name}_port": port for port, name in enumerate(("shell", "iopub", "stdin", "control", "hb"), 1)}
+
+INFO = {"status": "ok", "protocol_version": "5.3"}
 
 #: The two messages that end a cell, which come on two channels.
 ENDS = {
@@ -39,22 +42,31 @@ def kind(request):
 def client(kind, monkeypatch):
     """The client of a kernel whose machine is stopped once it has sent one of the messages that end a cell."""
     monkeypatch.setattr(bridge, "LOOK", 0.05)
+    with client_of(lambda run: stopping(run, kind)) as client:
+        yield client
+
+
+@contextmanager
+def client_of(kernel):
+    """Start a bridge to a kernel, and yield a client of the bridge."""
     with tempfile.TemporaryDirectory() as folder:
         connection = {**PORTS, "transport": "ipc", "ip": f"{folder}/k", "key": "k", "signature_scheme": "hmac-sha256"}
-        thread = threading.Thread(target=asyncio.run, args=[between(connection, kind)])
+        thread = threading.Thread(target=asyncio.run, args=[between(connection, kernel)])
         thread.start()
         client = BlockingKernelClient()
         client.load_connection_info(connection)
         client.start_channels()
-        yield client
-        client.shutdown()
-        thread.join(PATIENCE)
-        client.stop_channels()
+        try:
+            yield client
+        finally:
+            client.shutdown()
+            thread.join(PATIENCE)
+            client.stop_channels()
 
 
-async def between(connection, kind):
-    """Pass messages between a kernel's sockets and a server."""
-    run, session = SimpleNamespace(status="running"), Session()
+def stopping(run, kind):
+    """Return a kernel that sends one of the messages that end a cell, and whose machine is then stopped."""
+    session = Session()
 
     async def answer(socket):
         async for data in socket:
@@ -65,7 +77,13 @@ async def between(connection, kind):
                 await socket.send(serialize_msg_to_ws_v1(told, channel))
                 run.status = "aborted"
 
-    async with serve(answer, "127.0.0.1", 0, subprotocols=[bridge.PROTOCOL]) as server:
+    return answer
+
+
+async def between(connection, kernel):
+    """Pass messages between a kernel's sockets and a server."""
+    run = SimpleNamespace(status="running")
+    async with serve(kernel(run), "127.0.0.1", 0, subprotocols=[bridge.PROTOCOL]) as server:
         port = server.sockets[0].getsockname()[1]
         place = SimpleNamespace(channels_url=lambda *_: f"ws://127.0.0.1:{port}", headers={})
         kernel = SimpleNamespace(server=place, kernel_id="k", run=run, is_known=lambda: True, stop=lambda: None)
@@ -75,3 +93,52 @@ async def between(connection, kind):
 def test_a_cell_whose_machine_goes_in_the_middle_of_the_answer_ends(client, kind):
     answer = client.execute_interactive("1", timeout=PATIENCE)["content"]
     assert answer["status"] == ("ok" if kind == "execute_reply" else "error")
+
+
+def breaking(lost, ends):
+    """Return a kernel that prints 6 lines; its connection breaks after 2 lines, and ``lost`` messages with it."""
+    session, rest = Session(), []
+
+    def packed(parent, channel, kind, content):
+        message = session.msg(kind, content, parent=parent)
+        return serialize_msg_to_ws_v1(session.serialize(message)[2:], channel)
+
+    async def answer(socket):
+        for data in rest:
+            await socket.send(data)
+        async for data in socket:
+            header = KernelMessage([], deserialize_msg_from_ws_v1(data)[1]).header
+            if header["msg_type"] == "kernel_info_request":
+                await socket.send(packed(header, "shell", "kernel_info_reply", INFO))
+                await socket.send(packed(header, "iopub", "status", {"execution_state": "idle"}))
+            elif header["msg_type"] == "execute_request":
+                texts = [{"name": "stdout", "text": f"line {number}\n"} for number in range(6)]
+                lines = [packed(header, "iopub", "stream", text) for text in texts]
+                rest[:] = [*lines[2 + lost :], *(packed(header, ENDS[k][0], k, ENDS[k][1]) for k in ends)]
+                for line in lines[:2]:
+                    await socket.send(line)
+                return
+
+    return answer
+
+
+@pytest.mark.parametrize("lost", [0, 1, 3])
+def test_a_cell_counts_the_messages_that_were_lost_with_a_connection(lost, monkeypatch):
+    monkeypatch.setattr(bridge, "PAUSE", 0.01)
+    texts = []
+    with client_of(lambda _: breaking(lost, ENDS)) as client:
+        client.wait_for_ready(timeout=PATIENCE)
+        client.execute_interactive("1", timeout=PATIENCE, output_hook=lambda each: texts.append(each["content"]))
+    shown = "".join(content.get("text", "") for content in texts)
+    assert [shown.count(f"line {number}\n") for number in range(6)] == [not 2 <= at < 2 + lost for at in range(6)]
+    assert (f"{lost} message" in shown) is (lost > 0)
+
+
+@pytest.mark.parametrize("ends", [(), ("execute_reply",), ("status",)], ids=str)
+def test_a_cell_whose_end_was_lost_with_a_connection_ends(ends, monkeypatch):
+    monkeypatch.setattr(bridge, "PAUSE", 0.01)
+    with client_of(lambda _: breaking(4, ends)) as client:
+        client.wait_for_ready(timeout=PATIENCE)
+        reply = client.execute_interactive("1", timeout=PATIENCE, output_hook=lambda _: None)["content"]
+    assert reply["status"] == ("ok" if "execute_reply" in ends else "error")
+    assert "execute_reply" in ends or "The cell ran: check its variables" in reply["evalue"]

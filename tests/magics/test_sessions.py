@@ -5,10 +5,12 @@ from __future__ import annotations
 import builtins
 import re
 import shutil
+import threading
 
 import psutil
 import pytest
 from localcloud.conftest import until
+from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter import session
@@ -324,6 +326,24 @@ def test_from_python_a_session_runs_code_and_brings_variables_back(hosting, goin
         with pytest.raises(UsageError, match=r"session\.warm_python doesn.t support .sweep.\. Nothing was sent"):
             session.warm_python("train", sweep=["x=1,2"])
         assert going_on() == []
+
+
+def test_a_cell_whose_connection_breaks_shows_each_line_once_or_counts_the_lost_messages(shared, run_cell):
+    run_cell(f"{shared}\nimport time")
+    (warm,) = warm_python._open.values()
+
+    def cut():
+        until(lambda: warm.channel._started)
+        warm.channel._socket.close()
+
+    cutting = threading.Thread(target=cut)
+    cutting.start()
+    cell = "for number in range(20):\n    print('line', number, flush=True)\n    time.sleep(0.1)"
+    shown = run_cell(f"{shared}\n{cell}")
+    cutting.join(PATIENCE)
+    counts = [shown.count(f"line {number}\n") for number in range(20)]
+    assert max(counts) == 1
+    assert min(counts) == 1 or "of the kernel were lost. Output may be missing." in shown
 
 
 def test_a_session_gives_data_only_unless_pickles_are_asked_for(shared, run_cell, shell):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted import HostedServer
-from lk_jupyter.api.hosted_channel import Asked, Channel, Message
+from lk_jupyter.api.hosted_channel import Asked, Channel, Message, lost_label
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import platform_path, read_json, write_json
 from lk_jupyter.config.read_only import refuse_if_read_only
@@ -227,7 +227,7 @@ class WarmPython:
         verified = [self.verified(message) for message in rich]
         displays = [content["data"] for content in verified if content]
         unsigned = sum(content is not message["content"] for content, message in zip(verified, rich, strict=True))
-        notices = [*notices, *unsigned_notices(unsigned)]
+        notices = [*notices, *unsigned_notices(unsigned), *lost_notices(asked)]
         back = {name: value for name, value in values.items() if name not in (inputs or {}) or name in outputs}
         return CellResult(text, displays, back, list(map(str, notices)))
 
@@ -474,6 +474,11 @@ def unsigned_notices(count: int) -> list[Notice]:
     """Return the notice about outputs that a session hasn't signed, if there are any."""
     outputs = "1 output isn't" if count == 1 else f"{count:,} outputs aren't"
     return [Notice(f"{outputs} signed by the session: only the text was shown.", WARNING)] if count else []
+
+
+def lost_notices(asked: Asked) -> list[Notice]:
+    """Return the notice about messages of a cell that were lost with a connection, if there are any."""
+    return [Notice(lost_label(asked.lost_messages), WARNING)] if asked.lost_messages else []
 
 
 def _bytes_of(text: str) -> bytes:
