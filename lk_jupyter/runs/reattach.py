@@ -101,7 +101,7 @@ def run_of(session: Connection, entry: JournalEntry) -> Run | None:
 
 
 def lost_start(prefix: str) -> JournalEntry | None:
-    """Return the start without an answer whose token begins with this text, if there is exactly one."""
+    """Return the start without an answer whose token starts with this text, if there is exactly one."""
     if len(prefix) < _SHORTEST_TOKEN:
         return None
     entries = [entry for entry in journal().entries(going_on=True) if entry.execution_id is None]
