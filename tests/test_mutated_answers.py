@@ -33,7 +33,7 @@ from lk_jupyter.vms import vms
 pytestmark = pytest.mark.filterwarnings("default::UserWarning")
 
 #: Seconds that a cell may take; the patience of the client is cut below.
-LIMIT = 20
+LIMIT = 60
 
 #: Cases by day.
 SAMPLE = 30
