@@ -169,7 +169,9 @@ def defects(cloud, scene, truth, shown):
         yield f"shows {found[0]!r}"
     if lines := [line for line in shown.splitlines() if REPORT.match(line) and len(line) > 1100]:
         yield f"reports in a line of {len(lines[0])} characters: {lines[0][:80]}"
-    if truth != "completed" and re.search(r"✓ completed|wait returned completed", shown):
+    ids = [run_id[:8] for run_id in (RECORDED_RUN, *cloud.cloud_runs)]  # an earlier case may still print
+    completed = [line for line in shown.splitlines() if "✓ completed" in line and any(each in line for each in ids)]
+    if truth != "completed" and (completed or "wait returned completed" in shown):
         yield f"a run that is {truth} counts as completed"
     yield from (
         f"{operation} was paid {count} times" for operation, count in list(cloud.paid.items()) if count > scene.starts

@@ -335,6 +335,19 @@ def test_a_list_of_which_no_row_can_be_read_is_not_taken_for_an_empty_list(cloud
             read()
 
 
+@pytest.mark.parametrize("duration", ["1e999", "NaN", "Infinity", "1" + "0" * 400])
+def test_a_number_that_no_clock_can_show_is_unknown(cloud, connected, duration):
+    cloud.on("GET /execution/{}/timing", (200, f'{{"timing": {{"total": {duration}, "queued": 7}}}}'))
+    timing = connected.client.execution.timing(ID).timing
+    assert (timing.total, timing.queued) == (None, 7)
+
+
+def test_a_deployment_whose_time_limit_no_clock_can_show_is_waited_for(cloud, connected):
+    serving = {"deployment_id": ID, "status": "created", "replicas": [{"replica_id": "r", "healthy": True}]}
+    cloud.on("GET /inference/get", serving)
+    assert [deploy.serves(each) for each in deploy.starting(connected, ID, 10**400)] == [True]
+
+
 @pytest.mark.parametrize("error", [InvalidResponse("x" * 70_000), ApiError(400, "x" * 70_000)])
 def test_a_long_text_of_the_server_is_cut_in_the_message(error):
     assert 900 < max(map(len, str(error).splitlines())) < 1100

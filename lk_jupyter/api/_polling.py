@@ -25,6 +25,9 @@ PATIENCE = 900.0
 #: The same for a server that is there and refuses: it does not know the thing (yet), takes no key, has a rule.
 PATIENCE_UNKNOWN = 10.0
 
+#: Seconds that a state is read for at most: a server can name a time limit that no clock can represent.
+_LONGEST = 1e9
+
 #: Failures that may be over in a while.
 _PASSING = (ConnectionFailed, InvalidResponse, RateLimited, ServerError)
 BROKEN = (*_PASSING, ApiError, NotSignedIn)
@@ -65,7 +68,7 @@ def poll(
     the advice where the time ends with it.
     """
     heard = time.monotonic()
-    end, pause = heard + seconds, 0.0
+    end, pause = heard + min(seconds, _LONGEST), 0.0
     for following in chain(pauses, repeat(None)):
         failure: LkError | None = None
         try:
