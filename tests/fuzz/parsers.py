@@ -40,6 +40,7 @@ from lk_jupyter.inference.batch import outcome
 from lk_jupyter.journal import entry
 from lk_jupyter.journal.journal import Journal
 from lk_jupyter.protocol.frames import Frame, Splitter, nonce_in, words_of
+from lk_jupyter.protocol.json_limits import JsonTooLarge
 from lk_jupyter.protocol.metadata import ports_in
 from lk_jupyter.protocol.offloaded import FOLDER, fetched
 from lk_jupyter.remote import _lk_arrays, _lk_tables
@@ -211,7 +212,7 @@ ANSWERS = [(TypeAdapter(kind), kind) for kind in (ExecutionRecord, list[MachineT
 
 def parse_answer(content: bytes) -> None:
     for adapter, kind in ANSWERS:
-        with suppress(ValidationError):
+        with suppress(ValidationError, JsonTooLarge):
             found, _ = read_answer(adapter, kind, content)
             if isinstance(found, ExecutionRecord):
                 read_record(found)
