@@ -11,7 +11,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import price_label, price_of
 from lk_jupyter.runs.clock import Bill, bill_of, waited_of
-from lk_jupyter.runs.outcome import failure_of, platform_words
+from lk_jupyter.runs.outcome import failure_of, platform_words, problems_of
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import redact
@@ -62,9 +62,9 @@ def reason(record: ExecutionRecord) -> str:
 
 
 def _note(value: Run, record: ExecutionRecord) -> str:
-    more = f"{problem} " if (problem := value.log_problem) else ""
-    more += f"Log: %lk_logs {value.short_id}"
-    return reason(record) or (more if is_final(record.status) else f"{more}. Abort: %lk_abort {value.short_id}")
+    log, abort = f"Log: %lk_logs {value.short_id}", f"Abort: %lk_abort {value.short_id}"
+    state = reason(record) or (log if is_final(record.status) else f"{log}. {abort}")
+    return " ".join([*problems_of(record, value.log_problem), state])
 
 
 def _remembered(value: Run) -> list[tuple[str, str]]:

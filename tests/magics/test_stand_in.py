@@ -13,6 +13,7 @@ from lk_jupyter.inference import deploy
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics._output.background import BACKGROUND
 from lk_jupyter.runs import follow
+from lk_jupyter.views import run as views
 from lk_jupyter.vms import vms
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7vW3k1Hb2m4k8mY1pJmZ3q mira@laptop"
@@ -265,13 +266,13 @@ def test_a_sign_in_that_expires_during_a_run_is_reported_and_attach_completes_th
 
 
 def test_a_run_that_fails_after_its_sign_in_expired_shows_its_exit_code_and_how_to_sign_in(
-    cloud, run_cell, monkeypatch
+    cloud, run_cell, shell, monkeypatch
 ):
     sign_in_expires(cloud, monkeypatch)
     cloud.stream = (STREAM, said("hello\n"), finished(returnCode=3))
-    shown = run_cell(RUN)
-    assert "exit code 3" in shown
-    assert f"%lk_login, then %lk_attach {IDS[0][:8]}" in shown
+    for shown in (run_cell("%%lk_run --gpu A100 --save failed\n1"), str(views.run(shell.user_ns["failed"]))):
+        assert "exit code 3" in shown
+        assert f"%lk_login, then %lk_attach {IDS[0][:8]}" in shown
 
 
 def test_a_sign_in_that_expires_before_the_end_of_a_run_says_how_to_sign_in_and_attach(cloud, run_cell, monkeypatch):
