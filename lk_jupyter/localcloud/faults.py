@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from typing import Any, cast
 
 from fastapi import HTTPException, Request
@@ -125,7 +126,8 @@ def _reset(send: Send) -> None:
     """Reset the connection: closed with this option, a socket sends RST in place of FIN."""
     transport = cast("Any", send).__self__.transport
     linger = struct.pack("ii", 1, 0)
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    with suppress(OSError):  # the client has closed it already
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     transport.abort()
 
 
