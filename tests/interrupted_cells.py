@@ -1,7 +1,8 @@
 """Interrupted cells of all kinds, at random moments, on clouds that answer starts, aborts and states with faults.
 
-``python tests/interrupted.py --count 1000`` counts by kind and fault what became of their runs: ``ended``, or
-``reported`` as possibly active, with the command that stops it. Defects are runs that stay active ``silently``, runs
+``python tests/interrupted.py --count 1000`` counts by kind and fault what became of their runs: ``ended``; ``reported``
+as possibly active, with the command that stops it; or ``listed``, with the command that lists active runs, where the
+id isn't known. Defects are runs that stay active ``silently``, runs
 that are ``billed twice``, and cells that ``hang``.
 """
 
@@ -288,7 +289,12 @@ class Worker:
         interrupted = shown.reply.get("ename") == "KeyboardInterrupt"
         if case.kind == "attach" and "Traceback" in shown.text and "lk_jupyter" not in shown.text:
             outcome = "none"  # the interrupt came before the magic was called, and the run is active as before
-        if cell.session == "warm" and interrupted and self.warm and not shown.mentions("%lk_sessions stop warm"):
+        if (
+            cell.session == "warm"
+            and interrupted
+            and self.warm
+            and not shown.mentions("%lk_sessions stop warm|%lk_runs")
+        ):
             outcome = "silent"
         ended = {run.execution_id for run in self.cloud.client.billing.history()}
         started = (ended | {run.execution_id for run in self.active()}) - before
@@ -330,8 +336,11 @@ class Worker:
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since > QUIET + LATE * is_late:
                 return "none"
-            if active and all(shown.reports(run, cell) for run in active) and waited > REPORTED_ENDS_IN:
-                return "reported"
+            if active and waited > REPORTED_ENDS_IN:
+                if all(shown.reports(run, cell) for run in active):
+                    return "reported"
+                if shown.mentions("%lk_runs"):
+                    return "listed"
             if active and waited > limit:
                 return "silent"
 
@@ -379,7 +388,7 @@ class Shown:
             self._texts[place] = str(content["data"].get("text/plain", ""))
 
     def reports(self, run, cell: Cell) -> bool:
-        """Whether the user was shown the command that stops this run, or lists runs where its id isn't known."""
+        """Whether the user was shown the command that stops this run."""
         run_id = run.execution_id
         stops = rf"%lk_abort [^\n]*{run_id[:8]}|%lk_notebook stop {run_id[:8]}"
         if cell.session:
@@ -387,8 +396,8 @@ class Shown:
         return self.mentions(stops)
 
     def mentions(self, command: str) -> bool:
-        """Whether a command is shown, or the one that lists runs."""
-        return re.search(f"{command}|%lk_runs", self.text) is not None
+        """Whether a command is shown, given as a regular expression."""
+        return re.search(command, self.text) is not None
 
 
 def try_all(seeds: Iterable[str], workers: int) -> bool:
@@ -459,7 +468,7 @@ def print_table(counts: Counter[tuple[str, str, str]]) -> None:
     """Print how often each kind met each fault, then the outcomes by kind."""
     kinds = [kind for kind in KINDS if any(key[0] == kind for key in counts)]
     faults = [f"{target}: {fault}" for target in TARGETS for fault in FAULTS]
-    outcomes = ("ended", "reported", "none", *DEFECTS)
+    outcomes = ("ended", "reported", "listed", "none", *DEFECTS)
     by = lambda **key: sum(  # noqa: E731
         number
         for (kind, fault, outcome), number in counts.items()
