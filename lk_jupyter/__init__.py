@@ -43,10 +43,10 @@ _get, __dir__ = lazily(__name__, _HOMES)
 
 def __getattr__(name: str) -> Any:
     """Return a public name; in marimo, which loads no extension, our objects are shown from then on."""
-    found = _get(name)
+    value = _get(name)
     if "marimo" in sys.modules:
         import_module("lk_jupyter.views.formatters").register_in_marimo()
-    return found
+    return value
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

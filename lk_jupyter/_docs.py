@@ -134,13 +134,13 @@ def example(documented: object) -> str:
 
 def models() -> list[type[BaseModel]]:
     """Return every model that an operation takes or returns, by name; generic pages show their elements."""
-    found: dict[str, type[BaseModel]] = {}
+    by_name: dict[str, type[BaseModel]] = {}
 
     def gather(annotation: Any) -> None:
         if isinstance(annotation, type(BaseModel)):
-            if annotation.__name__ in found:
+            if annotation.__name__ in by_name:
                 return
-            found[annotation.__name__] = annotation
+            by_name[annotation.__name__] = annotation
             for field in annotation.model_fields.values():
                 gather(field.annotation)
         for part in get_args(annotation):
@@ -149,31 +149,31 @@ def models() -> list[type[BaseModel]]:
     for endpoint in ENDPOINTS:
         for annotation in (*(row.annotation for row in endpoint.signature.parameters.values()), endpoint.returns):
             gather(annotation)
-    return [found[name] for name in sorted(found) if "[" not in name]
+    return [by_name[name] for name in sorted(by_name) if "[" not in name]
 
 
 def described(endpoint: Endpoint) -> dict[str, Any]:
     """Return what the API description says of an operation, with its shared parameters filled in."""
     document = _description()
     item = document["paths"][PLACEHOLDER.sub(r"{\1}", endpoint.path)]
-    said = dict(item[endpoint.method.lower()])
-    rows = [*item.get("parameters", ()), *said.get("parameters", ())]
+    facts = dict(item[endpoint.method.lower()])
+    rows = [*item.get("parameters", ()), *facts.get("parameters", ())]
     shared = document["components"]["parameters"]
-    said["parameters"] = [shared[row["$ref"].rpartition("/")[2]] if "$ref" in row else row for row in rows]
-    return said
+    facts["parameters"] = [shared[row["$ref"].rpartition("/")[2]] if "$ref" in row else row for row in rows]
+    return facts
 
 
 def arguments(endpoint: Endpoint) -> list[tuple[Parameter, str]]:
     """Return the arguments of an operation with what each is."""
     texts = {row["name"]: row.get("description") for row in described(endpoint)["parameters"]}
-    own = _first_sentence(endpoint.function)
+    default = _first_sentence(endpoint.function)
     return [
-        (row, _sentence(texts.get(endpoint.header(row.name) or row.name) or _of_models(row.annotation) or own))
+        (row, _sentence(texts.get(endpoint.header(row.name) or row.name) or _model_text(row.annotation) or default))
         for row in endpoint.signature.parameters.values()
     ]
 
 
-def _of_models(annotation: Any) -> str:
+def _model_text(annotation: Any) -> str:
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if hasattr(kind, "model_fields")]
     return " Or: ".join((inspect.getdoc(kind) or "").partition("\n\n")[0] for kind in kinds)
 
@@ -299,11 +299,11 @@ def parts(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
     for member, value in vars(thing).items() if inspect.isclass(thing) else ():
         plain = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
         documented = callable(plain) or isinstance(plain, (property, cached_property))
-        if documented and not member.startswith("_") and member not in inner_of(thing):
+        if documented and not member.startswith("_") and member not in inner_members(thing):
             yield f"{name}.{member}", plain
 
 
-def inner_of(thing: Any) -> set[str]:
+def inner_members(thing: Any) -> set[str]:
     """Return the members of a class that are for the other parts of the package."""
     return {name.removeprefix(f"{thing.__name__}.") for name in INNER}
 
@@ -314,15 +314,15 @@ def address(name: str) -> str:
 
 
 #: Classes that people make instances of; other ones come from functions and methods.
-_MADE = {Executor, *(part for part in map(PUBLIC.get, widgets.__all__) if inspect.isclass(part))}
+_CONSTRUCTED = {Executor, *(part for part in map(PUBLIC.get, widgets.__all__) if inspect.isclass(part))}
 
 
 def takes(part: Any) -> list[str]:
     """Return the names of the arguments of a function, method or class with a docstring of arguments."""
-    if isinstance(part, (property, cached_property)) or (inspect.isclass(part) and part not in _MADE):
+    if isinstance(part, (property, cached_property)) or (inspect.isclass(part) and part not in _CONSTRUCTED):
         return []
-    found = inspect.signature(part.__init__ if inspect.isclass(part) else part).parameters
-    return [name for name in found if name not in {"self", "cls", "traits"}]
+    parameters = inspect.signature(part.__init__ if inspect.isclass(part) else part).parameters
+    return [name for name in parameters if name not in {"self", "cls", "traits"}]
 
 
 def _magic_for(operation: str) -> str:
@@ -357,7 +357,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def render(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     """Return the text with its tables made again."""
-    return _MARKED.sub(lambda found: found[1] + tables[found[2]](), text)
+    return _MARKED.sub(lambda match: match[1] + tables[match[2]](), text)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -220,9 +220,9 @@ class ApiError(LkError):
         super().__init__(status, detail, request_id)
 
     def __str__(self) -> str:
-        said = f"{self.detail.rstrip('.')} (HTTP {self.status}"
-        said += f", request {self.request_id})." if self.request_id else ")."
-        return _message(f"{said}\n{self.next_step}" if self.next_step else said)
+        text = f"{self.detail.rstrip('.')} (HTTP {self.status}"
+        text += f", request {self.request_id})." if self.request_id else ")."
+        return _message(f"{text}\n{self.next_step}" if self.next_step else text)
 
 
 class BadRequest(ApiError):
@@ -397,11 +397,11 @@ class RunFailed(RunError):
 
     def _render_traceback_(self) -> list[str]:
         """Return the traceback of the run and the message, which quotes the error only where no traceback does."""
-        shown = only_colors(self.shown)
-        shown = shown if _in_colour() else re.sub(_COLOUR, "", shown)
+        traceback = only_colors(self.shown)
+        traceback = traceback if _in_colour() else re.sub(_COLOUR, "", traceback)
         cause = self.traceback.rstrip().rpartition("\n")[2]
-        said, *page = super()._render_traceback_()
-        return [*shown.splitlines(), said.replace(f" ({cause})", "") if cause else said, *page]
+        summary, *page = super()._render_traceback_()
+        return [*traceback.splitlines(), summary.replace(f" ({cause})", "") if cause else summary, *page]
 
 
 class CellFailed(RunFailed):

@@ -268,18 +268,18 @@ class Executor(concurrent.futures.Executor):
         if not future.set_running_or_notify_cancel():
             return
         try:
-            future.set_result(take(self._made(future, call)))
+            future.set_result(take(self._make_call(future, call)))
         except BaseException as error:  # noqa: BLE001 (it is the future's)
-            is_told = isinstance(error, LkError) or isinstance(error.__cause__, RemoteTraceback)
-            future.set_exception(error.with_traceback(None) if is_told else error)
+            is_explained = isinstance(error, LkError) or isinstance(error.__cause__, RemoteTraceback)
+            future.set_exception(error.with_traceback(None) if is_explained else error)
 
-    def _made(self, future: RunFuture[Any], call: FunctionCall) -> list[Any]:
+    def _make_call(self, future: RunFuture[Any], call: FunctionCall) -> list[Any]:
         """Make a call in a separate run, and return the answers."""
-        wanted = [
+        requirements = [
             installed_requirements(call.imports) if what == AUTO else [what] for what in self._options.requirements
         ]
         options = self._options.model_copy(
-            update={"name": self._options.name or call.name, "requirements": [*chain(*wanted)]}
+            update={"name": self._options.name or call.name, "requirements": [*chain(*requirements)]}
         )
         package = prepare(self._session, Source(call.code, FILE_NAME), options, [call.part()])
         package = replace(package, secrets=(*package.secrets, *call.secrets))

@@ -305,8 +305,8 @@ class Session(Connection):
         if chosen.attach == "auto":
             fan.attach()
         fan.check()
-        for remark in fan.remarks:
-            warnings.warn(plain(remark.text), UserWarning, stacklevel=2)
+        for notice in fan.remarks:
+            warnings.warn(plain(notice.text), UserWarning, stacklevel=2)
         return fan.start()
 
     def get(self, execution_id: str) -> Run:

@@ -23,7 +23,7 @@ from lk_jupyter._docs import (
     described,
     example,
     groups,
-    inner_of,
+    inner_members,
     models,
     operations,
     raised,
@@ -95,7 +95,7 @@ def python_names() -> str:
     functions = [_autodoc("function", address(name)) for name, thing in _plain().items() if not inspect.isclass(thing)]
     classes = [
         f"## {name}\n\n"
-        + _autodoc("class", address(name), "members", f"exclude-members: {', '.join(sorted(inner_of(thing)))}")
+        + _autodoc("class", address(name), "members", f"exclude-members: {', '.join(sorted(inner_members(thing)))}")
         for name, thing in _plain().items()
         if inspect.isclass(thing)
     ]
@@ -113,7 +113,7 @@ def widget_sections() -> str:
 
 def _widget(name: str) -> str:
     kind = PUBLIC[name]
-    hidden = ", ".join(sorted({*inner_of(kind), *kind.class_trait_names(), "component", "pace"}))
+    hidden = ", ".join(sorted({*inner_members(kind), *kind.class_trait_names(), "component", "pace"}))
     traits = {found: trait for found, trait in kind.class_own_traits().items() if trait.help}
     rows = [(f"`{found}`", f"`{type(trait).__name__}`", trait.help) for found, trait in traits.items()]
     called = _autodoc("class", address(name), "members", f"exclude-members: {hidden}")

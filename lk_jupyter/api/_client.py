@@ -109,7 +109,7 @@ class Client:
         latest: Callable[[], Pair | None] | None = None,
         iris_url: str | None = None,
         assumptions: Assumptions | None = None,
-        is_there: Callable[[], bool] | None = None,
+        is_reachable: Callable[[], bool] | None = None,
         gate: Callable[[Call], Any] | None = None,
         timeout: float = 30.0,
         backoff: float = 1.0,
@@ -120,7 +120,7 @@ class Client:
             trade=self._trade,
             on_refresh=on_refresh,
             latest=latest,
-            is_there=is_there,
+            is_reachable=is_reachable,
         )
         iris = iris_url or IRIS_HOSTS.get(base_url.rstrip("/").removesuffix(EXTERNAL))
         self.assumptions = assumptions or Assumptions(base_url.rstrip("/").removesuffix(EXTERNAL))
@@ -185,8 +185,8 @@ class Client:
         from lk_jupyter.api.execution import Stream  # noqa: PLC0415 (as each group, on first use)
 
         call = endpoint_of(Stream.output).call(execution_id)
-        given = SecretStr(streaming_url) if streaming_url and is_web_address(streaming_url) else None
-        return self._http.stream(call, given)
+        address = SecretStr(streaming_url) if streaming_url and is_web_address(streaming_url) else None
+        return self._http.stream(call, address)
 
     def probe(self, method: str, path: str, body: Any = None, *, is_signed: bool = True) -> Seen:
         """Send one request to a path that begins with the prefix of a server, and return the answer as it came.

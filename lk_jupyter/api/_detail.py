@@ -23,7 +23,7 @@ ERROR_TYPES = {
 _STATUSES = {kind: status for status, kind in ERROR_TYPES.items()}
 
 
-def status_of(content: dict[str, Any]) -> int:
+def error_status(content: dict[str, Any]) -> int:
     """Return the status that an error within an answer stands for; 500 without one."""
     error = content.get("error")
     return _STATUSES.get(str(error.get("type")), 500) if isinstance(error, dict) else 500
@@ -39,12 +39,12 @@ def said(body: bytes) -> str:
 
 def words(content: Any) -> str:
     """Return the words of an error: its ``detail``, its ``error``, or all of it."""
-    found = content.get("detail") or content.get("error") if isinstance(content, dict) else content
-    if isinstance(found, list):
-        return "; ".join(map(_field_error, found))
-    if isinstance(found, dict):
-        found = found.get("message") or found
-    return str(found or "")
+    detail = content.get("detail") or content.get("error") if isinstance(content, dict) else content
+    if isinstance(detail, list):
+        return "; ".join(map(_field_error, detail))
+    if isinstance(detail, dict):
+        detail = detail.get("message") or detail
+    return str(detail or "")
 
 
 def _field_error(item: Any) -> str:

@@ -235,7 +235,7 @@ class Endpoint:
         """Return the path with its placeholders filled; ``{name:path}`` keeps the slashes of its value."""
         if empty := [name for name, value in values.items() if value == ""]:
             raise UsageError(f"{self.title}: {empty[0]} is empty.")
-        return PLACEHOLDER.sub(lambda found: _quoted(str(values[found[1]]), safe="/" if found[2] else ""), self.path)
+        return PLACEHOLDER.sub(lambda match: _quoted(str(values[match[1]]), safe="/" if match[2] else ""), self.path)
 
 
 #: Problems of one answer that are listed: each takes about 2 kB of memory.

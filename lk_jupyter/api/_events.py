@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from lk_jupyter.api._detail import status_of, words
+from lk_jupyter.api._detail import error_status, words
 from lk_jupyter.api._endpoint import explain
 from lk_jupyter.api._models import Model
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, error_for
@@ -95,7 +95,7 @@ class SseMessage(Protocol):
 Reader = Callable[[Iterator[SseMessage]], Generator[Any, None, "LkError | None"]]
 
 
-def reader_of(kind: Any, host: str) -> Reader:
+def reader_for(kind: Any, host: str) -> Reader:
     """Return what reads the streams of a host whose events are of this type."""
     return _read_output if kind == StreamEvent else partial(_read_objects, kind, host)
 
@@ -114,7 +114,7 @@ def _read_objects(kind: type[Event], host: str, frames: Iterator[SseMessage]) ->
         if not message and not frame.data:
             continue
         if "error" not in kind.model_fields and message.get("error"):
-            return error_for(status_of(message), words(message))
+            return error_for(error_status(message), words(message))
         try:
             event = kind.model_validate(message)
         except ValidationError as error:
@@ -273,10 +273,10 @@ def _joined(piece: bytes, before: bytes) -> tuple[bytes, bytes, bytes]:
     if not 0 <= start <= last or len(piece) > _MOST_JOINED:
         return piece, b"", b""
     end = last + len(_BETWEEN)
-    return piece[:start], _one_of(piece[start:end]), piece[end:]
+    return piece[:start], _merge(piece[start:end]), piece[end:]
 
 
-def _one_of(events: bytes) -> bytes:
+def _merge(events: bytes) -> bytes:
     """Return one event for many, or the same where one of them is more than output."""
     parts = events.split(_BETWEEN + _FIELD)
     if not events.startswith(_FIELD) or b"\r" in events or events.count(b"\n") != 2 * len(parts):

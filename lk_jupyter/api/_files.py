@@ -64,18 +64,18 @@ class Upload:
 
     def _reader(self) -> _Reader:
         if isinstance(self._source, Path):
-            return _Reader(self._source.open("rb"), 0, self._progress, ours=True)
+            return _Reader(self._source.open("rb"), 0, self._progress, is_owner=True)
         if isinstance(self._source, bytes):
-            return _Reader(io.BytesIO(self._source), 0, self._progress, ours=True)
-        return _Reader(self._source, self._start, self._progress, ours=False)
+            return _Reader(io.BytesIO(self._source), 0, self._progress, is_owner=True)
+        return _Reader(self._source, self._start, self._progress, is_owner=False)
 
     @classmethod
-    def _of(cls, value: Any) -> Upload:
+    def _validate(cls, value: Any) -> Upload:
         return value if isinstance(value, Upload) else cls(value)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls._of)
+        return core_schema.no_info_plain_validator_function(cls._validate)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _: CoreSchema, __: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -107,11 +107,11 @@ def _name(source: Path | bytes | BinaryIO) -> str:
 class _Reader(io.RawIOBase):
     """One reading of a source. It gives no more bytes than there were when it was opened."""
 
-    def __init__(self, file: BinaryIO, start: int, progress: Progress | None, *, ours: bool) -> None:
+    def __init__(self, file: BinaryIO, start: int, progress: Progress | None, *, is_owner: bool) -> None:
         self._file = file
         self._start = start
         self._progress = progress
-        self._ours = ours
+        self._is_owner = is_owner
         self._at = 0
         self.size = max(0, file.seek(0, SEEK_END) - start)
         self.seek(0)
@@ -139,7 +139,7 @@ class _Reader(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        if self._ours:
+        if self._is_owner:
             self._file.close()
         super().close()
 

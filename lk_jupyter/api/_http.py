@@ -37,10 +37,10 @@ from lk_jupyter.api._audit import record_call
 from lk_jupyter.api._body import ENCODINGS, complete, content_headers, get_excess, is_compressed, read_into
 from lk_jupyter.api._detail import said
 from lk_jupyter.api._endpoint import EXTERNAL, IRIS, PLACEHOLDER, Call, Endpoint, explain, is_form
-from lk_jupyter.api._events import DONE, StreamEvent, readable, reader_of
+from lk_jupyter.api._events import DONE, StreamEvent, readable, reader_for
 from lk_jupyter.api._files import Download, Upload
-from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, tried, unknown
-from lk_jupyter.api._tokens import NotThere, Tokens
+from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, send_with_retries, unknown
+from lk_jupyter.api._tokens import ServerEnded, Tokens
 from lk_jupyter.api._tolerant import empty, read
 from lk_jupyter.config.assumptions import ROUTERS, Assumptions
 from lk_jupyter.config.read_only import refuse_if_read_only
@@ -81,7 +81,7 @@ E = TypeVar("E")
 _ANSWER_IDS = ("request_id", "inference_id", "id")
 
 #: Words of the audit log for a call without an answer.
-_UNANSWERED = {Loss.NEVER_SENT: "not sent", Loss.ANSWER: "no answer"}
+_UNANSWERED = {Loss.UNREACHABLE: "not sent", Loss.ANSWER: "no answer"}
 
 #: Longest piece of a server's text in a message.
 CLIP = 300
@@ -110,7 +110,7 @@ _REQUEST_ID_HEADERS = ("x-request-id", "x-correlation-id", "cf-ray")
 _NO_PROXY: dict[str, httpx.BaseTransport | None] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 
 #: Failures that come before a request has left.
-_NEVER_SENT = (
+_NOT_DELIVERED = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
@@ -203,7 +203,7 @@ class Http:
         self.stream_client = partial(_stream_client, verify, timeout)
         self.ahead = 0.0  # seconds by which the server's clock is ahead of this one
         self._closed = Event()
-        self._said: set[str] = set()
+        self._warnings: set[str] = set()
         self._wires: WeakSet[_Wire[Any]] = WeakSet()
         renew_in_child(self)
 
@@ -289,7 +289,7 @@ class Http:
 
         outcome = self.attempt(answer, _host(url))
         if isinstance(outcome.end, Loss):
-            kind = ConnectionFailed if outcome.end is Loss.NEVER_SENT else OutcomeUnknown
+            kind = ConnectionFailed if outcome.end is Loss.UNREACHABLE else OutcomeUnknown
             raise kind(outcome.carries)
         response: httpx.Response = outcome.carries
         content = bytearray()
@@ -309,14 +309,14 @@ class Http:
     def attempt(self, request: Callable[[], httpx.Response], host: str) -> RequestOutcome:
         """Send once."""
         if self._closed.is_set():
-            return RequestOutcome(Loss.NEVER_SENT, "This client is closed. Create a new one.")
+            return RequestOutcome(Loss.UNREACHABLE, "This client is closed. Create a new one.")
         silence = _silent.set(True)
         try:
             response = request()
         except (httpx.RequestError, httpx.InvalidURL) as failure:
             return lost_request(failure, host)
-        except NotThere as gone:
-            return RequestOutcome(Loss.NEVER_SENT, str(gone))
+        except ServerEnded as missing:
+            return RequestOutcome(Loss.UNREACHABLE, str(missing))
         finally:
             _silent.reset(silence)
         self.compare_clocks(response.headers.get("date"))
@@ -327,25 +327,25 @@ class Http:
     def compare_clocks(self, date: str | None) -> None:
         """Take the server's clock from the ``date`` of an answer."""
         with suppress(ValueError, TypeError, OverflowError):
-            there = parsedate_to_datetime(date or "").timestamp()
-            ahead = there - time.time()
-            self.ahead = ahead if abs(ahead) > _CLOSE and _ERA[0] < there < _ERA[1] else 0.0
+            server_time = parsedate_to_datetime(date or "").timestamp()
+            ahead = server_time - time.time()
+            self.ahead = ahead if abs(ahead) > _CLOSE and _ERA[0] < server_time < _ERA[1] else 0.0
 
     def found(
-        self, call: Call, request: Callable[[str], httpx.Response], given_up: Event, given: SecretStr | None = None
+        self, call: Call, request: Callable[[str], httpx.Response], stop: Event, address: SecretStr | None = None
     ) -> RequestOutcome:
         """Send a request to the first place where the server has its operation, and return how the last try ended.
 
         A place is left for the next one only where the answer says that the operation is not there: nothing was done.
-        ``given`` is the address, where the server gave one. Raises ReadOnlyMode.
+        ``address`` is the address, where the server gave one. Raises ReadOnlyMode.
         """
         refuse_if_read_only(call.endpoint.effect)
         first = None
         model = str(getattr(call.body, "model", ""))
         for path in self.assumptions.paths(call.path, model):
-            url = given.get_secret_value() if given else self.address(path)
+            url = address.get_secret_value() if address else self.address(path)
             once = partial(self.attempt, partial(request, url), _host(url))
-            outcome = tried(call.endpoint, once, backoff=self.backoff, given_up=given_up)
+            outcome = send_with_retries(call.endpoint, once, backoff=self.backoff, given_up=stop)
             if not _is_absent(outcome):
                 if first and not model.startswith(ROUTERS):
                     self.assumptions.learn_path(call.path, path)
@@ -385,7 +385,7 @@ class Http:
             if endpoint.downloads:
                 request.headers.update({"Accept": "*/*", "Accept-Encoding": "identity"})
             signer = self.signer(endpoint)
-            response = _sent(client, request, auth=signer)
+            response = send_once(client, request, auth=signer)
             return response if endpoint.downloads and response.is_success else complete(response)
 
     def _parsed(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> Any:
@@ -398,7 +398,7 @@ class Http:
             raise self._bad_answer(answer, host)
         excess = ""
         try:
-            found, odd = _read_answer(endpoint, answer)
+            parsed, odd = _read_answer(endpoint, answer)
         except JsonTooLarge as error:
             what = excess = str(error)
         except ValidationError as error:
@@ -406,7 +406,7 @@ class Http:
         else:
             if odd:
                 self._say_once(f"{host} answered {endpoint} with a partly unreadable list: {odd}.")
-            return found
+            return parsed
         changes = endpoint.method != "GET"
         contents = (None,) if endpoint.takes_any_answer else empty(endpoint.answer_type) if changes else ()
         for nothing in contents:
@@ -427,8 +427,8 @@ class Http:
         )
 
     def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self._warnings:
+            self._warnings.add(text)
             _log.warning("lk_jupyter: %s", text)
 
     def _error(self, endpoint: Endpoint, outcome: RequestOutcome, host: str) -> LkError | None:
@@ -470,10 +470,10 @@ class Http:
         )
 
     def _without_answer(
-        self, endpoint: Endpoint, answer: httpx.Response, found: dict[str, Any], host: str
+        self, endpoint: Endpoint, answer: httpx.Response, content: dict[str, Any], host: str
     ) -> OutcomeUnknown:
         """Return the error for a question that was only accepted, with the id that was given to it."""
-        name = next((found[name] for name in _ANSWER_IDS if found.get(name)), None)
+        name = next((content[name] for name in _ANSWER_IDS if content.get(name)), None)
         if name is None:
             return self._unreadable(endpoint, answer, host)
         accepted = OutcomeUnknown(
@@ -557,14 +557,14 @@ class _Wire(Generic[E]):
     middle of another request, and would wait for ever for the lock that this request has of its client.
     """
 
-    def __init__(self, http: Http, call: Call, given: SecretStr | None) -> None:
+    def __init__(self, http: Http, call: Call, address: SecretStr | None) -> None:
         self._http = http
         self._client = http.stream_client()
         self._call = call
-        self._given = given
-        self._host = _host(given.get_secret_value() if given else http.address(call.path))
+        self._address = address
+        self._host = _host(address.get_secret_value() if address else http.address(call.path))
         self._kind = get_args(call.endpoint.returns)[0]
-        self._reader = reader_of(self._kind, self._host)
+        self._reader = reader_for(self._kind, self._host)
         self._is_output = self._kind == StreamEvent
         self._closed = Event()
         self._socket: socket.socket | None = None
@@ -591,20 +591,20 @@ class _Wire(Generic[E]):
         """Open the stream. If the server refuses one way to open the stream of a run, use the other."""
         if not self._is_output:
             return self._http.found(self._call, self._open, self._closed)
-        assumed, is_ours = self._http.assumptions, self._host == _host(self._http.base_url)
-        method, is_signed = assumed["stream_method"], is_ours and assumed["stream_auth"] == "bearer"
+        assumed, is_api_host = self._http.assumptions, self._host == _host(self._http.base_url)
+        method, is_signed = assumed["stream_method"], is_api_host and assumed["stream_auth"] == "bearer"
         for _ in range(_WAYS):
             opens = partial(self._open, method=method, is_signed=is_signed)
-            outcome = self._http.found(self._call, opens, self._closed, self._given)
+            outcome = self._http.found(self._call, opens, self._closed, self._address)
             if outcome.end == 405:
                 method = "GET" if method == "POST" else "POST"
-            elif outcome.end in {401, 403} and is_ours and not is_signed:
+            elif outcome.end in {401, 403} and is_api_host and not is_signed:
                 is_signed = True
             else:
                 break
         if outcome.end == 200 and _is_stream(outcome.carries):
             assumed.learn("stream_method", method)
-            if is_ours:
+            if is_api_host:
                 assumed.learn("stream_auth", "bearer" if is_signed else "none")
         return outcome
 
@@ -620,7 +620,7 @@ class _Wire(Generic[E]):
             )
             if signer:
                 request.headers.update(self._http.org_headers)
-            response = _sent(self._client, request, auth=signer)
+            response = send_once(self._client, request, auth=signer)
         return response if response.is_success else complete(response)
 
     def _watch(self, step: str, info: dict[str, Any]) -> None:
@@ -652,16 +652,16 @@ class _Wire(Generic[E]):
     def _at_once(self, response: httpx.Response) -> Generator[E, None, LkError | None]:
         """Yield an answer that came as one object in place of a stream: it is billed like any other."""
         response.read()
-        found = Seen(response.status_code, "", response.content).json
-        if self._is_output or self._call.endpoint.method == "GET" or not isinstance(found, dict):
+        content = Seen(response.status_code, "", response.content).json
+        if self._is_output or self._call.endpoint.method == "GET" or not isinstance(content, dict):
             return self._http._bad_answer(response, self._host)
-        if "error" in found or self._holds_answer(found):
-            return (yield from self._reader(map(ServerSentEvent, ("message",) * 2, (json.dumps(found), DONE))))
-        return self._http._without_answer(self._call.endpoint, response, found, self._host)
+        if "error" in content or self._holds_answer(content):
+            return (yield from self._reader(map(ServerSentEvent, ("message",) * 2, (json.dumps(content), DONE))))
+        return self._http._without_answer(self._call.endpoint, response, content, self._host)
 
-    def _holds_answer(self, found: dict[str, Any]) -> bool:
+    def _holds_answer(self, content: dict[str, Any]) -> bool:
         with suppress(ValidationError):
-            return bool(self._kind.model_validate(found).holds_answer())
+            return bool(self._kind.model_validate(content).holds_answer())
         return False
 
 
@@ -692,7 +692,7 @@ class _Unpacked(httpx.SyncByteStream):
         self._response.close()
 
 
-def _sent(client: httpx.Client, request: httpx.Request, *, auth: httpx.Auth | None) -> httpx.Response:
+def send_once(client: httpx.Client, request: httpx.Request, *, auth: httpx.Auth | None) -> httpx.Response:
     """Send a request, and follow redirects that keep it what it is and on its server, where the key belongs.
 
     The body of the answer isn't read.
@@ -707,10 +707,10 @@ def _sent(client: httpx.Client, request: httpx.Request, *, auth: httpx.Auth | No
     return response
 
 
-def _is_same_server(asked: httpx.URL, other: httpx.URL) -> bool:
+def _is_same_server(first: httpx.URL, other: httpx.URL) -> bool:
     """Whether both addresses belong to one server, or only add TLS."""
-    is_upgrade = (asked.scheme, other.scheme) == ("http", "https") and asked.port is None and other.port is None
-    return asked.host == other.host and ((asked.scheme, asked.port) == (other.scheme, other.port) or is_upgrade)
+    is_upgrade = (first.scheme, other.scheme) == ("http", "https") and first.port is None and other.port is None
+    return first.host == other.host and ((first.scheme, first.port) == (other.scheme, other.port) or is_upgrade)
 
 
 @contextmanager
@@ -730,8 +730,8 @@ def _content(call: Call) -> Iterator[dict[str, Any]]:
             )
             yield {"headers": call.headers, "files": files, "data": data}
     else:
-        sent = body.model_dump_json(by_alias=True, exclude_none=True).encode()  # one copy of it while it is sent
-        yield {"headers": {**call.headers, "Content-Type": "application/json"}, "content": sent}
+        body_bytes = body.model_dump_json(by_alias=True, exclude_none=True).encode()  # one copy of it while it is sent
+        yield {"headers": {**call.headers, "Content-Type": "application/json"}, "content": body_bytes}
 
 
 def _uploads(body: BaseModel) -> Iterator[tuple[str, Upload]]:
@@ -826,7 +826,7 @@ def _host(url: str) -> str:
 
 
 def lost_request(failure: Exception, host: str) -> RequestOutcome:
-    loss = Loss.NEVER_SENT if isinstance(failure, _NEVER_SENT) else Loss.ANSWER
+    loss = Loss.UNREACHABLE if isinstance(failure, _NOT_DELIVERED) else Loss.ANSWER
     causes = list(_causes(failure))
     reason = next(
         words.format(getattr(cause, "verify_message", "").rstrip("."))

@@ -144,8 +144,8 @@ class Listing(Model, Generic[T]):
     @property
     def items(self) -> list[T]:
         """The elements of this answer."""
-        found: list[T] = getattr(self, self._key)
-        return found
+        rows: list[T] = getattr(self, self._key)
+        return rows
 
     def __iter__(self) -> Iterator[T]:  # type: ignore[override]
         return iter(self.items)
@@ -175,13 +175,13 @@ class Paged(Listing[T], Generic[T]):
     def all(self) -> Iterator[T]:
         """Iterate from this page to the end of the list, fetching as it goes."""
         page: Paged[T] | None = self
-        seen: set[Any] = set()
+        ids_before: set[Any] = set()
         last: list[T] = []
         while page is not None:
-            ids = {next((found for name in _IDS if (found := getattr(item, name, None))), None) for item in page}
-            if page.items == last or (ids and None not in ids and ids <= seen):
+            ids = {next((item_id for name in _IDS if (item_id := getattr(item, name, None))), None) for item in page}
+            if page.items == last or (ids and None not in ids and ids <= ids_before):
                 return  # a server that gives the same page for every query, or goes round in circles
-            seen |= ids
+            ids_before |= ids
             last = page.items
             yield from page
             page = page.next_page()
@@ -201,8 +201,8 @@ class TotalPage(Paged[T], Generic[T]):
         return int(self._query.get("offset", 0))
 
     def _following(self) -> dict[str, Any] | None:
-        offset, asked = self.start + len(self), self._query.get("limit")
-        is_last = offset >= self.total if self.total is not None else asked is not None and len(self) < asked
+        offset, limit = self.start + len(self), self._query.get("limit")
+        is_last = offset >= self.total if self.total is not None else limit is not None and len(self) < limit
         return None if is_last else {"offset": offset}
 
 

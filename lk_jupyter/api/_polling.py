@@ -42,13 +42,13 @@ def advised(error: LkError, advice: str) -> LkError:
     return error
 
 
-def check_patience(error: LkError, heard: float, advice: str) -> None:
-    """Let a failure pass that may be over in a while; ``heard`` is when the server last gave a sign.
+def check_patience(error: LkError, last_answer: float, advice: str) -> None:
+    """Let a failure pass that may be over in a while; ``last_answer`` is when the server last gave a sign.
 
     Raises ConnectionFailed, with the advice, after 15 minutes; the error itself, with the advice, when the server is
     in reach and keeps refusing; any other error at once.
     """
-    waited = time.monotonic() - heard
+    waited = time.monotonic() - last_answer
     if not isinstance(error, BROKEN) or (not isinstance(error, _PASSING) and waited > PATIENCE_UNKNOWN):
         raise advised(error, advice)
     if waited > PATIENCE:
@@ -67,18 +67,18 @@ def poll(
     Failures that may be over in a while are passed over. Raises as ``check_patience`` does, and the last failure with
     the advice where the time ends with it.
     """
-    heard = time.monotonic()
-    end, pause = heard + min(seconds, _LONGEST), 0.0
+    last_answer = time.monotonic()
+    end, pause = last_answer + min(seconds, _LONGEST), 0.0
     for following in chain(pauses, repeat(None)):
         failure: LkError | None = None
         try:
-            found = read()
+            state = read()
         except LkError as error:
-            check_patience(error, heard, advice)
+            check_patience(error, last_answer, advice)
             failure = error
         else:
-            heard = time.monotonic()
-            yield found
+            last_answer = time.monotonic()
+            yield state
         if time.monotonic() > end:
             if failure:
                 raise advised(failure, advice)

@@ -37,7 +37,7 @@ unwanted: ContextVar[Event | None] = ContextVar("unwanted", default=None)
 class Loss(Enum):
     """The ways to get no answer."""
 
-    NEVER_SENT = "Could not reach"
+    UNREACHABLE = "Could not reach"
     ANSWER = "No answer from"
 
 
@@ -66,7 +66,7 @@ def _reading(endpoint: Endpoint) -> bool:
 #: What is worth another try, and for which operations. After an end that only repeatable ones
 #: may try again, nobody knows whether the request took effect.
 AGAIN: dict[int | Loss, Callable[[Endpoint], bool]] = {
-    Loss.NEVER_SENT: _always,
+    Loss.UNREACHABLE: _always,
     Loss.ANSWER: _repeatable,
     429: _always,
     500: _reading,
@@ -86,7 +86,7 @@ def unknown(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
     return AGAIN.get(outcome.end) is _repeatable and not endpoint.repeatable
 
 
-def asked_pause(retry_after: str | None, now: datetime, date: str | None = None) -> float | None:
+def server_pause(retry_after: str | None, now: datetime, date: str | None = None) -> float | None:
     """Seconds that a ``Retry-After`` header asks for, as a number or as a date; None without one.
 
     A date counts from the ``date`` of the answer where it has one: the server's clock may differ from ours by hours.
@@ -102,14 +102,14 @@ def asked_pause(retry_after: str | None, now: datetime, date: str | None = None)
     return None
 
 
-_own_pause = wait_random_exponential(multiplier=0.5, max=8)
+_backoff_pause = wait_random_exponential(multiplier=0.5, max=8)
 
 
 def pause(state: RetryCallState) -> float:
     """Seconds to wait before the next try: what the server asks for within reason, or our own growing pause."""
     outcome = _last(state)
-    asked = asked_pause(outcome.retry_after, datetime.now(timezone.utc), outcome.date)
-    return _own_pause(state) if asked is None else min(asked, LONGEST_PAUSE)
+    requested = server_pause(outcome.retry_after, datetime.now(timezone.utc), outcome.date)
+    return _backoff_pause(state) if requested is None else min(requested, LONGEST_PAUSE)
 
 
 def _last(state: RetryCallState) -> RequestOutcome:
@@ -118,13 +118,15 @@ def _last(state: RetryCallState) -> RequestOutcome:
     return result
 
 
-def tried(endpoint: Endpoint, once: Callable[[], RequestOutcome], *, backoff: float, given_up: Event) -> RequestOutcome:
-    """Try until the outcome is final, or until ``given_up`` is set; return the last outcome.
+def send_with_retries(
+    endpoint: Endpoint, once: Callable[[], RequestOutcome], *, backoff: float, stop: Event
+) -> RequestOutcome:
+    """Try until the outcome is final, or until ``stop`` is set; return the last outcome.
 
     Pauses are multiplied by ``backoff``. The ``unwanted`` event of the thread ends the tries too.
     """
     event, last = unwanted.get(), list[RequestOutcome]()
-    wakes = event or given_up
+    wakes = event or stop
 
     def unless_unwanted() -> RequestOutcome:
         if not last or event is None or not event.is_set():
@@ -134,7 +136,7 @@ def tried(endpoint: Endpoint, once: Callable[[], RequestOutcome], *, backoff: fl
     return Retrying(
         retry=retry_if_result(lambda outcome: again(endpoint, outcome)),
         wait=lambda state: backoff * pause(state),
-        stop=stop_after_attempt(TRIES) | stop_when_event_set(wakes) | stop_when_event_set(given_up),
+        stop=stop_after_attempt(TRIES) | stop_when_event_set(wakes) | stop_when_event_set(stop),
         sleep=sleep_using_event(wakes),
         retry_error_callback=_last,
     )(unless_unwanted)

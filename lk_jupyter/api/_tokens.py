@@ -73,7 +73,7 @@ def _claims(token: SecretStr) -> dict[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
-class NotThere(ConnectionFailed):
+class ServerEnded(ConnectionFailed):
     """The server has ended, so that anybody may hold its address by now; nothing was sent."""
 
 
@@ -94,7 +94,7 @@ class Tokens:
         trade: Trade,
         on_refresh: Callable[[str, str], None] | None,
         latest: Callable[[], Pair | None] | None = None,
-        is_there: Callable[[], bool] | None = None,
+        is_reachable: Callable[[], bool] | None = None,
     ) -> None:
         is_key = access is not None and access.get_secret_value().startswith("lk_")
         self._access = access
@@ -103,7 +103,7 @@ class Tokens:
         self._trade = trade
         self._on_refresh = on_refresh
         self._latest = latest
-        self._is_there = is_there
+        self._is_reachable = is_reachable
         self._renewing = threading.Lock()
         renew_in_child(self)
 
@@ -119,13 +119,13 @@ class Tokens:
     def usable(self) -> SecretStr:
         """Return the token to send, renewed first when it is about to end.
 
-        Raises NotSignedIn when there is none, NotThere when the server has ended.
+        Raises NotSignedIn when there is none, ServerEnded when the server has ended.
         """
         token = self._access
         if token is None:
             raise NotSignedIn("You aren't signed in. Nothing was sent. Run %lk_login, or set LK_API_KEY.")
-        if self._is_there and not self._is_there():
-            raise NotThere("The local cloud has stopped. Nothing was sent. Start it: %lk_login --local")
+        if self._is_reachable and not self._is_reachable():
+            raise ServerEnded("The local cloud has stopped. Nothing was sent. Start it: %lk_login --local")
         due = self._ends is not None and self._ends - time.time() <= MARGIN
         return self.renewed(token) if due and self.renewable else token
 

@@ -85,7 +85,7 @@ def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
     content, rows, reason, first = copy.deepcopy(content), 0, "", None
     for _ in range(_PASSES):
         try:
-            found = kind.validate_python(content)
+            value = kind.validate_python(content)
         except ValidationError as error:
             if error.error_count() > MOST_PROBLEMS:
                 raise
@@ -100,21 +100,21 @@ def repaired(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
                     reason = reason or f"{'.'.join(map(str, problems[0]['loc']))} {in_words(problems[0])}"
                 _remove(content, path)
         else:
-            if first and rows and isinstance(found, (Listing, Page)) and not len(found):
+            if first and rows and isinstance(value, (Listing, Page)) and not len(value):
                 raise first
-            return found, f"{rows} of its rows can't be read and are left out ({reason})" if rows else ""
+            return value, f"{rows} of its rows can't be read and are left out ({reason})" if rows else ""
     return kind.validate_python(content), ""
 
 
 def _path(content: Any, place: tuple[int | str, ...], *, missing: bool) -> tuple[int | str, ...]:
     """Return the path to the smallest piece that keeps a content from fitting."""
-    found: list[int | str] = []
+    steps: list[int | str] = []
     for step in place[:-1] if missing else place:
-        is_there = step in content if isinstance(content, dict) else _is_index(content, step)
-        if is_there:  # else it is the name of one type of several
-            found.append(step)
+        is_present = step in content if isinstance(content, dict) else _is_index(content, step)
+        if is_present:  # else it is the name of one type of several
+            steps.append(step)
             content = content[step]
-    return tuple(found)
+    return tuple(steps)
 
 
 def _is_index(content: Any, step: int | str) -> bool:

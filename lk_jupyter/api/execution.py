@@ -27,10 +27,10 @@ MAX_TIMEOUT = 600
 def _object(value: Any) -> Any:
     """Read metadata that came as JSON text; text that is no object says nothing."""
     try:
-        found = load_json(value) if isinstance(value, str) else value
+        parsed = load_json(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         return {}
-    return {} if isinstance(value, str) and not isinstance(found, dict) else found
+    return {} if isinstance(value, str) and not isinstance(parsed, dict) else parsed
 
 
 Metadata = Annotated[dict[str, Any], BeforeValidator(_object, json_schema_input_type=dict[str, Any] | str)]
@@ -161,7 +161,7 @@ class RunState(Model):
     def known_since(self) -> datetime | None:
         """The first moment of it that is known: of the request, else of its start or its end."""
         names = ("created_at", "execelet_start", "start_time", "job_start", "end_time", "finish_time")
-        return next((found for name in names if (found := getattr(self, name, None))), None)
+        return next((moment for name in names if (moment := getattr(self, name, None))), None)
 
 
 _END_TIMES = ("end_time", "finish_time", "job_end", "ended_at", "finished_at", "completed_at")

@@ -68,7 +68,7 @@ class HostedServer:
         Raises InvalidResponse if it doesn't accept the password, or asks for none.
         """
         try:
-            return self._sign_in() and _list_of_ids(self._request("GET", "api/kernels")) is not None
+            return self._sign_in() and _parse_id_list(self._request("GET", "api/kernels")) is not None
         except ConnectionFailed:
             return False
         except httpx.HTTPError:
@@ -94,7 +94,7 @@ class HostedServer:
     def _asks_for_password(self) -> bool:
         """Whether a Jupyter server refuses requests that are not signed in; False while something else answers."""
         response = self._request("GET", "api/kernels")
-        if response.is_success and _list_of_ids(response) is not None:
+        if response.is_success and _parse_id_list(response) is not None:
             raise InvalidResponse(
                 f"The Jupyter server at {self.url} asks for no password: its image ignores the option. Nothing was "
                 "sent to it. Name another image: --image quay.io/jupyter/base-notebook:latest"
@@ -120,24 +120,26 @@ class HostedServer:
         refuse_if_read_only("spends")
         body = {"name": name} if name else {}
         answer = self._send("POST", "api/kernels", body, patience=_START_PATIENCE)
-        made = _json(answer)
-        if not isinstance(made, dict) or "id" not in made:
+        kernel = _json(answer)
+        if not isinstance(kernel, dict) or "id" not in kernel:
             raise self._odd("POST api/kernels")
-        return str(made["id"])
+        return str(kernel["id"])
 
     def has_kernel(self, kernel: str) -> bool:
         """Whether the server knows this kernel still."""
-        return any(found["id"] == kernel for found in self.kernels())
+        return any(entry["id"] == kernel for entry in self.kernels())
 
-    def _odd(self, asked: str) -> InvalidResponse:
-        return InvalidResponse(f"The Jupyter server at {self.url} answered {asked} with something else than a kernel.")
+    def _odd(self, request: str) -> InvalidResponse:
+        return InvalidResponse(
+            f"The Jupyter server at {self.url} answered {request} with something else than a kernel."
+        )
 
     def kernels(self) -> list[dict[str, Any]]:
         """Return the kernels, each with ``id``, ``execution_state`` and ``last_activity``; asking is no activity."""
-        found = _list_of_ids(self._send("GET", "api/kernels?no_track_activity=1"))
-        if found is None:
+        kernels = _parse_id_list(self._send("GET", "api/kernels?no_track_activity=1"))
+        if kernels is None:
             raise self._odd("GET api/kernels")
-        return found
+        return kernels
 
     def interrupt(self, kernel: str) -> None:
         """Interrupt what a kernel does."""
@@ -184,8 +186,8 @@ def _json(answer: httpx.Response) -> Any:
     return None
 
 
-def _list_of_ids(answer: httpx.Response) -> list[dict[str, Any]] | None:
+def _parse_id_list(answer: httpx.Response) -> list[dict[str, Any]] | None:
     """Return a list of things that have an id; None where it is none."""
-    found = _json(answer)
-    is_list = isinstance(found, list) and all(isinstance(each, dict) and "id" in each for each in found)
-    return found if is_list else None
+    content = _json(answer)
+    is_list = isinstance(content, list) and all(isinstance(each, dict) and "id" in each for each in content)
+    return content if is_list else None

@@ -110,7 +110,7 @@ class Channel:
 
     def ask(self, kind: str, content: Message) -> Asked:
         """Send a request. Raises ConnectionFailed with the reason why there is nobody to ask."""
-        message = self._made(kind, content)
+        message = self._new_message(kind, content)
         name = message["header"]["msg_id"]
         while not self._ready.wait(_TICK):
             pass
@@ -127,7 +127,7 @@ class Channel:
         self._waiting.pop(name, None)
         self._started.discard(name)
 
-    def _made(self, kind: str, content: Message) -> Message:
+    def _new_message(self, kind: str, content: Message) -> Message:
         header = {
             "msg_id": uuid.uuid4().hex,
             "msg_type": kind,
@@ -188,7 +188,7 @@ class Channel:
     def _check(self) -> None:
         """Ask a question behind the requests that have no answer: once it is answered, they never will be."""
         if self._waiting:
-            question = self._made("kernel_info_request", {})
+            question = self._new_message("kernel_info_request", {})
             self._checks[question["header"]["msg_id"]] = list(self._waiting), {"kernel_info_reply", "idle"}
             self._send(question)
 

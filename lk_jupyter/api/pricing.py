@@ -41,8 +41,8 @@ class PriceBook(Listing[PriceEntry]):
     def by_card(self) -> dict[str, Decimal]:
         """Return the price per hour of one GPU on demand, by its card."""
         profiles = ((entry.unit_price_per_hour, str(entry.selector.get("hardware_profile", ""))) for entry in self)
-        found = ((price, _ONE_ON_DEMAND.fullmatch(profile)) for price, profile in profiles)
-        return {card[1]: price for price, card in found if card and price is not None}
+        matches = ((price, _ONE_ON_DEMAND.fullmatch(profile)) for price, profile in profiles)
+        return {card[1]: price for price, card in matches if card and price is not None}
 
 
 class Pricing(Group):

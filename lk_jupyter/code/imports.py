@@ -33,22 +33,22 @@ def _names(tree: ast.Module) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def local_files(names: AbstractSet[str], folder: Path, others: Iterable[str] = ()) -> dict[str, Path]:
+def local_files(names: AbstractSet[str], folder: Path, more_folders: Iterable[str] = ()) -> dict[str, Path]:
     """Return the Python files in a folder that these imports need, theirs included.
 
-    Keys are the paths to ship them under, with forward slashes. ``others`` are paths of more folders, from that one.
+    Keys are the paths to ship them under, with forward slashes. ``more_folders`` are paths in ``folder``.
     """
-    folders = [folder, *(folder / other for other in others)]
-    found: dict[str, Path] = {}
+    folders = [folder, *(folder / other for other in more_folders)]
+    files: dict[str, Path] = {}
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         for file in next(filter(None, (_module_files(place, name) for place in folders)), []):
             key = Path(os.path.relpath(file, folder)).as_posix()
-            if key not in found:
-                found[key] = file
+            if key not in files:
+                files[key] = file
                 waiting.extend(imported_names(_parse(file)))
-    return found
+    return files
 
 
 def _module_files(folder: Path, name: str) -> list[Path]:

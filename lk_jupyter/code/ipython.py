@@ -27,7 +27,7 @@ def as_python(code: str) -> str:
 
 
 #: Magics whose lines below are code of the notebook, which may have IPython's syntax too.
-_OF_CODE = {"time", "timeit", "capture", "prun"}
+_CODE_MAGICS = {"time", "timeit", "capture", "prun"}
 
 
 def _with_inner(python: str) -> str:
@@ -35,7 +35,7 @@ def _with_inner(python: str) -> str:
     if not python.startswith("get_ipython().run_cell_magic("):
         return python
     magic, line, below = (ast.literal_eval(argument) for argument in ast.parse(python).body[0].value.args)  # type: ignore[attr-defined]
-    if magic not in _OF_CODE:
+    if magic not in _CODE_MAGICS:
         return python
     return f"get_ipython().run_cell_magic({magic!r}, {line!r}, {as_python(below)!r})\n"
 
@@ -69,7 +69,7 @@ def shows_last(code: str) -> bool:
 
 
 #: Magics for what only the notebook has: its history, its last error, its editor.
-_OF_NOTEBOOK = {
+_NOTEBOOK_MAGICS = {
     "history", "hist", "macro", "recall", "rep", "rerun", "save", "notebook", "logstart", "store",
     "tb", "debug", "edit", "ed", "autosave", "connect_info", "qtconsole", "less", "more", "man", "clear",
 }  # fmt: skip
@@ -89,7 +89,7 @@ def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> Non
             )
         if name.startswith("%"):
             raise UsageError(f"{where} must be the first line of the cell, right below %%lk_run. Nothing was sent.")
-        if name in _OF_NOTEBOOK:
+        if name in _NOTEBOOK_MAGICS:
             raise UsageError(
                 f"{where} needs what only the notebook has. Nothing was sent. Use it in a cell without %%lk_run."
             )
@@ -97,10 +97,10 @@ def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> Non
             raise UsageError(
                 f"{where.partition(':')[0]}: a run shows no help. Nothing was sent. Ask for help in a separate cell."
             )
-        if name not in _known(sign) and not has_ipython:
+        if name not in _supported(sign) and not has_ipython:
             raise UsageError(
                 f"{where} doesn't work in a run. Nothing was sent. These magics do: "
-                f"{', '.join(sorted(_known(sign)))}. Write plain Python, or install IPython's magics with -r "
+                f"{', '.join(sorted(_supported(sign)))}. Write plain Python, or install IPython's magics with -r "
                 "ipython."
             )
 
@@ -122,7 +122,7 @@ def _magics(tree: ast.Module) -> list[tuple[int, str, str]]:
 
 
 @cache
-def _known(sign: str) -> frozenset[str]:
+def _supported(sign: str) -> frozenset[str]:
     """Return the magics that ``remote/_lk_magics.py`` has."""
     kind = {"%": "line", "%%": "cell"}[sign]
     text = (SHIPPED / "_lk_magics.py").read_text(encoding="utf-8")

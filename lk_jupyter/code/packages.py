@@ -11,7 +11,7 @@ from lk_jupyter.code.imports import providers, version_of
 from lk_jupyter.errors import UsageError
 
 #: Import → package, for what people import most. A dotted import stands for itself.
-KNOWN = {
+PACKAGE_NAMES = {
     "Bio": "biopython",
     "Crypto": "pycryptodome",
     "Levenshtein": "levenshtein",
@@ -57,8 +57,8 @@ def package_of(module: str, installed: Mapping[str, list[str]] | None = None) ->
     part of the standard library, or of a package that is there.
     """
     top = module.partition(".")[0]
-    if module in KNOWN:
-        return KNOWN[module], True
+    if module in PACKAGE_NAMES:
+        return PACKAGE_NAMES[module], True
     if "." in module or top in sys.stdlib_module_names:
         return None
     provided_by = set((providers() if installed is None else installed).get(top, []))
@@ -75,7 +75,7 @@ def installed_requirements(names: AbstractSet[str]) -> list[str]:
     """
     provided = providers()
     foreign = names - set(sys.stdlib_module_names)
-    unknown = sorted(name for name in foreign if name not in provided and name not in KNOWN)
+    unknown = sorted(name for name in foreign if name not in provided and name not in PACKAGE_NAMES)
     if unknown:
         quoted = ", ".join(f"'{name}'" for name in unknown)
         is_one, them = ("isn't", "its package") if len(unknown) == 1 else ("aren't", "their packages")
@@ -83,6 +83,6 @@ def installed_requirements(names: AbstractSet[str]) -> list[str]:
             f"-r auto: {quoted} {is_one} installed here, so {them} can't be looked up. Nothing was sent. Name "
             f"the packages: {' '.join(f'-r {name}' for name in unknown)}"
         )
-    here = {package for name in foreign for package in provided.get(name, ())}
-    elsewhere = {KNOWN[name] for name in foreign if name not in provided}
-    return sorted([*(f"{package}=={version_of(package)}" for package in here), *elsewhere])
+    local = {package for name in foreign for package in provided.get(name, ())}
+    elsewhere = {PACKAGE_NAMES[name] for name in foreign if name not in provided}
+    return sorted([*(f"{package}=={version_of(package)}" for package in local), *elsewhere])

@@ -72,13 +72,13 @@ def check_code(code: str, *, file_name: str, first_line: int = 1, awaits: bool =
 
 
 def _name_ipython_lines(code: str, first_line: int) -> None:
-    found = [
+    ipython_lines = [
         f"line {number}: {match['line']}   →   {_in_place(match['line'])}"
         for number, text in enumerate(code.splitlines(), first_line)
         if (match := _SHELL_OR_MAGIC.match(text))
     ]
-    if found:
-        listed = "\n  ".join(found)
+    if ipython_lines:
+        listed = "\n  ".join(ipython_lines)
         raise UsageError(
             "The run is plain Python, so it cannot contain IPython lines (--rich allows them). Write instead:"
             f"\n  {listed}"

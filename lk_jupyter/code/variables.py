@@ -36,9 +36,9 @@ def read_in(source: Source) -> list[str]:
     return []
 
 
-def named(option: str, asked: Iterable[str]) -> list[str]:
+def named(option: str, texts: Iterable[str]) -> list[str]:
     """Return the variables that an option names, separated by commas or spaces, each once. Raises UsageError."""
-    names = [unicodedata.normalize("NFKC", part.strip()) for text in asked for part in text.split(",")]
+    names = [unicodedata.normalize("NFKC", part.strip()) for text in texts for part in text.split(",")]
     for name in filter(None, names):
         if not name.isidentifier() or keyword.iskeyword(name):
             raise UsageError(f"--{option} takes variable names, such as df,model, got '{name}'. Nothing was sent.")
@@ -71,7 +71,7 @@ def read_by(code: str, namespace: Mapping[str, Any]) -> list[str]:
 _ALL_NAMES, _ALL_MAGICS = {"globals", "locals", "vars", "dir"}, {"who", "whos", "who_ls", "reset", "reset_selective"}
 
 #: Calls that look for tests in ``__main__``, and calls that run a text.
-_OF_TESTS, _OF_TEXTS = (
+_TEST_MAGICS, _TEXT_MAGICS = (
     re.compile(r"(doctest\.)?testmod|unittest\.main"),
     {"eval", "exec", "run", "runctx", "timeit", "Timer"},
 )
@@ -84,7 +84,7 @@ def reads_all(code: str) -> bool:
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         magics = (getattr(call.args[0], "value", "") for call in calls if _is_shell(call.func) and call.args)
         plain = (getattr(call.func, "id", "") in _ALL_NAMES and not call.args for call in calls)
-        tests = (_OF_TESTS.fullmatch(ast.unparse(call.func)) for call in calls)
+        tests = (_TEST_MAGICS.fullmatch(ast.unparse(call.func)) for call in calls)
         return (
             "__main__" in imported_names(tree)
             or any(plain)
@@ -103,7 +103,7 @@ def commands_in(tree: ast.Module) -> list[str]:
 
 def _read_in_functions(table: symtable.SymbolTable) -> set[str]:
     """Return the global names that functions and classes read and that nothing sets at the top."""
-    set_here = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    assigned = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     read: set[str] = set()
     waiting = list(table.get_children())
     while waiting:
@@ -114,7 +114,7 @@ def _read_in_functions(table: symtable.SymbolTable) -> set[str]:
             for symbol in inner.get_symbols()
             if symbol.is_global() and (symbol.is_referenced() or symbol.is_declared_global())
         }
-    return read - set_here
+    return read - assigned
 
 
 #: Magics whose text is Python; the names that the lines below ``%%time`` set stay set.
@@ -126,13 +126,13 @@ _FLAGS = re.compile(r"\s*(?:-[A-Za-z]+(?:\s*\d+)?\s+)*")
 _EXPANDED = re.compile(r"\{([^{}\n]+)\}|(?<!\$)\$([A-Za-z_]\w*)")
 
 #: Magics of which the line names an object, such as ``name?``.
-_OF_NAMES = [["pinfo"], ["pinfo2"], ["pdoc"], ["pdef"], ["psource"], ["pfile"], ["xdel"]]
+_NAME_MAGICS = [["pinfo"], ["pinfo2"], ["pdoc"], ["pdef"], ["psource"], ["pfile"], ["xdel"]]
 
 #: Names in a query of pandas (``@x``), and in a formula (``y ~ np.log(x)``).
 _IN_QUERY, _IN_FORMULA = re.compile(r"@([^\W\d]\w*)"), re.compile(r"[^\W\d]\w*")
 
 #: Calls that take SQL, in which a frame is a table, and its tables.
-_OF_SQL = {"sql", "query", "execute", "sqldf"}
+_SQL_MAGICS = {"sql", "query", "execute", "sqldf"}
 _IN_SQL = re.compile(r"\b(?:from|join)\s+(\w+(?:\s*,\s*\w+)*)", re.IGNORECASE)
 
 
@@ -148,15 +148,15 @@ def _read_in_text(call: ast.Call) -> Iterator[str]:
     ]
     if function in {"query", "eval"}:
         yield from (name for text in texts for name in _IN_QUERY.findall(text))
-    if function in _OF_SQL:
+    if function in _SQL_MAGICS:
         tables = [match for text in texts for match in _IN_SQL.findall(text)]
         yield from (name for match in tables for name in re.findall(r"\w+", match))
-    if function in _OF_TEXTS:
+    if function in _TEXT_MAGICS:
         yield from (name for text in texts for name in _names_in(text))
     if function in {"system", "getoutput", "run_line_magic", "run_cell_magic"} and _is_shell(call.func):
-        found = [match for text in texts for match in _EXPANDED.findall(text)]
-        yield from (name for made, plain in found for name in ([plain] if plain else _names_in(made)))
-        if texts[:1] in _OF_NAMES:
+        expansions = [match for text in texts for match in _EXPANDED.findall(text)]
+        yield from (name for expression, plain in expansions for name in ([plain] if plain else _names_in(expression)))
+        if texts[:1] in _NAME_MAGICS:
             yield from (text.partition(".")[0].strip() for text in texts[1:])
     yield from (name for text in texts if "~" in text for name in _IN_FORMULA.findall(text))
 
@@ -295,8 +295,8 @@ class _Flow:
     def _match(self, statement: ast.Match) -> None:
         self._look(statement.subject)
         for case in statement.cases:
-            kept = {getattr(node, "name", None) or getattr(node, "rest", None) for node in ast.walk(case.pattern)}
-            branch = _Flow(self.set | {name for name in kept if name}, self.read)
+            captures = {getattr(node, "name", None) or getattr(node, "rest", None) for node in ast.walk(case.pattern)}
+            branch = _Flow(self.set | {name for name in captures if name}, self.read)
             branch._look(case.pattern, case.guard)
             branch.follow(case.body)
 
@@ -311,7 +311,9 @@ def _reads(expression: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Lambda):
             waiting.append(node.args)
         elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-            own = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
-            yield from (name for child in ast.iter_child_nodes(node) for name in _reads(child) if name not in own)
+            targets = {
+                name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+            }
+            yield from (name for child in ast.iter_child_nodes(node) for name in _reads(child) if name not in targets)
         else:
             waiting += ast.iter_child_nodes(node)

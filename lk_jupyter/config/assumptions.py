@@ -69,7 +69,7 @@ def _seconds(_: Assumption, text: str) -> str:
     return text
 
 
-def _list_of(pattern: str, what: str) -> Callable[[Assumption, str], str]:
+def _parse_list(pattern: str, what: str) -> Callable[[Assumption, str], str]:
     def parse(_: Assumption, text: str) -> str:
         parts = [part.strip() for part in text.split(SEPARATOR) if part.strip()]
         if not all(re.fullmatch(pattern, part) for part in parts):
@@ -200,7 +200,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("GET /execution/streaming/{execution_id}/status", "GET /execution/{execution_id}"),
         "Other words for the end of a run, each with the word of the API",
         "A run in one of these states counts as ended.",
-        _list_of(_WORD, "words with their meaning, such as finalized=completed,halted=failed"),
+        _parse_list(_WORD, "words with their meaning, such as finalized=completed,halted=failed"),
     ),
     Assumption(
         "bucket_creation",
@@ -265,7 +265,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("every operation",),
         "Operations that the server doesn't have",
         "Each raises OperationNotAvailable.",
-        _list_of(_OPERATION, "operations such as GET /storage/block, with commas between"),
+        _parse_list(_OPERATION, "operations such as GET /storage/block, with commas between"),
     ),
     Assumption(
         "gpu_selection",
@@ -386,17 +386,17 @@ class Assumptions:
     def resolve(self, name: str) -> Assumed:
         """Return the value that holds for this server, and where it comes from."""
         default = self.default(name)
-        if (found := _read(self._file).get(self.server, {}).get(name)) is not None:
-            return Assumed(found["value"], _BY[found["by"]].format(found["on"]))
+        if (entry := _read(self._file).get(self.server, {}).get(name)) is not None:
+            return Assumed(entry["value"], _BY[entry["by"]].format(entry["on"]))
         return Assumed(default, DEFAULT)
 
     def default(self, name: str) -> str:
         """Return what holds where nothing is known of this server."""
-        wanted = row(name)
-        if wanted.local is None:
-            return wanted.default
+        assumption = row(name)
+        if assumption.local is None:
+            return assumption.default
         is_local = self.server == LOCAL or (urlsplit(self.server).hostname or "") in LOOPBACK
-        return wanted.local if is_local else wanted.default
+        return assumption.local if is_local else assumption.default
 
     def set(self, name: str, value: str | None) -> None:
         """Store what the user says, or forget all that is stored. Raises UsageError for a value that does not fit."""
@@ -412,13 +412,13 @@ class Assumptions:
         A value that was assumed is stored only where that ``is_confirmed``.
         """
         if value != self[name] or (is_confirmed and not self.is_known(name)):
-            self._store_found({name: value}, "use")
+            self._store_findings({name: value}, "use")
 
     def check_found(self, values: dict[str, str]) -> None:
         """Store what a check has shown, the defaults that it confirmed too, unless the user set another value."""
-        self._store_found(values, "check")
+        self._store_findings(values, "check")
 
-    def _store_found(self, values: dict[str, str], by: str) -> None:
+    def _store_findings(self, values: dict[str, str], by: str) -> None:
         stored = _read(self._file).get(self.server, {})
         yours = {name for name, entry in stored.items() if entry["by"] == "you"}
         changes: dict[str, str | None] = {
@@ -469,14 +469,14 @@ class Assumptions:
     def _store(self, changes: dict[str, str | None], by: str) -> None:
         today = f"{datetime.now(timezone.utc).astimezone():%Y-%m-%d}"
         with _writing:
-            every = {server: dict(found) for server, found in _read(self._file).items()}
-            mine = every.setdefault(self.server, {})
+            every = {server: dict(stored) for server, stored in _read(self._file).items()}
+            entries = every.setdefault(self.server, {})
             for name, value in changes.items():
-                mine.pop(name, None)
+                entries.pop(name, None)
                 if value is not None:
-                    mine[name] = {"value": value, "by": by, "on": today}
+                    entries[name] = {"value": value, "by": by, "on": today}
             try:
-                write_json(self._file, {server: found for server, found in every.items() if found})
+                write_json(self._file, {server: stored for server, stored in every.items() if stored})
             except OSError as problem:
                 if by == "you":
                     raise UsageError(f"{self._file} can't be written ({problem}). Nothing was changed.") from None
@@ -485,8 +485,8 @@ class Assumptions:
 def final_words() -> dict[str, str]:
     """Return the words for an end that were found on any server, with the words of the API; none that differ."""
     words: dict[str, str] = {}
-    for found in _read(servers_file()).values():
-        for pair in filter(None, found.get("final_words", {}).get("value", "").split(SEPARATOR)):
+    for entries in _read(servers_file()).values():
+        for pair in filter(None, entries.get("final_words", {}).get("value", "").split(SEPARATOR)):
             word, _, meaning = pair.partition("=")
             words[word] = meaning if words.get(word, meaning) == meaning else ""
     return {word: meaning for word, meaning in words.items() if meaning}
@@ -508,9 +508,9 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, str]]]:
         state = path.stat()
     except OSError:
         return {}
-    seen = (path, state.st_mtime_ns, state.st_size)
-    if _last[0] != seen:
-        _last = (seen, _sound(path))
+    version = (path, state.st_mtime_ns, state.st_size)
+    if _last[0] != version:
+        _last = (version, _sound(path))
     return _last[1]
 
 
@@ -525,10 +525,10 @@ def _sound(path: Path) -> dict[str, dict[str, dict[str, str]]]:
         _log.warning(
             "lk_jupyter: ignored %s in %s, which can't be read. Find it again: %%lk_check", ", ".join(odd), path
         )
-    found: dict[str, dict[str, dict[str, str]]] = {}
+    servers: dict[str, dict[str, dict[str, str]]] = {}
     for server, name, entry in entries:
-        found.setdefault(server, {})[name] = entry
-    return found
+        servers.setdefault(server, {})[name] = entry
+    return servers
 
 
 def _entries(content: Any, odd: list[str]) -> Iterator[tuple[str, str, dict[str, str]]]:

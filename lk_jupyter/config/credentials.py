@@ -51,10 +51,10 @@ def find(server: str) -> Credential | None:
 
     Raises UsageError for a key of the wrong shape, NotSignedIn when the keyring keeps it to itself.
     """
-    found = _key_from_environment(server) or _stored_key(server) or _lyceum_key(server)
-    if found:
-        checked(found.token, found.source)
-    return found
+    key = _key_from_environment(server) or _stored_key(server) or _lyceum_key(server)
+    if key:
+        checked(key.token, key.source)
+    return key
 
 
 def checked(text: str, source: str) -> str:
@@ -82,17 +82,17 @@ def store(key: Credential) -> str:
 
 def forget(base_url: str) -> bool:
     """Forget what was stored for a server; return whether there was something."""
-    known = base_url in _stored_keys()
-    if known:
+    is_stored = base_url in _stored_keys()
+    if is_stored:
         with suppress(keyring.KeyringUnusable):
             keyring.delete(base_url)
         _change_keys({base_url: None})
-    return known
+    return is_stored
 
 
 def _key_from_environment(server: str) -> Credential | None:
-    found = ((os.environ.get(variable), variable) for variable in KEY_VARIABLES)
-    return next((Credential(server, text, source=variable) for text, variable in found if text), None)
+    values = ((os.environ.get(variable), variable) for variable in KEY_VARIABLES)
+    return next((Credential(server, text, source=variable) for text, variable in values if text), None)
 
 
 def _stored_key(server: str) -> Credential | None:
@@ -123,23 +123,23 @@ def _lyceum_key(server: str) -> Credential | None:
 @lru_cache
 def _from_keyring(server: str, stored: str) -> dict[str, Any]:  # noqa: ARG001 (a newer key is another entry)
     try:
-        found = keyring.get(server)
+        text = keyring.get(server)
     except keyring.KeyringUnusable as problem:
         raise NotSignedIn(f"The key for {server} is in the keyring, but {problem}. {KEY_WAYS}") from None
-    if found is None:
+    if text is None:
         raise NotSignedIn(f"The key for {server} is no longer in the keyring. {KEY_WAYS}")
-    secret: dict[str, Any] = json.loads(found)
+    secret: dict[str, Any] = json.loads(text)
     return secret
 
 
 def _stored_keys() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = read_json(config_file()).get("credentials", {})
-    return found
+    keys: dict[str, dict[str, Any]] = read_json(config_file()).get("credentials", {})
+    return keys
 
 
 def _change_keys(changes: dict[str, dict[str, Any] | None]) -> None:
-    kept = {server: entry for server, entry in {**_stored_keys(), **changes}.items() if entry is not None}
-    change_config({"credentials": kept or None})
+    keys = {server: entry for server, entry in {**_stored_keys(), **changes}.items() if entry is not None}
+    change_config({"credentials": keys or None})
 
 
 def _digest(text: str | None) -> str:

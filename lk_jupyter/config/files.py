@@ -53,7 +53,7 @@ def config_file() -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a file, empty when there is no such file. Raises UsageError when it is broken."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):  # a home may be /dev/null
         return {}
     except json.JSONDecodeError as error:
@@ -61,9 +61,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UsageError(f"The file {path} is broken ({where}). Repair or delete it.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Can't read the file {path} ({error}). Repair or delete it.") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UsageError(f"The file {path} is broken (line 1: not a JSON object). Repair or delete it.")
-    return found
+    return content
 
 
 def change_config(changes: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-_TAKEN = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
+_LOCK_ERRORS = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
 
 
 def take_lock(descriptor: int) -> bool:
@@ -146,7 +146,7 @@ def take_lock(descriptor: int) -> bool:
     try:
         _lock(descriptor)
     except OSError as error:
-        return error.errno not in _TAKEN
+        return error.errno not in _LOCK_ERRORS
     return True
 
 

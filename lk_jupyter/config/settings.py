@@ -48,7 +48,7 @@ LYCEUM_NAMES = {
 }
 
 #: What the cloud's own tool keeps for its server, and for no other.
-OF_ITS_SERVER = {"org", "iris_url"}
+SERVER_SETTINGS = {"org", "iris_url"}
 
 ADDRESS = re.compile(r"(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/[\w./~-]*)?")
 
@@ -71,7 +71,7 @@ def _word(text: str) -> str:
     return text
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
+def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]+", text) or not low <= int(text) <= high:
             raise ValueError(f"a whole number from {low} to {high}")
@@ -129,12 +129,12 @@ _SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "fals
 def _run_seconds(text: str) -> int:
     longest: int = setting("max_timeout")
     try:
-        return _whole(1, longest)(text)
+        return _integer(1, longest)(text)
     except ValueError:
         raise ValueError(f"whole seconds from 1 to {longest} (the setting max_timeout)") from None
 
 
-def _one_of(*words: str) -> Callable[[str], str]:
+def _choice(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in words:
             raise ValueError(" or ".join([", ".join(words[:-1]), words[-1]]))
@@ -231,7 +231,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", _word),
     Setting("timeout", 60, "Time limit of a run, in seconds.", _run_seconds),
     Setting(
-        "max_timeout", _longest_run, "Longest time limit that your account allows, in seconds.", _whole(1, 31_536_000)
+        "max_timeout", _longest_run, "Longest time limit that your account allows, in seconds.", _integer(1, 31_536_000)
     ),
     Setting("max_cost", None, "Maximum cost of a run without --max-cost, in credits.", amount_of_credits),
     Setting(
@@ -252,30 +252,30 @@ SETTINGS: tuple[Setting, ...] = (
         "day_budget", None, "Maximum cost of all that one day starts, in credits, from midnight.", amount_of_credits
     ),
     Setting("doctor", default=True, help="Show hints on failed or slow runs: on or off.", parse=_switch),
-    Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", _whole(1, 1000)),
+    Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", _integer(1, 1000)),
     Setting(
         "log_lines",
         200,
         "Log lines that the notebook keeps at the start, and the same number at the end.",
-        _whole(1, 1_000_000),
+        _integer(1, 1_000_000),
     ),
     Setting(
         "secret_guard",
         "ask",
         "If a run seems to contain a secret: ask, refuse, or off. Off also shows secrets in outputs.",
-        _one_of("ask", "refuse", "off"),
+        _choice("ask", "refuse", "off"),
     ),
     Setting(
         "rich_outputs",
         200,
         "Maximum number of figures, tables and other outputs of one run that the notebook keeps.",
-        _whole(0, 100_000),
+        _integer(0, 100_000),
     ),
     Setting(
         "inline_output",
         256_000,
         "Maximum size of an output in the log, in bytes; a larger one goes through the bucket.",
-        _whole(1000, 1_000_000_000),
+        _integer(1000, 1_000_000_000),
     ),
     Setting(
         "carry",
@@ -287,17 +287,17 @@ SETTINGS: tuple[Setting, ...] = (
         "carry_limit",
         1_000_000_000,
         "Bytes that variables may take with --carry before you are asked, and that one may take on its way back.",
-        _whole(1, 1_000_000_000_000),
+        _integer(1, 1_000_000_000_000),
     ),
     Setting(
         "on_interrupt",
         "abort",
         "What an interrupt does to a run: abort it, or detach and keep it running.",
-        _one_of("abort", "detach"),
+        _choice("abort", "detach"),
     ),
     Setting("log_dir", _default_log_dir, "Folder of the complete logs.", _folder),
     Setting("journal", _default_journal, "File that records the runs you started.", _file),
-    Setting("journal_days", 365, "Days that the journal keeps ended runs; 0 keeps all.", _whole(0, 36_500)),
+    Setting("journal_days", 365, "Days that the journal keeps ended runs; 0 keeps all.", _integer(0, 36_500)),
     Setting("local_data", _default_local_data, "Folder of the local cloud's data.", _folder),
 )
 
@@ -359,19 +359,19 @@ def resolve(name: str) -> Resolved:
     reading = _reading.get() or _Reading()
     if name in reading.settings:
         return reading.settings[name]
-    wanted = row(name)
-    if wanted.secret:
+    setting_row = row(name)
+    if setting_row.secret:
         if setting("base_url") == LOCAL:
             return Resolved(None, "the local cloud has its own")
         key = credential()
         return Resolved(key.token, key.source) if key else Resolved(None, "default")
-    text, source = _stored(wanted, reading)
+    text, source = _stored(setting_row, reading)
     if text in (None, ""):
-        found = Resolved(wanted.default_value(), "default")
+        resolved = Resolved(setting_row.default_value(), "default")
     else:
-        found = Resolved(_parsed(wanted, str(text), source), source)
-    reading.settings[name] = found
-    return found
+        resolved = Resolved(_parsed(setting_row, str(text), source), source)
+    reading.settings[name] = resolved
+    return resolved
 
 
 def parsed(name: str, text: str) -> Any:
@@ -381,17 +381,23 @@ def parsed(name: str, text: str) -> Any:
 
 def save(name: str, value: object) -> None:
     """Store a setting for this user; None deletes it. Raises UsageError if the value doesn't fit."""
-    wanted = row(name)
+    setting_row = row(name)
     if name.startswith(GUESS):
         assumptions().set(name.removeprefix(GUESS), None if value is None else str(value))
-    elif wanted.secret:
+    elif setting_row.secret:
         raise UsageError(
             f"'{name}' is a secret and never an argument. %lk_login asks for it, %lk_logout deletes it. If you "
             "just typed a key, your history holds it now: replace it in the dashboard."
         )
     else:
-        kept = None if value is None else _parsed(wanted, str(value), "")
-        change_config({name: kept if kept is None or isinstance(kept, (bool, int, float, str)) else str(kept)})
+        parsed_value = None if value is None else _parsed(setting_row, str(value), "")
+        change_config(
+            {
+                name: parsed_value
+                if parsed_value is None or isinstance(parsed_value, (bool, int, float, str))
+                else str(parsed_value)
+            }
+        )
     if reading := _reading.get():
         reading.begin()
 
@@ -412,25 +418,25 @@ def row(name: str) -> Setting:
     return _ROWS[name]
 
 
-def _parsed(wanted: Setting, text: str, source: str) -> Any:
+def _parsed(setting_row: Setting, text: str, source: str) -> Any:
     try:
-        return wanted.parse(text)
+        return setting_row.parse(text)
     except ValueError as form:
         where = f" (from {source})" if source else ""
-        raise UsageError(f"{wanted.name}{where} takes {form}, not {text!r}.") from None
+        raise UsageError(f"{setting_row.name}{where} takes {form}, not {text!r}.") from None
 
 
-def _stored(wanted: Setting, reading: _Reading) -> tuple[Any, str]:
+def _stored(setting_row: Setting, reading: _Reading) -> tuple[Any, str]:
     """Return the text of a setting from the first place that has one, and the name of the place."""
-    name = wanted.name
-    for variable in wanted.env:
+    name = setting_row.name
+    for variable in setting_row.env:
         if text := os.environ.get(variable):
             return text, variable
     if reading.file is None:
         reading.file = read_json(config_file())
     if (text := reading.file.get(name)) not in (None, ""):
         return text, CONFIG_FILE
-    if name in LYCEUM_NAMES and (name not in OF_ITS_SERVER or lyceum_server() == setting("base_url")):
+    if name in LYCEUM_NAMES and (name not in SERVER_SETTINGS or lyceum_server() == setting("base_url")):
         return lyceum_file().get(LYCEUM_NAMES[name]), LYCEUM
     return None, ""
 

@@ -115,7 +115,7 @@ class Connection:
             latest=self._stored_pair,
             iris_url=None if self.is_local else settings.setting("iris_url"),
             assumptions=self.assumptions,
-            is_there=partial(launch.holds_address, settings.setting("local_data"), key.base_url)
+            is_reachable=partial(launch.holds_address, settings.setting("local_data"), key.base_url)
             if key.source == LOCAL_CLOUD
             else None,
             gate=self._reserve,

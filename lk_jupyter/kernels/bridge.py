@@ -75,7 +75,7 @@ class Lease:
         return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
-class _Asked(NamedTuple):
+class _PendingRequest(NamedTuple):
     """A request that the kernel there was given, and what has not come yet of what ends it: its reply, and idle."""
 
     channel: str
@@ -91,7 +91,7 @@ class Bridge:
         self._kernel = kernel
         self._lease = lease
         self._limit = limit
-        self._asked: dict[str, _Asked] = {}
+        self._pending: dict[str, _PendingRequest] = {}
         self._numbers = MessageNumbers()
         self._checks: dict[str, tuple[list[str], set[str]]] = {}  # question → requests before it, its missing ends
         self._sent: set[str] = set()  # requests that were sent
@@ -99,7 +99,7 @@ class Bridge:
         self._socket: ClientConnection | None = None
         self._ready = asyncio.Event()  # there is a connection, or never will be
         self._done = asyncio.Event()
-        self._gone = ""
+        self._end_reason = ""
         self._info: dict[str, Any] = {"status": "ok", "protocol_version": "5.3", "implementation": "lk_jupyter"}
         self._parent = int(os.environ.get("JPY_PARENT_PID") or os.getppid())
 
@@ -139,7 +139,7 @@ class Bridge:
     async def _interrupt(self, channel: str, message: KernelMessage) -> None:
         content: dict[str, Any] = {"status": "ok"}
         try:
-            if not self._gone:
+            if not self._end_reason:
                 await asyncio.to_thread(self._kernel.interrupt)
         except LkError as error:
             content = _failure(type(error).__name__, str(error))
@@ -149,12 +149,12 @@ class Bridge:
         """Send a message to the kernel there, or say that it is gone."""
         header = message.header
         if header["msg_type"].endswith("_request"):
-            if not self._asked:
+            if not self._pending:
                 self._numbers.missing.clear()
-            self._asked[header["msg_id"]] = _Asked(channel, message, {"reply", "idle"})
+            self._pending[header["msg_id"]] = _PendingRequest(channel, message, {"reply", "idle"})
         if header["msg_type"] in _WORK:
             self._lease.work()
-        while not self._gone:
+        while not self._end_reason:
             await self._ready.wait()
             if self._socket:
                 with suppress(WebSocketException, OSError):
@@ -162,7 +162,7 @@ class Bridge:
                     self._sent.add(header["msg_id"])
                     return
                 self._ready.clear()
-        await self._answer_all("MachineGone", self._gone)
+        await self._answer_all("MachineGone", self._end_reason)
 
     async def _link(self) -> None:
         """Keep a connection to the kernel there; the server keeps what it says meanwhile for the same session."""
@@ -185,7 +185,7 @@ class Bridge:
                     self._ready.set()
                     await self._take_all(self._socket)
             self._socket = None
-            if not self._gone:
+            if not self._end_reason:
                 self._ready.clear()
             await asyncio.sleep(PAUSE)
 
@@ -202,7 +202,7 @@ class Bridge:
 
     async def _check(self) -> None:
         """Send a question after the requests without an answer: once it is answered, they never will be."""
-        names = [name for name, asked in self._asked.items() if asked.channel == "shell" and name in self._sent]
+        names = [name for name, asked in self._pending.items() if asked.channel == "shell" and name in self._sent]
         if names and self._socket:
             question = self._sockets.made("kernel_info_request", {}, {}, [])
             self._checks[question.header["msg_id"]] = names, {"reply", "idle"}
@@ -229,24 +229,24 @@ class Bridge:
             return
         if message.header["msg_type"] == "kernel_info_reply":
             self._info = load_json(parts[3])
-        asked = self._asked.get(message.parent.get("msg_id", ""))
-        if asked:
+        pending = self._pending.get(message.parent.get("msg_id", ""))
+        if pending:
             self._started.add(message.parent["msg_id"])
-            await self._sockets.send(channel, message._replace(identities=asked.message.identities))
+            await self._sockets.send(channel, message._replace(identities=pending.message.identities))
         if message.header["msg_type"].endswith("_reply"):
-            self._came("reply", message)
+            self._record_end("reply", message)
             await self._end_check("reply", message)
 
     async def _notice(self, message: KernelMessage) -> None:
         """Record whether the kernel there works, and whether it lives."""
-        if message.parent.get("msg_id", "") in self._asked:
+        if message.parent.get("msg_id", "") in self._pending:
             self._started.add(message.parent["msg_id"])
         if message.header["msg_type"] != "status":
             return
         state = load_json(message.parts[3]).get("execution_state")
         if state == "idle":
             await self._report_lost(message.parent)
-            self._came("idle", message)
+            self._record_end("idle", message)
             await self._end_check("idle", message)
         if state in {"restarting", "autorestarting"}:
             await self._died()
@@ -255,13 +255,13 @@ class Bridge:
         elif message.parent.get("msg_type") in _WORK:
             (self._lease.rest if state == "idle" else self._lease.work)()
 
-    def _came(self, end: str, message: KernelMessage) -> None:
+    def _record_end(self, end: str, message: KernelMessage) -> None:
         """Record that one of the two messages that end a request has come."""
-        asked = message.parent.get("msg_id", "")
-        if asked in self._asked:
-            self._asked[asked].missing.discard(end)
-            if not self._asked[asked].missing:
-                self._forget(asked)
+        request_id = message.parent.get("msg_id", "")
+        if request_id in self._pending:
+            self._pending[request_id].missing.discard(end)
+            if not self._pending[request_id].missing:
+                self._forget(request_id)
 
     async def _report_lost(self, request: dict[str, Any]) -> None:
         """Show in the cell that ends how many messages were lost while the connection was broken."""
@@ -278,11 +278,11 @@ class Bridge:
         if missing:
             return
         del self._checks[question]
-        for name in filter(self._asked.__contains__, names):
+        for name in filter(self._pending.__contains__, names):
             failure = _failure("ConnectionLost", CUT if name in self._started else LOST)
             await self._end_request(self._forget(name), failure)
 
-    async def _end_request(self, asked: _Asked, failure: dict[str, Any]) -> None:
+    async def _end_request(self, asked: _PendingRequest, failure: dict[str, Any]) -> None:
         """Send the ends of a request that the kernel there doesn't send any more."""
         await self._report_lost(asked.message.header)
         if "reply" in asked.missing:
@@ -290,10 +290,10 @@ class Bridge:
         else:
             await self._say_idle(asked.message)
 
-    def _forget(self, name: str) -> _Asked:
+    def _forget(self, name: str) -> _PendingRequest:
         self._sent.discard(name)
         self._started.discard(name)
-        return self._asked.pop(name)
+        return self._pending.pop(name)
 
     async def _died(self) -> None:
         """Answer what the kernel there was asked for and cannot answer any more."""
@@ -314,14 +314,14 @@ class Bridge:
             if os.name != "nt" and os.getppid() != self._parent:  # on Windows the time limit of the run is left
                 await asyncio.to_thread(self._kernel.stop)
                 self._done.set()
-            elif self._lease.is_over and not self._gone:
+            elif self._lease.is_over and not self._end_reason:
                 await self._give_back(f"The machine was released after {self._lease.label} without work.")
 
     async def _look(self) -> None:
         """Find out when the machine was stopped elsewhere, has reached its limit, or has no such kernel any more."""
         while True:
             await asyncio.sleep(LOOK if self._ready.is_set() else PAUSE)
-            if self._gone:
+            if self._end_reason:
                 continue
             with suppress(LkError):
                 state = await asyncio.to_thread(lambda: self._kernel.run.status)
@@ -332,13 +332,13 @@ class Bridge:
 
     async def _end(self, reason: str) -> None:
         """Say from now on that the machine is gone, to those who wait for it too."""
-        self._gone = f"{reason} {_ANEW}"
+        self._end_reason = f"{reason} {_ANEW}"
         self._ready.set()
-        await self._answer_all("MachineGone", self._gone)
+        await self._answer_all("MachineGone", self._end_reason)
 
     async def _answer_all(self, name: str, reason: str) -> None:
-        while self._asked:
-            await self._end_request(self._forget(next(reversed(self._asked))), _failure(name, reason))
+        while self._pending:
+            await self._end_request(self._forget(next(reversed(self._pending))), _failure(name, reason))
 
     async def _answer(self, channel: str, message: KernelMessage, failure: dict[str, Any]) -> None:
         """Answer in place of the kernel that is gone."""

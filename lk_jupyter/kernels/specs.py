@@ -41,12 +41,12 @@ def add(machine: MachineType, config: dict[str, Any], title: str | None = None) 
     price = f", {price_label(machine)}" if machine.price_per_hour is not None else ""
     title = title or f"Python on {machine.card_name if machine.card else machine.hardware_profile}{price}"
     name = _PREFIX + re.sub(r"[^a-z0-9.-]", "-", machine.hardware_profile.lower())
-    made = InstalledKernel(name, title, {"machine": machine.hardware_profile, **config})
+    kernel = InstalledKernel(name, title, {"machine": machine.hardware_profile, **config})
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "kernel.json").write_text(json.dumps(_spec(made), indent=1), encoding="utf-8")
+        (Path(folder) / "kernel.json").write_text(json.dumps(_spec(kernel), indent=1), encoding="utf-8")
         shutil.copy(_LOGO, folder)
         _manager().install_kernel_spec(folder, name, user=True)
-    return made
+    return kernel
 
 
 def max_cost_of(machine: MachineType, text: str) -> Decimal | None:
@@ -55,30 +55,30 @@ def max_cost_of(machine: MachineType, text: str) -> Decimal | None:
     None where the machine has no published price: its time limit remains. Raises UsageError.
     """
     try:
-        own: Decimal | None = amount_of_credits(text) if text else setting("max_cost")
+        chosen: Decimal | None = amount_of_credits(text) if text else setting("max_cost")
     except ValueError as form:
         raise UsageError(f"max_cost of this kernel takes {form}, not '{text}'. Nothing was started.") from None
-    return own if own is not None or machine.price_per_hour is None else MAX_COST
+    return chosen if chosen is not None or machine.price_per_hour is None else MAX_COST
 
 
 def installed() -> Iterator[InstalledKernel]:
     """Yield the kernels of ours."""
-    for name, found in _manager().get_all_specs().items():
-        told = found["spec"].get("metadata", {}).get("kernel_provisioner", {})
-        if told.get("provisioner_name") == PROVISIONER:
-            yield InstalledKernel(name, found["spec"]["display_name"], told.get("config", {}))
+    for name, spec in _manager().get_all_specs().items():
+        provisioner = spec["spec"].get("metadata", {}).get("kernel_provisioner", {})
+        if provisioner.get("provisioner_name") == PROVISIONER:
+            yield InstalledKernel(name, spec["spec"]["display_name"], provisioner.get("config", {}))
 
 
 def remove(wish: str) -> InstalledKernel:
     """Take a kernel of ours away, named by its spec, its machine or its card. Raises UsageError."""
-    known = list(installed())
+    kernels = list(installed())
     names = {wish.lower(), f"{_PREFIX}{wish.lower()}", f"{_PREFIX}gpu.{wish.lower()}"}
-    found = next((kernel for kernel in known if kernel.name in names), None)
-    if found is None:
-        there = ", ".join(kernel.config.get("machine", kernel.name) for kernel in known) or "none"
-        raise UsageError(f"Unknown kernel '{wish}'. Kernels: {there}.")
-    _manager().remove_kernel_spec(found.name)
-    return found
+    match = next((kernel for kernel in kernels if kernel.name in names), None)
+    if match is None:
+        titles = ", ".join(kernel.config.get("machine", kernel.name) for kernel in kernels) or "none"
+        raise UsageError(f"Unknown kernel '{wish}'. Kernels: {titles}.")
+    _manager().remove_kernel_spec(match.name)
+    return match
 
 
 def bridge_command(command: list[str]) -> list[str]:

@@ -70,11 +70,11 @@ class Catalogue:
         """
         if not self.types:  # the server lists none, and decides itself
             return MachineType(hardware_profile=_profile(wish.partition("|")[0].strip()))
-        known = [self._find(part.strip()) for part in wish.split("|")]
-        for machine in known:
+        matches = [self._find(part.strip()) for part in wish.split("|")]
+        for machine in matches:
             if machine is not None and self.allows(machine):
                 return machine
-        if not any(known):
+        if not any(matches):
             raise UsageError(f"Unknown machine '{wish}'. Nothing was sent. {self._near(wish)}")
         raise UsageError(
             f"Your quota doesn't include '{wish}'. Nothing was sent. You may use: "
@@ -107,8 +107,8 @@ class Catalogue:
     def _near(self, wish: str) -> str:
         names = {(machine.card or machine.hardware_profile): machine for machine in reversed(self.types)}
         close = get_close_matches(wish.lower().removeprefix("gpu."), names, n=_NEAR, cutoff=0.4)
-        found = [names[name] for name in close] or [machine for machine in self.types if self.allows(machine)]
-        return f"{'Similar' if close else 'Machines'}: {self._priced(found)}. All machines: %lk_machines"
+        similar = [names[name] for name in close] or [machine for machine in self.types if self.allows(machine)]
+        return f"{'Similar' if close else 'Machines'}: {self._priced(similar)}. All machines: %lk_machines"
 
     def _priced(self, machines: Iterable[MachineType]) -> str:
         return ", ".join(f"{machine.hardware_profile} ({price_label(machine)})" for machine in machines) or "none"

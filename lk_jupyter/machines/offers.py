@@ -71,7 +71,7 @@ class MachineFilter:
         cls, memory: str | float = "", price: str | float = "", *, available: bool = False, text: str = ""
     ) -> MachineFilter:
         """Read a need as people write it: ``40``, ``40 GB`` or ``40 GiB``, ``2.50``. Raises UsageError."""
-        return cls(gib(memory), credits_of(price), available, text.strip().lower())
+        return cls(gib(memory), parse_price(price), available, text.strip().lower())
 
     def fits(self, offer: MachineOffer) -> bool:
         """Whether a machine has all that is needed."""
@@ -90,26 +90,27 @@ def offers_of(catalogue: Catalogue, sold: VMAvailability | None) -> list[Machine
         card = variant.hardware_profile.lower()
         free[card] = free.get(card, False) or bool(variant.available_gpus_per_instance)
     return [
-        offer_of(machine, allowed=catalogue.allows(machine), free=free.get(machine.card or "")) for machine in catalogue
+        make_offer(machine, allowed=catalogue.allows(machine), free=free.get(machine.card or ""))
+        for machine in catalogue
     ]
 
 
-def offer_of(machine: MachineType, *, allowed: bool = True, free: bool | None = None) -> MachineOffer:
+def make_offer(machine: MachineType, *, allowed: bool = True, free: bool | None = None) -> MachineOffer:
     """Return a machine type as a row."""
     return MachineOffer(
         profile=machine.hardware_profile,
         gpu=machine.card_name,
-        gpus=_told(machine, "gpu_count") or _counted(machine),
+        gpus=_reported(machine, "gpu_count") or _counted(machine),
         memory_gib=machine.memory_gib,
-        vcpus=_told(machine, "cpu"),
-        ram_gib=_told(machine, "memory"),
+        vcpus=_reported(machine, "cpu"),
+        ram_gib=_reported(machine, "memory"),
         price_per_hour=machine.price_per_hour,
         allowed=allowed,
         free=free,
     )
 
 
-def _told(machine: MachineType, name: str) -> int | None:
+def _reported(machine: MachineType, name: str) -> int | None:
     """Return a figure that some servers report of a machine, by its name in the shapes of VMs."""
     more = machine.model_extra or {}
     specs = more.get("instance_specs")
@@ -123,38 +124,38 @@ def _counted(machine: MachineType) -> int:
     return int(parts[0]) if parts else int(machine.card is not None)
 
 
-def fitting(found: Iterable[MachineOffer], need: MachineFilter) -> list[MachineOffer]:
+def fitting(offers: Iterable[MachineOffer], need: MachineFilter) -> list[MachineOffer]:
     """Return the machines that have what is needed."""
-    return [offer for offer in found if need.fits(offer)]
+    return [offer for offer in offers if need.fits(offer)]
 
 
 def ordered(
-    found: Iterable[MachineOffer], by: str = "price_per_hour", *, descending: bool = False
+    offers: Iterable[MachineOffer], by: str = "price_per_hour", *, descending: bool = False
 ) -> list[MachineOffer]:
     """Return machines in the order of a column; what is not known is last either way. Raises UsageError."""
     if by not in COLUMNS:
         raise UsageError(f"Unknown column '{by}'. Columns: {', '.join(COLUMNS)}.")
-    by_name = sorted(found, key=lambda offer: offer.profile)
-    known = [offer for offer in by_name if getattr(offer, by) is not None]
+    by_name = sorted(offers, key=lambda offer: offer.profile)
+    comparable = [offer for offer in by_name if getattr(offer, by) is not None]
     unknown = [offer for offer in by_name if getattr(offer, by) is None]
-    return [*sorted(known, key=lambda offer: _key(getattr(offer, by)), reverse=descending), *unknown]
+    return [*sorted(comparable, key=lambda offer: _key(getattr(offer, by)), reverse=descending), *unknown]
 
 
 def _key(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def cheapest(found: Sequence[MachineOffer], need: MachineFilter) -> MachineOffer:
+def cheapest(offers: Sequence[MachineOffer], need: MachineFilter) -> MachineOffer:
     """Return the cheapest machine that fits, may be launched and is not taken. Raises UsageError when there is none."""
     needed = MachineFilter(need.memory_gib, need.price, available=True, text=need.text)
-    priced = [offer for offer in fitting(found, needed) if offer.price_per_hour is not None]
+    priced = [offer for offer in fitting(offers, needed) if offer.price_per_hour is not None]
     if not priced:
-        raise UsageError(_why_none(found, need))
+        raise UsageError(_why_none(offers, need))
     return ordered(priced)[0]
 
 
-def _why_none(found: Sequence[MachineOffer], need: MachineFilter) -> str:
-    usable = [offer for offer in found if offer.allowed]
+def _why_none(offers: Sequence[MachineOffer], need: MachineFilter) -> str:
+    usable = [offer for offer in offers if offer.allowed]
     largest = max(usable, key=lambda offer: offer.memory_gib or 0, default=None)
     if largest is None:
         return "Your account may not use any machine. Ask for a quota in the dashboard."
@@ -175,7 +176,7 @@ def gib(text: str | float) -> float:
     return number * _GIB[unit]
 
 
-def seconds_of(text: str | float, longest: int | None = None) -> int:
+def parse_seconds(text: str | float, longest: int | None = None) -> int:
     """Read a time limit: a number is seconds, and 10 min or 2 h will do. Raises UsageError."""
     number, unit = _amount(text, "The time limit", "600, 10 min or 2 h", _SECONDS)
     seconds = round(number * _SECONDS[unit])
@@ -186,7 +187,7 @@ def seconds_of(text: str | float, longest: int | None = None) -> int:
     return seconds
 
 
-def credits_of(text: str | float) -> Decimal | None:
+def parse_price(text: str | float) -> Decimal | None:
     """Read a price; None for no text. Raises UsageError."""
     words = str(text).strip().replace(",", ".")
     if not words:
@@ -202,10 +203,10 @@ def credits_of(text: str | float) -> Decimal | None:
 
 def _amount(text: str | float, what: str, such_as: str, units: dict[str, Any]) -> tuple[float, str]:
     words = str(text).strip().lower()
-    found = _AMOUNT.fullmatch(words)
-    if words and (not found or found[2] not in units):
+    match = _AMOUNT.fullmatch(words)
+    if words and (not match or match[2] not in units):
         raise UsageError(f"{what} '{str(text)[:40]}' isn't valid. Examples: {such_as}")
-    return (float(found[1].replace(",", ".")), found[2]) if found else (0.0, "")
+    return (float(match[1].replace(",", ".")), match[2]) if match else (0.0, "")
 
 
 def row(offer: MachineOffer) -> dict[str, Any]:

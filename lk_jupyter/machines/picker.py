@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from lk_jupyter.config.settings import setting
-from lk_jupyter.machines.offers import MachineFilter, MachineOffer, fitting, ordered, seconds_of, worst_case
+from lk_jupyter.machines.offers import MachineFilter, MachineOffer, fitting, ordered, parse_seconds, worst_case
 from lk_jupyter.text.units import credits_label
 
 
@@ -56,14 +56,14 @@ class OfferTable:
     problem: str
 
 
-def table(found: Sequence[MachineOffer], wish: PickerQuery) -> OfferTable:
+def table(offers: Sequence[MachineOffer], wish: PickerQuery) -> OfferTable:
     """Return what fits a wish. Raises UsageError when it is not understood."""
-    seconds = seconds_of(wish.limit or setting("timeout"), setting("max_timeout"))
-    shown = ordered(fitting(found, wish.need), wish.by, descending=wish.descending)
+    seconds = parse_seconds(wish.limit or setting("timeout"), setting("max_timeout"))
+    rows = ordered(fitting(offers, wish.need), wish.by, descending=wish.descending)
     return OfferTable(
-        [_row(offer, seconds) for offer in shown],
-        f"{len(shown)} of {len(found)} machines.",
-        "" if shown or not found else "No machine matches. Try less memory or a higher price.",
+        [_row(offer, seconds) for offer in rows],
+        f"{len(rows)} of {len(offers)} machines.",
+        "" if rows or not offers else "No machine matches. Try less memory or a higher price.",
     )
 
 

@@ -122,9 +122,11 @@ class TokenPrices:
 def prices_by_model(book: Iterable[PriceEntry]) -> dict[str, TokenPrices]:
     """Return the price of each model's tokens."""
     fields = {meter: name for name, meter in METERS.items()}
-    found: dict[str, dict[str, Decimal]] = {}
+    fields_by_model: dict[str, dict[str, Decimal]] = {}
     for entry in book:
         model = str(entry.selector.get("deployment_id") or "")
         if entry.unit_price is not None and entry.meter_slug in fields and model.startswith("serverless:"):
-            found.setdefault(model.removeprefix("serverless:"), {})[fields[entry.meter_slug]] = entry.unit_price
-    return {model: TokenPrices(**prices) for model, prices in found.items()}
+            fields_by_model.setdefault(model.removeprefix("serverless:"), {})[fields[entry.meter_slug]] = (
+                entry.unit_price
+            )
+    return {model: TokenPrices(**prices) for model, prices in fields_by_model.items()}

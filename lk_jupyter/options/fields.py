@@ -24,8 +24,8 @@ def option(  # noqa: PLR0913 (each is another choice)
     places (either of the last two). ``greedy`` lets a list take all the words that follow, where the
     magic's own words stand before. ``needs`` is the row of NEEDS for an option that does not work everywhere.
     """
-    said = {"flags": list(flags), "metavar": metavar, "positional": positional, "completer": completer}
-    extra: dict[str, Any] = {**said, "greedy": greedy, "needs": needs}
+    settings = {"flags": list(flags), "metavar": metavar, "positional": positional, "completer": completer}
+    extra: dict[str, Any] = {**settings, "greedy": greedy, "needs": needs}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

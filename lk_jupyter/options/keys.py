@@ -12,7 +12,7 @@ class ListKeysOptions(Options):
     org: str | None = org()
 
 
-class _Kept(Options):
+class _SecretTarget(Options):
     """Where a new secret goes if it isn't shown once."""
 
     env: str | None = option(
@@ -23,7 +23,7 @@ class _Kept(Options):
     login: bool = switch("Sign in with the new key on this machine; its secret isn't shown then.")
 
 
-class CreateKeyOptions(_Kept):
+class CreateKeyOptions(_SecretTarget):
     """Options of ``%lk_keys create``."""
 
     name: str = word("Name of the key, such as laptop.")
@@ -49,7 +49,7 @@ class KeyOptions(Options):
     yes: bool = yes()
 
 
-class RegenerateOptions(_Kept):
+class RegenerateOptions(_SecretTarget):
     """Options of ``%lk_keys regenerate``."""
 
     key: str = _key()

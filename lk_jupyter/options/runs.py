@@ -43,8 +43,8 @@ def check(model: type[Options], values: dict[str, Any]) -> Any:  # the given mod
         field = model.model_fields.get(name)
         example = _EXAMPLES.get(str(extras(field).get("metavar"))) if field else None
         hint = f" Example: {on_the_line(model, name)} {example}" if example else ""
-        said = on_the_line(model, name) if name else model.__name__
-        raise UsageError(f"{said} {in_words(first)}, got {str(first['input'])!r}.{hint}") from None
+        subject = on_the_line(model, name) if name else model.__name__
+        raise UsageError(f"{subject} {in_words(first)}, got {str(first['input'])!r}.{hint}") from None
 
 
 def check_model(model: type[M], values: dict[str, Any]) -> M:
@@ -93,8 +93,8 @@ def extras(field: FieldInfo) -> dict[str, Any]:
 
 def line_of(options: Options) -> str:
     """Return the line of a magic that has these options; options with their default are left out."""
-    given = options.model_dump(exclude_defaults=True)
-    return " ".join(word for name, value in given.items() for word in _words(name, value))
+    values = options.model_dump(exclude_defaults=True)
+    return " ".join(word for name, value in values.items() for word in _words(name, value))
 
 
 def _words(name: str, value: Any) -> Iterator[str]:

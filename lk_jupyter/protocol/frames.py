@@ -50,7 +50,7 @@ NO_NONCE = ";"
 _MOST_BETWEEN = 1 << 16
 
 #: Characters of hidden text after which its rest is waited for, and of other text that waits meanwhile.
-_LEAST_BEGUN, _MOST_WAITING = 8, 1 << 12
+_LEAST_OVERLAP, _MOST_WAITING = 8, 1 << 12
 
 #: Characters, and lines, after which a frame that has begun is given up: it never ended.
 _LONGEST, _MOST_LINES = 1 << 14, 30
@@ -82,13 +82,13 @@ BARE_MARK = _MARK[1:]
 
 #: What follows the nonce of a frame up to its last character, and the beginning of that.
 _REST = re.compile(r";[0-9a-f-]+;\d+/\d+\+?;[A-Za-z0-9+/=\r\n]*;[0-9a-f]{8}")
-_REST_BEGUN = re.compile(
+_REST_PREFIX = re.compile(
     r"(?:;(?:[0-9a-f-]+(?:;(?:\d+(?:/(?:\d+\+?(?:;[A-Za-z0-9+/=\r\n]*(?:;[0-9a-f]{0,8})?)?)?)?)?)?)?)?"
 )
 
 _NEWLINES = r"[\r\n]*"
 _START = re.compile(_NEWLINES.join(map(re.escape, _MARK)))
-_BEGUN = re.compile(
+_PREFIX = re.compile(
     re.escape(_MARK[0])
     + "".join(f"(?:{_NEWLINES}{re.escape(sign)}" for sign in _MARK[1:-1])
     + ")?" * (len(_MARK) - 2)
@@ -105,7 +105,7 @@ class Frame:
     seq: str
 
 
-class _Seen:
+class _FrameNumbers:
     """Which frames have been seen. Each process numbers its own, so all before the first gap are one number."""
 
     def __init__(self) -> None:
@@ -140,11 +140,11 @@ class _Hidden:
 
     def __init__(self) -> None:
         self._pieces: deque[str] = deque()
-        self._held = ""
+        self._pending = ""
         self._between = 0
 
     def __bool__(self) -> bool:
-        return bool(self._pieces or self._held)
+        return bool(self._pieces or self._pending)
 
     def expect(self, text: str) -> None:
         """Take out this text, line by line, when it comes."""
@@ -153,8 +153,8 @@ class _Hidden:
 
     def without(self, text: str) -> str:
         """Take a chunk, and return the part to show."""
-        text, self._held = self._held + text, ""
-        shown = []
+        text, self._pending = self._pending + text, ""
+        visible = []
         while text and self._pieces:
             piece = self._pieces[0]
             if text.startswith(piece):
@@ -163,39 +163,39 @@ class _Hidden:
             elif piece == "\n":  # servers and readers add and drop empty lines
                 self._pieces.popleft()
             elif piece.startswith(text):
-                self._held, text = text, ""
+                self._pending, text = text, ""
             else:
                 other, text = self._other(text, piece)
-                shown.append(other)
+                visible.append(other)
                 self._between += len(other)
                 if not other or self._between > _MOST_BETWEEN:
                     break
         if self._between > _MOST_BETWEEN:
             self._pieces.clear()
-        elif self._pieces and not self._held:
-            self._held, text = text, ""
-        return "".join(shown) + text
+        elif self._pieces and not self._pending:
+            self._pending, text = text, ""
+        return "".join(visible) + text
 
     def _other(self, text: str, piece: str) -> tuple[str, str]:
         """Return the text of the other stream that comes first, and what follows it."""
         at = text.find(piece)
-        begun = _common(text, piece)
-        if at < 0 and begun >= _LEAST_BEGUN:  # half of it, other text, the other half
-            rest = piece[begun:]
-            at = text.find(rest, begun) if rest.strip() else -1
+        overlap = _common(text, piece)
+        if at < 0 and overlap >= _LEAST_OVERLAP:  # half of it, other text, the other half
+            rest = piece[overlap:]
+            at = text.find(rest, overlap) if rest.strip() else -1
             if at >= 0:
                 self._pieces.popleft()
-                return text[begun:at], text[at + len(rest) :]
+                return text[overlap:at], text[at + len(rest) :]
             if len(text) < _MOST_WAITING:
                 return "", text
         if at < 0:
-            at = len(text) - _begun_at_end(text, piece)
+            at = len(text) - _overlap_at_end(text, piece)
         return text[:at], text[at:]
 
     def end(self) -> str:
         """Return what was held back, as nothing more comes."""
-        held, self._held = self._held, ""
-        return held
+        pending, self._pending = self._pending, ""
+        return pending
 
 
 def _common(text: str, other: str) -> int:
@@ -206,7 +206,7 @@ def _common(text: str, other: str) -> int:
     return min(len(text), len(other))
 
 
-def _begun_at_end(text: str, piece: str) -> int:
+def _overlap_at_end(text: str, piece: str) -> int:
     """Return how many characters at the end of the text are the beginning of the piece."""
     longest = min(len(text), len(piece) - 1)
     return next((length for length in range(longest, 0, -1) if piece.startswith(text[-length:])), 0)
@@ -218,7 +218,7 @@ class _Restorer:
     def __init__(self, nonce: str) -> None:
         self.count = 0
         self._mark = BARE_MARK + nonce
-        self._held = ""
+        self._pending = ""
         self._before = ""  # the last characters of what came before
 
     def restored(self, text: str) -> str:
@@ -229,13 +229,13 @@ class _Restorer:
 
     def _restored(self, text: str) -> str:
         before = self._before
-        if not self._held and self._mark not in text and "]" not in text[-len(self._mark) :]:
+        if not self._pending and self._mark not in text and "]" not in text[-len(self._mark) :]:
             return text
-        text, self._held = self._held + text, ""
+        text, self._pending = self._pending + text, ""
         pieces, at = [], 0
         while (start := text.find(self._mark, at)) >= 0:
             body = start + len(self._mark)
-            first = _first_of(text[at:start] if at else before + text[:start])
+            first = _escape_at_end(text[at:start] if at else before + text[:start])
             last, first = _WRITTEN.get(first, ""), first if text.endswith(first, at, start) else ""
             rest = _REST.match(text, body)
             if (before + text[:start]).rstrip("\r\n").endswith(ESCAPE):
@@ -250,24 +250,24 @@ class _Restorer:
             else:
                 pieces.append(text[at:body])
                 at = body
-        begun = len(text) - _begun_at_end(text[at:], self._mark)
-        first = _first_of(text[at:begun] if at else before + text[:begun])
-        is_likely = self.count or first or begun in {0, at} or text[begun - 1] in "\r\n"
-        if begun > len(text) - (1 if is_likely else 2) or text.endswith(ESCAPE, at, begun):
+        mark_start = len(text) - _overlap_at_end(text[at:], self._mark)
+        first = _escape_at_end(text[at:mark_start] if at else before + text[:mark_start])
+        is_likely = self.count or first or mark_start in {0, at} or text[mark_start - 1] in "\r\n"
+        if mark_start > len(text) - (1 if is_likely else 2) or text.endswith(ESCAPE, at, mark_start):
             return "".join([*pieces, text[at:]])
-        return self._hold(pieces, text, at, begun - (len(first) if text.endswith(first, at, begun) else 0))
+        return self._hold(pieces, text, at, mark_start - (len(first) if text.endswith(first, at, mark_start) else 0))
 
-    def _hold(self, pieces: list[str], text: str, at: int, begun: int) -> str:
-        self._held = text[begun:]
-        return "".join([*pieces, text[at:begun]])
+    def _hold(self, pieces: list[str], text: str, at: int, mark_start: int) -> str:
+        self._pending = text[mark_start:]
+        return "".join([*pieces, text[at:mark_start]])
 
     def end(self) -> str:
         """Return what was held back, as nothing more comes."""
-        held, self._held = self._held, ""
-        return held
+        pending, self._pending = self._pending, ""
+        return pending
 
 
-def _first_of(text: str) -> str:
+def _escape_at_end(text: str) -> str:
     """Return what stands for the first character of a frame at the end of a text."""
     return next((each for each in _WRITTEN if text.endswith(each)), "")
 
@@ -275,8 +275,8 @@ def _first_of(text: str) -> str:
 def _goes_on(body: str, last: str) -> bool:
     """Whether this may be the beginning of a frame's line, after its nonce."""
     is_short = len(body) < _LONGEST and body.count("\n") <= _MOST_LINES
-    begun = _REST_BEGUN.match(body)
-    return bool(is_short and begun and last.startswith(body[begun.end() :]))
+    prefix = _REST_PREFIX.match(body)
+    return bool(is_short and prefix and last.startswith(body[prefix.end() :]))
 
 
 @dataclass
@@ -294,11 +294,11 @@ class Splitter:
     damaged: int = 0
     key: bytes | None = field(default=None, repr=False)
     _hidden: _Hidden = field(default_factory=_Hidden)
-    _held: str = ""
+    _pending: str = ""
     _ended_line: bool = False  # the last thing was a frame, whose newline may be next
     _restorer: _Restorer = field(init=False, repr=False)
     _pieces: dict[str, dict[int, str]] = field(default_factory=dict)
-    _seen: _Seen = field(default_factory=_Seen)
+    _numbers: _FrameNumbers = field(default_factory=_FrameNumbers)
 
     def __post_init__(self) -> None:
         self._restorer = _Restorer(self.nonce)
@@ -313,10 +313,10 @@ class Splitter:
         return self._fed(self._restorer.restored(text))
 
     def _fed(self, text: str) -> list[str | Frame]:
-        if not self._held and not self._ended_line and not self._hidden and ESCAPE not in text:
+        if not self._pending and not self._ended_line and not self._hidden and ESCAPE not in text:
             return [text] if text else []
         items: list[str | Frame] = []
-        text, self._held = self._held + text, ""
+        text, self._pending = self._pending + text, ""
         at = failed = 0
         while start := _START.search(text, at):
             self._add(items, text[at : start.start()])
@@ -329,8 +329,8 @@ class Splitter:
             failed = end + 1 if len(text) == size and at <= end else 0
         else:
             last = text.rfind(ESCAPE, at)
-            if last >= 0 and _BEGUN.match(text, last):
-                self._held, text = text[last:], text[:last]
+            if last >= 0 and _PREFIX.match(text, last):
+                self._pending, text = text[last:], text[:last]
             self._add(items, text[at:])
         return items
 
@@ -358,16 +358,16 @@ class Splitter:
             return text[:inner] + other + rest, start
         following = _START.search(text, start + 1, end)
         until = following.start() if following else end
-        shown = self._broken(text[start:until])
-        self._add(items, shown)
-        self._ended_line = not shown and until == end
+        broken = self._broken(text[start:until])
+        self._add(items, broken)
+        self._ended_line = not broken and until == end
         return text, until
 
     def end(self) -> list[str | Frame]:
         """Return what was held back, as the text is at its end."""
         items = self._fed(self._restorer.end())
-        held, self._held = self._held, ""
-        self._add(items, self._broken(held) if _START.match(held) else held)
+        pending, self._pending = self._pending, ""
+        self._add(items, self._broken(pending) if _START.match(pending) else pending)
         _append(items, self._hidden.end())
         self.damaged += len(self._pieces)
         self._pieces.clear()
@@ -386,7 +386,7 @@ class Splitter:
         if len(text) - start > _LONGEST or text.count("\n", start) > _MOST_LINES:
             self._add(items, self._broken(text[start:]))
         else:
-            self._held = text[start:]
+            self._pending = text[start:]
         return len(text)
 
     def _broken(self, text: str) -> str:
@@ -400,25 +400,25 @@ class Splitter:
     def _take(self, items: list[str | Frame], fields: list[str]) -> None:
         self._ended_line = not fields[2].endswith("+")
         try:
-            found = self._completed(*fields[1:4])
+            frame = self._completed(*fields[1:4])
         except (TypeError, ValueError, RecursionError, zlib.error):
             self.damaged += 1
             return
-        if found and (found.kind == STDERR or (found.kind in (HIDE, ERROR) and not self.keeps_hidden)):
-            self._hidden.expect(str(found.payload.get("text", "")))
-        if found and found.kind != HIDE:
-            items.append(found)
+        if frame and (frame.kind == STDERR or (frame.kind in (HIDE, ERROR) and not self.keeps_hidden)):
+            self._hidden.expect(str(frame.payload.get("text", "")))
+        if frame and frame.kind != HIDE:
+            items.append(frame)
 
     def _completed(self, seq: str, part: str, data: str) -> Frame | None:
         """Take one line of a frame, and return the frame if it is the last that was missing."""
-        if seq in self._seen:
+        if seq in self._numbers:
             return None
         number, _, parts = part.removesuffix("+").partition("/")
         pieces = self._pieces.setdefault(seq, {})
         pieces[int(number)] = data
         if len(pieces) < int(parts):
             return None
-        self._seen.add(seq)
+        self._numbers.add(seq)
         packed = "".join(data for _, data in sorted(self._pieces.pop(seq).items()))
         content = a2b_base64(packed)
         kind, payload = unpacked(content, MOST, _MOST_PARTS)

@@ -32,8 +32,8 @@ def fetched(read: Callable[[str], bytes | bytearray], nonce: str, frame: Frame) 
         payload = _payload(read, _key(nonce, facts), facts)
     except (LkError, ValueError, RecursionError, zlib.error) as problem:
         size = facts.get("size")
-        told = f"{size:,} bytes" if isinstance(size, int) else "unknown size"
-        text = f"{facts.get('plain', '')}\n(an output of {told}, not shown: {problem})"
+        size_text = f"{size:,} bytes" if isinstance(size, int) else "unknown size"
+        text = f"{facts.get('plain', '')}\n(an output of {size_text}, not shown: {problem})"
         payload = {"data": {"text/plain": text.strip()}, "metadata": {}, "id": facts.get("id")}
     if payload.get("id") is None:
         payload.pop("id", None)

@@ -103,8 +103,8 @@ def _module(path: Path) -> str:
 @cache
 def cloudpickle_files() -> dict[str, str]:
     """Return the library that packs functions and classes, which has to be the same on both sides."""
-    found = find_spec("cloudpickle")
-    folder = Path(str(found and found.origin)).parent
+    spec = find_spec("cloudpickle")
+    folder = Path(str(spec and spec.origin)).parent
     return {f"{folder.name}/{path.name}": path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError, NotSignedIn
 from lk_jupyter.serverext.base import Handler, guarded
-from lk_jupyter.serverext.machines import if_told
+from lk_jupyter.serverext.machines import answer_or_none
 from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 class _Account(Handler):
     """Answers with the status."""
 
-    async def tell(self, said: list[str] | None = None) -> None:
+    async def tell(self, notices: list[str] | None = None) -> None:
         """Return who is signed in now; a trouble is an answer here too, with status 200."""
         try:
             upstream = await self.desk.upstream()
         except RequestProblem as trouble:
             facts = {**trouble.content(), **await asyncio.to_thread(_server)}
         else:
-            told = await _told(upstream)  # first: its answer shows the clock of the API
-            facts = {**_who(upstream), **told}
-        self.finish({**facts, "said": said or []})
+            identity = await _identity(upstream)  # first: its answer shows the clock of the API
+            facts = {**_who(upstream), **identity}
+        self.finish({**facts, "said": notices or []})
 
-    async def change(self, work: Callable[..., list[str]], *given: Any) -> None:
+    async def change(self, work: Callable[..., list[str]], *arguments: Any) -> None:
         """Do what changes who is signed in, then return who that is."""
         try:
-            said = await asyncio.to_thread(work, *given)
+            notices = await asyncio.to_thread(work, *arguments)
         except NotSignedIn as problem:
             raise RequestProblem("refused", str(problem)) from None
         finally:
             await self.desk.look_again()
-        await self.tell(said)
+        await self.tell(notices)
 
 
 class Status(_Account):
@@ -100,7 +100,7 @@ class LocalCloud(_Account):
     @guarded
     async def get(self) -> None:
         """Return whether it runs."""
-        self.finish(await asyncio.to_thread(_found))
+        self.finish(await asyncio.to_thread(_local_cloud))
 
     @guarded
     async def post(self) -> None:
@@ -133,7 +133,7 @@ def _who(upstream: Upstream) -> dict[str, Any]:
     }
 
 
-async def _told(upstream: Upstream) -> dict[str, Any]:
+async def _identity(upstream: Upstream) -> dict[str, Any]:
     """Ask the server who that is."""
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
     from lk_jupyter.api.user import User  # noqa: PLC0415
@@ -169,27 +169,27 @@ async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
 
     runs, machines, vms, disks, deployments = await asyncio.gather(
         ask(Workloads.list),
-        if_told(ask(MachineTypes.list)),
-        if_told(ask(Vms.list, include_failed=False, include_terminated=False)),
-        if_told(ask(Block.list)),
-        if_told(ask(Inference.list)),
+        answer_or_none(ask(MachineTypes.list)),
+        answer_or_none(ask(Vms.list, include_failed=False, include_terminated=False)),
+        answer_or_none(ask(Block.list)),
+        answer_or_none(ask(Inference.list)),
     )
     rented, served = burn_rate.up(vms or ()), burn_rate.served(deployments or ())
     volumes = list(disks or ())
     sold, book, models = await asyncio.gather(
-        if_told(ask(Vms.availability)) if rented else nothing(),
-        if_told(ask(Pricing.get)) if rented or volumes else nothing(),
-        if_told(ask(Inference.models)) if served else nothing(),
+        answer_or_none(ask(Vms.availability)) if rented else nothing(),
+        answer_or_none(ask(Pricing.get)) if rented or volumes else nothing(),
+        answer_or_none(ask(Inference.models)) if served else nothing(),
     )
     prices = burn_rate.Prices(tuple(machines or ()), sold, tuple(models or ()), tuple(book or ()))
-    found = burn_rate.things(runs, rented, volumes, served, prices)
-    rate = burn_rate.burn_rate(found)
+    resources = burn_rate.things(runs, rented, volumes, served, prices)
+    rate = burn_rate.burn_rate(resources)
     things = [
         {
             **{name: getattr(thing, name) for name in ("kind", "id", "name", "hardware")},
             "per_hour": None if thing.per_hour is None else f"{thing.per_hour:f}",
         }
-        for thing in found
+        for thing in resources
     ]
     warnings = await asyncio.to_thread(_exceeded_budgets, upstream)
     sums = {"per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
@@ -225,15 +225,15 @@ def _act_as(slug: str | None) -> list[str]:
     return [] if used == slug else [f"But {source} overrides it, which names {used}."]
 
 
-def _found() -> dict[str, Any]:
+def _local_cloud() -> dict[str, Any]:
     from importlib.util import find_spec  # noqa: PLC0415
 
     from lk_jupyter.config import settings  # noqa: PLC0415
     from lk_jupyter.localcloud import launch  # noqa: PLC0415
 
-    found = launch.find(settings.setting("local_data"))
-    facts = {"installed": find_spec("uvicorn") is not None, "running": found is not None}
-    return {**facts, "base_url": found.base_url if found else None}
+    address = launch.find(settings.setting("local_data"))
+    facts = {"installed": find_spec("uvicorn") is not None, "running": address is not None}
+    return {**facts, "base_url": address.base_url if address else None}
 
 
 def _use_local() -> list[str]:

@@ -88,15 +88,15 @@ def match(method: str, raw_path: str) -> Allowed:
         raise NotAllowed(404, "it is not UTF-8") from None
     if any(map(leads_elsewhere, parts)) or not all(map(str.isprintable, parts)):
         raise NotAllowed(404, "no path of the API has such a part")
-    found = [(endpoint, values) for endpoint, values in _fitting(parts) if values is not None]
-    if not found:
+    candidates = [(endpoint, values) for endpoint, values in _fitting(parts) if values is not None]
+    if not candidates:
         raise NotAllowed(404, "the API has no such path")
-    for endpoint, values in found:
+    for endpoint, values in candidates:
         if endpoint.method == method:
             if reason := REFUSED.get(endpoint.title):
                 raise NotAllowed(404, f"not for a browser: {reason}")
             return Allowed(endpoint, values)
-    raise NotAllowed(405, f"the API has no {method} here, but {', '.join(sorted({e.method for e, _ in found}))}")
+    raise NotAllowed(405, f"the API has no {method} here, but {', '.join(sorted({e.method for e, _ in candidates}))}")
 
 
 def leads_elsewhere(name: str) -> bool:
@@ -134,12 +134,12 @@ def path_templates() -> list[tuple[tuple[str, ...], list[Endpoint]]]:
 def _values(template: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
     """Return the values of a template's placeholders, None when it does not fit."""
     values: dict[str, str] = {}
-    for at, wanted in enumerate(template):
-        placeholder = PLACEHOLDER.fullmatch(wanted)
+    for at, segment in enumerate(template):
+        placeholder = PLACEHOLDER.fullmatch(segment)
         if placeholder and placeholder[2]:
             values[placeholder[1]] = "/".join(parts[at:])
             return values if values[placeholder[1]] else None
-        if at >= len(parts) or not (_fits(parts[at]) if placeholder else parts[at] == wanted):
+        if at >= len(parts) or not (_fits(parts[at]) if placeholder else parts[at] == segment):
             return None
         if placeholder:
             values[placeholder[1]] = parts[at]
@@ -155,16 +155,16 @@ def secret_fields(endpoint: Endpoint) -> frozenset[str]:
     return SECRET_FIELDS | _hidden(endpoint.returns, frozenset())
 
 
-def _hidden(kind: Any, seen: frozenset[Any]) -> frozenset[str]:
-    if kind in seen:
+def _hidden(kind: Any, visited: frozenset[Any]) -> frozenset[str]:
+    if kind in visited:
         return frozenset()
-    seen |= {kind}
+    visited |= {kind}
     if parts := get_args(kind):  # looked at first: on Python 3.10 list[str] is an instance of type
-        return frozenset().union(*(_hidden(part, seen) for part in parts))
+        return frozenset().union(*(_hidden(part, visited) for part in parts))
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         fields = kind.model_fields
-        own = frozenset(field.alias or name for name, field in fields.items() if not field.repr)
-        return own.union(*(_hidden(field.annotation, seen) for field in fields.values()))
+        hidden = frozenset(field.alias or name for name, field in fields.items() if not field.repr)
+        return hidden.union(*(_hidden(field.annotation, visited) for field in fields.values()))
     return frozenset()
 
 

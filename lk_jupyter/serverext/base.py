@@ -40,7 +40,7 @@ class Handler(APIHandler):
         """Take what all handlers share."""
         self.desk = desk
         self._work: asyncio.Future[Any] | None = None
-        self._gone = False
+        self._is_closed = False
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Refuse what another site sends, reading included: an address is no permission."""
@@ -88,18 +88,18 @@ class Handler(APIHandler):
             raise RequestProblem("bad-request", f"{name} must be a whole number up to {most}.")
         return int(text)
 
-    async def while_wanted(self, work: Awaitable[None]) -> None:
+    async def until_disconnect(self, work: Awaitable[None]) -> None:
         """Do this until the browser goes."""
         self._work = asyncio.ensure_future(work)
         try:
             await self._work
         except asyncio.CancelledError:
-            if not self._gone:
+            if not self._is_closed:
                 raise
 
     def on_connection_close(self) -> None:
         """End what is done for a browser that has gone."""
-        self._gone = True
+        self._is_closed = True
         if self._work is not None:
             self._work.cancel()
         super().on_connection_close()

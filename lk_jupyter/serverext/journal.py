@@ -46,12 +46,12 @@ def _page(limit: int, before: int | None, notebook: str | None) -> dict[str, Any
 
     path = settings.setting("journal")
     try:
-        found = journal_rows.read(path, limit=limit, before=before, notebook=notebook)
+        entries = journal_rows.read(path, limit=limit, before=before, notebook=notebook)
     except sqlite3.Error as problem:
         raise RequestProblem("refused", f"Can't read the journal {path} ({problem}).", 500) from None
     return {
-        "runs": [_facts(row, entry) for row, entry in found],
-        "before": found[-1][0] if len(found) == limit else None,
+        "runs": [_facts(row, entry) for row, entry in entries],
+        "before": entries[-1][0] if len(entries) == limit else None,
     }
 
 

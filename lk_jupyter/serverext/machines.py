@@ -54,14 +54,14 @@ class Default(Handler):
 
 async def _offered(upstream: Upstream) -> list[MachineOffer]:
     """Return what the account may have now, as reported at most half a minute ago. Raises RequestProblem."""
-    read, found = _offers.get(upstream, (0.0, []))
-    if not found or time.monotonic() - read > KEPT:
-        found = await _asked(upstream)
-        _offers[upstream] = time.monotonic(), found
-    return found
+    read, cached = _offers.get(upstream, (0.0, []))
+    if not cached or time.monotonic() - read > KEPT:
+        cached = await _request_offers(upstream)
+        _offers[upstream] = time.monotonic(), cached
+    return cached
 
 
-async def _asked(upstream: Upstream) -> list[MachineOffer]:
+async def _request_offers(upstream: Upstream) -> list[MachineOffer]:
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
     from lk_jupyter.api.machine_types import MachineTypes  # noqa: PLC0415
     from lk_jupyter.api.user import User  # noqa: PLC0415
@@ -71,19 +71,19 @@ async def _asked(upstream: Upstream) -> list[MachineOffer]:
 
     types, quota, sold = await asyncio.gather(
         upstream.answer(endpoint_of(MachineTypes.list)),
-        if_told(upstream.answer(endpoint_of(User.available_hardware))),
-        if_told(upstream.answer(endpoint_of(Vms.availability))),
+        answer_or_none(upstream.answer(endpoint_of(User.available_hardware))),
+        answer_or_none(upstream.answer(endpoint_of(Vms.availability))),
     )
     return offers_of(Catalogue.of(types, quota.available_hardware_profiles if quota else ()), sold)
 
 
-async def if_told(answer: Awaitable[Any]) -> Any:
+async def answer_or_none(answer: Awaitable[Any]) -> Any:
     """Return what refines a table; None if the server doesn't report it."""
     with suppress(RequestProblem):
         return await answer
 
 
-def _content(found: list[MachineOffer], wish: PickerQuery) -> dict[str, Any]:
+def _content(offers: list[MachineOffer], wish: PickerQuery) -> dict[str, Any]:
     from lk_jupyter.config.settings import setting  # noqa: PLC0415
     from lk_jupyter.machines.offers import cheapest  # noqa: PLC0415
     from lk_jupyter.machines.picker import table  # noqa: PLC0415
@@ -91,11 +91,11 @@ def _content(found: list[MachineOffer], wish: PickerQuery) -> dict[str, Any]:
     content: dict[str, Any] = {"rows": None, "total": "", "problem": "", "cheapest": None, "none_fits": ""}
     content |= {"default": setting("machine"), "default_timeout": setting("timeout")}
     try:
-        content.update(asdict(table(found, wish)))
+        content.update(asdict(table(offers, wish)))
     except UsageError as problem:
         return {**content, "problem": str(problem), "none_fits": str(problem)}
     try:
-        content["cheapest"] = cheapest(found, wish.need).profile
+        content["cheapest"] = cheapest(offers, wish.need).profile
     except UsageError as problem:
         content["none_fits"] = str(problem)
     return content

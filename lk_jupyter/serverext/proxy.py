@@ -82,7 +82,7 @@ class Proxy(Handler):
         """Pass a request on, with its body if one comes."""
         if self._opening is not None:
             await self.data_received(b"")
-        await self.while_wanted(self._answer())
+        await self.until_disconnect(self._answer())
 
     post = put = patch = delete = get
 
@@ -111,7 +111,7 @@ class Proxy(Handler):
                     self._allowed.endpoint,
                     self._allowed.path,
                     query=self._query(),
-                    headers=self._kept_headers(),
+                    headers=self._forwarded_headers(),
                     content=content,
                 )
             )
@@ -129,7 +129,7 @@ class Proxy(Handler):
             return content
         body = await _collected(content, MOST_PRICED_BYTES)
         self._reservation = await asyncio.to_thread(
-            _reservation_of, self._upstream, self._allowed, body, self._kept_headers()
+            _reserve_spending, self._upstream, self._allowed, body, self._forwarded_headers()
         )
         return _once(body)
 
@@ -162,13 +162,13 @@ class Proxy(Handler):
             name: self.get_query_arguments(name, strip=False) for name in names if name in self.request.query_arguments
         }
 
-    def _kept_headers(self) -> dict[str, str]:
+    def _forwarded_headers(self) -> dict[str, str]:
         endpoint = self._allowed.endpoint
         declared = [endpoint.header(name) for name in endpoint.signature.parameters]
         names = [*REQUEST_HEADERS, *filter(None, declared)]
-        kept = {name: self.request.headers[name] for name in names if name in self.request.headers}
+        forwarded = {name: self.request.headers[name] for name in names if name in self.request.headers}
         as_it_is = {"Accept": "*/*", "Accept-Encoding": "identity"} if endpoint.downloads or endpoint.streams else {}
-        return {"Accept": f"application/json, {_EVENTS}", **kept, **as_it_is}
+        return {"Accept": f"application/json, {_EVENTS}", **forwarded, **as_it_is}
 
     async def _answer(self) -> None:
         async with self._opened:
@@ -214,7 +214,7 @@ class Proxy(Handler):
         await self.finish(set_content_type=kind)
 
 
-def _reservation_of(
+def _reserve_spending(
     upstream: Upstream, allowed: Allowed, body: bytes, headers: dict[str, str]
 ) -> Reservation | End | None:
     """Return the reservation of a request. Raises UsageError for a request that a budget doesn't allow."""

@@ -57,8 +57,8 @@ class Info(Handler):
         """Return the file ``key``, or the folder of that name."""
         key = _checked_key(self.get_query_argument("key", strip=False).rstrip("/"))
         upstream = await self.desk.upstream()
-        if (found := await _files(upstream, key, 1)) and found[0]["key"] == key:
-            self.finish(_file(found[0], key.rpartition("/")[2]))
+        if (files := await _files(upstream, key, 1)) and files[0]["key"] == key:
+            self.finish(_file(files[0], key.rpartition("/")[2]))
         elif await _files(upstream, f"{key}/", 1):
             self.finish({"key": f"{key}/", "name": key.rpartition("/")[2], "is_folder": True})
         else:
@@ -73,19 +73,19 @@ class PreviewHandler(Handler):
         """Return what can be shown of the file ``key``; what can't be is said in words."""
         key = _checked_key(self.get_query_argument("key", strip=False))
         upstream = await self.desk.upstream()
-        found = await _files(upstream, key, 1)
-        if not found or found[0]["key"] != key:
+        files = await _files(upstream, key, 1)
+        if not files or files[0]["key"] != key:
             raise RequestProblem("refused", f"No file '{key}' in the bucket.", 404)
         with SpooledTemporaryFile(MOST_IN_MEMORY) as file:
-            if found[0]["size"] <= MOST_PREVIEWED:
+            if files[0]["size"] <= MOST_PREVIEWED:
                 async with _download(upstream, key) as response:
                     async for piece in response.aiter_raw():
                         file.write(piece)
                         if file.tell() > MOST_PREVIEWED:  # it became larger since it was listed
-                            found[0]["size"] = file.tell()
+                            files[0]["size"] = file.tell()
                             break
                 file.seek(0)
-            self.finish(await asyncio.to_thread(shown_file, found[0], file))
+            self.finish(await asyncio.to_thread(file_preview, files[0], file))
 
 
 class Folder(Handler):
@@ -118,7 +118,7 @@ class Move(Handler):
         upstream = await self.desk.upstream()
         moves = await _moves(upstream, body.source, body.target)
         if not body.overwrite:
-            await _refuse_taken(upstream, body.target)
+            await _refuse_existing(upstream, body.target)
         for source, target in moves:
             await _copy(upstream, source, target)
         for source, _ in () if body.keep else moves:
@@ -136,13 +136,13 @@ async def claim(upstream: Upstream, key: str) -> AsyncIterator[None]:
 
     The API's upload has no condition, so two pages of this server are kept apart here.
     """
-    taken = RequestProblem("refused", f"'{key[:200]}' already exists in the bucket. Nothing was uploaded.", 412)
+    conflict = RequestProblem("refused", f"'{key[:200]}' already exists in the bucket. Nothing was uploaded.", 412)
     if (upstream, key) in _claimed:
-        raise taken
+        raise conflict
     _claimed.add((upstream, key))
     try:
-        if (found := await _files(upstream, key, 1)) and found[0]["key"] == key:
-            raise taken
+        if (files := await _files(upstream, key, 1)) and files[0]["key"] == key:
+            raise conflict
         yield
     finally:
         _claimed.discard((upstream, key))
@@ -152,22 +152,22 @@ async def _files(upstream: Upstream, folder: str, most: int = MOST_KEYS) -> list
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (at first use, like all below)
     from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415
 
-    found: list[dict[str, Any]] = await upstream.call(
+    rows: list[dict[str, Any]] = await upstream.call(
         endpoint_of(StorageGroup.list_files), prefix=folder, max_files=most
     )
-    return found
+    return rows
 
 
 def _items(folder: str, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     folders: dict[str, dict[str, Any]] = {}
-    own = []
+    children = []
     for file in files:
         name, slash, _ = file["key"][len(folder) :].partition("/")
         if slash:
             folders[name] = {"key": f"{folder}{name}/", "name": name, "is_folder": True}
         elif name not in {"", KEEP}:
-            own.append(_file(file, name))
-    return [*sorted(folders.values(), key=_by_name), *sorted(own, key=_by_name)]
+            children.append(_file(file, name))
+    return [*sorted(folders.values(), key=_by_name), *sorted(children, key=_by_name)]
 
 
 def _file(file: dict[str, Any], name: str) -> dict[str, Any]:
@@ -175,25 +175,25 @@ def _file(file: dict[str, Any], name: str) -> dict[str, Any]:
     return {"key": file["key"], "name": name, "is_folder": False, **facts}
 
 
-def shown_file(found: dict[str, Any], file: Any) -> dict[str, Any]:
+def file_preview(row: dict[str, Any], file: Any) -> dict[str, Any]:
     """Return the preview of a file as the browser takes it."""
     from lk_jupyter.serverext.models import StorageItem, StoragePreview  # noqa: PLC0415 (at first use, like all below)
     from lk_jupyter.storage.objects import ObjectInfo  # noqa: PLC0415
     from lk_jupyter.storage.preview import Preview, preview_content, preview_object  # noqa: PLC0415
 
-    item = StorageItem.model_validate(_file(found, found["key"]))
+    item = StorageItem.model_validate(_file(row, row["key"]))
     info = ObjectInfo(item.key, item.size or 0, item.last_modified)
     if info.size > MOST_PREVIEWED:
         most = f"previews go up to {MOST_PREVIEWED // 1_000_000} MB"
-        seen = Preview(info, f"This file is larger: {most}. Preview it in a notebook, which reads only its start.")
+        preview = Preview(info, f"This file is larger: {most}. Preview it in a notebook, which reads only its start.")
     else:
         try:
-            seen = preview_object(info, file)
+            preview = preview_object(info, file)
         except LkError as problem:
             needs = str(problem).partition(":")[0]
             words = f"{needs} in the environment of the Jupyter server. Install it there: pip install {_EXTRA}."
-            seen = Preview(info, f"{words} Or load the file in a notebook.")
-    return StoragePreview.model_validate(preview_content(seen)).model_dump()
+            preview = Preview(info, f"{words} Or load the file in a notebook.")
+    return StoragePreview.model_validate(preview_content(preview)).model_dump()
 
 
 def _by_name(item: dict[str, Any]) -> tuple[str, str]:
@@ -221,9 +221,9 @@ async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str
     return [(file["key"], target + file["key"][len(source) :]) for file in files]
 
 
-async def _refuse_taken(upstream: Upstream, target: str) -> None:
-    found = await _files(upstream, target, 1)
-    if found and (target.endswith("/") or found[0]["key"] == target):
+async def _refuse_existing(upstream: Upstream, target: str) -> None:
+    files = await _files(upstream, target, 1)
+    if files and (target.endswith("/") or files[0]["key"] == target):
         raise RequestProblem("refused", f"'{target}' already exists. Nothing was moved.", 409)
 
 

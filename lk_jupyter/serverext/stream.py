@@ -43,7 +43,7 @@ class StreamHandler(Handler):
         stream = await asyncio.to_thread(follow, execution_id, upstream.addresses.get(execution_id))
         reader = _Reader(stream, OutputsHandler(upstream.client, execution_id), upstream.connection.base_url)
         try:
-            await self.while_wanted(self._pass_on(reader, upstream.hide))
+            await self.until_disconnect(self._pass_on(reader, upstream.hide))
         finally:
             stream.close()
 
@@ -84,16 +84,16 @@ class _Reader:
                 yield {}
                 continue
             self._news.clear()
-            text, shown, last = self._taken()
+            text, events, last = self._take_all()
             if text:
                 yield {"output": text}
-            for event in shown:
+            for event in events:
                 yield event
             if last is not None:
                 yield last
                 return
 
-    def _taken(self) -> tuple[str, list[dict[str, Any]], dict[str, Any] | None]:
+    def _take_all(self) -> tuple[str, list[dict[str, Any]], dict[str, Any] | None]:
         with self._room:
             waiting, last = self._waiting, self._last
             self._waiting, self._size = [], 0
@@ -103,10 +103,10 @@ class _Reader:
 
     def _read(self) -> None:
         last: dict[str, Any] = {"finished": {"return_code": None, "error": None}}
-        came = False
+        has_events = False
         try:
             for event in self._stream:
-                came = True
+                has_events = True
                 content = getattr(event, "content", None)
                 if content is None:
                     last = {"finished": {"return_code": event.return_code, "error": event.error}}  # type: ignore[union-attr]
@@ -115,7 +115,7 @@ class _Reader:
             self._put(self._outputs.end())
         except LkError as error:
             last = {"trouble": _trouble(error).content()}
-            if isinstance(error, NotFound) and not came:
+            if isinstance(error, NotFound) and not has_events:
                 last = self._without_stream(last)
         self._put([], last=last)
 
@@ -123,25 +123,25 @@ class _Reader:
         """Give what is kept of a run that has no stream: here, or in its record; return how it ended."""
         from lk_jupyter.api.states import is_final  # noqa: PLC0415 (at first use)
 
-        here = "".join(self._outputs.kept())
+        local_log = "".join(self._outputs.kept())
         try:
             record = self._outputs.record()
-            there = (record and (record.combined_output or record.stdout)) or ""
-            self._put(self._outputs.feed(max(here, there, key=len)))
+            record_log = (record and (record.combined_output or record.stdout)) or ""
+            self._put(self._outputs.feed(max(local_log, record_log, key=len)))
             self._put(self._outputs.end())
         except LkError as error:
             return {"trouble": _trouble(error).content()}
         if record is None:
-            return {"trouble": RequestProblem("refused", self._not_here(here), 404).content()}
+            return {"trouble": RequestProblem("refused", self._stream_problem(local_log), 404).content()}
         if is_final(record.status):
             return {"finished": {"return_code": record.return_code, "error": None}}
         return last
 
-    def _not_here(self, here: str) -> str:
+    def _stream_problem(self, local_log: str) -> str:
         other = self._outputs.server
         words = f"{self._server} doesn't have this run."
         words += f" It was started on {other}." if other and other != self._server else ""
-        return f"{words} This is the log stored on this machine." if here else words
+        return f"{words} This is the log stored on this machine." if local_log else words
 
     def _put(self, items: list[str | dict[str, Any]], size: int = 0, last: dict[str, Any] | None = None) -> None:
         with self._room:

@@ -72,7 +72,7 @@ class Upstream:
             raise RequestProblem("refused", str(problem)) from None
         url = self.client.address(self.client.assumptions.paths(path)[0])
         try:
-            response = await self._sent(endpoint, url, params=query or None, headers=headers, content=content)
+            response = await self._send(endpoint, url, params=query or None, headers=headers, content=content)
         except (RequestProblem, asyncio.CancelledError):
             self._record(endpoint, url, "no answer")
             raise
@@ -138,7 +138,7 @@ class Upstream:
         """Return a text of the server without the tokens that it was asked with."""
         return self.client._http._tokens.hide(text)
 
-    async def _sent(self, endpoint: Endpoint, url: str, **parts: Any) -> httpx.Response:
+    async def _send(self, endpoint: Endpoint, url: str, **parts: Any) -> httpx.Response:
         patience = endpoint.timeout or PATIENCE.get(endpoint.method, ELSE_PATIENCE)
         timeout = httpx.Timeout(patience, read=_http.STREAM_TIMEOUT if endpoint.streams else patience)
         silence = _http._silent.set(True)
@@ -168,8 +168,8 @@ class Upstream:
             return RequestProblem("unreachable", f"{host} can't be reached (HTTP {status}). Try again in a minute.")
         if page or response.is_redirect:
             return _no_api(response)
-        seen = _http.Seen(status, "", body)
-        if seen.is_absent and self.client._http.lacks(endpoint, status):
+        answer = _http.Seen(status, "", body)
+        if answer.is_absent and self.client._http.lacks(endpoint, status):
             return RequestProblem("refused", str(OperationNotAvailable(str(endpoint), host, status)), status)
         words = self.client._http.clean(said(body)) or response.reason_phrase or "the server gave no reason"
         request_id = _http.request_id_of(response)

@@ -35,8 +35,8 @@ _PROBLEMS = {
 def in_words(problem: Mapping[str, Any]) -> str:
     """Return what a value must be, for one of the problems that pydantic lists."""
     kind = str(problem["type"])
-    said = _PROBLEMS.get(kind) or _PROBLEMS.get(kind.partition("_")[0]) or "doesn't fit"
+    sentence = _PROBLEMS.get(kind) or _PROBLEMS.get(kind.partition("_")[0]) or "doesn't fit"
     try:
-        return said.format_map(problem.get("ctx") or {})
+        return sentence.format_map(problem.get("ctx") or {})
     except KeyError:
         return "doesn't fit"

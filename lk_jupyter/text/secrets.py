@@ -29,7 +29,7 @@ from lk_jupyter.config.settings import setting
 
 
 @dataclass(frozen=True)
-class FoundSecret:
+class SecretSpan:
     """Where a text holds a secret, and of what kind; never the secret itself."""
 
     kind: str
@@ -66,7 +66,7 @@ class SecretPattern:
             tuple(detector(self.pattern).denylist) if _LIBRARY.fullmatch(self.pattern) else (re.compile(self.pattern),)
         )
 
-    def find(self, text: str) -> Iterator[FoundSecret]:
+    def find(self, text: str) -> Iterator[SecretSpan]:
         """Yield the secrets of this shape."""
         for pattern in self.patterns:
             at = at_least = 0
@@ -74,11 +74,11 @@ class SecretPattern:
                 start, end = match.span(1) if self.inner and match.re.groups else match.span()
                 at = max(match.end(), match.start() + 1)
                 if self.real is None or self.real(text[start:end]):
-                    end = end if self.inner else _end_of_word(text, end)
-                    start = _start_of_word(text, start, at_least) if self.backwards else start
+                    end = end if self.inner else _word_end(text, end)
+                    start = _word_start(text, start, at_least) if self.backwards else start
                     at = at_least = max(at, end)
                     keep = next((mark for mark in self.marks if text.startswith(mark, start)), "")
-                    yield FoundSecret(self.kind, start, end, keep)
+                    yield SecretSpan(self.kind, start, end, keep)
 
 
 #: Where a word begins: after no letter, but for those of an escape in JSON or in a repr, and of a colour.
@@ -97,19 +97,19 @@ def detector(name: str) -> Any:
     """
     module, _, kind = name.partition(":")
     show = warnings.showwarning
-    found = getattr(import_module(f"detect_secrets.plugins.{module}"), kind)()
+    plugin = getattr(import_module(f"detect_secrets.plugins.{module}"), kind)()
     if warnings.showwarning is not show:
         logging.captureWarnings(False)  # noqa: FBT003
-    return found
+    return plugin
 
 
-def _start_of_word(text: str, start: int, at_least: int) -> int:
+def _word_start(text: str, start: int, at_least: int) -> int:
     while start > at_least and (text[start - 1].isalnum() or text[start - 1] in "_-"):
         start -= 1
     return start
 
 
-def _end_of_word(text: str, end: int) -> int:
+def _word_end(text: str, end: int) -> int:
     """Return where the word ends: some patterns are content with the beginning of a key."""
     rest = _WORD.match(text, end)
     return rest.end() if rest else end
@@ -197,7 +197,7 @@ _MOST = 200
 
 #: What is shown nowhere whatever its shape, in output and journal, the longest first.
 in_use: tuple[str, ...] = ()
-_kept: dict[str, None] = {}
+_in_use_secrets: dict[str, None] = {}
 _lock = threading.Lock()
 
 
@@ -207,16 +207,16 @@ def never_show(*secrets: str | None) -> None:
     For keys, session tokens, credentials of the bucket and what was typed unseen, where they enter.
     """
     global in_use  # noqa: PLW0603 (a process has one set of secrets)
-    fresh = [secret for secret in secrets if secret and len(secret) >= SHORTEST and secret not in _kept]
+    fresh = [secret for secret in secrets if secret and len(secret) >= SHORTEST and secret not in _in_use_secrets]
     if not fresh:
         return
     with _lock:
-        _kept.update(dict.fromkeys(fresh))
-        for oldest in list(_kept)[:-_MOST]:
-            del _kept[oldest]
+        _in_use_secrets.update(dict.fromkeys(fresh))
+        for oldest in list(_in_use_secrets)[:-_MOST]:
+            del _in_use_secrets[oldest]
         forms = {
             form
-            for secret in _kept
+            for secret in _in_use_secrets
             for form in (secret, escape(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, safe=""))
         }
         in_use = tuple(sorted(forms, key=len, reverse=True))
@@ -227,25 +227,25 @@ def possible(text: str) -> tuple[SecretPattern, ...]:
     return tuple(shape for shape in SHAPES if shape.may_be_in(text))
 
 
-def find(text: str, known: tuple[str, ...] = (), shapes: Iterable[SecretPattern] = SHAPES) -> list[FoundSecret]:
+def find(text: str, secrets: tuple[str, ...] = (), shapes: Iterable[SecretPattern] = SHAPES) -> list[SecretSpan]:
     """Return the secrets in a text, in order; where two overlap, they are one.
 
-    ``known`` are secrets whatever their shape, and so is what this process uses.
+    ``secrets`` are secrets whatever their shape, and so is what this process uses.
     """
-    found = [
-        FoundSecret("key in use here", *match.span(), "lk_" if value.startswith("lk_") else "")
-        for value in (*known, *in_use)
+    spans = [
+        SecretSpan("key in use here", *match.span(), "lk_" if value.startswith("lk_") else "")
+        for value in (*secrets, *in_use)
         if value and value in text
         for match in re.finditer(re.escape(value), text)
     ]
     if MARKS.search(text):
         for shape in shapes:
             if shape.may_be_in(text):
-                found += shape.find(text)
-    return _apart(sorted(found, key=lambda secret: secret.start)) if found else found
+                spans += shape.find(text)
+    return _apart(sorted(spans, key=lambda secret: secret.start)) if spans else spans
 
 
-def _apart(secrets: list[FoundSecret]) -> list[FoundSecret]:
+def _apart(secrets: list[SecretSpan]) -> list[SecretSpan]:
     """Join what overlaps."""
     apart = secrets[:1]
     for secret in secrets[1:]:
@@ -253,7 +253,7 @@ def _apart(secrets: list[FoundSecret]) -> list[FoundSecret]:
         if secret.start >= last.end:
             apart.append(secret)
         elif secret.end > last.end:
-            apart[-1] = FoundSecret(last.kind, last.start, secret.end, last.keep)
+            apart[-1] = SecretSpan(last.kind, last.start, secret.end, last.keep)
     return apart
 
 
@@ -275,7 +275,7 @@ _KEY_BEGIN, _KEY_END = "PRIVATE KEY", "-----END "
 
 #: A last word that may become a secret when its rest comes: marks that no ordinary word holds, and passwords.
 _TELLING = (mark for shape in SHAPES for mark in shape.marks if re.search(r"[_=-]|[a-z][A-Z]|[A-Z]{4}", mark))
-_BEGUN = re.compile("|".join(map(re.escape, _TELLING)))
+_KEY_PREFIX = re.compile("|".join(map(re.escape, _TELLING)))
 
 #: Characters of a secret in use from which on it is taken for one that has begun.
 _FEW = 4
@@ -295,11 +295,11 @@ def without_secrets(text: str, shapes: Iterable[SecretPattern] = SHAPES) -> str:
     plain = COLOUR.sub("", text) if "\x1b" in text else text
     if _is_clean(plain):
         return text
-    found = find(plain, shapes=shapes)
-    if not found:
+    spans = find(plain, shapes=shapes)
+    if not spans:
         return text
     parts, at = [], 0
-    for secret in found:
+    for secret in spans:
         parts += [plain[at : secret.start], secret.keep, MARK]
         at = secret.end
     return "".join([*parts, plain[at:]])
@@ -310,18 +310,18 @@ def _is_clean(plain: str) -> bool:
     return not MARKS.search(plain) and not any(secret in plain for secret in in_use)
 
 
-def _begun_at(line: str) -> int:
+def _secret_start(line: str) -> int:
     """Return where at the end of a line a secret may have begun; the length of the line where none has."""
     last = len(line) - len(line.rpartition(" ")[2].rpartition("\t")[2])
-    found = _BEGUN.search(line, last)
-    begun = [found.start()] if found else []
+    match = _KEY_PREFIX.search(line, last)
+    starts = [match.start()] if match else []
     address = line.rfind("://", last) + 3
     if address >= 3 + last and ":" in line[address + 1 :] and not set(line[address:]) & set("/@"):
-        begun.append(address)
+        starts.append(address)
     for secret in in_use:
         lengths = range(min(len(secret), len(line)), _FEW - 1, -1)
-        begun += [len(line) - length for length in lengths if line.endswith(secret[:length])][:1]
-    return min(begun, default=len(line))
+        starts += [len(line) - length for length in lengths if line.endswith(secret[:length])][:1]
+    return min(starts, default=len(line))
 
 
 def redact_bundle(data: dict[str, Any]) -> dict[str, Any]:
@@ -353,19 +353,19 @@ class LineRedactor:
         if not self._in_key and _is_clean(plain):
             return waiting
         shapes = possible(plain)
-        return [shown for line in waiting for shown in self._line(line, shapes)]
+        return [redacted for line in waiting for redacted in self._line(line, shapes)]
 
     def live(self, line: str) -> str:
         """Return an unfinished line as it may be shown: nothing of a last word that is or may become a secret."""
         if self._in_key:
             return ""
-        shown = redact(line)
-        return shown[: _begun_at(shown)]
+        redacted = redact(line)
+        return redacted[: _secret_start(redacted)]
 
     def _line(self, line: str, shapes: tuple[SecretPattern, ...]) -> list[str]:
         if self._in_key:
             self._in_key = _KEY_END not in line
             return []
-        shown = redact(line, shapes)
-        self._in_key = _KEY_BEGIN in line and shown is not line and _KEY_END not in line
-        return [shown]
+        redacted = redact(line, shapes)
+        self._in_key = _KEY_BEGIN in line and redacted is not line and _KEY_END not in line
+        return [redacted]

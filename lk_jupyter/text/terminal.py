@@ -19,7 +19,7 @@ from typing import Any
 LINE_LIMIT = 5_000
 
 #: Characters of a line that are kept while it is written.
-_MOST_KEPT = 2 * LINE_LIMIT
+_MOST_CELLS = 2 * LINE_LIMIT
 
 #: Lines that a log goes up at most, as nested progress bars do: those below wait until they are finished.
 _MOST_UP = 100
@@ -49,7 +49,7 @@ _CONTROL = re.compile(
 )
 _CONTROL_BYTES = bytes({*range(0x20), 0x7F} - {*b"\b\t\n\r"})
 #: In UTF-8, of U+0080 to U+009F and of turns, and of some letters.
-_FIRST_OF_OTHERS = (b"\xc2", b"\xe2\x80", b"\xe2\x81")
+_FIRST_BYTES = (b"\xc2", b"\xe2\x80", b"\xe2\x81")
 _UNFINISHED = re.compile(r"\x1b(?:[\]P_^X][^\x07\x1b]*\x1b?|\[[0-?]*[ -/]*|[ -/]*)\Z")
 _MOVE = re.compile(r"(\n|\x1b\[\d*A)")
 
@@ -127,15 +127,15 @@ class TerminalText:
 
     def end(self) -> list[str]:
         """Return all lines that are left, the unfinished ones included."""
-        lines = [*self._finished(self._rows[:-1]), *_shown(self._rows[-1:])]
+        lines = [*self._finished(self._rows[:-1]), *_visible_lines(self._rows[-1:])]
         self._rows, self._row = [""], 0
         return lines[:-1] if not lines[-1] else lines
 
     def _finished(self, lines: list[str]) -> list[str]:
-        shown = _shown(lines)
+        visible = _visible_lines(lines)
         if not self._returns:
-            return shown
-        return [seen + "\r" if line.endswith("\r") else seen for line, seen in zip(lines, shown, strict=True)]
+            return visible
+        return [text + "\r" if line.endswith("\r") else text for line, text in zip(lines, visible, strict=True)]
 
     def _clean(self, text: str, replace: Callable[[re.Match[str]], str] = _replace) -> str:
         if not _may_hold_controls(text):
@@ -163,8 +163,8 @@ class TerminalText:
 def _may_hold_controls(text: str) -> bool:
     """Whether there is anything to clean; ten times as fast as a look for it by a pattern, as most text has nothing."""
     data = text.encode(errors="replace")
-    has_others = not text.isascii() and any(first in data for first in _FIRST_OF_OTHERS)
-    return has_others or len(data.translate(None, _CONTROL_BYTES)) < len(data)
+    has_unicode = not text.isascii() and any(first in data for first in _FIRST_BYTES)
+    return has_unicode or len(data.translate(None, _CONTROL_BYTES)) < len(data)
 
 
 def shown(line: str) -> str:
@@ -172,7 +172,7 @@ def shown(line: str) -> str:
     return clip(line.partition("\r")[0])
 
 
-def _shown(lines: list[str]) -> list[str]:
+def _visible_lines(lines: list[str]) -> list[str]:
     """Do so for many lines, most of which are shown as they are."""
     return [line if "\r" not in line and len(line) <= LINE_LIMIT else shown(line) for line in lines]
 
@@ -184,7 +184,7 @@ def overwrite(line: str) -> str:
     so that more of the line can be added.
     """
     if not _SPECIAL.search(line):
-        return line[:_MOST_KEPT]
+        return line[:_MOST_CELLS]
     cells, column = list[str](), 0
     for piece in _PIECES.split(line):
         if piece == "\r":
@@ -197,20 +197,20 @@ def overwrite(line: str) -> str:
             cells, column = [], 0
         elif piece:
             column = _write(cells, column, piece)
-    seen = "".join(cells)[:_MOST_KEPT]
-    return seen if column >= len(cells) else f"{seen}\r{''.join(cells[:column])}"
+    text = "".join(cells)[:_MOST_CELLS]
+    return text if column >= len(cells) else f"{text}\r{''.join(cells[:column])}"
 
 
 def _write(cells: list[str], column: int, piece: str) -> int:
     """Write text at a column of a line; return the column behind it."""
     if "\x1b" not in piece:
-        new = list(piece[:_MOST_KEPT])
+        new = list(piece[:_MOST_CELLS])
     else:
-        new = [match[0] for match in islice(_CELL.finditer(piece), _MOST_KEPT)]
+        new = [match[0] for match in islice(_CELL.finditer(piece), _MOST_CELLS)]
     if new and column and _is_colour(cells[column - 1]):
         column -= 1  # a color belongs to the letter behind it
         new[0] = cells[column] + new[0]
-    new = new[: max(0, _MOST_KEPT - column)]
+    new = new[: max(0, _MOST_CELLS - column)]
     cells[column : column + len(new)] = new
     return column + len(new)
 

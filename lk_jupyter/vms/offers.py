@@ -48,11 +48,11 @@ class VmOffer:
 
 def offers(availability: VMAvailability) -> list[VmOffer]:
     """Return every shape that is sold, cheapest first."""
-    found = [offer for variant in availability.available_instance_variants for offer in _of(variant)]
-    return sorted(found, key=lambda offer: (offer.per_hour, offer.profile))
+    vm_offers = [offer for variant in availability.available_instance_variants for offer in _variant_offers(variant)]
+    return sorted(vm_offers, key=lambda offer: (offer.per_hour, offer.profile))
 
 
-def _of(variant: VMInstanceVariant) -> Iterable[VmOffer]:
+def _variant_offers(variant: VMInstanceVariant) -> Iterable[VmOffer]:
     free = variant.available_gpus_per_instance
     if variant.price_per_hour is None:  # nothing is rented at an unknown price
         return
@@ -63,9 +63,9 @@ def _of(variant: VMInstanceVariant) -> Iterable[VmOffer]:
         )
 
 
-def chosen(found: list[VmOffer], wish: VmShape) -> VmOffer:
+def chosen(vm_offers: list[VmOffer], wish: VmShape) -> VmOffer:
     """Return the offer that is meant. Raises UsageError for a shape that is not sold."""
-    profiles = sorted({offer.profile for offer in found})
+    profiles = sorted({offer.profile for offer in vm_offers})
     if not profiles:
         raise UsageError("The server lists no VM with a price. Nothing was rented. See its VMs: %lk_vm offers")
     if wish.profile not in profiles:
@@ -73,7 +73,7 @@ def chosen(found: list[VmOffer], wish: VmShape) -> VmOffer:
         hint = f"Did you mean {hardware_label(near[0])}? " if near else ""
         sold = ", ".join(map(hardware_label, profiles))
         raise UsageError(f"No VM with {hardware_label(wish.profile)}. Nothing was rented. {hint}VMs: {sold}.")
-    alike = [offer for offer in found if (offer.profile, offer.instance_type) == (wish.profile, wish.instance_type)]
+    alike = [offer for offer in vm_offers if (offer.profile, offer.instance_type) == (wish.profile, wish.instance_type)]
     if not alike:
         raise UsageError(
             f"{hardware_label(wish.profile)} isn't sold as {wish.instance_type}. Nothing was rented. Leave out --spot."
@@ -88,9 +88,11 @@ def chosen(found: list[VmOffer], wish: VmShape) -> VmOffer:
     return fitting[0]
 
 
-def alternatives(found: list[VmOffer], refused: VmOffer) -> str:
+def alternatives(vm_offers: list[VmOffer], refused: VmOffer) -> str:
     """Return what can be had in place of an offer as one line: the same count and kind first, by price."""
-    free = [offer for offer in found if offer.free is not False and offer != refused and offer.count >= refused.count]
+    free = [
+        offer for offer in vm_offers if offer.free is not False and offer != refused and offer.count >= refused.count
+    ]
     free = [offer for offer in free if offer.profile != refused.profile or offer.instance_type != refused.instance_type]
 
     def distance(offer: VmOffer) -> tuple[bool, bool, Decimal]:

@@ -39,18 +39,18 @@ class PublicKey:
         return self.path.with_suffix("")
 
 
-def find_key(given: str | None = None) -> PublicKey:
+def find_key(path_text: str | None = None) -> PublicKey:
     """Return the key in this file, else the user's own from ``~/.ssh``. Raises UsageError."""
-    if given:
-        path = Path(given).expanduser()
+    if path_text:
+        path = Path(path_text).expanduser()
         public = path if path.suffix == ".pub" else path.with_name(path.name + ".pub")
         if not public.is_file():
             raise UsageError(f"No public key at '{public}'. {_MAKE}")
         return _read(public)
-    found = own_keys()
-    if not found:
+    key_files = own_keys()
+    if not key_files:
         raise UsageError(f"No public SSH key in '{_folder()}'. {_advice()}")
-    return _read(found[0])
+    return _read(key_files[0])
 
 
 def _advice() -> str:
@@ -77,9 +77,9 @@ def make_key() -> PublicKey:
     _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     private = _folder() / "id_ed25519"
     command = [program, "-q", "-t", "ed25519", "-N", "", "-f", str(private)]
-    made = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise UsageError(f"'ssh-keygen' failed: {(made.stderr or made.stdout).strip()}. {_advice()}")
+    process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise UsageError(f"'ssh-keygen' failed: {(process.stderr or process.stdout).strip()}. {_advice()}")
     return _read(private.with_suffix(".pub"))
 
 
@@ -100,10 +100,10 @@ class SshEndpoint:
     @classmethod
     def of(cls, address: str) -> SshEndpoint:
         """Read an address; IPv6 has brackets if a port follows. Raises InvalidResponse."""
-        found = _ADDRESS.fullmatch(address)
-        if not found:
+        match = _ADDRESS.fullmatch(address)
+        if not match:
             raise InvalidResponse(f"The server reports {address!r} as the address of the VM, which isn't one.")
-        return cls(found["v6"] or found["bare"] or found["host"], int(found["port6"] or found["port"] or PORT))
+        return cls(match["v6"] or match["bare"] or match["host"], int(match["port6"] or match["port"] or PORT))
 
     def line(self, key: PublicKey | None) -> str:
         """Return the command that leads in."""

@@ -78,10 +78,11 @@ def _looked_up(client: Client, request: CreateVMRequest, before: set[str], lost:
             for vm in new:
                 if request.display_name in {vm.display_name, vm.name} and is_same_user(vm.user_id, user_id):
                     return vm
-    others = f" New since then: {', '.join(vm.vm_id for vm in new)}." if new else ""
+    candidates = f" New since then: {', '.join(vm.vm_id for vm in new)}." if new else ""
     raise OutcomeUnknown(
         f"{str(lost).partition(chr(10))[0]}\nThe VM {request.display_name!r} may exist and be billed; the server "
-        f"lists no VM of that name and your user yet.{others}\nThe request was not sent again. Check first: %lk_vm list"
+        f"lists no VM of that name and your user yet.{candidates}\n"
+        "The request was not sent again. Check first: %lk_vm list"
     )
 
 

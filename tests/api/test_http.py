@@ -659,7 +659,7 @@ def test_a_lock_that_an_interrupt_has_left_taken_holds_up_no_other_request(serve
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("lk_jupyter.api._http._sent", interrupted)
+        patch.setattr("lk_jupyter.api._http.send_once", interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.pricing.get()
     server.json(PRICES)

@@ -3,7 +3,16 @@ from datetime import datetime, timezone
 import pytest
 
 from lk_jupyter.api._endpoint import endpoint_of
-from lk_jupyter.api._retry import LONGEST_PAUSE, TRIES, Loss, RequestOutcome, again, asked_pause, tried, unknown
+from lk_jupyter.api._retry import (
+    LONGEST_PAUSE,
+    TRIES,
+    Loss,
+    RequestOutcome,
+    again,
+    send_with_retries,
+    server_pause,
+    unknown,
+)
 from lk_jupyter.api.execution import Execution
 from lk_jupyter.api.workloads import Workloads
 
@@ -16,7 +25,7 @@ NOW = datetime(2026, 11, 1, 12, 0, tzinfo=timezone.utc)
 @pytest.mark.parametrize(
     ("end", "endpoints_tried_again"),
     [
-        (Loss.NEVER_SENT, [READ, ABORT, START]),
+        (Loss.UNREACHABLE, [READ, ABORT, START]),
         (429, [READ, ABORT, START]),
         (Loss.ANSWER, [READ, ABORT]),
         (502, [READ, ABORT]),
@@ -38,7 +47,7 @@ def test_what_is_tried_again(end, endpoints_tried_again):
 
 
 def test_the_outcome_of_a_start_is_unknown_after_a_lost_answer_or_a_gateway_error_only():
-    ends = [Loss.NEVER_SENT, Loss.ANSWER, 408, 425, 429, 500, 502, 503, 504, 401, 422]
+    ends = [Loss.UNREACHABLE, Loss.ANSWER, 408, 425, 429, 500, 502, 503, 504, 401, 422]
     assert [end for end in ends if unknown(START, RequestOutcome(end))] == [Loss.ANSWER, 408, 425, 502, 503, 504]
     assert not any(unknown(endpoint, RequestOutcome(end)) for end in ends for endpoint in (READ, ABORT))
 
@@ -59,7 +68,7 @@ def test_the_outcome_of_a_start_is_unknown_after_a_lost_answer_or_a_gateway_erro
     ],
 )
 def test_retry_after_is_read_as_seconds_and_as_a_date(header, seconds):
-    assert asked_pause(header, NOW) == seconds
+    assert server_pause(header, NOW) == seconds
 
 
 @pytest.mark.parametrize(
@@ -67,7 +76,7 @@ def test_retry_after_is_read_as_seconds_and_as_a_date(header, seconds):
     [("Sun, 01 Nov 2026 15:00:00 GMT", 30), ("Sun, 01 Nov 2026 09:00:00 GMT", 21630), ("soon", 10830), ("", 10830)],
 )
 def test_a_retry_after_date_counts_from_the_date_of_the_answer(date, seconds):
-    assert asked_pause("Sun, 01 Nov 2026 15:00:30 GMT", NOW, date) == seconds
+    assert server_pause("Sun, 01 Nov 2026 15:00:30 GMT", NOW, date) == seconds
 
 
 class Waits:
@@ -86,17 +95,17 @@ class Waits:
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("3600", LONGEST_PAUSE)])
 def test_a_try_waits_as_long_as_the_server_asks_within_reason(header, seconds):
     waits = Waits()
-    last = tried(START, lambda: RequestOutcome(429, retry_after=header), backoff=1, given_up=waits)
+    last = send_with_retries(START, lambda: RequestOutcome(429, retry_after=header), backoff=1, stop=waits)
     assert waits.seconds == [seconds] * (TRIES - 1)
     assert last.end == 429
 
 
 def test_own_pauses_stay_short_and_can_be_switched_off():
     waits = Waits()
-    tried(READ, lambda: RequestOutcome(503), backoff=1, given_up=waits)
+    send_with_retries(READ, lambda: RequestOutcome(503), backoff=1, stop=waits)
     assert len(waits.seconds) == TRIES - 1
     assert all(0 <= seconds <= 8 for seconds in waits.seconds)
 
     waits = Waits()
-    tried(READ, lambda: RequestOutcome(503), backoff=0, given_up=waits)
+    send_with_retries(READ, lambda: RequestOutcome(503), backoff=0, stop=waits)
     assert waits.seconds == [0] * (TRIES - 1)

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lk_jupyter.api import hosted_channel
 from lk_jupyter.api._client import Client
-from lk_jupyter.api._events import StreamEvent, readable, reader_of
+from lk_jupyter.api._events import StreamEvent, readable, reader_for
 from lk_jupyter.api._http import Seen
 from lk_jupyter.api._models import Page
 from lk_jupyter.api._tokens import expiry, subject
@@ -181,7 +181,7 @@ def _checkpoint() -> Any:
 def parse_stream(content: bytes) -> None:
     pieces = readable(iter([content[:5000], content[5000:]]), is_output=True)
     response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=b"".join(pieces))
-    for _ in reader_of(StreamEvent, "host")(EventSource(response).iter_sse()):
+    for _ in reader_for(StreamEvent, "host")(EventSource(response).iter_sse()):
         pass
 
 

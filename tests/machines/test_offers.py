@@ -13,10 +13,10 @@ from lk_jupyter.machines.offers import (
     cheapest,
     fitting,
     gib,
-    offer_of,
+    make_offer,
     ordered,
+    parse_seconds,
     row,
-    seconds_of,
     worst_case,
 )
 
@@ -84,7 +84,7 @@ def test_that_nothing_fits_says_what_there_is():
 
 
 def test_the_worst_case_is_the_whole_time_limit_at_the_price():
-    assert worst_case(A100, seconds_of("10 min")) == Decimal("0.265")
+    assert worst_case(A100, parse_seconds("10 min")) == Decimal("0.265")
     assert worst_case(CPU, 600) is None
 
 
@@ -92,7 +92,7 @@ def test_the_worst_case_is_the_whole_time_limit_at_the_price():
     ("text", "seconds"), [("90", 90), (600, 600), ("1,5 h", 5400), ("10m", 600), ("2 hours", 7200)]
 )
 def test_a_time_limit_is_read_as_people_write_it(text, seconds):
-    assert seconds_of(text) == seconds
+    assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,12 @@ def test_a_time_limit_is_read_as_people_write_it(text, seconds):
         ),
         (lambda: MachineFilter.of(price="nan"), "The price 'nan' isn't valid"),
         (lambda: MachineFilter.of(price=-1), "The price '-1' isn't valid"),
-        (lambda: seconds_of("soon"), "The time limit 'soon' isn't valid"),
-        (lambda: seconds_of("0"), "The time limit must be 1 second or more."),
-        (lambda: seconds_of("2 h", longest=600), "The time limit must be 10 min 00 s or less (setting max_timeout)."),
+        (lambda: parse_seconds("soon"), "The time limit 'soon' isn't valid"),
+        (lambda: parse_seconds("0"), "The time limit must be 1 second or more."),
+        (
+            lambda: parse_seconds("2 h", longest=600),
+            "The time limit must be 10 min 00 s or less (setting max_timeout).",
+        ),
         (lambda: ordered(ALL, "colour"), "Unknown column 'colour'. Columns: profile, gpu,"),
     ],
 )
@@ -134,5 +137,5 @@ def test_the_rows_are_what_the_server_tells(make_cloud):
 
 
 def test_figures_that_a_server_adds_are_shown():
-    told = offer_of(MachineType(hardware_profile="gpu.a100.4x", instance_specs={"cpu": 48, "memory": 360}))
+    told = make_offer(MachineType(hardware_profile="gpu.a100.4x", instance_specs={"cpu": 48, "memory": 360}))
     assert (told.gpus, told.vcpus, told.ram_gib) == (4, 48, 360)

@@ -72,11 +72,11 @@ def test_a_file_is_previewed_as_in_a_notebook_and_what_cannot_be_says_so(jupyter
 def test_a_preview_whose_library_the_server_lacks_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     found = {"key": "t.parquet", "size": 4, "last_modified": "2026-01-01T00:00:00Z"}
-    assert storage.shown_file(found, io.BytesIO(b"PAR1"))["words"] == (
+    assert storage.file_preview(found, io.BytesIO(b"PAR1"))["words"] == (
         "This needs pyarrow in the environment of the Jupyter server. "
         'Install it there: pip install "lk-jupyter[pandas]". Or load the file in a notebook.'
     )
-    assert "up to 50 MB" in storage.shown_file({**found, "size": storage.MOST_PREVIEWED + 1}, io.BytesIO())["words"]
+    assert "up to 50 MB" in storage.file_preview({**found, "size": storage.MOST_PREVIEWED + 1}, io.BytesIO())["words"]
 
 
 def test_a_new_folder_is_empty_and_there_once(jupyter):

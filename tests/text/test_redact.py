@@ -106,7 +106,7 @@ def test_a_password_that_is_being_printed_is_not_shown_in_part(tmp_path):
 @pytest.fixture
 def odd(monkeypatch):
     """A secret without any shape that this process uses from now on, and after the test no more."""
-    monkeypatch.setattr(secrets, "_kept", {})
+    monkeypatch.setattr(secrets, "_in_use_secrets", {})
     monkeypatch.setattr(secrets, "in_use", ())
     return 'my "odd" <key> & päss'
 

@@ -85,7 +85,7 @@ def test_ordinary_text_holds_none(text):
 
 
 def test_a_key_in_use_is_found_whatever_its_shape():
-    (secret,) = find("key = 'swordfish'", known=("swordfish", ""))
+    (secret,) = find("key = 'swordfish'", secrets=("swordfish", ""))
     assert (secret.start, secret.end) == (7, 16)
 
 
