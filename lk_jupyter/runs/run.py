@@ -63,11 +63,9 @@ POLL_SECONDS = 1.0
 class Run:
     """A run on the cloud, active or finished.
 
-    ``execution_id`` is its id. ``machine`` is the machine it was started on and ``note`` the scheduler's remark on
-    it, where
-    they are known. ``stopped_because`` says why it was aborted, if that was done here. ``shows_rich`` is whether HTML
-    of a
-    run that was started elsewhere is shown, ``withheld`` how many of its outputs aren't.
+    ``execution_id`` is the id of the run, ``machine`` the machine type it started on, and ``note`` the scheduler's
+    notice about it; both are None if unknown. ``stopped_because`` is the reason of an abort by this process.
+    ``shows_rich`` is whether HTML of a run from another process appears, ``withheld`` how many outputs don't appear.
 
     Example:
         >>> run = session.run("print(6 * 7)", gpu="A100")
@@ -236,7 +234,7 @@ class Run:
 
     @property
     def sent_at(self) -> float | None:
-        """The moment, on the clock of ``meter.now``, at which it was sent; None when that was on another machine."""
+        """The moment of the start request, on the clock of ``clock.now``; None for a run of another machine."""
         if self._sent_at is None and (entry := self._journal.get(self.execution_id)):
             self._sent_at = now() - max(0.0, time.time() - entry.created_at)
         return self._sent_at

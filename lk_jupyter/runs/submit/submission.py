@@ -112,10 +112,10 @@ class NotSent(UsageError):
 
 
 class Submission:
-    """Sends a run once, when its answer is first asked for, and keeps it in the journal from before that on.
+    """Send a run once, when its response is first requested. The journal has the run before that.
 
-    ``sent_at`` is the moment, on the clock of ``meter.now``. Raises ReadOnlyMode, and UsageError for secrets in the run
-    that the user hasn't allowed.
+    ``sent_at`` is the moment of the request, on the clock of ``clock.now``. Raises ReadOnlyMode, and UsageError for
+    secrets in the run that the user hasn't allowed.
     """
 
     def __init__(self, session: Connection, package: Bundle, group: str | None = None) -> None:
