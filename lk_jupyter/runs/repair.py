@@ -110,14 +110,14 @@ def _covered_part(lines: Sequence[bytes], texts: Sequence[bytes], torn: set[int]
 
 
 def _is_fragment(line: bytes, lines: Sequence[bytes]) -> bool:
-    """Return whether a line consists of the beginning of one of these lines and the end of another one."""
+    """Return whether a line consists of the start of one of these lines and the end of another one."""
     begins = max(_common_length(line, each) for each in lines)
     ends = max(_common_length(line[::-1], each[::-1]) for each in lines)
     return begins + ends >= len(line)
 
 
 def _common_length(line: bytes, other: bytes) -> int:
-    """Return how many bytes two lines have in common at their beginning."""
+    """Return how many bytes two lines have in common at their start."""
     pairs = enumerate(zip(line, other, strict=False))
     return next((at for at, (byte, same) in pairs if byte != same), min(len(line), len(other)))
 
