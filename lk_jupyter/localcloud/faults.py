@@ -102,6 +102,8 @@ class Faults:
         if fault.handled:
             await self._app(scope, receive, _ignore)
         if fault.reset:
+            while not fault.handled and (await receive()).get("more_body"):  # a reset hits the read of the answer
+                pass
             _reset(send)
             await _until_disconnected(receive)
         elif fault.body is not None:
