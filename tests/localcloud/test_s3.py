@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,14 @@ from urllib.parse import urlsplit
 import boto3
 import obstore
 import pytest
+from api.scripted import ScriptedServer, answer
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from obstore.store import S3Store
 from patience import PATIENCE
 
 from lk_jupyter.localcloud.buckets import seaweedfs
+from lk_jupyter.localcloud.buckets.deletions import DeletionListener
 
 PART = 5 * 1024 * 1024
 
@@ -43,6 +46,10 @@ class Bucket:
     def keys(self, prefix="", **options):
         answer = self.s3.list_objects_v2(Bucket=self.name, Prefix=prefix, **options)
         return [row["Key"] for row in answer.get("Contents", ())]
+
+    def folders(self, prefix=""):
+        answer = self.s3.list_objects_v2(Bucket=self.name, Prefix=prefix, Delimiter="/")
+        return [row["Prefix"] for row in answer.get("CommonPrefixes", ())]
 
     def refused(self, operation, **options):
         """Return the status with which an operation is refused."""
@@ -227,8 +234,16 @@ def test_presigned_urls_work_for_what_they_were_made_and_for_nothing_else(bucket
 
 def test_a_presigned_url_ends(bucket, until):
     bucket.put("pre/short")
-    url = bucket.s3.generate_presigned_url("get_object", {"Bucket": bucket.name, "Key": "pre/short"}, ExpiresIn=1)
-    assert until(lambda: request("GET", url)[0] == 403)
+    at, methods = (
+        {"Bucket": bucket.name, "Key": "pre/short"},
+        {"get": "GET", "put": "PUT", "head": "HEAD", "delete": "DELETE"},
+    )
+    urls = {
+        method: bucket.s3.generate_presigned_url(f"{name}_object", at, ExpiresIn=1) for name, method in methods.items()
+    }
+    assert until(lambda: request("GET", urls["GET"])[0] != 200)
+    assert {method: request(method, url)[0] for method, url in urls.items()} == dict.fromkeys(urls, 403)
+    assert bucket.get("pre/short") == b"x"
 
 
 KEYS = [
@@ -280,6 +295,74 @@ def test_smaller_differences_from_the_original(bucket):
     assert bucket.keys("order/") == ["order/a/b", "order/a-b"]  # the original sorts by bytes
     assert bucket.refused("put_object", Key="b" * 256) == 400  # the original takes 1,024 bytes
     assert bucket.refused("put_object", Key="nothing there", IfMatch='"0"') == 412  # the original says 404
+
+
+@pytest.mark.parametrize("name", ["a", "a b+ä%/c"])
+def test_a_folder_whose_last_object_was_deleted_is_not_listed(bucket, name, until):
+    for key in ("one", "deep/er/two", "deep/er/three"):
+        bucket.put(f"emptied/{name}/{key}")
+    bucket.put("emptied/marker/")
+    bucket.put("emptied/kept/x")
+    bucket.s3.delete_object(Bucket=bucket.name, Key=f"emptied/{name}/one")
+    assert f"emptied/{name.partition('/')[0]}/" in bucket.folders("emptied/")
+    rest = [{"Key": f"emptied/{name}/deep/er/{key}"} for key in ("two", "three")]
+    bucket.s3.delete_objects(Bucket=bucket.name, Delete={"Objects": rest})
+    assert until(lambda: bucket.folders("emptied/") == ["emptied/kept/", "emptied/marker/"])
+
+
+def test_no_object_is_lost_to_the_removal_of_the_folder_that_it_is_written_into(bucket, until):
+    stop = time.monotonic() + 2
+
+    def write_and_delete(n):
+        while time.monotonic() < stop:
+            for key in (f"race/f/{n}", f"race/f/g{n}/x"):
+                bucket.put(key)
+                bucket.s3.delete_object(Bucket=bucket.name, Key=key)
+        bucket.put(f"race/f/{n}")
+        bucket.put(f"race/f/g{n}/x")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write_and_delete, range(4)))
+    written = {key for n in range(4) for key in (f"race/f/{n}", f"race/f/g{n}/x")}
+    assert until(lambda: set(bucket.keys("race/")) == written)
+    assert bucket.folders("race/") == ["race/f/"]
+
+
+def test_an_object_that_is_written_while_its_folder_is_removed_gets_its_folder_again(tmp_path):
+    """A scripted server: on the real one, the moment between the look into a folder and its removal is too short."""
+    requests = []
+
+    def answers(sent):
+        requests.append((sent.method, sent.path.partition("?")[0]))
+        is_removed = ("DELETE", "/b/f%20g/") in requests
+        row = "<Contents><Key>f g/x</Key></Contents>" if is_removed else ""
+        return (answer(200, f"<ListBucketResult>{row}</ListBucketResult>", "application/xml"),)
+
+    with closing(ScriptedServer(handler=answers)) as server:
+        weed = seaweedfs.Weed(tmp_path, 3600)
+        weed._server = seaweedfs.Server(server.url, "", "AK", "SK")
+        weed._remove_if_empty("b", "f g")
+    removal = ("DELETE", "/b/f%20g/")
+    (_, written), (_, deleted) = requests[requests.index(removal) + 2 :]
+    assert [method for method, _ in requests] == ["GET", "DELETE", "GET", "PUT", "DELETE"]
+    assert written == deleted
+    assert written.startswith("/b/f%20g/.")
+
+
+def test_only_the_storage_reports_deletions():
+    folders = []
+    listener = DeletionListener(lambda *place: folders.append(place))
+    settings = listener.environment
+    address = urlsplit(settings["WEED_NOTIFICATION_WEBHOOK_ENDPOINT"]).netloc
+    report = json.dumps({"key": "/buckets/b/f/x", "message": {"signatures": [1]}})
+    right = settings["WEED_NOTIFICATION_WEBHOOK_BEARER_TOKEN"]
+    for token, status in (("", 403), ("wrong", 403), ("ä", 403), (right, 204)):
+        connection = http.client.HTTPConnection(address)
+        connection.request("POST", "/", report, {"Authorization": f"Bearer {token}".encode()})
+        assert connection.getresponse().status == status
+        assert folders == [] or status == 204
+        connection.close()
+    listener.close()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ A test that asks for more, such as a second bucket, rights or versions, is skipp
 """
 
 import os
+import time
 from types import SimpleNamespace
 
 import boto3
@@ -59,12 +60,12 @@ def get_resource():
     return s3
 
 
-def remove_folders(bucket, prefix):
-    """Remove the folders that were emptied: the server lists them for up to a minute."""
-    found = bucket.meta.client.list_objects_v2(Bucket=bucket.name, Prefix=prefix, Delimiter="/")
-    for row in found.get("CommonPrefixes", ()):
-        remove_folders(bucket, row["Prefix"])
-        bucket.Object(row["Prefix"]).delete()
+def wait_until_empty(bucket):
+    """Wait for up to 5 s until no folder of an earlier test is listed."""
+    deadline = time.monotonic() + 5
+    while bucket.meta.client.list_objects_v2(Bucket=bucket.name, Delimiter="/").get("CommonPrefixes"):
+        assert time.monotonic() < deadline, "folders without objects are listed"
+        time.sleep(0.02)
 
 
 class Buckets:
@@ -78,7 +79,7 @@ class Buckets:
         self.given = True
         bucket = get_resource().Bucket(GIVEN.bucket_name)
         bucket.objects.delete()
-        remove_folders(bucket, "")
+        wait_until_empty(bucket)
         for upload in bucket.multipart_uploads.all():
             upload.abort()
         return bucket

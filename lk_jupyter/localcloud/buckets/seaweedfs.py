@@ -3,7 +3,8 @@
 Both are children of this process that end when it ends, however it ends: a guard waits for the end
 of their standard input. Everything listens on the loopback interface, which other users of the
 machine share: what is not S3 speaks mutual TLS, with a key that only its owner can read, and its
-Unix sockets are its owner's. Where the system has no FUSE there is no folder.
+Unix sockets are its owner's. It reports deletions to a port of this process, with a token that only
+both know. Where the system has no FUSE there is no folder.
 
 What SeaweedFS does unlike S3, each held by a test: slashes at the start of a key and doubled ones
 are dropped, a backslash is a slash, keys with ``.`` or ``..`` between slashes are refused (400), a
@@ -33,10 +34,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import HTTPException
 
 from lk_jupyter.localcloud.buckets import tls
+from lk_jupyter.localcloud.buckets.deletions import DeletionListener
 from lk_jupyter.localcloud.runs import processes
 from lk_jupyter.localcloud.secret import write_private
 
@@ -61,7 +64,7 @@ _OPTIONS = (
 )
 _MEMORY = {"GOMEMLIMIT": "512MiB"}
 
-#: Folders that were emptied go after a second, or when it next looks, twice a minute; by default after two minutes.
+#: Folders that a mount has emptied are removed after a second, or twice a minute; by default after two minutes.
 _TIDY = {"WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY": "1s"}
 
 #: Keys of the tokens for what is not S3.
@@ -105,6 +108,7 @@ class Weed:
         self._process: subprocess.Popen[bytes] | None = None
         self._mount: subprocess.Popen[bytes] | None = None
         self._server: Server | None = None
+        self._deletions: DeletionListener | None = None
         self._pair: tuple[Path, Path]
 
     @property
@@ -144,6 +148,20 @@ class Weed:
             for process in filter(None, (self._mount, self._process)):
                 _end(process)
             self._mount = self._process = None
+            if self._deletions is not None:
+                self._deletions.close()
+                self._deletions = None
+
+    def _remove_if_empty(self, bucket: str, folder: str) -> None:
+        """Remove a folder without objects. An object that is written at the same moment gets its folder again."""
+        with suppress(OSError, http.client.HTTPException):
+            if self._server is None or _has_objects(self._server, bucket, folder):
+                return
+            ask(self._server, "DELETE", quote(f"/{bucket}/{folder}/"))  # changes nothing where there are folders in it
+            if _has_objects(self._server, bucket, folder):
+                temporary = quote(f"/{bucket}/{folder}/.{secrets.token_hex(8)}")
+                for method in ("PUT", "DELETE"):
+                    ask(self._server, method, temporary)
 
     @property
     def _data(self) -> Path:
@@ -165,6 +183,7 @@ class Weed:
     def _start_server(self) -> Server:
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._pair = tls.write_pair(self._folder)
+        self._deletions = self._deletions or DeletionListener(self._remove_if_empty)
         for _ in range(_TRIES):  # another program may take a port between its choice and its use
             self._forget_ports()
             ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
@@ -203,7 +222,8 @@ class Weed:
 
     def _start(self, arguments: list[str], log: str, afterwards: str) -> subprocess.Popen[bytes]:
         secured = {**self._tokens, **_mutual_tls(self._pair)}
-        environment = {**os.environ, **_MEMORY, **_TIDY, **secured, processes.RUN_ID_VARIABLE: self._mark}
+        reports = self._deletions.environment if self._deletions else {}
+        environment = {**os.environ, **_MEMORY, **_TIDY, **reports, **secured, processes.RUN_ID_VARIABLE: self._mark}
         command = [_program(), "-logtostderr", *arguments]
         guarded = command if sys.platform == "win32" else ["/bin/sh", "-c", _GUARD, afterwards, *command]
         with (self._folder / log).open("wb") as output:
@@ -262,6 +282,13 @@ def _roles(seconds: int) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _has_objects(server: Server, bucket: str, folder: str) -> bool:
+    """Whether there are objects below a folder, or one with its name and a slash; True where that isn't known."""
+    query = f"list-type=2&max-keys=1&prefix={quote(f'{folder}/', safe='')}"
+    status, body = ask(server, "GET", f"/{bucket}?{query}")
+    return status != http.client.OK or "<Contents>" in body
 
 
 def _unlinking(ports: dict[str, int]) -> str:
