@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hmac
 import json
-import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -24,18 +24,23 @@ _UPLOADS = ".uploads"
 #: Bytes of a report: it has a row for each part of a large object.
 _LONGEST = 1 << 24
 
+#: Seconds without a deletion in a folder, after which it is looked at.
+_QUIET = 0.5
+
 
 class DeletionListener:
     """Calls a function with the bucket and the folder of each object or folder that was deleted through S3.
 
-    The function is called in one thread, once for deletions of one folder that are reported meanwhile.
+    The function is called in one thread, when nothing was deleted in the folder for half a second: whoever empties a
+    folder to write into it anew is done by then.
     """
 
     def __init__(self, handle: Callable[[str, str], None]) -> None:
         self._handle = handle
         self._token = secrets.token_urlsafe(32)
-        self._folders: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
-        self._waiting: set[tuple[str, str]] = set()
+        self._due: dict[tuple[str, str], float] = {}  # the earliest first
+        self._is_closed = False
+        self._changed = threading.Condition()
         self._listener = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self._listener.daemon_threads = True
         for work in (self._listener.serve_forever, self._call):
@@ -63,20 +68,35 @@ class DeletionListener:
             return
         bucket, _, key = str(report["key"]).removeprefix("/buckets/").partition("/")
         folder = key.rpartition("/")[0]
-        if folder and folder.partition("/")[0] != _UPLOADS and (bucket, folder) not in self._waiting:
-            self._waiting.add((bucket, folder))
-            self._folders.put((bucket, folder))
+        if folder and folder.partition("/")[0] != _UPLOADS:
+            with self._changed:
+                self._due.pop((bucket, folder), None)
+                self._due[bucket, folder] = time.monotonic() + _QUIET
+                self._changed.notify()
 
     def close(self) -> None:
         """Stop listening and calling."""
-        self._folders.put(None)
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
         self._listener.shutdown()
         self._listener.server_close()
 
     def _call(self) -> None:
-        while place := self._folders.get():
-            self._waiting.discard(place)
+        while place := self._next():
             self._handle(*place)
+
+    def _next(self) -> tuple[str, str] | None:
+        """Wait for the next folder that is due; None after the end."""
+        with self._changed:
+            while not self._is_closed:
+                place = next(iter(self._due), None)
+                left = self._due[place] - time.monotonic() if place else None
+                if place and left is not None and left <= 0:
+                    del self._due[place]
+                    return place
+                self._changed.wait(left)
+        return None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -86,6 +106,14 @@ class _Handler(BaseHTTPRequestHandler):
     def __init__(self, listener: DeletionListener, *request: Any) -> None:
         self._deletions = listener
         super().__init__(*request)
+
+    def handle_one_request(self) -> None:
+        """Close a connection that doesn't start with a POST, such as one of TLS, without waiting for its first line."""
+        with suppress(OSError):
+            if self.rfile.peek(1)[:1] == b"P":  # type: ignore[attr-defined]
+                return super().handle_one_request()
+        self.close_connection = True
+        return None
 
     def do_POST(self) -> None:
         """Take a report from the server, and nothing from another process."""

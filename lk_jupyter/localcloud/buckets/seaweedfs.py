@@ -35,6 +35,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 from fastapi import HTTPException
 
@@ -158,7 +159,7 @@ class Weed:
             if self._server is None or _has_objects(self._server, bucket, folder):
                 return
             ask(self._server, "DELETE", quote(f"/{bucket}/{folder}/"))  # changes nothing where there are folders in it
-            if _has_objects(self._server, bucket, folder):
+            if _has_objects(self._server, bucket, folder) and not _is_listed(self._server, bucket, folder):
                 temporary = quote(f"/{bucket}/{folder}/.{secrets.token_hex(8)}")
                 for method in ("PUT", "DELETE"):
                     ask(self._server, method, temporary)
@@ -289,6 +290,12 @@ def _has_objects(server: Server, bucket: str, folder: str) -> bool:
     query = f"list-type=2&max-keys=1&prefix={quote(f'{folder}/', safe='')}"
     status, body = ask(server, "GET", f"/{bucket}?{query}")
     return status != http.client.OK or "<Contents>" in body
+
+
+def _is_listed(server: Server, bucket: str, folder: str) -> bool:
+    """Whether lists have a folder; True where that isn't known."""
+    status, body = ask(server, "GET", f"/{bucket}?list-type=2&delimiter=%2F&prefix={quote(folder, safe='')}")
+    return status != http.client.OK or f"<Prefix>{escape(folder)}/</Prefix>" in body
 
 
 def _unlinking(ports: dict[str, int]) -> str:
