@@ -28,6 +28,7 @@ from lk_jupyter.magics._engine.parser import HELP
 from lk_jupyter.magics._engine.registry import ROWS, magic_named
 from lk_jupyter.options.kernel import MAX_COST
 from lk_jupyter.options.runs import RENAMED, Options, RunOptions
+from lk_jupyter.protocol import json_limits
 from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.package import checkpoint
 from lk_jupyter.runs.package.prepare import prepare
@@ -292,6 +293,13 @@ LIMITS = (
     (r"the cell ends within (\d+) seconds", f"{_constant('lk_jupyter/runs/abort.py', 'LET_GO'):.0f}"),
     (r"answers with 404, for (\d+) minutes", f"{_constant('lk_jupyter/api/_polling.py', 'PATIENCE') / 60:.0f}"),
     (r"with (\d+) s and, on Linux, (\d+) MB", f"{_preview_process.SECONDS}", _megabytes(_preview_process.MEMORY)),
+    (
+        r"read up to (\d+ MB), (\d+ MB) and (\d+ MB)\.",
+        *map(
+            json_limits.megabytes,
+            (json_limits.MOST_BYTES, json_limits.MOST_MESSAGE_BYTES, json_limits.MOST_KERNEL_MESSAGE_BYTES),
+        ),
+    ),
     (r"more than (\d+) million pixels", _megabytes(preview.PIXELS)),
     (r"secrets shorter than (\d+) characters", f"{secrets.SHORTEST}"),
     (r"up to about (\d+) MB; the oldest lines", _megabytes(2 * _audit.LARGEST)),
