@@ -345,7 +345,7 @@ class Http:
         for path in self.assumptions.paths(call.path, model):
             url = address.get_secret_value() if address else self.address(path)
             once = partial(self.attempt, partial(request, url), _host(url))
-            outcome = send_with_retries(call.endpoint, once, backoff=self.backoff, given_up=stop)
+            outcome = send_with_retries(call.endpoint, once, backoff=self.backoff, stop=stop)
             if not _is_absent(outcome):
                 if first and not model.startswith(ROUTERS):
                     self.assumptions.learn_path(call.path, path)
