@@ -28,6 +28,7 @@ from lk_jupyter.journal import journal
 from lk_jupyter.magics import select
 from lk_jupyter.runs import abort, follow, run
 from lk_jupyter.runs.submit import start
+from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.vms import vms
 
 pytestmark = pytest.mark.filterwarnings("default::UserWarning")
@@ -70,6 +71,7 @@ def impatient(monkeypatch):
         (abort, "PATIENCE", 0.3), (abort, "_LOOK", 0.02), (abort, "_REPEAT", 0.1),
         (vms, "PAUSES", (0.0, 0.02)), (run, "POLL_SECONDS", 0.05),
         (_polling, "PATIENCE", 0.3), (_polling, "PATIENCE_UNKNOWN", 0.2), (_retry, "pause", lambda _: 0.0),
+        (Wire.__init__, "__defaults__", ((0.0, 0.02),)),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, seconds)
 

@@ -41,6 +41,7 @@ from lk_jupyter.errors import (
     RunAborted,
     RunFailed,
     ServerError,
+    StorageError,
     UsageError,
 )
 from lk_jupyter.inference import chat_target, deploy
@@ -346,6 +347,14 @@ def test_a_deployment_whose_time_limit_no_clock_can_show_is_waited_for(cloud, co
     serving = {"deployment_id": ID, "status": "created", "replicas": [{"replica_id": "r", "healthy": True}]}
     cloud.on("GET /inference/get", serving)
     assert [deploy.serves(each) for each in deploy.starting(connected, ID, 10**400)] == [True]
+
+
+@pytest.mark.parametrize("endpoint", ["http://[", "https://a:b", "http://127.0.0.1:99999", "http://localhost:1" * 2000])
+def test_a_storage_address_that_is_not_valid_is_a_line(cloud, connected, endpoint):
+    keys = {"access_key": "a", "secret_key": "b", "bucket_name": "c", "endpoint": endpoint}
+    cloud.on("POST /storage/credentials", keys)
+    with pytest.raises(StorageError, match=r"storage address '.{1,100}' isn't valid. Nothing was sent"):
+        connected.storage.info("a.txt")
 
 
 @pytest.mark.parametrize("error", [InvalidResponse("x" * 70_000), ApiError(400, "x" * 70_000)])

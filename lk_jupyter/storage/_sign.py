@@ -11,6 +11,7 @@ from functools import cached_property
 from urllib.parse import quote, urlsplit
 
 from lk_jupyter.api.storage import StorageCredentials
+from lk_jupyter.errors import StorageError
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _MOMENT = "%Y%m%dT%H%M%SZ"
@@ -79,8 +80,17 @@ def links(credentials: StorageCredentials, method: str, keys: list[str], now: da
 
 
 def server_address(credentials: StorageCredentials) -> str:
-    """Return the address of the server, such as https://s3.example.com or https://example.com/storage/s3."""
-    return credentials.endpoint if "://" in credentials.endpoint else f"https://{credentials.endpoint}"
+    """Return the address of the server, such as https://s3.example.com or https://example.com/storage/s3.
+
+    Raises:
+        StorageError: The credentials have no valid address.
+    """
+    address = credentials.endpoint if "://" in credentials.endpoint else f"https://{credentials.endpoint}"
+    try:
+        _ = urlsplit(address).port
+    except ValueError:
+        raise StorageError(f"The storage address '{address:.100}' isn't valid. Nothing was sent.") from None
+    return address
 
 
 def _presigned(request: Request, host: str, credentials: StorageCredentials, now: datetime, life: timedelta) -> str:
